@@ -1,0 +1,1 @@
+//! Atomic checkpoints in an output directory: the old state or the new, never a mixture.

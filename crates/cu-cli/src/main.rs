@@ -1,0 +1,3 @@
+//! The binary `cu`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The resume loop: wait, decide, record, act.

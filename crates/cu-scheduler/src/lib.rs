@@ -1,0 +1,1 @@
+//! Submit, watch and cancel commands on Slurm, HTCondor or this machine, behind one trait.

@@ -1,0 +1,1 @@
+//! The parent of the program on the machine where an attempt runs: signals, deadline, messages, exit record, fencing.
