@@ -1,0 +1,182 @@
+//! What an attempt says to the main process, and what it hears back.
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{Decode, Encode};
+use crate::{Attempt, Generation, JobId, Metrics, Sequence, Timestamp};
+
+/// A message with its sender and its place in the sender's order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Encode, Decode)]
+pub struct Envelope {
+    /// Whose message.
+    pub job: JobId,
+    /// Of which attempt.
+    pub attempt: Attempt,
+    /// Its number among the messages of this attempt.
+    pub sequence: Sequence,
+    /// What is said.
+    pub message: Message,
+}
+
+/// What an attempt says. `Started` and `Ended` come from the supervisor, the others from the
+/// program.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "snake_case")]
+pub enum Message {
+    /// The program runs.
+    Started(Started),
+    /// How much of the whole job is done. The latest counts.
+    Progress(Fraction),
+    /// Metrics announced before the end. The latest counts, name by name.
+    EarlyMetrics(Metrics),
+    /// The final metrics: the job is done.
+    Results(Metrics),
+    /// "Submit me again, once I have ended."
+    ResumeRequest(ResumeRequest),
+    /// The program says in words why it fails.
+    Failed(Failure),
+    /// The program has ended. The last message of an attempt.
+    Ended(ExitRecord),
+}
+
+/// Where an attempt runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct Started {
+    /// The host's name as the host itself tells it.
+    pub host: String,
+    /// The supervisor's process id on that host.
+    pub supervisor: u32,
+    /// The program's process id on that host, also its process group.
+    pub program: u32,
+    /// When the program was started, by the host's clock.
+    pub at: Timestamp,
+    /// The newest checkpoint that lay in the output directory at the start.
+    pub checkpoint: Option<Generation>,
+}
+
+/// A part of a whole: a finite number from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize, Encode)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Fraction(f64);
+
+impl Fraction {
+    /// `value`, if it is a number from 0 to 1.
+    #[must_use]
+    pub fn new(value: f64) -> Option<Self> {
+        (0.0..=1.0).contains(&value).then_some(Self(value))
+    }
+
+    /// The number, from 0 to 1.
+    #[must_use]
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+/// A number that is no part of a whole.
+#[derive(Debug, thiserror::Error, PartialEq)]
+#[error("{0} is no fraction: a number from 0 to 1 is expected")]
+pub struct InvalidFraction(pub f64);
+
+impl TryFrom<f64> for Fraction {
+    type Error = InvalidFraction;
+
+    fn try_from(value: f64) -> Result<Self, InvalidFraction> {
+        Self::new(value).ok_or(InvalidFraction(value))
+    }
+}
+
+impl From<Fraction> for f64 {
+    fn from(fraction: Fraction) -> f64 {
+        fraction.0
+    }
+}
+
+/// "Submit me again", with what the next attempt will find.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct ResumeRequest {
+    /// The checkpoint that was saved last, if the program uses ours.
+    pub checkpoint: Option<Generation>,
+}
+
+/// Why a program fails, in its own words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct Failure {
+    /// The message, as a person should read it.
+    pub text: String,
+}
+
+/// How an attempt ended, as its supervisor saw it: the best witness there is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Encode, Decode)]
+pub struct ExitRecord {
+    /// How the program ended.
+    pub end: ProgramEnd,
+    /// Why the supervisor asked the program to stop, if it did.
+    pub stop: Option<StopCause>,
+    /// The host's name.
+    pub host: String,
+    /// When the program was started; `None` if it never was.
+    pub started: Option<Timestamp>,
+    /// When the end was seen.
+    pub ended: Timestamp,
+    /// The greatest resident memory of the program and its children, in bytes, where known.
+    pub peak_memory_bytes: Option<u64>,
+    /// The newest checkpoint in the output directory at the end.
+    pub checkpoint: Option<Generation>,
+    /// Whether a file of the output directory changed during the attempt, our own files aside.
+    pub output_changed: bool,
+}
+
+/// How a program ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "snake_case")]
+pub enum ProgramEnd {
+    /// It exited with this code.
+    Exited(i32),
+    /// This signal killed it.
+    Signaled(i32),
+    /// It could not be started. The text says what was tried and why it failed.
+    NotStarted(String),
+    /// It was not started, because another attempt of the job may still be running or a newer one
+    /// exists. The text names it.
+    Fenced(String),
+}
+
+/// Why a program was, or should be, asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "snake_case")]
+pub enum StopCause {
+    /// So many steps are done.
+    Steps,
+    /// The attempt has run for as long as it was meant to.
+    TimeBudget,
+    /// The scheduler's time limit is near.
+    TimeLimit,
+    /// A file has appeared that asks for it.
+    StopFile,
+    /// A signal: the scheduler's warning, or a person's.
+    Signal(i32),
+    /// The operator's wish: checkpoint, exit, and be resumed.
+    Operator,
+    /// The operator's wish: end for good.
+    Cancel,
+}
+
+/// What the main process answers once a message is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct Acknowledgement {
+    /// The message that is recorded. All of this attempt up to it are.
+    pub sequence: Sequence,
+    /// What the main process would like of the attempt.
+    pub wish: Option<Wish>,
+}
+
+/// What the main process asks of a running attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "snake_case")]
+pub enum Wish {
+    /// "Save a checkpoint and exit for resume, please."
+    CheckpointAndExit,
+    /// "End now, for good": the program gets its stop signal, then SIGTERM, then SIGKILL.
+    Cancel,
+}
