@@ -1,1 +1,18 @@
-//! Submit, watch and cancel commands on Slurm, HTCondor or this machine, behind one trait.
+//! Submit, watch and cancel commands on a cluster, behind one trait.
+//!
+//! [`Scheduler`] says what every backend keeps; [`Submission`] is what is handed over;
+//! [`Observation`] is what a cluster says of it, and how sure it is. This crate knows nothing of
+//! messages or checkpoints, nor of what a command means.
+#![forbid(unsafe_code)]
+
+mod error;
+mod observation;
+mod scheduler;
+mod submission;
+
+pub use error::{Error, SubmitError};
+pub use observation::{ClusterEnd, ClusterState, EndCause, Found, Observation};
+pub use scheduler::{Cancel, Capabilities, ExitCodes, Reach, Scheduler, TimeLimits};
+pub use submission::{
+    ClusterJobId, InvalidSubmissionName, Resources, Signal, Submission, SubmissionName, Warning,
+};
