@@ -1,0 +1,44 @@
+//! What can go wrong in a supervisor, by what the caller can do.
+
+use std::path::{Path, PathBuf};
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why something of an attempt could not be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("can't {what} {}: {source}", path.display())]
+    File {
+        /// What was tried: `read`, `write`, …
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A file's content is not what we write there.
+    #[error("{} is damaged or of a newer version: {reason}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn file(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { what, path, source }
+    }
+
+    pub(crate) fn content(path: &Path, reason: impl ToString) -> Self {
+        Self::Content {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Where the main process listens: read anew at every connect, for it changes when the main
+//! process is restarted.
+
+use std::path::Path;
+
+use cu_protocol::RunId;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// `server.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerFile {
+    /// The version of this file: [`ServerFile::VERSION`].
+    pub version: u32,
+    /// The run.
+    pub run: RunId,
+    /// `IP:port`, to be tried in this order.
+    pub addresses: Vec<String>,
+    /// The main process's host.
+    pub host: String,
+    /// The main process's id on that host.
+    pub process: u32,
+}
+
+impl ServerFile {
+    /// The version that this crate writes.
+    pub const VERSION: u32 = 1;
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// If it can't be read, or is not of our version.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read(path).map_err(Error::file("read", path))?;
+        let file: Self =
+            serde_json::from_slice(&text).map_err(|error| Error::content(path, error))?;
+        if file.version != Self::VERSION {
+            return Err(Error::content(path, format!("version {}", file.version)));
+        }
+        Ok(file)
+    }
+}
