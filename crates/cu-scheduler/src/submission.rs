@@ -119,6 +119,7 @@ pub struct Submission {
 
 /// What a command needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Resources {
     /// Processors, at least 1.
     pub cpus: u32,
@@ -147,6 +148,7 @@ impl Default for Resources {
 /// A signal to the command's own process, so long before its time limit. Early is allowed (Slurm
 /// looks every 30 seconds), late is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Warning {
     /// Which.
     pub signal: Signal,
@@ -156,6 +158,7 @@ pub struct Warning {
 
 /// The signals a person can choose as a warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Signal {
     /// SIGHUP.
     Hup,

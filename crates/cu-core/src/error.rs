@@ -1,0 +1,97 @@
+//! What can go wrong with a run, by what the caller can do about it.
+
+use std::path::PathBuf;
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a run could not be made, read or continued.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is a run in this directory already.
+    #[error("there is a run in {} already", path.display())]
+    RunExists {
+        /// The run directory.
+        path: PathBuf,
+    },
+    /// There is no run in this directory.
+    #[error("there is no run in {}: it has no run.sqlite", path.display())]
+    NoRun {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Another main process works on this run.
+    #[error("the run in {} is in use by {holder}", path.display())]
+    InUse {
+        /// The run directory.
+        path: PathBuf,
+        /// Host and process that hold it.
+        holder: String,
+    },
+    /// No main process works on this run.
+    #[error("no main process works on the run in {}: {reason}", path.display())]
+    NoMainProcess {
+        /// The run directory.
+        path: PathBuf,
+        /// What was tried.
+        reason: String,
+    },
+    /// A newer version of this software wrote the run.
+    #[error("the run in {} was written by a newer version (format {found}, we know {known})", path.display())]
+    NewerVersion {
+        /// The run directory.
+        path: PathBuf,
+        /// The format it has.
+        found: i64,
+        /// The newest we know.
+        known: i64,
+    },
+    /// The store can't be read: damaged, or not ours.
+    #[error("the store {} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// The store could not be written. What happened since the last commit is known to nobody
+    /// else: end, and resume the run.
+    #[error("can't record in {}: {reason}", path.display())]
+    Record {
+        /// The database.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A file or directory of the run could not be made, read or written.
+    #[error("can't {what} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The scheduler did not answer for so long that the main process gives up. The run is as it
+    /// was; resume it when the scheduler is back.
+    #[error("the scheduler has not answered for {} s: {reason}", after.as_secs())]
+    SchedulerUnreachable {
+        /// How long.
+        after: std::time::Duration,
+        /// The last thing it said.
+        reason: String,
+    },
+    /// There is no such job in this run.
+    #[error("there is no job {job} in this run: it has jobs 0 to {}", jobs.saturating_sub(1))]
+    NoJob {
+        /// What was asked for.
+        job: cu_protocol::JobId,
+        /// How many there are.
+        jobs: u32,
+    },
+    /// The plan can't be made into a run.
+    #[error("{0}")]
+    Plan(String),
+}

@@ -1,0 +1,43 @@
+//! What a run is made from.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use cu_scheduler::Resources;
+use cu_supervisor::StopPolicy;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::Policy;
+
+/// A run to be made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunPlan {
+    /// The name that people know it by.
+    pub name: String,
+    /// Budgets and limits, the same for all jobs.
+    pub policy: Policy,
+    /// The jobs. Their place is their number.
+    pub jobs: Vec<JobPlan>,
+}
+
+/// A job to be made: all that is the same for its attempts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobPlan {
+    /// Program and arguments, run without a shell.
+    pub command: Vec<String>,
+    /// Where the program starts; its output directory if `None`.
+    pub working_directory: Option<PathBuf>,
+    /// Added to the program's environment.
+    pub environment: BTreeMap<String, String>,
+    /// The content of its `settings.json`.
+    pub settings: Map<String, Value>,
+    /// Those of the settings that differ between the jobs, by dotted name: `param_choice.csv`.
+    pub parameters: Map<String, Value>,
+    /// What each attempt asks of the scheduler.
+    pub resources: Resources,
+    /// When an attempt is asked to stop, and how.
+    pub stop: StopPolicy,
+    /// The exit code that by itself is a resume request.
+    pub resume_exit_code: i32,
+}

@@ -1,0 +1,64 @@
+//! The numbers a run is governed by: budgets by cause, waits, limits.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Budgets, waits and limits of a run.
+///
+/// Budgets count attempts of one job. A resume that a program asks for is free as long as there is
+/// progress: a newer checkpoint, a changed file in the output directory, a larger fraction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Policy {
+    /// So many attempts in a row without any progress that ask to be resumed, or run into their
+    /// time limit, fail the job.
+    pub stuck_after: NonZeroU32,
+    /// How many attempts may end at the time limit.
+    pub time_limits: u32,
+    /// How many attempts may be preempted.
+    pub preemptions: u32,
+    /// How many attempts may be lost with their node.
+    pub node_failures: u32,
+    /// How many attempts may end without anybody knowing how, or be kept from starting.
+    pub losses: u32,
+    /// How often an attempt that ran out of memory is repeated.
+    pub out_of_memory_retries: u32,
+    /// How often an attempt that failed by itself is repeated.
+    pub failure_retries: u32,
+    /// The most attempts of one job that are submitted in an hour. More wait.
+    pub submissions_per_hour: NonZeroU32,
+    /// The most attempts that are queued or running at a time; any number if `None`.
+    pub max_submitted: Option<NonZeroU32>,
+    /// The wait before the first repetition after a loss or failure. It doubles up to
+    /// `backoff_max` while there is no progress.
+    pub backoff: Duration,
+    /// The longest such wait.
+    pub backoff_max: Duration,
+    /// How long after the scheduler's word that an attempt is over its own record may still
+    /// arrive, before the scheduler's word decides.
+    pub record_grace: Duration,
+    /// How long a scheduler may be unreachable before the main process ends with a message.
+    pub scheduler_patience: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            stuck_after: NonZeroU32::new(3).expect("3 is not 0"),
+            time_limits: 20,
+            preemptions: 1000,
+            node_failures: 20,
+            losses: 20,
+            out_of_memory_retries: 0,
+            failure_retries: 0,
+            submissions_per_hour: NonZeroU32::new(1000).expect("1000 is not 0"),
+            max_submitted: None,
+            backoff: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(300),
+            record_grace: Duration::from_secs(5),
+            scheduler_patience: Duration::from_secs(24 * 3600),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What a run is at a moment, for people and programs: the values behind `cu status`, `cu list`
+//! and `cu show`. Plain data; the names are stable.
+
+use std::path::PathBuf;
+
+use cu_protocol::{Attempt, JobId, Metrics, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// A run as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The run directory.
+    pub run_dir: PathBuf,
+    /// The run's name.
+    pub name: String,
+    /// What it is.
+    pub state: RunState,
+    /// The scheduler, as it names itself; empty before the first main process has started.
+    pub backend: String,
+    /// Its jobs, counted.
+    pub jobs: Counts,
+    /// How many attempts have been submitted.
+    pub attempts: u64,
+    /// How many of them were resumes: all but each job's first.
+    pub resumes: u64,
+    /// When the run was made.
+    pub created: Timestamp,
+    /// When the last job was settled, if all are.
+    pub ended: Option<Timestamp>,
+    /// The fraction of all work that is done, as far as the jobs tell: completed ones count 1,
+    /// the others what they announced last. In thousandths.
+    pub done_per_mille: u32,
+}
+
+/// What a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// A main process works on it.
+    Running,
+    /// All jobs are completed.
+    Completed,
+    /// All jobs are settled, and at least one has failed.
+    Failed,
+    /// All jobs are settled, none has failed, at least one was cancelled.
+    Stopped,
+    /// Some jobs are not settled, and no main process works on it.
+    Interrupted,
+}
+
+/// Jobs by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// All of them.
+    pub total: u32,
+    /// Waiting to be submitted: at first, between attempts, or paused.
+    pub waiting: u32,
+    /// Submitted, not running yet.
+    pub queued: u32,
+    /// Running.
+    pub running: u32,
+    /// Completed.
+    pub completed: u32,
+    /// Failed.
+    pub failed: u32,
+    /// Cancelled.
+    pub cancelled: u32,
+}
+
+impl Counts {
+    /// How many are completed, failed or cancelled.
+    #[must_use]
+    pub fn settled(&self) -> u32 {
+        self.completed + self.failed + self.cancelled
+    }
+
+    /// Counts one more job in `state`.
+    pub fn add(&mut self, state: JobState) {
+        self.total += 1;
+        *match state {
+            JobState::Waiting => &mut self.waiting,
+            JobState::Queued => &mut self.queued,
+            JobState::Running => &mut self.running,
+            JobState::Completed => &mut self.completed,
+            JobState::Failed => &mut self.failed,
+            JobState::Cancelled => &mut self.cancelled,
+        } += 1;
+    }
+}
+
+/// What a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Waiting to be submitted: at first, between attempts, or paused.
+    Waiting,
+    /// Submitted, not running yet.
+    Queued,
+    /// Running.
+    Running,
+    /// Done: it ended with exit code 0, or delivered its results.
+    Completed,
+    /// It will not be submitted again.
+    Failed,
+    /// Ended by a person.
+    Cancelled,
+}
+
+impl JobState {
+    /// Whether nothing more happens to it.
+    #[must_use]
+    pub fn is_settled(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptEnd {
+    /// It asked to be resumed.
+    ResumeRequested,
+    /// The job is done.
+    Completed,
+    /// By an error of its own.
+    Failed,
+    /// At its time limit.
+    TimeLimit,
+    /// It had to give way.
+    Preempted,
+    /// Its node was lost.
+    NodeFailure,
+    /// It needed more memory than it had.
+    OutOfMemory,
+    /// A person cancelled it.
+    Cancelled,
+    /// Nobody knows how, or it was kept from starting.
+    Lost,
+}
+
+/// One job with its chain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobReport {
+    /// Which.
+    pub job: JobId,
+    /// What it is.
+    pub state: JobState,
+    /// Its output directory.
+    pub output_dir: PathBuf,
+    /// The settings in which it differs from the other jobs, by dotted name.
+    pub parameters: serde_json::Map<String, serde_json::Value>,
+    /// What it measured: the results, or until then the early metrics.
+    pub metrics: Metrics,
+    /// How much of it is done, from 0 to 1, if it told.
+    pub fraction: Option<f64>,
+    /// One sentence: what is waited for and what happens then, or why it ended.
+    pub why: String,
+    /// Its attempts, in order.
+    pub attempts: Vec<AttemptReport>,
+}
+
+/// One attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptReport {
+    /// Its number.
+    pub attempt: Attempt,
+    /// The scheduler's name for it, once it has one.
+    pub cluster_job_id: Option<String>,
+    /// Where it ran.
+    pub host: Option<String>,
+    /// When it was submitted.
+    pub submitted: Timestamp,
+    /// When its program started.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// How it ended.
+    pub end: Option<AttemptEnd>,
+    /// Its program's exit code, if it exited.
+    pub exit_code: Option<i32>,
+    /// The signal that killed its program, if one did.
+    pub signal: Option<i32>,
+    /// What was said about the end, for people: the evidence.
+    pub detail: Option<String>,
+}
