@@ -1,0 +1,229 @@
+//! What can go wrong, by what the caller can do about it; and what a damaged checkpoint looks like.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::generation::Generation;
+use crate::header::Form;
+
+/// The result of everything here that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why saving or loading failed. Each variant asks for something else of the caller.
+///
+/// Whatever [`save`](crate::Checkpoints::save) and the `commit`s return, the checkpoints that were
+/// there before are still there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No room is left: free some, or raise the quota, and save again.
+    #[error("no space left to write {}: free some or raise the quota; earlier checkpoints are intact", path.display())]
+    NoSpace {
+        /// What was being written.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// The permissions, or a file system mounted read-only, forbid it.
+    #[error("not permitted to {action} {}: check its owner, its mode and whether its file system is mounted read-only", path.display())]
+    NotPermitted {
+        /// What was tried, as a verb: `create`, `read`, …
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// The file system failed in another way. When reading, this is not taken for damage, since it
+    /// may pass: try again. If it does not pass, move the file away; the one before it then loads.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried, as a verb: `create`, `read`, …
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// The value cannot be written in this format: change its type.
+    #[error("cannot encode the value for a checkpoint in {}", directory.display())]
+    Encode {
+        /// Where it should have gone.
+        directory: PathBuf,
+        /// What about it has no encoding.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// The newest checkpoint is intact, yet it is not a value of this type: load it as the type it
+    /// was saved as, or move it away to go on without it.
+    #[error("{} is intact, but is not of the type it is loaded as: has the type changed since it was saved?", path.display())]
+    Decode {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Where decoding ended.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// The newest checkpoint was written in another form: call the function that loads that form.
+    #[error("the newest checkpoint, {}, is a {found}, not a {wanted}", path.display())]
+    OtherForm {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Its form.
+        found: Form,
+        /// The form that was to be loaded.
+        wanted: Form,
+    },
+
+    /// The newest checkpoint was written by a newer version of this crate: use that version.
+    #[error("{} was written by a newer version of cu-checkpoint (format {version}): update the program that reads it", path.display())]
+    NewerFormat {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The version of its format.
+        version: u16,
+    },
+
+    /// There are checkpoints, and every one is damaged. Restore one from elsewhere, or move them
+    /// away to start from nothing: this crate does not decide that for you.
+    #[error("every checkpoint in {} is damaged: {}; restore one, or move them away to start afresh", directory.display(), list(skipped))]
+    AllDamaged {
+        /// Where they lie.
+        directory: PathBuf,
+        /// Each of them, newest first.
+        skipped: Vec<Skipped>,
+    },
+
+    /// Something in a checkpoint directory is neither a file nor a directory, or has a name that is
+    /// reserved: remove it from what is committed.
+    #[error("{} cannot be part of a checkpoint: {why}", path.display())]
+    NotCommittable {
+        /// The offending entry.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+
+    /// No number is left for another checkpoint of this attempt: something else wrote a file with an
+    /// absurdly high generation here; remove it.
+    #[error("no checkpoint number is left for attempt {attempt} in {}: remove the file with an absurdly high one", directory.display())]
+    NoNumberLeft {
+        /// Where the checkpoints lie.
+        directory: PathBuf,
+        /// The attempt whose numbers are used up.
+        attempt: u32,
+    },
+}
+
+impl Error {
+    /// Sorts what the system said by what can be done about it.
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::NoSpace { path, source }
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::NotPermitted {
+                    action,
+                    path,
+                    source,
+                }
+            }
+            _ => Self::Io {
+                action,
+                path,
+                source,
+            },
+        }
+    }
+
+    /// The kind that `std::io` gives what happened.
+    fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::NoSpace { source, .. }
+            | Self::NotPermitted { source, .. }
+            | Self::Io { source, .. } => source.kind(),
+            _ => io::ErrorKind::Other,
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    /// Keeps the kind, and the whole error as its inner error.
+    fn from(error: Error) -> Self {
+        Self::new(error.kind(), error)
+    }
+}
+
+/// A checkpoint that was passed over while looking for the newest intact one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {damage}", path.display())]
+pub struct Skipped {
+    /// Its generation, according to its name.
+    pub generation: Generation,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub damage: Damage,
+}
+
+/// In which way a checkpoint is damaged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Damage {
+    /// Its first bytes are not those of a checkpoint.
+    #[error("does not start like a checkpoint")]
+    NotACheckpoint,
+    /// It is shorter than a header.
+    #[error("ends within its header")]
+    HeaderCut,
+    /// The header does not have the checksum it states.
+    #[error("wrong checksum of the header")]
+    HeaderChecksum,
+    /// It was written as another generation than its name says.
+    #[error("was written as generation {0}")]
+    OtherGeneration(Generation),
+    /// It is a lone file that should be a directory, or the other way round.
+    #[error("the header of a {0} in the wrong place")]
+    Misplaced(Form),
+    /// It is longer or shorter than it should be.
+    #[error("{found} bytes long instead of {expected}")]
+    Length {
+        /// In bytes, header included.
+        expected: u64,
+        /// In bytes, header included.
+        found: u64,
+    },
+    /// The payload does not have the checksum that the header states.
+    #[error("wrong checksum")]
+    Checksum,
+    /// It is neither a file nor a directory.
+    #[error("neither a file nor a directory")]
+    WrongKind,
+    /// A directory without its manifest.
+    #[error("the manifest is missing")]
+    NoManifest,
+    /// A manifest that cannot be understood.
+    #[error("the manifest is malformed")]
+    MalformedManifest,
+    /// Something that the manifest names is damaged.
+    #[error("{}: {damage}", path.display())]
+    Inside {
+        /// Its path within the directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        damage: Box<Damage>,
+    },
+    /// A file or directory that the manifest names is not there.
+    #[error("missing")]
+    Missing,
+}
+
+fn list(skipped: &[Skipped]) -> String {
+    let each: Vec<_> = skipped.iter().map(ToString::to_string).collect();
+    each.join("; ")
+}
