@@ -1,0 +1,134 @@
+//! What the supervisor lets the program know: the variables `CU_*`, read once.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cu_protocol::{Attempt, JobId};
+
+use crate::{Error, Result};
+
+/// The place of this process in a run, or the lack of one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Environment {
+    /// `CU_JOB_ID`
+    pub job: Option<JobId>,
+    /// `CU_ATTEMPT`, 0 without a supervisor.
+    pub attempt: Attempt,
+    /// `CU_RUN_DIR`
+    pub run_dir: Option<PathBuf>,
+    /// `CU_OUTPUT_DIR`
+    pub output_dir: Option<PathBuf>,
+    /// `CU_SETTINGS`
+    pub settings: Option<PathBuf>,
+    /// `CU_SOCKET`: where the supervisor listens.
+    pub socket: Option<PathBuf>,
+    /// `CU_STOP_FILE`
+    pub stop_file: Option<PathBuf>,
+    /// `CU_DEADLINE`
+    pub deadline: Option<SystemTime>,
+}
+
+impl Environment {
+    /// That of this process.
+    pub fn of_this_process() -> Result<Self> {
+        Self::read(|name| std::env::var_os(name))
+    }
+
+    /// From any source of variables. An empty one counts as not set, as usual in shells.
+    pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
+        let text = |name| variable(name).filter(|value| !value.is_empty());
+        let path = |name| text(name).map(PathBuf::from);
+        let number = |name, expected| {
+            let Some(value) = text(name) else {
+                return Ok(None);
+            };
+            let value = value.to_string_lossy();
+            value.parse().map(Some).map_err(|_| Error::Environment {
+                name,
+                value: value.into_owned(),
+                expected,
+            })
+        };
+        Ok(Self {
+            job: number("CU_JOB_ID", "the number of a job")?.map(JobId),
+            attempt: number("CU_ATTEMPT", "the number of an attempt")?.map_or(Attempt(0), Attempt),
+            run_dir: path("CU_RUN_DIR"),
+            output_dir: path("CU_OUTPUT_DIR"),
+            settings: path("CU_SETTINGS"),
+            socket: path("CU_SOCKET"),
+            stop_file: path("CU_STOP_FILE"),
+            deadline: text("CU_DEADLINE").map(deadline).transpose()?,
+        })
+    }
+}
+
+/// Unix seconds, with a fraction or without.
+fn deadline(value: OsString) -> Result<SystemTime> {
+    let text = value.to_string_lossy();
+    let since_epoch = text
+        .parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    since_epoch
+        .and_then(|duration| UNIX_EPOCH.checked_add(duration))
+        .ok_or_else(|| Error::Environment {
+            name: "CU_DEADLINE",
+            value: text.into_owned(),
+            expected: "a time in Unix seconds",
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Environment> {
+        Environment::read(|name| {
+            let found = variables.iter().find(|(known, _)| *known == name)?;
+            Some(found.1.into())
+        })
+    }
+
+    #[test]
+    fn nothing_set_is_a_run_by_hand() {
+        let by_hand = read(&[("CU_ATTEMPT", "")]).unwrap();
+        assert_eq!(by_hand.attempt, Attempt(0));
+        assert_eq!((by_hand.job, by_hand.socket), (None, None));
+    }
+
+    #[test]
+    fn reads_what_a_supervisor_sets() {
+        let attempt = read(&[
+            ("CU_JOB_ID", "7"),
+            ("CU_ATTEMPT", "3"),
+            ("CU_OUTPUT_DIR", "/run/working directories/7"),
+            ("CU_DEADLINE", "1700000000.5"),
+        ])
+        .unwrap();
+        assert_eq!((attempt.job, attempt.attempt), (Some(JobId(7)), Attempt(3)));
+        assert_eq!(
+            attempt.output_dir.unwrap().to_str(),
+            Some("/run/working directories/7")
+        );
+        let deadline = attempt.deadline.unwrap().duration_since(UNIX_EPOCH);
+        assert_eq!(deadline.unwrap(), Duration::from_millis(1_700_000_000_500));
+    }
+
+    #[test]
+    fn nonsense_is_an_error_that_names_the_variable() {
+        for (name, value) in [
+            ("CU_ATTEMPT", "-1"),
+            ("CU_JOB_ID", "seven"),
+            ("CU_DEADLINE", "tomorrow"),
+            ("CU_DEADLINE", "NaN"),
+            ("CU_DEADLINE", "1e300"),
+        ] {
+            let message = read(&[(name, value)]).unwrap_err().to_string();
+            assert!(
+                message.contains(name) && message.contains(value),
+                "{message}"
+            );
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What a job is told to do: a struct of the program's own, or a map for those who have none.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{Error, Result};
+
+/// Settings as they are in the file, for programs without a struct for them.
+///
+/// ```
+/// let settings: cu_client::Settings = serde_json::from_str(r#"{"optimizer": {"rate": 0.1}}"#)?;
+/// assert_eq!(settings.get("optimizer.rate"), Some(&0.1.into()));
+/// assert_eq!(settings.get("optimizer.momentum"), None);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Settings(pub Map<String, Value>);
+
+impl Settings {
+    /// The setting of this name; a dot leads into a nested table, unless a key has it in its name.
+    #[must_use]
+    pub fn get(&self, dotted: &str) -> Option<&Value> {
+        lookup(&self.0, dotted)
+    }
+}
+
+fn lookup<'a>(table: &'a Map<String, Value>, dotted: &str) -> Option<&'a Value> {
+    if let Some(value) = table.get(dotted) {
+        return Some(value);
+    }
+    dotted.match_indices('.').find_map(|(dot, _)| {
+        let below = table.get(&dotted[..dot])?.as_object()?;
+        lookup(below, &dotted[dot + 1..])
+    })
+}
+
+/// Settings before they are given a type, with where they come from.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
+    /// Its content; no settings at all without a file.
+    pub settings: Settings,
+}
+
+impl Source {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read(path).map_err(Error::file("read", path))?;
+        let failed = |reason: String| Error::Settings {
+            origin: path.display().to_string(),
+            key: String::new(),
+            reason,
+        };
+        let value: Value = serde_json::from_slice(&text)
+            .map_err(|error| failed(format!("this is no JSON: {error}")))?;
+        let Value::Object(table) = value else {
+            return Err(failed("a JSON object is expected".to_owned()));
+        };
+        Ok(Self {
+            file: Some(path.to_owned()),
+            settings: Settings(table),
+        })
+    }
+
+    /// No settings at all: right for a program that has a default for each.
+    pub fn nothing() -> Self {
+        Self {
+            file: None,
+            settings: Settings::default(),
+        }
+    }
+
+    /// All settings, as what the program expects.
+    pub fn parse<S: DeserializeOwned>(&self) -> Result<S> {
+        // Without a copy, `Value` would have to be borrowed by what is made of it.
+        let value = Value::Object(self.settings.0.clone());
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            let path = error.path().to_string();
+            let key = if path == "." { String::new() } else { path };
+            self.error(key, error.inner())
+        })
+    }
+
+    /// One setting, as what the program expects.
+    pub fn parse_one<T: DeserializeOwned>(&self, dotted: &str) -> Result<T> {
+        let value = self
+            .settings
+            .get(dotted)
+            .ok_or_else(|| self.error(dotted.to_owned(), "there is no such setting"))?;
+        T::deserialize(value).map_err(|error| self.error(dotted.to_owned(), error))
+    }
+
+    fn error(&self, key: String, reason: impl fmt::Display) -> Error {
+        Error::Settings {
+            origin: self.to_string(),
+            key,
+            reason: reason.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => file.display().fmt(out),
+            None => out.write_str(
+                "nowhere (CU_SETTINGS is not set, and the first argument is no path ending in .json)",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)] // Deserialised, to see what is refused.
+    struct Training {
+        seed: u64,
+        optimizer: Optimizer,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[allow(dead_code)]
+    struct Optimizer {
+        rate: f64,
+    }
+
+    fn refused(json: &str) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("settings.json");
+        std::fs::write(&path, json).unwrap();
+        let parsed = Source::read(&path).and_then(|source| source.parse::<Training>());
+        let message = parsed.unwrap_err().to_string();
+        assert!(message.contains(path.to_str().unwrap()), "{message}");
+        message
+    }
+
+    #[test]
+    fn errors_name_the_file_and_the_key() {
+        for (json, words) in [
+            (r#"{"optimizer": {"rate": 1}}"#, "missing field `seed`"),
+            (
+                r#"{"seed": 1, "optimizer": {}}"#,
+                "`optimizer`: missing field `rate`",
+            ),
+            (
+                r#"{"seed": 1, "optimizer": {"rate": "fast"}}"#,
+                "`optimizer.rate`: invalid type: string \"fast\", expected f64",
+            ),
+            (
+                r#"{"seed": 1, "optimizer": {"rate": 1}, "sed": 2}"#,
+                "unknown field `sed`",
+            ),
+            (r#"{"seed": -1, "optimizer": {"rate": 1}}"#, "`seed`: "),
+            (r#"[1]"#, "a JSON object is expected"),
+            (r#"{"seed": 1,}"#, "this is no JSON"),
+        ] {
+            let message = refused(json);
+            assert!(message.contains(words), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Source::read(Path::new("/no/such/settings.json")).unwrap_err();
+        assert!(error.to_string().contains("/no/such/settings.json"));
+    }
+
+    #[test]
+    fn no_settings_are_enough_for_defaults_alone() {
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Defaults {
+            seed: u64,
+        }
+        assert_eq!(Source::nothing().parse::<Defaults>().unwrap().seed, 0);
+        let message = Source::nothing()
+            .parse::<Training>()
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("CU_SETTINGS"), "{message}");
+    }
+
+    #[test]
+    fn one_setting_by_its_dotted_name() {
+        let mut source = Source::nothing();
+        source.settings =
+            serde_json::from_str(r#"{"a": {"b": {"c": 1}, "b.d": [2]}, "a.e": 3, "n": null}"#)
+                .unwrap();
+        assert_eq!(source.parse_one::<u8>("a.b.c").unwrap(), 1);
+        assert_eq!(source.parse_one::<Vec<u8>>("a.b.d").unwrap(), [2]);
+        assert_eq!(source.parse_one::<u8>("a.e").unwrap(), 3);
+        assert_eq!(source.parse_one::<Option<u8>>("n").unwrap(), None);
+        let message = source.parse_one::<u8>("a.x").unwrap_err().to_string();
+        assert!(message.contains("`a.x`"), "{message}");
+    }
+}
