@@ -1,11 +1,95 @@
-//! The one module that names bincode: encode, decode, limits.
+//! The one module that names bincode: encode, decode, and how much memory a message may claim.
+//!
+//! bincode counts what a message claims to contain before it allocates for it, and refuses a claim
+//! beyond a limit. The limit here follows the message's own length, so that ten hostile bytes
+//! can't ask for megabytes. Two things it can't refuse are absent from our messages: elements
+//! without a size, of which a few bytes can claim 2⁶³, and types that contain themselves.
 
 pub(crate) use bincode::{Decode, Encode};
 
+use bincode::config;
 use bincode::de::{BorrowDecode, BorrowDecoder, Decoder};
 use bincode::error::DecodeError;
 
-use crate::Fraction;
+use crate::{Error, Fraction, Result};
+
+/// The most bytes one encoded message may have: 1 MiB.
+pub const MESSAGE_LIMIT: usize = 1024 * 1024;
+
+/// How many bytes in memory an encoded byte may claim. A metric with a name of three letters and
+/// no value is 5 bytes encoded and about 50 in memory, and no message is worse than a few of
+/// these, so every message of ours stays below.
+const CLAIM_PER_BYTE: usize = 32;
+
+/// Messages up to these lengths are decoded under a limit of their own.
+const SHORT: usize = 1024;
+const MEDIUM: usize = 32 * 1024;
+
+/// A type that travels in frames. Only this crate's messages are.
+pub trait Wire: sealed::Coded {}
+
+pub(crate) mod sealed {
+    /// What [`Wire`](super::Wire) hides: which codec it is.
+    pub trait Coded: bincode::Encode + bincode::Decode<()> {}
+}
+
+macro_rules! wire {
+    ($($message:ty),+ $(,)?) => {$(
+        impl Wire for $message {}
+        impl sealed::Coded for $message {}
+    )+};
+}
+
+wire!(
+    crate::ToServer,
+    crate::FromServer,
+    crate::Envelope,
+    crate::Message,
+    crate::Acknowledgement,
+    crate::OperatorRequest,
+    crate::OperatorAnswer,
+);
+
+/// Appends the encoded message to `out`, and checks that the other end will take it.
+pub(crate) fn encode<T: Wire>(message: &T, out: &mut Vec<u8>) -> Result<()> {
+    let before = out.len();
+    bincode::encode_into_std_write(message, out, config::standard())
+        .map_err(|error| Error::Malformed(error.to_string()))?;
+    let bytes = out.len() - before;
+    if bytes > MESSAGE_LIMIT {
+        out.truncate(before);
+        return Err(Error::TooLong {
+            bytes,
+            limit: MESSAGE_LIMIT,
+        });
+    }
+    Ok(())
+}
+
+/// The message that these bytes are, all of them.
+pub(crate) fn decode<T: Wire>(bytes: &[u8]) -> Result<T> {
+    if bytes.len() <= SHORT {
+        decode_within::<T, { SHORT * CLAIM_PER_BYTE }>(bytes)
+    } else if bytes.len() <= MEDIUM {
+        decode_within::<T, { MEDIUM * CLAIM_PER_BYTE }>(bytes)
+    } else {
+        decode_within::<T, { MESSAGE_LIMIT * CLAIM_PER_BYTE }>(bytes)
+    }
+}
+
+fn decode_within<T: Wire, const CLAIM: usize>(bytes: &[u8]) -> Result<T> {
+    let (message, used) =
+        bincode::decode_from_slice(bytes, config::standard().with_limit::<CLAIM>())
+            .map_err(|error| Error::Malformed(error.to_string()))?;
+    // bincode takes what it needs and is silent about the rest.
+    if used != bytes.len() {
+        return Err(Error::Malformed(format!(
+            "{} bytes are left over after it",
+            bytes.len() - used
+        )));
+    }
+    Ok(message)
+}
 
 // By hand, since a derived one would let numbers in that `Fraction::new` refuses.
 impl<Context> Decode<Context> for Fraction {

@@ -1,0 +1,284 @@
+//! The handshake of both ends as a state machine: bytes in, bytes out, no socket.
+//!
+//! Four messages of fixed length, numbers little-endian:
+//!
+//! | | from | bytes |
+//! | --- | --- | --- |
+//! | 1 | client | `cu-proto`, the lowest and the highest version it speaks (2 + 2) |
+//! | 2 | server | `cu-proto`, the version chosen or 0 for none, the lowest and the highest version it speaks (2 + 2 + 2) |
+//! | 3 | client | first message of `Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s` (48), keyed by the secret |
+//! | 4 | server | second message (48); all zeros if the first was made with another secret |
+//!
+//! The first two go in clear, so that ends of different age can tell each other; they stay as they
+//! are in all versions. They are the prologue of the Noise handshake, so whoever changes them on
+//! their way only makes it fail. What follows are the records of a [`Session`].
+//!
+//! Message 3 of a recorded connection can be replayed and will be answered, but answered with
+//! fresh keys: nothing recorded opens under them, so it has no effect.
+
+use std::fmt;
+use std::io;
+
+use snow::HandshakeState;
+
+use crate::{Error, Result, Secret, Session, Versions};
+
+const NOISE: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
+const MAGIC: [u8; 8] = *b"cu-proto";
+const HELLO: usize = MAGIC.len() + 4;
+const ANSWER: usize = MAGIC.len() + 6;
+/// Both Noise messages: a public key of 32 bytes and a tag of 16.
+const NOISE_MESSAGE: usize = 48;
+/// What the server sends instead of its Noise message if the client's secret is another one. No
+/// genuine message looks like this, for it begins with a random public key.
+const WRONG_SECRET: [u8; NOISE_MESSAGE] = [0; NOISE_MESSAGE];
+
+/// What to do next in a handshake: send these bytes, then that.
+#[derive(Debug)]
+pub struct Step {
+    /// Bytes for the other end. Send them in any case, also before giving up: they may tell the
+    /// other end why.
+    pub send: Vec<u8>,
+    /// What comes after.
+    pub then: Then,
+}
+
+/// How a handshake goes on.
+#[derive(Debug)]
+pub enum Then {
+    /// Receive exactly so many bytes and [`advance`](Handshake::advance) with them.
+    Receive {
+        /// How many.
+        bytes: usize,
+        /// What to advance.
+        handshake: Handshake,
+    },
+    /// The handshake has succeeded.
+    Established(Session),
+    /// The handshake has failed: [`Error::WrongSecret`], [`Error::Version`] or
+    /// [`Error::Stranger`]; [`Error::Io`] if the operating system gives no random numbers.
+    Failed(Error),
+}
+
+/// A handshake that waits for bytes from the other end.
+///
+/// ```
+/// use cu_protocol::handshake::{Handshake, Step, Then};
+/// use cu_protocol::{Secret, Versions};
+///
+/// let secret = Secret::generate()?;
+/// let mut client = Handshake::client(&secret, Versions::SPOKEN);
+/// let mut server = Handshake::server(&secret, Versions::SPOKEN);
+/// // Whoever has something to say says it, until both are done.
+/// while let (Then::Receive { .. }, _) | (_, Then::Receive { .. }) = (&client.then, &server.then) {
+///     let (speaker, listener) = if client.send.is_empty() {
+///         (&mut server, &mut client)
+///     } else {
+///         (&mut client, &mut server)
+///     };
+///     let said = std::mem::take(&mut speaker.send);
+///     let Then::Receive { bytes, handshake } =
+///         std::mem::replace(&mut listener.then, Then::Failed(cu_protocol::Error::Closed))
+///     else {
+///         break;
+///     };
+///     assert_eq!(said.len(), bytes);
+///     *listener = handshake.advance(&said);
+/// }
+/// assert!(matches!(client.then, Then::Established(_)));
+/// assert!(matches!(server.then, Then::Established(_)));
+/// # Ok::<(), cu_protocol::Error>(())
+/// ```
+pub struct Handshake {
+    secret: Secret,
+    versions: Versions,
+    awaits: Awaits,
+}
+
+enum Awaits {
+    /// The server: message 1.
+    Hello,
+    /// The client: message 2.
+    Answer { hello: [u8; HELLO] },
+    /// The server: message 3.
+    NoiseOne {
+        version: u16,
+        noise: Box<HandshakeState>,
+    },
+    /// The client: message 4.
+    NoiseTwo {
+        version: u16,
+        noise: Box<HandshakeState>,
+    },
+}
+
+impl Handshake {
+    /// The first step of the end that connects.
+    #[must_use]
+    pub fn client(secret: &Secret, versions: Versions) -> Step {
+        let hello: [u8; HELLO] = clear_text([versions.lowest, versions.highest]);
+        let handshake = Self {
+            secret: secret.clone(),
+            versions,
+            awaits: Awaits::Answer { hello },
+        };
+        handshake.receive(hello.to_vec(), ANSWER)
+    }
+
+    /// The first step of the end that is connected to.
+    #[must_use]
+    pub fn server(secret: &Secret, versions: Versions) -> Step {
+        let handshake = Self {
+            secret: secret.clone(),
+            versions,
+            awaits: Awaits::Hello,
+        };
+        handshake.receive(Vec::new(), HELLO)
+    }
+
+    /// Goes on with what was received: exactly as many bytes as were asked for.
+    #[must_use]
+    pub fn advance(self, received: &[u8]) -> Step {
+        match self.awaits {
+            Awaits::Hello => self.answer(received),
+            Awaits::Answer { hello } => self.open_noise(hello, received),
+            Awaits::NoiseOne { version, noise } => close_noise(version, noise, received),
+            Awaits::NoiseTwo { version, noise } => establish(version, noise, received),
+        }
+        .unwrap_or_else(|error| fail(Vec::new(), error))
+    }
+
+    fn answer(self, received: &[u8]) -> Result<Step> {
+        let [lowest, highest] = parse_clear_text(received)?;
+        let theirs = Versions { lowest, highest };
+        let ours = self.versions;
+        let chosen = ours.newest_common(theirs);
+        let answer: [u8; ANSWER] = clear_text([chosen.unwrap_or(0), ours.lowest, ours.highest]);
+        let Some(version) = chosen else {
+            return Ok(fail(answer.to_vec(), Error::Version { ours, theirs }));
+        };
+        let prologue = [received, &answer].concat();
+        let noise = noise(&self.secret, &prologue, snow::Builder::build_responder)?;
+        let awaits = Awaits::NoiseOne { version, noise };
+        Ok(Self { awaits, ..self }.receive(answer.to_vec(), NOISE_MESSAGE))
+    }
+
+    fn open_noise(self, hello: [u8; HELLO], received: &[u8]) -> Result<Step> {
+        let [version, lowest, highest] = parse_clear_text(received)?;
+        let theirs = Versions { lowest, highest };
+        let ours = self.versions;
+        if ours.newest_common(theirs) != Some(version) {
+            return Err(Error::Version { ours, theirs });
+        }
+        let prologue = [&hello, received].concat();
+        let mut noise = noise(&self.secret, &prologue, snow::Builder::build_initiator)?;
+        let message = write_noise(&mut noise)?;
+        let awaits = Awaits::NoiseTwo { version, noise };
+        Ok(Self { awaits, ..self }.receive(message, NOISE_MESSAGE))
+    }
+
+    fn receive(self, send: Vec<u8>, bytes: usize) -> Step {
+        let then = Then::Receive {
+            bytes,
+            handshake: self,
+        };
+        Step { send, then }
+    }
+}
+
+impl fmt::Debug for Handshake {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Handshake")
+            .field("versions", &self.versions)
+            .finish_non_exhaustive()
+    }
+}
+
+fn close_noise(version: u16, mut noise: Box<HandshakeState>, received: &[u8]) -> Result<Step> {
+    if noise.read_message(received, &mut []).is_err() {
+        return Ok(fail(WRONG_SECRET.to_vec(), Error::WrongSecret));
+    }
+    let send = write_noise(&mut noise)?;
+    Ok(Step {
+        send,
+        then: Then::Established(session(version, noise)),
+    })
+}
+
+fn establish(version: u16, mut noise: Box<HandshakeState>, received: &[u8]) -> Result<Step> {
+    // The zeros are not authenticated; whoever could fake them could as well cut the line.
+    if received == WRONG_SECRET {
+        return Err(Error::WrongSecret);
+    }
+    noise
+        .read_message(received, &mut [])
+        .map_err(|_| Error::WrongSecret)?;
+    Ok(Step {
+        send: Vec::new(),
+        then: Then::Established(session(version, noise)),
+    })
+}
+
+fn fail(send: Vec<u8>, error: Error) -> Step {
+    let then = Then::Failed(error);
+    Step { send, then }
+}
+
+/// The magic and some numbers: messages 1 and 2.
+fn clear_text<const NUMBERS: usize, const LENGTH: usize>(numbers: [u16; NUMBERS]) -> [u8; LENGTH] {
+    let mut text = [0; LENGTH];
+    let bytes = numbers.into_iter().flat_map(u16::to_le_bytes);
+    for (to, from) in text.iter_mut().zip(MAGIC.into_iter().chain(bytes)) {
+        *to = from;
+    }
+    text
+}
+
+fn parse_clear_text<const NUMBERS: usize>(received: &[u8]) -> Result<[u16; NUMBERS]> {
+    let bytes = received.strip_prefix(&MAGIC).ok_or(Error::Stranger)?;
+    if bytes.len() != 2 * NUMBERS {
+        return Err(Error::Stranger);
+    }
+    let mut numbers = [0; NUMBERS];
+    for (number, pair) in numbers.iter_mut().zip(bytes.chunks_exact(2)) {
+        *number = u16::from_le_bytes([pair[0], pair[1]]);
+    }
+    Ok(numbers)
+}
+
+fn noise<'key>(
+    secret: &'key Secret,
+    prologue: &'key [u8],
+    build: impl FnOnce(snow::Builder<'key>) -> Result<HandshakeState, snow::Error>,
+) -> Result<Box<HandshakeState>> {
+    let parameters = NOISE.parse().expect("snow knows the pattern");
+    snow::Builder::new(parameters)
+        .psk(0, secret.key())
+        .and_then(|builder| builder.prologue(prologue))
+        .and_then(build)
+        .map(Box::new)
+        .map_err(no_randomness)
+}
+
+fn write_noise(noise: &mut HandshakeState) -> Result<Vec<u8>> {
+    let mut message = vec![0; NOISE_MESSAGE];
+    let written = noise
+        .write_message(&[], &mut message)
+        .map_err(no_randomness)?;
+    message.truncate(written);
+    Ok(message)
+}
+
+fn session(version: u16, noise: Box<HandshakeState>) -> Session {
+    let keys = noise
+        .into_stateless_transport_mode()
+        .expect("both messages of the pattern have passed");
+    Session::new(version, keys)
+}
+
+/// Of all that building and writing depend on, only the random key can fail at run time.
+fn no_randomness(error: snow::Error) -> Error {
+    Error::Io(io::Error::other(format!(
+        "no key could be made for the connection: {error}"
+    )))
+}

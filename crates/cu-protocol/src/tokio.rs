@@ -1,0 +1,238 @@
+//! Both ends over asynchronous streams, for servers on tokio.
+//!
+//! A connection is a reader and a writer, such as `TcpStream::into_split` gives; its halves can be
+//! used by two tasks. How long to wait is the caller's business: wrap the calls in
+//! `tokio::time::timeout`, and limit how many connections may be in [`accept`] at once, for a
+//! stranger can hold one open without a word.
+
+use std::io;
+
+use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::codec::Wire;
+use crate::handshake::{Handshake, Step, Then};
+use crate::{
+    Acknowledgement, Error, FromServer, Opener, Result, Role, RunId, Sealer, Secret, Session,
+    ToServer, Versions, greeting,
+};
+
+/// How much is read at once.
+const CHUNK: usize = 4096;
+
+/// Takes a connection to the main process of `run`: handshake and greeting. The caller sends
+/// [`FromServer::Welcome`], or [`FromServer::Refused`] with a reason of its own.
+///
+/// # Errors
+/// [`Error::WrongSecret`], [`Error::Version`], [`Error::Stranger`] from the handshake,
+/// [`Error::Refused`] if another run was meant (the other end has been told), [`Error::Io`] and
+/// [`Error::Closed`] from the stream.
+///
+/// # Cancellation
+/// A call that is dropped leaves the stream in the middle of the handshake; drop the stream too.
+pub async fn accept<R, W>(
+    read: R,
+    write: W,
+    secret: &Secret,
+    run: RunId,
+) -> Result<(ServerSender<W>, ServerReceiver<R>, Role)>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let first = Handshake::server(secret, Versions::SPOKEN);
+    let (mut writer, mut reader) = shake_hands(read, write, first).await?;
+    match greeting::admit(reader.receive().await?, run) {
+        Ok(role) => Ok((ServerSender(writer), ServerReceiver(reader), role)),
+        Err(reason) => {
+            writer.send(&FromServer::Refused(reason.clone())).await?;
+            Err(Error::Refused(reason))
+        }
+    }
+}
+
+/// Connects to the main process of `run` over a fresh stream: handshake, greeting, welcome.
+/// The acknowledgement is the server's welcome.
+///
+/// # Errors
+/// [`Error::WrongSecret`], [`Error::Version`], [`Error::Stranger`] from the handshake,
+/// [`Error::Refused`] if the server refuses the greeting, [`Error::Io`] and [`Error::Closed`] from
+/// the stream.
+///
+/// # Cancellation
+/// A call that is dropped leaves the stream in the middle of the handshake; drop the stream too.
+pub async fn connect<R, W>(
+    read: R,
+    write: W,
+    secret: &Secret,
+    run: RunId,
+    role: Role,
+) -> Result<(Sender<W>, Receiver<R>, Acknowledgement)>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let first = Handshake::client(secret, Versions::SPOKEN);
+    let (mut writer, mut reader) = shake_hands(read, write, first).await?;
+    writer.send(&ToServer::Hello { run, role }).await?;
+    let welcome = greeting::welcomed(reader.receive().await?)?;
+    Ok((Sender(writer), Receiver(reader), welcome))
+}
+
+/// The server's half that sends.
+#[derive(Debug)]
+pub struct ServerSender<W>(Writer<W>);
+
+impl<W: AsyncWrite + Unpin> ServerSender<W> {
+    /// Sends one message and flushes the stream.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`] if the message is; nothing is sent then. [`Error::Io`] if the stream
+    /// fails; the message may or may not arrive, and every later call gives [`Error::Closed`].
+    ///
+    /// # Cancellation
+    /// A call that is dropped may leave half a message behind; every later call gives
+    /// [`Error::Closed`].
+    pub async fn send(&mut self, message: &FromServer) -> Result<()> {
+        self.0.send(message).await
+    }
+}
+
+/// The server's half that receives.
+#[derive(Debug)]
+pub struct ServerReceiver<R>(Reader<R>);
+
+impl<R: AsyncRead + Unpin> ServerReceiver<R> {
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the stream ends between two messages, [`Error::Io`] if it fails or
+    /// ends within one. [`Error::Tampered`] or [`Error::Malformed`] if what arrives is not what
+    /// the other end sent, or no message.
+    ///
+    /// # Cancellation
+    /// Safe in `select!`: a call that is dropped loses nothing, the next one goes on.
+    pub async fn receive(&mut self) -> Result<ToServer> {
+        self.0.receive().await
+    }
+}
+
+/// The client's half that sends.
+#[derive(Debug)]
+pub struct Sender<W>(Writer<W>);
+
+impl<W: AsyncWrite + Unpin> Sender<W> {
+    /// Sends one message and flushes the stream.
+    ///
+    /// # Errors
+    /// As for [`ServerSender::send`], also when it is cancelled.
+    pub async fn send(&mut self, message: &ToServer) -> Result<()> {
+        self.0.send(message).await
+    }
+}
+
+/// The client's half that receives.
+#[derive(Debug)]
+pub struct Receiver<R>(Reader<R>);
+
+impl<R: AsyncRead + Unpin> Receiver<R> {
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// As for [`ServerReceiver::receive`], and as safe to cancel.
+    pub async fn receive(&mut self) -> Result<FromServer> {
+        self.0.receive().await
+    }
+}
+
+async fn shake_hands<R, W>(
+    mut read: R,
+    mut write: W,
+    mut step: Step,
+) -> Result<(Writer<W>, Reader<R>)>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    loop {
+        write.write_all(&step.send).await?;
+        write.flush().await?;
+        step = match step.then {
+            Then::Receive { bytes, handshake } => {
+                let mut received = vec![0; bytes];
+                read.read_exact(&mut received).await?;
+                handshake.advance(&received)
+            }
+            Then::Established(session) => return Ok(halves(session, read, write)),
+            Then::Failed(error) => return Err(error),
+        };
+    }
+}
+
+fn halves<R, W>(session: Session, read: R, write: W) -> (Writer<W>, Reader<R>) {
+    let (sealer, opener) = session.split();
+    let writer = Writer {
+        stream: write,
+        sealer,
+        broken: false,
+    };
+    let reader = Reader {
+        stream: read,
+        opener,
+        chunk: vec![0; CHUNK],
+    };
+    (writer, reader)
+}
+
+#[derive(Debug)]
+struct Writer<W> {
+    stream: W,
+    sealer: Sealer,
+    /// A message was cut off: whatever followed it would be nonsense to the other end.
+    broken: bool,
+}
+
+impl<W: AsyncWrite + Unpin> Writer<W> {
+    async fn send<T: Wire>(&mut self, message: &T) -> Result<()> {
+        if self.broken {
+            return Err(Error::Closed);
+        }
+        let records = self.sealer.seal(message)?;
+        // Not undone if this future is dropped at one of the next two lines.
+        self.broken = true;
+        self.stream.write_all(&records).await?;
+        self.stream.flush().await?;
+        self.broken = false;
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Reader<R> {
+    stream: R,
+    opener: Opener,
+    /// Here rather than in the future, which would grow by it.
+    chunk: Vec<u8>,
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    async fn receive<T: Wire>(&mut self) -> Result<T> {
+        loop {
+            if let Some(message) = self.opener.next_message()? {
+                return Ok(message);
+            }
+            // The only place to wait, and what was read is fed before the next one.
+            match self.stream.read(&mut self.chunk).await {
+                Ok(0) if self.opener.is_empty() => return Err(Error::Closed),
+                Ok(0) => {
+                    return Err(Error::Io(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the connection ended within a message",
+                    )));
+                }
+                Ok(count) => self.opener.feed(&self.chunk[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}

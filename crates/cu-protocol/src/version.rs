@@ -1,0 +1,47 @@
+//! Which versions of the protocol an end speaks, and which one two ends agree on.
+
+use std::fmt;
+
+/// A range of protocol versions, both ends included. The first version is 1.
+///
+/// ```
+/// use cu_protocol::Versions;
+///
+/// let old = Versions { lowest: 1, highest: 2 };
+/// let new = Versions { lowest: 2, highest: 4 };
+/// assert_eq!(old.newest_common(new), Some(2));
+/// assert_eq!(old.newest_common(Versions { lowest: 3, highest: 4 }), None);
+/// assert_eq!(new.to_string(), "2 to 4");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Versions {
+    /// The oldest version spoken.
+    pub lowest: u16,
+    /// The newest version spoken.
+    pub highest: u16,
+}
+
+impl Versions {
+    /// What this release speaks.
+    pub const SPOKEN: Self = Self {
+        lowest: 1,
+        highest: 1,
+    };
+
+    /// The newest version in both ranges.
+    #[must_use]
+    pub fn newest_common(self, other: Self) -> Option<u16> {
+        let newest = self.highest.min(other.highest);
+        (newest >= self.lowest.max(other.lowest)).then_some(newest)
+    }
+}
+
+impl fmt::Display for Versions {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.lowest == self.highest {
+            write!(out, "{}", self.lowest)
+        } else {
+            write!(out, "{} to {}", self.lowest, self.highest)
+        }
+    }
+}
