@@ -1,5 +1,7 @@
 //! What can go wrong with a scheduler, by what the caller can do about it.
 
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::SubmissionName;
@@ -31,6 +33,22 @@ pub enum Error {
         scheduler: String,
         /// In its own words.
         reason: String,
+    },
+    /// Another living process holds the backend's state: end it, or take another folder.
+    #[error("{} is in use by {owner}", state_dir.display())]
+    InUse {
+        /// The folder that holds the state.
+        state_dir: PathBuf,
+        /// Which process, on which machine.
+        owner: String,
+    },
+    /// A file of the backend's state can't be read or written.
+    #[error("{} can't be used: {source}", path.display())]
+    State {
+        /// Which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
 }
 

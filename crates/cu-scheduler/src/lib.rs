@@ -4,8 +4,11 @@
 //! [`Observation`] is what a cluster says of it, and how sure it is. This crate knows nothing of
 //! messages or checkpoints, nor of what a command means.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod error;
+#[cfg(feature = "local")]
+pub mod local;
 mod observation;
 mod scheduler;
 mod submission;

@@ -6,6 +6,7 @@ use crate::{ClusterJobId, SubmissionName};
 
 /// What the cluster says of one cluster job at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Observation {
     /// Of which.
     pub job: ClusterJobId,
@@ -20,6 +21,7 @@ pub struct Observation {
 
 /// The state of a cluster job.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ClusterState {
     /// It waits for its turn.
@@ -51,6 +53,7 @@ pub enum ClusterState {
 
 /// How a cluster job ended, as the scheduler tells it. Weaker than what the command itself left.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClusterEnd {
     /// Why.
     pub cause: EndCause,
@@ -62,6 +65,7 @@ pub struct ClusterEnd {
 
 /// Why a cluster job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum EndCause {
     /// By itself, with this exit code.

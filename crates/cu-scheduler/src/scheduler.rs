@@ -99,6 +99,24 @@ pub struct Capabilities {
     pub reach: Reach,
 }
 
+impl Capabilities {
+    /// Those of a scheduler that can do what is said here.
+    #[must_use]
+    pub const fn new(
+        batch: usize,
+        time_limits: TimeLimits,
+        exit_codes: ExitCodes,
+        reach: Reach,
+    ) -> Self {
+        Self {
+            batch,
+            time_limits,
+            exit_codes,
+            reach,
+        }
+    }
+}
+
 /// How a scheduler keeps time limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TimeLimits {

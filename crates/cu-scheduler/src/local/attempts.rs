@@ -1,0 +1,407 @@
+//! The life of an attempt: started once, signalled as Slurm would, seen out with all its processes.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::process::Signal;
+
+use super::keeper::{Keeper, unwatch, watch};
+use super::proc_fs;
+use super::process::{self, Leader, Leftover};
+use super::record::{self, Cause, Ended, Line, unix_ms};
+use super::table::{Job, Phase, Running, Signals};
+use crate::{Cancel, Resources, Submission};
+
+/// When the queue is looked at again after the journal could not be written.
+const JOURNAL_RETRY: Duration = Duration::from_secs(1);
+/// No warning comes before a command had this long to install its handler, or half its limit if
+/// that is less.
+const FIRST_WARNING: Duration = Duration::from_secs(1);
+
+impl Keeper {
+    /// Starts jobs of the queue on the graphics processors beside them; `false` if the intent
+    /// could not be recorded, and they are in the queue again.
+    pub(super) fn start(&mut self, starts: Vec<(u64, Vec<u32>)>) -> bool {
+        let at = SystemTime::now();
+        let starting = |(number, _): &(u64, Vec<u32>)| Line::Starting {
+            number: *number,
+            at_unix_ms: unix_ms(at),
+        };
+        let lines: Vec<Line> = starts.iter().map(starting).collect();
+        if self.journal.append(&lines).is_err() {
+            for (number, gpus) in starts.into_iter().rev() {
+                if let Some(Phase::Queued(submission)) = self.phase(number) {
+                    let cpus = submission.resources.cpus;
+                    self.slots.release(cpus, &gpus);
+                    self.table.queue.push_front(number);
+                }
+            }
+            let retry = Instant::now() + JOURNAL_RETRY;
+            self.timers.push(Reverse((retry, 0)));
+            return false;
+        }
+        let mut lines = Vec::new();
+        let mut failed = Vec::new();
+        for (number, gpus) in starts {
+            let Some(Phase::Queued(submission)) = self.phase(number) else {
+                continue;
+            };
+            let cpus = submission.resources.cpus;
+            let added = self.variables(number, &submission.resources, &gpus, at, submission);
+            let limits = submission.resources.clone();
+            match Leader::start(submission, &added) {
+                Ok(leader) => {
+                    lines.push(Line::Running(record::Running {
+                        number,
+                        pid: leader.pid(),
+                        start_ticks: leader.start_ticks(),
+                        gpus: gpus.clone(),
+                    }));
+                    let running = Running::new(leader, cpus, gpus, at, true);
+                    if let Some(job) = self.table.jobs.get_mut(&number) {
+                        job.phase = Phase::Running(Box::new(running));
+                    }
+                    self.keep(number, &limits);
+                }
+                Err(reason) => {
+                    self.slots.release(cpus, &gpus);
+                    failed.push((number, Cause::NotStarted, reason));
+                }
+            }
+        }
+        self.journal.append_later(lines);
+        self.record_ends(failed);
+        self.changed = true;
+        true
+    }
+
+    fn phase(&self, number: u64) -> Option<&Phase> {
+        self.table.jobs.get(&number).map(|job| &job.phase)
+    }
+
+    /// What an attempt finds in its environment beside what was submitted.
+    fn variables(
+        &self,
+        number: u64,
+        resources: &Resources,
+        gpus: &[u32],
+        since: SystemTime,
+        submission: &Submission,
+    ) -> Vec<(&'static str, String)> {
+        let mut variables = vec![
+            ("CU_SUBMISSION", submission.name.to_string()),
+            (proc_fs::MARK, format!("{}/{number}", self.token)),
+        ];
+        if let Some(limit) = resources.time_limit {
+            let deadline = unix_ms(since + limit) / 1000;
+            variables.push(("CU_DEADLINE", deadline.to_string()));
+        }
+        if self.slots.hands_out_gpus() {
+            let gpus: Vec<String> = gpus.iter().map(u32::to_string).collect();
+            variables.push(("CUDA_VISIBLE_DEVICES", gpus.join(",")));
+        }
+        variables
+    }
+
+    /// From now on the running job `number` is watched, and signalled when its limits say so.
+    pub(super) fn keep(&mut self, number: u64, limits: &Resources) {
+        let Some(running) = self.table.running(number) else {
+            return;
+        };
+        running.signals = signals(limits, running.since, Instant::now(), SystemTime::now());
+        if running.ending.is_some() {
+            // We were ending it when we were killed ourselves: all over again, with the full grace.
+            running.signals = Signals {
+                limit: Some(Instant::now()),
+                ..Signals::default()
+            };
+        }
+        let leader = running.leader.as_ref();
+        let watched = leader.is_some_and(|leader| watch(&self.epoll, number, leader).is_ok());
+        if !watched {
+            self.stirred.insert(number);
+        }
+        self.set_timer(number);
+    }
+
+    /// Sends every signal that is due at `now`.
+    pub(super) fn send_due_signals(&mut self, now: Instant) {
+        while let Some(Reverse((at, number))) = self.timers.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.timers.pop();
+            let Some(running) = self.table.running(number) else {
+                continue;
+            };
+            let signals = &mut running.signals;
+            if let Some((_, signal)) = signals.warn.take_if(|(at, _)| *at <= now)
+                && let Some(leader) = &running.leader
+            {
+                leader.signal(signal);
+            }
+            let limit = signals.limit.take_if(|at| *at <= now).is_some();
+            let kill = signals.kill.take_if(|at| *at <= now).is_some();
+            if kill {
+                self.send_end(number, Cancel::Kill);
+            } else if limit {
+                if running.ending.is_none() {
+                    running.ending = Some(Cause::TimeLimit);
+                    let cause = Cause::TimeLimit;
+                    self.journal
+                        .append_later(vec![Line::Ending { number, cause }]);
+                }
+                self.send_end(number, Cancel::Terminate);
+            }
+            self.set_timer(number);
+        }
+    }
+
+    fn set_timer(&mut self, number: u64) {
+        let next = self
+            .table
+            .running(number)
+            .and_then(|running| running.signals.next());
+        self.timers.extend(next.map(|next| Reverse((next, number))));
+    }
+
+    /// Ends a running job; nothing but SIGKILL is still to come.
+    pub(super) fn send_end(&mut self, number: u64, how: Cancel) {
+        let grace = self.grace;
+        let Some(running) = self.table.running(number) else {
+            return;
+        };
+        let kill = running.signals.kill.take();
+        running.signals = Signals::default();
+        let Some(leader) = &running.leader else {
+            return; // Whoever outlived it is being killed already.
+        };
+        match how {
+            Cancel::Kill => leader.signal_group(Signal::KILL),
+            Cancel::Terminate => {
+                // A stopped process acts on SIGTERM only once it goes on.
+                leader.signal_group(Signal::TERM);
+                leader.signal_group(Signal::CONT);
+                let at = Instant::now() + grace;
+                // Repeating the wish does not prolong the grace.
+                running.signals.kill = Some(kill.map_or(at, |before| before.min(at)));
+                self.set_timer(number);
+            }
+        }
+    }
+
+    /// Sees out the attempts whose processes ended: an attempt has ended when none is left.
+    pub(super) fn see_out_the_dead(&mut self) {
+        let stirred = std::mem::take(&mut self.stirred);
+        let mut searched = BTreeSet::new();
+        let mut ended = Vec::new();
+        for number in stirred {
+            let Some(running) = self.table.running(number) else {
+                continue;
+            };
+            if let Some(leader) = running.leader.take() {
+                let Some((cause, group_lives)) = leader.see_out(running.ours) else {
+                    if let Some(running) = self.table.running(number) {
+                        running.leader = Some(leader);
+                    }
+                    continue;
+                };
+                unwatch(&self.epoll, &leader);
+                let Some(running) = self.table.running(number) else {
+                    continue;
+                };
+                running.end = Some(cause);
+                running.signals = Signals::default();
+                // A leader that was killed had no chance to end groups of its own making.
+                running.search = group_lives || !matches!(cause, Cause::Exited(_));
+            }
+            if self.table.running(number).is_some_and(|it| it.search) {
+                searched.insert(number);
+            } else {
+                ended.push(number);
+            }
+        }
+        ended.extend(self.end_leftovers(&searched));
+        let ends = ended.into_iter().filter_map(|number| {
+            let running = self.table.running(number)?;
+            let (cause, text) = running.verdict();
+            self.slots.release(running.cpus, &running.gpus);
+            Some((number, cause, text))
+        });
+        let ends = ends.collect();
+        self.record_ends(ends);
+    }
+
+    /// Kills who outlived the leaders of `numbers`, and tells which have nobody left.
+    fn end_leftovers(&mut self, numbers: &BTreeSet<u64>) -> Vec<u64> {
+        if numbers.is_empty() {
+            return Vec::new();
+        }
+        let mut alive: BTreeMap<u64, Vec<Leftover>> = BTreeMap::new();
+        let mut groups = BTreeMap::new();
+        for number in numbers {
+            if let Some(running) = self.table.running(*number) {
+                groups.insert(running.group, *number);
+                let gone = std::mem::take(&mut running.leftovers);
+                gone.iter()
+                    .for_each(|leftover| unwatch(&self.epoll, leftover));
+            }
+        }
+        for process in proc_fs::survey(&self.token) {
+            let by_mark = process.job.filter(|number| numbers.contains(number));
+            let by_group = || groups.get(&process.group).copied();
+            // A mark of another job's overrules the group: that process was moved into it.
+            let unmarked = process.job.is_none();
+            let Some(number) = by_mark.or_else(|| by_group().filter(|_| unmarked)) else {
+                continue;
+            };
+            alive
+                .entry(number)
+                .or_default()
+                .extend(Leftover::kill(&process));
+        }
+        for (number, leftovers) in &mut alive {
+            leftovers.retain(|leftover| watch(&self.epoll, *number, leftover).is_ok());
+        }
+        let mut ended = Vec::new();
+        for number in numbers {
+            match alive.remove(number) {
+                Some(leftovers) => {
+                    if leftovers.is_empty() {
+                        // They ended while we looked: look again.
+                        self.stirred.insert(*number);
+                        self.timers.push(Reverse((Instant::now(), 0)));
+                    }
+                    if let Some(running) = self.table.running(*number) {
+                        running.leftovers = leftovers;
+                    }
+                }
+                None => ended.push(*number),
+            }
+        }
+        ended
+    }
+
+    /// Records ends and makes them known.
+    pub(super) fn record_ends(&mut self, ends: Vec<(u64, Cause, String)>) {
+        let at = SystemTime::now();
+        let mut lines = Vec::new();
+        for (number, cause, text) in ends {
+            let Some(Job { name, .. }) = self.table.jobs.get(&number) else {
+                continue;
+            };
+            let ended = Ended::new(number, name, cause, Some(at), text);
+            lines.push(Line::Ended(ended.clone()));
+            self.table.end(number, ended);
+            self.changed = true;
+        }
+        self.journal.append_later(lines);
+    }
+}
+
+impl Running {
+    pub fn new(leader: Leader, cpus: u32, gpus: Vec<u32>, since: SystemTime, ours: bool) -> Self {
+        let group = leader.pid();
+        Self {
+            leader: Some(leader),
+            group,
+            ours,
+            cpus,
+            gpus,
+            since,
+            ending: None,
+            end: None,
+            search: false,
+            leftovers: Vec::new(),
+            signals: Signals::default(),
+        }
+    }
+
+    /// What recognises it after a crash.
+    pub fn record(&self, number: u64) -> Option<record::Running> {
+        let leader = self.leader.as_ref()?;
+        Some(record::Running {
+            number,
+            pid: leader.pid(),
+            start_ticks: leader.start_ticks(),
+            gpus: self.gpus.clone(),
+        })
+    }
+
+    /// Why it ended, in a word and in a sentence. What we did to it counts for more than how it
+    /// took it, as with Slurm: a command that exits 0 on SIGTERM ran into its limit all the same.
+    fn verdict(&self) -> (Cause, String) {
+        let end = self.end.unwrap_or(Cause::Unknown);
+        let how = match end {
+            Cause::Exited(code) => format!("exit code {code}"),
+            Cause::Signaled(signal) => format!("killed by signal {signal}"),
+            _ => "it ended while nobody watched it".into(),
+        };
+        match self.ending {
+            Some(Cause::TimeLimit) => (Cause::TimeLimit, format!("time limit reached; {how}")),
+            Some(Cause::Cancelled) => (Cause::Cancelled, format!("cancelled; {how}")),
+            _ => (end, how),
+        }
+    }
+}
+
+/// When which signal is due for a command that has run since `since`.
+fn signals(limits: &Resources, since: SystemTime, now: Instant, clock: SystemTime) -> Signals {
+    let Some(limit) = limits.time_limit else {
+        return Signals::default();
+    };
+    let run = clock.duration_since(since).unwrap_or_default();
+    let after_start = |after: Duration| now.checked_add(after.saturating_sub(run));
+    let warn = limits.warning.and_then(|warning| {
+        let earliest = FIRST_WARNING.min(limit / 2);
+        let after = limit.saturating_sub(warning.before_limit).max(earliest);
+        Some((after_start(after)?, process::to_system(warning.signal)))
+    });
+    Signals {
+        warn,
+        limit: after_start(limit),
+        kill: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Warning;
+
+    fn limits(limit: u64, before: u64) -> Resources {
+        Resources {
+            time_limit: Some(Duration::from_secs(limit)),
+            warning: Some(Warning {
+                signal: crate::Signal::Usr1,
+                before_limit: Duration::from_secs(before),
+            }),
+            ..Resources::default()
+        }
+    }
+
+    #[test]
+    fn what_has_run_counts_towards_the_limit() {
+        let (now, clock) = (Instant::now(), SystemTime::now());
+        let since = clock - Duration::from_secs(40);
+        let signals = signals(&limits(60, 15), since, now, clock);
+        assert_eq!(signals.limit, Some(now + Duration::from_secs(20)));
+        let warn = signals.warn.map(|(at, _)| at);
+        assert_eq!(warn, Some(now + Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn a_limit_that_passed_meanwhile_is_due_at_once() {
+        let (now, clock) = (Instant::now(), SystemTime::now());
+        let since = clock - Duration::from_secs(61);
+        assert_eq!(signals(&limits(60, 1), since, now, clock).limit, Some(now));
+    }
+
+    #[test]
+    fn a_warning_of_the_whole_limit_gives_the_command_time_to_listen() {
+        let (now, clock) = (Instant::now(), SystemTime::now());
+        let warn = signals(&limits(60, 600), clock, now, clock).warn;
+        assert_eq!(warn.map(|(at, _)| at), Some(now + FIRST_WARNING));
+    }
+}

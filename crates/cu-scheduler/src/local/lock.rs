@@ -1,0 +1,73 @@
+//! One living process per state folder: a lock that dies with its owner and names it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::proc_fs;
+use crate::Error;
+
+/// How long a lock may be held by an owner that is dead. Between its spawn and its `exec` a child
+/// shares the lock of its parent: if that parent is killed just then, the lock lives on for
+/// microseconds. This closes the gap in which a child could start unseen behind our back.
+const ORPHANED_LOCK: Duration = Duration::from_secs(10);
+
+/// Held as long as it lives.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    pub fn take(state_dir: &Path) -> Result<Self, Error> {
+        let path = state_dir.join("lock");
+        let failed = |source| Error::State {
+            path: path.clone(),
+            source,
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed)?;
+        let give_up = Instant::now() + ORPHANED_LOCK;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    let owner = owner(&mut file).map_err(failed)?;
+                    if proc_fs::is_alive_here(&owner) || Instant::now() > give_up {
+                        return Err(Error::InUse {
+                            state_dir: state_dir.to_path_buf(),
+                            owner,
+                        });
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(errno) => return Err(failed(errno.into())),
+            }
+        }
+        file.set_len(0).map_err(failed)?;
+        file.rewind().map_err(failed)?;
+        write!(
+            file,
+            "process {} on {}",
+            std::process::id(),
+            proc_fs::host()
+        )
+        .map_err(failed)?;
+        Ok(Self { _file: file })
+    }
+}
+
+fn owner(file: &mut File) -> std::io::Result<String> {
+    let mut owner = String::new();
+    file.rewind()?;
+    file.read_to_string(&mut owner)?;
+    Ok(owner)
+}

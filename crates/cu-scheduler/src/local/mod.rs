@@ -1,0 +1,238 @@
+//! This machine: slots, process groups, time limits with a warning, and jobs that outlive us.
+//!
+//! Jobs wait in the order of their submission until their processors are free. Each attempt is a
+//! process group of its own, with `/dev/null` as standard input and its output appended to `stdout`
+//! and `stderr` in its directory. A Ctrl-C or a hangup of the terminal does not reach it, and a
+//! signal to it reaches all of it. It has ended when none of its processes is left: whoever outlives
+//! the first process is killed.
+//!
+//! Beside what was submitted, an attempt finds in its environment `CU_SUBMISSION` (its
+//! [`SubmissionName`]), `CU_DEADLINE` (Unix seconds, with a time limit), `CUDA_VISIBLE_DEVICES` (if
+//! graphics processors are handed out) and `CU_LOCAL_JOB`, by which its processes are recognised.
+//!
+//! # What is kept where
+//! The state folder holds a `lock` and a `journal`. The journal is written before anything is
+//! promised and before anything is started. When the backend is opened again, attempts that still
+//! run are recognised by process id *and* start time *and* boot, so never mistaken for another
+//! process; their time limits go on. A start whose record is missing is searched for by its mark in
+//! `/proc`, and is never repeated. An end that nobody was there to see is told as
+//! [`EndCause::Unknown`](crate::EndCause::Unknown). The newest 10,000 ends are remembered; older ones are
+//! [`ClusterState::Gone`](crate::ClusterState::Gone).
+//!
+//! # What it does not do
+//! Memory is neither limited nor counted. While no process holds the backend, nothing is started and
+//! no limit is enforced. A reboot ends everything, the queue too.
+
+mod attempts;
+mod journal;
+mod keeper;
+mod lock;
+mod proc_fs;
+mod process;
+mod record;
+mod recover;
+mod slots;
+mod table;
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rustix::event::{EventfdFlags, eventfd};
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    Cancel, Capabilities, ClusterJobId, Error, ExitCodes, Found, Observation, Reach, Scheduler,
+    Submission, SubmissionName, SubmitError, TimeLimits,
+};
+use keeper::{Keeper, Request};
+
+/// What [`Local::open`] needs to know.
+///
+/// ```
+/// use cu_scheduler::local::LocalOptions;
+///
+/// let mut options = LocalOptions::new("results/digits/local");
+/// options.cpus = Some(4);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalOptions {
+    /// Where the queue and the running attempts are recorded. Made if it is missing. On a local file
+    /// system it is faster; on a shared one it works for as long as one machine uses it.
+    pub state_dir: PathBuf,
+    /// How many processors are handed out; all that this process may use if `None`.
+    pub cpus: Option<u32>,
+    /// How many graphics processors are handed out, by their index from 0: `0` unless set.
+    pub gpus: u32,
+    /// How many attempts run at once at the most, whatever they ask for; `None` for no such limit.
+    pub max_running: Option<usize>,
+    /// The time from SIGTERM to SIGKILL, after a cancel and at the time limit: 30 s unless set.
+    pub grace: Duration,
+}
+
+impl LocalOptions {
+    /// All processors of this machine, and the state in `state_dir`.
+    pub fn new(state_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            state_dir: state_dir.into(),
+            cpus: None,
+            gpus: 0,
+            max_running: None,
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// This machine as a [`Scheduler`].
+///
+/// Dropping it waits for the thread that keeps the jobs, so that the state folder can be opened
+/// again at once. The jobs go on.
+#[derive(Debug)]
+pub struct Local {
+    cpus: u32,
+    /// `None` only while it is dropped.
+    requests: Option<mpsc::Sender<Request>>,
+    wake: Arc<OwnedFd>,
+    changes: watch::Receiver<u64>,
+    /// Up to which change somebody was told.
+    told: AtomicU64,
+    keeper: Option<JoinHandle<()>>,
+}
+
+impl Local {
+    /// Opens the state folder and goes on with what is in it.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] if another living process has it open, or this one does already;
+    /// [`Error::State`] if it can't be read or written; [`Error::Refused`] if its attempts may run
+    /// on another machine, or this kernel lacks pidfds (Linux 5.4).
+    pub fn open(options: LocalOptions) -> Result<Self, Error> {
+        let failed = |source| Error::State {
+            path: options.state_dir.clone(),
+            source,
+        };
+        let available = || std::thread::available_parallelism().map(|count| count.get());
+        let cpus = match options.cpus {
+            Some(cpus) => cpus,
+            None => available().map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX)),
+        };
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let wake = Arc::new(eventfd(0, flags).map_err(|errno| failed(errno.into()))?);
+        let (requests, receiver) = mpsc::channel();
+        let (sender, changes) = watch::channel(0);
+        let keeper = Keeper::open(&options, cpus, wake.clone(), receiver, sender)?;
+        let keeper = std::thread::Builder::new()
+            .name("cu-local".into())
+            .spawn(move || keeper.run())
+            .map_err(failed)?;
+        Ok(Self {
+            cpus,
+            requests: Some(requests),
+            wake,
+            changes,
+            told: AtomicU64::new(0),
+            keeper: Some(keeper),
+        })
+    }
+
+    /// Asks the keeper. `None` if it is gone, which only a bug of ours can bring about.
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        self.requests.as_ref()?.send(request(answer)).ok()?;
+        self.wake();
+        answered.await.ok()
+    }
+
+    fn wake(&self) {
+        // It fails only if the counter is full, and then the keeper is about to wake anyway.
+        rustix::io::write(&*self.wake, &1_u64.to_ne_bytes()).ok();
+    }
+
+    fn keeper_is_gone(&self) -> Error {
+        Error::Unavailable {
+            scheduler: self.to_string(),
+            reason: "the thread that keeps its jobs has ended; open it again".into(),
+        }
+    }
+}
+
+impl fmt::Display for Local {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.cpus == 1 { "" } else { "s" };
+        write!(out, "this machine ({} CPU{plural})", self.cpus)
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.requests = None;
+        self.wake();
+        if let Some(keeper) = self.keeper.take() {
+            // It panicked, or it ended: in either case the folder is free.
+            keeper.join().ok();
+        }
+    }
+}
+
+#[async_trait]
+impl Scheduler for Local {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new(
+            10_000,
+            TimeLimits::Exact,
+            ExitCodes::WhileWeLive,
+            Reach::ThisMachine,
+        )
+    }
+
+    async fn submit(&self, batch: &[Submission]) -> Vec<Result<ClusterJobId, SubmitError>> {
+        let request = |answer| Request::Submit(batch.to_vec(), answer);
+        match self.ask(request).await {
+            Some(answers) => answers,
+            None => {
+                let uncertain = |submission: &Submission| {
+                    Err(SubmitError::Uncertain {
+                        name: submission.name.clone(),
+                        reason: self.keeper_is_gone().to_string(),
+                    })
+                };
+                batch.iter().map(uncertain).collect()
+            }
+        }
+    }
+
+    async fn observe(&self, jobs: &[ClusterJobId]) -> Result<Vec<Observation>, Error> {
+        self.ask(|answer| Request::Observe(jobs.to_vec(), answer))
+            .await
+            .ok_or_else(|| self.keeper_is_gone())
+    }
+
+    async fn changed(&self) {
+        let told = self.told.load(Ordering::Acquire);
+        let mut changes = self.changes.clone();
+        let now = match changes.wait_for(|count| *count > told).await {
+            Ok(count) => *count,
+            // The keeper is gone: `observe` says so.
+            Err(_) => return,
+        };
+        self.told.fetch_max(now, Ordering::AcqRel);
+    }
+
+    async fn find(&self, names: &[SubmissionName]) -> Result<Vec<Found>, Error> {
+        self.ask(|answer| Request::Find(names.to_vec(), answer))
+            .await
+            .ok_or_else(|| self.keeper_is_gone())
+    }
+
+    async fn cancel(&self, jobs: &[ClusterJobId], how: Cancel) -> Result<(), Error> {
+        self.ask(|answer| Request::Cancel(jobs.to_vec(), how, answer))
+            .await
+            .unwrap_or_else(|| Err(self.keeper_is_gone()))
+    }
+}

@@ -1,0 +1,185 @@
+//! One attempt's processes: started as `posix_spawn` can, recognised, signalled, seen out.
+//!
+//! Each attempt is a process group of its own, and its first process the leader. That is what a
+//! Ctrl-C or a hangup of our terminal must not reach, and what signals go to as a whole. A session
+//! would take `setsid` between `fork` and `exec`: std then forks, which is two thirds as fast from
+//! a small process, and eighty times slower from one of a gigabyte.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
+    pidfd_send_signal, test_kill_process_group, waitid,
+};
+
+use super::proc_fs;
+use super::record::Cause;
+use crate::Submission;
+
+/// The first process of an attempt, dead and not waited for at the most.
+#[derive(Debug)]
+pub(super) struct Leader {
+    pid: Pid,
+    start_ticks: u64,
+    /// Whether it leads its process group. Only a descendant adopted in its stead may not.
+    leads: bool,
+    pidfd: OwnedFd,
+}
+
+impl Leader {
+    /// Starts the command of `submission` with `added` in its environment.
+    ///
+    /// # Errors
+    /// A sentence that says what is missing: the file, the folder, or a resource of this machine.
+    pub fn start(submission: &Submission, added: &[(&str, String)]) -> Result<Self, String> {
+        let (program, arguments) = submission
+            .command
+            .split_first()
+            .ok_or_else(|| "there is no command".to_owned())?;
+        let stdout = append_to(&submission.directory.join("stdout"))?;
+        let stderr = append_to(&submission.directory.join("stderr"))?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .envs(&submission.environment)
+            .envs(added.iter().map(|(name, value)| (name, value)))
+            .current_dir(&submission.working_directory)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr);
+        let mut child = command.spawn().map_err(|error| {
+            let folder = submission.working_directory.display();
+            format!("{program} can't be started in {folder}: {error}")
+        })?;
+        // Dropping a `Child` neither ends it nor waits for it: from here on the pidfd does both.
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.expect("a child's process id is positive");
+        Self::open(pid).ok_or_else(|| {
+            kill_process_group(pid, Signal::KILL).ok();
+            child.wait().ok();
+            format!("{program} was killed at its start, for it can't be watched: no pidfd is free")
+        })
+    }
+
+    /// The process `pid` if it is still the one that started at `start_ticks`.
+    pub fn adopt(pid: i32, start_ticks: u64) -> Option<Self> {
+        // Asked after the pidfd is there: from then on it is this process or none.
+        Pid::from_raw(pid)
+            .and_then(Self::open)
+            .filter(|leader| leader.start_ticks == start_ticks)
+    }
+
+    fn open(pid: Pid) -> Option<Self> {
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        let process = proc_fs::look_at(pid.as_raw_pid())?;
+        Some(Self {
+            pid,
+            start_ticks: process.start_ticks,
+            leads: process.group == process.pid,
+            pidfd,
+        })
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw_pid()
+    }
+
+    pub fn start_ticks(&self) -> u64 {
+        self.start_ticks
+    }
+
+    /// Sends `signal` to the leader alone. That it is gone already is no error.
+    pub fn signal(&self, signal: Signal) {
+        pidfd_send_signal(&self.pidfd, signal).ok();
+    }
+
+    /// Sends `signal` to the whole group. The leader is not yet waited for, so the number of the
+    /// group can't belong to another.
+    pub fn signal_group(&self, signal: Signal) {
+        if self.leads {
+            kill_process_group(self.pid, signal).ok();
+        } else {
+            self.signal(signal);
+        }
+    }
+
+    /// Waits for the leader, which the pidfd said is dead: the cause, and whether its group still
+    /// lives. `None` if it is not dead after all.
+    pub fn see_out(&self, ours: bool) -> Option<(Cause, bool)> {
+        if ours {
+            // As long as the dead leader isn't waited for, the group's number is its own.
+            self.signal_group(Signal::KILL);
+        }
+        let id = WaitId::PidFd(self.pidfd.as_fd());
+        let cause = match waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+            Ok(None) => return None,
+            Ok(Some(status)) => status
+                .exit_status()
+                .map(Cause::Exited)
+                .or_else(|| status.terminating_signal().map(Cause::Signaled))
+                .unwrap_or(Cause::Unknown),
+            // It was not our child: whoever waited for it knows.
+            Err(_) => Cause::Unknown,
+        };
+        Some((cause, test_kill_process_group(self.pid).is_ok()))
+    }
+}
+
+impl AsFd for Leader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// A process that outlived its leader: killed, and watched until it is gone.
+#[derive(Debug)]
+pub(super) struct Leftover {
+    pidfd: OwnedFd,
+}
+
+impl Leftover {
+    /// Kills `process`; `None` if it is gone already.
+    pub fn kill(process: &proc_fs::Process) -> Option<Self> {
+        let leader = Leader::adopt(process.pid, process.start_ticks)?;
+        leader.signal(Signal::KILL);
+        Some(Self {
+            pidfd: leader.pidfd,
+        })
+    }
+}
+
+impl AsFd for Leftover {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// Whether this kernel has what this backend is built on.
+pub(super) fn supported() -> io::Result<()> {
+    pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
+    Ok(())
+}
+
+pub(super) fn to_system(signal: crate::Signal) -> Signal {
+    match signal {
+        crate::Signal::Hup => Signal::HUP,
+        crate::Signal::Int => Signal::INT,
+        crate::Signal::Term => Signal::TERM,
+        crate::Signal::Usr1 => Signal::USR1,
+        crate::Signal::Usr2 => Signal::USR2,
+    }
+}
+
+fn append_to(path: &Path) -> Result<File, String> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .map_err(|error| format!("{} can't be written: {error}", path.display()))
+}

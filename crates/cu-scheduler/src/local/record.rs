@@ -1,0 +1,220 @@
+//! The lines of the journal: what the local backend must know again after a crash.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ClusterEnd, EndCause, Resources, Signal, Submission, SubmissionName, Warning};
+
+/// The version that [`Header`] carries.
+pub(super) const VERSION: u32 = 1;
+
+/// One line of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Line {
+    /// The first line: whose journal it is.
+    Header(Header),
+    /// Numbers below this one may have been given away.
+    Reserved { below: u64 },
+    /// A submission was taken.
+    Queued(Box<Queued>),
+    /// It is about to be started: from here on it is never started again.
+    Starting { number: u64, at_unix_ms: u64 },
+    /// It was started.
+    Running(Running),
+    /// Its end was brought about by us, for this cause.
+    Ending { number: u64, cause: Cause },
+    /// It ended.
+    Ended(Ended),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Header {
+    pub version: u32,
+    /// What marks the processes of this folder: no other folder has the same.
+    pub token: String,
+    /// The boot in which the journal was written: no process outlives it.
+    pub boot: String,
+    /// The machine on which it was written.
+    pub host: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Queued {
+    pub number: u64,
+    name: String,
+    command: Vec<String>,
+    environment: BTreeMap<String, String>,
+    working_directory: PathBuf,
+    directory: PathBuf,
+    cpus: u32,
+    gpus: u32,
+    memory_bytes: Option<u64>,
+    time_limit: Option<Duration>,
+    warning: Option<(WarningSignal, Duration)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum WarningSignal {
+    Hup,
+    Int,
+    Term,
+    Usr1,
+    Usr2,
+}
+
+/// What recognises the process of an attempt: the pid alone may belong to another by now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Running {
+    pub number: u64,
+    pub pid: i32,
+    /// Field 22 of `/proc/PID/stat`: ticks since the boot.
+    pub start_ticks: u64,
+    /// The graphics processors it was given.
+    pub gpus: Vec<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Ended {
+    pub number: u64,
+    pub name: String,
+    pub cause: Cause,
+    pub at_unix_ms: Option<u64>,
+    pub text: String,
+}
+
+/// The causes that this backend can tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Cause {
+    Exited(i32),
+    Signaled(i32),
+    TimeLimit,
+    Cancelled,
+    NotStarted,
+    Unknown,
+}
+
+impl From<Cause> for EndCause {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Exited(code) => Self::Exited(code),
+            Cause::Signaled(signal) => Self::Signaled(signal),
+            Cause::TimeLimit => Self::TimeLimit,
+            Cause::Cancelled => Self::Cancelled,
+            Cause::NotStarted => Self::NotStarted,
+            Cause::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl Queued {
+    pub fn new(number: u64, submission: &Submission) -> Self {
+        let resources = &submission.resources;
+        Self {
+            number,
+            name: submission.name.to_string(),
+            command: submission.command.clone(),
+            environment: submission.environment.clone(),
+            working_directory: submission.working_directory.clone(),
+            directory: submission.directory.clone(),
+            cpus: resources.cpus,
+            gpus: resources.gpus,
+            memory_bytes: resources.memory_bytes,
+            time_limit: resources.time_limit,
+            warning: resources.warning.map(|warning| {
+                let signal = match warning.signal {
+                    Signal::Hup => WarningSignal::Hup,
+                    Signal::Int => WarningSignal::Int,
+                    Signal::Term => WarningSignal::Term,
+                    Signal::Usr1 => WarningSignal::Usr1,
+                    Signal::Usr2 => WarningSignal::Usr2,
+                };
+                (signal, warning.before_limit)
+            }),
+        }
+    }
+
+    /// Its end, at a time that nobody knows.
+    pub fn ended(&self, cause: Cause, text: String) -> Ended {
+        Ended {
+            number: self.number,
+            name: self.name.clone(),
+            cause,
+            at_unix_ms: None,
+            text,
+        }
+    }
+
+    /// The submission again; `None` if its name is none, which only a damaged journal has.
+    pub fn into_submission(self) -> Option<Submission> {
+        Some(Submission {
+            name: self.name.parse().ok()?,
+            command: self.command,
+            environment: self.environment,
+            working_directory: self.working_directory,
+            directory: self.directory,
+            resources: Resources {
+                cpus: self.cpus,
+                gpus: self.gpus,
+                memory_bytes: self.memory_bytes,
+                time_limit: self.time_limit,
+                warning: self.warning.map(|(signal, before_limit)| Warning {
+                    signal: match signal {
+                        WarningSignal::Hup => Signal::Hup,
+                        WarningSignal::Int => Signal::Int,
+                        WarningSignal::Term => Signal::Term,
+                        WarningSignal::Usr1 => Signal::Usr1,
+                        WarningSignal::Usr2 => Signal::Usr2,
+                    },
+                    before_limit,
+                }),
+            },
+            previous: None,
+        })
+    }
+}
+
+impl Ended {
+    pub fn new(
+        number: u64,
+        name: &SubmissionName,
+        cause: Cause,
+        at: Option<SystemTime>,
+        text: String,
+    ) -> Self {
+        Self {
+            number,
+            name: name.to_string(),
+            cause,
+            at_unix_ms: at.map(unix_ms),
+            text,
+        }
+    }
+
+    /// Its name; `None` only in a damaged journal.
+    pub fn name(&self) -> Option<SubmissionName> {
+        self.name.parse().ok()
+    }
+
+    pub fn to_end(&self) -> ClusterEnd {
+        ClusterEnd {
+            cause: self.cause.into(),
+            at: self.at_unix_ms.map(from_unix_ms),
+            text: self.text.clone(),
+        }
+    }
+}
+
+pub(super) fn unix_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn from_unix_ms(milliseconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds)
+}

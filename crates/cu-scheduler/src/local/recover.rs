@@ -1,0 +1,258 @@
+//! Opening a state folder: what was left there is adopted, goes on waiting, or has ended.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use rustix::event::epoll;
+use tokio::sync::watch;
+
+use super::LocalOptions;
+use super::journal::{Folded, Journal, Known, Started};
+use super::keeper::{Keeper, Request};
+use super::lock::Lock;
+use super::proc_fs::{self, Process};
+use super::process::{self, Leader};
+use super::record::{Cause, Header, VERSION, from_unix_ms};
+use super::slots::Slots;
+use super::table::{Job, Phase, Running, Table};
+use crate::{Error, Resources, SubmissionName};
+
+const REBOOTED: &str = "the machine was restarted meanwhile";
+const NEVER_SEEN: &str = "whether it was started is not known; it does not run";
+
+/// An attempt that still runs, or of which something is left.
+struct Adopted {
+    number: u64,
+    name: SubmissionName,
+    running: Running,
+    limits: Resources,
+}
+
+impl Keeper {
+    /// Takes the state folder, and all that it says of this machine.
+    pub(super) fn open(
+        options: &LocalOptions,
+        cpus: u32,
+        wake: Arc<OwnedFd>,
+        requests: Receiver<Request>,
+        changes: watch::Sender<u64>,
+    ) -> Result<Self, Error> {
+        let state_dir = &options.state_dir;
+        let failed = |source| Error::State {
+            path: state_dir.clone(),
+            source,
+        };
+        process::supported().map_err(|error| Error::Refused {
+            scheduler: "this machine".into(),
+            reason: format!("its kernel has no pidfd (Linux 5.4 or later is needed): {error}"),
+        })?;
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(state_dir).map_err(failed)?;
+        let lock = Lock::take(state_dir)?;
+        let mut folded = Journal::read(state_dir).map_err(failed)?;
+        let header = header(&folded, state_dir)?;
+        let rebooted = folded
+            .header
+            .as_ref()
+            .is_some_and(|old| old.boot != header.boot);
+        let mut slots = Slots::new(cpus, options.gpus, options.max_running);
+        let adopted = settle(&mut folded, &header.token, rebooted, &mut slots);
+        let journal = Journal::rewrite(state_dir, &folded, header.clone()).map_err(failed)?;
+        let epoll =
+            epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|errno| failed(errno.into()))?;
+        let mut keeper = Self {
+            table: table(folded),
+            slots,
+            journal,
+            token: header.token,
+            grace: options.grace,
+            epoll,
+            wake,
+            requests,
+            timers: BinaryHeap::<Reverse<_>>::new(),
+            changes,
+            changed: false,
+            stirred: Default::default(),
+            _lock: lock,
+        };
+        for adopted in adopted {
+            let job = Job {
+                name: adopted.name,
+                phase: Phase::Running(Box::new(adopted.running)),
+            };
+            keeper.table.insert(adopted.number, job);
+            keeper.keep(adopted.number, &adopted.limits);
+        }
+        Ok(keeper)
+    }
+}
+
+/// The header of the journal from now on.
+fn header(folded: &Folded, state_dir: &Path) -> Result<Header, Error> {
+    let (boot, host) = (proc_fs::boot(), proc_fs::host());
+    let Some(old) = &folded.header else {
+        return Ok(Header {
+            version: VERSION,
+            token: proc_fs::unique_token(),
+            boot,
+            host,
+        });
+    };
+    let refused = |reason| Error::Refused {
+        scheduler: "this machine".into(),
+        reason,
+    };
+    if old.version > VERSION {
+        return Err(refused(format!(
+            "{} was written by a later version of this program (format {}, we know {VERSION})",
+            state_dir.display(),
+            old.version
+        )));
+    }
+    let mut jobs = folded.jobs.values();
+    let alive = jobs.any(|known| !matches!(known, Known::Ended(_)));
+    if old.boot != boot && old.host != host && alive {
+        return Err(refused(format!(
+            "attempts of {} may still run on {}: go on there, or remove the folder if that \
+             machine was switched off",
+            state_dir.display(),
+            old.host
+        )));
+    }
+    Ok(Header {
+        version: VERSION,
+        token: old.token.clone(),
+        boot,
+        host,
+    })
+}
+
+/// Decides for all that has not ended whether it ended meanwhile, and returns what runs.
+fn settle(folded: &mut Folded, token: &str, rebooted: bool, slots: &mut Slots) -> Vec<Adopted> {
+    let started = |known: &Known| matches!(known, Known::Started(_));
+    let processes = if folded.jobs.values().any(started) && !rebooted {
+        by_job(proc_fs::survey(token))
+    } else {
+        BTreeMap::new()
+    };
+    let mut adopted = Vec::new();
+    for (number, known) in &mut folded.jobs {
+        let end = match known {
+            Known::Ended(_) => continue,
+            // What was not synced may have been started before the power went.
+            Known::Queued(queued) if rebooted => queued.ended(Cause::Unknown, REBOOTED.to_owned()),
+            Known::Queued(queued) => {
+                let submission = (**queued).clone().into_submission();
+                match submission.map(|submission| slots.refusal(&submission.resources)) {
+                    Some(None) => continue,
+                    Some(Some(reason)) => queued.ended(Cause::NotStarted, reason),
+                    None => queued.ended(Cause::NotStarted, "its record is damaged".into()),
+                }
+            }
+            Known::Started(started) if rebooted => {
+                started.queued.ended(Cause::Unknown, REBOOTED.to_owned())
+            }
+            Known::Started(started) => match adopt(started, processes.get(number)) {
+                Some(it) => {
+                    slots.occupy(it.running.cpus, &it.running.gpus);
+                    started.process = started
+                        .process
+                        .take()
+                        .or_else(|| it.running.record(*number));
+                    adopted.push(it);
+                    continue;
+                }
+                None => {
+                    let text = match started.process {
+                        Some(_) => "it ended while nobody watched it",
+                        None => NEVER_SEEN,
+                    };
+                    let cause = started.ending.unwrap_or(Cause::Unknown);
+                    started.queued.ended(cause, text.to_owned())
+                }
+            },
+        };
+        *known = Known::Ended(end);
+    }
+    adopted
+}
+
+/// The processes that carry our mark, by job, the oldest of each first.
+fn by_job(mut processes: Vec<Process>) -> BTreeMap<u64, Vec<Process>> {
+    processes.sort_by_key(|process| (process.start_ticks, process.pid));
+    let mut by_job: BTreeMap<u64, Vec<Process>> = BTreeMap::new();
+    for process in processes {
+        if let Some(number) = process.job {
+            by_job.entry(number).or_default().push(process);
+        }
+    }
+    by_job
+}
+
+/// The attempt, if its leader lives, or anybody who carries its mark.
+fn adopt(started: &Started, marked: Option<&Vec<Process>>) -> Option<Adopted> {
+    let recorded = started.process.as_ref();
+    let known = recorded.and_then(|process| Leader::adopt(process.pid, process.start_ticks));
+    let (leader, group) = match known {
+        Some(leader) => {
+            let group = leader.pid();
+            (leader, group)
+        }
+        // Killed between the start and its record; or the leader is dead, and others remain.
+        None => {
+            let processes = marked?;
+            let mut leaders = processes.iter().filter(|it| it.pid == it.group);
+            let first = leaders.next().or(processes.first())?;
+            (Leader::adopt(first.pid, first.start_ticks)?, first.group)
+        }
+    };
+    let remains = recorded.is_some_and(|process| process.pid != leader.pid());
+    let submission = started.queued.clone().into_submission()?;
+    let limits = submission.resources;
+    let gpus = recorded.map_or_else(Vec::new, |process| process.gpus.clone());
+    let since = from_unix_ms(started.at_unix_ms);
+    let mut running = Running::new(leader, limits.cpus, gpus, since, false);
+    running.group = group;
+    running.ending = started.ending;
+    if remains {
+        // What is left has nobody to report to: it is ended, as it would have been before.
+        running.leader = None;
+        running.end = Some(Cause::Unknown);
+        running.search = true;
+    }
+    Some(Adopted {
+        number: started.queued.number,
+        name: submission.name,
+        running,
+        limits,
+    })
+}
+
+fn table(folded: Folded) -> Table {
+    let mut table = Table::new(proc_fs::host());
+    for (number, known) in folded.jobs {
+        let job = match known {
+            Known::Ended(ended) => ended.name().map(|name| Job {
+                name,
+                phase: Phase::Ended(ended),
+            }),
+            Known::Queued(queued) => queued.into_submission().map(|submission| Job {
+                name: submission.name.clone(),
+                phase: Phase::Queued(Box::new(submission)),
+            }),
+            // Adopted, each by itself.
+            Known::Started(_) => None,
+        };
+        if let Some(job) = job {
+            table.insert(number, job);
+        }
+    }
+    table
+}

@@ -1,0 +1,131 @@
+//! What is free on this machine: processors by number, graphics processors each by its index.
+
+use std::collections::BTreeSet;
+
+use crate::Resources;
+
+#[derive(Debug)]
+pub(super) struct Slots {
+    cpus: u32,
+    gpus: u32,
+    most_running: usize,
+    cpus_taken: u32,
+    free_gpus: BTreeSet<u32>,
+    running: usize,
+}
+
+impl Slots {
+    pub fn new(cpus: u32, gpus: u32, most_running: Option<usize>) -> Self {
+        Self {
+            cpus,
+            gpus,
+            most_running: most_running.unwrap_or(usize::MAX),
+            cpus_taken: 0,
+            free_gpus: (0..gpus).collect(),
+            running: 0,
+        }
+    }
+
+    /// Whether graphics processors are handed out at all.
+    pub fn hands_out_gpus(&self) -> bool {
+        self.gpus > 0
+    }
+
+    /// Why `resources` are never free here, even with nothing else running.
+    pub fn refusal(&self, resources: &Resources) -> Option<String> {
+        if resources.cpus == 0 {
+            Some("it asks for 0 CPUs, and 1 is the least".into())
+        } else if resources.cpus > self.cpus {
+            Some(format!(
+                "it asks for {} CPUs, and this machine offers {}",
+                resources.cpus, self.cpus
+            ))
+        } else if resources.gpus > self.gpus {
+            Some(format!(
+                "it asks for {} GPUs, and this machine is set to offer {}",
+                resources.gpus, self.gpus
+            ))
+        } else {
+            None
+        }
+    }
+
+    /// Takes `resources` if they are free now, and tells which graphics processors they got.
+    pub fn take(&mut self, resources: &Resources) -> Option<Vec<u32>> {
+        let gpus = resources.gpus as usize;
+        let fits = self.running < self.most_running
+            && self.cpus_taken.saturating_add(resources.cpus) <= self.cpus
+            && gpus <= self.free_gpus.len();
+        fits.then(|| {
+            let gpus: Vec<u32> = self.free_gpus.iter().copied().take(gpus).collect();
+            self.occupy(resources.cpus, &gpus);
+            gpus
+        })
+    }
+
+    /// Notes what an adopted attempt holds, even if that is more than there is.
+    pub fn occupy(&mut self, cpus: u32, gpus: &[u32]) {
+        self.running += 1;
+        self.cpus_taken = self.cpus_taken.saturating_add(cpus);
+        for gpu in gpus {
+            self.free_gpus.remove(gpu);
+        }
+    }
+
+    pub fn release(&mut self, cpus: u32, gpus: &[u32]) {
+        self.running = self.running.saturating_sub(1);
+        self.cpus_taken = self.cpus_taken.saturating_sub(cpus);
+        let known = gpus.iter().filter(|gpu| **gpu < self.gpus);
+        self.free_gpus.extend(known);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asks(cpus: u32, gpus: u32) -> Resources {
+        Resources {
+            cpus,
+            gpus,
+            ..Resources::default()
+        }
+    }
+
+    #[test]
+    fn takes_what_is_free_and_no_more() {
+        let mut slots = Slots::new(4, 0, None);
+        assert_eq!(slots.take(&asks(3, 0)), Some(vec![]));
+        assert_eq!(slots.take(&asks(2, 0)), None);
+        assert_eq!(slots.take(&asks(1, 0)), Some(vec![]));
+        slots.release(3, &[]);
+        assert_eq!(slots.take(&asks(3, 0)), Some(vec![]));
+    }
+
+    #[test]
+    fn no_two_attempts_share_a_graphics_processor() {
+        let mut slots = Slots::new(8, 2, None);
+        assert_eq!(slots.take(&asks(1, 1)), Some(vec![0]));
+        assert_eq!(slots.take(&asks(1, 1)), Some(vec![1]));
+        assert_eq!(slots.take(&asks(1, 1)), None);
+        slots.release(1, &[0]);
+        assert_eq!(slots.take(&asks(1, 1)), Some(vec![0]));
+    }
+
+    #[test]
+    fn the_number_of_attempts_can_be_limited_too() {
+        let mut slots = Slots::new(8, 0, Some(1));
+        assert!(slots.take(&asks(1, 0)).is_some());
+        assert_eq!(slots.take(&asks(1, 0)), None);
+    }
+
+    #[test]
+    fn what_is_never_free_is_refused_with_both_numbers() {
+        let slots = Slots::new(2, 0, None);
+        let reason = slots.refusal(&asks(3, 0)).unwrap();
+        assert!(reason.contains('3') && reason.contains('2'), "{reason}");
+        assert!(slots.refusal(&asks(1, 1)).unwrap().contains("GPUs"));
+        assert!(slots.refusal(&asks(0, 0)).is_some());
+        assert_eq!(slots.refusal(&asks(2, 0)), None);
+    }
+}

@@ -1,0 +1,195 @@
+//! What the keeper knows of each submission, and how it answers for it.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Instant, SystemTime};
+
+use super::journal::ENDS_KEPT;
+use super::process::{Leader, Leftover};
+use super::record::{Cause, Ended};
+use crate::{ClusterJobId, ClusterState, Found, Observation, Submission, SubmissionName};
+
+/// All submissions by number.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    pub jobs: HashMap<u64, Job>,
+    names: HashMap<SubmissionName, u64>,
+    /// Those that wait for a slot, in order of submission.
+    pub queue: VecDeque<u64>,
+    /// Those that ended, the oldest first: it is the first to be forgotten.
+    ended: VecDeque<u64>,
+    host: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Job {
+    pub name: SubmissionName,
+    pub phase: Phase,
+}
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    Queued(Box<Submission>),
+    Running(Box<Running>),
+    Ended(Ended),
+}
+
+/// An attempt of which at least one process lives, as far as we know.
+#[derive(Debug)]
+pub(super) struct Running {
+    /// `None` once it was seen out.
+    pub leader: Option<Leader>,
+    /// Its process group.
+    pub group: i32,
+    /// Whether this very backend started it: only then is it waited for by nobody else.
+    pub ours: bool,
+    pub cpus: u32,
+    pub gpus: Vec<u32>,
+    pub since: SystemTime,
+    /// Why we are ending it, if we are.
+    pub ending: Option<Cause>,
+    /// How the leader ended.
+    pub end: Option<Cause>,
+    /// Whether whoever outlived the leader has to be looked for.
+    pub search: bool,
+    pub leftovers: Vec<Leftover>,
+    pub signals: Signals,
+}
+
+/// What is to be sent to an attempt, and when.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Signals {
+    pub warn: Option<(Instant, rustix::process::Signal)>,
+    pub limit: Option<Instant>,
+    pub kill: Option<Instant>,
+}
+
+impl Signals {
+    pub fn next(&self) -> Option<Instant> {
+        let warn = self.warn.map(|(at, _)| at);
+        [warn, self.limit, self.kill].into_iter().flatten().min()
+    }
+}
+
+impl Table {
+    /// An empty table of the machine `host`.
+    pub fn new(host: String) -> Self {
+        Self {
+            host,
+            ..Self::default()
+        }
+    }
+
+    pub fn insert(&mut self, number: u64, job: Job) {
+        self.names.insert(job.name.clone(), number);
+        match job.phase {
+            Phase::Queued(_) => self.queue.push_back(number),
+            Phase::Ended(_) => self.ended.push_back(number),
+            Phase::Running(_) => {}
+        }
+        self.jobs.insert(number, job);
+    }
+
+    pub fn number_of(&self, name: &SubmissionName) -> Option<u64> {
+        self.names.get(name).copied()
+    }
+
+    pub fn running(&mut self, number: u64) -> Option<&mut Running> {
+        match &mut self.jobs.get_mut(&number)?.phase {
+            Phase::Running(running) => Some(running),
+            Phase::Queued(_) | Phase::Ended(_) => None,
+        }
+    }
+
+    pub fn is_queued(&self, number: u64) -> bool {
+        let job = self.jobs.get(&number);
+        job.is_some_and(|job| matches!(job.phase, Phase::Queued(_)))
+    }
+
+    /// Notes an end, and forgets the oldest ones beyond what is kept.
+    pub fn end(&mut self, number: u64, ended: Ended) {
+        if let Some(job) = self.jobs.get_mut(&number) {
+            job.phase = Phase::Ended(ended);
+            self.ended.push_back(number);
+        }
+        while self.ended.len() > ENDS_KEPT {
+            let oldest = self.ended.pop_front();
+            if let Some(job) = oldest.and_then(|number| self.jobs.remove(&number)) {
+                self.names.remove(&job.name);
+            }
+        }
+    }
+
+    pub fn observe(&self, id: &ClusterJobId) -> Observation {
+        let job = number(id).and_then(|number| self.jobs.get(&number));
+        let state = job.map_or(ClusterState::Gone, |job| match &job.phase {
+            Phase::Queued(_) => ClusterState::Queued {
+                reason: Some("all slots of this machine are taken".into()),
+            },
+            Phase::Running(running) => ClusterState::Running {
+                since: Some(running.since),
+            },
+            Phase::Ended(ended) => ClusterState::Ended(ended.to_end()),
+        });
+        let host = match state {
+            ClusterState::Running { .. } | ClusterState::Ended(_) => Some(self.host.clone()),
+            _ => None,
+        };
+        Observation {
+            job: id.clone(),
+            state,
+            host,
+            restarts: Some(0),
+        }
+    }
+
+    pub fn find(&self, name: &SubmissionName) -> Option<Found> {
+        let number = self.number_of(name)?;
+        Some(Found {
+            name: name.clone(),
+            observation: self.observe(&id(number)),
+        })
+    }
+}
+
+pub(super) fn id(number: u64) -> ClusterJobId {
+    ClusterJobId(format!("local-{number}"))
+}
+
+/// The number in an id of this backend; `None` for any other text.
+pub(super) fn number(id: &ClusterJobId) -> Option<u64> {
+    let number = id.0.strip_prefix("local-")?.parse().ok()?;
+    (self::id(number) == *id).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_ids_have_a_number() {
+        let number = |text: &str| super::number(&ClusterJobId(text.into()));
+        assert_eq!(number("local-17"), Some(17));
+        for other in [
+            "17",
+            "local-",
+            "local-+1",
+            "local-007",
+            "LOCAL-1",
+            "local-1 ",
+        ] {
+            assert_eq!(number(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_next_signal_is_the_earliest() {
+        let now = Instant::now();
+        let later = now + std::time::Duration::from_secs(1);
+        let mut signals = Signals::default();
+        assert_eq!(signals.next(), None);
+        signals.limit = Some(later);
+        assert_eq!(signals.next(), Some(later));
+        signals.warn = Some((now, rustix::process::Signal::USR1));
+        assert_eq!(signals.next(), Some(now));
+    }
+}
