@@ -82,7 +82,8 @@ impl AtomicOptions {
     /// If no file can be created in the directory of `path`, which must exist.
     pub fn create(&self, path: impl AsRef<Path>) -> Result<AtomicFile> {
         let target = path.as_ref().to_owned();
-        let (temporary, file) = Temporary::file(&self.fs, parent(&target), None, self.mode)?;
+        let (temporary, file) = Temporary::file(&self.fs, parent(&target), None, self.mode)
+            .map_err(|error| Error::io("write", &target, error))?;
         let Self { fs, durability, .. } = self.clone();
         Ok(AtomicFile {
             fs,

@@ -47,7 +47,8 @@ impl Checkpoints {
     /// ```
     pub fn directory(&mut self) -> Result<Directory<'_>> {
         self.prepare()?;
-        let (temporary, manifest) = Temporary::directory(&self.fs, &self.directory, self.attempt)?;
+        let (temporary, manifest) = Temporary::directory(&self.fs, &self.directory, self.attempt)
+            .map_err(write_failed(&self.directory))?;
         let manifest = ContainerWriter::new(manifest);
         Ok(Directory {
             checkpoints: self,

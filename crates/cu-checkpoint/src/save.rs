@@ -62,7 +62,8 @@ impl Checkpoints {
     pub(crate) fn start_container(&mut self) -> Result<(Temporary, ContainerWriter)> {
         self.prepare()?;
         let (temporary, file) =
-            Temporary::file(&self.fs, &self.directory, Some(self.attempt), 0o666)?;
+            Temporary::file(&self.fs, &self.directory, Some(self.attempt), 0o666)
+                .map_err(write_failed(&self.directory))?;
         Ok((temporary, ContainerWriter::new(file)))
     }
 
@@ -128,7 +129,8 @@ impl Checkpoints {
             })
     }
 
-    /// Removes what is older than the newest few up to `saved`, which is durable now.
+    /// Removes what is older than the newest few up to `saved`, which is durable now. A directory that
+    /// is half removed when the process dies is a damaged checkpoint older than all that are kept.
     fn remove_old(&self, present: &[Candidate], saved: Generation) {
         let older = present
             .iter()
@@ -136,7 +138,7 @@ impl Checkpoints {
         for candidate in older.skip(self.keep.get() - 1) {
             let Candidate { path, kind, .. } = candidate;
             // The checkpoint is saved. The next save finds what is left, and tries again.
-            let _ = temporary::discard(self.fs.as_ref(), &self.directory, path, *kind);
+            let _ = temporary::remove(self.fs.as_ref(), path, *kind);
         }
     }
 }

@@ -28,14 +28,13 @@ impl Temporary {
         directory: &Path,
         attempt: Option<u32>,
         mode: u32,
-    ) -> Result<(Self, Box<dyn File>)> {
+    ) -> io::Result<(Self, Box<dyn File>)> {
         under_new_name(directory, attempt, |path| {
             let file = fs.create_file(path, mode)?;
             let temporary = Self::new(fs, path, Kind::File);
             hold(file.as_ref())?;
             Ok((temporary, file))
         })
-        .map_err(|error| Error::io("create a file in", directory, error))
     }
 
     /// Creates a directory in `directory`, and in it the locked file that becomes its manifest.
@@ -43,7 +42,7 @@ impl Temporary {
         fs: &Arc<dyn FileSystem>,
         directory: &Path,
         attempt: u32,
-    ) -> Result<(Self, Box<dyn File>)> {
+    ) -> io::Result<(Self, Box<dyn File>)> {
         under_new_name(directory, Some(attempt), |path| {
             fs.create_directory(path)?;
             let temporary = Self::new(fs, path, Kind::Directory);
@@ -54,7 +53,6 @@ impl Temporary {
             hold(manifest.as_ref())?;
             Ok((temporary, manifest))
         })
-        .map_err(|error| Error::io("create a directory in", directory, error))
     }
 
     fn new(fs: &Arc<dyn FileSystem>, path: &Path, kind: Kind) -> Self {
@@ -198,26 +196,8 @@ fn open_or_create(fs: &dyn FileSystem, manifest: &Path) -> io::Result<Box<dyn Fi
     }
 }
 
-/// Takes a checkpoint out of sight, then removes it. A directory gets the name of a temporary first,
-/// so that nobody finds it half there.
-pub(crate) fn discard(
-    fs: &dyn FileSystem,
-    directory: &Path,
-    path: &Path,
-    kind: Kind,
-) -> io::Result<()> {
-    if kind != Kind::Directory {
-        return fs.remove_file(path);
-    }
-    let trash = under_new_name(directory, None, |trash| {
-        fs.rename_to_new(path, trash)?;
-        Ok(trash.to_owned())
-    })?;
-    remove(fs, &trash, kind)
-}
-
 /// Removes a file, or a directory with all that is in it. What is gone already is no failure.
-fn remove(fs: &dyn FileSystem, path: &Path, kind: Kind) -> io::Result<()> {
+pub(crate) fn remove(fs: &dyn FileSystem, path: &Path, kind: Kind) -> io::Result<()> {
     let removed = if kind == Kind::Directory {
         remove_directory(fs, path)
     } else {

@@ -1,0 +1,225 @@
+//! Real processes that save without end are killed with SIGKILL at random moments. After each, what
+//! loads is the last checkpoint they had acknowledged, or a newer one, and whole.
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+use std::collections::hash_map::RandomState;
+use std::fs;
+use std::hash::{BuildHasher, Hasher};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cu_checkpoint::{Checkpoints, Generation};
+
+const KILLS: u32 = 120;
+/// How long a process may live after its first acknowledgement.
+const LONGEST_LIFE: Duration = Duration::from_millis(12);
+/// A process that does not get this far is a failure of the test.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The variables by which the victim knows that it is one.
+const FORM: &str = "CU_TEST_FORM";
+const DIRECTORY: &str = "CU_TEST_DIRECTORY";
+const ATTEMPT: &str = "CU_TEST_ATTEMPT";
+
+/// What the checkpoint with this generation holds: of a length and content that tell its neighbours
+/// apart, and longer than a page.
+fn content(generation: Generation) -> Vec<u8> {
+    let seed = generation.counter() * 31 + u64::from(generation.attempt()) * 7;
+    let length = 5_000 + (seed % 977) * 100;
+    (0..length).map(|index| (index * 7 + seed) as u8).collect()
+}
+
+fn save(form: &str, checkpoints: &mut Checkpoints, content: &[u8]) -> Generation {
+    match form {
+        "value" => checkpoints.save(content).unwrap(),
+        "stream" => {
+            let mut writer = checkpoints.writer().unwrap();
+            writer.write_all(content).unwrap();
+            writer.commit().unwrap()
+        }
+        "directory" => {
+            let files = checkpoints.directory().unwrap();
+            let (first, second) = content.split_at(content.len() / 3);
+            fs::create_dir(files.path().join("sub")).unwrap();
+            fs::write(files.path().join("first"), first).unwrap();
+            fs::write(files.path().join("sub/second"), second).unwrap();
+            files.commit().unwrap()
+        }
+        other => panic!("no form {other}"),
+    }
+}
+
+fn load(form: &str, checkpoints: &Checkpoints) -> Option<(Generation, Vec<u8>)> {
+    match form {
+        "value" => checkpoints.load::<Vec<u8>>().unwrap().map(|found| {
+            assert!(found.skipped.is_empty(), "{:?}", found.skipped);
+            (found.generation, found.value)
+        }),
+        "stream" => checkpoints.reader().unwrap().map(|mut found| {
+            assert!(found.skipped.is_empty(), "{:?}", found.skipped);
+            let mut content = Vec::new();
+            found.value.read_to_end(&mut content).unwrap();
+            (found.generation, content)
+        }),
+        _ => checkpoints.load_directory().unwrap().map(|found| {
+            assert!(found.skipped.is_empty(), "{:?}", found.skipped);
+            let mut content = fs::read(found.value.join("first")).unwrap();
+            content.extend(fs::read(found.value.join("sub/second")).unwrap());
+            (found.generation, content)
+        }),
+    }
+}
+
+/// The victim: not a test, but a process that the tests start, and kill.
+#[test]
+#[ignore = "is started by the other tests of this file"]
+fn victim() {
+    let variable = |name| std::env::var(name).expect("set by the tests of this file");
+    let form = variable(FORM);
+    let attempt = variable(ATTEMPT).parse().unwrap();
+    let mut checkpoints = Checkpoints::open(variable(DIRECTORY))
+        .unwrap()
+        .for_attempt(attempt);
+    let mut expected = checkpoints
+        .generations()
+        .unwrap()
+        .into_iter()
+        .find(|generation| generation.attempt() == attempt)
+        .map_or(0, |generation| generation.counter() + 1);
+    loop {
+        let generation = Generation::new(attempt, expected);
+        assert_eq!(
+            save(&form, &mut checkpoints, &content(generation)),
+            generation
+        );
+        // Not through the harness, whose captured output would come at the end.
+        let mut output = std::io::stdout().lock();
+        writeln!(output, "saved {generation}").unwrap();
+        output.flush().unwrap();
+        expected += 1;
+    }
+}
+
+/// Kills and reaps the victim, whatever becomes of the test.
+struct Victim(Child);
+
+impl Victim {
+    fn start(form: &str, directory: &Path, attempt: u32) -> Self {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "victim",
+                "--ignored",
+                "--nocapture",
+                "--test-threads=1",
+            ])
+            .env(FORM, form)
+            .env(DIRECTORY, directory)
+            .env(ATTEMPT, attempt.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Lets a victim save, kills it at a random moment, and returns its last acknowledgement.
+fn kill_at_random(form: &str, directory: &Path, attempt: u32) -> Generation {
+    let mut victim = Victim::start(form, directory, attempt);
+    let output = BufReader::new(victim.0.stdout.take().unwrap());
+    let (sender, acknowledged) = mpsc::channel();
+    let listener = thread::spawn(move || {
+        for line in output.lines() {
+            // A line cut off by the kill was never acknowledged as a whole, but may not parse.
+            let Ok(line) = line else { return };
+            if let Some(generation) = line.strip_prefix("saved ")
+                && let Ok(generation) = generation.parse::<Generation>()
+            {
+                let _ = sender.send(generation);
+            }
+        }
+    });
+    let mut last = acknowledged
+        .recv_timeout(PATIENCE)
+        .expect("the victim saves");
+    let span = u64::try_from(LONGEST_LIFE.as_nanos()).unwrap();
+    let moment =
+        Instant::now() + Duration::from_nanos(RandomState::new().build_hasher().finish() % span);
+    loop {
+        match acknowledged.recv_timeout(moment.saturating_duration_since(Instant::now())) {
+            Ok(generation) => last = generation,
+            Err(RecvTimeoutError::Timeout) => break,
+            Err(RecvTimeoutError::Disconnected) => panic!("the victim ended by itself"),
+        }
+    }
+    drop(victim);
+    // The pipe is at its end, for nobody else writes to it.
+    listener.join().unwrap();
+    acknowledged.try_iter().last().unwrap_or(last)
+}
+
+fn kill_often(form: &str) {
+    let scratch = tempfile::tempdir().unwrap();
+    let directory: PathBuf = scratch.path().join("checkpoints");
+    let mut kills_in_the_middle = 0;
+    for kill in 0..KILLS {
+        let attempt = kill / 4;
+        let last = kill_at_random(form, &directory, attempt);
+        assert_eq!(last.attempt(), attempt);
+        let checkpoints = Checkpoints::open(&directory).unwrap();
+        let (generation, loaded) = load(form, &checkpoints).expect("something was saved");
+        assert!(
+            generation >= last,
+            "kill {kill}: {last} was acknowledged, {generation} loads"
+        );
+        assert!(
+            loaded == content(generation),
+            "kill {kill}: {generation} is mixed"
+        );
+        let has_litter = fs::read_dir(&directory).unwrap().any(|entry| {
+            entry
+                .unwrap()
+                .file_name()
+                .to_string_lossy()
+                .starts_with(".cu-tmp-")
+        });
+        kills_in_the_middle += u32::from(has_litter);
+    }
+    assert!(
+        kills_in_the_middle > KILLS / 10,
+        "only {kills_in_the_middle} saves were interrupted"
+    );
+    Checkpoints::open(&directory)
+        .unwrap()
+        .for_attempt(KILLS)
+        .save(&())
+        .unwrap();
+    let left = fs::read_dir(&directory).unwrap().count();
+    assert_eq!(left, 2, "the dead have left something");
+}
+
+#[test]
+fn a_value_survives_the_kill() {
+    kill_often("value");
+}
+
+#[test]
+fn a_stream_survives_the_kill() {
+    kill_often("stream");
+}
+
+#[test]
+fn a_directory_survives_the_kill() {
+    kill_often("directory");
+}
