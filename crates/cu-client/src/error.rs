@@ -60,11 +60,11 @@ pub enum Error {
         reason: String,
     },
     /// A word of a command line is not what it should be.
-    #[error("`{word}` is no {expected}")]
+    #[error("`{word}` is not {expected}")]
     Word {
         /// The word.
         word: String,
-        /// What is expected, with an example.
+        /// What is expected, with its article and an example.
         expected: &'static str,
     },
     /// The supervisor was told, and does not accept it.

@@ -31,6 +31,7 @@ mod results;
 pub mod resumable;
 mod run;
 mod settings;
+pub mod shell;
 mod should_exit;
 mod signals;
 mod tree;

@@ -121,7 +121,9 @@ impl<S> Options<S> {
             .or_else(settings_argument);
         let source = match settings_file {
             Some(file) => Source::read(&file)?,
-            None => Source::nothing(),
+            None => Source::nothing(
+                "CU_SETTINGS is not set, and the first argument is no path that ends in .json",
+            ),
         };
         let output_dir = environment
             .output_dir

@@ -193,6 +193,9 @@ fn json_text(out: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::btree_map;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -218,5 +221,59 @@ mod tests {
     fn an_empty_cell_alone_is_not_an_empty_line() {
         let alone = BTreeMap::from([("note".to_owned(), Tree::Null)]);
         assert_eq!(one_line_csv(&alone), "note\r\n\"\"\r\n");
+    }
+
+    /// A reader of the dialect, written after its description and not after the writer.
+    fn read_csv(text: &str) -> Vec<Vec<String>> {
+        let mut rows = vec![vec![String::new()]];
+        let mut in_quotes = false;
+        let mut characters = text.chars().peekable();
+        while let Some(character) = characters.next() {
+            let row = rows.last_mut().unwrap();
+            match (character, in_quotes) {
+                ('"', true) if characters.peek() == Some(&'"') => {
+                    characters.next();
+                    row.last_mut().unwrap().push('"');
+                }
+                ('"', _) => in_quotes = !in_quotes,
+                (',', false) => row.push(String::new()),
+                ('\r', false) => {
+                    assert_eq!(characters.next(), Some('\n'));
+                    rows.push(vec![String::new()]);
+                }
+                (other, _) => row.last_mut().unwrap().push(other),
+            }
+        }
+        assert!(!in_quotes);
+        assert_eq!(
+            rows.pop(),
+            Some(vec![String::new()]),
+            "it ends with a line end"
+        );
+        rows
+    }
+
+    proptest! {
+        #[test]
+        fn cells_come_back(cells in btree_map(r#"[a-c",\r\n ü]{0,4}"#, r#"[a-c",\r\n ü]{0,6}"#, 1..5)) {
+            let leaves = cells.clone().into_iter().map(|(name, text)| (name, Tree::Text(text)));
+            let rows = read_csv(&one_line_csv(&leaves.collect()));
+            let (names, values): (Vec<_>, Vec<_>) = cells.into_iter().unzip();
+            prop_assert_eq!(rows, [names, values]);
+        }
+
+        #[test]
+        fn floats_come_back(bits: u64) {
+            let value = f64::from_bits(bits);
+            let parsed: f64 = float(value).parse().unwrap();
+            prop_assert!(parsed.to_bits() == bits || value.is_nan() && parsed.is_nan());
+        }
+
+        #[test]
+        fn json_is_json(text in ".*", number: f64) {
+            let map = BTreeMap::from([(text.clone(), Tree::List(vec![Tree::Text(text), Tree::Float(number)]))]);
+            let read: serde_json::Value = serde_json::from_str(&json(&Tree::Map(map.clone()))).unwrap();
+            prop_assert_eq!(Tree::of(&read).unwrap(), Tree::Map(map));
+        }
     }
 }

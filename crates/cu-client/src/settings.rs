@@ -46,6 +46,8 @@ pub(crate) struct Source {
     pub file: Option<PathBuf>,
     /// Its content; no settings at all without a file.
     pub settings: Settings,
+    /// Why there is no file, for messages.
+    without: &'static str,
 }
 
 impl Source {
@@ -65,14 +67,16 @@ impl Source {
         Ok(Self {
             file: Some(path.to_owned()),
             settings: Settings(table),
+            without: "",
         })
     }
 
-    /// No settings at all: right for a program that has a default for each.
-    pub fn nothing() -> Self {
+    /// No settings at all, `why` in brief: right for a program that has a default for each.
+    pub fn nothing(without: &'static str) -> Self {
         Self {
             file: None,
             settings: Settings::default(),
+            without,
         }
     }
 
@@ -109,9 +113,7 @@ impl fmt::Display for Source {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.file {
             Some(file) => file.display().fmt(out),
-            None => out.write_str(
-                "nowhere (CU_SETTINGS is not set, and the first argument is no path ending in .json)",
-            ),
+            None => write!(out, "nowhere ({})", self.without),
         }
     }
 }
@@ -182,8 +184,14 @@ mod tests {
         struct Defaults {
             seed: u64,
         }
-        assert_eq!(Source::nothing().parse::<Defaults>().unwrap().seed, 0);
-        let message = Source::nothing()
+        assert_eq!(
+            Source::nothing("CU_SETTINGS is not set")
+                .parse::<Defaults>()
+                .unwrap()
+                .seed,
+            0
+        );
+        let message = Source::nothing("CU_SETTINGS is not set")
             .parse::<Training>()
             .unwrap_err()
             .to_string();
@@ -192,7 +200,7 @@ mod tests {
 
     #[test]
     fn one_setting_by_its_dotted_name() {
-        let mut source = Source::nothing();
+        let mut source = Source::nothing("CU_SETTINGS is not set");
         source.settings =
             serde_json::from_str(r#"{"a": {"b": {"c": 1}, "b.d": [2]}, "a.e": 3, "n": null}"#)
                 .unwrap();

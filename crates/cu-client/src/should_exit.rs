@@ -179,8 +179,8 @@ impl ShouldExit {
     }
 }
 
-/// A reason in words, such as `the time limit is near`.
-pub(crate) fn in_words(cause: StopCause) -> String {
+/// A reason to exit in words, such as `the time limit is near`.
+pub fn in_words(cause: StopCause) -> String {
     match cause {
         StopCause::Steps => "the number of steps is reached".to_owned(),
         StopCause::TimeBudget => "the time budget is used up".to_owned(),
