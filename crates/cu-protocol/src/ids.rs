@@ -10,6 +10,15 @@ use crate::codec::{Decode, Encode};
 use crate::hexadecimal;
 
 /// A run: a set of jobs with one run directory. 128 random bits, written as 32 hexadecimal digits.
+///
+/// ```
+/// use cu_protocol::RunId;
+///
+/// let run = RunId([0xab; 16]);
+/// assert_eq!(run.to_string(), "abababababababababababababababab");
+/// assert_eq!(run.to_string().parse(), Ok(run));
+/// assert!("latest".parse::<RunId>().is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct RunId(pub [u8; 16]);
 
@@ -59,7 +68,7 @@ macro_rules! number {
         pub struct $name(pub $inner);
 
         impl $name {
-            /// The one after this.
+            /// The one after this; the last has no other than itself.
             #[must_use]
             pub fn next(self) -> Self {
                 Self(self.0.saturating_add(1))
@@ -92,16 +101,18 @@ number!(
     Attempt(u32)
 );
 number!(
-    /// The place of a message among those of its attempt, numbered from 1. A repeated message
-    /// keeps its number, which is how repeats are recognised.
+    /// The place of a message among those of its attempt, numbered from 1; 0 stands for none yet.
+    /// A repeated message keeps its number, which is how repeats are recognised.
     Sequence(u64)
 );
 
 /// Which checkpoint: the attempt that wrote it and how many that attempt had written before.
-/// Ordered by age: the newest is the greatest.
+/// Ordered by age: the newest is the greatest, and whatever an older attempt still writes is older
+/// than all of a newer one. Written `attempt.counter`.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode,
 )]
+#[serde(deny_unknown_fields)]
 pub struct Generation {
     /// The attempt that wrote it.
     pub attempt: Attempt,

@@ -11,25 +11,32 @@ use crate::{Error, ProgramAnswer, ProgramRequest, Result};
 /// The most bytes of a line, without its end: 1 MiB.
 pub const LINE_LIMIT: usize = 1024 * 1024;
 
+/// How many characters of a reason are told.
+const REASON_LIMIT: usize = 200;
+
 /// A type that travels as a line. Only [`ProgramRequest`] and [`ProgramAnswer`] do.
 pub trait Line: sealed::Named + Serialize + DeserializeOwned {}
 
 mod sealed {
-    /// What a line of this type is called when it is not understood.
+    /// How a line of this type is spoken of when it is not understood.
     pub trait Named {
         /// A noun with its article.
         const NAME: &str;
+        /// What one looks like.
+        const EXAMPLE: &str;
     }
 }
 
 impl Line for ProgramRequest {}
 impl sealed::Named for ProgramRequest {
     const NAME: &str = "a request";
+    const EXAMPLE: &str = r#"{"say":{"progress":0.5}}"#;
 }
 
 impl Line for ProgramAnswer {}
 impl sealed::Named for ProgramAnswer {
     const NAME: &str = "an answer";
+    const EXAMPLE: &str = r#""noted""#;
 }
 
 /// One value as a line, its end included.
@@ -110,31 +117,39 @@ impl<T: Line> LineDecoder<T> {
             let end = unread[self.searched..]
                 .iter()
                 .position(|&byte| byte == b'\n');
-            let length = end.map_or(unread.len(), |position| self.searched + position);
-            let too_long = length > self.limit && !self.skipping;
-            let line = unread[..length].trim_ascii();
-            let outcome = if too_long {
-                Err(Error::LineTooLong { limit: self.limit })
-            } else if self.skipping || end.is_none() || line.is_empty() {
-                Ok(None)
-            } else {
-                parse(line).map(Some)
+            let Some(end) = end else {
+                return self.wait_for_end();
             };
-            if end.is_some() {
-                self.buffer.consume(length + 1);
-                self.skipping = false;
-                self.searched = 0;
-            } else if too_long || self.skipping {
-                self.buffer.consume(length);
-                self.skipping = true;
-                self.searched = 0;
+            let length = self.searched + end;
+            let outcome = if self.skipping {
+                Ok(None)
+            } else if length > self.limit {
+                Err(Error::LineTooLong { limit: self.limit })
             } else {
-                self.searched = length;
-            }
-            if end.is_none() || !matches!(outcome, Ok(None)) {
+                parse(&unread[..length])
+            };
+            self.buffer.consume(length + 1);
+            self.searched = 0;
+            self.skipping = false;
+            if !matches!(outcome, Ok(None)) {
                 return outcome;
             }
         }
+    }
+
+    /// No end of a line is in sight: remembers how far it looked, or drops what is too long.
+    fn wait_for_end(&mut self) -> Result<Option<T>> {
+        let length = self.buffer.unread().len();
+        if !self.skipping && length <= self.limit {
+            self.searched = length;
+            return Ok(None);
+        }
+        self.buffer.consume(length);
+        self.searched = 0;
+        if std::mem::replace(&mut self.skipping, true) {
+            return Ok(None);
+        }
+        Err(Error::LineTooLong { limit: self.limit })
     }
 
     /// Whether all that was fed has been given out: the stream may end here.
@@ -150,7 +165,27 @@ impl<T: Line> Default for LineDecoder<T> {
     }
 }
 
-fn parse<T: Line>(line: &[u8]) -> Result<T> {
+/// The value on a line; `None` if the line is empty.
+fn parse<T: Line>(line: &[u8]) -> Result<Option<T>> {
+    if line.trim_ascii().is_empty() {
+        return Ok(None);
+    }
     serde_json::from_slice(line)
-        .map_err(|error| Error::Line(format!("{} was expected, but {}", T::NAME, error)))
+        .map(Some)
+        .map_err(|error| Error::Line(explain::<T>(&error)))
+}
+
+/// What is wrong with a line, for the person who wrote the program that sent it.
+fn explain<T: Line>(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    // Of a line only the column is worth telling.
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let reason = text.strip_suffix(&place).unwrap_or(&text);
+    // The reason may quote what was sent, which may be long.
+    let mut told: String = reason.chars().take(REASON_LIMIT).collect();
+    if told.len() < reason.len() {
+        told.push('…');
+    }
+    let (column, name, example) = (error.column(), T::NAME, T::EXAMPLE);
+    format!("{told}, at column {column}; {name} looks like {example}")
 }

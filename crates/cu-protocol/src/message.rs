@@ -1,5 +1,7 @@
 //! What an attempt says to the main process, and what it hears back.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Decode, Encode};
@@ -54,7 +56,15 @@ pub struct Started {
     pub checkpoint: Option<Generation>,
 }
 
-/// A part of a whole: a finite number from 0 to 1.
+/// A part of a whole: a finite number from 0 to 1, in JSON a number.
+///
+/// ```
+/// use cu_protocol::Fraction;
+///
+/// assert_eq!(Fraction::new(0.25).map(Fraction::get), Some(0.25));
+/// assert_eq!(Fraction::new(1.5), None);
+/// assert_eq!(Fraction::new(f64::NAN), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize, Encode)]
 #[serde(try_from = "f64", into = "f64")]
 pub struct Fraction(f64);
@@ -86,6 +96,13 @@ impl TryFrom<f64> for Fraction {
     }
 }
 
+/// As a percentage with one decimal: `12.5 %`.
+impl fmt::Display for Fraction {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:.1} %", 100.0 * self.0)
+    }
+}
+
 impl From<Fraction> for f64 {
     fn from(fraction: Fraction) -> f64 {
         fraction.0
@@ -94,6 +111,7 @@ impl From<Fraction> for f64 {
 
 /// "Submit me again", with what the next attempt will find.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(deny_unknown_fields)]
 pub struct ResumeRequest {
     /// The checkpoint that was saved last, if the program uses ours.
     pub checkpoint: Option<Generation>,
@@ -101,6 +119,7 @@ pub struct ResumeRequest {
 
 /// Why a program fails, in its own words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(deny_unknown_fields)]
 pub struct Failure {
     /// The message, as a person should read it.
     pub text: String,
@@ -142,6 +161,18 @@ pub enum ProgramEnd {
     Fenced(String),
 }
 
+/// What follows "the program".
+impl fmt::Display for ProgramEnd {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(out, "exited with code {code}"),
+            Self::Signaled(signal) => write!(out, "was killed by signal {signal}"),
+            Self::NotStarted(reason) => write!(out, "could not be started: {reason}"),
+            Self::Fenced(reason) => write!(out, "was kept from starting: {reason}"),
+        }
+    }
+}
+
 /// Why a program was, or should be, asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
 #[serde(rename_all = "snake_case")]
@@ -162,10 +193,25 @@ pub enum StopCause {
     Cancel,
 }
 
+/// What follows "because".
+impl fmt::Display for StopCause {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Steps => out.write_str("as many steps are done as were asked for"),
+            Self::TimeBudget => out.write_str("its time budget is used up"),
+            Self::TimeLimit => out.write_str("the scheduler's time limit is near"),
+            Self::StopFile => out.write_str("a file appeared that asks for it"),
+            Self::Signal(signal) => write!(out, "signal {signal} came"),
+            Self::Operator => out.write_str("the operator asked it to checkpoint and exit"),
+            Self::Cancel => out.write_str("the operator cancelled the job"),
+        }
+    }
+}
+
 /// What the main process answers once a message is durable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Acknowledgement {
-    /// The message that is recorded. All of this attempt up to it are.
+    /// The message that is recorded; all of this attempt up to it are. 0 if none is yet.
     pub sequence: Sequence,
     /// What the main process would like of the attempt.
     pub wish: Option<Wish>,
@@ -179,4 +225,14 @@ pub enum Wish {
     CheckpointAndExit,
     /// "End now, for good": the program gets its stop signal, then SIGTERM, then SIGKILL.
     Cancel,
+}
+
+/// What follows "asked to".
+impl fmt::Display for Wish {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::CheckpointAndExit => "save a checkpoint and exit for resume",
+            Self::Cancel => "end for good",
+        })
+    }
 }

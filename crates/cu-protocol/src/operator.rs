@@ -2,6 +2,8 @@
 //!
 //! Only what changes a run is asked here; what a run *is* can be read from its store at any time.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::JobId;
@@ -15,6 +17,32 @@ pub enum Selection {
     All,
     /// These.
     Jobs(Vec<JobId>),
+}
+
+impl Selection {
+    /// Whether this job is meant.
+    #[must_use]
+    pub fn contains(&self, job: JobId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Jobs(jobs) => jobs.contains(&job),
+        }
+    }
+}
+
+/// `all jobs`, `job 3`, `jobs 3, 5`.
+impl fmt::Display for Selection {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let jobs = match self {
+            Self::All => return out.write_str("all jobs"),
+            Self::Jobs(jobs) => jobs,
+        };
+        out.write_str(if jobs.len() == 1 { "job" } else { "jobs" })?;
+        for (place, job) in jobs.iter().enumerate() {
+            write!(out, "{} {job}", if place == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
 }
 
 /// What an operator asks.

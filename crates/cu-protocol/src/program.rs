@@ -8,7 +8,11 @@ use crate::{Message, StopCause};
 ///
 /// ```text
 /// {"say":{"progress":0.5}}
+/// {"say":{"early_metrics":{"loss":0.25}}}
+/// {"say":{"results":{"accuracy":0.97,"label":"best"}}}
+/// {"say":{"resume_request":{}}}
 /// {"say":{"resume_request":{"checkpoint":{"attempt":0,"counter":3}}}}
+/// {"say":{"failed":{"text":"the input file is empty"}}}
 /// "should_exit"
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +25,14 @@ pub enum ProgramRequest {
 }
 
 /// The supervisor's answer.
+///
+/// ```text
+/// "noted"
+/// {"should_exit":null}
+/// {"should_exit":"time_limit"}
+/// {"should_exit":{"signal":10}}
+/// {"refused":"…"}
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProgramAnswer {

@@ -1,6 +1,8 @@
 //! What goes over one encrypted connection: a greeting, then messages and acknowledgements, or
 //! requests and answers.
 
+use std::fmt;
+
 use crate::codec::{Decode, Encode};
 use crate::{Acknowledgement, Attempt, Envelope, JobId, OperatorAnswer, OperatorRequest, RunId};
 
@@ -16,6 +18,17 @@ pub enum Role {
     },
     /// An operator's command.
     Operator,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Supervisor { job, attempt } => {
+                write!(out, "the supervisor of job {job}, attempt {attempt}")
+            }
+            Self::Operator => out.write_str("an operator"),
+        }
+    }
 }
 
 /// From whoever connected.
@@ -37,7 +50,8 @@ pub enum ToServer {
 /// From the main process.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum FromServer {
-    /// The greeting is accepted; a wish that was already pending comes with it.
+    /// The greeting is accepted. Says up to which message the attempt is recorded (0 to an
+    /// operator), and carries a wish that is already pending.
     Welcome(Acknowledgement),
     /// A message is durable. Also sent unasked when the main process has a new wish.
     Acknowledgement(Acknowledgement),

@@ -1,12 +1,22 @@
 //! A moment, as messages and records carry it.
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Decode, Encode};
 
-/// Milliseconds since the Unix epoch, UTC.
+/// Milliseconds since the Unix epoch, UTC. In JSON that number, shown in ISO 8601.
+///
+/// ```
+/// use std::time::Duration;
+/// use cu_protocol::Timestamp;
+///
+/// let leap_day = Timestamp(1_709_164_800_000);
+/// assert_eq!(leap_day.to_string(), "2024-02-29T00:00:00.000Z");
+/// assert_eq!(leap_day.after(Duration::from_secs(90)).since(leap_day).as_secs(), 90);
+/// ```
 #[derive(
     Clone,
     Copy,
@@ -40,6 +50,63 @@ impl Timestamp {
     }
 }
 
+impl fmt::Display for Timestamp {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DAY: u64 = 24 * 60 * 60 * 1000;
+        let (year, month, day) = date(self.0 / DAY);
+        let millis = self.0 % DAY;
+        let (hours, minutes) = (millis / 3_600_000, millis / 60_000 % 60);
+        let (seconds, millis) = (millis / 1000 % 60, millis % 1000);
+        write!(
+            out,
+            "{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z"
+        )
+    }
+}
+
+/// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
+///
+/// Years are taken to begin on the first of March, so that a leap day is the last of its year, its
+/// four years, and its four centuries.
+fn date(days_since_epoch: u64) -> (u64, u64, u64) {
+    /// Days from 0000-03-01 to 1970-01-01.
+    const EPOCH: u64 = 719_468;
+    const FOUR_CENTURIES: u64 = 146_097;
+    const CENTURY: u64 = 36_524;
+    const FOUR_YEARS: u64 = 1461;
+    const YEAR: u64 = 365;
+    const MONTHS: [(u64, u64); 12] = [
+        (3, 31),
+        (4, 30),
+        (5, 31),
+        (6, 30),
+        (7, 31),
+        (8, 31),
+        (9, 30),
+        (10, 31),
+        (11, 30),
+        (12, 31),
+        (1, 31),
+        (2, 29),
+    ];
+    let days = days_since_epoch + EPOCH;
+    let (four_centuries, rest) = (days / FOUR_CENTURIES, days % FOUR_CENTURIES);
+    // The last day of the four is a fourth century's or year's, not the first of a fifth.
+    let century = (rest / CENTURY).min(3);
+    let rest = rest - century * CENTURY;
+    let (four_years, rest) = (rest / FOUR_YEARS, rest % FOUR_YEARS);
+    let year = (rest / YEAR).min(3);
+    let mut day = rest - year * YEAR;
+    let year = 400 * four_centuries + 100 * century + 4 * four_years + year;
+    for (month, length) in MONTHS {
+        if day < length {
+            return (year + u64::from(month <= 2), month, day + 1);
+        }
+        day -= length;
+    }
+    unreachable!("a year has at most 366 days");
+}
+
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         Self::default().after(time.duration_since(UNIX_EPOCH).unwrap_or_default())
@@ -49,5 +116,39 @@ impl From<SystemTime> for Timestamp {
 impl From<Timestamp> for SystemTime {
     fn from(time: Timestamp) -> Self {
         UNIX_EPOCH + Duration::from_millis(time.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::date;
+
+    #[test]
+    fn every_date_of_eight_centuries_follows_the_one_before() {
+        let leap = |year| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let mut expected = (1970, 1, 1);
+        for days in 0..300_000 {
+            assert_eq!(date(days), expected, "{days} days after the epoch");
+            let (year, month, day) = expected;
+            let length = match month {
+                2 if leap(year) => 29,
+                2 => 28,
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            expected = if day < length {
+                (year, month, day + 1)
+            } else if month < 12 {
+                (year, month + 1, 1)
+            } else {
+                (year + 1, 1, 1)
+            };
+        }
+    }
+
+    #[test]
+    fn the_last_moment_has_a_date() {
+        let last = crate::Timestamp(u64::MAX).to_string();
+        assert_eq!(last, "584556019-04-03T14:25:51.615Z");
     }
 }

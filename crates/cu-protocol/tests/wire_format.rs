@@ -1,0 +1,154 @@
+//! The bytes on the wire, frozen: what an older release sent is read by this one, and this one
+//! sends the same.
+//!
+//! `fixtures/v1` holds one line per sample: its name, then its frame in hexadecimal digits or its
+//! JSON line. A change of a line breaks version 1 of the protocol: it needs a new version in
+//! `Versions::SPOKEN` and fixtures of its own, and the old ones stay.
+#![allow(clippy::unwrap_used, reason = "a test that meets an error fails")]
+
+#[path = "support/samples.rs"]
+mod samples;
+
+use std::collections::BTreeSet;
+use std::fmt::{Debug, Write};
+
+use cu_protocol::frame::{self, Decoder};
+use cu_protocol::lines::{self, Line, LineDecoder};
+use cu_protocol::{FromServer, ToServer, Wire};
+
+use samples::Samples;
+
+fn to_digits(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut digits, byte| {
+        write!(digits, "{byte:02x}").unwrap();
+        digits
+    })
+}
+
+fn from_digits(digits: &str) -> Vec<u8> {
+    assert!(digits.is_ascii(), "{digits}");
+    (0..digits.len())
+        .step_by(2)
+        .map(|start| u8::from_str_radix(&digits[start..start + 2], 16).unwrap())
+        .collect()
+}
+
+/// Compares a fixture with what this release writes, then reads it.
+fn check<T: Debug>(
+    fixture: &str,
+    samples: &Samples<T>,
+    write: impl Fn(&T) -> String,
+    read: impl Fn(&str) -> T,
+) {
+    let written = samples
+        .iter()
+        .map(|(name, sample)| format!("{name}: {}\n", write(sample)))
+        .collect::<String>();
+    assert_eq!(fixture, written, "all of it as it would be now:\n{written}");
+    for (line, (name, sample)) in fixture.lines().zip(samples) {
+        let (_, encoded) = line.split_once(": ").unwrap();
+        // By `Debug`, for a NaN is not equal to itself.
+        let read = format!("{:?}", read(encoded));
+        assert_eq!(read, format!("{sample:?}"), "{name}");
+    }
+}
+
+fn check_frames<T: Wire + Debug>(fixture: &str, samples: &Samples<T>) {
+    check(
+        fixture,
+        samples,
+        |sample| to_digits(&frame::encode(sample).unwrap()),
+        |digits| {
+            let mut decoder = Decoder::new();
+            decoder.feed(&from_digits(digits));
+            decoder.next_message().unwrap().unwrap()
+        },
+    );
+}
+
+fn check_lines<T: Line + Debug>(fixture: &str, samples: &Samples<T>) {
+    check(
+        fixture,
+        samples,
+        |sample| {
+            let line = String::from_utf8(lines::to_line(sample)).unwrap();
+            line.strip_suffix('\n').unwrap().to_owned()
+        },
+        |line| {
+            let mut decoder = LineDecoder::new();
+            decoder.feed(line.as_bytes());
+            decoder.feed(b"\n");
+            decoder.next_line().unwrap().unwrap()
+        },
+    );
+}
+
+#[test]
+fn frames_to_the_server_stay_as_they_are() {
+    let fixture = include_str!("fixtures/v1/to_server.txt");
+    check_frames::<ToServer>(fixture, &samples::to_server());
+}
+
+#[test]
+fn frames_from_the_server_stay_as_they_are() {
+    let fixture = include_str!("fixtures/v1/from_server.txt");
+    check_frames::<FromServer>(fixture, &samples::from_server());
+}
+
+#[test]
+fn lines_from_a_program_stay_as_they_are() {
+    let fixture = include_str!("fixtures/v1/program_requests.txt");
+    check_lines(fixture, &samples::program_requests());
+}
+
+#[test]
+fn lines_to_a_program_stay_as_they_are() {
+    let fixture = include_str!("fixtures/v1/program_answers.txt");
+    check_lines(fixture, &samples::program_answers());
+}
+
+#[test]
+fn every_kind_of_everything_has_a_sample() {
+    let names = |names: Vec<String>| -> BTreeSet<String> {
+        names
+            .iter()
+            .flat_map(|name| name.split(' ').map(str::to_owned))
+            .collect()
+    };
+    fn only<T>(samples: Samples<T>) -> Vec<String> {
+        samples.into_iter().map(|(name, _)| name).collect()
+    }
+    let to_server = samples::to_server();
+    let mut words = names(only(samples::to_server()));
+    for (_, sample) in to_server {
+        if let ToServer::Message(envelope) = sample
+            && let cu_protocol::Message::EarlyMetrics(metrics) = envelope.message
+        {
+            words.extend(names(metrics.into_keys().collect()));
+        }
+    }
+    let from_server = names(only(samples::from_server()));
+    let requests = names(only(samples::program_requests()));
+    let answers = names(only(samples::program_answers()));
+    for (kinds, seen) in [
+        (samples::TO_SERVER, &words),
+        (samples::ROLES, &words),
+        (samples::MESSAGES, &words),
+        (samples::ENDS, &words),
+        (samples::CAUSES, &words),
+        (samples::VALUES, &words),
+        (samples::REQUESTS, &words),
+        (samples::SELECTIONS, &words),
+        (samples::FROM_SERVER, &from_server),
+        (samples::WISHES, &from_server),
+        (samples::ANSWERS, &from_server),
+        (samples::PROGRAM_REQUESTS, &requests),
+        (samples::MESSAGES, &requests),
+        (samples::PROGRAM_ANSWERS, &answers),
+        (samples::CAUSES, &answers),
+    ] {
+        for &kind in kinds {
+            assert!(seen.contains(kind), "no sample of {kind}");
+        }
+    }
+}
