@@ -1,0 +1,462 @@
+//! Real programs under a supervisor, without one, and under one that dies: what it hears, what is
+//! in the output directory, and how the programs end.
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use cu_client::{Job, Settings, StopCause, resumable, shell::Door};
+use cu_protocol::{
+    Attempt, Generation, Message, MetricValue, ProgramAnswer, ProgramRequest, ResumeRequest,
+};
+use rustix::process::Signal;
+use support::{BOUND, Process, Supervisor, program};
+
+/// What the tests start.
+mod programs {
+    use std::ops::ControlFlow::{Break, Continue};
+
+    use super::*;
+
+    /// Ends with all that can be said, all at once.
+    #[test]
+    #[ignore = "a program that the tests start"]
+    fn says_everything() {
+        let mut job = Job::<Settings>::initialize().unwrap();
+        assert_eq!(job.id().map(|id| id.0), Some(7));
+        assert_eq!(job.attempt(), Attempt(3));
+        for step in 0..=1000 {
+            job.announce_fraction_finished(f64::from(step) / 1000.0);
+        }
+        job.announce_fraction_finished(f64::NAN);
+        job.announce_early_results(&BTreeMap::from([("loss", 0.5)]));
+        job.announce_early_results(&1.5);
+        let metrics = BTreeMap::from([("accuracy", 0.925), ("loss", f64::NAN)]);
+        job.finalize(&metrics).unwrap();
+    }
+
+    /// Steps until it should exit, and leaves the reason in the output directory.
+    #[test]
+    #[ignore = "a program that the tests start"]
+    fn steps_until_told() {
+        let mut job = Job::<Settings>::initialize().unwrap();
+        if let Ok(millis) = job.setting("after_millis") {
+            job.exit_after(Duration::from_millis(millis));
+        }
+        job.announce_early_results(&BTreeMap::from([("ready", true)]));
+        let begun = Instant::now();
+        let mut step = job.load::<u64>().unwrap().unwrap_or(0);
+        while !job.should_exit() {
+            step += 1;
+            assert!(begun.elapsed() < BOUND, "never told");
+            std::thread::yield_now();
+        }
+        let reason = serde_json::to_string(&job.exit_reason()).unwrap();
+        std::fs::write(job.output_dir().join("reason"), reason).unwrap();
+        job.save(&step).unwrap();
+        job.exit_for_resume();
+    }
+
+    #[test]
+    #[ignore = "a program that the tests start"]
+    fn ignores_signals_and_never_asks() {
+        let mut job = Job::<Settings>::initialize().unwrap();
+        job.announce_early_results(&BTreeMap::from([("ready", true)]));
+        std::thread::park_timeout(BOUND);
+    }
+
+    #[test]
+    #[ignore = "a program that the tests start"]
+    fn panics() {
+        let job = Job::<Settings>::initialize().unwrap();
+        // One that is caught is no failure, but may be the cause of one.
+        let caught = std::panic::catch_unwind(|| panic!("the cause"));
+        assert!(caught.is_err());
+        let limit: Vec<u8> = Vec::new();
+        assert!(limit.len() > 3, "the limit is {}", limit.len());
+        drop(job);
+    }
+
+    #[test]
+    #[ignore = "a program that the tests start"]
+    fn catches_its_panics() {
+        let job = Job::<Settings>::initialize().unwrap();
+        assert!(std::panic::catch_unwind(|| panic!("caught")).is_err());
+        assert!(std::thread::spawn(|| panic!("joined")).join().is_err());
+        job.finalize(&BTreeMap::from([("fine", true)])).unwrap();
+    }
+
+    #[test]
+    #[ignore = "a program that the tests start"]
+    fn returns_an_error() -> ExitCode {
+        cu_client::run(|job: Job<Settings>| {
+            std::fs::read(job.output_dir().join("absent"))?;
+            Ok(())
+        })
+    }
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)] // Read from settings that have something else.
+    struct Training {
+        seed: u64,
+    }
+
+    #[test]
+    #[ignore = "a program that the tests start"]
+    fn wants_other_settings() -> ExitCode {
+        cu_client::run(|_: Job<Training>| Ok(()))
+    }
+
+    /// Three steps an attempt, ten in all.
+    #[test]
+    #[ignore = "a program that the tests start"]
+    fn counts_to_ten() -> ExitCode {
+        cu_client::run(|mut job: Job<Settings>| {
+            job.exit_after_steps(3);
+            let start = |_: &Job<Settings>| Ok(0_u64);
+            resumable::run_job(job, start, |_, count| {
+                *count += 1;
+                let is_done = *count == 10;
+                let metrics = BTreeMap::from([("count", *count)]);
+                Ok(if is_done {
+                    Break(metrics)
+                } else {
+                    Continue(())
+                })
+            })
+        })
+    }
+
+    /// Goes on to its end whatever happens to its supervisor, and writes down what it is told.
+    #[test]
+    #[ignore = "a program that the tests start"]
+    fn outlives_its_supervisor() {
+        let mut job = Job::<Settings>::initialize().unwrap();
+        for step in 0..3 {
+            job.announce_early_results(&BTreeMap::from([("step", step)]));
+            let begun = Instant::now();
+            while begun.elapsed() < 2 * cu_client_look() {
+                assert!(!job.should_exit());
+            }
+        }
+        let output_dir = job.output_dir().to_owned();
+        let outcome = job.finalize(&BTreeMap::from([("done", true)]));
+        let text = outcome.map_or_else(|error| error.to_string(), |()| "noted".to_owned());
+        std::fs::write(output_dir.join("outcome"), text).unwrap();
+    }
+
+    fn cu_client_look() -> Duration {
+        Duration::from_millis(100)
+    }
+
+    #[test]
+    #[ignore = "a program that the tests start"]
+    fn is_a_script() {
+        let door = || Door::open().unwrap();
+        let start = door().started().unwrap();
+        assert_eq!((start.attempt, start.checkpoint), (Attempt(3), None));
+        door().progress(0.5).unwrap();
+        door().metrics(&["loss=0.5"]).unwrap();
+        assert_eq!(
+            door().should_exit(Duration::ZERO),
+            Some(StopCause::Operator)
+        );
+        std::fs::write("state", "1").unwrap();
+        door().save_checkpoint(Path::new("state")).unwrap();
+        std::process::exit(door().exit_for_resume());
+    }
+}
+
+fn integer(value: i64) -> MetricValue {
+    MetricValue::Integer(value)
+}
+
+fn ready() -> Message {
+    Message::EarlyMetrics(BTreeMap::from([(
+        "ready".to_owned(),
+        MetricValue::Boolean(true),
+    )]))
+}
+
+#[test]
+fn a_supervisor_hears_everything_in_order() {
+    let supervisor = Supervisor::new();
+    let end = supervisor.start("programs::says_everything").end();
+    assert!(end.status.success(), "{end:?}");
+    assert!(end.stderr.contains("no early results"), "{end:?}");
+
+    let mut messages = vec![supervisor.message()];
+    messages.extend(supervisor.other_messages());
+    let fractions: Vec<f64> = messages
+        .iter()
+        .filter_map(|message| match message {
+            Message::Progress(fraction) => Some(fraction.get()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(fractions.first(), Some(&0.0));
+    assert_eq!(fractions.last(), Some(&1.0), "the last one is always sent");
+    assert!(fractions.len() < 500, "not all of them are sent");
+
+    let loss = BTreeMap::from([("loss".to_owned(), MetricValue::Float(0.5))]);
+    assert!(messages.contains(&Message::EarlyMetrics(loss)));
+    let Some(Message::Results(results)) = messages.last() else {
+        panic!("{messages:?}")
+    };
+    assert_eq!(results["accuracy"], MetricValue::Float(0.925));
+    assert!(matches!(results["loss"], MetricValue::Float(loss) if loss.is_nan()));
+    assert!(results.contains_key("time_elapsed"));
+    let metrics = supervisor.read("metrics.csv");
+    assert!(
+        metrics.starts_with("accuracy,loss,time_elapsed\r\n0.925,nan,"),
+        "{metrics}"
+    );
+    assert_eq!(supervisor.read("param_choice.csv"), "\r\n\r\n");
+}
+
+#[test]
+fn exit_for_resume_ends_with_code_3_and_names_the_checkpoint() {
+    let supervisor = Supervisor::new();
+    std::fs::write(supervisor.output("settings.json"), r#"{"after_millis": 1}"#).unwrap();
+    for counter in 0..2 {
+        let end = supervisor.start("programs::steps_until_told").end();
+        assert_eq!(end.status.code(), Some(3), "{end:?}");
+        assert_eq!(supervisor.message(), ready());
+        let checkpoint = Some(Generation {
+            attempt: Attempt(3),
+            counter,
+        });
+        let request = Message::ResumeRequest(ResumeRequest { checkpoint });
+        assert_eq!(supervisor.message(), request);
+        assert_eq!(supervisor.read("reason"), r#""time_budget""#);
+    }
+}
+
+#[test]
+fn each_signal_is_a_reason_to_exit() {
+    for signal in [Signal::USR1, Signal::USR2, Signal::TERM, Signal::INT] {
+        let supervisor = Supervisor::new();
+        let process = supervisor.start("programs::steps_until_told");
+        assert_eq!(supervisor.message(), ready());
+        process.signal(signal);
+        let end = process.end();
+        assert_eq!(end.status.code(), Some(3), "{end:?}");
+        let reason = format!(r#"{{"signal":{}}}"#, signal.as_raw());
+        assert_eq!(supervisor.read("reason"), reason);
+    }
+}
+
+#[test]
+fn the_second_term_ends_a_program_that_never_asks() {
+    let supervisor = Supervisor::new();
+    let mut process = supervisor.start("programs::ignores_signals_and_never_asks");
+    assert_eq!(supervisor.message(), ready());
+    let begun = Instant::now();
+    // Several, since signals that wait together are one.
+    while process.is_running() {
+        process.signal(Signal::TERM);
+        assert!(begun.elapsed() < BOUND);
+        std::thread::yield_now();
+    }
+    assert_eq!(process.end().status.signal(), Some(Signal::TERM.as_raw()));
+}
+
+#[test]
+fn the_stop_file_is_a_reason_to_exit() {
+    let supervisor = Supervisor::new();
+    let process = supervisor.start("programs::steps_until_told");
+    assert_eq!(supervisor.message(), ready());
+    std::fs::write(supervisor.path("stop"), "").unwrap();
+    assert_eq!(process.end().status.code(), Some(3));
+    assert_eq!(supervisor.read("reason"), r#""stop_file""#);
+}
+
+#[test]
+fn the_operators_wish_is_a_reason_to_exit() {
+    let wishes = |request: &ProgramRequest| {
+        Some(match request {
+            ProgramRequest::Say(_) => ProgramAnswer::Noted,
+            ProgramRequest::ShouldExit => ProgramAnswer::ShouldExit(Some(StopCause::Operator)),
+        })
+    };
+    let supervisor = Supervisor::answering(wishes);
+    let end = supervisor.start("programs::steps_until_told").end();
+    assert_eq!(end.status.code(), Some(3), "{end:?}");
+    assert_eq!(supervisor.read("reason"), r#""operator""#);
+
+    let supervisor = Supervisor::answering(wishes);
+    let end = supervisor.start("programs::is_a_script").end();
+    assert_eq!(end.status.code(), Some(3), "{end:?}");
+    let said = supervisor.other_messages();
+    assert!(matches!(
+        said[..],
+        [
+            Message::Progress(_),
+            Message::EarlyMetrics(_),
+            Message::ResumeRequest(_)
+        ]
+    ));
+}
+
+#[test]
+fn the_time_limit_is_a_reason_to_exit() {
+    let supervisor = Supervisor::new();
+    let in_five_seconds = std::time::SystemTime::now() + Duration::from_secs(5);
+    let deadline = in_five_seconds
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let mut command = supervisor.supervise(program("programs::steps_until_told"));
+    command.env("CU_DEADLINE", deadline.as_secs().to_string());
+    assert_eq!(Process::start(command).end().status.code(), Some(3));
+    assert_eq!(supervisor.read("reason"), r#""time_limit""#);
+}
+
+#[test]
+fn a_panic_is_reported_with_its_place() {
+    let supervisor = Supervisor::new();
+    let end = supervisor.start("programs::panics").end();
+    assert!(!end.status.success());
+    let Message::Failed(failure) = supervisor.message() else {
+        panic!("something else was said first")
+    };
+    assert!(failure.text.contains("the limit is 0"), "{failure:?}");
+    assert!(failure.text.contains("tests/processes.rs:"), "{failure:?}");
+    assert!(failure.text.contains("the cause"), "{failure:?}");
+    assert!(end.stderr.contains("the limit is 0"), "it is still printed");
+}
+
+#[test]
+fn a_caught_panic_is_no_failure() {
+    let supervisor = Supervisor::new();
+    let end = supervisor.start("programs::catches_its_panics").end();
+    assert!(end.status.success(), "{end:?}");
+    assert!(matches!(supervisor.message(), Message::Results(_)));
+    assert_eq!(supervisor.other_messages(), []);
+}
+
+#[test]
+fn an_error_is_reported_with_its_cause() {
+    let supervisor = Supervisor::new();
+    let end = supervisor.start("programs::returns_an_error").end();
+    assert!(!end.status.success());
+    assert!(end.stderr.contains("error: No such file"), "{end:?}");
+    let Message::Failed(failure) = supervisor.message() else {
+        panic!("something else was said first")
+    };
+    assert!(failure.text.starts_with("No such file"), "{failure:?}");
+}
+
+#[test]
+fn settings_that_do_not_fit_are_reported_too() {
+    let supervisor = Supervisor::new();
+    for (settings, words) in [
+        ("{}", "missing field `seed`"),
+        (r#"{"seed": 1, "sed": 2}"#, "unknown field `sed`"),
+    ] {
+        std::fs::write(supervisor.output("settings.json"), settings).unwrap();
+        let end = supervisor.start("programs::wants_other_settings").end();
+        assert!(!end.status.success());
+        let Message::Failed(failure) = supervisor.message() else {
+            panic!("something else was said first")
+        };
+        assert!(failure.text.contains(words), "{failure:?}");
+        assert!(failure.text.contains("settings.json"), "{failure:?}");
+    }
+}
+
+#[test]
+fn the_loop_as_one_call_needs_four_attempts() {
+    let supervisor = Supervisor::new();
+    let mut codes = Vec::new();
+    for _ in 0..4 {
+        let end = supervisor.start("programs::counts_to_ten").end();
+        codes.push(end.status.code());
+    }
+    assert_eq!(codes, [Some(3), Some(3), Some(3), Some(0)]);
+    let messages = supervisor.other_messages();
+    let Some(Message::Results(results)) = messages.last() else {
+        panic!("{messages:?}")
+    };
+    assert_eq!(results["count"], integer(10));
+}
+
+#[test]
+fn a_supervisor_that_dies_stops_nobody() {
+    // It dies on the second message, and nobody listens any more: every connection ends at once.
+    let supervisor = Supervisor::answering(|request| match request {
+        ProgramRequest::Say(Message::EarlyMetrics(metrics)) if metrics["step"] == integer(0) => {
+            Some(ProgramAnswer::Noted)
+        }
+        ProgramRequest::ShouldExit => Some(ProgramAnswer::ShouldExit(None)),
+        ProgramRequest::Say(_) => None,
+    });
+    let end = supervisor.start("programs::outlives_its_supervisor").end();
+    assert!(end.status.success(), "{end:?}");
+    assert!(supervisor.read("metrics.csv").starts_with("done,"));
+    let outcome = supervisor.read("outcome");
+    assert!(
+        outcome.contains("did not take note of the results"),
+        "{outcome}"
+    );
+    let complaints = end.stderr.matches("can't be reached").count();
+    assert_eq!(complaints, 1, "once is enough: {end:?}");
+}
+
+#[test]
+fn a_refusal_is_an_error_where_it_matters() {
+    let supervisor = Supervisor::answering(|request| {
+        Some(match request {
+            ProgramRequest::Say(_) => ProgramAnswer::Refused("not today".to_owned()),
+            ProgramRequest::ShouldExit => ProgramAnswer::ShouldExit(None),
+        })
+    });
+    let end = supervisor.start("programs::outlives_its_supervisor").end();
+    assert!(end.status.success(), "{end:?}");
+    assert!(
+        end.stderr.contains("refused the early results: not today"),
+        "{end:?}"
+    );
+    let outcome = supervisor.read("outcome");
+    assert_eq!(outcome, "the supervisor refused the results: not today");
+    // Refused, the exit code still says it.
+    std::fs::write(supervisor.output("settings.json"), r#"{"after_millis": 1}"#).unwrap();
+    let end = supervisor.start("programs::steps_until_told").end();
+    assert_eq!(end.status.code(), Some(3), "{end:?}");
+}
+
+#[test]
+fn without_a_supervisor_everything_works_and_says_so_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = directory.path().join("mine.json");
+    std::fs::write(&settings, r#"{"after_millis": 1}"#).unwrap();
+    let by_hand = |name| {
+        let mut command = program(name);
+        command
+            .current_dir(directory.path())
+            .env("CU_SETTINGS", &settings);
+        Process::start(command).end()
+    };
+    let end = by_hand("programs::steps_until_told");
+    assert_eq!(end.status.code(), Some(3), "{end:?}");
+    assert_eq!(end.stderr.matches("no supervisor").count(), 1, "{end:?}");
+    assert!(
+        end.stderr.contains("start the same command again"),
+        "{end:?}"
+    );
+    for _ in 0..3 {
+        std::fs::remove_dir_all(directory.path().join("checkpoints")).ok();
+        let codes = [(); 4].map(|()| by_hand("programs::counts_to_ten").status.code());
+        assert_eq!(codes, [Some(3), Some(3), Some(3), Some(0)]);
+        let metrics = std::fs::read_to_string(directory.path().join("metrics.csv")).unwrap();
+        assert!(
+            metrics.starts_with("count,time_elapsed\r\n10,"),
+            "{metrics}"
+        );
+    }
+}
