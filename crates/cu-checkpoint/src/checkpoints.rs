@@ -19,8 +19,8 @@ const KEEP_BY_DEFAULT: NonZeroUsize = NonZeroUsize::new(2).expect("two is not ze
 /// writers that died in the middle of a save have left there.
 ///
 /// One attempt has one writer at a time; a run of cluster-utils sees to that. Should there be two
-/// all the same, each of their saves still gets a generation of its own, on file systems that can
-/// rename without replacing (all local ones).
+/// all the same, neither replaces a checkpoint of the other, on file systems that can rename without
+/// replacing (all local ones).
 ///
 /// A clone is a handle of its own on the same directory.
 #[derive(Debug, Clone)]

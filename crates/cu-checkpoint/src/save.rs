@@ -129,8 +129,7 @@ impl Checkpoints {
             })
     }
 
-    /// Removes what is older than the newest few up to `saved`, which is durable now. A directory that
-    /// is half removed when the process dies is a damaged checkpoint older than all that are kept.
+    /// Removes what is older than the newest few up to `saved`, which is durable now.
     fn remove_old(&self, present: &[Candidate], saved: Generation) {
         let older = present
             .iter()
@@ -138,7 +137,8 @@ impl Checkpoints {
         for candidate in older.skip(self.keep.get() - 1) {
             let Candidate { path, kind, .. } = candidate;
             // The checkpoint is saved. The next save finds what is left, and tries again.
-            let _ = temporary::remove(self.fs.as_ref(), path, *kind);
+            let fs = self.fs.as_ref();
+            let _ = temporary::discard(fs, &self.directory, self.attempt, path, *kind);
         }
     }
 }

@@ -196,8 +196,27 @@ fn open_or_create(fs: &dyn FileSystem, manifest: &Path) -> io::Result<Box<dyn Fi
     }
 }
 
+/// Removes a checkpoint. A directory gets the name of a temporary first: somebody who is about to
+/// read it finds it whole or gone, never damaged.
+pub(crate) fn discard(
+    fs: &dyn FileSystem,
+    directory: &Path,
+    attempt: u32,
+    path: &Path,
+    kind: Kind,
+) -> io::Result<()> {
+    if kind != Kind::Directory {
+        return fs.remove_file(path);
+    }
+    let trash = under_new_name(directory, Some(attempt), |trash| {
+        fs.rename_to_new(path, trash)?;
+        Ok(trash.to_owned())
+    })?;
+    remove(fs, &trash, kind)
+}
+
 /// Removes a file, or a directory with all that is in it. What is gone already is no failure.
-pub(crate) fn remove(fs: &dyn FileSystem, path: &Path, kind: Kind) -> io::Result<()> {
+fn remove(fs: &dyn FileSystem, path: &Path, kind: Kind) -> io::Result<()> {
     let removed = if kind == Kind::Directory {
         remove_directory(fs, path)
     } else {

@@ -1,0 +1,275 @@
+//! What the dead have left is removed, what the living are writing is not, and two writers of one
+//! attempt do not hurt each other.
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+mod support;
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use cu_checkpoint::fs::{File, FileSystem, Kind, RealFileSystem};
+use cu_checkpoint::{
+    AtomicFile, AtomicOptions, Checkpoints, Durability, Generation, remove_stale_temporaries,
+};
+use support::names;
+
+/// Something that a writer of `attempt` who died has left.
+fn leave(directory: &Path, attempt: u32) {
+    fs::write(
+        directory.join(format!(".cu-tmp-{attempt}-aaaaaaaa")),
+        "half",
+    )
+    .unwrap();
+    let litter = directory.join(format!(".cu-tmp-{attempt}-bbbbbbbb"));
+    fs::create_dir_all(litter.join("sub")).unwrap();
+    fs::write(litter.join("sub/file"), "half").unwrap();
+    fs::write(litter.join(".cu-manifest"), "").unwrap();
+    // One whose removal was interrupted: its manifest is gone already.
+    let litter = directory.join(format!(".cu-tmp-{attempt}-cccccccc"));
+    fs::create_dir_all(litter.join("sub")).unwrap();
+}
+
+#[test]
+fn the_dead_are_swept_and_the_living_are_not() {
+    let scratch = tempfile::tempdir().unwrap();
+    let open = |attempt| {
+        Checkpoints::open(scratch.path())
+            .unwrap()
+            .for_attempt(attempt)
+    };
+    // A handle each; both are in the middle of a checkpoint.
+    let (mut first, mut second) = (open(0), open(0));
+    let mut stream = first.writer().unwrap();
+    stream.write_all(&[1; 100_000]).unwrap();
+    let files = second.directory().unwrap();
+    fs::write(files.path().join("file"), "whole").unwrap();
+    leave(scratch.path(), 0);
+    leave(scratch.path(), 5);
+
+    assert_eq!(open(3).save(&0).unwrap(), Generation::new(3, 0));
+    assert_eq!(
+        names(&RealFileSystem, scratch.path()).len(),
+        3,
+        "1 checkpoint, 2 in the making"
+    );
+    stream.commit().unwrap();
+    files.commit().unwrap();
+    assert_eq!(
+        names(&RealFileSystem, scratch.path()),
+        ["0.0.checkpoint", "0.1.checkpoint", "3.0.checkpoint"]
+    );
+}
+
+#[test]
+fn only_what_has_our_name_is_swept() {
+    let scratch = tempfile::tempdir().unwrap();
+    leave(scratch.path(), 0);
+    for name in [".cu-tmp", "cu-tmp-0-a", "notes.txt", ".hidden"] {
+        fs::write(scratch.path().join(name), "keep").unwrap();
+    }
+    let writing = AtomicFile::create(scratch.path().join("table.csv")).unwrap();
+    assert_eq!(remove_stale_temporaries(scratch.path()).unwrap(), 3);
+    writing.commit().unwrap();
+    assert_eq!(
+        names(&RealFileSystem, scratch.path()),
+        [".cu-tmp", ".hidden", "cu-tmp-0-a", "notes.txt", "table.csv"]
+    );
+    assert_eq!(
+        remove_stale_temporaries(scratch.path().join("missing")).unwrap(),
+        0
+    );
+}
+
+/// A file system like many a Lustre: no locks. It is the real one otherwise.
+#[derive(Debug)]
+struct WithoutLocks;
+
+impl FileSystem for WithoutLocks {
+    fn create_file(&self, path: &Path, mode: u32) -> io::Result<Box<dyn File>> {
+        Ok(Box::new(Unlockable(
+            RealFileSystem.create_file(path, mode)?,
+        )))
+    }
+    fn open_file(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        Ok(Box::new(Unlockable(RealFileSystem.open_file(path)?)))
+    }
+    fn open_to_lock(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        Ok(Box::new(Unlockable(RealFileSystem.open_to_lock(path)?)))
+    }
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        RealFileSystem.create_directory(path)
+    }
+    fn kind(&self, path: &Path) -> io::Result<Kind> {
+        RealFileSystem.kind(path)
+    }
+    fn list(&self, directory: &Path) -> io::Result<Vec<(OsString, Kind)>> {
+        RealFileSystem.list(directory)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealFileSystem.rename(from, to)
+    }
+    fn rename_to_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealFileSystem.rename_to_new(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        RealFileSystem.remove_file(path)
+    }
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        RealFileSystem.remove_directory(path)
+    }
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        RealFileSystem.sync_directory(path)
+    }
+}
+
+#[derive(Debug)]
+struct Unlockable(Box<dyn File>);
+
+impl io::Read for Unlockable {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+impl io::Write for Unlockable {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+impl io::Seek for Unlockable {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
+    }
+}
+impl File for Unlockable {
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync()
+    }
+    fn length(&self) -> io::Result<u64> {
+        self.0.length()
+    }
+    fn try_lock(&self) -> io::Result<bool> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn is_linked(&self) -> io::Result<bool> {
+        self.0.is_linked()
+    }
+}
+
+#[test]
+fn without_locks_only_earlier_attempts_are_swept() {
+    let scratch = tempfile::tempdir().unwrap();
+    for attempt in [2, 3, 4] {
+        leave(scratch.path(), attempt);
+    }
+    let mut checkpoints = Checkpoints::open_on(Arc::new(WithoutLocks), scratch.path())
+        .unwrap()
+        .for_attempt(3);
+    checkpoints.save(&1).unwrap();
+    let left = names(&RealFileSystem, scratch.path());
+    assert_eq!(left.len(), 7, "{left:?}");
+    assert!(
+        left.iter().all(|name| !name.starts_with(".cu-tmp-2-")),
+        "{left:?}"
+    );
+}
+
+#[test]
+fn writers_of_one_attempt_do_not_replace_what_others_saved() {
+    let scratch = tempfile::tempdir().unwrap();
+    let saved: Vec<_> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..4)
+            .map(|_| {
+                let all = std::num::NonZeroUsize::MAX;
+                let mut checkpoints = Checkpoints::open(scratch.path()).unwrap().keep_last(all);
+                scope.spawn(move || {
+                    (0..25)
+                        .map(|value| checkpoints.save(&value).unwrap())
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        writers
+            .into_iter()
+            .flat_map(|writer| writer.join().unwrap())
+            .collect()
+    });
+    let distinct: std::collections::BTreeSet<_> = saved.iter().collect();
+    assert_eq!(distinct.len(), 100, "two saves got the same generation");
+    let newest = Checkpoints::open(scratch.path())
+        .unwrap()
+        .load::<i32>()
+        .unwrap()
+        .unwrap();
+    assert_eq!(Some(&newest.generation), saved.iter().max());
+}
+
+#[test]
+fn a_reader_is_never_fooled_by_a_writer_that_removes() {
+    let scratch = tempfile::tempdir().unwrap();
+    let open = || {
+        let one = std::num::NonZeroUsize::MIN;
+        Checkpoints::open(scratch.path()).unwrap().keep_last(one)
+    };
+    let mut writer = open();
+    let mut save = move |value: u32| {
+        let files = writer.directory().unwrap();
+        for name in ["a", "b", "c"] {
+            fs::write(files.path().join(name), value.to_string()).unwrap();
+        }
+        files.commit().unwrap();
+    };
+    save(0);
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            (1..200).for_each(save);
+            is_over.store(true, std::sync::atomic::Ordering::Release);
+        });
+        let reader = open();
+        let mut last = None;
+        while !is_over.load(std::sync::atomic::Ordering::Acquire) {
+            let found = reader
+                .load_directory()
+                .unwrap()
+                .expect("there is always one");
+            assert!(found.skipped.is_empty(), "{:?}", found.skipped);
+            assert!(
+                last <= Some(found.generation),
+                "an older one was found later"
+            );
+            last = Some(found.generation);
+        }
+    });
+}
+
+#[test]
+fn a_file_that_need_not_survive_a_power_failure_is_atomic_all_the_same() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("heartbeat");
+    let options = AtomicOptions::new()
+        .durability(Durability::ProcessDeath)
+        .mode(0o600);
+    options.write(&path, "1").unwrap();
+    let mut file = options.create(&path).unwrap();
+    file.write_all(b"2").unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "1");
+    file.commit().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "2");
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    drop(options.create(&path).unwrap());
+    assert_eq!(names(&RealFileSystem, scratch.path()), ["heartbeat"]);
+    let error = options
+        .write(scratch.path().join("missing/file"), "")
+        .unwrap_err();
+    assert!(error.to_string().contains("missing/file"), "{error}");
+}
