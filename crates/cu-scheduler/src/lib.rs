@@ -6,7 +6,13 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[cfg(any(feature = "simulated", feature = "conformance"))]
+mod chance;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
+#[cfg(feature = "conformance")]
+mod faulty;
 #[cfg(feature = "local")]
 pub mod local;
 mod observation;
@@ -14,6 +20,8 @@ mod scheduler;
 mod submission;
 
 pub use error::{Error, SubmitError};
+#[cfg(feature = "conformance")]
+pub use faulty::{Faults, Faulty};
 pub use observation::{ClusterEnd, ClusterState, EndCause, Found, Observation};
 pub use scheduler::{Cancel, Capabilities, ExitCodes, Reach, Scheduler, TimeLimits};
 pub use submission::{

@@ -1,0 +1,136 @@
+//! Cases on cancelling: queued or running, willing or not, with all that belongs to it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+
+use super::{Case, Program, Step, Testbed};
+use crate::{Cancel, ClusterJobId, ClusterState, EndCause, Signal};
+
+/// A queued job that is cancelled is over without having run.
+pub async fn a_queued_job_never_starts<B: Testbed>(case: Case<B>) {
+    let (started, go, late) = (case.path("started"), case.path("go"), case.path("late"));
+    let jobs = case.fill_slots(&started, &go).await;
+    let queued = case.submit(&Program::new([Step::Mark(late.clone())])).await;
+    let after = case.path("after");
+    let last = case
+        .submit(&Program::new([Step::Mark(after.clone())]))
+        .await;
+    case.cancel(std::slice::from_ref(&queued), Cancel::Terminate)
+        .await;
+    let over = |state: &ClusterState| matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
+    let state = case.until(&queued, "is over", over).await;
+    if let ClusterState::Ended(end) = state {
+        assert_eq!(end.cause, EndCause::Cancelled);
+    }
+    case.touch(&go);
+    for job in jobs.iter().chain([&last]) {
+        assert_eq!(case.end(job).await.cause, EndCause::Exited(0));
+    }
+    // The one behind it in the queue had its turn, so it would have had its own.
+    assert_eq!((case.marks(&late), case.marks(&after)), (0, 1));
+}
+
+/// A running job is told by SIGTERM and may act on it; cancelled it is all the same.
+pub async fn a_running_job_gets_a_signal_it_can_act_on<B: Testbed>(case: Case<B>) {
+    let (ready, told) = (case.path("ready"), case.path("told"));
+    let job = case
+        .submit(&Program::new([
+            Step::Note(Signal::Term, told.clone()),
+            Step::Mark(ready.clone()),
+            Step::Await(told.clone()),
+        ]))
+        .await;
+    case.until_exists(&ready).await;
+    case.cancel(std::slice::from_ref(&job), Cancel::Terminate)
+        .await;
+    assert_eq!(case.end(&job).await.cause, EndCause::Cancelled);
+    assert!(told.exists(), "SIGTERM came before SIGKILL");
+}
+
+/// Who ignores SIGTERM is killed after the grace.
+pub async fn who_ignores_the_signal_is_killed<B: Testbed>(case: Case<B>) {
+    let job = stubborn(&case).await;
+    case.cancel(std::slice::from_ref(&job), Cancel::Terminate)
+        .await;
+    assert_eq!(case.end(&job).await.cause, EndCause::Cancelled);
+}
+
+/// [`Cancel::Kill`] ends who ignores SIGTERM, too.
+pub async fn a_kill_is_a_kill<B: Testbed>(case: Case<B>) {
+    let job = stubborn(&case).await;
+    case.cancel(std::slice::from_ref(&job), Cancel::Kill).await;
+    assert_eq!(case.end(&job).await.cause, EndCause::Cancelled);
+}
+
+/// A running job that ignores SIGTERM and waits for what never comes.
+async fn stubborn<B: Testbed>(case: &Case<B>) -> ClusterJobId {
+    let (ready, never) = (case.path("ready"), case.path("never"));
+    let job = case
+        .submit(&Program::new([
+            Step::IgnoreTerminate,
+            Step::Mark(ready.clone()),
+            Step::Await(never),
+        ]))
+        .await;
+    case.until_exists(&ready).await;
+    job
+}
+
+/// What a command started ends with it, willing or not.
+pub async fn children_end_with_it<B: Testbed>(case: Case<B>) {
+    let (fifo, never) = (case.path("fifo"), case.path("never"));
+    let reader = open_fifo(&fifo);
+    let steps = [Step::Child(fifo), Step::Await(never)];
+    let job = case.submit(&Program::new(steps)).await;
+    case.until_true("the child opens its pipe", || is_held_open(&reader))
+        .await;
+    case.cancel(std::slice::from_ref(&job), Cancel::Terminate)
+        .await;
+    assert_eq!(case.end(&job).await.cause, EndCause::Cancelled);
+    // A pipe is closed by the death of the last process that has it open, and by nothing else.
+    case.until_true("the child is dead", || !is_held_open(&reader))
+        .await;
+}
+
+fn open_fifo(path: &Path) -> File {
+    let mode = Mode::RUSR | Mode::WUSR;
+    mknodat(CWD, path, FileType::Fifo, mode, 0).expect("the folder's file system has FIFOs");
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+        .expect("a FIFO opens for reading without a writer")
+}
+
+/// Whether somebody has the other end open.
+fn is_held_open(mut reader: &File) -> bool {
+    match reader.read(&mut [0]) {
+        Ok(0) => false,
+        Ok(_) => true,
+        Err(error) => error.kind() == ErrorKind::WouldBlock,
+    }
+}
+
+/// Cancelling what is unknown or over is no error, and does not keep others from being cancelled.
+pub async fn unknown_and_ended_jobs_are_no_error<B: Testbed>(case: Case<B>) {
+    let (ready, never) = (case.path("ready"), case.path("never"));
+    let ended = case.submit(&Program::new([Step::Exit(2)])).await;
+    let told = case.end(&ended).await;
+    let steps = [Step::Mark(ready.clone()), Step::Await(never)];
+    let running = case.submit(&Program::new(steps)).await;
+    case.until_exists(&ready).await;
+    let digits = ended.0.trim_end_matches(|last: char| last.is_ascii_digit());
+    let stranger = ClusterJobId(format!("{digits}99999999"));
+    case.cancel(&[], Cancel::Terminate).await;
+    case.cancel(std::slice::from_ref(&ended), Cancel::Terminate)
+        .await;
+    let all = [stranger, ended.clone(), running.clone()];
+    case.cancel(&all, Cancel::Terminate).await;
+    assert_eq!(case.end(&running).await.cause, EndCause::Cancelled);
+    let after = case.end(&ended).await.cause;
+    assert_eq!(after, told.cause, "a cancel does not change an end");
+}

@@ -1,0 +1,284 @@
+//! What every case needs: a fresh cluster, submissions, and waits that have a bound.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Program, Step, Testbed};
+use crate::{
+    Cancel, ClusterEnd, ClusterJobId, ClusterState, Error, Found, Observation, Resources,
+    Scheduler, Submission, SubmissionName, SubmitError,
+};
+
+/// How often is looked for what can't be awaited: a file that a job makes, an outage that ends.
+const POLL: Duration = Duration::from_millis(10);
+
+/// One case on one fresh cluster.
+#[derive(Debug)]
+pub struct Case<B> {
+    /// The cluster.
+    pub bed: B,
+    scheduler: Option<Arc<dyn Scheduler>>,
+    attempts: Cell<u32>,
+}
+
+impl<B: Testbed> Case<B> {
+    /// A case on a fresh cluster, its backend opened.
+    pub async fn prepare() -> Self {
+        let bed = B::fresh().await;
+        let scheduler = bed.open().await;
+        Self {
+            bed,
+            scheduler: Some(scheduler),
+            attempts: Cell::new(0),
+        }
+    }
+
+    /// The backend.
+    pub fn scheduler(&self) -> &dyn Scheduler {
+        let scheduler = self.scheduler.as_deref();
+        scheduler.expect("it is closed only while `reopen` runs")
+    }
+
+    /// Drops the backend, does something, and opens it again.
+    pub async fn reopen(&mut self, meanwhile: impl AsyncFnOnce(&Self)) {
+        self.scheduler = None;
+        meanwhile(self).await;
+        self.scheduler = Some(self.bed.open().await);
+    }
+
+    /// The path of a file in the folder of this case.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.bed.folder().join(name)
+    }
+
+    /// A name that this case did not use before.
+    pub fn name(&self) -> SubmissionName {
+        let attempt = self.attempts.get();
+        self.attempts.set(attempt + 1);
+        SubmissionName::new("conformance", 7, attempt).expect("its run is of plain letters")
+    }
+
+    /// A submission of `program`, not yet handed over.
+    pub fn submission(&self, program: &Program) -> Submission {
+        self.submission_with(program, &[])
+    }
+
+    /// A submission of `program` with `arguments`.
+    pub fn submission_with(&self, program: &Program, arguments: &[String]) -> Submission {
+        let name = self.name();
+        let directory = self.path(&format!("attempt-{}", name.attempt()));
+        std::fs::create_dir_all(&directory).expect("the folder of the case can be written");
+        Submission {
+            name,
+            command: self.bed.command(program, arguments),
+            environment: Default::default(),
+            working_directory: self.bed.folder().to_path_buf(),
+            directory,
+            resources: Resources {
+                // Far beyond what any case takes, and what a cluster without a default wants.
+                time_limit: Some(Duration::from_secs(3600)),
+                ..Resources::default()
+            },
+            previous: None,
+        }
+    }
+
+    /// Submits `program`; what is uncertain is found or submitted again.
+    pub async fn submit(&self, program: &Program) -> ClusterJobId {
+        self.hand_over(self.submission(program)).await
+    }
+
+    /// Hands `submission` over, which is not to be refused.
+    pub async fn hand_over(&self, submission: Submission) -> ClusterJobId {
+        self.hand_over_all(vec![submission]).await.remove(0)
+    }
+
+    /// Hands over a batch, which is not to be refused. The ids stand in its order.
+    pub async fn hand_over_all(&self, batch: Vec<Submission>) -> Vec<ClusterJobId> {
+        let answers = self.try_hand_over(batch).await;
+        let accepted = |answer: Result<ClusterJobId, SubmitError>| {
+            answer.unwrap_or_else(|error| panic!("not to be refused: {error}"))
+        };
+        answers.into_iter().map(accepted).collect()
+    }
+
+    /// Hands over a batch until each is accepted or rejected.
+    pub async fn try_hand_over(
+        &self,
+        batch: Vec<Submission>,
+    ) -> Vec<Result<ClusterJobId, SubmitError>> {
+        self.bounded("the batch is taken or refused", async {
+            let mut answers = self.scheduler().submit(&batch).await;
+            assert_eq!(answers.len(), batch.len(), "one answer for each submission");
+            for (submission, answer) in batch.iter().zip(&mut answers) {
+                while let Err(SubmitError::Uncertain { .. } | SubmitError::Unavailable { .. }) =
+                    answer
+                {
+                    let found = self.find(std::slice::from_ref(&submission.name)).await;
+                    *answer = match found.into_iter().next() {
+                        Some(found) => Ok(found.observation.job),
+                        None => {
+                            let again = std::slice::from_ref(submission);
+                            self.scheduler().submit(again).await.remove(0)
+                        }
+                    };
+                }
+            }
+            answers
+        })
+        .await
+    }
+
+    /// Finds `names`, asking again while that is unavailable.
+    pub async fn find(&self, names: &[SubmissionName]) -> Vec<Found> {
+        self.bounded("find answers", async {
+            loop {
+                match self.scheduler().find(names).await {
+                    Ok(found) => return found,
+                    Err(Error::Unavailable { .. }) => tokio::time::sleep(POLL).await,
+                    Err(error) => panic!("find: {error}"),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Observes `jobs`, asking again while that is unavailable.
+    pub async fn observe(&self, jobs: &[ClusterJobId]) -> Vec<Observation> {
+        self.bounded("observe answers", async {
+            loop {
+                match self.scheduler().observe(jobs).await {
+                    Ok(observations) => {
+                        let asked: Vec<_> = observations.iter().map(|it| &it.job).collect();
+                        assert!(asked.into_iter().eq(jobs), "one observation each, in order");
+                        return observations;
+                    }
+                    Err(Error::Unavailable { .. }) => tokio::time::sleep(POLL).await,
+                    Err(error) => panic!("observe: {error}"),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Cancels `jobs`, asking again while that is unavailable.
+    pub async fn cancel(&self, jobs: &[ClusterJobId], how: Cancel) {
+        self.bounded("cancel answers", async {
+            loop {
+                match self.scheduler().cancel(jobs, how).await {
+                    Ok(()) => return,
+                    Err(Error::Unavailable { .. }) => tokio::time::sleep(POLL).await,
+                    Err(error) => panic!("cancel: {error}"),
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Waits until `wanted` holds for the state of `job`.
+    pub async fn until(
+        &self,
+        job: &ClusterJobId,
+        what: &str,
+        wanted: impl Fn(&ClusterState) -> bool,
+    ) -> ClusterState {
+        self.bounded(&format!("{job} {what}"), async {
+            loop {
+                let state = self
+                    .observe(std::slice::from_ref(job))
+                    .await
+                    .remove(0)
+                    .state;
+                if wanted(&state) {
+                    return state;
+                }
+                let over = matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
+                assert!(
+                    !over,
+                    "{job} can no longer be seen to be so ({what}): {state:?}"
+                );
+                self.scheduler().changed().await;
+            }
+        })
+        .await
+    }
+
+    /// Waits until `job` runs.
+    pub async fn until_running(&self, job: &ClusterJobId) {
+        let running = |state: &ClusterState| matches!(state, ClusterState::Running { .. });
+        self.until(job, "runs", running).await;
+    }
+
+    /// Waits for the end of `job`, which the backend must still know.
+    pub async fn end(&self, job: &ClusterJobId) -> ClusterEnd {
+        let ended = |state: &ClusterState| matches!(state, ClusterState::Ended(_));
+        match self.until(job, "has ended", ended).await {
+            ClusterState::Ended(end) => end,
+            other => unreachable!("`until` waits for an end, not {other:?}"),
+        }
+    }
+
+    /// Waits until a job made the file `path`.
+    pub async fn until_exists(&self, path: &Path) {
+        let what = format!("{} appears", path.display());
+        self.until_true(&what, || path.exists()).await;
+    }
+
+    /// Waits until `condition` holds: for what no event tells.
+    pub async fn until_true(&self, what: &str, condition: impl Fn() -> bool) {
+        self.bounded(what, async {
+            while !condition() {
+                tokio::time::sleep(POLL).await;
+            }
+        })
+        .await;
+    }
+
+    /// Submits a program that marks `started` and waits for `go`, as often as there are slots, and
+    /// returns when all of them run.
+    pub async fn fill_slots(&self, started: &Path, go: &Path) -> Vec<ClusterJobId> {
+        let program = Program::new([Step::Mark(started.into()), Step::Await(go.into())]);
+        let slots = self.bed.slots();
+        let batch = (0..slots).map(|_| self.submission(&program)).collect();
+        let jobs = self.hand_over_all(batch).await;
+        self.until_true("all slots are taken", || {
+            self.marks(started) == slots as usize
+        })
+        .await;
+        jobs
+    }
+
+    /// Makes the file `path`, for which a job waits.
+    pub fn touch(&self, path: &Path) {
+        std::fs::write(path, "").expect("the folder of the case can be written");
+    }
+
+    /// How many lines a [`Step::Mark`](super::Step::Mark) left in `path`.
+    pub fn marks(&self, path: &Path) -> usize {
+        std::fs::read_to_string(path).map_or(0, |text| text.lines().count())
+    }
+
+    /// Waits for `future` no longer than the cluster's patience.
+    pub async fn bounded<T>(&self, what: &str, future: impl Future<Output = T>) -> T {
+        let patience = self.bed.patience();
+        tokio::time::timeout(patience, future)
+            .await
+            .unwrap_or_else(|_| panic!("waited {patience:?} in vain until {what}"))
+    }
+}
+
+/// The command for `program` as a script in `folder`.
+pub(super) fn shell_command(folder: &Path, program: &Program, arguments: &[String]) -> Vec<String> {
+    let script = (0..)
+        .map(|number| folder.join(format!("program-{number}.sh")))
+        .find(|path| !path.exists())
+        .expect("numbers do not end");
+    std::fs::write(&script, program.to_shell()).expect("the folder of the case can be written");
+    let script = script.to_str().expect("the folder's path is UTF-8");
+    let mut command = vec!["/bin/sh".to_owned(), script.to_owned()];
+    command.extend_from_slice(arguments);
+    command
+}

@@ -1,0 +1,129 @@
+//! One suite for every backend: a case for each promise of the contract of [`Scheduler`].
+//!
+//! A backend brings a [`Testbed`], and [`conformance_tests!`](crate::conformance_tests) makes one
+//! `#[test]` of each case. A new case reaches every backend unasked. What a cluster can't do is
+//! asked of its [`Capabilities`](crate::Capabilities) inside the cases; none is left out by hand.
+//!
+//! The suite resolves uncertain answers as any caller must: it finds what it may have submitted
+//! before it submits it again, and repeats what was unavailable. So a wrapper that loses answers
+//! passes it too.
+//!
+//! The cases are no stable interface: a new version may have more of them.
+
+mod case;
+mod program;
+
+pub mod cancel;
+pub mod limits;
+pub mod observe;
+pub mod recover;
+pub mod submit;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::Scheduler;
+
+pub use case::Case;
+pub use program::{Program, Step};
+
+/// A cluster to test a backend on: each case gets a fresh one, and dropping it cleans up.
+#[async_trait]
+pub trait Testbed: Sized + Send + Sync + 'static {
+    /// A cluster on which nothing of ours is queued or runs. Slots are free.
+    async fn fresh() -> Self;
+
+    /// The backend, opened on this cluster. Called again after the last one was dropped, as a new
+    /// process would after a crash.
+    async fn open(&self) -> Arc<dyn Scheduler>;
+
+    /// A folder of this case's alone, which the jobs see under the same path.
+    fn folder(&self) -> &Path;
+
+    /// The command that does `program` with `arguments`. As it stands, a script for `/bin/sh` in
+    /// the [folder](Testbed::folder).
+    fn command(&self, program: &Program, arguments: &[String]) -> Vec<String> {
+        case::shell_command(self.folder(), program, arguments)
+    }
+
+    /// How long at the most the suite waits for one thing to happen.
+    fn patience(&self) -> Duration;
+
+    /// How many jobs of one processor run at once. At least 2; the suite submits a few more.
+    fn slots(&self) -> u32;
+
+    /// The shortest time limit this cluster keeps.
+    fn shortest_time_limit(&self) -> Duration;
+
+    /// The runtime a case runs on.
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("the system has a thread's resources left")
+    }
+}
+
+/// Runs one case on a fresh cluster. [`conformance_tests!`](crate::conformance_tests) calls it.
+pub fn run<B: Testbed>(case: impl AsyncFnOnce(Case<B>)) {
+    B::runtime().block_on(async { case(Case::prepare().await).await });
+}
+
+/// One `#[test]` for each case of the conformance suite, on the [`Testbed`](crate::conformance::Testbed) that is named.
+///
+/// ```ignore
+/// mod conformance {
+///     cu_scheduler::conformance_tests!(super::MyTestbed);
+/// }
+/// ```
+#[macro_export]
+macro_rules! conformance_tests {
+    ($testbed:ty) => {
+        $crate::conformance_tests! { @cases $testbed =>
+            submit::a_command_runs_once,
+            submit::arguments_are_unchanged,
+            submit::variables_are_unchanged,
+            submit::the_command_starts_where_told,
+            submit::output_goes_to_the_files_of_the_submission,
+            submit::no_more_run_at_once_than_there_are_slots,
+            submit::those_that_wait_start_in_order,
+            submit::many_are_taken_in_one_batch,
+            submit::a_rejected_submission_leaves_nothing,
+            submit::a_resubmission_runs_after_its_predecessor,
+            observe::an_exit_code_is_told,
+            observe::a_killing_signal_is_told,
+            observe::a_missing_program_is_an_end,
+            observe::an_unknown_job_is_gone,
+            observe::nothing_asked_is_nothing_answered,
+            observe::answers_stand_in_the_order_of_the_question,
+            observe::a_change_wakes_who_waits,
+            cancel::a_queued_job_never_starts,
+            cancel::a_running_job_gets_a_signal_it_can_act_on,
+            cancel::who_ignores_the_signal_is_killed,
+            cancel::a_kill_is_a_kill,
+            cancel::children_end_with_it,
+            cancel::unknown_and_ended_jobs_are_no_error,
+            limits::a_warning_comes_before_the_limit,
+            limits::the_time_limit_ends_it,
+            limits::the_time_limit_ends_who_ignores_it,
+            recover::what_runs_goes_on_without_us,
+            recover::what_waits_still_gets_its_turn,
+            recover::an_end_meanwhile_is_an_end,
+            recover::an_end_told_before_is_not_taken_back,
+            recover::no_cluster_job_id_is_given_twice,
+            recover::names_are_found_queued_running_and_absent,
+            recover::names_are_found_after_reopening,
+        }
+    };
+    (@cases $testbed:ty => $($room:ident::$case:ident,)*) => {
+        $(
+            #[test]
+            fn $case() {
+                $crate::conformance::run::<$testbed>($crate::conformance::$room::$case);
+            }
+        )*
+    };
+}

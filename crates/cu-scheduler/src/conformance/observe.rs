@@ -1,0 +1,82 @@
+//! Cases on watching: ends with their cause, and answers in the form the contract promises.
+
+use super::{Case, Program, Step, Testbed};
+use crate::{ClusterJobId, ClusterState, EndCause};
+
+/// An exit code is told as it was.
+pub async fn an_exit_code_is_told<B: Testbed>(case: Case<B>) {
+    let job = case.submit(&Program::new([Step::Exit(37)])).await;
+    assert_eq!(case.end(&job).await.cause, EndCause::Exited(37));
+}
+
+/// A death by a signal is no exit code.
+pub async fn a_killing_signal_is_told<B: Testbed>(case: Case<B>) {
+    let job = case.submit(&Program::new([Step::KillItself])).await;
+    assert_eq!(case.end(&job).await.cause, EndCause::Signaled(9));
+}
+
+/// A program that isn't there ends its job; it neither waits for ever nor is it a success.
+pub async fn a_missing_program_is_an_end<B: Testbed>(case: Case<B>) {
+    let mut submission = case.submission(&Program::default());
+    submission.command = vec!["/nonexistent/program".into()];
+    let job = case.hand_over(submission).await;
+    let end = case.end(&job).await;
+    let told = matches!(
+        end.cause,
+        EndCause::NotStarted | EndCause::Exited(126 | 127)
+    );
+    assert!(told, "{end:?}");
+}
+
+/// *Unknown is unknown.* A job the cluster never had is gone, not unknown and not ended.
+pub async fn an_unknown_job_is_gone<B: Testbed>(case: Case<B>) {
+    let job = case.submit(&Program::default()).await;
+    case.end(&job).await;
+    // Of the same form as a real one, so that no backend can tell it by its looks.
+    let digits = job.0.trim_end_matches(|last: char| last.is_ascii_digit());
+    let stranger = ClusterJobId(format!("{digits}99999999"));
+    let state = case.until(&stranger, "is gone", |state| *state == ClusterState::Gone);
+    state.await;
+}
+
+/// An empty list is no question, least of all one about all jobs.
+pub async fn nothing_asked_is_nothing_answered<B: Testbed>(case: Case<B>) {
+    let job = case.submit(&Program::default()).await;
+    assert_eq!(case.observe(&[]).await, []);
+    assert_eq!(case.find(&[]).await, []);
+    assert_eq!(case.try_hand_over(Vec::new()).await, []);
+    case.end(&job).await;
+}
+
+/// One observation for each job, in the order of the question, a stranger between them or not.
+pub async fn answers_stand_in_the_order_of_the_question<B: Testbed>(case: Case<B>) {
+    let go = case.path("go");
+    let waits = Program::new([Step::Await(go.clone())]);
+    let runs = case.submit(&waits).await;
+    let ends = case.submit(&Program::new([Step::Exit(5)])).await;
+    case.until_running(&runs).await;
+    case.end(&ends).await;
+    let digits = runs.0.trim_end_matches(|last: char| last.is_ascii_digit());
+    let stranger = ClusterJobId(format!("{digits}99999999"));
+    // `observe` of the case compares the ids with the question.
+    let question = [ends.clone(), stranger, runs.clone(), ends.clone()];
+    let states: Vec<_> = case.observe(&question).await;
+    for ended in [&states[0].state, &states[3].state] {
+        assert!(matches!(ended, ClusterState::Ended(end) if end.cause == EndCause::Exited(5)));
+    }
+    case.touch(&go);
+    assert_eq!(case.end(&runs).await.cause, EndCause::Exited(0));
+}
+
+/// [`changed`](crate::Scheduler::changed) returns after an end, to who waited before it and to who
+/// begins to wait after it; a dropped one loses nothing.
+pub async fn a_change_wakes_who_waits<B: Testbed>(case: Case<B>) {
+    let go = case.path("go");
+    let job = case.submit(&Program::new([Step::Await(go.clone())])).await;
+    case.until_running(&job).await;
+    drop(case.scheduler().changed());
+    let waiting = case.bounded("`changed` returns", case.scheduler().changed());
+    let ending = async { case.touch(&go) };
+    tokio::join!(waiting, ending);
+    assert_eq!(case.end(&job).await.cause, EndCause::Exited(0));
+}

@@ -1,0 +1,137 @@
+//! What the suite's jobs do, in steps that a shell or a simulated cluster can follow.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use crate::Signal;
+
+/// One thing a program does. All paths are absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// Appends a line to this file: so many lines, so many starts.
+    Mark(PathBuf),
+    /// Writes its arguments to this file, each followed by a NUL byte. The file appears whole.
+    Arguments(PathBuf),
+    /// Writes the value of a variable to this file.
+    Variable(String, PathBuf),
+    /// Writes its working directory to this file.
+    WorkingDirectory(PathBuf),
+    /// Writes a line to standard output.
+    Print(String),
+    /// Writes a line to standard error.
+    PrintError(String),
+    /// Goes on once this file exists.
+    Await(PathBuf),
+    /// From now on this signal makes this file and does nothing else.
+    Note(Signal, PathBuf),
+    /// From now on SIGTERM does nothing.
+    IgnoreTerminate,
+    /// Starts a child of its own that ignores SIGTERM, opens this FIFO for writing, and neither
+    /// ends nor closes it by itself.
+    Child(PathBuf),
+    /// Ends with this exit code. Without it a program ends with 0.
+    Exit(u8),
+    /// Ends by SIGKILL.
+    KillItself,
+}
+
+/// What a job of the suite does, from the first step to the last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Program {
+    /// In this order.
+    pub steps: Vec<Step>,
+}
+
+impl Program {
+    /// The steps, in this order.
+    pub fn new(steps: impl IntoIterator<Item = Step>) -> Self {
+        Self {
+            steps: steps.into_iter().collect(),
+        }
+    }
+
+    /// The program as a script for `/bin/sh`, whose arguments are the program's. What waits for a
+    /// file ends by itself when the file's folder is removed, so that a failed test leaves nothing.
+    #[must_use]
+    pub fn to_shell(&self) -> String {
+        let mut script = String::new();
+        for step in &self.steps {
+            // Writing to a string can't fail.
+            let _ = match step {
+                Step::Mark(path) => writeln!(script, "echo started >> {}", quoted(path)),
+                Step::Arguments(path) => whole(&mut script, r#"printf '%s\0' "$@""#, path),
+                Step::Variable(name, path) => {
+                    whole(&mut script, &format!("printf '%s' \"${name}\""), path)
+                }
+                Step::WorkingDirectory(path) => whole(&mut script, "pwd -P", path),
+                Step::Print(text) => writeln!(script, "printf '%s\\n' {}", quoted_text(text)),
+                Step::PrintError(text) => {
+                    writeln!(script, "printf '%s\\n' {} >&2", quoted_text(text))
+                }
+                Step::Await(path) => {
+                    let (path, folder) = (quoted(path), quoted(parent(path)));
+                    writeln!(
+                        script,
+                        "while [ ! -e {path} ]; do [ -d {folder} ] || exit; sleep 0.05; done"
+                    )
+                }
+                Step::Note(signal, path) => {
+                    let note = quoted_text(&format!(": > {}", quoted(path)));
+                    writeln!(script, "trap {note} {}", signal.name())
+                }
+                Step::IgnoreTerminate => writeln!(script, "trap '' TERM"),
+                Step::Child(fifo) => writeln!(
+                    script,
+                    "(trap '' TERM; exec 9> {}; while [ -d {} ]; do sleep 1; done) &",
+                    quoted(fifo),
+                    quoted(parent(fifo))
+                ),
+                Step::Exit(code) => writeln!(script, "exit {code}"),
+                Step::KillItself => writeln!(script, "kill -KILL $$"),
+            };
+        }
+        script
+    }
+}
+
+/// The output of `command` in the file `path`, which appears only when it is complete.
+fn whole(script: &mut String, command: &str, path: &Path) -> std::fmt::Result {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".part");
+    let beside = quoted(Path::new(&beside));
+    writeln!(
+        script,
+        "{command} > {beside} && mv {beside} {}",
+        quoted(path)
+    )
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+fn quoted(path: &Path) -> String {
+    quoted_text(&path.to_string_lossy())
+}
+
+fn quoted_text(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_survive_the_shell() {
+        assert_eq!(quoted_text("it's"), r"'it'\''s'");
+        let program = Program::new([Step::Print("a'b $(x)".into()), Step::Exit(3)]);
+        let output = std::process::Command::new("/bin/sh")
+            .args(["-c", &program.to_shell()])
+            .output()
+            .unwrap();
+        assert_eq!(output.stdout, b"a'b $(x)\n");
+        assert_eq!(output.status.code(), Some(3));
+    }
+}

@@ -1,0 +1,136 @@
+//! Cases on a new beginning: the process that held the backend is gone, the jobs are not.
+
+use std::collections::BTreeSet;
+
+use super::{Case, Program, Step, Testbed};
+use crate::{ClusterState, EndCause, ExitCodes, SubmissionName};
+
+/// *Jobs outlive us.* A running job goes on, is still observed as running, and its end is told.
+pub async fn what_runs_goes_on_without_us<B: Testbed>(mut case: Case<B>) {
+    let (started, go, done) = (case.path("started"), case.path("go"), case.path("done"));
+    let job = case
+        .submit(&Program::new([
+            Step::Mark(started.clone()),
+            Step::Await(go.clone()),
+            Step::Mark(done.clone()),
+        ]))
+        .await;
+    case.until_running(&job).await;
+    case.until_exists(&started).await;
+    case.reopen(async |_: &Case<B>| {}).await;
+    case.until_running(&job).await;
+    case.touch(&go);
+    let end = case.end(&job).await;
+    if case.scheduler().capabilities().exit_codes == ExitCodes::Kept {
+        assert_eq!(end.cause, EndCause::Exited(0));
+    }
+    assert_eq!((case.marks(&started), case.marks(&done)), (1, 1));
+}
+
+/// *Jobs outlive us.* A queued job is started once, later.
+pub async fn what_waits_still_gets_its_turn<B: Testbed>(mut case: Case<B>) {
+    let (started, go, late) = (case.path("started"), case.path("go"), case.path("late"));
+    case.fill_slots(&started, &go).await;
+    let queued = case.submit(&Program::new([Step::Mark(late.clone())])).await;
+    case.reopen(async |_: &Case<B>| {}).await;
+    assert_eq!(case.marks(&late), 0, "the slots are still taken");
+    case.touch(&go);
+    assert_eq!(case.end(&queued).await.cause, EndCause::Exited(0));
+    assert_eq!(case.marks(&late), 1);
+}
+
+/// An end that nobody saw is an end, or the job is gone: never still running.
+pub async fn an_end_meanwhile_is_an_end<B: Testbed>(mut case: Case<B>) {
+    let (started, go, done) = (case.path("started"), case.path("go"), case.path("done"));
+    let job = case
+        .submit(&Program::new([
+            Step::Mark(started.clone()),
+            Step::Await(go.clone()),
+            Step::Mark(done.clone()),
+            Step::Exit(4),
+        ]))
+        .await;
+    case.until_exists(&started).await;
+    case.reopen(async |case: &Case<B>| {
+        case.touch(&go);
+        case.until_exists(&done).await;
+    })
+    .await;
+    let over = |state: &ClusterState| matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
+    let state = case.until(&job, "is over", over).await;
+    if case.scheduler().capabilities().exit_codes == ExitCodes::Kept {
+        assert!(matches!(state, ClusterState::Ended(end) if end.cause == EndCause::Exited(4)));
+    }
+    assert_eq!(case.marks(&started), 1);
+}
+
+/// *An end is final*, for the next process as well.
+pub async fn an_end_told_before_is_not_taken_back<B: Testbed>(mut case: Case<B>) {
+    let job = case.submit(&Program::new([Step::Exit(6)])).await;
+    case.end(&job).await;
+    case.reopen(async |_: &Case<B>| {}).await;
+    let over = |state: &ClusterState| matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
+    let known = |state: &ClusterState| !matches!(state, ClusterState::Unknown { .. });
+    let state = case.until(&job, "is known", known).await;
+    assert!(over(&state), "{state:?}");
+}
+
+/// An id means one job for ever.
+pub async fn no_cluster_job_id_is_given_twice<B: Testbed>(mut case: Case<B>) {
+    let mut ids = BTreeSet::new();
+    for _ in 0..3 {
+        for _ in 0..2 {
+            let job = case.submit(&Program::default()).await;
+            case.end(&job).await;
+            assert!(ids.insert(job.clone()), "{job} was given before");
+        }
+        case.reopen(async |_: &Case<B>| {}).await;
+    }
+}
+
+/// *Names.* Queued and running submissions are found by name, under their ids; others are not.
+pub async fn names_are_found_queued_running_and_absent<B: Testbed>(case: Case<B>) {
+    let (started, go) = (case.path("started"), case.path("go"));
+    case.fill_slots(&started, &go).await;
+    // The first name the case gave away is that of the first of these.
+    let running = SubmissionName::new("conformance", 7, 0).expect("a valid name");
+    let waits = case.submission(&Program::default());
+    let queued = waits.name.clone();
+    let id = case.hand_over(waits).await;
+    let absent = case.name();
+    let found = case
+        .find(&[running.clone(), absent.clone(), queued.clone()])
+        .await;
+    let by_name = |name: &SubmissionName| found.iter().find(|found| found.name == *name);
+    let state = by_name(&running).map(|found| &found.observation.state);
+    assert!(
+        matches!(state, Some(ClusterState::Running { .. })),
+        "{found:?}"
+    );
+    let state = by_name(&queued).map(|found| (&found.observation.job, &found.observation.state));
+    assert!(
+        matches!(state, Some((job, ClusterState::Queued { .. })) if *job == id),
+        "{found:?}"
+    );
+    assert_eq!(by_name(&absent), None);
+    assert_eq!(found.len(), 2, "each once: {found:?}");
+    case.touch(&go);
+    case.end(&id).await;
+}
+
+/// *Names*, for another process too.
+pub async fn names_are_found_after_reopening<B: Testbed>(mut case: Case<B>) {
+    let (started, go) = (case.path("started"), case.path("go"));
+    let program = Program::new([Step::Mark(started.clone()), Step::Await(go.clone())]);
+    let submission = case.submission(&program);
+    let name = submission.name.clone();
+    let job = case.hand_over(submission).await;
+    case.until_exists(&started).await;
+    case.reopen(async |_: &Case<B>| {}).await;
+    let found = case.find(std::slice::from_ref(&name)).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((&found[0].name, &found[0].observation.job), (&name, &job));
+    case.touch(&go);
+    case.end(&job).await;
+    assert_eq!(case.marks(&started), 1);
+}

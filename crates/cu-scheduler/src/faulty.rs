@@ -1,0 +1,216 @@
+//! A wrapper that loses, repeats and delays answers, and keeps the contract all the same.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::chance::Chance;
+use crate::{
+    Cancel, Capabilities, ClusterJobId, ClusterState, Error, Found, Observation, Scheduler,
+    Submission, SubmissionName, SubmitError,
+};
+
+/// How soon [`Scheduler::changed`] returns after an answer that was out of date.
+const ANOTHER_LOOK: Duration = Duration::from_millis(20);
+
+/// How often what goes wrong, each as a probability from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Faults {
+    /// A submission is handed over, and its answer is lost: [`SubmitError::Uncertain`].
+    pub submit_answer_lost: f64,
+    /// A submission is lost on its way, and nobody knows: [`SubmitError::Uncertain`].
+    pub submit_lost: f64,
+    /// `observe` or `find` fails.
+    pub unavailable: f64,
+    /// A job's observation is that of the time before, or [`ClusterState::Unknown`].
+    pub outdated: f64,
+    /// `cancel` fails; whether it was passed on is a coin's throw.
+    pub cancel_uncertain: f64,
+    /// `changed` returns though nothing changed.
+    pub false_alarm: f64,
+}
+
+impl Faults {
+    /// Each with the same probability.
+    #[must_use]
+    pub const fn all(probability: f64) -> Self {
+        Self {
+            submit_answer_lost: probability,
+            submit_lost: probability,
+            unavailable: probability,
+            outdated: probability,
+            cancel_uncertain: probability,
+            false_alarm: probability,
+        }
+    }
+}
+
+/// A scheduler whose answers are lost, repeated and delayed, by seeded chance.
+///
+/// Whatever it does another scheduler may do: it never submits twice, never calls an outage an end,
+/// and never takes back an end that it told.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use cu_scheduler::{Faults, Faulty, Scheduler};
+/// fn unreliable(cluster: Arc<dyn Scheduler>) -> Arc<dyn Scheduler> {
+///     Arc::new(Faulty::new(cluster, Faults::all(0.1), 42))
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Faulty {
+    inner: Arc<dyn Scheduler>,
+    faults: Faults,
+    luck: Mutex<Luck>,
+}
+
+#[derive(Debug)]
+struct Luck {
+    chance: Chance,
+    told: HashMap<ClusterJobId, Observation>,
+    /// An answer was out of date, so another look is worth it though nothing will change.
+    outdated: bool,
+}
+
+impl Faulty {
+    /// `inner` with `faults`. The same seed and the same calls give the same faults.
+    pub fn new(inner: Arc<dyn Scheduler>, faults: Faults, seed: u64) -> Self {
+        let luck = Luck {
+            chance: Chance::seeded(seed),
+            told: HashMap::new(),
+            outdated: false,
+        };
+        Self {
+            inner,
+            faults,
+            luck: Mutex::new(luck),
+        }
+    }
+
+    fn luck(&self) -> MutexGuard<'_, Luck> {
+        self.luck.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn happens(&self, probability: f64) -> bool {
+        self.luck().chance.happens(probability)
+    }
+
+    fn unavailable(&self, what: &str) -> Error {
+        Error::Unavailable {
+            scheduler: self.to_string(),
+            reason: format!("the answer to {what} was lost"),
+        }
+    }
+
+    /// What is told instead of the truth `now`.
+    fn tell(&self, now: Observation) -> Observation {
+        let mut luck = self.luck();
+        let before = luck.told.get(&now.job).cloned();
+        let final_word =
+            |told: &Observation| matches!(told.state, ClusterState::Ended(_) | ClusterState::Gone);
+        let told = if before.as_ref().is_some_and(final_word) {
+            now
+        } else if luck.chance.happens(self.faults.outdated) {
+            luck.outdated = true;
+            before.unwrap_or_else(|| Observation {
+                state: ClusterState::Unknown {
+                    reason: "no answer for this one".into(),
+                },
+                host: None,
+                restarts: None,
+                ..now
+            })
+        } else {
+            now
+        };
+        luck.told.insert(told.job.clone(), told.clone());
+        told
+    }
+}
+
+impl fmt::Display for Faulty {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} behind an unreliable line", self.inner)
+    }
+}
+
+#[async_trait]
+impl Scheduler for Faulty {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn submit(&self, batch: &[Submission]) -> Vec<Result<ClusterJobId, SubmitError>> {
+        let lost: Vec<bool> = batch
+            .iter()
+            .map(|_| self.happens(self.faults.submit_lost))
+            .collect();
+        let arriving: Vec<Submission> = batch
+            .iter()
+            .zip(&lost)
+            .filter(|(_, lost)| !**lost)
+            .map(|(submission, _)| submission.clone())
+            .collect();
+        let mut answers = self.inner.submit(&arriving).await.into_iter();
+        let mut told = Vec::new();
+        for (submission, lost) in batch.iter().zip(lost) {
+            let uncertain = |reason: &str| {
+                Err(SubmitError::Uncertain {
+                    name: submission.name.clone(),
+                    reason: reason.into(),
+                })
+            };
+            let answer = if lost { None } else { answers.next() };
+            told.push(match answer {
+                None => uncertain("no answer came"),
+                Some(Ok(_)) if self.happens(self.faults.submit_answer_lost) => {
+                    uncertain("the answer was lost")
+                }
+                Some(answer) => answer,
+            });
+        }
+        told
+    }
+
+    async fn observe(&self, jobs: &[ClusterJobId]) -> Result<Vec<Observation>, Error> {
+        if !jobs.is_empty() && self.happens(self.faults.unavailable) {
+            self.luck().outdated = true;
+            return Err(self.unavailable("observe"));
+        }
+        let observations = self.inner.observe(jobs).await?;
+        Ok(observations.into_iter().map(|now| self.tell(now)).collect())
+    }
+
+    async fn changed(&self) {
+        let outdated = self.luck().outdated;
+        if outdated || self.happens(self.faults.false_alarm) {
+            tokio::select! {
+                () = tokio::time::sleep(ANOTHER_LOOK) => {}
+                () = self.inner.changed() => {}
+            }
+            self.luck().outdated = false;
+        } else {
+            self.inner.changed().await;
+        }
+    }
+
+    async fn find(&self, names: &[SubmissionName]) -> Result<Vec<Found>, Error> {
+        if !names.is_empty() && self.happens(self.faults.unavailable) {
+            return Err(self.unavailable("find"));
+        }
+        self.inner.find(names).await
+    }
+
+    async fn cancel(&self, jobs: &[ClusterJobId], how: Cancel) -> Result<(), Error> {
+        if !self.happens(self.faults.cancel_uncertain) {
+            return self.inner.cancel(jobs, how).await;
+        }
+        if self.happens(0.5) {
+            self.inner.cancel(jobs, how).await?;
+        }
+        Err(self.unavailable("cancel"))
+    }
+}

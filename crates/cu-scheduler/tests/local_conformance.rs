@@ -1,0 +1,85 @@
+//! The conformance suite on this machine.
+#![cfg(all(feature = "local", feature = "conformance"))]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cu_scheduler::conformance::Testbed;
+use cu_scheduler::local::{Local, LocalOptions};
+use cu_scheduler::{Faults, Faulty, Scheduler};
+use tempfile::TempDir;
+
+struct ThisMachine {
+    folder: TempDir,
+}
+
+#[async_trait]
+impl Testbed for ThisMachine {
+    async fn fresh() -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        Self { folder }
+    }
+
+    async fn open(&self) -> Arc<dyn Scheduler> {
+        let mut options = LocalOptions::new(self.folder.path().join("state"));
+        options.cpus = Some(self.slots());
+        options.grace = Duration::from_millis(200);
+        Arc::new(Local::open(options).expect("the state folder opens"))
+    }
+
+    fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(120)
+    }
+
+    fn slots(&self) -> u32 {
+        3
+    }
+
+    fn shortest_time_limit(&self) -> Duration {
+        Duration::from_secs(4)
+    }
+}
+
+mod plain {
+    cu_scheduler::conformance_tests!(super::ThisMachine);
+}
+
+/// This machine behind a line that loses, repeats and delays answers.
+struct BehindABadLine(ThisMachine);
+
+#[async_trait]
+impl Testbed for BehindABadLine {
+    async fn fresh() -> Self {
+        Self(ThisMachine::fresh().await)
+    }
+
+    async fn open(&self) -> Arc<dyn Scheduler> {
+        Arc::new(Faulty::new(self.0.open().await, Faults::all(0.2), 4711))
+    }
+
+    fn folder(&self) -> &Path {
+        self.0.folder()
+    }
+
+    fn patience(&self) -> Duration {
+        self.0.patience()
+    }
+
+    fn slots(&self) -> u32 {
+        self.0.slots()
+    }
+
+    fn shortest_time_limit(&self) -> Duration {
+        self.0.shortest_time_limit()
+    }
+}
+
+mod faulty {
+    cu_scheduler::conformance_tests!(super::BehindABadLine);
+}
