@@ -95,3 +95,13 @@ pub enum Error {
     #[error("{0}")]
     Plan(String),
 }
+
+impl Error {
+    pub(crate) fn file(
+        what: &'static str,
+        path: &std::path::Path,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { what, path, source }
+    }
+}

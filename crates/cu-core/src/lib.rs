@@ -11,13 +11,34 @@
 //! of one. This crate knows nothing of command lines and terminals.
 #![forbid(unsafe_code)]
 
+mod act;
+mod clock;
+mod conversation;
+mod create;
+mod decide;
 mod error;
+mod inbox;
+mod lock;
+pub mod machine;
+mod operator;
 mod plan;
 mod policy;
+mod records;
+mod recovery;
 mod report;
+mod results;
+mod resume_loop;
+mod server;
+mod store;
+mod watcher;
 
+pub use act::Notice;
+pub use create::create_run;
 pub use cu_supervisor::RunDir;
 pub use error::{Error, Result};
+pub use operator::{Operator, ask};
 pub use plan::{JobPlan, RunPlan};
 pub use policy::Policy;
 pub use report::{AttemptEnd, AttemptReport, Counts, JobReport, JobState, RunState, Status};
+pub use resume_loop::{Finish, LoopOptions, ResumeLoop};
+pub use store::{Reader, RecordedEvent};

@@ -77,14 +77,24 @@ impl Counts {
     /// Counts one more job in `state`.
     pub fn add(&mut self, state: JobState) {
         self.total += 1;
-        *match state {
+        *self.of(state) += 1;
+    }
+
+    /// Counts one job less in `state`, one that was counted before.
+    pub fn remove(&mut self, state: JobState) {
+        self.total -= 1;
+        *self.of(state) -= 1;
+    }
+
+    fn of(&mut self, state: JobState) -> &mut u32 {
+        match state {
             JobState::Waiting => &mut self.waiting,
             JobState::Queued => &mut self.queued,
             JobState::Running => &mut self.running,
             JobState::Completed => &mut self.completed,
             JobState::Failed => &mut self.failed,
             JobState::Cancelled => &mut self.cancelled,
-        } += 1;
+        }
     }
 }
 

@@ -22,6 +22,18 @@ use crate::hexadecimal;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct RunId(pub [u8; 16]);
 
+impl RunId {
+    /// A new one, from the operating system's randomness.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if the system has none.
+    pub fn generate() -> crate::Result<Self> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map_err(std::io::Error::from)?;
+        Ok(Self(bytes))
+    }
+}
+
 impl fmt::Display for RunId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         hexadecimal::Digits(&self.0).fmt(out)

@@ -1,0 +1,285 @@
+//! Act: keep what was promised, submit, look up, cancel, tell. Each as a task whose outcome is an
+//! event again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cu_protocol::{Attempt, JobId, RunId, Timestamp};
+use cu_scheduler::{Cancel, ClusterJobId, Scheduler, Submission, SubmissionName, SubmitError};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use crate::clock::Clock;
+use crate::decide::Promise;
+use crate::inbox::{Item, Reply, Sender};
+use crate::machine::{Action, Event, Job, Level};
+use crate::server::Connections;
+use crate::watcher::Watched;
+use crate::{Error, JobPlan, Result, RunDir, create, records};
+
+/// The first and the longest wait before a scheduler that did not answer is asked again.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+
+/// Something that people should read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// When it was decided.
+    pub at: Timestamp,
+    /// About which job.
+    pub job: JobId,
+    /// How much it matters.
+    pub level: Level,
+    /// The whole sentence, job included.
+    pub text: String,
+}
+
+/// Has all that acting takes. Cheap to clone: tasks take one along.
+#[derive(Clone, Debug)]
+pub(crate) struct Actor {
+    pub run_dir: RunDir,
+    pub run: RunId,
+    pub plans: Arc<[JobPlan]>,
+    pub supervisor: Vec<String>,
+    pub scheduler: Arc<dyn Scheduler>,
+    pub clock: Clock,
+    pub sender: Sender,
+    pub connections: Arc<Connections>,
+    pub watched: Arc<Watched>,
+    pub notify: mpsc::UnboundedSender<Notice>,
+}
+
+/// What a submission is about, besides its name.
+type Due = (JobId, Attempt, Option<ClusterJobId>);
+
+impl Actor {
+    /// Says what may be said now that all is recorded. Who does not listen any more asks again.
+    pub fn keep(&self, promises: Vec<Promise>) {
+        for promise in promises {
+            match promise {
+                Promise::Supervisor(to, answer) => {
+                    let _ = to.send(answer);
+                }
+                Promise::Operator(to, answer) => {
+                    let _ = to.send(answer);
+                }
+                Promise::OutboxTaken {
+                    job,
+                    attempt,
+                    sequence,
+                } => {
+                    let outbox = self.run_dir.outbox(job, attempt);
+                    if let Err(error) = cu_supervisor::remove_from_outbox(&outbox, sequence) {
+                        // It is read again, and is a repeat then.
+                        tracing::warn!("{error}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Begins all of `actions`. Submissions and lookups go out together.
+    pub fn act(&self, actions: Vec<Action>) {
+        let mut submissions = Vec::new();
+        let mut lookups = Vec::new();
+        let mut cancellations = Vec::new();
+        for action in actions {
+            match action {
+                Action::Submit {
+                    job,
+                    attempt,
+                    previous,
+                } => submissions.push((job, attempt, previous)),
+                Action::Find { job, attempt } => lookups.push((job, attempt)),
+                Action::Cancel { cluster_job } => cancellations.push(cluster_job),
+                Action::ReadRecords { job, attempt } => {
+                    records::read_later(self, vec![(job, attempt)]);
+                }
+                Action::Tell { job, attempt, wish } => self.connections.tell(job, attempt, wish),
+                Action::Notify { job, level, text } => self.notify(job, level, &text),
+            }
+        }
+        if !submissions.is_empty() {
+            tokio::spawn(self.clone().submit(submissions));
+        }
+        if !lookups.is_empty() {
+            tokio::spawn(self.clone().find(lookups));
+        }
+        if !cancellations.is_empty() {
+            tokio::spawn(self.clone().cancel(cancellations));
+        }
+    }
+
+    /// Has the scheduler watched for what these jobs have with it now.
+    pub fn watch(&self, jobs: &[Job]) {
+        for job in jobs {
+            let watched = job.active().and_then(|active| {
+                let cluster_job = active.cluster_job()?.clone();
+                Some((active.attempt, cluster_job))
+            });
+            self.watched.set(job.id, watched);
+        }
+    }
+
+    /// Asks the scheduler for an attempt by its name.
+    pub fn look_up(&self, job: JobId, attempt: Attempt) {
+        tokio::spawn(self.clone().find(vec![(job, attempt)]));
+    }
+
+    pub fn happened(&self, job: JobId, event: Event, reply: Reply) {
+        // Without a loop there is nobody whom it concerns: the next one finds out by itself.
+        let _ = self.sender.send(Item::Happened { job, event, reply });
+    }
+
+    fn notify(&self, job: JobId, level: Level, text: &str) {
+        let text = format!("job {job}: {text}");
+        match level {
+            Level::Info => tracing::info!("{text}"),
+            Level::Warning => tracing::warn!("{text}"),
+            Level::Error => tracing::error!("{text}"),
+        }
+        let _ = self.notify.send(Notice {
+            at: self.clock.now(),
+            job,
+            level,
+            text,
+        });
+    }
+
+    async fn submit(self, due: Vec<Due>) {
+        let actor = self.clone();
+        let prepared = tokio::task::spawn_blocking(move || actor.prepare(due)).await;
+        // A panic there is a bug; the submissions stay intents, and the next main process finds
+        // them as such.
+        let Ok(batch) = prepared else { return };
+        let most = self.scheduler.capabilities().batch.max(1);
+        for chunk in batch.chunks(most) {
+            let outcomes = self.scheduler.submit(chunk).await;
+            for (submission, outcome) in chunk.iter().zip(outcomes) {
+                let attempt = Attempt(submission.name.attempt());
+                let event = match outcome {
+                    Ok(cluster_job) => Event::Submitted {
+                        attempt,
+                        cluster_job,
+                    },
+                    Err(error) => unsubmitted(attempt, error),
+                };
+                self.happened(JobId(submission.name.job()), event, Reply::Nobody);
+            }
+        }
+    }
+
+    /// Makes what each attempt needs in the run directory. What can't be made is not submitted now.
+    fn prepare(&self, due: Vec<Due>) -> Vec<Submission> {
+        let mut batch = Vec::with_capacity(due.len());
+        for (job, attempt, previous) in due {
+            match self.prepare_one(job, attempt, previous) {
+                Ok(submission) => batch.push(submission),
+                Err(error) => self.happened(
+                    job,
+                    Event::SubmitDelayed {
+                        attempt,
+                        reason: error.to_string(),
+                        retry_after: None,
+                    },
+                    Reply::Nobody,
+                ),
+            }
+        }
+        batch
+    }
+
+    fn prepare_one(
+        &self,
+        job: JobId,
+        attempt: Attempt,
+        previous: Option<ClusterJobId>,
+    ) -> Result<Submission> {
+        let directory = self.run_dir.attempt(job, attempt);
+        create::make_dir(&directory)?;
+        let newest = self.run_dir.newest_attempt(job);
+        create::replace(&newest, attempt.to_string().as_bytes())?;
+        let run_dir = self.run_dir.path().to_str().ok_or_else(|| {
+            Error::Plan(format!(
+                "the path of the run directory is no UTF-8: {}",
+                self.run_dir.path().display()
+            ))
+        })?;
+        let mut command = self.supervisor.clone();
+        command.extend([run_dir.to_owned(), job.to_string(), attempt.to_string()]);
+        Ok(Submission {
+            name: self.name(job, attempt),
+            command,
+            environment: std::collections::BTreeMap::new(),
+            working_directory: self.run_dir.output_dir(job),
+            directory,
+            resources: self.plans[job.0 as usize].resources.clone(),
+            previous,
+        })
+    }
+
+    fn name(&self, job: JobId, attempt: Attempt) -> SubmissionName {
+        SubmissionName::new(self.run.to_string(), job.0, attempt.0)
+            .expect("32 hexadecimal digits are letters and digits")
+    }
+
+    async fn find(self, lookups: Vec<(JobId, Attempt)>) {
+        let names: Vec<_> = lookups
+            .iter()
+            .map(|(job, attempt)| self.name(*job, *attempt))
+            .collect();
+        let mut retry = FIRST_RETRY;
+        let found = loop {
+            match self.scheduler.find(&names).await {
+                Ok(found) => break found,
+                Err(error) => self.silent(&error),
+            }
+            sleep(retry).await;
+            retry = (retry * 2).min(LAST_RETRY);
+        };
+        for ((job, attempt), name) in lookups.into_iter().zip(&names) {
+            let found = found.iter().find(|found| found.name == *name);
+            let event = match found {
+                Some(found) => Event::Submitted {
+                    attempt,
+                    cluster_job: found.observation.job.clone(),
+                },
+                None => Event::NotFound { attempt },
+            };
+            self.happened(job, event, Reply::Nobody);
+        }
+    }
+
+    /// Asks once: what has not ended by then is cancelled again.
+    async fn cancel(self, jobs: Vec<ClusterJobId>) {
+        if let Err(error) = self.scheduler.cancel(&jobs, Cancel::Terminate).await {
+            self.silent(&error);
+        }
+    }
+
+    fn silent(&self, error: &cu_scheduler::Error) {
+        tracing::warn!("{error}");
+        let _ = self.sender.send(Item::Silent {
+            reason: error.to_string(),
+        });
+    }
+}
+
+fn unsubmitted(attempt: Attempt, error: SubmitError) -> Event {
+    match error {
+        SubmitError::Rejected { reason, .. } => Event::SubmitRejected { attempt, reason },
+        SubmitError::Unavailable {
+            reason,
+            retry_after,
+            ..
+        } => Event::SubmitDelayed {
+            attempt,
+            reason,
+            retry_after,
+        },
+        uncertain => Event::SubmitUncertain {
+            attempt,
+            reason: uncertain.to_string(),
+        },
+    }
+}

@@ -1,0 +1,130 @@
+//! One connection after its handshake: a supervisor's messages and acknowledgements, or an
+//! operator's requests and answers. One at a time: what is said next is read once what was said is
+//! recorded, so that nobody can fill our memory.
+
+use std::sync::Arc;
+
+use cu_protocol::tokio::{ServerReceiver, ServerSender};
+use cu_protocol::{
+    Acknowledgement, Attempt, Envelope, FromServer, JobId, OperatorAnswer, Role, Sequence, ToServer,
+};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::oneshot;
+
+use crate::inbox::{Item, Reply, Sender};
+use crate::machine::Event;
+use crate::server::Connections;
+
+pub(crate) type Write = ServerSender<OwnedWriteHalf>;
+pub(crate) type Read = ServerReceiver<OwnedReadHalf>;
+
+/// Holds a conversation until either side ends it.
+pub(crate) async fn hold(
+    mut write: Write,
+    mut read: Read,
+    role: Role,
+    sender: Sender,
+    connections: Arc<Connections>,
+) {
+    // An error is the end of the connection, and means no more than that.
+    let _ = match role {
+        Role::Operator => operator(&mut write, &mut read, &sender).await,
+        Role::Supervisor { job, attempt } => {
+            supervisor(&mut write, &mut read, (job, attempt), &sender, &connections).await
+        }
+    };
+}
+
+async fn operator(
+    write: &mut Write,
+    read: &mut Read,
+    sender: &Sender,
+) -> Result<(), cu_protocol::Error> {
+    let welcome = Acknowledgement {
+        sequence: Sequence(0),
+        wish: None,
+    };
+    write.send(&FromServer::Welcome(welcome)).await?;
+    loop {
+        let ToServer::Request(request) = read.receive().await? else {
+            return refuse(write, "an operator sends requests").await;
+        };
+        let (reply, answer) = oneshot::channel();
+        let _ = sender.send(Item::Operator { request, reply });
+        let answer = answer
+            .await
+            .unwrap_or_else(|_| OperatorAnswer::Refused("the main process has ended".to_owned()));
+        write.send(&FromServer::Answer(answer)).await?;
+    }
+}
+
+async fn supervisor(
+    write: &mut Write,
+    read: &mut Read,
+    (job, attempt): (JobId, Attempt),
+    sender: &Sender,
+    connections: &Connections,
+) -> Result<(), cu_protocol::Error> {
+    // Entered before the loop is asked, so that no wish falls between the two.
+    let mut wishes = connections.enter(job, attempt);
+    let mut last = Sequence(0);
+    let (reply, welcome) = oneshot::channel();
+    let _ = sender.send(Item::Hello {
+        job,
+        attempt,
+        reply,
+    });
+    let result = async {
+        let Ok(welcome) = welcome.await else {
+            return Ok(());
+        };
+        write.send(&welcome).await?;
+        if let FromServer::Refused(_) = welcome {
+            return Ok(());
+        }
+        loop {
+            let said = tokio::select! {
+                said = read.receive() => said?,
+                Some(wish) = wishes.recv() => {
+                    let wish = Acknowledgement { sequence: last, wish: Some(wish) };
+                    write.send(&FromServer::Acknowledgement(wish)).await?;
+                    continue;
+                }
+            };
+            let ToServer::Message(Envelope {
+                job: of_job,
+                attempt: of_attempt,
+                sequence,
+                message,
+            }) = said
+            else {
+                return refuse(write, "a supervisor sends messages").await;
+            };
+            if (of_job, of_attempt) != (job, attempt) {
+                return refuse(write, "this is another attempt's message").await;
+            }
+            let (reply, recorded) = oneshot::channel();
+            let _ = sender.send(Item::Happened {
+                job,
+                event: Event::Said {
+                    attempt,
+                    sequence,
+                    message,
+                },
+                reply: Reply::Supervisor(reply),
+            });
+            let Ok(recorded) = recorded.await else {
+                return Ok(());
+            };
+            write.send(&recorded).await?;
+            last = sequence;
+        }
+    }
+    .await;
+    connections.leave(job, attempt, wishes);
+    result
+}
+
+async fn refuse(write: &mut Write, reason: &str) -> Result<(), cu_protocol::Error> {
+    write.send(&FromServer::Refused(reason.to_owned())).await
+}

@@ -1,0 +1,116 @@
+//! Makes a run: its directories, secret, settings, and last its store, which is what makes a
+//! directory a run.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::SystemTime;
+
+use cu_protocol::{JobId, RunId, Secret, Timestamp};
+use cu_supervisor::JobSpec;
+
+use crate::store::Store;
+use crate::{Error, JobPlan, Result, RunDir, RunPlan};
+
+/// Makes the run `plan` in `run_dir`. Directories are of mode 0700, the secret 0600. A creation
+/// that was killed leaves no run, and can be repeated.
+///
+/// # Errors
+/// [`Error::RunExists`], [`Error::Plan`] for a plan without jobs or commands, [`Error::File`].
+pub fn create_run(run_dir: &RunDir, plan: &RunPlan) -> Result<RunId> {
+    check(plan)?;
+    if run_dir.store().exists() {
+        return Err(Error::RunExists {
+            path: run_dir.path().to_owned(),
+        });
+    }
+    make_dir(run_dir.path())?;
+    let chance = |error: cu_protocol::Error| {
+        Error::file("find randomness for", &run_dir.secret())(std::io::Error::other(error))
+    };
+    let secret = Secret::generate().map_err(chance)?;
+    write_private(&run_dir.secret(), secret.reveal().as_bytes())?;
+    let run = RunId::generate().map_err(chance)?;
+    for (number, job) in (0..).zip(&plan.jobs) {
+        create_job(run_dir, run, JobId(number), job)?;
+    }
+    Store::create(run_dir, run, plan, Timestamp::from(SystemTime::now()))?;
+    Ok(run)
+}
+
+fn check(plan: &RunPlan) -> Result<()> {
+    if plan.jobs.is_empty() {
+        return Err(Error::Plan("the run has no jobs".to_owned()));
+    }
+    for (number, job) in plan.jobs.iter().enumerate() {
+        let problem = match job {
+            _ if job.command.first().is_none_or(String::is_empty) => "has no command",
+            _ if job.resume_exit_code == 0 => "can't use exit code 0, which means done, to resume",
+            _ if job.command.iter().any(|argument| argument.contains('\0')) => {
+                "has a zero byte in its command"
+            }
+            _ if job.resources.cpus == 0 => "asks for no processor",
+            _ => continue,
+        };
+        return Err(Error::Plan(format!("job {number} {problem}")));
+    }
+    Ok(())
+}
+
+fn create_job(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> Result<()> {
+    make_dir(&run_dir.output_dir(id))?;
+    make_dir(&run_dir.attempts(id))?;
+    let spec = JobSpec {
+        version: JobSpec::VERSION,
+        run,
+        job: id,
+        command: plan.command.clone(),
+        working_directory: plan.working_directory.clone(),
+        environment: plan.environment.clone(),
+        resume_exit_code: plan.resume_exit_code,
+        stop: plan.stop.clone(),
+    };
+    write_json(&run_dir.job_spec(id), &spec)?;
+    write_json(&run_dir.settings(id), &plan.settings)
+}
+
+/// Makes a directory that is nobody else's business, with those above it.
+pub(crate) fn make_dir(path: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(Error::file("make the directory", path))
+}
+
+fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+    let mut text = serde_json::to_vec_pretty(value)
+        .map_err(|error| Error::file("write", path)(error.into()))?;
+    text.push(b'\n');
+    write_private(path, &text)
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(bytes))
+        .map_err(Error::file("write", path))
+}
+
+/// Replaces a small file, so that a reader sees the old content or the new. Not durable: what is
+/// written so matters to living processes alone.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut file =
+        tempfile::NamedTempFile::new_in(directory).map_err(Error::file("write beside", path))?;
+    file.write_all(content)
+        .map_err(Error::file("write", file.path()))?;
+    file.persist(path)
+        .map(|_| ())
+        .map_err(|error| Error::file("rename to", path)(error.error))
+}

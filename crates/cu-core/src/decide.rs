@@ -1,0 +1,241 @@
+//! Decide: what follows from all that came in together. Changes memory alone.
+
+use std::collections::BTreeSet;
+
+use cu_protocol::{
+    Acknowledgement, Attempt, FromServer, JobId, OperatorAnswer, OperatorRequest, Selection,
+    Sequence, Timestamp,
+};
+use tokio::sync::oneshot;
+
+use crate::inbox::{Batch, Item, Reply};
+use crate::machine::{Action, Effects, Event, Machine, Order};
+use crate::store::Changes;
+use crate::{Error, JobState, Policy, Result};
+
+/// What is to be recorded, and what is to be done once it is.
+#[derive(Debug)]
+pub(crate) struct Decision {
+    pub changes: Changes,
+    pub promises: Vec<Promise>,
+    pub actions: Vec<Action>,
+    pub detach: bool,
+}
+
+/// What is said to others once all is recorded.
+#[derive(Debug)]
+pub(crate) enum Promise {
+    Supervisor(oneshot::Sender<FromServer>, FromServer),
+    Operator(oneshot::Sender<OperatorAnswer>, OperatorAnswer),
+    OutboxTaken {
+        job: JobId,
+        attempt: Attempt,
+        sequence: Sequence,
+    },
+}
+
+/// Since when the scheduler has not answered, and its last words.
+#[derive(Debug, Default)]
+pub(crate) struct Silence {
+    since: Option<(Timestamp, String)>,
+    now: Timestamp,
+}
+
+pub(crate) fn decide(machine: &mut Machine, silence: &mut Silence, batch: Batch) -> Decision {
+    let at = batch.at;
+    silence.now = at;
+    let mut effects = Effects::default();
+    let mut changed = BTreeSet::new();
+    let mut events = Vec::new();
+    let mut replies = Vec::new();
+    let mut promises = Vec::new();
+    let mut detach = false;
+    for item in batch.items {
+        match item {
+            Item::Happened { job, event, reply } => {
+                silence.hear(&event);
+                if let Event::Said {
+                    attempt, sequence, ..
+                } = &event
+                {
+                    replies.push((job, *attempt, *sequence, reply));
+                }
+                if machine.step(at, job, &event, &mut effects) {
+                    changed.insert(job);
+                    events.push((job, event));
+                }
+            }
+            Item::Hello {
+                job,
+                attempt,
+                reply,
+            } => promises.push(Promise::Supervisor(reply, greet(machine, job, attempt))),
+            Item::Operator { request, reply } => {
+                let answer = match orders(machine, &request) {
+                    Ok(orders) => {
+                        for (job, order) in &orders {
+                            let event = Event::Ordered(*order);
+                            if machine.step(at, *job, &event, &mut effects) {
+                                changed.insert(*job);
+                                events.push((*job, event));
+                            }
+                        }
+                        detach |= request == OperatorRequest::Detach;
+                        OperatorAnswer::Done {
+                            jobs: orders.len() as u32, // At most as many as there are job ids.
+                        }
+                    }
+                    Err(reason) => OperatorAnswer::Refused(reason),
+                };
+                promises.push(Promise::Operator(reply, answer));
+            }
+            Item::Silent { reason } => silence.begin(reason),
+            Item::Answered => silence.since = None,
+        }
+    }
+    changed.extend(machine.pass_time(at, &mut effects));
+    promises.extend(
+        replies
+            .into_iter()
+            .filter_map(|reply| acknowledge(machine, reply)),
+    );
+    let jobs: Vec<_> = changed
+        .into_iter()
+        .filter_map(|id| machine.job(id).cloned())
+        .collect();
+    let mut attempts = effects.ended;
+    attempts.extend(jobs.iter().filter_map(|job| {
+        let active = job.active()?;
+        Some((job.id, active.report(None)))
+    }));
+    Decision {
+        changes: Changes {
+            at,
+            events,
+            jobs,
+            attempts,
+        },
+        promises,
+        actions: effects.actions,
+        detach,
+    }
+}
+
+fn acknowledge(
+    machine: &Machine,
+    (job, attempt, sequence, reply): (JobId, Attempt, Sequence, Reply),
+) -> Option<Promise> {
+    Some(match reply {
+        Reply::Nobody => return None,
+        Reply::Outbox => Promise::OutboxTaken {
+            job,
+            attempt,
+            sequence,
+        },
+        Reply::Supervisor(to) => Promise::Supervisor(
+            to,
+            FromServer::Acknowledgement(acknowledgement(machine, job, attempt, sequence)),
+        ),
+    })
+}
+
+/// What a supervisor hears that has just connected.
+fn greet(machine: &Machine, job: JobId, attempt: Attempt) -> FromServer {
+    match machine.job(job) {
+        Some(known) if attempt < known.next_attempt => {
+            let heard = known.active().filter(|active| active.attempt == attempt);
+            let sequence = heard.map_or(Sequence(0), |active| active.last_sequence);
+            FromServer::Welcome(acknowledgement(machine, job, attempt, sequence))
+        }
+        _ => FromServer::Refused(format!(
+            "attempt {attempt} of job {job} was never submitted by this run"
+        )),
+    }
+}
+
+fn acknowledgement(
+    machine: &Machine,
+    job: JobId,
+    attempt: Attempt,
+    sequence: Sequence,
+) -> Acknowledgement {
+    let active = machine.job(job).and_then(|job| job.active());
+    let active = active.filter(|active| active.attempt == attempt);
+    Acknowledgement {
+        sequence,
+        wish: active.and_then(|active| active.wish),
+    }
+}
+
+/// Which jobs a request is about, and what it means for each.
+fn orders(machine: &Machine, request: &OperatorRequest) -> Result<Vec<(JobId, Order)>, String> {
+    let unsettled = |state: JobState| !state.is_settled();
+    let retriable = |state| matches!(state, JobState::Failed | JobState::Cancelled);
+    let (selection, order, fits): (_, _, &dyn Fn(JobState) -> bool) = match request {
+        OperatorRequest::Ping | OperatorRequest::Detach => return Ok(Vec::new()),
+        OperatorRequest::Stop(selection) => (selection, Order::Stop, &unsettled),
+        OperatorRequest::Pause(selection) => (selection, Order::Pause, &unsettled),
+        OperatorRequest::Continue(selection) => (selection, Order::Continue, &unsettled),
+        OperatorRequest::Checkpoint(selection) => (selection, Order::Checkpoint, &|state| {
+            matches!(state, JobState::Queued | JobState::Running)
+        }),
+        OperatorRequest::Retry(selection) => (selection, Order::Retry, &retriable),
+    };
+    let chosen: Vec<JobId> = match selection {
+        Selection::All => machine.jobs().iter().map(|job| job.id).collect(),
+        Selection::Jobs(jobs) => jobs.clone(),
+    };
+    let mut orders = Vec::new();
+    for id in chosen {
+        let job = machine.job(id).ok_or_else(|| {
+            format!(
+                "there is no job {id}: this run has jobs 0 to {}",
+                machine.jobs().len().saturating_sub(1)
+            )
+        })?;
+        if fits(job.state()) {
+            orders.push((id, order));
+        }
+    }
+    Ok(orders)
+}
+
+impl Silence {
+    /// The earlier of `deadline` and the end of patience. Only a deadline to look, so that it
+    /// suffices to be woken now and then.
+    pub fn bounds(&self, deadline: Option<Timestamp>) -> Option<Timestamp> {
+        let look = self
+            .since
+            .as_ref()
+            .map(|_| self.now.after(std::time::Duration::from_secs(60)));
+        [deadline, look].into_iter().flatten().min()
+    }
+
+    /// Whether patience is over.
+    pub fn check(&self, policy: &Policy) -> Result<()> {
+        match &self.since {
+            Some((since, reason)) if self.now.since(*since) >= policy.scheduler_patience => {
+                Err(Error::SchedulerUnreachable {
+                    after: self.now.since(*since),
+                    reason: reason.clone(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, reason: String) {
+        let now = self.now;
+        self.since.get_or_insert((now, reason));
+    }
+
+    fn hear(&mut self, event: &Event) {
+        match event {
+            Event::SubmitDelayed { reason, .. } => self.begin(reason.clone()),
+            Event::Submitted { .. } | Event::NotFound { .. } | Event::Observed { .. } => {
+                self.since = None;
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Wait: what server, outboxes, scheduler and operator have to say, as one batch with one time.
+
+use cu_protocol::{Attempt, FromServer, JobId, OperatorAnswer, OperatorRequest, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep_until;
+
+use crate::clock::Clock;
+use crate::machine::Event;
+
+/// The most that is decided and recorded at once. More than a hundred gain nothing.
+const BATCH: usize = 256;
+
+/// Something for the loop.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// Something happened to a job.
+    Happened {
+        job: JobId,
+        event: Event,
+        reply: Reply,
+    },
+    /// A supervisor has connected.
+    Hello {
+        job: JobId,
+        attempt: Attempt,
+        reply: oneshot::Sender<FromServer>,
+    },
+    /// An operator asks for something.
+    Operator {
+        request: OperatorRequest,
+        reply: oneshot::Sender<OperatorAnswer>,
+    },
+    /// The scheduler did not answer.
+    Silent { reason: String },
+    /// The scheduler answered.
+    Answered,
+}
+
+/// Who is told that an event is recorded.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Nobody,
+    /// A supervisor at its connection.
+    Supervisor(oneshot::Sender<FromServer>),
+    /// The message in an attempt's outbox is taken away.
+    Outbox,
+}
+
+/// What came in together.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub at: Timestamp,
+    pub items: Vec<Item>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    receiver: mpsc::UnboundedReceiver<Item>,
+    clock: Clock,
+}
+
+/// Unbounded, yet never long: each connection waits for its answer before it reads on, and of the
+/// other sources there is one each.
+pub(crate) type Sender = mpsc::UnboundedSender<Item>;
+
+impl Inbox {
+    pub fn new(clock: Clock) -> (Sender, Self) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (sender, Self { receiver, clock })
+    }
+
+    /// Waits until something comes in, or `deadline`.
+    pub async fn wait(&mut self, deadline: Option<Timestamp>) -> Batch {
+        let mut items = Vec::new();
+        let due = async {
+            match deadline {
+                Some(at) => sleep_until(self.clock.instant(at)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = self.receiver.recv_many(&mut items, BATCH) => {}
+            () = due => {}
+        }
+        Batch {
+            at: self.clock.now(),
+            items,
+        }
+    }
+
+    /// Whether somebody has said something that was not taken out yet.
+    pub fn has_news(&self) -> bool {
+        !self.receiver.is_empty()
+    }
+}

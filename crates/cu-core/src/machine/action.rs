@@ -1,0 +1,66 @@
+//! The closed list of what can be done about a job. Each action's outcome is an event again.
+
+use cu_protocol::{Attempt, JobId, Wish};
+use cu_scheduler::ClusterJobId;
+
+/// What is to be done, once the events that led to it are recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Submit this attempt.
+    Submit {
+        /// Whose.
+        job: JobId,
+        /// Which.
+        attempt: Attempt,
+        /// The cluster job of the attempt before.
+        previous: Option<ClusterJobId>,
+    },
+    /// Ask the scheduler whether it has this attempt.
+    Find {
+        /// Whose.
+        job: JobId,
+        /// Which.
+        attempt: Attempt,
+    },
+    /// Read what the attempt left in files: the scheduler says that it is over.
+    ReadRecords {
+        /// Whose.
+        job: JobId,
+        /// Which.
+        attempt: Attempt,
+    },
+    /// Have the scheduler end this cluster job.
+    Cancel {
+        /// Which.
+        cluster_job: ClusterJobId,
+    },
+    /// Tell a running attempt what is wished of it.
+    Tell {
+        /// Whose.
+        job: JobId,
+        /// Which.
+        attempt: Attempt,
+        /// What.
+        wish: Wish,
+    },
+    /// Tell people.
+    Notify {
+        /// Of which job.
+        job: JobId,
+        /// How much it matters.
+        level: Level,
+        /// In a sentence.
+        text: String,
+    },
+}
+
+/// How much a notice matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Good to know.
+    Info,
+    /// Something went wrong, and the run goes on by itself.
+    Warning,
+    /// A job has failed.
+    Error,
+}

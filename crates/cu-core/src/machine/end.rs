@@ -1,0 +1,209 @@
+//! What an attempt's end means for its job: done, resumed, or failed. Budgets by cause.
+
+use cu_protocol::{ProgramEnd, Timestamp};
+
+use super::action::Level;
+use super::job::{Active, Outcome, Phase, Wanted};
+use super::step::{CANCELLED, Step};
+use crate::{AttemptEnd, Policy};
+
+/// Draws the conclusions from the end of `active`.
+pub(super) fn conclude(step: &mut Step<'_>, active: &Active, end: AttemptEnd) {
+    let detail = describe(active, end);
+    let report = active.report(Some((end, step.at, detail.clone())));
+    step.effects.ended.push((step.job.id, report));
+    let progressed = note_progress(step, active);
+    *step.job.ends.entry(end).or_default() += 1;
+    step.job.previous = active.cluster_job().cloned();
+    let attempt = active.attempt;
+    if end == AttemptEnd::Completed {
+        return step.settle(
+            Outcome::Completed,
+            format!("attempt {attempt} completed it: {detail}"),
+        );
+    }
+    if step.job.wanted == Wanted::Cancel {
+        return step.settle(Outcome::Cancelled, CANCELLED.to_owned());
+    }
+    if end == AttemptEnd::Cancelled {
+        return step.settle(
+            Outcome::Cancelled,
+            format!("attempt {attempt} was cancelled by a person or the scheduler: {detail}"),
+        );
+    }
+    if let Some(budget) = budget(step.policy, end) {
+        let used = step.job.ends[&end];
+        if used > budget.allowed {
+            return step.settle(
+                Outcome::Failed,
+                format!(
+                    "attempt {attempt} {detail}{}",
+                    exhausted(used, budget.allowed, budget.key)
+                ),
+            );
+        }
+    }
+    // An operator's wish is no attempt to get on, and an outside cause not the program's fault.
+    let judged_by_progress =
+        matches!(end, AttemptEnd::ResumeRequested | AttemptEnd::TimeLimit) && active.wish.is_none();
+    if progressed {
+        step.job.without_progress = 0;
+    } else if judged_by_progress {
+        step.job.without_progress += 1;
+        let stuck = step.policy.stuck_after.get();
+        if step.job.without_progress >= stuck {
+            return step.settle(
+                Outcome::Failed,
+                format!(
+                    "attempt {attempt} {detail}, the {stuck}. in a row without any progress: no newer \
+                     checkpoint, no changed file in the output directory, no larger fraction \
+                     announced (resume.stuck_after = {stuck})"
+                ),
+            );
+        }
+    }
+    let until = step.at.after(wait(step, end, progressed));
+    if end != AttemptEnd::ResumeRequested {
+        step.notify(
+            Level::Warning,
+            format!("attempt {attempt} {detail}; it will be resumed"),
+        );
+    }
+    step.job.phase = Phase::Waiting {
+        until,
+        reason: format!("attempt {attempt} {detail}"),
+    };
+}
+
+/// Takes down what the attempt leaves, and tells whether that is more than there was.
+fn note_progress(step: &mut Step<'_>, active: &Active) -> bool {
+    let record = active.evidence.record.as_ref().map(|(_, record)| record);
+    let requested = active.evidence.request.as_ref();
+    let left = record
+        .and_then(|record| record.checkpoint)
+        .max(requested.and_then(|request| request.checkpoint));
+    let newer = left > step.job.newest_checkpoint;
+    step.job.newest_checkpoint = left.max(step.job.newest_checkpoint);
+    newer || active.advanced || record.is_some_and(|record| record.output_changed)
+}
+
+fn wait(step: &mut Step<'_>, end: AttemptEnd, progressed: bool) -> std::time::Duration {
+    if progressed {
+        step.job.setbacks = 0;
+        return std::time::Duration::ZERO;
+    }
+    let doublings = step.job.setbacks.min(20);
+    step.job.setbacks += 1;
+    match end {
+        AttemptEnd::ResumeRequested if doublings == 0 => std::time::Duration::ZERO,
+        _ => step
+            .policy
+            .backoff
+            .saturating_mul(1 << doublings)
+            .min(step.policy.backoff_max),
+    }
+}
+
+struct Budget {
+    allowed: u32,
+    key: &'static str,
+}
+
+fn budget(policy: &Policy, end: AttemptEnd) -> Option<Budget> {
+    let (allowed, key) = match end {
+        AttemptEnd::TimeLimit => (policy.time_limits, "time_limits"),
+        AttemptEnd::Preempted => (policy.preemptions, "preemptions"),
+        AttemptEnd::NodeFailure => (policy.node_failures, "node_failures"),
+        AttemptEnd::Lost => (policy.losses, "losses"),
+        AttemptEnd::OutOfMemory => (policy.out_of_memory_retries, "out_of_memory_retries"),
+        AttemptEnd::Failed => (policy.failure_retries, "failure_retries"),
+        AttemptEnd::ResumeRequested | AttemptEnd::Completed | AttemptEnd::Cancelled => {
+            return None;
+        }
+    };
+    Some(Budget { allowed, key })
+}
+
+fn exhausted(used: u32, allowed: u32, key: &str) -> String {
+    match allowed {
+        0 => String::new(),
+        _ => format!(", the {used}. such end (resume.{key} = {allowed})"),
+    }
+}
+
+/// The evidence in half a sentence, to follow "attempt 3 ".
+fn describe(active: &Active, end: AttemptEnd) -> String {
+    let record = active.evidence.record.as_ref().map(|(_, record)| record);
+    let program = record.map(|record| match &record.end {
+        ProgramEnd::Exited(code) => format!("its program exited with code {code}"),
+        ProgramEnd::Signaled(signal) => format!("its program was killed by signal {signal}"),
+        ProgramEnd::NotStarted(text) => format!("its program could not be started: {text}"),
+        ProgramEnd::Fenced(text) => format!("its program was not started: {text}"),
+    });
+    let scheduler = match &active.evidence.cluster {
+        Some((_, cu_scheduler::ClusterState::Ended(end))) => {
+            Some(format!("the scheduler says: {}", end.text))
+        }
+        Some((_, cu_scheduler::ClusterState::Gone)) => {
+            Some("the scheduler has it no longer".to_owned())
+        }
+        _ => None,
+    };
+    let seen = match (&program, &scheduler) {
+        (Some(program), _) => program.clone(),
+        (None, Some(scheduler)) => format!("no record of its end was found; {scheduler}"),
+        (None, None) => "no record of its end was found".to_owned(),
+    };
+    let seen = match &active.evidence.failure {
+        Some(text) => format!("{seen}, after it said: {text}"),
+        None => seen,
+    };
+    match end {
+        AttemptEnd::Completed if active.evidence.results => {
+            format!("delivered its results ({seen})")
+        }
+        AttemptEnd::Completed => format!("ended ({seen})"),
+        AttemptEnd::ResumeRequested => format!("asked to be resumed ({seen})"),
+        AttemptEnd::Failed => format!("failed ({seen})"),
+        AttemptEnd::TimeLimit => format!("reached its time limit ({seen})"),
+        AttemptEnd::Preempted => format!("was preempted ({seen})"),
+        AttemptEnd::NodeFailure => format!("lost its node ({seen})"),
+        AttemptEnd::OutOfMemory => format!("ran out of memory ({seen})"),
+        AttemptEnd::Cancelled => format!("was cancelled ({seen})"),
+        AttemptEnd::Lost => format!("was lost ({seen})"),
+    }
+}
+
+/// What is waited for and what happens then, or why it ended: one sentence.
+pub(crate) fn why(job: &super::job::Job, policy: &Policy) -> String {
+    match &job.phase {
+        Phase::Settled { why, .. } => why.clone(),
+        Phase::Waiting { reason, .. } if job.wanted == Wanted::Pause => {
+            format!("{reason}; it is paused until an operator continues it")
+        }
+        Phase::Waiting { until, reason } => {
+            let capped = super::step::cap_ends(job, policy);
+            let attempt = job.next_attempt;
+            if capped > *until {
+                let cap = policy.submissions_per_hour;
+                return format!(
+                    "{reason}; attempt {attempt} is submitted at {}, since {cap} attempts have been \
+                     submitted within an hour (resume.submissions_per_hour)",
+                    moment(capped)
+                );
+            }
+            match until.0 {
+                0 => format!("{reason}; attempt {attempt} is submitted next"),
+                _ => format!(
+                    "{reason}; attempt {attempt} is submitted after {}",
+                    moment(*until)
+                ),
+            }
+        }
+        Phase::Active(active) => super::why_active::sentence(job, active, policy),
+    }
+}
+
+pub(super) fn moment(at: Timestamp) -> String {
+    humantime::format_rfc3339_seconds(at.into()).to_string()
+}

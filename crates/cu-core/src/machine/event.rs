@@ -1,0 +1,91 @@
+//! The closed list of what can happen to a job.
+
+use std::time::Duration;
+
+use cu_protocol::{Attempt, ExitRecord, Message, Sequence};
+use cu_scheduler::{ClusterJobId, Observation};
+use serde::{Deserialize, Serialize};
+
+/// What happened to a job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// An attempt said something, over its connection or by its outbox.
+    Said {
+        /// Which attempt.
+        attempt: Attempt,
+        /// The message's number.
+        sequence: Sequence,
+        /// What it said.
+        message: Message,
+    },
+    /// An attempt's exit record was found in its directory.
+    RecordFound {
+        /// Which attempt.
+        attempt: Attempt,
+        /// The record.
+        record: ExitRecord,
+    },
+    /// The scheduler took the attempt, or was found to have taken it.
+    Submitted {
+        /// Which attempt.
+        attempt: Attempt,
+        /// The scheduler's name for it.
+        cluster_job: ClusterJobId,
+    },
+    /// The scheduler refused the attempt and would again.
+    SubmitRejected {
+        /// Which attempt.
+        attempt: Attempt,
+        /// Its words.
+        reason: String,
+    },
+    /// The scheduler can't take the attempt now. Nothing was submitted.
+    SubmitDelayed {
+        /// Which attempt.
+        attempt: Attempt,
+        /// Its words.
+        reason: String,
+        /// When asking again is worth it, if it said so.
+        retry_after: Option<Duration>,
+    },
+    /// Nobody knows whether the attempt was submitted.
+    SubmitUncertain {
+        /// Which attempt.
+        attempt: Attempt,
+        /// What happened instead of an answer.
+        reason: String,
+    },
+    /// The scheduler was asked for the attempt's name and has no such submission.
+    NotFound {
+        /// Which attempt.
+        attempt: Attempt,
+    },
+    /// The scheduler says what has become of the attempt.
+    Observed {
+        /// Which attempt.
+        attempt: Attempt,
+        /// Its words.
+        observation: Observation,
+    },
+    /// An operator wants something of the job.
+    Ordered(Order),
+    /// A moment that was waited for has come.
+    TimePassed,
+}
+
+/// What an operator wants of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// End it for good.
+    Stop,
+    /// Checkpoint, exit, and wait.
+    Pause,
+    /// Go on after a pause.
+    Continue,
+    /// A new chance after a failure or a cancellation.
+    Retry,
+    /// Checkpoint, exit, and be resumed at once.
+    Checkpoint,
+}

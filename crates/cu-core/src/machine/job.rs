@@ -1,0 +1,271 @@
+//! What a job can be. Everything here is stored; what follows from it is computed.
+
+use std::collections::BTreeMap;
+
+use cu_protocol::{
+    Attempt, ExitRecord, Fraction, Generation, JobId, Metrics, ProgramEnd, ResumeRequest, Sequence,
+    Timestamp, Wish,
+};
+use cu_scheduler::{ClusterJobId, ClusterState};
+use serde::{Deserialize, Serialize};
+
+use crate::{AttemptEnd, AttemptReport, JobState};
+
+/// A job at a moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Which.
+    pub id: JobId,
+    /// The exit code that by itself is a resume request.
+    pub resume_exit_code: i32,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// What the operator wants of it.
+    pub wanted: Wanted,
+    /// The number of the next attempt.
+    pub next_attempt: Attempt,
+    /// The cluster job of the attempt before.
+    pub previous: Option<ClusterJobId>,
+    /// How its attempts have ended, counted by cause.
+    pub ends: BTreeMap<AttemptEnd, u32>,
+    /// How many attempts in a row that are judged by their progress have made none.
+    pub without_progress: u32,
+    /// How many attempts in a row have ended in a way nobody asked for.
+    pub setbacks: u32,
+    /// The newest checkpoint that an ended attempt left.
+    pub newest_checkpoint: Option<Generation>,
+    /// The largest fraction announced.
+    pub fraction: Option<Fraction>,
+    /// Early metrics, then results.
+    pub metrics: Metrics,
+    /// The submissions of the last hour.
+    pub window: Window,
+}
+
+/// Where a job is in its life.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// No attempt of it is with the scheduler.
+    Waiting {
+        /// When the next one may be submitted.
+        until: Timestamp,
+        /// Why not before: half a sentence.
+        reason: String,
+    },
+    /// An attempt is, or may be, with the scheduler.
+    Active(Box<Active>),
+    /// Nothing more happens by itself.
+    Settled {
+        /// Completed, failed or cancelled.
+        outcome: Outcome,
+        /// Why: one sentence.
+        why: String,
+    },
+}
+
+/// How a job is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Done.
+    Completed,
+    /// Not done, and not submitted again.
+    Failed,
+    /// Ended by a person.
+    Cancelled,
+}
+
+/// What the operator wants of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wanted {
+    /// That it runs to its end.
+    Run,
+    /// That it waits.
+    Pause,
+    /// That it ends.
+    Cancel,
+}
+
+/// Submissions counted from a moment on, for the cap of an hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// When the hour began.
+    pub since: Timestamp,
+    /// How many attempts have been submitted since.
+    pub submissions: u32,
+}
+
+/// An attempt between the intent to submit it and the certainty that it is over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Active {
+    /// Its number.
+    pub attempt: Attempt,
+    /// When the intent was recorded.
+    pub intended: Timestamp,
+    /// What is known of its submission.
+    pub stage: Stage,
+    /// Where it runs.
+    pub host: Option<String>,
+    /// When its program started.
+    pub started: Option<Timestamp>,
+    /// The number of the last message that counted.
+    pub last_sequence: Sequence,
+    /// What has been heard of its end.
+    pub evidence: Evidence,
+    /// Whether it announced a larger fraction than any attempt before.
+    pub advanced: bool,
+    /// What was wished of it.
+    pub wish: Option<Wish>,
+    /// When the scheduler is asked to cancel it again, if it was asked.
+    pub cancel_again: Option<Timestamp>,
+}
+
+/// What is known of a submission.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The intent is recorded; the scheduler has not answered.
+    Submitting,
+    /// It may or may not be with the scheduler, who is being asked.
+    Uncertain,
+    /// The scheduler has it.
+    Submitted(ClusterJobId),
+}
+
+/// All that has been heard of an attempt's end, from the best witness to the worst.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// It has delivered its results.
+    pub results: bool,
+    /// It has asked to be resumed.
+    pub request: Option<ResumeRequest>,
+    /// It has said why it fails.
+    pub failure: Option<String>,
+    /// The supervisor's record of the end, and when it came to us.
+    pub record: Option<(Timestamp, ExitRecord)>,
+    /// The scheduler's last word, and since when it says so.
+    pub cluster: Option<(Timestamp, ClusterState)>,
+}
+
+impl Job {
+    /// A job that nothing has happened to yet.
+    #[must_use]
+    pub fn new(id: JobId, resume_exit_code: i32) -> Self {
+        Self {
+            id,
+            resume_exit_code,
+            phase: Phase::Waiting {
+                until: Timestamp(0),
+                reason: "it has not been submitted yet".to_owned(),
+            },
+            wanted: Wanted::Run,
+            next_attempt: Attempt(0),
+            previous: None,
+            ends: BTreeMap::new(),
+            without_progress: 0,
+            setbacks: 0,
+            newest_checkpoint: None,
+            fraction: None,
+            metrics: Metrics::new(),
+            window: Window::default(),
+        }
+    }
+
+    /// Its state in one word.
+    #[must_use]
+    pub fn state(&self) -> JobState {
+        match &self.phase {
+            Phase::Waiting { .. } => JobState::Waiting,
+            Phase::Active(active) if active.is_running() => JobState::Running,
+            Phase::Active(_) => JobState::Queued,
+            Phase::Settled { outcome, .. } => match outcome {
+                Outcome::Completed => JobState::Completed,
+                Outcome::Failed => JobState::Failed,
+                Outcome::Cancelled => JobState::Cancelled,
+            },
+        }
+    }
+
+    /// The attempt that is, or may be, with the scheduler.
+    #[must_use]
+    pub fn active(&self) -> Option<&Active> {
+        match &self.phase {
+            Phase::Active(active) => Some(active),
+            _ => None,
+        }
+    }
+
+    /// How much of it is done, from 0 to 1: 1 when completed, else what was announced.
+    #[must_use]
+    pub fn done(&self) -> f64 {
+        match self.state() {
+            JobState::Completed => 1.0,
+            _ => self.fraction.map_or(0.0, Fraction::get),
+        }
+    }
+}
+
+impl Active {
+    /// An attempt whose intent is being recorded.
+    #[must_use]
+    pub fn intended(attempt: Attempt, at: Timestamp) -> Self {
+        Self {
+            attempt,
+            intended: at,
+            stage: Stage::Submitting,
+            host: None,
+            started: None,
+            last_sequence: Sequence(0),
+            evidence: Evidence::default(),
+            advanced: false,
+            wish: None,
+            cancel_again: None,
+        }
+    }
+
+    /// Whether it is known to have started.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.started.is_some()
+            || matches!(
+                self.evidence.cluster,
+                Some((_, ClusterState::Running { .. }))
+            )
+    }
+
+    /// The scheduler's name for it, if it has one.
+    #[must_use]
+    pub fn cluster_job(&self) -> Option<&ClusterJobId> {
+        match &self.stage {
+            Stage::Submitted(cluster_job) => Some(cluster_job),
+            Stage::Submitting | Stage::Uncertain => None,
+        }
+    }
+
+    /// What is known of it, for the history. `end` is how it ended, when, and the evidence.
+    #[must_use]
+    pub fn report(&self, end: Option<(AttemptEnd, Timestamp, String)>) -> AttemptReport {
+        let record = self.evidence.record.as_ref().map(|(_, record)| record);
+        let ended = record.map(|record| record.ended);
+        AttemptReport {
+            attempt: self.attempt,
+            cluster_job_id: self.cluster_job().map(ToString::to_string),
+            host: self.host.clone(),
+            submitted: self.intended,
+            started: self.started,
+            ended: ended.or(end.as_ref().map(|(_, at, _)| *at)),
+            end: end.as_ref().map(|(end, ..)| *end),
+            exit_code: record.and_then(|record| match record.end {
+                ProgramEnd::Exited(code) => Some(code),
+                _ => None,
+            }),
+            signal: record.and_then(|record| match record.end {
+                ProgramEnd::Signaled(signal) => Some(signal),
+                _ => None,
+            }),
+            detail: end.map(|(_, _, detail)| detail),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Decides what happens to each job, from events alone: the same events give the same run.
+//!
+//! ```text
+//!            submit                submitted            the end is judged
+//! waiting ───────────► submitting ──────────► queued ─► running ─────────► settled
+//!    ▲  ▲                  │  uncertain: find                       │        ▲ completed
+//!    │  └──────────────────┘  not found, or not now                 │        │ failed
+//!    └──────────────────────────────────────────────────────────────┘        │ cancelled
+//!         asked to be resumed, or a budget allows it
+//! ```
+//!
+//! A resume needs both the request and the attempt's end; whichever comes later decides, so that
+//! attempts never overlap. `step.rs` takes events in, `witnesses.rs` says who is believed about an
+//! end, `end.rs` what an end means.
+
+mod action;
+mod end;
+mod event;
+pub mod invariants;
+mod job;
+mod step;
+mod tally;
+mod why_active;
+mod witnesses;
+
+use std::collections::BTreeSet;
+
+use cu_protocol::{JobId, Timestamp};
+
+pub use action::{Action, Level};
+pub use event::{Event, Order};
+pub use job::{Active, Evidence, Job, Outcome, Phase, Stage, Wanted, Window};
+pub use step::Effects;
+pub use tally::Tally;
+pub use witnesses::{Verdict, judge};
+
+use crate::Policy;
+use step::Step;
+
+pub(crate) use end::why;
+
+/// All jobs of a run, and when something is due for one of them.
+#[derive(Debug)]
+pub struct Machine {
+    jobs: Vec<Job>,
+    policy: Policy,
+    /// When something happens to a job by itself. At most one entry a job.
+    deadlines: BTreeSet<(Timestamp, JobId)>,
+    tally: Tally,
+}
+
+impl Machine {
+    /// The machine for `jobs`, which stand in the order of their numbers, from 0.
+    #[must_use]
+    pub fn new(jobs: Vec<Job>, policy: Policy) -> Self {
+        let mut machine = Self {
+            jobs: Vec::new(),
+            policy,
+            deadlines: BTreeSet::new(),
+            tally: Tally::default(),
+        };
+        for job in &jobs {
+            machine.enter(job);
+        }
+        machine.jobs = jobs;
+        machine
+    }
+
+    /// Takes in what happened to `job` at `at`, and tells whether that is news, to be recorded.
+    /// Unknown jobs are none of ours, and a repeated message is no news.
+    pub fn step(
+        &mut self,
+        at: Timestamp,
+        job: JobId,
+        event: &Event,
+        effects: &mut Effects,
+    ) -> bool {
+        let late = match (event, self.job(job)) {
+            (Event::Said { attempt, .. }, Some(job)) => {
+                job.active().is_none_or(|active| active.attempt != *attempt)
+            }
+            _ => false,
+        };
+        let changed = self.change(job, |job, policy| {
+            Step {
+                job,
+                at,
+                policy,
+                effects,
+            }
+            .handle(event);
+        });
+        changed || late
+    }
+
+    /// Does what is due at `at`: attempts are submitted, waits end. Returns the jobs concerned.
+    pub fn pass_time(&mut self, at: Timestamp, effects: &mut Effects) -> Vec<JobId> {
+        let mut changed = Vec::new();
+        let mut full = Vec::new();
+        while let Some((due, id)) = self.deadlines.pop_first() {
+            if due > at {
+                self.deadlines.insert((due, id));
+                break;
+            }
+            let waiting = matches!(self.jobs[id.0 as usize].phase, Phase::Waiting { .. });
+            if waiting && !self.has_room() {
+                full.push((due, id));
+                continue;
+            }
+            self.deadlines.insert((due, id)); // `change` takes it out again.
+            self.change(id, |job, policy| {
+                let mut step = Step {
+                    job,
+                    at,
+                    policy,
+                    effects,
+                };
+                if waiting {
+                    step.submit();
+                } else {
+                    step.handle(&Event::TimePassed);
+                }
+            });
+            changed.push(id);
+        }
+        self.deadlines.extend(full);
+        changed
+    }
+
+    /// When [`pass_time`](Self::pass_time) has something to do, if nothing happens before.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let room = self.has_room();
+        self.deadlines
+            .iter()
+            .find(|(_, id)| {
+                room || !matches!(self.jobs[id.0 as usize].phase, Phase::Waiting { .. })
+            })
+            .map(|(due, _)| *due)
+    }
+
+    /// Whether every job is completed, failed or cancelled.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.tally.counts.settled() == self.tally.counts.total
+    }
+
+    /// The jobs, by their numbers.
+    #[must_use]
+    pub fn jobs(&self) -> &[Job] {
+        &self.jobs
+    }
+
+    /// One job.
+    #[must_use]
+    pub fn job(&self, id: JobId) -> Option<&Job> {
+        self.jobs.get(id.0 as usize)
+    }
+
+    /// The jobs summed up.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The numbers it decides by.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    fn has_room(&self) -> bool {
+        let submitted = self.tally.counts.queued + self.tally.counts.running;
+        self.policy
+            .max_submitted
+            .is_none_or(|most| submitted < most.get())
+    }
+
+    /// Changes a job and what is derived from it: sum and deadlines.
+    fn change(&mut self, id: JobId, change: impl FnOnce(&mut Job, &Policy)) -> bool {
+        let Some(job) = self.jobs.get_mut(id.0 as usize) else {
+            return false;
+        };
+        let before = job.clone();
+        change(job, &self.policy);
+        if before == *job {
+            return false;
+        }
+        self.tally.remove(&before);
+        if let Some(due) = step::next_deadline(&before, &self.policy) {
+            self.deadlines.remove(&(due, id));
+        }
+        let after = job.clone();
+        self.enter(&after);
+        true
+    }
+
+    fn enter(&mut self, job: &Job) {
+        self.tally.add(job);
+        if let Some(due) = step::next_deadline(job, &self.policy) {
+            self.deadlines.insert((due, job.id));
+        }
+    }
+}

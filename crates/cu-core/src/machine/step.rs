@@ -1,0 +1,397 @@
+//! Decide: `(job, time, event) → (job, actions)`. No I/O, no clock, no chance.
+
+use cu_protocol::{Attempt, ExitRecord, Message, Sequence, Timestamp, Wish};
+use cu_scheduler::{ClusterJobId, ClusterState, Observation};
+
+use super::action::{Action, Level};
+use super::end;
+use super::event::{Event, Order};
+use super::job::{Active, Job, Outcome, Phase, Stage, Wanted};
+use super::witnesses::{Verdict, is_over, judge};
+use crate::{AttemptReport, Policy};
+
+/// How long after a cancellation that had no effect the scheduler is asked again.
+const CANCEL_AGAIN: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// What one step leads to, besides the job's new state.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// To be done once all is recorded.
+    pub actions: Vec<Action>,
+    /// Attempts that are over, for the history.
+    pub ended: Vec<(cu_protocol::JobId, AttemptReport)>,
+}
+
+/// The one who decides about one job at one moment.
+pub(super) struct Step<'a> {
+    pub job: &'a mut Job,
+    pub at: Timestamp,
+    pub policy: &'a Policy,
+    pub effects: &'a mut Effects,
+}
+
+impl Step<'_> {
+    /// Takes in what happened.
+    pub fn handle(&mut self, event: &Event) {
+        match event {
+            Event::Said {
+                attempt,
+                sequence,
+                message,
+            } => self.said(*attempt, *sequence, message),
+            Event::RecordFound { attempt, record } => self.record_found(*attempt, record),
+            Event::Submitted {
+                attempt,
+                cluster_job,
+            } => self.submitted(*attempt, cluster_job),
+            Event::SubmitRejected { attempt, reason } => self.rejected(*attempt, reason),
+            Event::SubmitDelayed {
+                attempt,
+                reason,
+                retry_after,
+            } => {
+                let wait = retry_after.unwrap_or(self.policy.backoff);
+                self.not_submitted(*attempt, self.at.after(wait), reason.clone());
+            }
+            Event::SubmitUncertain { attempt, .. } => self.uncertain(*attempt),
+            Event::NotFound { attempt } => {
+                self.not_submitted(*attempt, self.at, "it is submitted again".to_owned());
+            }
+            Event::Observed {
+                attempt,
+                observation,
+            } => self.observed(*attempt, observation),
+            Event::Ordered(order) => self.ordered(*order),
+            Event::TimePassed => self.time_passed(),
+        }
+    }
+
+    /// Records the intent to submit the next attempt.
+    pub fn submit(&mut self) {
+        let attempt = self.job.next_attempt;
+        let window = &mut self.job.window;
+        if self.at.since(window.since) >= HOUR {
+            (window.since, window.submissions) = (self.at, 0);
+        }
+        window.submissions += 1;
+        self.job.next_attempt = attempt.next();
+        self.job.phase = Phase::Active(Box::new(Active::intended(attempt, self.at)));
+        self.act(Action::Submit {
+            job: self.job.id,
+            attempt,
+            previous: self.job.previous.clone(),
+        });
+    }
+
+    pub fn act(&mut self, action: Action) {
+        self.effects.actions.push(action);
+    }
+
+    pub fn notify(&mut self, level: Level, text: String) {
+        let job = self.job.id;
+        self.act(Action::Notify { job, level, text });
+    }
+
+    fn active(&mut self, attempt: Attempt) -> Option<&mut Active> {
+        match &mut self.job.phase {
+            Phase::Active(active) if active.attempt == attempt => Some(active),
+            _ => None,
+        }
+    }
+
+    fn said(&mut self, attempt: Attempt, sequence: Sequence, message: &Message) {
+        let at = self.at;
+        let Some(active) = self.active(attempt) else {
+            return self.said_late(attempt, message);
+        };
+        if sequence <= active.last_sequence {
+            return; // A repeat: recorded already, and acknowledged again.
+        }
+        active.last_sequence = sequence;
+        match message {
+            Message::Started(started) => {
+                active.host = Some(started.host.clone());
+                active.started = Some(started.at);
+            }
+            Message::Progress(fraction) => {
+                if self.job.fraction.is_none_or(|known| *fraction > known) {
+                    self.job.fraction = Some(*fraction);
+                    if let Some(active) = self.active(attempt) {
+                        active.advanced = true;
+                    }
+                }
+            }
+            Message::EarlyMetrics(metrics) => self.job.metrics.extend(metrics.clone()),
+            Message::Results(metrics) => {
+                active.evidence.results = true;
+                self.job.metrics.clone_from(metrics);
+            }
+            Message::ResumeRequest(request) => active.evidence.request = Some(request.clone()),
+            Message::Failed(failure) => active.evidence.failure = Some(failure.text.clone()),
+            Message::Ended(record) => active.evidence.record = Some((at, record.clone())),
+        }
+        self.judge();
+    }
+
+    /// A word of an attempt that was given up. A late success beats an early guess: results end the
+    /// job, whatever has been begun meanwhile.
+    fn said_late(&mut self, attempt: Attempt, message: &Message) {
+        let Message::Results(metrics) = message else {
+            return;
+        };
+        if matches!(self.job.phase, Phase::Settled { .. }) || attempt >= self.job.next_attempt {
+            return;
+        }
+        self.job.metrics.clone_from(metrics);
+        let why = format!("attempt {attempt}, which had been given up, delivered the results");
+        if let Phase::Active(active) = &self.job.phase {
+            let report = active.report(Some((
+                crate::AttemptEnd::Cancelled,
+                self.at,
+                format!("cancelled: {why}"),
+            )));
+            let cluster_job = active.cluster_job().cloned();
+            self.effects.ended.push((self.job.id, report));
+            if let Some(cluster_job) = cluster_job {
+                self.act(Action::Cancel { cluster_job });
+            }
+        }
+        self.settle(Outcome::Completed, why);
+    }
+
+    fn record_found(&mut self, attempt: Attempt, record: &ExitRecord) {
+        let at = self.at;
+        if let Some(active) = self.active(attempt)
+            && active.evidence.record.is_none()
+        {
+            active.host.get_or_insert_with(|| record.host.clone());
+            active.started = active.started.or(record.started);
+            active.evidence.record = Some((at, record.clone()));
+            self.judge();
+        }
+    }
+
+    fn submitted(&mut self, attempt: Attempt, cluster_job: &ClusterJobId) {
+        let cancelled = self.job.wanted == Wanted::Cancel;
+        match self.active(attempt) {
+            Some(active) => {
+                active.stage = Stage::Submitted(cluster_job.clone());
+                if cancelled {
+                    self.cancel();
+                }
+                self.judge();
+            }
+            // Settled or given up while the scheduler was asked: nobody wants it any more.
+            None => self.act(Action::Cancel {
+                cluster_job: cluster_job.clone(),
+            }),
+        }
+    }
+
+    fn rejected(&mut self, attempt: Attempt, reason: &str) {
+        let at = self.at;
+        if let Some(active) = self.active(attempt) {
+            let text = format!("the scheduler refused it: {reason}");
+            let report = active.report(Some((crate::AttemptEnd::Failed, at, text.clone())));
+            self.effects.ended.push((self.job.id, report));
+            self.settle(Outcome::Failed, format!("attempt {attempt}: {text}"));
+        }
+    }
+
+    /// The attempt was not submitted: it will be, under the same number.
+    fn not_submitted(&mut self, attempt: Attempt, until: Timestamp, reason: String) {
+        let at = self.at;
+        let Some(active) = self.active(attempt) else {
+            return;
+        };
+        if active.last_sequence > Sequence(0) {
+            // It has spoken, so it was submitted, whatever the scheduler says; and if the scheduler
+            // has it no longer, it is over.
+            active.stage = Stage::Uncertain;
+            active.evidence.cluster = Some((at, ClusterState::Gone));
+            return self.judge();
+        }
+        if self.job.wanted == Wanted::Cancel {
+            return self.settle(Outcome::Cancelled, CANCELLED.to_owned());
+        }
+        self.job.next_attempt = attempt;
+        self.job.phase = Phase::Waiting { until, reason };
+    }
+
+    fn uncertain(&mut self, attempt: Attempt) {
+        let job = self.job.id;
+        if let Some(active) = self.active(attempt)
+            && active.stage == Stage::Submitting
+        {
+            active.stage = Stage::Uncertain;
+            self.act(Action::Find { job, attempt });
+            self.judge();
+        }
+    }
+
+    fn observed(&mut self, attempt: Attempt, observation: &Observation) {
+        let at = self.at;
+        let job = self.job.id;
+        let Some(active) = self.active(attempt) else {
+            return;
+        };
+        if active.cluster_job() != Some(&observation.job) {
+            return;
+        }
+        // "Unknown" is no news: what was known before still stands.
+        if matches!(observation.state, ClusterState::Unknown { .. }) {
+            return;
+        }
+        if active.host.is_none() {
+            active.host.clone_from(&observation.host);
+        }
+        let known = active.evidence.cluster.as_ref();
+        if known.is_some_and(|(_, state)| *state == observation.state) {
+            return;
+        }
+        active.evidence.cluster = Some((at, observation.state.clone()));
+        if is_over(&observation.state) && active.evidence.record.is_none() {
+            self.act(Action::ReadRecords { job, attempt });
+        }
+        if let ClusterState::Held { reason } = &observation.state {
+            self.notify(
+                Level::Warning,
+                format!("attempt {attempt} is held by the scheduler: {reason}"),
+            );
+        }
+        self.judge();
+    }
+
+    fn ordered(&mut self, order: Order) {
+        match order {
+            Order::Stop => {
+                self.job.wanted = Wanted::Cancel;
+                match &self.job.phase {
+                    Phase::Waiting { .. } => {
+                        self.settle(Outcome::Cancelled, CANCELLED.to_owned());
+                    }
+                    Phase::Active(_) => self.cancel(),
+                    Phase::Settled { .. } => {}
+                }
+            }
+            Order::Pause => {
+                self.job.wanted = Wanted::Pause;
+                self.tell(Wish::CheckpointAndExit);
+            }
+            Order::Continue => {
+                self.job.wanted = Wanted::Run;
+            }
+            Order::Checkpoint => self.tell(Wish::CheckpointAndExit),
+            Order::Retry => {
+                self.job.wanted = Wanted::Run;
+                self.job.ends.clear();
+                self.job.without_progress = 0;
+                self.job.setbacks = 0;
+                self.job.phase = Phase::Waiting {
+                    until: self.at,
+                    reason: "an operator gave it a new chance".to_owned(),
+                };
+            }
+        }
+    }
+
+    fn cancel(&mut self) {
+        self.tell(Wish::Cancel);
+        let again = self.at.after(CANCEL_AGAIN);
+        if let Phase::Active(active) = &mut self.job.phase
+            && let Some(cluster_job) = active.cluster_job().cloned()
+        {
+            active.cancel_again = Some(again);
+            self.act(Action::Cancel { cluster_job });
+        }
+    }
+
+    fn tell(&mut self, wish: Wish) {
+        let job = self.job.id;
+        if let Phase::Active(active) = &mut self.job.phase {
+            active.wish = Some(wish);
+            let attempt = active.attempt;
+            self.act(Action::Tell { job, attempt, wish });
+        }
+    }
+
+    fn time_passed(&mut self) {
+        if let Phase::Active(active) = &self.job.phase
+            && active.cancel_again.is_some_and(|again| again <= self.at)
+        {
+            self.cancel();
+        }
+        self.judge();
+    }
+
+    /// Looks at the evidence; if it suffices, the attempt is over. Not while the scheduler's answer
+    /// to its submission is due: a fast attempt ends before that, and it has a cluster job id.
+    fn judge(&mut self) {
+        let Phase::Active(active) = &self.job.phase else {
+            return;
+        };
+        if active.stage == Stage::Submitting {
+            return;
+        }
+        let verdict = judge(
+            &active.evidence,
+            self.job.resume_exit_code,
+            self.policy.record_grace,
+            self.at,
+        );
+        if let Verdict::Ended(end) = verdict
+            && let Phase::Active(active) = std::mem::replace(&mut self.job.phase, NOWHERE)
+        {
+            end::conclude(self, &active, end);
+        }
+    }
+
+    pub fn settle(&mut self, outcome: Outcome, why: String) {
+        if outcome == Outcome::Failed {
+            self.notify(Level::Error, why.clone());
+        }
+        self.job.phase = Phase::Settled { outcome, why };
+    }
+}
+
+/// A place holder for the moment in which an attempt is taken out of its job.
+const NOWHERE: Phase = Phase::Waiting {
+    until: Timestamp(u64::MAX),
+    reason: String::new(),
+};
+
+pub(super) const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
+pub(super) const CANCELLED: &str = "an operator cancelled it";
+
+/// When something happens to `job` by itself, if nothing else does.
+pub(super) fn next_deadline(job: &Job, policy: &Policy) -> Option<Timestamp> {
+    match &job.phase {
+        Phase::Waiting { until, .. } if job.wanted == Wanted::Run => {
+            Some((*until).max(cap_ends(job, policy)))
+        }
+        Phase::Active(active) if active.stage == Stage::Submitting => None,
+        Phase::Active(active) => {
+            let verdict = judge(
+                &active.evidence,
+                job.resume_exit_code,
+                policy.record_grace,
+                Timestamp(0),
+            );
+            let record = match verdict {
+                Verdict::Until(until) => Some(until),
+                _ => None,
+            };
+            [record, active.cancel_again].into_iter().flatten().min()
+        }
+        _ => None,
+    }
+}
+
+/// When the cap of submissions per hour lets the next one through.
+pub(super) fn cap_ends(job: &Job, policy: &Policy) -> Timestamp {
+    if job.window.submissions >= policy.submissions_per_hour.get() {
+        job.window.since.after(HOUR)
+    } else {
+        Timestamp(0)
+    }
+}

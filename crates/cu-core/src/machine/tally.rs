@@ -1,0 +1,48 @@
+//! Jobs summed up: what a status says of a run.
+
+use super::Job;
+use crate::{Counts, Status};
+
+/// The sum over jobs, kept up to date one job at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// Jobs by state.
+    pub counts: Counts,
+    /// Attempts submitted.
+    pub attempts: u64,
+    /// Attempts submitted, each job's first aside.
+    pub resumes: u64,
+    done: f64,
+}
+
+impl Tally {
+    /// Adds a job.
+    pub fn add(&mut self, job: &Job) {
+        self.counts.add(job.state());
+        self.attempts += attempts(job);
+        self.resumes += attempts(job).saturating_sub(1);
+        self.done += job.done();
+    }
+
+    /// Takes a job out that was added in this very state.
+    pub fn remove(&mut self, job: &Job) {
+        self.counts.remove(job.state());
+        self.attempts -= attempts(job);
+        self.resumes -= attempts(job).saturating_sub(1);
+        self.done -= job.done();
+    }
+
+    /// Writes the sum into a status.
+    pub fn show_in(&self, status: &mut Status) {
+        status.jobs = self.counts;
+        status.attempts = self.attempts;
+        status.resumes = self.resumes;
+        let done = self.done / f64::from(self.counts.total.max(1));
+        // In range: a fraction of a thousand.
+        status.done_per_mille = (done.clamp(0.0, 1.0) * 1000.0).round() as u32;
+    }
+}
+
+fn attempts(job: &Job) -> u64 {
+    u64::from(job.next_attempt.0)
+}

@@ -1,0 +1,74 @@
+//! What is waited for while an attempt is with the scheduler, in one sentence.
+
+use cu_protocol::Wish;
+use cu_scheduler::ClusterState;
+
+use super::end::moment;
+use super::job::{Active, Job, Stage, Wanted};
+use super::witnesses::{Verdict, judge};
+use crate::Policy;
+
+pub(super) fn sentence(job: &Job, active: &Active, policy: &Policy) -> String {
+    let attempt = active.attempt;
+    if job.wanted == Wanted::Cancel {
+        return format!(
+            "an operator cancelled it; attempt {attempt} is being ended by the scheduler, which is \
+             asked again every minute"
+        );
+    }
+    let verdict = judge(
+        &active.evidence,
+        job.resume_exit_code,
+        policy.record_grace,
+        cu_protocol::Timestamp(0),
+    );
+    if let Verdict::Until(until) = verdict {
+        return format!(
+            "attempt {attempt} is over; until {} a better account of its end is waited for, then \
+             what is known decides",
+            moment(until)
+        );
+    }
+    match &active.stage {
+        Stage::Submitting => {
+            return format!("attempt {attempt} is being submitted; the scheduler's answer is due");
+        }
+        Stage::Uncertain => {
+            return format!(
+                "nobody knows whether attempt {attempt} was submitted; the scheduler is asked for \
+                 its name, and if it has no such submission it is submitted again"
+            );
+        }
+        Stage::Submitted(_) => {}
+    }
+    let place = active.host.as_deref().unwrap_or("an unknown host");
+    let doing = match &active.evidence.cluster {
+        _ if active.started.is_some() => format!("runs on {place}"),
+        Some((_, ClusterState::Running { .. })) => {
+            format!("has been started on {place} and has not reported yet")
+        }
+        Some((_, ClusterState::Held { reason })) => {
+            return format!(
+                "attempt {attempt} is held by the scheduler ({reason}); release it there, or stop \
+                 the job"
+            );
+        }
+        Some((
+            _,
+            ClusterState::Queued {
+                reason: Some(reason),
+            },
+        )) => format!("is queued ({reason})"),
+        _ => "is queued".to_owned(),
+    };
+    let then = match (&active.evidence.request, active.wish) {
+        (Some(_), _) => "it has asked to be resumed, and is once it has ended",
+        (None, Some(Wish::CheckpointAndExit)) => "it was asked to checkpoint and exit",
+        (None, Some(Wish::Cancel)) => "it was asked to end",
+        (None, None) if active.evidence.results => {
+            "it has delivered its results, and is done once it has ended"
+        }
+        (None, None) => "its end, or its request to be resumed, is waited for",
+    };
+    format!("attempt {attempt} {doing}; {then}")
+}

@@ -1,0 +1,52 @@
+//! After a crash: find by name what may have been submitted, watch what was, read what the attempts
+//! have left meanwhile. And the same, gently, for attempts without a connection while we live.
+
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::act::Actor;
+use crate::inbox::Reply;
+use crate::machine::{Event, Machine, Stage};
+use crate::records;
+
+/// How often the files of attempts without a connection are looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Takes up what the main process before has left.
+pub(crate) fn adopt_survivors(machine: &Machine, actor: &Actor) {
+    actor.watch(machine.jobs());
+    let mut left = Vec::new();
+    for job in machine.jobs() {
+        let Some(active) = job.active() else { continue };
+        left.push((job.id, active.attempt));
+        if active.stage == Stage::Submitting {
+            let event = Event::SubmitUncertain {
+                attempt: active.attempt,
+                reason: "the main process ended before the scheduler's answer was recorded"
+                    .to_owned(),
+            };
+            actor.happened(job.id, event, Reply::Nobody);
+        } else if active.stage == Stage::Uncertain {
+            actor.look_up(job.id, active.attempt);
+        }
+    }
+    if !left.is_empty() {
+        records::read_later(actor, left);
+    }
+    tokio::spawn(look_now_and_then(actor.clone()));
+}
+
+/// Reads the files of attempts that run without a connection, as long as the loop listens.
+async fn look_now_and_then(actor: Actor) {
+    let mut ticks = interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !actor.sender.is_closed() {
+        ticks.tick().await;
+        let mut unconnected = actor.watched.attempts();
+        unconnected.retain(|(job, attempt)| !actor.connections.has(*job, *attempt));
+        if !unconnected.is_empty() {
+            records::read_later(&actor, unconnected);
+        }
+    }
+}

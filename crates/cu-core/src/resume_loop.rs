@@ -1,0 +1,191 @@
+//! The loop: wait, decide, record, act.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cu_scheduler::Scheduler;
+use tokio::sync::{mpsc, watch};
+
+use crate::act::{Actor, Notice};
+use crate::clock::Clock;
+use crate::decide::{Silence, decide};
+use crate::inbox::Inbox;
+use crate::lock::Lock;
+use crate::machine::Machine;
+use crate::operator::Operator;
+use crate::recovery;
+use crate::server::Server;
+use crate::store::{Changes, Reader, Store};
+use crate::watcher::Watcher;
+use crate::{Error, Result, RunDir, RunState, Status, results};
+
+/// How the loop meets the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoopOptions {
+    /// The command of the supervisor, an absolute path and arguments: the run directory, the job
+    /// and the attempt are appended.
+    pub supervisor: Vec<String>,
+    /// Where to listen: loopback if attempts run on this machine.
+    pub listen: IpAddr,
+}
+
+/// How the loop ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// Every job is completed, failed or cancelled.
+    Settled(Status),
+    /// An operator detached the main process; attempts go on.
+    Detached(Status),
+}
+
+/// The main process of a run, from its opening to the end of its last job.
+#[derive(Debug)]
+pub struct ResumeLoop {
+    inbox: Inbox,
+    machine: Machine,
+    silence: Silence,
+    store: Arc<Mutex<Store>>,
+    actor: Actor,
+    operator: Operator,
+    status: watch::Sender<Status>,
+    notices: Option<mpsc::UnboundedReceiver<Notice>>,
+    run_dir: RunDir,
+    /// Listens as long as the loop lives.
+    _server: Server,
+    /// Watches the scheduler as long as the loop lives.
+    _watcher: Watcher,
+    /// Keeps others out. Dropped last, when nothing of ours is at work any more.
+    _lock: Lock,
+}
+
+impl ResumeLoop {
+    /// Opens the run in `run_dir`: a new one, or one left by a main process that ended or was
+    /// killed. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error::NoRun`], [`Error::InUse`], [`Error::NewerVersion`], [`Error::Damaged`],
+    /// [`Error::File`].
+    pub async fn open(
+        run_dir: RunDir,
+        scheduler: Arc<dyn Scheduler>,
+        options: LoopOptions,
+    ) -> Result<Self> {
+        let before = Reader::open(&run_dir)?; // Without a run there is nothing to lock.
+        let lock = Lock::take(&run_dir)?;
+        let mut store = Store::open(&run_dir)?;
+        store.set_backend(&scheduler.to_string())?;
+        let loaded = store.load()?;
+        let status = Status {
+            state: RunState::Running,
+            ..before.status()?
+        };
+        let clock = Clock::start();
+        let (sender, inbox) = Inbox::new(clock);
+        let machine = Machine::new(loaded.jobs, loaded.policy);
+        let server = Server::start(&run_dir, loaded.run, options.listen, sender.clone()).await?;
+        let watcher = Watcher::start(scheduler.clone(), sender.clone());
+        let (notify, notices) = mpsc::unbounded_channel();
+        let actor = Actor {
+            run_dir: run_dir.clone(),
+            run: loaded.run,
+            plans: loaded.plans.into(),
+            supervisor: options.supervisor,
+            scheduler,
+            clock,
+            sender: sender.clone(),
+            connections: server.connections(),
+            watched: watcher.watched(),
+            notify,
+        };
+        Ok(Self {
+            inbox,
+            machine,
+            silence: Silence::default(),
+            store: Arc::new(Mutex::new(store)),
+            actor,
+            operator: Operator::new(sender),
+            status: watch::Sender::new(status),
+            notices: Some(notices),
+            run_dir,
+            _server: server,
+            _watcher: watcher,
+            _lock: lock,
+        })
+    }
+
+    /// What the run is, renewed after each record.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// What people should read. To be taken once; a second call gets an empty channel.
+    pub fn notices(&mut self) -> mpsc::UnboundedReceiver<Notice> {
+        let taken = self.notices.take();
+        taken.unwrap_or_else(|| mpsc::unbounded_channel().1)
+    }
+
+    /// A handle to ask the loop for something while it runs.
+    #[must_use]
+    pub fn operator(&self) -> Operator {
+        self.operator.clone()
+    }
+
+    /// Runs until every job is settled, or an operator detaches.
+    ///
+    /// # Errors
+    /// [`Error::Record`] if something could not be recorded, [`Error::SchedulerUnreachable`]. The
+    /// run is as it was recorded last, and can be opened again.
+    pub async fn run(mut self) -> Result<Finish> {
+        recovery::adopt_survivors(&self.machine, &self.actor);
+        while !self.machine.is_settled() || self.inbox.has_news() {
+            let deadline = self.silence.bounds(self.machine.next_deadline());
+            let batch = self.inbox.wait(deadline).await;
+            let decision = decide(&mut self.machine, &mut self.silence, batch);
+            self.record(decision.changes).await?; // If this fails, memory is ahead of the disk: stop.
+            self.actor.keep(decision.promises); // Nothing was promised to anyone before this line.
+            self.actor.act(decision.actions);
+            if decision.detach {
+                return self.finish(Finish::Detached);
+            }
+            self.silence.check(self.machine.policy())?;
+        }
+        self.finish(Finish::Settled)
+    }
+
+    async fn record(&mut self, changes: Changes) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.actor.watch(&changes.jobs);
+        let store = self.store.clone();
+        let path = self.run_dir.store();
+        tokio::task::spawn_blocking(move || {
+            let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+            store.commit(&changes)
+        })
+        .await
+        .map_err(|error| Error::Record {
+            path,
+            reason: error.to_string(),
+        })??;
+        self.status
+            .send_modify(|status| self.machine.tally().show_in(status));
+        Ok(())
+    }
+
+    /// Leaves the run so that anyone can read it, here or in a copy.
+    fn finish(self, finish: impl FnOnce(Status) -> Finish) -> Result<Finish> {
+        let reader = Reader::open(&self.run_dir)?;
+        results::write_all_data(&self.run_dir, &reader.jobs()?)?;
+        let mut status = reader.status()?;
+        drop(reader);
+        // Our own lock is still held, which isn't what the run will be.
+        status.state = crate::store::state_without_us(status.jobs);
+        if let Some(store) = Arc::into_inner(self.store) {
+            let store = store.into_inner().unwrap_or_else(PoisonError::into_inner);
+            store.close()?;
+        }
+        Ok(finish(status))
+    }
+}

@@ -1,0 +1,221 @@
+//! Listens for supervisors and operators. Strangers are kept out by the handshake, and kept from
+//! filling the place up by a limit on handshakes at a time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cu_protocol::tokio::accept;
+use cu_protocol::{Attempt, JobId, RunId, Secret, Wish};
+use cu_supervisor::ServerFile;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::{sleep, timeout};
+
+use crate::inbox::Sender;
+use crate::{Error, Result, RunDir, conversation, lock, operator};
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How many handshakes may go on at a time. One more ends the oldest: an honest one takes
+/// milliseconds, one of idle strangers as long as it may.
+const HANDSHAKES: usize = 128;
+/// The wait after a connection could not be accepted, for want of file descriptors mostly.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+
+/// Supervisors that are connected, by attempt, with the way to tell them a wish.
+#[derive(Debug, Default)]
+pub(crate) struct Connections(Mutex<HashMap<(JobId, Attempt), mpsc::UnboundedSender<Wish>>>);
+
+impl Connections {
+    pub fn tell(&self, job: JobId, attempt: Attempt, wish: Wish) {
+        if let Some(supervisor) = self.lock().get(&(job, attempt)) {
+            // One that has just gone hears it when it connects again.
+            let _ = supervisor.send(wish);
+        }
+    }
+
+    pub fn has(&self, job: JobId, attempt: Attempt) -> bool {
+        self.lock().contains_key(&(job, attempt))
+    }
+
+    pub fn enter(&self, job: JobId, attempt: Attempt) -> mpsc::UnboundedReceiver<Wish> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.lock().insert((job, attempt), sender);
+        receiver
+    }
+
+    /// Takes out the one whose receiver this is, and no newer one of the same attempt.
+    pub fn leave(&self, job: JobId, attempt: Attempt, mut receiver: mpsc::UnboundedReceiver<Wish>) {
+        receiver.close();
+        let mut connections = self.lock();
+        if let Some(sender) = connections.get(&(job, attempt))
+            && sender.is_closed()
+        {
+            connections.remove(&(job, attempt));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(JobId, Attempt), mpsc::UnboundedSender<Wish>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The server of a main process. Ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    connections: Arc<Connections>,
+    task: JoinHandle<()>,
+    run_dir: RunDir,
+}
+
+impl Server {
+    pub async fn start(
+        run_dir: &RunDir,
+        run: RunId,
+        listen: IpAddr,
+        sender: Sender,
+    ) -> Result<Self> {
+        allow_many_files();
+        let path = run_dir.server_file();
+        let secret = operator::read_secret(run_dir)?;
+        let listener = TcpListener::bind(SocketAddr::new(listen, 0))
+            .await
+            .map_err(Error::file("listen, to be named in", &path))?;
+        let port = listener
+            .local_addr()
+            .map_err(Error::file("listen, to be named in", &path))?
+            .port();
+        let file = ServerFile {
+            version: ServerFile::VERSION,
+            run,
+            addresses: addresses(listen, port),
+            host: lock::host(),
+            process: std::process::id(),
+        };
+        write(&path, &file)?;
+        let connections = Arc::new(Connections::default());
+        let task = tokio::spawn(listen_on(
+            listener,
+            secret,
+            run,
+            sender,
+            connections.clone(),
+        ));
+        Ok(Self {
+            connections,
+            task,
+            run_dir: run_dir.clone(),
+        })
+    }
+
+    pub fn connections(&self) -> Arc<Connections> {
+        self.connections.clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+        // Those who come later need not try an address where nobody is.
+        let _ = std::fs::remove_file(self.run_dir.server_file());
+    }
+}
+
+async fn listen_on(
+    listener: TcpListener,
+    secret: Secret,
+    run: RunId,
+    sender: Sender,
+    connections: Arc<Connections>,
+) {
+    let handshakes: Arc<Mutex<BTreeMap<u64, AbortHandle>>> = Arc::default();
+    let lock = |handshakes: &Mutex<BTreeMap<u64, AbortHandle>>, number| {
+        let mut handshakes = handshakes.lock().unwrap_or_else(PoisonError::into_inner);
+        handshakes.remove(&number)
+    };
+    for number in 0.. {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(_) => {
+                sleep(ACCEPT_AGAIN).await;
+                continue;
+            }
+        };
+        let (secret, sender) = (secret.clone(), sender.clone());
+        let (connections, pending) = (connections.clone(), handshakes.clone());
+        let task = tokio::spawn(async move {
+            let greeting = timeout(HANDSHAKE, shake_hands(stream, &secret, run)).await;
+            lock(&pending, number);
+            if let Ok(Some((write, read, role))) = greeting {
+                conversation::hold(write, read, role, sender, connections).await;
+            }
+        });
+        let mut handshakes = handshakes.lock().unwrap_or_else(PoisonError::into_inner);
+        if !task.is_finished() {
+            handshakes.insert(number, task.abort_handle());
+        }
+        handshakes.retain(|_, task| !task.is_finished());
+        if handshakes.len() > HANDSHAKES
+            && let Some((_, oldest)) = handshakes.pop_first()
+        {
+            oldest.abort();
+        }
+    }
+}
+
+async fn shake_hands(
+    stream: TcpStream,
+    secret: &Secret,
+    run: RunId,
+) -> Option<(conversation::Write, conversation::Read, cu_protocol::Role)> {
+    // Small messages that are waited for: never hold one back.
+    stream.set_nodelay(true).ok()?;
+    let (read, write) = stream.into_split();
+    accept(read, write, secret, run).await.ok()
+}
+
+/// A connection a running attempt needs a file descriptor each; the usual soft limit is 1024.
+fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum.map(|most| most.min(65_536)).or(Some(65_536)),
+        maximum: limit.maximum,
+    };
+    if limit.current < raised.current {
+        // Without it the server does with what it has.
+        let _ = setrlimit(Resource::Nofile, raised);
+    }
+}
+
+/// Where others reach us, the likeliest first.
+fn addresses(listen: IpAddr, port: u16) -> Vec<String> {
+    if !listen.is_unspecified() {
+        return vec![SocketAddr::new(listen, port).to_string()];
+    }
+    // The address that packets to the outside would carry; nothing is sent.
+    let routed = UdpSocket::bind((IpAddr::from([0, 0, 0, 0]), 0)).and_then(|socket| {
+        socket.connect((IpAddr::from([192, 0, 2, 1]), 9))?;
+        socket.local_addr()
+    });
+    let named = (lock::host(), port).to_socket_addrs().into_iter().flatten();
+    let mut addresses: Vec<String> = Vec::new();
+    let all = routed.into_iter().chain(named).map(|address| address.ip());
+    for address in all.filter(|address| !address.is_loopback() && !address.is_unspecified()) {
+        let text = SocketAddr::new(address, port).to_string();
+        if !addresses.contains(&text) {
+            addresses.push(text);
+        }
+    }
+    addresses.push(SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port).to_string());
+    addresses
+}
+
+fn write(path: &std::path::Path, file: &ServerFile) -> Result<()> {
+    let text = serde_json::to_vec_pretty(file)
+        .map_err(|error| Error::file("write", path)(error.into()))?;
+    crate::create::replace(path, &text)
+}

@@ -1,0 +1,213 @@
+//! Record: events appended, jobs folded from them, in one transaction. One SQLite database in the
+//! run directory, written by one main process, readable by anyone at any time.
+
+mod open;
+mod read;
+
+use std::path::PathBuf;
+
+use cu_protocol::{JobId, RunId, Timestamp};
+use rusqlite::{Connection, Transaction, params};
+
+use crate::machine::{Event, Job};
+use crate::{AttemptReport, Error, JobPlan, Policy, Result, RunDir, RunPlan};
+
+pub(crate) use read::state_without_us;
+pub use read::{Reader, RecordedEvent};
+
+/// The version of the store's format that this crate writes.
+pub(crate) const FORMAT: i64 = 1;
+
+/// The store of a run, held by its main process.
+#[derive(Debug)]
+pub(crate) struct Store {
+    connection: Connection,
+    path: PathBuf,
+    /// Set by the first commit that failed: the memory of the main process is ahead of the disk, so
+    /// nothing may be recorded after it.
+    poisoned: bool,
+}
+
+/// What one commit records.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    pub at: Timestamp,
+    pub events: Vec<(JobId, Event)>,
+    pub jobs: Vec<Job>,
+    pub attempts: Vec<(JobId, AttemptReport)>,
+}
+
+impl Changes {
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.jobs.is_empty() && self.attempts.is_empty()
+    }
+}
+
+/// What a main process needs to go on.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub run: RunId,
+    pub policy: Policy,
+    pub jobs: Vec<Job>,
+    pub plans: Vec<JobPlan>,
+}
+
+impl Store {
+    /// Makes the store of a new run. It is there whole, or not at all.
+    pub fn create(run_dir: &RunDir, run: RunId, plan: &RunPlan, at: Timestamp) -> Result<()> {
+        let path = run_dir.store();
+        let unfinished = path.with_extension("sqlite.new");
+        // What a creation that was killed has left.
+        for leftover in [unfinished.clone(), unfinished.with_extension("new-journal")] {
+            match std::fs::remove_file(&leftover) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::file("remove", &leftover)(error));
+                }
+                _ => {}
+            }
+        }
+        let record = |error: rusqlite::Error| Error::Record {
+            path: path.clone(),
+            reason: error.to_string(),
+        };
+        let mut connection = Connection::open(&unfinished).map_err(record)?;
+        connection
+            .execute_batch(include_str!("schema.sql"))
+            .map_err(record)?;
+        let transaction = connection.transaction().map_err(record)?;
+        write_plan(&transaction, run, plan, at).map_err(record)?;
+        transaction.commit().map_err(record)?;
+        connection.close().map_err(|(_, error)| record(error))?;
+        std::fs::rename(&unfinished, &path).map_err(Error::file("rename", &unfinished))
+    }
+
+    /// Opens the store for writing.
+    pub fn open(run_dir: &RunDir) -> Result<Self> {
+        let path = run_dir.store();
+        let connection = open::for_writing(run_dir)?;
+        Ok(Self {
+            connection,
+            path,
+            poisoned: false,
+        })
+    }
+
+    /// All that a main process needs to go on.
+    pub fn load(&self) -> Result<Loaded> {
+        let damaged = |error: rusqlite::Error| open::damaged(&self.path, error);
+        read::load(&self.connection).map_err(damaged)
+    }
+
+    /// Takes down how the scheduler names itself.
+    pub fn set_backend(&mut self, backend: &str) -> Result<()> {
+        self.connection
+            .execute(
+                "INSERT OR REPLACE INTO facts VALUES ('backend', ?1)",
+                [backend],
+            )
+            .map(|_| ())
+            .map_err(|error| self.record_error(&error))
+    }
+
+    /// Records `changes`, durably, all or nothing.
+    pub fn commit(&mut self, changes: &Changes) -> Result<()> {
+        if self.poisoned {
+            return Err(Error::Record {
+                path: self.path.clone(),
+                reason: "an earlier commit failed".to_owned(),
+            });
+        }
+        self.try_commit(changes).map_err(|error| {
+            self.poisoned = true;
+            self.record_error(&error)
+        })
+    }
+
+    fn try_commit(&mut self, changes: &Changes) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        {
+            let mut insert = transaction
+                .prepare_cached("INSERT INTO events (at, job, event) VALUES (?1, ?2, ?3)")?;
+            for (job, event) in &changes.events {
+                insert.execute(params![changes.at.0, job.0, json(event)?])?;
+            }
+            let mut update = transaction
+                .prepare_cached("UPDATE jobs SET state = ?2, body = ?3 WHERE job = ?1")?;
+            for job in &changes.jobs {
+                update.execute(params![job.id.0, word(&job.state())?, json(job)?])?;
+            }
+            let mut upsert = transaction.prepare_cached(
+                "INSERT OR REPLACE INTO attempts VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)",
+            )?;
+            for (job, attempt) in &changes.attempts {
+                upsert.execute(params![
+                    job.0,
+                    attempt.attempt.0,
+                    attempt.cluster_job_id,
+                    attempt.host,
+                    attempt.submitted.0,
+                    attempt.started.map(|at| at.0),
+                    attempt.ended.map(|at| at.0),
+                    attempt.end.as_ref().map(word).transpose()?,
+                    attempt.exit_code,
+                    attempt.signal,
+                    attempt.detail,
+                ])?;
+            }
+        }
+        transaction.commit()
+    }
+
+    /// Leaves the database in a form that can be read from any copy of it, on any medium.
+    pub fn close(self) -> Result<()> {
+        // Fails while somebody reads: then the next main process, or nobody, tidies up.
+        let _ = self
+            .connection
+            .pragma_update(None, "journal_mode", "DELETE");
+        self.connection.close().map_err(|(_, error)| Error::Record {
+            path: self.path,
+            reason: error.to_string(),
+        })
+    }
+
+    fn record_error(&self, error: &rusqlite::Error) -> Error {
+        Error::Record {
+            path: self.path.clone(),
+            reason: error.to_string(),
+        }
+    }
+}
+
+fn write_plan(
+    transaction: &Transaction<'_>,
+    run: RunId,
+    plan: &RunPlan,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    let mut fact = transaction.prepare("INSERT INTO facts VALUES (?1, ?2)")?;
+    fact.execute(["name", &plan.name])?;
+    fact.execute(["run", &run.to_string()])?;
+    fact.execute(["created", &at.0.to_string()])?;
+    fact.execute(["policy", &json(&plan.policy)?])?;
+    let mut insert = transaction.prepare("INSERT INTO jobs VALUES (?1, ?2, ?3, ?4)")?;
+    for (number, job_plan) in (0..).zip(&plan.jobs) {
+        let job = Job::new(JobId(number), job_plan.resume_exit_code);
+        insert.execute(params![
+            number,
+            word(&job.state())?,
+            json::<JobPlan>(job_plan)?,
+            json(&job)?
+        ])?;
+    }
+    Ok(())
+}
+
+fn json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+/// The word that serde has for a variant without fields.
+fn word<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+    Ok(json(value)?.trim_matches('"').to_owned())
+}

@@ -1,0 +1,284 @@
+//! Reads a run at any time, beside its main process, after it, or from a copy.
+
+use cu_protocol::{Attempt, JobId, Metrics, RunId, Timestamp};
+use rusqlite::types::FromSqlError;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::de::DeserializeOwned;
+
+use super::{Loaded, open};
+use crate::lock;
+use crate::machine::{Event, Job, Tally, why};
+use crate::{
+    AttemptReport, Counts, Error, JobPlan, JobReport, JobState, Policy, Result, RunDir, RunState,
+    Status,
+};
+
+/// Something that happened, as it was recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordedEvent {
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// To which job.
+    pub job: JobId,
+    /// What.
+    pub event: Event,
+}
+
+/// Reads a run.
+#[derive(Debug)]
+pub struct Reader {
+    connection: Connection,
+    run_dir: RunDir,
+}
+
+impl Reader {
+    /// Opens the run in `run_dir` for reading.
+    ///
+    /// # Errors
+    /// [`Error::NoRun`], [`Error::NewerVersion`], [`Error::Damaged`].
+    pub fn open(run_dir: &RunDir) -> Result<Self> {
+        Ok(Self {
+            connection: open::for_reading(run_dir)?,
+            run_dir: run_dir.clone(),
+        })
+    }
+
+    /// The run as a whole.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn status(&self) -> Result<Status> {
+        self.read(|connection| {
+            let mut tally = Tally::default();
+            let mut jobs = connection.prepare("SELECT body FROM jobs ORDER BY job")?;
+            let mut rows = jobs.query([])?;
+            while let Some(row) = rows.next()? {
+                tally.add(&parse(row, 0)?);
+            }
+            let counts = tally.counts;
+            let settled = counts.settled() == counts.total;
+            let ended: Option<u64> =
+                connection.query_row("SELECT max(at) FROM events", [], |row| row.get(0))?;
+            let mut status = Status {
+                run_dir: self.run_dir.path().to_owned(),
+                name: fact(connection, "name")?.unwrap_or_default(),
+                state: state(&self.run_dir, counts),
+                backend: fact(connection, "backend")?.unwrap_or_default(),
+                jobs: counts,
+                attempts: 0,
+                resumes: 0,
+                created: created(connection)?,
+                ended: ended.filter(|_| settled).map(Timestamp),
+                done_per_mille: 0,
+            };
+            tally.show_in(&mut status);
+            Ok(status)
+        })
+    }
+
+    /// All jobs, by their numbers.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn jobs(&self) -> Result<Vec<JobReport>> {
+        self.read(|connection| {
+            let policy = policy(connection)?;
+            let mut attempts = connection.prepare(ATTEMPTS_OF_ALL)?;
+            let mut attempts = attempts.query([])?;
+            let mut next = attempts.next()?.map(attempt_report).transpose()?;
+            let mut jobs = connection.prepare("SELECT body, plan FROM jobs ORDER BY job")?;
+            let mut rows = jobs.query([])?;
+            let mut reports = Vec::new();
+            while let Some(row) = rows.next()? {
+                let mut report = self.report(&parse(row, 0)?, parse(row, 1)?, &policy);
+                while let Some((_, attempt)) = next.take_if(|(job, _)| *job == report.job) {
+                    report.attempts.push(attempt);
+                    next = attempts.next()?.map(attempt_report).transpose()?;
+                }
+                reports.push(report);
+            }
+            Ok(reports)
+        })
+    }
+
+    /// One job with its chain.
+    ///
+    /// # Errors
+    /// [`Error::NoJob`], [`Error::Damaged`].
+    pub fn job(&self, job: JobId) -> Result<JobReport> {
+        let found = self.read(|connection| {
+            let policy = policy(connection)?;
+            let report = connection
+                .query_row(
+                    "SELECT body, plan FROM jobs WHERE job = ?1",
+                    [job.0],
+                    |row| Ok(self.report(&parse(row, 0)?, parse(row, 1)?, &policy)),
+                )
+                .optional()?;
+            let Some(mut report) = report else {
+                return Ok(None);
+            };
+            let mut attempts = connection.prepare(ATTEMPTS_OF_ONE)?;
+            let rows = attempts.query_map(params![job.0], attempt_report)?;
+            for row in rows {
+                report.attempts.push(row?.1);
+            }
+            Ok(Some(report))
+        })?;
+        match found {
+            Some(report) => Ok(report),
+            None => Err(Error::NoJob {
+                job,
+                jobs: self.status()?.jobs.total,
+            }),
+        }
+    }
+
+    /// Everything that happened, in the order in which it was recorded.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn events(&self) -> Result<Vec<RecordedEvent>> {
+        self.read(|connection| {
+            let mut events =
+                connection.prepare("SELECT at, job, event FROM events ORDER BY number")?;
+            let rows = events.query_map([], |row| {
+                Ok(RecordedEvent {
+                    at: Timestamp(row.get(0)?),
+                    job: JobId(row.get(1)?),
+                    event: parse(row, 2)?,
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// The plan that a job was made from.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn plan(&self, job: JobId) -> Result<JobPlan> {
+        self.read(|connection| {
+            connection.query_row("SELECT plan FROM jobs WHERE job = ?1", [job.0], |row| {
+                parse(row, 0)
+            })
+        })
+    }
+
+    /// Reads in one transaction, so that all parts are of the same moment.
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let damaged = |error| open::damaged(&self.run_dir.store(), error);
+        let transaction = self.connection.unchecked_transaction().map_err(damaged)?;
+        read(&transaction).map_err(damaged)
+    }
+
+    fn report(&self, job: &Job, plan: JobPlan, policy: &Policy) -> JobReport {
+        JobReport {
+            job: job.id,
+            state: job.state(),
+            output_dir: self.run_dir.output_dir(job.id),
+            parameters: plan.parameters,
+            metrics: Metrics::clone(&job.metrics),
+            fraction: match job.state() {
+                JobState::Completed => Some(1.0),
+                _ => job.fraction.map(cu_protocol::Fraction::get),
+            },
+            why: why(job, policy),
+            attempts: Vec::new(),
+        }
+    }
+}
+
+const ATTEMPTS_OF_ALL: &str = "SELECT * FROM attempts ORDER BY job, attempt";
+const ATTEMPTS_OF_ONE: &str = "SELECT * FROM attempts WHERE job = ?1 ORDER BY attempt";
+
+/// What a run is, from its jobs and from whether somebody holds its lock.
+fn state(run_dir: &RunDir, counts: Counts) -> RunState {
+    match state_without_us(counts) {
+        RunState::Interrupted if lock::is_held(run_dir) => RunState::Running,
+        state => state,
+    }
+}
+
+/// What a run is that no main process works on.
+pub(crate) fn state_without_us(counts: Counts) -> RunState {
+    match counts {
+        _ if counts.settled() < counts.total => RunState::Interrupted,
+        Counts { failed: 1.., .. } => RunState::Failed,
+        Counts { cancelled: 1.., .. } => RunState::Stopped,
+        _ => RunState::Completed,
+    }
+}
+
+pub(super) fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
+    let run = fact(connection, "run")?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    let run: RunId = run
+        .parse()
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, TEXT, Box::new(error)))?;
+    let mut statement = connection.prepare("SELECT body, plan FROM jobs ORDER BY job")?;
+    let mut rows = statement.query([])?;
+    let (mut jobs, mut plans) = (Vec::new(), Vec::new());
+    while let Some(row) = rows.next()? {
+        jobs.push(parse(row, 0)?);
+        plans.push(parse(row, 1)?);
+    }
+    Ok(Loaded {
+        run,
+        policy: policy(connection)?,
+        jobs,
+        plans,
+    })
+}
+
+pub(crate) fn created(connection: &Connection) -> rusqlite::Result<Timestamp> {
+    let created = fact(connection, "created")?;
+    Ok(Timestamp(
+        created.and_then(|text| text.parse().ok()).unwrap_or(0),
+    ))
+}
+
+fn fact(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    connection
+        .query_row("SELECT value FROM facts WHERE name = ?1", [name], |row| {
+            row.get(0)
+        })
+        .optional()
+}
+
+fn policy(connection: &Connection) -> rusqlite::Result<Policy> {
+    connection.query_row("SELECT value FROM facts WHERE name = 'policy'", [], |row| {
+        parse(row, 0)
+    })
+}
+
+const TEXT: rusqlite::types::Type = rusqlite::types::Type::Text;
+
+fn parse<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(text)
+        .map_err(|error| FromSqlError::Other(Box::new(error)))
+        .map_err(rusqlite::Error::from)
+}
+
+fn attempt_report(row: &Row<'_>) -> rusqlite::Result<(JobId, AttemptReport)> {
+    let moment =
+        |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<u64>>(column)?.map(Timestamp));
+    let end: Option<String> = row.get(7)?;
+    let end = end
+        .map(|word| serde_json::from_value(serde_json::Value::String(word)))
+        .transpose()
+        .map_err(|error| FromSqlError::Other(Box::new(error)))?;
+    let report = AttemptReport {
+        attempt: Attempt(row.get(1)?),
+        cluster_job_id: row.get(2)?,
+        host: row.get(3)?,
+        submitted: Timestamp(row.get(4)?),
+        started: moment(5)?,
+        ended: moment(6)?,
+        end,
+        exit_code: row.get(8)?,
+        signal: row.get(9)?,
+        detail: row.get(10)?,
+    };
+    Ok((JobId(row.get(0)?), report))
+}

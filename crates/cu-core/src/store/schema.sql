@@ -1,0 +1,40 @@
+-- The store of a run, format 1. Times are milliseconds since the Unix epoch, UTC.
+PRAGMA user_version = 1;
+
+-- What is true of the run as a whole: name, run, created, policy, backend.
+CREATE TABLE facts (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- Each job: its plan, which never changes, and its state, folded from its events.
+CREATE TABLE jobs (
+    job INTEGER PRIMARY KEY,
+    state TEXT NOT NULL,
+    plan TEXT NOT NULL,
+    body TEXT NOT NULL
+);
+
+-- Each attempt, for the history.
+CREATE TABLE attempts (
+    job INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    cluster_job_id TEXT,
+    host TEXT,
+    submitted INTEGER NOT NULL,
+    started INTEGER,
+    ended INTEGER,
+    end TEXT,
+    exit_code INTEGER,
+    signal INTEGER,
+    detail TEXT,
+    PRIMARY KEY (job, attempt)
+) WITHOUT ROWID;
+
+-- Everything that happened, in the order in which it was recorded.
+CREATE TABLE events (
+    number INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    job INTEGER NOT NULL,
+    event TEXT NOT NULL
+);
