@@ -1,1 +1,66 @@
-//! Run long work as a chain of short, resumable jobs: the facade over all cu-* crates, with a guide which to take.
+//! Long work as a chain of short, resumable jobs: every crate of the workspace under one name.
+//!
+//! A job that takes three days becomes a chain of one-hour jobs. It saves a checkpoint in its
+//! output directory, asks the main process to be resumed, and ends; the main process submits it
+//! again with the same settings and the same output directory until it delivers its results.
+//!
+//! # Which to take
+//! This crate only re-exports; each part is a crate of its own and useful alone. A program that
+//! wants one of them had better depend on that one.
+//!
+//! | you want to | take | feature here |
+//! | --- | --- | --- |
+//! | write a job in Rust: load, save, `should_exit`, `exit_for_resume` | `cu-client` | `client` (default) |
+//! | save state atomically, and no more than that | `cu-checkpoint` | `checkpoint` |
+//! | submit and watch commands on a cluster | `cu-scheduler` | `scheduler`, and `local` for this machine |
+//! | test against a cluster in memory, under virtual time | `cu-scheduler` | `simulated` |
+//! | run the resume loop in a program of your own | `cu-core` | `core` |
+//! | write another supervisor, or read its files | `cu-supervisor` | `supervisor` |
+//! | speak to a main process or a supervisor | `cu-protocol` | `protocol` |
+//! | type commands | `cu-cli`, the binary `cu` | none |
+//!
+//! A job needs `client` and nothing else: no runtime, no network, no scheduler. Jobs in shell and
+//! Python need no crate at all: they call `cu job …` and `cu_job.py`.
+#![cfg_attr(
+    feature = "client",
+    doc = r#"
+# A job
+```
+use cluster_utils::client::{Job, Settings};
+
+# fn main() -> Result<(), Box<dyn std::error::Error>> {
+# let here = tempfile::tempdir()?;
+# std::env::set_current_dir(&here)?;
+let mut job = Job::<Settings>::initialize()?;
+let mut step: u64 = job.load()?.unwrap_or(0);
+while step < 1000 {
+    step += 1; // the work
+    if job.should_exit() {
+        job.save(&step)?;
+        job.exit_for_resume();
+    }
+}
+job.finalize(&std::collections::BTreeMap::from([("steps", step)]))?;
+# Ok(())
+# }
+```
+"#
+)]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "checkpoint")]
+pub use cu_checkpoint as checkpoint;
+#[cfg(feature = "client")]
+pub use cu_client as client;
+#[cfg(feature = "core")]
+pub use cu_core as core;
+#[cfg(feature = "protocol")]
+pub use cu_protocol as protocol;
+#[cfg(feature = "scheduler")]
+pub use cu_scheduler as scheduler;
+#[cfg(feature = "supervisor")]
+pub use cu_supervisor as supervisor;
+
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
