@@ -237,6 +237,21 @@ impl Case {
         }
     }
 
+    /// Not even what is not loaded, since there is something newer, is half there.
+    fn check_older(&self, fs: &SharedFileSystem) {
+        let directory = self.root.join("a/checkpoints");
+        while fs.list(&directory).is_ok() {
+            let newest = Checkpoints::open_on(Arc::clone(fs), &directory)
+                .and_then(|checkpoints| checkpoints.generations())
+                .unwrap()
+                .first()
+                .map(|generation| directory.join(format!("{generation}.checkpoint")));
+            let Some(newest) = newest else { break };
+            self.subject.load(fs, &self.root).unwrap();
+            fs.rename(&newest, &newest.with_extension("moved")).unwrap();
+        }
+    }
+
     /// The next process saves, loads what it saved, and cleans up after the dead.
     fn check_successor(&self, fs: &SharedFileSystem) {
         if self.subject == Subject::AtomicFile {
@@ -281,6 +296,7 @@ fn stopped_at_each_call_the_old_or_the_new_loads() {
         let survivor: SharedFileSystem = Arc::new(simulated.after_process_death());
         case.check(&survivor, acknowledged, "the death of the process");
         case.check_successor(&survivor);
+        case.check_older(&(Arc::new(simulated.after_process_death()) as SharedFileSystem));
 
         let runs = Choices::for_all(|choices| {
             let survivor: SharedFileSystem = Arc::new(simulated.after_power_failure(choices));

@@ -4,17 +4,17 @@
 
 mod support;
 
-use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use cu_checkpoint::fs::{File, FileSystem, Kind, RealFileSystem};
+use cu_checkpoint::fs::RealFileSystem;
 use cu_checkpoint::{
     AtomicFile, AtomicOptions, Checkpoints, Durability, Generation, remove_stale_temporaries,
 };
 use support::names;
+use support::peculiar::{Peculiar, Peculiarity};
 
 /// Something that a writer of `attempt` who died has left.
 fn leave(directory: &Path, attempt: u32) {
@@ -83,93 +83,18 @@ fn only_what_has_our_name_is_swept() {
     );
 }
 
-/// A file system like many a Lustre: no locks. It is the real one otherwise.
-#[derive(Debug)]
-struct WithoutLocks;
-
-impl FileSystem for WithoutLocks {
-    fn create_file(&self, path: &Path, mode: u32) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(Unlockable(
-            RealFileSystem.create_file(path, mode)?,
-        )))
-    }
-    fn open_file(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(Unlockable(RealFileSystem.open_file(path)?)))
-    }
-    fn open_to_lock(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(Unlockable(RealFileSystem.open_to_lock(path)?)))
-    }
-    fn create_directory(&self, path: &Path) -> io::Result<()> {
-        RealFileSystem.create_directory(path)
-    }
-    fn kind(&self, path: &Path) -> io::Result<Kind> {
-        RealFileSystem.kind(path)
-    }
-    fn list(&self, directory: &Path) -> io::Result<Vec<(OsString, Kind)>> {
-        RealFileSystem.list(directory)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealFileSystem.rename(from, to)
-    }
-    fn rename_to_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealFileSystem.rename_to_new(from, to)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        RealFileSystem.remove_file(path)
-    }
-    fn remove_directory(&self, path: &Path) -> io::Result<()> {
-        RealFileSystem.remove_directory(path)
-    }
-    fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        RealFileSystem.sync_directory(path)
-    }
-}
-
-#[derive(Debug)]
-struct Unlockable(Box<dyn File>);
-
-impl io::Read for Unlockable {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-impl io::Write for Unlockable {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-impl io::Seek for Unlockable {
-    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
-        self.0.seek(to)
-    }
-}
-impl File for Unlockable {
-    fn sync(&mut self) -> io::Result<()> {
-        self.0.sync()
-    }
-    fn length(&self) -> io::Result<u64> {
-        self.0.length()
-    }
-    fn try_lock(&self) -> io::Result<bool> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-    fn is_linked(&self) -> io::Result<bool> {
-        self.0.is_linked()
-    }
-}
-
 #[test]
 fn without_locks_only_earlier_attempts_are_swept() {
     let scratch = tempfile::tempdir().unwrap();
     for attempt in [2, 3, 4] {
         leave(scratch.path(), attempt);
     }
-    let mut checkpoints = Checkpoints::open_on(Arc::new(WithoutLocks), scratch.path())
-        .unwrap()
-        .for_attempt(3);
+    let mut checkpoints = Checkpoints::open_on(
+        Arc::new(Peculiar::always(Peculiarity::NoLocks)),
+        scratch.path(),
+    )
+    .unwrap()
+    .for_attempt(3);
     checkpoints.save(&1).unwrap();
     let left = names(&RealFileSystem, scratch.path());
     assert_eq!(left.len(), 7, "{left:?}");
@@ -177,6 +102,28 @@ fn without_locks_only_earlier_attempts_are_swept() {
         left.iter().all(|name| !name.starts_with(".cu-tmp-2-")),
         "{left:?}"
     );
+}
+
+/// Between its creation and its lock, the temporary of a living writer looks like that of a dead one.
+#[test]
+fn a_writer_whose_temporary_is_swept_at_once_takes_another() {
+    for times in 1..4 {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::create_dir(scratch.path().join("checkpoints")).unwrap();
+        let open = || {
+            let fs = Arc::new(Peculiar::times(Peculiarity::SweptAtOnce, times));
+            Checkpoints::open_on(fs, scratch.path().join("checkpoints")).unwrap()
+        };
+        open().save(&times).unwrap();
+        let mut checkpoints = open();
+        let files = checkpoints.directory().unwrap();
+        fs::write(files.path().join("file"), "whole").unwrap();
+        files.commit().unwrap();
+        assert_eq!(
+            names(&RealFileSystem, &scratch.path().join("checkpoints")),
+            ["0.0.checkpoint", "0.1.checkpoint"]
+        );
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 pub mod choices;
 pub mod faulty;
+pub mod peculiar;
 pub mod simulated;
 
 use std::path::Path;
