@@ -19,6 +19,25 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
+    /// The operating system refused something that concerns no single file.
+    #[error("can't {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The program could not be started. The text names it and says what to do.
+    #[error("{0}")]
+    Program(String),
+    /// The main process could not be reached.
+    #[error("can't connect to the main process at {address}: {source}")]
+    Connection {
+        /// Where it should listen.
+        address: String,
+        /// Why not.
+        source: cu_protocol::Error,
+    },
     /// A file's content is not what we write there.
     #[error("{} is damaged or of a newer version: {reason}", path.display())]
     Content {
@@ -33,6 +52,10 @@ impl Error {
     pub(crate) fn file(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { what, path, source }
+    }
+
+    pub(crate) fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::System { what, source }
     }
 
     pub(crate) fn content(path: &Path, reason: impl ToString) -> Self {

@@ -1,11 +1,13 @@
 //! What the supervisors of a job are told: written once by the main process, read by each attempt.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cu_protocol::{JobId, RunId};
 use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result, json_file};
 
 /// `attempts/{id}/job.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +34,19 @@ pub struct JobSpec {
 impl JobSpec {
     /// The version that this crate writes.
     pub const VERSION: u32 = 1;
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// If it can't be read, is damaged or of another version, or has no command.
+    pub fn read(path: &Path) -> Result<Self> {
+        let spec: Self = json_file::read(path, Self::VERSION)?
+            .ok_or_else(|| Error::file("read", path)(std::io::ErrorKind::NotFound.into()))?;
+        if spec.command.is_empty() {
+            return Err(Error::content(path, "its command is empty"));
+        }
+        Ok(spec)
+    }
 }
 
 /// When the program is asked to stop, and how. Times are in seconds in the file.

@@ -5,13 +5,50 @@
 //! attempt into one output directory. The files it shares with the main process are named here
 //! too: [`RunDir`], [`JobSpec`], [`ServerFile`].
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod attempt;
+mod door;
 mod error;
+mod event;
+mod exit_record;
+mod fence;
 mod job_spec;
+mod json_file;
+mod mail;
+mod outbox;
+mod output_dir;
+mod place;
+mod program;
+mod relay;
 mod run_dir;
 mod server_file;
+mod signals;
+mod stop;
+mod supervise;
+
+use std::io::Write;
 
 pub use error::{Error, Result};
+pub use exit_record::read_exit_record;
 pub use job_spec::{JobSpec, StopPolicy};
+pub use outbox::{Outbox, read_outbox, remove_from_outbox};
 pub use run_dir::RunDir;
 pub use server_file::ServerFile;
+pub use supervise::{Outcome, supervise};
+
+/// Tells people something, in the attempt's standard error between the program's own lines.
+fn tell(text: &str) {
+    // Nobody may be listening, and that is no reason to end an attempt.
+    let _ = writeln!(std::io::stderr(), "cu exec: {text}");
+}
+
+/// A thread with a name, for whoever looks at the process.
+fn spawn_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(256 * 1024)
+        .spawn(work)
+        .map(drop)
+        .map_err(Error::system("start a thread"))
+}

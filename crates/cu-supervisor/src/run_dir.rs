@@ -130,6 +130,24 @@ impl RunDir {
         self.attempt(job, attempt).join("stop")
     }
 
+    /// Locked as long as any process of the job's running attempt lives.
+    #[must_use]
+    pub fn attempt_lock(&self, job: JobId) -> PathBuf {
+        self.output_dir(job).join(".cu-lock")
+    }
+
+    /// Who runs the job's program now: for hosts that don't see each other's locks.
+    #[must_use]
+    pub fn attempt_holder(&self, job: JobId) -> PathBuf {
+        self.output_dir(job).join(".cu-holder.json")
+    }
+
+    /// Exists as soon as the attempt's program is about to be started: it is started once.
+    #[must_use]
+    pub fn started(&self, job: JobId, attempt: Attempt) -> PathBuf {
+        self.attempt(job, attempt).join("started.json")
+    }
+
     /// How the attempt ended, as its supervisor saw it.
     #[must_use]
     pub fn exit_record(&self, job: JobId, attempt: Attempt) -> PathBuf {
@@ -146,6 +164,6 @@ impl RunDir {
     #[must_use]
     pub fn outbox_message(&self, job: JobId, attempt: Attempt, sequence: Sequence) -> PathBuf {
         self.outbox(job, attempt)
-            .join(format!("{:020}.json", sequence.0))
+            .join(crate::outbox::file_name(sequence))
     }
 }

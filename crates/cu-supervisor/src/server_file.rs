@@ -6,7 +6,7 @@ use std::path::Path;
 use cu_protocol::RunId;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, json_file};
 
 /// `server.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,12 +32,7 @@ impl ServerFile {
     /// # Errors
     /// If it can't be read, or is not of our version.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read(path).map_err(Error::file("read", path))?;
-        let file: Self =
-            serde_json::from_slice(&text).map_err(|error| Error::content(path, error))?;
-        if file.version != Self::VERSION {
-            return Err(Error::content(path, format!("version {}", file.version)));
-        }
-        Ok(file)
+        json_file::read(path, Self::VERSION)?
+            .ok_or_else(|| Error::file("read", path)(std::io::ErrorKind::NotFound.into()))
     }
 }

@@ -1,0 +1,297 @@
+//! A running attempt: its state, what each event does to it, and what is due when.
+//!
+//! One channel brings everything that happens; one loop handles it. The attempt runs, then what the
+//! program left behind is cleared away, then the door is drained; then it is over.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use cu_protocol::{
+    Acknowledgement, Message, ProgramAnswer, ProgramEnd, ProgramRequest, StopCause, Timestamp, Wish,
+};
+use rustix::process::Signal;
+
+use crate::door::Door;
+use crate::event::Event;
+use crate::fence::Held;
+use crate::mail::Mail;
+use crate::program::{Program, signal_descendants};
+use crate::stop::{Push, Stop};
+use crate::{JobSpec, tell};
+
+/// How often the file that asks to stop is looked for.
+const FILE_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two rounds of SIGKILL for what the program left behind, and how many there are. What
+/// survives them hangs in the kernel.
+const KILL_INTERVAL: Duration = Duration::from_millis(500);
+const KILL_ROUNDS: u32 = 10;
+/// How long requests that were made before the end may take to be read.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A running attempt.
+#[derive(Debug)]
+pub(crate) struct Running<'a> {
+    pub spec: &'a JobSpec,
+    pub program: Program,
+    pub held: &'a mut Held,
+    pub door: &'a Door,
+    pub mail: &'a mut Mail,
+    pub stop: Stop,
+    pub stop_signal: Signal,
+    pub stop_file: std::path::PathBuf,
+    /// The file that asks to stop, and when it is looked for next.
+    pub asking_file: Option<(std::path::PathBuf, Instant)>,
+    /// Moments at which the program is asked to stop.
+    pub stop_at: Vec<(Instant, StopCause)>,
+    pub phase: Phase,
+    pub said_resume: bool,
+}
+
+/// How far an attempt is.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// The program runs.
+    Runs,
+    /// It has ended; others that it started have not.
+    Clears {
+        end: End,
+        /// When SIGKILL is sent, again if need be.
+        kill_at: Instant,
+        rounds: u32,
+    },
+    /// Nobody is left; what was said is being read.
+    Drains { end: End, until: Instant },
+    /// All is read.
+    Over(End),
+}
+
+/// How and when the program ended.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pub end: ProgramEnd,
+    pub at: Timestamp,
+}
+
+/// What the loop leaves.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub end: End,
+    pub stop: Option<StopCause>,
+    /// Whether the program has asked to be resumed in words.
+    pub said_resume: bool,
+}
+
+impl Running<'_> {
+    /// Runs it to its end.
+    pub fn run(mut self, happening: &Receiver<Event>) -> Finished {
+        loop {
+            let now = Instant::now();
+            self.due(now);
+            if let Phase::Over(end) = self.phase {
+                return Finished {
+                    end,
+                    stop: self.stop.cause(),
+                    said_resume: self.said_resume,
+                };
+            }
+            let wait = self.next_deadline().saturating_duration_since(now);
+            match happening.recv_timeout(wait) {
+                Ok(event) => self.handle(event, Instant::now()),
+                Err(RecvTimeoutError::Timeout) => {}
+                // The caller holds a sender; should that change, deadlines still work.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(wait),
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::ChildEnded => self.child_ended(now),
+            Event::StopSignal(signal) => self.stop_signal(signal, now),
+            Event::Asked(ProgramRequest::ShouldExit, reply) => {
+                // The program may have left.
+                let _ = reply.send(ProgramAnswer::ShouldExit(self.stop.cause()));
+            }
+            Event::Asked(ProgramRequest::Say(message), reply) => {
+                self.said_resume |= matches!(message, Message::ResumeRequest(_));
+                self.mail.take(message, reply, now);
+            }
+            Event::DoorClosed => {
+                if let Phase::Drains { end, .. } = &self.phase {
+                    self.phase = Phase::Over(end.clone());
+                }
+            }
+            Event::Connected(link, welcome) => {
+                self.mail.connected(link, welcome.sequence);
+                self.acknowledged(welcome, now);
+            }
+            Event::Acknowledged(acknowledgement) => self.acknowledged(acknowledgement, now),
+            Event::Unreachable => self.mail.disconnected(now),
+        }
+    }
+
+    fn acknowledged(&mut self, acknowledgement: Acknowledgement, now: Instant) {
+        self.mail.acknowledged(acknowledgement.sequence);
+        match acknowledgement.wish {
+            Some(Wish::CheckpointAndExit) => self.wish(StopCause::Operator, now),
+            Some(Wish::Cancel) => self.wish(StopCause::Cancel, now),
+            None => {}
+        }
+    }
+
+    fn wish(&mut self, cause: StopCause, now: Instant) {
+        self.stop.wish(cause, now);
+    }
+
+    fn stop_signal(&mut self, signal: Signal, now: Instant) {
+        if let Phase::Clears { kill_at, .. } = &mut self.phase {
+            // Whoever signals now has no time left.
+            *kill_at = now;
+        }
+        if signal == Signal::TERM && self.stop.cause().is_some() {
+            // The last warning before SIGKILL: Slurm's KillWait, HTCondor's vacate time.
+            self.stop.hurry(now);
+        }
+        self.wish(StopCause::Signal(signal.as_raw()), now);
+    }
+
+    fn child_ended(&mut self, now: Instant) {
+        let reaped = self.program.reap();
+        if let (Phase::Runs, Some(end)) = (&self.phase, reaped.end) {
+            let end = End {
+                end,
+                at: SystemTime::now().into(),
+            };
+            if !reaped.is_last {
+                signal_descendants(Signal::TERM);
+            }
+            self.phase = Phase::Clears {
+                end,
+                kill_at: now + self.spec.stop.grace,
+                rounds: 0,
+            };
+        }
+        if reaped.is_last {
+            self.drain(now);
+        }
+    }
+
+    fn drain(&mut self, now: Instant) {
+        if let Phase::Clears { end, .. } = &self.phase {
+            self.door.close();
+            self.phase = Phase::Drains {
+                end: end.clone(),
+                until: now + DRAIN_TIMEOUT,
+            };
+        }
+    }
+
+    /// Does what is due by now.
+    fn due(&mut self, now: Instant) {
+        self.mail.due(now);
+        if self.held.renew_if_due(now) {
+            // A newer attempt waits for us to end: the job goes on there.
+            self.wish(StopCause::Operator, now);
+        }
+        match &mut self.phase {
+            Phase::Runs => self.push_if_due(now),
+            Phase::Clears { rounds, .. } if *rounds > KILL_ROUNDS => {
+                tell("processes that the program left behind can't be killed");
+                self.drain(now);
+            }
+            Phase::Clears {
+                kill_at, rounds, ..
+            } => {
+                if *kill_at <= now {
+                    signal_descendants(Signal::KILL);
+                    *kill_at = now + KILL_INTERVAL;
+                    *rounds += 1;
+                }
+            }
+            Phase::Drains { end, until } => {
+                if *until <= now {
+                    self.phase = Phase::Over(end.clone());
+                }
+            }
+            Phase::Over(_) => {}
+        }
+    }
+
+    fn push_if_due(&mut self, now: Instant) {
+        let due = self.stop_at.iter().find(|(at, _)| *at <= now).copied();
+        if let Some((_, cause)) = due {
+            self.wish(cause, now);
+            self.stop_at.retain(|(at, _)| *at > now);
+        }
+        if let Some((file, look_at)) = &mut self.asking_file
+            && *look_at <= now
+        {
+            *look_at = now + FILE_INTERVAL;
+            if file.exists() {
+                self.asking_file = None;
+                self.wish(StopCause::StopFile, now);
+            }
+        }
+        match self.stop.due(now) {
+            Some(Push::Ask) => {
+                if let Err(error) = std::fs::write(&self.stop_file, "") {
+                    tell(&format!(
+                        "can't create {}: {error}",
+                        self.stop_file.display()
+                    ));
+                }
+                self.program.signal(self.stop_signal);
+            }
+            Some(Push::Terminate) => self.program.signal(Signal::TERM),
+            Some(Push::Kill) => self.program.signal(Signal::KILL),
+            None => {}
+        }
+    }
+
+    /// There always is one: the holder's record is renewed until the end.
+    fn next_deadline(&self) -> Instant {
+        let of_the_phase = match &self.phase {
+            Phase::Runs => {
+                let asking_file = self.asking_file.iter().map(|(_, at)| *at);
+                let stop_at = self.stop_at.iter().map(|(at, _)| *at);
+                let push = self.stop.next_deadline();
+                asking_file.chain(stop_at).chain(push).min()
+            }
+            Phase::Clears { kill_at, .. } => Some(*kill_at),
+            Phase::Drains { until, .. } => Some(*until),
+            Phase::Over(_) => None,
+        };
+        [of_the_phase, self.mail.next_deadline()]
+            .into_iter()
+            .flatten()
+            .fold(self.held.next_deadline(), Instant::min)
+    }
+}
+
+/// The moments at which the policy asks the program to stop. `deadline` is the time limit as the
+/// backend gave it, in `CU_DEADLINE`: Unix seconds.
+pub(crate) fn stop_moments(
+    spec: &JobSpec,
+    deadline: Option<&str>,
+    started: Instant,
+) -> Vec<(Instant, StopCause)> {
+    let after = spec.stop.after.and_then(|after| started.checked_add(after));
+    let before_limit = spec
+        .stop
+        .before_limit
+        .zip(deadline.and_then(parse_deadline));
+    let before_limit = before_limit.and_then(|(before, limit)| {
+        let stop = limit.checked_sub(before).unwrap_or(UNIX_EPOCH);
+        // The past is now.
+        let wait = stop.duration_since(SystemTime::now()).unwrap_or_default();
+        started.checked_add(wait)
+    });
+    let after = after.map(|at| (at, StopCause::TimeBudget));
+    let before_limit = before_limit.map(|at| (at, StopCause::TimeLimit));
+    after.into_iter().chain(before_limit).collect()
+}
+
+fn parse_deadline(text: &str) -> Option<SystemTime> {
+    let seconds = text.trim().parse().ok()?;
+    UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
+}

@@ -1,0 +1,125 @@
+//! `exit.json`: how the attempt ended, as its supervisor saw it. Written once, durably.
+
+use std::path::Path;
+
+use cu_protocol::ExitRecord;
+use nix::sys::resource::{UsageWho, getrusage};
+use serde::{Deserialize, Serialize};
+
+use crate::{Result, json_file};
+
+/// The version of the file that this crate writes.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct File {
+    version: u32,
+    #[serde(flatten)]
+    record: ExitRecord,
+}
+
+/// How an attempt ended, read from [`RunDir::exit_record`](crate::RunDir::exit_record); `None` if
+/// that was not written: the attempt still runs, or its supervisor died.
+///
+/// ```
+/// # let scratch = tempfile::tempdir()?;
+/// use cu_supervisor::read_exit_record;
+///
+/// assert_eq!(read_exit_record(&scratch.path().join("exit.json"))?, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// If the file is there and can't be read, or is damaged or of a newer version.
+pub fn read_exit_record(path: &Path) -> Result<Option<ExitRecord>> {
+    Ok(json_file::read::<File>(path, VERSION)?.map(|file| file.record))
+}
+
+/// Writes the record so that it survives a power failure.
+pub(crate) fn write_exit_record(path: &Path, record: &ExitRecord) -> Result<()> {
+    let file = File {
+        version: VERSION,
+        record: record.clone(),
+    };
+    json_file::write_durably(path, &file)
+}
+
+/// The greatest resident memory of any one of the descendants that have ended and been waited for,
+/// in bytes.
+pub(crate) fn peak_memory_bytes() -> Option<u64> {
+    let kibibytes = getrusage(UsageWho::RUSAGE_CHILDREN).ok()?.max_rss();
+    u64::try_from(kibibytes)
+        .ok()
+        .filter(|kibibytes| *kibibytes > 0)
+        .map(|kibibytes| kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use cu_protocol::{Attempt, Generation, ProgramEnd, StopCause, Timestamp};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Written by the first version; later ones must still read it.
+    const FIRST: &str = r#"{"version":1,"end":{"signaled":9},"stop":{"signal":10},"host":"node1",
+        "started":1000,"ended":2500,"peak_memory_bytes":1048576,
+        "checkpoint":{"attempt":3,"counter":7},"output_changed":true}"#;
+
+    fn record(end: ProgramEnd) -> ExitRecord {
+        ExitRecord {
+            end,
+            stop: Some(StopCause::Signal(10)),
+            host: "node1".to_owned(),
+            started: Some(Timestamp(1000)),
+            ended: Timestamp(2500),
+            peak_memory_bytes: Some(1_048_576),
+            checkpoint: Some(Generation {
+                attempt: Attempt(3),
+                counter: 7,
+            }),
+            output_changed: true,
+        }
+    }
+
+    #[test]
+    fn the_first_version_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("exit.json");
+        std::fs::write(&path, FIRST).unwrap();
+        assert_eq!(
+            read_exit_record(&path).unwrap(),
+            Some(record(ProgramEnd::Signaled(9)))
+        );
+    }
+
+    #[test]
+    fn a_newer_version_and_a_damaged_file_are_errors_that_name_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("exit.json");
+        for (content, expected) in [
+            (FIRST.replace("\"version\":1", "\"version\":2"), "version 2"),
+            (FIRST[..50].to_owned(), "EOF"),
+            (String::new(), "EOF"),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            let error = read_exit_record(&path).unwrap_err().to_string();
+            assert!(
+                error.contains("exit.json") && error.contains(expected),
+                "{error}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(code: i32, text in ".*") {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("exit.json");
+            for end in [ProgramEnd::Exited(code), ProgramEnd::NotStarted(text.clone())] {
+                write_exit_record(&path, &record(end.clone())).unwrap();
+                prop_assert_eq!(read_exit_record(&path).unwrap(), Some(record(end)));
+            }
+        }
+    }
+}

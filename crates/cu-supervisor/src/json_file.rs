@@ -1,0 +1,54 @@
+//! Small files of JSON with a `version`: read with clear errors, replaced as a whole.
+
+use std::path::Path;
+
+use cu_checkpoint::{AtomicOptions, Durability};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// The value in a file of this version; `None` if there is no such file.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path, version: u32) -> Result<Option<T>> {
+    let text = match std::fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(Error::file("read", path))?,
+    };
+    // The version first: of a newer one, nothing else is understood.
+    let found: Versioned =
+        serde_json::from_slice(&text).map_err(|error| Error::content(path, error))?;
+    if found.version != version {
+        let reason = format!(
+            "version {} was found, version {version} expected",
+            found.version
+        );
+        return Err(Error::content(path, reason));
+    }
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| Error::content(path, error))
+}
+
+/// Writes it so that it survives a power failure.
+pub(crate) fn write_durably<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    write(path, value, Durability::PowerFailure)
+}
+
+/// Writes it so that it survives the death of any process, for what no longer matters after a
+/// power failure.
+pub(crate) fn write_quickly<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    write(path, value, Durability::ProcessDeath)
+}
+
+fn write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> Result<()> {
+    let json = serde_json::to_vec(value).map_err(|error| Error::content(path, error))?;
+    AtomicOptions::new()
+        .durability(durability)
+        .write(path, json)
+        .map_err(|error| Error::file("write", path)(error.into()))
+}

@@ -1,0 +1,333 @@
+//! What the attempt has said and the main process has not acknowledged: kept in order, sent,
+//! repeated after a new connection, and put into the outbox when nobody takes it.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use cu_protocol::{
+    Attempt, Envelope, Fraction, JobId, Message, ProgramAnswer, Sequence, ToServer, frame,
+};
+
+use crate::outbox::{remove_from_outbox, write_to_outbox};
+use crate::relay::Link;
+
+/// How long a program waits for the main process before its message goes to the outbox.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How much longer, if the outbox can't be written.
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
+/// Progress is sent no more often than this.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+/// How many messages may be on their way. A program that says more is refused.
+const MOST_ON_THEIR_WAY: usize = 1000;
+
+#[derive(Debug)]
+struct Letter {
+    envelope: Envelope,
+    /// It lies in the outbox.
+    is_in_outbox: bool,
+    /// Those in the outbox that this one makes superfluous.
+    replaces: Vec<Sequence>,
+}
+
+/// A program that waits until its message is durable.
+#[derive(Debug)]
+struct Waiting {
+    sequence: Sequence,
+    until: Instant,
+    /// The outbox has failed already.
+    is_last_chance: bool,
+    reply: mpsc::Sender<ProgramAnswer>,
+}
+
+/// All of an attempt's messages.
+#[derive(Debug)]
+pub(crate) struct Mail {
+    job: JobId,
+    attempt: Attempt,
+    outbox: PathBuf,
+    last: Sequence,
+    letters: VecDeque<Letter>,
+    waiting: Vec<Waiting>,
+    progress: Option<Fraction>,
+    next_progress: Option<Instant>,
+    link: Option<Link>,
+    /// Neither has there been a connection, nor has the first try failed.
+    is_first_connection_due: bool,
+}
+
+impl Mail {
+    /// Nothing has been said yet.
+    pub fn new(job: JobId, attempt: Attempt, outbox: PathBuf) -> Self {
+        Self {
+            job,
+            attempt,
+            outbox,
+            last: Sequence(0),
+            letters: VecDeque::new(),
+            waiting: Vec::new(),
+            progress: None,
+            next_progress: None,
+            link: None,
+            is_first_connection_due: true,
+        }
+    }
+
+    /// Whether there is a connection to the main process.
+    pub fn is_connected(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// Whether the first connection is still being tried for.
+    pub fn is_first_connection_due(&self) -> bool {
+        self.is_first_connection_due
+    }
+
+    /// Whether the main process has recorded all that was said.
+    pub fn is_all_acknowledged(&self) -> bool {
+        self.letters.is_empty()
+    }
+
+    /// Takes a message of the supervisor's own; nobody waits for it.
+    pub fn say(&mut self, message: Message) {
+        self.post_progress();
+        self.post(message);
+    }
+
+    /// Takes a message of the program's. The answer comes now, or as soon as the message is durable.
+    pub fn take(&mut self, message: Message, reply: mpsc::Sender<ProgramAnswer>, now: Instant) {
+        if let Err(reason) = self.check(&message) {
+            return answer(&reply, ProgramAnswer::Refused(reason));
+        }
+        if let Message::Progress(fraction) = message {
+            self.progress = Some(fraction);
+            self.post_progress_if_due(now);
+            return answer(&reply, ProgramAnswer::Noted);
+        }
+        self.post_progress();
+        let sequence = self.post(message);
+        self.waiting.push(Waiting {
+            sequence,
+            until: if self.is_connected() {
+                now + PATIENCE
+            } else {
+                now
+            },
+            is_last_chance: false,
+            reply,
+        });
+        self.lose_patience(now);
+    }
+
+    /// There is a connection: everything that is not acknowledged is said on it again.
+    pub fn connected(&mut self, link: Link, acknowledged: Sequence) {
+        self.acknowledged(acknowledged);
+        for letter in &self.letters {
+            link.send(letter.envelope.clone());
+        }
+        self.link = Some(link);
+        self.is_first_connection_due = false;
+    }
+
+    /// There is no connection: nobody waits for an answer any longer.
+    pub fn disconnected(&mut self, now: Instant) {
+        self.link = None;
+        self.is_first_connection_due = false;
+        for waiting in &mut self.waiting {
+            if !waiting.is_last_chance {
+                waiting.until = now;
+            }
+        }
+        self.lose_patience(now);
+    }
+
+    /// The main process has recorded everything up to this message.
+    pub fn acknowledged(&mut self, up_to: Sequence) {
+        let is_done = |letter: &Letter| letter.envelope.sequence <= up_to;
+        let count = self.letters.partition_point(is_done);
+        for letter in self.letters.drain(..count) {
+            let in_outbox = letter.is_in_outbox.then_some(letter.envelope.sequence);
+            for sequence in letter.replaces.into_iter().chain(in_outbox) {
+                // If it stays, the main process recognises the repeat.
+                let _ = remove_from_outbox(&self.outbox, sequence);
+            }
+        }
+        for done in self
+            .waiting
+            .extract_if(.., |waiting| waiting.sequence <= up_to)
+        {
+            answer(&done.reply, ProgramAnswer::Noted);
+        }
+    }
+
+    /// Does what is due by now.
+    pub fn due(&mut self, now: Instant) {
+        self.post_progress_if_due(now);
+        self.lose_patience(now);
+    }
+
+    /// When something will be due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let progress = self.progress.and(self.next_progress);
+        let patience = self.waiting.iter().map(|waiting| waiting.until).min();
+        [progress, patience].into_iter().flatten().min()
+    }
+
+    /// The attempt ends: whatever is not acknowledged goes to the outbox.
+    pub fn leave_the_rest(&mut self) {
+        self.post_progress();
+        if let Err(error) = self.put_in_outbox(self.last) {
+            crate::tell(&format!("messages may be lost: {error}"));
+        }
+    }
+
+    fn check(&self, message: &Message) -> Result<(), String> {
+        if self.letters.len() >= MOST_ON_THEIR_WAY {
+            return Err(format!(
+                "{MOST_ON_THEIR_WAY} messages wait for the main process already"
+            ));
+        }
+        let envelope = self.envelope(self.last, message.clone());
+        match frame::encode(&ToServer::Message(envelope)) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn envelope(&self, sequence: Sequence, message: Message) -> Envelope {
+        Envelope {
+            job: self.job,
+            attempt: self.attempt,
+            sequence,
+            message,
+        }
+    }
+
+    fn post(&mut self, mut message: Message) -> Sequence {
+        let replaces = self.replace(&mut message);
+        self.last = self.last.next();
+        let envelope = self.envelope(self.last, message);
+        if let Some(link) = &self.link {
+            link.send(envelope.clone());
+        }
+        self.letters.push_back(Letter {
+            envelope,
+            is_in_outbox: false,
+            replaces,
+        });
+        self.last
+    }
+
+    /// Takes earlier letters back that `message` says again, so that no program can fill memory or
+    /// outbox with what only counts in its latest form.
+    fn replace(&mut self, message: &mut Message) -> Vec<Sequence> {
+        let earlier = |letter: &Letter| {
+            matches!(
+                (&*message, &letter.envelope.message),
+                (Message::Progress(_), Message::Progress(_))
+                    | (Message::EarlyMetrics(_), Message::EarlyMetrics(_))
+            )
+        };
+        let Some(place) = self.letters.iter().position(earlier) else {
+            return Vec::new();
+        };
+        if let (Message::EarlyMetrics(new), Message::EarlyMetrics(old)) =
+            (&*message, &self.letters[place].envelope.message)
+        {
+            let mut all = old.clone();
+            all.extend(new.clone());
+            let all = Message::EarlyMetrics(all);
+            if self.check(&all).is_err() {
+                return Vec::new();
+            }
+            *message = all;
+        }
+        let Some(letter) = self.letters.remove(place) else {
+            return Vec::new();
+        };
+        let mut replaces = letter.replaces;
+        if letter.is_in_outbox {
+            replaces.push(letter.envelope.sequence);
+        }
+        replaces
+    }
+
+    fn post_progress(&mut self) {
+        if let Some(fraction) = self.progress.take() {
+            self.post(Message::Progress(fraction));
+        }
+    }
+
+    fn post_progress_if_due(&mut self, now: Instant) {
+        let is_due = self.next_progress.is_none_or(|at| at <= now);
+        if self.progress.is_some() && is_due {
+            self.next_progress = Some(now + PROGRESS_INTERVAL);
+            self.post_progress();
+        }
+    }
+
+    /// The outbox takes what programs have waited for long enough.
+    fn lose_patience(&mut self, now: Instant) {
+        let overdue = |waiting: &&Waiting| waiting.until <= now;
+        let Some(last) = self
+            .waiting
+            .iter()
+            .filter(overdue)
+            .map(|it| it.sequence)
+            .max()
+        else {
+            return;
+        };
+        let failure = self
+            .put_in_outbox(last)
+            .err()
+            .map(|error| error.to_string());
+        let is_connected = self.is_connected();
+        self.waiting.retain_mut(|waiting| {
+            if waiting.sequence > last {
+                return true;
+            }
+            let Some(failure) = &failure else {
+                answer(&waiting.reply, ProgramAnswer::Noted);
+                return false;
+            };
+            if waiting.until > now {
+                return true;
+            }
+            if is_connected && !waiting.is_last_chance {
+                waiting.is_last_chance = true;
+                waiting.until = now + LAST_PATIENCE;
+                return true;
+            }
+            let reason = format!("the main process can't be reached, and {failure}");
+            answer(&waiting.reply, ProgramAnswer::Refused(reason));
+            false
+        });
+    }
+
+    /// All of them up to this one, in their order: a repeat is recognised by its number, so a later
+    /// message must not overtake an earlier one.
+    fn put_in_outbox(&mut self, up_to: Sequence) -> crate::Result<()> {
+        for letter in &mut self.letters {
+            if letter.envelope.sequence > up_to {
+                break;
+            }
+            if letter.is_in_outbox {
+                continue;
+            }
+            write_to_outbox(&self.outbox, &letter.envelope)?;
+            letter.is_in_outbox = true;
+            for sequence in letter.replaces.drain(..) {
+                // If it stays, the newer one still comes after it.
+                let _ = remove_from_outbox(&self.outbox, sequence);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn answer(reply: &mpsc::Sender<ProgramAnswer>, answer: ProgramAnswer) {
+    // The program may have left.
+    let _ = reply.send(answer);
+}

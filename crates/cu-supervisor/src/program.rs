@@ -1,0 +1,207 @@
+//! The program: found, started in a process group of its own, signalled, and ended with all that
+//! it started.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cu_protocol::{Attempt, JobId, ProgramEnd};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait};
+
+use crate::place::{Stat, all_processes};
+use crate::{Error, JobSpec, Result, RunDir};
+
+/// A program that was started.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pid: Pid,
+}
+
+/// What became of our children.
+#[derive(Debug, Default)]
+pub(crate) struct Reaped {
+    /// How the program ended, if it has just done so.
+    pub end: Option<ProgramEnd>,
+    /// Whether no child is left, the program included.
+    pub is_last: bool,
+}
+
+impl Program {
+    /// Starts it.
+    ///
+    /// The program's name is looked up in PATH if it holds no slash; else it is relative to the
+    /// working directory. That is the job's output directory, or what the job says, relative to the
+    /// output directory. The arguments are passed byte for byte.
+    ///
+    /// # Errors
+    /// [`Error::Program`], which says what was tried and why it failed.
+    pub fn start(
+        spec: &JobSpec,
+        run: &RunDir,
+        (job, attempt): (JobId, Attempt),
+        socket: &Path,
+    ) -> Result<Self> {
+        let output_dir = run.output_dir(job);
+        let working_directory = match &spec.working_directory {
+            Some(directory) => output_dir.join(directory),
+            None => output_dir.clone(),
+        };
+        let empty = || Error::Program("the command is empty".to_owned());
+        let (name, arguments) = spec.command.split_first().ok_or_else(empty)?;
+        let path = spec.environment.get("PATH").map(OsString::from);
+        let path = path
+            .or_else(|| std::env::var_os("PATH"))
+            .unwrap_or_default();
+        let program = resolve(name, &path, &working_directory).map_err(Error::Program)?;
+        let mut command = Command::new(&program);
+        // An absolute path, a process group, no `pre_exec`: this is what the standard library can do
+        // by `posix_spawn`, which costs the same however large we are.
+        command
+            .arg0(name)
+            .args(arguments)
+            .current_dir(&working_directory)
+            .envs(&spec.environment)
+            .env("CU_JOB_ID", job.to_string())
+            .env("CU_ATTEMPT", attempt.to_string())
+            .env("CU_RUN_DIR", run.path())
+            .env("CU_OUTPUT_DIR", &output_dir)
+            .env("CU_SETTINGS", run.settings(job))
+            .env("CU_SOCKET", socket)
+            .env("CU_STOP_FILE", run.stop_file(job, attempt))
+            .process_group(0);
+        let child = command.spawn().map_err(|error| {
+            Error::Program(why_not_started(&program, &working_directory, &error))
+        })?;
+        // The child is waited for by number, together with whatever it leaves behind.
+        Ok(Self {
+            pid: Pid::from_child(&child),
+        })
+    }
+
+    /// Its number, also that of its process group.
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Sends a signal to its process group. Nobody there is fine.
+    pub fn signal(&self, signal: Signal) {
+        let _ = kill_process_group(self.pid, signal);
+    }
+
+    /// Takes note of all children that have ended: the program, and orphans it left to us.
+    pub fn reap(&self) -> Reaped {
+        let mut reaped = Reaped::default();
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if pid == self.pid => {
+                    reaped.end = match (status.exit_status(), status.terminating_signal()) {
+                        (Some(code), _) => Some(ProgramEnd::Exited(code)),
+                        (None, Some(signal)) => Some(ProgramEnd::Signaled(signal)),
+                        (None, None) => None,
+                    };
+                }
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(None) => return reaped,
+                Err(_) => {
+                    reaped.is_last = true;
+                    return reaped;
+                }
+            }
+        }
+    }
+}
+
+/// Sends a signal to every process that descends from this one, in whatever group or session.
+pub(crate) fn signal_descendants(signal: Signal) {
+    let parents: Vec<(u32, u32)> = all_processes()
+        .filter_map(|pid| Some((pid, Stat::of(pid)?.parent)))
+        .collect();
+    let mut family = vec![std::process::id()];
+    let mut next = 0;
+    while let Some(parent) = family.get(next).copied() {
+        let is_child = |pair: &&(u32, u32)| pair.1 == parent;
+        family.extend(parents.iter().filter(is_child).map(|(pid, _)| *pid));
+        next += 1;
+    }
+    for pid in &family[1..] {
+        signal_process(*pid, signal);
+    }
+}
+
+/// Sends a signal to one process. If it has ended, that is fine.
+pub(crate) fn signal_process(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// The program's absolute path.
+fn resolve(
+    name: &str,
+    path: &OsStr,
+    working_directory: &Path,
+) -> std::result::Result<PathBuf, String> {
+    if name.is_empty() {
+        return Err("the command's first word is empty; it must name a program".to_owned());
+    }
+    if name.contains('/') {
+        return Ok(working_directory.join(name));
+    }
+    let candidates = || {
+        std::env::split_paths(path)
+            // As in a shell, an empty entry is the working directory.
+            .map(|directory| working_directory.join(directory).join(name))
+    };
+    let is_program = |candidate: &PathBuf| {
+        candidate
+            .metadata()
+            .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    };
+    candidates().find(is_program).ok_or_else(|| {
+        let path = String::from_utf8_lossy(path.as_bytes()).into_owned();
+        format!("there is no program `{name}` in any directory of PATH ({path}); give its path, or set PATH in the job's environment")
+    })
+}
+
+fn why_not_started(program: &Path, directory: &Path, error: &std::io::Error) -> String {
+    let (program, shown) = (program.display(), directory.display());
+    if !directory.is_dir() {
+        return format!("{program} was not started: its working directory {shown} does not exist");
+    }
+    let hint = match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::NOEXEC) => "; a script needs a first line such as `#!/bin/sh`",
+        Some(Errno::ACCESS) => "; is it executable (chmod +x)?",
+        Some(Errno::NOENT) => "; does it exist, and the interpreter in its first line too?",
+        _ => "",
+    };
+    format!("{program} was not started in {shown}: {error}{hint}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_searched_in_path_and_paths_are_not() {
+        let scratch = tempfile::tempdir().unwrap();
+        let here = scratch.path();
+        let tool = here.join("bin/tool");
+        std::fs::create_dir(here.join("bin")).unwrap();
+        std::fs::write(&tool, "").unwrap();
+        let path = OsString::from("/nowhere:bin");
+        assert!(
+            resolve("tool", &path, here)
+                .unwrap_err()
+                .contains("/nowhere:bin")
+        );
+        std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(resolve("tool", &path, here), Ok(tool.clone()));
+        assert_eq!(resolve("./tool", &path, here), Ok(here.join("./tool")));
+        assert_eq!(resolve("/bin/x", &path, here), Ok("/bin/x".into()));
+        assert!(resolve("", &path, here).is_err());
+    }
+}

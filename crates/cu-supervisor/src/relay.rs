@@ -1,0 +1,183 @@
+//! The one encrypted connection to the main process: made in the background, kept, made again.
+//!
+//! Nothing waits for it. A run without `server.json` or `secret` is simply not reachable now.
+
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use cu_protocol::blocking::{Receiver, Sender, connect};
+use cu_protocol::{
+    Acknowledgement, Attempt, Envelope, FromServer, JobId, Role, RunId, Secret, ToServer,
+};
+use rustix::net::sockopt;
+
+use crate::event::{Event, Events};
+use crate::{Error, Result, RunDir, ServerFile};
+
+/// How long one address may take to accept.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the handshake may wait for the other end, and a message for the network.
+const STALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// A silent connection is tested so often, and given up after three tests without an answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Between two attempts to connect: the first pause, doubled each time up to the last.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+
+/// Whose connection it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub run_dir: RunDir,
+    pub run: RunId,
+    pub job: JobId,
+    pub attempt: Attempt,
+}
+
+/// A living connection's sending half. Dropped, the connection ends.
+#[derive(Debug)]
+pub(crate) struct Link {
+    outgoing: mpsc::Sender<Envelope>,
+    stream: TcpStream,
+}
+
+impl Link {
+    /// Hands a message over to be sent. Whether it arrives, only its acknowledgement tells.
+    pub fn send(&self, envelope: Envelope) {
+        // If the other side is gone, `Unreachable` is on its way.
+        let _ = self.outgoing.send(envelope);
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // Fails if the other end was quicker.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+/// While this lives, a connection is held or tried for.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    _until_dropped: mpsc::Sender<()>,
+}
+
+impl Relay {
+    /// Starts to connect.
+    pub fn start(identity: Identity, events: Events) -> Result<Self> {
+        let (until_dropped, ended) = mpsc::channel();
+        crate::spawn_thread("relay", move || keep_connected(&identity, &events, &ended))?;
+        Ok(Self {
+            _until_dropped: until_dropped,
+        })
+    }
+}
+
+fn keep_connected(identity: &Identity, events: &Events, ended: &mpsc::Receiver<()>) {
+    let (mut pause, longest) = PAUSES;
+    loop {
+        if let Ok((link, receiver, welcome)) = open(identity) {
+            pause = PAUSES.0;
+            if events.send(Event::Connected(link, welcome)).is_err() {
+                return;
+            }
+            listen(receiver, events);
+        }
+        if events.send(Event::Unreachable).is_err() {
+            return;
+        }
+        match ended.recv_timeout(pause) {
+            Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(longest),
+            _ => return,
+        }
+    }
+}
+
+/// Until the connection ends.
+fn listen(mut receiver: Receiver<TcpStream>, events: &Events) {
+    while let Ok(message) = receiver.receive() {
+        let acknowledgement = match message {
+            FromServer::Acknowledgement(acknowledgement) | FromServer::Welcome(acknowledgement) => {
+                acknowledgement
+            }
+            FromServer::Refused(_) => return,
+            FromServer::Answer(_) => continue,
+        };
+        if events.send(Event::Acknowledged(acknowledgement)).is_err() {
+            return;
+        }
+    }
+}
+
+type Opened = (Link, Receiver<TcpStream>, Acknowledgement);
+
+/// Everything is read anew: a main process that was started again has another address.
+fn open(identity: &Identity) -> Result<Opened> {
+    let server = ServerFile::read(&identity.run_dir.server_file())?;
+    let secret = read_secret(identity)?;
+    let mut failure = None;
+    for address in &server.addresses {
+        match open_at(address, identity, &secret) {
+            Ok(opened) => return Ok(opened),
+            Err(error) => failure = Some(error),
+        }
+    }
+    let nothing = || Error::content(&identity.run_dir.server_file(), "it names no address");
+    Err(failure.unwrap_or_else(nothing))
+}
+
+fn open_at(address: &str, identity: &Identity, secret: &Secret) -> Result<Opened> {
+    let failed = |source: cu_protocol::Error| Error::Connection {
+        address: address.to_owned(),
+        source,
+    };
+    let socket_address: SocketAddr = address
+        .parse()
+        .map_err(|error| Error::content(&identity.run_dir.server_file(), error))?;
+    let stream = prepared(&socket_address).map_err(|error| failed(error.into()))?;
+    let clone = || stream.try_clone().map_err(|error| failed(error.into()));
+    let role = Role::Supervisor {
+        job: identity.job,
+        attempt: identity.attempt,
+    };
+    let (sender, receiver, welcome) =
+        connect(clone()?, clone()?, secret, identity.run, role).map_err(failed)?;
+    // From here on silence is normal; keep-alive tells it from a dead connection.
+    stream
+        .set_read_timeout(None)
+        .map_err(|error| failed(error.into()))?;
+    let (outgoing, to_send) = mpsc::channel();
+    let writing = clone()?;
+    crate::spawn_thread("send", move || send_all(sender, &to_send, &writing))?;
+    Ok((Link { outgoing, stream }, receiver, welcome))
+}
+
+fn prepared(address: &SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(address, CONNECT_TIMEOUT)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(STALL_TIMEOUT))?;
+    stream.set_write_timeout(Some(STALL_TIMEOUT))?;
+    sockopt::set_socket_keepalive(&stream, true)?;
+    sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE)?;
+    sockopt::set_tcp_keepintvl(&stream, KEEP_ALIVE)?;
+    sockopt::set_tcp_keepcnt(&stream, 3)?;
+    Ok(stream)
+}
+
+/// Until the link is dropped or the connection fails; then the listener ends too.
+fn send_all(mut sender: Sender<TcpStream>, to_send: &mpsc::Receiver<Envelope>, stream: &TcpStream) {
+    while let Ok(envelope) = to_send.recv() {
+        if sender.send(&ToServer::Message(envelope)).is_err() {
+            break;
+        }
+    }
+    let _ = stream.shutdown(Shutdown::Both);
+}
+
+fn read_secret(identity: &Identity) -> Result<Secret> {
+    let path = identity.run_dir.secret();
+    let content = std::fs::read(&path).map_err(Error::file("read", &path))?;
+    if let Ok(bytes) = <[u8; Secret::BYTES]>::try_from(content.as_slice()) {
+        return Ok(Secret::from_bytes(bytes));
+    }
+    Secret::parse(&String::from_utf8_lossy(&content)).map_err(|error| Error::content(&path, error))
+}

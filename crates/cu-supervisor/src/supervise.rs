@@ -1,0 +1,357 @@
+//! From the first line of `cu exec` to its last: the fence, the program, the exit record, the
+//! farewell.
+
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant, SystemTime};
+
+use cu_protocol::{
+    Attempt, ExitRecord, JobId, Message, ProgramEnd, ResumeRequest, Started, Timestamp,
+};
+use rustix::process::{Signal, getpid, set_child_subreaper, setsid};
+
+use crate::attempt::{Phase, Running, stop_moments};
+use crate::door::Door;
+use crate::event::{Event, Events};
+use crate::exit_record::{peak_memory_bytes, write_exit_record};
+use crate::fence::{Fence, FenceTimes, Held, Turn, newest_attempt};
+use crate::mail::Mail;
+use crate::output_dir::{has_changed_since, newest_checkpoint};
+use crate::place::Place;
+use crate::program::Program;
+use crate::relay::{Identity, Relay};
+use crate::signals::{Signals, stop_signal};
+use crate::stop::Stop;
+use crate::{Error, JobSpec, Result, RunDir, read_exit_record, tell};
+
+/// How long the end waits for a first connection that is just being made.
+const FIRST_CONNECTION: Duration = Duration::from_millis(300);
+/// How long the end waits for the main process to acknowledge it.
+const LAST_ACKNOWLEDGEMENT: Duration = Duration::from_secs(1);
+
+/// How supervising an attempt came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// How the program ended, or why it was not started.
+    pub end: ProgramEnd,
+}
+
+impl Outcome {
+    /// The exit code of a supervisor that did not start its program because another attempt may
+    /// still be running, a newer one exists, or this one was started before: "temporary failure" in
+    /// `sysexits.h`.
+    pub const FENCED: u8 = 75;
+    /// The exit code of a supervisor whose program could not be started, as shells have it.
+    pub const NOT_STARTED: u8 = 127;
+
+    /// What the supervisor exits with: the program's own code, or as shells do 128 and the signal
+    /// that killed it. A program may exit with any of these codes itself; the exit record tells.
+    ///
+    /// ```
+    /// use cu_protocol::ProgramEnd;
+    /// use cu_supervisor::Outcome;
+    ///
+    /// let code = |end| Outcome { end }.exit_code();
+    /// assert_eq!(code(ProgramEnd::Exited(3)), 3);
+    /// assert_eq!(code(ProgramEnd::Signaled(9)), 137);
+    /// assert_eq!(code(ProgramEnd::Fenced(String::new())), 75);
+    /// ```
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        // Both numbers fit by how the kernel encodes them.
+        let low_byte = |number: i32| number.to_le_bytes()[0];
+        match &self.end {
+            ProgramEnd::Exited(code) => low_byte(*code),
+            ProgramEnd::Signaled(signal) => low_byte(128 + signal),
+            ProgramEnd::NotStarted(_) => Self::NOT_STARTED,
+            ProgramEnd::Fenced(_) => Self::FENCED,
+        }
+    }
+}
+
+/// Runs an attempt of a job from its start to its end, as the first process of the attempt.
+///
+/// Without a number, the attempt is the one in [`RunDir::newest_attempt`]. Call this first thing in
+/// `main`, before there are threads or children, and exit with [`Outcome::exit_code`] afterwards:
+/// the process becomes the leader of a session, takes in orphans of the program's and kills them,
+/// and ignores the stop signals from then on.
+///
+/// # Errors
+/// If it isn't known which attempt is meant, or the attempt could neither be started nor be given
+/// up durably. Everything else that keeps a program from running is an [`Outcome`].
+pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<Outcome> {
+    let path = std::path::absolute(run.path()).map_err(Error::file("find", run.path()))?;
+    let run = RunDir::new(path);
+    // A signal for the terminal, or for the scheduler's process group, is not the program's. Fails
+    // for the leader of a process group, which a backend may have made us.
+    let _ = setsid();
+    // Only orphans in the program's own process group would be found without.
+    let _ = set_child_subreaper(Some(getpid()));
+    let (events, happening) = mpsc::channel();
+    let _signals = Signals::to_events(events.clone())?;
+    let attempt = match attempt {
+        Some(attempt) => attempt,
+        None => newest_attempt(&run, job)?.ok_or_else(|| {
+            let path = run.newest_attempt(job);
+            Error::file("read", &path)(std::io::ErrorKind::NotFound.into())
+        })?,
+    };
+    let supervisor = Supervisor {
+        run,
+        job,
+        attempt,
+        events,
+        happening,
+    };
+    supervisor.run()
+}
+
+struct Supervisor {
+    run: RunDir,
+    job: JobId,
+    attempt: Attempt,
+    events: Events,
+    happening: Receiver<Event>,
+}
+
+/// What the fence said.
+enum Admission {
+    Admitted(Held),
+    /// To be recorded.
+    Refused(String),
+    /// Another supervisor of the same attempt has said, or will say, what becomes of it.
+    Elsewhere(String),
+}
+
+impl Supervisor {
+    fn run(self) -> Result<Outcome> {
+        let directory = self.run.attempt(self.job, self.attempt);
+        std::fs::create_dir_all(&directory).map_err(Error::file("create", &directory))?;
+        let spec = match JobSpec::read(&self.run.job_spec(self.job)) {
+            Ok(spec) => spec,
+            Err(error) => return self.give_up(None, ProgramEnd::NotStarted(error.to_string())),
+        };
+        match self.pass_the_fence(&spec) {
+            Ok(Admission::Admitted(held)) => self.run_program(&spec, held),
+            Ok(Admission::Refused(text)) => self.give_up(Some(&spec), ProgramEnd::Fenced(text)),
+            Ok(Admission::Elsewhere(text)) => {
+                tell(&text);
+                Ok(Outcome {
+                    end: ProgramEnd::Fenced(text),
+                })
+            }
+            Err(error) => self.give_up(Some(&spec), ProgramEnd::NotStarted(error.to_string())),
+        }
+    }
+
+    fn pass_the_fence(&self, spec: &JobSpec) -> Result<Admission> {
+        let names = (self.job, self.attempt);
+        let times = FenceTimes::default();
+        let mut fence = Fence::new(&self.run, names, &spec.stop, times, Instant::now());
+        let mut said = None;
+        loop {
+            let now = Instant::now();
+            let reason = match fence.ask(now)? {
+                Turn::Ours(held) => return Ok(Admission::Admitted(held)),
+                Turn::Never(text) => return Ok(Admission::Refused(text)),
+                Turn::DecidedByAnother { text, at, is_over } => {
+                    let record = self.run.exit_record(self.job, self.attempt);
+                    if is_over && read_exit_record(&record)?.is_none() {
+                        // It died without a word, and so did its program: somebody has to say it.
+                        let end = ProgramEnd::Fenced(text.clone());
+                        self.record_unstarted(Some(spec), end, at);
+                    }
+                    return Ok(Admission::Elsewhere(text));
+                }
+                Turn::Wait(reason) => reason,
+            };
+            if said.as_ref() != Some(&reason) {
+                tell(&format!("waiting: {reason}"));
+            }
+            if let Ok(Event::StopSignal(signal)) = self.happening.recv_timeout(fence.pause(now)) {
+                let signal = signal.as_raw();
+                return Ok(Admission::Refused(format!(
+                    "{reason}; signal {signal} ended the wait, and nothing was started"
+                )));
+            }
+            said = Some(reason);
+        }
+    }
+
+    fn run_program(&self, spec: &JobSpec, mut held: Held) -> Result<Outcome> {
+        let (run, job, attempt) = (&self.run, self.job, self.attempt);
+        let output_dir = run.output_dir(job);
+        let checkpoint = newest_checkpoint(&output_dir);
+        // By the clock of the file system, which the program's files go by.
+        let before_start = run
+            .attempt_holder(job)
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .unwrap_or_else(|_| SystemTime::now());
+        let (program, door, stop_signal) = match self.start_program(spec, &mut held) {
+            Ok(started) => started,
+            Err(error) => {
+                let end = ProgramEnd::NotStarted(error.to_string());
+                return Ok(self.record_unstarted(Some(spec), end, None));
+            }
+        };
+        let host = Place::here().host;
+        let started_at = Timestamp::from(SystemTime::now());
+        let mut mail = self.mail();
+        mail.say(Message::Started(Started {
+            host: host.clone(),
+            supervisor: std::process::id(),
+            program: program.pid(),
+            at: started_at,
+            checkpoint,
+        }));
+        let relay = Relay::start(self.identity(spec), self.events.clone());
+        if let Err(error) = &relay {
+            // The outbox takes everything.
+            tell(&error.to_string());
+            mail.disconnected(Instant::now());
+        }
+        let now = Instant::now();
+        let deadline = std::env::var("CU_DEADLINE").ok();
+        let running = Running {
+            spec,
+            program,
+            held: &mut held,
+            door: &door,
+            mail: &mut mail,
+            stop: Stop::new(spec.stop.grace),
+            stop_signal,
+            stop_file: run.stop_file(job, attempt),
+            asking_file: spec
+                .stop
+                .file
+                .as_ref()
+                .map(|file| (output_dir.join(file), now)),
+            stop_at: stop_moments(spec, deadline.as_deref(), now),
+            phase: Phase::Runs,
+            said_resume: false,
+        };
+        let finished = running.run(&self.happening);
+        let record = ExitRecord {
+            end: finished.end.end.clone(),
+            stop: finished.stop,
+            host,
+            started: Some(started_at),
+            ended: finished.end.at,
+            peak_memory_bytes: peak_memory_bytes(),
+            checkpoint: newest_checkpoint(&output_dir),
+            output_changed: has_changed_since(&output_dir, before_start),
+        };
+        if record.end == ProgramEnd::Exited(spec.resume_exit_code) && !finished.said_resume {
+            mail.say(Message::ResumeRequest(ResumeRequest {
+                checkpoint: record.checkpoint,
+            }));
+        }
+        self.write_record(&record);
+        // The next attempt may start as soon as it is told.
+        drop(held);
+        let end = record.end.clone();
+        self.farewell(&mut mail, record);
+        Ok(Outcome { end })
+    }
+
+    fn start_program(&self, spec: &JobSpec, held: &mut Held) -> Result<(Program, Door, Signal)> {
+        let signal = stop_signal(&spec.stop.signal).ok_or_else(|| {
+            let reason = format!("`{}` is no signal to stop with", spec.stop.signal);
+            Error::content(&self.run.job_spec(self.job), reason)
+        })?;
+        let door = Door::open(self.events.clone())?;
+        // Open in this process until the program has it.
+        let _lock = held.for_program()?;
+        let names = (self.job, self.attempt);
+        let program = Program::start(spec, &self.run, names, &door.path())?;
+        held.program_started(program.pid());
+        Ok((program, door, signal))
+    }
+
+    /// Ends an attempt that was not started here, unless another supervisor has taken it up.
+    fn give_up(&self, spec: Option<&JobSpec>, end: ProgramEnd) -> Result<Outcome> {
+        if Fence::decide_against(&self.run, self.job, self.attempt)? {
+            return Ok(self.record_unstarted(spec, end, None));
+        }
+        tell("another supervisor has taken this attempt up");
+        Ok(Outcome { end })
+    }
+
+    fn record_unstarted(
+        &self,
+        spec: Option<&JobSpec>,
+        end: ProgramEnd,
+        started: Option<Timestamp>,
+    ) -> Outcome {
+        if let ProgramEnd::NotStarted(text) | ProgramEnd::Fenced(text) = &end {
+            tell(text);
+        }
+        let record = ExitRecord {
+            end: end.clone(),
+            stop: None,
+            host: Place::here().host,
+            started,
+            ended: SystemTime::now().into(),
+            peak_memory_bytes: None,
+            checkpoint: newest_checkpoint(&self.run.output_dir(self.job)),
+            output_changed: false,
+        };
+        self.write_record(&record);
+        // Without a job specification nobody knows which run this is; the record remains.
+        let relay = spec.map(|spec| Relay::start(self.identity(spec), self.events.clone()));
+        if let Some(Ok(_relay)) = relay {
+            self.farewell(&mut self.mail(), record);
+        }
+        Outcome { end }
+    }
+
+    fn write_record(&self, record: &ExitRecord) {
+        let path = self.run.exit_record(self.job, self.attempt);
+        if let Err(error) = write_exit_record(&path, record) {
+            // The main process is told all the same, and the scheduler by our exit code.
+            tell(&error.to_string());
+        }
+    }
+
+    /// Says how the attempt ended. Waits for the answer only as long as there is hope of one.
+    fn farewell(&self, mail: &mut Mail, record: ExitRecord) {
+        mail.say(Message::Ended(record));
+        let start = Instant::now();
+        while !mail.is_all_acknowledged() {
+            let patience = if mail.is_connected() {
+                LAST_ACKNOWLEDGEMENT
+            } else if mail.is_first_connection_due() {
+                FIRST_CONNECTION
+            } else {
+                break;
+            };
+            match self
+                .happening
+                .recv_timeout(patience.saturating_sub(start.elapsed()))
+            {
+                Ok(Event::Connected(link, welcome)) => mail.connected(link, welcome.sequence),
+                Ok(Event::Acknowledged(acknowledgement)) => {
+                    mail.acknowledged(acknowledgement.sequence);
+                }
+                Ok(Event::Unreachable) => mail.disconnected(Instant::now()),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        mail.leave_the_rest();
+    }
+
+    fn mail(&self) -> Mail {
+        let outbox = self.run.outbox(self.job, self.attempt);
+        Mail::new(self.job, self.attempt, outbox)
+    }
+
+    fn identity(&self, spec: &JobSpec) -> Identity {
+        Identity {
+            run_dir: self.run.clone(),
+            run: spec.run,
+            job: self.job,
+            attempt: self.attempt,
+        }
+    }
+}
