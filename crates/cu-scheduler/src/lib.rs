@@ -17,6 +17,8 @@ mod faulty;
 pub mod local;
 mod observation;
 mod scheduler;
+#[cfg(feature = "simulated")]
+pub mod simulated;
 mod submission;
 
 pub use error::{Error, SubmitError};
