@@ -100,11 +100,15 @@ impl Link {
         match outcome {
             Ok(ProgramAnswer::Refused(reason)) => Err(Error::Refused { what, reason }),
             Ok(_) => Ok(()),
-            Err(source) => Err(Error::Unheard {
-                what,
-                socket,
-                source,
-            }),
+            Err(source) => {
+                // Half a line may be on its way, or a late answer.
+                self.state = State::Fresh;
+                Err(Error::Unheard {
+                    what,
+                    socket,
+                    source,
+                })
+            }
         }
     }
 
