@@ -1,61 +1,165 @@
-//! What only the local backend promises: fresh folders, adoption, forged records, foreign owners.
+//! What only the local backend promises of living jobs: the queue, the environment, whole groups.
 #![cfg(feature = "local")]
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
-use std::path::Path;
+mod common;
 
+use std::time::{Duration, SystemTime};
+
+use common::{WAITS, end_of, lines, name, open, state, state_of, submission, submit, until};
 use cu_scheduler::local::{Local, LocalOptions};
-use cu_scheduler::{
-    ClusterEnd, ClusterJobId, ClusterState, EndCause, Resources, Scheduler, Submission,
-    SubmissionName,
-};
+use cu_scheduler::{Cancel, ClusterState, EndCause, Error, Scheduler, SubmitError};
 use tempfile::TempDir;
 
-fn open(folder: &Path) -> Local {
-    Local::open(LocalOptions::new(folder.join("state"))).unwrap()
-}
-
-fn submission(folder: &Path, attempt: u32, script: &str) -> Submission {
-    let name = SubmissionName::new("local", 1, attempt).unwrap();
-    let directory = folder.join(format!("attempt-{attempt}"));
-    std::fs::create_dir_all(&directory).unwrap();
-    Submission {
-        name,
-        command: vec!["/bin/sh".into(), "-c".into(), script.into()],
-        environment: BTreeMap::new(),
-        working_directory: folder.to_path_buf(),
-        directory,
-        resources: Resources::default(),
-        previous: None,
-    }
-}
-
-async fn end_of(cluster: &Local, job: &ClusterJobId) -> ClusterEnd {
-    loop {
-        let observed = cluster.observe(std::slice::from_ref(job)).await.unwrap();
-        if let ClusterState::Ended(end) = &observed[0].state {
-            return end.clone();
-        }
-        tokio::time::timeout(std::time::Duration::from_secs(60), cluster.changed())
-            .await
-            .expect("an end within a minute");
-    }
+#[tokio::test]
+async fn an_attempt_knows_its_submission_and_its_deadline() {
+    let folder = TempDir::new().unwrap();
+    let cluster = open(folder.path());
+    let mut asked = submission(folder.path(), 3, r#"echo "$CU_SUBMISSION $CU_DEADLINE""#);
+    let limit = Duration::from_secs(1000);
+    asked.resources.time_limit = Some(limit);
+    let unix = |time: SystemTime| {
+        time.duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+    };
+    let earliest = unix(SystemTime::now() + limit);
+    let job = submit(&cluster, asked).await;
+    assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Exited(0));
+    let latest = unix(SystemTime::now() + limit);
+    let said = std::fs::read_to_string(folder.path().join("attempt-3/stdout")).unwrap();
+    let (name, deadline) = said.trim().split_once(' ').unwrap();
+    assert_eq!(name, "local/1/3");
+    assert!((earliest..=latest).contains(&deadline.parse().unwrap()));
 }
 
 #[tokio::test]
-async fn a_command_runs_and_its_end_is_told() {
+async fn a_second_attempt_in_the_same_directory_appends_its_output() {
     let folder = TempDir::new().unwrap();
     let cluster = open(folder.path());
-    let script = "echo out; echo err >&2; exit 7";
-    let job = cluster
-        .submit(&[submission(folder.path(), 0, script)])
+    for attempt in 0..2 {
+        let mut asked = submission(folder.path(), attempt, "echo line");
+        asked.directory = folder.path().to_path_buf();
+        let job = submit(&cluster, asked).await;
+        end_of(&cluster, &job).await;
+    }
+    assert_eq!(lines(&folder.path().join("stdout")), 2);
+}
+
+#[tokio::test]
+async fn more_processors_than_there_are_is_a_rejection_with_both_numbers() {
+    let folder = TempDir::new().unwrap();
+    let cluster = open(folder.path());
+    let mut asked = submission(folder.path(), 0, "true");
+    asked.resources.cpus = 65;
+    match cluster.submit(&[asked]).await.remove(0) {
+        Err(SubmitError::Rejected { reason, .. }) => {
+            assert!(reason.contains("65") && reason.contains("64"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(cluster.find(&[name(0)]).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_name_is_taken_once() {
+    let folder = TempDir::new().unwrap();
+    let cluster = open(folder.path());
+    let asked = submission(folder.path(), 0, "echo x >> started");
+    let mut answers = cluster.submit(&[asked.clone(), asked.clone()]).await;
+    answers.extend(cluster.submit(&[asked]).await);
+    let job = answers.remove(0).unwrap();
+    for answer in answers {
+        assert!(
+            matches!(answer, Err(SubmitError::Rejected { .. })),
+            "{answer:?}"
+        );
+    }
+    end_of(&cluster, &job).await;
+    assert_eq!(lines(&folder.path().join("started")), 1);
+}
+
+#[tokio::test]
+async fn a_large_job_is_not_overtaken() {
+    let folder = TempDir::new().unwrap();
+    let cluster = open(folder.path());
+    let first = submit(&cluster, submission(folder.path(), 0, WAITS)).await;
+    let mut large = submission(folder.path(), 1, "true");
+    large.resources.cpus = 64;
+    let large = submit(&cluster, large).await;
+    let small = submit(&cluster, submission(folder.path(), 2, "true")).await;
+    until("the first runs", || {
+        lines(&folder.path().join("started")) == 1
+    });
+    for waiting in [&large, &small] {
+        let state = state_of(&cluster, waiting).await;
+        assert!(matches!(state, ClusterState::Queued { .. }), "{state:?}");
+    }
+    std::fs::write(folder.path().join("go"), "").unwrap();
+    for job in [&first, &large, &small] {
+        assert_eq!(end_of(&cluster, job).await.cause, EndCause::Exited(0));
+    }
+}
+
+/// A kill gives a supervisor no chance to end the group it made: the backend does it.
+#[tokio::test]
+async fn a_child_in_a_session_of_its_own_dies_with_a_killed_leader() {
+    let folder = TempDir::new().unwrap();
+    let cluster = open(folder.path());
+    let script = r#"setsid /bin/sh -c 'echo $$ > "$1/child.part"; mv "$1/child.part" "$1/child"
+        while [ -d "$1" ]; do sleep 0.1; done' sh "$1" &
+        wait"#;
+    let job = submit(&cluster, submission(folder.path(), 0, script)).await;
+    let child = folder.path().join("child");
+    until("the child runs", || child.exists());
+    let pid = std::fs::read_to_string(&child).unwrap();
+    let alive = || {
+        // A zombie, waiting for a reaper that takes its time, is dead.
+        std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
+            .is_ok_and(|stat| !stat.contains(") Z "))
+    };
+    assert!(alive());
+    cluster
+        .cancel(std::slice::from_ref(&job), Cancel::Kill)
         .await
-        .remove(0)
         .unwrap();
-    assert_eq!(job.0, "local-1");
-    assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Exited(7));
-    let read = |name: &str| std::fs::read_to_string(folder.path().join("attempt-0").join(name));
-    assert_eq!(read("stdout").unwrap(), "out\n");
-    assert_eq!(read("stderr").unwrap(), "err\n");
+    assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Cancelled);
+    assert!(!alive(), "it ended with a process alive");
+}
+
+/// An attempt that ends by itself leaves nothing of its group either.
+#[tokio::test]
+async fn an_end_by_itself_takes_the_group_along() {
+    let folder = TempDir::new().unwrap();
+    let cluster = open(folder.path());
+    let script = r#"(trap '' TERM HUP; while [ -d "$1" ]; do sleep 0.1; done) & echo $! > child"#;
+    let job = submit(&cluster, submission(folder.path(), 0, script)).await;
+    assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Exited(0));
+    let pid = std::fs::read_to_string(folder.path().join("child")).unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+    assert!(stat.is_err() || stat.unwrap().contains(") Z "));
+}
+
+#[tokio::test]
+async fn a_state_folder_in_use_is_an_error_that_names_the_process() {
+    let folder = TempDir::new().unwrap();
+    let first = open(folder.path());
+    match Local::open(LocalOptions::new(state(folder.path()))) {
+        Err(error @ Error::InUse { .. }) => {
+            let text = error.to_string();
+            assert!(text.contains(&std::process::id().to_string()), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+    drop(first);
+    open(folder.path());
+}
+
+#[tokio::test]
+async fn a_state_folder_that_cannot_be_made_is_an_error_that_names_it() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(state(folder.path()), "a file, not a folder").unwrap();
+    let error = Local::open(LocalOptions::new(state(folder.path()))).unwrap_err();
+    assert!(matches!(error, Error::State { .. }), "{error:?}");
+    assert!(error.to_string().contains("state"), "{error}");
 }

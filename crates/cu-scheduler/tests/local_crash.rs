@@ -1,0 +1,121 @@
+//! The process that holds the backend is killed while it submits: every submission is found exactly
+//! once, or was never started.
+#![cfg(feature = "local")]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{end_of, lines, name, open, submission, until};
+use cu_scheduler::{ClusterState, Scheduler};
+use tempfile::TempDir;
+
+/// Where the victim works.
+const FOLDER: &str = "CU_TEST_CRASH_FOLDER";
+/// No victim submits more.
+const MOST: u32 = 60;
+/// Jobs that mark their start, and end when told: whatever was started lives until then.
+const SCRIPT: &str = r#"echo x >> "$1/started-$CU_SUBMISSION_NUMBER"
+    while [ -d "$1" ] && [ ! -e "$1/go" ]; do sleep 0.05; done"#;
+
+fn started(folder: &Path, attempt: u32) -> PathBuf {
+    folder.join(format!("started-{attempt}"))
+}
+
+/// The process that is killed. It writes down what was promised to it.
+#[tokio::test]
+#[ignore = "the victim of the crash test, which starts it in a process of its own"]
+async fn victim() {
+    let folder = PathBuf::from(std::env::var_os(FOLDER).expect("the crash test starts this"));
+    let cluster = open(&folder);
+    let mut promised = std::fs::File::create(folder.join("promised")).unwrap();
+    let batches = [1, 3, 16, 40];
+    let mut next = 0;
+    for size in batches {
+        let batch: Vec<_> = (next..next + size)
+            .map(|attempt| {
+                let mut asked = submission(&folder, attempt, SCRIPT);
+                let number = attempt.to_string();
+                asked
+                    .environment
+                    .insert("CU_SUBMISSION_NUMBER".into(), number);
+                asked
+            })
+            .collect();
+        for (attempt, answer) in (next..).zip(cluster.submit(&batch).await) {
+            answer.unwrap();
+            writeln!(promised, "{attempt}").unwrap();
+        }
+        next += size;
+    }
+    // It was not killed meanwhile: it waits for it.
+    std::fs::write(folder.join("all"), "").unwrap();
+    std::future::pending::<()>().await;
+}
+
+/// Kills the victim as soon as `wanted` of its jobs began, and checks what is left.
+async fn kill_after(wanted: usize) {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path();
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "victim"])
+        .env(FOLDER, path)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = || (0..MOST).filter(|it| started(path, *it).exists()).count();
+    until("enough of them began", || {
+        begun() >= wanted || path.join("all").exists()
+    });
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+
+    let cluster = open(path);
+    let names: Vec<_> = (0..MOST).map(name).collect();
+    let found = cluster.find(&names).await.unwrap();
+    let state = |attempt: u32| {
+        let mut mine = found.iter().filter(|it| it.name == name(attempt));
+        let first = mine.next().map(|it| it.observation.clone());
+        assert!(mine.next().is_none(), "{attempt} was found twice");
+        first
+    };
+    // A last line may be torn by the kill; the promise was made all the same, but not heard.
+    let promised = std::fs::read_to_string(path.join("promised")).unwrap_or_default();
+    for attempt in promised
+        .split_inclusive('\n')
+        .filter(|it| it.ends_with('\n'))
+    {
+        let attempt = attempt.trim().parse().unwrap();
+        assert!(
+            state(attempt).is_some(),
+            "{attempt} was promised, and is not found"
+        );
+    }
+    std::fs::write(path.join("go"), "").unwrap();
+    for attempt in 0..MOST {
+        let marks = started(path, attempt);
+        let Some(observation) = state(attempt) else {
+            assert_eq!(lines(&marks), 0, "{attempt} runs, and is not found");
+            continue;
+        };
+        end_of(&cluster, &observation.job).await;
+        match observation.state {
+            ClusterState::Queued { .. } | ClusterState::Running { .. } => {
+                assert_eq!(lines(&marks), 1, "{attempt} was started once");
+            }
+            // It was about to be started. Had it been, it would have lived.
+            ClusterState::Ended(end) => assert_eq!(lines(&marks), 0, "{attempt}: {end:?}"),
+            other => panic!("{attempt}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_kill_at_any_moment_neither_loses_nor_repeats_a_submission() {
+    for wanted in [0, 1, 2, 4, 5, 8, 13, 17, 20, 21, 25, 33, 41, 50, 57, 60] {
+        kill_after(wanted).await;
+    }
+}

@@ -1,0 +1,222 @@
+//! Reopening a state folder whose journal was forged: recycled pids, lost records, other boots.
+#![cfg(feature = "local")]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::Path;
+use std::process::{Child, Command};
+
+use common::{WAITS, end_of, lines, name, open, state, state_of, submission, submit, until};
+use cu_scheduler::local::{Local, LocalOptions};
+use cu_scheduler::{Cancel, ClusterJobId, ClusterState, EndCause, Error, Scheduler};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Changes the journal line by line: a line for which `change` says `false` is dropped.
+fn forge(folder: &Path, mut change: impl FnMut(&mut Value) -> bool) {
+    let path = state(folder).join("journal");
+    let mut lines: Vec<Value> = std::fs::read_to_string(&path)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    lines.retain_mut(|line| change(line));
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    std::fs::write(path, text).unwrap();
+}
+
+/// A folder in which one attempt runs that ends at `go`, and nobody holds the backend.
+async fn abandoned() -> (TempDir, ClusterJobId) {
+    let folder = TempDir::new().unwrap();
+    let cluster = open(folder.path());
+    let job = submit(&cluster, submission(folder.path(), 0, WAITS)).await;
+    until("it runs", || lines(&folder.path().join("started")) == 1);
+    (folder, job)
+}
+
+fn let_go(folder: &TempDir) {
+    std::fs::write(folder.path().join("go"), "").unwrap();
+}
+
+/// A process that has nothing to do with us, and its start time.
+fn stranger() -> (Child, u64) {
+    let child = Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+    let fields = stat.rsplit_once(')').unwrap().1;
+    let start = fields.split_ascii_whitespace().nth(19).unwrap();
+    (child, start.parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_recycled_pid_is_not_the_attempt_and_is_left_alone() {
+    let (folder, job) = abandoned().await;
+    let_go(&folder);
+    let (mut stranger, start) = stranger();
+    forge(folder.path(), |line| {
+        if let Some(running) = line.get_mut("running") {
+            running["pid"] = stranger.id().into();
+            running["start_ticks"] = (start + 1).into();
+        }
+        true
+    });
+    let cluster = open(folder.path());
+    assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Unknown);
+    cluster.cancel(&[job], Cancel::Kill).await.unwrap();
+    drop(cluster);
+    assert!(
+        stranger.try_wait().unwrap().is_none(),
+        "a stranger was killed"
+    );
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+}
+
+#[tokio::test]
+async fn pid_and_start_time_together_are_the_attempt() {
+    let (folder, job) = abandoned().await;
+    let_go(&folder);
+    let (mut stranger, start) = stranger();
+    forge(folder.path(), |line| {
+        if let Some(running) = line.get_mut("running") {
+            running["pid"] = stranger.id().into();
+            running["start_ticks"] = start.into();
+        }
+        true
+    });
+    let cluster = open(folder.path());
+    let state = state_of(&cluster, &job).await;
+    assert!(matches!(state, ClusterState::Running { .. }), "{state:?}");
+    cluster
+        .cancel(std::slice::from_ref(&job), Cancel::Kill)
+        .await
+        .unwrap();
+    assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Cancelled);
+    stranger.kill().ok();
+    stranger.wait().ok();
+}
+
+#[tokio::test]
+async fn a_start_without_a_record_is_found_by_its_mark() {
+    let (folder, job) = abandoned().await;
+    forge(folder.path(), |line| line.get("running").is_none());
+    let cluster = open(folder.path());
+    let state = state_of(&cluster, &job).await;
+    assert!(matches!(state, ClusterState::Running { .. }), "{state:?}");
+    let found = cluster.find(&[name(0)]).await.unwrap();
+    assert_eq!(found[0].observation.job, job);
+    let_go(&folder);
+    end_of(&cluster, &job).await;
+    assert_eq!(lines(&folder.path().join("started")), 1, "started once");
+}
+
+#[tokio::test]
+async fn a_start_that_may_have_been_is_not_repeated() {
+    let (folder, job) = abandoned().await;
+    let_go(&folder);
+    // Ended before its record was written.
+    end_of(&open(folder.path()), &job).await;
+    forge(folder.path(), |line| {
+        line.get("running").is_none() && line.get("ended").is_none()
+    });
+    let cluster = open(folder.path());
+    assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Unknown);
+    assert_eq!(lines(&folder.path().join("started")), 1, "started once");
+}
+
+#[tokio::test]
+async fn a_restart_of_the_machine_ends_all_and_reuses_no_id() {
+    let (folder, job) = abandoned().await;
+    let_go(&folder);
+    forge(folder.path(), |line| {
+        if let Some(header) = line.get_mut("header") {
+            header["boot"] = "another".into();
+        }
+        // The last lines were not on the disk yet.
+        line.get("running").is_none() && line.get("starting").is_none()
+    });
+    let cluster = open(folder.path());
+    assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Unknown);
+    let next = submit(&cluster, submission(folder.path(), 1, "true")).await;
+    let number = |job: &ClusterJobId| job.0["local-".len()..].parse::<u64>().unwrap();
+    assert!(
+        number(&next) > number(&job) + 1,
+        "{next} may have been given before"
+    );
+}
+
+#[tokio::test]
+async fn attempts_of_another_machine_are_not_declared_dead() {
+    let (folder, _) = abandoned().await;
+    let_go(&folder);
+    forge(folder.path(), |line| {
+        if let Some(header) = line.get_mut("header") {
+            header["boot"] = "another".into();
+            header["host"] = "login9".into();
+        }
+        true
+    });
+    match Local::open(LocalOptions::new(state(folder.path()))) {
+        Err(Error::Refused { reason, .. }) => assert!(reason.contains("login9"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_later_format_is_refused_not_misread() {
+    let (folder, _) = abandoned().await;
+    let_go(&folder);
+    forge(folder.path(), |line| {
+        if let Some(header) = line.get_mut("header") {
+            header["version"] = 99.into();
+        }
+        true
+    });
+    let error = Local::open(LocalOptions::new(state(folder.path()))).unwrap_err();
+    assert!(error.to_string().contains("99"), "{error}");
+}
+
+#[tokio::test]
+async fn a_torn_last_line_was_never_promised() {
+    let (folder, job) = abandoned().await;
+    let path = state(folder.path()).join("journal");
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    text.push_str(r#"{"queued":{"number":2,"na"#);
+    std::fs::write(&path, text).unwrap();
+    let cluster = open(folder.path());
+    let state = state_of(&cluster, &job).await;
+    assert!(matches!(state, ClusterState::Running { .. }), "{state:?}");
+    let_go(&folder);
+    end_of(&cluster, &job).await;
+}
+
+#[tokio::test]
+async fn a_limit_that_passed_while_nobody_watched_ends_it_at_once() {
+    let folder = TempDir::new().unwrap();
+    let cluster = open(folder.path());
+    let mut asked = submission(folder.path(), 0, WAITS);
+    asked.resources.time_limit = Some(std::time::Duration::from_secs(3600));
+    let job = submit(&cluster, asked).await;
+    until("it runs", || lines(&folder.path().join("started")) == 1);
+    drop(cluster);
+    forge(folder.path(), |line| {
+        if let Some(starting) = line.get_mut("starting") {
+            let at = starting["at_unix_ms"].as_u64().unwrap();
+            starting["at_unix_ms"] = (at - 7_200_000).into();
+        }
+        true
+    });
+    let cluster = open(folder.path());
+    assert_eq!(end_of(&cluster, &job).await.cause, EndCause::TimeLimit);
+}
+
+#[tokio::test]
+async fn a_cancel_that_was_promised_is_carried_out_after_a_crash() {
+    let (folder, job) = abandoned().await;
+    let path = state(folder.path()).join("journal");
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    text.push_str("{\"ending\":{\"number\":1,\"cause\":\"cancelled\"}}\n");
+    std::fs::write(&path, text).unwrap();
+    let cluster = open(folder.path());
+    assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Cancelled);
+}
