@@ -113,6 +113,17 @@ impl Write for ContainerWriter {
         written.map(|()| bytes.len())
     }
 
+    /// The codec calls this for every number in a value: the usual case must be inlined.
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.buffer.len() + bytes.len() <= BUFFER_LENGTH {
+            self.buffer.extend_from_slice(bytes);
+            self.payload_length += bytes.len() as u64;
+            return Ok(());
+        }
+        self.write(bytes).map(drop)
+    }
+
     /// Does nothing: nobody reads the file before it is sealed.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
