@@ -1,3 +1,108 @@
-//! The binary `cu`.
+//! The binary `cu`: run long work as a chain of short, resumable jobs.
+//!
+//! `cu exec` and `cu job` are part of every attempt of every job, and are told apart before
+//! anything else is read or started. The rest is parse, run, render the error, exit.
 
-fn main() {}
+mod args;
+mod backend;
+mod background;
+mod commands;
+mod config;
+mod error;
+mod exit_code;
+mod interrupt;
+mod logging;
+mod main_process;
+mod moment;
+mod render_error;
+mod runs;
+mod selection;
+mod terminal;
+mod view;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use args::{Arguments, Command};
+use commands::operate::{Operation, operate};
+use error::{Error, Result};
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let code = std::panic::catch_unwind(|| match arguments.get(1).and_then(|word| word.to_str()) {
+        Some("exec") => commands::exec::exec(&arguments[2..]),
+        Some("job") => commands::job::job(&arguments[2..]),
+        _ => command(&arguments),
+    });
+    // A panic has said what happened on stderr. Its own exit code, 101, would be one more number
+    // that scripts take for a job's.
+    ExitCode::from(code.unwrap_or(exit_code::ExitCode::Internal as u8))
+}
+
+/// Runs one of the commands that people type.
+fn command(words: &[OsString]) -> u8 {
+    let arguments = match Arguments::try_parse_from(words) {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(words, &error),
+    };
+    arguments.common.color.apply();
+    match dispatch(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            fail(arguments.common.json, &error);
+            error.exit_code()
+        }
+    }
+}
+
+fn dispatch(arguments: &Arguments) -> Result<u8> {
+    let common = &arguments.common;
+    let code = match &arguments.command {
+        Command::Run(run) => commands::run::run(common, run),
+        Command::Resume(resume) => commands::resume::resume(common, resume),
+        Command::Status(run) => commands::status::status(common, run),
+        Command::List => commands::list::list(common),
+        Command::Show(job) => commands::show::show(common, job),
+        Command::Logs(logs) => commands::logs::logs(common, logs),
+        Command::Stop(jobs) => operate(common, Operation::Stop, jobs),
+        Command::Pause(jobs) => operate(common, Operation::Pause, jobs),
+        Command::Continue(jobs) => operate(common, Operation::Continue, jobs),
+        Command::Retry(jobs) => operate(common, Operation::Retry, jobs),
+        Command::Checkpoint(jobs) => operate(common, Operation::Checkpoint, jobs),
+        Command::Config(config) => commands::config::config(common, config),
+        Command::MainProcess(run) => return commands::main_process::main_process(common, run),
+    };
+    code.map(|code| code as u8)
+}
+
+/// Help and version are data; anything else is bad usage, told as JSON to those who want that.
+fn usage(words: &[OsString], error: &clap::Error) -> u8 {
+    let wants_json = words
+        .iter()
+        .take_while(|word| *word != "--")
+        .any(|word| word == "--json");
+    let asked_for = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    );
+    if wants_json && !asked_for {
+        let text = error.to_string();
+        let message = text.trim_start_matches("error: ").trim_end();
+        fail(true, &Error::usage(message));
+    } else {
+        // A reader that has gone away is harmless.
+        let _ = error.print();
+    }
+    u8::try_from(error.exit_code()).unwrap_or(exit_code::ExitCode::Usage as u8)
+}
+
+/// Tells an error: to programs on stdout, to people on stderr.
+fn fail(as_json: bool, error: &Error) {
+    if as_json && terminal::json(&render_error::json(error)).is_ok() {
+        return;
+    }
+    terminal::say(&render_error::text(error));
+}

@@ -1,0 +1,263 @@
+//! The arguments of every command but `cu exec` and `cu job`, which are read before.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::runs::RESULTS_DIR;
+use crate::terminal::Color;
+
+/// Run long work as a chain of short, resumable jobs.
+#[derive(Debug, Parser)]
+#[command(name = "cu", version, after_help = AFTER_HELP, subcommand_required = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Inside a job:
+  cu job …    what a job's shell script calls; see `cu job --help`
+  cu exec …   the parent of a job's program; the scheduler starts it
+
+Examples:
+  cu run run.toml settings.seed=2
+  cu run --stop-after 50min -- ./simulate --steps 1000000
+  cu status
+  cu show 0";
+
+/// What every command understands.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Print one JSON value on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Where runs are made and looked for [default: results]
+    #[arg(long, global = true, value_name = "DIR", env = "CU_RESULTS_DIR")]
+    pub results_dir: Option<PathBuf>,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+    /// Say less: no progress, no notices
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Log more, and to stderr as well as to main.log; twice for even more
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl Common {
+    /// Where to look for runs.
+    pub fn results_dir(&self) -> &Path {
+        self.results_dir
+            .as_deref()
+            .unwrap_or(Path::new(RESULTS_DIR))
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a run from a config or a command, and see it through
+    Run(Box<Run>),
+    /// Go on with a run whose main process has ended
+    Resume(Resume),
+    /// Show what a run is now
+    Status(RunArgument),
+    /// List the runs of a results directory
+    List,
+    /// Show a job: its chain of attempts, and why it is as it is
+    Show(JobArgument),
+    /// Print what a job wrote, joined over its attempts
+    Logs(Logs),
+    /// Cancel jobs: none of them is submitted again
+    Stop(JobsArgument),
+    /// Let jobs save and exit, and submit them no more until `cu continue`
+    Pause(JobsArgument),
+    /// Take up paused jobs again
+    Continue(JobsArgument),
+    /// Give failed or cancelled jobs a new chance, with fresh budgets
+    Retry(JobsArgument),
+    /// Let running jobs save and exit, and resume them at once
+    Checkpoint(JobsArgument),
+    /// About the config of a run
+    #[command(subcommand)]
+    Config(Config),
+    /// What `--detach` starts in the background
+    #[command(hide = true)]
+    MainProcess(MainProcess),
+}
+
+/// `cu run`
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "cu run [OPTIONS] CONFIG [KEY=VALUE]...\n       cu run [OPTIONS] -- COMMAND..."
+)]
+pub struct Run {
+    /// The run's config, a TOML file; `cu config reference` explains all keys
+    #[arg(value_name = "CONFIG", required_unless_present = "command")]
+    pub config: Option<PathBuf>,
+    /// What to put in place of the config's word: stop.after=10s settings.seed=2
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// A command to run as one job; its output directory is its working directory
+    #[arg(last = true, value_name = "COMMAND", conflicts_with = "config")]
+    pub command: Vec<String>,
+    #[command(flatten)]
+    pub options: RunOptions,
+    #[command(flatten)]
+    pub watch: Watch,
+    /// Print what would be run, and make nothing
+    #[arg(long, conflicts_with = "detach")]
+    pub dry_run: bool,
+}
+
+/// Options of `cu run` that are keys of the config.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Keys of the config")]
+pub struct RunOptions {
+    /// name: the run's directory in the results directory [default for a command: its program's]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// settings.KEY: what the job finds in settings.json; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub setting: Vec<String>,
+    /// environment.NAME: a variable for the program; repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// working_directory: where the program starts [default: the job's output directory]
+    #[arg(long, value_name = "DIR")]
+    pub working_directory: Option<PathBuf>,
+    /// resources.cpus
+    #[arg(long, value_name = "N")]
+    pub cpus: Option<u32>,
+    /// resources.gpus
+    #[arg(long, value_name = "N")]
+    pub gpus: Option<u32>,
+    /// resources.memory, such as 2GiB
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<String>,
+    /// resources.time_limit: how long an attempt may run
+    #[arg(long, value_name = "TIME")]
+    pub time_limit: Option<String>,
+    /// stop.after: ask the program to stop after so much time
+    #[arg(long, value_name = "TIME")]
+    pub stop_after: Option<String>,
+    /// stop.before_limit: ask it so long before the time limit
+    #[arg(long, value_name = "TIME")]
+    pub stop_before_limit: Option<String>,
+    /// stop.file: ask it when this file exists
+    #[arg(long, value_name = "FILE")]
+    pub stop_file: Option<String>,
+    /// stop.signal: how to ask it: HUP, INT, TERM, USR1 or USR2
+    #[arg(long, value_name = "SIGNAL")]
+    pub signal: Option<String>,
+    /// stop.grace: how long after the signal SIGTERM follows, and then SIGKILL
+    #[arg(long, value_name = "TIME")]
+    pub grace: Option<String>,
+    /// resume.exit_code: the exit code that says "submit me again" [default: 3]
+    #[arg(long, value_name = "CODE")]
+    pub resume_exit_code: Option<u8>,
+    /// resume.stuck_after: so many attempts without progress fail the job
+    #[arg(long, value_name = "N")]
+    pub stuck_after: Option<u32>,
+    /// resume.failure_retries: how often an attempt that failed is repeated
+    #[arg(long, value_name = "N")]
+    pub failure_retries: Option<u32>,
+    /// backend.kind: auto, local, slurm or htcondor
+    #[arg(long, value_name = "KIND")]
+    pub backend: Option<String>,
+}
+
+/// How a main process is watched.
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// Go on in the background; return once the main process is ready
+    #[arg(long)]
+    pub detach: bool,
+    /// What Ctrl-C does [default: ask on a terminal, else detach]
+    #[arg(long, value_name = "WHAT")]
+    pub on_interrupt: Option<OnInterrupt>,
+    /// Plain lines even on a terminal
+    #[arg(long)]
+    pub no_progress: bool,
+}
+
+/// What Ctrl-C does. A second one ends the main process at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnInterrupt {
+    /// End the main process; attempts go on
+    Detach,
+    /// Cancel all jobs, then end
+    Stop,
+    /// Ask which
+    Ask,
+}
+
+/// `cu resume`
+#[derive(Debug, Args)]
+pub struct Resume {
+    #[command(flatten)]
+    pub run: RunArgument,
+    #[command(flatten)]
+    pub watch: Watch,
+}
+
+/// Which run.
+#[derive(Debug, Args)]
+pub struct RunArgument {
+    /// A run directory, or a run's name [default: the newest run]
+    #[arg(value_name = "RUN")]
+    pub run: Option<String>,
+}
+
+/// Which job of which run.
+#[derive(Debug, Args)]
+pub struct JobArgument {
+    /// The job's number
+    #[arg(value_name = "JOB")]
+    pub job: u32,
+    #[command(flatten)]
+    pub run: RunArgument,
+}
+
+/// `cu logs`
+#[derive(Debug, Args)]
+pub struct Logs {
+    #[command(flatten)]
+    pub job: JobArgument,
+    /// Follow what is written, over attempts, until the job is settled
+    #[arg(long, short, conflicts_with_all = ["json", "attempt"])]
+    pub follow: bool,
+    /// Only this attempt
+    #[arg(long, value_name = "N")]
+    pub attempt: Option<u32>,
+    /// What it wrote to standard error instead of standard output
+    #[arg(long)]
+    pub stderr: bool,
+}
+
+/// Which jobs of which run.
+#[derive(Debug, Args)]
+pub struct JobsArgument {
+    /// Jobs (1-3,5 or `all`) and a run (directory or name), in any order [default: all jobs of
+    /// the newest run]
+    #[arg(value_name = "JOBS|RUN", num_args = 0..=2)]
+    pub jobs_and_run: Vec<String>,
+}
+
+/// `cu config`
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Print every key with its documentation and default, as TOML
+    Reference,
+}
+
+/// `cu main-process`
+#[derive(Debug, Args)]
+pub struct MainProcess {
+    /// The run directory
+    pub run: PathBuf,
+}

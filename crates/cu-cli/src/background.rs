@@ -1,0 +1,70 @@
+//! `--detach`: a main process in the background, and how the one that starts it hears that it is
+//! ready or why not.
+
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+
+use cu_core::RunDir;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::error::{Error, Result};
+use crate::exit_code::ExitCode;
+
+/// What the main process in the background says once it holds the run and listens. Until then it
+/// says an error, if it has one.
+pub const READY: &str = "ready";
+
+/// What the main process runs on. It mostly waits.
+///
+/// # Errors
+/// If threads can't be had.
+pub fn runtime() -> Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(Error::system("start threads"))
+}
+
+/// Starts `cu main-process` for `run` and waits until it is ready.
+///
+/// # Errors
+/// What it says instead.
+pub fn start(run: &RunDir, verbose: u8) -> Result<()> {
+    let log_path = run.log();
+    let log = OpenOptions::new().create(true).append(true).open(&log_path);
+    let log = log.map_err(Error::write("open", &log_path))?;
+    let executable = std::env::current_exe().map_err(Error::system("find this program"))?;
+    let mut command = Command::new(executable);
+    command.arg("main-process").arg(run.path());
+    for _ in 0..verbose {
+        command.arg("--verbose");
+    }
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .map_err(Error::system("start a main process"))?;
+    let mut said = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        let mut stdout = BufReader::new(stdout);
+        // An unreadable word is as good as none: the exit code tells.
+        let _ = stdout.read_line(&mut said);
+        if said.trim_end() == READY {
+            return Ok(());
+        }
+        let _ = stdout.read_to_string(&mut said);
+    }
+    let status = child
+        .wait()
+        .map_err(Error::system("wait for the main process"))?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Err(Error::NotReady {
+        code: code
+            .filter(|code| *code != 0)
+            .unwrap_or(ExitCode::Internal as u8),
+        said,
+    })
+}

@@ -1,0 +1,24 @@
+//! `cu config`: about the config of a run.
+
+use serde_json::json;
+
+use crate::args::{Common, Config};
+use crate::config;
+use crate::error::Result;
+use crate::exit_code::ExitCode;
+use crate::terminal;
+
+/// Prints what was asked for.
+///
+/// # Errors
+/// If stdout can't be written.
+pub fn config(common: &Common, command: &Config) -> Result<ExitCode> {
+    let Config::Reference = command;
+    let reference = config::reference();
+    if common.json {
+        terminal::json(&json!({"version": 1, "reference": reference}))?;
+    } else {
+        terminal::data(reference.trim_end())?;
+    }
+    Ok(ExitCode::Done)
+}

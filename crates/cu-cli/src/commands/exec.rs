@@ -1,0 +1,68 @@
+//! `cu exec RUN_DIR JOB ATTEMPT`: the supervisor, the parent of a job's program. The scheduler
+//! starts it. Nothing that it does not need is started before it: it is in every attempt.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use cu_protocol::{Attempt, JobId};
+use cu_supervisor::RunDir;
+
+use crate::exit_code::ExitCode;
+use crate::terminal::say;
+
+/// Supervises one attempt. Returns the exit code: the program's, as far as that can be.
+pub fn exec(arguments: &[OsString]) -> u8 {
+    let Some((run, job, attempt)) = parse(arguments) else {
+        say("usage: cu exec RUN_DIR JOB [ATTEMPT]\n\
+             The parent of a job's program; the scheduler starts it.");
+        return ExitCode::Usage as u8;
+    };
+    match cu_supervisor::supervise(&run, job, attempt) {
+        Ok(outcome) => outcome.exit_code(),
+        Err(error) => {
+            say(&format!("cu exec: {error}"));
+            ExitCode::Internal as u8
+        }
+    }
+}
+
+fn parse(arguments: &[OsString]) -> Option<(RunDir, JobId, Option<Attempt>)> {
+    let (run, job, attempt) = match arguments {
+        [run, job] => (run, job, None),
+        [run, job, attempt] => (run, job, Some(attempt.to_str()?.parse().ok()?)),
+        _ => return None,
+    };
+    Some((
+        RunDir::new(PathBuf::from(run)),
+        job.to_str()?.parse().ok()?,
+        attempt,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_job_attempt() {
+        let parse_words = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(OsString::from).collect();
+            parse(&words)
+        };
+        let run = RunDir::new("/results/a");
+        let whole = (run.clone(), JobId(7), Some(Attempt(3)));
+        assert_eq!(parse_words(&["/results/a", "7", "3"]), Some(whole));
+        assert_eq!(
+            parse_words(&["/results/a", "7"]),
+            Some((run, JobId(7), None))
+        );
+        for wrong in [
+            &["/results/a"][..],
+            &["/results/a", "x", "3"],
+            &["a", "1", "2", "3"],
+            &[],
+        ] {
+            assert_eq!(parse_words(wrong), None, "{wrong:?}");
+        }
+    }
+}

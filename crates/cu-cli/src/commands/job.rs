@@ -1,0 +1,220 @@
+//! `cu job …`: what a job's shell script calls. It is called in loops, so that it reads its words
+//! by hand and starts nothing else.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use cu_client::shell::{Door, MARGIN, in_words};
+
+use crate::terminal::{data, say};
+
+/// A yes, or done.
+const YES: u8 = 0;
+/// A no: not now, or nothing there.
+const NO: u8 = 1;
+/// Bad usage, or it could not be done.
+const FAILED: u8 = 2;
+
+const HELP: &str = "\
+What a job's shell script calls. Outside a run every command works, and nobody is told.
+
+usage: cu job COMMAND
+
+  started                    say which attempt of which job this is
+  progress FRACTION          tell how much of the whole job is done, from 0 to 1
+  metrics NAME=VALUE...      announce metrics before the end
+  should-exit [--margin TIME]
+                             0 if it is time to save and exit for resume, 1 if not; TIME before
+                             the time limit it is (default 60s)
+  checkpoint save PATH       save a file or a directory as a checkpoint
+  checkpoint load PATH       put the newest intact checkpoint at PATH; 1 if there is none
+  checkpoint path            print where the newest directory checkpoint lies; 1 if there is none
+  settings get KEY           print one setting, by its dotted name
+  exit-for-resume            ask to be resumed; exits with 3, for `exec cu job exit-for-resume`
+  finish [NAME=VALUE...]     the job is done: write its results and tell them
+
+exit codes: 0 done or yes, 1 no or nothing there, 2 bad usage or failed, 3 exit-for-resume
+
+  cu job checkpoint load state || echo 0 > state
+  while [ \"$(cat state)\" -lt 1000 ]; do
+      ./one_step state
+      if cu job should-exit; then
+          cu job checkpoint save state
+          exec cu job exit-for-resume
+      fi
+  done
+  cu job finish steps=\"$(cat state)\"";
+
+/// What a script asks.
+#[derive(Debug, PartialEq)]
+enum Request<'a> {
+    Help,
+    Started,
+    Progress(f64),
+    Metrics(Vec<&'a str>),
+    ShouldExit(Duration),
+    SaveCheckpoint(&'a Path),
+    LoadCheckpoint(&'a Path),
+    CheckpointPath,
+    Setting(&'a str),
+    ExitForResume,
+    Finish(Vec<&'a str>),
+}
+
+/// Does what the words say. Returns the exit code.
+pub fn job(words: &[OsString]) -> u8 {
+    let Some(request) = parse(words) else {
+        let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+        say(&format!(
+            "cu job: `{}` is no command of it; `cu job --help` shows them",
+            words.join(" ")
+        ));
+        return FAILED;
+    };
+    answer(request).unwrap_or_else(|text| {
+        say(&format!("cu job: {text}"));
+        FAILED
+    })
+}
+
+fn parse(words: &[OsString]) -> Option<Request<'_>> {
+    let (command, rest) = words.split_first()?;
+    let texts = || {
+        rest.iter()
+            .map(|word| word.to_str())
+            .collect::<Option<Vec<_>>>()
+    };
+    Some(match (command.to_str()?, rest) {
+        ("--help" | "-h" | "help", []) => Request::Help,
+        ("started", []) => Request::Started,
+        ("progress", [fraction]) => Request::Progress(fraction.to_str()?.trim().parse().ok()?),
+        ("metrics", [_, ..]) => Request::Metrics(texts()?),
+        ("finish", _) => Request::Finish(texts()?),
+        ("should-exit", []) => Request::ShouldExit(MARGIN),
+        ("should-exit", [option, margin]) if option == "--margin" => {
+            Request::ShouldExit(humantime::parse_duration(margin.to_str()?).ok()?)
+        }
+        ("checkpoint", [verb, path]) if verb == "save" => Request::SaveCheckpoint(Path::new(path)),
+        ("checkpoint", [verb, path]) if verb == "load" => Request::LoadCheckpoint(Path::new(path)),
+        ("checkpoint", [verb]) if verb == "path" => Request::CheckpointPath,
+        ("settings", [verb, key]) if verb == "get" => Request::Setting(key.to_str()?),
+        ("exit-for-resume", []) => Request::ExitForResume,
+        _ => return None,
+    })
+}
+
+fn answer(request: Request<'_>) -> Result<u8, String> {
+    if request == Request::Help {
+        return data(HELP).map(|()| YES).map_err(|error| error.to_string());
+    }
+    let mut door = Door::open().map_err(in_full)?;
+    let print = |text: &str| data(text).map_err(in_full);
+    match request {
+        Request::Help => {}
+        Request::Started => {
+            let start = door.started().map_err(in_full)?;
+            let job = start
+                .job
+                .map(|job| format!("job {job}, "))
+                .unwrap_or_default();
+            let from = match start.checkpoint {
+                Some(generation) => format!("from checkpoint {generation}"),
+                None => "from the beginning".to_owned(),
+            };
+            print(&format!("{job}attempt {}, {from}", start.attempt))?;
+        }
+        Request::Progress(fraction) => door.progress(fraction).map_err(in_full)?,
+        Request::Metrics(words) => door.metrics(&words).map_err(in_full)?,
+        Request::Finish(words) => door.finish(&words).map_err(in_full)?,
+        Request::ShouldExit(margin) => match door.should_exit(margin) {
+            Some(cause) => say(&format!("cu job: {}", in_words(cause))),
+            None => return Ok(NO),
+        },
+        Request::SaveCheckpoint(path) => {
+            door.save_checkpoint(path).map_err(in_full)?;
+        }
+        Request::LoadCheckpoint(path) => {
+            if door.load_checkpoint(path).map_err(in_full)?.is_none() {
+                return Ok(NO);
+            }
+        }
+        Request::CheckpointPath => match door.checkpoint_path().map_err(in_full)? {
+            Some(path) => print(&path.display().to_string())?,
+            None => return Ok(NO),
+        },
+        Request::Setting(key) => print(&door.setting(key).map_err(in_full)?)?,
+        Request::ExitForResume => {
+            let code = door.exit_for_resume();
+            return u8::try_from(code).map_err(|_| format!("{code} is no exit code"));
+        }
+    }
+    Ok(YES)
+}
+
+/// An error with its causes, in one line.
+fn in_full(error: impl std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &str) -> Option<String> {
+        let words: Vec<_> = words.split_whitespace().map(OsString::from).collect();
+        parse(&words).map(|request| format!("{request:?}"))
+    }
+
+    #[test]
+    fn every_command_of_the_help_is_understood() {
+        for (words, expected) in [
+            ("--help", "Help"),
+            ("started", "Started"),
+            ("progress 0.25", "Progress(0.25)"),
+            ("metrics a=1 b=2", "Metrics([\"a=1\", \"b=2\"])"),
+            ("should-exit", "ShouldExit(60s)"),
+            ("should-exit --margin 2min", "ShouldExit(120s)"),
+            ("checkpoint save state", "SaveCheckpoint(\"state\")"),
+            ("checkpoint load state", "LoadCheckpoint(\"state\")"),
+            ("checkpoint path", "CheckpointPath"),
+            ("settings get a.b", "Setting(\"a.b\")"),
+            ("exit-for-resume", "ExitForResume"),
+            ("finish", "Finish([])"),
+            ("finish a=1", "Finish([\"a=1\"])"),
+        ] {
+            assert_eq!(parsed(words).as_deref(), Some(expected), "{words}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for words in [
+            "",
+            "start",
+            "started now",
+            "progress",
+            "progress half",
+            "metrics",
+            "should-exit 60",
+            "should-exit --margin soon",
+            "checkpoint",
+            "checkpoint save",
+            "checkpoint path here",
+            "settings",
+            "exit-for-resume 4",
+        ] {
+            assert_eq!(parsed(words), None, "{words}");
+        }
+    }
+}

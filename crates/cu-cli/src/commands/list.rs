@@ -1,0 +1,40 @@
+//! `cu list`: the runs of a results directory, the newest first.
+
+use serde_json::{Value, json};
+
+use crate::args::Common;
+use crate::error::{Error, Result};
+use crate::exit_code::ExitCode;
+use crate::runs::{self, Listed};
+use crate::view::json::RunJson;
+use crate::view::summary;
+use crate::{render_error, terminal};
+
+/// Prints them.
+///
+/// # Errors
+/// If the results directory can't be read.
+pub fn list(common: &Common) -> Result<ExitCode> {
+    let listed = runs::list(common.results_dir())?;
+    if common.json {
+        terminal::json(&listed.into_iter().map(entry).collect::<Result<Vec<_>>>()?)?;
+    } else if listed.is_empty() {
+        terminal::say(&format!("no run in {}", common.results_dir().display()));
+    } else {
+        terminal::data(&summary::list(&listed))?;
+    }
+    Ok(ExitCode::Done)
+}
+
+/// A run as `cu status --json` has it; an unreadable one as its directory and the error.
+fn entry(listed: Listed) -> Result<Value> {
+    match listed.status {
+        Ok(status) => serde_json::to_value(RunJson::from(&status))
+            .map_err(|error| Error::system("write JSON")(error.into())),
+        Err(error) => {
+            let mut value = render_error::json(&Error::Run(error));
+            value["run_dir"] = json!(listed.run.path());
+            Ok(value)
+        }
+    }
+}

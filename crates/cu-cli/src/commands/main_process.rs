@@ -1,0 +1,52 @@
+//! `cu main-process`: what `--detach` starts in the background. It has a session of its own, so
+//! that it outlives the terminal; it says one word on stdout once it is ready, and the rest in the
+//! run's log.
+
+use cu_core::{RunDir, RunState};
+
+use crate::args::{Common, MainProcess as Arguments, OnInterrupt};
+use crate::error::{Error, Result};
+use crate::exit_code::ExitCode;
+use crate::interrupt::Interrupts;
+use crate::main_process::{MainProcess, Outcome};
+use crate::view::Silent;
+use crate::{backend, background, logging, render_error, terminal};
+
+/// Is the main process of a run.
+///
+/// # Errors
+/// If the run's log can't be written. Other errors are told on stdout, to the process that has
+/// started this one, or later in the log.
+pub fn main_process(common: &Common, arguments: &Arguments) -> Result<u8> {
+    let run = RunDir::new(&arguments.run);
+    match run_it(common, &run) {
+        Ok(code) => Ok(code as u8),
+        Err(error) => {
+            tracing::error!(
+                "{}",
+                anstream::adapter::strip_str(&render_error::text(&error))
+            );
+            terminal::data(&render_error::text(&error))?;
+            Ok(error.exit_code())
+        }
+    }
+}
+
+fn run_it(common: &Common, run: &RunDir) -> Result<ExitCode> {
+    rustix::process::setsid().map_err(|error| Error::system("start a session")(error.into()))?;
+    logging::start(run, common.verbose)?;
+    let outcome = background::runtime()?.block_on(async {
+        let scheduler = backend::of_run(run)?;
+        let main_process = MainProcess::open(run.clone(), scheduler).await?;
+        terminal::data(background::READY)?;
+        let mut interrupts = Interrupts::new(Some(OnInterrupt::Detach));
+        main_process
+            .run(&mut Silent, &mut interrupts, Vec::new())
+            .await
+    })?;
+    Ok(match outcome {
+        Outcome::Settled(status) if status.state == RunState::Completed => ExitCode::Done,
+        Outcome::Settled(_) => ExitCode::JobsFailed,
+        Outcome::Detached(_) | Outcome::Ended => ExitCode::Interrupted,
+    })
+}

@@ -1,0 +1,13 @@
+//! A file a command: ask, render, done.
+
+pub mod config;
+pub mod exec;
+pub mod job;
+pub mod list;
+pub mod logs;
+pub mod main_process;
+pub mod operate;
+pub mod resume;
+pub mod run;
+pub mod show;
+pub mod status;

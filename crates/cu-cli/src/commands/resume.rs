@@ -1,0 +1,95 @@
+//! `cu resume`: goes on with a run whose main process has ended; the part of `cu run` after the
+//! run is made.
+
+use cu_core::{Reader, RunDir, RunState, Status};
+
+use crate::args::{Common, Resume, Watch};
+use crate::error::Result;
+use crate::exit_code::ExitCode;
+use crate::interrupt::Interrupts;
+use crate::main_process::{MainProcess, Outcome};
+use crate::view::json::RunJson;
+use crate::view::{self, summary};
+use crate::{backend, background, logging, runs, terminal};
+
+/// Goes on with a run.
+///
+/// # Errors
+/// If there is no such run, somebody else works on it, or its main process has to give up.
+pub fn resume(common: &Common, arguments: &Resume) -> Result<ExitCode> {
+    let run = runs::find(arguments.run.run.as_deref(), common.results_dir())?;
+    // Told apart before a log or a lock is made in a directory that is none of ours.
+    Reader::open(&run)?.status()?;
+    see_through(common, &arguments.watch, run)
+}
+
+/// Is the main process of `run` until all its jobs are settled, or starts one in the background.
+///
+/// # Errors
+/// As [`resume`].
+pub fn see_through(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> {
+    if watch.detach {
+        return detach(common, &run);
+    }
+    logging::start(&run, common.verbose)?;
+    let mut view = view::choose(common, watch.no_progress);
+    let mut interrupts = Interrupts::new(watch.on_interrupt);
+    let outcome = background::runtime()?.block_on(async {
+        let scheduler = backend::of_run(&run)?;
+        let main_process = MainProcess::open(run.clone(), scheduler).await?;
+        main_process
+            .run(view.as_mut(), &mut interrupts, Vec::new())
+            .await
+    })?;
+    match outcome {
+        Outcome::Settled(status) => {
+            report(common, &run, &status)?;
+            Ok(match status.state {
+                RunState::Completed => ExitCode::Done,
+                _ if interrupts.interrupted() => ExitCode::Interrupted,
+                _ => ExitCode::JobsFailed,
+            })
+        }
+        Outcome::Detached(status) => {
+            report(common, &run, &status)?;
+            terminal::say(&format!(
+                "attempts go on; `cu resume {}` goes on with the run",
+                run.path().display()
+            ));
+            Ok(ExitCode::Interrupted)
+        }
+        Outcome::Ended => {
+            terminal::say(&format!(
+                "ended at once; `cu resume {}` goes on with the run",
+                run.path().display()
+            ));
+            Ok(ExitCode::Interrupted)
+        }
+    }
+}
+
+/// What a main process ends with.
+fn report(common: &Common, run: &RunDir, status: &Status) -> Result<()> {
+    if common.json {
+        terminal::json(&RunJson::from(status))
+    } else {
+        let jobs = Reader::open(run)?.jobs()?;
+        terminal::data(&summary::end_of_run(status, &jobs))
+    }
+}
+
+fn detach(common: &Common, run: &RunDir) -> Result<ExitCode> {
+    background::start(run, common.verbose)?;
+    let status = Reader::open(run)?.status()?;
+    if common.json {
+        terminal::json(&RunJson::from(&status))?;
+    } else {
+        terminal::data(&run.path().display().to_string())?;
+        terminal::say(&format!(
+            "the run goes on in the background; `cu status {0}` shows it, {1} tells more",
+            run.path().display(),
+            run.log().display()
+        ));
+    }
+    Ok(ExitCode::Done)
+}

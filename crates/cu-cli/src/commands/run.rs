@@ -1,0 +1,285 @@
+//! `cu run`: makes a run from a config or from a command alone, and sees it through.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cu_core::{RunDir, create_run};
+use serde_json::json;
+
+use super::resume::see_through;
+use crate::args::{Common, Run, RunOptions};
+use crate::config::{Config, Override, Source};
+use crate::error::{Error, Result};
+use crate::exit_code::ExitCode;
+use crate::runs;
+use crate::terminal;
+
+/// Makes the run and sees it through.
+///
+/// # Errors
+/// If the config is wrong, or the run can't be made, or its main process has to give up.
+pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
+    let config = read(common, arguments)?;
+    if !common.quiet {
+        config
+            .warnings
+            .iter()
+            .for_each(|warning| terminal::warn(warning));
+    }
+    let run = RunDir::new(directory(common, &config)?);
+    if arguments.dry_run {
+        return dry_run(common, &run, &config);
+    }
+    warn_of_strangers(common, &run);
+    create_run(&run, &config.plan)?;
+    write_config(&run, &config)?;
+    if !common.quiet {
+        terminal::say(&format!(
+            "{}: {} in {}",
+            config.plan.name,
+            match config.plan.jobs.len() {
+                1 => "1 job".to_owned(),
+                jobs => format!("{jobs} jobs"),
+            },
+            run.path().display()
+        ));
+    }
+    see_through(common, &arguments.watch, run)
+}
+
+/// The config that the arguments describe.
+fn read(common: &Common, arguments: &Run) -> Result<Config> {
+    let here = runs::absolute(Path::new("."))?;
+    let mut overrides = options(&arguments.options, &here)?;
+    match &arguments.config {
+        Some(path) => {
+            for words in &arguments.overrides {
+                overrides.push(Override::parse(words)?);
+            }
+            let path_absolute = runs::absolute(path)?;
+            let folder = path_absolute.parent().unwrap_or(&here);
+            Ok(Config::new(&Source::read(path, overrides)?, folder)?)
+        }
+        None => {
+            let command = &arguments.command;
+            if !overrides.iter().any(|given| given.key == ["name"]) {
+                let name = runs::free_name(common.results_dir(), &runs::name_of(command));
+                overrides.push(Override::option("name", name, "--name".to_owned()));
+            }
+            let words = format!("-- {}", command.join(" "));
+            overrides.push(Override::option("command", command.clone(), words));
+            Ok(Config::new(&Source::command_line(overrides)?, &here)?)
+        }
+    }
+}
+
+/// The options that are keys of the config, as overrides in the words of the user.
+fn options(options: &RunOptions, here: &Path) -> Result<Vec<Override>> {
+    let mut overrides = Vec::new();
+    let directory = options.working_directory.as_ref();
+    let directory = directory.map(|path| here.join(path).display().to_string());
+    for (key, option, value) in [
+        ("name", "--name", &options.name),
+        ("working_directory", "--working-directory", &directory),
+        ("resources.memory", "--memory", &options.memory),
+        ("resources.time_limit", "--time-limit", &options.time_limit),
+        ("stop.after", "--stop-after", &options.stop_after),
+        (
+            "stop.before_limit",
+            "--stop-before-limit",
+            &options.stop_before_limit,
+        ),
+        ("stop.file", "--stop-file", &options.stop_file),
+        ("stop.signal", "--signal", &options.signal),
+        ("stop.grace", "--grace", &options.grace),
+        ("backend.kind", "--backend", &options.backend),
+    ] {
+        if let Some(value) = value {
+            let words = format!("{option} {value}");
+            overrides.push(Override::option(key, value.clone(), words));
+        }
+    }
+    for (key, option, value) in [
+        ("resources.cpus", "--cpus", options.cpus),
+        ("resources.gpus", "--gpus", options.gpus),
+        (
+            "resume.exit_code",
+            "--resume-exit-code",
+            options.resume_exit_code.map(u32::from),
+        ),
+        ("resume.stuck_after", "--stuck-after", options.stuck_after),
+        (
+            "resume.failure_retries",
+            "--failure-retries",
+            options.failure_retries,
+        ),
+    ] {
+        if let Some(value) = value {
+            let words = format!("{option} {value}");
+            overrides.push(Override::option(key, i64::from(value), words));
+        }
+    }
+    for words in &options.setting {
+        let mut setting = Override::parse(words)?;
+        setting.key.insert(0, "settings".to_owned());
+        setting.words = format!("--setting {words}");
+        overrides.push(setting);
+    }
+    for words in &options.env {
+        let (name, value) = words.split_once('=').ok_or_else(|| {
+            Error::usage(format!(
+                "`--env {words}` has no `=`: NAME=VALUE is expected"
+            ))
+        })?;
+        overrides.push(Override {
+            key: vec!["environment".to_owned(), name.to_owned()],
+            value: value.into(),
+            words: format!("--env {words}"),
+        });
+    }
+    Ok(overrides)
+}
+
+fn directory(common: &Common, config: &Config) -> Result<PathBuf> {
+    let given = common.results_dir.as_ref().or(config.results_dir.as_ref());
+    let results_dir = given.map_or(Path::new(runs::RESULTS_DIR), PathBuf::as_path);
+    runs::absolute(&results_dir.join(&config.plan.name))
+}
+
+/// Keeps the config with the run. Its main process reads the backend from there.
+fn write_config(run: &RunDir, config: &Config) -> Result<()> {
+    let path = run.config();
+    let text = toml::to_string(&config.effective)
+        .map_err(|error| Error::write("write", &path)(std::io::Error::other(error)))?;
+    let temporary = path.with_extension("toml.new");
+    fs::write(&temporary, text).map_err(Error::write("write", &temporary))?;
+    fs::rename(&temporary, &path).map_err(Error::write("write", &path))
+}
+
+/// A directory of somebody else's can be taken away or read under our feet.
+fn warn_of_strangers(common: &Common, run: &RunDir) {
+    use std::os::unix::fs::MetadataExt;
+    let parent = run
+        .path()
+        .parent()
+        .and_then(|parent| fs::metadata(parent).ok());
+    let owner = parent.map(|metadata| metadata.uid());
+    if owner.is_some_and(|owner| owner != rustix::process::getuid().as_raw()) && !common.quiet {
+        terminal::warn("the results directory belongs to another user");
+    }
+}
+
+fn dry_run(common: &Common, run: &RunDir, config: &Config) -> Result<ExitCode> {
+    let text = toml::to_string(&config.effective)
+        .map_err(|error| Error::usage(format!("the config can't be written as TOML: {error}")))?;
+    let jobs = config.plan.jobs.iter().enumerate();
+    if common.json {
+        let jobs: Vec<_> = jobs
+            .map(|(number, job)| {
+                json!({
+                    "job": number,
+                    "command": job.command,
+                    "working_directory": job.working_directory,
+                    "settings": job.settings,
+                    "parameters": job.parameters,
+                })
+            })
+            .collect();
+        terminal::json(&json!({
+            "version": 1,
+            "run_dir": run.path(),
+            "exists": run.path().exists(),
+            "config": config.effective,
+            "jobs": jobs,
+        }))?;
+        return Ok(ExitCode::Done);
+    }
+    let mut shown = format!("# {} would be made\n{text}\n", run.path().display());
+    for (number, job) in jobs {
+        let settings = serde_json::Value::Object(job.settings.clone());
+        shown.push_str(&format!("# job {number}: {settings}\n"));
+    }
+    terminal::data(shown.trim_end())?;
+    if run.path().exists() {
+        terminal::warn(&format!("{} exists already", run.path().display()));
+    }
+    Ok(ExitCode::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_is_a_key_of_the_config() {
+        let text = |text: &str| Some(text.to_owned());
+        let given = RunOptions {
+            name: text("a"),
+            setting: vec!["opt.lr=0.1".to_owned(), "note=fast".to_owned()],
+            env: vec!["A.B=c=d".to_owned()],
+            working_directory: Some(PathBuf::from("tmp")),
+            cpus: Some(2),
+            gpus: Some(1),
+            memory: text("2GiB"),
+            time_limit: text("1h"),
+            stop_after: text("50min"),
+            stop_before_limit: text("2min"),
+            stop_file: text("stop"),
+            signal: text("TERM"),
+            grace: text("10s"),
+            resume_exit_code: Some(85),
+            stuck_after: Some(4),
+            failure_retries: Some(5),
+            backend: text("local"),
+        };
+        let mut overrides = options(&given, Path::new("/")).expect("options");
+        let command = vec!["/bin/sh".to_owned()];
+        overrides.push(Override::option(
+            "command",
+            command,
+            "-- /bin/sh".to_owned(),
+        ));
+        let source = Source::command_line(overrides).expect("consistent");
+        let plan = Config::new(&source, Path::new("/")).expect("a config").plan;
+        let job = &plan.jobs[0];
+        assert_eq!(plan.name, "a");
+        assert_eq!(job.settings["opt"]["lr"], 0.1);
+        assert_eq!(job.settings["note"], "fast");
+        assert_eq!(job.environment["A.B"], "c=d");
+        assert_eq!(job.working_directory.as_deref(), Some(Path::new("/tmp")));
+        assert_eq!((job.resources.cpus, job.resources.gpus), (2, 1));
+        assert_eq!(job.resources.memory_bytes, Some(2 << 30));
+        assert_eq!(
+            job.resources.time_limit.map(|limit| limit.as_secs()),
+            Some(3600)
+        );
+        assert_eq!(job.stop.after.map(|after| after.as_secs()), Some(3000));
+        assert_eq!(
+            job.stop.before_limit.map(|before| before.as_secs()),
+            Some(120)
+        );
+        assert_eq!(job.stop.file.as_deref(), Some(Path::new("stop")));
+        assert_eq!(
+            (job.stop.signal.as_str(), job.stop.grace.as_secs()),
+            ("TERM", 10)
+        );
+        assert_eq!(job.resume_exit_code, 85);
+        assert_eq!(plan.policy.stuck_after.get(), 4);
+        assert_eq!(plan.policy.failure_retries, 5);
+    }
+
+    #[test]
+    fn an_option_that_is_wrong_is_named_as_it_was_given() {
+        let given = RunOptions {
+            stop_after: Some("ten".to_owned()),
+            ..RunOptions::default()
+        };
+        let overrides = options(&given, Path::new("/")).expect("options");
+        let source = Source::command_line(overrides).expect("consistent");
+        let error = source.file().expect_err("no time").to_string();
+        assert!(
+            error.starts_with("`--stop-after ten`: `stop.after`: "),
+            "{error}"
+        );
+    }
+}

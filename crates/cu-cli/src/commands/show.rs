@@ -1,0 +1,26 @@
+//! `cu show`: a job, its chain of attempts, and why it is as it is.
+
+use cu_core::Reader;
+use cu_protocol::JobId;
+
+use crate::args::{Common, JobArgument};
+use crate::error::Result;
+use crate::exit_code::ExitCode;
+use crate::view::json::JobJson;
+use crate::view::summary;
+use crate::{runs, terminal};
+
+/// Prints it.
+///
+/// # Errors
+/// If there is no such run or job, or it can't be read.
+pub fn show(common: &Common, arguments: &JobArgument) -> Result<ExitCode> {
+    let run = runs::find(arguments.run.run.as_deref(), common.results_dir())?;
+    let job = Reader::open(&run)?.job(JobId(arguments.job))?;
+    if common.json {
+        terminal::json(&JobJson::from(&job))?;
+    } else {
+        terminal::data(&summary::job(&job))?;
+    }
+    Ok(ExitCode::Done)
+}

@@ -1,0 +1,26 @@
+//! `cu status`: what a run is now, read from its store.
+
+use cu_core::Reader;
+
+use crate::args::{Common, RunArgument};
+use crate::error::Result;
+use crate::exit_code::ExitCode;
+use crate::view::json::RunJson;
+use crate::view::summary;
+use crate::{runs, terminal};
+
+/// Prints it.
+///
+/// # Errors
+/// If there is no such run, or it can't be read.
+pub fn status(common: &Common, run: &RunArgument) -> Result<ExitCode> {
+    let run = runs::find(run.run.as_deref(), common.results_dir())?;
+    let reader = Reader::open(&run)?;
+    let status = reader.status()?;
+    if common.json {
+        terminal::json(&RunJson::from(&status))?;
+    } else {
+        terminal::data(&summary::status(&status, &reader.jobs()?))?;
+    }
+    Ok(ExitCode::Done)
+}

@@ -1,0 +1,134 @@
+//! What can be wrong with a config, with the place and, where there is one, the remedy.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// A result of this module.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Where a key was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a line of a file, counted from 1.
+    Line(PathBuf, usize),
+    /// On the command line, in these words.
+    CommandLine(String),
+    /// Nowhere in particular.
+    Config(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(path, line) => write!(out, "{}, line {line}", path.display()),
+            Self::CommandLine(words) => write!(out, "`{words}`"),
+            Self::Config(path) => write!(out, "{}", path.display()),
+        }
+    }
+}
+
+/// Why there is no config.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file can't be read.
+    #[error("can't read the config {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The file is no TOML.
+    #[error("{place}: this is no TOML: {reason}")]
+    Syntax {
+        /// Where.
+        place: Place,
+        /// What the parser says.
+        reason: String,
+    },
+    /// A key that no one reads.
+    #[error("{place}: unknown key `{key}`")]
+    UnknownKey {
+        /// Where.
+        place: Place,
+        /// The dotted key.
+        key: String,
+        /// The one that was probably meant.
+        nearest: Option<String>,
+    },
+    /// A key with a value that it can't have.
+    #[error("{place}: `{key}`: {reason}")]
+    Value {
+        /// Where.
+        place: Place,
+        /// The dotted key.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A key is missing.
+    #[error("{}: `{key}` is missing", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The dotted key.
+        key: &'static str,
+    },
+    /// An override that is no `key=value`.
+    #[error("`{words}` is no override: {reason}")]
+    Override {
+        /// As it was given.
+        words: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The program is not there.
+    #[error("{place}: there is no program `{program}`: {reason}")]
+    Program {
+        /// Where it was named.
+        place: Place,
+        /// As it was given.
+        program: String,
+        /// What was looked for.
+        reason: String,
+    },
+    /// A backend that this build does not have.
+    #[error("{place}: this build has no {backend} backend yet")]
+    NoBackend {
+        /// Where.
+        place: Place,
+        /// Which.
+        backend: &'static str,
+    },
+}
+
+impl Error {
+    /// What to do about it, if that can be said.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownKey { nearest, .. } => Some(match nearest {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => "`cu config reference` prints all keys".to_owned(),
+            }),
+            Self::Override { .. } => Some(
+                "an override is KEY=VALUE with a dotted key, such as stop.after=10s".to_owned(),
+            ),
+            Self::Read { .. } => Some(
+                "`cu run CONFIG` takes a TOML file; to run a command, `cu run -- COMMAND`"
+                    .to_owned(),
+            ),
+            Self::Missing { .. } | Self::Value { .. } => {
+                Some("`cu config reference` explains all keys".to_owned())
+            }
+            Self::Program { .. } => Some(
+                "a program with a slash is relative to the config's folder, one without is looked \
+                 up in PATH"
+                    .to_owned(),
+            ),
+            Self::NoBackend { .. } => {
+                Some("`backend.kind=local` runs the jobs on this machine".to_owned())
+            }
+            Self::Syntax { .. } => None,
+        }
+    }
+}

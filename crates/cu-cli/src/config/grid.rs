@@ -1,0 +1,197 @@
+//! `[grid]`: every combination of its lists is a job's settings.
+
+use serde_json::{Map, Value};
+use toml::Table;
+
+use super::error::Result;
+use super::json;
+use super::overrides::{insert, split_key};
+use super::source::Source;
+use super::table::join;
+
+/// The most jobs that a grid may make: far above what any scheduler takes.
+const MOST_JOBS: usize = 100_000;
+
+/// One combination.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// All settings of the job.
+    pub settings: Map<String, Value>,
+    /// Those that come from the grid, by dotted name.
+    pub parameters: Map<String, Value>,
+}
+
+/// The jobs of `settings` and `grid`: one without parameters if the grid is empty. In the order
+/// of the names, the last one varying fastest.
+///
+/// # Errors
+/// If a grid's value is no list, is empty, collides with a setting, or there are too many jobs.
+pub fn points(source: &Source, settings: &Table, grid: &Table) -> Result<Vec<Point>> {
+    let mut axes = Vec::new();
+    flatten(source, "", grid, &mut axes)?;
+    axes.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let too_many = || {
+        let reason = format!("these are more than {MOST_JOBS} jobs");
+        source.wrong("grid", reason)
+    };
+    let count = axes
+        .iter()
+        .try_fold(1_usize, |count, (_, values)| {
+            count.checked_mul(values.len())
+        })
+        .filter(|count| *count <= MOST_JOBS)
+        .ok_or_else(too_many)?;
+    (0..count)
+        .map(|number| point(source, settings, &axes, number))
+        .collect()
+}
+
+type Axis = (String, Vec<toml::Value>);
+
+/// The lists of a grid by their dotted names. TOML's own dotted keys have made tables of them.
+fn flatten(source: &Source, path: &str, table: &Table, axes: &mut Vec<Axis>) -> Result<()> {
+    for (name, value) in table {
+        let name = join(path, name);
+        match value {
+            toml::Value::Table(inner) if !inner.is_empty() => flatten(source, &name, inner, axes)?,
+            toml::Value::Array(values) if !values.is_empty() => axes.push((name, values.clone())),
+            _ => {
+                let reason = "a list of at least one value is expected, such as [0.1, 0.01]";
+                return Err(source.wrong(&join("grid", &name), reason));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn point(source: &Source, settings: &Table, axes: &[Axis], number: usize) -> Result<Point> {
+    let mut settings = settings.clone();
+    let mut parameters = Map::new();
+    let mut rest = number;
+    let mut chosen = Vec::with_capacity(axes.len());
+    for (name, values) in axes.iter().rev() {
+        chosen.push((name, &values[rest % values.len()]));
+        rest /= values.len();
+    }
+    for (name, value) in chosen.into_iter().rev() {
+        let key = join("grid", name);
+        let way = split_key(name)
+            .ok_or_else(|| source.wrong(&key, "a part of the dotted name is empty"))?;
+        if holds(&settings, &way) {
+            let reason = "this is a setting already: keep it here or in [settings]";
+            return Err(source.wrong(&key, reason));
+        }
+        insert(&mut settings, &way, value.clone())
+            .map_err(|part| source.wrong(&key, format!("`{part}` is a setting already")))?;
+        let number = |_| source.wrong(&key, "JSON has no such number");
+        parameters.insert(name.clone(), json::value_of(value).map_err(number)?);
+    }
+    let settings = json::object(&settings)
+        .map_err(|key| source.wrong(&join("settings", &key), "JSON has no such number"))?;
+    Ok(Point {
+        settings,
+        parameters,
+    })
+}
+
+fn holds(table: &Table, way: &[String]) -> bool {
+    match way {
+        [] => true,
+        [last] => table.contains_key(last),
+        [first, rest @ ..] => match table.get(first) {
+            Some(toml::Value::Table(inner)) => holds(inner, rest),
+            _ => false,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+    use std::collections::HashSet;
+
+    fn points_of(text: &str) -> Result<Vec<Point>> {
+        let source = Source::new("run.toml".into(), text.to_owned(), Vec::new())?;
+        let file = source.file()?;
+        points(&source, &file.settings.0, &file.grid.0)
+    }
+
+    #[test]
+    fn no_grid_is_one_job() {
+        let points = points_of("[settings]\nseed = 1\n").expect("valid");
+        assert_eq!(points.len(), 1);
+        assert_eq!(
+            Value::Object(points[0].settings.clone()),
+            json!({"seed": 1})
+        );
+        assert!(points[0].parameters.is_empty());
+    }
+
+    #[test]
+    fn the_last_name_varies_fastest_and_dots_reach_inside() {
+        let text = "[settings]\nopt.momentum = 0.9\n[grid]\nopt.lr = [1, 2]\n\"seed\" = [7, 8]\n";
+        let points = points_of(text).expect("valid");
+        let seen: Vec<_> = points
+            .iter()
+            .map(|point| Value::Object(point.settings.clone()))
+            .collect();
+        let job = |lr: i64, seed: i64| json!({"opt": {"momentum": 0.9, "lr": lr}, "seed": seed});
+        assert_eq!(seen, [job(1, 7), job(1, 8), job(2, 7), job(2, 8)]);
+        let parameters = Value::Object(points[3].parameters.clone());
+        assert_eq!(parameters, json!({"opt.lr": 2, "seed": 8}));
+    }
+
+    #[test]
+    fn a_grid_that_makes_no_sense_is_refused() {
+        for (text, reason) in [
+            ("[grid]\na = 1\n", "a list of at least one value"),
+            ("[grid]\na = []\n", "a list of at least one value"),
+            ("[settings]\na = 1\n[grid]\na = [1]\n", "a setting already"),
+            (
+                "[settings]\na = 1\n[grid]\na.b = [1]\n",
+                "a setting already",
+            ),
+            ("[grid]\na = [nan]\n", "JSON has no such number"),
+            (
+                "[settings]\na.b = inf\n",
+                "`settings.a.b`: JSON has no such number",
+            ),
+            (
+                "[grid]\n\"a..b\" = [1]\n",
+                "a part of the dotted name is empty",
+            ),
+        ] {
+            let error = points_of(text).expect_err(text).to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+        let wide = format!(
+            "[grid]\n{}",
+            "xyzuvw"
+                .chars()
+                .map(|name| { format!("{name} = [0,1,2,3,4,5,6,7,8,9]\n") })
+                .collect::<String>()
+        );
+        let error = points_of(&wide).expect_err("a million jobs").to_string();
+        assert!(error.contains("more than 100000 jobs"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_combination_is_one_job(sizes in proptest::collection::vec(1_usize..5, 0..4)) {
+            let mut text = "[grid]\n".to_owned();
+            for (axis, size) in sizes.iter().enumerate() {
+                let values: Vec<_> = (0..*size).map(|value| value.to_string()).collect();
+                text.push_str(&format!("p{axis} = [{}]\n", values.join(", ")));
+            }
+            let points = points_of(&text).expect("valid");
+            prop_assert_eq!(points.len(), sizes.iter().product::<usize>());
+            let different: HashSet<_> = points
+                .iter()
+                .map(|point| Value::Object(point.parameters.clone()).to_string())
+                .collect();
+            prop_assert_eq!(different.len(), points.len());
+        }
+    }
+}

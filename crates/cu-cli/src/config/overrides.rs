@@ -1,0 +1,133 @@
+//! `key=value`: what is given on the command line in place of the file's word.
+
+use toml::{Table, Value};
+
+use super::error::{Error, Result};
+
+/// One value given on the command line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Override {
+    /// The parts of the dotted key.
+    pub key: Vec<String>,
+    /// What it is.
+    pub value: Value,
+    /// The words in which it was given, for messages.
+    pub words: String,
+}
+
+impl Override {
+    /// `key=value`. The value is TOML if it can be read as such, else text: `4` is a number,
+    /// `"4"` and `ten` are texts.
+    ///
+    /// # Errors
+    /// If there is no `=`, or the key has an empty part.
+    pub fn parse(words: &str) -> Result<Self> {
+        let wrong = |reason: &str| Error::Override {
+            words: words.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let (key, value) = words
+            .split_once('=')
+            .ok_or_else(|| wrong("it has no `=`"))?;
+        let key = split_key(key).ok_or_else(|| wrong("a part of its key is empty"))?;
+        Ok(Self {
+            key,
+            value: parse_value(value),
+            words: words.to_owned(),
+        })
+    }
+
+    /// What an option of ours says, in the words of the user.
+    pub fn option(key: &str, value: impl Into<Value>, words: String) -> Self {
+        Self {
+            key: key.split('.').map(str::to_owned).collect(),
+            value: value.into(),
+            words,
+        }
+    }
+
+    /// Puts the value into `table`, with the tables on the way to it.
+    ///
+    /// # Errors
+    /// If something on the way is no table.
+    pub fn apply(&self, table: &mut Table) -> Result<()> {
+        insert(table, &self.key, self.value.clone()).map_err(|part| Error::Override {
+            words: self.words.clone(),
+            reason: format!("`{part}` is no table"),
+        })
+    }
+}
+
+/// The parts of a dotted key, if none is empty.
+pub fn split_key(key: &str) -> Option<Vec<String>> {
+    let parts: Vec<_> = key.split('.').map(|part| part.trim().to_owned()).collect();
+    parts.iter().all(|part| !part.is_empty()).then_some(parts)
+}
+
+/// Puts `value` at `key`, making the tables on the way. What is no table on the way is the error.
+pub fn insert(table: &mut Table, key: &[String], value: Value) -> Result<(), String> {
+    let Some((last, way)) = key.split_last() else {
+        return Ok(());
+    };
+    let mut table = table;
+    for part in way {
+        let next = table
+            .entry(part.clone())
+            .or_insert_with(|| Value::Table(Table::new()));
+        table = next.as_table_mut().ok_or_else(|| part.clone())?;
+    }
+    table.insert(last.clone(), value);
+    Ok(())
+}
+
+/// A value as TOML if it is one, else as the text it is.
+fn parse_value(text: &str) -> Value {
+    text.trim()
+        .parse()
+        .unwrap_or_else(|_| Value::String(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_toml_or_text() {
+        for (words, value) in [
+            ("a.b=4", Value::Integer(4)),
+            ("a.b=0.5", Value::Float(0.5)),
+            ("a.b=true", Value::Boolean(true)),
+            ("a.b=\"4\"", Value::String("4".to_owned())),
+            ("a.b=10s", Value::String("10s".to_owned())),
+            ("a.b=x=y", Value::String("x=y".to_owned())),
+            ("a.b=", Value::String(String::new())),
+            ("a.b=1\nc=2", Value::String("1\nc=2".to_owned())),
+            ("a.b=[1, 2]", Value::Array(vec![1.into(), 2.into()])),
+        ] {
+            let given = Override::parse(words).expect(words);
+            assert_eq!(given.key, ["a", "b"]);
+            assert_eq!(given.value, value, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_key_has_no_empty_part() {
+        for words in ["", "a", "=1", "a.=1", ".a=1", "a..b=1"] {
+            assert!(Override::parse(words).is_err(), "{words}");
+        }
+    }
+
+    #[test]
+    fn tables_on_the_way_are_made_and_others_kept() {
+        let mut table: Table = toml::from_str("[stop]\nafter = \"1h\"\n").expect("valid");
+        for words in ["stop.grace=5s", "backend.local.cpus=2"] {
+            let given = Override::parse(words).expect(words);
+            given.apply(&mut table).expect(words);
+        }
+        assert_eq!(table["stop"]["after"].as_str(), Some("1h"));
+        assert_eq!(table["stop"]["grace"].as_str(), Some("5s"));
+        assert_eq!(table["backend"]["local"]["cpus"].as_integer(), Some(2));
+        let through_text = Override::parse("stop.after.x=1").expect("well formed");
+        assert!(through_text.apply(&mut table).is_err());
+    }
+}

@@ -1,0 +1,468 @@
+//! From the file to the plan of a run: defaults filled in, relations between keys checked.
+
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cu_core::{JobPlan, Policy, RunPlan};
+use cu_scheduler::{Resources, Signal, Warning};
+use cu_supervisor::StopPolicy;
+use toml::{Table, Value};
+
+use super::error::{Error, Result};
+use super::file::{File, Kind};
+use super::source::Source;
+use super::units::{Bytes, Time};
+use super::{grid, program};
+
+/// A run as a config describes it, complete and consistent.
+#[derive(Debug)]
+pub struct Config {
+    /// What the run is made from.
+    pub plan: RunPlan,
+    /// Where its directory is to be made, if the config says so.
+    pub results_dir: Option<PathBuf>,
+    /// What is allowed and yet probably not meant.
+    pub warnings: Vec<String>,
+    /// The config again, with overrides in it and every path absolute: it means the same wherever
+    /// it is read.
+    pub effective: Table,
+}
+
+impl Config {
+    /// The run that `source` describes, with its relative paths taken from `folder` (absolute).
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn new(source: &Source, folder: &Path) -> Result<Self> {
+        let file = source.file()?;
+        let name = file.name.clone().ok_or_else(|| missing(source, "name"))?;
+        check_name(&name).map_err(|reason| source.wrong("name", reason))?;
+        let mut warnings = check_times(source, &file)?;
+        warnings.extend(check_backend(source, &file)?);
+        let working_directory = match &file.working_directory {
+            Some(path) => Some(existing_folder(source, &folder.join(path))?),
+            None => None,
+        };
+        let command = file.command.as_ref();
+        let command = command.ok_or_else(|| missing(source, "command"))?;
+        let command = program::resolve(source, command, folder, working_directory.is_some())?;
+        check_environment(source, &file)?;
+        let effective = effective(source, &command, working_directory.as_deref());
+        let points = grid::points(source, &file.settings.0, &file.grid.0)?;
+        let jobs = points.into_iter().map(|point| JobPlan {
+            command: command.clone(),
+            working_directory: working_directory.clone(),
+            environment: file.environment.0.clone(),
+            settings: point.settings,
+            parameters: point.parameters,
+            resources: file.scheduler_resources(),
+            stop: file.stop_policy(),
+            resume_exit_code: file.resume_exit_code(),
+        });
+        Ok(Self {
+            plan: RunPlan {
+                name,
+                policy: file.policy(),
+                jobs: jobs.collect(),
+            },
+            results_dir: file.results_dir.map(PathBuf::from),
+            warnings,
+            effective,
+        })
+    }
+}
+
+impl File {
+    /// Budgets and limits.
+    pub fn policy(&self) -> Policy {
+        let default = Policy::default();
+        let time = |given: Option<Time>, otherwise| given.map_or(otherwise, |time| time.0);
+        let resume = &self.resume;
+        let backend = &self.backend;
+        Policy {
+            stuck_after: resume.stuck_after.unwrap_or(default.stuck_after),
+            time_limits: resume.time_limits.unwrap_or(default.time_limits),
+            preemptions: resume.preemptions.unwrap_or(default.preemptions),
+            node_failures: resume.node_failures.unwrap_or(default.node_failures),
+            losses: resume.losses.unwrap_or(default.losses),
+            out_of_memory_retries: resume
+                .out_of_memory_retries
+                .unwrap_or(default.out_of_memory_retries),
+            failure_retries: resume.failure_retries.unwrap_or(default.failure_retries),
+            submissions_per_hour: resume
+                .submissions_per_hour
+                .unwrap_or(default.submissions_per_hour),
+            max_submitted: backend.max_submitted.or(default.max_submitted),
+            backoff: time(resume.backoff, default.backoff),
+            backoff_max: time(resume.backoff_max, default.backoff_max),
+            record_grace: time(backend.record_grace, default.record_grace),
+            scheduler_patience: time(backend.patience, default.scheduler_patience),
+        }
+    }
+
+    /// When the program is asked to stop.
+    pub fn stop_policy(&self) -> StopPolicy {
+        let default = StopPolicy::default();
+        let stop = &self.stop;
+        let time = |given: Option<Time>| given.map(|time| time.0);
+        StopPolicy {
+            after: time(stop.after),
+            before_limit: time(stop.before_limit),
+            file: stop.file.as_ref().map(PathBuf::from),
+            signal: stop
+                .signal
+                .map_or(default.signal, |signal| signal.0.name().to_owned()),
+            grace: time(stop.grace).unwrap_or(default.grace),
+        }
+    }
+
+    /// What each attempt asks of the scheduler. The warning goes to our supervisor, which passes
+    /// the signal of the user's choice on: which one it is itself warned by is our matter.
+    pub fn scheduler_resources(&self) -> Resources {
+        let resources = &self.resources;
+        let time_limit = resources.time_limit.map(|time| time.0);
+        let warning = self.stop.before_limit.map(|before| Warning {
+            signal: Signal::Usr1,
+            before_limit: before.0,
+        });
+        Resources {
+            cpus: resources.cpus.map_or(1, NonZeroU32::get),
+            gpus: resources.gpus.unwrap_or_default(),
+            memory_bytes: resources.memory.map(|Bytes(bytes)| bytes),
+            time_limit,
+            warning: warning.filter(|_| time_limit.is_some()),
+        }
+    }
+
+    /// The exit code that by itself is a resume request.
+    pub fn resume_exit_code(&self) -> i32 {
+        self.resume.exit_code.unwrap_or(3)
+    }
+}
+
+fn missing(source: &Source, key: &'static str) -> Error {
+    Error::Missing {
+        path: source.path().to_owned(),
+        key,
+    }
+}
+
+/// Whether a run directory can be called so.
+pub fn check_name(name: &str) -> Result<(), &'static str> {
+    match name {
+        "" => Err("a run's name can't be empty"),
+        _ if name.len() > 200 => Err("a run's name has at most 200 bytes"),
+        _ if name.starts_with(['.', '-']) => Err("a run's name can't begin with `.` or `-`"),
+        _ if name.contains('/') || name.contains(char::is_control) => {
+            Err("a run's name has no slash and no control character: it is a directory's name")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn existing_folder(source: &Source, path: &Path) -> Result<PathBuf> {
+    if path.is_dir() {
+        Ok(path.to_owned())
+    } else {
+        let reason = format!("{} is no directory", path.display());
+        Err(source.wrong("working_directory", reason))
+    }
+}
+
+fn check_environment(source: &Source, file: &File) -> Result<()> {
+    for (name, value) in &file.environment.0 {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            let key = super::table::join("environment", name);
+            return Err(source.wrong(&key, "no program can be given such a variable"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether this build has the backend; a warning if a cluster is here that it can't use.
+fn check_backend(source: &Source, file: &File) -> Result<Option<String>> {
+    let lacking = |backend| {
+        Err(Error::NoBackend {
+            place: source.place("backend.kind"),
+            backend,
+        })
+    };
+    match file.backend.kind.unwrap_or_default() {
+        Kind::Slurm => lacking("Slurm"),
+        Kind::Htcondor => lacking("HTCondor"),
+        Kind::Local => Ok(None),
+        Kind::Auto => Ok([("sbatch", "Slurm"), ("condor_submit", "HTCondor")]
+            .into_iter()
+            .find(|(command, _)| program::is_in_path(command))
+            .map(|(command, name)| {
+                format!(
+                    "{command} is here, but this build has no {name} backend yet: all jobs run on \
+                     this machine (backend.kind=local says that this is meant)"
+                )
+            })),
+    }
+}
+
+/// What the times mean for each other: errors where they contradict each other, else warnings.
+fn check_times(source: &Source, file: &File) -> Result<Vec<String>> {
+    let shown = |time: Duration| humantime::format_duration(time).to_string();
+    let policy = file.policy();
+    let stop = file.stop_policy();
+    let limit = file.resources.time_limit.map(|time| time.0);
+    let mut warnings = Vec::new();
+    for (key, time) in [("resources.time_limit", limit), ("stop.after", stop.after)] {
+        if time.is_some_and(|time| time.is_zero()) {
+            return Err(source.wrong(key, "a time above 0 is expected"));
+        }
+    }
+    if !(1..=255).contains(&file.resume_exit_code()) {
+        let reason = "an exit code from 1 to 255 is expected: 0 means that the job is done";
+        return Err(source.wrong("resume.exit_code", reason));
+    }
+    if policy.backoff > policy.backoff_max {
+        let reason = format!(
+            "{} is more than resume.backoff_max, which is {}",
+            shown(policy.backoff),
+            shown(policy.backoff_max)
+        );
+        return Err(source.wrong("resume.backoff", reason));
+    }
+    if let Some(limit) = limit {
+        for (key, time) in [
+            ("stop.before_limit", stop.before_limit),
+            ("stop.after", stop.after),
+        ] {
+            if let Some(time) = time.filter(|time| *time >= limit) {
+                let reason = format!(
+                    "{} is not less than resources.time_limit, which is {}",
+                    shown(time),
+                    shown(limit)
+                );
+                return Err(source.wrong(key, reason));
+            }
+        }
+        if stop.before_limit.is_none() && stop.after.is_none() {
+            warnings.push(format!(
+                "attempts end after {} without a warning: stop.before_limit or stop.after would \
+                 give the program time to save",
+                shown(limit)
+            ));
+        }
+        if let Some(after) = stop.after.filter(|after| *after + stop.grace > limit) {
+            warnings.push(format!(
+                "a program that is asked to stop after {} has {} until the time limit, less than \
+                 stop.grace, which is {}",
+                shown(after),
+                shown(limit.saturating_sub(after)),
+                shown(stop.grace)
+            ));
+        }
+        if let Some(before) = stop.before_limit.filter(|before| *before < stop.grace) {
+            warnings.push(format!(
+                "a program that is asked to stop {} before the time limit does not have all of \
+                 stop.grace, which is {}",
+                shown(before),
+                shown(stop.grace)
+            ));
+        }
+    } else if let Some(before) = stop.before_limit {
+        warnings.push(format!(
+            "stop.before_limit = {} has no effect without resources.time_limit",
+            shown(before)
+        ));
+    }
+    Ok(warnings)
+}
+
+fn effective(source: &Source, command: &[String], working_directory: Option<&Path>) -> Table {
+    let mut table = source.table().clone();
+    let text = |text: &str| Value::String(text.to_owned());
+    let command = command.iter().map(|argument| text(argument)).collect();
+    table.insert("command".to_owned(), Value::Array(command));
+    if let Some(path) = working_directory.and_then(Path::to_str) {
+        table.insert("working_directory".to_owned(), text(path));
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::overrides::Override;
+
+    const COMPLETE: &str = "name = \"a\"\ncommand = [\"/bin/sh\"]\n";
+
+    fn config(text: &str, overrides: &[&str]) -> Result<Config> {
+        let overrides: Result<Vec<_>> = overrides
+            .iter()
+            .map(|words| Override::parse(words))
+            .collect();
+        let source = Source::new("run.toml".into(), text.to_owned(), overrides?)?;
+        Config::new(&source, Path::new("/"))
+    }
+
+    #[test]
+    fn every_key_arrives_in_the_plan() {
+        let reference = crate::config::reference::reference();
+        let config = config(&reference, &["command=[\"/bin/sh\", \"-c\"]"]).expect("a config");
+        assert_eq!(config.warnings, Vec::<String>::new());
+        let plan = config.plan;
+        assert_eq!(plan.name, "digits");
+        assert_eq!(plan.policy.max_submitted, NonZeroU32::new(100));
+        assert_eq!(plan.jobs.len(), 4);
+        let job = &plan.jobs[3];
+        assert_eq!(job.command, ["/bin/sh", "-c"]);
+        assert_eq!(job.working_directory.as_deref(), Some(Path::new("/.")));
+        assert_eq!(job.environment["OMP_NUM_THREADS"], "1");
+        assert_eq!(job.parameters["optimizer.name"], "adam");
+        assert_eq!(job.settings["optimizer"]["momentum"], 0.9);
+        assert_eq!(job.resources.memory_bytes, Some(2 << 30));
+        assert_eq!(job.resources.time_limit, Some(Duration::from_secs(3600)));
+        let warning = job.resources.warning.expect("a warning before the limit");
+        assert_eq!(warning.before_limit, Duration::from_secs(120));
+        assert_eq!(job.stop.after, Some(Duration::from_secs(3000)));
+        assert_eq!(job.stop.file.as_deref(), Some(Path::new("please_stop")));
+        assert_eq!(job.resume_exit_code, 3);
+    }
+
+    #[test]
+    fn overrides_arrive_in_policy_and_stop() {
+        let overrides = [
+            "resume.stuck_after=5",
+            "resume.time_limits=1",
+            "resume.preemptions=2",
+            "resume.node_failures=4",
+            "resume.losses=6",
+            "resume.out_of_memory_retries=7",
+            "resume.failure_retries=8",
+            "resume.submissions_per_hour=9",
+            "resume.backoff=10s",
+            "resume.backoff_max=11s",
+            "backend.record_grace=12s",
+            "backend.patience=13s",
+            "backend.max_submitted=14",
+            "stop.signal=TERM",
+            "stop.grace=15s",
+        ];
+        let plan = config(COMPLETE, &overrides).expect("a config").plan;
+        let number = |number| NonZeroU32::new(number).expect("above 0");
+        let expected = Policy {
+            stuck_after: number(5),
+            time_limits: 1,
+            preemptions: 2,
+            node_failures: 4,
+            losses: 6,
+            out_of_memory_retries: 7,
+            failure_retries: 8,
+            submissions_per_hour: number(9),
+            max_submitted: Some(number(14)),
+            backoff: Duration::from_secs(10),
+            backoff_max: Duration::from_secs(11),
+            record_grace: Duration::from_secs(12),
+            scheduler_patience: Duration::from_secs(13),
+        };
+        assert_eq!(plan.policy, expected);
+        assert_eq!(plan.jobs[0].stop.signal, "TERM");
+        assert_eq!(plan.jobs[0].stop.grace, Duration::from_secs(15));
+    }
+
+    #[test]
+    fn contradictions_are_errors() {
+        for (overrides, expected) in [
+            (
+                &["stop.after=1h", "resources.time_limit=1h"][..],
+                "`stop.after`: 1h is not less",
+            ),
+            (
+                &["stop.before_limit=2h", "resources.time_limit=1h"],
+                "`stop.before_limit`: 2h",
+            ),
+            (
+                &["resources.time_limit=0s"],
+                "`resources.time_limit`: a time above 0",
+            ),
+            (&["stop.after=0s"], "`stop.after`: a time above 0"),
+            (
+                &["resume.backoff=2s", "resume.backoff_max=1s"],
+                "`resume.backoff`: 2s is more",
+            ),
+            (
+                &["resume.exit_code=0"],
+                "`resume.exit_code`: an exit code from 1 to 255",
+            ),
+            (&["name=a/b"], "`name`: a run's name has no slash"),
+            (&["name=.."], "`name`: a run's name can't begin"),
+            (&["name="], "`name`: a run's name can't be empty"),
+            (&["command=[]"], "`command`: it is empty"),
+            (&["command=[\"/absent\"]"], "there is no program `/absent`"),
+            (
+                &["working_directory=absent"],
+                "`working_directory`: /absent is no directory",
+            ),
+            (
+                &["backend.kind=slurm"],
+                "this build has no Slurm backend yet",
+            ),
+            (
+                &["backend.kind=htcondor"],
+                "this build has no HTCondor backend yet",
+            ),
+            (
+                &["environment={ \"a=b\" = \"1\" }"],
+                "`environment.a=b`: no program can be given",
+            ),
+        ] {
+            let error = config(COMPLETE, overrides).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        for (text, key) in [
+            ("name = \"a\"", "command"),
+            ("command = [\"/bin/sh\"]", "name"),
+        ] {
+            let error = config(text, &[]).expect_err(key).to_string();
+            assert_eq!(error, format!("run.toml: `{key}` is missing"));
+        }
+    }
+
+    #[test]
+    fn what_is_probably_not_meant_is_a_warning() {
+        for (overrides, expected) in [
+            (&["stop.before_limit=1min"][..], "has no effect without"),
+            (&["resources.time_limit=1h"], "without a warning"),
+            (
+                &["resources.time_limit=60s", "stop.after=50s"],
+                "has 10s until the time limit",
+            ),
+            (
+                &["resources.time_limit=1h", "stop.before_limit=10s"],
+                "does not have all of",
+            ),
+        ] {
+            let warnings = config(COMPLETE, overrides).expect("a config").warnings;
+            assert_eq!(warnings.len(), 1, "{warnings:?}");
+            assert!(warnings[0].contains(expected), "{warnings:?}");
+        }
+        assert!(
+            config(COMPLETE, &["stop.after=10s"])
+                .expect("a config")
+                .warnings
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn the_effective_config_means_the_same_elsewhere() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("train.sh"), "").expect("a file");
+        let text = "name = \"a\"\ncommand = [\"sh\", \"train.sh\"]\n[grid]\nx.y = [1, 2]\n";
+        let given = vec![Override::parse("settings.seed=3").expect("an override")];
+        let source = Source::new("run.toml".into(), text.to_owned(), given).expect("TOML");
+        let here = Config::new(&source, folder.path()).expect("a config");
+        let text = toml::to_string(&here.effective).expect("a table is TOML");
+        let source = Source::new("run.toml".into(), text, Vec::new()).expect("TOML");
+        let there = Config::new(&source, Path::new("/")).expect("a config");
+        assert_eq!(there.plan, here.plan);
+        assert_eq!(there.plan.jobs[1].settings["seed"], 3);
+    }
+}

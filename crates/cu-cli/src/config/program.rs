@@ -1,0 +1,148 @@
+//! The command as every attempt will run it: found now, before anything is made.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+
+use super::error::{Error, Result};
+use super::source::Source;
+
+/// Makes the program of `command` an absolute path. An argument that names a file in `folder`
+/// becomes its absolute path as well, unless `keep_arguments`.
+///
+/// # Errors
+/// If there is no such program, or it can't be executed.
+pub fn resolve(
+    source: &Source,
+    command: &[String],
+    folder: &Path,
+    keep_arguments: bool,
+) -> Result<Vec<String>> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(source.wrong("command", "it is empty: a program is expected"));
+    };
+    let missing = |reason: String| Error::Program {
+        place: source.place("command"),
+        program: program.clone(),
+        reason,
+    };
+    let found = find(program, folder, std::env::var_os("PATH").as_deref()).map_err(missing)?;
+    let found = found.into_os_string().into_string();
+    let found = found.map_err(|_| missing("its path is no UTF-8".to_owned()))?;
+    let argument = |argument: &String| {
+        let path = plain(folder.join(argument));
+        match path.to_str() {
+            Some(path_text) if !keep_arguments && !argument.is_empty() && path.is_file() => {
+                path_text.to_owned()
+            }
+            _ => argument.clone(),
+        }
+    };
+    Ok(std::iter::once(found)
+        .chain(arguments.iter().map(argument))
+        .collect())
+}
+
+/// Where `program` is, absolute; else what was looked for.
+fn find(program: &str, folder: &Path, search: Option<&OsStr>) -> Result<PathBuf, String> {
+    if program.is_empty() {
+        return Err("its name is empty".to_owned());
+    }
+    if program.contains('/') {
+        let path = plain(folder.join(program));
+        return match executable(&path) {
+            true => Ok(path),
+            false if path.is_file() => Err(format!("{} can't be executed", path.display())),
+            false => Err(format!("{} is no file", path.display())),
+        };
+    }
+    let folders = search.map(std::env::split_paths).into_iter().flatten();
+    let mut found = folders
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(program))
+        .filter(|path| executable(path));
+    match found.next() {
+        Some(path) => Ok(path),
+        None if folder.join(program).is_file() => Err(format!(
+            "it is not in PATH; for the file here, write ./{program}"
+        )),
+        None => Err("it is not in PATH".to_owned()),
+    }
+}
+
+/// An absolute path without its `.` parts. Links and `..` stay: only the file system knows them.
+fn plain(path: PathBuf) -> PathBuf {
+    path.components().collect()
+}
+
+/// Whether a program of this name is in PATH.
+pub fn is_in_path(program: &str) -> bool {
+    find(program, Path::new("/"), std::env::var_os("PATH").as_deref()).is_ok()
+}
+
+fn executable(path: &Path) -> bool {
+    path.is_file() && access(path, Access::EXEC_OK).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{File, Permissions, create_dir, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    fn make(path: &Path, mode: u32) {
+        File::create(path).expect("a file");
+        set_permissions(path, Permissions::from_mode(mode)).expect("a mode");
+    }
+
+    #[test]
+    fn with_a_slash_it_is_relative_to_the_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("train");
+        make(&program, 0o755);
+        make(&folder.path().join("data.csv"), 0o644);
+        assert_eq!(find("./train", folder.path(), None), Ok(program.clone()));
+        let absolute = program.to_str().expect("UTF-8");
+        assert_eq!(find(absolute, folder.path(), None), Ok(program.clone()));
+        let error = find("./data.csv", folder.path(), None).expect_err("no program");
+        assert!(error.ends_with("data.csv can't be executed"), "{error}");
+        let error = find("./absent", folder.path(), None).expect_err("absent");
+        assert!(error.ends_with("absent is no file"), "{error}");
+    }
+
+    #[test]
+    fn without_a_slash_it_is_looked_up_in_path() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (first, second) = (folder.path().join("a"), folder.path().join("b"));
+        create_dir(&first).expect("a folder");
+        create_dir(&second).expect("a folder");
+        make(&first.join("tool"), 0o644);
+        make(&second.join("tool"), 0o755);
+        let search = std::env::join_paths([&first, &second]).expect("plain paths");
+        assert_eq!(
+            find("tool", folder.path(), Some(&search)),
+            Ok(second.join("tool"))
+        );
+        assert!(find("other", folder.path(), Some(&search)).is_err());
+        make(&folder.path().join("other"), 0o755);
+        let error = find("other", folder.path(), Some(&search)).expect_err("not in PATH");
+        assert!(error.ends_with("write ./other"), "{error}");
+    }
+
+    #[test]
+    fn files_among_the_arguments_become_absolute_and_nothing_else_changes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        make(&folder.path().join("train.py"), 0o644);
+        create_dir(folder.path().join("test")).expect("a folder");
+        let source = Source::command_line(Vec::new()).expect("empty");
+        let hostile = "a $(touch F) b\n\"'";
+        let command = ["/bin/sh", "train.py", "test", hostile, ""].map(str::to_owned);
+        let resolved = resolve(&source, &command, folder.path(), false).expect("found");
+        let script = folder.path().join("train.py");
+        let script = script.to_str().expect("UTF-8");
+        assert_eq!(resolved, ["/bin/sh", script, "test", hostile, ""]);
+        let kept = resolve(&source, &command, folder.path(), true).expect("found");
+        assert_eq!(kept, command);
+    }
+}

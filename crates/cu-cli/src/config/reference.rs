@@ -1,0 +1,126 @@
+//! The reference of all keys, generated from their declarations.
+
+use std::fmt::Write;
+
+use super::file::File;
+use super::table::{Section, Shown, Table, join};
+
+/// Every table of the config.
+pub fn sections() -> Vec<Section> {
+    let mut sections = Vec::new();
+    File::describe("", &mut sections);
+    sections
+}
+
+/// The dotted path of every key and table that the config knows, free tables' keys aside.
+pub fn known_paths() -> Vec<String> {
+    let mut paths = Vec::new();
+    for section in sections() {
+        if !section.path.is_empty() {
+            paths.push(section.path.clone());
+        }
+        if !section.free {
+            paths.extend(section.keys.iter().map(|key| join(&section.path, key.name)));
+        }
+    }
+    paths
+}
+
+/// All keys with their documentation, as a TOML file that is itself a config.
+pub fn reference() -> String {
+    let mut text = String::new();
+    for section in sections() {
+        // Writing to a String can't fail.
+        let _ = write_section(&mut text, &section);
+    }
+    text
+}
+
+fn write_section(text: &mut String, section: &Section) -> std::fmt::Result {
+    if !section.path.is_empty() {
+        writeln!(text)?;
+    }
+    for line in section.doc {
+        writeln!(text, "#{line}")?;
+    }
+    if !section.path.is_empty() {
+        writeln!(text, "[{}]", section.path)?;
+    }
+    for key in section.keys {
+        if !key.doc.is_empty() {
+            writeln!(text)?;
+        }
+        for line in key.doc {
+            writeln!(text, "#{line}")?;
+        }
+        match key.shown {
+            Shown::Default(value) => writeln!(text, "{} = {value}  # the default", key.name)?,
+            Shown::Example(value) => writeln!(text, "{} = {value}", key.name)?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The config that consists of all keys of one kind.
+    fn only(wanted: fn(Shown) -> Option<&'static str>) -> File {
+        let mut text = String::new();
+        for section in sections() {
+            if !section.path.is_empty() {
+                writeln!(text, "[{}]", section.path).expect("a String takes all");
+            }
+            for key in section.keys {
+                if let Some(value) = wanted(key.shown) {
+                    writeln!(text, "{} = {value}", key.name).expect("a String takes all");
+                }
+            }
+        }
+        toml::from_str(&text).expect("every shown value has the type of its key")
+    }
+
+    #[test]
+    fn every_shown_value_is_accepted() {
+        let all = only(|shown| match shown {
+            Shown::Default(value) | Shown::Example(value) => Some(value),
+        });
+        assert!(all.stop.after.is_some() && all.backend.local.cpus.is_some());
+        assert!(!all.settings.0.is_empty() && !all.environment.0.is_empty());
+    }
+
+    #[test]
+    fn every_default_is_the_real_one() {
+        let defaults = only(|shown| match shown {
+            Shown::Default(value) => Some(value),
+            Shown::Example(_) => None,
+        });
+        let nothing = File::default();
+        assert_ne!(defaults, nothing, "the defaults are written out");
+        assert_eq!(defaults.policy(), nothing.policy());
+        assert_eq!(defaults.stop_policy(), nothing.stop_policy());
+        assert_eq!(
+            defaults.scheduler_resources(),
+            nothing.scheduler_resources()
+        );
+        assert_eq!(defaults.resume_exit_code(), nothing.resume_exit_code());
+        assert_eq!(
+            defaults.backend.kind.unwrap_or_default(),
+            nothing.backend.kind.unwrap_or_default()
+        );
+        assert_eq!(
+            defaults.results_dir.as_deref(),
+            Some(crate::runs::RESULTS_DIR)
+        );
+    }
+
+    #[test]
+    fn the_copy_in_the_documentation_is_this_one() {
+        let copy = include_str!("../../docs/config.toml");
+        assert!(
+            copy == reference(),
+            "docs/config.toml is out of date: cu config reference > crates/cu-cli/docs/config.toml"
+        );
+    }
+}

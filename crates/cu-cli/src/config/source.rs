@@ -1,0 +1,335 @@
+//! The text of a config with its overrides, and where each key came from.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Table;
+use toml::de::{DeTable, DeValue};
+
+use super::error::{Error, Place, Result};
+use super::file::File;
+use super::overrides::Override;
+use super::reference::known_paths;
+use super::table::join;
+
+/// What was given: a file's text, and what the command line says in its place.
+#[derive(Debug)]
+pub struct Source {
+    path: PathBuf,
+    text: String,
+    overrides: Vec<Override>,
+    table: Table,
+}
+
+impl Source {
+    /// The config in the file `path` with `overrides`.
+    ///
+    /// # Errors
+    /// If the file can't be read or is no TOML, or an override runs through a value.
+    pub fn read(path: &Path, overrides: Vec<Override>) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::new(path.to_owned(), text, overrides)
+    }
+
+    /// A config made of options alone.
+    ///
+    /// # Errors
+    /// If an override runs through a value.
+    pub fn command_line(overrides: Vec<Override>) -> Result<Self> {
+        Self::new(PathBuf::from("the command line"), String::new(), overrides)
+    }
+
+    pub(super) fn new(path: PathBuf, text: String, overrides: Vec<Override>) -> Result<Self> {
+        let parsed: Result<Table, _> = toml::from_str(&text);
+        let mut table = parsed.map_err(|error| Error::Syntax {
+            place: match error.span() {
+                Some(span) => Place::Line(path.clone(), line_of(&text, span.start)),
+                None => Place::Config(path.clone()),
+            },
+            reason: error.message().to_owned(),
+        })?;
+        for given in &overrides {
+            given.apply(&mut table)?;
+        }
+        Ok(Self {
+            path,
+            text,
+            overrides,
+            table,
+        })
+    }
+
+    /// The file, or what stands for it in messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All that was given, overrides included.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The config as far as types go.
+    ///
+    /// # Errors
+    /// The first key that is unknown, or whose value has the wrong type.
+    pub fn file(&self) -> Result<File> {
+        let mut unknown = Vec::new();
+        let mut track = serde_path_to_error::Track::new();
+        let tracked = serde_path_to_error::Deserializer::new(self.table.clone(), &mut track);
+        let file = File::deserialize(serde_ignored::Deserializer::new(tracked, &mut |path| {
+            unknown.push(path.to_string());
+        }));
+        let file = file.map_err(|error| {
+            let key = track.path().to_string();
+            Error::Value {
+                place: self.place(&key),
+                reason: error.message().trim_end().to_owned(),
+                key,
+            }
+        })?;
+        match unknown.into_iter().next() {
+            Some(key) => Err(self.unknown(key)),
+            None => Ok(file),
+        }
+    }
+
+    /// Where `key` (dotted) was given last.
+    pub fn place(&self, key: &str) -> Place {
+        let parts: Vec<&str> = key.split('.').collect();
+        let given = |given: &&Override| {
+            let shared = given.key.len().min(parts.len());
+            given.key[..shared].iter().zip(&parts).all(|(a, b)| a == b)
+        };
+        if let Some(given) = self.overrides.iter().rev().find(given) {
+            return Place::CommandLine(given.words.clone());
+        }
+        match DeTable::parse(&self.text) {
+            Ok(table) => match span_of(table.get_ref(), &parts) {
+                Some(span) => Place::Line(self.path.clone(), line_of(&self.text, span.start)),
+                None => Place::Config(self.path.clone()),
+            },
+            Err(_) => Place::Config(self.path.clone()),
+        }
+    }
+
+    /// An error about the value of `key`.
+    pub fn wrong(&self, key: &str, reason: impl Into<String>) -> Error {
+        Error::Value {
+            place: self.place(key),
+            key: key.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    fn unknown(&self, key: String) -> Error {
+        let place = self.place(&key);
+        match key.as_str() {
+            "backend.slurm" => {
+                return Error::NoBackend {
+                    place,
+                    backend: "Slurm",
+                };
+            }
+            "backend.htcondor" => {
+                return Error::NoBackend {
+                    place,
+                    backend: "HTCondor",
+                };
+            }
+            _ => {}
+        }
+        let mut known = known_paths();
+        if let Some(settings) = self.table.get("settings").and_then(toml::Value::as_table) {
+            known.extend(settings.keys().map(|name| join("settings", name)));
+        }
+        let nearest = nearest(&key, &known);
+        Error::UnknownKey {
+            place,
+            key,
+            nearest,
+        }
+    }
+}
+
+/// The one of `known` that `key` was probably meant to be: first among its siblings, then the
+/// same name in another table.
+fn nearest(key: &str, known: &[String]) -> Option<String> {
+    let parent_and_name = |path: &str| match path.rsplit_once('.') {
+        Some((parent, name)) => (parent.to_owned(), name.to_owned()),
+        None => (String::new(), path.to_owned()),
+    };
+    let (parent, name) = parent_and_name(key);
+    let allowed = (name.chars().count() / 3).max(1);
+    known
+        .iter()
+        .filter_map(|candidate| {
+            let (other_parent, other_name) = parent_and_name(candidate);
+            let distance = strsim::damerau_levenshtein(&name, &other_name);
+            (distance <= allowed).then_some((distance, other_parent != parent, candidate))
+        })
+        .min()
+        .map(|(_, _, candidate)| candidate.clone())
+}
+
+/// Where the key `parts` stands, or the last part of the way to it that exists.
+fn span_of(table: &DeTable<'_>, parts: &[&str]) -> Option<Range<usize>> {
+    let (first, rest) = parts.split_first()?;
+    let (key, value) = table
+        .iter()
+        .find(|(key, _)| key.get_ref().as_ref() == *first)?;
+    match value.get_ref() {
+        DeValue::Table(inner) => span_of(inner, rest).or_else(|| Some(key.span())),
+        _ => Some(key.span()),
+    }
+}
+
+/// The line of the byte `at`, counted from 1.
+fn line_of(text: &str, at: usize) -> usize {
+    let before = text.as_bytes().iter().take(at);
+    1 + before.filter(|byte| **byte == b'\n').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn source(text: &str, overrides: &[&str]) -> Result<Source> {
+        let overrides: Result<Vec<_>> = overrides
+            .iter()
+            .map(|words| Override::parse(words))
+            .collect();
+        Source::new(PathBuf::from("run.toml"), text.to_owned(), overrides?)
+    }
+
+    fn error(text: &str, overrides: &[&str]) -> (String, Option<String>) {
+        let error = source(text, overrides)
+            .and_then(|source| source.file())
+            .expect_err("it is wrong");
+        (error.to_string(), error.hint())
+    }
+
+    #[test]
+    fn an_unknown_key_names_its_line_and_its_nearest() {
+        let (message, hint) = error("name = \"a\"\n\n[stop]\naftre = \"1h\"\n", &[]);
+        assert_eq!(message, "run.toml, line 4: unknown key `stop.aftre`");
+        assert_eq!(hint.as_deref(), Some("did you mean `stop.after`?"));
+
+        let (message, hint) = error("[resources]\nname = \"a\"\n", &["resource.cpus=2"]);
+        assert_eq!(message, "`resource.cpus=2`: unknown key `resource`");
+        assert_eq!(hint.as_deref(), Some("did you mean `resources`?"));
+
+        let (_, hint) = error("exit_code = 4\n", &[]);
+        assert_eq!(hint.as_deref(), Some("did you mean `resume.exit_code`?"));
+
+        let (_, hint) = error("[settings]\nseed = 1\n", &["seed=2"]);
+        assert_eq!(hint.as_deref(), Some("did you mean `settings.seed`?"));
+
+        let (_, hint) = error("xyzzy = 1\n", &[]);
+        assert_eq!(
+            hint.as_deref(),
+            Some("`cu config reference` prints all keys")
+        );
+    }
+
+    #[test]
+    fn a_wrong_type_names_its_key_and_line() {
+        let (message, _) = error("[resources]\ncpus = 1\ntime_limit = 60\n", &[]);
+        assert!(
+            message.starts_with("run.toml, line 3: `resources.time_limit`: "),
+            "{message}"
+        );
+        assert!(message.contains("a time with its unit"), "{message}");
+
+        let (message, _) = error("", &["resources.cpus=0"]);
+        assert!(
+            message.starts_with("`resources.cpus=0`: `resources.cpus`: "),
+            "{message}"
+        );
+
+        let (message, _) = error("command = \"train.py\"\n", &[]);
+        assert!(
+            message.starts_with("run.toml, line 1: `command`: "),
+            "{message}"
+        );
+
+        let (message, _) = error("stop = 3\n", &[]);
+        assert!(
+            message.starts_with("run.toml, line 1: `stop`: "),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_syntax_error_names_its_line() {
+        let (message, _) = error("name = \"a\"\n[stop\n", &[]);
+        assert!(
+            message.starts_with("run.toml, line 2: this is no TOML: "),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_backend_that_is_missing_is_not_called_a_typing_error() {
+        let (message, _) = error("[backend.slurm]\npartition = \"gpu\"\n", &[]);
+        assert_eq!(
+            message,
+            "run.toml, line 1: this build has no Slurm backend yet"
+        );
+    }
+
+    fn any_text() -> impl Strategy<Value = String> {
+        let known = proptest::sample::select(vec![
+            "name = ",
+            "command = ",
+            "[stop]\n",
+            "[grid]\n",
+            "[settings]\n",
+            "after = ",
+            "\"1h\"",
+            "[1, 2]",
+            "[\"a\"]",
+            "lr = ",
+            "\n",
+            "[backend.local]\n",
+            "cpus = ",
+            "3",
+            "nan",
+            "{}",
+            "2020-01-01",
+            "'''",
+            "a.b.c = ",
+        ]);
+        let piece = prop_oneof![known.prop_map(str::to_owned), any::<String>()];
+        proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_config_or_an_error(
+            text in any_text(),
+            overrides in proptest::collection::vec(any::<String>(), 0..3),
+        ) {
+            let overrides: Vec<&str> = overrides.iter().map(String::as_str).collect();
+            if let Err(error) = source(&text, &overrides).and_then(|source| source.file()) {
+                prop_assert!(!error.to_string().is_empty());
+            }
+        }
+
+        #[test]
+        fn what_is_overridden_is_what_was_given(seed in any::<i64>(), name in "[a-z]{1,8}") {
+            let words = [format!("settings.{name}={seed}"), format!("settings.x.{name}=\"{seed}\"")];
+            let source = source("[settings]\nkept = true\n", &[&words[0], &words[1]]).expect("valid");
+            let settings = source.file().expect("valid").settings.0;
+            prop_assert_eq!(settings[&name].as_integer(), Some(seed));
+            let text = seed.to_string();
+            prop_assert_eq!(settings["x"][&name].as_str(), Some(text.as_str()));
+            prop_assert_eq!(settings.get("kept").is_some(), true);
+        }
+    }
+}

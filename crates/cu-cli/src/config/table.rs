@@ -1,0 +1,119 @@
+//! The macro that declares a table of the config once: a struct for serde, and its part of the
+//! reference.
+
+/// A key of the config, as the reference tells it.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its name within its table.
+    pub name: &'static str,
+    /// What it is for, line by line.
+    pub doc: &'static [&'static str],
+    /// What the reference shows as its value.
+    pub shown: Shown,
+}
+
+/// What the reference shows as the value of a key, in TOML.
+#[derive(Clone, Copy, Debug)]
+pub enum Shown {
+    /// What it is when it is left out.
+    Default(&'static str),
+    /// Left out, it is nothing at all, or must be given.
+    Example(&'static str),
+}
+
+/// A table with its dotted path, as the reference tells it.
+#[derive(Clone, Debug)]
+pub struct Section {
+    /// The dotted path; empty for the top.
+    pub path: String,
+    /// What it is for, line by line.
+    pub doc: &'static [&'static str],
+    /// Its keys.
+    pub keys: &'static [Key],
+    /// Whether a user chooses the names of its keys; `keys` is then an example.
+    pub free: bool,
+}
+
+/// A table of the config.
+pub trait Table {
+    /// Appends this table, called `path`, and those inside it.
+    fn describe(path: &str, sections: &mut Vec<Section>);
+}
+
+/// The dotted path of `name` within `path`.
+pub fn join(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
+}
+
+/// Declares a table. Each key has its documentation, its type, and what the reference shows; it
+/// becomes an `Option`. `tables` are the tables inside it. A `free` table wraps a map.
+macro_rules! table {
+    (
+        $(#[doc = $doc:literal])*
+        free $name:ident($map:ty) { $($key:literal = $shown:literal,)* }
+    ) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub $map);
+
+        impl $crate::config::table::Table for $name {
+            fn describe(path: &str, sections: &mut Vec<$crate::config::table::Section>) {
+                use $crate::config::table::{Key, Section, Shown};
+                sections.push(Section {
+                    path: path.to_owned(),
+                    doc: &[$($doc),*],
+                    keys: &[$(Key { name: $key, doc: &[], shown: Shown::Example($shown) }),*],
+                    free: true,
+                });
+            }
+        }
+    };
+    (
+        $(#[doc = $doc:literal])*
+        $name:ident {
+            $(
+                $(#[doc = $key_doc:literal])*
+                $key:ident: $type:ty = $shown:ident($text:literal),
+            )*
+        }
+        $(tables { $($inner:ident: $inner_type:ty,)* })?
+    ) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
+        #[serde(default)]
+        pub struct $name {
+            $($(#[doc = $key_doc])* pub $key: Option<$type>,)*
+            $($(
+                #[doc = concat!("The table `", stringify!($inner), "`.")]
+                pub $inner: $inner_type,
+            )*)?
+        }
+
+        impl $crate::config::table::Table for $name {
+            fn describe(path: &str, sections: &mut Vec<$crate::config::table::Section>) {
+                use $crate::config::table::{Key, Section, Shown};
+                sections.push(Section {
+                    path: path.to_owned(),
+                    doc: &[$($doc),*],
+                    keys: &[$(Key {
+                        name: stringify!($key),
+                        doc: &[$($key_doc),*],
+                        shown: Shown::$shown($text),
+                    }),*],
+                    free: false,
+                });
+                $($(<$inner_type as $crate::config::table::Table>::describe(
+                    &$crate::config::table::join(path, stringify!($inner)),
+                    sections,
+                );)*)?
+            }
+        }
+    };
+}
+
+pub(crate) use table;

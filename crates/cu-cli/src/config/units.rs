@@ -1,0 +1,138 @@
+//! Values with a unit, as the config writes them: times, sizes, signals.
+
+use std::time::Duration;
+
+use cu_scheduler::Signal;
+use serde::de::{Error, Unexpected};
+use serde::{Deserialize, Deserializer};
+
+/// A time, written with its unit: `50min`, `1h 30m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub Duration);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const EXPECTED: &str = "a time with its unit, such as \"90s\", \"50min\" or \"1h 30m\"";
+        let text = text(deserializer, EXPECTED)?;
+        humantime::parse_duration(&text)
+            .map(Self)
+            .map_err(|_| D::Error::invalid_value(Unexpected::Str(&text), &EXPECTED))
+    }
+}
+
+/// An amount of memory, written with its unit: `512MiB`, `2GiB`, `4GB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const EXPECTED: &str = "a size with its unit, such as \"512MiB\", \"2GiB\" or \"4GB\"";
+        let text = text(deserializer, EXPECTED)?;
+        parse_bytes(&text)
+            .map(Self)
+            .ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &EXPECTED))
+    }
+}
+
+/// `2GiB`, `1.5 GB` as bytes, if it is a whole number of them above 0.
+fn parse_bytes(text: &str) -> Option<u64> {
+    const KIBI: f64 = 1024.0;
+    let text = text.trim();
+    let unit_at = text.find(|byte: char| !byte.is_ascii_digit() && byte != '.')?;
+    let (number, unit) = text.split_at(unit_at);
+    let scale = match unit.trim() {
+        "B" => 1.0,
+        "kB" | "KB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "TB" => 1e12,
+        "KiB" => KIBI,
+        "MiB" => KIBI.powi(2),
+        "GiB" => KIBI.powi(3),
+        "TiB" => KIBI.powi(4),
+        _ => return None,
+    };
+    let bytes = number.parse::<f64>().ok()? * scale;
+    // Beyond 2^53 a float no longer holds every whole number; no machine has that much memory.
+    (bytes >= 1.0 && bytes <= 2f64.powi(53)).then_some(bytes as u64)
+}
+
+/// A signal by its name, with or without `SIG`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignalName(pub Signal);
+
+impl<'de> Deserialize<'de> for SignalName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const EXPECTED: &str = "one of the signals HUP, INT, TERM, USR1, USR2";
+        let text = text(deserializer, EXPECTED)?;
+        let name = text.strip_prefix("SIG").unwrap_or(&text);
+        [
+            Signal::Hup,
+            Signal::Int,
+            Signal::Term,
+            Signal::Usr1,
+            Signal::Usr2,
+        ]
+        .into_iter()
+        .find(|signal| signal.name() == name)
+        .map(Self)
+        .ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &EXPECTED))
+    }
+}
+
+/// The text that is there, or an error that says what was expected in its place.
+fn text<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    expected: &'static str,
+) -> Result<String, D::Error> {
+    struct Visitor(&'static str);
+    impl serde::de::Visitor<'_> for Visitor {
+        type Value = String;
+
+        fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            out.write_str(self.0)
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+            Ok(text.to_owned())
+        }
+    }
+    deserializer.deserialize_str(Visitor(expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::de::IntoDeserializer;
+    use serde::de::value::Error as ValueError;
+
+    fn read<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, ValueError> {
+        T::deserialize(text.into_deserializer())
+    }
+
+    #[test]
+    fn times_need_a_unit() {
+        assert_eq!(read("1h 30m"), Ok(Time(Duration::from_secs(5400))));
+        let error = read::<Time>("90").expect_err("no unit").to_string();
+        assert!(error.contains("a time with its unit"), "{error}");
+        let number = Time::deserialize(IntoDeserializer::<ValueError>::into_deserializer(90_i64));
+        let error = number.expect_err("no text").to_string();
+        assert!(error.contains("a time with its unit"), "{error}");
+    }
+
+    #[test]
+    fn sizes_are_binary_or_decimal() {
+        assert_eq!(read("2GiB"), Ok(Bytes(2 << 30)));
+        assert_eq!(read("1.5 kB"), Ok(Bytes(1500)));
+        for wrong in ["2", "GiB", "2 gigs", "-1GiB", "0GiB", "1e99TB", "..MB", ""] {
+            assert!(read::<Bytes>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn signals_go_by_either_name() {
+        assert_eq!(read("SIGTERM"), Ok(SignalName(Signal::Term)));
+        assert_eq!(read("USR2"), Ok(SignalName(Signal::Usr2)));
+        assert!(read::<SignalName>("KILL").is_err());
+    }
+}

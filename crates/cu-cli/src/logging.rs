@@ -1,0 +1,49 @@
+//! The main process's log: `main.log` in the run directory, appended to.
+
+use std::fs::OpenOptions;
+use std::sync::Mutex;
+
+use cu_core::RunDir;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
+
+use crate::error::{Error, Result};
+
+/// Logs to the run's `main.log` from now on; with `verbose` more of it, and to stderr as well.
+///
+/// # Errors
+/// If the file can't be opened for writing.
+pub fn start(run: &RunDir, verbose: u8) -> Result<()> {
+    let path = run.log();
+    let file = OpenOptions::new().create(true).append(true).open(&path);
+    let file = Mutex::new(file.map_err(Error::write("open", &path))?);
+    let level = match verbose {
+        0 => LevelFilter::INFO,
+        1 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let writer: BoxMakeWriter = match verbose {
+        0 => BoxMakeWriter::new(file),
+        _ => BoxMakeWriter::new(file.and(Stderr)),
+    };
+    // One process logs for one run: a second subscriber would be a second run, which there is not.
+    let _ = tracing_subscriber::fmt()
+        .with_writer(writer)
+        .with_max_level(level)
+        .with_ansi(false)
+        .log_internal_errors(false)
+        .try_init();
+    Ok(())
+}
+
+/// Standard error, where a reader that has gone away does no harm.
+struct Stderr;
+
+impl<'a> MakeWriter<'a> for Stderr {
+    type Writer = anstream::Stderr;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        anstream::stderr()
+    }
+}

@@ -1,0 +1,133 @@
+//! To be a run's main process: the resume loop, watched, interrupted, and asked.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cu_core::{Finish, LoopOptions, ResumeLoop, RunDir, Status};
+use cu_protocol::{OperatorAnswer, OperatorRequest};
+use cu_scheduler::{Reach, Scheduler};
+use tokio::sync::mpsc;
+
+use crate::error::{Error, Result};
+use crate::interrupt::{Interrupts, Reaction, Sources};
+use crate::view::View;
+
+/// How a main process ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// All jobs are settled.
+    Settled(Status),
+    /// The main process ends, attempts go on.
+    Detached(Status),
+    /// Somebody wanted it to end at once.
+    Ended,
+}
+
+/// A main process that holds the run and listens.
+#[derive(Debug)]
+pub struct MainProcess {
+    resume_loop: ResumeLoop,
+}
+
+impl MainProcess {
+    /// Takes the run.
+    ///
+    /// # Errors
+    /// If another main process holds it, or it can't be opened.
+    pub async fn open(run: RunDir, scheduler: Arc<dyn Scheduler>) -> Result<Self> {
+        let executable = std::env::current_exe().map_err(Error::system("find this program"))?;
+        let executable = executable.into_os_string().into_string();
+        let executable = executable.map_err(|path| {
+            let path = path.to_string_lossy().into_owned();
+            Error::usage_hint(
+                format!("the path of this program is no UTF-8: {path}"),
+                "install cu elsewhere",
+            )
+        })?;
+        let listen = match scheduler.capabilities().reach {
+            Reach::ThisMachine => Ipv4Addr::LOCALHOST,
+            Reach::OtherMachines => Ipv4Addr::UNSPECIFIED,
+        };
+        let options = LoopOptions {
+            supervisor: vec![executable, "exec".to_owned()],
+            listen: IpAddr::V4(listen),
+        };
+        let resume_loop = ResumeLoop::open(run, scheduler, options).await?;
+        Ok(Self { resume_loop })
+    }
+
+    /// Runs the loop until all jobs are settled or somebody ends it. `requests` are made first, in
+    /// their order.
+    ///
+    /// # Errors
+    /// If the loop has to give up, or refuses a request.
+    pub async fn run(
+        mut self,
+        view: &mut dyn View,
+        interrupts: &mut Interrupts,
+        requests: Vec<OperatorRequest>,
+    ) -> Result<Outcome> {
+        let mut sources = Sources::listen()?;
+        let mut status = self.resume_loop.status();
+        let mut notices = self.resume_loop.notices();
+        let operator = self.resume_loop.operator();
+        let (refuse, mut refusals) = mpsc::unbounded_channel();
+        // A request is with the loop as soon as it is asked, so that a loop with nothing else to do
+        // does not end before. It is answered only while the loop is polled, which is below:
+        // waiting for the answer is a task of its own.
+        let ask = |requests: Vec<OperatorRequest>| {
+            let answers: Vec<_> = requests
+                .into_iter()
+                .map(|request| operator.ask(request))
+                .collect();
+            let refuse = refuse.clone();
+            tokio::spawn(async move {
+                for answer in answers {
+                    if let OperatorAnswer::Refused(reason) = answer.await {
+                        // Nobody listens any more if the loop has ended.
+                        let _ = refuse.send(reason);
+                    }
+                }
+            });
+        };
+        ask(requests);
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let mut running = pin!(self.resume_loop.run());
+        view.status(&status.borrow_and_update().clone(), Instant::now());
+        let finish = loop {
+            tokio::select! {
+                finish = &mut running => break finish?,
+                Ok(()) = status.changed() => {
+                    let now = status.borrow_and_update().clone();
+                    view.status(&now, Instant::now());
+                }
+                Some(notice) = notices.recv() => view.notice(&notice.text),
+                Some(reason) = refusals.recv() => return Err(Error::Refused { reason }),
+                _ = tick.tick() => view.tick(Instant::now()),
+                interruption = sources.next() => match interrupts.react(interruption) {
+                    Reaction::Request(request) => ask(vec![request]),
+                    Reaction::Question => {
+                        view.clear();
+                        sources.ask();
+                    }
+                    Reaction::GoOn => {}
+                    Reaction::EndNow => {
+                        view.clear();
+                        return Ok(Outcome::Ended);
+                    }
+                },
+            }
+        };
+        // What was said at the very end is still to be read.
+        while let Ok(notice) = notices.try_recv() {
+            view.notice(&notice.text);
+        }
+        view.clear();
+        Ok(match finish {
+            Finish::Settled(status) => Outcome::Settled(status),
+            Finish::Detached(status) => Outcome::Detached(status),
+        })
+    }
+}

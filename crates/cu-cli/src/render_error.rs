@@ -1,0 +1,105 @@
+//! Errors as people and programs read them: message, causes, `hint:`; or one JSON value.
+
+use std::error::Error as StdError;
+use std::fmt::Write;
+
+use owo_colors::OwoColorize;
+use serde_json::json;
+
+use crate::error::Error;
+
+/// The error for people.
+pub fn text(error: &Error) -> String {
+    if let Error::NotReady { said, .. } = error {
+        return said.trim_end().to_owned();
+    }
+    let mut text = format!("{} {error}", "error:".red().bold());
+    for cause in causes(error) {
+        // Writing to a String can't fail.
+        let _ = write!(text, "\n  caused by: {cause}");
+    }
+    if let Some(hint) = error.hint() {
+        let _ = write!(text, "\n{} {hint}", "hint:".cyan().bold());
+    }
+    text
+}
+
+/// The error for programs.
+pub fn json(error: &Error) -> serde_json::Value {
+    let message = match error {
+        Error::NotReady { said, .. } => anstream::adapter::strip_str(said.trim_end()).to_string(),
+        _ => error.to_string(),
+    };
+    json!({
+        "error": {
+            "message": message,
+            "causes": causes(error),
+            "hint": error.hint(),
+            "exit_code": error.exit_code(),
+        }
+    })
+}
+
+/// The chain of causes, those left out that the message before them tells already.
+fn causes(error: &Error) -> Vec<String> {
+    let mut said = error.to_string();
+    let mut causes = Vec::new();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !said.contains(&cause_text) {
+            causes.push(cause_text.clone());
+            said = cause_text;
+        }
+        source = cause.source();
+    }
+    causes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+    use std::path::Path;
+
+    fn plain(error: &Error) -> String {
+        anstream::adapter::strip_str(&text(error)).to_string()
+    }
+
+    #[test]
+    fn message_cause_hint() {
+        let full = io::Error::other("disk full");
+        let error = Error::write("write", Path::new("/results/a/run.toml"))(full);
+        let expected = "error: can't write /results/a/run.toml\n  caused by: disk full";
+        assert_eq!(plain(&error), expected);
+
+        let error = Error::Run(cu_core::Error::RunExists {
+            path: "/results/a".into(),
+        });
+        let expected = "error: there is a run in /results/a already\n\
+                        hint: `cu resume /results/a` goes on with it; `--name NAME` makes another";
+        assert_eq!(plain(&error), expected);
+    }
+
+    #[test]
+    fn a_cause_that_was_told_is_not_told_again() {
+        let error = Error::Run(cu_core::Error::File {
+            what: "make",
+            path: "/results".into(),
+            source: io::Error::other("read-only file system"),
+        });
+        assert_eq!(
+            plain(&error),
+            "error: can't make /results: read-only file system"
+        );
+    }
+
+    #[test]
+    fn programs_get_the_same() {
+        let error = Error::usage_hint("no", "yes");
+        let expected = json!(
+            {"error": {"message": "no", "causes": [], "hint": "yes", "exit_code": 2}}
+        );
+        assert_eq!(super::json(&error), expected);
+    }
+}

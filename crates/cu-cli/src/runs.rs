@@ -1,0 +1,180 @@
+//! Which run is meant: by path, by name, or the newest.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cu_core::{Reader, RunDir, Status};
+
+use crate::config::check_name;
+use crate::error::{Error, Result};
+
+/// Where runs are made and looked for, if nobody says otherwise: below the current directory.
+pub const RESULTS_DIR: &str = "results";
+
+/// A run directory with what its store says, or why that can't be told.
+pub struct Listed {
+    /// The directory.
+    pub run: RunDir,
+    /// What the run is.
+    pub status: Result<Status, cu_core::Error>,
+}
+
+/// The path made absolute; attempts run in other directories.
+///
+/// # Errors
+/// If the current directory can't be told.
+pub fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(Error::read("make absolute", path))
+}
+
+/// Every run in `results_dir`, the newest first; unreadable ones come last.
+///
+/// # Errors
+/// If the directory exists and can't be read.
+pub fn list(results_dir: &Path) -> Result<Vec<Listed>> {
+    let results_dir = absolute(results_dir)?;
+    let entries = match fs::read_dir(&results_dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::read("read", &results_dir)(error)),
+    };
+    let runs = entries.flatten().map(|entry| RunDir::new(entry.path()));
+    let mut listed: Vec<_> = runs
+        .filter(|run| run.store().is_file())
+        .map(|run| {
+            let status = Reader::open(&run).and_then(|reader| reader.status());
+            Listed { run, status }
+        })
+        .collect();
+    listed.sort_by_key(|listed| {
+        let created = listed.status.as_ref().map(|status| status.created).ok();
+        (std::cmp::Reverse(created), listed.run.path().to_owned())
+    });
+    Ok(listed)
+}
+
+/// The run called `run`: a path, or a name in `results_dir`. The newest of `results_dir` if
+/// nothing is called.
+///
+/// # Errors
+/// If there is none.
+pub fn find(run: Option<&str>, results_dir: &Path) -> Result<RunDir> {
+    let Some(called) = run else {
+        return newest(results_dir);
+    };
+    let candidates = [PathBuf::from(called), results_dir.join(called)];
+    let found = candidates
+        .iter()
+        .find(|path| RunDir::new(*path).store().exists());
+    match found.or_else(|| candidates.iter().find(|path| path.is_dir())) {
+        // A directory without a store is told apart by whoever opens it.
+        Some(path) => Ok(RunDir::new(absolute(path)?)),
+        None => Err(Error::NoRun {
+            message: format!(
+                "there is no run {called}, nor one of that name in {}",
+                results_dir.display()
+            ),
+            hint: "`cu list` shows the runs of a results directory".to_owned(),
+        }),
+    }
+}
+
+fn newest(results_dir: &Path) -> Result<RunDir> {
+    let listed = list(results_dir)?.into_iter();
+    let mut readable = listed.filter(|listed| listed.status.is_ok());
+    readable
+        .next()
+        .map(|listed| listed.run)
+        .ok_or_else(|| Error::NoRun {
+            message: format!("there is no run in {}", results_dir.display()),
+            hint: "name a run directory, or say with --results-dir where runs are".to_owned(),
+        })
+}
+
+/// The name of a run that is made from a command alone: that of its program, or of the script that
+/// an interpreter is given.
+pub fn name_of(command: &[String]) -> String {
+    const INTERPRETERS: [&str; 12] = [
+        "python", "python2", "python3", "bash", "sh", "dash", "zsh", "Rscript", "julia", "perl",
+        "ruby", "node",
+    ];
+    let stem = |path: &String| {
+        let stem = Path::new(path).file_stem().and_then(|stem| stem.to_str());
+        stem.filter(|stem| check_name(stem).is_ok())
+            .map(str::to_owned)
+    };
+    let program = command.first().and_then(stem);
+    let script = command
+        .iter()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-') && Path::new(argument).is_file())
+        .and_then(stem)
+        .filter(|_| {
+            let program = command.first().and_then(|path| Path::new(path).file_name());
+            program.and_then(|name| name.to_str()).is_some_and(|name| {
+                let versioned = name.starts_with("python3.");
+                versioned || INTERPRETERS.contains(&name)
+            })
+        });
+    script.or(program).unwrap_or_else(|| "run".to_owned())
+}
+
+/// `name`, or `name-2`, `name-3`, …: the first that is free in `results_dir`.
+pub fn free_name(results_dir: &Path, name: &str) -> String {
+    let taken = |name: &str| results_dir.join(name).symlink_metadata().is_ok();
+    if !taken(name) {
+        return name.to_owned();
+    }
+    let mut numbered = (2_u64..).map(|number| format!("{name}-{number}"));
+    numbered
+        .find(|name| !taken(name))
+        .expect("a directory holds fewer than 2^64 names")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_gives_its_run_a_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let script = folder.path().join("train.py");
+        fs::write(&script, "").expect("a file");
+        let script = script.to_str().expect("UTF-8");
+        for (command, name) in [
+            (&["./legacy.sh"][..], "legacy"),
+            (&["/usr/bin/python3", "-u", script, "--fast"], "train"),
+            (&["python3.11", script], "train"),
+            (&["python3", "-c", "print()"], "python3"),
+            (&["./simulate", script], "simulate"),
+            (&["/.."], "run"),
+            (&[], "run"),
+        ] {
+            let command: Vec<_> = command.iter().map(|&word| word.to_owned()).collect();
+            assert_eq!(name_of(&command), name, "{command:?}");
+        }
+    }
+
+    #[test]
+    fn a_taken_name_gets_a_number() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(free_name(folder.path(), "a"), "a");
+        fs::create_dir(folder.path().join("a")).expect("a directory");
+        fs::create_dir(folder.path().join("a-2")).expect("a directory");
+        assert_eq!(free_name(folder.path(), "a"), "a-3");
+    }
+
+    #[test]
+    fn a_run_that_is_not_there_is_said_to_be_missing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = find(None, folder.path()).expect_err("none").to_string();
+        assert!(error.starts_with("there is no run in "), "{error}");
+        let error = find(Some("a"), folder.path())
+            .expect_err("none")
+            .to_string();
+        assert!(
+            error.starts_with("there is no run a, nor one of that name in "),
+            "{error}"
+        );
+    }
+}

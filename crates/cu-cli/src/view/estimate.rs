@@ -1,0 +1,66 @@
+//! When a run will be done, judged by what was done since we looked first.
+
+use std::time::{Duration, Instant};
+
+use cu_core::Status;
+
+/// Watches the part of the work that is done.
+#[derive(Debug, Default)]
+pub struct Estimate {
+    first: Option<(Instant, u32)>,
+}
+
+impl Estimate {
+    /// The time left after `status` was seen at `now`, once anything was done meanwhile.
+    pub fn left(&mut self, status: &Status, now: Instant) -> Option<Duration> {
+        let done = status.done_per_mille.min(1000);
+        let (since, before) = *self.first.get_or_insert((now, done));
+        let gained = done.checked_sub(before).filter(|gained| *gained > 0)?;
+        let elapsed = now.duration_since(since);
+        Some(elapsed * (1000 - done) / gained)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use cu_core::{Counts, RunState};
+    use cu_protocol::Timestamp;
+
+    /// A run of ten jobs, two of them running, so far done.
+    pub fn status(done_per_mille: u32) -> Status {
+        Status {
+            run_dir: "/results/digits".into(),
+            name: "digits".to_owned(),
+            state: RunState::Running,
+            backend: "this machine (8 CPUs)".to_owned(),
+            jobs: Counts {
+                total: 10,
+                waiting: 4,
+                running: 2,
+                completed: 3,
+                failed: 1,
+                ..Counts::default()
+            },
+            attempts: 12,
+            resumes: 6,
+            created: Timestamp(1_795_538_912_120),
+            ended: None,
+            done_per_mille,
+        }
+    }
+
+    #[test]
+    fn what_is_left_takes_as_long_as_what_was_done() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut estimate = Estimate::default();
+        assert_eq!(estimate.left(&status(200), at(0)), None);
+        assert_eq!(estimate.left(&status(200), at(10)), None);
+        let left = estimate.left(&status(400), at(60));
+        assert_eq!(left, Some(Duration::from_secs(180)));
+        // A retried job can take the fraction back.
+        assert_eq!(estimate.left(&status(100), at(70)), None);
+        assert_eq!(estimate.left(&status(1000), at(300)), Some(Duration::ZERO));
+    }
+}

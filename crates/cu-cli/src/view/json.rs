@@ -1,0 +1,197 @@
+//! Runs and jobs as JSON. The names are stable; more may be added.
+
+use std::path::Path;
+
+use cu_core::{AttemptEnd, AttemptReport, Counts, JobReport, JobState, RunState, Status};
+use cu_protocol::{Attempt, JobId, Metrics};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::moment::iso;
+
+/// The version of these forms.
+const VERSION: u32 = 1;
+
+/// `cu status --json`, and what `cu run --json` ends with.
+#[derive(Debug, Serialize)]
+pub struct RunJson<'a> {
+    version: u32,
+    run_dir: &'a Path,
+    name: &'a str,
+    state: RunState,
+    backend: &'a str,
+    jobs: Counts,
+    attempts: u64,
+    resumes: u64,
+    created: String,
+    ended: Option<String>,
+    /// The part of the work that is done, from 0 to 1.
+    done: f64,
+}
+
+impl<'a> From<&'a Status> for RunJson<'a> {
+    fn from(status: &'a Status) -> Self {
+        Self {
+            version: VERSION,
+            run_dir: &status.run_dir,
+            name: &status.name,
+            state: status.state,
+            backend: &status.backend,
+            jobs: status.jobs,
+            attempts: status.attempts,
+            resumes: status.resumes,
+            created: iso(status.created),
+            ended: status.ended.map(iso),
+            done: f64::from(status.done_per_mille) / 1000.0,
+        }
+    }
+}
+
+/// `cu show JOB --json`.
+#[derive(Debug, Serialize)]
+pub struct JobJson<'a> {
+    version: u32,
+    job: JobId,
+    state: JobState,
+    output_dir: &'a Path,
+    parameters: &'a Map<String, Value>,
+    metrics: &'a Metrics,
+    fraction: Option<f64>,
+    why: &'a str,
+    attempts: Vec<AttemptJson<'a>>,
+}
+
+impl<'a> From<&'a JobReport> for JobJson<'a> {
+    fn from(report: &'a JobReport) -> Self {
+        Self {
+            version: VERSION,
+            job: report.job,
+            state: report.state,
+            output_dir: &report.output_dir,
+            parameters: &report.parameters,
+            metrics: &report.metrics,
+            fraction: report.fraction,
+            why: &report.why,
+            attempts: report.attempts.iter().map(AttemptJson::from).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct AttemptJson<'a> {
+    attempt: Attempt,
+    cluster_job_id: Option<&'a str>,
+    host: Option<&'a str>,
+    submitted: String,
+    started: Option<String>,
+    ended: Option<String>,
+    end: Option<AttemptEnd>,
+    exit_code: Option<i32>,
+    signal: Option<i32>,
+    detail: Option<&'a str>,
+}
+
+impl<'a> From<&'a AttemptReport> for AttemptJson<'a> {
+    fn from(attempt: &'a AttemptReport) -> Self {
+        Self {
+            attempt: attempt.attempt,
+            cluster_job_id: attempt.cluster_job_id.as_deref(),
+            host: attempt.host.as_deref(),
+            submitted: iso(attempt.submitted),
+            started: attempt.started.map(iso),
+            ended: attempt.ended.map(iso),
+            end: attempt.end,
+            exit_code: attempt.exit_code,
+            signal: attempt.signal,
+            detail: attempt.detail.as_deref(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cu_protocol::{MetricValue, Timestamp};
+    use serde_json::json;
+
+    #[test]
+    fn a_run() {
+        let status = crate::view::estimate::tests::status(250);
+        let value = serde_json::to_value(RunJson::from(&status)).expect("JSON");
+        let expected = json!({
+            "version": 1,
+            "run_dir": "/results/digits",
+            "name": "digits",
+            "state": "running",
+            "backend": "this machine (8 CPUs)",
+            "jobs": {"total": 10, "waiting": 4, "queued": 0, "running": 2, "completed": 3,
+                     "failed": 1, "cancelled": 0},
+            "attempts": 12,
+            "resumes": 6,
+            "created": "2026-11-24T16:48:32.120Z",
+            "ended": null,
+            "done": 0.25,
+        });
+        assert_eq!(value, expected);
+    }
+
+    #[test]
+    fn a_job() {
+        let report = JobReport {
+            job: JobId(7),
+            state: JobState::Completed,
+            output_dir: "/results/digits/working_directories/7".into(),
+            parameters: Map::from_iter([("learning_rate".to_owned(), json!(0.1))]),
+            metrics: Metrics::from([("test_accuracy".to_owned(), MetricValue::Float(0.923))]),
+            fraction: Some(1.0),
+            why: "The program ended with exit code 0.".to_owned(),
+            attempts: vec![
+                AttemptReport {
+                    attempt: Attempt(0),
+                    cluster_job_id: Some("local-17".to_owned()),
+                    host: Some("node1".to_owned()),
+                    submitted: Timestamp(0),
+                    started: Some(Timestamp(1)),
+                    ended: Some(Timestamp(1000)),
+                    end: Some(AttemptEnd::ResumeRequested),
+                    exit_code: Some(3),
+                    signal: None,
+                    detail: None,
+                },
+                AttemptReport {
+                    attempt: Attempt(1),
+                    cluster_job_id: None,
+                    host: None,
+                    submitted: Timestamp(2000),
+                    started: None,
+                    ended: None,
+                    end: None,
+                    exit_code: None,
+                    signal: None,
+                    detail: None,
+                },
+            ],
+        };
+        let value = serde_json::to_value(JobJson::from(&report)).expect("JSON");
+        let expected = json!({
+            "version": 1,
+            "job": 7,
+            "state": "completed",
+            "output_dir": "/results/digits/working_directories/7",
+            "parameters": {"learning_rate": 0.1},
+            "metrics": {"test_accuracy": 0.923},
+            "fraction": 1.0,
+            "why": "The program ended with exit code 0.",
+            "attempts": [
+                {"attempt": 0, "cluster_job_id": "local-17", "host": "node1",
+                 "submitted": "1970-01-01T00:00:00.000Z", "started": "1970-01-01T00:00:00.001Z",
+                 "ended": "1970-01-01T00:00:01.000Z", "end": "resume_requested", "exit_code": 3,
+                 "signal": null, "detail": null},
+                {"attempt": 1, "cluster_job_id": null, "host": null,
+                 "submitted": "1970-01-01T00:00:02.000Z", "started": null, "ended": null,
+                 "end": null, "exit_code": null, "signal": null, "detail": null},
+            ],
+        });
+        assert_eq!(value, expected);
+    }
+}

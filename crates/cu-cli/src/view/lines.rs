@@ -1,0 +1,152 @@
+//! A run in a pipe or a log: a line when something changed, at most one every few seconds.
+
+use std::time::{Duration, Instant};
+
+use cu_core::{RunState, Status};
+
+use super::View;
+use super::estimate::Estimate;
+use crate::moment;
+
+/// The least time between two lines.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Prints lines.
+pub struct Lines {
+    say: fn(&str),
+    estimate: Estimate,
+    shown: Option<(Instant, String)>,
+    waiting: Option<Status>,
+}
+
+impl Lines {
+    /// Prints by `say`.
+    pub fn new(say: fn(&str)) -> Self {
+        Self {
+            say,
+            estimate: Estimate::default(),
+            shown: None,
+            waiting: None,
+        }
+    }
+
+    fn show(&mut self, status: &Status, now: Instant) {
+        let counts = counts(status);
+        let changed = self
+            .shown
+            .as_ref()
+            .is_none_or(|(_, shown)| *shown != counts);
+        if changed {
+            let left = self.estimate.left(status, now);
+            let left = left.map(|left| format!(", about {} left", moment::rounded(left)));
+            (self.say)(&format!(
+                "{}: {counts}{}",
+                status.name,
+                left.unwrap_or_default()
+            ));
+            self.shown = Some((now, counts));
+        }
+    }
+}
+
+/// `3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resumes`: what is not zero.
+pub fn counts(status: &Status) -> String {
+    let jobs = &status.jobs;
+    let mut text = format!("{} of {} jobs completed", jobs.completed, jobs.total);
+    for (count, name) in [
+        (jobs.waiting, "waiting"),
+        (jobs.queued, "queued"),
+        (jobs.running, "running"),
+        (jobs.failed, "failed"),
+        (jobs.cancelled, "cancelled"),
+    ] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {name}"));
+        }
+    }
+    match status.resumes {
+        0 => {}
+        1 => text.push_str(", 1 resume"),
+        resumes => text.push_str(&format!(", {resumes} resumes")),
+    }
+    text
+}
+
+impl View for Lines {
+    fn status(&mut self, status: &Status, now: Instant) {
+        let due = self
+            .shown
+            .as_ref()
+            .is_none_or(|(last, _)| now.duration_since(*last) >= PAUSE);
+        if due || status.state != RunState::Running {
+            self.waiting = None;
+            self.show(status, now);
+        } else {
+            self.waiting = Some(status.clone());
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        if let Some(status) = self.waiting.take() {
+            self.status(&status, now);
+        }
+    }
+
+    fn notice(&mut self, text: &str) {
+        (self.say)(text);
+    }
+
+    fn clear(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::estimate::tests::status;
+    use super::*;
+    use std::cell::RefCell;
+
+    thread_local! {
+        static SAID: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    fn said() -> Vec<String> {
+        SAID.take()
+    }
+
+    #[test]
+    fn a_line_on_change_and_not_too_often() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut lines = Lines::new(|text| SAID.with_borrow_mut(|said| said.push(text.to_owned())));
+        let mut status = status(0);
+        lines.status(&status, at(0));
+        let first = "3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resumes";
+        assert_eq!(said(), [format!("digits: {first}")]);
+
+        lines.status(&status, at(10));
+        assert_eq!(said(), [""; 0], "nothing has changed");
+
+        status.resumes = 7;
+        status.done_per_mille = 500;
+        lines.status(&status, at(11));
+        let line = "digits: 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 7 resumes, \
+                    about 11s left";
+        assert_eq!(said(), [line]);
+
+        status.resumes = 8;
+        lines.status(&status, at(12));
+        lines.tick(at(13));
+        assert_eq!(said(), [""; 0], "too early");
+        status.resumes = 9;
+        lines.status(&status, at(14));
+        lines.tick(at(16));
+        let lines_said = said();
+        assert_eq!(lines_said.len(), 1, "{lines_said:?}");
+        assert!(lines_said[0].contains("9 resumes"), "{lines_said:?}");
+
+        status.state = RunState::Completed;
+        status.jobs.completed = 10;
+        lines.status(&status, at(17));
+        assert_eq!(said().len(), 1, "the end is told at once");
+    }
+}

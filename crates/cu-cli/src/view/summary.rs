@@ -1,0 +1,348 @@
+//! Runs and jobs in words: what `cu run` ends with, and what `cu status`, `list` and `show` print
+//! for people.
+
+use std::fmt::Write;
+
+use comfy_table::{ContentArrangement, Table, presets};
+use cu_core::{AttemptEnd, AttemptReport, JobReport, JobState, RunState, Status};
+use cu_protocol::{MetricValue, Metrics};
+
+use super::lines::counts;
+use crate::moment::{iso, rounded};
+use crate::runs::Listed;
+
+/// So many jobs are told one by one; more are only counted.
+const FEW: usize = 20;
+
+/// The name of a run's state, as programs read it too.
+pub fn run_state(state: RunState) -> &'static str {
+    match state {
+        RunState::Running => "running",
+        RunState::Completed => "completed",
+        RunState::Failed => "failed",
+        RunState::Stopped => "stopped",
+        RunState::Interrupted => "interrupted",
+    }
+}
+
+/// The name of a job's state, as programs read it too.
+pub fn job_state(state: JobState) -> &'static str {
+    match state {
+        JobState::Waiting => "waiting",
+        JobState::Queued => "queued",
+        JobState::Running => "running",
+        JobState::Completed => "completed",
+        JobState::Failed => "failed",
+        JobState::Cancelled => "cancelled",
+    }
+}
+
+/// How an attempt ended, in words.
+pub fn attempt_end(end: AttemptEnd) -> &'static str {
+    match end {
+        AttemptEnd::ResumeRequested => "asked to be resumed",
+        AttemptEnd::Completed => "completed",
+        AttemptEnd::Failed => "failed",
+        AttemptEnd::TimeLimit => "ran into its time limit",
+        AttemptEnd::Preempted => "was preempted",
+        AttemptEnd::NodeFailure => "was lost with its node",
+        AttemptEnd::OutOfMemory => "ran out of memory",
+        AttemptEnd::Cancelled => "was cancelled",
+        AttemptEnd::Lost => "was lost",
+    }
+}
+
+/// What `cu run` ends with: the jobs, if they are few, and the run.
+pub fn end_of_run(status: &Status, jobs: &[JobReport]) -> String {
+    let mut text = String::new();
+    let worth_telling = |job: &&JobReport| jobs.len() <= FEW || job.state == JobState::Failed;
+    for job in jobs.iter().filter(worth_telling).take(FEW) {
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "{}", job_line(job));
+    }
+    let _ = write!(
+        text,
+        "{}: {}, {}; {}",
+        status.name,
+        run_state(status.state),
+        counts(status),
+        status.run_dir.display()
+    );
+    text
+}
+
+/// `job 0: completed after 6 attempts (5 resumes): test_accuracy = 0.923`
+fn job_line(job: &JobReport) -> String {
+    let attempts = job.attempts.len();
+    let mut text = format!("job {}: {}", job.job, job_state(job.state));
+    if attempts > 0 {
+        let _ = write!(text, " after {}", plural(attempts, "attempt"));
+    }
+    if attempts > 1 {
+        let _ = write!(text, " ({})", plural(attempts - 1, "resume"));
+    }
+    let more = match job.state {
+        JobState::Completed => metrics(&job.metrics),
+        _ => job.why.clone(),
+    };
+    if !more.is_empty() {
+        let _ = write!(text, ": {more}");
+    }
+    text
+}
+
+fn plural(count: usize, name: &str) -> String {
+    match count {
+        1 => format!("1 {name}"),
+        _ => format!("{count} {name}s"),
+    }
+}
+
+/// `accuracy = 0.9, loss = 0.1`
+fn metrics(metrics: &Metrics) -> String {
+    let texts = metrics.iter().map(|(name, value)| match value {
+        MetricValue::Null => format!("{name} = none"),
+        MetricValue::Boolean(value) => format!("{name} = {value}"),
+        MetricValue::Integer(value) => format!("{name} = {value}"),
+        MetricValue::Float(value) => format!("{name} = {value}"),
+        MetricValue::Text(value) => format!("{name} = {value}"),
+    });
+    texts.collect::<Vec<_>>().join(", ")
+}
+
+/// What `cu status` prints: the run, and those of its jobs that a person may care for.
+pub fn status(status: &Status, jobs: &[JobReport]) -> String {
+    let mut text = format!(
+        "{} is {}: {}",
+        status.name,
+        run_state(status.state),
+        counts(status)
+    );
+    let percent = f64::from(status.done_per_mille) / 10.0;
+    let _ = write!(
+        text,
+        "\n{percent:.0} % done, {}",
+        plural_u64(status.attempts, "attempt")
+    );
+    if !status.backend.is_empty() {
+        let _ = write!(text, ", on {}", status.backend);
+    }
+    let _ = write!(text, "\nmade {}", iso(status.created));
+    if let Some(ended) = status.ended {
+        let took = rounded(ended.since(status.created));
+        let _ = write!(text, ", ended {} after {took}", iso(ended));
+    }
+    let _ = write!(text, "\n{}", status.run_dir.display());
+    let open: Vec<_> = jobs
+        .iter()
+        .filter(|job| job.state != JobState::Completed)
+        .collect();
+    if !open.is_empty() {
+        let mut table = table(&["job", "state", "attempts", "done", "why"]);
+        for job in open.iter().take(FEW) {
+            table.add_row([
+                job.job.to_string(),
+                job_state(job.state).to_owned(),
+                job.attempts.len().to_string(),
+                job.fraction
+                    .map(|done| format!("{:.0} %", done * 100.0))
+                    .unwrap_or_default(),
+                job.why.clone(),
+            ]);
+        }
+        let _ = write!(text, "\n\n{table}");
+        if open.len() > FEW {
+            let _ = write!(text, "\n… and {} more", open.len() - FEW);
+        }
+    }
+    if status.state == RunState::Interrupted {
+        let _ = write!(
+            text,
+            "\n\n`cu resume {}` goes on with it",
+            status.run_dir.display()
+        );
+    }
+    text
+}
+
+fn plural_u64(count: u64, name: &str) -> String {
+    plural(usize::try_from(count).unwrap_or(usize::MAX), name)
+}
+
+/// What `cu list` prints.
+pub fn list(runs: &[Listed]) -> String {
+    let mut table = table(&["name", "state", "jobs", "resumes", "made", "run directory"]);
+    for listed in runs {
+        let path = listed.run.path().display().to_string();
+        table.add_row(match &listed.status {
+            Ok(status) => [
+                status.name.clone(),
+                run_state(status.state).to_owned(),
+                format!("{}/{}", status.jobs.completed, status.jobs.total),
+                status.resumes.to_string(),
+                iso(status.created),
+                path,
+            ],
+            Err(error) => {
+                let none = String::new;
+                [
+                    none(),
+                    format!("unreadable: {error}"),
+                    none(),
+                    none(),
+                    none(),
+                    path,
+                ]
+            }
+        });
+    }
+    table.to_string()
+}
+
+/// What `cu show` prints.
+pub fn job(job: &JobReport) -> String {
+    let mut text = format!("job {} is {}: {}", job.job, job_state(job.state), job.why);
+    for (name, value) in &job.parameters {
+        let _ = write!(text, "\n  {name} = {value}");
+    }
+    if let Some(fraction) = job.fraction {
+        let _ = write!(text, "\n{:.0} % done", fraction * 100.0);
+    }
+    if !job.metrics.is_empty() {
+        let _ = write!(text, "\nmetrics: {}", metrics(&job.metrics));
+    }
+    let _ = write!(text, "\noutput directory: {}", job.output_dir.display());
+    if !job.attempts.is_empty() {
+        let mut table = table(&[
+            "attempt",
+            "cluster job",
+            "host",
+            "started",
+            "took",
+            "end",
+            "detail",
+        ]);
+        for attempt in &job.attempts {
+            table.add_row(attempt_row(attempt));
+        }
+        let _ = write!(text, "\n\n{table}");
+    }
+    text
+}
+
+fn attempt_row(attempt: &AttemptReport) -> [String; 7] {
+    let took = attempt.started.zip(attempt.ended);
+    let mut end = match (attempt.end, attempt.started) {
+        (Some(end), _) => attempt_end(end).to_owned(),
+        (None, Some(_)) => "running".to_owned(),
+        (None, None) => "not started yet".to_owned(),
+    };
+    match (attempt.exit_code, attempt.signal) {
+        (Some(code), _) => end.push_str(&format!(" (exit code {code})")),
+        (None, Some(signal)) => end.push_str(&format!(" (signal {signal})")),
+        (None, None) => {}
+    }
+    [
+        attempt.attempt.to_string(),
+        attempt.cluster_job_id.clone().unwrap_or_default(),
+        attempt.host.clone().unwrap_or_default(),
+        attempt.started.map(iso).unwrap_or_default(),
+        took.map(|(started, ended)| rounded(ended.since(started)))
+            .unwrap_or_default(),
+        end,
+        attempt.detail.clone().unwrap_or_default(),
+    ]
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header.to_vec());
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::estimate::tests;
+    use super::*;
+    use cu_protocol::{Attempt, JobId, Timestamp};
+
+    fn report(job: u32, state: JobState, attempts: u32) -> JobReport {
+        let attempt = |number| AttemptReport {
+            attempt: Attempt(number),
+            cluster_job_id: Some(format!("local-{number}")),
+            host: Some("node1".to_owned()),
+            submitted: Timestamp(0),
+            started: Some(Timestamp(0)),
+            ended: Some(Timestamp(61_000)),
+            end: Some(AttemptEnd::ResumeRequested),
+            exit_code: Some(3),
+            signal: None,
+            detail: None,
+        };
+        JobReport {
+            job: JobId(job),
+            state,
+            output_dir: "/results/digits/working_directories/0".into(),
+            parameters: serde_json::Map::new(),
+            metrics: Metrics::from([("test_accuracy".to_owned(), MetricValue::Float(0.923))]),
+            fraction: None,
+            why: "Attempt 0 ended with exit code 1.".to_owned(),
+            attempts: (0..attempts).map(attempt).collect(),
+        }
+    }
+
+    #[test]
+    fn a_run_ends_with_its_jobs_and_their_metrics() {
+        let jobs = [
+            report(0, JobState::Completed, 6),
+            report(1, JobState::Failed, 1),
+        ];
+        let mut status = tests::status(1000);
+        status.state = RunState::Failed;
+        let expected = "\
+job 0: completed after 6 attempts (5 resumes): test_accuracy = 0.923
+job 1: failed after 1 attempt: Attempt 0 ended with exit code 1.
+digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resumes; /results/digits";
+        assert_eq!(end_of_run(&status, &jobs), expected);
+    }
+
+    #[test]
+    fn of_many_jobs_the_failed_are_told() {
+        let mut jobs: Vec<_> = (0..100)
+            .map(|job| report(job, JobState::Completed, 1))
+            .collect();
+        jobs[42].state = JobState::Failed;
+        let text = end_of_run(&tests::status(1000), &jobs);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.starts_with("job 42: failed"), "{text}");
+    }
+
+    #[test]
+    fn a_job_shows_its_chain() {
+        let text = job(&report(0, JobState::Failed, 2));
+        let words = [
+            "job 0 is failed: Attempt 0 ended",
+            "local-1",
+            "1m 1s",
+            "(exit code 3)",
+        ];
+        for word in words {
+            assert!(text.contains(word), "{word} in {text}");
+        }
+    }
+
+    #[test]
+    fn an_interrupted_run_says_how_to_go_on() {
+        let mut status = tests::status(300);
+        status.state = RunState::Interrupted;
+        let text = super::status(&status, &[report(4, JobState::Waiting, 1)]);
+        assert!(
+            text.contains("`cu resume /results/digits` goes on with it"),
+            "{text}"
+        );
+        assert!(text.contains("30 % done"), "{text}");
+    }
+}
