@@ -21,16 +21,22 @@ pub fn check(before: &Job, after: &Job, effects: &Effects) -> Result<(), String>
     if submits > 1 {
         return Err(format!("{submits} submissions in one step"));
     }
-    if submits == 1 && !matches!(before.phase, Phase::Waiting { .. }) {
-        return Err("submitted while an attempt may still be with the scheduler".to_owned());
-    }
-    if let (Phase::Active(old), Phase::Active(new)) = (&before.phase, &after.phase)
-        && old.attempt != new.attempt
-    {
-        return Err(format!(
-            "attempt {} became attempt {} without having ended",
-            old.attempt, new.attempt
-        ));
+    if let Phase::Active(old) = &before.phase {
+        let over = effects
+            .ended
+            .iter()
+            .any(|(job, ended)| *job == after.id && ended.attempt == old.attempt);
+        let replaced = after.active().is_none_or(|new| new.attempt != old.attempt);
+        if !over && submits == 1 {
+            return Err("submitted while an attempt may still be with the scheduler".to_owned());
+        }
+        // The number of one that was never submitted is used again.
+        if !over && replaced && (matches!(old.stage, Stage::Submitted(_)) || old.has_spoken()) {
+            return Err(format!(
+                "attempt {} was given up without an end",
+                old.attempt
+            ));
+        }
     }
     if let Phase::Active(active) = &after.phase
         && active.attempt.next() != after.next_attempt
@@ -41,7 +47,7 @@ pub fn check(before: &Job, after: &Job, effects: &Effects) -> Result<(), String>
         let Phase::Active(active) = &before.phase else {
             return Err("an attempt's number is given twice".to_owned());
         };
-        if matches!(active.stage, Stage::Submitted(_)) || active.last_sequence.0 > 0 {
+        if matches!(active.stage, Stage::Submitted(_)) || active.has_spoken() {
             return Err("the number of an attempt that was submitted is given again".to_owned());
         }
     }

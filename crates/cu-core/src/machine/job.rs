@@ -235,6 +235,12 @@ impl Active {
             )
     }
 
+    /// Whether something has been heard from itself, which proves that it was submitted.
+    #[must_use]
+    pub fn has_spoken(&self) -> bool {
+        self.last_sequence > Sequence(0) || self.evidence.record.is_some()
+    }
+
     /// The scheduler's name for it, if it has one.
     #[must_use]
     pub fn cluster_job(&self) -> Option<&ClusterJobId> {

@@ -190,7 +190,10 @@ impl Step<'_> {
 
     fn rejected(&mut self, attempt: Attempt, reason: &str) {
         let at = self.at;
-        if let Some(active) = self.active(attempt) {
+        if let Some(active) = self.active(attempt)
+            && !matches!(active.stage, Stage::Submitted(_))
+            && !active.has_spoken()
+        {
             let text = format!("the scheduler refused it: {reason}");
             let report = active.report(Some((crate::AttemptEnd::Failed, at, text.clone())));
             self.effects.ended.push((self.job.id, report));
@@ -204,7 +207,10 @@ impl Step<'_> {
         let Some(active) = self.active(attempt) else {
             return;
         };
-        if active.last_sequence > Sequence(0) {
+        if matches!(active.stage, Stage::Submitted(_)) {
+            return; // An answer that was late: the scheduler has it.
+        }
+        if active.has_spoken() {
             // It has spoken, so it was submitted, whatever the scheduler says; and if the scheduler
             // has it no longer, it is over.
             active.stage = Stage::Uncertain;

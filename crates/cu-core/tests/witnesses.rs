@@ -1,0 +1,256 @@
+//! The table of witnesses over all combinations: who is believed about an attempt's end, with any
+//! of the witnesses missing or late.
+
+use std::time::Duration;
+
+use cu_core::AttemptEnd;
+use cu_core::machine::{Evidence, Verdict, judge};
+use cu_protocol::{ExitRecord, ProgramEnd, ResumeRequest, StopCause, Timestamp};
+use cu_scheduler::{ClusterEnd, ClusterState, EndCause};
+
+const GRACE: Duration = Duration::from_secs(5);
+const HEARD: Timestamp = Timestamp(1_000_000);
+const RESUME: i32 = 3;
+
+fn at_once() -> Timestamp {
+    HEARD
+}
+
+fn after_grace() -> Timestamp {
+    HEARD.after(GRACE)
+}
+
+fn record(end: ProgramEnd, stop: Option<StopCause>) -> ExitRecord {
+    ExitRecord {
+        end,
+        stop,
+        host: "n1".to_owned(),
+        started: Some(Timestamp(1)),
+        ended: Timestamp(2),
+        peak_memory_bytes: None,
+        checkpoint: None,
+        output_changed: false,
+    }
+}
+
+fn ended(cause: EndCause) -> ClusterState {
+    ClusterState::Ended(ClusterEnd {
+        cause,
+        at: None,
+        text: "in its own words".to_owned(),
+    })
+}
+
+fn program_ends() -> Vec<ProgramEnd> {
+    vec![
+        ProgramEnd::Exited(0),
+        ProgramEnd::Exited(1),
+        ProgramEnd::Exited(RESUME),
+        ProgramEnd::Exited(127),
+        ProgramEnd::Exited(128 + 15),
+        ProgramEnd::Signaled(9),
+        ProgramEnd::NotStarted("no such file".to_owned()),
+        ProgramEnd::Fenced("attempt 2 lives".to_owned()),
+    ]
+}
+
+fn stops() -> Vec<Option<StopCause>> {
+    vec![
+        None,
+        Some(StopCause::Steps),
+        Some(StopCause::TimeBudget),
+        Some(StopCause::TimeLimit),
+        Some(StopCause::StopFile),
+        Some(StopCause::Signal(10)),
+        Some(StopCause::Operator),
+        Some(StopCause::Cancel),
+    ]
+}
+
+fn cluster_states() -> Vec<Option<ClusterState>> {
+    let mut states = vec![
+        None,
+        Some(ClusterState::Queued { reason: None }),
+        Some(ClusterState::Held {
+            reason: "disk".to_owned(),
+        }),
+        Some(ClusterState::Running { since: None }),
+        Some(ClusterState::Gone),
+        Some(ClusterState::Unknown {
+            reason: "?".to_owned(),
+        }),
+    ];
+    states.extend(causes().into_iter().map(|cause| Some(ended(cause))));
+    states
+}
+
+fn causes() -> Vec<EndCause> {
+    vec![
+        EndCause::Exited(0),
+        EndCause::Exited(1),
+        EndCause::Exited(RESUME),
+        EndCause::Exited(128 + 9),
+        EndCause::Signaled(9),
+        EndCause::TimeLimit,
+        EndCause::Preempted,
+        EndCause::NodeFailure,
+        EndCause::OutOfMemory,
+        EndCause::Cancelled,
+        EndCause::NotStarted,
+        EndCause::Unknown,
+    ]
+}
+
+/// What only the scheduler can know.
+fn outside(state: &ClusterState) -> Option<AttemptEnd> {
+    let ClusterState::Ended(end) = state else {
+        return None;
+    };
+    match end.cause {
+        EndCause::TimeLimit => Some(AttemptEnd::TimeLimit),
+        EndCause::Preempted => Some(AttemptEnd::Preempted),
+        EndCause::NodeFailure => Some(AttemptEnd::NodeFailure),
+        EndCause::OutOfMemory => Some(AttemptEnd::OutOfMemory),
+        EndCause::Cancelled => Some(AttemptEnd::Cancelled),
+        _ => None,
+    }
+}
+
+fn is_over(state: Option<&ClusterState>) -> bool {
+    matches!(
+        state,
+        Some(ClusterState::Ended(_)) | Some(ClusterState::Gone)
+    )
+}
+
+/// Each combination, with what has been heard by then.
+fn all_evidence() -> Vec<Evidence> {
+    let mut all = Vec::new();
+    let records = std::iter::once(None).chain(
+        program_ends()
+            .into_iter()
+            .flat_map(|end| stops().into_iter().map(move |stop| (end.clone(), stop)))
+            .map(|(end, stop)| Some((HEARD, record(end, stop)))),
+    );
+    for record in records {
+        for state in cluster_states() {
+            for results in [false, true] {
+                for request in [None, Some(ResumeRequest::default())] {
+                    all.push(Evidence {
+                        results,
+                        request,
+                        failure: None,
+                        record: record.clone(),
+                        cluster: state.clone().map(|state| (HEARD, state)),
+                    });
+                }
+            }
+        }
+    }
+    all
+}
+
+/// The table, written a second time: row by row, the first that fits.
+fn expected(evidence: &Evidence, late: bool) -> Verdict {
+    use AttemptEnd as End;
+    let state = evidence.cluster.as_ref().map(|(_, state)| state);
+    let until = Verdict::Until(after_grace());
+    let Some((_, record)) = &evidence.record else {
+        if !is_over(state) {
+            return Verdict::Undecided;
+        }
+        if !late {
+            return until;
+        }
+        let state = state.expect("it is over");
+        return Verdict::Ended(match (evidence.results, &evidence.request) {
+            (true, _) => End::Completed,
+            (false, Some(_)) => End::ResumeRequested,
+            (false, None) => outside(state).unwrap_or(match state {
+                ClusterState::Ended(end) => match end.cause {
+                    EndCause::Exited(0) => End::Completed,
+                    EndCause::Exited(RESUME) => End::ResumeRequested,
+                    EndCause::Exited(1) => End::Failed,
+                    _ => End::Lost,
+                },
+                _ => End::Lost,
+            }),
+        });
+    };
+    let sure = match (&record.end, record.stop) {
+        _ if evidence.results => Some(End::Completed),
+        (ProgramEnd::NotStarted(_), _) => Some(End::Failed),
+        (ProgramEnd::Fenced(_), _) => Some(End::Lost),
+        (ProgramEnd::Exited(RESUME), _) => Some(End::ResumeRequested),
+        _ if evidence.request.is_some() => Some(End::ResumeRequested),
+        (ProgramEnd::Exited(0), _) => Some(End::Completed),
+        (ProgramEnd::Exited(1 | 127), _) => Some(End::Failed),
+        (_, None | Some(StopCause::Signal(_))) => None,
+        (_, Some(StopCause::TimeLimit)) => Some(End::TimeLimit),
+        (_, Some(StopCause::Cancel)) => Some(End::Cancelled),
+        (_, Some(_)) => Some(End::ResumeRequested),
+    };
+    let guess = match record.stop {
+        Some(_) => End::ResumeRequested,
+        None => End::Failed,
+    };
+    match (sure, state.and_then(outside)) {
+        (Some(end), _) => Verdict::Ended(end),
+        (None, Some(end)) => Verdict::Ended(end),
+        (None, None) if late || is_over(state) => Verdict::Ended(guess),
+        (None, None) => until,
+    }
+}
+
+#[test]
+fn every_combination_is_judged_as_the_table_says() {
+    let all = all_evidence();
+    assert_eq!(all.len(), (1 + 8 * 8) * (6 + 12) * 2 * 2);
+    for evidence in all {
+        for (late, at) in [(false, at_once()), (true, after_grace())] {
+            let verdict = judge(&evidence, RESUME, GRACE, at);
+            assert_eq!(
+                verdict,
+                expected(&evidence, late),
+                "late: {late}, {evidence:#?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_unknown_is_neither_a_failure_nor_a_success() {
+    for evidence in all_evidence() {
+        let unknown = matches!(
+            evidence.cluster,
+            None | Some((_, ClusterState::Unknown { .. }))
+        );
+        if evidence.record.is_none() && unknown {
+            let much_later = HEARD.after(Duration::from_secs(1_000_000));
+            assert_eq!(
+                judge(&evidence, RESUME, GRACE, much_later),
+                Verdict::Undecided
+            );
+        }
+    }
+}
+
+#[test]
+fn no_wait_for_a_better_witness_is_longer_than_the_grace() {
+    for evidence in all_evidence() {
+        let verdict = judge(&evidence, RESUME, GRACE, after_grace());
+        assert!(!matches!(verdict, Verdict::Until(_)), "{evidence:#?}");
+    }
+}
+
+#[test]
+fn results_are_never_turned_into_anything_but_success() {
+    for evidence in all_evidence()
+        .into_iter()
+        .filter(|evidence| evidence.results)
+    {
+        if let Verdict::Ended(end) = judge(&evidence, RESUME, GRACE, after_grace()) {
+            assert_eq!(end, AttemptEnd::Completed, "{evidence:#?}");
+        }
+    }
+}
