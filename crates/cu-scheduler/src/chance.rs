@@ -27,6 +27,7 @@ impl Chance {
     }
 
     /// `true` with this probability.
+    #[cfg(any(feature = "conformance", test))]
     pub fn happens(&mut self, probability: f64) -> bool {
         self.fraction() < probability
     }

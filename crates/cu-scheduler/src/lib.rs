@@ -3,6 +3,12 @@
 //! [`Scheduler`] says what every backend keeps; [`Submission`] is what is handed over;
 //! [`Observation`] is what a cluster says of it, and how sure it is. This crate knows nothing of
 //! messages or checkpoints, nor of what a command means.
+//!
+//! | feature | brings |
+//! | --- | --- |
+//! | `local` (default) | this machine |
+//! | `simulated` | a cluster in memory under virtual time |
+//! | `conformance` | the suite every backend passes, and `Faulty`, a wrapper that loses answers |
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -29,3 +35,7 @@ pub use scheduler::{Cancel, Capabilities, ExitCodes, Reach, Scheduler, TimeLimit
 pub use submission::{
     ClusterJobId, InvalidSubmissionName, Resources, Signal, Submission, SubmissionName, Warning,
 };
+
+#[cfg(all(doctest, feature = "local"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -34,7 +34,7 @@ pub enum ClusterState {
         /// The scheduler's reason, in its own words.
         reason: String,
     },
-    /// It runs.
+    /// It runs, or is suspended with its processes in memory.
     Running {
         /// Since when, if the scheduler tells.
         since: Option<SystemTime>,

@@ -22,9 +22,16 @@ use crate::{ClusterJobId, Error, Found, Observation, Submission, SubmissionName,
 ///   reads them.
 /// - **Unknown is unknown.** An outage is an [`Error`] or [`ClusterState::Unknown`], never an end.
 ///   [`ClusterState::Gone`] is the word of a scheduler that answered.
+/// - **In order.** Submissions of equal needs start in the order of their submission, as long as
+///   the cluster's own priorities have no reason against it.
 /// - **An end is final.** Once an id was observed as ended or gone it is never queued or running
 ///   again, unless it was handed in again as [`Submission::previous`], or the cluster restarts
-///   jobs by itself and [`Observation::restarts`] says so.
+///   jobs by itself and [`Observation::restarts`] says so. Its cause may still become more precise,
+///   from [`EndCause::Unknown`] to what accounting learns later.
+/// - **A job kept for resubmission has ended.** A backend that leaves the cluster job in the queue
+///   for the next attempt (a hold in HTCondor, a requeue in Slurm) tells its end all the same, and
+///   lets it go on only when it is handed in as [`Submission::previous`]. Cancelling an ended job
+///   frees what was kept of it.
 /// - **Bounded.** Every call returns within about a minute, with an error if need be.
 ///   [`changed`](Scheduler::changed) alone waits as long as nothing happens.
 /// - **Jobs outlive us.** Dropping the backend, or killing the process that holds it, leaves what
@@ -37,6 +44,7 @@ use crate::{ClusterJobId, Error, Found, Observation, Submission, SubmissionName,
 ///
 /// [`ClusterState::Unknown`]: crate::ClusterState::Unknown
 /// [`ClusterState::Gone`]: crate::ClusterState::Gone
+/// [`EndCause::Unknown`]: crate::EndCause::Unknown
 /// [`Observation::restarts`]: crate::Observation::restarts
 /// [`Submission::previous`]: crate::Submission::previous
 #[async_trait]
@@ -77,7 +85,8 @@ pub trait Scheduler: Display + Debug + Send + Sync + 'static {
 /// How to end a cluster job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cancel {
-    /// SIGTERM, then SIGKILL after the cluster's grace time.
+    /// SIGTERM, then SIGKILL after the cluster's grace time. Where a cluster knows one signal only
+    /// (HTCondor's `kill_sig`), that of the submission's warning takes the place of SIGTERM.
     Terminate,
     /// SIGKILL at once, where the cluster can.
     Kill,

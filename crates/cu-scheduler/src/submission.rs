@@ -102,7 +102,7 @@ pub struct Submission {
     /// What it is found by. No two submissions share a name.
     pub name: SubmissionName,
     /// Program and arguments, passed on unchanged: no shell reads them. The program is an
-    /// absolute path.
+    /// absolute path; any other is rejected.
     pub command: Vec<String>,
     /// Added to the environment that the scheduler gives.
     pub environment: BTreeMap<String, String>,
@@ -147,7 +147,7 @@ impl Default for Resources {
 }
 
 /// A signal to the command's own process, so long before its time limit. Early is allowed (Slurm
-/// looks every 30 seconds), late is not.
+/// looks every 30 seconds), late is not. If it is due before the start, it comes soon after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Warning {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClusterEnd, EndCause, Resources, Signal, Submission, SubmissionName, Warning};
+use crate::{ClusterEnd, EndCause, Resources, Submission, SubmissionName};
 
 /// The version that [`Header`] carries.
 pub(super) const VERSION: u32 = 1;
@@ -50,21 +50,7 @@ pub(super) struct Queued {
     environment: BTreeMap<String, String>,
     working_directory: PathBuf,
     directory: PathBuf,
-    cpus: u32,
-    gpus: u32,
-    memory_bytes: Option<u64>,
-    time_limit: Option<Duration>,
-    warning: Option<(WarningSignal, Duration)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-enum WarningSignal {
-    Hup,
-    Int,
-    Term,
-    Usr1,
-    Usr2,
+    resources: Resources,
 }
 
 /// What recognises the process of an attempt: the pid alone may belong to another by now.
@@ -114,7 +100,6 @@ impl From<Cause> for EndCause {
 
 impl Queued {
     pub fn new(number: u64, submission: &Submission) -> Self {
-        let resources = &submission.resources;
         Self {
             number,
             name: submission.name.to_string(),
@@ -122,20 +107,7 @@ impl Queued {
             environment: submission.environment.clone(),
             working_directory: submission.working_directory.clone(),
             directory: submission.directory.clone(),
-            cpus: resources.cpus,
-            gpus: resources.gpus,
-            memory_bytes: resources.memory_bytes,
-            time_limit: resources.time_limit,
-            warning: resources.warning.map(|warning| {
-                let signal = match warning.signal {
-                    Signal::Hup => WarningSignal::Hup,
-                    Signal::Int => WarningSignal::Int,
-                    Signal::Term => WarningSignal::Term,
-                    Signal::Usr1 => WarningSignal::Usr1,
-                    Signal::Usr2 => WarningSignal::Usr2,
-                };
-                (signal, warning.before_limit)
-            }),
+            resources: submission.resources.clone(),
         }
     }
 
@@ -158,22 +130,7 @@ impl Queued {
             environment: self.environment,
             working_directory: self.working_directory,
             directory: self.directory,
-            resources: Resources {
-                cpus: self.cpus,
-                gpus: self.gpus,
-                memory_bytes: self.memory_bytes,
-                time_limit: self.time_limit,
-                warning: self.warning.map(|(signal, before_limit)| Warning {
-                    signal: match signal {
-                        WarningSignal::Hup => Signal::Hup,
-                        WarningSignal::Int => Signal::Int,
-                        WarningSignal::Term => Signal::Term,
-                        WarningSignal::Usr1 => Signal::Usr1,
-                        WarningSignal::Usr2 => Signal::Usr2,
-                    },
-                    before_limit,
-                }),
-            },
+            resources: self.resources,
             previous: None,
         })
     }
