@@ -250,6 +250,26 @@ class Results(Case):
         settings = json.loads(self.SETTINGS)
         self.assertEqual(read("settings.json"), json.dumps(settings, indent=4, sort_keys=True))
 
+    def test_a_reader_never_sees_half_a_file(self):
+        file, lengths = self.directory / "metrics.csv", set()
+        write = lambda length: self.job().finalize({"text": "x" * length, "time_elapsed": 0})
+        whole = [len("text,time_elapsed") + length + len(",0") + 4 for length in (10**5, 10**6)]
+        write(10**5)
+        is_over = threading.Event()
+
+        def read():
+            while not is_over.is_set():
+                lengths.add(file.stat().st_size)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        for _ in range(20):
+            write(10**6)
+            write(10**5)
+        is_over.set()
+        reader.join(BOUND)
+        self.assertLessEqual(lengths, set(whole))
+
     def test_the_file_that_the_settings_come_from_is_left_alone(self):
         given = self.directory / "settings.json"
         given.write_text('{ "seed":1 }')

@@ -1,5 +1,8 @@
 //! What a resumable job calls: settings, checkpoints, `should_exit`, `exit_for_resume`, results.
 //!
+//! [`Job`] is the door for Rust, [`run`] a `main` around it, [`resumable`] its loop as one call, and
+//! [`shell`] what the commands `cu job …` do. Without a supervisor every call works.
+//!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut job = cu_client::Job::<cu_client::Settings>::initialize()?;
