@@ -204,19 +204,11 @@ impl<R: Read> Reader<R> {
                 return Ok(message);
             }
             match self.stream.read(&mut chunk) {
-                Ok(0) if self.opener.is_empty() => return Err(Error::Closed),
-                Ok(0) => return Err(cut_off()),
+                Ok(0) => return Err(self.opener.at_end()),
                 Ok(count) => self.opener.feed(&chunk[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
         }
     }
-}
-
-fn cut_off() -> Error {
-    Error::Io(io::Error::new(
-        io::ErrorKind::UnexpectedEof,
-        "the connection ended within a message",
-    ))
 }

@@ -1,9 +1,87 @@
 //! What a job's program, its supervisor and the main process say to each other, and why it is
 //! safe to decode.
 //!
-//! Two forms of the same [`Message`]s: bincode frames over an encrypted channel (supervisor or
-//! operator ↔ main process) and JSON lines over a Unix socket (program ↔ supervisor). The codec
-//! and the handshake hold no socket: bytes in, bytes out.
+//! There are two forms of the same [`Message`]s:
+//!
+//! - **Frames** over an encrypted connection: supervisor or operator ↔ main process. The client
+//!   sends [`ToServer`], the server [`FromServer`].
+//! - **JSON lines** over a Unix socket: program ↔ supervisor. The program sends a
+//!   [`ProgramRequest`] a line and reads a [`ProgramAnswer`] a line; see [`lines`].
+//!
+//! # From the top down
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | [`tokio`], [`blocking`] | both ends of a connection over a stream; what most callers want |
+//! | [`handshake`] | agrees on a version, proves the secret, makes keys |
+//! | [`Session`] | seals messages into encrypted records and opens them |
+//! | [`frame`] | finds whole messages in a stream of bytes |
+//! | [`lines`] | the same for JSON lines |
+//!
+//! All but the first row hold no stream: bytes in, bytes out. None of it has a clock, so how long
+//! to wait is the caller's business.
+//!
+//! # Both ends
+//!
+//! A server on tokio, and a supervisor that tells it of its program's progress:
+//!
+//! ```
+//! use cu_protocol::{
+//!     Acknowledgement, Attempt, Envelope, Fraction, FromServer, JobId, Message, Role, RunId,
+//!     Secret, Sequence, ToServer,
+//! };
+//! use tokio::io::{duplex, split};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> cu_protocol::Result<()> {
+//! let run = RunId([7; 16]);
+//! let secret = Secret::generate()?;
+//! let (client, server) = duplex(4096); // a TcpStream in real life
+//!
+//! let main_process = async {
+//!     let (read, write) = split(server);
+//!     let (mut sender, mut receiver, role) =
+//!         cu_protocol::tokio::accept(read, write, &secret, run).await?;
+//!     assert_eq!(role.to_string(), "the supervisor of job 3, attempt 0");
+//!     let acknowledge = |sequence| Acknowledgement { sequence, wish: None };
+//!     sender.send(&FromServer::Welcome(acknowledge(Sequence(0)))).await?;
+//!     let ToServer::Message(envelope) = receiver.receive().await? else {
+//!         panic!("a supervisor sends messages");
+//!     };
+//!     // Recorded here, then:
+//!     let recorded = acknowledge(envelope.sequence);
+//!     sender.send(&FromServer::Acknowledgement(recorded)).await
+//! };
+//!
+//! let supervisor = async {
+//!     let (job, attempt) = (JobId(3), Attempt(0));
+//!     let role = Role::Supervisor { job, attempt };
+//!     let (read, write) = split(client);
+//!     let (mut sender, mut receiver, welcome) =
+//!         cu_protocol::tokio::connect(read, write, &secret, run, role).await?;
+//!     let sequence = welcome.sequence.next();
+//!     let message = Message::Progress(Fraction::new(0.5).expect("0.5 is a fraction"));
+//!     sender
+//!         .send(&ToServer::Message(Envelope { job, attempt, sequence, message }))
+//!         .await?;
+//!     receiver.receive().await
+//! };
+//!
+//! let (served, answer) = tokio::join!(main_process, supervisor);
+//! served?;
+//! let recorded = Acknowledgement { sequence: Sequence(1), wish: None };
+//! assert_eq!(answer?, FromServer::Acknowledgement(recorded));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Hostile bytes
+//!
+//! Whatever arrives becomes a message or an [`Error`], never a panic. A message has at most
+//! [`MESSAGE_LIMIT`] bytes and a line at most [`LINE_LIMIT`](lines::LINE_LIMIT), checked before
+//! anything is allocated for it. A decoded message takes at most 32 bytes of memory for each of
+//! its own, counted for at least a kibibyte: whoever wants a megabyte taken must send 32 KiB. A
+//! stranger, who doesn't know the secret, gets as far as two messages of 12 and 48 bytes.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "blocking")]
@@ -45,3 +123,7 @@ pub use secret::Secret;
 pub use session::{FromServer, Role, ToServer};
 pub use time::Timestamp;
 pub use version::Versions;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

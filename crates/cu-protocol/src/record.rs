@@ -6,6 +6,7 @@
 //! Each half counts its records, and the count is the nonce: a record opens only at its own place.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use snow::StatelessTransportState;
@@ -132,10 +133,17 @@ impl Opener {
         }
     }
 
-    /// Whether all that was fed has become messages: the connection may end here.
+    /// What it means that the stream ends here: [`Error::Closed`] between two messages,
+    /// [`Error::Io`] of the kind `UnexpectedEof` within one.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.frames.is_empty()
+    pub fn at_end(&self) -> Error {
+        if self.records.is_empty() && self.frames.is_empty() {
+            return Error::Closed;
+        }
+        Error::Io(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the connection ended within a message",
+        ))
     }
 
     /// Moves the piece in the next record to the frames, if all of the record is there.

@@ -222,13 +222,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             }
             // The only place to wait, and what was read is fed before the next one.
             match self.stream.read(&mut self.chunk).await {
-                Ok(0) if self.opener.is_empty() => return Err(Error::Closed),
-                Ok(0) => {
-                    return Err(Error::Io(io::Error::new(
-                        io::ErrorKind::UnexpectedEof,
-                        "the connection ended within a message",
-                    )));
-                }
+                Ok(0) => return Err(self.opener.at_end()),
                 Ok(count) => self.opener.feed(&self.chunk[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),

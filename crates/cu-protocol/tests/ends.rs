@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use cu_protocol::handshake::{Handshake, Then};
 use cu_protocol::{
@@ -38,9 +39,16 @@ fn message(sequence: u64, text: &str) -> ToServer {
     })
 }
 
+/// How long a test waits before it fails. None waits at all if the code is right.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Two connected streams and a second handle of each.
 fn pipe() -> [UnixStream; 4] {
     let (client, server) = UnixStream::pair().unwrap();
+    for stream in [&client, &server] {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    }
     let (client_too, server_too) = (client.try_clone().unwrap(), server.try_clone().unwrap());
     [client, client_too, server, server_too]
 }
@@ -243,6 +251,12 @@ mod asynchronous {
     use ::tokio::io::{AsyncWriteExt, duplex, split};
     use cu_protocol::tokio::{accept, connect};
 
+    async fn soon<T>(work: impl Future<Output = T>) -> T {
+        ::tokio::time::timeout(PATIENCE, work)
+            .await
+            .expect("both ends do their part")
+    }
+
     #[::tokio::test]
     async fn messages_pass_both_ways_and_the_end_is_clean() {
         let (client, server) = duplex(64);
@@ -267,7 +281,7 @@ mod asynchronous {
             sender.send(&message(10, &"long ".repeat(30_000))).await?;
             Ok::<_, Error>((welcome, receiver.receive().await?))
         };
-        let (served, asked) = ::tokio::join!(serve, ask);
+        let (served, asked) = soon(async { ::tokio::join!(serve, ask) }).await;
         assert_eq!(
             asked.unwrap(),
             (
@@ -291,10 +305,13 @@ mod asynchronous {
             let (client_read, client_write) = split(client);
             let (server_read, server_write) = split(server);
             let (ours, theirs) = (secret(), Secret::from_bytes(key));
-            let (accepted, connected) = ::tokio::join!(
-                accept(server_read, server_write, &ours, RUN),
-                connect(client_read, client_write, &theirs, run, ROLE),
-            );
+            let ends = async {
+                ::tokio::join!(
+                    accept(server_read, server_write, &ours, RUN),
+                    connect(client_read, client_write, &theirs, run, ROLE),
+                )
+            };
+            let (accepted, connected) = soon(ends).await;
             let errors = [accepted.map(drop), connected.map(drop)].map(Result::unwrap_err);
             for error in errors {
                 assert!(error.to_string().contains(expected), "{error}");
@@ -340,7 +357,7 @@ mod asynchronous {
         };
         let (accepted, connected) = ::tokio::select! {
             () = relay => panic!("the ends are still connecting"),
-            ends = ends => ends,
+            ends = soon(ends) => ends,
         };
         let ((_answers, mut requests, _), (mut sender, ..)) =
             (accepted.unwrap(), connected.unwrap());

@@ -7,6 +7,7 @@ mod session;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::thread;
+use std::time::Duration;
 
 use cu_protocol::handshake::{Handshake, Then};
 use cu_protocol::{
@@ -191,6 +192,11 @@ impl Write for &mut Recording {
 fn a_recorded_session_means_nothing_to_another_server() {
     let secret = Secret::from_bytes([42; 32]);
     let (client, server) = UnixStream::pair().unwrap();
+    // It never waits as long if the code is right.
+    for stream in [&client, &server] {
+        let patience = Some(Duration::from_secs(20));
+        stream.set_read_timeout(patience).unwrap();
+    }
     let server_write = server.try_clone().unwrap();
     let serving = thread::spawn({
         let secret = secret.clone();

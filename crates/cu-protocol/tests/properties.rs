@@ -382,6 +382,16 @@ fn nothing_may_follow_a_message_in_its_frame() {
     assert!(matches!(error, Some(Error::Malformed(_))), "{error:?}");
 }
 
+#[test]
+fn a_frame_lets_no_fraction_in_that_is_none() {
+    for number in [1.5, -0.1, f64::NAN, f64::INFINITY] {
+        let content = [&[1][..], &number.to_le_bytes()].concat();
+        let (messages, error) = decode::<Message>(Decoder::new(), &[&framed(&content)]);
+        assert!(messages.is_empty());
+        assert!(error.unwrap().to_string().contains("no fraction"));
+    }
+}
+
 /// The densest message there is by memory per byte: many names of few letters, without values.
 #[test]
 fn whatever_may_be_sent_is_taken() {
@@ -404,12 +414,14 @@ fn whatever_may_be_sent_is_taken() {
             .collect();
         let message = Message::Results(metrics);
         let frame = frame::encode(&message).unwrap();
-        let (messages, error) = decode::<Message>(Decoder::new(), &[&frame]);
+        let ((messages, error), peak) = peak_of(|| decode::<Message>(Decoder::new(), &[&frame]));
         assert!(
             error.is_none(),
             "{count} names in {} bytes: {error:?}",
             frame.len()
         );
+        let allowed = 32 * frame.len().max(1024) + 2 * frame.len();
+        assert!(peak <= allowed, "{peak} bytes for {} of input", frame.len());
         assert_eq!(messages, [message]);
     }
 }
