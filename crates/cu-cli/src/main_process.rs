@@ -54,6 +54,7 @@ impl MainProcess {
             supervisor: vec![executable, "exec".to_owned()],
             listen: IpAddr::V4(listen),
         };
+        tracing::info!(process = std::process::id(), %scheduler, "a main process opens the run");
         let resume_loop = ResumeLoop::open(run, scheduler, options).await?;
         Ok(Self { resume_loop })
     }
@@ -103,7 +104,7 @@ impl MainProcess {
                     let now = status.borrow_and_update().clone();
                     view.status(&now, Instant::now());
                 }
-                Some(notice) = notices.recv() => view.notice(&notice.text),
+                Some(notice) = notices.recv() => tell(view, &notice.text),
                 Some(reason) = refusals.recv() => return Err(Error::Refused { reason }),
                 _ = tick.tick() => view.tick(Instant::now()),
                 interruption = sources.next() => match interrupts.react(interruption) {
@@ -122,12 +123,19 @@ impl MainProcess {
         };
         // What was said at the very end is still to be read.
         while let Ok(notice) = notices.try_recv() {
-            view.notice(&notice.text);
+            tell(view, &notice.text);
         }
         view.clear();
+        tracing::info!(?finish, "the main process ends");
         Ok(match finish {
             Finish::Settled(status) => Outcome::Settled(status),
             Finish::Detached(status) => Outcome::Detached(status),
         })
     }
+}
+
+/// Says something to whoever looks now, and to whoever reads the log later.
+fn tell(view: &mut dyn View, text: &str) {
+    tracing::info!("{text}");
+    view.notice(text);
 }

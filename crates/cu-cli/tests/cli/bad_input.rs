@@ -1,0 +1,254 @@
+//! Bad input: a clear message, the documented exit code, and nothing made or lost.
+
+use std::fs::{self, File};
+use std::process::Stdio;
+
+use crate::support::{Bench, COUNT};
+
+/// Runs `cu` and checks its exit code and what it says.
+fn expect(bench: &Bench, arguments: &[&str], code: i32, words: &[&str]) {
+    let ended = bench.cu(arguments);
+    assert_eq!(ended.code, code, "{arguments:?}: {ended:?}");
+    for word in words {
+        assert!(ended.stderr.contains(word), "`{word}` is not in {ended:?}");
+    }
+    assert_eq!(ended.stdout, "", "{arguments:?}: talk goes to stderr");
+}
+
+#[test]
+fn a_config_that_is_wrong_is_exit_code_2_and_makes_nothing() {
+    let bench = Bench::new();
+    bench.program("count.sh", COUNT);
+    bench.write(
+        "typo.toml",
+        "name = \"a\"\ncommand = [\"./count.sh\"]\n[stop]\naftr = \"1h\"\n",
+    );
+    bench.write("good.toml", "name = \"a\"\ncommand = [\"./count.sh\"]\n");
+    bench.write(
+        "absent.toml",
+        "name = \"a\"\ncommand = [\"no-such-program\"]\n",
+    );
+    for (arguments, words) in [
+        (
+            &["run", "typo.toml"][..],
+            &[
+                "typo.toml, line 4: unknown key `stop.aftr`",
+                "hint: did you mean `stop.after`?",
+            ][..],
+        ),
+        (
+            &[
+                "run",
+                "good.toml",
+                "stop.after=2h",
+                "resources.time_limit=1h",
+            ],
+            &["`stop.after=2h`", "not less than resources.time_limit"],
+        ),
+        (
+            &["run", "absent.toml"],
+            &[
+                "absent.toml, line 2",
+                "there is no program `no-such-program`",
+                "PATH",
+            ],
+        ),
+        (
+            &["run", "--", "./no-such-program"],
+            &["no-such-program is no file"],
+        ),
+        (
+            &["run", "good.toml", "backend.kind=slurm"],
+            &["no Slurm backend yet"],
+        ),
+        (
+            &["run", "no.toml"],
+            &["can't read the config no.toml", "cu run -- COMMAND"],
+        ),
+        (&["run", "count.sh"], &["this is no TOML"]),
+        (
+            &["run", "good.toml", "nonsense"],
+            &["`nonsense` is no override"],
+        ),
+        (
+            &["run", "--name", "a/b", "--", "./count.sh"],
+            &["--name a/b", "no slash"],
+        ),
+        (&["run"], &["required"]),
+        (
+            &["run", "good.toml", "--no-such-option"],
+            &["--no-such-option"],
+        ),
+        (&["no-such-command"], &["no-such-command"]),
+        (&["stop", "3-1"], &["no range of jobs"]),
+    ] {
+        expect(&bench, arguments, 2, words);
+    }
+    assert!(!bench.path("results").exists(), "nothing was made");
+}
+
+#[test]
+fn programs_get_errors_as_json() {
+    let bench = Bench::new();
+    for (arguments, code) in [
+        (&["status", "--json"][..], 6),
+        (&["run", "no.toml", "--json"], 2),
+        (&["run", "--json", "--no-such-option"], 2),
+    ] {
+        let ended = bench.cu(arguments);
+        assert_eq!(ended.code, code, "{ended:?}");
+        let error = &ended.json()["error"];
+        assert_eq!(error["exit_code"], code, "{ended:?}");
+        assert!(
+            error["message"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty()),
+            "{ended:?}"
+        );
+    }
+}
+
+#[test]
+fn a_run_that_exists_is_not_touched() {
+    let bench = Bench::new();
+    bench.program("count.sh", COUNT);
+    bench.write(
+        "run.toml",
+        "name = \"a\"\ncommand = [\"./count.sh\", \"1\"]\n",
+    );
+    assert_eq!(bench.cu(&["run", "run.toml"]).code, 0);
+    let before = fs::read(bench.path("results/a/run.sqlite")).expect("a store");
+    expect(
+        &bench,
+        &["run", "run.toml"],
+        2,
+        &["there is a run in", "cu resume"],
+    );
+    assert_eq!(
+        fs::read(bench.path("results/a/run.sqlite")).expect("a store"),
+        before
+    );
+    // A command alone finds itself another name.
+    assert_eq!(bench.cu(&["run", "--", "./count.sh", "1"]).code, 0);
+    assert_eq!(bench.cu(&["run", "--", "./count.sh", "1"]).code, 0);
+    assert!(bench.path("results/count-2/run.sqlite").is_file());
+}
+
+#[test]
+fn a_run_that_is_missing_damaged_or_newer_is_exit_code_6() {
+    let bench = Bench::new();
+    bench.program("count.sh", COUNT);
+    expect(&bench, &["status"], 6, &["there is no run in"]);
+    expect(
+        &bench,
+        &["resume", "nowhere"],
+        6,
+        &["there is no run nowhere"],
+    );
+    fs::create_dir(bench.path("empty")).expect("a directory");
+    expect(&bench, &["resume", "empty"], 6, &["run.sqlite"]);
+    assert_eq!(
+        fs::read_dir(bench.path("empty"))
+            .expect("a directory")
+            .count(),
+        0
+    );
+
+    for name in ["damaged", "newer"] {
+        let ended = bench.cu(&["run", "--name", name, "--", "./count.sh", "1"]);
+        assert_eq!(ended.code, 0, "{ended:?}");
+    }
+    let store = bench.path("results/newer/run.sqlite");
+    let mut bytes = fs::read(&store).expect("a store");
+    // SQLite keeps a number for its user, our format, in these four bytes.
+    bytes[60..64].copy_from_slice(&1000_u32.to_be_bytes());
+    fs::write(&store, bytes).expect("a store");
+    expect(&bench, &["resume", "newer"], 6, &["newer version", "1000"]);
+
+    bench.write(
+        "results/damaged/run.sqlite",
+        "this is no database, however one looks at it",
+    );
+    for arguments in [["resume", "damaged"], ["status", "damaged"]] {
+        expect(&bench, &arguments, 6, &["damaged", "hint: "]);
+    }
+    // The others can still be listed.
+    let listed = bench.json(&["list", "--json"]);
+    let unreadable = |run: &serde_json::Value| run["error"]["message"].is_string();
+    let runs = listed.as_array().expect("a list");
+    assert_eq!(runs.len(), 2);
+    assert!(runs.iter().all(unreadable), "{listed}");
+}
+
+#[test]
+fn a_job_or_attempt_that_does_not_exist_is_exit_code_2() {
+    let bench = Bench::new();
+    bench.program("count.sh", COUNT);
+    assert_eq!(bench.cu(&["run", "--", "./count.sh", "1"]).code, 0);
+    expect(&bench, &["show", "1"], 2, &["there is no job 1"]);
+    expect(
+        &bench,
+        &["logs", "0", "--attempt", "5"],
+        2,
+        &["no attempt 5"],
+    );
+    expect(&bench, &["stop", "0-7"], 2, &["there is no job 7"]);
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_exit_code_7() {
+    let bench = Bench::new();
+    bench.program("count.sh", COUNT);
+    bench.write("file", "");
+    let arguments = [
+        "run",
+        "--results-dir",
+        "file/results",
+        "--",
+        "./count.sh",
+        "1",
+    ];
+    expect(&bench, &arguments, 7, &["file/results"]);
+    let full = File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("the full device");
+    let mut command = bench.command(&["config", "reference"]);
+    let status = command.stdout(Stdio::from(full)).status().expect("cu runs");
+    assert_eq!(status.code(), Some(7));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_harmless() {
+    let bench = Bench::new();
+    bench.program("count.sh", COUNT);
+    for arguments in [
+        &["config", "reference"][..],
+        &["run", "--", "./count.sh", "2"],
+        &["list"],
+    ] {
+        let mut running = bench.start(arguments);
+        running.close_stdout();
+        let ended = running.end();
+        assert_eq!(ended.code, 0, "{arguments:?}: {ended:?}");
+        assert!(!ended.stderr.contains("panicked"), "{ended:?}");
+    }
+}
+
+#[test]
+fn the_inner_commands_refuse_what_they_do_not_know() {
+    let bench = Bench::new();
+    expect(&bench, &["exec"], 2, &["usage: cu exec"]);
+    expect(
+        &bench,
+        &["exec", "/nowhere", "x", "0"],
+        2,
+        &["usage: cu exec"],
+    );
+    expect(&bench, &["job", "dance"], 2, &["`dance` is no command"]);
+    let help = bench.cu(&["job", "--help"]);
+    assert!(
+        help.code == 0 && help.stdout.contains("exit-for-resume"),
+        "{help:?}"
+    );
+}

@@ -1,0 +1,171 @@
+//! What people do to a run from another terminal: follow, pause, stop, retry; with a main process
+//! in the background, and without one.
+
+use crate::support::{Bench, COUNT, WAIT};
+use serde_json::json;
+
+#[test]
+fn a_run_in_the_background_is_followed_to_its_end() {
+    let bench = Bench::new();
+    bench.program("wait.sh", WAIT);
+    let started = bench.cu(&["run", "--detach", "--", "./wait.sh"]);
+    assert_eq!(started.code, 0, "{started:?}");
+    let run_dir = bench
+        .path("results/wait")
+        .canonicalize()
+        .expect("it was made");
+    let said = std::path::Path::new(started.stdout.trim_end()).canonicalize();
+    assert_eq!(said.expect("stdout is the run directory"), run_dir);
+    bench.wait_until_waiting("wait");
+
+    let second = bench.cu(&["resume"]);
+    assert_eq!(second.code, 4, "{second:?}");
+    assert!(second.stderr.contains("is in use by"), "{second:?}");
+    let second = bench.cu(&["resume", "--detach"]);
+    assert_eq!(second.code, 4, "{second:?}");
+    assert!(second.stderr.contains("is in use by"), "{second:?}");
+
+    let followed = bench.start(&["logs", "0", "-f"]);
+    bench.let_go("wait");
+    let followed = followed.end();
+    assert_eq!(followed.code, 0, "{followed:?}");
+    let lines: Vec<_> = followed.stdout.lines().collect();
+    assert!(lines[0].starts_with("--- attempt 0 (local-"), "{lines:?}");
+    assert_eq!(lines[1..], ["waiting", "gone"]);
+    bench.wait_until("the main process has ended", |bench| {
+        bench.json(&["status", "--json"])["state"] == "completed"
+    });
+}
+
+#[test]
+fn a_detached_run_that_cannot_start_says_so() {
+    let bench = Bench::new();
+    bench.program("count.sh", COUNT);
+    assert_eq!(bench.cu(&["run", "--", "./count.sh", "1"]).code, 0);
+    bench.write("results/count/run.toml", "[stop]\naftr = \"1h\"\n");
+    let ended = bench.cu(&["resume", "--detach", "--json"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    let message = ended.json()["error"]["message"].to_string();
+    assert!(message.contains("unknown key `stop.aftr`"), "{message}");
+}
+
+#[test]
+fn logs_are_joined_over_attempts() {
+    let bench = Bench::new();
+    bench.program("count.sh", COUNT);
+    assert_eq!(bench.cu(&["run", "--", "./count.sh", "2"]).code, 0);
+    let logs = bench.cu(&["logs", "0"]).stdout;
+    let lines: Vec<_> = logs.lines().collect();
+    assert_eq!(lines.len(), 4, "{logs}");
+    assert!(
+        lines[2].ends_with("; attempt 0 asked to be resumed ---"),
+        "{logs}"
+    );
+    assert_eq!((lines[1], lines[3]), ("attempt 1", "attempt 2"));
+    assert_eq!(
+        bench.cu(&["logs", "0", "--attempt", "1"]).stdout,
+        "attempt 2\n"
+    );
+    let both = bench.json(&["logs", "0", "--json"]);
+    assert_eq!(both["attempts"][1]["text"], "attempt 2\n");
+}
+
+#[test]
+fn a_paused_job_saves_and_waits_until_it_is_continued() {
+    let bench = Bench::new();
+    bench.program("wait.sh", WAIT);
+    assert_eq!(bench.cu(&["run", "--detach", "--", "./wait.sh"]).code, 0);
+    bench.wait_until_waiting("wait");
+    let paused = bench.cu(&["pause", "0"]);
+    assert_eq!(paused.code, 0, "{paused:?}");
+    bench.wait_until("the attempt has ended", |bench| {
+        bench.json(&["status", "--json"])["jobs"]["waiting"] == 1
+    });
+    assert!(
+        bench
+            .path("results/wait/working_directories/0/asked")
+            .exists()
+    );
+    let why = bench.json(&["show", "0", "--json"])["why"].to_string();
+    assert!(why.contains("pause"), "{why}");
+    assert_eq!(bench.json(&["status", "--json"])["attempts"], 1);
+
+    bench.let_go("wait");
+    assert_eq!(bench.cu(&["continue", "0"]).code, 0);
+    let followed = bench.cu(&["logs", "0", "-f"]);
+    assert_eq!(followed.code, 0, "{followed:?}");
+    let job = bench.json(&["show", "0", "--json"]);
+    assert_eq!(job["state"], "completed");
+    assert_eq!(job["attempts"][0]["end"], "resume_requested");
+}
+
+#[test]
+fn a_checkpoint_is_asked_for_and_the_job_goes_on() {
+    let bench = Bench::new();
+    bench.program("wait.sh", WAIT);
+    assert_eq!(bench.cu(&["run", "--detach", "--", "./wait.sh"]).code, 0);
+    bench.wait_until_waiting("wait");
+    let asked = bench.cu(&["checkpoint"]);
+    assert_eq!(asked.code, 0, "{asked:?}");
+    bench.wait_until("the next attempt runs", |bench| {
+        bench.json(&["status", "--json"])["attempts"] == 2
+    });
+    bench.let_go("wait");
+    assert_eq!(bench.cu(&["logs", "0", "-f"]).code, 0);
+    assert_eq!(bench.json(&["show", "0", "--json"])["state"], "completed");
+}
+
+#[test]
+fn stopped_jobs_are_cancelled_and_can_be_retried() {
+    let bench = Bench::new();
+    bench.program("wait.sh", WAIT);
+    bench.write(
+        "run.toml",
+        "name = \"wait\"\ncommand = [\"./wait.sh\"]\n[grid]\nx = [1, 2]\n[backend.local]\ncpus = 2\n",
+    );
+    let run = bench.start(&["run", "run.toml"]);
+    bench.wait_until_waiting("wait");
+    let stopped = bench.json(&["stop", "0", "--json"]);
+    assert_eq!(stopped["jobs"], 1);
+    bench.wait_until("the job is cancelled", |bench| {
+        bench.json(&["status", "--json"])["jobs"]["cancelled"] == 1
+    });
+    assert_eq!(bench.json(&["stop", "all", "wait", "--json"])["jobs"], 1);
+    let ended = run.end();
+    assert_eq!(ended.code, 1, "not all jobs are completed: {ended:?}");
+    assert_eq!(bench.json(&["status", "--json"])["state"], "stopped");
+
+    // Nobody works on the run any more: the request is recorded, and `cu resume` finds it.
+    bench.let_go("wait");
+    let retried = bench.cu(&["retry", "0"]);
+    assert_eq!(retried.code, 0, "{retried:?}");
+    assert!(retried.stderr.contains("cu resume"), "{retried:?}");
+    assert_eq!(bench.json(&["status", "--json"])["state"], "interrupted");
+    let resumed = bench.cu(&["resume", "--json"]);
+    assert_eq!(resumed.json()["jobs"]["completed"], 1, "{resumed:?}");
+    assert_eq!(
+        resumed.code, 1,
+        "the other one stays cancelled: {resumed:?}"
+    );
+}
+
+#[test]
+fn a_run_without_a_main_process_is_stopped_all_the_same() {
+    let bench = Bench::new();
+    bench.program("wait.sh", WAIT);
+    let run = bench.start(&["run", "--", "./wait.sh"]);
+    bench.wait_until_waiting("wait");
+    run.signal(rustix::process::Signal::KILL);
+    assert_eq!(run.end().code, -1);
+    let status = bench.json(&["status", "--json"]);
+    assert_eq!(status["state"], "interrupted");
+    let stopped = bench.cu(&["stop"]);
+    assert_eq!(stopped.code, 0, "{stopped:?}");
+    assert!(
+        stopped.stderr.contains("no main process works on this run"),
+        "{stopped:?}"
+    );
+    let status = bench.json(&["status", "--json"]);
+    assert_eq!(status["state"], "stopped");
+    assert_eq!(status["jobs"]["cancelled"], json!(1));
+}

@@ -1,0 +1,270 @@
+//! `cu run`, end to end: what the program gets, what the run leaves, what is said at the end.
+
+use crate::support::{Bench, COUNT};
+use serde_json::json;
+
+#[test]
+fn a_command_is_resumed_in_one_output_directory_until_it_is_done() {
+    let bench = Bench::new();
+    bench.program("count.sh", COUNT);
+    let ended = bench.cu(&["run", "--", "./count.sh", "4"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let first = ended.stdout.lines().next();
+    assert_eq!(first, Some("job 0: completed after 4 attempts (3 resumes)"));
+    assert_eq!(
+        bench.read("results/count/working_directories/0/count"),
+        "4\n"
+    );
+    assert!(!bench.path("results/count/working_directories/1").exists());
+    let shown = bench.json(&["show", "0", "--json"]);
+    let ends: Vec<_> = shown["attempts"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|attempt| attempt["end"].as_str().expect("an end").to_owned())
+        .collect();
+    let resumed = "resume_requested";
+    assert_eq!(ends, [resumed, resumed, resumed, "completed"]);
+}
+
+#[test]
+fn words_reach_the_program_unchanged() {
+    let bench = Bench::new();
+    bench.program(
+        "words.sh",
+        "#!/bin/sh\nprintf '%s|' \"$@\" > words; printf '%s' \"$WORD\" >> words\n",
+    );
+    let hostile = "a $(touch F) `id` b\n\"'\\ *;&";
+    let variable = format!("WORD={hostile}");
+    let ended = bench.cu(&[
+        "run",
+        "--env",
+        &variable,
+        "--",
+        "./words.sh",
+        hostile,
+        "",
+        "-x",
+    ]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let words = bench.read("results/words/working_directories/0/words");
+    assert_eq!(words, format!("{hostile}||-x|{hostile}"));
+    assert!(!bench.path("F").exists());
+    assert!(!bench.path("results/words/working_directories/0/F").exists());
+}
+
+#[test]
+fn a_grid_is_one_job_each_with_its_settings() {
+    let bench = Bench::new();
+    bench.program("train.sh", "#!/bin/sh\ncp \"$CU_SETTINGS\" seen.json\n");
+    bench.write(
+        "run.toml",
+        "name = \"grid\"\ncommand = [\"./train.sh\"]\n\
+         [settings]\nseed = 1\nnote = \"x\"\n[grid]\nopt.lr = [0.1, 0.01]\n",
+    );
+    let ended = bench.cu(&[
+        "run",
+        "run.toml",
+        "settings.seed=7",
+        "--setting",
+        "note=a b",
+        "--json",
+    ]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let status = ended.json();
+    assert_eq!(status["jobs"]["completed"], 2);
+    assert_eq!(
+        status,
+        bench.json(&["status", "--json"]),
+        "cu run ends with the status"
+    );
+    for (job, lr) in [(0, 0.1), (1, 0.01)] {
+        let seen = bench.read(format!("results/grid/working_directories/{job}/seen.json"));
+        let seen: serde_json::Value = serde_json::from_str(&seen).expect("JSON");
+        assert_eq!(seen, json!({"seed": 7, "note": "a b", "opt": {"lr": lr}}));
+        let shown = bench.json(&["show", &job.to_string(), "--json"]);
+        assert_eq!(shown["parameters"], json!({"opt.lr": lr}));
+    }
+    let kept = bench.read("results/grid/run.toml");
+    assert!(kept.contains("seed = 7"), "overrides are kept: {kept}");
+}
+
+#[test]
+fn the_program_starts_where_it_is_told() {
+    let bench = Bench::new();
+    bench.program("where.sh", "#!/bin/sh\npwd > \"$CU_OUTPUT_DIR/here\"\n");
+    for (options, expected) in [
+        (&[][..], "results/where/working_directories/0"),
+        (&["--working-directory", "."], ""),
+    ] {
+        let arguments = [&["run"][..], options, &["--", "./where.sh"]].concat();
+        let ended = bench.cu(&arguments);
+        assert_eq!(ended.code, 0, "{ended:?}");
+        let run = if expected.is_empty() {
+            "where-2"
+        } else {
+            "where"
+        };
+        let here = bench.read(format!("results/{run}/working_directories/0/here"));
+        let expected = bench.path(expected).canonicalize().expect("it exists");
+        assert_eq!(here.trim_end(), expected.to_str().expect("UTF-8"));
+    }
+}
+
+#[test]
+fn a_dry_run_makes_nothing() {
+    let bench = Bench::new();
+    bench.program("count.sh", COUNT);
+    let ended = bench.cu(&[
+        "run",
+        "--dry-run",
+        "--stop-after",
+        "50min",
+        "--",
+        "./count.sh",
+        "4",
+    ]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stdout.contains("after = \"50min\""), "{ended:?}");
+    assert!(!bench.path("results").exists());
+    let shown = bench.json(&["run", "--dry-run", "--json", "--", "./count.sh", "4"]);
+    let program = bench.path("count.sh");
+    let program = program.to_str().expect("UTF-8");
+    assert_eq!(shown["jobs"][0]["command"], json!([program, "4"]));
+    assert_eq!(shown["exists"], false);
+    assert!(!bench.path("results").exists());
+}
+
+#[test]
+fn a_failed_job_says_why_and_makes_exit_code_1() {
+    let bench = Bench::new();
+    bench.program("broken.sh", "#!/bin/sh\necho trouble >&2; exit 7\n");
+    let ended = bench.cu(&["run", "--", "./broken.sh"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(
+        ended.stdout.starts_with("job 0: failed after 1 attempt: "),
+        "{ended:?}"
+    );
+    assert!(ended.stdout.contains("code 7"), "{ended:?}");
+    let logs = bench.cu(&["logs", "0", "--stderr"]);
+    assert!(logs.stdout.ends_with("trouble\n"), "{logs:?}");
+    let shown = bench.json(&["show", "0", "--json"]);
+    assert_eq!(shown["state"], "failed");
+    assert_eq!(shown["attempts"][0]["exit_code"], 7);
+}
+
+#[test]
+fn one_that_asks_for_ever_without_progress_is_failed() {
+    let bench = Bench::new();
+    bench.program("stuck.sh", "#!/bin/sh\nexit 85\n");
+    let ended = bench.cu(&[
+        "run",
+        "--resume-exit-code",
+        "85",
+        "--stuck-after",
+        "2",
+        "--",
+        "./stuck.sh",
+    ]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let status = bench.json(&["status", "--json"]);
+    assert_eq!(
+        (&status["attempts"], &status["state"]),
+        (&json!(2), &json!("failed"))
+    );
+}
+
+#[test]
+fn a_program_that_knows_nothing_of_us_is_stopped_and_resumed() {
+    let bench = Bench::new();
+    // Only its first attempt waits to be stopped.
+    bench.program(
+        "legacy.sh",
+        "#!/bin/sh\n[ -e stopped ] && exit 0\ntrap 'touch stopped; exit 3' TERM\n\
+         while :; do sleep 0.05; done\n",
+    );
+    let ended = bench.cu(&[
+        "run",
+        "--stop-after",
+        "200ms",
+        "--signal",
+        "TERM",
+        "--",
+        "./legacy.sh",
+    ]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(
+        ended
+            .stdout
+            .starts_with("job 0: completed after 2 attempts (1 resume)"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn runs_of_a_results_directory_are_listed_newest_first() {
+    let bench = Bench::new();
+    bench.program("count.sh", COUNT);
+    for name in ["first", "second"] {
+        let ended = bench.cu(&[
+            "run",
+            "--results-dir",
+            "out",
+            "--name",
+            name,
+            "--",
+            "./count.sh",
+            "1",
+        ]);
+        assert_eq!(ended.code, 0, "{ended:?}");
+    }
+    let mut command = bench.command(&["list", "--json"]);
+    let output = command
+        .env("CU_RESULTS_DIR", "out")
+        .output()
+        .expect("cu runs");
+    let listed: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let names: Vec<_> = listed
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|run| &run["name"])
+        .collect();
+    assert_eq!(names, ["second", "first"]);
+    let newest = bench.json(&["status", "--json", "--results-dir", "out"]);
+    assert_eq!(newest["name"], "second");
+    let named = bench.json(&["status", "first", "--json", "--results-dir", "out"]);
+    assert_eq!(named["name"], "first");
+    assert_eq!(bench.json(&["list", "--json"]), json!([]));
+}
+
+#[test]
+fn a_shell_script_goes_through_cu_job() {
+    let bench = Bench::new();
+    let script = "#!/bin/sh
+set -e
+cu=$1
+\"$cu\" job started
+\"$cu\" job checkpoint load state || echo 0 > state
+n=$(($(cat state) + $(\"$cu\" job settings get step)))
+echo $n > state
+\"$cu\" job progress 0.$n
+if [ $n -lt 6 ]; then
+    \"$cu\" job checkpoint save state
+    rm state
+    exec \"$cu\" job exit-for-resume
+fi
+\"$cu\" job finish steps=$n note=fine
+";
+    bench.program("job.sh", script);
+    let cu = env!("CARGO_BIN_EXE_cu");
+    let ended = bench.cu(&["run", "--setting", "step=2", "--", "./job.sh", cu]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let line = "job 0: completed after 3 attempts (2 resumes): note = fine, steps = 6";
+    assert_eq!(ended.stdout.lines().next(), Some(line), "{ended:?}");
+    let logs = bench.cu(&["logs", "0"]).stdout;
+    assert!(
+        logs.contains("job 0, attempt 2, from checkpoint 1.0"),
+        "{logs}"
+    );
+}

@@ -1,0 +1,200 @@
+//! A folder with programs, runs of the real `cu` in it, and bounded waits for what they do.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The longest that anything here may take. It ends a test that hangs, and decides nothing else.
+const BOUND: Duration = Duration::from_secs(90);
+
+/// Ends at its N-th attempt, N being its argument, and asks for a resume until then.
+pub const COUNT: &str = "#!/bin/sh
+n=$(($(cat count 2>/dev/null || echo 0) + 1))
+echo $n > count
+echo \"attempt $n\"
+[ $n -ge $1 ] && exit 0
+exit 3
+";
+
+/// Says that it runs, and then waits until the file `go` is in its output directory. Asks to be
+/// resumed when it is told to stop.
+pub const WAIT: &str = "#!/bin/sh
+trap 'touch asked; exit 3' USR1
+echo waiting
+while [ ! -e go ]; do sleep 0.05; done
+echo gone
+";
+
+/// A folder of a test's own. Runs that still go on are stopped at its end.
+pub struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+        }
+    }
+
+    /// The path of `name` in the folder.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file.
+    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        fs::write(self.path(name), text).expect(name);
+    }
+
+    /// Writes a program.
+    pub fn program(&self, name: &str, text: &str) {
+        self.write(name, text);
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).expect(name);
+    }
+
+    /// Reads a file as text.
+    pub fn read(&self, name: impl AsRef<Path>) -> String {
+        let path = self.path(name);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// `cu` with `arguments`, not started yet.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cu"));
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_remove("CU_RESULTS_DIR")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts `cu`.
+    pub fn start(&self, arguments: &[&str]) -> Running {
+        let child = self.command(arguments).spawn().expect("cu starts");
+        Running {
+            pid: Pid::from_child(&child),
+            child,
+        }
+    }
+
+    /// Runs `cu` to its end.
+    pub fn cu(&self, arguments: &[&str]) -> Ended {
+        self.start(arguments).end()
+    }
+
+    /// Runs `cu` to its end, which must be good, and reads its standard output as JSON.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let ended = self.cu(arguments);
+        assert_eq!(ended.code, 0, "{arguments:?}: {ended:?}");
+        ended.json()
+    }
+
+    /// Waits until `done` says so.
+    pub fn wait_until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+        let start = Instant::now();
+        while !done(self) {
+            assert!(start.elapsed() < BOUND, "waited in vain until {what}");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until job 0 of `run` has said on its standard output that it waits.
+    pub fn wait_until_waiting(&self, run: &str) {
+        let attempts = self.path(format!("results/{run}/attempts/0"));
+        self.wait_until("the program runs", |_| {
+            let entries = fs::read_dir(&attempts).into_iter().flatten().flatten();
+            let mut outputs = entries.map(|entry| fs::read(entry.path().join("stdout")));
+            outputs.any(|output| output.is_ok_and(|output| output == b"waiting\n"))
+        });
+    }
+
+    /// Lets the program of job 0 of `run` go on.
+    pub fn let_go(&self, run: &str) {
+        self.write(&format!("results/{run}/working_directories/0/go"), "");
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let runs = fs::read_dir(self.path("results"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        for run in runs {
+            let path = run.path();
+            // What is settled, or was never a run, refuses. Nothing may panic here.
+            let stop = self.command(&["stop", &path.to_string_lossy()]).output();
+            drop(stop);
+        }
+    }
+}
+
+/// A `cu` that was started.
+pub struct Running {
+    child: Child,
+    pid: Pid,
+}
+
+impl Running {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid, signal).expect("it lives");
+    }
+
+    /// Closes our end of its standard output.
+    pub fn close_stdout(&mut self) {
+        drop(self.child.stdout.take());
+    }
+
+    /// Waits for its end.
+    pub fn end(self) -> Ended {
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || sender.send(self.child.wait_with_output()));
+        let Ok(output) = receiver.recv_timeout(BOUND) else {
+            let _ = kill_process(self.pid, Signal::KILL);
+            panic!("cu has not ended within {} s", BOUND.as_secs());
+        };
+        Ended::from(output.expect("it was waited for"))
+    }
+}
+
+/// A `cu` that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code; -1 if a signal killed it.
+    pub code: i32,
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error.
+    pub stderr: String,
+}
+
+impl Ended {
+    /// Its standard output as one JSON value.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+}
