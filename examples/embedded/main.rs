@@ -62,7 +62,7 @@ async fn main_process(run_dir: &str) -> anyhow::Result<()> {
 
     for job in Reader::open(&run_dir)?.jobs()? {
         let metrics = serde_json::to_string(&job.metrics)?;
-        println!("job {}: {metrics}, since {}", job.job, job.why);
+        println!("job {}: {metrics}; {}", job.job, job.why);
     }
     println!(
         "{} attempts, {} of them resumes",
