@@ -1,14 +1,12 @@
 //! The resume loop: **wait, decide, record, act**.
+#![doc = include_str!("../README.md")]
 //!
-//! - [`ResumeLoop`] is the loop itself (`resume_loop.rs`); it binds the four to a
-//!   [`Scheduler`](cu_scheduler::Scheduler).
-//! - `inbox.rs` waits: server, outboxes, scheduler, operator, deadline → one batch of events.
-//! - [`machine`] decides: `(job, time, event) → (job, actions)`, without I/O, clock or chance.
-//! - `store` records: events and jobs in one transaction.
-//! - `act.rs` acts: each action's outcome is an event again.
-//!
-//! [`create_run`] makes a run, [`Reader`] reads one at any time, [`ask`] talks to the main process
-//! of one. This crate knows nothing of command lines and terminals.
+//! # A map of this crate
+//! - `resume_loop.rs` is the loop; `inbox.rs` waits, `decide.rs` and [`machine`] decide, `store/`
+//!   records, `act.rs` acts.
+//! - `server.rs` and `conversation.rs` listen, `watcher.rs` asks the scheduler, `records.rs` reads
+//!   what attempts leave in files, `recovery.rs` takes up what a main process before has left.
+//! - `create.rs` makes a run, `store/read.rs` reads one, `operator.rs` talks to one.
 #![forbid(unsafe_code)]
 
 mod act;
