@@ -39,13 +39,23 @@ fn let_go(folder: &TempDir) {
     std::fs::write(folder.path().join("go"), "").unwrap();
 }
 
-/// A process that has nothing to do with us, and its start time.
-fn stranger() -> (Child, u64) {
+/// A process that has nothing to do with us. It ends with the test, however that ends.
+struct Stranger(Child);
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// A stranger and its start time.
+fn stranger() -> (Stranger, u64) {
     let child = Command::new("/bin/sleep").arg("1000").spawn().unwrap();
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
     let fields = stat.rsplit_once(')').unwrap().1;
     let start = fields.split_ascii_whitespace().nth(19).unwrap();
-    (child, start.parse().unwrap())
+    (Stranger(child), start.parse().unwrap())
 }
 
 #[tokio::test]
@@ -55,7 +65,7 @@ async fn a_recycled_pid_is_not_the_attempt_and_is_left_alone() {
     let (mut stranger, start) = stranger();
     forge(folder.path(), |line| {
         if let Some(running) = line.get_mut("running") {
-            running["pid"] = stranger.id().into();
+            running["pid"] = stranger.0.id().into();
             running["start_ticks"] = (start + 1).into();
         }
         true
@@ -65,21 +75,19 @@ async fn a_recycled_pid_is_not_the_attempt_and_is_left_alone() {
     cluster.cancel(&[job], Cancel::Kill).await.unwrap();
     drop(cluster);
     assert!(
-        stranger.try_wait().unwrap().is_none(),
+        stranger.0.try_wait().unwrap().is_none(),
         "a stranger was killed"
     );
-    stranger.kill().unwrap();
-    stranger.wait().unwrap();
 }
 
 #[tokio::test]
 async fn pid_and_start_time_together_are_the_attempt() {
     let (folder, job) = abandoned().await;
     let_go(&folder);
-    let (mut stranger, start) = stranger();
+    let (stranger, start) = stranger();
     forge(folder.path(), |line| {
         if let Some(running) = line.get_mut("running") {
-            running["pid"] = stranger.id().into();
+            running["pid"] = stranger.0.id().into();
             running["start_ticks"] = start.into();
         }
         true
@@ -92,8 +100,6 @@ async fn pid_and_start_time_together_are_the_attempt() {
         .await
         .unwrap();
     assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Cancelled);
-    stranger.kill().ok();
-    stranger.wait().ok();
 }
 
 #[tokio::test]
