@@ -108,14 +108,18 @@ impl MainProcess {
                 Some(reason) = refusals.recv() => return Err(Error::Refused { reason }),
                 _ = tick.tick() => view.tick(Instant::now()),
                 interruption = sources.next() => match interrupts.react(interruption) {
-                    Reaction::Request(request) => ask(vec![request]),
+                    Reaction::Request(request) => {
+                        view.go_on();
+                        ask(vec![request]);
+                    }
                     Reaction::Question => {
-                        view.clear();
+                        view.pause();
                         sources.ask();
                     }
-                    Reaction::GoOn => {}
+                    Reaction::GoOn => view.go_on(),
                     Reaction::EndNow => {
-                        view.clear();
+                        tracing::info!("the main process ends at once, as it was told");
+                        view.pause();
                         return Ok(Outcome::Ended);
                     }
                 },
@@ -125,11 +129,16 @@ impl MainProcess {
         while let Ok(notice) = notices.try_recv() {
             tell(view, &notice.text);
         }
-        view.clear();
-        tracing::info!(?finish, "the main process ends");
+        view.pause();
         Ok(match finish {
-            Finish::Settled(status) => Outcome::Settled(status),
-            Finish::Detached(status) => Outcome::Detached(status),
+            Finish::Settled(status) => {
+                tracing::info!("the main process ends: all jobs are settled");
+                Outcome::Settled(status)
+            }
+            Finish::Detached(status) => {
+                tracing::info!("the main process ends: it was detached, attempts go on");
+                Outcome::Detached(status)
+            }
         })
     }
 }

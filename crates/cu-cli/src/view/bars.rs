@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use cu_core::Status;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::View;
 use super::estimate::Estimate;
@@ -13,6 +13,8 @@ use crate::moment;
 /// A progress bar on stderr.
 pub struct Bars {
     bar: ProgressBar,
+    /// In thousandths. The bar itself forgets it when it is taken away.
+    done: u64,
     estimate: Estimate,
 }
 
@@ -28,6 +30,7 @@ impl Bars {
         );
         Self {
             bar,
+            done: 0,
             estimate: Estimate::default(),
         }
     }
@@ -40,7 +43,8 @@ impl View for Bars {
             message.push_str(&format!(", about {} left", moment::rounded(left)));
         }
         self.bar.set_prefix(status.name.clone());
-        self.bar.set_position(status.done_per_mille.into());
+        self.done = status.done_per_mille.into();
+        self.bar.set_position(self.done);
         self.bar.set_message(message);
     }
 
@@ -52,8 +56,16 @@ impl View for Bars {
         self.bar.suspend(|| crate::terminal::say(text));
     }
 
-    fn clear(&mut self) {
+    fn pause(&mut self) {
         self.bar.finish_and_clear();
-        self.bar.reset();
+        self.bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+
+    fn go_on(&mut self) {
+        if self.bar.is_hidden() {
+            self.bar.reset();
+            self.bar.set_position(self.done);
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
     }
 }

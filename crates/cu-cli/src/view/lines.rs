@@ -96,7 +96,9 @@ impl View for Lines {
         (self.say)(text);
     }
 
-    fn clear(&mut self) {}
+    fn pause(&mut self) {}
+
+    fn go_on(&mut self) {}
 }
 
 #[cfg(test)]

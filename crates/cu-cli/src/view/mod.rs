@@ -25,7 +25,9 @@ pub trait View {
     /// Something that a person should read.
     fn notice(&mut self, text: &str);
     /// Make room: a question follows, or the end.
-    fn clear(&mut self);
+    fn pause(&mut self);
+    /// The question is answered.
+    fn go_on(&mut self);
 }
 
 /// Shows nothing.
@@ -35,7 +37,8 @@ impl View for Silent {
     fn status(&mut self, _: &Status, _: Instant) {}
     fn tick(&mut self, _: Instant) {}
     fn notice(&mut self, _: &str) {}
-    fn clear(&mut self) {}
+    fn pause(&mut self) {}
+    fn go_on(&mut self) {}
 }
 
 /// The view for this terminal, or pipe, and these wishes. Log lines would tear a bar.

@@ -252,3 +252,25 @@ fn the_inner_commands_refuse_what_they_do_not_know() {
         "{help:?}"
     );
 }
+
+#[test]
+fn every_command_stands_in_the_readme() {
+    let readme = include_str!("../../README.md");
+    let help = Bench::new().cu(&["--help"]).stdout;
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let mut count = 0;
+    for line in commands.take_while(|line| !line.is_empty()) {
+        let Some(name) = line
+            .split_whitespace()
+            .next()
+            .filter(|_| line.starts_with("  "))
+        else {
+            continue;
+        };
+        if name != "help" && line.starts_with(&format!("  {name}")) {
+            assert!(readme.contains(&format!("| `cu {name}")), "{name}");
+            count += 1;
+        }
+    }
+    assert!(count >= 12, "{count} commands in {help}");
+}
