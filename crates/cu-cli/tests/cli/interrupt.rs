@@ -1,6 +1,6 @@
 //! Ctrl-C, SIGTERM and SIGKILL to a main process: what they end, and what goes on.
 
-use crate::support::{Bench, Running, WAIT};
+use crate::support::{Bench, Running, Terminal, WAIT};
 use rustix::process::Signal;
 
 fn waiting(bench: &Bench, options: &[&str]) -> Running {
@@ -88,4 +88,24 @@ fn a_second_ctrl_c_ends_it_at_once() {
     assert_eq!(ended.code, 130, "{ended:?}");
     assert!(ended.stderr.contains("ended at once"), "{ended:?}");
     bench.let_go("stubborn");
+}
+
+#[test]
+fn on_a_terminal_a_person_is_asked() {
+    let bench = Bench::new();
+    bench.program("wait.sh", WAIT);
+    let mut terminal = Terminal::open();
+    let run = bench.start_on(&terminal, &["run", "--", "./wait.sh"]);
+    bench.wait_until_waiting("wait");
+    run.signal(Signal::INT);
+    terminal.wait_for("[d]etach");
+    // Who wants to go on is asked again the next time.
+    terminal.type_line("");
+    terminal.wait_for("0 of 1 jobs completed");
+    run.signal(Signal::INT);
+    terminal.wait_for("[d]etach");
+    terminal.type_line("d");
+    let ended = run.end();
+    assert_eq!(ended.code, 130, "{ended:?}");
+    goes_on(&bench);
 }

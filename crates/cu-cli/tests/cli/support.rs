@@ -1,6 +1,7 @@
 //! A folder with programs, runs of the real `cu` in it, and bounded waits for what they do.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -8,6 +9,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -89,6 +91,21 @@ impl Bench {
         }
     }
 
+    /// Starts `cu` on a terminal; its standard output is still ours.
+    pub fn start_on(&self, terminal: &Terminal, arguments: &[&str]) -> Running {
+        let mut command = self.command(arguments);
+        let child = command
+            .stdin(terminal.inner())
+            .stderr(terminal.inner())
+            .env("TERM", "xterm")
+            .spawn()
+            .expect("cu starts");
+        Running {
+            pid: Pid::from_child(&child),
+            child,
+        }
+    }
+
     /// Runs `cu` to its end.
     pub fn cu(&self, arguments: &[&str]) -> Ended {
         self.start(arguments).end()
@@ -138,6 +155,65 @@ impl Drop for Bench {
             let stop = self.command(&["stop", &path.to_string_lossy()]).output();
             drop(stop);
         }
+    }
+}
+
+/// A terminal, seen from the side of the person.
+pub struct Terminal {
+    person: File,
+    inner: File,
+    shown: mpsc::Receiver<Vec<u8>>,
+}
+
+impl Terminal {
+    /// A new one.
+    pub fn open() -> Self {
+        let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        grantpt(&person).expect("it is ours");
+        unlockpt(&person).expect("it can be used");
+        let name = ptsname(&person, Vec::new()).expect("it has a name");
+        let name = name.into_string().expect("its name is UTF-8");
+        let inner = File::options()
+            .read(true)
+            .write(true)
+            .open(name)
+            .expect("its other side");
+        let person = File::from(person);
+        let mut reader = person.try_clone().expect("another handle");
+        let (sender, shown) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                if sender.send(buffer[..count].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self {
+            person,
+            inner,
+            shown,
+        }
+    }
+
+    fn inner(&self) -> Stdio {
+        self.inner.try_clone().expect("another handle").into()
+    }
+
+    /// Waits until `text` is shown, after all that was waited for before.
+    pub fn wait_for(&mut self, text: &str) {
+        let mut seen = String::new();
+        while !seen.contains(text) {
+            let Ok(bytes) = self.shown.recv_timeout(BOUND) else {
+                panic!("`{text}` is not in {seen:?}");
+            };
+            seen.push_str(&String::from_utf8_lossy(&bytes));
+        }
+    }
+
+    /// Types a line.
+    pub fn type_line(&mut self, line: &str) {
+        writeln!(self.person, "{line}").expect("it takes a line");
     }
 }
 
