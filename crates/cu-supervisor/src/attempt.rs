@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cu_protocol::{
-    Acknowledgement, Message, ProgramAnswer, ProgramEnd, ProgramRequest, StopCause, Timestamp, Wish,
+    Acknowledgement, ProgramAnswer, ProgramEnd, ProgramRequest, StopCause, Timestamp, Wish,
 };
 use rustix::process::Signal;
 
@@ -44,7 +44,6 @@ pub(crate) struct Running<'a> {
     /// Moments at which the program is asked to stop.
     pub stop_at: Vec<(Instant, StopCause)>,
     pub phase: Phase,
-    pub said_resume: bool,
 }
 
 /// How far an attempt is.
@@ -77,8 +76,6 @@ pub(crate) struct End {
 pub(crate) struct Finished {
     pub end: End,
     pub stop: Option<StopCause>,
-    /// Whether the program has asked to be resumed in words.
-    pub said_resume: bool,
 }
 
 impl Running<'_> {
@@ -91,7 +88,6 @@ impl Running<'_> {
                 return Finished {
                     end,
                     stop: self.stop.cause(),
-                    said_resume: self.said_resume,
                 };
             }
             let wait = self.next_deadline().saturating_duration_since(now);
@@ -113,7 +109,6 @@ impl Running<'_> {
                 let _ = reply.send(ProgramAnswer::ShouldExit(self.stop.cause()));
             }
             Event::Asked(ProgramRequest::Say(message), reply) => {
-                self.said_resume |= matches!(message, Message::ResumeRequest(_));
                 self.mail.take(message, reply, now);
             }
             Event::DoorClosed => {

@@ -28,6 +28,7 @@
 mod holder;
 
 use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -42,8 +43,9 @@ use crate::place::{Place, ProcessId};
 use crate::{Error, Result, RunDir, StopPolicy, json_file};
 
 /// The lock's descriptor in the program has at least this number, out of the way of scripts that
-/// use small ones (`exec 3>file`).
-const INHERITED_DESCRIPTOR: i32 = 100;
+/// use small ones (`exec 3>file`). Not 64 or more: then the kernel enlarges the table of descriptors,
+/// which takes a process with threads some milliseconds.
+const INHERITED_DESCRIPTOR: i32 = 50;
 
 /// How long things take here.
 #[derive(Clone, Copy, Debug)]
@@ -408,7 +410,7 @@ pub(crate) fn newest_attempt(run: &RunDir, job: JobId) -> Result<Option<Attempt>
 
 /// Creates the file that decides; `false` if it is there.
 fn decide(path: &Path, here: &Place) -> Result<bool> {
-    let file = match OpenOptions::new().write(true).create_new(true).open(path) {
+    let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(false),
         file => file.map_err(Error::file("create", path))?,
     };
@@ -419,6 +421,7 @@ fn decide(path: &Path, here: &Place) -> Result<bool> {
         at: std::time::SystemTime::now().into(),
     };
     // That it exists decides. What it holds is for people.
-    let _ = serde_json::to_writer(file, &decision);
+    let text = serde_json::to_vec(&decision).map_err(|error| Error::content(path, error))?;
+    let _ = file.write_all(&text);
     Ok(true)
 }

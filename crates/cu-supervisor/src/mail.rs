@@ -174,10 +174,20 @@ impl Mail {
         [progress, patience].into_iter().flatten().min()
     }
 
-    /// The attempt ends: whatever is not acknowledged goes to the outbox.
+    /// The attempt ends: what the program said and nobody acknowledged goes to the outbox. Start and
+    /// end are in the exit record.
     pub fn leave_the_rest(&mut self) {
         self.post_progress();
-        if let Err(error) = self.put_in_outbox(self.last) {
+        let is_in_record = |letter: &&Letter| {
+            matches!(
+                letter.envelope.message,
+                Message::Started(_) | Message::Ended(_)
+            )
+        };
+        let Some(last) = self.letters.iter().rfind(|letter| !is_in_record(letter)) else {
+            return;
+        };
+        if let Err(error) = self.put_in_outbox(last.envelope.sequence) {
             crate::tell(&format!("messages may be lost: {error}"));
         }
     }

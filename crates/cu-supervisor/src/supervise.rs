@@ -4,9 +4,7 @@
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant, SystemTime};
 
-use cu_protocol::{
-    Attempt, ExitRecord, JobId, Message, ProgramEnd, ResumeRequest, Started, Timestamp,
-};
+use cu_protocol::{Attempt, ExitRecord, JobId, Message, ProgramEnd, Started, Timestamp};
 use rustix::process::{Signal, getpid, set_child_subreaper, setsid};
 
 use crate::attempt::{Phase, Running, stop_moments};
@@ -37,9 +35,9 @@ pub struct Outcome {
 
 impl Outcome {
     /// The exit code of a supervisor that did not start its program because another attempt may
-    /// still be running, a newer one exists, or this one was started before: "temporary failure" in
-    /// `sysexits.h`.
-    pub const FENCED: u8 = 75;
+    /// still be running, a newer one exists, or this one was started before. No signal is so high
+    /// that 128 and its number give this, and few programs use it.
+    pub const FENCED: u8 = 200;
     /// The exit code of a supervisor whose program could not be started, as shells have it.
     pub const NOT_STARTED: u8 = 127;
 
@@ -53,7 +51,7 @@ impl Outcome {
     /// let code = |end| Outcome { end }.exit_code();
     /// assert_eq!(code(ProgramEnd::Exited(3)), 3);
     /// assert_eq!(code(ProgramEnd::Signaled(9)), 137);
-    /// assert_eq!(code(ProgramEnd::Fenced(String::new())), 75);
+    /// assert_eq!(code(ProgramEnd::Fenced(String::new())), 200);
     /// ```
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -228,7 +226,6 @@ impl Supervisor {
                 .map(|file| (output_dir.join(file), now)),
             stop_at: stop_moments(spec, deadline.as_deref(), now),
             phase: Phase::Runs,
-            said_resume: false,
         };
         let finished = running.run(&self.happening);
         let record = ExitRecord {
@@ -241,11 +238,6 @@ impl Supervisor {
             checkpoint: newest_checkpoint(&output_dir),
             output_changed: has_changed_since(&output_dir, before_start),
         };
-        if record.end == ProgramEnd::Exited(spec.resume_exit_code) && !finished.said_resume {
-            mail.say(Message::ResumeRequest(ResumeRequest {
-                checkpoint: record.checkpoint,
-            }));
-        }
         self.write_record(&record);
         // The next attempt may start as soon as it is told.
         drop(held);

@@ -1,0 +1,191 @@
+//! How programs end, and that the exit record tells it: codes, signals, wrappers, what is left
+//! behind, what can't be started, arguments.
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+mod common;
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use common::{Run, eventually, is_alive};
+use cu_protocol::{Attempt, Generation, ProgramEnd};
+use cu_supervisor::{Outcome, StopPolicy};
+use proptest::prelude::*;
+
+#[test]
+fn exit_codes_are_recorded_and_passed_on() {
+    for code in [0, 1, 3, 75, 137, 255] {
+        let run = Run::script(&format!("exit {code}"));
+        assert_eq!(run.start(0).code(), code);
+        let record = run.record(0);
+        assert_eq!(record.end, ProgramEnd::Exited(code));
+        assert_eq!((record.stop, record.output_changed), (None, false));
+        assert!(record.started.unwrap() <= record.ended);
+        assert!(record.peak_memory_bytes.unwrap() > 100_000);
+    }
+}
+
+#[test]
+fn signals_are_recorded_and_become_128_and_their_number() {
+    for signal in [6, 9, 11, 15] {
+        let run = Run::script(&format!("kill -{signal} $$"));
+        assert_eq!(run.start(0).code(), 128 + signal);
+        assert_eq!(run.record(0).end, ProgramEnd::Signaled(signal));
+    }
+}
+
+#[test]
+fn the_environment_tells_the_program_its_place() {
+    let mut run = Run::script("env > environment");
+    run.spec.environment = [("CU_ATTEMPT", "99"), ("GREETING", "a = 'b'\n$(c)")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    run.write_spec();
+    let mut supervisor = run.start_with(2, &[("CU_DEADLINE", "4102444800")]);
+    assert_eq!(supervisor.code(), 0);
+    let environment = run.text("environment");
+    let output = run.dir.output_dir(common::JOB);
+    for expected in [
+        "CU_JOB_ID=4".to_owned(),
+        "CU_ATTEMPT=2".to_owned(),
+        format!("CU_RUN_DIR={}", run.dir.path().display()),
+        format!("CU_OUTPUT_DIR={}", output.display()),
+        format!("CU_SETTINGS={}", output.join("settings.json").display()),
+        format!("PWD={}", output.display()),
+        "CU_DEADLINE=4102444800".to_owned(),
+        "GREETING=a = 'b'".to_owned(),
+    ] {
+        assert!(
+            environment.lines().any(|line| line == expected),
+            "{expected}\n{environment}"
+        );
+    }
+    let socket = environment
+        .lines()
+        .find_map(|line| line.strip_prefix("CU_SOCKET="));
+    assert!(
+        !std::path::Path::new(socket.unwrap()).exists(),
+        "the socket is removed"
+    );
+}
+
+#[test]
+fn a_program_may_start_elsewhere() {
+    let mut run = Run::script("touch here");
+    std::fs::create_dir(run.file("inner")).unwrap();
+    run.spec.working_directory = Some("inner".into());
+    run.write_spec();
+    assert!(run.run(0).output_changed);
+    assert!(run.file("inner/here").exists());
+}
+
+#[test]
+fn a_wrapper_s_background_child_is_ended_with_it() {
+    let run = Run::script("sleep 1000 & echo $! > child; exit 0");
+    let record = run.run(0);
+    assert_eq!(record.end, ProgramEnd::Exited(0));
+    assert!(!is_alive(run.await_pid("child")));
+}
+
+#[test]
+fn what_fled_into_a_session_of_its_own_and_ignores_sigterm_is_killed() {
+    let policy = StopPolicy {
+        grace: Duration::from_millis(300),
+        ..StopPolicy::default()
+    };
+    let script = r#"
+        setsid sh -c 'trap "" TERM HUP; echo $$ > fled; while :; do sleep 1; done' &
+        while ! [ -s fled ]; do :; done
+        exit 5"#;
+    let run = Run::script_with(script, policy);
+    assert_eq!(run.run(0).end, ProgramEnd::Exited(5));
+    assert!(!is_alive(run.await_pid("fled")));
+}
+
+#[test]
+fn what_can_t_be_started_says_why() {
+    let run = Run::of(["no-such-program-anywhere"]);
+    let mut supervisor = run.start(0);
+    assert_eq!(supervisor.code(), i32::from(Outcome::NOT_STARTED));
+    let ProgramEnd::NotStarted(text) = run.record(0).end else {
+        panic!("{:?}", run.record(0));
+    };
+    assert!(
+        text.contains("`no-such-program-anywhere`") && text.contains("PATH"),
+        "{text}"
+    );
+    assert!(supervisor.said().contains(&text));
+
+    let run = Run::of(["./script"]);
+    std::fs::write(run.file("script"), "echo no first line").unwrap();
+    let hint = |attempt| match run.run(attempt).end {
+        ProgramEnd::NotStarted(text) => text,
+        other => panic!("{other:?}"),
+    };
+    assert!(hint(0).contains("chmod +x"), "{}", hint(0));
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(run.file("script"), executable).unwrap();
+    assert!(hint(1).contains("#!/bin/sh"));
+    std::fs::write(run.file("script"), "#!/no/such/interpreter\n").unwrap();
+    assert!(hint(2).contains("interpreter"));
+}
+
+#[test]
+fn a_damaged_specification_and_a_missing_directory_are_recorded() {
+    let run = Run::script("exit 0");
+    std::fs::write(run.dir.job_spec(common::JOB), "{\"version\":1,").unwrap();
+    assert!(matches!(run.run(0).end, ProgramEnd::NotStarted(text) if text.contains("job.json")));
+
+    let mut run = Run::script("exit 0");
+    run.spec.working_directory = Some("/no/such/directory".into());
+    run.write_spec();
+    let end = run.run(0).end;
+    assert!(matches!(&end, ProgramEnd::NotStarted(text) if text.contains("/no/such/directory")));
+    std::fs::remove_dir_all(run.dir.output_dir(common::JOB)).unwrap();
+    assert!(matches!(run.run(1).end, ProgramEnd::NotStarted(text) if text.contains(".cu-lock")));
+}
+
+#[test]
+fn the_record_tells_what_the_attempt_left() {
+    let run = Run::script("mkdir -p checkpoints; : > checkpoints/$CU_ATTEMPT.5.checkpoint; exit 3");
+    let generation = |attempt| Generation {
+        attempt: Attempt(attempt),
+        counter: 5,
+    };
+    for attempt in [0, 1] {
+        let record = run.run(attempt);
+        assert_eq!(record.checkpoint, Some(generation(attempt)));
+        assert!(record.output_changed);
+    }
+    let mut idle = run;
+    idle.spec.command = vec!["true".to_owned()];
+    idle.write_spec();
+    let record = idle.run(2);
+    assert_eq!(record.checkpoint, Some(generation(1)));
+    assert!(!record.output_changed, "our own files are no change");
+}
+
+#[test]
+fn a_program_with_little_to_say_is_soon_over_without_a_main_process() {
+    let run = Run::of(["true"]);
+    let mut supervisor = run.start(0);
+    eventually("the end", || supervisor.is_over());
+    assert_eq!(supervisor.said(), "");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn arguments_arrive_byte_for_byte(
+        arguments in proptest::collection::vec("[^\0]{0,20}|[$`\"'\\\\\n ;&|*~]{1,8}", 0..5)
+    ) {
+        let script = r#"printf '%s\0' "$@" > arguments"#;
+        let command = ["sh", "-c", script, "name"].map(str::to_owned);
+        let run = Run::of(command.into_iter().chain(arguments.iter().cloned()));
+        prop_assert_eq!(run.run(0).end, ProgramEnd::Exited(0));
+        let expected = arguments.iter().fold(String::new(), |all, next| all + next + "\0");
+        // `printf` without an argument prints its format once.
+        let expected = if arguments.is_empty() { "\0".to_owned() } else { expected };
+        prop_assert_eq!(run.text("arguments"), expected);
+    }
+}

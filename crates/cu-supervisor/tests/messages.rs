@@ -1,0 +1,272 @@
+//! What the program says: answered, delivered, repeated, kept in the outbox; and whatever else it
+//! sends, harmless.
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+mod common;
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+
+use common::main_process::MainProcess;
+use common::{JOB, Run, Supervisor, is_alive, sequences};
+use cu_protocol::{
+    Attempt, ExitRecord, Failure, Fraction, Message, MetricValue, Metrics, ProgramAnswer,
+    ProgramEnd, ProgramRequest, ResumeRequest, Sequence, StopCause, Wish,
+};
+
+/// Ends when the file `go` appears, or with 3 when asked to.
+const PATIENT: &str = r#"
+    trap 'exit 3' USR1
+    echo $$ > pid
+    echo "$CU_SOCKET" > socket
+    while ! [ -e go ]; do sleep 0.01; done"#;
+
+fn let_end(run: &Run, supervisor: &mut Supervisor) -> ExitRecord {
+    std::fs::write(run.file("go"), "").unwrap();
+    assert_eq!(supervisor.code(), 0);
+    run.record(0)
+}
+
+fn metrics(values: &[(&str, i64)]) -> Metrics {
+    let metric = |(name, value): &(&str, i64)| ((*name).to_owned(), MetricValue::Integer(*value));
+    values.iter().map(metric).collect()
+}
+
+fn say(message: Message) -> ProgramRequest {
+    ProgramRequest::Say(message)
+}
+
+#[test]
+fn without_a_main_process_the_outbox_takes_everything() {
+    let run = Run::script(PATIENT);
+    let mut supervisor = run.start(0);
+    let mut caller = run.await_door();
+    let request = Message::ResumeRequest(ResumeRequest::default());
+    let progress = Message::Progress(Fraction::new(0.5).unwrap());
+    assert_eq!(caller.ask(&say(progress.clone())), ProgramAnswer::Noted);
+    assert_eq!(caller.ask(&say(request.clone())), ProgramAnswer::Noted);
+    // It was durable before the answer, and what was said before is too.
+    let messages = run.outbox(0);
+    assert!(matches!(&messages[0].message, Message::Started(started) if started.program > 0));
+    assert_eq!(messages[1].message, progress);
+    assert_eq!(messages[2].message, request);
+    assert_eq!(sequences(&messages), [1, 2, 3]);
+
+    // The end is in the exit record.
+    let_end(&run, &mut supervisor);
+    assert_eq!(run.outbox(0), messages);
+}
+
+#[test]
+fn early_metrics_in_the_outbox_become_one_message() {
+    let run = Run::script(PATIENT);
+    let mut supervisor = run.start(0);
+    let mut caller = run.await_door();
+    for said in [
+        metrics(&[("a", 1), ("b", 1)]),
+        metrics(&[("b", 2)]),
+        metrics(&[("c", 3)]),
+    ] {
+        let answer = caller.ask(&say(Message::EarlyMetrics(said)));
+        assert_eq!(answer, ProgramAnswer::Noted);
+    }
+    let messages = run.outbox(0);
+    assert_eq!(sequences(&messages), [1, 4]);
+    let all = metrics(&[("a", 1), ("b", 2), ("c", 3)]);
+    assert_eq!(messages[1].message, Message::EarlyMetrics(all));
+    let_end(&run, &mut supervisor);
+}
+
+#[test]
+fn an_outbox_that_can_t_be_written_is_said_so() {
+    let run = Run::script(PATIENT);
+    let mut supervisor = run.start(0);
+    let mut caller = run.await_door();
+    let outbox = run.dir.outbox(JOB, Attempt(0));
+    std::fs::write(&outbox, "in the way").unwrap();
+    let results = Message::Results(metrics(&[("loss", 1)]));
+    let ProgramAnswer::Refused(reason) = caller.ask(&say(results.clone())) else {
+        panic!("noted, though it is not");
+    };
+    assert!(
+        reason.contains("outbox") && reason.contains("main process"),
+        "{reason}"
+    );
+    // It is kept in memory, and delivered when there is a way.
+    std::fs::remove_file(&outbox).unwrap();
+    let_end(&run, &mut supervisor);
+    assert_eq!(run.outbox(0)[1].message, results);
+}
+
+#[test]
+fn hostile_lines_are_refused_and_harm_nothing() {
+    let run = Run::script(PATIENT);
+    let mut supervisor = run.start(0);
+    let mut caller = run.await_door();
+    let too_long = format!("{}\n", "x".repeat(2 << 20));
+    let lines: [&[u8]; 6] = [
+        b"\xff\xfe\x00garbage\n",
+        b"{\"say\":\n",
+        b"{\"say\":{\"progress\":7.5}}\n",
+        b"\"what\"\n",
+        b"{\"say\":{\"started\":{\"host\":\"h\",\"supervisor\":1,\"program\":1,\"at\":1,\"checkpoint\":null}}}\n",
+        too_long.as_bytes(),
+    ];
+    for line in lines {
+        caller.send(line);
+        let answer = caller.answer();
+        assert!(matches!(answer, ProgramAnswer::Refused(_)), "{answer:?}");
+    }
+    // Two in one go, one in two, one without an end.
+    caller.send(b"\"should_exit\"\n\"should_exit\"\n\"should_");
+    assert_eq!(caller.answer(), ProgramAnswer::ShouldExit(None));
+    assert_eq!(caller.answer(), ProgramAnswer::ShouldExit(None));
+    caller.send(b"exit\"\n\"should_");
+    assert_eq!(caller.answer(), ProgramAnswer::ShouldExit(None));
+
+    let idle: Vec<_> = (0..100).map(|_| run.await_door()).collect();
+    let record = let_end(&run, &mut supervisor);
+    assert_eq!(record.end, ProgramEnd::Exited(0));
+    drop(idle);
+}
+
+#[test]
+fn what_was_written_to_the_socket_just_before_the_end_is_not_lost() {
+    let run = Run::script(PATIENT);
+    let mut supervisor = run.start(0);
+    drop(run.await_door());
+    supervisor.signal(rustix::process::Signal::STOP);
+    let mut stream = UnixStream::connect(run.text("socket").trim()).unwrap();
+    stream
+        .write_all(b"{\"say\":{\"failed\":{\"text\":\"out of cheese\"}}}\n")
+        .unwrap();
+    drop(stream);
+    std::fs::write(run.file("go"), "").unwrap();
+    let program = run.await_pid("pid");
+    common::eventually("the program's end", || !is_alive(program));
+    supervisor.signal(rustix::process::Signal::CONT);
+    supervisor.wait();
+    let text = "out of cheese".to_owned();
+    let said = run.outbox(0).into_iter().map(|envelope| envelope.message);
+    assert!(
+        said.into_iter()
+            .any(|it| it == Message::Failed(Failure { text: text.clone() }))
+    );
+}
+
+#[test]
+fn a_main_process_hears_everything_in_order_and_the_outbox_stays_empty() {
+    let run = Run::script(PATIENT);
+    let main = MainProcess::start(&run, true);
+    let mut supervisor = run.start(0);
+    let started = main.next();
+    assert_eq!((started.job, started.attempt), (JOB, Attempt(0)));
+    assert!(matches!(started.message, Message::Started(_)));
+    let mut caller = run.await_door();
+    let results = Message::Results(metrics(&[("loss", 1)]));
+    assert_eq!(caller.ask(&say(results.clone())), ProgramAnswer::Noted);
+    assert_eq!(main.next().message, results);
+    let record = let_end(&run, &mut supervisor);
+    let ended = main.next();
+    assert_eq!(ended.message, Message::Ended(record));
+    assert_eq!(ended.sequence, Sequence(3));
+    assert_eq!(run.outbox(0), []);
+}
+
+#[test]
+fn progress_is_coalesced() {
+    let run = Run::script(PATIENT);
+    let main = MainProcess::start(&run, true);
+    let mut supervisor = run.start(0);
+    main.next();
+    let mut caller = run.await_door();
+    let fraction = |step: u32| Message::Progress(Fraction::new(f64::from(step) / 1000.0).unwrap());
+    for step in 0..1000 {
+        assert_eq!(caller.ask(&say(fraction(step))), ProgramAnswer::Noted);
+    }
+    let_end(&run, &mut supervisor);
+    let mut heard = Vec::new();
+    loop {
+        match main.next().message {
+            Message::Ended(_) => break,
+            message => heard.push(message),
+        }
+    }
+    assert_eq!(heard.last(), Some(&fraction(999)));
+    assert!(heard.len() < 500, "{} of 1000", heard.len());
+}
+
+#[test]
+fn a_late_acknowledgement_leaves_the_message_in_the_outbox_until_it_comes() {
+    let run = Run::script(PATIENT);
+    let main = MainProcess::start(&run, false);
+    let mut supervisor = run.start(0);
+    main.next();
+    let mut caller = run.await_door();
+    let request = Message::ResumeRequest(ResumeRequest::default());
+    assert_eq!(caller.ask(&say(request.clone())), ProgramAnswer::Noted);
+    // Nobody has acknowledged it, so it must lie there.
+    assert_eq!(sequences(&run.outbox(0)), [1, 2]);
+    assert_eq!(main.next().message, request);
+    main.acknowledge_at_once();
+    main.acknowledge(Sequence(2), None);
+    common::eventually("an empty outbox", || run.outbox(0).is_empty());
+    let_end(&run, &mut supervisor);
+    assert_eq!(run.outbox(0), []);
+}
+
+#[test]
+fn a_main_process_that_comes_back_elsewhere_hears_again_what_it_had_not_acknowledged() {
+    let run = Run::script(PATIENT);
+    let first = MainProcess::start(&run, false);
+    let mut supervisor = run.start(0);
+    let started = first.next();
+    first.acknowledge(Sequence(1), None);
+    let mut caller = run.await_door();
+    let results = Message::Results(metrics(&[("loss", 1)]));
+    caller.send(&cu_protocol::lines::to_line(&say(results.clone())));
+    let unacknowledged = first.next();
+    assert_eq!(
+        (started.sequence, unacknowledged.sequence),
+        (Sequence(1), Sequence(2))
+    );
+    drop(first);
+    // Answered although nobody is there: the outbox has it.
+    assert_eq!(caller.answer(), ProgramAnswer::Noted);
+    assert_eq!(sequences(&run.outbox(0)), [2]);
+
+    let second = MainProcess::start(&run, true);
+    assert_eq!(second.next(), unacknowledged);
+    common::eventually("an empty outbox", || run.outbox(0).is_empty());
+    let record = let_end(&run, &mut supervisor);
+    assert_eq!(second.next().message, Message::Ended(record));
+}
+
+#[test]
+fn a_wish_of_the_main_process_stops_the_program() {
+    for (wish, cause) in [
+        (Wish::CheckpointAndExit, StopCause::Operator),
+        (Wish::Cancel, StopCause::Cancel),
+    ] {
+        let run = Run::script(PATIENT);
+        let main = MainProcess::start(&run, true);
+        let mut supervisor = run.start(0);
+        main.next();
+        // Its trap is set by then.
+        drop(run.await_door());
+        main.acknowledge(Sequence(1), Some(wish));
+        assert_eq!(supervisor.code(), 3);
+        assert_eq!(run.record(0).stop, Some(cause));
+    }
+}
+
+#[test]
+fn a_fenced_attempt_is_reported_to_the_main_process() {
+    let run = Run::script("touch ran");
+    let main = MainProcess::start(&run, true);
+    std::fs::write(run.dir.newest_attempt(JOB), "1").unwrap();
+    run.start_behind_the_back(0, &[]).wait();
+    let ended = main.next_such(|message| matches!(message, Message::Ended(_)));
+    assert_eq!(ended.message, Message::Ended(run.record(0)));
+    assert!(!run.file("ran").exists());
+}

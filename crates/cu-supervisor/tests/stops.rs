@@ -1,0 +1,167 @@
+//! Every wish to stop, and what follows: stop file, signal, grace, SIGTERM, grace, SIGKILL.
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+mod common;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use common::{JOB, Run};
+use cu_protocol::{Attempt, ProgramAnswer, ProgramEnd, ProgramRequest, StopCause};
+use cu_supervisor::StopPolicy;
+use rustix::process::Signal;
+
+/// Notes each signal that arrives, and goes on.
+const STUBBORN: &str = r#"
+    for name in HUP INT TERM USR1 USR2; do trap "echo $name >> signals" $name; done
+    echo "$CU_SOCKET" > socket
+    while :; do sleep 0.01; done"#;
+
+/// Saves and asks to be resumed when a signal arrives.
+fn obedient(signal: &str) -> String {
+    format!(
+        "trap 'echo saved > state; exit 3' {signal}; echo up > up; while :; do sleep 0.01; done"
+    )
+}
+
+fn policy(change: impl FnOnce(&mut StopPolicy)) -> StopPolicy {
+    let mut policy = StopPolicy {
+        grace: Duration::from_secs(600),
+        ..StopPolicy::default()
+    };
+    change(&mut policy);
+    policy
+}
+
+fn assert_saved(run: &Run, cause: StopCause) {
+    let record = run.record(0);
+    assert_eq!(
+        (record.end, record.stop),
+        (ProgramEnd::Exited(3), Some(cause))
+    );
+    assert_eq!(run.text("state"), "saved\n");
+    assert!(run.dir.stop_file(JOB, Attempt(0)).exists());
+}
+
+#[test]
+fn after_a_time() {
+    let stop = policy(|stop| stop.after = Some(Duration::from_millis(300)));
+    let run = Run::script_with(&obedient("USR1"), stop);
+    run.start(0).wait();
+    assert_saved(&run, StopCause::TimeBudget);
+}
+
+#[test]
+fn before_the_time_limit() {
+    let stop = policy(|stop| stop.before_limit = Some(Duration::from_secs(3600)));
+    let run = Run::script_with(&obedient("USR1"), stop);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let deadline = (now.as_secs_f64() + 3600.3).to_string();
+    run.start_with(0, &[("CU_DEADLINE", &deadline)]).wait();
+    assert_saved(&run, StopCause::TimeLimit);
+}
+
+#[test]
+fn when_a_file_appears() {
+    let stop = policy(|stop| stop.file = Some("please-stop".into()));
+    let run = Run::script_with(&obedient("USR1"), stop);
+    let mut supervisor = run.start(0);
+    run.await_line("up", "up");
+    assert!(!run.dir.stop_file(JOB, Attempt(0)).exists());
+    std::fs::write(run.file("please-stop"), "").unwrap();
+    supervisor.wait();
+    assert_saved(&run, StopCause::StopFile);
+}
+
+#[test]
+fn at_any_signal_that_schedulers_send() {
+    for signal in [
+        Signal::USR1,
+        Signal::USR2,
+        Signal::TERM,
+        Signal::INT,
+        Signal::HUP,
+    ] {
+        let run = Run::script_with(
+            &obedient("USR2"),
+            policy(|stop| stop.signal = "USR2".into()),
+        );
+        let mut supervisor = run.start(0);
+        run.await_line("up", "up");
+        supervisor.signal(Signal::CONT);
+        supervisor.signal(signal);
+        supervisor.wait();
+        assert_saved(&run, StopCause::Signal(signal.as_raw()));
+    }
+}
+
+#[test]
+fn a_program_that_knows_only_the_stop_file() {
+    let script = r#"trap "" USR1; echo up > up; while ! [ -e "$CU_STOP_FILE" ]; do sleep 0.01; done
+        echo saved > state; exit 3"#;
+    let run = Run::script_with(script, policy(|_| {}));
+    let mut supervisor = run.start(0);
+    run.await_line("up", "up");
+    supervisor.signal(Signal::USR1);
+    supervisor.wait();
+    assert_saved(&run, StopCause::Signal(Signal::USR1.as_raw()));
+}
+
+#[test]
+fn the_signal_passes_through_a_wrapper() {
+    // The inner shell is what saves; the outer one merely waits for it.
+    let script = format!(
+        "trap : USR1; sh -c '{}' & wait; wait $!",
+        obedient("USR1").replace('\'', "\"")
+    );
+    let run = Run::script_with(&script, policy(|_| {}));
+    let mut supervisor = run.start(0);
+    run.await_line("up", "up");
+    supervisor.signal(Signal::USR1);
+    supervisor.wait();
+    assert_saved(&run, StopCause::Signal(Signal::USR1.as_raw()));
+}
+
+#[test]
+fn a_program_that_ignores_everything_is_killed_in_the_end() {
+    let stop = policy(|stop| {
+        stop.after = Some(Duration::from_millis(300));
+        stop.grace = Duration::from_millis(300);
+    });
+    let run = Run::script_with(STUBBORN, stop);
+    assert_eq!(run.start(0).code(), 137);
+    assert_eq!(run.text("signals"), "USR1\nTERM\n");
+    let record = run.record(0);
+    assert_eq!(record.end, ProgramEnd::Signaled(9));
+    assert_eq!(record.stop, Some(StopCause::TimeBudget));
+}
+
+#[test]
+fn a_last_warning_is_passed_on_as_sigterm() {
+    let run = Run::script_with(STUBBORN, policy(|_| {}));
+    let supervisor = run.start(0);
+    let mut caller = run.await_door();
+    assert_eq!(
+        caller.ask(&ProgramRequest::ShouldExit),
+        ProgramAnswer::ShouldExit(None)
+    );
+    supervisor.signal(Signal::USR2);
+    run.await_line("signals", "USR1");
+    let cause = StopCause::Signal(Signal::USR2.as_raw());
+    let answer = caller.ask(&ProgramRequest::ShouldExit);
+    assert_eq!(answer, ProgramAnswer::ShouldExit(Some(cause)));
+    // The same warning again changes nothing.
+    supervisor.signal(Signal::USR2);
+    let answer = caller.ask(&ProgramRequest::ShouldExit);
+    assert_eq!(answer, ProgramAnswer::ShouldExit(Some(cause)));
+    supervisor.signal(Signal::TERM);
+    run.await_line("signals", "TERM");
+    assert_eq!(run.text("signals"), "USR1\nTERM\n");
+}
+
+#[test]
+fn an_unknown_signal_is_refused_before_anything_starts() {
+    let run = Run::script_with("touch ran", policy(|stop| stop.signal = "KILL".into()));
+    let end = run.run(0).end;
+    assert!(matches!(end, ProgramEnd::NotStarted(text) if text.contains("`KILL`")));
+    assert!(!run.file("ran").exists());
+}
