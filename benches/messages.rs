@@ -1,0 +1,167 @@
+//! Messages encoded and decoded, beside JSON of the same; a connection with its handshake, beside
+//! one without.
+
+use std::hint::black_box;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use anyhow::{Context, Result};
+use cu_benches::{Contest, acknowledging_server, serve, timed};
+use cu_protocol::frame::{self, Decoder};
+use cu_protocol::{
+    Attempt, Envelope, ExitRecord, Fraction, Generation, JobId, Message, MetricValue, ProgramEnd,
+    ResumeRequest, Role, RunId, Secret, Sequence, StopCause, Timestamp, ToServer, blocking,
+};
+
+const ROUNDS: usize = 31;
+/// So many messages are encoded or decoded in one turn.
+const MESSAGES: u32 = 20_000;
+/// So many connections are made in one turn.
+const CONNECTIONS: u32 = 100;
+
+const RUN: RunId = RunId([7; 16]);
+const JOB: JobId = JobId(123);
+const ATTEMPT: Attempt = Attempt(4);
+
+fn main() -> Result<()> {
+    for (name, message) in messages() {
+        codec(name, message)?;
+    }
+    connections()
+}
+
+/// The messages of an attempt that are sent often, and the largest.
+fn messages() -> Vec<(&'static str, Message)> {
+    let checkpoint = Some(Generation {
+        attempt: ATTEMPT,
+        counter: 17,
+    });
+    let metrics = (0..10)
+        .map(|number| {
+            (
+                format!("metric_{number}"),
+                MetricValue::Float(f64::from(number) / 3.0),
+            )
+        })
+        .collect();
+    let record = ExitRecord {
+        end: ProgramEnd::Exited(3),
+        stop: Some(StopCause::TimeBudget),
+        host: "node017.cluster.example.org".to_owned(),
+        started: Some(Timestamp(1_790_000_000_000)),
+        ended: Timestamp(1_790_000_003_600),
+        peak_memory_bytes: Some(3 << 30),
+        checkpoint,
+        output_changed: true,
+    };
+    vec![
+        (
+            "progress",
+            Message::Progress(Fraction::new(0.3).expect("0.3 is a fraction")),
+        ),
+        (
+            "resume request",
+            Message::ResumeRequest(ResumeRequest { checkpoint }),
+        ),
+        ("10 metrics", Message::EarlyMetrics(metrics)),
+        ("ended", Message::Ended(record)),
+    ]
+}
+
+fn envelope(message: Message) -> Envelope {
+    Envelope {
+        job: JOB,
+        attempt: ATTEMPT,
+        sequence: Sequence(1),
+        message,
+    }
+}
+
+fn codec(name: &str, message: Message) -> Result<()> {
+    let envelope = envelope(message);
+    let json = serde_json::to_vec(&envelope)?;
+    let frame = frame::encode(&envelope)?;
+    Contest::new()
+        .with(format!("serde_json, {} bytes", json.len()), || {
+            timed(MESSAGES, || {
+                black_box(serde_json::to_vec(black_box(&envelope))?);
+                Ok(())
+            })
+        })
+        .with(format!("frame, {} bytes", frame.len()), || {
+            timed(MESSAGES, || {
+                black_box(frame::encode(black_box(&envelope))?);
+                Ok(())
+            })
+        })
+        .run(&format!("encode {name}"), ROUNDS)?;
+
+    let mut decoder = Decoder::new();
+    Contest::new()
+        .with("serde_json", || {
+            timed(MESSAGES, || {
+                black_box(serde_json::from_slice::<Envelope>(black_box(&json))?);
+                Ok(())
+            })
+        })
+        .with("frame", || {
+            timed(MESSAGES, || {
+                decoder.feed(black_box(&frame));
+                black_box(
+                    decoder
+                        .next_message::<Envelope>()?
+                        .context("a whole frame was fed")?,
+                );
+                Ok(())
+            })
+        })
+        .run(&format!("decode {name}"), ROUNDS)
+}
+
+/// Connect, one message, its acknowledgement, close: with and without a handshake.
+fn connections() -> Result<()> {
+    let message = ToServer::Message(envelope(Message::ResumeRequest(ResumeRequest::default())));
+    let secret = Secret::generate()?;
+    let plain = serve(|stream| {
+        // If this fails, the client misses its answer, and says so.
+        let _ = echo(stream);
+    })?;
+    let noise = acknowledging_server(RUN, secret.clone())?;
+    let frame = frame::encode(&message)?;
+    Contest::new()
+        .with("plain TCP", || {
+            timed(CONNECTIONS, || {
+                let mut stream = connect(plain)?;
+                stream.write_all(&frame)?;
+                let mut echoed = vec![0; frame.len()];
+                Ok(stream.read_exact(&mut echoed)?)
+            })
+        })
+        .with("with the handshake", || {
+            timed(CONNECTIONS, || {
+                let stream = connect(noise)?;
+                let role = Role::Supervisor {
+                    job: JOB,
+                    attempt: ATTEMPT,
+                };
+                let (mut sender, mut receiver, _) =
+                    blocking::connect(&stream, &stream, &secret, RUN, role)?;
+                sender.send(&message)?;
+                receiver.receive()?;
+                Ok(())
+            })
+        })
+        .run("connect, one message and its answer", ROUNDS)
+}
+
+fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn echo(mut stream: &TcpStream) -> Result<()> {
+    let mut bytes = [0; 1024];
+    let count = stream.read(&mut bytes)?;
+    Ok(stream.write_all(&bytes[..count])?)
+}

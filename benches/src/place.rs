@@ -1,0 +1,54 @@
+//! Where the benchmarks find the binaries they time, and a folder on a real disk.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+/// The binary `cu`, built now by the release profile. It belongs to another package, so that cargo
+/// does not see that we need it.
+///
+/// # Errors
+/// If it can't be built.
+pub fn cu() -> Result<PathBuf> {
+    let target = target()?;
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--package", "cu-cli", "--target-dir"])
+        .arg(&target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .context("cargo can't be started")?;
+    ensure!(
+        status.success(),
+        "cargo build --release -p cu-cli: {status}"
+    );
+    Ok(target.join("release/cu"))
+}
+
+/// The smallest program that is a job; see `src/bin/smallest_job.rs`.
+///
+/// # Errors
+/// If it was not built beside this benchmark, as `cargo bench` does.
+pub fn smallest_job() -> Result<PathBuf> {
+    let path = target()?.join("release/smallest_job");
+    ensure!(path.is_file(), "{} is missing", path.display());
+    Ok(path)
+}
+
+/// A folder below cargo's target directory, removed when dropped. Unlike `/tmp` it is on a disk:
+/// much of what is timed here waits for one.
+///
+/// # Errors
+/// If it can't be made.
+pub fn scratch() -> Result<tempfile::TempDir> {
+    let parent = target()?.join("tmp");
+    std::fs::create_dir_all(&parent).with_context(|| parent.display().to_string())?;
+    tempfile::tempdir_in(&parent).with_context(|| parent.display().to_string())
+}
+
+/// Cargo's target directory: benchmarks run as `TARGET/release/deps/NAME`.
+fn target() -> Result<PathBuf> {
+    let executable = std::env::current_exe().context("this executable can't be found")?;
+    let target = executable.ancestors().nth(3).map(Path::to_owned);
+    target.context("a benchmark is started by `cargo bench`")
+}

@@ -1,0 +1,53 @@
+//! The main process as far as a benchmark needs one: listens on loopback and acknowledges whatever
+//! it is told.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+
+use anyhow::Result;
+use cu_protocol::{
+    Acknowledgement, FromServer, Result as ProtocolResult, RunId, Secret, Sequence, ToServer,
+    blocking,
+};
+
+/// Acknowledges every message for `run`, until this process ends.
+///
+/// # Errors
+/// If it can't listen.
+pub fn acknowledging_server(run: RunId, secret: Secret) -> Result<SocketAddr> {
+    serve(move |stream| {
+        // A connection ends with an error: at the latest, that it is closed.
+        let _ = acknowledge_all(stream, &secret, run);
+    })
+}
+
+/// Listens on loopback and answers one connection after the other, until this process ends.
+///
+/// # Errors
+/// If it can't listen.
+pub fn serve(answer: impl Fn(&TcpStream) + Send + 'static) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // If this fails, answers come late, and a benchmark shows it.
+            let _ = stream.set_nodelay(true);
+            answer(&stream);
+        }
+    });
+    Ok(address)
+}
+
+fn acknowledge_all(stream: &TcpStream, secret: &Secret, run: RunId) -> ProtocolResult<()> {
+    let acknowledge = |sequence| Acknowledgement {
+        sequence,
+        wish: None,
+    };
+    let (mut sender, mut receiver, _) = blocking::accept(stream, stream, secret, run)?;
+    sender.send(&FromServer::Welcome(acknowledge(Sequence(0))))?;
+    loop {
+        if let ToServer::Message(envelope) = receiver.receive()? {
+            sender.send(&FromServer::Acknowledgement(acknowledge(envelope.sequence)))?;
+        }
+    }
+}

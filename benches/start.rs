@@ -1,0 +1,153 @@
+//! What a start costs: `cu exec` around a program that does nothing, and the commands `cu job …`,
+//! beside the bare program.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use anyhow::{Result, ensure};
+use cu_benches::{Contest, acknowledging_server, cu, scratch, timed};
+use cu_protocol::lines::to_line;
+use cu_protocol::{JobId, ProgramAnswer, RunId, Secret};
+use cu_supervisor::{JobSpec, RunDir, ServerFile, StopPolicy};
+
+const ROUNDS: usize = 31;
+/// So many processes are started in one turn.
+const STARTS: u32 = 20;
+
+const NOTHING: &str = "/bin/true";
+const RUN: RunId = RunId([7; 16]);
+const JOB: JobId = JobId(0);
+
+fn main() -> Result<()> {
+    let cu = cu()?;
+    supervisor(&cu)?;
+    shell_door(&cu)
+}
+
+fn supervisor(cu: &Path) -> Result<()> {
+    let scratch = scratch()?;
+    let secret = Secret::generate()?;
+    let listening = acknowledging_server(RUN, secret.clone())?;
+    // Bound and dropped: nobody listens there.
+    let gone = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let mut heard = Attempts::new(&scratch.path().join("heard"), &secret, listening)?;
+    let mut unheard = Attempts::new(&scratch.path().join("unheard"), &secret, gone)?;
+    Contest::new()
+        .with("`true`", || {
+            timed(STARTS, || run(&mut Command::new(NOTHING)))
+        })
+        .with("`cu exec` of it", || timed(STARTS, || heard.run_next(cu)))
+        .with("`cu exec` of it, no main process", || {
+            timed(STARTS, || unheard.run_next(cu))
+        })
+        .run("an attempt", ROUNDS)
+}
+
+/// A run with one job, whose program does nothing.
+struct Attempts {
+    run: RunDir,
+    next: u32,
+}
+
+impl Attempts {
+    fn new(directory: &Path, secret: &Secret, server: SocketAddr) -> Result<Self> {
+        let run = RunDir::new(directory);
+        fs::create_dir_all(run.output_dir(JOB))?;
+        fs::create_dir_all(run.attempts(JOB))?;
+        fs::write(run.settings(JOB), "{}")?;
+        fs::write(run.secret(), secret.reveal())?;
+        let spec = JobSpec {
+            version: JobSpec::VERSION,
+            run: RUN,
+            job: JOB,
+            command: vec![NOTHING.to_owned()],
+            working_directory: None,
+            environment: BTreeMap::new(),
+            resume_exit_code: 3,
+            stop: StopPolicy::default(),
+        };
+        fs::write(run.job_spec(JOB), serde_json::to_vec(&spec)?)?;
+        let server = ServerFile {
+            version: ServerFile::VERSION,
+            run: RUN,
+            addresses: vec![server.to_string()],
+            host: "localhost".to_owned(),
+            process: std::process::id(),
+        };
+        fs::write(run.server_file(), serde_json::to_vec(&server)?)?;
+        Ok(Self { run, next: 0 })
+    }
+
+    fn run_next(&mut self, cu: &Path) -> Result<()> {
+        let attempt = self.next.to_string();
+        self.next += 1;
+        fs::write(self.run.newest_attempt(JOB), &attempt)?;
+        let mut command = Command::new(cu);
+        command
+            .arg("exec")
+            .arg(self.run.path())
+            .args(["0", &attempt]);
+        run(&mut command)
+    }
+}
+
+fn shell_door(cu: &Path) -> Result<()> {
+    let scratch = scratch()?;
+    let socket = scratch.path().join("socket");
+    note_everything(UnixListener::bind(&socket)?);
+    let job = |words: &[&str]| {
+        let mut command = Command::new(cu);
+        command
+            .arg("job")
+            .args(words)
+            .env("CU_OUTPUT_DIR", scratch.path());
+        command
+    };
+    Contest::new()
+        .with("`true`", || {
+            timed(STARTS, || run(&mut Command::new(NOTHING)))
+        })
+        .with("`cu job progress 0.5`", || {
+            timed(STARTS, || {
+                run(job(&["progress", "0.5"]).env("CU_SOCKET", &socket))
+            })
+        })
+        .with("`cu job progress 0.5`, no supervisor", || {
+            timed(STARTS, || run(&mut job(&["progress", "0.5"])))
+        })
+        .run("a command of the shell's door", ROUNDS)
+}
+
+/// The supervisor's end of the socket, until this process ends.
+fn note_everything(listener: UnixListener) {
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // The client misses its answer, and says so.
+            let _ = note_all_of(stream);
+        }
+    });
+}
+
+fn note_all_of(mut stream: UnixStream) -> Result<()> {
+    let requests = BufReader::new(stream.try_clone()?).lines();
+    for request in requests {
+        request?;
+        stream.write_all(&to_line(&ProgramAnswer::Noted))?;
+    }
+    Ok(())
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()?;
+    ensure!(status.success(), "{command:?}: {status}");
+    Ok(())
+}

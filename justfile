@@ -1,0 +1,51 @@
+# What people reach for. `just` alone lists it.
+
+# This list.
+default:
+    @just --list --unsorted
+
+# Train the example network through `cu run`, in attempts of one second.
+digits *overrides:
+    cargo build --release
+    target/release/cu run examples/digits/run.toml {{ overrides }}
+
+# Type-check everything, fast.
+check:
+    cargo check --workspace --all-targets --all-features
+
+# Run the tests, of one package with `just test -p cu-core`.
+test *arguments="--workspace":
+    cargo test --all-features {{ arguments }}
+
+# Run all that a change must pass, as CI does: installs what is missing.
+ci:
+    tests/all
+
+# Format all code.
+fmt:
+    cargo fmt --all
+
+# Refuse what clippy warns of.
+lint:
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+# Build the documentation, and refuse broken links.
+doc *arguments:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features {{ arguments }}
+
+# Run the benchmarks, or one of them: resubmission, checkpoint, messages, start.
+bench name="":
+    cargo bench -p cu-benches {{ if name == "" { "--benches" } else { "--bench " + name } }}
+
+# Kill the main process 200 times in the middle of runs (tests/all does fewer rounds).
+crash:
+    CU_KILLS=200 cargo test -p cu-tests --test kill_main_process -- --nocapture
+
+# Check what dependencies may be; `just deny advisories` needs the network.
+deny *checks="bans licenses sources":
+    cargo deny check {{ checks }}
+
+# Remove what was built, and the runs of the examples.
+clean:
+    cargo clean
+    rm -rf results examples/*/results
