@@ -1,0 +1,172 @@
+//! The smallest real job: load, so many steps, save, exit for resume every few of them, finalize.
+//! It writes down each step with its times, and misbehaves if its settings say so.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use cu_client::Job;
+use cu_tests::steps::{Kind, StepLog, nanoseconds};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Settings {
+    /// How many steps the job has.
+    steps: u64,
+    /// After how many of them an attempt asks to be resumed.
+    steps_per_attempt: u64,
+    /// How long a step takes at least.
+    step_milliseconds: u64,
+    /// What it does instead of working on.
+    behaviour: Behaviour,
+    /// The step at whose end it does so; in the first attempt alone, but for what lasts.
+    at_step: u64,
+    /// The file that [`Behaviour::Waits`] waits for.
+    barrier: PathBuf,
+    /// Of no use but to be written down by [`Behaviour::Tells`].
+    parameter: serde_json::Value,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            steps: 8,
+            steps_per_attempt: 2,
+            step_milliseconds: 0,
+            behaviour: Behaviour::Works,
+            at_step: 1,
+            barrier: PathBuf::new(),
+            parameter: serde_json::Value::Null,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum Behaviour {
+    /// Nothing else.
+    Works,
+    /// Waits for the barrier, and goes on.
+    Waits,
+    /// Saves, and sleeps until it is killed or asked to stop.
+    Stays,
+    /// Asks to be resumed over the supervisor's socket, and stays.
+    AsksAndStays,
+    /// Asks to be resumed, with nothing saved and no file changed, always.
+    MakesNoProgress,
+    /// Panics, always.
+    Panics,
+    /// Writes its arguments and the setting `parameter` to files, and goes on.
+    Tells,
+}
+
+#[derive(Serialize)]
+struct Metrics {
+    steps: u64,
+    sum: u64,
+}
+
+/// The sum of all steps so far, so that a step that is lost or done twice changes the result.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+struct State {
+    step: u64,
+    sum: u64,
+}
+
+fn main() -> ExitCode {
+    cu_client::run(|job: Job<Settings>| Ok(work(job)?))
+}
+
+fn work(mut job: Job<Settings>) -> Result<()> {
+    let settings = job.settings().clone();
+    if settings.behaviour == Behaviour::MakesNoProgress {
+        job.exit_for_resume();
+    }
+    let begin = nanoseconds();
+    let mut state: State = job.load()?.unwrap_or_default();
+    let mut log = StepLog::open(job.output_dir(), job.attempt().0)?;
+    log.note(Kind::Loaded, state.step, begin)?;
+    job.exit_after_steps(settings.steps_per_attempt);
+    while state.step < settings.steps {
+        let begin = nanoseconds();
+        std::thread::sleep(Duration::from_millis(settings.step_milliseconds));
+        state.step += 1;
+        state.sum += state.step;
+        log.note(Kind::Step, state.step, begin)?;
+        job.announce_fraction_finished(state.step as f64 / settings.steps as f64);
+        if state.step == settings.at_step {
+            misbehave(&mut job, &settings, &mut log, state)?;
+        }
+        if job.should_exit() && state.step < settings.steps {
+            save(&mut job, &mut log, state)?;
+            job.exit_for_resume();
+        }
+    }
+    let begin = nanoseconds();
+    job.finalize(&Metrics {
+        steps: state.step,
+        sum: state.sum,
+    })?;
+    log.note(Kind::Results, state.sum, begin)
+}
+
+fn save(job: &mut Job<Settings>, log: &mut StepLog, state: State) -> Result<()> {
+    let begin = nanoseconds();
+    job.save(&state)?;
+    log.note(Kind::Saved, state.step, begin)
+}
+
+fn misbehave(
+    job: &mut Job<Settings>,
+    settings: &Settings,
+    log: &mut StepLog,
+    state: State,
+) -> Result<()> {
+    let output_dir = job.output_dir().to_owned();
+    let is_first = job.attempt().0 == 0;
+    match settings.behaviour {
+        Behaviour::Works | Behaviour::MakesNoProgress => {}
+        Behaviour::Waits => {
+            announce(&output_dir)?;
+            sleep_until(|| settings.barrier.exists());
+        }
+        Behaviour::Stays if is_first => {
+            save(job, log, state)?;
+            announce(&output_dir)?;
+            sleep_until(|| job.should_exit());
+        }
+        Behaviour::AsksAndStays if is_first => {
+            save(job, log, state)?;
+            // The shell's door, since ours does not come back from it.
+            let _code = cu_client::shell::Door::open()?.exit_for_resume();
+            announce(&output_dir)?;
+            sleep_until(|| false);
+        }
+        Behaviour::Stays | Behaviour::AsksAndStays => {}
+        Behaviour::Panics => panic!("the weights are not finite"),
+        Behaviour::Tells => {
+            let arguments: Vec<_> = std::env::args().collect();
+            let arguments = serde_json::to_vec(&arguments)?;
+            std::fs::write(output_dir.join("arguments.json"), arguments)?;
+            let parameter = serde_json::to_vec(&settings.parameter)?;
+            std::fs::write(output_dir.join("parameter.json"), parameter)?;
+        }
+    }
+    Ok(())
+}
+
+/// Tells the test that it is there, and under which number.
+fn announce(output_dir: &Path) -> Result<()> {
+    let unfinished = output_dir.join("here.new");
+    std::fs::write(&unfinished, std::process::id().to_string())?;
+    Ok(std::fs::rename(unfinished, output_dir.join("here"))?)
+}
+
+/// The sleep is this program's work: a test waits for what it leaves.
+fn sleep_until(mut is_over: impl FnMut() -> bool) {
+    while !is_over() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

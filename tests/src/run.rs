@@ -1,0 +1,193 @@
+//! A run of its own for each test: in a directory of its own, started, killed, resumed and asked by
+//! the real `cu`, and cleaned up whatever becomes of the test.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cu_core::{Reader, RunDir};
+use cu_protocol::JobId;
+use serde_json::Value;
+use tempfile::TempDir;
+use toml::Table;
+
+use crate::cu::cu_binary;
+use crate::process::{Exit, Process, kill_marked};
+use crate::wait::until;
+
+/// Names the scratch directory in the environment of every process of a run.
+const MARK: &str = "CU_TESTS_SCRATCH";
+
+/// Waits that are short, so that tests are; what is decided does not hang on them.
+const QUICK: &str = r#"
+[stop]
+grace = "500ms"
+[resume]
+backoff = "10ms"
+backoff_max = "100ms"
+[backend]
+kind = "local"
+record_grace = "100ms"
+[backend.local]
+cpus = 4
+"#;
+
+/// A directory that is gone after the test, in memory where the machine has that: no test of this
+/// package is about what survives a power failure.
+///
+/// # Panics
+/// If it can't be made.
+#[must_use]
+pub fn scratch() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = tempfile::Builder::new()
+        .prefix("cu-tests-")
+        .tempdir_in(memory);
+    made.or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// A run with its config, from before it is made until after the test.
+#[derive(Debug)]
+pub struct Run {
+    scratch: TempDir,
+}
+
+impl Run {
+    /// A run of `command`, with `config` in TOML over short waits. Nothing is started yet.
+    ///
+    /// # Panics
+    /// If `config` is no TOML, or can't be written.
+    #[must_use]
+    pub fn new<S: AsRef<str>>(command: &[S], config: &str) -> Self {
+        let scratch = scratch();
+        let mut table: Table = QUICK.parse().unwrap();
+        merge(&mut table, config.parse().unwrap());
+        table.insert("name".into(), "run".into());
+        let words = command.iter().map(|word| word.as_ref().into()).collect();
+        table.insert("command".into(), toml::Value::Array(words));
+        let run = Self { scratch };
+        std::fs::write(run.config(), toml::to_string(&table).unwrap()).unwrap();
+        run
+    }
+
+    /// The config file.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.path("config.toml")
+    }
+
+    /// A path in the run's scratch directory, for barriers and the like.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// The run directory.
+    #[must_use]
+    pub fn dir(&self) -> RunDir {
+        RunDir::new(self.path("results").join("run"))
+    }
+
+    /// The run, read by the library.
+    ///
+    /// # Panics
+    /// If it can't be read.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader::open(&self.dir()).unwrap()
+    }
+
+    /// `cu` with these arguments, not started yet.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(cu_binary());
+        command.args(arguments);
+        command.env("CU_RESULTS_DIR", self.path("results"));
+        command.env(MARK, self.scratch.path());
+        command.current_dir(self.scratch.path());
+        command
+    }
+
+    /// Starts `cu` with these arguments.
+    #[must_use]
+    pub fn spawn(&self, arguments: &[&str]) -> Process {
+        Process::start(self.command(arguments), self.scratch.path())
+    }
+
+    /// Runs `cu` with these arguments to its end.
+    #[must_use]
+    pub fn cu(&self, arguments: &[&str]) -> Exit {
+        self.spawn(arguments).wait()
+    }
+
+    /// Starts `cu run`.
+    #[must_use]
+    pub fn start(&self) -> Process {
+        self.spawn(&["run", self.config().to_str().unwrap()])
+    }
+
+    /// Starts `cu resume`, or `cu run` if the run was never made.
+    #[must_use]
+    pub fn go_on(&self) -> Process {
+        match self.dir().store().exists() {
+            true => self.spawn(&["resume", self.dir().path().to_str().unwrap()]),
+            false => self.start(),
+        }
+    }
+
+    /// The one JSON value that `cu` prints.
+    ///
+    /// # Panics
+    /// If it fails, or prints something else.
+    #[must_use]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let exit = self.cu(&[arguments, &["--json"]].concat());
+        assert_eq!(exit.code, Some(0), "{arguments:?}: {exit:?}");
+        serde_json::from_str(&exit.stdout).unwrap()
+    }
+
+    /// `cu show JOB --json`.
+    #[must_use]
+    pub fn show(&self, job: u32) -> Value {
+        self.json(&["show", &job.to_string()])
+    }
+
+    /// `cu status --json`.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        self.json(&["status"])
+    }
+
+    /// Waits until the file is there, which a program makes.
+    pub fn await_file(&self, path: &Path) {
+        until(&path.display().to_string(), || path.exists().then_some(()));
+    }
+
+    /// A file in the output directory of a job.
+    #[must_use]
+    pub fn output(&self, job: u32, name: &str) -> PathBuf {
+        self.dir().output_dir(JobId(job)).join(name)
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        kill_marked(&format!("{MARK}={}", self.scratch.path().display()));
+        if std::thread::panicking() {
+            // The files are about to be gone; the log is what tells most.
+            let log = std::fs::read_to_string(self.dir().log()).unwrap_or_default();
+            eprintln!("the log of the main process:\n{log}");
+        }
+    }
+}
+
+/// Puts `over` over `table`, key by key.
+fn merge(table: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (table.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(value)) => merge(below, value),
+            (_, value) => {
+                table.insert(key, value);
+            }
+        }
+    }
+}

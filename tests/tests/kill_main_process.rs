@@ -1,0 +1,78 @@
+//! The main process is killed with SIGKILL at random moments, again and again, and resumed: every
+//! job completes, in one chain of attempts, with nothing lost and nothing done twice.
+
+use std::time::Duration;
+
+use cu_tests::chance::Chance;
+use cu_tests::checker::assert_kept;
+use cu_tests::history::History;
+use cu_tests::run::Run;
+use cu_tests::wait::BOUND;
+
+const JOBS: u64 = 50;
+const STEPS: u64 = 8;
+/// Three resumes each.
+const STEPS_PER_ATTEMPT: u64 = 2;
+
+/// How many kills without `CU_KILLS`: enough to find what happens often. All that is to be shown
+/// takes `CU_KILLS=200`.
+const KILLS: u64 = 16;
+/// A run that is killed too often gets no further than its start.
+const KILLS_PER_RUN: u64 = 8;
+/// The longest life of a main process that is killed: a whole run takes a little longer.
+const LONGEST_LIFE: Duration = Duration::from_millis(1500);
+
+#[test]
+fn every_job_completes_however_often_the_main_process_is_killed() {
+    let kills =
+        std::env::var("CU_KILLS").map_or(KILLS, |text| text.parse().expect("CU_KILLS is a number"));
+    let mut chance = Chance::from_environment();
+    let mut left = kills;
+    while left > 0 {
+        let of_this_run = left.min(KILLS_PER_RUN);
+        left -= killed(of_this_run, &mut chance);
+    }
+}
+
+/// One run with at most so many kills, and how many there were.
+fn killed(most: u64, chance: &mut Chance) -> u64 {
+    let seeds: Vec<_> = (0..JOBS).map(|seed| seed.to_string()).collect();
+    let run = Run::new(
+        &[env!("CARGO_BIN_EXE_tiny_job")],
+        &format!(
+            "settings.steps = {STEPS}\nsettings.steps_per_attempt = {STEPS_PER_ATTEMPT}\n\
+             grid.parameter = [{}]\nbackend.local.cpus = 8\n",
+            seeds.join(", ")
+        ),
+    );
+    let mut kills = 0;
+    let exit = loop {
+        let mut main_process = run.go_on();
+        let life = if kills < most {
+            chance.up_to(LONGEST_LIFE)
+        } else {
+            BOUND
+        };
+        match main_process.wait_at_most(life) {
+            Some(exit) => break exit,
+            None if kills < most => {
+                let _ = main_process.kill();
+                kills += 1;
+            }
+            None => panic!("it hangs after {kills} kills: {}", run.status()),
+        }
+    };
+    assert_eq!(exit.code, Some(0), "after {kills} kills: {exit:?}");
+    let status = run.status();
+    assert_eq!(status["state"], "completed", "{status}");
+    assert_eq!(status["jobs"]["completed"], JOBS, "{status}");
+    let attempts = JOBS * STEPS / STEPS_PER_ATTEMPT;
+    assert_eq!(status["attempts"], attempts, "{status}");
+    assert_eq!(status["resumes"], attempts - JOBS, "{status}");
+    let history = History::read(&run.dir()).expect("a history");
+    assert_kept(&history, STEPS);
+    let table = std::fs::read_to_string(run.dir().all_data()).expect("all_data.csv");
+    assert_eq!(table.lines().count() as u64, JOBS + 1, "{table}");
+    println!("{kills} kills");
+    kills
+}
