@@ -251,6 +251,20 @@ impl<B: Testbed> Case<B> {
         jobs
     }
 
+    /// Makes sure that `jobs` wait: looked at again and again, so that a start that is under way
+    /// shows.
+    pub async fn stay_queued(&self, jobs: &[ClusterJobId]) {
+        for _ in 0..20 {
+            for observation in self.observe(jobs).await {
+                let begun = matches!(
+                    observation.state,
+                    ClusterState::Running { .. } | ClusterState::Ended(_) | ClusterState::Gone
+                );
+                assert!(!begun, "no slot is free: {observation:?}");
+            }
+        }
+    }
+
     /// Makes the file `path`, for which a job waits.
     pub fn touch(&self, path: &Path) {
         std::fs::write(path, "").expect("the folder of the case can be written");

@@ -33,6 +33,7 @@ pub async fn what_waits_still_gets_its_turn<B: Testbed>(mut case: Case<B>) {
     case.fill_slots(&started, &go).await;
     let queued = case.submit(&Program::new([Step::Mark(late.clone())])).await;
     case.reopen(async |_: &Case<B>| {}).await;
+    case.stay_queued(std::slice::from_ref(&queued)).await;
     assert_eq!(case.marks(&late), 0, "the slots are still taken");
     case.touch(&go);
     assert_eq!(case.end(&queued).await.cause, EndCause::Exited(0));

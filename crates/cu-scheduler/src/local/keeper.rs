@@ -246,7 +246,6 @@ impl Keeper {
             }
         }
         if !queued.is_empty() {
-            self.table.queue.retain(|number| !queued.contains(number));
             let end = |number| {
                 (
                     number,
@@ -271,6 +270,7 @@ impl Keeper {
                 ..
             }) = self.table.jobs.get(&number)
             else {
+                // It was cancelled while it waited.
                 self.table.queue.pop_front();
                 continue;
             };

@@ -18,7 +18,14 @@ const ORPHANED_LOCK: Duration = Duration::from_secs(10);
 /// Held as long as it lives.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing would not do: a child that another thread spawns just now has the file open too.
+        flock(&self.file, FlockOperation::Unlock).ok();
+    }
 }
 
 impl Lock {
@@ -61,7 +68,7 @@ impl Lock {
             proc_fs::host()
         )
         .map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 
