@@ -7,6 +7,7 @@ use std::time::Duration;
 use cu_protocol::{Attempt, JobId, RunId, Timestamp};
 use cu_scheduler::{Cancel, ClusterJobId, Scheduler, Submission, SubmissionName, SubmitError};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::clock::Clock;
@@ -78,8 +79,8 @@ impl Actor {
         }
     }
 
-    /// Begins all of `actions`. Submissions and lookups go out together.
-    pub fn act(&self, actions: Vec<Action>) {
+    /// Begins all of `actions`, as `tasks`. Submissions and lookups go out together.
+    pub fn act(&self, actions: Vec<Action>, tasks: &mut JoinSet<()>) {
         let mut submissions = Vec::new();
         let mut lookups = Vec::new();
         let mut cancellations = Vec::new();
@@ -100,13 +101,13 @@ impl Actor {
             }
         }
         if !submissions.is_empty() {
-            tokio::spawn(self.clone().submit(submissions));
+            tasks.spawn(self.clone().submit(submissions));
         }
         if !lookups.is_empty() {
-            tokio::spawn(self.clone().find(lookups));
+            tasks.spawn(self.clone().find(lookups));
         }
         if !cancellations.is_empty() {
-            tokio::spawn(self.clone().cancel(cancellations));
+            tasks.spawn(self.clone().cancel(cancellations));
         }
     }
 
@@ -119,11 +120,6 @@ impl Actor {
             });
             self.watched.set(job.id, watched);
         }
-    }
-
-    /// Asks the scheduler for an attempt by its name.
-    pub fn look_up(&self, job: JobId, attempt: Attempt) {
-        tokio::spawn(self.clone().find(vec![(job, attempt)]));
     }
 
     pub fn happened(&self, job: JobId, event: Event, reply: Reply) {
@@ -223,7 +219,8 @@ impl Actor {
             .expect("32 hexadecimal digits are letters and digits")
     }
 
-    async fn find(self, lookups: Vec<(JobId, Attempt)>) {
+    /// Asks the scheduler for attempts by their names, until it answers.
+    pub async fn find(self, lookups: Vec<(JobId, Attempt)>) {
         let names: Vec<_> = lookups
             .iter()
             .map(|(job, attempt)| self.name(*job, *attempt))

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::act::Actor;
@@ -14,9 +15,10 @@ use crate::records;
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Takes up what the main process before has left.
-pub(crate) fn adopt_survivors(machine: &Machine, actor: &Actor) {
+pub(crate) fn adopt_survivors(machine: &Machine, actor: &Actor, tasks: &mut JoinSet<()>) {
     actor.watch(machine.jobs());
     let mut left = Vec::new();
+    let mut lookups = Vec::new();
     for job in machine.jobs() {
         let Some(active) = job.active() else { continue };
         left.push((job.id, active.attempt));
@@ -28,20 +30,22 @@ pub(crate) fn adopt_survivors(machine: &Machine, actor: &Actor) {
             };
             actor.happened(job.id, event, Reply::Nobody);
         } else if active.stage == Stage::Uncertain {
-            actor.look_up(job.id, active.attempt);
+            lookups.push((job.id, active.attempt));
         }
     }
     if !left.is_empty() {
         records::read_later(actor, left);
     }
-    tokio::spawn(look_now_and_then(actor.clone()));
+    if !lookups.is_empty() {
+        tasks.spawn(actor.clone().find(lookups));
+    }
 }
 
-/// Reads the files of attempts that run without a connection, as long as the loop listens.
-async fn look_now_and_then(actor: Actor) {
+/// Reads the files of attempts that run without a connection, for ever.
+pub(crate) async fn look_now_and_then(actor: Actor) {
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !actor.sender.is_closed() {
+    loop {
         ticks.tick().await;
         let mut unconnected = actor.watched.attempts();
         unconnected.retain(|(job, attempt)| !actor.connections.has(*job, *attempt));

@@ -2,9 +2,12 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use cu_scheduler::Scheduler;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::act::{Actor, Notice};
 use crate::clock::Clock;
@@ -18,6 +21,9 @@ use crate::server::Server;
 use crate::store::{Changes, Reader, Store};
 use crate::watcher::Watcher;
 use crate::{Error, Result, RunDir, RunState, Status, results};
+
+/// How long the last actions may take. Every call to a scheduler returns within about a minute.
+const LAST_ACTIONS: Duration = Duration::from_secs(60);
 
 /// How the loop meets the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +56,10 @@ pub struct ResumeLoop {
     status: watch::Sender<Status>,
     notices: Option<mpsc::UnboundedReceiver<Notice>>,
     run_dir: RunDir,
+    /// What is being acted on. Ends, as everything here, when the loop is dropped.
+    tasks: JoinSet<()>,
+    /// What goes on as long as the loop lives.
+    _background: JoinSet<()>,
     /// Listens as long as the loop lives.
     _server: Server,
     /// Watches the scheduler as long as the loop lives.
@@ -97,6 +107,8 @@ impl ResumeLoop {
             watched: watcher.watched(),
             notify,
         };
+        let mut background = JoinSet::new();
+        background.spawn(recovery::look_now_and_then(actor.clone()));
         Ok(Self {
             inbox,
             machine,
@@ -107,6 +119,8 @@ impl ResumeLoop {
             status: watch::Sender::new(status),
             notices: Some(notices),
             run_dir,
+            tasks: JoinSet::new(),
+            _background: background,
             _server: server,
             _watcher: watcher,
             _lock: lock,
@@ -137,20 +151,21 @@ impl ResumeLoop {
     /// [`Error::Record`] if something could not be recorded, [`Error::SchedulerUnreachable`]. The
     /// run is as it was recorded last, and can be opened again.
     pub async fn run(mut self) -> Result<Finish> {
-        recovery::adopt_survivors(&self.machine, &self.actor);
+        recovery::adopt_survivors(&self.machine, &self.actor, &mut self.tasks);
         while !self.machine.is_settled() || self.inbox.has_news() {
             let deadline = self.silence.bounds(self.machine.next_deadline());
             let batch = self.inbox.wait(deadline).await;
             let decision = decide(&mut self.machine, &mut self.silence, batch);
             self.record(decision.changes).await?; // If this fails, memory is ahead of the disk: stop.
             self.actor.keep(decision.promises); // Nothing was promised to anyone before this line.
-            self.actor.act(decision.actions);
+            self.actor.act(decision.actions, &mut self.tasks);
+            while self.tasks.try_join_next().is_some() {}
             if decision.detach {
-                return self.finish(Finish::Detached);
+                return self.finish(Finish::Detached).await;
             }
             self.silence.check(self.machine.policy())?;
         }
-        self.finish(Finish::Settled)
+        self.finish(Finish::Settled).await
     }
 
     async fn record(&mut self, changes: Changes) -> Result<()> {
@@ -175,7 +190,12 @@ impl ResumeLoop {
     }
 
     /// Leaves the run so that anyone can read it, here or in a copy.
-    fn finish(self, finish: impl FnOnce(Status) -> Finish) -> Result<Finish> {
+    async fn finish(mut self, finish: impl FnOnce(Status) -> Finish) -> Result<Finish> {
+        // What was begun is brought to its end: a cancellation above all.
+        let _ = timeout(LAST_ACTIONS, async {
+            while self.tasks.join_next().await.is_some() {}
+        })
+        .await;
         let reader = Reader::open(&self.run_dir)?;
         results::write_all_data(&self.run_dir, &reader.jobs()?)?;
         let mut status = reader.status()?;

@@ -1,0 +1,283 @@
+//! The whole loop on a simulated cluster under virtual time: failures, lost answers, outages, and
+//! main processes that end in the middle. Whatever happens, each job runs at most once at a time and
+//! comes to its end.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use cu_core::{
+    Finish, JobPlan, JobState, LoopOptions, Policy, Reader, ResumeLoop, RunDir, RunPlan, Status,
+    create_run,
+};
+use cu_scheduler::simulated::{Failures, Simulated, SimulatedOptions};
+use cu_scheduler::{EndCause, Faults, Faulty, Scheduler};
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+use tokio::time::{sleep, timeout};
+
+const JOBS: u32 = 6;
+/// How many times each job asks to be resumed.
+const RESUMES: u32 = 3;
+
+struct Scratch {
+    run: RunDir,
+    _directory: tempfile::TempDir,
+}
+
+fn scratch(policy: Policy) -> Scratch {
+    // In memory where that can be had: what the disk does is not the subject.
+    let shm = std::path::Path::new("/dev/shm");
+    let directory = if shm.is_dir() {
+        tempfile::tempdir_in(shm)
+    } else {
+        tempfile::tempdir()
+    };
+    let directory = directory.expect("a temporary directory");
+    let run = RunDir::new(directory.path().join("run"));
+    let job = JobPlan {
+        command: vec!["/bin/true".to_owned()],
+        working_directory: None,
+        environment: BTreeMap::new(),
+        settings: serde_json::Map::new(),
+        parameters: serde_json::Map::new(),
+        resources: cu_scheduler::Resources::default(),
+        stop: cu_supervisor::StopPolicy::default(),
+        resume_exit_code: 3,
+    };
+    let plan = RunPlan {
+        name: "simulated".to_owned(),
+        policy,
+        jobs: vec![job; JOBS as usize],
+    };
+    create_run(&run, &plan).expect("a new run");
+    Scratch {
+        run,
+        _directory: directory,
+    }
+}
+
+/// Budgets that no test of this file is to exhaust.
+fn patient() -> Policy {
+    Policy {
+        stuck_after: NonZeroU32::MAX,
+        losses: u32::MAX,
+        preemptions: u32::MAX,
+        node_failures: u32::MAX,
+        out_of_memory_retries: u32::MAX,
+        failure_retries: u32::MAX,
+        ..Policy::default()
+    }
+}
+
+/// A cluster on which each job works ten minutes at a time, asks to be resumed `RESUMES` times, and
+/// then is done.
+fn cluster(failures: Failures, seed: u64) -> Simulated {
+    let asked: Arc<Mutex<BTreeMap<u32, u32>>> = Arc::default();
+    let options = SimulatedOptions {
+        cpus: 3,
+        queue_delay: Duration::from_secs(5),
+        failures,
+        seed,
+        ..SimulatedOptions::default()
+    };
+    Simulated::new(options, move |run| {
+        let asked = asked.clone();
+        async move {
+            sleep(Duration::from_secs(600)).await;
+            let mut asked = asked.lock().expect("no other test panics here");
+            let asked = asked.entry(run.submission.name.job()).or_default();
+            if *asked == RESUMES {
+                return EndCause::Exited(0);
+            }
+            *asked += 1;
+            EndCause::Exited(3)
+        }
+    })
+}
+
+async fn open(scratch: &Scratch, scheduler: Arc<dyn Scheduler>) -> ResumeLoop {
+    let options = LoopOptions {
+        supervisor: vec!["/bin/true".to_owned()],
+        listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
+    ResumeLoop::open(scratch.run.clone(), scheduler, options)
+        .await
+        .expect("the run can be opened")
+}
+
+fn settled(finish: Finish) -> Status {
+    match finish {
+        Finish::Settled(status) => status,
+        Finish::Detached(_) => panic!("nobody detached"),
+    }
+}
+
+fn assert_one_at_a_time(cluster: &Simulated) {
+    let mut last: BTreeMap<u32, (u32, Option<Duration>)> = BTreeMap::new();
+    for start in cluster.starts() {
+        let job = start.name.job();
+        let attempt = start.name.attempt();
+        if let Some((before, ended)) = last.insert(job, (attempt, start.ended)) {
+            assert!(
+                attempt > before,
+                "job {job}: attempt {attempt} after {before}"
+            );
+            let ended = ended.expect("it had ended before the next one started");
+            assert!(
+                ended <= start.at,
+                "job {job}: {before} and {attempt} overlap"
+            );
+        }
+    }
+}
+
+fn on_a_paused_clock<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime")
+        .block_on(test)
+}
+
+#[test]
+fn a_quiet_cluster_resumes_each_job_as_often_as_it_asks() {
+    on_a_paused_clock(async {
+        let scratch = scratch(patient());
+        let cluster = cluster(Failures::default(), 1);
+        let resume_loop = open(&scratch, Arc::new(cluster.clone())).await;
+        let status = settled(resume_loop.run().await.expect("it ends"));
+        assert_eq!(status.jobs.completed, JOBS);
+        assert_eq!(status.resumes, u64::from(JOBS * RESUMES));
+        assert_eq!(cluster.starts().len() as u32, JOBS * (RESUMES + 1));
+        assert_one_at_a_time(&cluster);
+        let jobs = Reader::open(&scratch.run).and_then(|reader| reader.jobs());
+        for job in jobs.expect("a readable run") {
+            assert_eq!(job.attempts.len() as u32, RESUMES + 1);
+            assert!(job.why.contains("completed"), "{}", job.why);
+        }
+    });
+}
+
+#[test]
+fn an_outage_is_waited_for_and_ends_no_job() {
+    on_a_paused_clock(async {
+        let scratch = scratch(patient());
+        let cluster = cluster(Failures::default(), 1);
+        let resume_loop = open(&scratch, Arc::new(cluster.clone())).await;
+        let outage = async {
+            sleep(Duration::from_secs(100)).await;
+            cluster.set_unavailable(true);
+            sleep(Duration::from_secs(3 * 3600)).await;
+            cluster.set_unavailable(false);
+            std::future::pending::<()>().await;
+        };
+        let status = tokio::select! {
+            finish = resume_loop.run() => settled(finish.expect("it ends")),
+            () = outage => unreachable!("it never ends"),
+        };
+        assert_eq!(status.jobs.completed, JOBS);
+        assert_one_at_a_time(&cluster);
+    });
+}
+
+#[test]
+fn a_scheduler_that_never_comes_back_ends_the_main_process_and_no_job() {
+    on_a_paused_clock(async {
+        let scratch = scratch(patient());
+        let cluster = cluster(Failures::default(), 1);
+        cluster.set_unavailable(true);
+        let resume_loop = open(&scratch, Arc::new(cluster.clone())).await;
+        let error = resume_loop.run().await.expect_err("patience ends");
+        assert!(
+            matches!(error, cu_core::Error::SchedulerUnreachable { .. }),
+            "{error}"
+        );
+        cluster.set_unavailable(false);
+        let resume_loop = open(&scratch, Arc::new(cluster.reopened())).await;
+        let status = settled(resume_loop.run().await.expect("it ends"));
+        assert_eq!(status.jobs.completed, JOBS);
+        assert_one_at_a_time(&cluster);
+    });
+}
+
+/// When a main process is killed.
+#[derive(Clone, Copy, Debug)]
+enum Life {
+    /// After so many seconds, most likely while it waits.
+    Seconds(u64),
+    /// After it has got on so many times, most likely in the middle of something.
+    Polls(u32),
+}
+
+fn lives() -> impl Strategy<Value = Life> {
+    prop_oneof![
+        1 => (1..3_000_u64).prop_map(Life::Seconds),
+        3 => (1..40_u32).prop_map(Life::Polls),
+    ]
+}
+
+/// Runs the loop, and drops it in the middle of whatever it does.
+async fn live(life: Life, resume_loop: ResumeLoop) {
+    match life {
+        Life::Seconds(seconds) => {
+            let _ = timeout(Duration::from_secs(seconds), resume_loop.run()).await;
+        }
+        Life::Polls(polls) => {
+            let mut run = Box::pin(resume_loop.run());
+            let mut left = polls;
+            std::future::poll_fn(|context| {
+                left -= 1;
+                match run.as_mut().poll(context) {
+                    Poll::Pending if left > 0 => Poll::Pending,
+                    _ => Poll::Ready(()),
+                }
+            })
+            .await;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(Config::with_cases(if cfg!(debug_assertions) { 24 } else { 400 }))]
+
+    #[test]
+    fn whatever_fails_each_job_runs_once_at_a_time_and_completes(
+        seed in any::<u64>(),
+        chance in 0.0..0.2_f64,
+        faults in 0.0..0.2_f64,
+        lives in prop::collection::vec(lives(), 0..12),
+    ) {
+        on_a_paused_clock(async {
+            let scratch = scratch(patient());
+            let failures = Failures {
+                preempted: chance,
+                node_failure: chance,
+                out_of_memory: chance,
+                lost: chance,
+                within: Duration::from_secs(700),
+            };
+            let cluster = cluster(failures, seed);
+            let mut seed = seed;
+            let mut main_process = || {
+                seed = seed.wrapping_add(1);
+                Arc::new(Faulty::new(Arc::new(cluster.reopened()), Faults::all(faults), seed))
+            };
+            for life in lives {
+                let resume_loop = open(&scratch, main_process()).await;
+                live(life, resume_loop).await;
+            }
+            let resume_loop = open(&scratch, main_process()).await;
+            settled(resume_loop.run().await.expect("it ends"));
+            let jobs = Reader::open(&scratch.run).and_then(|reader| reader.jobs());
+            for job in jobs.expect("a readable run") {
+                assert_eq!(job.state, JobState::Completed, "{}", job.why);
+            }
+            assert_one_at_a_time(&cluster);
+        });
+    }
+}
