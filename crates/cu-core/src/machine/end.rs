@@ -3,7 +3,7 @@
 use cu_protocol::{ProgramEnd, Timestamp};
 
 use super::action::Level;
-use super::job::{Active, Outcome, Phase, Wanted};
+use super::job::{Active, Job, Outcome, Phase, Wanted};
 use super::step::{CANCELLED, Step};
 use crate::{AttemptEnd, Policy};
 
@@ -92,16 +92,19 @@ fn wait(step: &mut Step<'_>, end: AttemptEnd, progressed: bool) -> std::time::Du
         step.job.setbacks = 0;
         return std::time::Duration::ZERO;
     }
-    let doublings = step.job.setbacks.min(20);
-    step.job.setbacks += 1;
+    let backoff = back_off(step.job, step.policy);
     match end {
-        AttemptEnd::ResumeRequested if doublings == 0 => std::time::Duration::ZERO,
-        _ => step
-            .policy
-            .backoff
-            .saturating_mul(1 << doublings)
-            .min(step.policy.backoff_max),
+        AttemptEnd::ResumeRequested if step.job.setbacks == 1 => std::time::Duration::ZERO,
+        _ => backoff,
     }
+}
+
+/// Notes one more setback, and tells how long to wait after it.
+pub(super) fn back_off(job: &mut Job, policy: &Policy) -> std::time::Duration {
+    let doublings = job.setbacks.min(20);
+    job.setbacks = job.setbacks.saturating_add(1);
+    let backoff = policy.backoff.saturating_mul(1 << doublings);
+    backoff.min(policy.backoff_max)
 }
 
 struct Budget {
@@ -175,7 +178,7 @@ fn describe(active: &Active, end: AttemptEnd) -> String {
 }
 
 /// What is waited for and what happens then, or why it ended: one sentence.
-pub(crate) fn why(job: &super::job::Job, policy: &Policy) -> String {
+pub(crate) fn why(job: &Job, policy: &Policy) -> String {
     match &job.phase {
         Phase::Settled { why, .. } => why.clone(),
         Phase::Waiting { reason, .. } if job.wanted == Wanted::Pause => {

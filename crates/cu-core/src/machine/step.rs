@@ -50,7 +50,8 @@ impl Step<'_> {
                 reason,
                 retry_after,
             } => {
-                let wait = retry_after.unwrap_or(self.policy.backoff);
+                let backoff = end::back_off(self.job, self.policy);
+                let wait = retry_after.unwrap_or(backoff);
                 self.not_submitted(*attempt, self.at.after(wait), reason.clone());
             }
             Event::SubmitUncertain { attempt, .. } => self.uncertain(*attempt),
