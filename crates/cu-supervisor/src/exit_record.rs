@@ -1,4 +1,4 @@
-//! `exit.json`: how the attempt ended, as its supervisor saw it. Written once, durably.
+//! `exit.json`: how the attempt ended, as its supervisor saw it. Written once, before anybody is told.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use cu_protocol::ExitRecord;
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, json_file};
+use crate::{Error, Result, json_file};
 
 /// The version of the file that this crate writes.
 const VERSION: u32 = 1;
@@ -35,13 +35,23 @@ pub fn read_exit_record(path: &Path) -> Result<Option<ExitRecord>> {
     Ok(json_file::read::<File>(path, VERSION)?.map(|file| file.record))
 }
 
-/// Writes the record so that it survives a power failure.
+/// Writes the record so that it survives the death of any process.
 pub(crate) fn write_exit_record(path: &Path, record: &ExitRecord) -> Result<()> {
     let file = File {
         version: VERSION,
         record: record.clone(),
     };
-    json_file::write_durably(path, &file)
+    json_file::write_quickly(path, &file)
+}
+
+/// Makes a record that was written survive a power failure. Not needed once the main process has
+/// acknowledged the same record, and on a file system with a disk it costs more than all else.
+pub(crate) fn sync_exit_record(path: &Path) -> Result<()> {
+    let sync = |path: &Path| std::fs::File::open(path)?.sync_all();
+    sync(path).map_err(Error::file("sync", path))?;
+    path.parent().map_or(Ok(()), |directory| {
+        sync(directory).map_err(Error::file("sync", directory))
+    })
 }
 
 /// The greatest resident memory of any one of the descendants that have ended and been waited for,
@@ -118,6 +128,7 @@ mod tests {
             let path = directory.path().join("exit.json");
             for end in [ProgramEnd::Exited(code), ProgramEnd::NotStarted(text.clone())] {
                 write_exit_record(&path, &record(end.clone())).unwrap();
+                sync_exit_record(&path).unwrap();
                 prop_assert_eq!(read_exit_record(&path).unwrap(), Some(record(end)));
             }
         }

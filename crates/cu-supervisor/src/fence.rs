@@ -425,3 +425,6 @@ fn decide(path: &Path, here: &Place) -> Result<bool> {
     let _ = file.write_all(&text);
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests;

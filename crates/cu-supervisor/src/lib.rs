@@ -27,6 +27,10 @@ mod signals;
 mod stop;
 mod supervise;
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 use std::io::Write;
 
 pub use error::{Error, Result};

@@ -341,3 +341,6 @@ fn answer(reply: &mpsc::Sender<ProgramAnswer>, answer: ProgramAnswer) {
     // The program may have left.
     let _ = reply.send(answer);
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,17 @@ impl Link {
     }
 }
 
+#[cfg(test)]
+impl Link {
+    /// One that leads to a test.
+    pub fn for_test() -> (Self, mpsc::Receiver<Envelope>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (outgoing, sent) = mpsc::channel();
+        (Self { outgoing, stream }, sent)
+    }
+}
+
 impl Drop for Link {
     fn drop(&mut self) {
         // Fails if the other end was quicker.

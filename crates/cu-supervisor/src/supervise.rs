@@ -10,7 +10,7 @@ use rustix::process::{Signal, getpid, set_child_subreaper, setsid};
 use crate::attempt::{Phase, Running, stop_moments};
 use crate::door::Door;
 use crate::event::{Event, Events};
-use crate::exit_record::{peak_memory_bytes, write_exit_record};
+use crate::exit_record::{peak_memory_bytes, sync_exit_record, write_exit_record};
 use crate::fence::{Fence, FenceTimes, Held, Turn, newest_attempt};
 use crate::mail::Mail;
 use crate::output_dir::{has_changed_since, newest_checkpoint};
@@ -21,10 +21,9 @@ use crate::signals::{Signals, stop_signal};
 use crate::stop::Stop;
 use crate::{Error, JobSpec, Result, RunDir, read_exit_record, tell};
 
-/// How long the end waits for a first connection that is just being made.
-const FIRST_CONNECTION: Duration = Duration::from_millis(300);
-/// How long the end waits for the main process to acknowledge it.
-const LAST_ACKNOWLEDGEMENT: Duration = Duration::from_secs(1);
+/// How long the end waits for the main process to acknowledge it, if there is a connection, or the
+/// first one is just being made. If the main process was not reached the last time, nothing waits.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How supervising an attempt came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -289,11 +288,13 @@ impl Supervisor {
             output_changed: false,
         };
         self.write_record(&record);
+        let mut mail = self.mail();
         // Without a job specification nobody knows which run this is; the record remains.
         let relay = spec.map(|spec| Relay::start(self.identity(spec), self.events.clone()));
-        if let Some(Ok(_relay)) = relay {
-            self.farewell(&mut self.mail(), record);
+        if !matches!(relay, Some(Ok(_))) {
+            mail.disconnected(Instant::now());
         }
+        self.farewell(&mut mail, record);
         Outcome { end }
     }
 
@@ -306,20 +307,15 @@ impl Supervisor {
     }
 
     /// Says how the attempt ended. Waits for the answer only as long as there is hope of one.
+    /// Afterwards all that was said is durable, here or with the main process.
     fn farewell(&self, mail: &mut Mail, record: ExitRecord) {
         mail.say(Message::Ended(record));
         let start = Instant::now();
-        while !mail.is_all_acknowledged() {
-            let patience = if mail.is_connected() {
-                LAST_ACKNOWLEDGEMENT
-            } else if mail.is_first_connection_due() {
-                FIRST_CONNECTION
-            } else {
-                break;
-            };
+        let there_is_hope = |mail: &Mail| mail.is_connected() || mail.is_first_connection_due();
+        while !mail.is_all_acknowledged() && there_is_hope(mail) {
             match self
                 .happening
-                .recv_timeout(patience.saturating_sub(start.elapsed()))
+                .recv_timeout(FAREWELL.saturating_sub(start.elapsed()))
             {
                 Ok(Event::Connected(link, welcome)) => mail.connected(link, welcome.sequence),
                 Ok(Event::Acknowledged(acknowledgement)) => {
@@ -330,7 +326,13 @@ impl Supervisor {
                 Err(_) => break,
             }
         }
-        mail.leave_the_rest();
+        if !mail.is_all_acknowledged() {
+            mail.leave_the_rest();
+            let path = self.run.exit_record(self.job, self.attempt);
+            if let Err(error) = sync_exit_record(&path) {
+                tell(&error.to_string());
+            }
+        }
     }
 
     fn mail(&self) -> Mail {

@@ -1,0 +1,262 @@
+//! Holders that are dead, alive, orphaned, elsewhere, damaged; with times given, so none is waited
+//! for. What two real processes do to each other is in `tests/killed.rs`.
+
+use std::fs;
+
+use super::*;
+
+const TIMES: FenceTimes = FenceTimes {
+    wait: Duration::from_secs(900),
+    stale_after: Duration::from_secs(300),
+    renew_every: Duration::from_secs(30),
+};
+
+struct Job {
+    _scratch: tempfile::TempDir,
+    run: RunDir,
+    start: Instant,
+}
+
+const JOB: JobId = JobId(3);
+
+impl Job {
+    fn new() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let run = RunDir::new(scratch.path());
+        fs::create_dir_all(run.output_dir(JOB)).unwrap();
+        for attempt in 0..4 {
+            fs::create_dir_all(run.attempt(JOB, Attempt(attempt))).unwrap();
+        }
+        Self {
+            _scratch: scratch,
+            run,
+            start: Instant::now(),
+        }
+    }
+
+    fn fence(&self, attempt: u32) -> Fence<'_> {
+        let stop = StopPolicy::default();
+        Fence::new(&self.run, (JOB, Attempt(attempt)), &stop, TIMES, self.start)
+    }
+
+    fn after(&self, seconds: u64) -> Instant {
+        self.start + Duration::from_secs(seconds)
+    }
+
+    /// A record as another supervisor would have left it.
+    fn forge(&self, change: impl FnOnce(&mut Holder)) -> Holder {
+        let mut holder = Holder::new(Attempt(0), Place::here());
+        change(&mut holder);
+        holder.write(&self.run.attempt_holder(JOB)).unwrap();
+        holder
+    }
+
+    fn set_newest(&self, attempt: u32) {
+        fs::write(self.run.newest_attempt(JOB), attempt.to_string()).unwrap();
+    }
+}
+
+fn elsewhere(holder: &mut Holder) {
+    holder.place.boot = "another".to_owned();
+    holder.place.host = "node9".to_owned();
+}
+
+fn held(turn: Turn) -> Held {
+    match turn {
+        Turn::Ours(held) => held,
+        other => panic!("not let in: {other:?}"),
+    }
+}
+
+fn reason(turn: Turn) -> String {
+    match turn {
+        Turn::Wait(reason) => reason,
+        other => panic!("no wait: {other:?}"),
+    }
+}
+
+fn refusal(turn: Turn) -> String {
+    match turn {
+        Turn::Never(text) => text,
+        other => panic!("no refusal: {other:?}"),
+    }
+}
+
+#[test]
+fn an_empty_directory_is_entered_and_left_without_a_trace() {
+    let job = Job::new();
+    let first = held(job.fence(0).ask(job.start).unwrap());
+    assert!(job.run.attempt_holder(JOB).exists());
+    drop(first);
+    assert!(!job.run.attempt_holder(JOB).exists());
+    held(job.fence(1).ask(job.start).unwrap());
+}
+
+#[test]
+fn a_living_holder_is_waited_for_and_then_given_up() {
+    let job = Job::new();
+    let first = held(job.fence(0).ask(job.start).unwrap());
+    let mut second = job.fence(1);
+    let text = reason(second.ask(job.start).unwrap());
+    assert!(text.contains("attempt 0 of job 3"), "{text}");
+    reason(second.ask(job.after(899)).unwrap());
+    let text = refusal(second.ask(job.after(900)).unwrap());
+    assert!(text.contains("within 900 s"), "{text}");
+    assert!(!job.run.started(JOB, Attempt(1)).exists());
+    drop(first);
+    held(second.ask(job.after(901)).unwrap());
+}
+
+#[test]
+fn a_policy_with_a_long_grace_gets_a_longer_wait() {
+    let job = Job::new();
+    let _first = held(job.fence(0).ask(job.start).unwrap());
+    let patient = StopPolicy {
+        grace: Duration::from_secs(1000),
+        ..StopPolicy::default()
+    };
+    let mut second = Fence::new(&job.run, (JOB, Attempt(1)), &patient, TIMES, job.start);
+    reason(second.ask(job.after(2999)).unwrap());
+    refusal(second.ask(job.after(3000)).unwrap());
+}
+
+#[test]
+fn a_dead_holder_of_this_machine_delays_nobody() {
+    let job = Job::new();
+    // The record says that a living process, this one, holds it; but the lock is free.
+    job.forge(|_| {});
+    held(job.fence(1).ask(job.start).unwrap());
+}
+
+#[test]
+fn a_holder_that_can_t_be_asked_is_waited_for_until_its_record_is_stale() {
+    let job = Job::new();
+    job.forge(elsewhere);
+    let mut fence = job.fence(1);
+    let text = reason(fence.ask(job.start).unwrap());
+    assert!(text.contains("node9"), "{text}");
+    reason(fence.ask(job.after(299)).unwrap());
+    held(fence.ask(job.after(300)).unwrap());
+}
+
+#[test]
+fn a_holder_elsewhere_that_renews_its_record_is_alive() {
+    let job = Job::new();
+    let mut fence = job.fence(1);
+    for renewals in 0..9 {
+        job.forge(|holder| {
+            elsewhere(holder);
+            holder.renewals = renewals;
+        });
+        reason(fence.ask(job.after(100 * renewals)).unwrap());
+    }
+    let text = refusal(fence.ask(job.after(900)).unwrap());
+    assert!(text.contains("node9"), "{text}");
+}
+
+#[test]
+fn a_damaged_record_is_no_free_pass() {
+    let job = Job::new();
+    fs::write(job.run.attempt_holder(JOB), "{\"version\":7}").unwrap();
+    let mut fence = job.fence(1);
+    reason(fence.ask(job.start).unwrap());
+    held(fence.ask(job.after(300)).unwrap());
+}
+
+#[test]
+fn where_there_are_no_locks_the_processes_decide() {
+    let job = Job::new();
+    let obstacle = |fence: &mut Fence<'_>| fence.obstacle(&Lock::Unsupported, job.start).unwrap();
+    job.forge(|_| {});
+    assert!(
+        obstacle(&mut job.fence(1)).is_some(),
+        "its supervisor lives"
+    );
+    job.forge(|holder| holder.supervisor.start_ticks -= 1);
+    assert!(
+        obstacle(&mut job.fence(1)).is_none(),
+        "its number was given to another"
+    );
+    job.forge(|holder| {
+        holder.supervisor.start_ticks -= 1;
+        // Whoever it is, it lives, and was started when the record says.
+        holder.program = ProcessId::of(std::os::unix::process::parent_id());
+        holder.place.process_namespace = "another".to_owned();
+    });
+    assert!(obstacle(&mut job.fence(1)).is_some(), "it can't be asked");
+}
+
+#[test]
+fn older_attempts_are_refused_before_and_after_the_lock() {
+    let job = Job::new();
+    job.set_newest(2);
+    let text = refusal(job.fence(1).ask(job.start).unwrap());
+    assert!(text.contains("attempt 2 is newer"), "{text}");
+    // The number changes while it enters.
+    let mut late = job.fence(2);
+    job.set_newest(3);
+    refusal(late.enter().unwrap());
+    assert!(!job.run.attempt_holder(JOB).exists());
+    assert!(!job.run.started(JOB, Attempt(2)).exists());
+}
+
+#[test]
+fn an_unreadable_number_lets_nobody_in() {
+    let job = Job::new();
+    fs::write(job.run.newest_attempt(JOB), "many").unwrap();
+    let error = job.fence(1).ask(job.start).unwrap_err().to_string();
+    assert!(error.contains("newest"), "{error}");
+}
+
+#[test]
+fn a_second_copy_of_an_attempt_learns_who_decided_and_whether_it_is_over() {
+    let job = Job::new();
+    let first = held(job.fence(0).ask(job.start).unwrap());
+    let mut copy = job.fence(0);
+    reason(copy.ask(job.start).unwrap());
+    let Turn::DecidedByAnother { text, at, is_over } = copy.ask(job.after(900)).unwrap() else {
+        panic!("it is not decided");
+    };
+    assert!(!is_over && at.is_some());
+    assert!(
+        text.contains(&format!("process {}", std::process::id())),
+        "{text}"
+    );
+    drop(first);
+    let turn = copy.ask(job.start).unwrap();
+    assert!(matches!(turn, Turn::DecidedByAnother { is_over: true, .. }));
+}
+
+#[test]
+fn an_attempt_that_was_given_up_is_never_started() {
+    let job = Job::new();
+    assert!(Fence::decide_against(&job.run, JOB, Attempt(0)).unwrap());
+    assert!(!Fence::decide_against(&job.run, JOB, Attempt(0)).unwrap());
+    let turn = job.fence(0).ask(job.start).unwrap();
+    assert!(matches!(turn, Turn::DecidedByAnother { is_over: true, .. }));
+}
+
+#[test]
+fn the_record_is_renewed_and_a_newer_attempt_noticed() {
+    let job = Job::new();
+    job.set_newest(1);
+    let mut held = held(job.fence(1).ask(job.start).unwrap());
+    let record = || fs::read(job.run.attempt_holder(JOB)).unwrap();
+    let before = record();
+    let due = held.next_deadline();
+    assert!(!held.renew_if_due(due - Duration::from_millis(1)));
+    assert_eq!(record(), before);
+    assert!(!held.renew_if_due(due));
+    assert_ne!(record(), before);
+    job.set_newest(2);
+    assert!(held.renew_if_due(due + TIMES.renew_every));
+}
+
+#[test]
+fn a_record_of_somebody_else_s_is_left_alone() {
+    let job = Job::new();
+    let held = held(job.fence(0).ask(job.start).unwrap());
+    job.forge(elsewhere);
+    drop(held);
+    assert!(job.run.attempt_holder(JOB).exists());
+}

@@ -1,0 +1,235 @@
+//! Loss, delay and repetition of acknowledgements, without a clock or a network.
+
+use std::sync::mpsc::Receiver;
+
+use cu_protocol::{Failure, Metrics, ResumeRequest};
+use proptest::prelude::*;
+
+use super::*;
+use crate::read_outbox;
+
+struct Post {
+    scratch: tempfile::TempDir,
+    mail: Mail,
+    now: Instant,
+}
+
+impl Post {
+    fn new() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let outbox = scratch.path().join("outbox");
+        Self {
+            mail: Mail::new(JobId(1), Attempt(2), outbox),
+            scratch,
+            now: Instant::now(),
+        }
+    }
+
+    fn take(&mut self, message: Message) -> Receiver<ProgramAnswer> {
+        let (reply, answer) = mpsc::channel();
+        self.mail.take(message, reply, self.now);
+        answer
+    }
+
+    fn connect(&mut self, acknowledged: u64) -> Receiver<Envelope> {
+        let (link, sent) = Link::for_test();
+        self.mail.connected(link, Sequence(acknowledged));
+        sent
+    }
+
+    fn in_outbox(&self) -> Vec<u64> {
+        let outbox = read_outbox(&self.scratch.path().join("outbox")).unwrap();
+        assert!(outbox.problems.is_empty());
+        numbers(outbox.messages)
+    }
+
+    fn block_outbox(&self) {
+        std::fs::write(self.scratch.path().join("outbox"), "").unwrap();
+    }
+}
+
+fn numbers(envelopes: impl IntoIterator<Item = Envelope>) -> Vec<u64> {
+    envelopes.into_iter().map(|it| it.sequence.0).collect()
+}
+
+fn failure(text: &str) -> Message {
+    Message::Failed(Failure {
+        text: text.to_owned(),
+    })
+}
+
+fn progress(fraction: f64) -> Message {
+    Message::Progress(Fraction::new(fraction).unwrap())
+}
+
+#[test]
+fn an_acknowledgement_is_awaited_for_a_second_then_the_outbox_takes_over() {
+    let mut post = Post::new();
+    let sent = post.connect(0);
+    let answer = post.take(failure("a"));
+    assert_eq!(numbers(sent.try_iter()), [1]);
+    post.mail
+        .due(post.now + PATIENCE - Duration::from_millis(1));
+    assert!(answer.try_recv().is_err());
+    assert_eq!(post.mail.next_deadline(), Some(post.now + PATIENCE));
+    post.mail.due(post.now + PATIENCE);
+    assert_eq!(answer.try_recv(), Ok(ProgramAnswer::Noted));
+    assert_eq!(post.in_outbox(), [1]);
+    post.mail.acknowledged(Sequence(1));
+    assert_eq!(post.in_outbox(), [0; 0]);
+    assert!(post.mail.is_all_acknowledged());
+}
+
+#[test]
+fn an_acknowledgement_answers_all_up_to_it_and_no_later_one() {
+    let mut post = Post::new();
+    let _sent = post.connect(0);
+    let answers = [failure("a"), failure("b"), failure("c")].map(|it| post.take(it));
+    post.mail.acknowledged(Sequence(2));
+    let noted = answers.map(|answer| answer.try_recv().is_ok());
+    assert_eq!(noted, [true, true, false]);
+    assert_eq!(post.in_outbox(), [0; 0]);
+}
+
+#[test]
+fn a_new_connection_repeats_exactly_what_is_not_acknowledged() {
+    let mut post = Post::new();
+    let first = post.connect(0);
+    for text in ["a", "b", "c"] {
+        post.take(failure(text));
+    }
+    assert_eq!(numbers(first.try_iter()), [1, 2, 3]);
+    post.mail.disconnected(post.now);
+    post.take(failure("d"));
+    let second = post.connect(2);
+    assert_eq!(numbers(second.try_iter()), [3, 4]);
+}
+
+#[test]
+fn with_a_full_disk_a_slow_main_process_gets_more_time_and_then_it_is_said() {
+    let mut post = Post::new();
+    post.block_outbox();
+    let _sent = post.connect(0);
+    let (early, late) = (post.take(failure("a")), post.take(failure("b")));
+    let overdue = post.now + PATIENCE;
+    post.mail.due(overdue);
+    assert!(early.try_recv().is_err());
+    post.mail.acknowledged(Sequence(1));
+    assert_eq!(early.try_recv(), Ok(ProgramAnswer::Noted));
+    post.mail.due(overdue + LAST_PATIENCE);
+    assert!(matches!(late.try_recv(), Ok(ProgramAnswer::Refused(_))));
+    assert_eq!(post.mail.next_deadline(), None);
+}
+
+#[test]
+fn progress_waits_for_its_interval_but_is_never_overtaken() {
+    let mut post = Post::new();
+    let sent = post.connect(0);
+    post.take(progress(0.1));
+    post.take(progress(0.2));
+    post.take(progress(0.3));
+    assert_eq!(numbers(sent.try_iter()), [1]);
+    post.take(failure("a"));
+    let messages: Vec<_> = sent.try_iter().map(|it| it.message).collect();
+    assert_eq!(messages, [progress(0.3), failure("a")]);
+    post.take(progress(0.4));
+    post.mail.due(post.now + PROGRESS_INTERVAL);
+    assert_eq!(
+        sent.try_iter().map(|it| it.message).collect::<Vec<_>>(),
+        [progress(0.4)]
+    );
+}
+
+#[test]
+fn a_program_can_t_fill_the_memory() {
+    let mut post = Post::new();
+    let _sent = post.connect(0);
+    let answers: Vec<_> = (0..=MOST_ON_THEIR_WAY)
+        .map(|_| post.take(failure("a")))
+        .collect();
+    let refused = answers.last().unwrap().try_recv();
+    assert!(matches!(refused, Ok(ProgramAnswer::Refused(_))));
+    let too_long = Message::Failed(Failure {
+        text: "x".repeat(2 << 20),
+    });
+    let answer = Post::new().take(too_long).try_recv();
+    assert!(matches!(answer, Ok(ProgramAnswer::Refused(text)) if text.contains("limit")));
+}
+
+/// What can happen to the mail.
+#[derive(Clone, Debug)]
+enum Step {
+    Take(Message),
+    Connect,
+    Disconnect,
+    Acknowledge,
+    Wait(u64),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let message = prop_oneof![
+        "[a-c]".prop_map(|text| failure(&text)),
+        (0.0..=1.0).prop_map(progress),
+        Just(Message::ResumeRequest(ResumeRequest::default())),
+        Just(Message::EarlyMetrics(Metrics::default())),
+    ];
+    prop_oneof![
+        4 => message.prop_map(Step::Take),
+        1 => Just(Step::Connect),
+        1 => Just(Step::Disconnect),
+        2 => Just(Step::Acknowledge),
+        2 => (0_u64..1500).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    /// Whatever happens: what was noted is with the main process or in the outbox, and nobody waits
+    /// for ever.
+    #[test]
+    fn what_is_noted_is_durable(steps in proptest::collection::vec(any_step(), 1..24)) {
+        let mut post = Post::new();
+        let mut sent: Option<Receiver<Envelope>> = None;
+        let mut recorded = Sequence(0);
+        let mut answers = Vec::new();
+        for step in steps {
+            match step {
+                Step::Take(message) => {
+                    let lasts = !matches!(message, Message::Progress(_));
+                    let answer = post.take(message);
+                    if lasts {
+                        answers.push((post.mail.last, answer));
+                    }
+                }
+                Step::Connect => sent = Some(post.connect(recorded.0)),
+                Step::Disconnect => {
+                    post.mail.disconnected(post.now);
+                    sent = None;
+                }
+                Step::Acknowledge => {
+                    if let Some(last) = sent.iter().flat_map(Receiver::try_iter).last() {
+                        prop_assert!(last.sequence > recorded);
+                        recorded = last.sequence;
+                        post.mail.acknowledged(recorded);
+                    }
+                }
+                Step::Wait(millis) => {
+                    post.now += Duration::from_millis(millis);
+                    post.mail.due(post.now);
+                }
+            }
+            let in_outbox = post.in_outbox();
+            answers.retain(|(sequence, answer)| answer.try_recv() != Ok(ProgramAnswer::Noted) || {
+                // A later message may hold what it said.
+                let is_durable = *sequence <= recorded || in_outbox.last() >= Some(&sequence.0);
+                assert!(is_durable, "{sequence} of {recorded}, {in_outbox:?}");
+                false
+            });
+        }
+        post.mail.due(post.now + PATIENCE);
+        prop_assert!(answers.iter().all(|(_, answer)| answer.try_recv() == Ok(ProgramAnswer::Noted)));
+        post.mail.leave_the_rest();
+        let rest = numbers(post.mail.letters.iter().map(|letter| letter.envelope.clone()));
+        prop_assert_eq!(post.in_outbox(), rest);
+    }
+}
