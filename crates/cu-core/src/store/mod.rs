@@ -211,3 +211,38 @@ fn json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
 fn word<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
     Ok(json(value)?.trim_matches('"').to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_commit_that_failed_nothing_is_recorded() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let run_dir = RunDir::new(directory.path());
+        let plan = RunPlan {
+            name: "poisoned".to_owned(),
+            policy: Policy::default(),
+            jobs: Vec::new(),
+        };
+        Store::create(&run_dir, RunId([0; 16]), &plan, Timestamp(0)).expect("a new store");
+        let mut store = Store::open(&run_dir).expect("it opens");
+        let changes = Changes {
+            events: vec![(JobId(0), Event::TimePassed)],
+            ..Changes::default()
+        };
+        store.commit(&changes).expect("recorded");
+        let sql = "ALTER TABLE events RENAME TO hidden";
+        store.connection.execute_batch(sql).expect("renamed");
+        store.commit(&changes).expect_err("there is no such table");
+        let sql = "ALTER TABLE hidden RENAME TO events";
+        store.connection.execute_batch(sql).expect("renamed");
+        let error = store.commit(&changes).expect_err("poisoned");
+        assert!(error.to_string().contains("an earlier commit failed"));
+        let count: i64 = store
+            .connection
+            .query_row("SELECT count(*) FROM events", [], |row| row.get(0))
+            .expect("counted");
+        assert_eq!(count, 1);
+    }
+}

@@ -32,6 +32,7 @@ const SHARED: [i64; 12] = [
 pub(super) fn for_writing(run_dir: &RunDir) -> Result<Connection> {
     let path = run_dir.store();
     let connection = open(run_dir, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    check(&connection, &path)?;
     let journal = if is_shared(run_dir.path()) {
         "TRUNCATE"
     } else {
@@ -49,6 +50,20 @@ pub(super) fn for_writing(run_dir: &RunDir) -> Result<Connection> {
         _ => damaged(&path, error),
     })?;
     Ok(connection)
+}
+
+/// Looks for damage before anything is written: afterwards it would spread.
+fn check(connection: &Connection, path: &Path) -> Result<()> {
+    let found: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(|error| damaged(path, error))?;
+    match found.as_str() {
+        "ok" => Ok(()),
+        reason => Err(Error::Damaged {
+            path: path.to_owned(),
+            reason: reason.to_owned(),
+        }),
+    }
 }
 
 pub(super) fn for_reading(run_dir: &RunDir) -> Result<Connection> {

@@ -1,0 +1,201 @@
+//! The store meets what it can't use: nothing there, a newer version, damage, another main process,
+//! a creation that was killed. A clear error, and nothing is lost. And it still reads what its first
+//! version wrote.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+
+use cu_core::{
+    AttemptEnd, Error, JobPlan, JobState, LoopOptions, Policy, Reader, ResumeLoop, RunDir, RunPlan,
+    RunState, create_run,
+};
+use cu_protocol::JobId;
+use cu_scheduler::EndCause;
+use cu_scheduler::simulated::{Simulated, SimulatedOptions};
+use tempfile::TempDir;
+
+fn plan() -> RunPlan {
+    let job = JobPlan {
+        command: vec!["/bin/true".to_owned()],
+        working_directory: None,
+        environment: BTreeMap::new(),
+        settings: serde_json::Map::new(),
+        parameters: serde_json::Map::new(),
+        resources: cu_scheduler::Resources::default(),
+        stop: cu_supervisor::StopPolicy::default(),
+        resume_exit_code: 3,
+    };
+    RunPlan {
+        name: "stored".to_owned(),
+        policy: Policy::default(),
+        jobs: vec![job; 2],
+    }
+}
+
+fn scratch() -> (TempDir, RunDir) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let run = RunDir::new(directory.path().join("run"));
+    (directory, run)
+}
+
+async fn open(run: &RunDir) -> Result<ResumeLoop, Error> {
+    let cluster = Simulated::new(SimulatedOptions::default(), |_| async {
+        EndCause::Exited(0)
+    });
+    let options = LoopOptions {
+        supervisor: vec!["/bin/true".to_owned()],
+        listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
+    ResumeLoop::open(run.clone(), Arc::new(cluster), options).await
+}
+
+fn sqlite(run: &RunDir) -> rusqlite::Connection {
+    rusqlite::Connection::open(run.store()).expect("the store is a database")
+}
+
+#[tokio::test]
+async fn a_directory_without_a_run_is_left_as_it_is() {
+    let (_directory, run) = scratch();
+    std::fs::create_dir(run.path()).expect("a directory");
+    let error = open(&run).await.expect_err("there is no run");
+    assert!(matches!(error, Error::NoRun { .. }), "{error}");
+    assert!(matches!(Reader::open(&run), Err(Error::NoRun { .. })));
+    let left = std::fs::read_dir(run.path()).expect("a directory").count();
+    assert_eq!(left, 0, "something was left there");
+}
+
+#[tokio::test]
+async fn a_newer_version_is_refused_and_not_touched() {
+    let (_directory, run) = scratch();
+    create_run(&run, &plan()).expect("a new run");
+    sqlite(&run)
+        .pragma_update(None, "user_version", 99)
+        .expect("written");
+    let before = std::fs::read(run.store()).expect("the store");
+    let error = open(&run).await.expect_err("it is newer");
+    assert!(
+        matches!(error, Error::NewerVersion { found: 99, .. }),
+        "{error}"
+    );
+    assert!(
+        error
+            .to_string()
+            .contains(&run.path().display().to_string())
+    );
+    assert_eq!(before, std::fs::read(run.store()).expect("the store"));
+}
+
+#[tokio::test]
+async fn a_damaged_store_is_refused_and_not_touched() {
+    for (at, with) in [(0, 64), (100, 4000), (5000, 2000)] {
+        let (_directory, run) = scratch();
+        create_run(&run, &plan()).expect("a new run");
+        let mut bytes = std::fs::read(run.store()).expect("the store");
+        let end = bytes.len().min(at + with);
+        bytes[at..end].fill(0xAA);
+        std::fs::write(run.store(), &bytes).expect("written");
+        let error = open(&run).await.expect_err("it is damaged");
+        assert!(matches!(error, Error::Damaged { .. }), "{at}: {error}");
+        assert_eq!(
+            bytes,
+            std::fs::read(run.store()).expect("the store"),
+            "{at}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_second_main_process_is_refused_and_told_who_is_there() {
+    let (_directory, run) = scratch();
+    create_run(&run, &plan()).expect("a new run");
+    let first = open(&run).await.expect("the first");
+    let error = open(&run).await.expect_err("the second");
+    let Error::InUse { holder, .. } = &error else {
+        panic!("{error}");
+    };
+    assert!(holder.contains(&std::process::id().to_string()), "{holder}");
+    let status = Reader::open(&run).and_then(|reader| reader.status());
+    assert_eq!(status.expect("a status").state, RunState::Running);
+    drop(first);
+    let status = Reader::open(&run).and_then(|reader| reader.status());
+    assert_eq!(status.expect("a status").state, RunState::Interrupted);
+    open(&run).await.expect("the first has gone");
+}
+
+#[tokio::test]
+async fn a_creation_that_was_killed_can_be_repeated() {
+    let (_directory, run) = scratch();
+    create_run(&run, &plan()).expect("a new run");
+    // As if it had been killed before the last rename, with a half-written database.
+    std::fs::remove_file(run.store()).expect("it was there");
+    std::fs::write(run.path().join("run.sqlite.new"), b"SQLite format 3\0half").expect("written");
+    assert!(matches!(Reader::open(&run), Err(Error::NoRun { .. })));
+    create_run(&run, &plan()).expect("the same run again");
+    open(&run).await.expect("it is a run now");
+    let error = create_run(&run, &plan()).expect_err("there is one");
+    assert!(matches!(error, Error::RunExists { .. }), "{error}");
+}
+
+#[test]
+fn a_run_is_nobody_elses_business() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_directory, run) = scratch();
+    create_run(&run, &plan()).expect("a new run");
+    let mode = |path: &Path| {
+        std::fs::metadata(path)
+            .expect("it is there")
+            .permissions()
+            .mode()
+    };
+    assert_eq!(mode(run.path()) & 0o777, 0o700);
+    assert_eq!(mode(&run.output_dir(JobId(0))) & 0o777, 0o700);
+    assert_eq!(mode(&run.secret()) & 0o777, 0o600);
+}
+
+#[test]
+fn plans_that_can_never_run_are_refused() {
+    let (_directory, run) = scratch();
+    let refused = |change: &dyn Fn(&mut RunPlan)| {
+        let mut plan = plan();
+        change(&mut plan);
+        match create_run(&run, &plan) {
+            Err(Error::Plan(text)) => text,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(refused(&|plan| plan.jobs.clear()).contains("no jobs"));
+    assert!(refused(&|plan| plan.jobs[1].command.clear()).contains("job 1 has no command"));
+    assert!(refused(&|plan| plan.jobs[0].resume_exit_code = 0).contains("exit code 0"));
+    assert!(refused(&|plan| plan.jobs[0].resources.cpus = 0).contains("no processor"));
+    assert!(!run.path().exists(), "nothing was made");
+}
+
+/// Written by version 0.1.0: two jobs of four attempts each.
+#[test]
+fn the_first_format_is_still_read() {
+    let (_directory, run) = scratch();
+    std::fs::create_dir(run.path()).expect("a directory");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1/run.sqlite");
+    std::fs::copy(fixture, run.store()).expect("the fixture");
+    let reader = Reader::open(&run).expect("it is read");
+    let status = reader.status().expect("a status");
+    assert_eq!(
+        (status.name.as_str(), status.state),
+        ("fixture", RunState::Completed)
+    );
+    assert_eq!((status.attempts, status.resumes), (8, 6));
+    for job in reader.jobs().expect("its jobs") {
+        assert_eq!(job.state, JobState::Completed);
+        let ends: Vec<_> = job
+            .attempts
+            .iter()
+            .filter_map(|attempt| attempt.end)
+            .collect();
+        let asked = AttemptEnd::ResumeRequested;
+        assert_eq!(ends, [asked, asked, asked, AttemptEnd::Completed]);
+        assert!(job.parameters.contains_key("rate"));
+    }
+    assert!(!reader.events().expect("its events").is_empty());
+}
