@@ -89,7 +89,7 @@ async fn a_newer_version_is_refused_and_not_touched() {
 
 #[tokio::test]
 async fn a_damaged_store_is_refused_and_not_touched() {
-    for (at, with) in [(0, 64), (100, 4000), (5000, 2000)] {
+    for (at, with) in [(0, 64), (100, 3996), (8192, 4096)] {
         let (_directory, run) = scratch();
         create_run(&run, &plan()).expect("a new run");
         let mut bytes = std::fs::read(run.store()).expect("the store");
