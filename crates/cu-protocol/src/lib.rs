@@ -92,6 +92,7 @@ mod error;
 pub mod frame;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 mod greeting;
+#[cfg(feature = "handshake")]
 pub mod handshake;
 mod hexadecimal;
 mod ids;
@@ -100,7 +101,9 @@ mod message;
 mod metrics;
 mod operator;
 mod program;
+#[cfg(feature = "handshake")]
 mod record;
+#[cfg(feature = "handshake")]
 mod secret;
 mod session;
 mod time;
@@ -118,7 +121,9 @@ pub use message::{
 pub use metrics::{MetricValue, Metrics};
 pub use operator::{OperatorAnswer, OperatorRequest, Selection};
 pub use program::{ProgramAnswer, ProgramRequest};
+#[cfg(feature = "handshake")]
 pub use record::{Opener, Sealer, Session};
+#[cfg(feature = "handshake")]
 pub use secret::Secret;
 pub use session::{FromServer, Role, ToServer};
 pub use time::Timestamp;
