@@ -224,6 +224,11 @@ mod tests {
         assert_eq!(message, "`resource.cpus=2`: unknown key `resource`");
         assert_eq!(hint.as_deref(), Some("did you mean `resources`?"));
 
+        let (_, hint) = error("[resources]\ncpu = 2\n", &[]);
+        assert_eq!(hint.as_deref(), Some("did you mean `resources.cpus`?"));
+        let (_, hint) = error("[backend.local]\ncpu = 2\n", &[]);
+        assert_eq!(hint.as_deref(), Some("did you mean `backend.local.cpus`?"));
+
         let (_, hint) = error("exit_code = 4\n", &[]);
         assert_eq!(hint.as_deref(), Some("did you mean `resume.exit_code`?"));
 
@@ -323,12 +328,12 @@ mod tests {
 
         #[test]
         fn what_is_overridden_is_what_was_given(seed in any::<i64>(), name in "[a-z]{1,8}") {
-            let words = [format!("settings.{name}={seed}"), format!("settings.x.{name}=\"{seed}\"")];
+            let words = [format!("settings.{name}={seed}"), format!("settings.Inner.{name}=\"{seed}\"")];
             let source = source("[settings]\nkept = true\n", &[&words[0], &words[1]]).expect("valid");
             let settings = source.file().expect("valid").settings.0;
             prop_assert_eq!(settings[&name].as_integer(), Some(seed));
             let text = seed.to_string();
-            prop_assert_eq!(settings["x"][&name].as_str(), Some(text.as_str()));
+            prop_assert_eq!(settings["Inner"][&name].as_str(), Some(text.as_str()));
             prop_assert_eq!(settings.get("kept").is_some(), true);
         }
     }

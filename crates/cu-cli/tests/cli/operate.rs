@@ -2,6 +2,7 @@
 //! in the background, and without one.
 
 use crate::support::{Bench, COUNT, WAIT};
+use rustix::process::{Pid, getsid};
 use serde_json::json;
 
 #[test]
@@ -18,12 +19,22 @@ fn a_run_in_the_background_is_followed_to_its_end() {
     assert_eq!(said.expect("stdout is the run directory"), run_dir);
     bench.wait_until_waiting("wait");
 
+    // It outlives the terminal that it was started from: its session is its own.
+    let server = bench.read("results/wait/server.json");
+    let server: serde_json::Value = serde_json::from_str(&server).expect("JSON");
+    let process = server["process"]
+        .as_i64()
+        .and_then(|id| i32::try_from(id).ok());
+    let process = process.and_then(Pid::from_raw).expect("a process id");
+    assert_eq!(getsid(Some(process)), Ok(process));
+
+    let holder = format!("is in use by process {process}");
     let second = bench.cu(&["resume"]);
     assert_eq!(second.code, 4, "{second:?}");
-    assert!(second.stderr.contains("is in use by"), "{second:?}");
+    assert!(second.stderr.contains(&holder), "{second:?}");
     let second = bench.cu(&["resume", "--detach"]);
     assert_eq!(second.code, 4, "{second:?}");
-    assert!(second.stderr.contains("is in use by"), "{second:?}");
+    assert!(second.stderr.contains(&holder), "{second:?}");
 
     let followed = bench.start(&["logs", "0", "-f"]);
     bench.let_go("wait");
