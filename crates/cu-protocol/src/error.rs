@@ -83,8 +83,7 @@ pub enum Error {
 
     /// The text is no secret. Write the run's secret file anew, or copy it again.
     #[error(
-        "the text is no secret: {expected} hexadecimal digits are expected; copy the secret file of the run again",
-        expected = 2 * crate::Secret::BYTES
+        "the text is no secret: 64 hexadecimal digits are expected; copy the secret file of the run again"
     )]
     InvalidSecret,
 }
