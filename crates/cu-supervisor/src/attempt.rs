@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cu_protocol::{
-    Acknowledgement, ProgramAnswer, ProgramEnd, ProgramRequest, StopCause, Timestamp, Wish,
+    Acknowledgement, Message, ProgramAnswer, ProgramEnd, ProgramRequest, StopCause, Timestamp, Wish,
 };
 use rustix::process::Signal;
 
@@ -109,6 +109,11 @@ impl Running<'_> {
                 let _ = reply.send(ProgramAnswer::ShouldExit(self.stop.cause()));
             }
             Event::Asked(ProgramRequest::Say(message), reply) => {
+                if matches!(message, Message::ResumeRequest(_)) {
+                    // The next attempt waits for our end. A program that hangs now would hold up
+                    // its job for ever.
+                    self.stop.expect_end(now);
+                }
                 self.mail.take(message, reply, now);
             }
             Event::DoorClosed => {
@@ -235,7 +240,7 @@ impl Running<'_> {
                         self.stop_file.display()
                     ));
                 }
-                self.program.signal(self.stop_signal);
+                self.program.ask(self.stop_signal);
             }
             Some(Push::Terminate) => self.program.signal(Signal::TERM),
             Some(Push::Kill) => self.program.signal(Signal::KILL),

@@ -61,7 +61,8 @@ pub struct StopPolicy {
     pub before_limit: Option<Duration>,
     /// When this file exists; relative to the output directory.
     pub file: Option<PathBuf>,
-    /// The signal to the program's process group, without `SIG`: HUP, INT, TERM, USR1 or USR2.
+    /// The signal to those processes of the program's group that handle it, without `SIG`: HUP, INT,
+    /// TERM, USR1 or USR2. If none does, HUP, INT and TERM go to all of them, USR1 and USR2 to none.
     pub signal: String,
     /// How long after the signal SIGTERM follows, and how long after that SIGKILL.
     #[serde(with = "seconds")]

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 /// A machine since its last boot, and the process numbers that are valid there.
@@ -101,6 +102,17 @@ impl Stat {
             start_ticks: fields.get(19)?.parse().ok()?,
         })
     }
+}
+
+/// Whether a process has a handler for a signal. `None` if the kernel won't tell.
+pub(crate) fn handles(pid: u32, signal: Signal) -> Option<bool> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let caught = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigCgt:"))?;
+    let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
+    let bit = u32::try_from(signal.as_raw()).ok()?.checked_sub(1)?;
+    Some(caught.checked_shr(bit)? & 1 == 1)
 }
 
 /// The numbers of all processes that can be seen.

@@ -12,7 +12,7 @@ use cu_protocol::{Attempt, JobId, ProgramEnd};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait};
 
-use crate::place::{Stat, all_processes};
+use crate::place::{Stat, all_processes, handles};
 use crate::{Error, JobSpec, Result, RunDir};
 
 /// A program that was started.
@@ -85,6 +85,26 @@ impl Program {
     /// Its number, also that of its process group.
     pub fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Passes the wish to stop on: the signal goes to those processes of its group that handle it.
+    /// A wrapper or a shell that doesn't would only die of it, and take the program's exit code
+    /// along. If none does, HUP, INT and TERM go to all: that is how they end a program. USR1 and
+    /// USR2, which would end one that never heard of them, go to nobody; the stop file is there.
+    pub fn ask(&self, signal: Signal) {
+        let group = self.pid();
+        let in_group = |pid: &u32| Stat::of(*pid).is_some_and(|stat| stat.group == group);
+        let members: Vec<u32> = all_processes().filter(in_group).collect();
+        let handles: Option<Vec<bool>> = members.iter().map(|pid| handles(*pid, signal)).collect();
+        let Some(handles) = handles else {
+            return self.signal(signal); // Nobody can tell who handles it.
+        };
+        if handles.contains(&true) {
+            let handlers = members.iter().zip(handles).filter(|(_, handles)| *handles);
+            handlers.for_each(|(pid, _)| signal_process(*pid, signal));
+        } else if !matches!(signal, Signal::USR1 | Signal::USR2) {
+            self.signal(signal);
+        }
     }
 
     /// Sends a signal to its process group. Nobody there is fine.

@@ -49,6 +49,13 @@ impl Stop {
         }
     }
 
+    /// The program says that it is about to exit: SIGTERM after the grace time, should it stay.
+    pub fn expect_end(&mut self, now: Instant) {
+        if self.cause.is_none() && self.next.is_none() {
+            self.next = now.checked_add(self.grace).map(|at| (at, Push::Terminate));
+        }
+    }
+
     /// The scheduler's last warning: SIGTERM at once, if it has not been sent.
     pub fn hurry(&mut self, now: Instant) {
         if let Some((at, Push::Terminate)) = &mut self.next {
@@ -109,6 +116,30 @@ mod tests {
         stop.hurry(start);
         assert_eq!(stop.due(start), None);
         assert_eq!(stop.next_deadline(), Some(start + GRACE));
+    }
+
+    #[test]
+    fn who_says_that_it_exits_has_the_grace_time_for_it() {
+        let mut stop = Stop::new(GRACE);
+        let start = Instant::now();
+        stop.expect_end(start);
+        // Said again, it gains nothing.
+        stop.expect_end(start + GRACE / 2);
+        assert_eq!(stop.due(start + GRACE / 2), None);
+        assert_eq!(stop.due(start + GRACE), Some(Push::Terminate));
+        stop.expect_end(start + GRACE);
+        assert_eq!(stop.due(start + 2 * GRACE), Some(Push::Kill));
+        assert_eq!((stop.cause(), stop.next_deadline()), (None, None));
+    }
+
+    #[test]
+    fn who_is_asked_to_stop_gains_nothing_by_saying_that_it_exits() {
+        let mut stop = Stop::new(GRACE);
+        let start = Instant::now();
+        stop.wish(StopCause::Operator, start);
+        assert_eq!(stop.due(start), Some(Push::Ask));
+        stop.expect_end(start + GRACE / 2);
+        assert_eq!(stop.due(start + GRACE), Some(Push::Terminate));
     }
 
     #[test]

@@ -6,7 +6,9 @@ mod common;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{JOB, Run};
-use cu_protocol::{Attempt, ProgramAnswer, ProgramEnd, ProgramRequest, StopCause};
+use cu_protocol::{
+    Attempt, Message, ProgramAnswer, ProgramEnd, ProgramRequest, ResumeRequest, StopCause,
+};
 use cu_supervisor::StopPolicy;
 use rustix::process::Signal;
 
@@ -96,7 +98,8 @@ fn at_any_signal_that_schedulers_send() {
 
 #[test]
 fn a_program_that_knows_only_the_stop_file() {
-    let script = r#"trap "" USR1; echo up > up; while ! [ -e "$CU_STOP_FILE" ]; do sleep 0.01; done
+    // It would die of USR1.
+    let script = r#"echo up > up; while ! [ -e "$CU_STOP_FILE" ]; do sleep 0.01; done
         echo saved > state; exit 3"#;
     let run = Run::script_with(script, policy(|_| {}));
     let mut supervisor = run.start(0);
@@ -108,9 +111,9 @@ fn a_program_that_knows_only_the_stop_file() {
 
 #[test]
 fn the_signal_passes_through_a_wrapper() {
-    // The inner shell is what saves; the outer one merely waits for it.
+    // The inner shell is what saves; the outer one would die of the signal, and knows what came out.
     let script = format!(
-        "trap : USR1; sh -c '{}' & wait; wait $!",
+        "sh -c '{}'; code=$?; echo after >> after; exit $code",
         obedient("USR1").replace('\'', "\"")
     );
     let run = Run::script_with(&script, policy(|_| {}));
@@ -119,6 +122,20 @@ fn the_signal_passes_through_a_wrapper() {
     supervisor.signal(Signal::USR1);
     supervisor.wait();
     assert_saved(&run, StopCause::Signal(Signal::USR1.as_raw()));
+    assert_eq!(run.text("after"), "after\n");
+}
+
+#[test]
+fn sigterm_ends_a_program_that_has_no_handler_at_once() {
+    let stop = policy(|stop| {
+        stop.after = Some(Duration::from_millis(300));
+        stop.signal = "TERM".to_owned();
+    });
+    let run = Run::script_with("sleep 600; exit 1", stop);
+    assert_eq!(run.start(0).code(), 128 + 15);
+    let record = run.record(0);
+    assert_eq!(record.end, ProgramEnd::Signaled(15));
+    assert_eq!(record.stop, Some(StopCause::TimeBudget));
 }
 
 #[test]
@@ -133,6 +150,21 @@ fn a_program_that_ignores_everything_is_killed_in_the_end() {
     let record = run.record(0);
     assert_eq!(record.end, ProgramEnd::Signaled(9));
     assert_eq!(record.stop, Some(StopCause::TimeBudget));
+}
+
+#[test]
+fn a_program_that_asks_to_be_resumed_and_stays_is_ended() {
+    let stop = policy(|stop| stop.grace = Duration::from_millis(300));
+    let run = Run::script_with(STUBBORN, stop);
+    let mut supervisor = run.start(0);
+    let mut caller = run.await_door();
+    let request = Message::ResumeRequest(ResumeRequest::default());
+    let answer = caller.ask(&ProgramRequest::Say(request));
+    assert_eq!(answer, ProgramAnswer::Noted);
+    assert_eq!(supervisor.code(), 137);
+    // It has said that it exits: it is not asked to, but ended.
+    assert_eq!(run.text("signals"), "TERM\n");
+    assert_eq!(run.record(0).stop, None);
 }
 
 #[test]
