@@ -88,7 +88,7 @@ fn work(mut job: Job<Settings>) -> Result<()> {
     let mut state: State = job.load()?.unwrap_or_default();
     let mut log = StepLog::open(job.output_dir(), job.attempt().0)?;
     log.note(Kind::Loaded, state.step, begin)?;
-    job.exit_after_steps(settings.steps_per_attempt);
+    let last_step = state.step + settings.steps_per_attempt;
     while state.step < settings.steps {
         let begin = nanoseconds();
         std::thread::sleep(Duration::from_millis(settings.step_milliseconds));
@@ -99,7 +99,8 @@ fn work(mut job: Job<Settings>) -> Result<()> {
         if state.step == settings.at_step {
             misbehave(&mut job, &settings, &mut log, state)?;
         }
-        if job.should_exit() && state.step < settings.steps {
+        let should_exit = job.should_exit() || state.step == last_step;
+        if should_exit && state.step < settings.steps {
             save(&mut job, &mut log, state)?;
             job.exit_for_resume();
         }

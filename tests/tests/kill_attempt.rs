@@ -1,0 +1,223 @@
+//! Programs and supervisors that are killed, fail, or hang: each attempt ends as the policy says,
+//! `cu show` tells a person why, and none keeps the run from ending.
+
+use std::path::Path;
+
+use cu_core::machine::Event;
+use cu_protocol::{Attempt, Message, Started};
+use cu_tests::checker::assert_kept;
+use cu_tests::history::History;
+use cu_tests::process::{Exit, Process, kill};
+use cu_tests::run::Run;
+use cu_tests::wait::until;
+use serde_json::Value;
+
+const STEPS: u64 = 8;
+
+/// A run of one `tiny_job` that behaves so.
+fn tiny_job(behaviour: &str, config: &str) -> Run {
+    let config = format!("settings.behaviour = \"{behaviour}\"\n{config}");
+    Run::new(&[env!("CARGO_BIN_EXE_tiny_job")], &config)
+}
+
+/// A run of one shell script. `config` is TOML.
+fn script(text: &str, config: &str) -> Run {
+    Run::new(&["sh", "-c", text], config)
+}
+
+/// Waits until attempt 0 is where its settings say, and tells who it is.
+fn await_first_attempt(run: &Run) -> Started {
+    run.await_file(&run.output(0, "here"));
+    until("the start of attempt 0 in the store", || {
+        let events = run.reader().events().expect("events");
+        events.into_iter().find_map(|event| match event.event {
+            Event::Said {
+                attempt: Attempt(0),
+                message: Message::Started(started),
+                ..
+            } => Some(started),
+            _ => None,
+        })
+    })
+}
+
+/// The run ends with job 0 completed, and every promise kept.
+fn assert_completes(run: &Run, main_process: Process) -> Value {
+    let exit = main_process.wait();
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    assert_kept(&History::read(&run.dir()).expect("a history"), STEPS);
+    let job = run.show(0);
+    assert_eq!(job["state"], "completed", "{job}");
+    job
+}
+
+/// The run ends with job 0 failed, for a reason that has all of `words`, which is also said to
+/// whoever watches.
+fn assert_fails(run: &Run, words: &[&str]) -> Value {
+    let exit = run.start().wait();
+    assert_failed(run, &exit, words)
+}
+
+fn assert_failed(run: &Run, exit: &Exit, words: &[&str]) -> Value {
+    assert_eq!(exit.code, Some(1), "{exit:?}");
+    let job = run.show(0);
+    assert_eq!(job["state"], "failed", "{job}");
+    let why = job["why"].as_str().expect("text");
+    for word in words {
+        assert!(why.contains(word), "{word}: {why}");
+    }
+    assert!(exit.stderr.contains(why), "{}", exit.stderr);
+    job
+}
+
+/// How the attempts ended, in order.
+fn ends(job: &Value) -> Vec<&str> {
+    let attempts = job["attempts"].as_array().expect("attempts").iter();
+    attempts
+        .map(|attempt| attempt["end"].as_str().unwrap_or("none"))
+        .collect()
+}
+
+#[test]
+fn a_killed_program_fails_its_job() {
+    let run = tiny_job("stays", "");
+    let main_process = run.start();
+    kill(await_first_attempt(&run).program);
+    let exit = main_process.wait();
+    let job = assert_failed(&run, &exit, &["attempt 0", "killed by signal 9"]);
+    assert_eq!(job["attempts"][0]["signal"], 9);
+    assert_kept(&History::read(&run.dir()).expect("a history"), STEPS);
+}
+
+#[test]
+fn a_killed_program_goes_on_from_its_checkpoint_if_the_config_says_so() {
+    let run = tiny_job("stays", "resume.failure_retries = 1");
+    let main_process = run.start();
+    kill(await_first_attempt(&run).program);
+    let job = assert_completes(&run, main_process);
+    assert_eq!(ends(&job)[0], "failed", "{job}");
+}
+
+#[test]
+fn the_program_of_a_killed_supervisor_is_asked_to_stop_before_the_next_attempt() {
+    let run = tiny_job("stays", "");
+    let main_process = run.start();
+    let first = await_first_attempt(&run);
+    kill(first.supervisor);
+    let job = assert_completes(&run, main_process);
+    assert_eq!(ends(&job)[0], "lost", "{job}");
+}
+
+#[test]
+fn an_attempt_of_which_nothing_is_left_is_lost_and_resumed() {
+    let run = tiny_job("stays", "");
+    let main_process = run.start();
+    let first = await_first_attempt(&run);
+    kill(first.supervisor);
+    kill(first.program);
+    let job = assert_completes(&run, main_process);
+    assert_eq!(ends(&job)[0], "lost", "{job}");
+}
+
+#[test]
+fn attempts_that_are_always_lost_use_up_their_budget() {
+    // A supervisor that can't be asked anything: its own parent kills it.
+    let run = script("kill -9 $PPID; exec sleep 1000", "resume.losses = 2");
+    let job = assert_fails(&run, &["attempt 2", "lost", "resume.losses = 2"]);
+    assert_eq!(ends(&job), ["lost"; 3]);
+}
+
+#[test]
+fn exit_code_1_fails_the_job() {
+    let run = script("exit 1", "");
+    let job = assert_fails(&run, &["attempt 0", "exited with code 1"]);
+    assert_eq!(job["attempts"][0]["exit_code"], 1);
+    assert_eq!(ends(&job), ["failed"]);
+}
+
+#[test]
+fn exit_code_1_is_tried_again_as_often_as_the_config_says() {
+    let run = script("exit 1", "resume.failure_retries = 2");
+    let words = ["attempt 2", "code 1", "resume.failure_retries = 2"];
+    let job = assert_fails(&run, &words);
+    assert_eq!(ends(&job), ["failed"; 3]);
+}
+
+#[test]
+fn a_panic_is_the_reason() {
+    let run = tiny_job("panics", "");
+    assert_fails(&run, &["attempt 0", "the weights are not finite"]);
+}
+
+#[test]
+fn exit_code_3_without_a_word_is_a_resume_request() {
+    let run = script("echo >> turns; test $(wc -l < turns) = 3 || exit 3", "");
+    let exit = run.start().wait();
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    let job = run.show(0);
+    let asked = "resume_requested";
+    assert_eq!(ends(&job), [asked, asked, "completed"]);
+}
+
+#[test]
+fn who_asks_to_be_resumed_and_stays_is_ended_and_resumed() {
+    let run = tiny_job("asks_and_stays", "");
+    let job = assert_completes(&run, run.start());
+    assert_eq!(ends(&job)[0], "resume_requested", "{job}");
+}
+
+#[test]
+fn resumes_without_progress_come_to_an_end() {
+    let run = tiny_job("makes_no_progress", "");
+    let words = [
+        "attempt 2",
+        "without any progress",
+        "resume.stuck_after = 3",
+    ];
+    let job = assert_fails(&run, &words);
+    assert_eq!(ends(&job), ["resume_requested"; 3]);
+}
+
+const DEAF: &str =
+    "trap '' HUP INT TERM USR1 USR2; test -e here || echo > here; while :; do sleep 1; done";
+
+#[test]
+fn who_ignores_every_signal_is_killed_after_the_grace_time() {
+    let run = script(DEAF, "stop.after = \"100ms\"\nresume.stuck_after = 1\n");
+    let exit = run.start().wait();
+    let job = run.show(0);
+    // That it left a file is progress: killed while it worked, it is resumed, and works no further.
+    assert_eq!(exit.code, Some(1), "{exit:?} {job}");
+    assert_eq!(ends(&job), ["resume_requested"; 2], "{job}");
+    assert_eq!(job["attempts"][0]["signal"], 9, "{job}");
+}
+
+#[test]
+fn who_ignores_every_signal_is_cancelled_all_the_same() {
+    let run = script(DEAF, "");
+    let main_process = run.start();
+    run.await_file(&run.output(0, "here"));
+    let stop = run.cu(&["stop"]);
+    assert_eq!(stop.code, Some(0), "{stop:?}");
+    let exit = main_process.wait();
+    assert_eq!(exit.code, Some(1), "{exit:?}");
+    let job = run.show(0);
+    assert_eq!(job["state"], "cancelled", "{job}");
+    assert_eq!(job["attempts"][0]["signal"], 9, "{job}");
+}
+
+#[test]
+fn a_missing_interpreter_is_named() {
+    let run = Run::new(&["./job"], "");
+    let program = run.path("job");
+    std::fs::write(&program, "#!/no/such/interpreter\n").expect("a script");
+    make_executable(&program);
+    let job = assert_fails(&run, &["attempt 0", "could not be started", "interpreter"]);
+    assert_eq!(ends(&job), ["failed"]);
+}
+
+fn make_executable(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(path, mode).expect("permissions");
+}
