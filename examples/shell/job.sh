@@ -3,10 +3,6 @@
 # languages do through a library it does through `cu job`. Needs `cu` in PATH.
 set -euo pipefail
 
-# `cu` also sends the signal of [stop]. This script asks instead, so neither it nor a command that
-# it has just started is to die of it.
-trap '' USR1
-
 cu job started
 limit=$(cu job settings get limit)
 
