@@ -77,7 +77,7 @@ table! {
         before_limit: Time = Example("\"2min\""),
         /// When this file exists; relative to the job's output directory.
         file: String = Example("\"please_stop\""),
-        /// The signal to the program and all its children: HUP, INT, TERM, USR1 or USR2.
+        /// The signal to those of its processes that handle it: HUP, INT, TERM, USR1 or USR2.
         signal: SignalName = Default("\"USR1\""),
         /// How long after the signal SIGTERM follows, and how long after that SIGKILL.
         grace: Time = Default("\"30s\""),
