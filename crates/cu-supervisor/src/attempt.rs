@@ -25,8 +25,10 @@ const FILE_INTERVAL: Duration = Duration::from_secs(1);
 /// survives them hangs in the kernel.
 const KILL_INTERVAL: Duration = Duration::from_millis(500);
 const KILL_ROUNDS: u32 = 10;
-/// How long requests that were made before the end may take to be read.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// Requests that were made before the end are read until there is none for so long, and in any case
+/// not longer than that: who is not of this attempt may hold a connection open for ever.
+const DRAIN_SILENCE: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running attempt.
 #[derive(Debug)]
@@ -59,7 +61,12 @@ pub(crate) enum Phase {
         rounds: u32,
     },
     /// Nobody is left; what was said is being read.
-    Drains { end: End, until: Instant },
+    Drains {
+        end: End,
+        /// Unless something is said before.
+        until: Instant,
+        at_most_until: Instant,
+    },
     /// All is read.
     Over(End),
 }
@@ -115,6 +122,8 @@ impl Running<'_> {
                     self.stop.expect_end(now);
                 }
                 self.mail.take(message, reply, now);
+                // Afterwards, since a slow disk is no silence.
+                self.wait_for_more(Instant::now());
             }
             Event::DoorClosed => {
                 if let Phase::Drains { end, .. } = &self.phase {
@@ -181,8 +190,20 @@ impl Running<'_> {
             self.door.close();
             self.phase = Phase::Drains {
                 end: end.clone(),
-                until: now + DRAIN_TIMEOUT,
+                until: now + DRAIN_SILENCE,
+                at_most_until: now + DRAIN_TIMEOUT,
             };
+        }
+    }
+
+    fn wait_for_more(&mut self, now: Instant) {
+        if let Phase::Drains {
+            until,
+            at_most_until,
+            ..
+        } = &mut self.phase
+        {
+            *until = (now + DRAIN_SILENCE).min(*at_most_until);
         }
     }
 
@@ -208,7 +229,7 @@ impl Running<'_> {
                     *rounds += 1;
                 }
             }
-            Phase::Drains { end, until } => {
+            Phase::Drains { end, until, .. } => {
                 if *until <= now {
                     self.phase = Phase::Over(end.clone());
                 }

@@ -69,15 +69,18 @@ fn the_next_attempt_waits_for_a_program_that_outlived_its_supervisor() {
 
 #[test]
 fn an_orphaned_program_that_ignores_everything_is_killed_by_the_next_attempt() {
-    // Its child is no member of its group, and only holds the lock.
+    // One child is no member of its group, and only holds the lock. The other is a member, and has
+    // closed the lock.
     let script = r#"
         [ "$CU_ATTEMPT" = 0 ] || exit 0
         trap "" USR1 TERM HUP
         setsid sh -c 'echo $$ > child; while :; do sleep 0.01; done' &
+        bash -c 'for n in {50..60}; do eval "exec $n>&-"; done
+                 echo $$ > member; while :; do sleep 0.01; done' &
         echo $$ > pid.0; while :; do sleep 0.01; done"#;
     let run = Run::script_with(script, policy(100));
     let first = run.start(0);
-    let (program, child) = (run.await_pid("pid.0"), run.await_pid("child"));
+    let orphans = ["pid.0", "child", "member"].map(|name| run.await_pid(name));
     first.signal(Signal::KILL);
     assert_eq!(run.run(1).end, ProgramEnd::Exited(0));
     eventually("the end of the orphans", || {
