@@ -58,14 +58,15 @@ pub fn bytes(bytes: &[u8]) -> Result<ControlFlow<()>> {
     }
 }
 
-/// Prints one JSON value to stdout.
+/// Prints one JSON value to stdout, byte for byte: what looks like an escape sequence is data here.
 ///
 /// # Errors
 /// As [`data`].
 pub fn json(value: &impl serde::Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value)
+    let mut text = serde_json::to_vec_pretty(value)
         .map_err(|error| Error::system("write JSON")(error.into()))?;
-    data(&text)
+    text.push(b'\n');
+    bytes(&text).map(drop)
 }
 
 fn cant_write_stdout(error: io::Error) -> Error {
