@@ -23,7 +23,7 @@ struct Settings {
     behaviour: Behaviour,
     /// The step at whose end it does so; in the first attempt alone, but for what lasts.
     at_step: u64,
-    /// The file that [`Behaviour::Waits`] waits for.
+    /// The file that [`Behaviour::Waits`] waits for; relative to the working directory.
     barrier: PathBuf,
     /// Of no use but to be written down by [`Behaviour::Tells`].
     parameter: serde_json::Value,

@@ -1,0 +1,283 @@
+//! Whoever reaches the main process's port without its secret is refused, or harmless, and the run
+//! goes on. What the user writes into a config reaches the program unchanged.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use cu_core::ask;
+use cu_protocol::blocking::connect;
+use cu_protocol::{
+    FromServer, OperatorAnswer, OperatorRequest, Role, RunId, Secret, Selection, ToServer,
+};
+use cu_supervisor::ServerFile;
+use cu_tests::chance::Chance;
+use cu_tests::process::Process;
+use cu_tests::run::Run;
+use cu_tests::wait::{BOUND, until};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// A run whose only job waits until it is let go.
+struct Waiting {
+    run: Run,
+    main_process: Process,
+    address: SocketAddr,
+    id: RunId,
+    secret: Secret,
+}
+
+impl Waiting {
+    fn start() -> Self {
+        let config = "settings.behaviour = \"waits\"\nsettings.barrier = \"barrier\"\n";
+        let run = Run::new(&[env!("CARGO_BIN_EXE_tiny_job")], config);
+        let main_process = run.start();
+        run.await_file(&run.output(0, "here"));
+        let server = ServerFile::read(&run.dir().server_file()).expect("server.json");
+        let secret = std::fs::read_to_string(run.dir().secret()).expect("the secret");
+        Self {
+            run,
+            main_process,
+            address: server.addresses[0].parse().expect("an address"),
+            id: server.run,
+            secret: Secret::parse(&secret).expect("a secret"),
+        }
+    }
+
+    fn stranger(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("the server listens");
+        stream.set_read_timeout(Some(BOUND)).expect("a time-out");
+        stream
+    }
+
+    fn ping(&self) -> Result<OperatorAnswer, cu_core::Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.expect("a runtime");
+        runtime.block_on(ask(&self.run.dir(), OperatorRequest::Ping))
+    }
+
+    /// The main process answers, tells what the run is, and sees it through.
+    fn assert_goes_on(self) {
+        self.ping().expect("an answer");
+        let status = self.run.status();
+        assert_eq!(status["state"], "running", "{status}");
+        assert_eq!(status["jobs"]["running"], 1, "{status}");
+        std::fs::write(self.run.output(0, "barrier"), "").expect("the barrier");
+        let exit = self.main_process.wait();
+        assert_eq!(exit.code, Some(0), "{exit:?}");
+        let job = self.run.show(0);
+        assert_eq!(job["state"], "completed", "{job}");
+    }
+}
+
+/// What comes until the other end closes.
+fn read_to_end(mut stream: TcpStream) -> Vec<u8> {
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Ok(_) => answer,
+        // Closed while something of ours was unread.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => answer,
+        Err(error) => panic!("the server neither answers nor closes: {error}"),
+    }
+}
+
+#[test]
+fn a_wrong_secret_is_refused() {
+    let waiting = Waiting::start();
+    let stream = waiting.stranger();
+    let wrong = Secret::generate().expect("a secret");
+    let connected = connect(&stream, &stream, &wrong, waiting.id, Role::Operator);
+    connected.expect_err("nobody without the secret is let in");
+    waiting.assert_goes_on();
+}
+
+#[test]
+fn another_run_is_refused() {
+    let waiting = Waiting::start();
+    let stream = waiting.stranger();
+    let other = RunId::generate().expect("a run");
+    let connected = connect(&stream, &stream, &waiting.secret, other, Role::Operator);
+    let error = connected.expect_err("this is another run").to_string();
+    assert!(error.contains(&other.to_string()), "{error}");
+    waiting.assert_goes_on();
+}
+
+#[test]
+fn a_connection_that_ends_at_once_is_harmless() {
+    let waiting = Waiting::start();
+    for _ in 0..100 {
+        drop(waiting.stranger());
+    }
+    waiting.assert_goes_on();
+}
+
+#[test]
+fn random_bytes_are_refused() {
+    let waiting = Waiting::start();
+    let mut chance = Chance::from_environment();
+    for length in [1, 11, 12, 13, 48, 60, 61, 4096, 1 << 20] {
+        let mut stream = waiting.stranger();
+        // The server may have heard enough before it has heard all.
+        let _ = stream.write_all(&chance.bytes(length));
+        let _ = stream.shutdown(Shutdown::Write);
+        let answer = read_to_end(stream);
+        assert!(answer.len() < 100, "{length} bytes were answered");
+    }
+    waiting.assert_goes_on();
+}
+
+/// Writes through, and keeps a copy.
+struct Recorder {
+    stream: TcpStream,
+    copy: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Write for Recorder {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.stream.write(bytes)?;
+        let mut copy = self.copy.lock().expect("no panic");
+        copy.extend(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+#[test]
+fn a_recorded_session_is_worth_nothing_the_second_time() {
+    let waiting = Waiting::start();
+    let stream = waiting.stranger();
+    let copy = Arc::default();
+    let recorder = Recorder {
+        stream: stream.try_clone().expect("a clone"),
+        copy: Arc::clone(&copy),
+    };
+    let connected = connect(
+        &stream,
+        recorder,
+        &waiting.secret,
+        waiting.id,
+        Role::Operator,
+    );
+    let (mut sender, mut receiver, _) = connected.expect("the secret is right");
+    let mut request = |request| {
+        sender.send(&ToServer::Request(request)).expect("sent");
+        receiver.receive().expect("an answer")
+    };
+    let done = FromServer::Answer(OperatorAnswer::Done { jobs: 1 });
+    assert_eq!(request(OperatorRequest::Pause(Selection::All)), done);
+    let recorded = copy.lock().expect("no panic").clone();
+    assert_eq!(request(OperatorRequest::Continue(Selection::All)), done);
+    let mut replay = waiting.stranger();
+    replay.write_all(&recorded).expect("written");
+    read_to_end(replay);
+    // Were it believed, the job would be paused, and the run would not end.
+    waiting.assert_goes_on();
+}
+
+const IDLE: usize = 10_000;
+/// So many connections come at a time.
+const CROWD: usize = 500;
+
+#[test]
+fn ten_thousand_idle_connections_keep_nobody_out() {
+    raise_file_limit();
+    let waiting = Waiting::start();
+    let mut idle = Vec::with_capacity(IDLE);
+    while idle.len() < IDLE {
+        idle.push(waiting.stranger());
+        if idle.len().is_multiple_of(CROWD) {
+            // In the crowd a handshake may be pushed out; the next one gets through. Its answer also
+            // means that the queue of the listener is empty: what overflows there waits for a second.
+            until("an answer in the crowd", || waiting.ping().ok());
+        }
+    }
+    waiting.assert_goes_on();
+    assert_eq!(idle.len(), IDLE);
+}
+
+/// A connection is a file, and the usual limit is lower.
+fn raise_file_limit() {
+    let needed = Some(IDLE as u64 + 500);
+    let limit = getrlimit(Resource::Nofile);
+    let suffices = |limit: Option<u64>| limit.is_none() || limit >= needed;
+    let raised = Rlimit {
+        current: needed,
+        maximum: if suffices(limit.maximum) {
+            limit.maximum
+        } else {
+            needed
+        },
+    };
+    if !suffices(limit.current) {
+        setrlimit(Resource::Nofile, raised).expect("10500 open files (ulimit -Hn)");
+    }
+}
+
+/// What shells, TOML, CSV and terminals give a meaning to.
+const PECULIAR: [&str; 11] = [
+    "a $(touch F) b",
+    "`touch F`; touch F & touch F",
+    "one\ntwo\r\n\tthree\n",
+    "it's \"quoted\" \\ and \\n, 'twice'",
+    "",
+    " ",
+    "--json",
+    "-",
+    "key=value",
+    "*?[a-z]{x,y}~$HOME%PATH%!!#",
+    "smørrebrød 🦀 \u{202e}right\u{202c} e\u{301} \u{fffd} \u{7f}\u{1b}[31m",
+];
+
+fn told(run: &Run, job: u32) -> (Vec<String>, serde_json::Value) {
+    let read = |name| std::fs::read(run.output(job, name)).expect("what the program tells");
+    let arguments = serde_json::from_slice(&read("arguments.json"));
+    let parameter = serde_json::from_slice(&read("parameter.json"));
+    (arguments.expect("JSON"), parameter.expect("JSON"))
+}
+
+#[test]
+fn a_config_s_words_reach_the_program_unchanged() {
+    let mut command = vec![env!("CARGO_BIN_EXE_tiny_job")];
+    command.extend(PECULIAR);
+    let parameters = toml::Value::from(PECULIAR.to_vec());
+    let config = format!("settings.behaviour = \"tells\"\ngrid.parameter = {parameters}\n");
+    let run = Run::new(&command, &config);
+    let exit = run.start().wait();
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    for (job, parameter) in (0..).zip(PECULIAR) {
+        assert_eq!(
+            told(&run, job),
+            (
+                command.iter().map(|word| (*word).to_owned()).collect(),
+                parameter.into()
+            )
+        );
+        assert!(!run.output(job, "F").exists());
+        assert_eq!(run.show(job)["parameters"]["parameter"], parameter);
+    }
+    assert!(!run.path("F").exists());
+}
+
+#[test]
+fn a_command_line_s_words_reach_the_program_unchanged() {
+    let run = Run::new(&["unused"], "");
+    let mut arguments = vec!["run", "--name", "run", "--setting", "behaviour=tells"];
+    let setting = "parameter=a $(touch F) 'b'\n\"c\"";
+    arguments.extend(["--setting", setting, "--"]);
+    arguments.push(env!("CARGO_BIN_EXE_tiny_job"));
+    let place = arguments.len() - 1;
+    arguments.extend(PECULIAR);
+    let exit = run.cu(&arguments);
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    let (told, parameter) = told(&run, 0);
+    assert_eq!(told, arguments[place..]);
+    assert_eq!(
+        Some(parameter.as_str()),
+        Some(setting.strip_prefix("parameter="))
+    );
+    assert!(!run.path("F").exists() && !run.output(0, "F").exists());
+}
