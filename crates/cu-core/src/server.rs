@@ -131,11 +131,7 @@ async fn listen_on(
     sender: Sender,
     connections: Arc<Connections>,
 ) {
-    let handshakes: Arc<Mutex<BTreeMap<u64, AbortHandle>>> = Arc::default();
-    let lock = |handshakes: &Mutex<BTreeMap<u64, AbortHandle>>, number| {
-        let mut handshakes = handshakes.lock().unwrap_or_else(PoisonError::into_inner);
-        handshakes.remove(&number)
-    };
+    let handshakes = Arc::new(Handshakes::default());
     for number in 0.. {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -146,23 +142,36 @@ async fn listen_on(
         };
         let (secret, sender) = (secret.clone(), sender.clone());
         let (connections, pending) = (connections.clone(), handshakes.clone());
-        let task = tokio::spawn(async move {
+        handshakes.begin(number, async move {
             let greeting = timeout(HANDSHAKE, shake_hands(stream, &secret, run)).await;
-            lock(&pending, number);
+            pending.end(number);
             if let Ok(Some((write, read, role))) = greeting {
                 conversation::hold(write, read, role, sender, connections).await;
             }
         });
-        let mut handshakes = handshakes.lock().unwrap_or_else(PoisonError::into_inner);
-        if !task.is_finished() {
-            handshakes.insert(number, task.abort_handle());
-        }
-        handshakes.retain(|_, task| !task.is_finished());
-        if handshakes.len() > HANDSHAKES
-            && let Some((_, oldest)) = handshakes.pop_first()
+    }
+}
+
+/// The handshakes that go on, oldest first.
+#[derive(Debug, Default)]
+struct Handshakes(Mutex<BTreeMap<u64, AbortHandle>>);
+
+impl Handshakes {
+    /// Begins one, and ends the oldest if that makes too many.
+    fn begin(&self, number: u64, task: impl Future<Output = ()> + Send + 'static) {
+        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock, so that it can't end before it is entered.
+        pending.insert(number, tokio::spawn(task).abort_handle());
+        if pending.len() > HANDSHAKES
+            && let Some((_, oldest)) = pending.pop_first()
         {
             oldest.abort();
         }
+    }
+
+    fn end(&self, number: u64) {
+        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.remove(&number);
     }
 }
 
