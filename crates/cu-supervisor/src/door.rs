@@ -4,6 +4,7 @@
 //! program sends, it is answered or the line is refused; nothing it does harms the supervisor.
 
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -143,7 +144,7 @@ impl Acceptor {
         let open = Arc::clone(&self.open);
         let inside = Arc::clone(&self.inside);
         let serve = move || {
-            // An error here is the program's: it has gone, or does not read.
+            // An error here is the program's: it has gone.
             let _ = serve(stream, &inside.0);
             open.fetch_sub(1, Ordering::AcqRel);
         };
@@ -153,10 +154,12 @@ impl Acceptor {
     }
 }
 
-/// One line, one answer, until the program leaves.
+/// One line, one answer, until the program leaves. One that has left without waiting for its answers
+/// has still said what it said.
 fn serve(mut stream: UnixStream, events: &Events) -> std::io::Result<()> {
     let mut decoder = LineDecoder::<ProgramRequest>::new();
     let mut chunk = [0; 4096];
+    let mut is_listened_to = true;
     loop {
         let count = match stream.read(&mut chunk) {
             Ok(0) => return Ok(()),
@@ -171,7 +174,11 @@ fn serve(mut stream: UnixStream, events: &Events) -> std::io::Result<()> {
                 Ok(Some(request)) => answer(request, events),
                 Err(error) => ProgramAnswer::Refused(error.to_string()),
             };
-            stream.write_all(&to_line(&answer))?;
+            if is_listened_to && stream.write_all(&to_line(&answer)).is_err() {
+                is_listened_to = false;
+                // Should it only have been slow, it must not wait for the rest of a cut line.
+                let _ = stream.shutdown(Shutdown::Write);
+            }
         }
     }
 }

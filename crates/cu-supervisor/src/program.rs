@@ -94,15 +94,17 @@ impl Program {
     pub fn ask(&self, signal: Signal) {
         let group = self.pid();
         let in_group = |pid: &u32| Stat::of(*pid).is_some_and(|stat| stat.group == group);
-        let members: Vec<u32> = all_processes().filter(in_group).collect();
-        let handles: Option<Vec<bool>> = members.iter().map(|pid| handles(*pid, signal)).collect();
-        let Some(handles) = handles else {
-            return self.signal(signal); // Nobody can tell who handles it.
-        };
-        if handles.contains(&true) {
-            let handlers = members.iter().zip(handles).filter(|(_, handles)| *handles);
+        let members: Vec<(u32, bool)> = all_processes()
+            .filter(in_group)
+            // Who has just ended is no member any more.
+            .filter_map(|pid| Some((pid, handles(pid, signal)?)))
+            .collect();
+        let is_handled = members.iter().any(|(_, handles)| *handles);
+        if is_handled {
+            let handlers = members.iter().filter(|(_, handles)| *handles);
             handlers.for_each(|(pid, _)| signal_process(*pid, signal));
-        } else if !matches!(signal, Signal::USR1 | Signal::USR2) {
+        } else if members.is_empty() || !matches!(signal, Signal::USR1 | Signal::USR2) {
+            // Nobody handles it, or nobody can tell.
             self.signal(signal);
         }
     }
