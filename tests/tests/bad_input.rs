@@ -1,0 +1,237 @@
+//! Wrong configs, foreign and damaged run directories, a second main process: a clear error, the
+//! documented exit code, and nothing is lost.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use cu_tests::process::{Exit, Process};
+use cu_tests::run::Run;
+
+// The documented exit codes.
+const DONE: i32 = 0;
+const USAGE: i32 = 2;
+const IN_USE: i32 = 4;
+const NO_RUN: i32 = 6;
+const CANT_WRITE: i32 = 7;
+
+/// It has this exit code, and says all of `words` to people and nothing to programs.
+#[track_caller]
+fn assert_refused(exit: &Exit, code: i32, words: &[&str]) {
+    assert_eq!(exit.code, Some(code), "{exit:?}");
+    assert_eq!(exit.stdout, "");
+    assert!(exit.stderr.starts_with("error: "), "{}", exit.stderr);
+    for word in words {
+        assert!(exit.stderr.contains(word), "{word}: {}", exit.stderr);
+    }
+}
+
+fn of(config: &str) -> Run {
+    Run::new(&["true"], config)
+}
+
+/// A run that is completed.
+fn completed() -> Run {
+    let run = of("");
+    let exit = run.start().wait();
+    assert_eq!(exit.code, Some(DONE), "{exit:?}");
+    run
+}
+
+#[test]
+fn an_unknown_key_is_named_with_the_nearest_one() {
+    let run = of("stop.grase = \"1s\"");
+    let exit = run.start().wait();
+    assert_refused(&exit, USAGE, &["grase", "grace", "config.toml"]);
+    assert!(!run.path("results").exists());
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_named() {
+    let run = of("stop.after = 5");
+    let exit = run.start().wait();
+    assert_refused(&exit, USAGE, &["stop.after", "config.toml"]);
+    assert!(!run.path("results").exists());
+}
+
+#[test]
+fn a_missing_command() {
+    let run = of("");
+    fs::write(run.config(), "name = \"run\"\n").expect("the config");
+    assert_refused(&run.start().wait(), USAGE, &["command"]);
+    assert!(!run.path("results").exists());
+}
+
+#[test]
+fn a_program_that_is_not_there() {
+    let run = Run::new(&["./no-such-program"], "");
+    assert_refused(&run.start().wait(), USAGE, &["./no-such-program"]);
+    assert!(!run.path("results").exists());
+}
+
+#[test]
+fn a_program_that_can_t_be_executed() {
+    let run = Run::new(&["./job"], "");
+    fs::write(run.path("job"), "#!/bin/sh\n").expect("a script");
+    assert_refused(&run.start().wait(), USAGE, &["./job", "executed"]);
+}
+
+#[test]
+fn an_argument_that_is_no_text() {
+    let run = of("");
+    let mut command = run.command(&["run", "--", "echo"]);
+    command.arg(OsStr::from_bytes(b"\xff"));
+    let exit = Process::start(command, &run.path("")).wait();
+    assert_refused(&exit, USAGE, &["UTF-8"]);
+    assert!(!run.path("results").exists());
+}
+
+#[test]
+fn a_missing_config() {
+    let run = of("");
+    let exit = run.cu(&["run", "no-such.toml"]);
+    assert_refused(&exit, USAGE, &["no-such.toml"]);
+}
+
+#[test]
+fn results_that_can_t_be_written() {
+    let run = of("");
+    fs::write(run.path("results"), "a file").expect("a file");
+    assert_refused(&run.start().wait(), CANT_WRITE, &["results"]);
+    let kept = fs::read_to_string(run.path("results")).expect("the file");
+    assert_eq!(kept, "a file");
+}
+
+#[test]
+fn an_output_directory_that_can_t_be_written() {
+    let run = of("");
+    let directories = run.dir().path().join("working_directories");
+    fs::create_dir_all(&directories).expect("a directory");
+    fs::write(directories.join("0"), "a file").expect("a file");
+    assert_refused(&run.start().wait(), CANT_WRITE, &["working_directories/0"]);
+    assert_eq!(
+        fs::read_to_string(directories.join("0")).ok().as_deref(),
+        Some("a file")
+    );
+    // What was begun is no run, and once the file is out of the way it can be one.
+    let resumed = run.cu(&["resume", "run"]);
+    assert_refused(&resumed, NO_RUN, &["run.sqlite"]);
+    fs::remove_file(directories.join("0")).expect("removed");
+    assert_eq!(run.start().wait().code, Some(DONE));
+}
+
+#[test]
+fn a_run_that_exists_already_is_not_made_anew() {
+    let run = completed();
+    let before = fs::read(run.dir().store()).expect("the store");
+    assert_refused(
+        &run.start().wait(),
+        USAGE,
+        &["already", "hint:", "cu resume"],
+    );
+    assert_eq!(fs::read(run.dir().store()).expect("the store"), before);
+}
+
+#[test]
+fn a_run_that_is_not_there() {
+    let run = of("");
+    for command in ["resume", "status", "stop"] {
+        assert_refused(&run.cu(&[command, "nowhere"]), NO_RUN, &["nowhere"]);
+    }
+    assert_refused(&run.cu(&["show", "0", "nowhere"]), NO_RUN, &["nowhere"]);
+    let told = run.cu(&["status", "nowhere", "--json"]);
+    assert_eq!(told.code, Some(NO_RUN));
+    let told: serde_json::Value = serde_json::from_str(&told.stdout).expect("JSON");
+    let words = told["error"]["message"].as_str().unwrap_or_default();
+    assert!(words.contains("nowhere"), "{told}");
+}
+
+#[test]
+fn a_job_that_is_not_there() {
+    let run = completed();
+    assert_refused(&run.cu(&["show", "1"]), USAGE, &["no job 1"]);
+}
+
+/// Every command that reads or continues the run refuses, and leaves the store as it is.
+#[track_caller]
+fn assert_left_alone(run: &Run, words: &[&str]) {
+    let store = run.dir().store();
+    let before = fs::read(&store).expect("the store");
+    let files = entries(run.dir().path());
+    let directory = run.dir().path().to_str().expect("UTF-8").to_owned();
+    for arguments in [
+        &["resume", &directory][..],
+        &["status", &directory],
+        &["show", "0", &directory],
+        &["stop", &directory],
+    ] {
+        assert_refused(&run.cu(arguments), NO_RUN, words);
+        assert_eq!(
+            fs::read(&store).expect("the store"),
+            before,
+            "{arguments:?}"
+        );
+        assert_eq!(entries(run.dir().path()), files, "{arguments:?}");
+    }
+}
+
+fn entries(directory: &Path) -> Vec<std::ffi::OsString> {
+    let entries = fs::read_dir(directory).expect("a directory").flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_run_of_a_newer_version() {
+    let run = completed();
+    let store = rusqlite::Connection::open(run.dir().store()).expect("a database");
+    store.pragma_update(None, "user_version", 99).expect("set");
+    store.close().expect("closed");
+    assert_left_alone(&run, &["newer version", "99", "hint:"]);
+}
+
+#[test]
+fn a_store_whose_beginning_is_damaged() {
+    let run = completed();
+    let mut bytes = fs::read(run.dir().store()).expect("the store");
+    bytes[..100].fill(0xA5);
+    fs::write(run.dir().store(), bytes).expect("the store");
+    assert_left_alone(&run, &["run.sqlite is damaged", "hint:"]);
+}
+
+#[test]
+fn a_store_whose_pages_are_damaged() {
+    let run = completed();
+    let mut bytes = fs::read(run.dir().store()).expect("the store");
+    bytes[100..].fill(0xA5);
+    fs::write(run.dir().store(), bytes).expect("the store");
+    assert_left_alone(&run, &["run.sqlite is damaged", "hint:"]);
+}
+
+#[test]
+fn a_store_that_is_cut_off() {
+    let run = completed();
+    let bytes = fs::read(run.dir().store()).expect("the store");
+    fs::write(run.dir().store(), &bytes[..bytes.len() / 2]).expect("the store");
+    assert_left_alone(&run, &["run.sqlite is damaged", "hint:"]);
+}
+
+#[test]
+fn a_second_main_process() {
+    let barrier = "test -e here || echo > here; while ! test -e barrier; do sleep 0.01; done";
+    let run = Run::new(&["sh", "-c", barrier], "");
+    let first = run.start();
+    run.await_file(&run.output(0, "here"));
+    let server = fs::read(run.dir().server_file()).expect("server.json");
+    let process = first.id().to_string();
+    let second = run.cu(&["resume", run.dir().path().to_str().expect("UTF-8")]);
+    assert_refused(&second, IN_USE, &["in use", &process, "hint:"]);
+    let kept = fs::read(run.dir().server_file()).expect("server.json");
+    assert_eq!(kept, server);
+    fs::write(run.output(0, "barrier"), "").expect("the barrier");
+    let exit = first.wait();
+    assert_eq!(exit.code, Some(DONE), "{exit:?}");
+    assert_eq!(run.status()["attempts"], 1);
+}

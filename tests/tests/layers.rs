@@ -1,0 +1,221 @@
+//! The house rules that a program can check: no crate depends upwards or sideways, every file says
+//! what it is for, none is too long, and what is to be replaceable is named in one place.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// From the foundation upwards: each may use those before it, and the facade and the binary all.
+const LAYERS: [&str; 8] = [
+    "cu-protocol",
+    "cu-checkpoint",
+    "cu-scheduler",
+    "cu-client",
+    "cu-supervisor",
+    "cu-core",
+    "cluster-utils",
+    "cu-cli",
+];
+
+/// Where our code lies.
+const FOLDERS: [&str; 4] = ["crates", "examples", "benches", "tests"];
+
+const LONGEST_FILE: usize = 600;
+
+fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().expect("a workspace above").to_owned()
+}
+
+fn cargo(arguments: &[&str]) -> String {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    let output = command.args(arguments).current_dir(root()).output();
+    let output = output.expect("cargo can be started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// The normal dependencies of each of our packages on others of ours.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let text = cargo(&["metadata", "--format-version=1", "--no-deps"]);
+    let metadata: Value = serde_json::from_str(&text).expect("JSON");
+    let list = |value: &Value| value.as_array().expect("a list").clone();
+    let name = |value: &Value| value["name"].as_str().expect("a name").to_owned();
+    let packages = list(&metadata["packages"]);
+    let ours: BTreeSet<_> = packages.iter().map(name).collect();
+    let of = |package: &Value| {
+        let normal = list(&package["dependencies"]).into_iter();
+        let normal = normal.filter(|dependency| dependency["kind"].is_null());
+        normal
+            .map(|dependency| name(&dependency))
+            .filter(|name| ours.contains(name))
+            .collect()
+    };
+    packages
+        .iter()
+        .map(|package| (name(package), of(package)))
+        .collect()
+}
+
+#[test]
+fn no_crate_depends_upwards() {
+    let dependencies = dependencies();
+    let place = |name: &str| LAYERS.iter().position(|layer| *layer == name);
+    for layer in LAYERS {
+        let uses = dependencies.get(layer);
+        let uses = uses.unwrap_or_else(|| panic!("there is no crate {layer}"));
+        for used in uses {
+            assert!(
+                place(used) < place(layer) && place(used).is_some(),
+                "{layer} must not depend on {used}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_published_crate_is_a_layer() {
+    let crates = fs::read_dir(root().join("crates")).expect("crates/");
+    let mut found: Vec<_> = crates
+        .flatten()
+        .filter(|entry| entry.path().join("Cargo.toml").exists())
+        .map(|entry| entry.file_name().into_string().expect("UTF-8"))
+        .collect();
+    found.sort();
+    let mut known = LAYERS.to_vec();
+    known.sort_unstable();
+    assert_eq!(found, known);
+}
+
+/// What each of the lower crates knows nothing of.
+#[test]
+fn the_lower_crates_know_what_they_may() {
+    let unknown = [
+        ("cu-protocol", &["cu-checkpoint", "cu-scheduler"][..]),
+        ("cu-checkpoint", &["cu-protocol", "cu-scheduler"]),
+        ("cu-scheduler", &["cu-protocol", "cu-checkpoint"]),
+        ("cu-client", &["cu-scheduler"]),
+        ("cu-supervisor", &["cu-scheduler", "cu-client"]),
+        ("cu-core", &["cu-client", "cu-checkpoint"]),
+    ];
+    let dependencies = dependencies();
+    for (layer, strangers) in unknown {
+        for stranger in strangers {
+            let knows = dependencies[layer].contains(*stranger);
+            assert!(!knows, "{layer} must know nothing of {stranger}");
+        }
+    }
+}
+
+#[test]
+fn a_program_takes_no_runtime_along() {
+    let tree = cargo(&[
+        "tree",
+        "-p",
+        "cu-client",
+        "-e",
+        "normal",
+        "--prefix",
+        "none",
+    ]);
+    let packages: BTreeSet<_> = tree
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert!(packages.contains("cu-checkpoint"), "{packages:?}");
+    for heavy in ["tokio", "clap", "rusqlite", "libsqlite3-sys"] {
+        assert!(!packages.contains(heavy), "cu-client needs {heavy}");
+    }
+}
+
+/// All files below `directory` that end so, but what cargo builds.
+fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).expect("a directory").flatten() {
+        let path = entry.path();
+        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+        if path.is_dir() && !hidden && entry.file_name() != "target" {
+            found.extend(files(&path, extension));
+        } else if path.extension().is_some_and(|found| found == extension) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let paths = FOLDERS
+        .iter()
+        .flat_map(|folder| files(&root().join(folder), "rs"));
+    let sources: Vec<_> = paths
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("a source");
+            (path, text)
+        })
+        .collect();
+    assert!(sources.len() > 100, "only {} sources", sources.len());
+    sources
+}
+
+#[test]
+fn every_source_says_what_it_is_for() {
+    for (path, text) in sources() {
+        let first = text.lines().next().unwrap_or_default();
+        let says = first
+            .strip_prefix("//! ")
+            .is_some_and(|words| words.len() > 10);
+        assert!(says, "{} begins with {first:?}", path.display());
+    }
+}
+
+#[test]
+fn no_source_is_too_long() {
+    for (path, text) in sources() {
+        let lines = text.lines().count();
+        assert!(lines <= LONGEST_FILE, "{}: {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn what_may_have_to_be_replaced_is_named_once() {
+    for layer in ["cu-protocol", "cu-checkpoint"] {
+        let sources = files(&root().join("crates").join(layer).join("src"), "rs");
+        let names_it = |path: &PathBuf| {
+            let text = fs::read_to_string(path).expect("a source");
+            let mut code = text.lines().map(str::trim_start);
+            code.any(|line| !line.starts_with("//") && line.contains("bincode"))
+        };
+        let found: Vec<_> = sources.into_iter().filter(names_it).collect();
+        assert_eq!(found.len(), 1, "{layer} names bincode in {found:?}");
+    }
+    let others = sources().into_iter().filter(|(path, text)| {
+        let is_ours = |layer: &str| path.starts_with(root().join("crates").join(layer));
+        let here = path.ends_with("tests/tests/layers.rs");
+        let uses = text.contains("use bincode") || text.contains("bincode::");
+        uses && !here && !is_ours("cu-protocol") && !is_ours("cu-checkpoint")
+    });
+    let others: Vec<_> = others.map(|(path, _)| path).collect();
+    assert!(others.is_empty(), "bincode is used in {others:?}");
+}
+
+#[test]
+fn the_architecture_page_names_only_what_exists() {
+    let path = root().join("ARCHITECTURE.md");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| {
+        panic!("{}: {error}", path.display());
+    });
+    // Every word in backquotes that begins as paths of the repository do, not of a run directory.
+    let quoted = text.split('`').skip(1).step_by(2);
+    let folders = FOLDERS.map(|folder| format!("{folder}/"));
+    let is_path = |word: &&str| folders.iter().any(|folder| word.starts_with(folder));
+    let named: Vec<_> = quoted.filter(is_path).collect();
+    assert!(named.len() > 10, "only {} paths", named.len());
+    for word in named {
+        assert!(root().join(word).exists(), "ARCHITECTURE.md names `{word}`");
+    }
+}
