@@ -122,6 +122,15 @@ fn an_output_directory_that_can_t_be_written() {
 }
 
 #[test]
+fn a_config_that_can_t_be_kept_leaves_no_run() {
+    let run = of("");
+    // Nobody would know its backend.
+    fs::create_dir_all(run.dir().config().with_extension("toml.new")).expect("a directory");
+    assert_refused(&run.start().wait(), CANT_WRITE, &["run.toml"]);
+    assert!(!run.dir().store().exists());
+}
+
+#[test]
 fn a_run_that_exists_already_is_not_made_anew() {
     let run = completed();
     let before = fs::read(run.dir().store()).expect("the store");

@@ -1,6 +1,7 @@
 //! `cu run`: makes a run from a config or from a command alone, and sees it through.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use cu_core::{RunDir, create_run};
@@ -31,8 +32,12 @@ pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
         return dry_run(common, &run, &config);
     }
     warn_of_strangers(common, &run);
+    if !run.store().exists() {
+        // Before the store, which makes the directory a run: whoever goes on with it after we were
+        // killed reads the backend from there.
+        write_config(&run, &config)?;
+    }
     create_run(&run, &config.plan)?;
-    write_config(&run, &config)?;
     if !common.quiet {
         terminal::say(&format!(
             "{}: {} in {}",
@@ -151,6 +156,10 @@ fn write_config(run: &RunDir, config: &Config) -> Result<()> {
     let path = run.config();
     let text = toml::to_string(&config.effective)
         .map_err(|error| Error::write("write", &path)(std::io::Error::other(error)))?;
+    let mut directory = fs::DirBuilder::new();
+    directory.recursive(true).mode(0o700);
+    let made = directory.create(run.path());
+    made.map_err(Error::write("make the directory", run.path()))?;
     let temporary = path.with_extension("toml.new");
     fs::write(&temporary, text).map_err(Error::write("write", &temporary))?;
     fs::rename(&temporary, &path).map_err(Error::write("write", &path))
