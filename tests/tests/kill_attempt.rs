@@ -2,12 +2,13 @@
 //! `cu show` tells a person why, and none keeps the run from ending.
 
 use std::path::Path;
+use std::time::Duration;
 
 use cu_core::machine::Event;
 use cu_protocol::{Attempt, Message, Started};
 use cu_tests::checker::assert_kept;
 use cu_tests::history::History;
-use cu_tests::process::{Exit, Process, kill};
+use cu_tests::process::{Exit, Process, ends_within, kill};
 use cu_tests::run::Run;
 use cu_tests::wait::until;
 use serde_json::Value;
@@ -105,6 +106,8 @@ fn the_program_of_a_killed_supervisor_is_asked_to_stop_before_the_next_attempt()
     let first = await_first_attempt(&run);
     kill(first.supervisor);
     let job = assert_completes(&run, main_process);
+    // Its log ends with the checkpoint that it saved when it was asked: no overlap until then.
+    assert!(ends_within(first.program, Duration::ZERO), "it lives on");
     assert_eq!(ends(&job)[0], "lost", "{job}");
 }
 
