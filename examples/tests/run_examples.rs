@@ -148,7 +148,7 @@ fn unmodified_behind_a_wrapper_loses_no_step() {
 #[test]
 fn unmodified_that_is_killed_goes_on_from_its_last_state() {
     // Some seconds of work however fast the machine, in attempts of one second.
-    let command = command(&["./periodic.sh", "900"]);
+    let command = command(&["./periodic.sh", "400"]);
     let run = Run::completed(&[
         "unmodified/periodic.toml",
         &command,
@@ -156,7 +156,7 @@ fn unmodified_that_is_killed_goes_on_from_its_last_state() {
         "resume.time_limits=500",
     ]);
     run.assert_chain("time_limit");
-    assert_eq!(run.file("result.txt"), sum_of_digits(900));
+    assert_eq!(run.file("result.txt"), sum_of_digits(400));
 }
 
 #[test]
