@@ -101,7 +101,7 @@ fn a_killed_program_goes_on_from_its_checkpoint_if_the_config_says_so() {
 
 #[test]
 fn the_program_of_a_killed_supervisor_is_asked_to_stop_before_the_next_attempt() {
-    let run = tiny_job("stays", "");
+    let run = tiny_job("stays", "settings.step_milliseconds = 100");
     let main_process = run.start();
     let first = await_first_attempt(&run);
     kill(first.supervisor);

@@ -137,6 +137,8 @@ fn misbehave(
             save(job, log, state)?;
             announce(&output_dir)?;
             sleep_until(|| job.should_exit());
+            // It does not stop at once: who does not wait for it overlaps with it.
+            std::thread::sleep(Duration::from_millis(settings.step_milliseconds));
         }
         Behaviour::AsksAndStays if is_first => {
             save(job, log, state)?;
