@@ -1,7 +1,7 @@
 //! Programs and supervisors that are killed, fail, or hang: each attempt ends as the policy says,
 //! `cu show` tells a person why, and none keeps the run from ending.
 
-use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use cu_core::machine::Event;
@@ -212,15 +212,13 @@ fn who_ignores_every_signal_is_cancelled_all_the_same() {
 #[test]
 fn a_missing_interpreter_is_named() {
     let run = Run::new(&["./job"], "");
-    let program = run.path("job");
-    std::fs::write(&program, "#!/no/such/interpreter\n").expect("a script");
-    make_executable(&program);
+    // Not by this process: a child of another test, between fork and exec, would have the file open
+    // for writing, and what is open for writing can't be executed.
+    let mut write = Command::new("sh");
+    write.args(["-c", "echo '#!/no/such/interpreter' > job && chmod +x job"]);
+    write.current_dir(run.path(""));
+    let written = Process::start(write, &run.path("")).wait();
+    assert_eq!(written.code, Some(0), "{written:?}");
     let job = assert_fails(&run, &["attempt 0", "could not be started", "interpreter"]);
     assert_eq!(ends(&job), ["failed"]);
-}
-
-fn make_executable(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(path, mode).expect("permissions");
 }

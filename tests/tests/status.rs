@@ -194,7 +194,12 @@ fn in_a_copy_that_can_only_be_read() {
     });
     fs::set_permissions(public.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
     let cu = public.path().join("cu");
-    fs::copy(cu_binary(), &cu).expect("a copy of cu");
+    // Not by this process: a child of another test, between fork and exec, would have the copy open
+    // for writing, and what is open for writing can't be executed.
+    let mut copy_program = Command::new("cp");
+    copy_program.arg(cu_binary()).arg(&cu);
+    let copied_program = Process::start(copy_program, public.path()).wait();
+    assert_eq!(copied_program.code, Some(0), "{copied_program:?}");
     let ask = |arguments: &[&str]| -> Value {
         let mut command = Command::new(&cu);
         command.args(arguments).arg(&copied).arg("--json");
