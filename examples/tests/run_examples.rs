@@ -112,27 +112,27 @@ fn python_in_attempts_throws_the_darts_of_python_by_hand() {
 #[test]
 fn unmodified_needs_no_config() {
     let options = ["--stop-after", "500ms", "--signal", "TERM", "--"];
-    let program = ["unmodified/legacy.sh", "400"];
+    let program = ["unmodified/legacy.sh", "100"];
     let run = Run::completed(&[&options[..], &program].concat());
     run.assert_chain("resume_requested");
     assert_eq!(run.job["attempts"][0]["exit_code"], 3);
-    assert_eq!(run.file("result.txt"), sum_of_digits(400));
+    assert_eq!(run.file("result.txt"), sum_of_digits(100));
 }
 
 #[test]
 fn unmodified_with_its_config() {
-    let command = command(&["./legacy.sh", "400"]);
+    let command = command(&["./legacy.sh", "100"]);
     let run = Run::completed(&["unmodified/run.toml", &command, "stop.after=500ms"]);
     run.assert_chain("resume_requested");
-    assert_eq!(run.file("result.txt"), sum_of_digits(400));
+    assert_eq!(run.file("result.txt"), sum_of_digits(100));
 }
 
 #[test]
 fn unmodified_behind_a_wrapper_loses_no_step() {
-    let command = command(&["./wrapper.sh", "400"]);
+    let command = command(&["./wrapper.sh", "100"]);
     let run = Run::completed(&["unmodified/wrapped.toml", &command, "stop.after=500ms"]);
     run.assert_chain("resume_requested");
-    assert_eq!(run.file("result.txt"), sum_of_digits(400));
+    assert_eq!(run.file("result.txt"), sum_of_digits(100));
     let last = run
         .run_dir
         .join("attempts/0")
@@ -147,8 +147,8 @@ fn unmodified_behind_a_wrapper_loses_no_step() {
 
 #[test]
 fn unmodified_that_is_killed_goes_on_from_its_last_state() {
-    // Some seconds of work however fast the machine, in attempts of one second.
-    let command = command(&["./periodic.sh", "400"]);
+    // Some seconds of work, in attempts of one second.
+    let command = command(&["./periodic.sh", "100"]);
     let run = Run::completed(&[
         "unmodified/periodic.toml",
         &command,
@@ -156,7 +156,7 @@ fn unmodified_that_is_killed_goes_on_from_its_last_state() {
         "resume.time_limits=500",
     ]);
     run.assert_chain("time_limit");
-    assert_eq!(run.file("result.txt"), sum_of_digits(400));
+    assert_eq!(run.file("result.txt"), sum_of_digits(100));
 }
 
 #[test]
