@@ -6,7 +6,6 @@
 mod two_at_a_time;
 mod zeta;
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,8 +15,6 @@ use anyhow::{Context, bail};
 use cu_core::{
     Finish, JobPlan, LoopOptions, Policy, Reader, ResumeLoop, RunDir, RunPlan, RunState, create_run,
 };
-use cu_scheduler::Resources;
-use cu_supervisor::StopPolicy;
 
 use two_at_a_time::TwoAtATime;
 
@@ -83,14 +80,9 @@ fn plan(this_program: &Path) -> anyhow::Result<RunPlan> {
     let job = |exponent: i32| {
         let settings = serde_json::Map::from_iter([("exponent".to_owned(), exponent.into())]);
         JobPlan {
-            command: command.clone(),
-            working_directory: None,
-            environment: BTreeMap::new(),
             parameters: settings.clone(),
             settings,
-            resources: Resources::default(),
-            stop: StopPolicy::default(),
-            resume_exit_code: cu_client::RESUME_EXIT_CODE,
+            ..JobPlan::new(command.clone())
         }
     };
     Ok(RunPlan {

@@ -41,3 +41,24 @@ pub struct JobPlan {
     /// The exit code that by itself is a resume request.
     pub resume_exit_code: i32,
 }
+
+impl JobPlan {
+    /// A job that runs `command` on one processor, never asked to stop before its time, without
+    /// settings. Change what is to be otherwise.
+    #[must_use]
+    pub fn new(command: Vec<String>) -> Self {
+        Self {
+            command,
+            working_directory: None,
+            environment: BTreeMap::new(),
+            settings: Map::new(),
+            parameters: Map::new(),
+            resources: Resources::default(),
+            stop: StopPolicy::default(),
+            resume_exit_code: RESUME_EXIT_CODE,
+        }
+    }
+}
+
+/// "Submit me again", unless a job says otherwise.
+const RESUME_EXIT_CODE: i32 = 3;

@@ -38,16 +38,7 @@ fn scratch(policy: Policy) -> Scratch {
     };
     let directory = directory.expect("a temporary directory");
     let run = RunDir::new(directory.path().join("run"));
-    let job = JobPlan {
-        command: vec!["/bin/true".to_owned()],
-        working_directory: None,
-        environment: BTreeMap::new(),
-        settings: serde_json::Map::new(),
-        parameters: serde_json::Map::new(),
-        resources: cu_scheduler::Resources::default(),
-        stop: cu_supervisor::StopPolicy::default(),
-        resume_exit_code: 3,
-    };
+    let job = JobPlan::new(vec!["/bin/true".to_owned()]);
     let plan = RunPlan {
         name: "simulated".to_owned(),
         policy,

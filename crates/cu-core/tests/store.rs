@@ -2,7 +2,6 @@
 //! a creation that was killed. A clear error, and nothing is lost. And it still reads what its first
 //! version wrote.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
@@ -17,16 +16,7 @@ use cu_scheduler::simulated::{Simulated, SimulatedOptions};
 use tempfile::TempDir;
 
 fn plan() -> RunPlan {
-    let job = JobPlan {
-        command: vec!["/bin/true".to_owned()],
-        working_directory: None,
-        environment: BTreeMap::new(),
-        settings: serde_json::Map::new(),
-        parameters: serde_json::Map::new(),
-        resources: cu_scheduler::Resources::default(),
-        stop: cu_supervisor::StopPolicy::default(),
-        resume_exit_code: 3,
-    };
+    let job = JobPlan::new(vec!["/bin/true".to_owned()]);
     RunPlan {
         name: "stored".to_owned(),
         policy: Policy::default(),
