@@ -256,6 +256,12 @@ impl Mail {
         let Some(letter) = self.letters.remove(place) else {
             return Vec::new();
         };
+        // Who waits for the letter that is gone waits for the one that says it now.
+        for waiting in &mut self.waiting {
+            if waiting.sequence == letter.envelope.sequence {
+                waiting.sequence = self.last.next();
+            }
+        }
         let mut replaces = letter.replaces;
         if letter.is_in_outbox {
             replaces.push(letter.envelope.sequence);

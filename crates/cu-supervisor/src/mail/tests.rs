@@ -156,6 +156,21 @@ fn a_program_can_t_fill_the_memory() {
     assert!(matches!(answer, Ok(ProgramAnswer::Refused(text)) if text.contains("limit")));
 }
 
+#[test]
+fn what_a_later_message_says_again_is_noted_when_that_is_durable() {
+    let mut post = Post::new();
+    let _sent = post.connect(0);
+    let metrics = || Message::EarlyMetrics(Metrics::default());
+    let first = post.take(metrics());
+    post.now += PATIENCE / 2;
+    let second = post.take(metrics());
+    post.now += PATIENCE / 2;
+    post.mail.due(post.now);
+    assert_eq!(first.try_recv(), Ok(ProgramAnswer::Noted));
+    assert_eq!(post.in_outbox(), [2], "noted, and nowhere");
+    assert_eq!(second.try_recv(), Ok(ProgramAnswer::Noted));
+}
+
 /// What can happen to the mail.
 #[derive(Clone, Debug)]
 enum Step {
