@@ -7,6 +7,7 @@
 //! | feature | brings |
 //! | --- | --- |
 //! | `local` (default) | this machine |
+//! | `slurm` | Slurm, through its commands |
 //! | `simulated` | a cluster in memory under virtual time |
 //! | `conformance` | the suite every backend passes, and `Faulty`, a wrapper that loses answers |
 #![forbid(unsafe_code)]
@@ -14,14 +15,19 @@
 
 #[cfg(any(feature = "simulated", feature = "conformance"))]
 mod chance;
+#[cfg(any(feature = "slurm", feature = "htcondor"))]
+#[allow(dead_code)] // Until both backends are there.
+mod command;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
 #[cfg(feature = "conformance")]
 mod faulty;
+mod finding;
 #[cfg(feature = "local")]
 pub mod local;
 mod observation;
+mod preview;
 mod scheduler;
 #[cfg(feature = "simulated")]
 pub mod simulated;
@@ -30,7 +36,9 @@ mod submission;
 pub use error::{Error, SubmitError};
 #[cfg(feature = "conformance")]
 pub use faulty::{Faults, Faulty};
+pub use finding::{Finding, InvalidOption, Level};
 pub use observation::{ClusterEnd, ClusterState, EndCause, Found, Observation};
+pub use preview::Preview;
 pub use scheduler::{Cancel, Capabilities, ExitCodes, Reach, Scheduler, TimeLimits};
 pub use submission::{
     ClusterJobId, InvalidSubmissionName, Resources, Signal, Submission, SubmissionName, Warning,
