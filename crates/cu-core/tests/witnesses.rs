@@ -177,12 +177,18 @@ fn expected(evidence: &Evidence, late: bool) -> Verdict {
             }),
         });
     };
+    let wants_resume = record.end == ProgramEnd::Exited(RESUME) || evidence.request.is_some();
+    let signal_before = matches!(record.stop, Some(StopCause::Signal(_)));
     let sure = match (&record.end, record.stop) {
         _ if evidence.results => Some(End::Completed),
         (ProgramEnd::NotStarted(_), _) => Some(End::Failed),
         (ProgramEnd::Fenced(_), _) => Some(End::Lost),
-        (ProgramEnd::Exited(RESUME), _) => Some(End::ResumeRequested),
-        _ if evidence.request.is_some() => Some(End::ResumeRequested),
+        _ if wants_resume && !signal_before => Some(End::ResumeRequested),
+        _ if wants_resume && state.and_then(outside) == Some(End::Cancelled) => {
+            Some(End::Cancelled)
+        }
+        _ if wants_resume && (late || is_over(state)) => Some(End::ResumeRequested),
+        _ if wants_resume => return until,
         (ProgramEnd::Exited(0), _) => Some(End::Completed),
         (ProgramEnd::Exited(1 | 127), _) => Some(End::Failed),
         (_, None | Some(StopCause::Signal(_))) => None,

@@ -5,7 +5,9 @@
 //! | any | results | any | completed |
 //! | not started | | any | failed |
 //! | fenced | | any | lost |
-//! | exited with the resume code | | any | resume requested |
+//! | exited with the resume code, or with another after a request; a signal from outside before | | cancelled | cancelled |
+//! | … | | any other end, or none within the grace | resume requested |
+//! | exited with the resume code, else | | any | resume requested |
 //! | any other | request | any | resume requested |
 //! | exited 0 | | any | completed |
 //! | exited 1 to 127 | | any | failed |
@@ -54,13 +56,17 @@ pub fn judge(
     if let Some((since, record)) = &evidence.record {
         let heard = cluster.and_then(|(_, state)| outside_cause(state));
         let over = cluster.is_some_and(|(_, state)| is_over(state));
-        return match by_record(record, evidence, resume_exit_code) {
-            Ok(end) => Verdict::Ended(end),
-            Err(guess) => match heard {
-                Some(end) => Verdict::Ended(end),
-                None if over || at >= since.after(grace) => Verdict::Ended(guess),
-                None => Verdict::Until(since.after(grace)),
-            },
+        let (guess, better) = match by_record(record, evidence, resume_exit_code) {
+            Word::Final(end) => return Verdict::Ended(end),
+            Word::UnlessCancelled(end) => {
+                (end, heard.filter(|heard| *heard == AttemptEnd::Cancelled))
+            }
+            Word::Guess(end) => (end, heard),
+        };
+        return match better {
+            Some(end) => Verdict::Ended(end),
+            None if over || at >= since.after(grace) => Verdict::Ended(guess),
+            None => Verdict::Until(since.after(grace)),
         };
     }
     match cluster {
@@ -74,41 +80,46 @@ pub fn judge(
     }
 }
 
-/// What the record says: `Ok` if it needs nobody else, `Err` with the best guess if the scheduler
-/// may know better.
-fn by_record(
-    record: &ExitRecord,
-    evidence: &Evidence,
-    resume_exit_code: i32,
-) -> Result<AttemptEnd, AttemptEnd> {
+/// How much the record says.
+enum Word {
+    /// It needs nobody else.
+    Final(AttemptEnd),
+    /// So it is, unless the scheduler knows of a cancellation.
+    UnlessCancelled(AttemptEnd),
+    /// The best guess; the scheduler may know better.
+    Guess(AttemptEnd),
+}
+
+fn by_record(record: &ExitRecord, evidence: &Evidence, resume_exit_code: i32) -> Word {
     if evidence.results {
-        return Ok(AttemptEnd::Completed);
+        return Word::Final(AttemptEnd::Completed);
     }
     match &record.end {
-        ProgramEnd::NotStarted(_) => return Ok(AttemptEnd::Failed),
-        ProgramEnd::Fenced(_) => return Ok(AttemptEnd::Lost),
-        ProgramEnd::Exited(code) if *code == resume_exit_code => {
-            return Ok(AttemptEnd::ResumeRequested);
-        }
+        ProgramEnd::NotStarted(_) => return Word::Final(AttemptEnd::Failed),
+        ProgramEnd::Fenced(_) => return Word::Final(AttemptEnd::Lost),
         _ => {}
     }
-    if evidence.request.is_some() {
-        return Ok(AttemptEnd::ResumeRequested);
+    let resume_code = record.end == ProgramEnd::Exited(resume_exit_code);
+    if resume_code || evidence.request.is_some() {
+        return match record.stop {
+            Some(StopCause::Signal(_)) => Word::UnlessCancelled(AttemptEnd::ResumeRequested),
+            _ => Word::Final(AttemptEnd::ResumeRequested),
+        };
     }
     match &record.end {
-        ProgramEnd::Exited(0) => Ok(AttemptEnd::Completed),
-        ProgramEnd::Exited(code) if *code < 128 => Ok(AttemptEnd::Failed),
+        ProgramEnd::Exited(0) => Word::Final(AttemptEnd::Completed),
+        ProgramEnd::Exited(code) if *code < 128 => Word::Final(AttemptEnd::Failed),
         _ => match record.stop {
-            Some(StopCause::TimeLimit) => Ok(AttemptEnd::TimeLimit),
-            Some(StopCause::Cancel) => Ok(AttemptEnd::Cancelled),
+            Some(StopCause::TimeLimit) => Word::Final(AttemptEnd::TimeLimit),
+            Some(StopCause::Cancel) => Word::Final(AttemptEnd::Cancelled),
             Some(
                 StopCause::Steps
                 | StopCause::TimeBudget
                 | StopCause::StopFile
                 | StopCause::Operator,
-            ) => Ok(AttemptEnd::ResumeRequested),
-            Some(StopCause::Signal(_)) => Err(AttemptEnd::ResumeRequested),
-            None => Err(AttemptEnd::Failed),
+            ) => Word::Final(AttemptEnd::ResumeRequested),
+            Some(StopCause::Signal(_)) => Word::Guess(AttemptEnd::ResumeRequested),
+            None => Word::Guess(AttemptEnd::Failed),
         },
     }
 }
