@@ -10,9 +10,10 @@ use std::io::{self, Read, Write};
 
 use crate::codec::Wire;
 use crate::handshake::{Handshake, Step, Then};
+use crate::outgoing::Outgoing;
 use crate::{
-    Acknowledgement, Error, FromServer, Opener, Result, Role, RunId, Sealer, Secret, Session,
-    ToServer, Versions, greeting,
+    Acknowledgement, Error, FromServer, Opener, Result, Role, RunId, Secret, Session, ToServer,
+    Versions, greeting,
 };
 
 /// How much is read at once.
@@ -158,8 +159,7 @@ fn halves<R, W>(session: Session, read: R, write: W) -> (Writer<W>, Reader<R>) {
     let (sealer, opener) = session.split();
     let writer = Writer {
         stream: write,
-        sealer,
-        broken: false,
+        outgoing: Outgoing::new(sealer),
     };
     let reader = Reader {
         stream: read,
@@ -171,21 +171,15 @@ fn halves<R, W>(session: Session, read: R, write: W) -> (Writer<W>, Reader<R>) {
 #[derive(Debug)]
 struct Writer<W> {
     stream: W,
-    sealer: Sealer,
-    /// A message was cut off: whatever followed it would be nonsense to the other end.
-    broken: bool,
+    outgoing: Outgoing,
 }
 
 impl<W: Write> Writer<W> {
     fn send<T: Wire>(&mut self, message: &T) -> Result<()> {
-        if self.broken {
-            return Err(Error::Closed);
-        }
-        let records = self.sealer.seal(message)?;
-        self.broken = true;
+        let records = self.outgoing.seal(message)?;
         self.stream.write_all(&records)?;
         self.stream.flush()?;
-        self.broken = false;
+        self.outgoing.sent();
         Ok(())
     }
 }

@@ -100,6 +100,8 @@ pub mod lines;
 mod message;
 mod metrics;
 mod operator;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+mod outgoing;
 mod program;
 #[cfg(feature = "handshake")]
 mod record;

@@ -11,9 +11,10 @@ use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::codec::Wire;
 use crate::handshake::{Handshake, Step, Then};
+use crate::outgoing::Outgoing;
 use crate::{
-    Acknowledgement, Error, FromServer, Opener, Result, Role, RunId, Sealer, Secret, Session,
-    ToServer, Versions, greeting,
+    Acknowledgement, Error, FromServer, Opener, Result, Role, RunId, Secret, Session, ToServer,
+    Versions, greeting,
 };
 
 /// How much is read at once.
@@ -172,8 +173,7 @@ fn halves<R, W>(session: Session, read: R, write: W) -> (Writer<W>, Reader<R>) {
     let (sealer, opener) = session.split();
     let writer = Writer {
         stream: write,
-        sealer,
-        broken: false,
+        outgoing: Outgoing::new(sealer),
     };
     let reader = Reader {
         stream: read,
@@ -186,22 +186,16 @@ fn halves<R, W>(session: Session, read: R, write: W) -> (Writer<W>, Reader<R>) {
 #[derive(Debug)]
 struct Writer<W> {
     stream: W,
-    sealer: Sealer,
-    /// A message was cut off: whatever followed it would be nonsense to the other end.
-    broken: bool,
+    outgoing: Outgoing,
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
     async fn send<T: Wire>(&mut self, message: &T) -> Result<()> {
-        if self.broken {
-            return Err(Error::Closed);
-        }
-        let records = self.sealer.seal(message)?;
-        // Not undone if this future is dropped at one of the next two lines.
-        self.broken = true;
+        let records = self.outgoing.seal(message)?;
+        // If this future is dropped at one of the next two lines, the message is cut off.
         self.stream.write_all(&records).await?;
         self.stream.flush().await?;
-        self.broken = false;
+        self.outgoing.sent();
         Ok(())
     }
 }
