@@ -2,7 +2,6 @@
 //! event again.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use cu_protocol::{Attempt, JobId, RunId, Timestamp};
 use cu_scheduler::{Cancel, ClusterJobId, Scheduler, Submission, SubmissionName, SubmitError};
@@ -10,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::decide::Promise;
 use crate::inbox::{Item, Reply, Sender};
@@ -17,10 +17,6 @@ use crate::machine::{Action, Event, Job, Level};
 use crate::server::Connections;
 use crate::watcher::Watched;
 use crate::{Error, JobPlan, Result, RunDir, create, records};
-
-/// The first and the longest wait before a scheduler that did not answer is asked again.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// Something that people should read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,14 +221,13 @@ impl Actor {
             .iter()
             .map(|(job, attempt)| self.name(*job, *attempt))
             .collect();
-        let mut retry = FIRST_RETRY;
+        let mut backoff = Backoff::SILENCE;
         let found = loop {
             match self.scheduler.find(&names).await {
                 Ok(found) => break found,
                 Err(error) => self.silent(&error),
             }
-            sleep(retry).await;
-            retry = (retry * 2).min(LAST_RETRY);
+            sleep(backoff.wait()).await;
         };
         for ((job, attempt), name) in lookups.into_iter().zip(&names) {
             let found = found.iter().find(|found| found.name == *name);

@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
+use cu_checkpoint::{AtomicOptions, Durability};
 use cu_protocol::{JobId, RunId, Secret, Timestamp};
 use cu_supervisor::JobSpec;
 
@@ -105,12 +106,9 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Replaces a small file, so that a reader sees the old content or the new. Not durable: what is
 /// written so matters to living processes alone.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let mut file =
-        tempfile::NamedTempFile::new_in(directory).map_err(Error::file("write beside", path))?;
-    file.write_all(content)
-        .map_err(Error::file("write", file.path()))?;
-    file.persist(path)
-        .map(|_| ())
-        .map_err(|error| Error::file("rename to", path)(error.error))
+    AtomicOptions::new()
+        .mode(0o600)
+        .durability(Durability::ProcessDeath)
+        .write(path, content)
+        .map_err(|error| Error::file("write", path)(error.into()))
 }

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod act;
+mod backoff;
 mod clock;
 mod conversation;
 mod create;

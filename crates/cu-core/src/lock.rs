@@ -41,7 +41,11 @@ impl Lock {
             }
             Err(error) => return Err(Error::file("lock", &path)(error.into())),
         }
-        let holder = format!("process {} on {}\n", std::process::id(), host());
+        let holder = format!(
+            "process {} on {}\n",
+            std::process::id(),
+            cu_supervisor::host()
+        );
         // For people only: the lock is the lock, whoever the text names.
         let named = file
             .set_len(0)
@@ -59,12 +63,4 @@ pub(crate) fn is_held(run_dir: &RunDir) -> bool {
     };
     // A shared lock, given back at once, so that two who ask don't see each other.
     flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
-}
-
-/// This host's name, as it tells it itself.
-pub(crate) fn host() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
 }

@@ -15,7 +15,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{sleep, timeout};
 
 use crate::inbox::Sender;
-use crate::{Error, Result, RunDir, conversation, lock, operator};
+use crate::{Error, Result, RunDir, conversation, operator};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -92,7 +92,7 @@ impl Server {
             version: ServerFile::VERSION,
             run,
             addresses: addresses(listen, port),
-            host: lock::host(),
+            host: cu_supervisor::host(),
             process: std::process::id(),
         };
         write(&path, &file)?;
@@ -210,7 +210,10 @@ fn addresses(listen: IpAddr, port: u16) -> Vec<String> {
         socket.connect((IpAddr::from([192, 0, 2, 1]), 9))?;
         socket.local_addr()
     });
-    let named = (lock::host(), port).to_socket_addrs().into_iter().flatten();
+    let named = (cu_supervisor::host(), port)
+        .to_socket_addrs()
+        .into_iter()
+        .flatten();
     let mut addresses: Vec<String> = Vec::new();
     let all = routed.into_iter().chain(named).map(|address| address.ip());
     for address in all.filter(|address| !address.is_loopback() && !address.is_unspecified()) {

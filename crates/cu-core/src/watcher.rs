@@ -11,14 +11,12 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use crate::backoff::Backoff;
 use crate::inbox::{Item, Reply, Sender};
 use crate::machine::Event;
 
 /// The least time between two looks, so that a thousand changes are seen at once.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
-/// The first and the longest wait after a scheduler that did not answer.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// The cluster jobs that are watched, and whose attempts they are.
 #[derive(Debug, Default)]
@@ -91,7 +89,7 @@ impl Drop for Watcher {
 
 async fn watch(scheduler: Arc<dyn Scheduler>, watched: Arc<Watched>, sender: Sender) {
     let mut seen: HashMap<ClusterJobId, ClusterState> = HashMap::new();
-    let mut retry = FIRST_RETRY;
+    let mut silence = Backoff::SILENCE;
     loop {
         tokio::select! {
             () = scheduler.changed() => {}
@@ -107,7 +105,7 @@ async fn watch(scheduler: Arc<dyn Scheduler>, watched: Arc<Watched>, sender: Sen
             match scheduler.observe(&ids).await {
                 Ok(observations) => {
                     let _ = sender.send(Item::Answered);
-                    retry = FIRST_RETRY;
+                    silence.reset();
                     let before = std::mem::take(&mut seen);
                     for ((job, attempt, id), observation) in asked.into_iter().zip(observations) {
                         let known = before.get(&id) == Some(&observation.state);
@@ -130,8 +128,7 @@ async fn watch(scheduler: Arc<dyn Scheduler>, watched: Arc<Watched>, sender: Sen
                     let _ = sender.send(Item::Silent {
                         reason: error.to_string(),
                     });
-                    sleep(retry).await;
-                    retry = (retry * 2).min(LAST_RETRY);
+                    sleep(silence.wait()).await;
                 }
             }
         }

@@ -23,10 +23,7 @@ impl Place {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
         Self {
-            host: rustix::system::uname()
-                .nodename()
-                .to_string_lossy()
-                .into_owned(),
+            host: host(),
             boot: boot.trim().to_owned(),
             process_namespace: namespace.to_string_lossy().into_owned(),
         }
@@ -43,6 +40,15 @@ impl Place {
             && !self.process_namespace.is_empty()
             && self.process_namespace == other.process_namespace
     }
+}
+
+/// This host's name, as it tells it itself.
+#[must_use]
+pub fn host() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// A process, never confused with a later one of the same number.

@@ -14,7 +14,7 @@ use crate::exit_record::{peak_memory_bytes, sync_exit_record, write_exit_record}
 use crate::fence::{Fence, FenceTimes, Held, Turn, newest_attempt};
 use crate::mail::Mail;
 use crate::output_dir::{has_changed_since, newest_checkpoint};
-use crate::place::Place;
+use crate::place::host;
 use crate::program::Program;
 use crate::relay::{Identity, Relay};
 use crate::signals::{Signals, stop_signal};
@@ -191,7 +191,7 @@ impl Supervisor {
                 return Ok(self.record_unstarted(Some(spec), end, None));
             }
         };
-        let host = Place::here().host;
+        let host = host();
         let started_at = Timestamp::from(SystemTime::now());
         let mut mail = self.mail();
         mail.say(Message::Started(Started {
@@ -280,7 +280,7 @@ impl Supervisor {
         let record = ExitRecord {
             end: end.clone(),
             stop: None,
-            host: Place::here().host,
+            host: host(),
             started,
             ended: SystemTime::now().into(),
             peak_memory_bytes: None,

@@ -230,7 +230,7 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
     })
 }
 
-pub(crate) fn created(connection: &Connection) -> rusqlite::Result<Timestamp> {
+fn created(connection: &Connection) -> rusqlite::Result<Timestamp> {
     let created = fact(connection, "created")?;
     Ok(Timestamp(
         created.and_then(|text| text.parse().ok()).unwrap_or(0),
