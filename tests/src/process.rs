@@ -32,6 +32,7 @@ pub struct Process {
     child: Child,
     stdout: PathBuf,
     stderr: PathBuf,
+    patience: Duration,
 }
 
 impl Process {
@@ -58,7 +59,15 @@ impl Process {
             child,
             stdout,
             stderr,
+            patience: BOUND,
         }
+    }
+
+    /// The same, but [`wait`](Self::wait) waits so long for its end.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Its number.
@@ -97,10 +106,10 @@ impl Process {
     /// Waits for its end.
     ///
     /// # Panics
-    /// If it lives on for longer than [`BOUND`].
+    /// If it lives on for longer than [`BOUND`], or than was said.
     #[must_use]
     pub fn wait(mut self) -> Exit {
-        self.wait_at_most(BOUND)
+        self.wait_at_most(self.patience)
             .unwrap_or_else(|| panic!("it hangs; it said: {}", self.stderr()))
     }
 

@@ -1,8 +1,10 @@
 //! A run of its own for each test: in a directory of its own, started, killed, resumed and asked by
 //! the real `cu`, and cleaned up whatever becomes of the test.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use cu_core::{Reader, RunDir};
 use cu_protocol::JobId;
@@ -12,7 +14,7 @@ use toml::Table;
 
 use crate::cu::cu_binary;
 use crate::process::{Exit, Process, kill_marked};
-use crate::wait::until;
+use crate::wait::{BOUND, until_within};
 
 /// Names the scratch directory in the environment of every process of a run.
 const MARK: &str = "CU_TESTS_SCRATCH";
@@ -24,6 +26,9 @@ grace = "500ms"
 [resume]
 backoff = "10ms"
 backoff_max = "100ms"
+"#;
+
+const THIS_MACHINE: &str = r#"
 [backend]
 kind = "local"
 record_grace = "100ms"
@@ -31,40 +36,89 @@ record_grace = "100ms"
 cpus = 4
 "#;
 
-/// A directory that is gone after the test, in memory where the machine has that: no test of this
-/// package is about what survives a power failure.
+/// Where a run takes place.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The binary `cu`.
+    pub cu: PathBuf,
+    /// Where scratch directories are made.
+    pub folder: PathBuf,
+    /// What every config has in common, in TOML.
+    pub config: String,
+    /// Added to the environment of every `cu`.
+    pub environment: Vec<(OsString, OsString)>,
+    /// How long anything may take.
+    pub patience: Duration,
+}
+
+impl Place {
+    /// This machine: in memory where it has that, for no test of this package is about what survives
+    /// a power failure.
+    #[must_use]
+    pub fn this_machine() -> Self {
+        let memory = PathBuf::from("/dev/shm");
+        Self {
+            cu: cu_binary().to_owned(),
+            folder: if memory.is_dir() {
+                memory
+            } else {
+                std::env::temp_dir()
+            },
+            config: THIS_MACHINE.to_owned(),
+            environment: Vec::new(),
+            patience: BOUND,
+        }
+    }
+}
+
+/// A directory that is gone after the test.
 ///
 /// # Panics
 /// If it can't be made.
 #[must_use]
 pub fn scratch() -> TempDir {
-    let memory = Path::new("/dev/shm");
+    scratch_in(&Place::this_machine().folder)
+}
+
+fn scratch_in(folder: &Path) -> TempDir {
     let made = tempfile::Builder::new()
         .prefix("cu-tests-")
-        .tempdir_in(memory);
-    made.or_else(|_| tempfile::tempdir()).unwrap()
+        .tempdir_in(folder);
+    made.unwrap()
 }
 
 /// A run with its config, from before it is made until after the test.
 #[derive(Debug)]
 pub struct Run {
     scratch: TempDir,
+    place: Place,
 }
 
 impl Run {
-    /// A run of `command`, with `config` in TOML over short waits. Nothing is started yet.
+    /// A run of `command` on this machine, with `config` in TOML over short waits. Nothing is started
+    /// yet.
     ///
     /// # Panics
     /// If `config` is no TOML, or can't be written.
     #[must_use]
     pub fn new<S: AsRef<str>>(command: &[S], config: &str) -> Self {
-        let scratch = scratch();
+        Self::at(Place::this_machine(), command, config)
+    }
+
+    /// The same in another place.
+    ///
+    /// # Panics
+    /// If `config` is no TOML, or can't be written.
+    #[must_use]
+    pub fn at<S: AsRef<str>>(place: Place, command: &[S], config: &str) -> Self {
+        let scratch = scratch_in(&place.folder);
         let mut table: Table = QUICK.parse().unwrap();
+        merge(&mut table, place.config.parse().unwrap());
         merge(&mut table, config.parse().unwrap());
         table.insert("name".into(), "run".into());
         let words = command.iter().map(|word| word.as_ref().into()).collect();
         table.insert("command".into(), toml::Value::Array(words));
-        let run = Self { scratch };
+        let run = Self { scratch, place };
         std::fs::write(run.config(), toml::to_string(&table).unwrap()).unwrap();
         run
     }
@@ -99,8 +153,14 @@ impl Run {
     /// `cu` with these arguments, not started yet.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(cu_binary());
+        let mut command = Command::new(&self.place.cu);
         command.args(arguments);
+        command.envs(
+            self.place
+                .environment
+                .iter()
+                .map(|(name, value)| (name, value)),
+        );
         command.env("CU_RESULTS_DIR", self.path("results"));
         command.env(MARK, self.scratch.path());
         command.current_dir(self.scratch.path());
@@ -110,7 +170,8 @@ impl Run {
     /// Starts `cu` with these arguments.
     #[must_use]
     pub fn spawn(&self, arguments: &[&str]) -> Process {
-        Process::start(self.command(arguments), self.scratch.path())
+        let process = Process::start(self.command(arguments), self.scratch.path());
+        process.with_patience(self.place.patience)
     }
 
     /// Runs `cu` with these arguments to its end.
@@ -159,7 +220,15 @@ impl Run {
 
     /// Waits until the file is there, which a program makes.
     pub fn await_file(&self, path: &Path) {
-        until(&path.display().to_string(), || path.exists().then_some(()));
+        self.until(&path.display().to_string(), || path.exists().then_some(()));
+    }
+
+    /// Looks until there is something, as long as patience allows here.
+    ///
+    /// # Panics
+    /// If there is nothing.
+    pub fn until<T>(&self, what: &str, look: impl FnMut() -> Option<T>) -> T {
+        until_within(self.place.patience, what, look)
     }
 
     /// A file in the output directory of a job.

@@ -12,13 +12,21 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 ///
 /// # Panics
 /// If it was waited for in vain.
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    until_within(BOUND, what, look)
+}
+
+/// The same for what takes longer.
+///
+/// # Panics
+/// If there is nothing for so long.
+pub fn until_within<T>(bound: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(start.elapsed() < BOUND, "waited in vain for {what}");
+        assert!(start.elapsed() < bound, "waited in vain for {what}");
         std::thread::sleep(BETWEEN_LOOKS);
     }
 }
