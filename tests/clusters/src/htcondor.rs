@@ -1,0 +1,123 @@
+//! HTCondor: the shared pool, pools of a test's own, and their lanes.
+
+use std::ops::Deref;
+
+use crate::instance::Instance;
+use crate::lane::{Held, SLOTS};
+use crate::user::{User, as_root};
+use crate::wait;
+
+/// An HTCondor pool that is up: version 23.9. Its daemons: `schedd`, `startd`, `negotiator`,
+/// `collector`. Root can't submit: see [`become_user`](Self::become_user).
+#[derive(Debug)]
+pub struct CondorPool {
+    instance: Instance,
+}
+
+impl CondorPool {
+    /// The one that all tests share, brought up if it isn't yet.
+    ///
+    /// # Panics
+    /// If it can't be: with what the script said.
+    #[must_use]
+    pub fn up() -> Self {
+        let instance = Instance::shared("htcondor", None);
+        Self { instance }
+    }
+
+    /// A fresh one for one test, which may break it, with more `settings`, one a line. It lasts as
+    /// long as the value.
+    ///
+    /// # Panics
+    /// If it can't be brought up: with what the script said.
+    #[must_use]
+    pub fn own(settings: &str) -> Self {
+        let file = as_root(|| tempfile::NamedTempFile::new().expect("/tmp can be written"));
+        std::fs::write(file.path(), settings).expect("/tmp can be written");
+        let environment = [("CU_SETTINGS", file.path().as_os_str())];
+        let instance = Instance::own("htcondor", None, &environment);
+        Self { instance }
+    }
+
+    /// Makes this thread the user's, who submits.
+    #[must_use]
+    pub fn become_user(&self) -> User {
+        User::become_it()
+    }
+
+    /// A place that no other test uses, with nothing queued and all processors free.
+    ///
+    /// # Panics
+    /// If none becomes free.
+    #[must_use]
+    pub fn lane(&self) -> CondorLane<'_> {
+        let held = Held::take(self.home());
+        let lane = CondorLane { held, pool: self };
+        lane.clear();
+        lane
+    }
+}
+
+impl Deref for CondorPool {
+    type Target = Instance;
+
+    fn deref(&self) -> &Instance {
+        &self.instance
+    }
+}
+
+/// A slot of three processors, to be divided. The jobs in it are removed when it is dropped.
+#[derive(Debug)]
+pub struct CondorLane<'pool> {
+    held: Held,
+    pool: &'pool CondorPool,
+}
+
+impl CondorLane<'_> {
+    /// The line of a submit description that leads a job here and nowhere else.
+    #[must_use]
+    pub fn submit_line(&self) -> String {
+        format!("+CuLane = {}", self.held.number())
+    }
+
+    /// How many jobs of one processor run at once.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        SLOTS
+    }
+
+    fn ours(&self) -> String {
+        format!("CuLane == {}", self.held.number())
+    }
+
+    fn jobs(&self) -> String {
+        let ours = self.ours();
+        let asked = ["-all", "-constraint", &ours, "-af", "ClusterId"];
+        self.pool.ask("condor_q", &asked)
+    }
+
+    fn remove_all(&self) {
+        if !self.jobs().is_empty() {
+            self.pool.ask("condor_rm", &["-constraint", &self.ours()]);
+        }
+    }
+
+    /// Removes what another test left, and waits until the slot is whole.
+    fn clear(&self) {
+        self.remove_all();
+        let slot = format!("SlotID == {}", self.held.number() + 1);
+        let what = format!("the slot with {slot} to be free");
+        wait::until(&what, wait::BOUND, || {
+            let asked = ["-constraint", &slot, "-af", "SlotType"];
+            let whole = self.pool.ask("condor_status", &asked) == "Partitionable\n";
+            (whole && self.jobs().is_empty()).then_some(())
+        });
+    }
+}
+
+impl Drop for CondorLane<'_> {
+    fn drop(&mut self) {
+        // If the schedd is away, who takes the lane next cleans up.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.remove_all()));
+    }
+}

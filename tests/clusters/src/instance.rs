@@ -1,0 +1,229 @@
+//! What the clusters share: they are brought up and taken down by scripts, have a folder of
+//! commands, see the work folders of the tests, and daemons that can be stopped.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tempfile::TempDir;
+
+use crate::user::{USER, as_root};
+
+/// How long a script may take: it bounds all that it does itself, and builds a Debian root if need
+/// be.
+const SECONDS: &str = "1500";
+
+/// Which clusters this process knows to be up.
+static UP: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Where everything lies: `CU_CLUSTERS`, as for the scripts.
+#[must_use]
+pub fn clusters() -> PathBuf {
+    let given = std::env::var_os("CU_CLUSTERS");
+    given.map_or_else(|| PathBuf::from("/var/tmp/cu-clusters"), PathBuf::from)
+}
+
+/// One cluster, up.
+#[derive(Debug)]
+pub struct Instance {
+    script: PathBuf,
+    /// Which of several clusters a script is about: a suite, or nothing.
+    which: Option<&'static str>,
+    name: String,
+    home: PathBuf,
+    own: bool,
+}
+
+impl Instance {
+    /// The one that all tests share. It stays up.
+    pub(crate) fn shared(script: &str, which: Option<&'static str>) -> Self {
+        let instance = Self::describe(script, which, "shared".to_owned(), false);
+        let mut up = UP.lock().unwrap_or_else(PoisonError::into_inner);
+        if !up.contains(&instance.home) {
+            instance.run("up", &[], &[]);
+            up.insert(instance.home.clone());
+        }
+        instance
+    }
+
+    /// A fresh one, with `environment` for its script. It is removed when it is dropped.
+    pub(crate) fn own(
+        script: &str,
+        which: Option<&'static str>,
+        environment: &[(&str, &OsStr)],
+    ) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("own-{}-{number}", std::process::id());
+        let instance = Self::describe(script, which, name, true);
+        instance.run("up", &[], environment);
+        instance
+    }
+
+    fn describe(script: &str, which: Option<&'static str>, name: String, own: bool) -> Self {
+        let folder = match which {
+            Some(suite) => format!("{script}-{suite}"),
+            None => script.to_owned(),
+        };
+        Self {
+            script: Path::new(env!("CARGO_MANIFEST_DIR")).join(script),
+            which,
+            home: clusters().join(folder).join(&name),
+            name,
+            own,
+        }
+    }
+
+    /// Its own folder, with `log/`, for those who want to look.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// The folder of its commands: for PATH, or for an option of a backend. Root acts in them as
+    /// the user `cu`, or as whom `CU_USER` names: `colleague`, `root`.
+    #[must_use]
+    pub fn commands(&self) -> PathBuf {
+        self.home.join("bin")
+    }
+
+    /// One of its commands, not yet run.
+    #[must_use]
+    pub fn command(&self, name: &str) -> Command {
+        Command::new(self.commands().join(name))
+    }
+
+    /// A command that runs `program` in the cluster, as on a login node, as the user `cu`: it sees
+    /// what jobs see, and calls the cluster's commands directly. It must be linked statically, or
+    /// be one that lies there.
+    #[must_use]
+    pub fn on_login_node(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = self.command("in-cluster");
+        command.arg(program);
+        command
+    }
+
+    /// A new folder that jobs see under the same path. It belongs to the user `cu`.
+    #[must_use]
+    pub fn work_folder(&self) -> WorkFolder {
+        as_root(|| {
+            let folder = tempfile::Builder::new().prefix("cu-cluster-").tempdir();
+            let folder = folder.expect("/tmp can be written");
+            chown(folder.path(), Some(USER), Some(USER)).expect("root may give it away");
+            let permissions = Permissions::from_mode(0o755);
+            fs::set_permissions(folder.path(), permissions).expect("root may");
+            WorkFolder {
+                folder: Some(folder),
+            }
+        })
+    }
+
+    /// Ends a daemon (SIGTERM, or `condor_off`), and returns when it is gone. It stays away.
+    pub fn stop(&self, daemon: &str) {
+        self.daemon("stop", daemon);
+    }
+
+    /// Ends a daemon by SIGKILL, and returns when it is gone. It stays away.
+    pub fn kill(&self, daemon: &str) {
+        self.daemon("kill", daemon);
+    }
+
+    /// Stops a daemon by SIGSTOP: it is there and does not answer.
+    pub fn pause(&self, daemon: &str) {
+        self.daemon("pause", daemon);
+    }
+
+    /// Brings back a daemon that was ended, killed or stopped, and returns when it answers.
+    pub fn start(&self, daemon: &str) {
+        self.daemon("start", daemon);
+    }
+
+    fn daemon(&self, action: &str, daemon: &str) {
+        self.run(action, &[daemon], &[]);
+    }
+
+    /// Runs the script, as root.
+    ///
+    /// # Panics
+    /// If it fails: with what it said.
+    fn run(&self, action: &str, arguments: &[&str], environment: &[(&str, &OsStr)]) {
+        as_root(|| {
+            let mut command = Command::new("timeout");
+            command.args(["--kill-after=10", SECONDS]).arg(&self.script);
+            command.arg(action).args(self.which).args(arguments);
+            command.env("CU_INSTANCE", &self.name);
+            command.envs(environment.iter().copied());
+            let output = command.output().expect("`timeout` is there");
+            let said = String::from_utf8_lossy(&output.stderr);
+            let which = self.which.unwrap_or_default();
+            let script = self.script.display();
+            assert!(
+                output.status.success(),
+                "{script} {action} {which} {arguments:?}: {}\n{said}",
+                output.status
+            );
+        });
+    }
+
+    /// What one of its commands prints, run by root as root.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub(crate) fn ask(&self, command: &str, arguments: &[&str]) -> String {
+        as_root(|| {
+            let mut asked = self.command(command);
+            asked.args(arguments).env("CU_USER", "root");
+            asked.current_dir("/tmp");
+            let output = asked.output().expect("the wrapper is there");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                output.status.success(),
+                "{command} {arguments:?}: {}\n{said}",
+                output.status
+            );
+            String::from_utf8(output.stdout).expect("schedulers speak UTF-8")
+        })
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if !self.own {
+            return;
+        }
+        if std::thread::panicking() {
+            // A second panic would end the process; `down` finds what is left.
+            let _ = std::panic::catch_unwind(|| self.run("remove", &[], &[]));
+        } else {
+            self.run("remove", &[], &[]);
+        }
+    }
+}
+
+/// A folder that jobs see under the same path, removed when it is dropped.
+#[derive(Debug)]
+pub struct WorkFolder {
+    /// There until it is dropped.
+    folder: Option<TempDir>,
+}
+
+impl WorkFolder {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.folder.as_ref().expect("it is not dropped").path()
+    }
+}
+
+impl Drop for WorkFolder {
+    fn drop(&mut self) {
+        // Both root and the user have written into it. What a job still writes may stay.
+        let folder = self.folder.take();
+        as_root(|| drop(folder));
+    }
+}

@@ -1,0 +1,243 @@
+//! Slurm in four versions: the shared clusters, clusters of a test's own, and their lanes.
+
+use std::fmt::Write as _;
+use std::ops::Deref;
+
+use crate::instance::Instance;
+use crate::lane::{Held, SLOTS};
+use crate::user::{User, as_root};
+use crate::wait;
+
+/// A Debian release, and with it a version of Slurm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Suite {
+    /// Slurm 20.11.
+    Bullseye,
+    /// Slurm 22.05.
+    Bookworm,
+    /// Slurm 24.11.
+    Trixie,
+    /// Slurm 26.05.
+    Forky,
+}
+
+impl Suite {
+    /// All of them, the oldest first.
+    pub const ALL: [Self; 4] = [Self::Bullseye, Self::Bookworm, Self::Trixie, Self::Forky];
+
+    /// As Debian writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bullseye => "bullseye",
+            Self::Bookworm => "bookworm",
+            Self::Trixie => "trixie",
+            Self::Forky => "forky",
+        }
+    }
+
+    /// Its Slurm: year and month.
+    #[must_use]
+    pub const fn slurm(self) -> (u32, u32) {
+        match self {
+            Self::Bullseye => (20, 11),
+            Self::Bookworm => (22, 5),
+            Self::Trixie => (24, 11),
+            Self::Forky => (26, 5),
+        }
+    }
+}
+
+/// How a Slurm of a test's own differs from the shared one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlurmSettings {
+    /// Whether there is accounting: slurmdbd and its database. Without, a cluster is up sooner.
+    pub accounting: bool,
+    /// Lines of `slurm.conf`, as `KillWait=30`. They replace those of the same key.
+    pub lines: Vec<String>,
+}
+
+impl Default for SlurmSettings {
+    fn default() -> Self {
+        Self {
+            accounting: true,
+            lines: Vec::new(),
+        }
+    }
+}
+
+/// A Slurm that is up. Its daemons: `slurmctld`, `slurmdbd`, `mariadbd`, `munged`, `slurmd-n0` to
+/// `slurmd-n8`.
+#[derive(Debug)]
+pub struct SlurmCluster {
+    suite: Suite,
+    instance: Instance,
+}
+
+impl SlurmCluster {
+    /// The one that all tests share, brought up if it isn't yet.
+    ///
+    /// # Panics
+    /// If it can't be: with what the script said.
+    #[must_use]
+    pub fn up(suite: Suite) -> Self {
+        let instance = Instance::shared("slurm", Some(suite.name()));
+        Self { suite, instance }
+    }
+
+    /// A fresh one for one test, which may break it. It lasts as long as the value.
+    ///
+    /// # Panics
+    /// If it can't be brought up: with what the script said.
+    #[must_use]
+    pub fn own(suite: Suite, settings: &SlurmSettings) -> Self {
+        let mut lines = String::new();
+        for line in &settings.lines {
+            writeln!(lines, "{line}").expect("a string can be written");
+        }
+        let file = as_root(|| tempfile::NamedTempFile::new().expect("/tmp can be written"));
+        std::fs::write(file.path(), lines).expect("/tmp can be written");
+        let accounting = if settings.accounting { "1" } else { "0" };
+        let environment = [
+            ("CU_ACCOUNTING", accounting.as_ref()),
+            ("CU_SETTINGS", file.path().as_os_str()),
+        ];
+        let instance = Instance::own("slurm", Some(suite.name()), &environment);
+        Self { suite, instance }
+    }
+
+    /// Which Slurm it is.
+    #[must_use]
+    pub fn suite(&self) -> Suite {
+        self.suite
+    }
+
+    /// Makes this thread the user's, who submits.
+    #[must_use]
+    pub fn become_user(&self) -> User {
+        User::become_it()
+    }
+
+    /// A place that no other test uses, with nothing queued and all processors free.
+    ///
+    /// # Panics
+    /// If none becomes free.
+    #[must_use]
+    pub fn lane(&self) -> SlurmLane<'_> {
+        let held = Held::take(self.home());
+        let lane = SlurmLane {
+            partition: format!("lane{}", held.number()),
+            held,
+            cluster: self,
+        };
+        lane.clear();
+        lane
+    }
+}
+
+impl Deref for SlurmCluster {
+    type Target = Instance;
+
+    fn deref(&self) -> &Instance {
+        &self.instance
+    }
+}
+
+/// A node of three processors, with partitions of its own. What is in them is cancelled when it is
+/// dropped.
+#[derive(Debug)]
+pub struct SlurmLane<'cluster> {
+    partition: String,
+    held: Held,
+    cluster: &'cluster SlurmCluster,
+}
+
+impl SlurmLane<'_> {
+    /// The usual partition. The default time limit is an hour, and there is no longest.
+    #[must_use]
+    pub fn partition(&self) -> &str {
+        &self.partition
+    }
+
+    /// One that takes no time limit beyond 2 minutes.
+    #[must_use]
+    pub fn short(&self) -> String {
+        format!("{}-short", self.partition)
+    }
+
+    /// One whose jobs [`preempting`](Self::preempting) requeues.
+    #[must_use]
+    pub fn requeued(&self) -> String {
+        format!("{}-low", self.partition)
+    }
+
+    /// One whose jobs [`preempting`](Self::preempting) ends, 5 seconds after SIGTERM.
+    #[must_use]
+    pub fn scavenging(&self) -> String {
+        format!("{}-scavenge", self.partition)
+    }
+
+    /// One whose jobs take the processors of those in [`requeued`](Self::requeued) and
+    /// [`scavenging`](Self::scavenging).
+    #[must_use]
+    pub fn preempting(&self) -> String {
+        format!("{}-high", self.partition)
+    }
+
+    /// Its node. The daemon `slurmd-NODE` may be stopped without disturbing others.
+    #[must_use]
+    pub fn node(&self) -> String {
+        format!("n{}", self.held.number())
+    }
+
+    /// How many jobs of one processor run at once.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        SLOTS
+    }
+
+    fn jobs(&self) -> Vec<String> {
+        let partitions = [
+            self.partition.clone(),
+            self.short(),
+            self.requeued(),
+            self.scavenging(),
+            self.preempting(),
+        ];
+        let partitions = partitions.join(",");
+        let jobs = self
+            .cluster
+            .ask("squeue", &["-h", "-o", "%A", "-p", &partitions]);
+        jobs.lines().map(str::to_owned).collect()
+    }
+
+    fn cancel_all(&self) {
+        let jobs = self.jobs();
+        if !jobs.is_empty() {
+            let jobs: Vec<_> = jobs.iter().map(String::as_str).collect();
+            self.cluster.ask("scancel", &jobs);
+        }
+    }
+
+    /// Cancels what another test left, and waits until the node is free.
+    fn clear(&self) {
+        self.cancel_all();
+        let node = self.node();
+        let state = || self.cluster.ask("sinfo", &["-h", "-n", &node, "-o", "%T"]);
+        if state().contains("down") || state().contains('*') {
+            self.cluster.start(&format!("slurmd-{node}"));
+        }
+        let what = format!("node {node} of {} to be idle", self.cluster.suite.name());
+        wait::until(&what, wait::BOUND, || {
+            let idle = state().lines().all(|state| state == "idle");
+            (idle && self.jobs().is_empty()).then_some(())
+        });
+    }
+}
+
+impl Drop for SlurmLane<'_> {
+    fn drop(&mut self) {
+        // If the controller is away, who takes the lane next cleans up.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.cancel_all()));
+    }
+}
