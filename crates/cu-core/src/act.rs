@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use cu_protocol::{Attempt, JobId, RunId, Timestamp};
-use cu_scheduler::{Cancel, ClusterJobId, Scheduler, Submission, SubmissionName, SubmitError};
+use cu_scheduler::{
+    Cancel, ClusterJobId, Reach, Scheduler, Submission, SubmissionName, SubmitError,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -15,6 +17,7 @@ use crate::decide::Promise;
 use crate::inbox::{Item, Reply, Sender};
 use crate::machine::{Action, Event, Job, Level};
 use crate::server::Connections;
+use crate::submitter::{Due, Gathering, submit_all};
 use crate::watcher::Watched;
 use crate::{Error, JobPlan, Result, RunDir, create, records};
 
@@ -43,11 +46,9 @@ pub(crate) struct Actor {
     pub sender: Sender,
     pub connections: Arc<Connections>,
     pub watched: Arc<Watched>,
+    pub gathering: Arc<Gathering>,
     pub notify: mpsc::UnboundedSender<Notice>,
 }
-
-/// What a submission is about, besides its name.
-type Due = (JobId, Attempt, Option<ClusterJobId>);
 
 impl Actor {
     /// Says what may be said now that all is recorded. Who does not listen any more asks again.
@@ -92,12 +93,21 @@ impl Actor {
                 Action::ReadRecords { job, attempt } => {
                     records::read_later(self, vec![(job, attempt)]);
                 }
+                Action::Observe { job, attempt } => self.watched.doubt(job, attempt),
                 Action::Tell { job, attempt, wish } => self.connections.tell(job, attempt, wish),
                 Action::Notify { job, level, text } => self.notify(job, level, &text),
             }
         }
         if !submissions.is_empty() {
-            tasks.spawn(self.clone().submit(submissions));
+            match self.scheduler.capabilities().reach {
+                Reach::ThisMachine => {
+                    tasks.spawn(self.clone().submit(submissions));
+                }
+                Reach::OtherMachines if self.gathering.add(submissions) => {
+                    tasks.spawn(submit_all(self.clone()));
+                }
+                Reach::OtherMachines => {}
+            }
         }
         if !lookups.is_empty() {
             tasks.spawn(self.clone().find(lookups));
@@ -138,7 +148,7 @@ impl Actor {
         });
     }
 
-    async fn submit(self, due: Vec<Due>) {
+    pub async fn submit(self, due: Vec<Due>) {
         let actor = self.clone();
         let prepared = tokio::task::spawn_blocking(move || actor.prepare(due)).await;
         // A panic there is a bug; the submissions stay intents, and the next main process finds
@@ -244,8 +254,9 @@ impl Actor {
 
     /// Asks once: what has not ended by then is cancelled again.
     async fn cancel(self, jobs: Vec<ClusterJobId>) {
-        if let Err(error) = self.scheduler.cancel(&jobs, Cancel::Terminate).await {
-            self.silent(&error);
+        match self.scheduler.cancel(&jobs, Cancel::Terminate).await {
+            Ok(()) => self.watched.doubt_all(&jobs),
+            Err(error) => self.silent(&error),
         }
     }
 

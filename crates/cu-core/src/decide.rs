@@ -231,10 +231,16 @@ impl Silence {
 
     fn hear(&mut self, event: &Event) {
         match event {
-            Event::SubmitDelayed { reason, .. } => self.begin(reason.clone()),
-            Event::Submitted { .. } | Event::NotFound { .. } | Event::Observed { .. } => {
-                self.since = None;
-            }
+            // Who says when to come back is there: it is a limit that is reached.
+            Event::SubmitDelayed {
+                reason,
+                retry_after: None,
+                ..
+            } => self.begin(reason.clone()),
+            Event::SubmitDelayed { .. }
+            | Event::Submitted { .. }
+            | Event::NotFound { .. }
+            | Event::Observed { .. } => self.since = None,
             _ => {}
         }
     }

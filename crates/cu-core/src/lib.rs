@@ -4,8 +4,8 @@
 //! # A map of this crate
 //! - `resume_loop.rs` is the loop; `inbox.rs` waits, `decide.rs` and [`machine`] decide, `store/`
 //!   records, `act.rs` acts.
-//! - `server.rs` and `conversation.rs` listen, `watcher.rs` asks the scheduler, `records.rs` reads
-//!   what attempts leave in files, `recovery.rs` takes up what a main process before has left.
+//! - `server.rs` and `conversation.rs` listen, `watcher.rs` asks the scheduler,
+//!   `submitter.rs` gathers what is due for a cluster, `records.rs` reads what attempts leave in files, `recovery.rs` takes up what a main process before has left.
 //! - `create.rs` makes a run, `store/read.rs` reads one, `operator.rs` talks to one.
 #![forbid(unsafe_code)]
 
@@ -29,6 +29,7 @@ mod results;
 mod resume_loop;
 mod server;
 mod store;
+mod submitter;
 mod watcher;
 
 pub use act::Notice;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default)]
 pub struct Policy {
     /// So many attempts in a row without any progress that ask to be resumed, or run into their
-    /// time limit, fail the job.
+    /// time limit, fail the job. An attempt whose record is lost at the time limit does not count.
     pub stuck_after: NonZeroU32,
     /// How many attempts may end at the time limit.
     pub time_limits: u32,

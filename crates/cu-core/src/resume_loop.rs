@@ -92,12 +92,14 @@ impl ResumeLoop {
         let clock = Clock::start();
         let (sender, inbox) = Inbox::new(clock);
         let machine = Machine::new(loaded.jobs, loaded.policy);
-        let server = Server::start(&run_dir, loaded.run, options.listen, sender.clone()).await?;
         let watcher = Watcher::start(scheduler.clone(), sender.clone());
+        let (run, listen) = (loaded.run, options.listen);
+        let server =
+            Server::start(&run_dir, run, listen, sender.clone(), watcher.watched()).await?;
         let (notify, notices) = mpsc::unbounded_channel();
         let actor = Actor {
             run_dir: run_dir.clone(),
-            run: loaded.run,
+            run,
             plans: loaded.plans.into(),
             supervisor: options.supervisor,
             scheduler,
@@ -105,6 +107,7 @@ impl ResumeLoop {
             sender: sender.clone(),
             connections: server.connections(),
             watched: watcher.watched(),
+            gathering: Arc::default(),
             notify,
         };
         let mut background = JoinSet::new();

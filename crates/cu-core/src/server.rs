@@ -15,6 +15,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{sleep, timeout};
 
 use crate::inbox::Sender;
+use crate::watcher::Watched;
 use crate::{Error, Result, RunDir, conversation, operator};
 
 /// How long a handshake may take.
@@ -26,10 +27,18 @@ const HANDSHAKES: usize = 128;
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 /// Supervisors that are connected, by attempt, with the way to tell them a wish.
-#[derive(Debug, Default)]
-pub(crate) struct Connections(Mutex<HashMap<(JobId, Attempt), mpsc::UnboundedSender<Wish>>>);
+#[derive(Debug)]
+pub(crate) struct Connections {
+    of: Mutex<HashMap<(JobId, Attempt), mpsc::UnboundedSender<Wish>>>,
+    watched: Arc<Watched>,
+}
 
 impl Connections {
+    fn new(watched: Arc<Watched>) -> Self {
+        let of = Mutex::default();
+        Self { of, watched }
+    }
+
     pub fn tell(&self, job: JobId, attempt: Attempt, wish: Wish) {
         if let Some(supervisor) = self.lock().get(&(job, attempt)) {
             // One that has just gone hears it when it connects again.
@@ -44,10 +53,12 @@ impl Connections {
     pub fn enter(&self, job: JobId, attempt: Attempt) -> mpsc::UnboundedReceiver<Wish> {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.lock().insert((job, attempt), sender);
+        self.watched.trust(job, attempt);
         receiver
     }
 
-    /// Takes out the one whose receiver this is, and no newer one of the same attempt.
+    /// Takes out the one whose receiver this is, and no newer one of the same attempt. If that was
+    /// not expected, the attempt may be over.
     pub fn leave(&self, job: JobId, attempt: Attempt, mut receiver: mpsc::UnboundedReceiver<Wish>) {
         receiver.close();
         let mut connections = self.lock();
@@ -55,11 +66,12 @@ impl Connections {
             && sender.is_closed()
         {
             connections.remove(&(job, attempt));
+            self.watched.doubt(job, attempt);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(JobId, Attempt), mpsc::UnboundedSender<Wish>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.of.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -77,6 +89,7 @@ impl Server {
         run: RunId,
         listen: IpAddr,
         sender: Sender,
+        watched: Arc<Watched>,
     ) -> Result<Self> {
         allow_many_files();
         let path = run_dir.server_file();
@@ -96,7 +109,7 @@ impl Server {
             process: std::process::id(),
         };
         write(&path, &file)?;
-        let connections = Arc::new(Connections::default());
+        let connections = Arc::new(Connections::new(watched));
         let task = tokio::spawn(listen_on(
             listener,
             secret,

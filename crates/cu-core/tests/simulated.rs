@@ -2,67 +2,24 @@
 //! main processes that end in the middle. Whatever happens, each job runs at most once at a time and
 //! comes to its end.
 
+mod support;
+
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use cu_core::{
-    Finish, JobPlan, JobState, LoopOptions, Policy, Reader, ResumeLoop, RunDir, RunPlan, Status,
-    create_run,
-};
+use cu_core::{JobState, Reader, ResumeLoop};
 use cu_scheduler::simulated::{Failures, Simulated, SimulatedOptions};
-use cu_scheduler::{EndCause, Faults, Faulty, Scheduler};
+use cu_scheduler::{EndCause, Faults, Faulty};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
+use support::{assert_one_at_a_time, on_a_paused_clock, open, patient, scratch, settled};
 use tokio::time::{sleep, timeout};
 
 const JOBS: u32 = 6;
 /// How many times each job asks to be resumed.
 const RESUMES: u32 = 3;
-
-struct Scratch {
-    run: RunDir,
-    _directory: tempfile::TempDir,
-}
-
-fn scratch(policy: Policy) -> Scratch {
-    // In memory where that can be had: what the disk does is not the subject.
-    let shm = std::path::Path::new("/dev/shm");
-    let directory = if shm.is_dir() {
-        tempfile::tempdir_in(shm)
-    } else {
-        tempfile::tempdir()
-    };
-    let directory = directory.expect("a temporary directory");
-    let run = RunDir::new(directory.path().join("run"));
-    let job = JobPlan::new(vec!["/bin/true".to_owned()]);
-    let plan = RunPlan {
-        name: "simulated".to_owned(),
-        policy,
-        jobs: vec![job; JOBS as usize],
-    };
-    create_run(&run, &plan).expect("a new run");
-    Scratch {
-        run,
-        _directory: directory,
-    }
-}
-
-/// Budgets that no test of this file is to exhaust.
-fn patient() -> Policy {
-    Policy {
-        stuck_after: NonZeroU32::MAX,
-        losses: u32::MAX,
-        preemptions: u32::MAX,
-        node_failures: u32::MAX,
-        out_of_memory_retries: u32::MAX,
-        failure_retries: u32::MAX,
-        ..Policy::default()
-    }
-}
 
 /// A cluster on which each job works ten minutes at a time, asks to be resumed `RESUMES` times, and
 /// then is done.
@@ -90,55 +47,10 @@ fn cluster(failures: Failures, seed: u64) -> Simulated {
     })
 }
 
-async fn open(scratch: &Scratch, scheduler: Arc<dyn Scheduler>) -> ResumeLoop {
-    let options = LoopOptions {
-        supervisor: vec!["/bin/true".to_owned()],
-        listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
-    };
-    ResumeLoop::open(scratch.run.clone(), scheduler, options)
-        .await
-        .expect("the run can be opened")
-}
-
-fn settled(finish: Finish) -> Status {
-    match finish {
-        Finish::Settled(status) => status,
-        Finish::Detached(_) => panic!("nobody detached"),
-    }
-}
-
-fn assert_one_at_a_time(cluster: &Simulated) {
-    let mut last: BTreeMap<u32, (u32, Option<Duration>)> = BTreeMap::new();
-    for start in cluster.starts() {
-        let job = start.name.job();
-        let attempt = start.name.attempt();
-        if let Some((before, ended)) = last.insert(job, (attempt, start.ended)) {
-            assert!(
-                attempt > before,
-                "job {job}: attempt {attempt} after {before}"
-            );
-            let ended = ended.expect("it had ended before the next one started");
-            assert!(
-                ended <= start.at,
-                "job {job}: {before} and {attempt} overlap"
-            );
-        }
-    }
-}
-
-fn on_a_paused_clock<T>(test: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .expect("a runtime")
-        .block_on(test)
-}
-
 #[test]
 fn a_quiet_cluster_resumes_each_job_as_often_as_it_asks() {
     on_a_paused_clock(async {
-        let scratch = scratch(patient());
+        let scratch = scratch(patient(), JOBS);
         let cluster = cluster(Failures::default(), 1);
         let resume_loop = open(&scratch, Arc::new(cluster.clone())).await;
         let status = settled(resume_loop.run().await.expect("it ends"));
@@ -157,7 +69,7 @@ fn a_quiet_cluster_resumes_each_job_as_often_as_it_asks() {
 #[test]
 fn an_outage_is_waited_for_and_ends_no_job() {
     on_a_paused_clock(async {
-        let scratch = scratch(patient());
+        let scratch = scratch(patient(), JOBS);
         let cluster = cluster(Failures::default(), 1);
         let resume_loop = open(&scratch, Arc::new(cluster.clone())).await;
         let outage = async {
@@ -179,7 +91,7 @@ fn an_outage_is_waited_for_and_ends_no_job() {
 #[test]
 fn a_scheduler_that_never_comes_back_ends_the_main_process_and_no_job() {
     on_a_paused_clock(async {
-        let scratch = scratch(patient());
+        let scratch = scratch(patient(), JOBS);
         let cluster = cluster(Failures::default(), 1);
         cluster.set_unavailable(true);
         let resume_loop = open(&scratch, Arc::new(cluster.clone())).await;
@@ -244,7 +156,7 @@ proptest! {
         lives in prop::collection::vec(lives(), 0..12),
     ) {
         on_a_paused_clock(async {
-            let scratch = scratch(patient());
+            let scratch = scratch(patient(), JOBS);
             let failures = Failures {
                 preempted: chance,
                 node_failure: chance,

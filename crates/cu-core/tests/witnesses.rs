@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use cu_core::AttemptEnd;
-use cu_core::machine::{Evidence, Verdict, judge};
+use cu_core::machine::{Evidence, SCHEDULER_GRACE, Verdict, judge};
 use cu_protocol::{ExitRecord, ProgramEnd, ResumeRequest, StopCause, Timestamp};
 use cu_scheduler::{ClusterEnd, ClusterState, EndCause};
 
@@ -16,8 +16,12 @@ fn at_once() -> Timestamp {
     HEARD
 }
 
-fn after_grace() -> Timestamp {
-    HEARD.after(GRACE)
+/// Until when a better witness is waited for, if any is.
+fn patience(evidence: &Evidence) -> Timestamp {
+    HEARD.after(match evidence.record {
+        Some(_) => SCHEDULER_GRACE,
+        None => GRACE,
+    })
 }
 
 fn record(end: ProgramEnd, stop: Option<StopCause>) -> ExitRecord {
@@ -136,13 +140,16 @@ fn all_evidence() -> Vec<Evidence> {
         for state in cluster_states() {
             for results in [false, true] {
                 for request in [None, Some(ResumeRequest::default())] {
-                    all.push(Evidence {
-                        results,
-                        request,
-                        failure: None,
-                        record: record.clone(),
-                        cluster: state.clone().map(|state| (HEARD, state)),
-                    });
+                    for requeued in [false, true] {
+                        all.push(Evidence {
+                            results,
+                            request: request.clone(),
+                            failure: None,
+                            record: record.clone(),
+                            cluster: state.clone().map(|state| (HEARD, state)),
+                            requeued,
+                        });
+                    }
                 }
             }
         }
@@ -154,7 +161,12 @@ fn all_evidence() -> Vec<Evidence> {
 fn expected(evidence: &Evidence, late: bool) -> Verdict {
     use AttemptEnd as End;
     let state = evidence.cluster.as_ref().map(|(_, state)| state);
-    let until = Verdict::Until(after_grace());
+    let until = Verdict::Until(patience(evidence));
+    let lost = if evidence.requeued {
+        End::Preempted
+    } else {
+        End::Lost
+    };
     let Some((_, record)) = &evidence.record else {
         if !is_over(state) {
             return Verdict::Undecided;
@@ -171,9 +183,9 @@ fn expected(evidence: &Evidence, late: bool) -> Verdict {
                     EndCause::Exited(0) => End::Completed,
                     EndCause::Exited(RESUME) => End::ResumeRequested,
                     EndCause::Exited(1) => End::Failed,
-                    _ => End::Lost,
+                    _ => lost,
                 },
-                _ => End::Lost,
+                _ => lost,
             }),
         });
     };
@@ -182,7 +194,7 @@ fn expected(evidence: &Evidence, late: bool) -> Verdict {
     let sure = match (&record.end, record.stop) {
         _ if evidence.results => Some(End::Completed),
         (ProgramEnd::NotStarted(_), _) => Some(End::Failed),
-        (ProgramEnd::Fenced(_), _) => Some(End::Lost),
+        (ProgramEnd::Fenced(_), _) => Some(lost),
         _ if wants_resume && !signal_before => Some(End::ResumeRequested),
         _ if wants_resume && state.and_then(outside) == Some(End::Cancelled) => {
             Some(End::Cancelled)
@@ -211,9 +223,11 @@ fn expected(evidence: &Evidence, late: bool) -> Verdict {
 #[test]
 fn every_combination_is_judged_as_the_table_says() {
     let all = all_evidence();
-    assert_eq!(all.len(), (1 + 8 * 8) * (6 + 12) * 2 * 2);
+    assert_eq!(all.len(), (1 + 8 * 8) * (6 + 12) * 2 * 2 * 2);
     for evidence in all {
-        for (late, at) in [(false, at_once()), (true, after_grace())] {
+        let late = patience(&evidence);
+        let just_before = Timestamp(late.0 - 1);
+        for (late, at) in [(false, at_once()), (false, just_before), (true, late)] {
             let verdict = judge(&evidence, RESUME, GRACE, at);
             assert_eq!(
                 verdict,
@@ -244,7 +258,7 @@ fn what_is_unknown_is_neither_a_failure_nor_a_success() {
 #[test]
 fn no_wait_for_a_better_witness_is_longer_than_the_grace() {
     for evidence in all_evidence() {
-        let verdict = judge(&evidence, RESUME, GRACE, after_grace());
+        let verdict = judge(&evidence, RESUME, GRACE, patience(&evidence));
         assert!(!matches!(verdict, Verdict::Until(_)), "{evidence:#?}");
     }
 }
@@ -255,7 +269,7 @@ fn results_are_never_turned_into_anything_but_success() {
         .into_iter()
         .filter(|evidence| evidence.results)
     {
-        if let Verdict::Ended(end) = judge(&evidence, RESUME, GRACE, after_grace()) {
+        if let Verdict::Ended(end) = judge(&evidence, RESUME, GRACE, patience(&evidence)) {
             assert_eq!(end, AttemptEnd::Completed, "{evidence:#?}");
         }
     }

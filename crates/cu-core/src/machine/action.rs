@@ -29,6 +29,14 @@ pub enum Action {
         /// Which.
         attempt: Attempt,
     },
+    /// Ask the scheduler soon what has become of the attempt: it is over, and the scheduler may know
+    /// better why.
+    Observe {
+        /// Whose.
+        job: JobId,
+        /// Which.
+        attempt: Attempt,
+    },
     /// Have the scheduler end this cluster job.
     Cancel {
         /// Which.

@@ -43,9 +43,14 @@ pub(super) fn conclude(step: &mut Step<'_>, active: &Active, end: AttemptEnd) {
             );
         }
     }
-    // An operator's wish is no attempt to get on, and an outside cause not the program's fault.
-    let judged_by_progress =
-        matches!(end, AttemptEnd::ResumeRequested | AttemptEnd::TimeLimit) && active.wish.is_none();
+    // An operator's wish is no attempt to get on, and an outside cause not the program's fault. At a
+    // time limit that the supervisor did not survive, nobody has looked for progress.
+    let judged_by_progress = active.wish.is_none()
+        && match end {
+            AttemptEnd::ResumeRequested => true,
+            AttemptEnd::TimeLimit => active.evidence.record.is_some(),
+            _ => false,
+        };
     if progressed {
         step.job.without_progress = 0;
     } else if judged_by_progress {

@@ -147,6 +147,10 @@ pub struct Evidence {
     pub record: Option<(Timestamp, ExitRecord)>,
     /// The scheduler's last word, and since when it says so.
     pub cluster: Option<(Timestamp, ClusterState)>,
+    /// The scheduler has taken it off its node and kept it, to start it anew by itself. Its program
+    /// is started only once, so that is its end, whatever the scheduler does.
+    #[serde(default)]
+    pub requeued: bool,
 }
 
 impl Job {
@@ -225,14 +229,16 @@ impl Active {
         }
     }
 
-    /// Whether it is known to have started.
+    /// Whether it is known to have started, and not to have been put back into the queue.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.started.is_some()
-            || matches!(
-                self.evidence.cluster,
-                Some((_, ClusterState::Running { .. }))
-            )
+        match self.evidence.cluster {
+            Some((_, ClusterState::Running { .. })) => true,
+            Some((_, ClusterState::Queued { .. } | ClusterState::Held { .. })) => {
+                self.started.is_some() && !self.evidence.requeued
+            }
+            _ => self.started.is_some(),
+        }
     }
 
     /// Whether something has been heard from itself, which proves that it was submitted.

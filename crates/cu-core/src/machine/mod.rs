@@ -32,7 +32,8 @@ pub use event::{Event, Order};
 pub use job::{Active, Evidence, Job, Outcome, Phase, Stage, Wanted, Window};
 pub use step::Effects;
 pub use tally::Tally;
-pub use witnesses::{Verdict, judge};
+pub(crate) use witnesses::is_over;
+pub use witnesses::{SCHEDULER_GRACE, Verdict, judge};
 
 use crate::Policy;
 use step::Step;
@@ -202,3 +203,6 @@ impl Machine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,8 @@ impl Step<'_> {
             } => {
                 let backoff = end::back_off(self.job, self.policy);
                 let wait = retry_after.unwrap_or(backoff);
-                self.not_submitted(*attempt, self.at.after(wait), reason.clone());
+                let reason = format!("attempt {attempt} can't be submitted now: {reason}");
+                self.not_submitted(*attempt, self.at.after(wait), reason);
             }
             Event::SubmitUncertain { attempt, .. } => self.uncertain(*attempt),
             Event::NotFound { attempt } => {
@@ -252,10 +253,13 @@ impl Step<'_> {
         if active.host.is_none() {
             active.host.clone_from(&observation.host);
         }
-        let known = active.evidence.cluster.as_ref();
-        if known.is_some_and(|(_, state)| *state == observation.state) {
+        let known = active.evidence.cluster.as_ref().map(|(_, state)| state);
+        if known == Some(&observation.state) {
             return;
         }
+        let requeued = is_requeued(active.started.is_some(), known, &observation.state);
+        let is_told = active.evidence.requeued;
+        active.evidence.requeued |= requeued;
         active.evidence.cluster = Some((at, observation.state.clone()));
         if is_over(&observation.state) && active.evidence.record.is_none() {
             self.act(Action::ReadRecords { job, attempt });
@@ -264,6 +268,14 @@ impl Step<'_> {
             self.notify(
                 Level::Warning,
                 format!("attempt {attempt} is held by the scheduler: {reason}"),
+            );
+        } else if requeued && !is_told {
+            self.notify(
+                Level::Warning,
+                format!(
+                    "attempt {attempt} was put back into the queue by the scheduler; once it is \
+                     started there again, it ends, and the job is resumed"
+                ),
             );
         }
         self.judge();
@@ -346,10 +358,20 @@ impl Step<'_> {
             self.policy.record_grace,
             self.at,
         );
-        if let Verdict::Ended(end) = verdict
-            && let Phase::Active(active) = std::mem::replace(&mut self.job.phase, NOWHERE)
-        {
-            end::conclude(self, &active, end);
+        match verdict {
+            Verdict::Undecided => {}
+            Verdict::Until(_) => {
+                // Its record is there, and leaves open why: the scheduler may know.
+                if active.evidence.record.is_some() {
+                    let (job, attempt) = (self.job.id, active.attempt);
+                    self.act(Action::Observe { job, attempt });
+                }
+            }
+            Verdict::Ended(end) => {
+                if let Phase::Active(active) = std::mem::replace(&mut self.job.phase, NOWHERE) {
+                    end::conclude(self, &active, end);
+                }
+            }
         }
     }
 
@@ -358,6 +380,17 @@ impl Step<'_> {
             self.notify(Level::Error, why.clone());
         }
         self.job.phase = Phase::Settled { outcome, why };
+    }
+}
+
+/// Whether an attempt that the scheduler ran is back in its queue. An answer that was given before
+/// the start and comes after it tells of a queue too, so not every word of one counts.
+fn is_requeued(started: bool, before: Option<&ClusterState>, now: &ClusterState) -> bool {
+    let ran = matches!(before, Some(ClusterState::Running { .. }));
+    match now {
+        ClusterState::Queued { .. } => ran,
+        ClusterState::Held { .. } => ran || started,
+        _ => false,
     }
 }
 

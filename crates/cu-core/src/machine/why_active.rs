@@ -42,23 +42,28 @@ pub(super) fn sentence(job: &Job, active: &Active, policy: &Policy) -> String {
         Stage::Submitted(_) => {}
     }
     let place = active.host.as_deref().unwrap_or("an unknown host");
-    let doing = match &active.evidence.cluster {
-        _ if active.started.is_some() => format!("runs on {place}"),
-        Some((_, ClusterState::Running { .. })) => {
-            format!("has been started on {place} and has not reported yet")
-        }
-        Some((_, ClusterState::Held { reason })) => {
+    let cluster = active.evidence.cluster.as_ref().map(|(_, state)| state);
+    let doing = match cluster {
+        Some(ClusterState::Held { reason }) if !active.is_running() => {
             return format!(
                 "attempt {attempt} is held by the scheduler ({reason}); release it there, or stop \
                  the job"
             );
         }
-        Some((
-            _,
-            ClusterState::Queued {
-                reason: Some(reason),
-            },
-        )) => format!("is queued ({reason})"),
+        Some(ClusterState::Queued { reason }) if active.evidence.requeued => {
+            let reason = in_parentheses(reason.as_deref());
+            return format!(
+                "attempt {attempt} was put back into the queue by the scheduler{reason}; once it is \
+                 started there again, it ends, and the job is resumed"
+            );
+        }
+        _ if active.started.is_some() => format!("runs on {place}"),
+        Some(ClusterState::Running { .. }) => {
+            format!("has been started on {place} and has not reported yet")
+        }
+        Some(ClusterState::Queued { reason }) => {
+            format!("is queued{}", in_parentheses(reason.as_deref()))
+        }
         _ => "is queued".to_owned(),
     };
     let then = match (&active.evidence.request, active.wish) {
@@ -71,4 +76,8 @@ pub(super) fn sentence(job: &Job, active: &Active, policy: &Policy) -> String {
         (None, None) => "its end, or its request to be resumed, is waited for",
     };
     format!("attempt {attempt} {doing}; {then}")
+}
+
+fn in_parentheses(reason: Option<&str>) -> String {
+    reason.map_or_else(String::new, |reason| format!(" ({reason})"))
 }

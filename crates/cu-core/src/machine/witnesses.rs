@@ -4,7 +4,8 @@
 //! | --- | --- | --- | --- |
 //! | any | results | any | completed |
 //! | not started | | any | failed |
-//! | fenced | | any | lost |
+//! | fenced | | has put it back into the queue before | preempted |
+//! | fenced, else | | any | lost |
 //! | exited with the resume code, or with another after a request; a signal from outside before | | cancelled | cancelled |
 //! | … | | any other end, or none within the grace | resume requested |
 //! | exited with the resume code, else | | any | resume requested |
@@ -20,7 +21,8 @@
 //! | none within the grace | request | over | resume requested |
 //! | none within the grace | | over: exited 0, the resume code, another | completed, resume requested, failed |
 //! | none within the grace | | time limit, preempted, node failure, out of memory, cancelled | what the scheduler says |
-//! | none within the grace | | over, in any other way, or gone | lost |
+//! | none within the grace | | over, in any other way, or gone, after it was put back | preempted |
+//! | none within the grace | | over, in any other way, or gone, else | lost |
 //!
 //! A supervisor exits as its program did, which is why the scheduler's exit code counts where the
 //! record is missing; a signal then is the supervisor's own death, and nobody knows of the program.
@@ -44,7 +46,14 @@ pub enum Verdict {
     Ended(AttemptEnd),
 }
 
-/// Judges `evidence` at the time `at`. A better witness is waited for `grace` long.
+/// How long the scheduler's word about the cause is waited for, where it may know better than the
+/// attempt's own record. It is asked at once, but a cluster calls a job running until all of it is
+/// cleared away.
+pub const SCHEDULER_GRACE: Duration = Duration::from_secs(60);
+
+/// Judges `evidence` at the time `at`. A record is waited for `grace` long once the scheduler says
+/// that the attempt is over, and the scheduler's word after a record for [`SCHEDULER_GRACE`], or for
+/// `grace` if that is longer.
 #[must_use]
 pub fn judge(
     evidence: &Evidence,
@@ -63,10 +72,11 @@ pub fn judge(
             }
             Word::Guess(end) => (end, heard),
         };
+        let until = since.after(grace.max(SCHEDULER_GRACE));
         return match better {
             Some(end) => Verdict::Ended(end),
-            None if over || at >= since.after(grace) => Verdict::Ended(guess),
-            None => Verdict::Until(since.after(grace)),
+            None if over || at >= until => Verdict::Ended(guess),
+            None => Verdict::Until(until),
         };
     }
     match cluster {
@@ -96,6 +106,7 @@ fn by_record(record: &ExitRecord, evidence: &Evidence, resume_exit_code: i32) ->
     }
     match &record.end {
         ProgramEnd::NotStarted(_) => return Word::Final(AttemptEnd::Failed),
+        ProgramEnd::Fenced(_) if evidence.requeued => return Word::Final(AttemptEnd::Preempted),
         ProgramEnd::Fenced(_) => return Word::Final(AttemptEnd::Lost),
         _ => {}
     }
@@ -134,14 +145,18 @@ fn by_scheduler(state: &ClusterState, evidence: &Evidence, resume_exit_code: i32
     if let Some(end) = outside_cause(state) {
         return end;
     }
+    let nobody_knows = match evidence.requeued {
+        true => AttemptEnd::Preempted,
+        false => AttemptEnd::Lost,
+    };
     match state {
         ClusterState::Ended(end) => match end.cause {
             EndCause::Exited(0) => AttemptEnd::Completed,
             EndCause::Exited(code) if code == resume_exit_code => AttemptEnd::ResumeRequested,
             EndCause::Exited(code) if code < 128 => AttemptEnd::Failed,
-            _ => AttemptEnd::Lost,
+            _ => nobody_knows,
         },
-        _ => AttemptEnd::Lost,
+        _ => nobody_knows,
     }
 }
 
@@ -160,6 +175,6 @@ fn outside_cause(state: &ClusterState) -> Option<AttemptEnd> {
     }
 }
 
-pub(super) fn is_over(state: &ClusterState) -> bool {
+pub(crate) fn is_over(state: &ClusterState) -> bool {
     matches!(state, ClusterState::Ended(_) | ClusterState::Gone)
 }

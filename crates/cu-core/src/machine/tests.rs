@@ -1,0 +1,227 @@
+//! What a cluster says of an attempt: what the machine makes of it, and what people are told.
+
+use cu_protocol::{Attempt, ExitRecord, JobId, Message, ProgramEnd, Sequence, Started, Timestamp};
+use cu_scheduler::{ClusterEnd, ClusterJobId, ClusterState, EndCause, Observation};
+
+use super::*;
+use crate::{JobState, Policy};
+
+const JOB: JobId = JobId(0);
+const ATTEMPT: Attempt = Attempt(0);
+
+/// A job whose attempt the scheduler has.
+struct World {
+    machine: Machine,
+    now: Timestamp,
+    said: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let job = Job::new(JOB, 3);
+        let mut world = Self {
+            machine: Machine::new(vec![job], Policy::default()),
+            now: Timestamp(1_700_000_000_000),
+            said: 0,
+        };
+        let mut effects = Effects::default();
+        world.machine.pass_time(world.now, &mut effects);
+        world.happens(Event::Submitted {
+            attempt: ATTEMPT,
+            cluster_job: ClusterJobId("812.0".to_owned()),
+        });
+        world
+    }
+
+    fn happens(&mut self, event: Event) -> Vec<Action> {
+        let mut effects = Effects::default();
+        self.machine.step(self.now, JOB, &event, &mut effects);
+        effects.actions
+    }
+
+    fn says(&mut self, message: Message) -> Vec<Action> {
+        self.said += 1;
+        self.happens(Event::Said {
+            attempt: ATTEMPT,
+            sequence: Sequence(self.said),
+            message,
+        })
+    }
+
+    fn starts(&mut self) {
+        self.says(Message::Started(Started {
+            host: "n1".to_owned(),
+            supervisor: 1,
+            program: 2,
+            at: self.now,
+            checkpoint: None,
+        }));
+    }
+
+    fn is(&mut self, state: ClusterState) -> Vec<Action> {
+        self.happens(Event::Observed {
+            attempt: ATTEMPT,
+            observation: Observation {
+                job: ClusterJobId("812.0".to_owned()),
+                state,
+                host: None,
+                restarts: None,
+            },
+        })
+    }
+
+    fn job(&self) -> &Job {
+        self.machine.job(JOB).expect("there is one")
+    }
+
+    fn why(&self) -> String {
+        why(self.job(), self.machine.policy())
+    }
+}
+
+fn held() -> ClusterState {
+    ClusterState::Held {
+        reason: "JobHeldAdmin".to_owned(),
+    }
+}
+
+fn queued() -> ClusterState {
+    ClusterState::Queued {
+        reason: Some("BeginTime".to_owned()),
+    }
+}
+
+fn running() -> ClusterState {
+    ClusterState::Running { since: None }
+}
+
+fn warns(actions: &[Action]) -> bool {
+    let is_warning = |action: &Action| {
+        matches!(
+            action,
+            Action::Notify {
+                level: Level::Warning,
+                ..
+            }
+        )
+    };
+    actions.iter().any(is_warning)
+}
+
+#[test]
+fn a_hold_is_told_before_the_start_and_after_it() {
+    for runs_before in [false, true] {
+        let mut world = World::new();
+        if runs_before {
+            world.starts();
+            assert_eq!(world.job().state(), JobState::Running);
+        }
+        assert!(warns(&world.is(held())));
+        assert_eq!(world.job().state(), JobState::Queued);
+        let why = world.why();
+        assert!(
+            why.contains("held by the scheduler (JobHeldAdmin); release it"),
+            "{why}"
+        );
+    }
+}
+
+#[test]
+fn a_return_to_the_queue_is_told() {
+    let mut world = World::new();
+    world.starts();
+    world.is(running());
+    assert!(warns(&world.is(queued())));
+    assert_eq!(world.job().state(), JobState::Queued);
+    let why = world.why();
+    assert!(
+        why.contains("back into the queue by the scheduler (BeginTime)"),
+        "{why}"
+    );
+    // A new reason is no new notice.
+    assert!(!warns(&world.is(ClusterState::Queued { reason: None })));
+}
+
+#[test]
+fn a_queue_that_was_seen_before_the_start_and_told_after_it_is_no_return() {
+    let mut world = World::new();
+    world.starts();
+    assert!(!warns(&world.is(queued())));
+    assert_eq!(world.job().state(), JobState::Running);
+    assert!(world.why().contains("runs on n1"), "{}", world.why());
+}
+
+fn killed(world: &World) -> ExitRecord {
+    ExitRecord {
+        end: ProgramEnd::Signaled(9),
+        stop: None,
+        host: "n1".to_owned(),
+        started: Some(world.now),
+        ended: world.now,
+        peak_memory_bytes: None,
+        checkpoint: None,
+        output_changed: false,
+    }
+}
+
+#[test]
+fn of_a_program_that_was_killed_the_scheduler_is_asked_why() {
+    let mut world = World::new();
+    world.starts();
+    let record = killed(&world);
+    let actions = world.says(Message::Ended(record));
+    let (job, attempt) = (JOB, ATTEMPT);
+    assert!(
+        actions.contains(&Action::Observe { job, attempt }),
+        "{actions:?}"
+    );
+    assert!(
+        world.why().contains("a better account of its end"),
+        "{}",
+        world.why()
+    );
+    world.is(ClusterState::Ended(ClusterEnd {
+        cause: EndCause::Preempted,
+        at: None,
+        text: "PREEMPTED".to_owned(),
+    }));
+    assert_eq!(world.job().state(), JobState::Waiting);
+}
+
+#[test]
+fn a_time_limit_without_a_record_is_no_lack_of_progress() {
+    let mut world = World::new();
+    for number in 0..10 {
+        let attempt = Attempt(number);
+        let cluster_job = ClusterJobId(format!("{number}"));
+        world.happens(Event::Submitted {
+            attempt,
+            cluster_job: cluster_job.clone(),
+        });
+        world.happens(Event::Observed {
+            attempt,
+            observation: Observation {
+                job: cluster_job,
+                state: ClusterState::Ended(ClusterEnd {
+                    cause: EndCause::TimeLimit,
+                    at: None,
+                    text: "TIMEOUT".to_owned(),
+                }),
+                host: None,
+                restarts: None,
+            },
+        });
+        for _ in 0..2 {
+            // First the record's grace, then the wait before the next attempt.
+            world.now = world.now.after(Policy::default().backoff_max);
+            let mut effects = Effects::default();
+            world.machine.pass_time(world.now, &mut effects);
+        }
+        assert_eq!(
+            world.job().next_attempt,
+            Attempt(number + 2),
+            "{}",
+            world.why()
+        );
+    }
+}

@@ -1,0 +1,189 @@
+//! When the scheduler is asked, and how often, under virtual time.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use cu_scheduler::simulated::{Simulated, SimulatedOptions};
+use cu_scheduler::{Cancel, EndCause, Resources, Submission, SubmissionName};
+
+use self::remote::{Calls, Remote};
+use super::*;
+use crate::clock::Clock;
+use crate::inbox::Inbox;
+
+#[path = "../../tests/support/remote.rs"]
+mod remote;
+
+/// How often it may be asked by itself.
+const INTERVAL: Duration = Duration::from_secs(30);
+/// From the end of a job's last process to the scheduler's saying so.
+const COMPLETING: Duration = Duration::from_secs(20);
+
+struct World {
+    cluster: Arc<Remote>,
+    watcher: Watcher,
+    inbox: Inbox,
+    told: VecDeque<ClusterState>,
+    start: Instant,
+}
+
+impl World {
+    /// In which `jobs` jobs run, each in its first attempt, and have been looked at.
+    async fn new(jobs: u32) -> Self {
+        let options = SimulatedOptions {
+            cpus: jobs,
+            ..SimulatedOptions::default()
+        };
+        let inner = Simulated::new(options, |run| async move {
+            run.listen();
+            std::future::pending().await
+        });
+        let cluster = Arc::new(Remote::new(inner, Calls::Every(INTERVAL)));
+        let (sender, inbox) = Inbox::new(Clock::start());
+        let watcher = Watcher::start(cluster.clone(), sender);
+        let mut world = Self {
+            cluster,
+            watcher,
+            inbox,
+            told: VecDeque::new(),
+            start: Instant::now(),
+        };
+        let submissions: Vec<_> = (0..jobs).map(submission).collect();
+        let ids = world.cluster.submit(&submissions).await;
+        for (job, id) in (0..).zip(ids) {
+            let id = id.expect("it was submitted");
+            world
+                .watcher
+                .watched
+                .set(JobId(job), Some((Attempt(0), id)));
+        }
+        world
+            .until(|state| matches!(state, ClusterState::Running { .. }))
+            .await;
+        sleep(INTERVAL / 2).await;
+        world.start = Instant::now();
+        world.cluster.forget_looks();
+        world
+    }
+
+    /// Waits for such a word of the scheduler, and tells how long that took.
+    async fn until(&mut self, fits: impl Fn(&ClusterState) -> bool) -> Duration {
+        loop {
+            while let Some(state) = self.told.pop_front() {
+                if fits(&state) {
+                    return self.start.elapsed();
+                }
+            }
+            let batch = self.inbox.wait(None).await;
+            self.told.extend(batch.items.into_iter().filter_map(state));
+        }
+    }
+
+    fn doubt(&self, job: u32) {
+        self.watcher.watched.doubt(JobId(job), Attempt(0));
+    }
+
+    async fn kill(&self, job: u32) {
+        let name = submission(job).name;
+        let found = self.cluster.find(&[name]).await.expect("it answers");
+        let id = found[0].observation.job.clone();
+        let killed = self.cluster.cancel(&[id], Cancel::Kill).await;
+        killed.expect("it answers");
+    }
+}
+
+fn state(item: Item) -> Option<ClusterState> {
+    match item {
+        Item::Happened {
+            event: Event::Observed { observation, .. },
+            ..
+        } => Some(observation.state),
+        _ => None,
+    }
+}
+
+fn submission(job: u32) -> Submission {
+    Submission {
+        name: SubmissionName::new("run", job, 0).expect("a name"),
+        command: vec!["/bin/true".to_owned()],
+        environment: BTreeMap::new(),
+        working_directory: "/".into(),
+        directory: "/".into(),
+        resources: Resources::default(),
+        previous: None,
+    }
+}
+
+fn is_cancelled(state: &ClusterState) -> bool {
+    matches!(state, ClusterState::Ended(end) if end.cause == EndCause::Cancelled)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_is_looked_for_at_once() {
+    let mut world = World::new(1).await;
+    world.kill(0).await;
+    world.doubt(0);
+    let took = world.until(is_cancelled).await;
+    assert!(took < Duration::from_millis(100), "{took:?}");
+    assert_eq!(world.cluster.looks(), 1);
+    // It is known now.
+    sleep(INTERVAL / 3).await;
+    assert_eq!(world.cluster.looks(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_is_told_late_is_looked_for_again() {
+    let mut world = World::new(1).await;
+    world.doubt(0);
+    let kill = async {
+        sleep(COMPLETING).await;
+        world.kill(0).await;
+    };
+    kill.await;
+    let took = world.until(is_cancelled).await;
+    assert!(took < COMPLETING + INTERVAL / 3, "{took:?}");
+    assert!(world.cluster.looks() < 8, "{}", world.cluster.looks());
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousands_of_ends_in_a_moment_are_a_few_looks() {
+    let mut world = World::new(2000).await;
+    for job in 0..2000 {
+        world.kill(job).await;
+        world.doubt(job);
+        sleep(Duration::from_millis(1)).await;
+    }
+    for _ in 0..2000 {
+        world.until(is_cancelled).await;
+    }
+    assert!(world.cluster.looks() <= 3, "{}", world.cluster.looks());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_come_back_is_not_looked_for() {
+    let world = World::new(1).await;
+    world.doubt(0);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.cluster.looks(), 1);
+    world.watcher.watched.trust(JobId(0), Attempt(0));
+    sleep(INTERVAL / 3).await;
+    assert_eq!(world.cluster.looks(), 1);
+    // One that is not of the attempt that runs says nothing about it.
+    world.watcher.watched.doubt(JobId(0), Attempt(1));
+    sleep(INTERVAL / 10).await;
+    assert_eq!(world.cluster.looks(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_jobs_wait_for_the_interval() {
+    let mut world = World::new(3).await;
+    for job in 0..3 {
+        let id = ClusterJobId(format!("unknown-{job}"));
+        world
+            .watcher
+            .watched
+            .set(JobId(job), Some((Attempt(1), id)));
+        sleep(Duration::from_secs(1)).await;
+    }
+    world.until(|state| *state == ClusterState::Gone).await;
+    assert_eq!(world.cluster.looks(), 1);
+}

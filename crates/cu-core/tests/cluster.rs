@@ -1,0 +1,223 @@
+//! The loop on a cluster that is far away: few calls, however much happens; and what a cluster does
+//! behind our back.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cu_core::{AttemptEnd, JobState, Policy, Reader, RunDir};
+use cu_protocol::tokio::{Receiver, Sender, connect};
+use cu_protocol::{Attempt, JobId, Role, Secret};
+use cu_scheduler::EndCause;
+use cu_scheduler::simulated::{Simulated, SimulatedOptions, Stop};
+use cu_supervisor::ServerFile;
+use support::remote::{Calls, Remote};
+use support::{on_a_paused_clock, open, patient, scratch, settled};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+const INTERVAL: Duration = Duration::from_secs(30);
+/// No test takes longer.
+const BOUND: Duration = Duration::from_secs(60);
+
+/// A cluster with room for all, on which job `n` works ten minutes and `n` times `apart`, asks to be
+/// resumed once, and then is done.
+fn staggered(jobs: u32, apart: Duration) -> Simulated {
+    let options = SimulatedOptions {
+        cpus: jobs,
+        ..SimulatedOptions::default()
+    };
+    Simulated::new(options, move |run| async move {
+        let name = &run.submission.name;
+        sleep(Duration::from_secs(600) + apart * name.job()).await;
+        EndCause::Exited(if name.attempt() == 0 { 3 } else { 0 })
+    })
+}
+
+#[test]
+fn resumes_that_are_due_at_nearly_the_same_moment_are_a_few_calls() {
+    on_a_paused_clock(async {
+        const JOBS: u32 = 200;
+        let scratch = scratch(patient(), JOBS);
+        // Over four seconds; each end is told at once.
+        let apart = Duration::from_millis(20);
+        let cluster = Arc::new(Remote::new(staggered(JOBS, apart), Calls::AtOnce));
+        let resume_loop = open(&scratch, cluster.clone()).await;
+        let status = settled(resume_loop.run().await.expect("it ends"));
+        assert_eq!(status.jobs.completed, JOBS);
+        let batches = cluster.batches();
+        assert_eq!(batches[0], JOBS as usize);
+        assert_eq!(batches.iter().sum::<usize>(), 2 * JOBS as usize);
+        assert!(batches.len() <= 6, "{batches:?}");
+    });
+}
+
+#[test]
+fn a_resume_that_is_alone_waits_for_no_other() {
+    on_a_paused_clock(async {
+        let scratch = scratch(patient(), 1);
+        let cluster = Arc::new(Remote::new(staggered(1, Duration::ZERO), Calls::AtOnce));
+        let resume_loop = open(&scratch, cluster.clone()).await;
+        settled(resume_loop.run().await.expect("it ends"));
+        let starts = cluster.inner.starts();
+        let ended = starts[0].ended.expect("it has");
+        // The grace for a record, which no attempt here writes, and a moment.
+        let grace = Policy::default().record_grace + Duration::from_millis(500);
+        assert!(starts[1].at - ended < grace, "{starts:?}");
+    });
+}
+
+#[test]
+fn a_limit_is_waited_for_and_told() {
+    on_a_paused_clock(async {
+        let scratch = scratch(patient(), 2);
+        let cluster = Arc::new(Remote::new(staggered(2, Duration::ZERO), Calls::AtOnce));
+        let wait = Some(Duration::from_secs(600));
+        cluster.set_limit(Some(("QOSMaxSubmitJobPerUserLimit", wait)));
+        let resume_loop = open(&scratch, cluster.clone()).await;
+        let limit = async {
+            // Longer than the patience with a scheduler that does not answer: this one does.
+            sleep(2 * Policy::default().scheduler_patience).await;
+            let reader = Reader::open(&scratch.run).expect("a readable run");
+            let job = reader.job(JobId(1)).expect("a job");
+            assert_eq!(job.state, JobState::Waiting);
+            let expected = "attempt 0 can't be submitted now: QOSMaxSubmitJobPerUserLimit; attempt 0 \
+                            is submitted after ";
+            assert!(job.why.starts_with(expected), "{}", job.why);
+            cluster.set_limit(None);
+            std::future::pending::<()>().await;
+        };
+        let status = tokio::select! {
+            finish = resume_loop.run() => settled(finish.expect("it ends")),
+            () = limit => unreachable!("it never ends"),
+        };
+        assert_eq!(status.jobs.completed, 2);
+    });
+}
+
+#[test]
+fn an_attempt_that_the_cluster_starts_anew_is_resumed() {
+    on_a_paused_clock(async {
+        let scratch = scratch(patient(), 1);
+        let options = SimulatedOptions {
+            requeues: true,
+            queue_delay: Duration::from_secs(121),
+            ..SimulatedOptions::default()
+        };
+        let inner = Simulated::new(options, |run| async move {
+            if run.restarts > 0 {
+                // What a supervisor exits with that must not start its program again.
+                return EndCause::Exited(i32::from(cu_supervisor::Outcome::FENCED));
+            }
+            sleep(Duration::from_secs(600)).await;
+            EndCause::Exited(0)
+        });
+        let cluster = Arc::new(Remote::new(inner, Calls::Every(INTERVAL)));
+        let mut resume_loop = open(&scratch, cluster.clone()).await;
+        let mut notices = resume_loop.notices();
+        let requeue = async {
+            sleep(Duration::from_secs(300)).await;
+            let first = &cluster.inner.starts()[0];
+            assert!(cluster.inner.stop(&first.job, Stop::Preempted));
+            sleep(2 * INTERVAL).await;
+            let reader = Reader::open(&scratch.run).expect("a readable run");
+            let job = reader.job(JobId(0)).expect("a job");
+            assert_eq!(job.state, JobState::Queued);
+            assert!(job.why.contains("back into the queue"), "{}", job.why);
+            std::future::pending::<()>().await;
+        };
+        let status = tokio::select! {
+            finish = resume_loop.run() => settled(finish.expect("it ends")),
+            () = requeue => unreachable!("it never ends"),
+        };
+        assert_eq!(status.jobs.completed, 1);
+        let reader = Reader::open(&scratch.run).expect("a readable run");
+        let job = reader.job(JobId(0)).expect("a job");
+        let ends: Vec<_> = job.attempts.iter().map(|attempt| attempt.end).collect();
+        assert_eq!(
+            ends,
+            [Some(AttemptEnd::Preempted), Some(AttemptEnd::Completed)]
+        );
+        let mut told = Vec::new();
+        while let Ok(notice) = notices.try_recv() {
+            told.push(notice.text);
+        }
+        assert!(
+            told.iter().any(|text| text.contains("back into the queue")),
+            "{told:?}"
+        );
+    });
+}
+
+/// Waits for something that is only seen by looking.
+async fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
+    let look = async {
+        while !happened() {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let seen = timeout(BOUND, look).await;
+    seen.unwrap_or_else(|_| panic!("in vain waited for {what}"));
+}
+
+#[tokio::test]
+async fn the_end_of_a_connection_is_a_reason_to_look() {
+    let policy = Policy {
+        record_grace: Duration::ZERO,
+        ..patient()
+    };
+    let scratch = scratch(policy, 1);
+    let killed = Arc::new(Notify::new());
+    let kill = killed.clone();
+    let inner = Simulated::new(SimulatedOptions::default(), move |_| {
+        let killed = killed.clone();
+        async move {
+            killed.notified().await;
+            EndCause::Exited(0)
+        }
+    });
+    let cluster = Arc::new(Remote::new(inner, Calls::Never));
+    let resume_loop = open(&scratch, cluster.clone()).await;
+    let running = tokio::spawn(resume_loop.run());
+    let reader = Reader::open(&scratch.run).expect("a readable run");
+    eventually("a cluster job id", || {
+        let attempts = reader.job(JobId(0)).expect("a job").attempts;
+        attempts.iter().any(|it| it.cluster_job_id.is_some())
+    })
+    .await;
+    eventually("the first look", || cluster.looks() == 1).await;
+
+    let supervisor = connect_as_a_supervisor(&scratch.run).await;
+    kill.notify_one();
+    eventually("the end", || {
+        let starts = cluster.inner.starts();
+        starts.iter().all(|start| start.ended.is_some())
+    })
+    .await;
+    drop(supervisor);
+    let finish = timeout(BOUND, running).await.expect("it ends");
+    let finish = finish.expect("no panic").expect("no error");
+    assert_eq!(settled(finish).jobs.completed, 1);
+    assert_eq!(cluster.looks(), 2);
+}
+
+type Connection = (Sender<OwnedWriteHalf>, Receiver<OwnedReadHalf>);
+
+/// As attempt 0 of job 0.
+async fn connect_as_a_supervisor(run: &RunDir) -> Connection {
+    let server = ServerFile::read(&run.server_file()).expect("it listens");
+    let text = std::fs::read_to_string(run.secret()).expect("a secret");
+    let secret = Secret::parse(&text).expect("a secret");
+    let stream = TcpStream::connect(&server.addresses[0]).await;
+    let (read, write) = stream.expect("it accepts").into_split();
+    let role = Role::Supervisor {
+        job: JobId(0),
+        attempt: Attempt(0),
+    };
+    let connection = connect(read, write, &secret, server.run, role).await;
+    let (sender, receiver, _) = connection.expect("it welcomes");
+    (sender, receiver)
+}

@@ -1,0 +1,102 @@
+//! What the tests of the whole loop share: a run in a scratch directory, and a loop over it.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+pub mod remote;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cu_core::{
+    Finish, JobPlan, LoopOptions, Policy, ResumeLoop, RunDir, RunPlan, Status, create_run,
+};
+use cu_scheduler::Scheduler;
+use cu_scheduler::simulated::Simulated;
+
+pub struct Scratch {
+    pub run: RunDir,
+    _directory: tempfile::TempDir,
+}
+
+pub fn scratch(policy: Policy, jobs: u32) -> Scratch {
+    // In memory where that can be had: what the disk does is not the subject.
+    let shm = std::path::Path::new("/dev/shm");
+    let directory = if shm.is_dir() {
+        tempfile::tempdir_in(shm)
+    } else {
+        tempfile::tempdir()
+    };
+    let directory = directory.expect("a temporary directory");
+    let run = RunDir::new(directory.path().join("run"));
+    let job = JobPlan::new(vec!["/bin/true".to_owned()]);
+    let plan = RunPlan {
+        name: "simulated".to_owned(),
+        policy,
+        jobs: vec![job; jobs as usize],
+    };
+    create_run(&run, &plan).expect("a new run");
+    Scratch {
+        run,
+        _directory: directory,
+    }
+}
+
+/// Budgets that no test of this file is to exhaust.
+pub fn patient() -> Policy {
+    Policy {
+        stuck_after: NonZeroU32::MAX,
+        losses: u32::MAX,
+        preemptions: u32::MAX,
+        node_failures: u32::MAX,
+        out_of_memory_retries: u32::MAX,
+        failure_retries: u32::MAX,
+        ..Policy::default()
+    }
+}
+
+pub async fn open(scratch: &Scratch, scheduler: Arc<dyn Scheduler>) -> ResumeLoop {
+    let options = LoopOptions {
+        supervisor: vec!["/bin/true".to_owned()],
+        listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
+    ResumeLoop::open(scratch.run.clone(), scheduler, options)
+        .await
+        .expect("the run can be opened")
+}
+
+pub fn settled(finish: Finish) -> Status {
+    match finish {
+        Finish::Settled(status) => status,
+        Finish::Detached(_) => panic!("nobody detached"),
+    }
+}
+
+pub fn assert_one_at_a_time(cluster: &Simulated) {
+    let mut last: BTreeMap<u32, (u32, Option<Duration>)> = BTreeMap::new();
+    for start in cluster.starts() {
+        let job = start.name.job();
+        let attempt = start.name.attempt();
+        if let Some((before, ended)) = last.insert(job, (attempt, start.ended)) {
+            assert!(
+                attempt > before,
+                "job {job}: attempt {attempt} after {before}"
+            );
+            let ended = ended.expect("it had ended before the next one started");
+            assert!(
+                ended <= start.at,
+                "job {job}: {before} and {attempt} overlap"
+            );
+        }
+    }
+}
+
+pub fn on_a_paused_clock<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime")
+        .block_on(test)
+}
