@@ -45,6 +45,21 @@ crash:
 deny *checks="bans licenses sources":
     cargo deny check {{ checks }}
 
+# Bring up real clusters for tests, as root; `just clusters-up bookworm` one Slurm.
+clusters-up *suites="bullseye bookworm trixie forky htcondor":
+    for suite in {{ suites }}; do \
+        if [ $suite = htcondor ]; then tests/clusters/htcondor up; else tests/clusters/slurm up $suite; fi || exit 1; \
+    done
+
+# End all clusters and their jobs.
+clusters-down:
+    tests/clusters/slurm down
+    tests/clusters/htcondor down
+
+# Run the tests on real clusters, as root; brings up what they need.
+test-clusters *arguments:
+    cargo test --all-features --package cu-cluster-tests {{ arguments }} -- --test-threads=16
+
 # Remove what was built, and the runs of the examples.
 clean:
     cargo clean

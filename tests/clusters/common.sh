@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2016 # What stands in single quotes is for the shell inside.
 # What the scripts for Slurm and HTCondor share: Debian roots, and instances of a cluster that live in them.
 #
 # A *root* is a Debian system in a folder, one for each suite, built once. Nothing of a cluster's state lies in it.
@@ -13,7 +14,6 @@
 
 readonly clusters=${CU_CLUSTERS:-/var/tmp/cu-clusters}
 readonly instance=${CU_INSTANCE:-shared}
-readonly suites=(bullseye bookworm trixie forky)
 
 # --- words ------------------------------------------------------------------------------------------------------
 
@@ -195,7 +195,7 @@ install_root() {
                 (in_namespace "$(declare -f bind_system)"'; bind_system "$1"; exec chroot "$1" bash -c "$2" - "$3"' \
                     "$part" "$(declare -f install_packages)"'; install_packages "$1"' "$suite")
         } >"$log" 2>&1 </dev/null 9>&- || die "the root of $suite could not be built; the whole log: $log" "$log"
-        rm -rf --one-file-system "$root" && mv "$part" "$root" && recipe_stamp >"$root.stamp" ||
+        { rm -rf --one-file-system "$root" && mv "$part" "$root" && recipe_stamp >"$root.stamp"; } ||
             die "the root of $suite could not be moved to its place"
         say "the root of $suite is built, in $((SECONDS - begun)) s"
     )
@@ -343,6 +343,23 @@ hold() {
     wait_until 10 test -s "$home/run/cu/holder" || die "the mount namespace was not made" "$home/log/holder.log"
     namespace_of "$(cat "$home/run/cu/holder")" >"$home/namespace"
     cp "$home/run/cu/holder" "$home/holder.pid"
+}
+
+# instances CLUSTER: their names.
+instances() {
+    local folder
+    for folder in "$clusters/$1"/*/; do
+        [ ! -d "$folder" ] || basename "$folder"
+    done
+}
+# abandoned_instances CLUSTER: those that tests made for themselves, own-PROCESS-NUMBER, and did not live to remove.
+abandoned_instances() {
+    local name pid
+    for name in $(instances "$1"); do
+        [[ $name = own-* ]] || continue
+        pid=${name#own-}
+        [ -d "/proc/${pid%-*}" ] || echo "$name"
+    done
 }
 
 # claim_ports: the first of 50 ports on loopback that nobody uses.

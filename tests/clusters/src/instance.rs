@@ -40,9 +40,11 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// The one that all tests share. It stays up.
+    /// The one that all tests share, by the name that `CU_INSTANCE` gives, as for the scripts. It
+    /// stays up.
     pub(crate) fn shared(script: &str, which: Option<&'static str>) -> Self {
-        let instance = Self::describe(script, which, "shared".to_owned(), false);
+        let name = std::env::var("CU_INSTANCE").unwrap_or_else(|_| "shared".to_owned());
+        let instance = Self::describe(script, which, name, false);
         let mut up = UP.lock().unwrap_or_else(PoisonError::into_inner);
         if !up.contains(&instance.home) {
             instance.run("up", &[], &[]);
