@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `local` (default) | this machine |
 //! | `slurm` | Slurm, through its commands |
+//! | `htcondor` | HTCondor, through its commands and its event log |
 //! | `simulated` | a cluster in memory under virtual time |
 //! | `conformance` | the suite every backend passes, and `Faulty`, a wrapper that loses answers |
 #![forbid(unsafe_code)]
@@ -24,6 +25,8 @@ mod error;
 #[cfg(feature = "conformance")]
 mod faulty;
 mod finding;
+#[cfg(feature = "htcondor")]
+pub mod htcondor;
 #[cfg(feature = "local")]
 pub mod local;
 mod observation;
@@ -31,6 +34,8 @@ mod preview;
 mod scheduler;
 #[cfg(feature = "simulated")]
 pub mod simulated;
+#[cfg(feature = "slurm")]
+pub mod slurm;
 mod submission;
 
 pub use error::{Error, SubmitError};

@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
 
 use super::{Program, Step, Testbed};
 use crate::{
@@ -21,6 +22,8 @@ pub struct Case<B> {
     /// The cluster.
     pub bed: B,
     scheduler: Option<Arc<dyn Scheduler>>,
+    /// Other cases may have used the same cluster, and do so now.
+    run: String,
     attempts: Cell<u32>,
 }
 
@@ -32,6 +35,7 @@ impl<B: Testbed> Case<B> {
         Self {
             bed,
             scheduler: Some(scheduler),
+            run: unique_run(),
             attempts: Cell::new(0),
         }
     }
@@ -58,7 +62,12 @@ impl<B: Testbed> Case<B> {
     pub fn name(&self) -> SubmissionName {
         let attempt = self.attempts.get();
         self.attempts.set(attempt + 1);
-        SubmissionName::new("conformance", 7, attempt).expect("its run is of plain letters")
+        self.name_of(attempt)
+    }
+
+    /// The name that [`name`](Case::name) gives or gave away as the one with this number, from 0 on.
+    pub fn name_of(&self, attempt: u32) -> SubmissionName {
+        SubmissionName::new(&*self.run, 7, attempt).expect("its run is of plain letters")
     }
 
     /// A submission of `program`, not yet handed over.
@@ -282,6 +291,15 @@ impl<B: Testbed> Case<B> {
             .await
             .unwrap_or_else(|_| panic!("waited {patience:?} in vain until {what}"))
     }
+}
+
+/// A name for a run that no case had before, in this process or another.
+fn unique_run() -> String {
+    static CASES: AtomicU32 = AtomicU32::new(0);
+    let case = CASES.fetch_add(1, Ordering::Relaxed);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.unwrap_or_default().as_millis();
+    format!("conformance-{now:x}-{}-{case}", std::process::id())
 }
 
 /// The command for `program` as a script in `folder`.

@@ -94,7 +94,7 @@ pub async fn names_are_found_queued_running_and_absent<B: Testbed>(case: Case<B>
     let (started, go) = (case.path("started"), case.path("go"));
     case.fill_slots(&started, &go).await;
     // The first name the case gave away is that of the first of these.
-    let running = SubmissionName::new("conformance", 7, 0).expect("a valid name");
+    let running = case.name_of(0);
     let waits = case.submission(&Program::default());
     let queued = waits.name.clone();
     let id = case.hand_over(waits).await;

@@ -1,0 +1,84 @@
+//! Ending jobs: one scancel for all of them.
+
+use std::time::SystemTime;
+
+use super::Cluster;
+use super::job_id::JobId;
+use super::known::Line;
+use super::{row, state};
+use crate::{Cancel, ClusterJobId, ClusterState, Error};
+
+/// So many ids stand in one command line.
+const IDS_AT_ONCE: usize = 1000;
+
+/// What scancel says of jobs that need no cancel any more.
+const HARMLESS: [&str; 3] = [
+    "already completing or completed",
+    "Invalid job id specified",
+    "Job/step already",
+];
+
+impl Cluster {
+    pub(super) async fn cancel_all(&self, jobs: &[ClusterJobId], how: Cancel) -> Result<(), Error> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        // A number that Slurm has given to another job meanwhile must not end that one.
+        let queue = self.queue().await?;
+        let index = row::Index::new(&queue);
+        let alive = self.journal.with(|journal| {
+            let alive = |job: &JobId| {
+                let call = journal.known().call_of(job.base);
+                let row = index.row(*job, call.map(|call| call.job_name.as_str()));
+                row.is_some_and(|row| !matches!(state::of(row), ClusterState::Ended(_)))
+            };
+            let ids = jobs.iter().filter_map(JobId::parse);
+            Ok(ids
+                .filter(alive)
+                .map(|job| job.to_string())
+                .collect::<Vec<_>>())
+        })?;
+        if alive.is_empty() {
+            return Ok(());
+        }
+        if how == Cancel::Kill {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            let kill = Line::Kill {
+                at_unix_s: since.unwrap_or_default().as_secs(),
+                jobs: alive.clone(),
+            };
+            self.journal.with(|journal| journal.intend(kill))?;
+            // The batch shell, its children and all steps. What waits has none and is not ended by
+            // it, so that a cancel follows in either case.
+            self.scancel(&["--signal=KILL", "--full"], &alive).await?;
+        }
+        self.scancel(&[], &alive).await?;
+        self.pace.something_is_expected();
+        Ok(())
+    }
+
+    async fn scancel(&self, options: &[&str], ids: &[String]) -> Result<(), Error> {
+        let client = self.client();
+        for some in ids.chunks(IDS_AT_ONCE) {
+            let command = client.command("scancel").arguments(options).arguments(some);
+            let output = command
+                .run()
+                .await
+                .map_err(|failure| super::client::unavailable(&failure))?;
+            let is_serious = |line: &&str| {
+                let harmless = HARMLESS.iter().any(|words| line.contains(words));
+                !line.trim().is_empty() && !harmless
+            };
+            let serious = output.stderr.lines().find(is_serious);
+            if let (Some(line), true) = (serious, output.code != 0) {
+                let (scheduler, reason) = (self.to_string(), line.trim().to_owned());
+                return Err(if line.contains("denied") {
+                    Error::Refused { scheduler, reason }
+                } else {
+                    Error::Unavailable { scheduler, reason }
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! Slurm's commands, run so that nothing in our environment changes what they mean.
+
+use std::path::{Path, PathBuf};
+
+use super::options::SlurmOptions;
+use crate::Error;
+use crate::command::{Command, Failure, Output, our_variables};
+
+/// Slurm's commands on one cluster.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    /// Their folder; `PATH` if `None`.
+    pub commands: Option<PathBuf>,
+    /// Where they start: a folder that surely exists.
+    pub folder: PathBuf,
+}
+
+/// What an outage of the controller sounds like before anything was sent to it.
+const OUT_OF_REACH: [&str; 4] = [
+    "Unable to contact slurm controller",
+    "Unable to establish controller machine",
+    "Unable to establish configuration source",
+    "fatal: Could not establish a configuration source",
+];
+
+/// Defaults of a person's sbatch that hold unless we set them; all other `SBATCH_` variables would
+/// change what we ask for.
+const DEFAULTS: [&str; 8] = [
+    "SBATCH_ACCOUNT",
+    "SBATCH_PARTITION",
+    "SBATCH_QOS",
+    "SBATCH_RESERVATION",
+    "SBATCH_CONSTRAINT",
+    "SBATCH_DEBUG",
+    "SBATCH_NO_KILL",
+    "SBATCH_ACCTG_FREQ",
+];
+
+/// What tells the commands where the cluster is. All other `SLURM_` variables are those of a job
+/// in which we may run, and not of the job we submit.
+const OF_THE_CLUSTER: [&str; 5] = [
+    "SLURM_CONF",
+    "SLURM_CONF_SERVER",
+    "SLURM_JWT",
+    "SLURM_SACK_KEY",
+    "SLURM_SACK_SOCKET",
+];
+
+impl Client {
+    pub fn new(options: &SlurmOptions) -> Self {
+        let state_dir = options.state_dir.ancestors();
+        let folder = state_dir.into_iter().find(|folder| folder.is_dir());
+        Self {
+            commands: options.commands.clone(),
+            folder: folder.unwrap_or(Path::new("/")).to_path_buf(),
+        }
+    }
+
+    /// A command that asks or orders something about jobs that are there. Times are in Unix seconds.
+    pub fn command(&self, name: &str) -> Command {
+        let filters = ["SQUEUE_", "SACCT_", "SCANCEL_", "SCONTROL_"];
+        let unwanted = |variable: &str| {
+            variable == "SLURM_CLUSTERS" || filters.iter().any(|it| variable.starts_with(it))
+        };
+        self.bare(name, unwanted)
+            .variable("SLURM_TIME_FORMAT", "%s")
+    }
+
+    /// sbatch: what it finds in its environment a job may find too. Of its defaults those are left
+    /// out whose option `is_set` by us.
+    pub fn sbatch(&self, is_set: impl Fn(&str) -> bool) -> Command {
+        let unwanted = |variable: &str| {
+            if variable.starts_with("SBATCH_") {
+                !DEFAULTS.contains(&variable) || is_set(variable)
+            } else {
+                variable.starts_with("SLURM_") && !OF_THE_CLUSTER.contains(&variable)
+            }
+        };
+        self.bare("sbatch", unwanted).with_our_locale()
+    }
+
+    fn bare(&self, name: &str, unwanted: impl Fn(&str) -> bool) -> Command {
+        let command = Command::new(self.commands.as_deref(), name).folder(&self.folder);
+        our_variables(unwanted)
+            .into_iter()
+            .fold(command, Command::without_variable)
+    }
+
+    /// Runs a command whose failure means that nothing is known.
+    pub async fn ask(&self, command: Command) -> Result<Output, Error> {
+        let output = command
+            .run()
+            .await
+            .map_err(|failure| unavailable(&failure))?;
+        if output.code == 0 {
+            Ok(output)
+        } else {
+            Err(Error::Unavailable {
+                scheduler: "Slurm".into(),
+                reason: output.words(),
+            })
+        }
+    }
+}
+
+/// What a command that came to no end says of the scheduler.
+pub(super) fn unavailable(failure: &Failure) -> Error {
+    let reason = failure.to_string();
+    let scheduler = "Slurm".into();
+    match failure {
+        Failure::NotStarted { .. } => Error::Refused { scheduler, reason },
+        Failure::TimedOut { .. } | Failure::Broken { .. } => {
+            Error::Unavailable { scheduler, reason }
+        }
+    }
+}
+
+/// Whether a command failed because it could not reach the controller: then it did nothing.
+pub(super) fn is_out_of_reach(words: &str) -> bool {
+    OUT_OF_REACH.iter().any(|outage| words.contains(outage))
+}
+
+/// Whether a command failed while it talked to the controller: then what it did is not known.
+pub(super) fn is_unclear(words: &str) -> bool {
+    const UNCLEAR: [&str; 9] = [
+        "Socket timed out",
+        "Zero Bytes were transmitted",
+        "Transport endpoint",
+        "Connection reset",
+        "Broken pipe",
+        "Message receive failure",
+        "Message send failure",
+        "Unexpected message received",
+        "communication",
+    ];
+    UNCLEAR.iter().any(|unclear| words.contains(unclear))
+}

@@ -1,0 +1,157 @@
+//! What a cluster is set to: `scontrol show config` and `scontrol show partition`, as texts.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// The keys and values of `scontrol show config`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Config(HashMap<String, String>);
+
+/// One partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Partition {
+    pub name: String,
+    /// `UP`, `DOWN`, `DRAIN`, `INACTIVE`.
+    pub state: String,
+    pub is_default: bool,
+    /// `None` for no limit.
+    pub max_time: Option<Duration>,
+    /// The limit of jobs that ask for none; `None` if that is `max_time`.
+    pub default_time: Option<Duration>,
+    /// `OFF`, `REQUEUE`, `CANCEL`, `SUSPEND`, …
+    pub preempt_mode: Option<String>,
+}
+
+#[allow(dead_code)] // Until the examination is there.
+impl Config {
+    /// Reads `Key = value` lines.
+    pub fn parse(answer: &str) -> Self {
+        let pair = |line: &str| {
+            let (key, value) = line.split_once('=')?;
+            Some((key.trim().to_owned(), value.trim().to_owned()))
+        };
+        Self(answer.lines().filter_map(pair).collect())
+    }
+
+    /// The value of a key, if it is set.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let value = self.0.get(key)?.as_str();
+        (!["", "(null)", "N/A"].contains(&value)).then_some(value)
+    }
+
+    /// A value's leading number: `300` of `300 sec`.
+    pub fn number(&self, key: &str) -> Option<u64> {
+        let value = self.get(key)?;
+        value.split_whitespace().next()?.parse().ok()
+    }
+
+    /// A value in seconds.
+    pub fn seconds(&self, key: &str) -> Option<Duration> {
+        self.number(key).map(Duration::from_secs)
+    }
+
+    /// `24.11.5`.
+    pub fn version(&self) -> Option<&str> {
+        self.get("SLURM_VERSION")
+    }
+
+    /// Whether ends are recorded where sacct finds them.
+    pub fn has_accounting(&self) -> bool {
+        let kind = self.get("AccountingStorageType");
+        kind.is_some_and(|kind| !kind.ends_with("/none"))
+    }
+
+    /// How many tasks an array may have: they are numbered from 0.
+    pub fn max_array_size(&self) -> u32 {
+        let set = self.number("MaxArraySize");
+        set.and_then(|size| u32::try_from(size).ok())
+            .unwrap_or(1001)
+    }
+
+    /// How long a requeued job waits at least.
+    pub fn requeue_delay(&self) -> Duration {
+        let option = |text: &str| text.trim().strip_prefix("cred_expire=")?.parse().ok();
+        let set = self
+            .get("AuthInfo")
+            .and_then(|info| info.split(',').find_map(option));
+        Duration::from_secs(set.unwrap_or(120)) + Duration::from_secs(1)
+    }
+}
+
+impl Partition {
+    /// Reads the answer of `scontrol --oneliner show partition`, one partition a line.
+    pub fn parse_all(answer: &str) -> Vec<Self> {
+        answer.lines().filter_map(Self::parse).collect()
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let fields: HashMap<&str, &str> = line
+            .split_whitespace()
+            .filter_map(|field| field.split_once('='))
+            .collect();
+        let field = |key: &str| fields.get(key).map(|value| (*value).to_owned());
+        Some(Self {
+            name: field("PartitionName")?,
+            state: field("State").unwrap_or_else(|| "UP".into()),
+            is_default: fields.get("Default") == Some(&"YES"),
+            max_time: fields.get("MaxTime").and_then(|text| duration(text)),
+            default_time: fields.get("DefaultTime").and_then(|text| duration(text)),
+            preempt_mode: field("PreemptMode"),
+        })
+    }
+}
+
+/// Reads `1-02:03:04`, `02:03:04`, `03:04`; `None` for `UNLIMITED`, `NONE` and all else.
+fn duration(text: &str) -> Option<Duration> {
+    let (days, rest) = match text.split_once('-') {
+        Some((days, rest)) => (days.parse::<u64>().ok()?, rest),
+        None => (0, text),
+    };
+    let mut seconds = 0_u64;
+    let parts: Vec<&str> = rest.split(':').collect();
+    if !(2..=3).contains(&parts.len()) {
+        return None;
+    }
+    for part in parts {
+        seconds = seconds.checked_mul(60)?.checked_add(part.parse().ok()?)?;
+    }
+    let seconds = days.checked_mul(86_400)?.checked_add(seconds)?;
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn limits_are_read_in_all_forms() {
+        let seconds = |text| duration(text).map(|limit| limit.as_secs());
+        assert_eq!(seconds("1-02:03:04"), Some(93_784));
+        assert_eq!(seconds("00:02:00"), Some(120));
+        assert_eq!(seconds("02:00"), Some(120));
+        assert_eq!(seconds("UNLIMITED"), None);
+        assert_eq!(seconds("NONE"), None);
+    }
+
+    #[test]
+    fn the_delay_of_a_requeue_follows_the_credential() {
+        let config = Config::parse("AuthInfo = socket=/x,cred_expire=5\nMaxArraySize = 10001");
+        assert_eq!(config.requeue_delay(), Duration::from_secs(6));
+        assert_eq!(config.max_array_size(), 10_001);
+        let config = Config::parse("AuthInfo = (null)\nAccountingStorageType = (null)");
+        assert_eq!(config.requeue_delay(), Duration::from_secs(121));
+        assert!(!config.has_accounting());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_not(text in "(?s).{0,200}") {
+            let _ = Partition::parse_all(&text);
+            let config = Config::parse(&text);
+            let _ = config.requeue_delay();
+            let _ = duration(&text);
+        }
+    }
+}

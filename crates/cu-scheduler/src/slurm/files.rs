@@ -1,0 +1,107 @@
+//! The files of a call: its script and, for an indirect call, what each task executes and where its
+//! output goes.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use super::known::Call;
+use super::script::beside;
+use crate::Submission;
+
+/// What one start executes, in the directory of its submission.
+const START: &str = "start.sh";
+
+/// Writes the script of a call, and locks it: as long as somebody holds the lock, sbatch may be at
+/// work with it.
+///
+/// # Errors
+/// What the system said of which file.
+pub(super) fn write_script(call: &Call, text: &str) -> Result<File, String> {
+    let written = || {
+        if let Some(folder) = call.script.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        replace(&call.script, text)?;
+        let options = OpenOptions::new().read(true).write(true).open(&call.script);
+        options.inspect(|file| {
+            // On a file system without locks nobody can tell that sbatch is at work but by time.
+            file.try_lock().ok();
+        })
+    };
+    written().map_err(|error| format!("{} can't be written: {error}", call.script.display()))
+}
+
+/// Whether sbatch may still be at work with the script of a call.
+pub(super) fn is_at_work(call: &Call) -> bool {
+    match OpenOptions::new().read(true).write(true).open(&call.script) {
+        Ok(file) => matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)),
+        Err(_) => false,
+    }
+}
+
+/// Makes `task` of the script execute `text` from its next start on, with its output in the
+/// directory of `submission`.
+///
+/// # Errors
+/// What the system said of which file.
+pub(super) fn point(
+    script: &Path,
+    task: Option<u32>,
+    submission: &Submission,
+    text: &str,
+) -> Result<(), String> {
+    let start = submission.directory.join(START);
+    let title = format!(
+        "# Attempt {} of job {}: read by {}.\n",
+        submission.name.attempt(),
+        submission.name.job(),
+        script.display()
+    );
+    let pointed = || {
+        replace(&start, &(title + text))?;
+        link(
+            &submission.directory.join("stdout"),
+            &beside(script, task, "out"),
+        )?;
+        link(
+            &submission.directory.join("stderr"),
+            &beside(script, task, "err"),
+        )?;
+        link(&start, &beside(script, task, "sh"))
+    };
+    pointed().map_err(|error| format!("{} can't be written: {error}", start.display()))
+}
+
+/// Removes the files of a call that came to nothing, as far as they are its alone.
+pub(super) fn discard(call: &Call) {
+    if call.array
+        && let Some(folder) = call.script.parent()
+    {
+        std::fs::remove_dir_all(folder).ok();
+    }
+}
+
+/// Writes a file so that it is there whole or not at all.
+pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let part = part_of(path);
+    std::fs::write(&part, text)?;
+    std::fs::rename(&part, path)
+}
+
+fn link(target: &Path, path: &Path) -> io::Result<()> {
+    let part = part_of(path);
+    match std::fs::remove_file(&part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => symlink(target, &part)?,
+    }
+    std::fs::rename(&part, path)
+}
+
+/// Where a file is written before it is moved to its place.
+fn part_of(path: &Path) -> PathBuf {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    PathBuf::from(part)
+}

@@ -1,0 +1,166 @@
+//! Slurm's job ids as its commands print them: `123`, `123_4`, `123_[0-6,8-9%1]`.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use crate::ClusterJobId;
+
+/// One job, or one task of an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct JobId {
+    /// The number that sbatch answers with; all tasks of an array have it in common.
+    pub base: u32,
+    /// The task in the array.
+    pub task: Option<u32>,
+}
+
+/// What stands in the first column of squeue and sacct.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Listed {
+    /// A job, a task, or what is left of an array whose tasks all have rows of their own.
+    One(JobId),
+    /// Tasks of an array that Slurm tells in one row.
+    Tasks(u32, Vec<RangeInclusive<u32>>),
+}
+
+impl JobId {
+    /// Reads `123` or `123_4` as we print it.
+    pub fn parse(id: &ClusterJobId) -> Option<Self> {
+        let parsed = Self::read(&id.0)?;
+        (parsed.to_string() == id.0).then_some(parsed)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (base, task) = match text.split_once('_') {
+            Some((base, task)) => (base, Some(task.parse().ok()?)),
+            None => (text, None),
+        };
+        let base = base.parse().ok()?;
+        Some(Self { base, task })
+    }
+
+    /// The same as the core's callers know it.
+    pub fn to_cluster(self) -> ClusterJobId {
+        ClusterJobId(self.to_string())
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.task {
+            Some(task) => write!(out, "{}_{task}", self.base),
+            None => write!(out, "{}", self.base),
+        }
+    }
+}
+
+impl Listed {
+    /// `None` for the rows of steps, of parts of heterogeneous jobs, and for all we don't know.
+    pub fn parse(text: &str) -> Option<Self> {
+        let Some((base, tasks)) = text.split_once("_[") else {
+            return JobId::read(text).map(Self::One);
+        };
+        let tasks = tasks.strip_suffix(']')?;
+        let tasks = tasks.split('%').next()?;
+        let range = |text: &str| match text.split_once('-') {
+            Some((first, last)) => {
+                // `0-10:2` is a step of two; the tasks between have no meaning for us.
+                let last = last.split(':').next()?;
+                Some(first.parse().ok()?..=last.parse().ok()?)
+            }
+            None => {
+                let only = text.parse().ok()?;
+                Some(only..=only)
+            }
+        };
+        let ranges = tasks.split(',').map(range).collect::<Option<_>>()?;
+        Some(Self::Tasks(base.parse().ok()?, ranges))
+    }
+
+    /// Whether the row tells of `job`, not counting that of the array as a whole.
+    pub fn includes(&self, job: JobId) -> bool {
+        match self {
+            Self::One(listed) => *listed == job,
+            Self::Tasks(base, ranges) => {
+                *base == job.base
+                    && job
+                        .task
+                        .is_some_and(|task| ranges.iter().any(|range| range.contains(&task)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(text: &str) -> Option<JobId> {
+        JobId::parse(&ClusterJobId(text.into()))
+    }
+
+    #[test]
+    fn only_what_slurm_prints_is_an_id() {
+        assert_eq!(
+            id("17"),
+            Some(JobId {
+                base: 17,
+                task: None
+            })
+        );
+        assert_eq!(
+            id("17_3"),
+            Some(JobId {
+                base: 17,
+                task: Some(3)
+            })
+        );
+        for other in [
+            "", "local-17", "017", "17_", "17_03", "17.batch", "-1", "17_[1-2]", "17 ",
+        ] {
+            assert_eq!(id(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn folded_tasks_are_unfolded() {
+        let listed = Listed::parse("122_[0-6,8-9%1]").unwrap();
+        let task = |task| JobId {
+            base: 122,
+            task: Some(task),
+        };
+        assert!(
+            [0, 6, 8, 9]
+                .into_iter()
+                .all(|number| listed.includes(task(number)))
+        );
+        assert!(
+            ![7, 10]
+                .into_iter()
+                .any(|number| listed.includes(task(number)))
+        );
+        assert!(!listed.includes(JobId {
+            base: 122,
+            task: None
+        }));
+        assert_eq!(Listed::parse("77.batch"), None);
+        assert_eq!(Listed::parse("1+0"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_not(text in ".{0,40}") {
+            let _ = Listed::parse(&text);
+            let _ = id(&text);
+        }
+
+        #[test]
+        fn what_is_printed_is_read(base: u32, task: Option<u32>) {
+            let job = JobId { base, task };
+            prop_assert_eq!(JobId::parse(&job.to_cluster()), Some(job));
+            prop_assert_eq!(Listed::parse(&job.to_string()), Some(Listed::One(job)));
+        }
+    }
+}

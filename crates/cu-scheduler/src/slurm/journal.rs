@@ -1,0 +1,216 @@
+//! The file in the state folder that says what was handed over: JSON lines, read once, appended to.
+//!
+//! What is about to be handed over is written, and is on the disk, before sbatch is started: the
+//! cluster outlives this machine. A line that a crash tore is no line, and what it would have said
+//! had not begun.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::known::{Known, Line};
+use crate::Error;
+
+const VERSION: u32 = 1;
+/// Between the start of a child and its `exec` it shares the lock of its parent: if that was killed
+/// just then, the lock lives on for a moment.
+const ORPHANED_LOCK: Duration = Duration::from_secs(5);
+
+/// The open journal with what it says.
+#[derive(Debug)]
+pub(super) struct Journal {
+    path: PathBuf,
+    file: File,
+    known: Known,
+    /// Whether it did not exist before it was opened.
+    new: bool,
+}
+
+impl Journal {
+    /// Reads the journal in `state_dir` and locks it as long as this value lives.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] if another process has it, [`Error::State`] if it can't be used.
+    pub fn open(state_dir: &Path) -> Result<Self, Error> {
+        let path = state_dir.join("journal");
+        let failed = |source| Error::State {
+            path: path.clone(),
+            source,
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(&path)
+            .map_err(failed)?;
+        lock(&file, state_dir)?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(failed)?;
+        let new = text.is_empty();
+        let torn = text.last().is_some_and(|last| *last != b'\n');
+        let known = read(&String::from_utf8_lossy(&text)).map_err(failed)?;
+        let mut journal = Self {
+            path: path.clone(),
+            file,
+            known,
+            new,
+        };
+        if torn {
+            journal.file.write_all(b"\n").map_err(failed)?;
+        }
+        if new {
+            journal
+                .write(&Line::Header { version: VERSION })
+                .map_err(failed)?;
+        }
+        Ok(journal)
+    }
+
+    /// What it says.
+    pub fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// Whether it was made by this opening: the cluster may know what it does not.
+    pub fn is_new(&self) -> bool {
+        self.new
+    }
+
+    /// Writes down what is about to be done. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`Error::State`] if that failed: then it must not be done.
+    pub fn intend(&mut self, line: Line) -> Result<(), Error> {
+        let written = self.write(&line).and_then(|()| self.file.sync_data());
+        written.map_err(|source| Error::State {
+            path: self.path.clone(),
+            source,
+        })?;
+        self.known.apply(line);
+        Ok(())
+    }
+
+    /// Writes down what was done. If that fails, it is found out again by asking the cluster.
+    pub fn note(&mut self, line: Line) {
+        self.write(&line).ok();
+        self.known.apply(line);
+    }
+
+    fn write(&mut self, line: &Line) -> io::Result<()> {
+        let mut text = serde_json::to_string(line)?;
+        text.push('\n');
+        self.file.write_all(text.as_bytes())
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // Closing would not do: a child that starts just now has the file open too.
+        self.file.unlock().ok();
+    }
+}
+
+fn read(text: &str) -> io::Result<Known> {
+    let mut known = Known::default();
+    for line in text.lines() {
+        match serde_json::from_str(line) {
+            Ok(Line::Header { version }) if version > VERSION => {
+                let reason = format!("it is of version {version}, and this is {VERSION}");
+                return Err(io::Error::other(reason));
+            }
+            Ok(line) => known.apply(line),
+            // Torn by a crash.
+            Err(_) => {}
+        }
+    }
+    Ok(known)
+}
+
+fn lock(file: &File, state_dir: &Path) -> Result<(), Error> {
+    let give_up = Instant::now() + ORPHANED_LOCK;
+    loop {
+        match file.try_lock() {
+            Err(std::fs::TryLockError::WouldBlock) if Instant::now() < give_up => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Err(Error::InUse {
+                    state_dir: state_dir.to_path_buf(),
+                    owner: "another process".into(),
+                });
+            }
+            // A file system without locks: the owner of the folder must see to it.
+            Ok(()) | Err(std::fs::TryLockError::Error(_)) => return Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::known::Call;
+    use super::*;
+
+    fn call(number: u64) -> Line {
+        Line::Call(Call {
+            number,
+            at_unix_s: 1,
+            job_name: "digits:run/1/0:5".into(),
+            script: "/a/submit.sh".into(),
+            names: vec!["run/1/0".into()],
+            array: false,
+        })
+    }
+
+    #[test]
+    fn what_was_written_is_known_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(folder.path()).unwrap();
+        assert!(journal.is_new());
+        journal.intend(call(5)).unwrap();
+        journal.note(Line::Accepted { call: 5, id: 9 });
+        drop(journal);
+        let journal = Journal::open(folder.path()).unwrap();
+        assert!(!journal.is_new());
+        let known = journal.known();
+        assert_eq!(known.call_of(9).map(|call| call.number), Some(5));
+    }
+
+    #[test]
+    fn a_torn_line_harms_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let mut journal = Journal::open(folder.path()).unwrap();
+        journal.intend(call(5)).unwrap();
+        drop(journal);
+        let whole = std::fs::read(&path).unwrap();
+        for length in 0..=whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let mut journal = Journal::open(folder.path()).unwrap();
+            // Only the last byte, the line's end, may be missing without a loss.
+            let complete = length + 1 >= whole.len();
+            assert_eq!(journal.known().call(5).is_some(), complete, "{length}");
+            journal.intend(call(6)).unwrap();
+            drop(journal);
+            let journal = Journal::open(folder.path()).unwrap();
+            assert!(journal.known().call(6).is_some(), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        std::fs::write(&path, "{\"header\":{\"version\":2}}\n").unwrap();
+        let error = Journal::open(folder.path()).unwrap_err();
+        assert!(matches!(error, Error::State { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_folder_has_one_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let _owner = Journal::open(folder.path()).unwrap();
+        let second = Journal::open(folder.path());
+        assert!(matches!(second, Err(Error::InUse { .. })));
+    }
+}

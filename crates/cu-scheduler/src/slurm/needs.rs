@@ -1,0 +1,187 @@
+//! What a submission needs, as lines of a batch script, and what of it can't be had.
+
+use std::time::Duration;
+
+use super::config::Partition;
+use super::options::{Environment, SlurmOptions};
+use super::quote::for_sbatch;
+use crate::{Resources, Submission};
+
+/// The longest warning that sbatch takes, in seconds.
+const LONGEST_WARNING: u64 = 65_535;
+
+/// The options of sbatch for `resources` and what holds for all submissions alike.
+pub(super) fn directives(options: &SlurmOptions, resources: &Resources) -> Vec<String> {
+    let mut lines = vec![
+        format!("--ntasks={}", options.ntasks.unwrap_or(1)),
+        format!("--cpus-per-task={}", resources.cpus),
+    ];
+    if let Some(nodes) = options.nodes {
+        lines.push(format!("--nodes={nodes}"));
+    }
+    if let Some(bytes) = resources.memory_bytes {
+        lines.push(format!("--mem={}M", bytes.div_ceil(1 << 20)));
+    }
+    if let Some(limit) = resources.time_limit {
+        lines.push(format!("--time={}", minutes(limit)));
+    }
+    if let Some(warning) = resources.warning {
+        let (signal, before) = (warning.signal.name(), seconds(warning.before_limit));
+        // To the batch shell's own process, which is the command by then.
+        lines.push(format!(
+            "--signal=B:{signal}@{}",
+            before.clamp(1, LONGEST_WARNING)
+        ));
+    }
+    if let Some(gres) = gres(options, resources) {
+        lines.push(format!("--gres={}", for_sbatch(&gres)));
+    }
+    let words = [
+        ("partition", &options.partition),
+        ("account", &options.account),
+        ("qos", &options.qos),
+        ("constraint", &options.constraint),
+        ("reservation", &options.reservation),
+    ];
+    for (name, value) in words {
+        if let Some(value) = value {
+            lines.push(format!("--{name}={}", for_sbatch(value)));
+        }
+    }
+    if options.exclusive {
+        lines.push("--exclusive".into());
+    }
+    for (name, hosts) in [
+        ("nodelist", &options.hosts),
+        ("exclude", &options.exclude_hosts),
+    ] {
+        if !hosts.is_empty() {
+            lines.push(format!("--{name}={}", for_sbatch(&hosts.join(","))));
+        }
+    }
+    lines.push(match options.environment {
+        Environment::Inherit => "--export=ALL".into(),
+        Environment::Clean => "--export=NONE".into(),
+    });
+    lines.extend(options.extra.iter().cloned());
+    lines
+}
+
+fn gres(options: &SlurmOptions, resources: &Resources) -> Option<String> {
+    let named = options.gres.as_deref();
+    let is_gpu = |gres: &str| gres.split([':', '=']).next() == Some("gpu");
+    let names_gpu = named.is_some_and(|named| named.split(',').any(is_gpu));
+    let gpus = (resources.gpus > 0 && !names_gpu).then(|| format!("gpu:{}", resources.gpus));
+    match (gpus, named) {
+        (Some(gpus), Some(named)) => Some(format!("{gpus},{named}")),
+        (gpus, named) => gpus.or_else(|| named.map(str::to_owned)),
+    }
+}
+
+/// A time limit in Slurm's minutes: whole ones, and at least one. 0 would be none.
+fn minutes(limit: Duration) -> u64 {
+    seconds(limit).div_ceil(60).max(1)
+}
+
+fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+/// The time limit that Slurm will keep, where we can know it: what was asked for, or else the
+/// default of the partition.
+pub(super) fn time_limit(
+    options: &SlurmOptions,
+    resources: &Resources,
+    partitions: &[Partition],
+) -> Option<Duration> {
+    if let Some(limit) = resources.time_limit {
+        return Some(Duration::from_secs(minutes(limit) * 60));
+    }
+    match chosen(options, partitions)[..] {
+        [partition] => partition.default_time.or(partition.max_time),
+        _ => None,
+    }
+}
+
+/// The partitions in which a job may run.
+pub(super) fn chosen<'a>(
+    options: &SlurmOptions,
+    partitions: &'a [Partition],
+) -> Vec<&'a Partition> {
+    let is_chosen = |partition: &&Partition| match &options.partition {
+        Some(names) => names.split(',').any(|name| name == partition.name),
+        None => partition.is_default,
+    };
+    partitions.iter().filter(is_chosen).collect()
+}
+
+/// Says what sbatch would not, and what would leave the job waiting for ever or running elsewhere.
+pub(super) fn check(
+    submission: &Submission,
+    options: &SlurmOptions,
+    partitions: &[Partition],
+) -> Result<(), String> {
+    let program = submission.command.first().map(String::as_str);
+    match program {
+        Some(program) if program.starts_with('/') => {}
+        Some(program) => return Err(format!("`{program}` is no absolute path to a program")),
+        None => return Err("there is no command".into()),
+    }
+    let texts = submission.command.iter();
+    let pairs = submission.environment.iter();
+    let texts = texts.chain(pairs.flat_map(|(name, value)| [name, value]));
+    if let Some(text) = texts.into_iter().find(|text| text.contains('\0')) {
+        return Err(format!("{text:?} holds a zero byte"));
+    }
+    let names = submission.environment.keys();
+    if let Some(name) = names
+        .into_iter()
+        .find(|name| name.is_empty() || name.contains('='))
+    {
+        return Err(format!("{name:?} is no name of a variable"));
+    }
+    if submission.resources.cpus == 0 {
+        return Err("0 processors are none".into());
+    }
+    let chosen = chosen(options, partitions);
+    // A quality of service may lift the limit of a partition.
+    if let (Some(limit), None, false) = (
+        submission.resources.time_limit,
+        &options.qos,
+        chosen.is_empty(),
+    ) {
+        let limit = Duration::from_secs(minutes(limit) * 60);
+        let too_short = |partition: &&&Partition| partition.max_time.is_some_and(|max| max < limit);
+        let short: Vec<String> = chosen
+            .iter()
+            .filter(too_short)
+            .map(|partition| {
+                let max = partition.max_time.unwrap_or_default().as_secs() / 60;
+                format!("partition {} allows {max}", partition.name)
+            })
+            .collect();
+        if short.len() == chosen.len() {
+            let minutes = limit.as_secs() / 60;
+            return Err(format!(
+                "its time limit is {minutes} minutes, and {}: it would wait for ever",
+                short.join(", ")
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the folders of a submission are there: Slurm would run it in `/tmp`, or lose its output.
+pub(super) fn check_folders(submission: &Submission) -> Result<(), String> {
+    for folder in [&submission.working_directory, &submission.directory] {
+        if !folder.is_absolute() {
+            return Err(format!("{} is no absolute path", folder.display()));
+        }
+        match std::fs::metadata(folder) {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => return Err(format!("{} is no folder", folder.display())),
+            Err(error) => return Err(format!("{}: {error}", folder.display())),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! Watching: one squeue for all jobs, and sacct for those that it no longer knows.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::job_id::JobId;
+use super::row::{self, Row};
+use super::{Cluster, sacct, squeue, state};
+use crate::{ClusterEnd, ClusterJobId, ClusterState, EndCause, Error, Observation};
+
+/// How long accounting may take to learn of an end, or be away. After that a job that is not in the
+/// queue is gone.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// So many ids stand in one command line.
+pub(super) const IDS_AT_ONCE: usize = 1000;
+
+/// Since when jobs are missing in the queue and in accounting.
+#[derive(Debug, Default)]
+pub(super) struct Missing(Mutex<HashMap<JobId, Instant>>);
+
+impl Missing {
+    /// What to say of a job of which accounting does not know the end, and why it doesn't.
+    fn tell(&self, job: JobId, why: String) -> ClusterState {
+        let mut missing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = *missing.entry(job).or_insert_with(Instant::now);
+        if since.elapsed() < PATIENCE {
+            ClusterState::Unknown { reason: why }
+        } else {
+            ClusterState::Gone
+        }
+    }
+
+    fn found(&self, job: JobId) {
+        let mut missing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.remove(&job);
+    }
+}
+
+/// A job by its id, with the name it has if it is one of ours; nothing for what is no id of Slurm's.
+type Asked = Option<(JobId, Option<String>)>;
+
+impl Cluster {
+    /// All our jobs that the controller knows.
+    pub(super) async fn queue(&self) -> Result<Vec<Row>, Error> {
+        let client = self.client();
+        let answer = client
+            .ask(client.command("squeue").arguments(squeue::ARGUMENTS))
+            .await?;
+        self.pace.asked();
+        let rows = squeue::parse(&answer.stdout);
+        let said = answer.stdout.trim();
+        if rows.is_empty() && !said.is_empty() {
+            return Err(Error::Misunderstood {
+                scheduler: self.to_string(),
+                answer: said.chars().take(500).collect(),
+            });
+        }
+        Ok(rows)
+    }
+
+    /// What accounting says of jobs and the runs of each, the newest last.
+    pub(super) async fn accounts(&self, bases: &BTreeSet<u32>) -> Result<Vec<Row>, Error> {
+        let client = self.client();
+        let bases: Vec<String> = bases.iter().map(u32::to_string).collect();
+        let mut rows = Vec::new();
+        for some in bases.chunks(IDS_AT_ONCE) {
+            let command = client.command("sacct").arguments(sacct::ARGUMENTS);
+            let command = command.argument("--jobs").argument(some.join(","));
+            rows.extend(sacct::parse(&client.ask(command).await?.stdout));
+        }
+        Ok(rows)
+    }
+
+    pub(super) async fn observe_all(
+        &self,
+        jobs: &[ClusterJobId],
+    ) -> Result<Vec<Observation>, Error> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let queue = self.queue().await?;
+        self.observe_in(&queue, jobs).await
+    }
+
+    /// What became of `jobs`, where `queue` is what the controller has just said.
+    pub(super) async fn observe_in(
+        &self,
+        queue: &[Row],
+        jobs: &[ClusterJobId],
+    ) -> Result<Vec<Observation>, Error> {
+        let asked = self.journal.with(|journal| {
+            let asked = jobs.iter().map(|id| {
+                let job = JobId::parse(id)?;
+                let call = journal.known().call_of(job.base);
+                Some((job, call.map(|call| call.job_name.clone())))
+            });
+            Ok(asked.collect::<Vec<Asked>>())
+        })?;
+        let index = row::Index::new(queue);
+        let in_queue: Vec<Option<&Row>> = asked
+            .iter()
+            .map(|asked| {
+                let (job, name) = asked.as_ref()?;
+                index.row(*job, name.as_deref())
+            })
+            .collect();
+        let missing: BTreeSet<u32> = asked
+            .iter()
+            .zip(&in_queue)
+            .filter(|(_, row)| row.is_none())
+            .filter_map(|(asked, _)| asked.as_ref().map(|(job, _)| job.base))
+            .collect();
+        let accounts = if !missing.is_empty() && self.config.has_accounting() {
+            Some(self.accounts(&missing).await)
+        } else {
+            None
+        };
+        let known_ends = match &accounts {
+            Some(Ok(rows)) => row::Index::new(rows),
+            _ => row::Index::new(&[]),
+        };
+        let observations = jobs.iter().zip(asked).zip(in_queue);
+        let observation = |((id, asked), in_queue): ((_, Asked), Option<&Row>)| {
+            let Some((job, name)) = asked else {
+                return observation(id, ClusterState::Gone, None);
+            };
+            if let Some(row) = in_queue {
+                self.missing.found(job);
+                return observation(id, self.state(job, row), Some(row));
+            }
+            let row = known_ends.row(job, name.as_deref());
+            let ended = row.map(|row| self.state(job, row));
+            let state = match (ended, &accounts) {
+                (Some(state @ ClusterState::Ended(_)), _) => {
+                    self.missing.found(job);
+                    state
+                }
+                (_, None) => ClusterState::Gone,
+                (None, Some(Ok(_))) if name.is_none() => ClusterState::Gone,
+                (ended, Some(Ok(_))) => {
+                    let accounting = match ended {
+                        Some(_) => row.map_or("", |row| row.state.as_str()),
+                        None => "nothing",
+                    };
+                    let why = format!("not in the queue, and accounting says {accounting} of it");
+                    self.missing.tell(job, why)
+                }
+                (_, Some(Err(error))) => {
+                    let why = format!("not in the queue, and accounting is silent: {error}");
+                    self.missing.tell(job, why)
+                }
+            };
+            observation(id, state, row)
+        };
+        Ok(observations.map(observation).collect())
+    }
+
+    /// The state that a row tells, with what we know ourselves.
+    fn state(&self, job: JobId, row: &Row) -> ClusterState {
+        let state = state::of(row);
+        let ClusterState::Ended(end) = &state else {
+            return state;
+        };
+        if end.cause != EndCause::Signaled(9) {
+            return state;
+        }
+        let killed = self.journal.with(|journal| Ok(journal.known().killed(job)));
+        match killed {
+            // Slurm does not know that the signal which it passed on was a cancel.
+            Ok(Some(at)) if end.at.is_none_or(|end| end >= at) => ClusterState::Ended(ClusterEnd {
+                cause: EndCause::Cancelled,
+                at: end.at,
+                text: format!("{}, killed at our wish", end.text),
+            }),
+            _ => state,
+        }
+    }
+}
+
+fn observation(id: &ClusterJobId, state: ClusterState, row: Option<&Row>) -> Observation {
+    Observation {
+        job: id.clone(),
+        state,
+        host: row.and_then(|row| row.host.clone()),
+        restarts: row.and_then(|row| row.restarts),
+    }
+}

@@ -1,0 +1,123 @@
+//! One job as squeue or sacct tells it, and the texts that both have in common.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use super::job_id::{JobId, Listed};
+
+/// What a row says of a job. What Slurm does not tell, or not in a form that we know, is `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub listed: Listed,
+    pub name: String,
+    /// In Slurm's words: `RUNNING`, `CANCELLED by 1000`.
+    pub state: String,
+    pub reason: Option<String>,
+    pub exit: Option<Exit>,
+    pub restarts: Option<u32>,
+    pub submitted: Option<SystemTime>,
+    /// For a job that waits: when Slurm expects to start it.
+    pub started: Option<SystemTime>,
+    pub ended: Option<SystemTime>,
+    pub host: Option<String>,
+}
+
+/// How the batch script ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Exit {
+    pub code: i32,
+    pub signal: i32,
+}
+
+impl Exit {
+    /// Reads `3:0`, or the wait status `768` of squeue in older versions.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Some((code, signal)) = text.split_once(':') {
+            let (code, signal) = (code.parse().ok()?, signal.parse().ok()?);
+            return Some(Self { code, signal });
+        }
+        let status: u32 = text.parse().ok()?;
+        let low = |bits: u32| (bits & 0x7f).cast_signed();
+        Some(Self {
+            code: ((status >> 8) & 0xff).cast_signed(),
+            signal: low(status),
+        })
+    }
+}
+
+/// A column, without what stands there if there is nothing to tell.
+pub(super) fn told(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let nothing = [
+        "",
+        "N/A",
+        "None",
+        "Unknown",
+        "(null)",
+        "None assigned",
+        "UNKNOWN",
+    ];
+    (!nothing.contains(&text)).then_some(text)
+}
+
+/// A time in Unix seconds, for which we ask by `SLURM_TIME_FORMAT`.
+pub(super) fn time(text: &str) -> Option<SystemTime> {
+    let seconds = told(text)?.parse().ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+/// Rows by job, so that thousands of jobs are found in thousands of rows.
+pub(super) struct Index<'a> {
+    of_base: HashMap<u32, Vec<&'a Row>>,
+}
+
+impl<'a> Index<'a> {
+    pub fn new(rows: &'a [Row]) -> Self {
+        let mut of_base: HashMap<u32, Vec<&Row>> = HashMap::new();
+        for row in rows {
+            let base = match &row.listed {
+                Listed::One(job) => job.base,
+                Listed::Tasks(base, _) => *base,
+            };
+            of_base.entry(base).or_default().push(row);
+        }
+        Self { of_base }
+    }
+
+    /// What is said of one job: the last of its own rows, or else that of several tasks, or else
+    /// that of its whole array. Whose name is not `name` is another job under the same number, from
+    /// before Slurm began to count anew.
+    pub fn row(&self, job: JobId, name: Option<&str>) -> Option<&'a Row> {
+        let rows = self.of_base.get(&job.base)?;
+        let named = || {
+            let rows = rows.iter().copied();
+            rows.filter(|row| name.is_none_or(|name| row.name == name))
+        };
+        let is_own = |row: &&Row| row.listed == Listed::One(job);
+        // When the waiting tasks of an array are cancelled, Slurm tells so in a row of the array.
+        let whole = Listed::One(JobId {
+            base: job.base,
+            task: None,
+        });
+        let is_rest = |row: &&Row| row.listed == whole && row.state.starts_with("CANCELLED");
+        named()
+            .rfind(is_own)
+            .or_else(|| named().rfind(|row| row.listed.includes(job)))
+            .or_else(|| named().rfind(is_rest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_is_read_in_both_forms() {
+        assert_eq!(Exit::parse("3:0"), Some(Exit { code: 3, signal: 0 }));
+        assert_eq!(Exit::parse("0:9"), Some(Exit { code: 0, signal: 9 }));
+        assert_eq!(Exit::parse("768"), Some(Exit { code: 3, signal: 0 }));
+        assert_eq!(Exit::parse("9"), Some(Exit { code: 0, signal: 9 }));
+        assert_eq!(Exit::parse(""), None);
+        assert_eq!(Exit::parse("a:b"), None);
+    }
+}
