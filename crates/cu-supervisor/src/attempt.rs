@@ -40,6 +40,8 @@ pub(crate) struct Running<'a> {
     pub mail: &'a mut Mail,
     pub stop: Stop,
     pub stop_signal: Signal,
+    /// How long after its SIGTERM the scheduler sends SIGKILL.
+    pub kill_wait: Duration,
     pub stop_file: std::path::PathBuf,
     /// The file that asks to stop, and when it is looked for next.
     pub asking_file: Option<(std::path::PathBuf, Instant)>,
@@ -131,7 +133,7 @@ impl Running<'_> {
                 }
             }
             Event::Connected(link, welcome) => {
-                self.mail.connected(link, welcome.sequence);
+                self.mail.connected(link, welcome.sequence, now);
                 self.acknowledged(welcome, now);
             }
             Event::Acknowledged(acknowledgement) => self.acknowledged(acknowledgement, now),
@@ -157,9 +159,8 @@ impl Running<'_> {
             // Whoever signals now has no time left.
             *kill_at = now;
         }
-        if signal == Signal::TERM && self.stop.cause().is_some() {
-            // The last warning before SIGKILL: Slurm's KillWait, HTCondor's vacate time.
-            self.stop.hurry(now);
+        if signal == Signal::TERM {
+            self.stop.hurry(self.kill_wait, now);
         }
         self.wish(StopCause::Signal(signal.as_raw()), now);
     }
@@ -312,7 +313,17 @@ pub(crate) fn stop_moments(
     after.into_iter().chain(before_limit).collect()
 }
 
+/// How long after its SIGTERM the scheduler sends SIGKILL, as the backend gave it in `CU_KILL_WAIT`,
+/// in seconds. If it did not, the scheduler is taken to leave as much time as the policy.
+pub(crate) fn kill_wait(spec: &JobSpec, given: Option<&str>) -> Duration {
+    given.and_then(parse_seconds).unwrap_or(spec.stop.grace)
+}
+
 fn parse_deadline(text: &str) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(parse_seconds(text)?)
+}
+
+fn parse_seconds(text: &str) -> Option<Duration> {
     let seconds = text.trim().parse().ok()?;
-    UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
+    Duration::try_from_secs_f64(seconds).ok()
 }

@@ -53,13 +53,14 @@ pub(crate) struct Mail {
     progress: Option<Fraction>,
     next_progress: Option<Instant>,
     link: Option<Link>,
-    /// Neither has there been a connection, nor has the first try failed.
-    is_first_connection_due: bool,
+    /// Until when programs wait for the first connection. `None` once there has been one, or the
+    /// first try has failed.
+    first_connection: Option<Instant>,
 }
 
 impl Mail {
-    /// Nothing has been said yet.
-    pub fn new(job: JobId, attempt: Attempt, outbox: PathBuf) -> Self {
+    /// Nothing has been said yet, and the first connection is being tried for from now on.
+    pub fn new(job: JobId, attempt: Attempt, outbox: PathBuf, now: Instant) -> Self {
         Self {
             job,
             attempt,
@@ -70,7 +71,7 @@ impl Mail {
             progress: None,
             next_progress: None,
             link: None,
-            is_first_connection_due: true,
+            first_connection: Some(now + PATIENCE),
         }
     }
 
@@ -81,7 +82,7 @@ impl Mail {
 
     /// Whether the first connection is still being tried for.
     pub fn is_first_connection_due(&self) -> bool {
-        self.is_first_connection_due
+        self.first_connection.is_some()
     }
 
     /// Whether the main process has recorded all that was said.
@@ -109,10 +110,10 @@ impl Mail {
         let sequence = self.post(message);
         self.waiting.push(Waiting {
             sequence,
-            until: if self.is_connected() {
-                now + PATIENCE
-            } else {
-                now
+            until: match &self.link {
+                Some(_) => now + PATIENCE,
+                // It takes milliseconds, and the outbox takes some too, and leaves files behind.
+                None => self.first_connection.unwrap_or(now),
             },
             is_last_chance: false,
             reply,
@@ -121,19 +122,22 @@ impl Mail {
     }
 
     /// There is a connection: everything that is not acknowledged is said on it again.
-    pub fn connected(&mut self, link: Link, acknowledged: Sequence) {
+    pub fn connected(&mut self, link: Link, acknowledged: Sequence, now: Instant) {
         self.acknowledged(acknowledged);
+        for waiting in &mut self.waiting {
+            waiting.until = waiting.until.max(now + PATIENCE);
+        }
         for letter in &self.letters {
             link.send(letter.envelope.clone());
         }
         self.link = Some(link);
-        self.is_first_connection_due = false;
+        self.first_connection = None;
     }
 
     /// There is no connection: nobody waits for an answer any longer.
     pub fn disconnected(&mut self, now: Instant) {
         self.link = None;
-        self.is_first_connection_due = false;
+        self.first_connection = None;
         for waiting in &mut self.waiting {
             if !waiting.is_last_chance {
                 waiting.until = now;

@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 use cu_protocol::StopCause;
 
+/// Before the scheduler's SIGKILL there is at least so much time to record the program's end.
+const LEAST_TO_RECORD: Duration = Duration::from_secs(1);
+
 /// What is done to the program next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Push {
@@ -21,6 +24,9 @@ pub(crate) struct Stop {
     grace: Duration,
     cause: Option<StopCause>,
     next: Option<(Instant, Push)>,
+    /// By when SIGTERM and SIGKILL are to be sent, so that there is time to record the end before
+    /// the scheduler kills us too.
+    last_moments: Option<(Instant, Instant)>,
 }
 
 impl Stop {
@@ -30,6 +36,7 @@ impl Stop {
             grace,
             cause: None,
             next: None,
+            last_moments: None,
         }
     }
 
@@ -56,16 +63,22 @@ impl Stop {
         }
     }
 
-    /// The scheduler's last warning: SIGTERM at once, if it has not been sent.
-    pub fn hurry(&mut self, now: Instant) {
-        if let Some((at, Push::Terminate)) = &mut self.next {
-            *at = now.min(*at);
+    /// The scheduler has sent its SIGTERM, and kills everything after `left`.
+    ///
+    /// Slurm sends it to the program as well. Many programs end at once at a second one, which
+    /// would cut off what they save because of the first. So ours comes late: it is for those who
+    /// have not got the scheduler's.
+    pub fn hurry(&mut self, left: Duration, now: Instant) {
+        if self.last_moments.is_none() {
+            let kill = left.saturating_sub(LEAST_TO_RECORD.max(left / 10));
+            let moment = |after| now.checked_add(after);
+            self.last_moments = moment(kill * 2 / 3).zip(moment(kill));
         }
     }
 
     /// The push that is due, once.
     pub fn due(&mut self, now: Instant) -> Option<Push> {
-        let (_, push) = self.next.take_if(|(at, _)| *at <= now)?;
+        let (_, push) = self.coming().filter(|(at, _)| *at <= now)?;
         self.next = match push {
             Push::Ask => now.checked_add(self.grace).map(|at| (at, Push::Terminate)),
             Push::Terminate => now.checked_add(self.grace).map(|at| (at, Push::Kill)),
@@ -76,7 +89,17 @@ impl Stop {
 
     /// When the next push is due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.next.map(|(at, _)| at)
+        self.coming().map(|(at, _)| at)
+    }
+
+    fn coming(&self) -> Option<(Instant, Push)> {
+        let (at, push) = self.next?;
+        let at = match (push, self.last_moments) {
+            (Push::Terminate, Some((terminate, _))) => at.min(terminate),
+            (Push::Kill, Some((_, kill))) => at.min(kill),
+            _ => at,
+        };
+        Some((at, push))
     }
 }
 
@@ -104,18 +127,41 @@ mod tests {
     }
 
     #[test]
-    fn a_last_warning_shortens_the_first_grace_only() {
+    fn the_schedulers_sigterm_leaves_time_to_save_and_to_record_the_end() {
+        let start = Instant::now();
+        for asked_before in [false, true] {
+            let mut stop = Stop::new(20 * GRACE);
+            if asked_before {
+                stop.wish(StopCause::Signal(10), start);
+                assert_eq!(stop.due(start), Some(Push::Ask));
+            }
+            stop.hurry(GRACE, start);
+            stop.wish(StopCause::Signal(15), start);
+            assert_eq!(stop.due(start), (!asked_before).then_some(Push::Ask));
+            // The scheduler may have sent one to the program itself: two could end it as it saves.
+            assert_eq!(stop.due(start + GRACE / 2), None);
+            // A repeat gives no more time.
+            stop.hurry(GRACE, start + GRACE / 2);
+            assert_eq!(stop.due(start + GRACE * 6 / 10), Some(Push::Terminate));
+            assert_eq!(stop.due(start + GRACE * 8 / 10), None);
+            assert_eq!(stop.due(start + GRACE * 9 / 10), Some(Push::Kill));
+        }
+    }
+
+    #[test]
+    fn a_shorter_grace_is_kept_however_much_the_scheduler_leaves() {
         let mut stop = Stop::new(GRACE);
         let start = Instant::now();
-        stop.hurry(start);
-        assert_eq!(stop.due(start), None);
-        stop.wish(StopCause::Signal(10), start);
+        stop.wish(StopCause::Signal(15), start);
+        stop.hurry(20 * GRACE, start);
         assert_eq!(stop.due(start), Some(Push::Ask));
-        stop.hurry(start);
-        assert_eq!(stop.due(start), Some(Push::Terminate));
-        stop.hurry(start);
-        assert_eq!(stop.due(start), None);
         assert_eq!(stop.next_deadline(), Some(start + GRACE));
+        // Nothing that is left is too short.
+        let mut stop = Stop::new(GRACE);
+        stop.hurry(Duration::ZERO, start);
+        stop.wish(StopCause::Signal(15), start);
+        let pushes = [(); 3].map(|()| stop.due(start));
+        assert_eq!(pushes, [Push::Ask, Push::Terminate, Push::Kill].map(Some));
     }
 
     #[test]

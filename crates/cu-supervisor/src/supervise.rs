@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use cu_protocol::{Attempt, ExitRecord, JobId, Message, ProgramEnd, Started, Timestamp};
 use rustix::process::{Signal, getpid, set_child_subreaper, setsid};
 
-use crate::attempt::{Phase, Running, stop_moments};
+use crate::attempt::{Phase, Running, kill_wait, stop_moments};
 use crate::door::Door;
 use crate::event::{Event, Events};
 use crate::exit_record::{peak_memory_bytes, sync_exit_record, write_exit_record};
@@ -209,6 +209,7 @@ impl Supervisor {
         }
         let now = Instant::now();
         let deadline = std::env::var("CU_DEADLINE").ok();
+        let given_kill_wait = std::env::var("CU_KILL_WAIT").ok();
         let running = Running {
             spec,
             program,
@@ -217,6 +218,7 @@ impl Supervisor {
             mail: &mut mail,
             stop: Stop::new(spec.stop.grace),
             stop_signal,
+            kill_wait: kill_wait(spec, given_kill_wait.as_deref()),
             stop_file: run.stop_file(job, attempt),
             asking_file: spec
                 .stop
@@ -317,7 +319,9 @@ impl Supervisor {
                 .happening
                 .recv_timeout(FAREWELL.saturating_sub(start.elapsed()))
             {
-                Ok(Event::Connected(link, welcome)) => mail.connected(link, welcome.sequence),
+                Ok(Event::Connected(link, welcome)) => {
+                    mail.connected(link, welcome.sequence, Instant::now());
+                }
                 Ok(Event::Acknowledged(acknowledgement)) => {
                     mail.acknowledged(acknowledgement.sequence);
                 }
@@ -337,7 +341,7 @@ impl Supervisor {
 
     fn mail(&self) -> Mail {
         let outbox = self.run.outbox(self.job, self.attempt);
-        Mail::new(self.job, self.attempt, outbox)
+        Mail::new(self.job, self.attempt, outbox, Instant::now())
     }
 
     fn identity(&self, spec: &JobSpec) -> Identity {

@@ -168,7 +168,7 @@ fn a_program_that_asks_to_be_resumed_and_stays_is_ended() {
 }
 
 #[test]
-fn a_last_warning_is_passed_on_as_sigterm() {
+fn a_warning_is_passed_on_once() {
     let run = Run::script_with(STUBBORN, policy(|_| {}));
     let supervisor = run.start(0);
     let mut caller = run.await_door();
@@ -185,9 +185,29 @@ fn a_last_warning_is_passed_on_as_sigterm() {
     supervisor.signal(Signal::USR2);
     let answer = caller.ask(&ProgramRequest::ShouldExit);
     assert_eq!(answer, ProgramAnswer::ShouldExit(Some(cause)));
-    supervisor.signal(Signal::TERM);
-    run.await_line("signals", "TERM");
-    assert_eq!(run.text("signals"), "USR1\nTERM\n");
+    assert_eq!(run.text("signals"), "USR1\n");
+}
+
+#[test]
+fn before_the_schedulers_sigkill_a_program_that_ignores_everything_is_killed_and_recorded() {
+    // The policy alone would give it twenty minutes.
+    for warning in [None, Some(Signal::USR2)] {
+        let run = Run::script_with(STUBBORN, policy(|_| {}));
+        let mut supervisor = run.start_with(0, &[("CU_KILL_WAIT", "2.5")]);
+        run.await_door();
+        if let Some(warning) = warning {
+            supervisor.signal(warning);
+            run.await_line("signals", "USR1");
+        }
+        supervisor.signal(Signal::TERM);
+        supervisor.signal(Signal::CONT);
+        assert_eq!(supervisor.code(), 137);
+        assert_eq!(run.text("signals"), "USR1\nTERM\n");
+        let cause = warning.unwrap_or(Signal::TERM).as_raw();
+        let record = run.record(0);
+        assert_eq!(record.end, ProgramEnd::Signaled(9));
+        assert_eq!(record.stop, Some(StopCause::Signal(cause)));
+    }
 }
 
 #[test]

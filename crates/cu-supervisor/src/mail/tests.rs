@@ -18,10 +18,11 @@ impl Post {
     fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let outbox = scratch.path().join("outbox");
+        let now = Instant::now();
         Self {
-            mail: Mail::new(JobId(1), Attempt(2), outbox),
+            mail: Mail::new(JobId(1), Attempt(2), outbox, now),
             scratch,
-            now: Instant::now(),
+            now,
         }
     }
 
@@ -33,7 +34,7 @@ impl Post {
 
     fn connect(&mut self, acknowledged: u64) -> Receiver<Envelope> {
         let (link, sent) = Link::for_test();
-        self.mail.connected(link, Sequence(acknowledged));
+        self.mail.connected(link, Sequence(acknowledged), self.now);
         sent
     }
 
@@ -78,6 +79,45 @@ fn an_acknowledgement_is_awaited_for_a_second_then_the_outbox_takes_over() {
     post.mail.acknowledged(Sequence(1));
     assert_eq!(post.in_outbox(), [0; 0]);
     assert!(post.mail.is_all_acknowledged());
+}
+
+#[test]
+fn the_first_connection_is_awaited_for_a_second_and_no_outbox_is_made() {
+    let mut post = Post::new();
+    let answer = post.take(failure("a"));
+    post.now += PATIENCE / 2;
+    let later = post.take(failure("b"));
+    assert_eq!(post.in_outbox(), [0; 0]);
+    let sent = post.connect(0);
+    assert_eq!(numbers(sent.try_iter()), [1, 2]);
+    // Its answer has its second too.
+    post.now += PATIENCE - Duration::from_millis(1);
+    post.mail.due(post.now);
+    post.mail.acknowledged(Sequence(2));
+    assert_eq!(answer.try_recv(), Ok(ProgramAnswer::Noted));
+    assert_eq!(later.try_recv(), Ok(ProgramAnswer::Noted));
+    assert!(!post.scratch.path().join("outbox").exists());
+}
+
+#[test]
+fn a_first_connection_that_takes_long_or_fails_is_awaited_no_longer() {
+    let mut post = Post::new();
+    let first = post.take(failure("a"));
+    post.now += PATIENCE;
+    post.mail.due(post.now);
+    assert_eq!(first.try_recv(), Ok(ProgramAnswer::Noted));
+    // Nor does anybody wait who comes later, though it is still being made.
+    let second = post.take(failure("b"));
+    assert_eq!(second.try_recv(), Ok(ProgramAnswer::Noted));
+    assert_eq!(post.in_outbox(), [1, 2]);
+
+    let mut post = Post::new();
+    let answer = post.take(failure("a"));
+    post.mail.disconnected(post.now);
+    assert_eq!(answer.try_recv(), Ok(ProgramAnswer::Noted));
+    let answer = post.take(failure("b"));
+    assert_eq!(answer.try_recv(), Ok(ProgramAnswer::Noted));
+    assert_eq!(post.in_outbox(), [1, 2]);
 }
 
 #[test]
