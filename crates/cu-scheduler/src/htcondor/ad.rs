@@ -1,0 +1,144 @@
+//! What HTCondor says of a job: the attributes of its ad that we ask for.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use super::description;
+use super::event::{Exit, Id};
+use crate::SubmissionName;
+
+/// The attributes that [`Ad`] is made of.
+pub(super) const ATTRIBUTES: &str = "ClusterId,ProcId,JobStatus,JobRunCount,CuStarts,CuAttempt,\
+    HoldReason,HoldReasonCode,HoldReasonSubCode,LastHoldReason,LastHoldReasonCode,\
+    JobCurrentStartDate,RemoteHost,LastRemoteHost,VacateReason,VacateReasonCode,ExitBySignal,\
+    ExitCode,ExitSignal,RemoveReason,CompletionDate,EnteredCurrentStatus,LastRejMatchReason";
+
+/// A job's ad, in the queue or in the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ad {
+    pub id: Id,
+    pub status: Status,
+    /// Of its first submission.
+    pub name: Option<SubmissionName>,
+    /// How many times HTCondor started it.
+    pub run_count: u32,
+    /// How many times it may; `None` for a job that is not ours.
+    pub starts: Option<u32>,
+    pub hold: Option<Hold>,
+    pub last_hold: Option<Hold>,
+    pub since: Option<SystemTime>,
+    pub host: Option<String>,
+    pub vacate_reason: Option<String>,
+    pub vacate_code: Option<i32>,
+    pub exit: Option<Exit>,
+    pub remove_reason: Option<String>,
+    pub at: Option<SystemTime>,
+    pub reject_reason: Option<String>,
+}
+
+/// Why a job is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hold {
+    pub reason: String,
+    pub code: i32,
+    pub subcode: i32,
+}
+
+/// HTCondor's `JobStatus`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    Idle,
+    Running,
+    Removed,
+    Completed,
+    Held,
+    /// A number we don't know.
+    Other(i64),
+}
+
+/// The ads in the output of `condor_q -json` or `condor_history -json`: `Err` with what was not
+/// understood. An empty queue is told by no output at all.
+pub(super) fn parse(output: &str) -> Result<Vec<Ad>, String> {
+    if output.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let values: Vec<Value> = serde_json::from_str(output).map_err(|error| {
+        let shown: String = output.chars().take(200).collect();
+        format!("{error} in {shown}")
+    })?;
+    let read = |value: &Value| ad(value).ok_or_else(|| value.to_string());
+    values.iter().map(read).collect()
+}
+
+fn ad(value: &Value) -> Option<Ad> {
+    let integer = |name: &str| {
+        let value = value.get(name)?;
+        // Some are written as floating point numbers after arithmetic in the pool.
+        #[allow(clippy::cast_possible_truncation)]
+        value
+            .as_i64()
+            .or_else(|| value.as_f64().map(|it| it as i64))
+    };
+    let small = |name: &str| integer(name).and_then(|it| i32::try_from(it).ok());
+    let count = |name: &str| integer(name).and_then(|it| u32::try_from(it).ok());
+    let text = |name: &str| {
+        let text = value.get(name)?.as_str()?.trim();
+        (!text.is_empty()).then(|| text.to_owned())
+    };
+    let time = |name: &str| {
+        let seconds = integer(name).and_then(|it| u64::try_from(it).ok())?;
+        let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+        time.filter(|_| seconds > 0)
+    };
+    let hold = |reason: &str, code: &str, subcode: i32| {
+        let code = small(code)?;
+        let reason = text(reason).unwrap_or_default();
+        Some(Hold {
+            reason,
+            code,
+            subcode,
+        })
+    };
+    let exit = match value.get("ExitBySignal").and_then(Value::as_bool) {
+        Some(true) => small("ExitSignal").map(Exit::Signal),
+        _ => small("ExitCode").map(Exit::Code),
+    };
+    let host = text("RemoteHost").or_else(|| text("LastRemoteHost"));
+    let machine = |slot: String| match slot.rsplit_once('@') {
+        Some((_, machine)) => machine.to_owned(),
+        None => slot,
+    };
+    Some(Ad {
+        id: Id {
+            cluster: count("ClusterId")?,
+            proc: count("ProcId")?,
+        },
+        status: match integer("JobStatus")? {
+            1 => Status::Idle,
+            // Transferring output, and suspended with its processes in memory.
+            2 | 6 | 7 => Status::Running,
+            3 => Status::Removed,
+            4 => Status::Completed,
+            5 => Status::Held,
+            other => Status::Other(other),
+        },
+        name: text(description::NAME).and_then(|name| name.parse().ok()),
+        run_count: count("JobRunCount").unwrap_or(0),
+        starts: count(description::STARTS),
+        hold: hold(
+            "HoldReason",
+            "HoldReasonCode",
+            small("HoldReasonSubCode").unwrap_or(0),
+        ),
+        last_hold: hold("LastHoldReason", "LastHoldReasonCode", 0),
+        since: time("JobCurrentStartDate"),
+        host: host.map(machine),
+        vacate_reason: text("VacateReason"),
+        vacate_code: small("VacateReasonCode"),
+        exit,
+        remove_reason: text("RemoveReason"),
+        at: time("CompletionDate").or_else(|| time("EnteredCurrentStatus")),
+        reject_reason: text("LastRejMatchReason"),
+    })
+}

@@ -1,0 +1,230 @@
+//! HTCondor, through its commands and one event log for the run.
+//!
+//! Submissions that need the same go into one submit description (`queue … from`). What HTCondor
+//! starts is a script of ours that runs the script of the attempt, so that no word of a command, a
+//! variable or a path passes through HTCondor's quoting. Output goes to `stdout` and `stderr` in
+//! the submission's folder.
+//!
+//! Beside what was submitted, an attempt finds `CU_SUBMISSION` (its [`SubmissionName`]) in its
+//! environment, and `CU_DEADLINE` (Unix seconds) if it has a time limit.
+//!
+//! # Nothing is started twice
+//! HTCondor starts a job again after an eviction, a lost node, or the death of the process that
+//! watched it (condor_shadow), in that case beside a copy that may still run. Our jobs forbid it:
+//! the attribute `CuStarts` says how many times HTCondor may start them, and their requirements ask
+//! for `JobRunCount < CuStarts`. So every start was asked for and is an attempt of its own, and an
+//! eviction is an end: the next attempt goes on from the checkpoint.
+//!
+//! # Resuming
+//! [`Resume`] chooses how an attempt follows another. A job that is put back in the queue stays
+//! idle behind that same gate, which opens when it is handed in as
+//! [`Submission::previous`](crate::Submission::previous).
+//!
+//! # Time limits, signals
+//! HTCondor sends SIGTERM at the limit (`allowed_job_duration`), at an eviction and at a removal,
+//! and SIGKILL after the [grace](HtcondorOptions::grace). It has no warning before the limit, so the
+//! attempt's script starts a watcher that sends it. [`Cancel::Kill`](crate::Cancel::Kill) is no
+//! faster than [`Cancel::Terminate`](crate::Cancel::Terminate): HTCondor kills at once only by
+//! forgetting the job while it runs.
+//!
+//! # What is kept where
+//! The state folder holds `events.log`, `start` (what HTCondor starts), `descriptions/` (what was
+//! submitted) and `jobs/` (which script each cluster job runs). If it is lost, jobs are still found
+//! by the attribute `CuAttempt`, but for attempts that went on in a job of their predecessor.
+//!
+//! # What it does not do
+//! Files are not transferred: jobs must see the run folder at the same path.
+
+mod ad;
+mod description;
+mod event;
+mod event_log;
+mod holds;
+mod options;
+mod queue;
+mod remove;
+mod resume;
+mod script;
+mod state;
+mod submit;
+mod table;
+mod ticket;
+mod watch;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::{
+    Cancel, Capabilities, ClusterJobId, Error, ExitCodes, Found, Observation, Reach, Scheduler,
+    Submission, SubmissionName, SubmitError, TimeLimits,
+};
+use event::Id;
+use queue::Commands;
+use ticket::{Tickets, write_whole};
+use watch::Watch;
+
+pub use options::{Environment, HoldPolicy, HtcondorOptions, Resume, Universe};
+
+/// How long condor_version may take, which asks nobody.
+const VERSION_LIMIT: Duration = Duration::from_secs(30);
+
+/// An HTCondor pool as a [`Scheduler`], seen from one of its access points.
+#[derive(Debug)]
+pub struct Htcondor {
+    options: HtcondorOptions,
+    /// Absolute, and text that HTCondor takes.
+    state_dir: String,
+    commands: Commands,
+    tickets: Tickets,
+    watch: Watch,
+    /// Checksums of the headers that HTCondor parsed without a complaint.
+    checked: Mutex<BTreeSet<u64>>,
+}
+
+impl Htcondor {
+    /// Opens the state folder and asks HTCondor for its version. The pool need not answer yet.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if an option can't be right, [`Error::State`] if the folder can't be used,
+    /// [`Error::Unavailable`] if HTCondor's commands are not there.
+    pub async fn open(mut options: HtcondorOptions) -> Result<Self, Error> {
+        let refused = |reason: String| Error::Refused {
+            scheduler: "HTCondor".into(),
+            reason,
+        };
+        options
+            .check()
+            .map_err(|error| refused(error.to_string()))?;
+        options.state_dir = std::path::absolute(&options.state_dir)
+            .map_err(|source| state_error(&options.state_dir, source))?;
+        let folder = options.state_dir.clone();
+        let no_text = || refused(format!("{} is not UTF-8", folder.display()));
+        let state_dir = folder.to_str().ok_or_else(no_text)?.to_owned();
+        if let Some(reason) = description::path_refusal(&state_dir) {
+            return Err(refused(format!(
+                "{state_dir} can't be told to HTCondor: {reason}"
+            )));
+        }
+        prepare(&folder).map_err(|(path, source)| state_error(&path, source))?;
+        let mut commands = Commands {
+            folder: options.commands.clone(),
+            start_in: folder.clone(),
+            pool: "HTCondor".into(),
+        };
+        let version = commands.command("condor_version").limit(VERSION_LIMIT);
+        let version = commands.answer(version).await?;
+        let number = version.stdout.split_whitespace().nth(1).unwrap_or("?");
+        commands.pool = format!("HTCondor {number}");
+        let tickets = Tickets::new(&folder);
+        let watch = Watch::new(&folder, tickets.clone(), &options);
+        Ok(Self {
+            options,
+            state_dir,
+            commands,
+            tickets,
+            watch,
+            checked: Mutex::default(),
+        })
+    }
+
+    /// The path `name` in the state folder.
+    fn path(&self, name: &str) -> PathBuf {
+        Path::new(&self.state_dir).join(name)
+    }
+
+    /// Whether HTCondor parsed this header before.
+    fn is_checked(&self, header: &str) -> bool {
+        let checked = self.checked.lock();
+        let checked = checked.unwrap_or_else(PoisonError::into_inner);
+        checked.contains(&submit::needs(header))
+    }
+
+    fn note_checked(&self, header: &str) {
+        let checked = self.checked.lock();
+        let mut checked = checked.unwrap_or_else(PoisonError::into_inner);
+        checked.insert(submit::needs(header));
+    }
+}
+
+/// Makes what must be there before anything is submitted: HTCondor would run jobs without a log.
+fn prepare(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
+    let at = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| (path, source)
+    };
+    std::fs::create_dir_all(folder).map_err(at(folder))?;
+    let log = folder.join("events.log");
+    let mut append = std::fs::OpenOptions::new();
+    append
+        .create(true)
+        .append(true)
+        .open(&log)
+        .map_err(at(&log))?;
+    let start = folder.join("start");
+    let text = script::start(&folder.to_string_lossy());
+    // A job may be starting: it must not find the script half written, nor held open for writing.
+    if std::fs::read_to_string(&start).is_ok_and(|before| before == text) {
+        return Ok(());
+    }
+    write_whole(&start, &text, 0o700).map_err(at(&start))
+}
+
+fn state_error(path: &Path, source: io::Error) -> Error {
+    Error::State {
+        path: path.to_path_buf(),
+        source,
+    }
+}
+
+impl fmt::Display for Htcondor {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.commands.pool)
+    }
+}
+
+#[async_trait]
+impl Scheduler for Htcondor {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new(
+            5_000,
+            TimeLimits::Coarse,
+            ExitCodes::Kept,
+            Reach::OtherMachines,
+        )
+    }
+
+    async fn submit(&self, batch: &[Submission]) -> Vec<Result<ClusterJobId, SubmitError>> {
+        submit::submit(self, batch).await
+    }
+
+    async fn observe(&self, jobs: &[ClusterJobId]) -> Result<Vec<Observation>, Error> {
+        self.watch.observe(&self.commands, jobs).await
+    }
+
+    async fn changed(&self) {
+        self.watch.changed().await;
+    }
+
+    async fn find(&self, names: &[SubmissionName]) -> Result<Vec<Found>, Error> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        // A submission of a process that was killed may still be under way.
+        let _none_under_way = submit::lock(&self.path("submit.lock"))
+            .await
+            .map_err(|reason| self.commands.unavailable(reason))?;
+        self.watch.find(&self.commands, names).await
+    }
+
+    async fn cancel(&self, jobs: &[ClusterJobId], _how: Cancel) -> Result<(), Error> {
+        // Anything that is not a number would be a user's name to condor_rm.
+        let ids: Vec<Id> = jobs.iter().filter_map(|job| job.0.parse().ok()).collect();
+        remove::remove(&self.commands, &ids, "cancelled by its run").await
+    }
+}

@@ -1,0 +1,361 @@
+//! What a person sets for HTCondor, and what of it can be seen to be wrong without a pool.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::InvalidOption;
+
+/// What [`Htcondor::open`](super::Htcondor::open) needs to know. All but the first has a default.
+///
+/// ```
+/// use cu_scheduler::htcondor::{HtcondorOptions, Resume};
+///
+/// let mut options = HtcondorOptions::new("results/digits/backend/htcondor");
+/// options.label = "digits".into();
+/// options.resume = Resume::Requeue;
+/// assert_eq!(options.check(), Ok(()));
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct HtcondorOptions {
+    /// Where the event log, the submit descriptions and the tickets lie. Made if it is missing. The
+    /// access point and the machines that run jobs must see it under the same path, so it must not
+    /// lie below `/tmp` on most pools.
+    pub state_dir: PathBuf,
+    /// The name of the run for people: the batch name in `condor_q`. Empty for none.
+    pub label: String,
+    /// How an attempt follows another.
+    pub resume: Resume,
+    /// The exit code with which a command asks to be run again: 3 unless set. [`Resume::Requeue`]
+    /// and [`Resume::Checkpoint`] tell HTCondor.
+    pub resume_exit_code: u8,
+    /// The time from SIGTERM to SIGKILL, in whole seconds: HTCondor's `job_max_vacate_time`. A
+    /// machine may allow less (`MachineMaxVacateTime`, 10 minutes as a rule). 30 s unless set.
+    pub grace: Duration,
+    /// In what a job runs.
+    pub universe: Universe,
+    /// Whether a job gets the environment of this process.
+    pub environment: Environment,
+    /// Put before each command, each as one argument: `["unshare", "--net"]`. The first is an
+    /// absolute path or found in the job's `PATH`.
+    pub wrapper: Vec<String>,
+    /// Memory in bytes for submissions that ask for none: 1 GiB unless set. HTCondor's own default
+    /// is 1 MB, and it kills who takes more.
+    pub default_memory: u64,
+    /// Disk space in the scratch folder in bytes; HTCondor's guess if `None`.
+    pub request_disk: Option<u64>,
+    /// The least memory of each GPU in bytes.
+    pub gpu_memory: Option<u64>,
+    /// What the GPUs must be able to do: `7.5` for at least that CUDA capability, an operator and
+    /// a number (`<8.0`), or an expression on a GPU's properties for `require_gpus`.
+    pub cuda_requirement: Option<String>,
+    /// Limits that the pool counts, each as `NAME` or `NAME:COUNT`.
+    pub concurrency_limits: Vec<String>,
+    /// The group whose share is used.
+    pub accounting_group: Option<String>,
+    /// The user in whose name it is used.
+    pub accounting_group_user: Option<String>,
+    /// An expression on a machine; a greater value is preferred.
+    pub rank: Option<String>,
+    /// An expression on a machine that must be true.
+    pub requirements: Option<String>,
+    /// Only these machines, by full or short name; all if empty.
+    pub hosts: Vec<String>,
+    /// None of these machines.
+    pub exclude_hosts: Vec<String>,
+    /// The time limit of submissions that have none of their own, in whole seconds. HTCondor counts
+    /// it from the start, and with [`Resume::Checkpoint`] over all attempts in one slot.
+    pub allowed_job_duration: Option<Duration>,
+    /// HTCondor's limit on the time without transfers, in whole seconds. HTCondor keeps it only
+    /// where files are transferred, so [`check`](HtcondorOptions::check) refuses it here.
+    pub allowed_execute_duration: Option<Duration>,
+    /// Whether files are to be transferred to the machine. Not supported:
+    /// [`check`](HtcondorOptions::check) says what to do instead.
+    pub transfer: bool,
+    /// What is bid for a job, where a pool has that: the first argument of `submit_command`.
+    pub bid: Option<u32>,
+    /// The command that submits, and arguments that go before all others: `condor_submit` if
+    /// empty, or `condor_submit_bid` with a `bid`.
+    pub submit_command: Vec<String>,
+    /// What is done about held jobs.
+    pub holds: HoldPolicy,
+    /// Lines `key = value` for the submit description.
+    pub extra: Vec<String>,
+    /// How often the queue is asked, beside the event log: 30 s unless set.
+    pub poll: Duration,
+    /// The folder of HTCondor's commands; `PATH` is searched if `None`.
+    pub commands: Option<PathBuf>,
+}
+
+/// How an attempt follows another.
+///
+/// Measured on a pool of one machine with a negotiation every second, from the end of an attempt to
+/// the start of the next: 1.9 s with a new submission, 2 s with a requeue, a tenth of a second in
+/// the same slot. With HTCondor's own interval of 60 s the first two take up to a minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resume {
+    /// A new submission for each attempt: others get their turn in between, and every pool can do
+    /// it. The choice unless there is a reason for another.
+    #[default]
+    Submit,
+    /// The same cluster job goes on. It keeps its id and its place among the user's own jobs, and
+    /// others get their turn in between. For pools that count submissions, and for people who
+    /// follow one id.
+    Requeue,
+    /// The same cluster job goes on in the same slot, without waiting and without letting anybody
+    /// else in: for short attempts, and for what is expensive to set up on a machine. When the
+    /// restarts in one slot are used up, or nothing is resubmitted in time, the slot is given up,
+    /// and the next attempt is a [`Resume::Requeue`].
+    Checkpoint {
+        /// How many times it goes on in one slot; as often as it likes if `None`.
+        max_restarts: Option<u32>,
+        /// How long the slot is kept for the next attempt, in whole seconds.
+        wait: Duration,
+    },
+}
+
+/// In what a job runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Universe {
+    /// On the machine as it is.
+    #[default]
+    Vanilla,
+    /// In a container of whichever kind the machine has.
+    Container {
+        /// A file, or `docker://NAME`.
+        image: String,
+    },
+    /// In a Docker container.
+    Docker {
+        /// The image's name.
+        image: String,
+    },
+}
+
+/// Whether a job gets the environment of this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Environment {
+    /// All of it (`getenv = True`).
+    #[default]
+    Inherit,
+    /// Nothing but what HTCondor and the submission set, and a `PATH` of the system's folders.
+    Clean,
+}
+
+/// What is done about held jobs. A hold whose code says how the job ended (over its memory, over its
+/// time, never started) is told as that end, and the held job is removed; these two lists say
+/// otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HoldPolicy {
+    /// Codes that wait for a person, whatever they mean.
+    pub keep: Vec<i32>,
+    /// Further codes that end the job, with an unknown cause.
+    pub end: Vec<i32>,
+}
+
+impl HtcondorOptions {
+    /// The defaults, with the state in `state_dir`.
+    pub fn new(state_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            state_dir: state_dir.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether these options can be right on any pool.
+    ///
+    /// # Errors
+    /// The first option that can't, and why.
+    pub fn check(&self) -> Result<(), InvalidOption> {
+        let seconds = |duration: Duration| duration.subsec_nanos() == 0 && !duration.is_zero();
+        let duration = "it is counted in whole seconds, 1 at least";
+        let require = |holds: bool, option: &'static str, reason: &str| {
+            let reason = reason.to_owned();
+            holds.then_some(()).ok_or(InvalidOption { option, reason })
+        };
+        require(seconds(self.grace), "grace", duration)?;
+        require(
+            self.allowed_job_duration.is_none_or(seconds),
+            "allowed_job_duration",
+            duration,
+        )?;
+        require(
+            self.allowed_execute_duration.is_none(),
+            "allowed_execute_duration",
+            "HTCondor keeps this limit only where files are transferred; set a time limit or \
+             `allowed_job_duration`",
+        )?;
+        require(
+            !self.transfer,
+            "transfer",
+            "jobs need the run folder at the same path, on a file system that the access point \
+             and the machines share; set `results_dir` to such a folder, and leave this off",
+        )?;
+        if let Resume::Checkpoint { wait, .. } = self.resume {
+            require(seconds(wait), "resume", duration)?;
+        }
+        if self.resume != Resume::Submit {
+            require(
+                self.resume_exit_code != 0,
+                "resume_exit_code",
+                "0 says that a job is done",
+            )?;
+            require(
+                self.resume_exit_code != super::script::SLOT_GIVEN_UP,
+                "resume_exit_code",
+                "254 is taken: it is how a job gives up its slot",
+            )?;
+        }
+        require(
+            !self.poll.is_zero(),
+            "poll",
+            "the queue can't be asked without a pause",
+        )?;
+        require(
+            self.default_memory > 0,
+            "default_memory",
+            "HTCondor ends who has no memory",
+        )?;
+        for (option, text) in self.lines() {
+            let clean = !text.trim().is_empty() && !text.contains(['\n', '\r', '\0']);
+            require(clean, option, "one line of text is expected")?;
+        }
+        for (option, text) in self.names() {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
+            let plain = !text.is_empty() && text.bytes().all(plain);
+            require(
+                plain,
+                option,
+                "letters, digits, `.`, `_` and `-` are expected",
+            )?;
+        }
+        let limit = "`NAME` or `NAME:COUNT` is expected, of letters, digits, `.` and `_`";
+        for text in &self.concurrency_limits {
+            require(is_limit(text), "concurrency_limits", limit)?;
+        }
+        if self.wrapper.iter().any(|argument| argument.contains('\0')) {
+            require(false, "wrapper", "no argument can hold a NUL")?;
+        }
+        for line in &self.extra {
+            super::description::check_extra(line).map_err(|reason| InvalidOption {
+                option: "extra",
+                reason,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What goes into the description as one line of free text.
+    fn lines(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let image = match &self.universe {
+            Universe::Vanilla => None,
+            Universe::Container { image } | Universe::Docker { image } => Some(image),
+        };
+        let single = [
+            ("universe", image),
+            ("cuda_requirement", self.cuda_requirement.as_ref()),
+            ("rank", self.rank.as_ref()),
+            ("requirements", self.requirements.as_ref()),
+        ];
+        single
+            .into_iter()
+            .filter_map(|(option, text)| Some((option, text?)))
+    }
+
+    /// What goes into the description as a word.
+    fn names(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let groups = [
+            ("accounting_group", &self.accounting_group),
+            ("accounting_group_user", &self.accounting_group_user),
+        ];
+        let groups = groups
+            .into_iter()
+            .filter_map(|(option, text)| Some((option, text.as_ref()?)));
+        let hosts = self.hosts.iter().map(|host| ("hosts", host));
+        let excluded = self.exclude_hosts.iter();
+        groups
+            .chain(hosts)
+            .chain(excluded.map(|host| ("exclude_hosts", host)))
+    }
+}
+
+fn is_limit(text: &str) -> bool {
+    let (name, count) = text.split_once(':').unwrap_or((text, "1"));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'_';
+    !name.is_empty()
+        && name.bytes().all(plain)
+        && count
+            .parse()
+            .is_ok_and(|count: f64| count.is_finite() && count > 0.0)
+}
+
+impl Default for HtcondorOptions {
+    fn default() -> Self {
+        Self {
+            state_dir: PathBuf::new(),
+            label: String::new(),
+            resume: Resume::default(),
+            resume_exit_code: 3,
+            grace: Duration::from_secs(30),
+            universe: Universe::default(),
+            environment: Environment::default(),
+            wrapper: Vec::new(),
+            default_memory: 1 << 30,
+            request_disk: None,
+            gpu_memory: None,
+            cuda_requirement: None,
+            concurrency_limits: Vec::new(),
+            accounting_group: None,
+            accounting_group_user: None,
+            rank: None,
+            requirements: None,
+            hosts: Vec::new(),
+            exclude_hosts: Vec::new(),
+            allowed_job_duration: None,
+            allowed_execute_duration: None,
+            transfer: false,
+            bid: None,
+            submit_command: Vec::new(),
+            holds: HoldPolicy::default(),
+            extra: Vec::new(),
+            poll: Duration::from_secs(30),
+            commands: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(change: impl FnOnce(&mut HtcondorOptions)) -> Option<&'static str> {
+        let mut options = HtcondorOptions::new("/state");
+        change(&mut options);
+        options.check().err().map(|error| error.option)
+    }
+
+    #[test]
+    fn what_cannot_be_right_is_named() {
+        assert_eq!(fault(|_| ()), None);
+        assert_eq!(fault(|it| it.grace = Duration::ZERO), Some("grace"));
+        assert_eq!(fault(|it| it.transfer = true), Some("transfer"));
+        let limit = Some(Duration::from_secs(60));
+        let execute = fault(|it| it.allowed_execute_duration = limit);
+        assert_eq!(execute, Some("allowed_execute_duration"));
+        assert_eq!(fault(|it| it.rank = Some("a\nb".into())), Some("rank"));
+        let host = fault(|it| it.hosts = vec!["a\" || true".into()]);
+        assert_eq!(host, Some("hosts"));
+        for limits in ["a b", "a:", "a:-1", "a:nan", ":2", ""] {
+            let named = fault(|it| it.concurrency_limits = vec![limits.into()]);
+            assert_eq!(named, Some("concurrency_limits"), "{limits}");
+        }
+        assert_eq!(
+            fault(|it| it.concurrency_limits = vec!["a.b:2".into()]),
+            None
+        );
+        let resume = |it: &mut HtcondorOptions| {
+            it.resume = Resume::Requeue;
+            it.resume_exit_code = 0;
+        };
+        assert_eq!(fault(resume), Some("resume_exit_code"));
+    }
+}

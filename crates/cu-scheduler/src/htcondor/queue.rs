@@ -1,0 +1,144 @@
+//! The commands that ask: condor_q for the queue, condor_history for what left it.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::ad::{self, Ad};
+use super::event::Id;
+use crate::command::{Command, Failure, Output};
+use crate::{Error, SubmissionName};
+
+/// How many ids or names are named in one question. Each is compared with each job of the queue.
+const MOST_NAMED: usize = 100;
+
+/// HTCondor's commands, and for whom they are run.
+#[derive(Clone, Debug)]
+pub(super) struct Commands {
+    /// Where they are; `PATH` is searched if `None`.
+    pub folder: Option<PathBuf>,
+    /// Where they start: a folder that exists as long as we do.
+    pub start_in: PathBuf,
+    /// How the pool is named in errors.
+    pub pool: String,
+}
+
+impl Commands {
+    /// The command `name`, not yet started.
+    pub fn command(&self, name: &str) -> Command {
+        Command::new(self.folder.as_deref(), name).folder(&self.start_in)
+    }
+
+    /// The output of a command that must succeed.
+    pub async fn answer(&self, command: Command) -> Result<Output, Error> {
+        match command.run().await {
+            Ok(output) if output.code == 0 => Ok(output),
+            Ok(output) => Err(self.unavailable(first_lines(&output))),
+            Err(failure) => Err(self.failed(&failure)),
+        }
+    }
+
+    /// The jobs `ids` that are in the queue.
+    pub async fn queued(&self, ids: &[Id], runs: &BTreeSet<String>) -> Result<Vec<Ad>, Error> {
+        let command = self.command("condor_q").argument("-json");
+        let command = command.arguments(["-attributes", ad::ATTRIBUTES]);
+        let command = if ids.len() > MOST_NAMED && !runs.is_empty() {
+            command.arguments(["-constraint", &of_runs(runs)])
+        } else {
+            command.arguments(ids.iter().map(Id::to_string))
+        };
+        self.ads(command).await
+    }
+
+    /// The jobs of the queue that were submitted under `names`.
+    pub async fn queued_as(&self, names: &[SubmissionName]) -> Result<Vec<Ad>, Error> {
+        let command = self.command("condor_q").argument("-json");
+        let command = command.arguments(["-attributes", ad::ATTRIBUTES]);
+        self.ads(command.arguments(["-constraint", &named(names)]))
+            .await
+    }
+
+    /// The jobs `ids` that left the queue, as far as the access point remembers. It reads a file,
+    /// and answers while the queue does not.
+    pub async fn past(&self, ids: &[Id]) -> Result<Vec<Ad>, Error> {
+        let command = self.history(Some(ids.len()));
+        self.ads(command.arguments(ids.iter().map(Id::to_string)))
+            .await
+    }
+
+    /// Those that were submitted under `names`.
+    pub async fn past_as(&self, names: &[SubmissionName]) -> Result<Vec<Ad>, Error> {
+        let most = (names.len() <= MOST_NAMED).then_some(names.len());
+        let command = self.history(most);
+        self.ads(command.arguments(["-constraint", &named(names)]))
+            .await
+    }
+
+    fn history(&self, most: Option<usize>) -> Command {
+        let command =
+            self.command("condor_history")
+                .arguments(["-json", "-attributes", ad::ATTRIBUTES]);
+        match most {
+            // It reads backwards, and stops when it has found as many.
+            Some(most) => command.arguments(["-limit", &most.to_string()]),
+            None => command,
+        }
+    }
+
+    async fn ads(&self, command: Command) -> Result<Vec<Ad>, Error> {
+        let output = self.answer(command).await?;
+        ad::parse(&output.stdout).map_err(|answer| Error::Misunderstood {
+            scheduler: self.pool.clone(),
+            answer,
+        })
+    }
+
+    /// An error with these words of the pool.
+    pub fn unavailable(&self, reason: String) -> Error {
+        Error::Unavailable {
+            scheduler: self.pool.clone(),
+            reason,
+        }
+    }
+
+    /// A command that came to no end.
+    pub fn failed(&self, failure: &Failure) -> Error {
+        self.unavailable(failure.to_string())
+    }
+}
+
+/// The part of a complaint that says what is wrong: HTCondor adds paragraphs of advice.
+pub(super) fn first_lines(output: &Output) -> String {
+    let words = output.words();
+    let said: Vec<&str> = words
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Extra Info:"))
+        .filter(|line| !line.is_empty())
+        .take(4)
+        .collect();
+    said.join(" ")
+}
+
+/// True of the jobs of `runs`. A run's name holds no character with a meaning.
+fn of_runs(runs: &BTreeSet<String>) -> String {
+    any(runs.iter().map(|run| equal(super::description::RUN, run)))
+}
+
+/// True of the jobs submitted under `names`; where they are many, of all jobs of their runs.
+fn named(names: &[SubmissionName]) -> String {
+    if names.len() > MOST_NAMED {
+        let runs = names.iter().map(|name| name.run().to_owned()).collect();
+        return of_runs(&runs);
+    }
+    any(names
+        .iter()
+        .map(|name| equal(super::description::NAME, &name.to_string())))
+}
+
+fn equal(attribute: &str, value: &str) -> String {
+    format!("{attribute} =?= \"{value}\"")
+}
+
+fn any(conditions: impl Iterator<Item = String>) -> String {
+    conditions.collect::<Vec<_>>().join(" || ")
+}

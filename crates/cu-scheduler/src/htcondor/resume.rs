@@ -1,0 +1,346 @@
+//! Putting a cluster job back in the queue for its next attempt, or letting it go on in its slot.
+//!
+//! The job stays idle behind the gate of its requirements, `JobRunCount < CuStarts`. Its next
+//! ticket is written first, then the gate is opened by condor_qedit. A job that waits in its slot
+//! is let go on by renaming its file `waiting`. What can't be put back is submitted anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::ad::{Ad, Status};
+use super::description::{STARTS, header};
+use super::event::Id;
+use super::queue::first_lines;
+use super::submit::{Refusal, needs, write_script};
+use super::table::Phase;
+use super::ticket::Ticket;
+use super::{Htcondor, remove};
+use crate::command::Failure;
+use crate::{ClusterJobId, Error, Submission, SubmissionName, SubmitError};
+
+/// How long the end of a predecessor is waited for that HTCondor does not tell yet: the command said
+/// itself that it ends, and what watches it needs a moment.
+const SETTLE: Duration = Duration::from_secs(15);
+const LOOK: Duration = Duration::from_millis(100);
+/// How often the queue is asked meanwhile.
+const ASK: Duration = Duration::from_secs(1);
+
+/// The most jobs in one condor_qedit, for the length of its constraint.
+const MOST_OPENED: usize = 1_000;
+
+/// A submission whose predecessor may go on under the same id.
+struct Candidate<'a> {
+    /// Where it stands in the batch.
+    at: usize,
+    submission: &'a Submission,
+    id: Id,
+    first: SubmissionName,
+    /// The number of the next ticket.
+    number: u32,
+    events: u64,
+    needs: u64,
+}
+
+/// Where a predecessor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Idle behind its gate, after so many starts.
+    Kept { run_count: u32 },
+    /// Waiting in its slot.
+    InSlot,
+    /// It runs, as far as HTCondor tells.
+    Runs,
+    /// It can't go on.
+    Over,
+}
+
+/// Puts back what can be put back, and answers for it in `answers`.
+pub(super) async fn put_back(
+    condor: &Htcondor,
+    batch: &[Submission],
+    answers: &mut [Option<Result<ClusterJobId, SubmitError>>],
+) {
+    let candidates = match candidates(condor, batch, answers) {
+        Ok(candidates) => candidates,
+        Err((at, error)) => {
+            let refusal = Refusal::Unavailable(error.to_string(), None);
+            answers[at] = Some(Err(refusal.of(&batch[at].name)));
+            return;
+        }
+    };
+    if candidates.is_empty() {
+        return;
+    }
+    let places = match settle(condor, &candidates).await {
+        Ok(places) => places,
+        Err(error) => {
+            for candidate in &candidates {
+                let refusal = Refusal::Unavailable(error.to_string(), None);
+                answers[candidate.at] = Some(Err(refusal.of(&candidate.submission.name)));
+            }
+            return;
+        }
+    };
+    let mut kept: BTreeMap<u32, Vec<&Candidate>> = BTreeMap::new();
+    for (candidate, place) in candidates.iter().zip(places) {
+        let name = &candidate.submission.name;
+        match place {
+            Place::Kept { run_count } => kept.entry(run_count + 1).or_default().push(candidate),
+            Place::InSlot => {
+                // If it gave up its slot just now, it is kept, and asked for once more.
+                if let Some(answer) = grant(condor, candidate) {
+                    answers[candidate.at] = Some(answer.map_err(|refusal| refusal.of(name)));
+                }
+            }
+            Place::Runs => {
+                let reason = format!("HTCondor does not tell yet that {} ended", candidate.id);
+                let refusal = Refusal::Unavailable(reason, Some(ASK));
+                answers[candidate.at] = Some(Err(refusal.of(name)));
+            }
+            Place::Over => {}
+        }
+    }
+    let mut calls: Vec<(u32, &[&Candidate])> = Vec::new();
+    for (starts, candidates) in &kept {
+        for some in candidates.chunks(MOST_OPENED) {
+            calls.push((*starts, some));
+        }
+    }
+    for (starts, candidates) in calls {
+        let opened = open_gates(condor, starts, candidates).await;
+        for candidate in candidates {
+            let answer = match &opened {
+                Ok(opened) if opened.contains(&candidate.id) => {
+                    Ok(ClusterJobId(candidate.id.to_string()))
+                }
+                // It left the queue meanwhile: it is submitted anew.
+                Ok(_) => continue,
+                Err(refusal) => Err(refusal.clone().of(&candidate.submission.name)),
+            };
+            answers[candidate.at] = Some(answer);
+        }
+    }
+}
+
+/// Submissions with a predecessor of equal needs. One with other needs is freed.
+fn candidates<'a>(
+    condor: &Htcondor,
+    batch: &'a [Submission],
+    answers: &[Option<Result<ClusterJobId, SubmitError>>],
+) -> Result<Vec<Candidate<'a>>, (usize, Error)> {
+    let mut candidates = Vec::new();
+    for (at, submission) in batch.iter().enumerate() {
+        let previous = submission
+            .previous
+            .as_ref()
+            .filter(|_| answers[at].is_none());
+        let Some(id) = previous.and_then(|id| id.0.parse::<Id>().ok()) else {
+            continue;
+        };
+        let header = header(&condor.options, &condor.state_dir, &submission.resources);
+        let needs = needs(&header);
+        let candidate = condor.watch.up_to_date(&condor.commands, |table| {
+            let job = table.job(id)?;
+            let first = job.first.clone()?;
+            let before = condor.tickets.read(&first, job.tickets)?;
+            (before.needs == needs).then_some(Candidate {
+                at,
+                submission,
+                id,
+                first,
+                number: job.tickets + 1,
+                events: job.events,
+                needs,
+            })
+        });
+        candidates.extend(candidate.map_err(|error| (at, error))?);
+    }
+    Ok(candidates)
+}
+
+/// Where the predecessors are, once they have ended or [`SETTLE`] is over.
+async fn settle(condor: &Htcondor, candidates: &[Candidate<'_>]) -> Result<Vec<Place>, Error> {
+    let began = Instant::now();
+    let ids: Vec<Id> = candidates.iter().map(|it| it.id).collect();
+    let runs = candidates
+        .iter()
+        .map(|it| it.first.run().to_owned())
+        .collect();
+    loop {
+        let asked = Instant::now();
+        let queue = condor.commands.queued(&ids, &runs).await?;
+        let queue: BTreeMap<Id, Ad> = queue.into_iter().map(|ad| (ad.id, ad)).collect();
+        let places = condor.watch.up_to_date(&condor.commands, |table| {
+            let place = |candidate: &Candidate| {
+                let phase = table.job(candidate.id).map(|job| &job.phase);
+                place(condor, candidate, phase, queue.get(&candidate.id))
+            };
+            candidates.iter().map(place).collect::<Vec<Place>>()
+        })?;
+        if !places.contains(&Place::Runs) || began.elapsed() >= SETTLE {
+            return Ok(places);
+        }
+        while asked.elapsed() < ASK && !condor.watch.has_news() && !one_waits(condor, candidates) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+fn one_waits(condor: &Htcondor, candidates: &[Candidate]) -> bool {
+    let mut firsts = candidates.iter().map(|it| &it.first);
+    firsts.any(|first| condor.tickets.is_waiting(first))
+}
+
+fn place(
+    condor: &Htcondor,
+    candidate: &Candidate,
+    phase: Option<&Phase>,
+    ad: Option<&Ad>,
+) -> Place {
+    let Some(ad) = ad else {
+        return Place::Over;
+    };
+    match ad.status {
+        Status::Idle if ad.starts.is_some_and(|starts| ad.run_count >= starts) => Place::Kept {
+            run_count: ad.run_count,
+        },
+        Status::Running if condor.tickets.is_waiting(&candidate.first) => Place::InSlot,
+        // The log says how it ended, and the queue is about to.
+        Status::Running if matches!(phase, Some(Phase::Terminated { .. })) => Place::Over,
+        Status::Running => Place::Runs,
+        _ => Place::Over,
+    }
+}
+
+fn ticket(candidate: &Candidate, script: String, starts: u32, in_slot: bool) -> Ticket {
+    Ticket {
+        script,
+        name: candidate.submission.name.clone(),
+        starts,
+        events: candidate.events,
+        in_slot,
+        needs: candidate.needs,
+    }
+}
+
+/// Lets a job go on that waits in its slot; nothing if it gave the slot up meanwhile.
+fn grant(condor: &Htcondor, candidate: &Candidate) -> Option<Result<ClusterJobId, Refusal>> {
+    let granted = || -> std::io::Result<Option<Ticket>> {
+        let script = write_script(candidate.submission, &condor.options.wrapper)?;
+        let ticket = ticket(candidate, script, 0, true);
+        condor
+            .tickets
+            .write(&candidate.first, candidate.number, &ticket)?;
+        Ok(condor.tickets.grant(&candidate.first)?.then_some(ticket))
+    };
+    match granted() {
+        Ok(Some(ticket)) => {
+            let put_back = |table: &mut super::table::Table| table.put_back(candidate.id, &ticket);
+            condor.watch.up_to_date(&condor.commands, put_back).ok();
+            Some(Ok(ClusterJobId(candidate.id.to_string())))
+        }
+        Ok(None) => {
+            condor.tickets.remove(&candidate.first, candidate.number);
+            let reason = "it gave up its slot just now";
+            Some(Err(Refusal::Unavailable(reason.into(), Some(ASK))))
+        }
+        Err(error) => {
+            let reason = format!("its files can't be written: {error}");
+            Some(Err(Refusal::Unavailable(reason, None)))
+        }
+    }
+}
+
+/// Opens the gates of jobs that may have `starts` starts from now on, and tells of which it did.
+async fn open_gates(
+    condor: &Htcondor,
+    starts: u32,
+    candidates: &[&Candidate<'_>],
+) -> Result<BTreeSet<Id>, Refusal> {
+    let unavailable = |reason: String| Refusal::Unavailable(reason, None);
+    let mut tickets = Vec::new();
+    for candidate in candidates {
+        let ticket = write_script(candidate.submission, &condor.options.wrapper)
+            .map(|script| ticket(candidate, script, starts, false))
+            .and_then(|ticket| {
+                condor
+                    .tickets
+                    .write(&candidate.first, candidate.number, &ticket)?;
+                Ok(ticket)
+            })
+            .map_err(|error| unavailable(format!("its files can't be written: {error}")))?;
+        tickets.push(ticket);
+    }
+    let one = |it: &&Candidate| {
+        format!(
+            "(ClusterId == {} && ProcId == {})",
+            it.id.cluster, it.id.proc
+        )
+    };
+    let these: Vec<String> = candidates.iter().map(one).collect();
+    let command = condor
+        .commands
+        .command("condor_qedit")
+        .arguments(["-constraint", &these.join(" || ")])
+        .arguments([STARTS, &starts.to_string()]);
+    let edited = match command.run().await {
+        Ok(output) => output,
+        Err(failure @ Failure::NotStarted { .. }) => return Err(unavailable(failure.to_string())),
+        Err(failure) => return Err(Refusal::Uncertain(failure.to_string())),
+    };
+    // It says how many it changed, and not which: whatever it said, the queue knows.
+    let ids: Vec<Id> = candidates.iter().map(|it| it.id).collect();
+    let runs = candidates
+        .iter()
+        .map(|it| it.first.run().to_owned())
+        .collect();
+    let queue = condor.commands.queued(&ids, &runs).await;
+    let queue = queue.map_err(|error| Refusal::Uncertain(error.to_string()))?;
+    let opened: BTreeSet<Id> = queue
+        .iter()
+        .filter(|ad| ad.starts == Some(starts))
+        .map(|ad| ad.id)
+        .collect();
+    let put_back = |table: &mut super::table::Table| {
+        for (candidate, ticket) in candidates.iter().zip(&tickets) {
+            if opened.contains(&candidate.id) {
+                table.put_back(candidate.id, ticket);
+            } else {
+                condor.tickets.remove(&candidate.first, candidate.number);
+            }
+        }
+    };
+    condor.watch.up_to_date(&condor.commands, put_back).ok();
+    if edited.code != 0 && opened.is_empty() && !queue.is_empty() {
+        return Err(unavailable(first_lines(&edited)));
+    }
+    // The negotiator is told that there is something to do; otherwise it learns of it later.
+    condor
+        .commands
+        .command("condor_reschedule")
+        .run()
+        .await
+        .ok();
+    Ok(opened)
+}
+
+/// Frees the predecessors of `submissions`, which were submitted anew: nobody will put them back.
+pub(super) async fn free_predecessors(condor: &Htcondor, submissions: &[&Submission]) {
+    let previous = submissions.iter().filter_map(|it| it.previous.as_ref());
+    let ids: Vec<Id> = previous.filter_map(|id| id.0.parse().ok()).collect();
+    let kept = condor.watch.up_to_date(&condor.commands, |table| {
+        let is_kept = |id: &Id| {
+            let phase = table.job(*id).map(|job| &job.phase);
+            !matches!(
+                phase,
+                Some(Phase::Terminated { .. } | Phase::Aborted { .. })
+            )
+        };
+        ids.into_iter().filter(is_kept).collect::<Vec<Id>>()
+    });
+    // What fails here is freed by HTCondor after a while.
+    let kept = kept.unwrap_or_default();
+    remove::remove(&condor.commands, &kept, remove::FREED)
+        .await
+        .ok();
+}

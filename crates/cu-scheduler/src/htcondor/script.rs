@@ -1,0 +1,159 @@
+//! The scripts that run on the machine: what HTCondor starts, and what it runs for one attempt.
+//!
+//! HTCondor's own quoting never sees a word of a command. Its job is [`start`], the same for all;
+//! it runs what the newest *ticket* of the cluster job names, which is the [`attempt`]'s script,
+//! quoted for the shell alone.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::Submission;
+
+/// The exit code with which a job gives up a slot that it had kept for its next attempt.
+pub(super) const SLOT_GIVEN_UP: u8 = 254;
+
+/// What HTCondor starts, with a submission's name as its argument: `start RUN/JOB/ATTEMPT`, and for
+/// [`Resume::Checkpoint`](super::Resume::Checkpoint) also how long to wait in seconds, and how many
+/// times it goes on in one slot.
+pub(super) fn start(state_dir: &str) -> String {
+    let state = quoted(state_dir);
+    format!(
+        r#"#!/bin/sh
+# What HTCondor starts: `start NAME [WAIT [RESTARTS]]`. It runs the script that the newest ticket of
+# the cluster job NAME names; jobs/NAME/1 is the first. A ticket's first line is the script's path.
+PATH=${{PATH:-/usr/local/bin:/usr/bin:/bin}}
+export PATH
+tickets={state}/jobs/$1
+fail() {{
+    echo "$(date) on $(hostname): $1" >>"$tickets/failures"
+    exit 127
+}}
+
+newest=0
+while [ -e "$tickets/$((newest + 1))" ]; do newest=$((newest + 1)); done
+[ "$newest" -gt 0 ] || fail "there is no ticket in $tickets"
+
+# With WAIT, HTCondor starts this again in the same slot. What ran here before stands in the slot's
+# scratch folder. The next attempt is waited for; whoever renames the file `waiting` decides.
+if [ -n "${{2:-}}" ]; then
+    memory=$_CONDOR_SCRATCH_DIR/.ticket
+    restarts=0
+    if read -r ran restarts 2>/dev/null <"$memory"; then
+        [ "$restarts" != "${{3:-none}}" ] || exit {SLOT_GIVEN_UP}
+        restarts=$((restarts + 1))
+        if [ "$ran" = "$newest" ]; then
+            : >"$tickets/waiting"
+            until=$(($(date +%s) + $2))
+            while [ -e "$tickets/waiting" ]; do
+                sleep 0.1
+                if [ "$(date +%s)" -ge "$until" ]; then
+                    mv "$tickets/waiting" "$tickets/given-up" 2>/dev/null && exit {SLOT_GIVEN_UP}
+                fi
+            done
+            newest=$((newest + 1))
+            [ -e "$tickets/$newest" ] || fail "the slot was granted without ticket $newest"
+        fi
+    else
+        rm -f "$tickets/waiting"
+    fi
+    echo "$newest $restarts" >"$memory" || fail "$memory can't be written"
+fi
+
+# The deadline is that of the slot: HTCondor counts from the first start in it.
+began= limit=
+if [ -r "${{_CONDOR_JOB_AD:-}}" ]; then
+    while read -r name equals value; do
+        case $name in
+        JobCurrentStartDate) began=$value ;;
+        AllowedJobDuration) limit=$value ;;
+        esac
+    done <"$_CONDOR_JOB_AD"
+fi
+if [ "${{began:-0}}" -gt 0 ] 2>/dev/null && [ "${{limit:-0}}" -gt 0 ] 2>/dev/null; then
+    CU_DEADLINE=$((began + limit))
+    export CU_DEADLINE
+fi
+
+IFS= read -r script <"$tickets/$newest" || fail "$tickets/$newest can't be read"
+exec /bin/sh "$script"
+"#
+    )
+}
+
+/// What is run for one attempt. Its output goes to `stdout` and `stderr` in the submission's
+/// folder, what goes wrong before the command too.
+pub(super) fn attempt(submission: &Submission, folder: &str, wrapper: &[String]) -> String {
+    let mut script = format!(
+        "#!/bin/sh\n# Attempt {}, as HTCondor runs it.\nexec >>{} 2>>{} </dev/null || exit 126\n",
+        submission.name,
+        quoted(&format!("{folder}/stdout")),
+        quoted(&format!("{folder}/stderr")),
+    );
+    let mut line = |text: String| {
+        script.push_str(&text);
+        script.push('\n');
+    };
+    let working_directory = submission.working_directory.to_string_lossy();
+    line(format!("cd {} || exit 126", quoted(&working_directory)));
+    line(format!("export CU_SUBMISSION={}", submission.name));
+    for (name, value) in &submission.environment {
+        line(format!("export {name}={}", quoted(value)));
+    }
+    if let Some(warning) = submission.resources.warning {
+        // HTCondor warns of nothing. The watcher is no child of the command, holds none of its
+        // files, and is killed with the job. One second lets the command install its handler.
+        line(format!(
+            "if [ -n \"${{CU_DEADLINE:-}}\" ]; then\n    \
+             left=$((CU_DEADLINE - {} - $(date +%s)))\n    \
+             [ \"$left\" -ge 1 ] || left=1\n    \
+             ((sleep \"$left\"; kill -{} $$) >/dev/null 2>&1 &)\nfi",
+            warning.before_limit.as_millis().div_ceil(1000),
+            warning.signal.name(),
+        ));
+    }
+    let mut command = String::from("exec");
+    for argument in wrapper.iter().chain(&submission.command) {
+        // Writing to a string can't fail.
+        let _ = write!(command, " {}", quoted(argument));
+    }
+    line(command);
+    script
+}
+
+/// Why `submission` can't be written as a script; nothing if it can.
+pub(super) fn refusal(submission: &Submission) -> Option<String> {
+    let Some(program) = submission.command.first() else {
+        return Some("it has no command".into());
+    };
+    if !Path::new(program).is_absolute() {
+        return Some(format!("its program `{program}` is not an absolute path"));
+    }
+    if submission.command.iter().any(|it| it.contains('\0')) {
+        return Some("an argument holds a NUL".into());
+    }
+    for (name, value) in &submission.environment {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let starts_well = !name.starts_with(|first: char| first.is_ascii_digit());
+        if name.is_empty() || !name.bytes().all(plain) || !starts_well {
+            return Some(format!("a shell can't set a variable called `{name}`"));
+        }
+        if value.contains('\0') {
+            return Some(format!("the variable {name} holds a NUL"));
+        }
+    }
+    for folder in [&submission.working_directory, &submission.directory] {
+        let Some(text) = folder.to_str().filter(|_| folder.is_absolute()) else {
+            let folder = folder.display();
+            return Some(format!("`{folder}` is no absolute path in UTF-8"));
+        };
+        if text.contains(['\n', '\0']) {
+            return Some(format!("the path `{text}` holds a line break"));
+        }
+    }
+    None
+}
+
+/// `text` as one word for a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}

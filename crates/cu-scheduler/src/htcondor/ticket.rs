@@ -1,0 +1,185 @@
+//! Tickets: files that say what a cluster job runs, one for each of its attempts.
+//!
+//! The tickets of the cluster job that was submitted as `RUN/JOB/ATTEMPT` are the files `1`, `2`, …
+//! in `jobs/RUN/JOB/ATTEMPT`. A job that starts runs what the newest names. Beside them, a job that
+//! waits in its slot for the next one makes the file `waiting`: who renames it decides.
+
+use std::fs;
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::SubmissionName;
+
+/// What one attempt needs to be known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ticket {
+    /// The script that is run.
+    pub script: String,
+    /// Which attempt it is.
+    pub name: SubmissionName,
+    /// How many starts of the cluster job this attempt is allowed, those before it included.
+    pub starts: u32,
+    /// How many events the log had of the cluster job when the ticket was written: those are of its
+    /// predecessors.
+    pub events: u64,
+    /// It goes on in the slot of its predecessor.
+    pub in_slot: bool,
+    /// What tells submissions with other needs apart.
+    pub needs: u64,
+}
+
+/// The folder `jobs`.
+#[derive(Clone, Debug)]
+pub(super) struct Tickets(PathBuf);
+
+impl Tickets {
+    pub fn new(state_dir: &Path) -> Self {
+        Self(state_dir.join("jobs"))
+    }
+
+    /// Writes the ticket `number` of the cluster job that was submitted as `first`, whole or not at
+    /// all.
+    pub fn write(&self, first: &SubmissionName, number: u32, ticket: &Ticket) -> io::Result<()> {
+        let folder = self.folder(first);
+        fs::create_dir_all(&folder)?;
+        write_whole(&folder.join(number.to_string()), &ticket.to_text(), 0o600)
+    }
+
+    /// The ticket `number`, if it is there and whole.
+    pub fn read(&self, first: &SubmissionName, number: u32) -> Option<Ticket> {
+        let path = self.folder(first).join(number.to_string());
+        Ticket::from_text(&fs::read_to_string(path).ok()?)
+    }
+
+    /// All tickets from `number` on.
+    pub fn from(&self, first: &SubmissionName, number: u32) -> Vec<Ticket> {
+        let read = |number| self.read(first, number);
+        (number..).map_while(read).collect()
+    }
+
+    /// Takes back the ticket `number`, of which nobody made use.
+    pub fn remove(&self, first: &SubmissionName, number: u32) {
+        // If it stays, it names an attempt that is found nowhere else.
+        fs::remove_file(self.folder(first).join(number.to_string())).ok();
+    }
+
+    /// Whether the job waits in its slot for the next ticket.
+    pub fn is_waiting(&self, first: &SubmissionName) -> bool {
+        self.folder(first).join("waiting").exists()
+    }
+
+    /// Lets a job go on that waits in its slot; `false` if it no longer does.
+    pub fn grant(&self, first: &SubmissionName) -> io::Result<bool> {
+        let folder = self.folder(first);
+        match fs::rename(folder.join("waiting"), folder.join("granted")) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the job's start complained of, if it did: the newest line.
+    pub fn failure(&self, first: &SubmissionName) -> Option<String> {
+        let text = fs::read_to_string(self.folder(first).join("failures")).ok()?;
+        text.lines().last().map(str::to_owned)
+    }
+
+    /// The first submissions of all cluster jobs of `run` and the job `job`.
+    pub fn firsts(&self, run: &str, job: u32) -> Vec<SubmissionName> {
+        let folder = self.0.join(run).join(job.to_string());
+        let Ok(entries) = fs::read_dir(folder) else {
+            return Vec::new();
+        };
+        let name = |entry: io::Result<fs::DirEntry>| {
+            let attempt = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            SubmissionName::new(run, job, attempt).ok()
+        };
+        entries.filter_map(name).collect()
+    }
+
+    fn folder(&self, first: &SubmissionName) -> PathBuf {
+        let attempt = first.attempt().to_string();
+        let job = self.0.join(first.run()).join(first.job().to_string());
+        job.join(attempt)
+    }
+}
+
+impl Ticket {
+    fn to_text(&self) -> String {
+        format!(
+            "{}\n{}\nstarts {}\nevents {}\nin slot {}\nneeds {:016x}\n",
+            self.script, self.name, self.starts, self.events, self.in_slot, self.needs
+        )
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        let (script, name) = (lines.next()?, lines.next()?);
+        let mut field = |key: &str| lines.next()?.strip_prefix(key)?.strip_prefix(' ');
+        Some(Self {
+            script: script.into(),
+            name: name.parse().ok()?,
+            starts: field("starts")?.parse().ok()?,
+            events: field("events")?.parse().ok()?,
+            in_slot: field("in slot")?.parse().ok()?,
+            needs: u64::from_str_radix(field("needs")?, 16).ok()?,
+        })
+    }
+}
+
+/// Writes a file that others see whole or not at all, and durably.
+pub(super) fn write_whole(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".part");
+    let beside = PathBuf::from(beside);
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(beside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let tickets = Tickets::new(folder.path());
+        let name = |attempt| SubmissionName::new("run", 7, attempt).unwrap();
+        let ticket = Ticket {
+            script: "/a folder/run.sh".into(),
+            name: name(4),
+            starts: 2,
+            events: 9,
+            in_slot: true,
+            needs: 0xab,
+        };
+        tickets.write(&name(3), 1, &ticket).unwrap();
+        assert_eq!(tickets.read(&name(3), 1), Some(ticket.clone()));
+        assert_eq!(tickets.from(&name(3), 1), [ticket]);
+        assert_eq!(tickets.from(&name(3), 2), []);
+        assert_eq!(tickets.firsts("run", 7), [name(3)]);
+        assert_eq!(tickets.firsts("run", 8), []);
+    }
+
+    #[test]
+    fn one_grant_is_given_to_one_who_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let tickets = Tickets::new(folder.path());
+        let name = SubmissionName::new("run", 7, 3).unwrap();
+        assert!(!tickets.grant(&name).unwrap());
+        let waiting = tickets.folder(&name).join("waiting");
+        fs::create_dir_all(waiting.parent().unwrap()).unwrap();
+        fs::write(&waiting, "").unwrap();
+        assert!(tickets.is_waiting(&name));
+        assert!(tickets.grant(&name).unwrap());
+        assert!(!tickets.grant(&name).unwrap());
+    }
+}

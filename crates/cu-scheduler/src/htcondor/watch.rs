@@ -1,0 +1,454 @@
+//! Watching: the event log first, the queue and the history for what it does not tell.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::ad::{Ad, Status};
+use super::event::Id;
+use super::event_log::EventLog;
+use super::options::{HtcondorOptions, Resume};
+use super::queue::Commands;
+use super::remove::{FREED, remove};
+use super::state::{Rules, Verdict, Word, judge};
+use super::table::{Phase, Table};
+use super::ticket::Tickets;
+use crate::{
+    ClusterEnd, ClusterJobId, ClusterState, EndCause, Error, Found, Observation, SubmissionName,
+};
+
+/// How often the log is looked at. It is a file, and nothing tells of its growth from elsewhere.
+const LOOK: Duration = Duration::from_millis(100);
+/// How soon another look is worth it at what no event tells.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long an answer must stand that the log does not explain.
+const DOUBT: Duration = Duration::from_secs(5);
+
+/// What is known, and how long it is worth believing.
+#[derive(Debug)]
+pub(super) struct Watch {
+    known: Mutex<Known>,
+    tickets: Tickets,
+    rules: Rules,
+    resume: Resume,
+    poll: Duration,
+}
+
+#[derive(Debug)]
+struct Known {
+    log: EventLog,
+    table: Table,
+    /// When the queue was asked last.
+    asked: Option<Instant>,
+    /// When somebody looked last, or was told to.
+    looked: Instant,
+    /// Whether that look left something in doubt.
+    in_doubt: bool,
+    /// Jobs whose end was told and that are still in the queue for nothing.
+    leftovers: BTreeSet<Id>,
+}
+
+/// What queue and history answered about the jobs that were asked for.
+#[derive(Debug, Default)]
+struct Answers {
+    asked: BTreeSet<Id>,
+    queue: BTreeMap<Id, Ad>,
+    history: BTreeMap<Id, Ad>,
+}
+
+impl Answers {
+    fn word(&self, id: Id) -> Word<'_> {
+        if let Some(ad) = self.queue.get(&id) {
+            Word::Queue(ad)
+        } else if let Some(ad) = self.history.get(&id) {
+            Word::History(ad)
+        } else if self.asked.contains(&id) {
+            Word::Nowhere
+        } else {
+            Word::NotAsked
+        }
+    }
+
+    fn ad(&self, id: Id) -> Option<&Ad> {
+        self.queue.get(&id).or_else(|| self.history.get(&id))
+    }
+}
+
+impl Watch {
+    pub fn new(state_dir: &Path, tickets: Tickets, options: &HtcondorOptions) -> Self {
+        let known = Known {
+            log: EventLog::new(state_dir.join("events.log")),
+            table: Table::new(tickets.clone()),
+            asked: None,
+            looked: Instant::now(),
+            in_doubt: false,
+            leftovers: BTreeSet::new(),
+        };
+        Self {
+            known: Mutex::new(known),
+            tickets,
+            rules: Rules {
+                holds: options.holds.clone(),
+                resume_exit_code: options.resume_exit_code.into(),
+            },
+            resume: options.resume,
+            poll: options.poll,
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the log on, and gives what it says to `look`.
+    pub fn up_to_date<T>(
+        &self,
+        commands: &Commands,
+        look: impl FnOnce(&mut Table) -> T,
+    ) -> Result<T, Error> {
+        let known = &mut *self.known();
+        let events = known.log.read();
+        let events = events.map_err(|error| {
+            commands.unavailable(format!("the event log can't be read: {error}"))
+        })?;
+        for event in events {
+            known.table.apply(event);
+        }
+        Ok(look(&mut known.table))
+    }
+
+    /// Whether the log has grown since it was read.
+    pub fn has_news(&self) -> bool {
+        self.known().log.has_more()
+    }
+
+    /// What became of `jobs`.
+    pub async fn observe(
+        &self,
+        commands: &Commands,
+        jobs: &[ClusterJobId],
+    ) -> Result<Vec<Observation>, Error> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: BTreeSet<Id> = jobs.iter().filter_map(|job| job.0.parse().ok()).collect();
+        let answers = self.ask(commands, &ids).await?;
+        let states = self.conclude(commands, &ids, &answers)?;
+        self.free_leftovers(commands).await;
+        let observation = |job: &ClusterJobId| {
+            let known = job.0.parse().ok().and_then(|id: Id| states.get(&id));
+            known.cloned().unwrap_or_else(|| Observation {
+                job: job.clone(),
+                state: ClusterState::Gone,
+                host: None,
+                restarts: None,
+            })
+        };
+        Ok(jobs.iter().map(observation).collect())
+    }
+
+    /// Asks queue and history about those of `ids` that the log leaves open.
+    async fn ask(&self, commands: &Commands, ids: &BTreeSet<Id>) -> Result<Answers, Error> {
+        let asked = self.known().asked;
+        let stale = asked.is_none_or(|at| at.elapsed() + LOOK >= self.poll);
+        let (open, runs) = self.up_to_date(commands, |table| {
+            let is_open = |id: &Id| match self.judge(table, *id, Word::NotAsked) {
+                Verdict::State(ClusterState::Queued { .. } | ClusterState::Running { .. }) => stale,
+                Verdict::State(_) => false,
+                Verdict::Ask | Verdict::Doubt(_) => true,
+            };
+            let open: BTreeSet<Id> = ids.iter().copied().filter(is_open).collect();
+            let run = |id: &Id| Some(table.job(*id)?.first.as_ref()?.run().to_owned());
+            let runs: BTreeSet<String> = open.iter().filter_map(run).collect();
+            (open, runs)
+        })?;
+        if open.is_empty() {
+            return Ok(Answers::default());
+        }
+        let asked: Vec<Id> = open.iter().copied().collect();
+        let queue = commands.queued(&asked, &runs).await?;
+        self.known().asked = Some(Instant::now());
+        let mut answers = Answers {
+            asked: open,
+            ..Answers::default()
+        };
+        answers
+            .queue
+            .extend(queue.into_iter().map(|ad| (ad.id, ad)));
+        let unexplained = self.up_to_date(commands, |table| {
+            for ad in answers.queue.values() {
+                if let Some(name) = &ad.name {
+                    table.note(ad.id, name.clone());
+                }
+            }
+            let is_unexplained = |id: &Id| {
+                let verdict = self.judge(table, *id, answers.word(*id));
+                let nowhere = matches!(answers.word(*id), Word::Nowhere);
+                nowhere && !matches!(verdict, Verdict::State(ClusterState::Ended(_)))
+            };
+            let unexplained = answers.asked.iter().copied();
+            unexplained.filter(is_unexplained).collect::<Vec<Id>>()
+        })?;
+        if !unexplained.is_empty() {
+            let past = commands.past(&unexplained).await?;
+            answers
+                .history
+                .extend(past.into_iter().map(|ad| (ad.id, ad)));
+        }
+        Ok(answers)
+    }
+
+    /// What log and answers together say.
+    fn conclude(
+        &self,
+        commands: &Commands,
+        ids: &BTreeSet<Id>,
+        answers: &Answers,
+    ) -> Result<BTreeMap<Id, Observation>, Error> {
+        let now = Instant::now();
+        let mut in_doubt = false;
+        let mut leftovers = Vec::new();
+        let states = self.up_to_date(commands, |table| {
+            let mut states = BTreeMap::new();
+            for id in ids {
+                let word = answers.word(*id);
+                let verdict = self.judge(table, *id, word);
+                let job = table.job_mut(*id);
+                let state = match verdict {
+                    Verdict::State(state) => state,
+                    Verdict::Ask => ClusterState::Unknown {
+                        reason: "HTCondor was not asked".into(),
+                    },
+                    Verdict::Doubt(state) => {
+                        let since = job.map_or(now, |job| *job.doubt.get_or_insert(now));
+                        if now.duration_since(since) >= DOUBT {
+                            state
+                        } else {
+                            in_doubt = true;
+                            ClusterState::Unknown {
+                                reason: format!("the log does not tell yet what {id} is"),
+                            }
+                        }
+                    }
+                };
+                if let Some(job) = table.job_mut(*id) {
+                    if let ClusterState::Ended(end) = &state {
+                        let in_queue = match word {
+                            Word::Queue(ad) => matches!(ad.status, Status::Held | Status::Idle),
+                            _ => matches!(job.phase, Phase::Held { .. }),
+                        };
+                        let held = matches!(job.phase, Phase::Held { .. })
+                            || matches!(word, Word::Queue(ad) if ad.status == Status::Held);
+                        if in_queue && (held || self.resume == Resume::Submit) {
+                            leftovers.push(*id);
+                        }
+                        job.told = Some(self.explained(job.first.as_ref(), end));
+                    } else if !matches!(word, Word::NotAsked) {
+                        job.seen = Some(state.clone());
+                    }
+                }
+                states.insert(*id, self.observation(table, *id, state, answers.ad(*id)));
+            }
+            states
+        })?;
+        let mut known = self.known();
+        known.leftovers.extend(leftovers);
+        known.in_doubt = in_doubt;
+        known.looked = now;
+        Ok(states)
+    }
+
+    /// An end, with what the job's start complained of.
+    fn explained(&self, first: Option<&SubmissionName>, end: &ClusterEnd) -> ClusterEnd {
+        let mut end = end.clone();
+        if end.cause == EndCause::Exited(127)
+            && let Some(failure) = first.and_then(|first| self.tickets.failure(first))
+        {
+            end.text = format!("{}: {failure}", end.text);
+        }
+        end
+    }
+
+    fn observation(
+        &self,
+        table: &Table,
+        id: Id,
+        state: ClusterState,
+        ad: Option<&Ad>,
+    ) -> Observation {
+        let job = table.job(id);
+        let host = job.and_then(|job| job.host.clone());
+        let host = host.or_else(|| ad.and_then(|ad| ad.host.clone()));
+        let has_begun = matches!(state, ClusterState::Running { .. } | ClusterState::Ended(_));
+        let state = match (state, job.and_then(|job| job.told.clone())) {
+            (ClusterState::Ended(_), Some(told)) => ClusterState::Ended(told),
+            (state, _) => state,
+        };
+        Observation {
+            job: ClusterJobId(id.to_string()),
+            state,
+            host: host.filter(|_| has_begun),
+            restarts: job.map(|job| job.starts.max(job.tickets).saturating_sub(1)),
+        }
+    }
+
+    fn judge(&self, table: &Table, id: Id, word: Word) -> Verdict {
+        let job = table.job(id);
+        let waits = job.is_some_and(|job| self.waits_in_slot(job.first.as_ref(), &job.phase));
+        judge(job, waits, word, &self.rules)
+    }
+
+    fn waits_in_slot(&self, first: Option<&SubmissionName>, phase: &Phase) -> bool {
+        matches!(self.resume, Resume::Checkpoint { .. })
+            && *phase == Phase::Running
+            && first.is_some_and(|first| self.tickets.is_waiting(first))
+    }
+
+    /// Removes jobs whose end was told. What fails is done at the next look.
+    async fn free_leftovers(&self, commands: &Commands) {
+        let leftovers: Vec<Id> = self.known().leftovers.iter().copied().collect();
+        if remove(commands, &leftovers, FREED).await.is_ok() {
+            let mut known = self.known();
+            for id in leftovers {
+                known.leftovers.remove(&id);
+            }
+        }
+    }
+
+    /// Returns when another look is worth it.
+    pub async fn changed(&self) {
+        loop {
+            {
+                let known = &mut *self.known();
+                let since = known.looked.elapsed();
+                let again = since >= LOOK_AGAIN && (known.in_doubt || self.one_waits(&known.table));
+                if known.log.has_more() || again || since >= self.poll {
+                    known.looked = Instant::now();
+                    return;
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Whether a job waits in its slot whose end was not told yet.
+    fn one_waits(&self, table: &Table) -> bool {
+        matches!(self.resume, Resume::Checkpoint { .. })
+            && table.jobs().any(|(_, job)| {
+                job.told.is_none() && self.waits_in_slot(job.first.as_ref(), &job.phase)
+            })
+    }
+
+    /// Looks submissions up by name: in the log and the tickets, in the queue, in the history.
+    pub async fn find(
+        &self,
+        commands: &Commands,
+        names: &[SubmissionName],
+    ) -> Result<Vec<Found>, Error> {
+        let missing = self.missing(commands, names)?;
+        if !missing.is_empty() {
+            // An attempt may have gone on in the cluster job of another of its job.
+            let mut asked: BTreeSet<SubmissionName> = missing.iter().cloned().collect();
+            for name in &missing {
+                asked.extend(self.tickets.firsts(name.run(), name.job()));
+            }
+            let asked: Vec<SubmissionName> = asked.into_iter().collect();
+            self.note(commands, commands.queued_as(&asked).await?)?;
+            if !self.missing(commands, names)?.is_empty() {
+                self.note(commands, commands.past_as(&asked).await?)?;
+            }
+        }
+        let missing: BTreeSet<SubmissionName> =
+            self.missing(commands, names)?.into_iter().collect();
+        let known = names.iter().filter(|name| !missing.contains(*name));
+        let known: Vec<SubmissionName> = known.cloned().collect();
+        self.forget_unhonoured(commands, &known).await?;
+        let mut named = Vec::new();
+        self.up_to_date(commands, |table| {
+            for name in &known {
+                if let Some(id) = table.id_of(name) {
+                    let current = table.job(id).and_then(|job| job.name.clone());
+                    named.push((name.clone(), id, current.as_ref() == Some(name)));
+                }
+            }
+        })?;
+        let ids: Vec<ClusterJobId> = named
+            .iter()
+            .map(|(_, id, _)| ClusterJobId(id.to_string()))
+            .collect();
+        let observations = self.observe(commands, &ids).await?;
+        let found = named.into_iter().zip(observations);
+        Ok(found
+            .map(|((name, _, is_current), mut observation)| {
+                if !is_current {
+                    observation.state = ClusterState::Ended(ClusterEnd {
+                        cause: EndCause::Unknown,
+                        at: None,
+                        text: "another attempt went on in its cluster job".into(),
+                    });
+                }
+                Found { name, observation }
+            })
+            .collect())
+    }
+
+    fn missing(
+        &self,
+        commands: &Commands,
+        names: &[SubmissionName],
+    ) -> Result<Vec<SubmissionName>, Error> {
+        self.up_to_date(commands, |table| {
+            let is_missing = |name: &&SubmissionName| table.id_of(name).is_none();
+            names.iter().filter(is_missing).cloned().collect()
+        })
+    }
+
+    fn note(&self, commands: &Commands, ads: Vec<Ad>) -> Result<(), Error> {
+        self.up_to_date(commands, |table| {
+            for ad in ads {
+                if let Some(name) = ad.name {
+                    table.note(ad.id, name);
+                }
+            }
+        })
+    }
+
+    /// Forgets tickets of `names` that were written by a process that did not live to open the
+    /// gate: their attempts are not on the cluster.
+    async fn forget_unhonoured(
+        &self,
+        commands: &Commands,
+        names: &[SubmissionName],
+    ) -> Result<(), Error> {
+        let suspects = self.up_to_date(commands, |table| {
+            let suspect = |name: &SubmissionName| {
+                let id = table.id_of(name)?;
+                let job = table.job(id)?;
+                let first = job.first.clone()?;
+                let ticket = self.tickets.read(&first, job.tickets)?;
+                let silent = job.tickets > 1 && job.events <= ticket.events;
+                (silent && ticket.name == *name).then_some((id, first, job.tickets, ticket))
+            };
+            names.iter().filter_map(suspect).collect::<Vec<_>>()
+        })?;
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<Id> = suspects.iter().map(|(id, ..)| *id).collect();
+        let queue = commands.queued(&ids, &BTreeSet::new()).await?;
+        self.up_to_date(commands, |table| {
+            for (id, first, number, ticket) in suspects {
+                let ad = queue.iter().find(|ad| ad.id == id);
+                let honoured = ad.is_some_and(|ad| {
+                    let still_waits = ticket.in_slot && self.tickets.is_waiting(&first);
+                    ad.starts.is_some_and(|starts| starts >= ticket.starts) && !still_waits
+                });
+                if !honoured {
+                    self.tickets.remove(&first, number);
+                    table.take_back(id, &ticket.name);
+                }
+            }
+        })
+    }
+}
