@@ -1,6 +1,7 @@
 //! The arguments of every command but `cu exec` and `cu job`, which are read before.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -51,8 +52,14 @@ pub struct Common {
 impl Common {
     /// Where to look for runs.
     pub fn results_dir(&self) -> &Path {
-        self.results_dir
-            .as_deref()
+        self.results_dir_for(None)
+    }
+
+    /// Where to make a run whose config says `config`.
+    pub fn results_dir_for<'a>(&'a self, config: Option<&'a str>) -> &'a Path {
+        let given = self.results_dir.as_deref();
+        given
+            .or(config.map(Path::new))
             .unwrap_or(Path::new(RESULTS_DIR))
     }
 }
@@ -82,12 +89,17 @@ pub enum Command {
     Retry(JobsArgument),
     /// Let running jobs save and exit, and resume them at once
     Checkpoint(JobsArgument),
+    /// Find out what of a cluster, or of this machine, will hurt
+    Doctor(Doctor),
     /// About the config of a run
     #[command(subcommand)]
     Config(Config),
     /// What `--detach` starts in the background
     #[command(hide = true)]
     MainProcess(MainProcess),
+    /// What `cu doctor --submit` runs on a node
+    #[command(hide = true)]
+    Probe(Probe),
 }
 
 /// `cu run`
@@ -248,6 +260,24 @@ pub struct JobsArgument {
     pub jobs_and_run: Vec<String>,
 }
 
+/// `cu doctor`
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// A run's config: its backend, its results directory, and how it fits the cluster
+    #[arg(value_name = "CONFIG")]
+    pub config: Option<PathBuf>,
+    /// backend.kind: auto, local, slurm or htcondor
+    #[arg(long, value_name = "KIND")]
+    pub backend: Option<String>,
+    /// Submit one short job, which proves that nodes see the results directory, start cu, and reach
+    /// this host
+    #[arg(long)]
+    pub submit: bool,
+    /// How long that job may take, its time in the queue included
+    #[arg(long, value_name = "TIME", default_value = "5min", value_parser = humantime::parse_duration, requires = "submit")]
+    pub wait: Duration,
+}
+
 /// `cu config`
 #[derive(Debug, Subcommand)]
 pub enum Config {
@@ -260,4 +290,11 @@ pub enum Config {
 pub struct MainProcess {
     /// The run directory
     pub run: PathBuf,
+}
+
+/// `cu probe`
+#[derive(Debug, Args)]
+pub struct Probe {
+    /// The probe's folder
+    pub folder: PathBuf,
 }

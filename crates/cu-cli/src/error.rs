@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::backend::Kind;
 use crate::config;
 use crate::exit_code::ExitCode;
 
@@ -34,10 +35,10 @@ pub enum Error {
     #[error(transparent)]
     Run(#[from] cu_core::Error),
     /// The backend can't be had.
-    #[error("can't use the {backend} backend")]
+    #[error("can't use {kind}")]
     Backend {
         /// Which.
-        backend: &'static str,
+        kind: Kind,
         /// Why not.
         source: cu_scheduler::Error,
     },

@@ -21,6 +21,8 @@ pub enum ExitCode {
     CantWrite = 7,
     /// The main process refused a request or does not answer.
     Refused = 8,
+    /// `cu doctor` found a problem: jobs will not run.
+    ProblemFound = 9,
     /// An error in `cu` itself.
     Internal = 70,
     /// Interrupted or detached before all jobs were settled.

@@ -8,6 +8,7 @@ mod backend;
 mod background;
 mod commands;
 mod config;
+mod doctor;
 mod error;
 mod exit_code;
 mod interrupt;
@@ -19,6 +20,7 @@ mod runs;
 mod selection;
 mod terminal;
 mod view;
+mod waiting;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -72,6 +74,8 @@ fn dispatch(arguments: &Arguments) -> Result<u8> {
         Command::Continue(jobs) => operate(common, Operation::Continue, jobs),
         Command::Retry(jobs) => operate(common, Operation::Retry, jobs),
         Command::Checkpoint(jobs) => operate(common, Operation::Checkpoint, jobs),
+        Command::Doctor(doctor) => commands::doctor::doctor(common, doctor),
+        Command::Probe(probe) => commands::probe::probe(probe),
         Command::Config(config) => commands::config::config(common, config),
         Command::MainProcess(run) => return commands::main_process::main_process(common, run),
     };

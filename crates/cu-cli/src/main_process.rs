@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::error::{Error, Result};
 use crate::interrupt::{Interrupts, Reaction, Sources};
 use crate::view::View;
+use crate::waiting::{self, Waiting};
 
 /// How a main process ended.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub enum Outcome {
 /// A main process that holds the run and listens.
 #[derive(Debug)]
 pub struct MainProcess {
+    run: RunDir,
     resume_loop: ResumeLoop,
 }
 
@@ -37,26 +39,17 @@ impl MainProcess {
     /// # Errors
     /// If another main process holds it, or it can't be opened.
     pub async fn open(run: RunDir, scheduler: Arc<dyn Scheduler>) -> Result<Self> {
-        let executable = std::env::current_exe().map_err(Error::system("find this program"))?;
-        let executable = executable.into_os_string().into_string();
-        let executable = executable.map_err(|path| {
-            let path = path.to_string_lossy().into_owned();
-            Error::usage_hint(
-                format!("the path of this program is no UTF-8: {path}"),
-                "install cu elsewhere",
-            )
-        })?;
         let listen = match scheduler.capabilities().reach {
             Reach::ThisMachine => Ipv4Addr::LOCALHOST,
             Reach::OtherMachines => Ipv4Addr::UNSPECIFIED,
         };
         let options = LoopOptions {
-            supervisor: vec![executable, "exec".to_owned()],
+            supervisor: vec![this_program()?, "exec".to_owned()],
             listen: IpAddr::V4(listen),
         };
         tracing::info!(process = std::process::id(), %scheduler, "a main process opens the run");
-        let resume_loop = ResumeLoop::open(run, scheduler, options).await?;
-        Ok(Self { resume_loop })
+        let resume_loop = ResumeLoop::open(run.clone(), scheduler, options).await?;
+        Ok(Self { run, resume_loop })
     }
 
     /// Runs the loop until all jobs are settled or somebody ends it. `requests` are made first, in
@@ -95,6 +88,8 @@ impl MainProcess {
         };
         ask(requests);
         let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let mut waiting = Waiting::default();
+        let (explain, mut reasons) = mpsc::unbounded_channel::<String>();
         let mut running = pin!(self.resume_loop.run());
         view.status(&status.borrow_and_update().clone(), Instant::now());
         let finish = loop {
@@ -106,7 +101,20 @@ impl MainProcess {
                 }
                 Some(notice) = notices.recv() => tell(view, &notice.text),
                 Some(reason) = refusals.recv() => return Err(Error::Refused { reason }),
-                _ = tick.tick() => view.tick(Instant::now()),
+                Some(reason) = reasons.recv() => if waiting.is_news(&reason) {
+                    tell(view, &reason);
+                },
+                _ = tick.tick() => {
+                    let now = Instant::now();
+                    view.tick(now);
+                    if waiting.is_due(&status.borrow(), now) {
+                        let (run, explain) = (self.run.clone(), explain.clone());
+                        tokio::task::spawn_blocking(move || {
+                            // By then all may have ended.
+                            waiting::reason(&run).map(|reason| explain.send(reason))
+                        });
+                    }
+                }
                 interruption = sources.next() => match interrupts.react(interruption) {
                     Reaction::Request(request) => {
                         view.go_on();
@@ -141,6 +149,21 @@ impl MainProcess {
             }
         })
     }
+}
+
+/// The absolute path of this program: attempts start it.
+///
+/// # Errors
+/// If it can't be found, or is no UTF-8.
+pub fn this_program() -> Result<String> {
+    let executable = std::env::current_exe().map_err(Error::system("find this program"))?;
+    executable.into_os_string().into_string().map_err(|path| {
+        let path = path.to_string_lossy().into_owned();
+        Error::usage_hint(
+            format!("the path of this program is no UTF-8: {path}"),
+            "install cu elsewhere",
+        )
+    })
 }
 
 /// Says something to whoever looks now, and to whoever reads the log later.

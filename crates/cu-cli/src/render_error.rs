@@ -41,7 +41,7 @@ pub fn json(error: &Error) -> serde_json::Value {
 }
 
 /// The chain of causes, those left out that the message before them tells already.
-fn causes(error: &Error) -> Vec<String> {
+pub fn causes(error: &Error) -> Vec<String> {
     let mut said = error.to_string();
     let mut causes = Vec::new();
     let mut source = error.source();

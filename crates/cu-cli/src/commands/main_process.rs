@@ -36,7 +36,7 @@ fn run_it(common: &Common, run: &RunDir) -> Result<ExitCode> {
     rustix::process::setsid().map_err(|error| Error::system("start a session")(error.into()))?;
     logging::start(run, common.verbose)?;
     let outcome = background::runtime()?.block_on(async {
-        let scheduler = backend::of_run(run)?;
+        let scheduler = backend::of_run(run).await?;
         let main_process = MainProcess::open(run.clone(), scheduler).await?;
         terminal::data(background::READY)?;
         let mut interrupts = Interrupts::new(Some(OnInterrupt::Detach));

@@ -1,12 +1,15 @@
 //! A file a command: ask, render, done.
 
 pub mod config;
+pub mod doctor;
+mod dry_run;
 pub mod exec;
 pub mod job;
 pub mod list;
 pub mod logs;
 pub mod main_process;
 pub mod operate;
+pub mod probe;
 pub mod resume;
 pub mod run;
 pub mod show;

@@ -88,7 +88,8 @@ async fn by_ourselves(
     run: &RunDir,
     request: OperatorRequest,
 ) -> Result<ExitCode> {
-    let main_process = MainProcess::open(run.clone(), backend::of_run(run)?).await?;
+    let scheduler = backend::of_run(run).await?;
+    let main_process = MainProcess::open(run.clone(), scheduler).await?;
     let stops_all = request == OperatorRequest::Stop(Selection::All);
     let requests = match stops_all {
         true => vec![request],

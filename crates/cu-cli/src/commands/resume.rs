@@ -35,7 +35,7 @@ pub fn see_through(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCo
     let mut view = view::choose(common, watch.no_progress);
     let mut interrupts = Interrupts::new(watch.on_interrupt);
     let outcome = background::runtime()?.block_on(async {
-        let scheduler = backend::of_run(&run)?;
+        let scheduler = backend::of_run(&run).await?;
         let main_process = MainProcess::open(run.clone(), scheduler).await?;
         main_process
             .run(view.as_mut(), &mut interrupts, Vec::new())

@@ -5,31 +5,36 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use cu_core::{RunDir, create_run};
-use serde_json::json;
 
+use super::dry_run::dry_run;
 use super::resume::see_through;
 use crate::args::{Common, Run, RunOptions};
 use crate::config::{Config, Override, Source};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
-use crate::runs;
-use crate::terminal;
+use crate::{backend, runs, terminal};
 
 /// Makes the run and sees it through.
 ///
 /// # Errors
 /// If the config is wrong, or the run can't be made, or its main process has to give up.
 pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
-    let config = read(common, arguments)?;
+    let (source, folder) = read(common, arguments)?;
+    let mut config = Config::new(&source, &folder)?;
+    let run = RunDir::new(directory(common, &config)?);
+    let choice = backend::choose(&source, &config.file)?;
+    config.pin_backend(choice.kind.name());
+    let cluster = backend::check(choice.kind, &run, &source, &config.file)?;
     if !common.quiet {
-        config
+        let all = config
             .warnings
             .iter()
-            .for_each(|warning| terminal::warn(warning));
+            .chain(&choice.warning)
+            .chain(&cluster);
+        all.for_each(|warning| terminal::warn(warning));
     }
-    let run = RunDir::new(directory(common, &config)?);
     if arguments.dry_run {
-        return dry_run(common, &run, &config);
+        return dry_run(common, &run, &config, &choice);
     }
     warn_of_strangers(common, &run);
     if !run.store().exists() {
@@ -40,20 +45,22 @@ pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
     create_run(&run, &config.plan)?;
     if !common.quiet {
         terminal::say(&format!(
-            "{}: {} in {}",
+            "{}: {} in {}, on {} ({})",
             config.plan.name,
             match config.plan.jobs.len() {
                 1 => "1 job".to_owned(),
                 jobs => format!("{jobs} jobs"),
             },
-            run.path().display()
+            run.path().display(),
+            choice.kind,
+            choice.reason
         ));
     }
     see_through(common, &arguments.watch, run)
 }
 
-/// The config that the arguments describe.
-fn read(common: &Common, arguments: &Run) -> Result<Config> {
+/// The config that the arguments describe, and the folder from which its paths are taken.
+fn read(common: &Common, arguments: &Run) -> Result<(Source, PathBuf)> {
     let here = runs::absolute(Path::new("."))?;
     let mut overrides = options(&arguments.options, &here)?;
     match &arguments.config {
@@ -62,8 +69,8 @@ fn read(common: &Common, arguments: &Run) -> Result<Config> {
                 overrides.push(Override::parse(words)?);
             }
             let path_absolute = runs::absolute(path)?;
-            let folder = path_absolute.parent().unwrap_or(&here);
-            Ok(Config::new(&Source::read(path, overrides)?, folder)?)
+            let folder = path_absolute.parent().unwrap_or(&here).to_owned();
+            Ok((Source::read(path, overrides)?.within(&folder), folder))
         }
         None => {
             let command = &arguments.command;
@@ -73,7 +80,7 @@ fn read(common: &Common, arguments: &Run) -> Result<Config> {
             }
             let words = format!("-- {}", command.join(" "));
             overrides.push(Override::option("command", command.clone(), words));
-            Ok(Config::new(&Source::command_line(overrides)?, &here)?)
+            Ok((Source::command_line(overrides)?.within(&here), here))
         }
     }
 }
@@ -146,8 +153,7 @@ fn options(options: &RunOptions, here: &Path) -> Result<Vec<Override>> {
 }
 
 fn directory(common: &Common, config: &Config) -> Result<PathBuf> {
-    let given = common.results_dir.as_ref().or(config.results_dir.as_ref());
-    let results_dir = given.map_or(Path::new(runs::RESULTS_DIR), PathBuf::as_path);
+    let results_dir = common.results_dir_for(config.file.results_dir.as_deref());
     runs::absolute(&results_dir.join(&config.plan.name))
 }
 
@@ -176,43 +182,6 @@ fn warn_of_strangers(common: &Common, run: &RunDir) {
     if owner.is_some_and(|owner| owner != rustix::process::getuid().as_raw()) && !common.quiet {
         terminal::warn("the results directory belongs to another user");
     }
-}
-
-fn dry_run(common: &Common, run: &RunDir, config: &Config) -> Result<ExitCode> {
-    let text = toml::to_string(&config.effective)
-        .map_err(|error| Error::usage(format!("the config can't be written as TOML: {error}")))?;
-    let jobs = config.plan.jobs.iter().enumerate();
-    if common.json {
-        let jobs: Vec<_> = jobs
-            .map(|(number, job)| {
-                json!({
-                    "job": number,
-                    "command": job.command,
-                    "working_directory": job.working_directory,
-                    "settings": job.settings,
-                    "parameters": job.parameters,
-                })
-            })
-            .collect();
-        terminal::json(&json!({
-            "version": 1,
-            "run_dir": run.path(),
-            "exists": run.path().exists(),
-            "config": config.effective,
-            "jobs": jobs,
-        }))?;
-        return Ok(ExitCode::Done);
-    }
-    let mut shown = format!("# {} would be made\n{text}\n", run.path().display());
-    for (number, job) in jobs {
-        let settings = serde_json::Value::Object(job.settings.clone());
-        shown.push_str(&format!("# job {number}: {settings}\n"));
-    }
-    terminal::data(shown.trim_end())?;
-    if run.path().exists() {
-        terminal::warn(&format!("{} exists already", run.path().display()));
-    }
-    Ok(ExitCode::Done)
 }
 
 #[cfg(test)]

@@ -18,9 +18,9 @@ pub fn show(common: &Common, arguments: &JobArgument) -> Result<ExitCode> {
     let run = runs::find(arguments.run.run.as_deref(), common.results_dir())?;
     let job = Reader::open(&run)?.job(JobId(arguments.job))?;
     if common.json {
-        terminal::json(&JobJson::from(&job))?;
+        terminal::json(&JobJson::new(&run, &job))?;
     } else {
-        terminal::data(&summary::job(&job))?;
+        terminal::data(&summary::job(&run, &job))?;
     }
     Ok(ExitCode::Done)
 }

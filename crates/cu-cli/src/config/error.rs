@@ -93,12 +93,29 @@ pub enum Error {
         reason: String,
     },
     /// A backend that this build does not have.
-    #[error("{place}: this build has no {backend} backend yet")]
+    #[error("{place}: this build of cu has no {backend} backend")]
     NoBackend {
         /// Where.
         place: Place,
         /// Which.
         backend: &'static str,
+    },
+    /// A backend whose command is not here.
+    #[error("{place}: {backend} is not here: {command} is not in {}", match folder {
+        Some(folder) => folder.display().to_string(),
+        None => "PATH".to_owned(),
+    })]
+    NoCommand {
+        /// Where the backend was asked for.
+        place: Place,
+        /// Which, for people.
+        backend: &'static str,
+        /// Its command that was looked for.
+        command: &'static str,
+        /// Where it was looked for; in PATH if nowhere else.
+        folder: Option<PathBuf>,
+        /// The key that says where its commands are.
+        key: &'static str,
     },
 }
 
@@ -125,9 +142,15 @@ impl Error {
                  up in PATH"
                     .to_owned(),
             ),
-            Self::NoBackend { .. } => {
-                Some("`backend.kind=local` runs the jobs on this machine".to_owned())
-            }
+            Self::NoBackend { .. } => Some(
+                "cargo's default features of cu-cli bring all of them; `backend.kind=local` runs \
+                 the jobs on this machine"
+                    .to_owned(),
+            ),
+            Self::NoCommand { key, .. } => Some(format!(
+                "work on a machine that submits to it, load its module, or say with {key} where \
+                 its commands are; `backend.kind=local` runs the jobs on this machine"
+            )),
             Self::Syntax { .. } => None,
         }
     }

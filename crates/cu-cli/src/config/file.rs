@@ -6,6 +6,8 @@ use std::num::NonZeroU32;
 
 use serde::Deserialize;
 
+use super::htcondor::Htcondor;
+use super::slurm::Slurm;
 use super::table::table;
 use super::units::{Bytes, SignalName, Time};
 
@@ -60,7 +62,7 @@ table! {
         cpus: NonZeroU32 = Default("1"),
         /// Graphics processors.
         gpus: u32 = Default("0"),
-        /// Main memory; left out, the scheduler's default.
+        /// Main memory; left out, the scheduler's default, which on HTCondor is 1GiB.
         memory: Bytes = Example("\"2GiB\""),
         /// How long an attempt may run; left out, the scheduler's default.
         time_limit: Time = Example("\"1h\""),
@@ -118,9 +120,9 @@ table! {
 table! {
     /// Where attempts run.
     Backend {
-        /// auto, local, slurm or htcondor. This build has the local backend only, so that auto
-        /// means local.
-        kind: Kind = Default("\"auto\""),
+        /// auto, local, slurm or htcondor. auto is Slurm if its command sbatch is here, else HTCondor
+        /// if condor_submit is, else this machine. The run keeps what was chosen.
+        kind: Wish = Default("\"auto\""),
         /// The most attempts that are queued or running at a time; left out, any number.
         max_submitted: NonZeroU32 = Example("100"),
         /// How long after the scheduler's word that an attempt is over its own record may still
@@ -131,6 +133,8 @@ table! {
     }
     tables {
         local: Local,
+        slurm: Slurm,
+        htcondor: Htcondor,
     }
 }
 
@@ -144,10 +148,10 @@ table! {
     }
 }
 
-/// Which backend.
+/// Which backend is wished for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum Wish {
     /// The one that is found here.
     #[default]
     Auto,
@@ -157,4 +161,14 @@ pub enum Kind {
     Slurm,
     /// HTCondor.
     Htcondor,
+}
+
+/// Which variables of its surroundings a program finds on a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Surroundings {
+    /// Those of the main process.
+    Inherit,
+    /// Those that the cluster gives.
+    Clean,
 }

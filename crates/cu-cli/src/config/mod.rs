@@ -1,23 +1,29 @@
 //! A run's config: `run.toml`, with what the command line says in its place.
 //!
-//! `file.rs` declares every key once; `source.rs` knows where each was given; `plan.rs` fills in
-//! defaults and checks how they fit together.
+//! `file.rs`, `slurm.rs` and `htcondor.rs` declare every key once; `source.rs` knows where each was
+//! given; `plan.rs` fills in defaults, and `times.rs` checks how times fit together. What a backend
+//! makes of its table is in `crate::backend`.
 
 mod error;
-mod file;
+pub mod file;
 mod grid;
+pub mod htcondor;
 mod json;
 mod overrides;
+mod paths;
 mod plan;
 mod program;
-mod reference;
+pub mod reference;
+pub mod slurm;
 mod source;
 mod table;
+mod times;
 mod units;
 
 pub use error::Error;
-pub use file::File;
+pub use file::{File, Wish};
 pub use overrides::Override;
 pub use plan::{Config, check_name};
+pub use program::find_command;
 pub use reference::reference;
 pub use source::Source;

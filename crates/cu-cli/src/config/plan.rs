@@ -2,7 +2,6 @@
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use cu_core::{JobPlan, Policy, RunPlan};
 use cu_scheduler::{Resources, Signal, Warning};
@@ -10,18 +9,18 @@ use cu_supervisor::StopPolicy;
 use toml::{Table, Value};
 
 use super::error::{Error, Result};
-use super::file::{File, Kind};
+use super::file::File;
 use super::source::Source;
 use super::units::{Bytes, Time};
-use super::{grid, program};
+use super::{grid, program, times};
 
 /// A run as a config describes it, complete and consistent.
 #[derive(Debug)]
 pub struct Config {
     /// What the run is made from.
     pub plan: RunPlan,
-    /// Where its directory is to be made, if the config says so.
-    pub results_dir: Option<PathBuf>,
+    /// All that was given: what the backend is made from.
+    pub file: File,
     /// What is allowed and yet probably not meant.
     pub warnings: Vec<String>,
     /// The config again, with overrides in it and every path absolute: it means the same wherever
@@ -38,8 +37,7 @@ impl Config {
         let file = source.file()?;
         let name = file.name.clone().ok_or_else(|| missing(source, "name"))?;
         check_name(&name).map_err(|reason| source.wrong("name", reason))?;
-        let mut warnings = check_times(source, &file)?;
-        warnings.extend(check_backend(source, &file)?);
+        let warnings = times::check(source, &file)?;
         let working_directory = match &file.working_directory {
             Some(path) => Some(existing_folder(source, &folder.join(path))?),
             None => None,
@@ -66,10 +64,21 @@ impl Config {
                 policy: file.policy(),
                 jobs: jobs.collect(),
             },
-            results_dir: file.results_dir.map(PathBuf::from),
+            file,
             warnings,
             effective,
         })
+    }
+
+    /// Leaves no choice of the backend to whoever reads the config again: it is `kind`.
+    pub fn pin_backend(&mut self, kind: &str) {
+        let backend = self
+            .effective
+            .entry("backend")
+            .or_insert_with(|| Value::Table(Table::new()));
+        if let Some(backend) = backend.as_table_mut() {
+            backend.insert("kind".to_owned(), Value::String(kind.to_owned()));
+        }
     }
 }
 
@@ -180,101 +189,6 @@ fn check_environment(source: &Source, file: &File) -> Result<()> {
     Ok(())
 }
 
-/// Whether this build has the backend; a warning if a cluster is here that it can't use.
-fn check_backend(source: &Source, file: &File) -> Result<Option<String>> {
-    let lacking = |backend| {
-        Err(Error::NoBackend {
-            place: source.place("backend.kind"),
-            backend,
-        })
-    };
-    match file.backend.kind.unwrap_or_default() {
-        Kind::Slurm => lacking("Slurm"),
-        Kind::Htcondor => lacking("HTCondor"),
-        Kind::Local => Ok(None),
-        Kind::Auto => Ok([("sbatch", "Slurm"), ("condor_submit", "HTCondor")]
-            .into_iter()
-            .find(|(command, _)| program::is_in_path(command))
-            .map(|(command, name)| {
-                format!(
-                    "{command} is here, but this build has no {name} backend yet: all jobs run on \
-                     this machine (backend.kind=local says that this is meant)"
-                )
-            })),
-    }
-}
-
-/// What the times mean for each other: errors where they contradict each other, else warnings.
-fn check_times(source: &Source, file: &File) -> Result<Vec<String>> {
-    let shown = |time: Duration| humantime::format_duration(time).to_string();
-    let policy = file.policy();
-    let stop = file.stop_policy();
-    let limit = file.resources.time_limit.map(|time| time.0);
-    let mut warnings = Vec::new();
-    for (key, time) in [("resources.time_limit", limit), ("stop.after", stop.after)] {
-        if time.is_some_and(|time| time.is_zero()) {
-            return Err(source.wrong(key, "a time above 0 is expected"));
-        }
-    }
-    if !(1..=255).contains(&file.resume_exit_code()) {
-        let reason = "an exit code from 1 to 255 is expected: 0 means that the job is done";
-        return Err(source.wrong("resume.exit_code", reason));
-    }
-    if policy.backoff > policy.backoff_max {
-        let reason = format!(
-            "{} is more than resume.backoff_max, which is {}",
-            shown(policy.backoff),
-            shown(policy.backoff_max)
-        );
-        return Err(source.wrong("resume.backoff", reason));
-    }
-    if let Some(limit) = limit {
-        for (key, time) in [
-            ("stop.before_limit", stop.before_limit),
-            ("stop.after", stop.after),
-        ] {
-            if let Some(time) = time.filter(|time| *time >= limit) {
-                let reason = format!(
-                    "{} is not less than resources.time_limit, which is {}",
-                    shown(time),
-                    shown(limit)
-                );
-                return Err(source.wrong(key, reason));
-            }
-        }
-        if stop.before_limit.is_none() && stop.after.is_none() {
-            warnings.push(format!(
-                "attempts end after {} without a warning: stop.before_limit or stop.after would \
-                 give the program time to save",
-                shown(limit)
-            ));
-        }
-        if let Some(after) = stop.after.filter(|after| *after + stop.grace > limit) {
-            warnings.push(format!(
-                "a program that is asked to stop after {} has {} until the time limit, less than \
-                 stop.grace, which is {}",
-                shown(after),
-                shown(limit.saturating_sub(after)),
-                shown(stop.grace)
-            ));
-        }
-        if let Some(before) = stop.before_limit.filter(|before| *before < stop.grace) {
-            warnings.push(format!(
-                "a program that is asked to stop {} before the time limit does not have all of \
-                 stop.grace, which is {}",
-                shown(before),
-                shown(stop.grace)
-            ));
-        }
-    } else if let Some(before) = stop.before_limit {
-        warnings.push(format!(
-            "stop.before_limit = {} has no effect without resources.time_limit",
-            shown(before)
-        ));
-    }
-    Ok(warnings)
-}
-
 fn effective(source: &Source, command: &[String], working_directory: Option<&Path>) -> Table {
     let mut table = source.table().clone();
     let text = |text: &str| Value::String(text.to_owned());
@@ -289,6 +203,9 @@ fn effective(source: &Source, command: &[String], working_directory: Option<&Pat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    use crate::config::Wish;
     use crate::config::overrides::Override;
 
     const COMPLETE: &str = "name = \"a\"\ncommand = [\"/bin/sh\"]\n";
@@ -368,30 +285,9 @@ mod tests {
     }
 
     #[test]
-    fn contradictions_are_errors() {
+    fn what_can_not_be_is_an_error() {
         for (overrides, expected) in [
-            (
-                &["stop.after=1h", "resources.time_limit=1h"][..],
-                "`stop.after`: 1h is not less",
-            ),
-            (
-                &["stop.before_limit=2h", "resources.time_limit=1h"],
-                "`stop.before_limit`: 2h",
-            ),
-            (
-                &["resources.time_limit=0s"],
-                "`resources.time_limit`: a time above 0",
-            ),
-            (&["stop.after=0s"], "`stop.after`: a time above 0"),
-            (
-                &["resume.backoff=2s", "resume.backoff_max=1s"],
-                "`resume.backoff`: 2s is more",
-            ),
-            (
-                &["resume.exit_code=0"],
-                "`resume.exit_code`: an exit code from 1 to 255",
-            ),
-            (&["name=a/b"], "`name`: a run's name has no slash"),
+            (&["name=a/b"][..], "`name`: a run's name has no slash"),
             (&["name=.."], "`name`: a run's name can't begin"),
             (&["name="], "`name`: a run's name can't be empty"),
             (&["command=[]"], "`command`: it is empty"),
@@ -399,14 +295,6 @@ mod tests {
             (
                 &["working_directory=absent"],
                 "`working_directory`: /absent is no directory",
-            ),
-            (
-                &["backend.kind=slurm"],
-                "this build has no Slurm backend yet",
-            ),
-            (
-                &["backend.kind=htcondor"],
-                "this build has no HTCondor backend yet",
             ),
             (
                 &["environment={ \"a=b\" = \"1\" }"],
@@ -426,43 +314,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_probably_not_meant_is_a_warning() {
-        for (overrides, expected) in [
-            (&["stop.before_limit=1min"][..], "has no effect without"),
-            (&["resources.time_limit=1h"], "without a warning"),
-            (
-                &["resources.time_limit=60s", "stop.after=50s"],
-                "has 10s until the time limit",
-            ),
-            (
-                &["resources.time_limit=1h", "stop.before_limit=10s"],
-                "does not have all of",
-            ),
-        ] {
-            let warnings = config(COMPLETE, overrides).expect("a config").warnings;
-            assert_eq!(warnings.len(), 1, "{warnings:?}");
-            assert!(warnings[0].contains(expected), "{warnings:?}");
-        }
-        assert!(
-            config(COMPLETE, &["stop.after=10s"])
-                .expect("a config")
-                .warnings
-                .is_empty()
-        );
-    }
-
-    #[test]
     fn the_effective_config_means_the_same_elsewhere() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("train.sh"), "").expect("a file");
         let text = "name = \"a\"\ncommand = [\"sh\", \"train.sh\"]\n[grid]\nx.y = [1, 2]\n";
         let given = vec![Override::parse("settings.seed=3").expect("an override")];
         let source = Source::new("run.toml".into(), text.to_owned(), given).expect("TOML");
-        let here = Config::new(&source, folder.path()).expect("a config");
+        let mut here = Config::new(&source, folder.path()).expect("a config");
+        here.pin_backend("slurm");
         let text = toml::to_string(&here.effective).expect("a table is TOML");
         let source = Source::new("run.toml".into(), text, Vec::new()).expect("TOML");
         let there = Config::new(&source, Path::new("/")).expect("a config");
         assert_eq!(there.plan, here.plan);
         assert_eq!(there.plan.jobs[1].settings["seed"], 3);
+        assert_eq!(there.file.backend.kind, Some(Wish::Slurm));
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use super::error::{Error, Result};
+use super::paths::plain;
 use super::source::Source;
 
 /// Makes the program of `command` an absolute path. An argument that names a file in `folder`
@@ -71,14 +72,12 @@ fn find(program: &str, folder: &Path, search: Option<&OsStr>) -> Result<PathBuf,
     }
 }
 
-/// An absolute path without its `.` parts. Links and `..` stay: only the file system knows them.
-fn plain(path: PathBuf) -> PathBuf {
-    path.components().collect()
-}
-
-/// Whether a program of this name is in PATH.
-pub fn is_in_path(program: &str) -> bool {
-    find(program, Path::new("/"), std::env::var_os("PATH").as_deref()).is_ok()
+/// Where the command `name` is: in `folder`, or else in PATH.
+pub fn find_command(name: &str, folder: Option<&Path>) -> Option<PathBuf> {
+    match folder {
+        Some(folder) => Some(folder.join(name)).filter(|path| executable(path)),
+        None => find(name, Path::new("/"), std::env::var_os("PATH").as_deref()).ok(),
+    }
 }
 
 fn executable(path: &Path) -> bool {

@@ -62,7 +62,7 @@ fn write_section(text: &mut String, section: &Section) -> std::fmt::Result {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
     /// The config that consists of all keys of one kind.
@@ -81,21 +81,31 @@ mod tests {
         toml::from_str(&text).expect("every shown value has the type of its key")
     }
 
+    /// The config that has every key, with the value that is shown.
+    pub fn whole() -> File {
+        only(|shown| match shown {
+            Shown::Default(value) | Shown::Example(value) => Some(value),
+        })
+    }
+
+    /// The config that writes every default out.
+    pub fn defaults() -> File {
+        only(|shown| match shown {
+            Shown::Default(value) => Some(value),
+            Shown::Example(_) => None,
+        })
+    }
+
     #[test]
     fn every_shown_value_is_accepted() {
-        let all = only(|shown| match shown {
-            Shown::Default(value) | Shown::Example(value) => Some(value),
-        });
+        let all = whole();
         assert!(all.stop.after.is_some() && all.backend.local.cpus.is_some());
         assert!(!all.settings.0.is_empty() && !all.environment.0.is_empty());
     }
 
     #[test]
     fn every_default_is_the_real_one() {
-        let defaults = only(|shown| match shown {
-            Shown::Default(value) => Some(value),
-            Shown::Example(_) => None,
-        });
+        let defaults = defaults();
         let nothing = File::default();
         assert_ne!(defaults, nothing, "the defaults are written out");
         assert_eq!(defaults.policy(), nothing.policy());

@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::error::{Error, Place, Result};
 use super::file::File;
 use super::overrides::Override;
+use super::paths;
 use super::reference::known_paths;
 use super::table::join;
 
@@ -43,7 +44,11 @@ impl Source {
         Self::new(PathBuf::from("the command line"), String::new(), overrides)
     }
 
-    pub(super) fn new(path: PathBuf, text: String, overrides: Vec<Override>) -> Result<Self> {
+    /// The config `text`, which is in the file `path`, with `overrides`.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub fn new(path: PathBuf, text: String, overrides: Vec<Override>) -> Result<Self> {
         let parsed: Result<Table, _> = toml::from_str(&text);
         let mut table = parsed.map_err(|error| Error::Syntax {
             place: match error.span() {
@@ -61,6 +66,13 @@ impl Source {
             overrides,
             table,
         })
+    }
+
+    /// The same, its paths taken from `folder` (absolute) and made absolute.
+    #[must_use]
+    pub fn within(mut self, folder: &Path) -> Self {
+        paths::make_absolute(&mut self.table, folder);
+        self
     }
 
     /// The file, or what stands for it in messages.
@@ -128,21 +140,6 @@ impl Source {
 
     fn unknown(&self, key: String) -> Error {
         let place = self.place(&key);
-        match key.as_str() {
-            "backend.slurm" => {
-                return Error::NoBackend {
-                    place,
-                    backend: "Slurm",
-                };
-            }
-            "backend.htcondor" => {
-                return Error::NoBackend {
-                    place,
-                    backend: "HTCondor",
-                };
-            }
-            _ => {}
-        }
         let mut known = known_paths();
         if let Some(settings) = self.table.get("settings").and_then(toml::Value::as_table) {
             known.extend(settings.keys().map(|name| join("settings", name)));
@@ -229,6 +226,16 @@ mod tests {
         let (_, hint) = error("[backend.local]\ncpu = 2\n", &[]);
         assert_eq!(hint.as_deref(), Some("did you mean `backend.local.cpus`?"));
 
+        let (message, hint) = error("[backend.slurm]\npartion = \"gpu\"\n", &[]);
+        assert_eq!(
+            message,
+            "run.toml, line 2: unknown key `backend.slurm.partion`"
+        );
+        assert_eq!(
+            hint.as_deref(),
+            Some("did you mean `backend.slurm.partition`?")
+        );
+
         let (_, hint) = error("exit_code = 4\n", &[]);
         assert_eq!(hint.as_deref(), Some("did you mean `resume.exit_code`?"));
 
@@ -276,15 +283,6 @@ mod tests {
         assert!(
             message.starts_with("run.toml, line 2: this is no TOML: "),
             "{message}"
-        );
-    }
-
-    #[test]
-    fn a_backend_that_is_missing_is_not_called_a_typing_error() {
-        let (message, _) = error("[backend.slurm]\npartition = \"gpu\"\n", &[]);
-        assert_eq!(
-            message,
-            "run.toml, line 1: this build has no Slurm backend yet"
         );
     }
 

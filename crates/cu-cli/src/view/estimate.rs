@@ -22,7 +22,7 @@ impl Estimate {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub mod tests {
     use super::*;
     use cu_core::{Counts, RunState};
     use cu_protocol::Timestamp;

@@ -1,8 +1,8 @@
 //! Runs and jobs as JSON. The names are stable; more may be added.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use cu_core::{AttemptEnd, AttemptReport, Counts, JobReport, JobState, RunState, Status};
+use cu_core::{AttemptEnd, AttemptReport, Counts, JobReport, JobState, RunDir, RunState, Status};
 use cu_protocol::{Attempt, JobId, Metrics};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -61,8 +61,10 @@ pub struct JobJson<'a> {
     attempts: Vec<AttemptJson<'a>>,
 }
 
-impl<'a> From<&'a JobReport> for JobJson<'a> {
-    fn from(report: &'a JobReport) -> Self {
+impl<'a> JobJson<'a> {
+    /// The job of `run` that `report` tells of.
+    pub fn new(run: &RunDir, report: &'a JobReport) -> Self {
+        let attempts = report.attempts.iter();
         Self {
             version: VERSION,
             job: report.job,
@@ -72,7 +74,9 @@ impl<'a> From<&'a JobReport> for JobJson<'a> {
             metrics: &report.metrics,
             fraction: report.fraction,
             why: &report.why,
-            attempts: report.attempts.iter().map(AttemptJson::from).collect(),
+            attempts: attempts
+                .map(|attempt| AttemptJson::new(run.attempt(report.job, attempt.attempt), attempt))
+                .collect(),
         }
     }
 }
@@ -89,10 +93,12 @@ struct AttemptJson<'a> {
     exit_code: Option<i32>,
     signal: Option<i32>,
     detail: Option<&'a str>,
+    /// What it wrote, and what its backend left: the submission file among it.
+    directory: PathBuf,
 }
 
-impl<'a> From<&'a AttemptReport> for AttemptJson<'a> {
-    fn from(attempt: &'a AttemptReport) -> Self {
+impl<'a> AttemptJson<'a> {
+    fn new(directory: PathBuf, attempt: &'a AttemptReport) -> Self {
         Self {
             attempt: attempt.attempt,
             cluster_job_id: attempt.cluster_job_id.as_deref(),
@@ -104,6 +110,7 @@ impl<'a> From<&'a AttemptReport> for AttemptJson<'a> {
             exit_code: attempt.exit_code,
             signal: attempt.signal,
             detail: attempt.detail.as_deref(),
+            directory,
         }
     }
 }
@@ -172,7 +179,8 @@ mod tests {
                 },
             ],
         };
-        let value = serde_json::to_value(JobJson::from(&report)).expect("JSON");
+        let run = RunDir::new("/results/digits");
+        let value = serde_json::to_value(JobJson::new(&run, &report)).expect("JSON");
         let expected = json!({
             "version": 1,
             "job": 7,
@@ -186,10 +194,11 @@ mod tests {
                 {"attempt": 0, "cluster_job_id": "local-17", "host": "node1",
                  "submitted": "1970-01-01T00:00:00.000Z", "started": "1970-01-01T00:00:00.001Z",
                  "ended": "1970-01-01T00:00:01.000Z", "end": "resume_requested", "exit_code": 3,
-                 "signal": null, "detail": null},
+                 "signal": null, "detail": null, "directory": "/results/digits/attempts/7/0"},
                 {"attempt": 1, "cluster_job_id": null, "host": null,
                  "submitted": "1970-01-01T00:00:02.000Z", "started": null, "ended": null,
-                 "end": null, "exit_code": null, "signal": null, "detail": null},
+                 "end": null, "exit_code": null, "signal": null, "detail": null,
+                 "directory": "/results/digits/attempts/7/1"},
             ],
         });
         assert_eq!(value, expected);

@@ -1,7 +1,7 @@
 //! How a run looks while it runs: on a terminal, in a pipe, to a program, or not at all.
 
 mod bars;
-mod estimate;
+pub mod estimate;
 pub mod json;
 mod lines;
 pub mod summary;

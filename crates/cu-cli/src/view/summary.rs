@@ -2,9 +2,10 @@
 //! for people.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use cu_core::{AttemptEnd, AttemptReport, JobReport, JobState, RunState, Status};
+use cu_core::{AttemptEnd, AttemptReport, JobReport, JobState, RunDir, RunState, Status};
 use cu_protocol::{MetricValue, Metrics};
 
 use super::lines::counts;
@@ -13,6 +14,8 @@ use crate::runs::Listed;
 
 /// So many jobs are told one by one; more are only counted.
 const FEW: usize = 20;
+/// So many attempts of one job are shown, the newest.
+const MANY: usize = 50;
 
 /// The name of a run's state, as programs read it too.
 pub fn run_state(state: RunState) -> &'static str {
@@ -83,7 +86,7 @@ fn job_line(job: &JobReport) -> String {
     }
     let more = match job.state {
         JobState::Completed => metrics(&job.metrics),
-        _ => job.why.clone(),
+        _ => one_line(&job.why),
     };
     if !more.is_empty() {
         let _ = write!(text, ": {more}");
@@ -147,7 +150,7 @@ pub fn status(status: &Status, jobs: &[JobReport]) -> String {
                 job.fraction
                     .map(|done| format!("{:.0} %", done * 100.0))
                     .unwrap_or_default(),
-                job.why.clone(),
+                one_line(&job.why),
             ]);
         }
         let _ = write!(text, "\n\n{table}");
@@ -200,7 +203,7 @@ pub fn list(runs: &[Listed]) -> String {
 }
 
 /// What `cu show` prints.
-pub fn job(job: &JobReport) -> String {
+pub fn job(run: &RunDir, job: &JobReport) -> String {
     let mut text = format!("job {} is {}: {}", job.job, job_state(job.state), job.why);
     for (name, value) in &job.parameters {
         let _ = write!(text, "\n  {name} = {value}");
@@ -222,12 +225,43 @@ pub fn job(job: &JobReport) -> String {
             "end",
             "detail",
         ]);
-        for attempt in &job.attempts {
+        let earlier = job.attempts.len().saturating_sub(MANY);
+        for attempt in &job.attempts[earlier..] {
             table.add_row(attempt_row(attempt));
         }
-        let _ = write!(text, "\n\n{table}");
+        text.push_str("\n\n");
+        if earlier > 0 {
+            let _ = writeln!(text, "… and {earlier} before these, which --json has, too");
+        }
+        let _ = write!(text, "{table}");
+    }
+    if let Some(last) = job.attempts.last() {
+        let directory = run.attempt(job.job, last.attempt);
+        let _ = write!(
+            text,
+            "\n\nfiles of attempt {}: {}\n  {}",
+            last.attempt,
+            directory.display(),
+            files(&directory).join("  ")
+        );
     }
     text
+}
+
+/// The names of what is in `directory`: what an attempt wrote, and what its backend left.
+fn files(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// A text of several lines, such as a scheduler's complaint, as one.
+fn one_line(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(str::trim).collect();
+    lines.join(" / ")
 }
 
 fn attempt_row(attempt: &AttemptReport) -> [String; 7] {
@@ -264,12 +298,13 @@ fn table(header: &[&str]) -> Table {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::estimate::tests;
+pub mod tests {
     use super::*;
+    use crate::view::estimate::tests;
     use cu_protocol::{Attempt, JobId, Timestamp};
 
-    fn report(job: u32, state: JobState, attempts: u32) -> JobReport {
+    /// A job whose attempts, all but the last, asked to be resumed.
+    pub fn report(job: u32, state: JobState, attempts: u32) -> JobReport {
         let attempt = |number| AttemptReport {
             attempt: Attempt(number),
             cluster_job_id: Some(format!("local-{number}")),
@@ -322,16 +357,42 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
 
     #[test]
     fn a_job_shows_its_chain() {
-        let text = job(&report(0, JobState::Failed, 2));
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = RunDir::new(folder.path());
+        let directory = run.attempt(JobId(0), Attempt(1));
+        std::fs::create_dir_all(&directory).expect("a folder");
+        std::fs::write(directory.join("submit.sh"), "").expect("a file");
+        let text = job(&run, &report(0, JobState::Failed, 2));
         let words = [
             "job 0 is failed: Attempt 0 ended",
             "local-1",
             "1m 1s",
             "(exit code 3)",
+            directory.to_str().expect("UTF-8"),
+            "submit.sh",
         ];
         for word in words {
             assert!(text.contains(word), "{word} in {text}");
         }
+    }
+
+    #[test]
+    fn of_a_long_chain_the_newest_are_shown() {
+        let text = job(&RunDir::new("/none"), &report(0, JobState::Running, 1000));
+        assert!(text.contains("… and 950 before these"), "{text}");
+        assert!(text.contains("local-999 "), "{text}");
+        assert!(!text.contains("local-949 "), "{text}");
+    }
+
+    #[test]
+    fn a_complaint_of_several_lines_stays_in_its_row() {
+        let mut waiting = report(4, JobState::Waiting, 1);
+        waiting.why = "sbatch: error: no\n  sbatch: error: never".to_owned();
+        let text = super::status(&tests::status(0), &[waiting]);
+        assert!(
+            text.contains("sbatch: error: no / sbatch: error: never"),
+            "{text}"
+        );
     }
 
     #[test]

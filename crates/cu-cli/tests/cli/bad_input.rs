@@ -58,10 +58,6 @@ fn a_config_that_is_wrong_is_exit_code_2_and_makes_nothing() {
             &["no-such-program is no file"],
         ),
         (
-            &["run", "good.toml", "backend.kind=slurm"],
-            &["no Slurm backend yet"],
-        ),
-        (
             &["run", "no.toml"],
             &["can't read the config no.toml", "cu run -- COMMAND"],
         ),

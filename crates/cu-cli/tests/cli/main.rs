@@ -1,6 +1,8 @@
 //! The real `cu`, from the outside: one file a concern.
 
+mod backend;
 mod bad_input;
+mod doctor;
 mod interrupt;
 mod json;
 mod operate;

@@ -1,0 +1,51 @@
+//! This machine as a backend, as the config says.
+
+use std::num::NonZeroU32;
+
+use cu_core::RunDir;
+use cu_scheduler::local::{Local, LocalOptions};
+use cu_scheduler::{Finding, Level};
+
+use super::supervisor_grace;
+use crate::config::File;
+
+/// What the backend is opened with.
+pub fn options(run: &RunDir, file: &File) -> LocalOptions {
+    let local = &file.backend.local;
+    let mut options = LocalOptions::new(run.backend("local"));
+    options.cpus = local.cpus.map(NonZeroU32::get);
+    options.gpus = local.gpus.unwrap_or_default();
+    options.grace = supervisor_grace(file);
+    options
+}
+
+/// That there is nothing to say.
+pub fn finding(local: &Local) -> Finding {
+    let text = format!("attempts run on {local}, as long as it is not restarted");
+    Finding::new("scheduler", Level::Good, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Source;
+    use std::time::Duration;
+
+    #[test]
+    fn the_config_arrives_in_the_backend() {
+        let text = "[stop]\ngrace = \"10s\"\n[backend.local]\ncpus = 3\ngpus = 1\n";
+        let source = Source::new("run.toml".into(), text.to_owned(), Vec::new()).expect("TOML");
+        let run = RunDir::new("/results/digits");
+        let options = options(&run, &source.file().expect("a config"));
+        assert_eq!(options.state_dir, run.backend("local"));
+        assert_eq!((options.cpus, options.gpus), (Some(3), 1));
+        assert_eq!(options.grace, Duration::from_secs(25));
+    }
+
+    #[test]
+    fn the_defaults_of_the_reference_are_the_real_ones() {
+        let run = RunDir::new("/results/digits");
+        let defaults = crate::config::reference::tests::defaults();
+        assert_eq!(options(&run, &defaults), options(&run, &File::default()));
+    }
+}

@@ -1,0 +1,246 @@
+//! `cu doctor`: what a person should know before relying on a cluster, in the order in which it
+//! matters. With `--submit`, proven by a job.
+
+use std::path::Path;
+
+use cu_core::RunDir;
+use cu_scheduler::{Finding, Level};
+use owo_colors::OwoColorize;
+use serde_json::json;
+
+use crate::args::{Common, Doctor};
+use crate::backend::{self, Backend, Choice, Kind};
+use crate::config::{Config, File, Override, Source};
+use crate::doctor::{Probe, Proof, examine_host, examine_place};
+use crate::error::{Error, Result};
+use crate::exit_code::ExitCode;
+use crate::interrupt::Sources;
+use crate::{background, render_error, runs, terminal};
+
+/// What was found out, as far as it was.
+#[derive(Debug, Default)]
+struct Examination {
+    choice: Option<Choice>,
+    scheduler: Option<String>,
+    findings: Vec<Finding>,
+}
+
+impl Examination {
+    /// Takes what worked; what didn't is a finding like any other.
+    fn take<T>(&mut self, subject: &'static str, outcome: Result<T>) -> Option<T> {
+        outcome
+            .map_err(|error| self.findings.push(problem(subject, &error)))
+            .ok()
+    }
+
+    fn worst(&self) -> Level {
+        let levels = self.findings.iter().map(|finding| finding.level);
+        levels.max().unwrap_or(Level::Good)
+    }
+}
+
+/// Examines and prints.
+///
+/// # Errors
+/// If the config can't be read.
+pub fn doctor(common: &Common, arguments: &Doctor) -> Result<ExitCode> {
+    let here = runs::absolute(Path::new("."))?;
+    let kind = arguments.backend.iter();
+    let kind = kind
+        .map(|kind| Override::option("backend.kind", kind.clone(), format!("--backend {kind}")));
+    let (source, folder) = match &arguments.config {
+        Some(path) => {
+            let folder = runs::absolute(path)?.parent().unwrap_or(&here).to_owned();
+            (Source::read(path, kind.collect())?, folder)
+        }
+        None => (Source::command_line(kind.collect())?, here),
+    };
+    let source = source.within(&folder);
+    let file = source.file()?;
+    let results_dir = common.results_dir_for(file.results_dir.as_deref());
+    let results_dir = runs::absolute(results_dir)?;
+    let mut examination = Examination::default();
+    let choice = backend::choose(&source, &file);
+    examination.choice = examination.take("scheduler", choice.map_err(Error::from));
+    if arguments.config.is_some() {
+        let outcome = of_config(&source, &folder, &results_dir, examination.choice.as_ref());
+        let warnings = examination.take("config", outcome);
+        let warnings = warnings.into_iter().flatten();
+        let findings = warnings.map(|warning| Finding::new("config", Level::Warning, warning));
+        examination.findings.extend(findings);
+    }
+    let kind = examination.choice.as_ref().map(|choice| choice.kind);
+    let elsewhere = kind != Some(Kind::Local);
+    let (place, host) = (
+        examine_place(&results_dir, elsewhere),
+        examine_host(elsewhere),
+    );
+    let proof = background::runtime()?.block_on(async {
+        match kind {
+            Some(kind) => {
+                let words = (common, arguments);
+                at_cluster(&mut examination, kind, &results_dir, &file, words).await
+            }
+            None => Ok(Proof::Found(Vec::new())),
+        }
+    })?;
+    examination.findings.extend(place);
+    examination.findings.extend(host);
+    match proof {
+        Proof::Interrupted => {
+            terminal::say("interrupted: the probe is cancelled");
+            return Ok(ExitCode::Interrupted);
+        }
+        Proof::Found(findings) => examination.findings.extend(findings),
+    }
+    report(common, &examination)?;
+    Ok(match examination.worst() {
+        Level::Problem => ExitCode::ProblemFound,
+        _ => ExitCode::Done,
+    })
+}
+
+/// What is allowed in a config and yet probably not meant.
+fn of_config(
+    source: &Source,
+    folder: &Path,
+    results_dir: &Path,
+    choice: Option<&Choice>,
+) -> Result<Vec<String>> {
+    let config = Config::new(source, folder)?;
+    let run = RunDir::new(results_dir.join(&config.plan.name));
+    let mut warnings = config.warnings;
+    if let Some(choice) = choice {
+        warnings.extend(choice.warning.clone());
+        warnings.extend(backend::check(choice.kind, &run, source, &config.file)?);
+    }
+    Ok(warnings)
+}
+
+/// What the scheduler says, and a probe if there is to be one. Without a probe nothing is made.
+async fn at_cluster(
+    examination: &mut Examination,
+    kind: Kind,
+    results_dir: &Path,
+    file: &File,
+    (common, arguments): (&Common, &Doctor),
+) -> Result<Proof> {
+    let probe = match arguments.submit {
+        true => examination.take("probe", Probe::new(results_dir)),
+        false => None,
+    };
+    let place = probe.as_ref().map(Probe::place);
+    if kind == Kind::Local && place.is_none() {
+        let text = "attempts run on this machine, as long as it is not restarted";
+        let finding = Finding::new("scheduler", Level::Good, text);
+        examination.findings.push(finding);
+        return Ok(Proof::Found(Vec::new()));
+    }
+    let place = place.unwrap_or_else(|| RunDir::new(results_dir.join("cu-doctor")));
+    let opened = Backend::open(kind, &place, file).await;
+    let Some(backend) = examination.take("scheduler", opened) else {
+        return Ok(Proof::Found(Vec::new()));
+    };
+    examination.scheduler = Some(backend.scheduler().to_string());
+    examination.findings.extend(backend.examine().await);
+    match probe {
+        Some(probe) => {
+            if !common.quiet {
+                terminal::say("a probe is submitted and waited for; Ctrl-C cancels it");
+            }
+            // Before there is a job that somebody may want to be rid of.
+            let mut sources = Sources::listen()?;
+            let outcome = probe.run(backend.scheduler(), arguments.wait, sources.next());
+            let outcome = outcome.await;
+            Ok(examination
+                .take("probe", outcome)
+                .unwrap_or(Proof::Found(Vec::new())))
+        }
+        None => Ok(Proof::Found(Vec::new())),
+    }
+}
+
+/// An error as a finding: message and causes, and the hint as advice.
+fn problem(subject: &'static str, error: &Error) -> Finding {
+    let mut text = error.to_string();
+    for cause in render_error::causes(error) {
+        text.push_str(": ");
+        text.push_str(&cause);
+    }
+    let finding = Finding::new(subject, Level::Problem, text);
+    match error.hint() {
+        Some(hint) => finding.advise(hint),
+        None => finding,
+    }
+}
+
+fn report(common: &Common, examination: &Examination) -> Result<()> {
+    if common.json {
+        return terminal::json(&in_json(examination));
+    }
+    terminal::data(&in_words(examination))
+}
+
+fn in_json(examination: &Examination) -> serde_json::Value {
+    let findings: Vec<_> = examination
+        .findings
+        .iter()
+        .map(|finding| {
+            json!({
+                "level": finding.level.to_string(),
+                "subject": finding.subject,
+                "text": finding.text,
+                "advice": finding.advice,
+            })
+        })
+        .collect();
+    let choice = examination.choice.as_ref();
+    json!({
+        "version": 1,
+        "backend": choice.map(|choice| choice.kind.name()),
+        "reason": choice.map(|choice| &choice.reason),
+        "scheduler": examination.scheduler,
+        "worst": examination.worst().to_string(),
+        "findings": findings,
+    })
+}
+
+fn in_words(examination: &Examination) -> String {
+    let mut text = match &examination.choice {
+        Some(choice) => format!("{} ({})\n", choice.kind, choice.reason),
+        None => String::new(),
+    };
+    for finding in &examination.findings {
+        // As wide as the longest, so that texts stand below each other.
+        let level = format!("{:<9}", finding.level.to_string());
+        let level = match finding.level {
+            Level::Good => level.green().to_string(),
+            Level::Note => level,
+            Level::Warning => level.yellow().bold().to_string(),
+            Level::Problem => level.red().bold().to_string(),
+        };
+        let lines = finding.text.replace('\n', "\n           ");
+        text.push_str(&format!("{level}{}: {lines}\n", finding.subject));
+        if let Some(advice) = &finding.advice {
+            text.push_str(&format!("         → {advice}\n"));
+        }
+    }
+    let count = |level| {
+        let of_level = |finding: &&Finding| finding.level == level;
+        examination.findings.iter().filter(of_level).count()
+    };
+    let (problems, warnings) = (count(Level::Problem), count(Level::Warning));
+    let plural = |count: usize, name: &str| match count {
+        1 => format!("1 {name}"),
+        _ => format!("{count} {name}s"),
+    };
+    text.push_str(&match (problems, warnings) {
+        (0, 0) => "nothing stands in the way".to_owned(),
+        _ => format!(
+            "{}, {}",
+            plural(problems, "problem"),
+            plural(warnings, "warning")
+        ),
+    });
+    text
+}

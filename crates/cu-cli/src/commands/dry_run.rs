@@ -1,0 +1,167 @@
+//! `cu run --dry-run`: what would be made and submitted, and what the scheduler says of it. Makes
+//! nothing.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use cu_core::RunDir;
+use cu_protocol::{Attempt, JobId, RunId};
+use cu_scheduler::{Preview, Submission, SubmissionName};
+use serde_json::{Value, json};
+
+use crate::args::Common;
+use crate::backend::{Backend, Choice, Kind};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::exit_code::ExitCode;
+use crate::main_process::this_program;
+use crate::{background, terminal};
+
+/// Prints it.
+///
+/// # Errors
+/// If the scheduler can't be asked.
+pub fn dry_run(
+    common: &Common,
+    run: &RunDir,
+    config: &Config,
+    choice: &Choice,
+) -> Result<ExitCode> {
+    let asked = match choice.kind {
+        // Neither files nor a verdict; to open it would make its folder.
+        Kind::Local => None,
+        kind => Some(background::runtime()?.block_on(ask(run, config, kind))?),
+    };
+    if common.json {
+        terminal::json(&in_json(run, config, choice, asked.as_ref()))?;
+        return Ok(ExitCode::Done);
+    }
+    terminal::data(in_words(run, config, asked.as_ref())?.trim_end())?;
+    if run.path().exists() {
+        terminal::warn(&format!("{} exists already", run.path().display()));
+    }
+    Ok(ExitCode::Done)
+}
+
+/// A scheduler, and what it says of the first attempts.
+struct Asked {
+    scheduler: String,
+    previews: Vec<Preview>,
+}
+
+async fn ask(run: &RunDir, config: &Config, kind: Kind) -> Result<Asked> {
+    let backend = Backend::open(kind, run, &config.file).await?;
+    let batch = first_attempts(run, config)?;
+    let most = backend.scheduler().capabilities().batch.max(1);
+    let mut previews = Vec::new();
+    for chunk in batch.chunks(most) {
+        previews.extend(backend.preview(chunk).await);
+    }
+    Ok(Asked {
+        scheduler: backend.scheduler().to_string(),
+        previews,
+    })
+}
+
+/// What the main process would submit first.
+fn first_attempts(run: &RunDir, config: &Config) -> Result<Vec<Submission>> {
+    let chance =
+        |error: cu_protocol::Error| Error::system("find randomness")(std::io::Error::other(error));
+    let id = RunId::generate().map_err(chance)?;
+    let program = this_program()?;
+    let path = run.path().to_string_lossy().into_owned();
+    let jobs = (0..).zip(&config.plan.jobs);
+    let submission = |(number, job): (u32, &cu_core::JobPlan)| Submission {
+        name: SubmissionName::new(id.to_string(), number, 0)
+            .expect("32 hexadecimal digits are letters and digits"),
+        command: [&program, "exec", &path, &number.to_string(), "0"]
+            .map(str::to_owned)
+            .to_vec(),
+        environment: BTreeMap::new(),
+        working_directory: run.output_dir(JobId(number)),
+        directory: run.attempt(JobId(number), Attempt(0)),
+        resources: job.resources.clone(),
+        previous: None,
+    };
+    Ok(jobs.map(submission).collect())
+}
+
+fn in_json(run: &RunDir, config: &Config, choice: &Choice, asked: Option<&Asked>) -> Value {
+    let jobs = config.plan.jobs.iter().enumerate();
+    let jobs: Vec<_> = jobs
+        .map(|(number, job)| {
+            json!({
+                "job": number,
+                "command": job.command,
+                "working_directory": job.working_directory,
+                "settings": job.settings,
+                "parameters": job.parameters,
+            })
+        })
+        .collect();
+    let submissions = asked.iter().flat_map(|asked| &asked.previews);
+    let submissions: Vec<_> = submissions
+        .map(|preview| {
+            let (Ok(verdict) | Err(verdict)) = &preview.verdict;
+            json!({
+                "jobs": jobs_of(preview),
+                "path": preview.path,
+                "text": preview.text,
+                "accepted": preview.verdict.is_ok(),
+                "verdict": verdict,
+            })
+        })
+        .collect();
+    json!({
+        "version": 1,
+        "run_dir": run.path(),
+        "exists": run.path().exists(),
+        "config": config.effective,
+        "backend": {
+            "kind": choice.kind.name(),
+            "reason": choice.reason,
+            "scheduler": asked.map(|asked| &asked.scheduler),
+        },
+        "jobs": jobs,
+        "submissions": submissions,
+    })
+}
+
+fn in_words(run: &RunDir, config: &Config, asked: Option<&Asked>) -> Result<String> {
+    let effective = toml::to_string(&config.effective)
+        .map_err(|error| Error::usage(format!("the config can't be written as TOML: {error}")))?;
+    let mut text = format!("# {} would be made\n{effective}\n", run.path().display());
+    for (number, job) in config.plan.jobs.iter().enumerate() {
+        let settings = Value::Object(job.settings.clone());
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "# job {number}: {settings}");
+    }
+    if let Some(asked) = asked {
+        for preview in &asked.previews {
+            let _ = write_preview(&mut text, &asked.scheduler, preview);
+        }
+    }
+    Ok(text)
+}
+
+fn write_preview(text: &mut String, scheduler: &str, preview: &Preview) -> std::fmt::Result {
+    let jobs = jobs_of(preview);
+    let jobs = match (jobs.first(), jobs.last()) {
+        (Some(first), Some(last)) if first != last => format!("jobs {first} to {last}"),
+        (first, _) => format!("job {}", first.copied().unwrap_or_default()),
+    };
+    let path = preview.path.display();
+    writeln!(text, "\n# for {jobs}, {scheduler} would be given {path}:")?;
+    writeln!(text, "{}", preview.text.trim_end())?;
+    let (word, verdict) = match &preview.verdict {
+        Ok(verdict) => ("it would take that", verdict),
+        Err(verdict) => ("it would refuse that", verdict),
+    };
+    writeln!(text, "# {word}:")?;
+    let mut lines = verdict.lines();
+    lines.try_for_each(|line| writeln!(text, "#   {line}"))
+}
+
+fn jobs_of(preview: &Preview) -> Vec<u32> {
+    preview.names.iter().map(SubmissionName::job).collect()
+}

@@ -1,0 +1,16 @@
+//! `cu probe FOLDER`: what `cu doctor --submit` runs on a node.
+
+use crate::args::Probe;
+use crate::doctor::answer_on_node;
+use crate::error::{Error, Result};
+use crate::exit_code::ExitCode;
+
+/// Answers what is asked in the folder.
+///
+/// # Errors
+/// If the folder is not seen here, or can't be written.
+pub fn probe(arguments: &Probe) -> Result<ExitCode> {
+    let folder = &arguments.folder;
+    answer_on_node(folder, &mut std::io::stdout()).map_err(Error::read("answer in", folder))?;
+    Ok(ExitCode::Done)
+}

@@ -1,0 +1,109 @@
+//! What may stand in `[backend.htcondor]`. The comments here are part of the reference.
+
+use serde::Deserialize;
+
+use super::file::Surroundings;
+use super::table::table;
+use super::units::{Bytes, Time};
+
+table! {
+    /// HTCondor as a backend: what holds for all submissions alike. The run directory must lie on a
+    /// file system that the access point and the machines share, which /tmp seldom is.
+    Htcondor {
+        /// How a job is resumed. submit: by a new submission, which gives others their turn, and
+        /// works everywhere. requeue: the same cluster job goes on, which keeps its id, and gives
+        /// others their turn. checkpoint: the same cluster job goes on in the same slot, at once, and
+        /// lets nobody else in: for short attempts, and where a machine is expensive to set up.
+        resume: Resume = Default("\"submit\""),
+        /// With checkpoint: how often a job goes on in one slot before it gives others their turn;
+        /// left out, as often as it likes.
+        max_restarts: u32 = Example("20"),
+        /// With checkpoint: how long the slot is kept for the next attempt.
+        slot_wait: Time = Default("\"1min\""),
+        /// vanilla: on the machine as it is. container: in whichever kind of container the machine
+        /// has. docker: in a Docker container.
+        universe: Universe = Default("\"vanilla\""),
+        /// The image for container (a file, relative to the config's folder, or docker://NAME) and
+        /// docker. cu and the run directory must be found in it under the same paths.
+        image: String = Example("\"docker://debian:13\""),
+        /// Disk space in the scratch folder; left out, HTCondor's guess.
+        request_disk: Bytes = Example("\"10GiB\""),
+        /// The least memory of each graphics processor.
+        gpu_memory: Bytes = Example("\"20GiB\""),
+        /// What the graphics processors must be able to do: "7.5" for that CUDA capability at least,
+        /// an operator and a number, or an expression on their properties.
+        cuda_requirement: String = Example("\"8.0\""),
+        /// Limits that the pool counts, each NAME or NAME:COUNT.
+        concurrency_limits: Vec<String> = Example("[\"licence:2\"]"),
+        /// The group whose share is used.
+        accounting_group: String = Example("\"group_physics\""),
+        /// The user in whose name it is used.
+        accounting_group_user: String = Example("\"ada\""),
+        /// An expression on a machine; a greater value is preferred.
+        rank: String = Example("\"KFlops\""),
+        /// An expression on a machine that must be true.
+        requirements: String = Example("\"OpSysMajorVer >= 12\""),
+        /// Only these machines, by full or short name.
+        hosts: Vec<String> = Example("[\"node07\"]"),
+        /// None of these machines.
+        exclude_hosts: Vec<String> = Example("[\"node01\", \"node02\"]"),
+        /// The limit of attempts that have no resources.time_limit. With checkpoint it counts over
+        /// all attempts in one slot.
+        allowed_job_duration: Time = Example("\"1day\""),
+        /// HTCondor's limit on the time without transfers. It is kept only where files are
+        /// transferred, and therefore refused: resources.time_limit is kept.
+        allowed_execute_duration: Time = Example("\"1h\""),
+        /// Whether files are transferred to the machine. Only false is supported: attempts work in
+        /// the run directory.
+        transfer: bool = Default("false"),
+        /// What is bid for an attempt, where a pool has that.
+        bid: u32 = Example("100"),
+        /// The command that submits, with what goes before all other arguments; left out,
+        /// condor_submit, and with a bid condor_submit_bid.
+        submit_command: Vec<String> = Example("[\"condor_submit_bid\"]"),
+        /// Hold codes that wait for a person. A held job whose code says how it ended (over its
+        /// memory, over its time, never started) is otherwise taken as ended, and removed.
+        hold_keep: Vec<i32> = Example("[34]"),
+        /// Further hold codes that end the attempt.
+        hold_end: Vec<i32> = Example("[1]"),
+        /// Which variables a program finds beside [environment]. inherit: those of the main process.
+        /// clean: those that HTCondor sets, and a PATH.
+        environment: Surroundings = Default("\"inherit\""),
+        /// A command in front of each attempt's. It ends by executing its arguments, or passes
+        /// signals on to them.
+        wrapper: Vec<String> = Example("[\"nice\"]"),
+        /// More lines of the submit description, each key = value.
+        extra: Vec<String> = Example("[\"+WantFlocking = true\"]"),
+        /// How often the queue is asked beside the event log.
+        poll: Time = Default("\"30s\""),
+        /// The folder that holds condor_submit and the like, relative to the config's; left out,
+        /// they are looked up in PATH.
+        commands: String = Example("\"/opt/condor/bin\""),
+    }
+}
+
+/// How HTCondor continues a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resume {
+    /// By a new submission.
+    #[default]
+    Submit,
+    /// By the same cluster job.
+    Requeue,
+    /// By the same cluster job in the same slot.
+    Checkpoint,
+}
+
+/// In what an attempt runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Universe {
+    /// The machine as it is.
+    #[default]
+    Vanilla,
+    /// Any container.
+    Container,
+    /// A Docker container.
+    Docker,
+}

@@ -1,0 +1,90 @@
+//! What may stand in `[backend.slurm]`. The comments here are part of the reference.
+
+use std::num::NonZeroU32;
+
+use serde::Deserialize;
+
+use super::file::Surroundings;
+use super::table::table;
+use super::units::Time;
+
+table! {
+    /// Slurm as a backend: what holds for all submissions alike. Times are counted in whole minutes
+    /// there, and the warning before the time limit may come up to 30 s early.
+    Slurm {
+        /// The partition, or several with commas between; left out, the cluster's default.
+        partition: String = Example("\"gpu\""),
+        /// The account that is charged; left out, the user's default.
+        account: String = Example("\"physics\""),
+        /// The quality of service.
+        qos: String = Example("\"long\""),
+        /// Features that nodes must have.
+        constraint: String = Example("\"a100|h100\""),
+        /// A reservation.
+        reservation: String = Example("\"course\""),
+        /// How many nodes an attempt spans; left out, as many as its tasks need.
+        nodes: NonZeroU32 = Example("2"),
+        /// How many tasks `srun` starts in an attempt; resources.cpus is per task then.
+        ntasks: NonZeroU32 = Example("4"),
+        /// Generic resources per node. If it names a gpu, it takes the place of resources.gpus.
+        gres: String = Example("\"gpu:a100:2\""),
+        /// Whether nobody else may share the nodes.
+        exclusive: bool = Default("false"),
+        /// Nodes never to be used.
+        exclude_hosts: Vec<String> = Example("[\"node[01-04]\"]"),
+        /// Nodes that must all be part of an attempt. Seldom what is wanted: see constraint.
+        hosts: Vec<String> = Example("[\"node07\"]"),
+        /// The most attempts that are submitted as one job array; 0 or 1 make none.
+        array: u32 = Default("1000"),
+        /// How many tasks of one array run at once; left out, any number.
+        array_throttle: NonZeroU32 = Example("50"),
+        /// How a job is resumed. submit: by a new Slurm job, which gives others their turn and can
+        /// start at once. requeue: by the same Slurm job, which keeps its id, and its age where
+        /// priorities count that, and starts two minutes later at the earliest.
+        resume: Resume = Default("\"submit\""),
+        /// Modules to load, in this order.
+        modules: Vec<String> = Example("[\"cuda/12.4\"]"),
+        /// A script that is sourced before the program starts, such as one that activates a virtual
+        /// environment; relative to the config's folder.
+        activate: String = Example("\"/home/ada/venv/bin/activate\""),
+        /// Which variables a program finds beside [environment]. inherit: those of the main process.
+        /// clean: those of a fresh login on the node.
+        environment: Surroundings = Default("\"inherit\""),
+        /// A command in front of each attempt's. It ends by executing its arguments, or passes
+        /// signals on to them.
+        wrapper: Vec<String> = Example("[\"srun\"]"),
+        /// More options of sbatch, each with its value.
+        extra: Vec<String> = Example("[\"--mail-type=FAIL\"]"),
+        /// How often Slurm is asked when nothing is expected. Administrators ask for this or more.
+        poll: Time = Default("\"30s\""),
+        /// The folder that holds sbatch, squeue, sacct, scancel and scontrol, relative to the
+        /// config's; left out, they are looked up in PATH.
+        commands: String = Example("\"/opt/slurm/bin\""),
+    }
+    tables {
+        container: Container,
+    }
+}
+
+table! {
+    /// The container in which attempts run: COMMAND ARGUMENTS IMAGE and then cu with the program. cu
+    /// and the run directory must be found in it under the same paths.
+    Container {
+        /// The image; left out, there is no container. A file is relative to the config's folder.
+        image: String = Example("\"/images/science.sif\""),
+        /// What runs a program in it.
+        command: Vec<String> = Default("[\"apptainer\", \"exec\"]"),
+        /// Arguments between that and the image.
+        arguments: Vec<String> = Example("[\"--nv\"]"),
+    }
+}
+
+/// How Slurm continues a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resume {
+    /// By a new Slurm job.
+    Submit,
+    /// By the same one.
+    Requeue,
+}

@@ -1,0 +1,148 @@
+//! How the times of a config fit together, on whichever backend.
+
+use std::time::Duration;
+
+use super::error::Result;
+use super::file::File;
+use super::source::Source;
+
+/// What the times mean for each other: errors where they contradict each other, else warnings.
+///
+/// # Errors
+/// The first contradiction.
+pub fn check(source: &Source, file: &File) -> Result<Vec<String>> {
+    let shown = |time: Duration| humantime::format_duration(time).to_string();
+    let policy = file.policy();
+    let stop = file.stop_policy();
+    let limit = file.resources.time_limit.map(|time| time.0);
+    let mut warnings = Vec::new();
+    for (key, time) in [("resources.time_limit", limit), ("stop.after", stop.after)] {
+        if time.is_some_and(|time| time.is_zero()) {
+            return Err(source.wrong(key, "a time above 0 is expected"));
+        }
+    }
+    if !(1..=255).contains(&file.resume_exit_code()) {
+        let reason = "an exit code from 1 to 255 is expected: 0 means that the job is done";
+        return Err(source.wrong("resume.exit_code", reason));
+    }
+    if policy.backoff > policy.backoff_max {
+        let reason = format!(
+            "{} is more than resume.backoff_max, which is {}",
+            shown(policy.backoff),
+            shown(policy.backoff_max)
+        );
+        return Err(source.wrong("resume.backoff", reason));
+    }
+    if let Some(limit) = limit {
+        for (key, time) in [
+            ("stop.before_limit", stop.before_limit),
+            ("stop.after", stop.after),
+        ] {
+            if let Some(time) = time.filter(|time| *time >= limit) {
+                let reason = format!(
+                    "{} is not less than resources.time_limit, which is {}",
+                    shown(time),
+                    shown(limit)
+                );
+                return Err(source.wrong(key, reason));
+            }
+        }
+        if stop.before_limit.is_none() && stop.after.is_none() {
+            warnings.push(format!(
+                "attempts end after {} without a warning: stop.before_limit or stop.after would \
+                 give the program time to save",
+                shown(limit)
+            ));
+        }
+        if let Some(after) = stop.after.filter(|after| *after + stop.grace > limit) {
+            warnings.push(format!(
+                "a program that is asked to stop after {} has {} until the time limit, less than \
+                 stop.grace, which is {}",
+                shown(after),
+                shown(limit.saturating_sub(after)),
+                shown(stop.grace)
+            ));
+        }
+        if let Some(before) = stop.before_limit.filter(|before| *before < stop.grace) {
+            warnings.push(format!(
+                "a program that is asked to stop {} before the time limit does not have all of \
+                 stop.grace, which is {}",
+                shown(before),
+                shown(stop.grace)
+            ));
+        }
+    } else if let Some(before) = stop.before_limit {
+        warnings.push(format!(
+            "stop.before_limit = {} has no effect without resources.time_limit, unless the cluster \
+             sets a limit of its own",
+            shown(before)
+        ));
+    }
+    Ok(warnings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::overrides::Override;
+
+    fn checked(overrides: &[&str]) -> Result<Vec<String>> {
+        let overrides: Result<Vec<_>> = overrides
+            .iter()
+            .map(|words| Override::parse(words))
+            .collect();
+        let source = Source::command_line(overrides?)?;
+        check(&source, &source.file()?)
+    }
+
+    #[test]
+    fn contradictions_are_errors() {
+        for (overrides, expected) in [
+            (
+                &["stop.after=1h", "resources.time_limit=1h"][..],
+                "`stop.after`: 1h is not less",
+            ),
+            (
+                &["stop.before_limit=2h", "resources.time_limit=1h"],
+                "`stop.before_limit`: 2h",
+            ),
+            (
+                &["resources.time_limit=0s"],
+                "`resources.time_limit`: a time above 0",
+            ),
+            (&["stop.after=0s"], "`stop.after`: a time above 0"),
+            (
+                &["resume.backoff=2s", "resume.backoff_max=1s"],
+                "`resume.backoff`: 2s is more",
+            ),
+            (
+                &["resume.exit_code=0"],
+                "`resume.exit_code`: an exit code from 1 to 255",
+            ),
+        ] {
+            let error = checked(overrides).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_probably_not_meant_is_a_warning() {
+        for (overrides, expected) in [
+            (&["stop.before_limit=1min"][..], "has no effect without"),
+            (&["resources.time_limit=1h"], "without a warning"),
+            (
+                &["resources.time_limit=60s", "stop.after=50s"],
+                "has 10s until the time limit",
+            ),
+            (
+                &["resources.time_limit=1h", "stop.before_limit=10s"],
+                "does not have all of",
+            ),
+        ] {
+            let warnings = checked(overrides).expect("consistent");
+            assert_eq!(warnings.len(), 1, "{warnings:?}");
+            assert!(warnings[0].contains(expected), "{warnings:?}");
+        }
+        assert_eq!(checked(&["stop.after=10s"]).expect("consistent"), [""; 0]);
+    }
+}

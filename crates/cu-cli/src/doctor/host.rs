@@ -1,0 +1,102 @@
+//! What this host brings: the program `cu`, addresses that nodes could reach, Python.
+
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs, UdpSocket};
+use std::path::Path;
+
+use cu_scheduler::{Finding, Level};
+
+use super::place::{Sharing, kind_of_file_system};
+use crate::config::find_command;
+
+/// What is to be said of it, where attempts run on other machines or on this one only.
+pub fn examine(elsewhere: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if elsewhere {
+        findings.extend(std::env::current_exe().ok().map(|path| program(&path)));
+        findings.push(network(&addresses()));
+    }
+    findings.push(match find_command("python3", None) {
+        Some(path) => Finding::new("python3", Level::Good, path.display().to_string()),
+        None => Finding::new(
+            "python3",
+            Level::Note,
+            "it is not in PATH: jobs in Python need it",
+        ),
+    });
+    findings
+}
+
+/// The attempts start the very file that runs here.
+fn program(path: &Path) -> Finding {
+    let (file_system, sharing) = kind_of_file_system(path);
+    let text = format!("{} is on {file_system}", path.display());
+    match sharing {
+        Some(Sharing::Shared) => Finding::new("cu", Level::Good, text),
+        Some(Sharing::Own | Sharing::Memory) => Finding::new(
+            "cu",
+            Level::Warning,
+            format!("{text}, which other machines seldom see; attempts start it by this path"),
+        )
+        .advise(
+            "install cu where the nodes see it, or under the same path on all of them; \
+             `cu doctor --submit` proves that they do",
+        ),
+        None => Finding::new("cu", Level::Note, text),
+    }
+}
+
+fn network(addresses: &[IpAddr]) -> Finding {
+    if addresses.is_empty() {
+        let text = "this host has no address but loopback: what attempts say comes through files, \
+                    and later";
+        return Finding::new("network", Level::Warning, text);
+    }
+    let addresses: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
+    let text = format!("nodes would reach this host at {}", addresses.join(", "));
+    Finding::new("network", Level::Good, text)
+}
+
+/// Where other machines may reach this one, the likeliest first.
+pub fn addresses() -> Vec<IpAddr> {
+    // The address that packets to the outside would carry; nothing is sent.
+    let routed = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    });
+    let named = (cu_supervisor::host(), 0_u16).to_socket_addrs();
+    let all = routed.into_iter().chain(named.into_iter().flatten());
+    let mut addresses = Vec::new();
+    for address in all.map(|address| address.ip()) {
+        let outside = !address.is_loopback() && !address.is_unspecified();
+        if outside && !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_without_addresses_is_warned_of() {
+        assert_eq!(network(&[]).level, Level::Warning);
+        let addresses = [IpAddr::from([10, 0, 0, 7]), IpAddr::from([192, 168, 0, 7])];
+        let finding = network(&addresses);
+        assert_eq!(finding.level, Level::Good);
+        assert!(
+            finding.text.ends_with("10.0.0.7, 192.168.0.7"),
+            "{finding:?}"
+        );
+    }
+
+    #[test]
+    fn a_local_cluster_needs_neither_addresses_nor_a_shared_program() {
+        let subjects: Vec<_> = examine(false)
+            .iter()
+            .map(|finding| finding.subject)
+            .collect();
+        assert_eq!(subjects, ["python3"]);
+    }
+}

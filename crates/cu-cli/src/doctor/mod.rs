@@ -1,0 +1,12 @@
+//! What `cu doctor` looks at beside the scheduler itself: the place of the results, this host, and a
+//! probe on a node.
+
+mod host;
+mod node;
+mod place;
+mod probe;
+
+pub use host::examine as examine_host;
+pub use node::answer as answer_on_node;
+pub use place::examine as examine_place;
+pub use probe::{Probe, Proof};

@@ -1,0 +1,270 @@
+//! Where runs are made: on which file system, who may write there, how much room there is, and
+//! whether its clock is ours.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use cu_scheduler::{Finding, Level};
+use rustix::fs::{Access, StatVfs, access, statfs, statvfs};
+
+use crate::moment::rounded;
+
+/// With less room than this, a run may fill it up.
+const LITTLE_ROOM: u64 = 1 << 30;
+/// With less room than this, a run can't even be made.
+const NO_ROOM: u64 = 16 << 20;
+/// A run has some ten files a job and some five an attempt.
+const FEW_FILES: u64 = 10_000;
+/// A file's time is told in coarse steps, and it takes a moment to write one.
+const TOLERANCE: Duration = Duration::from_secs(2);
+
+/// What is to be said of `results_dir` (absolute), where attempts run on other machines or on this
+/// one only.
+pub fn examine(results_dir: &Path, elsewhere: bool) -> Vec<Finding> {
+    let mut ancestors = results_dir.ancestors();
+    let Some(existing) = ancestors.find(|path| path.is_dir()) else {
+        let text = format!("{} has no parent directory", results_dir.display());
+        return vec![Finding::new("results directory", Level::Problem, text)];
+    };
+    let mut findings = vec![file_system(results_dir, existing, elsewhere)];
+    findings.extend(permissions(results_dir, existing));
+    match statvfs(existing) {
+        Ok(stat) => findings.push(room(&stat)),
+        Err(error) => {
+            let text = format!("how much is free can't be told: {error}");
+            findings.push(Finding::new("free space", Level::Note, text));
+        }
+    }
+    findings.extend(clock(existing));
+    findings
+}
+
+/// What is known of a file system by its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Other machines can have it, too.
+    Shared,
+    /// It belongs to one machine.
+    Own,
+    /// It is lost when the machine is restarted.
+    Memory,
+}
+
+/// File systems by the magic number that statfs tells.
+const FILE_SYSTEMS: [(i64, &str, Sharing); 21] = [
+    (0x6969, "NFS", Sharing::Shared),
+    (0x0BD0_0BD0, "Lustre", Sharing::Shared),
+    (0x4750_4653, "GPFS", Sharing::Shared),
+    (0x1983_0326, "BeeGFS", Sharing::Shared),
+    (0x00C3_6400, "Ceph", Sharing::Shared),
+    (0xFF53_4D42, "CIFS", Sharing::Shared),
+    (0xFE53_4D42, "SMB", Sharing::Shared),
+    (0x5346_414F, "AFS", Sharing::Shared),
+    (0x6573_5546, "FUSE", Sharing::Shared),
+    (0x0102_1997, "9P", Sharing::Shared),
+    (0x7461_636F, "OCFS2", Sharing::Shared),
+    (0x0116_1970, "GFS2", Sharing::Shared),
+    (0xEF53, "ext4", Sharing::Own),
+    (0x5846_5342, "XFS", Sharing::Own),
+    (0x9123_683E, "Btrfs", Sharing::Own),
+    (0x2FC1_2FC1, "ZFS", Sharing::Own),
+    (0xF2F5_2010, "F2FS", Sharing::Own),
+    (0x7371_7368, "SquashFS", Sharing::Own),
+    (0x794C_7630, "an overlay", Sharing::Own),
+    (0x0102_1994, "tmpfs", Sharing::Memory),
+    (0x8584_58F6, "ramfs", Sharing::Memory),
+];
+
+/// The name of the file system on which `path` lies, and who has it, if that is known.
+pub fn kind_of_file_system(path: &Path) -> (String, Option<Sharing>) {
+    let magic = match statfs(path) {
+        // The kernel's magic numbers are 32 bits wide; the field is wider and signed.
+        Ok(stat) => stat.f_type & 0xFFFF_FFFF,
+        Err(error) => return (format!("a file system of unknown type ({error})"), None),
+    };
+    match FILE_SYSTEMS.iter().find(|(known, ..)| *known == magic) {
+        Some((_, name, sharing)) => ((*name).to_owned(), Some(*sharing)),
+        None => (format!("a file system of type {magic:#x}"), None),
+    }
+}
+
+fn file_system(results_dir: &Path, existing: &Path, elsewhere: bool) -> Finding {
+    let (name, sharing) = kind_of_file_system(existing);
+    let text = format!("{} is on {name}", results_dir.display());
+    let finding =
+        |level, more: &str| Finding::new("results directory", level, format!("{text}{more}"));
+    let temporary = ["/tmp", "/var/tmp"];
+    let temporary = temporary.iter().any(|path| results_dir.starts_with(path));
+    let advice = "name a directory that the nodes see with results_dir or --results-dir; \
+                  `cu doctor --submit` proves that they do";
+    match sharing {
+        _ if elsewhere && temporary => {
+            let more = ", below a directory for temporary files: nodes have one of their own, and \
+                        jobs often one each";
+            finding(Level::Warning, more).advise(advice)
+        }
+        Some(Sharing::Shared) => finding(Level::Good, ""),
+        Some(Sharing::Own | Sharing::Memory) if elsewhere => {
+            let more = ", which other machines seldom see: attempts on them find no run there";
+            finding(Level::Warning, more).advise(advice)
+        }
+        None if elsewhere => {
+            finding(Level::Note, "; whether nodes see that is not known").advise(advice)
+        }
+        Some(Sharing::Memory) => {
+            let more = ", which is gone when this machine is restarted";
+            finding(Level::Note, more)
+        }
+        Some(Sharing::Own) | None => finding(Level::Good, ""),
+    }
+}
+
+fn permissions(results_dir: &Path, existing: &Path) -> Vec<Finding> {
+    let finding = |level, text: String| Finding::new("permissions", level, text);
+    if let Err(error) = access(existing, Access::WRITE_OK | Access::EXEC_OK) {
+        let text = format!("no run can be made in {}: {error}", existing.display());
+        return vec![finding(Level::Problem, text).advise("name another with --results-dir")];
+    }
+    let Ok(metadata) = fs::metadata(existing) else {
+        return Vec::new();
+    };
+    let others_write = metadata.mode() & 0o022 != 0;
+    let sticky = metadata.mode() & 0o1000 != 0;
+    let ours = metadata.uid() == rustix::process::getuid().as_raw();
+    // Runs are made with mode 0700 and need no care; where they lie may.
+    let level = match existing == results_dir {
+        true => Level::Warning,
+        false => Level::Note,
+    };
+    vec![if !ours && !sticky {
+        let text = format!(
+            "{} belongs to another user, who can move or remove runs in it",
+            existing.display()
+        );
+        finding(level, text)
+    } else if others_write && !sticky {
+        let text = format!(
+            "others can write in {}, and so move or remove runs in it",
+            existing.display()
+        );
+        finding(level, text).advise(format!("chmod go-w {}", existing.display()))
+    } else {
+        let text = "runs can be made, and nobody else can touch them".to_owned();
+        finding(Level::Good, text)
+    }]
+}
+
+fn room(stat: &StatVfs) -> Finding {
+    let bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
+    // Some file systems make room for files as they go, and say 0 of 0.
+    let files = Some(stat.f_favail).filter(|_| stat.f_files > 0);
+    let text = format!("{} are free, quotas aside", size(bytes));
+    let finding = |level, text| Finding::new("free space", level, text);
+    match files {
+        _ if bytes < NO_ROOM => finding(Level::Problem, text),
+        Some(0) => finding(Level::Problem, "no more files can be made".to_owned()),
+        Some(files) if files < FEW_FILES => finding(
+            Level::Warning,
+            format!("only {files} more files can be made"),
+        ),
+        _ if bytes < LITTLE_ROOM => finding(Level::Warning, text),
+        _ => finding(Level::Good, text),
+    }
+}
+
+/// `3.2 GiB`.
+fn size(bytes: u64) -> String {
+    let units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut amount = bytes as f64;
+    let mut unit = 0;
+    while amount >= 1024.0 && unit + 1 < units.len() {
+        amount /= 1024.0;
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{bytes} bytes"),
+        _ => format!("{amount:.1} {}", units[unit]),
+    }
+}
+
+/// Compares our clock with that of the file server, if a file can be made.
+fn clock(existing: &Path) -> Option<Finding> {
+    let path = existing.join(format!(".cu-doctor-{}", std::process::id()));
+    let before = SystemTime::now();
+    let written = File::create_new(&path).and_then(|file| file.metadata()?.modified());
+    let after = SystemTime::now();
+    // It may never have been made; then there is nothing to remove.
+    let _ = fs::remove_file(&path);
+    let written = written.ok()?;
+    let early = before.duration_since(written).unwrap_or_default();
+    let late = written.duration_since(after).unwrap_or_default();
+    let off = early.max(late);
+    Some(if off <= TOLERANCE {
+        let text = "the results directory has the time of this host";
+        Finding::new("clock", Level::Good, text)
+    } else {
+        let text = format!(
+            "the clock of this host and that of the results directory differ by {}: times of \
+             attempts are told wrongly",
+            rounded(off)
+        );
+        Finding::new("clock", Level::Warning, text).advise("have the clocks synchronised")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn of<'a>(findings: &'a [Finding], subject: &str) -> &'a Finding {
+        let mut found = findings.iter().filter(|finding| finding.subject == subject);
+        let finding = found.next().expect("it is looked at");
+        assert_eq!(found.next(), None, "told once");
+        finding
+    }
+
+    #[test]
+    fn a_folder_of_ones_own_is_good_for_this_machine() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let findings = examine(&folder.path().join("results/a"), false);
+        for subject in ["permissions", "clock"] {
+            assert_eq!(of(&findings, subject).level, Level::Good, "{findings:?}");
+        }
+        assert!(of(&findings, "results directory").level <= Level::Note);
+        assert!(!folder.path().join("results").exists(), "nothing is made");
+        let left = fs::read_dir(folder.path()).expect("a folder").count();
+        assert_eq!(left, 0, "nothing is left");
+    }
+
+    #[test]
+    fn a_temporary_directory_is_none_for_other_machines() {
+        let findings = examine(Path::new("/tmp/results"), true);
+        let finding = of(&findings, "results directory");
+        assert_eq!(finding.level, Level::Warning);
+        assert!(finding.advice.is_some());
+    }
+
+    #[test]
+    fn who_else_may_write_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mode = |mode| {
+            let permissions = fs::Permissions::from_mode(mode);
+            fs::set_permissions(folder.path(), permissions).expect("it is ours");
+            let findings = examine(folder.path(), false);
+            of(&findings, "permissions").level
+        };
+        assert_eq!(mode(0o700), Level::Good);
+        assert_eq!(mode(0o777), Level::Warning);
+        assert_eq!(mode(0o1777), Level::Good);
+    }
+
+    #[test]
+    fn sizes_are_for_people() {
+        assert_eq!(size(17), "17 bytes");
+        assert_eq!(size(5 << 29), "2.5 GiB");
+        assert_eq!(size(u64::MAX), "16384.0 PiB");
+    }
+}

@@ -1,0 +1,416 @@
+//! `cu doctor --submit`: one short job that proves what can't be seen from here. Does the node see the
+//! results directory, does `cu` start there, does the node reach this host?
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use cu_core::RunDir;
+use cu_protocol::RunId;
+use cu_scheduler::{
+    Cancel, ClusterEnd, ClusterJobId, ClusterState, EndCause, Finding, Level, Reach, Resources,
+    Scheduler, Submission, SubmissionName, SubmitError,
+};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use super::host::addresses;
+use super::node::{Answer, Question};
+use crate::error::{Error, Result};
+use crate::main_process::this_program;
+use crate::moment::rounded;
+
+/// How often the answer's file is looked for.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long after the job's end its answer may still appear: network file systems remember for a
+/// while what was not there.
+const APPEARS: Duration = Duration::from_secs(30);
+/// The same for a job that failed: there is no answer, but perhaps an error message.
+const EXPLAINS: Duration = Duration::from_secs(3);
+/// How long an answered job may take to end before it is cancelled.
+const ENDS: Duration = Duration::from_secs(10);
+/// What the probe may take once it runs; it takes a moment.
+const TIME_LIMIT: Duration = Duration::from_secs(300);
+/// What `cu` needs is a hundredth of that; some clusters round less up, others kill for it.
+const MEMORY: u64 = 256 << 20;
+/// Clocks that differ by more make times of attempts look wrong.
+const TOLERANCE: Duration = Duration::from_secs(5);
+
+/// What came of a probe.
+#[derive(Debug)]
+pub enum Proof {
+    /// It is over.
+    Found(Vec<Finding>),
+    /// A person did not want to wait. The job is cancelled.
+    Interrupted,
+}
+
+/// A probe, with a folder of its own in the results directory. The folder goes with it.
+#[derive(Debug)]
+pub struct Probe {
+    folder: PathBuf,
+    id: RunId,
+}
+
+impl Probe {
+    /// Makes the folder.
+    ///
+    /// # Errors
+    /// If it can't be made.
+    pub fn new(results_dir: &Path) -> Result<Self> {
+        let id = RunId::generate()
+            .map_err(|error| Error::system("find randomness")(std::io::Error::other(error)))?;
+        let name = format!("cu-doctor-{}", &id.to_string()[..8]);
+        let folder = results_dir.join(name);
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        let made = builder.create(&folder);
+        made.map_err(Error::write("make the directory", &folder))?;
+        Ok(Self { folder, id })
+    }
+
+    /// The folder, as if it were a run: a backend keeps its state there.
+    pub fn place(&self) -> RunDir {
+        RunDir::new(&self.folder)
+    }
+
+    /// Submits the job and waits for its answer, `bound` at most and until `interrupted` is ready.
+    /// Whatever comes of it, no job is left.
+    ///
+    /// # Errors
+    /// If this host can't do its part.
+    pub async fn run<T>(
+        &self,
+        scheduler: &dyn Scheduler,
+        bound: Duration,
+        interrupted: impl Future<Output = T>,
+    ) -> Result<Proof> {
+        let token = self.id.to_string();
+        let (_listening, addresses) = listen(scheduler.capabilities().reach, &token).await?;
+        self.write_question(Question { addresses, token })?;
+        let submission = self.submission()?;
+        let submitted = Instant::now();
+        let mut outcomes = scheduler.submit(std::slice::from_ref(&submission)).await;
+        let job = match outcomes.pop() {
+            Some(Ok(job)) => job,
+            Some(Err(error)) => {
+                self.give_up(scheduler, &submission.name, &error).await;
+                return Ok(Proof::Found(vec![refused(&error)]));
+            }
+            None => return Ok(Proof::Found(Vec::new())),
+        };
+        let waiting = self.wait(scheduler, &job, bound);
+        let outcome = tokio::select! {
+            outcome = waiting => outcome,
+            _ = interrupted => Outcome::Interrupted,
+        };
+        if let Err(error) = scheduler
+            .cancel(std::slice::from_ref(&job), Cancel::Kill)
+            .await
+        {
+            tracing::warn!("{error}");
+        }
+        Ok(match outcome {
+            Outcome::Interrupted => Proof::Interrupted,
+            Outcome::Answered(answer) => Proof::Found(proven(&answer, submitted.elapsed())),
+            Outcome::Ended(end) => Proof::Found(vec![self.unanswered(&job, &end)]),
+            Outcome::Late(state) => Proof::Found(vec![late(&job, state.as_ref(), bound)]),
+        })
+    }
+
+    fn write_question(&self, question: Question) -> Result<()> {
+        let path = Question::file(&self.folder);
+        let text = serde_json::to_vec(&question)
+            .map_err(|error| Error::write("write", &path)(error.into()))?;
+        fs::write(&path, text).map_err(Error::write("write", &path))
+    }
+
+    fn submission(&self) -> Result<Submission> {
+        let folder = self.folder.to_str().ok_or_else(|| {
+            let path = self.folder.display();
+            Error::usage(format!("the results directory's path is no UTF-8: {path}"))
+        })?;
+        let directory = self.folder.join("job");
+        fs::create_dir(&directory).map_err(Error::write("make the directory", &directory))?;
+        Ok(Submission {
+            name: SubmissionName::new(self.id.to_string(), 0, 0)
+                .expect("32 hexadecimal digits are letters and digits"),
+            command: vec![this_program()?, "probe".to_owned(), folder.to_owned()],
+            environment: BTreeMap::new(),
+            working_directory: self.folder.clone(),
+            directory,
+            resources: Resources {
+                memory_bytes: Some(MEMORY),
+                time_limit: Some(TIME_LIMIT),
+                ..Resources::default()
+            },
+            previous: None,
+        })
+    }
+
+    /// A submission without a cluster job id may be there all the same.
+    async fn give_up(&self, scheduler: &dyn Scheduler, name: &SubmissionName, error: &SubmitError) {
+        if !matches!(error, SubmitError::Uncertain { .. }) {
+            return;
+        }
+        let found = scheduler.find(std::slice::from_ref(name)).await;
+        let jobs = found.unwrap_or_default().into_iter();
+        let jobs: Vec<_> = jobs.map(|found| found.observation.job).collect();
+        if let Err(error) = scheduler.cancel(&jobs, Cancel::Kill).await {
+            tracing::warn!("{error}");
+        }
+    }
+
+    async fn wait(
+        &self,
+        scheduler: &dyn Scheduler,
+        job: &ClusterJobId,
+        bound: Duration,
+    ) -> Outcome {
+        let start = Instant::now();
+        let mut look = tokio::time::interval(LOOK);
+        let mut changed = scheduler.changed();
+        let mut seen = None;
+        let mut answered: Option<(Answer, Instant)> = None;
+        let mut over: Option<(ClusterEnd, Instant)> = None;
+        loop {
+            tokio::select! {
+                () = &mut changed => {
+                    changed = scheduler.changed();
+                    // An outage is waited through: the bound is ours.
+                    if let Ok(observations) = scheduler.observe(std::slice::from_ref(job)).await {
+                        seen = observations.into_iter().next().map(|seen| seen.state);
+                    }
+                }
+                _ = look.tick() => {}
+            }
+            if answered.is_none() {
+                answered = self.answer().map(|answer| (answer, Instant::now()));
+            }
+            if over.is_none() {
+                over = seen.as_ref().and_then(end).map(|end| (end, Instant::now()));
+            }
+            match (answered.take(), &over) {
+                // Its folder is not taken away from under it.
+                (Some((answer, at)), None) if at.elapsed() < ENDS => answered = Some((answer, at)),
+                (Some((answer, _)), _) => return Outcome::Answered(answer),
+                (None, Some((end, at))) if at.elapsed() >= patience(end) => {
+                    return Outcome::Ended(end.clone());
+                }
+                (None, None) if start.elapsed() >= bound => return Outcome::Late(seen),
+                (None, _) => {}
+            }
+        }
+    }
+
+    /// The answer, if it is there.
+    fn answer(&self) -> Option<Answer> {
+        // Listing the folder makes a network file system look.
+        let _ = fs::read_dir(&self.folder).map(Iterator::count);
+        serde_json::from_slice(&fs::read(Answer::file(&self.folder)).ok()?).ok()
+    }
+
+    /// What is to be said of a job that is over and has not answered.
+    fn unanswered(&self, job: &ClusterJobId, end: &ClusterEnd) -> Finding {
+        let said = |name: &str| {
+            let text = fs::read(self.folder.join("job").join(name)).unwrap_or_default();
+            String::from_utf8_lossy(&text).trim().to_owned()
+        };
+        let (heard, complaint) = (said("stdout"), said("stderr"));
+        if let Some(answer) = heard
+            .lines()
+            .find_map(|line| serde_json::from_str(line).ok())
+        {
+            let Answer { host, .. } = answer;
+            let text = format!("{host} ran {job}, and does not see this results directory");
+            return Finding::new("probe", Level::Problem, text)
+                .advise("name a directory that the nodes see with --results-dir");
+        }
+        let mut text = format!("{job} ended without an answer: {}", end.text);
+        if !complaint.is_empty() {
+            text.push_str(&format!("; it said: {}", last_lines(&complaint)));
+        }
+        let advice = if complaint.contains("GLIBC") {
+            "cu was built on a newer system than the node's: build it on the oldest one, or with \
+             RUSTFLAGS=-Ctarget-feature=+crt-static"
+        } else {
+            "either the node does not see the results directory or cu under these paths, or it \
+             can't start cu"
+        };
+        Finding::new("probe", Level::Problem, text).advise(advice)
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.folder) {
+            tracing::warn!("can't remove {}: {error}", self.folder.display());
+        }
+    }
+}
+
+/// How waiting ended.
+#[derive(Debug)]
+enum Outcome {
+    Answered(Answer),
+    Ended(ClusterEnd),
+    Late(Option<ClusterState>),
+    Interrupted,
+}
+
+fn end(state: &ClusterState) -> Option<ClusterEnd> {
+    match state {
+        ClusterState::Ended(end) => Some(end.clone()),
+        ClusterState::Gone => Some(ClusterEnd {
+            cause: EndCause::Unknown,
+            at: None,
+            text: "the scheduler has forgotten it".to_owned(),
+        }),
+        _ => None,
+    }
+}
+
+fn patience(end: &ClusterEnd) -> Duration {
+    match end.cause {
+        EndCause::Exited(0) | EndCause::Unknown => APPEARS,
+        _ => EXPLAINS,
+    }
+}
+
+/// Listens where the job can reach us, and says its token to whoever knows it.
+async fn listen(reach: Reach, token: &str) -> Result<(JoinSet<()>, Vec<SocketAddr>)> {
+    let (address, hosts) = match reach {
+        Reach::ThisMachine => (Ipv4Addr::LOCALHOST, Vec::new()),
+        Reach::OtherMachines => (Ipv4Addr::UNSPECIFIED, addresses()),
+    };
+    let listener = TcpListener::bind((address, 0)).await;
+    let listener = listener.map_err(Error::system("listen"))?;
+    let port = listener
+        .local_addr()
+        .map_err(Error::system("listen"))?
+        .port();
+    let hosts = hosts.into_iter().chain([Ipv4Addr::LOCALHOST.into()]);
+    let addresses = hosts.map(|host| SocketAddr::new(host, port)).collect();
+    let mut listening = JoinSet::new();
+    let token = token.to_owned();
+    listening.spawn(async move {
+        let mut greeted = JoinSet::new();
+        // A connection that fails before it is accepted is the other side's to repeat.
+        while let Ok((stream, _)) = listener.accept().await {
+            greeted.spawn(greet(stream, token.clone()));
+        }
+    });
+    Ok((listening, addresses))
+}
+
+/// Hears one line. A stranger gets no answer.
+async fn greet(stream: TcpStream, token: String) {
+    let (read, mut write) = stream.into_split();
+    let mut heard = String::new();
+    let mut read = BufReader::new(read.take(token.len() as u64 + 1));
+    if read.read_line(&mut heard).await.is_ok() && heard.trim_end() == token {
+        // It has gone away, or it hears us.
+        let _ = write.write_all(heard.as_bytes()).await;
+    }
+}
+
+fn refused(error: &SubmitError) -> Finding {
+    let text = match error {
+        SubmitError::Rejected { reason, .. } => format!("the job was refused: {reason}"),
+        SubmitError::Unavailable { reason, .. } => {
+            format!("the job can't be submitted now: {reason}")
+        }
+        other => other.to_string(),
+    };
+    Finding::new("probe", Level::Problem, text)
+}
+
+/// What a job that was not done in time was doing.
+fn late(job: &ClusterJobId, state: Option<&ClusterState>, bound: Duration) -> Finding {
+    let (level, doing) = match state {
+        Some(ClusterState::Queued { reason }) => {
+            let reason = reason.as_ref().map(|reason| format!(" ({reason})"));
+            let reason = reason.unwrap_or_default();
+            (Level::Warning, format!("was queued{reason}"))
+        }
+        Some(ClusterState::Held { reason }) => (Level::Problem, format!("was held: {reason}")),
+        Some(ClusterState::Running { .. }) => (Level::Problem, "ran and did not answer".to_owned()),
+        _ => (
+            Level::Warning,
+            "was in a state that is not known".to_owned(),
+        ),
+    };
+    let text = format!(
+        "within {}, {job} did not get done: it {doing}",
+        rounded(bound)
+    );
+    Finding::new("probe", level, text).advise("`--wait TIME` waits longer")
+}
+
+/// What an answer proves.
+fn proven(answer: &Answer, took: Duration) -> Vec<Finding> {
+    let host = &answer.host;
+    let text = format!(
+        "cu ran on {host}, which sees the results directory, and answered within {}",
+        rounded(took + Duration::from_secs(1))
+    );
+    let mut findings = vec![Finding::new("probe", Level::Good, text)];
+    findings.push(match answer.reached {
+        Some(address) => {
+            let text = format!("{host} reaches this host at {address}");
+            Finding::new("connection", Level::Good, text)
+        }
+        None => {
+            let tried = answer.unreached.iter();
+            let tried: Vec<_> = tried
+                .map(|(address, why)| format!("{address}: {why}"))
+                .collect();
+            let text = format!(
+                "{host} does not reach this host ({}): what attempts say comes through files, and \
+                 later",
+                tried.join("; ")
+            );
+            Finding::new("connection", Level::Warning, text)
+                .advise("run the main process where nodes reach it, in a job of its own perhaps")
+        }
+    });
+    let (now, there) = (SystemTime::now(), SystemTime::from(answer.time));
+    // It began after the submission, and we look soon after its answer.
+    let late = there.duration_since(now).unwrap_or_default();
+    let early = now
+        .duration_since(there)
+        .unwrap_or_default()
+        .saturating_sub(took);
+    let off = late.max(early);
+    if off > TOLERANCE {
+        let text = format!("the clock of {host} and ours differ by {}", rounded(off));
+        findings.push(
+            Finding::new("clock on the node", Level::Warning, text)
+                .advise("have the clocks synchronised"),
+        );
+    }
+    findings.push(match &answer.python3 {
+        Some(path) => {
+            let text = format!("{} on {host}", path.display());
+            Finding::new("python3 on the node", Level::Good, text)
+        }
+        None => {
+            let text = format!("it is not in PATH on {host}: jobs in Python need it");
+            Finding::new("python3 on the node", Level::Note, text)
+        }
+    });
+    findings
+}
+
+/// The end of `text`, which says what went wrong.
+fn last_lines(text: &str) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(5)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! What is said while nothing runs: for what the scheduler lets the jobs wait.
+
+use std::time::{Duration, Instant};
+
+use cu_core::{JobReport, JobState, Reader, RunDir, Status};
+
+/// A queue that is shorter is not worth a word.
+const SHORT: Duration = Duration::from_secs(10);
+/// How often the reason is asked for: reading all jobs takes a while if they are many.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// When to ask, and what was said last.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    /// When to ask, while nothing runs.
+    next: Option<Instant>,
+    said: Option<String>,
+}
+
+impl Waiting {
+    /// Whether it is time to ask for the reason.
+    pub fn is_due(&mut self, status: &Status, now: Instant) -> bool {
+        if status.jobs.running > 0 || status.jobs.queued == 0 {
+            *self = Self::default();
+            return false;
+        }
+        let due = self.next.is_some_and(|next| next <= now);
+        if due || self.next.is_none() {
+            let pause = if due { AGAIN } else { SHORT };
+            self.next = Some(now + pause);
+        }
+        due
+    }
+
+    /// Whether `text` was not the last thing said.
+    pub fn is_news(&mut self, text: &str) -> bool {
+        self.said.replace(text.to_owned()).as_deref() != Some(text)
+    }
+}
+
+/// What the first queued job of `run` waits for, if there is one.
+pub fn reason(run: &RunDir) -> Option<String> {
+    let jobs = Reader::open(run).and_then(|reader| reader.jobs()).ok()?;
+    sentence(&jobs)
+}
+
+fn sentence(jobs: &[JobReport]) -> Option<String> {
+    let mut queued = jobs.iter().filter(|job| job.state == JobState::Queued);
+    let first = queued.next()?;
+    let more = match queued.count() {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    Some(format!(
+        "nothing runs: job {}: {}{more}",
+        first.job, first.why
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::estimate::tests::status;
+    use crate::view::summary::tests::report;
+
+    #[test]
+    fn it_is_asked_after_a_while_and_then_now_and_then() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut waiting = Waiting::default();
+        let mut status = status(0);
+        (status.jobs.running, status.jobs.queued) = (0, 3);
+        let mut due = |status: &Status| {
+            let due = (0..100).filter(|second| waiting.is_due(status, at(*second)));
+            due.collect::<Vec<_>>()
+        };
+        assert_eq!(due(&status), [10, 70]);
+        status.jobs.running = 1;
+        assert_eq!(due(&status), [0; 0], "something runs");
+    }
+
+    #[test]
+    fn the_reason_is_said_once() {
+        let mut waiting = Waiting::default();
+        assert!(waiting.is_news("a"));
+        assert!(!waiting.is_news("a"));
+        assert!(waiting.is_news("b"));
+    }
+
+    #[test]
+    fn the_first_queued_job_speaks_for_all() {
+        let mut jobs: Vec<_> = (0..4).map(|job| report(job, JobState::Queued, 1)).collect();
+        jobs[0].state = JobState::Completed;
+        jobs[1].why = "attempt 0 is queued (PartitionDown); its end is waited for".to_owned();
+        let text = "nothing runs: job 1: attempt 0 is queued (PartitionDown); its end is waited for \
+                    (and 2 more)";
+        assert_eq!(sentence(&jobs).as_deref(), Some(text));
+        assert_eq!(sentence(&jobs[..1]), None);
+    }
+}

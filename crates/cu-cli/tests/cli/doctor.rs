@@ -1,0 +1,98 @@
+//! `cu doctor`: what it says, what it proves, and that it leaves nothing behind.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{Bench, Ended};
+
+fn doctor(bench: &Bench, arguments: &[&str]) -> Ended {
+    let mut command = bench.command(&[&["doctor"], arguments].concat());
+    // Clusters of the host are none of ours.
+    command.env("PATH", bench.path("commands"));
+    Ended::from(command.output().expect("cu runs"))
+}
+
+/// The finding about `subject`.
+fn finding<'a>(report: &'a Value, subject: &str) -> &'a Value {
+    let mut findings = report["findings"].as_array().expect("a list").iter();
+    let found = findings.find(|finding| finding["subject"] == subject);
+    found.unwrap_or_else(|| panic!("nothing about {subject} in {report:#}"))
+}
+
+#[test]
+fn this_machine_is_examined_and_nothing_is_made() {
+    let bench = Bench::new();
+    let ended = doctor(&bench, &["--json"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let report = ended.json();
+    assert_eq!(report["backend"], "local");
+    for subject in ["scheduler", "permissions", "clock", "free space"] {
+        assert_eq!(finding(&report, subject)["level"], "good", "{report:#}");
+    }
+    assert_eq!(finding(&report, "python3")["level"], "note");
+    assert!(!bench.path("results").exists());
+
+    let ended = doctor(&bench, &[]);
+    let words = "good     permissions: ";
+    assert!(ended.stdout.contains(words), "{ended:?}");
+}
+
+#[test]
+fn a_problem_is_exit_code_9() {
+    let bench = Bench::new();
+    let ended = doctor(&bench, &["--backend", "slurm", "--json"]);
+    assert_eq!(ended.code, 9, "{ended:?}");
+    let report = ended.json();
+    assert_eq!(report["worst"], "problem");
+    let scheduler = finding(&report, "scheduler");
+    assert_eq!(scheduler["level"], "problem");
+    assert!(scheduler["advice"].is_string(), "{report:#}");
+    // The rest is told all the same, and as for a cluster.
+    finding(&report, "network");
+    let ended = doctor(&bench, &["--backend", "slurm"]);
+    assert!(ended.stdout.contains("1 problem"), "{ended:?}");
+}
+
+#[test]
+fn a_config_is_examined_too() {
+    let bench = Bench::new();
+    bench.write("typo.toml", "name = \"a\"\ncommand = [\"absent\"]\n");
+    let ended = doctor(&bench, &["typo.toml", "--json"]);
+    assert_eq!(ended.code, 9, "{ended:?}");
+    let config = finding(&ended.json(), "config").clone();
+    let text = config["text"].as_str().expect("a text");
+    assert!(text.contains("typo.toml, line 2"), "{text}");
+
+    let config = "name = \"a\"\ncommand = [\"/bin/sh\"]\nresults_dir = \"there\"\n\
+                  resources.time_limit = \"1h\"\n";
+    bench.write("risky.toml", config);
+    let ended = doctor(&bench, &["risky.toml", "--json"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let report = ended.json();
+    assert_eq!(finding(&report, "config")["level"], "warning");
+    let place = finding(&report, "results directory")["text"].to_string();
+    assert!(place.contains("/there is on "), "{place}");
+    assert_eq!(doctor(&bench, &["nowhere.toml"]).code, 2);
+}
+
+#[test]
+fn a_probe_proves_it_and_leaves_nothing() {
+    let bench = Bench::new();
+    let ended = doctor(&bench, &["--submit", "--json"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let report = ended.json();
+    for subject in ["probe", "connection"] {
+        assert_eq!(finding(&report, subject)["level"], "good", "{report:#}");
+    }
+    let left = fs::read_dir(bench.path("results")).expect("made for the probe");
+    assert_eq!(left.count(), 0, "the probe's folder is gone");
+}
+
+#[test]
+fn a_probe_without_a_question_fails() {
+    let bench = Bench::new();
+    let ended = bench.cu(&["probe", "nowhere"]);
+    assert_eq!(ended.code, 6, "{ended:?}");
+    assert!(ended.stderr.contains("nowhere"), "{ended:?}");
+}
