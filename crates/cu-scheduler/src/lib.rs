@@ -34,6 +34,8 @@ mod preview;
 mod scheduler;
 #[cfg(feature = "simulated")]
 pub mod simulated;
+#[cfg(feature = "slurm")]
+pub mod slurm;
 mod submission;
 
 pub use error::{Error, SubmitError};
