@@ -32,16 +32,16 @@
 //! | [`instance`] | what they share: commands, folders, outages |
 //! | [`lane`] | places for one test at a time |
 //! | [`user`] | to be an ordinary user for a while |
-//! | [`cu`] | the binary `cu`, for jobs |
+//! | [`programs`] | `cu` and what jobs run, linked statically |
 //! | [`wait`] | the one place where a condition is polled for |
 #![forbid(unsafe_code)]
 // A harness has nobody to hand an error to: it says what went wrong and fails the test.
 #![allow(clippy::unwrap_used)]
 
-pub mod cu;
 pub mod htcondor;
 pub mod instance;
 pub mod lane;
+pub mod programs;
 pub mod slurm;
 pub mod user;
 pub mod wait;
