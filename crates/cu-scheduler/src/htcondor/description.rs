@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::options::{Environment, HtcondorOptions, Resume, Universe};
+use super::options::{Environment, HtcondorOptions, Resume, Universe, seconds};
 use super::script::SLOT_GIVEN_UP;
 use crate::{Resources, SubmissionName};
 
@@ -120,7 +120,7 @@ pub(super) fn header(options: &HtcondorOptions, state_dir: &str, resources: &Res
         },
     );
     resources_lines(&mut header, options, resources);
-    header.set("job_max_vacate_time", options.grace.as_secs().to_string());
+    header.set("job_max_vacate_time", seconds(options.grace).to_string());
     match options.resume {
         Resume::Submit => {}
         Resume::Requeue => {
@@ -191,7 +191,7 @@ fn arguments(resume: &Resume) -> String {
     match resume {
         Resume::Checkpoint { max_restarts, wait } => {
             let restarts = max_restarts.map_or(String::new(), |most| format!(" {most}"));
-            format!("$(cu_name) {}{restarts}", wait.as_secs())
+            format!("$(cu_name) {}{restarts}", seconds(*wait))
         }
         Resume::Submit | Resume::Requeue => "$(cu_name)".into(),
     }
@@ -217,8 +217,7 @@ fn resources_lines(header: &mut Lines, options: &HtcondorOptions, resources: &Re
         }
     }
     if let Some(limit) = resources.time_limit.or(options.allowed_job_duration) {
-        let seconds = limit.as_millis().div_ceil(1000);
-        header.set("allowed_job_duration", seconds.to_string());
+        header.set("allowed_job_duration", seconds(limit).to_string());
     }
 }
 

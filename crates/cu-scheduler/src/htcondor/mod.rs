@@ -39,8 +39,10 @@ mod ad;
 mod description;
 mod event;
 mod event_log;
+mod examine;
 mod holds;
 mod options;
+mod preview;
 mod queue;
 mod remove;
 mod resume;
@@ -61,8 +63,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::{
-    Cancel, Capabilities, ClusterJobId, Error, ExitCodes, Found, Observation, Reach, Scheduler,
-    Submission, SubmissionName, SubmitError, TimeLimits,
+    Cancel, Capabilities, ClusterJobId, Error, ExitCodes, Finding, Found, Observation, Preview,
+    Reach, Scheduler, Submission, SubmissionName, SubmitError, TimeLimits,
 };
 use event::Id;
 use queue::Commands;
@@ -131,6 +133,18 @@ impl Htcondor {
             watch,
             checked: Mutex::default(),
         })
+    }
+
+    /// What a person should know of this pool before relying on it: its version, whether it
+    /// answers, whether its machines share the run folder, its intervals and limits.
+    pub async fn examine(&self) -> Vec<Finding> {
+        examine::examine(&self.commands, &self.options).await
+    }
+
+    /// The descriptions that submitting `batch` would write, each with what `condor_submit -dry-run`
+    /// says of it. Nothing is written, and the pool is not asked.
+    pub async fn preview(&self, batch: &[Submission]) -> Vec<Preview> {
+        preview::preview(self, batch).await
     }
 
     /// The path `name` in the state folder.

@@ -28,8 +28,9 @@ pub struct HtcondorOptions {
     /// The exit code with which a command asks to be run again: 3 unless set. [`Resume::Requeue`]
     /// and [`Resume::Checkpoint`] tell HTCondor.
     pub resume_exit_code: u8,
-    /// The time from SIGTERM to SIGKILL, in whole seconds: HTCondor's `job_max_vacate_time`. A
-    /// machine may allow less (`MachineMaxVacateTime`, 10 minutes as a rule). 30 s unless set.
+    /// The time from SIGTERM to SIGKILL: HTCondor's `job_max_vacate_time`. A machine may allow less
+    /// (`MachineMaxVacateTime`, 10 minutes as a rule). 30 s unless set. Like all durations here it
+    /// is rounded up to whole seconds.
     pub grace: Duration,
     /// In what a job runs.
     pub universe: Universe,
@@ -62,10 +63,9 @@ pub struct HtcondorOptions {
     pub hosts: Vec<String>,
     /// None of these machines.
     pub exclude_hosts: Vec<String>,
-    /// The time limit of submissions that have none of their own, in whole seconds. HTCondor counts
-    /// it from the start, and with [`Resume::Checkpoint`] over all attempts in one slot.
+    /// The time limit of submissions that have none of their own. HTCondor counts it from the start, and with [`Resume::Checkpoint`] over all attempts in one slot.
     pub allowed_job_duration: Option<Duration>,
-    /// HTCondor's limit on the time without transfers, in whole seconds. HTCondor keeps it only
+    /// HTCondor's limit on the time without transfers. HTCondor keeps it only
     /// where files are transferred, so [`check`](HtcondorOptions::check) refuses it here.
     pub allowed_execute_duration: Option<Duration>,
     /// Whether files are to be transferred to the machine. Not supported:
@@ -108,7 +108,7 @@ pub enum Resume {
     Checkpoint {
         /// How many times it goes on in one slot; as often as it likes if `None`.
         max_restarts: Option<u32>,
-        /// How long the slot is kept for the next attempt, in whole seconds.
+        /// How long the slot is kept for the next attempt.
         wait: Duration,
     },
 }
@@ -166,17 +166,14 @@ impl HtcondorOptions {
     /// # Errors
     /// The first option that can't, and why.
     pub fn check(&self) -> Result<(), InvalidOption> {
-        let seconds = |duration: Duration| duration.subsec_nanos() == 0 && !duration.is_zero();
-        let duration = "it is counted in whole seconds, 1 at least";
         let require = |holds: bool, option: &'static str, reason: &str| {
             let reason = reason.to_owned();
             holds.then_some(()).ok_or(InvalidOption { option, reason })
         };
-        require(seconds(self.grace), "grace", duration)?;
         require(
-            self.allowed_job_duration.is_none_or(seconds),
+            self.allowed_job_duration != Some(Duration::ZERO),
             "allowed_job_duration",
-            duration,
+            "nothing can be done in no time",
         )?;
         require(
             self.allowed_execute_duration.is_none(),
@@ -190,9 +187,6 @@ impl HtcondorOptions {
             "jobs need the run folder at the same path, on a file system that the access point \
              and the machines share; set `results_dir` to such a folder, and leave this off",
         )?;
-        if let Resume::Checkpoint { wait, .. } = self.resume {
-            require(seconds(wait), "resume", duration)?;
-        }
         if self.resume != Resume::Submit {
             require(
                 self.resume_exit_code != 0,
@@ -278,6 +272,11 @@ impl HtcondorOptions {
     }
 }
 
+/// `duration` in HTCondor's seconds, rounded up, 1 at least.
+pub(super) fn seconds(duration: Duration) -> u128 {
+    duration.as_millis().div_ceil(1000).max(1)
+}
+
 fn is_limit(text: &str) -> bool {
     let (name, count) = text.split_once(':').unwrap_or((text, "1"));
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'_';
@@ -336,7 +335,8 @@ mod tests {
     #[test]
     fn what_cannot_be_right_is_named() {
         assert_eq!(fault(|_| ()), None);
-        assert_eq!(fault(|it| it.grace = Duration::ZERO), Some("grace"));
+        let no_time = fault(|it| it.allowed_job_duration = Some(Duration::ZERO));
+        assert_eq!(no_time, Some("allowed_job_duration"));
         assert_eq!(fault(|it| it.transfer = true), Some("transfer"));
         let limit = Some(Duration::from_secs(60));
         let execute = fault(|it| it.allowed_execute_duration = limit);

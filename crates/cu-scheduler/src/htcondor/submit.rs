@@ -1,9 +1,9 @@
 //! Submitting: scripts and tickets first, then one condor_submit for all that need the same.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::description::{self, description, header};
@@ -61,18 +61,10 @@ pub(super) async fn submit(condor: &Htcondor, batch: &[Submission]) -> Vec<Answe
     if condor.options.resume != Resume::Submit {
         resume::put_back(condor, batch, &mut answers).await;
     }
-    // What needs the same, in the order of the batch.
-    let mut groups: BTreeMap<(String, &str), Vec<usize>> = BTreeMap::new();
-    for (at, submission) in batch.iter().enumerate() {
-        if answers[at].is_none() {
-            let header = header(&condor.options, &condor.state_dir, &submission.resources);
-            let group = groups.entry((header, submission.name.run()));
-            group.or_default().push(at);
-        }
-    }
-    let mut groups: Vec<((String, &str), Vec<usize>)> = groups.into_iter().collect();
-    groups.sort_by_key(|(_, group)| group[0]);
-    for ((header, _), group) in groups {
+    let left: Vec<usize> = (0..batch.len())
+        .filter(|at| answers[*at].is_none())
+        .collect();
+    for (header, group) in groups(condor, batch, &left) {
         let submissions: Vec<&Submission> = group.iter().map(|at| &batch[*at]).collect();
         let submitted = submit_group(condor, &header, &submissions).await;
         if submitted.is_ok() && condor.options.resume != Resume::Submit {
@@ -95,6 +87,35 @@ pub(super) async fn submit(condor: &Htcondor, batch: &[Submission]) -> Vec<Answe
         answer.unwrap_or_else(|| unanswered(submission))
     };
     answers.into_iter().zip(batch).map(answer).collect()
+}
+
+/// Those of `batch` at `places` that need the same, in its order, each group with its header. A
+/// description holds one run's.
+pub(super) fn groups(
+    condor: &Htcondor,
+    batch: &[Submission],
+    places: &[usize],
+) -> Vec<(String, Vec<usize>)> {
+    let mut groups: Vec<((String, &str), Vec<usize>)> = Vec::new();
+    let mut known: HashMap<(String, &str), usize> = HashMap::new();
+    for at in places {
+        let submission = &batch[*at];
+        let header = header(&condor.options, &condor.state_dir, &submission.resources);
+        let key = (header, submission.name.run());
+        let number = *known.entry(key.clone()).or_insert(groups.len());
+        match groups.get_mut(number) {
+            Some((_, group)) => group.push(*at),
+            None => groups.push((key, vec![*at])),
+        }
+    }
+    let without_run = |((header, _), group): ((String, &str), Vec<usize>)| (header, group);
+    groups.into_iter().map(without_run).collect()
+}
+
+/// Where the description lies whose first submission is `first`.
+pub(super) fn description_path(condor: &Htcondor, first: &SubmissionName) -> PathBuf {
+    let name = format!("{}-{}-{}.sub", first.run(), first.job(), first.attempt());
+    condor.path("descriptions").join(name)
 }
 
 /// One condor_submit. The ids stand in the order of `group`.
@@ -221,14 +242,15 @@ async fn write_group(
     condor: &Htcondor,
     header: &str,
     group: &[&Submission],
-) -> Result<std::path::PathBuf, String> {
+) -> Result<PathBuf, String> {
     let names: Vec<&SubmissionName> = group.iter().map(|it| &it.name).collect();
     let text = description(header, &names);
+    let path = description_path(condor, names[0]);
     let folder = condor.path("descriptions");
     let needs = needs(header);
     let submissions: Vec<Submission> = group.iter().map(|it| (*it).clone()).collect();
     let (tickets, wrapper) = (condor.tickets.clone(), condor.options.wrapper.clone());
-    let write = move || -> io::Result<std::path::PathBuf> {
+    let write = move || -> io::Result<PathBuf> {
         for submission in &submissions {
             let script = write_script(submission, &wrapper)?;
             let ticket = Ticket {
@@ -242,13 +264,6 @@ async fn write_group(
             tickets.write(&submission.name, 1, &ticket)?;
         }
         std::fs::create_dir_all(&folder)?;
-        let first = &submissions[0].name;
-        let path = folder.join(format!(
-            "{}-{}-{}.sub",
-            first.run(),
-            first.job(),
-            first.attempt()
-        ));
         write_whole(&path, &text, 0o600)?;
         Ok(path)
     };
