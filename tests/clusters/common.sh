@@ -55,7 +55,7 @@ problems() {
         command -v "$command" >/dev/null ||
             echo "\`$command\` is missing: install the packages util-linux, mount, findutils and coreutils"
     done
-    [ "$(id -u)" != 0 ] || unshare --mount true 2>/dev/null ||
+    [ "$(id -u)" != 0 ] || unshare --mount --propagation unchanged true 2>/dev/null ||
         echo "mount namespaces are not allowed here: \`unshare --mount true\` fails (in a container it takes --privileged)"
     command -v debootstrap >/dev/null || command -v apt-get >/dev/null ||
         echo "\`debootstrap\` is missing, and without apt-get it can't be installed from here"
@@ -216,6 +216,15 @@ in_namespace() {
     fi
     exec unshare --mount --propagation "$propagation" bash -euc "$script" - "$@"
 }
+# leave_no_mount: undoes what a chroot made necessary, once no instance is up.
+leave_no_mount() {
+    local pid
+    ! mountpoint -q / || return 0
+    for pid in "$clusters"/*/*/holder.pid; do
+        [ ! -e "$pid" ] || [ ! -d "/proc/$(cat "$pid")" ] || return 0
+    done
+    ! mountpoint -q "$clusters" || umount --lazy "$clusters"
+}
 # bind_system ROOT: what a Debian root needs of the machine.
 bind_system() {
     local folder
@@ -325,10 +334,10 @@ hold() {
         return 0
     fi
     end_members # Of a namespace whose holder someone has killed.
-    (umask 022 && mkdir -p "$home"/{bin,etc,lanes,log,run,state})
+    (umask 022 && mkdir -p "$home"/{bin,etc,log,run,state})
     rm -rf "${home:?}"/run/*
     mkdir -p "$home"/run/{cu,lock}
-    chmod 1777 "$home/run/lock" "$home/lanes"
+    chmod 1777 "$home/run/lock"
     { cat /etc/hosts && echo "127.0.0.1 localhost $(hostname)"; } >"$home/hosts"
     echo "$suite" >"$home/suite"
     while [ $# -gt 0 ]; do
@@ -362,6 +371,12 @@ abandoned_instances() {
     done
 }
 
+# make_lanes NUMBER...: a file for each, whose lock whoever works there holds.
+make_lanes() {
+    local lane
+    mkdir -p "$home/lanes"
+    for lane; do : >"$home/lanes/$lane"; done
+}
 # claim_ports: the first of 50 ports on loopback that nobody uses.
 claim_ports() {
     local used=() claimed=() port line file

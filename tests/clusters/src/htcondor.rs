@@ -4,11 +4,10 @@ use std::ops::Deref;
 
 use crate::instance::Instance;
 use crate::lane::{Held, SLOTS};
-use crate::user::{User, as_root};
 use crate::wait;
 
 /// An HTCondor pool that is up: version 23.9. Its daemons: `schedd`, `startd`, `negotiator`,
-/// `collector`. Root can't submit: see [`become_user`](Self::become_user).
+/// `collector`. Root can't submit: see [`become_user`](Instance::become_user).
 #[derive(Debug)]
 pub struct CondorPool {
     instance: Instance,
@@ -32,17 +31,8 @@ impl CondorPool {
     /// If it can't be brought up: with what the script said.
     #[must_use]
     pub fn own(settings: &str) -> Self {
-        let file = as_root(|| tempfile::NamedTempFile::new().expect("/tmp can be written"));
-        std::fs::write(file.path(), settings).expect("/tmp can be written");
-        let environment = [("CU_SETTINGS", file.path().as_os_str())];
-        let instance = Instance::own("htcondor", None, &environment);
+        let instance = Instance::own("htcondor", None, settings, &[]);
         Self { instance }
-    }
-
-    /// Makes this thread the user's, who submits.
-    #[must_use]
-    pub fn become_user(&self) -> User {
-        User::become_it()
     }
 
     /// A place that no other test uses, with nothing queued and all processors free.

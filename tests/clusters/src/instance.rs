@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
-use crate::user::{USER, as_root};
+use crate::user::{USER, User, as_root};
 
 /// How long a script may take: it bounds all that it does itself, and builds a Debian root if need
 /// be.
@@ -53,17 +53,26 @@ impl Instance {
         instance
     }
 
-    /// A fresh one, with `environment` for its script. It is removed when it is dropped.
+    /// A fresh one, with these `settings` and more `environment` for its script. It is removed when
+    /// it is dropped.
     pub(crate) fn own(
         script: &str,
         which: Option<&'static str>,
-        environment: &[(&str, &OsStr)],
+        settings: &str,
+        environment: &[(&str, &str)],
     ) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("own-{}-{number}", std::process::id());
         let instance = Self::describe(script, which, name, true);
-        instance.run("up", &[], environment);
+        as_root(|| {
+            let file = tempfile::NamedTempFile::new().expect("/tmp can be written");
+            fs::write(file.path(), settings).expect("/tmp can be written");
+            let path = file.path().to_str().expect("/tmp is UTF-8");
+            let mut environment = environment.to_vec();
+            environment.push(("CU_SETTINGS", path));
+            instance.run("up", &[], &environment);
+        });
         instance
     }
 
@@ -110,6 +119,15 @@ impl Instance {
         command
     }
 
+    /// Makes this thread the user's, who submits.
+    ///
+    /// # Panics
+    /// If this is not root.
+    #[must_use]
+    pub fn become_user(&self) -> User {
+        User::become_it()
+    }
+
     /// A new folder that jobs see under the same path. It belongs to the user `cu`.
     #[must_use]
     pub fn work_folder(&self) -> WorkFolder {
@@ -153,7 +171,7 @@ impl Instance {
     ///
     /// # Panics
     /// If it fails: with what it said.
-    fn run(&self, action: &str, arguments: &[&str], environment: &[(&str, &OsStr)]) {
+    fn run(&self, action: &str, arguments: &[&str], environment: &[(&str, &str)]) {
         as_root(|| {
             let mut command = Command::new("timeout");
             command.args(["--kill-after=10", SECONDS]).arg(&self.script);

@@ -1,14 +1,12 @@
 //! Places for one test at a time, across all processes.
 
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::user::as_root;
 use crate::wait;
-
-/// As many as the scripts make.
-const LANES: u32 = 8;
 
 /// How many jobs of one processor run in a lane at once.
 pub(crate) const SLOTS: u32 = 3;
@@ -20,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 #[derive(Debug)]
 pub(crate) struct Held {
     number: u32,
-    _lock: File,
+    lock: File,
 }
 
 impl Held {
@@ -30,40 +28,36 @@ impl Held {
     /// If none becomes free in half an hour.
     pub(crate) fn take(home: &Path) -> Self {
         let folder = home.join("lanes");
-        let files: Vec<_> = (1..=LANES)
-            .map(|number| {
-                let path = folder.join(number.to_string());
-                let open = || {
-                    let mut options = fs::OpenOptions::new();
-                    options.create(true).truncate(false).write(true).open(&path)
-                };
-                as_root(open).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-            })
-            .collect();
-        let mut files: Vec<_> = (1..=LANES).zip(files).collect();
+        let mut lanes = as_root(|| Self::all(&folder))
+            .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         let what = format!("a free lane in {}", folder.display());
         wait::until(&what, PATIENCE, || {
-            let free = files.iter().position(|(_, file)| match file.try_lock() {
+            let is_free = |held: &Self| match held.lock.try_lock() {
                 Ok(()) => true,
                 Err(TryLockError::WouldBlock) => false,
                 Err(TryLockError::Error(error)) => panic!("{}: {error}", folder.display()),
-            });
-            free.map(|index| files.swap_remove(index))
+            };
+            let free = lanes.iter().position(is_free);
+            free.map(|index| lanes.swap_remove(index))
         })
-        .into()
     }
 
     /// From 1 on.
     pub(crate) fn number(&self) -> u32 {
         self.number
     }
-}
 
-impl From<(u32, File)> for Held {
-    fn from((number, lock): (u32, File)) -> Self {
-        Self {
-            number,
-            _lock: lock,
-        }
+    /// Those that the script made, not yet locked.
+    fn all(folder: &Path) -> io::Result<Vec<Self>> {
+        let open = |entry: io::Result<fs::DirEntry>| {
+            let entry = entry?;
+            let name = entry.file_name();
+            let number = name.to_str().and_then(|name| name.parse().ok());
+            Ok(Self {
+                number: number.expect("the script calls them by numbers"),
+                lock: File::open(entry.path())?,
+            })
+        };
+        fs::read_dir(folder)?.map(open).collect()
     }
 }

@@ -32,6 +32,7 @@
 //! | [`instance`] | what they share: commands, folders, outages |
 //! | [`lane`] | places for one test at a time |
 //! | [`user`] | to be an ordinary user for a while |
+//! | [`place`] | where a run of the real `cu` takes place |
 //! | [`programs`] | `cu` and what jobs run, linked statically |
 //! | [`wait`] | the one place where a condition is polled for |
 #![forbid(unsafe_code)]
@@ -41,6 +42,7 @@
 pub mod htcondor;
 pub mod instance;
 pub mod lane;
+pub mod place;
 pub mod programs;
 pub mod slurm;
 pub mod user;

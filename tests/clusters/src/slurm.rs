@@ -5,7 +5,6 @@ use std::ops::Deref;
 
 use crate::instance::Instance;
 use crate::lane::{Held, SLOTS};
-use crate::user::{User, as_root};
 use crate::wait;
 
 /// A Debian release, and with it a version of Slurm.
@@ -95,14 +94,9 @@ impl SlurmCluster {
         for line in &settings.lines {
             writeln!(lines, "{line}").expect("a string can be written");
         }
-        let file = as_root(|| tempfile::NamedTempFile::new().expect("/tmp can be written"));
-        std::fs::write(file.path(), lines).expect("/tmp can be written");
         let accounting = if settings.accounting { "1" } else { "0" };
-        let environment = [
-            ("CU_ACCOUNTING", accounting.as_ref()),
-            ("CU_SETTINGS", file.path().as_os_str()),
-        ];
-        let instance = Instance::own("slurm", Some(suite.name()), &environment);
+        let environment = [("CU_ACCOUNTING", accounting)];
+        let instance = Instance::own("slurm", Some(suite.name()), &lines, &environment);
         Self { suite, instance }
     }
 
@@ -110,12 +104,6 @@ impl SlurmCluster {
     #[must_use]
     pub fn suite(&self) -> Suite {
         self.suite
-    }
-
-    /// Makes this thread the user's, who submits.
-    #[must_use]
-    pub fn become_user(&self) -> User {
-        User::become_it()
     }
 
     /// A place that no other test uses, with nothing queued and all processors free.

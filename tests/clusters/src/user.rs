@@ -25,8 +25,7 @@ impl User {
     ///
     /// # Panics
     /// If this is not root.
-    #[must_use]
-    pub fn become_it() -> Self {
+    pub(crate) fn become_it() -> Self {
         let (user, group) = (Uid::from_raw(USER), Gid::from_raw(USER));
         // The saved ids stay root's: they are the way back.
         let become_it = || {

@@ -1,0 +1,51 @@
+//! Where a run of the real `cu` takes place: in one lane of one cluster.
+
+use std::path::Path;
+use std::time::Duration;
+
+use cu_tests::run::Place;
+
+use crate::programs::static_program;
+use crate::{CondorLane, CondorPool, SlurmCluster, SlurmLane};
+
+/// A run of a few attempts, each of which may wait for a time limit of one minute.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Runs in the lane, with their directories in `folder`, which jobs must see.
+#[must_use]
+pub fn on_slurm(cluster: &SlurmCluster, lane: &SlurmLane<'_>, folder: &Path) -> Place {
+    in_partition(cluster, lane.partition(), folder)
+}
+
+/// Runs in a partition of the cluster.
+#[must_use]
+pub fn in_partition(cluster: &SlurmCluster, partition: &str, folder: &Path) -> Place {
+    let commands = cluster.commands();
+    let config = format!(
+        "[backend]\nkind = \"slurm\"\n[backend.slurm]\ncommands = {commands:?}\n\
+         partition = {partition:?}\npoll = \"2s\"\n"
+    );
+    place(folder, config)
+}
+
+/// Runs in the lane of the pool.
+#[must_use]
+pub fn on_htcondor(pool: &CondorPool, lane: &CondorLane<'_>, folder: &Path) -> Place {
+    let commands = pool.commands();
+    let config = format!(
+        "[backend]\nkind = \"htcondor\"\n[backend.htcondor]\ncommands = {commands:?}\n\
+         extra = [{:?}]\npoll = \"2s\"\n",
+        lane.submit_line()
+    );
+    place(folder, config)
+}
+
+fn place(folder: &Path, config: String) -> Place {
+    Place {
+        cu: static_program("cu"),
+        folder: folder.to_owned(),
+        config,
+        environment: Vec::new(),
+        patience: PATIENCE,
+    }
+}
