@@ -20,9 +20,10 @@ pub(super) struct Partition {
     pub default_time: Option<Duration>,
     /// `OFF`, `REQUEUE`, `CANCEL`, `SUSPEND`, …
     pub preempt_mode: Option<String>,
+    /// From SIGTERM to the end of a preempted job.
+    pub grace_time: Duration,
 }
 
-#[allow(dead_code)] // Until the examination is there.
 impl Config {
     /// Reads `Key = value` lines.
     pub fn parse(answer: &str) -> Self {
@@ -97,6 +98,10 @@ impl Partition {
             max_time: fields.get("MaxTime").and_then(|text| duration(text)),
             default_time: fields.get("DefaultTime").and_then(|text| duration(text)),
             preempt_mode: field("PreemptMode"),
+            grace_time: fields
+                .get("GraceTime")
+                .and_then(|seconds| seconds.parse().ok())
+                .map_or(Duration::ZERO, Duration::from_secs),
         })
     }
 }

@@ -3,16 +3,19 @@
 mod cancel;
 mod client;
 mod config;
+mod examine;
 mod files;
 mod find;
 mod job_id;
 mod journal;
 mod known;
+mod limits;
 mod names;
 mod needs;
 mod observe;
 mod options;
 mod pace;
+mod preview;
 mod quote;
 mod requeue;
 mod row;
@@ -31,8 +34,8 @@ use async_trait::async_trait;
 
 use crate::command::Command;
 use crate::{
-    Cancel, Capabilities, ClusterJobId, Error, ExitCodes, Found, Observation, Reach, Scheduler,
-    Submission, SubmissionName, SubmitError, TimeLimits,
+    Cancel, Capabilities, ClusterJobId, Error, ExitCodes, Finding, Found, Observation, Preview,
+    Reach, Scheduler, Submission, SubmissionName, SubmitError, TimeLimits,
 };
 use client::Client;
 use config::{Config, Partition};
@@ -123,6 +126,17 @@ impl Slurm {
             config,
             partitions,
         })))
+    }
+
+    /// What of this cluster will hurt, and what not: asked anew, for `cu doctor`.
+    pub async fn examine(&self) -> Vec<Finding> {
+        self.0.examine().await
+    }
+
+    /// What `batch` would be handed over as, and what `sbatch --test-only` says of it. Nothing is
+    /// written anywhere; the folders of the submissions need not exist.
+    pub async fn preview(&self, batch: &[Submission]) -> Vec<Preview> {
+        self.0.preview(batch).await
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Unless a person sets it.
-const POLL: Duration = Duration::from_secs(30);
+pub(super) const POLL: Duration = Duration::from_secs(30);
 /// So many times as often is asked at most, and never more often than every two seconds unless a
 /// person sets less.
 const QUICKER: u32 = 15;

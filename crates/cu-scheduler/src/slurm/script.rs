@@ -110,6 +110,7 @@ impl Batch<'_> {
             lines.push(format!("--output={file}.out"));
             lines.push(format!("--error={file}.err"));
             lines.push(format!("--chdir={}", path_for_sbatch(folder, false)?));
+            lines.push(format!("--comment={}", for_sbatch(&self.comment())));
         }
         if let ([one], false) = (self.members, is_indirect(options, self.members.len())) {
             let file = |name: &str| path_for_sbatch(&one.directory.join(name), true);
@@ -133,6 +134,24 @@ impl Batch<'_> {
             lines.extend(needs::directives(options, &first.resources));
         }
         Ok(lines)
+    }
+
+    /// Which submissions these are, for people, as far as Slurm takes it.
+    fn comment(&self) -> String {
+        const LONGEST: usize = 1000;
+        let mut comment = String::new();
+        for member in self.members {
+            let (job, attempt) = (member.name.job(), member.name.attempt());
+            let next = match comment.is_empty() {
+                true => member.name.to_string(),
+                false => format!(" {job}/{attempt}"),
+            };
+            if comment.len() + next.len() > LONGEST {
+                return comment + " ...";
+            }
+            comment.push_str(&next);
+        }
+        comment
     }
 
     fn deadline(&self) -> String {

@@ -115,7 +115,11 @@ impl Cluster {
 
     /// The indices of what is not answered yet, by call: those of equal needs together, as many as
     /// an array may have, in their order.
-    fn units(&self, batch: &[Submission], answers: &Answers) -> VecDeque<Vec<usize>> {
+    pub(super) fn units(
+        &self,
+        batch: &[Submission],
+        answers: &[Option<Result<ClusterJobId, SubmitError>>],
+    ) -> VecDeque<Vec<usize>> {
         let most = self.options.array.min(self.config.max_array_size()).max(1) as usize;
         let mut units: VecDeque<Vec<usize>> = VecDeque::new();
         for (index, submission) in batch.iter().enumerate() {

@@ -1,0 +1,420 @@
+//! What of a cluster will hurt, before it does.
+
+use std::time::{Duration, SystemTime};
+
+use super::config::{Config, Partition};
+use super::limits::{self, Limits};
+use super::options::{Resume, SlurmOptions};
+use super::{Cluster, needs, sacct};
+use crate::command::Command;
+use crate::{Error, Finding, Level};
+
+/// The versions that the backend is tested with.
+const TESTED: [&str; 4] = ["20.11", "22.05", "24.11", "26.05"];
+/// As often as a job must be seen before Slurm forgets it.
+const LOOKS: u32 = 4;
+/// Clocks that differ by more make a deadline wrong by more than Slurm's own precision.
+const CLOCKS: Duration = Duration::from_secs(10);
+/// From here on a command has time to react to SIGTERM by itself.
+const SHORT_KILL_WAIT: Duration = Duration::from_secs(30);
+
+impl Cluster {
+    pub(super) async fn examine(&self) -> Vec<Finding> {
+        let client = self.client();
+        let show = |what: &str| {
+            let command = client
+                .command("scontrol")
+                .arguments(["--oneliner", "show", what]);
+            client.ask(command)
+        };
+        let (config, partitions) = match tokio::try_join!(show("config"), show("partition")) {
+            Ok(answers) => answers,
+            Err(error) => {
+                let text = format!("it does not answer: {error}");
+                let away = Finding::new("controller", Level::Problem, text);
+                return vec![away.advise("ask again later, or ask who runs the cluster")];
+            }
+        };
+        let now = SystemTime::now();
+        let partitions = Partition::parse_all(&partitions.stdout);
+        let mut findings = vec![clock(&config.stdout, now)];
+        let config = Config::parse(&config.stdout);
+        findings.extend(of_config(&config, &self.options));
+        findings.extend(of_partitions(&partitions, &config, &self.options));
+        let nodes = client
+            .command("sinfo")
+            .arguments(["--noheader", "--format", "%R|%T|%D"]);
+        let nodes = client.ask(nodes).await;
+        findings.push(of_nodes(
+            nodes.map(|it| it.stdout),
+            &partitions,
+            &self.options,
+        ));
+        if config.has_accounting() {
+            findings.push(self.accounting().await);
+            findings.push(self.limits(&config).await);
+        }
+        findings
+    }
+
+    /// Whether accounting, which is on, answers.
+    async fn accounting(&self) -> Finding {
+        let client = self.client();
+        // Any job: it is the answer that counts.
+        let command = client.command("sacct").arguments(sacct::ARGUMENTS);
+        match client.ask(command.arguments(["--jobs", "1"])).await {
+            Ok(_) => {
+                let text = "on: how a job ended is known for as long as the cluster keeps records";
+                Finding::new("accounting", Level::Good, text)
+            }
+            Err(error) => {
+                let text = format!("on, but it does not answer: {error}");
+                let silent = Finding::new("accounting", Level::Warning, text);
+                silent.advise("jobs go on; ends older than MinJobAge are told as gone until then")
+            }
+        }
+    }
+
+    async fn limits(&self, config: &Config) -> Finding {
+        let enforced = config.get("AccountingStorageEnforce");
+        if !enforced.is_some_and(|set| set.contains("limits")) {
+            let text = "limits of accounts and qualities of service are not enforced";
+            return Finding::new("limits", Level::Good, text);
+        }
+        match self.ask_limits().await {
+            Ok(limits) => limits::judge(&limits),
+            Err(error) => {
+                let text = format!("enforced, but sacctmgr does not tell which: {error}");
+                Finding::new("limits", Level::Note, text)
+            }
+        }
+    }
+
+    async fn ask_limits(&self) -> Result<Vec<Limits>, Error> {
+        let client = self.client();
+        let user = client.ask(Command::new(None, "id").argument("-un")).await?;
+        let user = format!("user={}", user.stdout.trim());
+        let ask = |arguments: &[&str]| {
+            let command = client
+                .command("sacctmgr")
+                .arguments(["--noheader", "--parsable2"]);
+            client.ask(command.arguments(arguments))
+        };
+        let of_user = ["show", "association", user.as_str(), limits::ASSOCIATION];
+        let associations = ask(&of_user).await?;
+        let qualities = ask(&["show", "qos", limits::QOS]).await?;
+        Ok(limits::parse(&associations.stdout, &qualities.stdout))
+    }
+}
+
+/// Whether the controller's clock, which stands in the first line of its answer, is ours.
+fn clock(config: &str, now: SystemTime) -> Finding {
+    let told = config
+        .lines()
+        .next()
+        .and_then(|line| line.rsplit(' ').next());
+    let told = told.and_then(super::row::time);
+    let Some(told) = told else {
+        return Finding::new(
+            "clock",
+            Level::Note,
+            "the controller does not tell its time",
+        );
+    };
+    let apart = told
+        .duration_since(now)
+        .unwrap_or_else(|error| error.duration());
+    if apart <= CLOCKS {
+        return Finding::new("clock", Level::Good, "the controller's is ours");
+    }
+    let text = format!(
+        "the controller's and ours are {} s apart: deadlines are wrong by as much where a node's \
+         clock is like ours",
+        apart.as_secs()
+    );
+    Finding::new("clock", Level::Warning, text).advise("synchronise them (NTP)")
+}
+
+fn of_config(config: &Config, options: &SlurmOptions) -> Vec<Finding> {
+    let mut findings = vec![version(config)];
+    findings.extend(no_accounting(config));
+    findings.push(kill_wait(config, options));
+    findings.push(forgetting(config, options));
+    findings.push(arrays(config, options));
+    if let Some(most) = config.number("MaxJobCount") {
+        let text = format!(
+            "MaxJobCount is {most}: so many jobs of all users the controller keeps. Beyond it \
+             submissions wait"
+        );
+        findings.push(Finding::new("jobs", Level::Good, text));
+    }
+    findings.push(processes(config));
+    findings.push(requeue(config, options));
+    let exits = ["RequeueExit", "RequeueExitHold"];
+    for (key, codes) in exits.iter().filter_map(|key| Some((key, config.get(key)?))) {
+        let text = format!(
+            "{key} is {codes}: jobs that end with these exit codes are started again, or held, by \
+             Slurm itself. The supervisor refuses such a start, which costs a turn in the queue"
+        );
+        let finding = Finding::new("requeue", Level::Warning, text);
+        findings.push(finding.advise("choose another `resume.exit_code` if it is among them"));
+    }
+    if let Some(minutes) = config
+        .number("OverTimeLimit")
+        .filter(|minutes| *minutes > 0)
+    {
+        let text = format!("OverTimeLimit lets jobs run {minutes} minutes beyond their limits");
+        findings.push(Finding::new("time limit", Level::Note, text));
+    }
+    if config
+        .get("EnforcePartLimits")
+        .is_none_or(|set| set == "NO")
+    {
+        let text = "EnforcePartLimits is NO: Slurm accepts jobs that a partition never starts. \
+                    Time limits are compared before they are submitted; whatever else waits for \
+                    ever is told as held";
+        findings.push(Finding::new("partition limits", Level::Note, text));
+    }
+    findings
+}
+
+fn version(config: &Config) -> Finding {
+    let Some(version) = config.version() else {
+        return Finding::new("version", Level::Warning, "Slurm does not tell its version");
+    };
+    let tested = TESTED.join(", ");
+    let number = |text: &str| {
+        let mut parts = text.split('.');
+        let year: Option<u32> = parts.next().and_then(|part| part.parse().ok());
+        (year, parts.next().and_then(|part| part.parse::<u32>().ok()))
+    };
+    if number(version) < number(TESTED[0]) {
+        let text = format!("{version} is older than those the backend is tested with: {tested}");
+        return Finding::new("version", Level::Warning, text);
+    }
+    Finding::new(
+        "version",
+        Level::Good,
+        format!("{version}; tested are {tested}"),
+    )
+}
+
+fn no_accounting(config: &Config) -> Option<Finding> {
+    let age = config.seconds("MinJobAge").unwrap_or_default().as_secs();
+    let text = format!(
+        "off: how a job ended is known for {age} s (MinJobAge), and after that only from what its \
+         supervisor left in the run directory"
+    );
+    let off = !config.has_accounting();
+    off.then(|| Finding::new("accounting", Level::Note, text))
+}
+
+fn kill_wait(config: &Config, options: &SlurmOptions) -> Finding {
+    let Some(wait) = config.seconds("KillWait") else {
+        return Finding::new("kill wait", Level::Note, "Slurm does not tell its KillWait");
+    };
+    let seconds = wait.as_secs();
+    let about = format!("SIGKILL follows {seconds} s after SIGTERM (KillWait)");
+    let grace = options.grace.unwrap_or(SHORT_KILL_WAIT);
+    if wait < grace {
+        let text = format!(
+            "{about}, but {} s are expected: a checkpoint that begins with SIGTERM may be cut short",
+            grace.as_secs()
+        );
+        let finding = Finding::new("kill wait", Level::Warning, text);
+        return finding.advise("save before the time limit: set `stop.before_limit`");
+    }
+    Finding::new("kill wait", Level::Good, about)
+}
+
+/// How long the controller knows jobs that ended, against how often it is asked.
+fn forgetting(config: &Config, options: &SlurmOptions) -> Finding {
+    let poll = options.poll.unwrap_or(super::pace::POLL);
+    let subject = "ended jobs";
+    match config.seconds("MinJobAge") {
+        None | Some(Duration::ZERO) => {
+            let text = "MinJobAge is 0: the controller never forgets a job";
+            Finding::new(subject, Level::Good, text)
+        }
+        Some(age) if age < poll * LOOKS => {
+            let (age, poll) = (age.as_secs(), poll.as_secs());
+            let text = format!(
+                "the controller forgets a job {age} s after its end (MinJobAge), and is asked every \
+                 {poll} s"
+            );
+            if config.has_accounting() {
+                return Finding::new(
+                    subject,
+                    Level::Note,
+                    format!("{text}; accounting remembers"),
+                );
+            }
+            let text = format!("{text}: an end may pass unseen, and there is no accounting");
+            let finding = Finding::new(subject, Level::Warning, text);
+            finding.advise("set a shorter `backend.slurm.poll`, or ask for a longer MinJobAge")
+        }
+        Some(age) => {
+            let age = age.as_secs();
+            let text = format!("the controller knows a job for {age} s after its end (MinJobAge)");
+            Finding::new(subject, Level::Good, text)
+        }
+    }
+}
+
+fn arrays(config: &Config, options: &SlurmOptions) -> Finding {
+    let most = config.max_array_size();
+    if most <= 1 {
+        let text = "MaxArraySize is 0: there are no arrays, so each job is a call of sbatch";
+        return Finding::new("arrays", Level::Note, text);
+    }
+    let used = options.array.min(most);
+    let text = format!("up to {used} submissions become one array (MaxArraySize is {most})");
+    Finding::new("arrays", Level::Good, text)
+}
+
+fn processes(config: &Config) -> Finding {
+    let kind = config.get("ProctrackType").unwrap_or("unknown");
+    if kind.ends_with("cgroup") {
+        let text = "all processes of a job end with it (proctrack/cgroup)";
+        return Finding::new("processes", Level::Good, text);
+    }
+    let text = format!(
+        "ProctrackType is {kind}: processes that a command leaves behind may outlive their job. The \
+         next attempt waits for them as long as the lock in the output directory says so"
+    );
+    Finding::new("processes", Level::Warning, text)
+}
+
+fn requeue(config: &Config, options: &SlurmOptions) -> Finding {
+    let delay = config.requeue_delay().as_secs();
+    match options.resume {
+        Resume::Submit => {
+            let text = "jobs are submitted with --no-requeue; what Slurm ends is submitted anew";
+            Finding::new("resume", Level::Good, text)
+        }
+        Resume::Requeue => {
+            let text = format!(
+                "a requeued job starts {delay} s later at the earliest (cred_expire), and only \
+                 within MinJobAge of its end"
+            );
+            let level = if delay > 30 {
+                Level::Warning
+            } else {
+                Level::Good
+            };
+            Finding::new("resume", level, text)
+                .advise("`backend.slurm.resume = \"submit\"` starts at once where a node is free")
+        }
+    }
+}
+
+fn of_partitions(
+    partitions: &[Partition],
+    config: &Config,
+    options: &SlurmOptions,
+) -> Vec<Finding> {
+    let chosen = needs::chosen(options, partitions);
+    if chosen.is_empty() {
+        let names: Vec<&str> = partitions.iter().map(|it| it.name.as_str()).collect();
+        let wanted = match &options.partition {
+            Some(name) => format!("there is no partition {name}"),
+            None => "no partition is the default".to_owned(),
+        };
+        let text = format!("{wanted}; there are {}", names.join(", "));
+        let finding = Finding::new("partition", Level::Problem, text);
+        return vec![finding.advise("set `backend.slurm.partition`")];
+    }
+    chosen
+        .into_iter()
+        .flat_map(|partition| [of_partition(partition), preemption(partition, config)])
+        .collect()
+}
+
+fn of_partition(partition: &Partition) -> Finding {
+    let minutes = |time: Option<Duration>| match time {
+        Some(time) => format!("{} minutes", time.as_secs() / 60),
+        None => "unlimited".to_owned(),
+    };
+    let name = &partition.name;
+    if let Some(problem) = closed(partition) {
+        return Finding::new("partition", Level::Problem, problem);
+    }
+    let longest = minutes(partition.max_time);
+    let text = format!(
+        "{name}: time limits up to {longest}, by default {}",
+        minutes(partition.default_time.or(partition.max_time))
+    );
+    Finding::new("partition", Level::Good, text)
+}
+
+/// Why a partition starts no job, if so.
+pub(super) fn closed(partition: &Partition) -> Option<String> {
+    let Partition { name, state, .. } = partition;
+    (state != "UP").then(|| format!("partition {name} is {state}: it starts no new job"))
+}
+
+fn preemption(partition: &Partition, config: &Config) -> Finding {
+    let on = config
+        .get("PreemptType")
+        .is_some_and(|kind| !kind.ends_with("none"));
+    let mode = partition.preempt_mode.as_deref();
+    let mode = mode.or(config.get("PreemptMode")).unwrap_or("OFF");
+    let name = &partition.name;
+    if !on || mode == "OFF" {
+        let text = format!("jobs in {name} don't have to give way to others");
+        return Finding::new("preemption", Level::Good, text);
+    }
+    let grace = partition.grace_time.as_secs();
+    let text = format!(
+        "jobs in {name} may have to give way to others (PreemptMode {mode}): SIGTERM {grace} s \
+         (GraceTime) before the end, and no warning before that"
+    );
+    Finding::new("preemption", Level::Note, text)
+        .advise("save every so often: `stop.after`, or periodic checkpoints")
+}
+
+/// `answer` has a line for each partition and state: `debug|idle|2`.
+fn of_nodes(
+    answer: Result<String, Error>,
+    partitions: &[Partition],
+    options: &SlurmOptions,
+) -> Finding {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => {
+            let text = format!("sinfo does not answer: {error}");
+            return Finding::new("nodes", Level::Warning, text);
+        }
+    };
+    let chosen = needs::chosen(options, partitions);
+    let mut states: std::collections::BTreeMap<&str, u32> = std::collections::BTreeMap::new();
+    for line in answer.lines() {
+        let mut columns = line.trim().split('|');
+        let (Some(name), Some(state), Some(count)) =
+            (columns.next(), columns.next(), columns.next())
+        else {
+            continue;
+        };
+        if chosen.iter().any(|partition| partition.name == name) {
+            *states.entry(state).or_default() += count.parse().unwrap_or(0);
+        }
+    }
+    let told: Vec<String> = states
+        .iter()
+        .map(|(state, count)| format!("{count} {state}"))
+        .collect();
+    let usable = ["idle", "mix", "alloc", "comp", "plan", "reserved"];
+    let some = states
+        .keys()
+        // `idle*` does not answer, `idle~` is asleep and wakes up.
+        .any(|state| !state.ends_with('*') && usable.iter().any(|it| state.starts_with(it)));
+    if some {
+        return Finding::new("nodes", Level::Good, told.join(", "));
+    }
+    let told = if told.is_empty() {
+        "there are none".into()
+    } else {
+        told.join(", ")
+    };
+    Finding::new("nodes", Level::Problem, format!("none can be used: {told}"))
+}

@@ -1,0 +1,60 @@
+//! What would be submitted, and what sbatch and we say of it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::{Cluster, examine, needs};
+use crate::{Preview, Submission};
+
+impl Cluster {
+    /// Writes nothing anywhere: the script goes to sbatch through a pipe.
+    pub(super) async fn preview(self: &Arc<Self>, batch: &[Submission]) -> Vec<Preview> {
+        let unanswered = vec![None; batch.len()];
+        // Close to what it will be: numbers follow the clock.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(0);
+        let mut previews = Vec::new();
+        for (number, unit) in (now..).zip(self.units(batch, &unanswered)) {
+            let members: Vec<Submission> = unit.iter().map(|it| batch[*it].clone()).collect();
+            previews.push(self.preview_one(&members, number).await);
+        }
+        previews
+    }
+
+    async fn preview_one(&self, members: &[Submission], number: u64) -> Preview {
+        let call = self.plan(members, number);
+        let borrowed: Vec<&Submission> = members.iter().collect();
+        let (text, verdict) = match self.batch(&call, &borrowed).text() {
+            Ok(text) => {
+                let verdict = self.verdict(members, &text).await;
+                (text, verdict)
+            }
+            Err(reason) => (String::new(), Err(reason)),
+        };
+        Preview {
+            names: members.iter().map(|it| it.name.clone()).collect(),
+            path: call.script,
+            text,
+            verdict,
+        }
+    }
+
+    async fn verdict(&self, members: &[Submission], text: &str) -> Result<String, String> {
+        let check = |it: &Submission| needs::check(it, &self.options, &self.partitions);
+        members.iter().try_for_each(check)?;
+        // `--test-only` finds a start in a partition that is down.
+        let chosen = needs::chosen(&self.options, &self.partitions);
+        let closed: Vec<String> = chosen.iter().filter_map(|it| examine::closed(it)).collect();
+        if !closed.is_empty() && closed.len() == chosen.len() {
+            return Err(closed.join("; "));
+        }
+        let command = self.sbatch().argument("--test-only").input(text);
+        let output = command.run().await.map_err(|failure| failure.to_string())?;
+        let words = output.words();
+        if output.code == 0 {
+            Ok(words)
+        } else {
+            Err(words)
+        }
+    }
+}
