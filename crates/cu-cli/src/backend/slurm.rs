@@ -117,3 +117,134 @@ pub fn check(run: &RunDir, source: &Source, file: &File) -> Result<Vec<String>, 
     }
     Ok(warnings)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Override, reference::tests};
+
+    fn run() -> RunDir {
+        RunDir::new("/results/digits")
+    }
+
+    fn checked(overrides: &[&str]) -> Result<Vec<String>, Error> {
+        let overrides: Result<Vec<_>, _> = overrides
+            .iter()
+            .map(|words| Override::parse(words))
+            .collect();
+        let source = Source::command_line(overrides?)?;
+        check(&run(), &source, &source.file()?)
+    }
+
+    #[test]
+    fn every_key_arrives() {
+        let text = |text: &str| Some(text.to_owned());
+        let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+        let expected = SlurmOptions {
+            state_dir: run().backend("slurm"),
+            label: "digits".to_owned(),
+            partition: text("gpu"),
+            account: text("physics"),
+            qos: text("long"),
+            constraint: text("a100|h100"),
+            reservation: text("course"),
+            nodes: Some(2),
+            ntasks: Some(4),
+            gres: text("gpu:a100:2"),
+            exclusive: false,
+            exclude_hosts: words(&["node[01-04]"]),
+            hosts: words(&["node07"]),
+            array: 1000,
+            array_throttle: Some(50),
+            resume: Resume::Submit,
+            container: Some(Container {
+                image: "/images/science.sif".to_owned(),
+                command: words(&["apptainer", "exec"]),
+                arguments: words(&["--nv"]),
+            }),
+            modules: words(&["cuda/12.4"]),
+            activate: Some("/home/ada/venv/bin/activate".into()),
+            environment: Environment::Inherit,
+            wrapper: words(&["srun"]),
+            extra: words(&["--mail-type=FAIL"]),
+            poll: Some(Duration::from_secs(30)),
+            grace: Some(Duration::from_secs(65)),
+            commands: Some("/opt/slurm/bin".into()),
+        };
+        assert_eq!(options(&run(), &tests::whole()), expected);
+        assert_eq!(expected.check(), Ok(()));
+    }
+
+    #[test]
+    fn the_defaults_of_the_reference_are_the_real_ones() {
+        let mut defaults = options(&run(), &tests::defaults());
+        // Left out, it is the backend's own, which is the same.
+        assert_eq!(defaults.poll.take(), Some(Duration::from_secs(30)));
+        assert_eq!(defaults, options(&run(), &File::default()));
+    }
+
+    #[test]
+    fn the_other_choices_arrive() {
+        let source = Source::command_line(
+            [
+                "backend.slurm.exclusive=true",
+                "backend.slurm.resume=requeue",
+                "backend.slurm.environment=clean",
+                "backend.slurm.container.image=docker://debian",
+                "stop.grace=1200ms",
+            ]
+            .map(|words| Override::parse(words).expect(words))
+            .to_vec(),
+        );
+        let file = source.expect("consistent").file().expect("a config");
+        let options = options(&run(), &file);
+        assert!(options.exclusive);
+        assert_eq!(options.resume, Resume::Requeue);
+        assert_eq!(options.environment, Environment::Clean);
+        assert_eq!(options.container, Some(Container::new("docker://debian")));
+        assert_eq!(options.grace, Some(Duration::from_secs(8)), "whole seconds");
+    }
+
+    #[test]
+    fn what_no_slurm_takes_is_an_error_at_its_key() {
+        for (overrides, expected) in [
+            (
+                &["backend.slurm.qos=\"a b\""][..],
+                "`backend.slurm.qos=\"a b\"`: `backend.slurm.qos`: ",
+            ),
+            (
+                &["backend.slurm.container.arguments=[\"--nv\"]"],
+                "`backend.slurm.container.image`: it is missing",
+            ),
+            (
+                &["stop.before_limit=1day", "resources.time_limit=2days"],
+                "`stop.before_limit`: Slurm's warning comes at most",
+            ),
+        ] {
+            let error = checked(overrides).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_slurm_makes_of_times_is_a_warning() {
+        for (overrides, expected) in [
+            (&[][..], "as long as their partition lets them"),
+            (&["resources.time_limit=90s"], "makes it 2m"),
+            (
+                &["resources.time_limit=1h", "stop.before_limit=50s"],
+                "up to 30 s earlier",
+            ),
+            (
+                &["resources.time_limit=2min", "stop.before_limit=90s"],
+                "as soon as it starts",
+            ),
+        ] {
+            let warnings = checked(overrides).expect("consistent");
+            assert_eq!(warnings.len(), 1, "{warnings:?}");
+            assert!(warnings[0].contains(expected), "{warnings:?}");
+        }
+        let fine = ["resources.time_limit=1h", "stop.before_limit=2min"];
+        assert_eq!(checked(&fine).expect("consistent"), [""; 0]);
+    }
+}

@@ -15,6 +15,7 @@ use crate::doctor::{Probe, Proof, examine_host, examine_place};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::interrupt::Sources;
+use crate::scratch::Scratch;
 use crate::{background, render_error, runs, terminal};
 
 /// What was found out, as far as it was.
@@ -136,12 +137,14 @@ async fn at_cluster(
         examination.findings.push(finding);
         return Ok(Proof::Found(Vec::new()));
     }
-    let place = place.unwrap_or_else(|| RunDir::new(results_dir.join("cu-doctor")));
+    let scratch = Scratch::new()?;
+    let place = place.unwrap_or_else(|| RunDir::new(scratch.within(results_dir)));
     let opened = Backend::open(kind, &place, file).await;
     let Some(backend) = examination.take("scheduler", opened) else {
         return Ok(Proof::Found(Vec::new()));
     };
-    examination.scheduler = Some(backend.scheduler().to_string());
+    let scheduler = backend.scheduler();
+    examination.scheduler = Some(scheduler.to_string());
     examination.findings.extend(backend.examine().await);
     match probe {
         Some(probe) => {
@@ -150,7 +153,7 @@ async fn at_cluster(
             }
             // Before there is a job that somebody may want to be rid of.
             let mut sources = Sources::listen()?;
-            let outcome = probe.run(backend.scheduler(), arguments.wait, sources.next());
+            let outcome = probe.run(&*scheduler, arguments.wait, sources.next());
             let outcome = outcome.await;
             Ok(examination
                 .take("probe", outcome)

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::main_process::this_program;
+use crate::scratch::{Scratch, make};
 use crate::{background, terminal};
 
 /// Prints it.
@@ -50,16 +51,31 @@ struct Asked {
 }
 
 async fn ask(run: &RunDir, config: &Config, kind: Kind) -> Result<Asked> {
-    let backend = Backend::open(kind, run, &config.file).await?;
-    let batch = first_attempts(run, config)?;
-    let most = backend.scheduler().capabilities().batch.max(1);
+    let scratch = Scratch::new()?;
+    let there = RunDir::new(scratch.within(run.path()));
+    let backend = Backend::open(kind, &there, &config.file).await?;
+    let batch = first_attempts(&there, config)?;
+    for job in &batch {
+        for directory in [&job.directory, &job.working_directory] {
+            make(directory)?;
+        }
+    }
+    let scheduler = backend.scheduler();
+    let most = scheduler.capabilities().batch.max(1);
     let mut previews = Vec::new();
     for chunk in batch.chunks(most) {
         previews.extend(backend.preview(chunk).await);
     }
+    let forget = |text: String| scratch.forget_in(&text);
+    let meant = |preview: Preview| Preview {
+        path: forget(preview.path.to_string_lossy().into_owned()).into(),
+        text: forget(preview.text),
+        verdict: preview.verdict.map(forget).map_err(forget),
+        ..preview
+    };
     Ok(Asked {
-        scheduler: backend.scheduler().to_string(),
-        previews,
+        scheduler: scheduler.to_string(),
+        previews: previews.into_iter().map(meant).collect(),
     })
 }
 

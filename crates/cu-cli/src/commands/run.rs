@@ -1,7 +1,6 @@
 //! `cu run`: makes a run from a config or from a command alone, and sees it through.
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use cu_core::{RunDir, create_run};
@@ -12,6 +11,7 @@ use crate::args::{Common, Run, RunOptions};
 use crate::config::{Config, Override, Source};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
+use crate::scratch::make;
 use crate::{backend, runs, terminal};
 
 /// Makes the run and sees it through.
@@ -162,10 +162,7 @@ fn write_config(run: &RunDir, config: &Config) -> Result<()> {
     let path = run.config();
     let text = toml::to_string(&config.effective)
         .map_err(|error| Error::write("write", &path)(std::io::Error::other(error)))?;
-    let mut directory = fs::DirBuilder::new();
-    directory.recursive(true).mode(0o700);
-    let made = directory.create(run.path());
-    made.map_err(Error::write("make the directory", run.path()))?;
+    make(run.path())?;
     let temporary = path.with_extension("toml.new");
     fs::write(&temporary, text).map_err(Error::write("write", &temporary))?;
     fs::rename(&temporary, &path).map_err(Error::write("write", &path))

@@ -2,9 +2,8 @@
 //! results directory, does `cu` start there, does the node reach this host?
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,6 +22,7 @@ use super::node::{Answer, Question};
 use crate::error::{Error, Result};
 use crate::main_process::this_program;
 use crate::moment::rounded;
+use crate::scratch::make;
 
 /// How often the answer's file is looked for.
 const LOOK: Duration = Duration::from_millis(200);
@@ -66,10 +66,7 @@ impl Probe {
             .map_err(|error| Error::system("find randomness")(std::io::Error::other(error)))?;
         let name = format!("cu-doctor-{}", &id.to_string()[..8]);
         let folder = results_dir.join(name);
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        let made = builder.create(&folder);
-        made.map_err(Error::write("make the directory", &folder))?;
+        make(&folder)?;
         Ok(Self { folder, id })
     }
 
@@ -135,7 +132,7 @@ impl Probe {
             Error::usage(format!("the results directory's path is no UTF-8: {path}"))
         })?;
         let directory = self.folder.join("job");
-        fs::create_dir(&directory).map_err(Error::write("make the directory", &directory))?;
+        make(&directory)?;
         Ok(Submission {
             name: SubmissionName::new(self.id.to_string(), 0, 0)
                 .expect("32 hexadecimal digits are letters and digits"),
