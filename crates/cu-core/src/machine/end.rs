@@ -4,7 +4,7 @@ use cu_protocol::{ProgramEnd, Timestamp};
 
 use super::action::Level;
 use super::job::{Active, Job, Outcome, Phase, Wanted};
-use super::step::{CANCELLED, Step};
+use super::step::{CANCELLED, Step, late_results};
 use crate::{AttemptEnd, Policy};
 
 /// Draws the conclusions from the end of `active`.
@@ -17,10 +17,11 @@ pub(super) fn conclude(step: &mut Step<'_>, active: &Active, end: AttemptEnd) {
     step.job.previous = active.cluster_job().cloned();
     let attempt = active.attempt;
     if end == AttemptEnd::Completed {
-        return step.settle(
-            Outcome::Completed,
-            format!("attempt {attempt} completed it: {detail}"),
-        );
+        let why = match active.needless {
+            Some(earlier) => late_results(earlier),
+            None => format!("attempt {attempt} completed it: {detail}"),
+        };
+        return step.settle(Outcome::Completed, why);
     }
     if step.job.wanted == Wanted::Cancel {
         return step.settle(Outcome::Cancelled, CANCELLED.to_owned());
@@ -166,6 +167,10 @@ fn describe(active: &Active, end: AttemptEnd) -> String {
         Some(text) => format!("{seen}, after it said: {text}"),
         None => seen,
     };
+    if let (AttemptEnd::Completed, Some(earlier)) = (end, active.needless) {
+        let cause = late_results(earlier);
+        return format!("was needed no longer, since {cause} ({seen})");
+    }
     match end {
         AttemptEnd::Completed if active.evidence.results => {
             format!("delivered its results ({seen})")

@@ -120,6 +120,10 @@ pub struct Active {
     pub wish: Option<Wish>,
     /// When the scheduler is asked to cancel it again, if it was asked.
     pub cancel_again: Option<Timestamp>,
+    /// The earlier attempt that had been given up and has delivered the results, so that this one
+    /// is needed no longer.
+    #[serde(default)]
+    pub needless: Option<Attempt>,
 }
 
 /// What is known of a submission.
@@ -226,7 +230,14 @@ impl Active {
             advanced: false,
             wish: None,
             cancel_again: None,
+            needless: None,
         }
+    }
+
+    /// Whether the scheduler is to end it: an operator stopped the job, or it is needless.
+    #[must_use]
+    pub fn is_being_cancelled(&self) -> bool {
+        self.wish == Some(Wish::Cancel)
     }
 
     /// Whether it is known to have started, and not to have been put back into the queue.

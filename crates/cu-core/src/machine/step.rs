@@ -123,6 +123,8 @@ impl Step<'_> {
                     }
                 }
             }
+            // Early is what comes before the results.
+            Message::EarlyMetrics(_) if active.evidence.results => {}
             Message::EarlyMetrics(metrics) => self.job.metrics.extend(metrics.clone()),
             Message::Results(metrics) => {
                 active.evidence.results = true;
@@ -136,29 +138,30 @@ impl Step<'_> {
     }
 
     /// A word of an attempt that was given up. A late success beats an early guess: results end the
-    /// job, whatever has been begun meanwhile.
+    /// job, whatever has been begun meanwhile. An attempt that may be with the scheduler is cancelled
+    /// first, so that no job is completed while one of its attempts runs.
     fn said_late(&mut self, attempt: Attempt, message: &Message) {
         let Message::Results(metrics) = message else {
             return;
         };
-        if matches!(self.job.phase, Phase::Settled { .. }) || attempt >= self.job.next_attempt {
+        if attempt >= self.job.next_attempt {
             return;
         }
-        self.job.metrics.clone_from(metrics);
-        let why = format!("attempt {attempt}, which had been given up, delivered the results");
-        if let Phase::Active(active) = &self.job.phase {
-            let report = active.report(Some((
-                crate::AttemptEnd::Cancelled,
-                self.at,
-                format!("cancelled: {why}"),
-            )));
-            let cluster_job = active.cluster_job().cloned();
-            self.effects.ended.push((self.job.id, report));
-            if let Some(cluster_job) = cluster_job {
-                self.act(Action::Cancel { cluster_job });
+        match &mut self.job.phase {
+            Phase::Settled { .. } => {}
+            Phase::Waiting { .. } => {
+                self.job.metrics.clone_from(metrics);
+                self.settle(Outcome::Completed, late_results(attempt));
+            }
+            Phase::Active(active) if active.evidence.results => {}
+            Phase::Active(active) => {
+                active.evidence.results = true;
+                active.needless = Some(attempt);
+                self.job.metrics.clone_from(metrics);
+                self.cancel();
+                self.judge();
             }
         }
-        self.settle(Outcome::Completed, why);
     }
 
     fn record_found(&mut self, attempt: Attempt, record: &ExitRecord) {
@@ -174,16 +177,16 @@ impl Step<'_> {
     }
 
     fn submitted(&mut self, attempt: Attempt, cluster_job: &ClusterJobId) {
-        let cancelled = self.job.wanted == Wanted::Cancel;
         match self.active(attempt) {
             Some(active) => {
                 active.stage = Stage::Submitted(cluster_job.clone());
-                if cancelled {
+                if active.is_being_cancelled() {
                     self.cancel();
                 }
                 self.judge();
             }
-            // Settled or given up while the scheduler was asked: nobody wants it any more.
+            // It was over before the scheduler told its name, which frees what is kept of it. One
+            // that may run is never replaced or settled before that.
             None => self.act(Action::Cancel {
                 cluster_job: cluster_job.clone(),
             }),
@@ -198,8 +201,11 @@ impl Step<'_> {
         {
             let text = format!("the scheduler refused it: {reason}");
             let report = active.report(Some((crate::AttemptEnd::Failed, at, text.clone())));
+            let needless = active.needless;
             self.effects.ended.push((self.job.id, report));
-            self.settle(Outcome::Failed, format!("attempt {attempt}: {text}"));
+            let failed = (Outcome::Failed, format!("attempt {attempt}: {text}"));
+            let (outcome, why) = self.nobody_wants(needless).unwrap_or(failed);
+            self.settle(outcome, why);
         }
     }
 
@@ -219,11 +225,23 @@ impl Step<'_> {
             active.evidence.cluster = Some((at, ClusterState::Gone));
             return self.judge();
         }
-        if self.job.wanted == Wanted::Cancel {
-            return self.settle(Outcome::Cancelled, CANCELLED.to_owned());
+        let needless = active.needless;
+        if let Some((outcome, why)) = self.nobody_wants(needless) {
+            return self.settle(outcome, why);
         }
         self.job.next_attempt = attempt;
         self.job.phase = Phase::Waiting { until, reason };
+    }
+
+    /// How the job is settled, now that an attempt was not submitted that nobody wants any more.
+    fn nobody_wants(&self, needless: Option<Attempt>) -> Option<(Outcome, String)> {
+        match needless {
+            Some(earlier) => Some((Outcome::Completed, late_results(earlier))),
+            None if self.job.wanted == Wanted::Cancel => {
+                Some((Outcome::Cancelled, CANCELLED.to_owned()))
+            }
+            None => None,
+        }
     }
 
     fn uncertain(&mut self, attempt: Attempt) {
@@ -402,6 +420,11 @@ const NOWHERE: Phase = Phase::Waiting {
 
 pub(super) const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
 pub(super) const CANCELLED: &str = "an operator cancelled it";
+
+/// Why a job is completed that an attempt completed which had been given up.
+pub(super) fn late_results(attempt: Attempt) -> String {
+    format!("attempt {attempt}, which had been given up, delivered the results")
+}
 
 /// When something happens to `job` by itself, if nothing else does.
 pub(super) fn next_deadline(job: &Job, policy: &Policy) -> Option<Timestamp> {

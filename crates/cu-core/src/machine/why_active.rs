@@ -4,16 +4,20 @@ use cu_protocol::Wish;
 use cu_scheduler::ClusterState;
 
 use super::end::moment;
-use super::job::{Active, Job, Stage, Wanted};
+use super::job::{Active, Job, Stage};
+use super::step::{CANCELLED, late_results};
 use super::witnesses::{Verdict, judge};
 use crate::Policy;
 
 pub(super) fn sentence(job: &Job, active: &Active, policy: &Policy) -> String {
     let attempt = active.attempt;
-    if job.wanted == Wanted::Cancel {
+    if active.is_being_cancelled() {
+        let cause = active
+            .needless
+            .map_or_else(|| CANCELLED.to_owned(), late_results);
         return format!(
-            "an operator cancelled it; attempt {attempt} is being ended by the scheduler, which is \
-             asked again every minute"
+            "{cause}; attempt {attempt} is being ended by the scheduler, which is asked again every \
+             minute"
         );
     }
     let verdict = judge(

@@ -1,0 +1,222 @@
+//! What the machine makes of what happens to a job, one case at a time.
+
+#[path = "support/world.rs"]
+mod world;
+
+use std::time::Duration;
+
+use cu_core::JobState;
+use cu_core::machine::{Action, Event, Order, Outcome, Phase};
+use cu_protocol::{Attempt, JobId, Message, Metrics, ResumeRequest, Sequence};
+use cu_scheduler::{ClusterEnd, ClusterState, EndCause, Observation};
+use world::{World, cluster_job, exits, started};
+
+#[test]
+fn a_resume_needs_the_request_and_the_end() {
+    let mut world = World::with_room();
+    let id = JobId(0);
+    let attempt = started(&mut world, id);
+    let request = Event::Said {
+        attempt,
+        sequence: Sequence(1),
+        message: Message::ResumeRequest(ResumeRequest::default()),
+    };
+    world.happens(id, &request);
+    world.pass(Duration::from_secs(3600));
+    assert_eq!(world.job(id).active().expect("it runs").attempt, attempt);
+    exits(&mut world, id, attempt, 3, true);
+    let actions = world.pass(Duration::ZERO);
+    let submitted = actions.iter().any(
+        |action| matches!(action, Action::Submit { job, attempt, .. } if *job == id && attempt.0 == 1),
+    );
+    assert!(submitted, "{actions:?}");
+}
+
+#[test]
+fn resumes_without_progress_end_after_three() {
+    let mut world = World::with_room();
+    let id = JobId(0);
+    for number in 0..3 {
+        world.pass(Duration::from_secs(600));
+        let attempt = started(&mut world, id);
+        assert_eq!(attempt, Attempt(number));
+        exits(&mut world, id, attempt, 3, false);
+    }
+    let job = world.job(id);
+    assert_eq!(job.state(), JobState::Failed);
+    let Phase::Settled { why, .. } = &job.phase else {
+        panic!("it has failed")
+    };
+    assert!(why.contains("without any progress"), "{why}");
+}
+
+#[test]
+fn resumes_with_progress_never_end() {
+    let mut world = World::with_room();
+    let id = JobId(0);
+    for number in 0..200 {
+        world.pass(Duration::from_secs(600));
+        let attempt = started(&mut world, id);
+        assert_eq!(attempt, Attempt(number));
+        exits(&mut world, id, attempt, 3, true);
+    }
+    assert_eq!(world.job(id).state(), JobState::Waiting);
+}
+
+#[test]
+fn the_cap_of_an_hour_holds_even_with_progress() {
+    let mut world = World::with_room();
+    let id = JobId(0);
+    for _ in 0..20 {
+        world.pass(Duration::ZERO);
+        let attempt = started(&mut world, id);
+        exits(&mut world, id, attempt, 3, true);
+    }
+    let actions = world.pass(Duration::from_secs(3000));
+    let submits = |actions: &[Action]| {
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::Submit { job, .. } if *job == id))
+    };
+    assert!(!submits(&actions), "the 21st of the hour was submitted");
+    assert!(submits(&world.pass(Duration::from_secs(700))));
+}
+
+/// Attempt 0 is lost, as far as anybody knows, and the intent to submit attempt 1 is recorded.
+fn given_up(world: &mut World, id: JobId) -> Attempt {
+    let attempt = started(world, id);
+    let gone = Event::Observed {
+        attempt,
+        observation: Observation {
+            job: cluster_job(attempt),
+            state: ClusterState::Gone,
+            host: None,
+            restarts: None,
+        },
+    };
+    world.happens(id, &gone);
+    world.pass(Duration::from_secs(5));
+    world.pass(Duration::from_secs(600));
+    attempt
+}
+
+fn says(attempt: Attempt, message: Message) -> Event {
+    Event::Said {
+        attempt,
+        sequence: Sequence(9),
+        message,
+    }
+}
+
+fn cancels(actions: &[Action], attempt: Attempt) -> bool {
+    let cluster_job = cluster_job(attempt);
+    actions.contains(&Action::Cancel { cluster_job })
+}
+
+#[test]
+fn a_late_success_completes_the_job_once_the_attempt_that_runs_is_ended() {
+    let mut world = World::with_room();
+    let id = JobId(0);
+    let first = given_up(&mut world, id);
+    let second = started(&mut world, id);
+    let actions = world.happens(id, &says(first, Message::Results(Metrics::new())));
+    assert!(cancels(&actions, second), "{actions:?}");
+    assert_eq!(world.job(id).state(), JobState::Queued, "it may run");
+    // Until it has an effect.
+    let actions = world.pass(Duration::from_secs(60));
+    assert!(cancels(&actions, second), "{actions:?}");
+    exits(&mut world, id, second, 143, false);
+    let Phase::Settled { outcome, why } = &world.job(id).phase else {
+        panic!("{:?}", world.job(id))
+    };
+    assert_eq!(*outcome, Outcome::Completed);
+    assert!(
+        why.starts_with("attempt 0, which had been given up"),
+        "{why}"
+    );
+}
+
+#[test]
+fn a_late_success_is_no_end_while_an_attempt_is_being_submitted() {
+    let mut world = World::with_room();
+    let id = JobId(0);
+    let first = given_up(&mut world, id);
+    let results = Metrics::from([("loss".to_owned(), 0.5.into())]);
+    world.happens(id, &says(first, Message::Results(results.clone())));
+    assert_eq!(world.job(id).state(), JobState::Queued);
+    let early = Metrics::from([("loss".to_owned(), 0.9.into())]);
+    let second = first.next();
+    let cluster_job = cluster_job(second);
+    let submitted = Event::Submitted {
+        attempt: second,
+        cluster_job,
+    };
+    let actions = world.happens(id, &submitted);
+    assert!(cancels(&actions, second), "{actions:?}");
+    world.happens(id, &says(second, Message::EarlyMetrics(early)));
+    exits(&mut world, id, second, 143, false);
+    assert_eq!(world.job(id).state(), JobState::Completed);
+    assert_eq!(world.job(id).metrics, results);
+}
+
+#[test]
+fn a_late_success_completes_the_job_if_the_next_attempt_was_not_submitted() {
+    let delayed = |attempt| Event::SubmitDelayed {
+        attempt,
+        reason: "too many".to_owned(),
+        retry_after: None,
+    };
+    let rejected = |attempt| Event::SubmitRejected {
+        attempt,
+        reason: "no such partition".to_owned(),
+    };
+    for answer in [delayed(Attempt(1)), rejected(Attempt(1))] {
+        let mut world = World::with_room();
+        let id = JobId(0);
+        let first = given_up(&mut world, id);
+        world.happens(id, &says(first, Message::Results(Metrics::new())));
+        world.happens(id, &answer);
+        assert_eq!(world.job(id).state(), JobState::Completed, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_cancellation_by_a_person_ends_the_chain() {
+    let mut world = World::with_room();
+    let id = JobId(0);
+    let attempt = started(&mut world, id);
+    let cancelled = Event::Observed {
+        attempt,
+        observation: Observation {
+            job: cluster_job(attempt),
+            state: ClusterState::Ended(ClusterEnd {
+                cause: EndCause::Cancelled,
+                at: None,
+                text: "CANCELLED by 1000".to_owned(),
+            }),
+            host: None,
+            restarts: None,
+        },
+    };
+    world.happens(id, &cancelled);
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.job(id).state(), JobState::Cancelled);
+}
+
+#[test]
+fn a_retry_gives_a_failed_job_fresh_budgets() {
+    let mut world = World::with_room();
+    let id = JobId(0);
+    for _ in 0..2 {
+        world.pass(Duration::from_secs(600));
+        let attempt = started(&mut world, id);
+        exits(&mut world, id, attempt, 1, false);
+    }
+    assert_eq!(world.job(id).state(), JobState::Failed);
+    world.happens(id, &Event::Ordered(Order::Retry));
+    world.pass(Duration::ZERO);
+    let attempt = started(&mut world, id);
+    assert_eq!(attempt, Attempt(2), "numbers go on");
+    exits(&mut world, id, attempt, 0, false);
+    assert_eq!(world.job(id).state(), JobState::Completed);
+}
