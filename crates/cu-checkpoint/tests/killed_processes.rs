@@ -2,10 +2,13 @@
 //! loads is the last checkpoint they had acknowledged, or a newer one, and whole.
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+#[path = "support/numbered.rs"]
+mod numbered;
+
 use std::collections::hash_map::RandomState;
 use std::fs;
 use std::hash::{BuildHasher, Hasher};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -13,45 +16,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cu_checkpoint::{Checkpoints, Generation};
+use numbered::content;
 
 const KILLS: u32 = 120;
 /// How long a process may live after its first acknowledgement.
 const LONGEST_LIFE: Duration = Duration::from_millis(12);
 /// A process that does not get this far is a failure of the test.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The variables by which the victim knows that it is one.
-const FORM: &str = "CU_TEST_FORM";
-const DIRECTORY: &str = "CU_TEST_DIRECTORY";
-const ATTEMPT: &str = "CU_TEST_ATTEMPT";
-
-/// What the checkpoint with this generation holds: of a length and content that tell its neighbours
-/// apart, and longer than a page.
-fn content(generation: Generation) -> Vec<u8> {
-    let seed = generation.counter() * 31 + u64::from(generation.attempt()) * 7;
-    let length = 5_000 + (seed % 977) * 100;
-    (0..length).map(|index| (index * 7 + seed) as u8).collect()
-}
-
-fn save(form: &str, checkpoints: &mut Checkpoints, content: &[u8]) -> Generation {
-    match form {
-        "value" => checkpoints.save(content).unwrap(),
-        "stream" => {
-            let mut writer = checkpoints.writer().unwrap();
-            writer.write_all(content).unwrap();
-            writer.commit().unwrap()
-        }
-        "directory" => {
-            let files = checkpoints.directory().unwrap();
-            let (first, second) = content.split_at(content.len() / 3);
-            fs::create_dir(files.path().join("sub")).unwrap();
-            fs::write(files.path().join("first"), first).unwrap();
-            fs::write(files.path().join("sub/second"), second).unwrap();
-            files.commit().unwrap()
-        }
-        other => panic!("no form {other}"),
-    }
-}
 
 fn load(form: &str, checkpoints: &Checkpoints) -> Option<(Generation, Vec<u8>)> {
     match form {
@@ -74,52 +45,15 @@ fn load(form: &str, checkpoints: &Checkpoints) -> Option<(Generation, Vec<u8>)> 
     }
 }
 
-/// The victim: not a test, but a process that the tests start, and kill.
-#[test]
-#[ignore = "is started by the other tests of this file"]
-fn victim() {
-    let variable = |name| std::env::var(name).expect("set by the tests of this file");
-    let form = variable(FORM);
-    let attempt = variable(ATTEMPT).parse().unwrap();
-    let mut checkpoints = Checkpoints::open(variable(DIRECTORY))
-        .unwrap()
-        .for_attempt(attempt);
-    let mut expected = checkpoints
-        .generations()
-        .unwrap()
-        .into_iter()
-        .find(|generation| generation.attempt() == attempt)
-        .map_or(0, |generation| generation.counter() + 1);
-    loop {
-        let generation = Generation::new(attempt, expected);
-        assert_eq!(
-            save(&form, &mut checkpoints, &content(generation)),
-            generation
-        );
-        // Not through the harness, whose captured output would come at the end.
-        let mut output = std::io::stdout().lock();
-        writeln!(output, "saved {generation}").unwrap();
-        output.flush().unwrap();
-        expected += 1;
-    }
-}
-
 /// Kills and reaps the victim, whatever becomes of the test.
 struct Victim(Child);
 
 impl Victim {
     fn start(form: &str, directory: &Path, attempt: u32) -> Self {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "victim",
-                "--ignored",
-                "--nocapture",
-                "--test-threads=1",
-            ])
-            .env(FORM, form)
-            .env(DIRECTORY, directory)
-            .env(ATTEMPT, attempt.to_string())
+        let child = Command::new(env!("CARGO_BIN_EXE_cu-checkpoint-programs"))
+            .args(["save-without-end", form])
+            .arg(directory)
+            .arg(attempt.to_string())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

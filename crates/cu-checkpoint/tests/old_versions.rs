@@ -2,69 +2,18 @@
 //! lies under `fixtures/` is never written again.
 //!
 //! A fixture is made once, when its version of the format is new:
-//! `CU_WRITE_FIXTURES=1 cargo test -p cu-checkpoint --test old_versions -- --ignored`
+//! `cargo run -p cu-checkpoint --bin cu-checkpoint-programs write-fixtures`
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
-use std::collections::BTreeMap;
+#[path = "support/fixtures.rs"]
+mod fixtures;
+
 use std::fs;
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::Path;
 
 use cu_checkpoint::{Checkpoints, Generation};
-use serde::{Deserialize, Serialize};
-
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct State {
-    step: u64,
-    learning_rate: f64,
-    weights: Vec<f32>,
-    phase: Phase,
-    notes: BTreeMap<String, Option<i16>>,
-}
-
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-enum Phase {
-    Warmup,
-    Training { epoch: u32 },
-}
-
-fn state() -> State {
-    State {
-        step: 1_234_567,
-        learning_rate: 0.1,
-        weights: vec![0.5, -2.0, f32::MAX],
-        phase: Phase::Training { epoch: 3 },
-        notes: BTreeMap::from([("größe".into(), Some(-5)), ("leer".into(), None)]),
-    }
-}
-
-const STREAM: &[u8] = b"one\ntwo\r\nthree\x00\xff";
-const FILES: [(&str, &[u8]); 3] = [
-    ("empty", b""),
-    ("model.bin", b"\x01\x02\x03"),
-    ("optimizer/state", b"momentum"),
-];
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1")
-}
-
-fn write(root: &Path) {
-    let open = |form| Checkpoints::open(root.join(form)).unwrap().for_attempt(2);
-    open("value").save(&state()).unwrap();
-    let mut streams = open("stream");
-    let mut writer = streams.writer().unwrap();
-    writer.write_all(STREAM).unwrap();
-    writer.commit().unwrap();
-    let mut directories = open("directory");
-    let files = directories.directory().unwrap();
-    for (name, content) in FILES {
-        let path = files.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    }
-    files.commit().unwrap();
-}
+use fixtures::{FILES, STREAM, State, fixtures, state, write};
 
 fn check(root: &Path) {
     let open = |form| Checkpoints::open(root.join(form)).unwrap();
@@ -130,12 +79,4 @@ fn the_stream_is_as_documented() {
         fs::read(fixtures().join("stream/2.0.checkpoint")).unwrap(),
         expected
     );
-}
-
-#[test]
-#[ignore = "writes the fixtures of a new version, once"]
-fn write_fixtures() {
-    assert_eq!(std::env::var("CU_WRITE_FIXTURES").as_deref(), Ok("1"));
-    assert!(!fixtures().exists(), "fixtures are never written again");
-    write(&fixtures());
 }

@@ -6,172 +6,14 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use cu_client::{Job, Settings, StopCause, resumable, shell::Door};
+use cu_client::StopCause;
 use cu_protocol::{
     Attempt, Generation, Message, MetricValue, ProgramAnswer, ProgramRequest, ResumeRequest,
 };
 use rustix::process::Signal;
 use support::{BOUND, Process, Supervisor, program};
-
-/// What the tests start.
-mod programs {
-    use std::ops::ControlFlow::{Break, Continue};
-
-    use super::*;
-
-    /// Ends with all that can be said, all at once.
-    #[test]
-    #[ignore = "a program that the tests start"]
-    fn says_everything() {
-        let mut job = Job::<Settings>::initialize().unwrap();
-        assert_eq!(job.id().map(|id| id.0), Some(7));
-        assert_eq!(job.attempt(), Attempt(3));
-        for step in 0..=1000 {
-            job.announce_fraction_finished(f64::from(step) / 1000.0);
-        }
-        job.announce_fraction_finished(f64::NAN);
-        job.announce_early_results(&BTreeMap::from([("loss", 0.5)]));
-        job.announce_early_results(&1.5);
-        let metrics = BTreeMap::from([("accuracy", 0.925), ("loss", f64::NAN)]);
-        job.finalize(&metrics).unwrap();
-    }
-
-    /// Steps until it should exit, and leaves the reason in the output directory.
-    #[test]
-    #[ignore = "a program that the tests start"]
-    fn steps_until_told() {
-        let mut job = Job::<Settings>::initialize().unwrap();
-        if let Ok(millis) = job.setting("after_millis") {
-            job.exit_after(Duration::from_millis(millis));
-        }
-        job.announce_early_results(&BTreeMap::from([("ready", true)]));
-        let begun = Instant::now();
-        let mut step = job.load::<u64>().unwrap().unwrap_or(0);
-        while !job.should_exit() {
-            step += 1;
-            assert!(begun.elapsed() < BOUND, "never told");
-            std::thread::yield_now();
-        }
-        let reason = serde_json::to_string(&job.exit_reason()).unwrap();
-        std::fs::write(job.output_dir().join("reason"), reason).unwrap();
-        job.save(&step).unwrap();
-        job.exit_for_resume();
-    }
-
-    #[test]
-    #[ignore = "a program that the tests start"]
-    fn ignores_signals_and_never_asks() {
-        let mut job = Job::<Settings>::initialize().unwrap();
-        job.announce_early_results(&BTreeMap::from([("ready", true)]));
-        std::thread::park_timeout(BOUND);
-    }
-
-    #[test]
-    #[ignore = "a program that the tests start"]
-    fn panics() {
-        let job = Job::<Settings>::initialize().unwrap();
-        // One that is caught is no failure, but may be the cause of one.
-        let caught = std::panic::catch_unwind(|| panic!("the cause"));
-        assert!(caught.is_err());
-        let limit: Vec<u8> = Vec::new();
-        assert!(limit.len() > 3, "the limit is {}", limit.len());
-        drop(job);
-    }
-
-    #[test]
-    #[ignore = "a program that the tests start"]
-    fn catches_its_panics() {
-        let job = Job::<Settings>::initialize().unwrap();
-        assert!(std::panic::catch_unwind(|| panic!("caught")).is_err());
-        assert!(std::thread::spawn(|| panic!("joined")).join().is_err());
-        job.finalize(&BTreeMap::from([("fine", true)])).unwrap();
-    }
-
-    #[test]
-    #[ignore = "a program that the tests start"]
-    fn returns_an_error() -> ExitCode {
-        cu_client::run(|job: Job<Settings>| {
-            std::fs::read(job.output_dir().join("absent"))?;
-            Ok(())
-        })
-    }
-
-    #[derive(serde::Deserialize)]
-    #[serde(deny_unknown_fields)]
-    #[allow(dead_code)] // Read from settings that have something else.
-    struct Training {
-        seed: u64,
-    }
-
-    #[test]
-    #[ignore = "a program that the tests start"]
-    fn wants_other_settings() -> ExitCode {
-        cu_client::run(|_: Job<Training>| Ok(()))
-    }
-
-    /// Three steps an attempt, ten in all.
-    #[test]
-    #[ignore = "a program that the tests start"]
-    fn counts_to_ten() -> ExitCode {
-        cu_client::run(|mut job: Job<Settings>| {
-            job.exit_after_steps(3);
-            let start = |_: &Job<Settings>| Ok(0_u64);
-            resumable::run_job(job, start, |_, count| {
-                *count += 1;
-                let is_done = *count == 10;
-                let metrics = BTreeMap::from([("count", *count)]);
-                Ok(if is_done {
-                    Break(metrics)
-                } else {
-                    Continue(())
-                })
-            })
-        })
-    }
-
-    /// Goes on to its end whatever happens to its supervisor, and writes down what it is told.
-    #[test]
-    #[ignore = "a program that the tests start"]
-    fn outlives_its_supervisor() {
-        let mut job = Job::<Settings>::initialize().unwrap();
-        for step in 0..3 {
-            job.announce_early_results(&BTreeMap::from([("step", step)]));
-            let begun = Instant::now();
-            while begun.elapsed() < 2 * cu_client_look() {
-                assert!(!job.should_exit());
-            }
-        }
-        let output_dir = job.output_dir().to_owned();
-        let outcome = job.finalize(&BTreeMap::from([("done", true)]));
-        let text = outcome.map_or_else(|error| error.to_string(), |()| "noted".to_owned());
-        std::fs::write(output_dir.join("outcome"), text).unwrap();
-    }
-
-    fn cu_client_look() -> Duration {
-        Duration::from_millis(100)
-    }
-
-    #[test]
-    #[ignore = "a program that the tests start"]
-    fn is_a_script() {
-        let door = || Door::open().unwrap();
-        let start = door().started().unwrap();
-        assert_eq!((start.attempt, start.checkpoint), (Attempt(3), None));
-        door().progress(0.5).unwrap();
-        door().metrics(&["loss=0.5"]).unwrap();
-        assert_eq!(
-            door().should_exit(Duration::ZERO),
-            Some(StopCause::Operator)
-        );
-        std::fs::write("state", "1").unwrap();
-        door().save_checkpoint(Path::new("state")).unwrap();
-        std::process::exit(door().exit_for_resume());
-    }
-}
 
 fn integer(value: i64) -> MetricValue {
     MetricValue::Integer(value)
@@ -187,7 +29,7 @@ fn ready() -> Message {
 #[test]
 fn a_supervisor_hears_everything_in_order() {
     let supervisor = Supervisor::new();
-    let end = supervisor.start("programs::says_everything").end();
+    let end = supervisor.start("says_everything").end();
     assert!(end.status.success(), "{end:?}");
     assert!(end.stderr.contains("no early results"), "{end:?}");
 
@@ -225,7 +67,7 @@ fn exit_for_resume_ends_with_code_3_and_names_the_checkpoint() {
     let supervisor = Supervisor::new();
     std::fs::write(supervisor.output("settings.json"), r#"{"after_millis": 1}"#).unwrap();
     for counter in 0..2 {
-        let end = supervisor.start("programs::steps_until_told").end();
+        let end = supervisor.start("steps_until_told").end();
         assert_eq!(end.status.code(), Some(3), "{end:?}");
         assert_eq!(supervisor.message(), ready());
         let checkpoint = Some(Generation {
@@ -242,7 +84,7 @@ fn exit_for_resume_ends_with_code_3_and_names_the_checkpoint() {
 fn each_signal_is_a_reason_to_exit() {
     for signal in [Signal::USR1, Signal::USR2, Signal::TERM, Signal::INT] {
         let supervisor = Supervisor::new();
-        let process = supervisor.start("programs::steps_until_told");
+        let process = supervisor.start("steps_until_told");
         assert_eq!(supervisor.message(), ready());
         process.signal(signal);
         let end = process.end();
@@ -255,7 +97,7 @@ fn each_signal_is_a_reason_to_exit() {
 #[test]
 fn the_second_term_ends_a_program_that_never_asks() {
     let supervisor = Supervisor::new();
-    let mut process = supervisor.start("programs::ignores_signals_and_never_asks");
+    let mut process = supervisor.start("ignores_signals_and_never_asks");
     assert_eq!(supervisor.message(), ready());
     let begun = Instant::now();
     // Several, since signals that wait together are one.
@@ -270,7 +112,7 @@ fn the_second_term_ends_a_program_that_never_asks() {
 #[test]
 fn the_stop_file_is_a_reason_to_exit() {
     let supervisor = Supervisor::new();
-    let process = supervisor.start("programs::steps_until_told");
+    let process = supervisor.start("steps_until_told");
     assert_eq!(supervisor.message(), ready());
     std::fs::write(supervisor.path("stop"), "").unwrap();
     assert_eq!(process.end().status.code(), Some(3));
@@ -286,12 +128,12 @@ fn the_operators_wish_is_a_reason_to_exit() {
         })
     };
     let supervisor = Supervisor::answering(wishes);
-    let end = supervisor.start("programs::steps_until_told").end();
+    let end = supervisor.start("steps_until_told").end();
     assert_eq!(end.status.code(), Some(3), "{end:?}");
     assert_eq!(supervisor.read("reason"), r#""operator""#);
 
     let supervisor = Supervisor::answering(wishes);
-    let end = supervisor.start("programs::is_a_script").end();
+    let end = supervisor.start("is_a_script").end();
     assert_eq!(end.status.code(), Some(3), "{end:?}");
     let said = supervisor.other_messages();
     assert!(matches!(
@@ -311,7 +153,7 @@ fn the_time_limit_is_a_reason_to_exit() {
     let deadline = in_five_seconds
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap();
-    let mut command = supervisor.supervise(program("programs::steps_until_told"));
+    let mut command = supervisor.supervise(program("steps_until_told"));
     command.env("CU_DEADLINE", deadline.as_secs().to_string());
     assert_eq!(Process::start(command).end().status.code(), Some(3));
     assert_eq!(supervisor.read("reason"), r#""time_limit""#);
@@ -320,13 +162,16 @@ fn the_time_limit_is_a_reason_to_exit() {
 #[test]
 fn a_panic_is_reported_with_its_place() {
     let supervisor = Supervisor::new();
-    let end = supervisor.start("programs::panics").end();
+    let end = supervisor.start("panics").end();
     assert!(!end.status.success());
     let Message::Failed(failure) = supervisor.message() else {
         panic!("something else was said first")
     };
     assert!(failure.text.contains("the limit is 0"), "{failure:?}");
-    assert!(failure.text.contains("tests/processes.rs:"), "{failure:?}");
+    assert!(
+        failure.text.contains("tests/programs/client.rs:"),
+        "{failure:?}"
+    );
     assert!(failure.text.contains("the cause"), "{failure:?}");
     assert!(end.stderr.contains("the limit is 0"), "it is still printed");
 }
@@ -334,7 +179,7 @@ fn a_panic_is_reported_with_its_place() {
 #[test]
 fn a_caught_panic_is_no_failure() {
     let supervisor = Supervisor::new();
-    let end = supervisor.start("programs::catches_its_panics").end();
+    let end = supervisor.start("catches_its_panics").end();
     assert!(end.status.success(), "{end:?}");
     assert!(matches!(supervisor.message(), Message::Results(_)));
     assert_eq!(supervisor.other_messages(), []);
@@ -343,7 +188,7 @@ fn a_caught_panic_is_no_failure() {
 #[test]
 fn an_error_is_reported_with_its_cause() {
     let supervisor = Supervisor::new();
-    let end = supervisor.start("programs::returns_an_error").end();
+    let end = supervisor.start("returns_an_error").end();
     assert!(!end.status.success());
     assert!(end.stderr.contains("error: No such file"), "{end:?}");
     let Message::Failed(failure) = supervisor.message() else {
@@ -360,7 +205,7 @@ fn settings_that_do_not_fit_are_reported_too() {
         (r#"{"seed": 1, "sed": 2}"#, "unknown field `sed`"),
     ] {
         std::fs::write(supervisor.output("settings.json"), settings).unwrap();
-        let end = supervisor.start("programs::wants_other_settings").end();
+        let end = supervisor.start("wants_other_settings").end();
         assert!(!end.status.success());
         let Message::Failed(failure) = supervisor.message() else {
             panic!("something else was said first")
@@ -375,7 +220,7 @@ fn the_loop_as_one_call_needs_four_attempts() {
     let supervisor = Supervisor::new();
     let mut codes = Vec::new();
     for _ in 0..4 {
-        let end = supervisor.start("programs::counts_to_ten").end();
+        let end = supervisor.start("counts_to_ten").end();
         codes.push(end.status.code());
     }
     assert_eq!(codes, [Some(3), Some(3), Some(3), Some(0)]);
@@ -396,7 +241,7 @@ fn a_supervisor_that_dies_stops_nobody() {
         ProgramRequest::ShouldExit => Some(ProgramAnswer::ShouldExit(None)),
         ProgramRequest::Say(_) => None,
     });
-    let end = supervisor.start("programs::outlives_its_supervisor").end();
+    let end = supervisor.start("outlives_its_supervisor").end();
     assert!(end.status.success(), "{end:?}");
     assert!(supervisor.read("metrics.csv").starts_with("done,"));
     let outcome = supervisor.read("outcome");
@@ -416,7 +261,7 @@ fn a_refusal_is_an_error_where_it_matters() {
             ProgramRequest::ShouldExit => ProgramAnswer::ShouldExit(None),
         })
     });
-    let end = supervisor.start("programs::outlives_its_supervisor").end();
+    let end = supervisor.start("outlives_its_supervisor").end();
     assert!(end.status.success(), "{end:?}");
     assert!(
         end.stderr.contains("refused the early results: not today"),
@@ -426,7 +271,7 @@ fn a_refusal_is_an_error_where_it_matters() {
     assert_eq!(outcome, "the supervisor refused the results: not today");
     // Refused, the exit code still says it.
     std::fs::write(supervisor.output("settings.json"), r#"{"after_millis": 1}"#).unwrap();
-    let end = supervisor.start("programs::steps_until_told").end();
+    let end = supervisor.start("steps_until_told").end();
     assert_eq!(end.status.code(), Some(3), "{end:?}");
 }
 
@@ -442,7 +287,7 @@ fn without_a_supervisor_everything_works_and_says_so_once() {
             .env("CU_SETTINGS", &settings);
         Process::start(command).end()
     };
-    let end = by_hand("programs::steps_until_told");
+    let end = by_hand("steps_until_told");
     assert_eq!(end.status.code(), Some(3), "{end:?}");
     assert_eq!(end.stderr.matches("no supervisor").count(), 1, "{end:?}");
     assert!(
@@ -451,7 +296,7 @@ fn without_a_supervisor_everything_works_and_says_so_once() {
     );
     for _ in 0..3 {
         std::fs::remove_dir_all(directory.path().join("checkpoints")).ok();
-        let codes = [(); 4].map(|()| by_hand("programs::counts_to_ten").status.code());
+        let codes = [(); 4].map(|()| by_hand("counts_to_ten").status.code());
         assert_eq!(codes, [Some(3), Some(3), Some(3), Some(0)]);
         let metrics = std::fs::read_to_string(directory.path().join("metrics.csv")).unwrap();
         assert!(

@@ -149,7 +149,7 @@ fn an_older_attempt_is_not_started() {
 fn the_newest_attempt_is_meant_if_none_is_named() {
     let run = Run::script("exit 0");
     std::fs::write(run.dir.newest_attempt(JOB), "5\n").unwrap();
-    let outcome = std::process::Command::new(common::exec_example())
+    let outcome = std::process::Command::new(common::EXEC)
         .arg(run.dir.path())
         .arg(JOB.to_string())
         .status()

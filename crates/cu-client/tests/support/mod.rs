@@ -1,5 +1,5 @@
-//! What the tests of real processes share: a supervisor made for the test, and programs, which are
-//! ignored tests of the same binary, started anew. Every wait has a bound.
+//! What the tests of real processes share: a supervisor made for the test, and the programs under
+//! `tests/programs`. Every wait has a bound.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
@@ -131,10 +131,10 @@ fn serve(mut stream: UnixStream, answers: Answers, hears: &Sender<ProgramRequest
     }
 }
 
-/// One of the programs of this test binary, without a supervisor.
+/// One of the programs under `tests/programs`, without a supervisor.
 pub fn program(name: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--ignored", "--exact", name, "--nocapture"]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cu-client-programs"));
+    command.arg(name);
     for (variable, _) in std::env::vars_os() {
         if variable.to_string_lossy().starts_with("CU_") {
             command.env_remove(variable);

@@ -104,7 +104,7 @@ impl Run {
 
     /// Starts one without the main process's knowing.
     pub fn start_behind_the_back(&self, attempt: u32, variables: &[(&str, &str)]) -> Supervisor {
-        let child = Command::new(exec_example())
+        let child = Command::new(EXEC)
             .arg(self.dir.path())
             .args([JOB.to_string(), attempt.to_string()])
             .envs(variables.iter().copied())
@@ -273,9 +273,5 @@ pub fn sequences(messages: &[Envelope]) -> Vec<u64> {
     messages.iter().map(number).collect()
 }
 
-pub fn exec_example() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let example = tests.ancestors().nth(2).unwrap().join("examples/exec");
-    assert!(example.exists(), "build it: cargo build --example exec");
-    example
-}
+/// The supervisor's program.
+pub const EXEC: &str = env!("CARGO_BIN_EXE_cu-supervisor-exec");

@@ -1,0 +1,169 @@
+//! What the tests of processes start: `cu-client-programs NAME` runs one of these programs.
+//!
+//! A binary of its own, so that it is built whenever a test that starts it is. It is not published.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a program of a test ends where it cannot go on"
+)]
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow::{Break, Continue};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use cu_client::{Job, Settings, StopCause, resumable, shell::Door};
+use cu_protocol::Attempt;
+
+/// A program that waits in vain ends by itself, should the test that started it be killed.
+const BOUND: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    let name = std::env::args().nth(1).unwrap_or_default();
+    match name.as_str() {
+        "says_everything" => says_everything(),
+        "steps_until_told" => steps_until_told(),
+        "ignores_signals_and_never_asks" => ignores_signals_and_never_asks(),
+        "panics" => panics(),
+        "catches_its_panics" => catches_its_panics(),
+        "returns_an_error" => return returns_an_error(),
+        "wants_other_settings" => return wants_other_settings(),
+        "counts_to_ten" => return counts_to_ten(),
+        "outlives_its_supervisor" => outlives_its_supervisor(),
+        "is_a_script" => is_a_script(),
+        _ => {
+            eprintln!("there is no program `{name}`");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Ends with all that can be said, all at once.
+fn says_everything() {
+    let mut job = Job::<Settings>::initialize().unwrap();
+    assert_eq!(job.id().map(|id| id.0), Some(7));
+    assert_eq!(job.attempt(), Attempt(3));
+    for step in 0..=1000 {
+        job.announce_fraction_finished(f64::from(step) / 1000.0);
+    }
+    job.announce_fraction_finished(f64::NAN);
+    job.announce_early_results(&BTreeMap::from([("loss", 0.5)]));
+    job.announce_early_results(&1.5);
+    let metrics = BTreeMap::from([("accuracy", 0.925), ("loss", f64::NAN)]);
+    job.finalize(&metrics).unwrap();
+}
+
+/// Steps until it should exit, and leaves the reason in the output directory.
+fn steps_until_told() {
+    let mut job = Job::<Settings>::initialize().unwrap();
+    if let Ok(millis) = job.setting("after_millis") {
+        job.exit_after(Duration::from_millis(millis));
+    }
+    job.announce_early_results(&BTreeMap::from([("ready", true)]));
+    let begun = Instant::now();
+    let mut step = job.load::<u64>().unwrap().unwrap_or(0);
+    while !job.should_exit() {
+        step += 1;
+        assert!(begun.elapsed() < BOUND, "never told");
+        std::thread::yield_now();
+    }
+    let reason = serde_json::to_string(&job.exit_reason()).unwrap();
+    std::fs::write(job.output_dir().join("reason"), reason).unwrap();
+    job.save(&step).unwrap();
+    job.exit_for_resume();
+}
+
+fn ignores_signals_and_never_asks() {
+    let mut job = Job::<Settings>::initialize().unwrap();
+    job.announce_early_results(&BTreeMap::from([("ready", true)]));
+    std::thread::park_timeout(BOUND);
+}
+
+fn panics() {
+    let job = Job::<Settings>::initialize().unwrap();
+    // One that is caught is no failure, but may be the cause of one.
+    let caught = std::panic::catch_unwind(|| panic!("the cause"));
+    assert!(caught.is_err());
+    let limit: Vec<u8> = Vec::new();
+    assert!(limit.len() > 3, "the limit is {}", limit.len());
+    drop(job);
+}
+
+fn catches_its_panics() {
+    let job = Job::<Settings>::initialize().unwrap();
+    assert!(std::panic::catch_unwind(|| panic!("caught")).is_err());
+    assert!(std::thread::spawn(|| panic!("joined")).join().is_err());
+    job.finalize(&BTreeMap::from([("fine", true)])).unwrap();
+}
+
+fn returns_an_error() -> ExitCode {
+    cu_client::run(|job: Job<Settings>| {
+        std::fs::read(job.output_dir().join("absent"))?;
+        Ok(())
+    })
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)] // Read from settings that have something else.
+struct Training {
+    seed: u64,
+}
+
+fn wants_other_settings() -> ExitCode {
+    cu_client::run(|_: Job<Training>| Ok(()))
+}
+
+/// Three steps an attempt, ten in all.
+fn counts_to_ten() -> ExitCode {
+    cu_client::run(|mut job: Job<Settings>| {
+        job.exit_after_steps(3);
+        let start = |_: &Job<Settings>| Ok(0_u64);
+        resumable::run_job(job, start, |_, count| {
+            *count += 1;
+            let is_done = *count == 10;
+            let metrics = BTreeMap::from([("count", *count)]);
+            Ok(if is_done {
+                Break(metrics)
+            } else {
+                Continue(())
+            })
+        })
+    })
+}
+
+/// Goes on to its end whatever happens to its supervisor, and writes down what it is told.
+fn outlives_its_supervisor() {
+    let mut job = Job::<Settings>::initialize().unwrap();
+    for step in 0..3 {
+        job.announce_early_results(&BTreeMap::from([("step", step)]));
+        let begun = Instant::now();
+        while begun.elapsed() < 2 * cu_client_look() {
+            assert!(!job.should_exit());
+        }
+    }
+    let output_dir = job.output_dir().to_owned();
+    let outcome = job.finalize(&BTreeMap::from([("done", true)]));
+    let text = outcome.map_or_else(|error| error.to_string(), |()| "noted".to_owned());
+    std::fs::write(output_dir.join("outcome"), text).unwrap();
+}
+
+fn cu_client_look() -> Duration {
+    Duration::from_millis(100)
+}
+
+fn is_a_script() {
+    let door = || Door::open().unwrap();
+    let start = door().started().unwrap();
+    assert_eq!((start.attempt, start.checkpoint), (Attempt(3), None));
+    door().progress(0.5).unwrap();
+    door().metrics(&["loss=0.5"]).unwrap();
+    assert_eq!(
+        door().should_exit(Duration::ZERO),
+        Some(StopCause::Operator)
+    );
+    std::fs::write("state", "1").unwrap();
+    door().save_checkpoint(Path::new("state")).unwrap();
+    std::process::exit(door().exit_for_resume());
+}
