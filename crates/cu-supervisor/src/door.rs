@@ -3,8 +3,10 @@
 //! Several connections may be open, since a shell connects anew for each `cu job …`. Whatever a
 //! program sends, it is answered or the line is refused; nothing it does harms the supervisor.
 
+use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,13 +81,18 @@ fn socket_in(directory: &Path) -> PathBuf {
 /// In the first directory that is writable and whose path is short enough.
 fn fresh_directory() -> Result<TempDir> {
     let preferred = std::env::temp_dir();
+    let mut builder = tempfile::Builder::new();
+    // Whatever the umask lets others do: who gets in here can say the program's results.
+    let builder = builder
+        .prefix("cu-")
+        .permissions(Permissions::from_mode(0o700));
     let mut failure = None;
     for parent in [
         preferred.as_path(),
         Path::new("/tmp"),
         Path::new("/dev/shm"),
     ] {
-        match tempfile::Builder::new().prefix("cu-").tempdir_in(parent) {
+        match builder.tempdir_in(parent) {
             Ok(directory) if socket_in(directory.path()).as_os_str().len() < SOCKET_PATH_LIMIT => {
                 return Ok(directory);
             }
@@ -195,4 +202,18 @@ fn answer(request: ProgramRequest, events: &Events) -> ProgramAnswer {
     answer
         .recv_timeout(ANSWER_TIMEOUT)
         .unwrap_or_else(|_| ended())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_user_may_enter() {
+        let (events, _happening) = mpsc::channel();
+        let door = Door::open(events).unwrap();
+        let metadata = door.directory.path().metadata().unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o700);
+        UnixStream::connect(door.path()).unwrap();
+    }
 }
