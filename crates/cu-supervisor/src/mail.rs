@@ -234,28 +234,34 @@ impl Mail {
     }
 
     /// Takes earlier letters back that `message` says again, so that no program can fill memory or
-    /// outbox with what only counts in its latest form.
+    /// outbox with what only counts in its latest form. Metrics from before the results stay where
+    /// they are: said again after them, they would take their place.
     fn replace(&mut self, message: &mut Message) -> Vec<Sequence> {
-        let earlier = |letter: &Letter| {
+        let is_related = |letter: &Letter| {
             matches!(
                 (&*message, &letter.envelope.message),
                 (Message::Progress(_), Message::Progress(_))
-                    | (Message::EarlyMetrics(_), Message::EarlyMetrics(_))
+                    | (
+                        Message::EarlyMetrics(_),
+                        Message::EarlyMetrics(_) | Message::Results(_)
+                    )
             )
         };
-        let Some(place) = self.letters.iter().position(earlier) else {
+        let Some(place) = self.letters.iter().rposition(is_related) else {
             return Vec::new();
         };
-        if let (Message::EarlyMetrics(new), Message::EarlyMetrics(old)) =
-            (&*message, &self.letters[place].envelope.message)
-        {
-            let mut all = old.clone();
-            all.extend(new.clone());
-            let all = Message::EarlyMetrics(all);
-            if self.check(&all).is_err() {
-                return Vec::new();
+        match (&*message, &self.letters[place].envelope.message) {
+            (_, Message::Results(_)) => return Vec::new(),
+            (Message::EarlyMetrics(new), Message::EarlyMetrics(old)) => {
+                let mut all = old.clone();
+                all.extend(new.clone());
+                let all = Message::EarlyMetrics(all);
+                if self.check(&all).is_err() {
+                    return Vec::new();
+                }
+                *message = all;
             }
-            *message = all;
+            _ => {}
         }
         let Some(letter) = self.letters.remove(place) else {
             return Vec::new();

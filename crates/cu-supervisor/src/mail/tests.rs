@@ -237,6 +237,28 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
+#[test]
+fn early_metrics_said_again_do_not_overtake_the_results() {
+    let metric = |name: &str, value: f64| Metrics::from([(name.to_owned(), value.into())]);
+    let mut post = Post::new();
+    // Nothing is acknowledged, so all that can be taken back is.
+    post.mail.disconnected(post.now);
+    post.take(Message::EarlyMetrics(metric("loss", 0.9)));
+    post.take(Message::Results(metric("loss", 0.1)));
+    post.take(Message::EarlyMetrics(metric("seconds", 7.0)));
+    post.take(Message::EarlyMetrics(metric("epochs", 3.0)));
+    let mut all = metric("seconds", 7.0);
+    all.extend(metric("epochs", 3.0));
+    let found = read_outbox(&post.scratch.path().join("outbox")).unwrap();
+    let messages: Vec<_> = found.messages.into_iter().map(|it| it.message).collect();
+    let expected = [
+        Message::EarlyMetrics(metric("loss", 0.9)),
+        Message::Results(metric("loss", 0.1)),
+        Message::EarlyMetrics(all),
+    ];
+    assert_eq!(messages, expected);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     /// Whatever happens: what was noted is with the main process or in the outbox, and nobody waits
