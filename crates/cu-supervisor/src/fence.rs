@@ -6,10 +6,11 @@
 //! 1. **Its attempt must be the newest.** The main process writes the newest attempt's number before
 //!    it submits it; supervisors of older ones end at once, running ones stop their program.
 //! 2. **It must hold the job's lock**, an `flock` on a file in the output directory. The program
-//!    inherits the open file, so the lock lasts until the last process of the attempt has ended,
-//!    even if the supervisor is killed with SIGKILL.
-//! 3. **Nobody else's record may be alive.** Hosts may not see each other's locks (NFS, Lustre), so
-//!    the holder also keeps a record there: host, boot, processes, attempt, renewed while it lives.
+//!    inherits the open file, so the lock outlives a supervisor that is killed with SIGKILL.
+//! 3. **Nobody else's record may be alive.** A program may close what it inherits (`sudo`, daemons,
+//!    launchers), and hosts may not see each other's locks (NFS, Lustre). So the holder also keeps a
+//!    record there: host, boot, processes, attempt, renewed while it lives. A free lock does not
+//!    make it void.
 //! 4. **It must decide the attempt's fate**: `started.json`, created exclusively, at most once.
 //!
 //! What happens when somebody else is there:
@@ -19,11 +20,13 @@
 //! | lives, on any host | waits [`FenceTimes::wait`], then ends without having started anything |
 //! | its supervisor is dead, its program lives on this host | asks that program to stop as the job's policy says (signal, grace, SIGTERM, grace, SIGKILL), for nobody else will; waits as above |
 //! | is dead, on this host | starts at once |
-//! | is of a host that can't be asked | waits until the record has not been renewed for [`FenceTimes::stale_after`] by the newcomer's own monotonic clock, then starts |
+//! | is of a host or a container that can't be asked | waits until the record has not been renewed for [`FenceTimes::stale_after`] by the newcomer's own monotonic clock, then starts |
 //!
-//! The last line is a guess, the only one: a host that is cut off from the shared file system for
-//! that long, and goes on computing, overlaps with its successor. Its supervisor stops it as soon as
-//! it sees the newer attempt's number.
+//! The last line is a guess, and wrong in two cases. A host that is cut off from the shared file
+//! system for that long, and goes on computing, overlaps with its successor; its supervisor stops it
+//! as soon as it sees the newer attempt's number. And where a supervisor alone was killed with
+//! SIGKILL, on a host that does not share its locks, nobody renews the record of the program that
+//! lives on: it overlaps with its successor on another host, and nobody stops it but the scheduler.
 
 mod holder;
 
@@ -233,24 +236,15 @@ impl<'a> Fence<'a> {
         };
         let obstacle = Some(described);
         match (lock, record, holder) {
-            (Lock::Others, _, Some(holder)) => {
+            (Lock::Ours | Lock::Unsupported, None, _) => Ok(None),
+            (_, _, Some(holder)) if self.here.shares_processes_with(&holder.place) => {
                 self.orphans
-                    .stop_if_abandoned(self.run, self.job, &holder, &self.here, now);
-                Ok(obstacle)
+                    .stop_if_abandoned(self.run, self.job, &holder, now);
+                // A free lock alone tells nothing: programs close what they inherit.
+                let is_locked = matches!(lock, Lock::Others);
+                Ok(obstacle.filter(|_| is_locked || holder.has_living_process(self.run, self.job)))
             }
-            (Lock::Others, _, None) => Ok(obstacle),
-            (_, None, _) => Ok(None),
-            // Its lock is gone, and we would see it: all its processes have ended.
-            (Lock::Ours, _, Some(holder)) if self.here.shares_kernel_with(&holder.place) => {
-                Ok(None)
-            }
-            (Lock::Unsupported, _, Some(holder))
-                if self.here.shares_processes_with(&holder.place) =>
-            {
-                self.orphans
-                    .stop_if_abandoned(self.run, self.job, &holder, &self.here, now);
-                Ok(obstacle.filter(|_| holder.has_living_process()))
-            }
+            (Lock::Others, _, _) => Ok(obstacle),
             (_, Some(record), _) => Ok(obstacle.filter(|_| !self.is_stale(record, now))),
         }
     }
@@ -272,26 +266,38 @@ impl<'a> Fence<'a> {
     fn enter(&mut self) -> Result<Turn> {
         let path = self.run.attempt_holder(self.job);
         let holder = Holder::new(self.attempt, self.here.clone());
-        holder.write(&path)?;
+        let kept_out = match holder.write(&path).and_then(|()| self.decide_to_start()) {
+            Ok(None) => {
+                return Ok(Turn::Ours(Held {
+                    run: self.run.clone(),
+                    job: self.job,
+                    attempt: self.attempt,
+                    lock: self.lock.take(),
+                    holder,
+                    renew_every: self.times.renew_every,
+                    next_renewal: Instant::now() + self.times.renew_every,
+                }));
+            }
+            Ok(Some(turn)) => Ok(turn),
+            Err(error) => Err(error),
+        };
+        // It would keep everybody out as long as we wait here, ourselves too.
+        holder.remove(&path);
+        kept_out
+    }
+
+    /// With our record in its place: `None` if the attempt is ours from now on.
+    fn decide_to_start(&self) -> Result<Option<Turn>> {
         // Where locks are not seen by all, two may come this far. The number of the newest attempt
         // was written before its supervisor started, and our record before this line: so of two
         // attempts the older one sees the newer number here, or the newer one saw the older's record.
         if let Some(newest) = newer_attempt(self.run, self.job, self.attempt)? {
-            holder.remove(&path);
-            return Ok(Turn::Never(self.superseded(newest)));
+            return Ok(Some(Turn::Never(self.superseded(newest))));
         }
         if !decide(&self.run.started(self.job, self.attempt), &self.here)? {
-            return Ok(Turn::Wait(self.decided_by_another().0));
+            return Ok(Some(Turn::Wait(self.decided_by_another().0)));
         }
-        Ok(Turn::Ours(Held {
-            run: self.run.clone(),
-            job: self.job,
-            attempt: self.attempt,
-            lock: self.lock.take(),
-            holder,
-            renew_every: self.times.renew_every,
-            next_renewal: Instant::now() + self.times.renew_every,
-        }))
+        Ok(None)
     }
 
     fn is_decided(&self) -> bool {

@@ -29,16 +29,11 @@ impl Place {
         }
     }
 
-    /// Whether both are run by the same kernel, so that each sees the other's file locks.
-    pub fn shares_kernel_with(&self, other: &Self) -> bool {
-        !self.boot.is_empty() && self.boot == other.boot
-    }
-
-    /// Whether a process number means the same process in both.
+    /// Whether a process number means the same process in both: the same kernel, and not in different
+    /// containers.
     pub fn shares_processes_with(&self, other: &Self) -> bool {
-        self.shares_kernel_with(other)
-            && !self.process_namespace.is_empty()
-            && self.process_namespace == other.process_namespace
+        let is_known = !self.boot.is_empty() && !self.process_namespace.is_empty();
+        is_known && (&self.boot, &self.process_namespace) == (&other.boot, &other.process_namespace)
     }
 }
 
@@ -121,6 +116,17 @@ pub(crate) fn handles(pid: u32, signal: Signal) -> Option<bool> {
     Some(caught.checked_shr(bit)? & 1 == 1)
 }
 
+/// Whether a process was started with all of these variables, each as `NAME=value`. `false` if the
+/// kernel won't tell.
+pub(crate) fn has_in_environment(pid: u32, variables: &[String]) -> bool {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let has = |variable: &String| {
+        let mut found = environment.split(|byte| *byte == 0);
+        found.any(|found| found == variable.as_bytes())
+    };
+    variables.iter().all(has)
+}
+
 /// The numbers of all processes that can be seen.
 pub(crate) fn all_processes() -> impl Iterator<Item = u32> {
     std::fs::read_dir("/proc")
@@ -197,6 +203,6 @@ mod tests {
             boot: String::new(),
             ..here
         };
-        assert!(!unknown.shares_kernel_with(&unknown));
+        assert!(!unknown.shares_processes_with(&unknown));
     }
 }

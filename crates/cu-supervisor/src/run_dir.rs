@@ -130,7 +130,7 @@ impl RunDir {
         self.attempt(job, attempt).join("stop")
     }
 
-    /// Locked as long as any process of the job's running attempt lives.
+    /// Locked as long as any process of the job's running attempt lives that has not closed it.
     #[must_use]
     pub fn attempt_lock(&self, job: JobId) -> PathBuf {
         self.output_dir(job).join(".cu-lock")

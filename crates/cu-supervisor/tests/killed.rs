@@ -17,8 +17,8 @@ const FENCED: i32 = Outcome::FENCED as i32;
 /// programs at once would leave the file `overlap`.
 const EXCLUSIVE: &str = r#"
     mkdir alone || echo "$CU_ATTEMPT" >> overlap
-    echo $$ > pid.$CU_ATTEMPT
     echo "$CU_ATTEMPT" >> ran
+    echo $$ > pid.$CU_ATTEMPT
     while ! [ -e go ]; do sleep 0.01; done
     rmdir alone"#;
 
@@ -86,6 +86,28 @@ fn an_orphaned_program_that_ignores_everything_is_killed_by_the_next_attempt() {
     eventually("the end of the orphans", || {
         !orphans.into_iter().any(is_alive)
     });
+}
+
+#[test]
+fn a_program_that_closed_what_it_inherited_still_keeps_its_successor_out() {
+    // As `closefrom` does it: sudo, ssh, daemons, launchers of MPI and of containers. The shell that
+    // started it dies of SIGTERM; it lives on until SIGKILL, a grace time later.
+    let script = r#"
+        state() { cut -d" " -f3 "/proc/$(cat closed)/stat" 2>/dev/null; }
+        [ "$CU_ATTEMPT" = 0 ] || { case $(state) in ""|Z|X) ;; *) echo both >> overlap; esac; exit; }
+        trap "" USR1
+        bash -c 'for n in {3..255}; do eval "exec $n>&-"; done
+            trap "" TERM; echo $$ > closed; while :; do sleep 0.01; done'
+        exit 0"#;
+    let run = Run::script_with(script, policy(500));
+    let mut first = run.start(0);
+    let closed = run.await_pid("closed");
+    first.signal(Signal::KILL);
+    first.wait();
+    assert!(is_alive(closed));
+    assert_eq!(run.start(1).code(), 0);
+    assert_eq!(run.text("overlap"), "");
+    eventually("its end", || !is_alive(closed));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use cu_protocol::{Attempt, JobId, StopCause};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::place::{Place, ProcessId, Stat, all_processes, lock_holders};
+use crate::place::{Place, ProcessId, Stat, all_processes, has_in_environment, lock_holders};
 use crate::program::signal_process;
 use crate::stop::{Push, Stop};
 use crate::{Result, RunDir, StopPolicy, json_file};
@@ -70,9 +70,31 @@ impl Holder {
         }
     }
 
-    /// Whether its supervisor or its program lives. Only valid where process numbers are shared.
-    pub fn has_living_process(&self) -> bool {
-        self.supervisor.is_alive() || self.program.is_some_and(ProcessId::is_alive)
+    /// Whether its supervisor lives, or anything that is left of its program. Only valid where
+    /// process numbers are shared.
+    pub fn has_living_process(&self, run: &RunDir, job: JobId) -> bool {
+        self.supervisor.is_alive() || !self.members(run, job).is_empty()
+    }
+
+    /// The living processes of the program's group. The group's number may have been given to
+    /// another one later: so either its first process is the one of the record, or a member names
+    /// this attempt in its environment.
+    fn members(&self, run: &RunDir, job: JobId) -> Vec<u32> {
+        let Some(program) = self.program else {
+            return Vec::new();
+        };
+        let is_member = |pid: &u32| {
+            Stat::of(*pid).is_some_and(|stat| stat.group == program.pid && !stat.has_ended)
+        };
+        let mut members: Vec<u32> = all_processes().filter(is_member).collect();
+        if !program.is_alive() {
+            let marks = [
+                format!("CU_OUTPUT_DIR={}", run.output_dir(job).display()),
+                format!("CU_ATTEMPT={}", self.attempt),
+            ];
+            members.retain(|pid| has_in_environment(*pid, &marks));
+        }
+        members
     }
 
     /// For people.
@@ -99,16 +121,10 @@ impl Orphans {
         }
     }
 
-    /// The next push that is due, if the holder's supervisor is dead and was on this machine.
-    pub fn stop_if_abandoned(
-        &mut self,
-        run: &RunDir,
-        job: JobId,
-        holder: &Holder,
-        here: &Place,
-        now: Instant,
-    ) {
-        if !here.shares_processes_with(&holder.place) || holder.supervisor.is_alive() {
+    /// The next push that is due, if the holder's supervisor is dead. Only valid where process numbers
+    /// are shared.
+    pub fn stop_if_abandoned(&mut self, run: &RunDir, job: JobId, holder: &Holder, now: Instant) {
+        if holder.supervisor.is_alive() {
             return;
         }
         self.stop.wish(StopCause::Operator, now);
@@ -130,14 +146,10 @@ impl Orphans {
     }
 }
 
-/// All processes that hold the job's lock, and those of the program's group, if its first process
-/// is verifiably the one of the record.
+/// All processes that hold the job's lock, and the members of the program's group.
 fn survivors(run: &RunDir, job: JobId, holder: &Holder) -> Vec<u32> {
     let mut survivors = lock_holders(&run.attempt_lock(job));
-    if let Some(program) = holder.program.filter(|program| program.is_alive()) {
-        let is_member = |pid: &u32| Stat::of(*pid).is_some_and(|stat| stat.group == program.pid);
-        survivors.extend(all_processes().filter(is_member));
-    }
+    survivors.extend(holder.members(run, job));
     // The stop signal once only: two would be two wishes to some programs.
     survivors.sort_unstable();
     survivors.dedup();

@@ -123,9 +123,18 @@ fn a_policy_with_a_long_grace_gets_a_longer_wait() {
 #[test]
 fn a_dead_holder_of_this_machine_delays_nobody() {
     let job = Job::new();
-    // The record says that a living process, this one, holds it; but the lock is free.
-    job.forge(|_| {});
+    job.forge(|holder| holder.supervisor.start_ticks -= 1);
     held(job.fence(1).ask(job.start).unwrap());
+}
+
+#[test]
+fn a_free_lock_is_no_proof_of_death() {
+    let job = Job::new();
+    // This process lives, and has closed what it inherited.
+    job.forge(|_| {});
+    let text = reason(job.fence(1).ask(job.start).unwrap());
+    assert!(text.contains("attempt 0 of job 3"), "{text}");
+    assert!(!job.run.started(JOB, Attempt(1)).exists());
 }
 
 #[test]
@@ -164,26 +173,61 @@ fn a_damaged_record_is_no_free_pass() {
 }
 
 #[test]
-fn where_there_are_no_locks_the_processes_decide() {
+fn where_nobody_holds_a_lock_the_processes_decide() {
+    for lock in [Lock::Ours, Lock::Unsupported] {
+        let job = Job::new();
+        let obstacle = |change: fn(&mut Holder)| {
+            job.forge(change);
+            job.fence(1).obstacle(&lock, job.start).unwrap()
+        };
+        assert!(obstacle(|_| {}).is_some(), "its supervisor lives");
+        let dead = |holder: &mut Holder| holder.supervisor.start_ticks -= 1;
+        assert!(obstacle(dead).is_none(), "its number is another's now");
+        let in_another_container = |holder: &mut Holder| {
+            holder.supervisor.start_ticks -= 1;
+            holder.place.process_namespace = "another".to_owned();
+        };
+        assert!(
+            obstacle(in_another_container).is_some(),
+            "it can't be asked"
+        );
+    }
+}
+
+#[test]
+fn a_program_whose_first_process_is_dead_lives_on_in_its_group() {
+    use std::io::Read;
+    use std::os::unix::process::CommandExt;
     let job = Job::new();
-    let obstacle = |fence: &mut Fence<'_>| fence.obstacle(&Lock::Unsupported, job.start).unwrap();
-    job.forge(|_| {});
-    assert!(
-        obstacle(&mut job.fence(1)).is_some(),
-        "its supervisor lives"
-    );
-    job.forge(|holder| holder.supervisor.start_ticks -= 1);
-    assert!(
-        obstacle(&mut job.fence(1)).is_none(),
-        "its number was given to another"
-    );
+    // The first process of a group ends; the second goes on until its input ends.
+    let mut group = std::process::Command::new("sh")
+        .args(["-c", "trap '' USR1; exec 3<&0; cat <&3 &"])
+        .env("CU_OUTPUT_DIR", job.run.output_dir(JOB))
+        .env("CU_ATTEMPT", "0")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let first = ProcessId::of(group.id());
+    let (mut input, mut output) = (group.stdin.take().unwrap(), group.stdout.take().unwrap());
+    group.wait().unwrap();
+    // It answers: so it is what it will be.
+    input.write_all(b"!").unwrap();
+    output.read_exact(&mut [0]).unwrap();
     job.forge(|holder| {
         holder.supervisor.start_ticks -= 1;
-        // Whoever it is, it lives, and was started when the record says.
-        holder.program = ProcessId::of(std::os::unix::process::parent_id());
-        holder.place.process_namespace = "another".to_owned();
+        holder.program = first;
     });
-    assert!(obstacle(&mut job.fence(1)).is_some(), "it can't be asked");
+    reason(job.fence(1).ask(job.start).unwrap());
+    // As if the group's number were that of another program's group by now.
+    let other = job.forge(|holder| {
+        holder.attempt = Attempt(9);
+        holder.supervisor.start_ticks -= 1;
+        holder.program = first;
+    });
+    assert!(!other.has_living_process(&job.run, JOB));
+    drop(input);
 }
 
 #[test]
@@ -198,6 +242,17 @@ fn older_attempts_are_refused_before_and_after_the_lock() {
     refusal(late.enter().unwrap());
     assert!(!job.run.attempt_holder(JOB).exists());
     assert!(!job.run.started(JOB, Attempt(2)).exists());
+}
+
+#[test]
+fn who_enters_too_late_leaves_no_record_that_would_keep_it_waiting() {
+    let job = Job::new();
+    let mut late = job.fence(0);
+    assert!(Fence::decide_against(&job.run, JOB, Attempt(0)).unwrap());
+    reason(late.enter().unwrap());
+    assert!(!job.run.attempt_holder(JOB).exists());
+    let turn = late.ask(job.start).unwrap();
+    assert!(matches!(turn, Turn::DecidedByAnother { is_over: true, .. }));
 }
 
 #[test]
