@@ -9,9 +9,9 @@ use cu_protocol::{
 use tokio::sync::oneshot;
 
 use crate::inbox::{Batch, Item, Reply};
-use crate::machine::{Action, Effects, Event, Machine, Order};
+use crate::machine::{Action, Effects, Event, Job, Machine, Order};
 use crate::store::Changes;
-use crate::{Error, JobState, Policy, Result};
+use crate::{Error, Policy, Result};
 
 /// What is to be recorded, and what is to be done once it is.
 #[derive(Debug)]
@@ -169,17 +169,18 @@ fn acknowledgement(
 
 /// Which jobs a request is about, and what it means for each.
 fn orders(machine: &Machine, request: &OperatorRequest) -> Result<Vec<(JobId, Order)>, String> {
-    let unsettled = |state: JobState| !state.is_settled();
-    let retriable = |state| matches!(state, JobState::Failed | JobState::Cancelled);
-    let (selection, order, fits): (_, _, &dyn Fn(JobState) -> bool) = match request {
+    let goes_on = |job: &Job| !job.state().is_settled() && !job.is_being_cancelled();
+    let (selection, order, fits): (_, _, &dyn Fn(&Job) -> bool) = match request {
         OperatorRequest::Ping | OperatorRequest::Detach => return Ok(Vec::new()),
-        OperatorRequest::Stop(selection) => (selection, Order::Stop, &unsettled),
-        OperatorRequest::Pause(selection) => (selection, Order::Pause, &unsettled),
-        OperatorRequest::Continue(selection) => (selection, Order::Continue, &unsettled),
-        OperatorRequest::Checkpoint(selection) => (selection, Order::Checkpoint, &|state| {
-            matches!(state, JobState::Queued | JobState::Running)
+        OperatorRequest::Stop(selection) => {
+            (selection, Order::Stop, &|job| !job.state().is_settled())
+        }
+        OperatorRequest::Pause(selection) => (selection, Order::Pause, &goes_on),
+        OperatorRequest::Continue(selection) => (selection, Order::Continue, &goes_on),
+        OperatorRequest::Checkpoint(selection) => (selection, Order::Checkpoint, &|job| {
+            goes_on(job) && job.active().is_some()
         }),
-        OperatorRequest::Retry(selection) => (selection, Order::Retry, &retriable),
+        OperatorRequest::Retry(selection) => (selection, Order::Retry, &Job::can_be_retried),
     };
     let chosen: Vec<JobId> = match selection {
         Selection::All => machine.jobs().iter().map(|job| job.id).collect(),
@@ -193,7 +194,7 @@ fn orders(machine: &Machine, request: &OperatorRequest) -> Result<Vec<(JobId, Or
                 machine.jobs().len().saturating_sub(1)
             )
         })?;
-        if fits(job.state()) {
+        if fits(job) {
             orders.push((id, order));
         }
     }

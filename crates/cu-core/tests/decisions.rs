@@ -108,6 +108,21 @@ fn says(attempt: Attempt, message: Message) -> Event {
     }
 }
 
+fn delayed(attempt: Attempt) -> Event {
+    Event::SubmitDelayed {
+        attempt,
+        reason: "too many".to_owned(),
+        retry_after: None,
+    }
+}
+
+fn rejected(attempt: Attempt) -> Event {
+    Event::SubmitRejected {
+        attempt,
+        reason: "no such partition".to_owned(),
+    }
+}
+
 fn cancels(actions: &[Action], attempt: Attempt) -> bool {
     let cluster_job = cluster_job(attempt);
     actions.contains(&Action::Cancel { cluster_job })
@@ -161,15 +176,6 @@ fn a_late_success_is_no_end_while_an_attempt_is_being_submitted() {
 
 #[test]
 fn a_late_success_completes_the_job_if_the_next_attempt_was_not_submitted() {
-    let delayed = |attempt| Event::SubmitDelayed {
-        attempt,
-        reason: "too many".to_owned(),
-        retry_after: None,
-    };
-    let rejected = |attempt| Event::SubmitRejected {
-        attempt,
-        reason: "no such partition".to_owned(),
-    };
     for answer in [delayed(Attempt(1)), rejected(Attempt(1))] {
         let mut world = World::with_room();
         let id = JobId(0);
@@ -201,6 +207,51 @@ fn a_cancellation_by_a_person_ends_the_chain() {
     world.happens(id, &cancelled);
     world.pass(Duration::from_secs(5));
     assert_eq!(world.job(id).state(), JobState::Cancelled);
+}
+
+#[test]
+fn a_cancellation_by_an_operator_ends_the_chain_whatever_is_asked_after_it() {
+    for order in [
+        Order::Continue,
+        Order::Pause,
+        Order::Checkpoint,
+        Order::Retry,
+    ] {
+        let mut world = World::with_room();
+        let id = JobId(0);
+        let attempt = started(&mut world, id);
+        world.happens(id, &Event::Ordered(Order::Stop));
+        assert_eq!(world.happens(id, &Event::Ordered(order)), [], "{order:?}");
+        exits(&mut world, id, attempt, 3, true);
+        assert_eq!(world.job(id).state(), JobState::Cancelled, "{order:?}");
+    }
+}
+
+#[test]
+fn a_job_that_is_cancelled_while_it_is_submitted_is_cancelled_whatever_the_answer() {
+    for answer in [delayed(Attempt(0)), rejected(Attempt(0))] {
+        let mut world = World::with_room();
+        let id = JobId(0);
+        world.happens(id, &Event::Ordered(Order::Stop));
+        world.happens(id, &answer);
+        assert_eq!(world.job(id).state(), JobState::Cancelled, "{answer:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_comes_late_changes_nothing() {
+    let mut world = World::with_room();
+    let id = JobId(0);
+    let attempt = started(&mut world, id);
+    let before = world.job(id).clone();
+    for late in [
+        delayed(attempt),
+        rejected(attempt),
+        Event::NotFound { attempt },
+    ] {
+        world.happens(id, &late);
+        assert_eq!(*world.job(id), before, "{late:?}");
+    }
 }
 
 #[test]

@@ -205,6 +205,18 @@ impl Job {
         }
     }
 
+    /// Whether its attempt is to be ended by the scheduler, and none is to follow.
+    #[must_use]
+    pub fn is_being_cancelled(&self) -> bool {
+        self.active().is_some_and(Active::is_being_cancelled)
+    }
+
+    /// Whether an operator may give it a new chance.
+    #[must_use]
+    pub fn can_be_retried(&self) -> bool {
+        matches!(self.state(), JobState::Failed | JobState::Cancelled)
+    }
+
     /// How much of it is done, from 0 to 1: 1 when completed, else what was announced.
     #[must_use]
     pub fn done(&self) -> f64 {

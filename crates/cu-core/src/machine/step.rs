@@ -1,5 +1,7 @@
 //! Decide: `(job, time, event) → (job, actions)`. No I/O, no clock, no chance.
 
+use std::time::Duration;
+
 use cu_protocol::{Attempt, ExitRecord, Message, Sequence, Timestamp, Wish};
 use cu_scheduler::{ClusterJobId, ClusterState, Observation};
 
@@ -11,7 +13,7 @@ use super::witnesses::{Verdict, is_over, judge};
 use crate::{AttemptReport, Policy};
 
 /// How long after a cancellation that had no effect the scheduler is asked again.
-const CANCEL_AGAIN: std::time::Duration = std::time::Duration::from_secs(60);
+const CANCEL_AGAIN: Duration = Duration::from_secs(60);
 
 /// What one step leads to, besides the job's new state.
 #[derive(Debug, Default)]
@@ -50,14 +52,16 @@ impl Step<'_> {
                 reason,
                 retry_after,
             } => {
-                let backoff = end::back_off(self.job, self.policy);
-                let wait = retry_after.unwrap_or(backoff);
                 let reason = format!("attempt {attempt} can't be submitted now: {reason}");
-                self.not_submitted(*attempt, self.at.after(wait), reason);
+                self.not_submitted(*attempt, reason, |step| {
+                    let backoff = end::back_off(step.job, step.policy);
+                    retry_after.unwrap_or(backoff)
+                });
             }
             Event::SubmitUncertain { attempt, .. } => self.uncertain(*attempt),
             Event::NotFound { attempt } => {
-                self.not_submitted(*attempt, self.at, "it is submitted again".to_owned());
+                let reason = "it is submitted again".to_owned();
+                self.not_submitted(*attempt, reason, |_| Duration::ZERO);
             }
             Event::Observed {
                 attempt,
@@ -209,8 +213,13 @@ impl Step<'_> {
         }
     }
 
-    /// The attempt was not submitted: it will be, under the same number.
-    fn not_submitted(&mut self, attempt: Attempt, until: Timestamp, reason: String) {
+    /// The attempt was not submitted: it will be, under the same number, after `wait`.
+    fn not_submitted(
+        &mut self,
+        attempt: Attempt,
+        reason: String,
+        wait: impl FnOnce(&mut Self) -> Duration,
+    ) {
         let at = self.at;
         let Some(active) = self.active(attempt) else {
             return;
@@ -229,6 +238,7 @@ impl Step<'_> {
         if let Some((outcome, why)) = self.nobody_wants(needless) {
             return self.settle(outcome, why);
         }
+        let until = at.after(wait(self));
         self.job.next_attempt = attempt;
         self.job.phase = Phase::Waiting { until, reason };
     }
@@ -301,6 +311,8 @@ impl Step<'_> {
 
     fn ordered(&mut self, order: Order) {
         match order {
+            // A cancellation is for good: nothing that is asked after it takes it back.
+            _ if order != Order::Stop && self.job.is_being_cancelled() => {}
             Order::Stop => {
                 self.job.wanted = Wanted::Cancel;
                 match &self.job.phase {
@@ -319,6 +331,7 @@ impl Step<'_> {
                 self.job.wanted = Wanted::Run;
             }
             Order::Checkpoint => self.tell(Wish::CheckpointAndExit),
+            Order::Retry if !self.job.can_be_retried() => {}
             Order::Retry => {
                 self.job.wanted = Wanted::Run;
                 self.job.ends.clear();
@@ -418,7 +431,7 @@ const NOWHERE: Phase = Phase::Waiting {
     reason: String::new(),
 };
 
-pub(super) const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const CANCELLED: &str = "an operator cancelled it";
 
 /// Why a job is completed that an attempt completed which had been given up.

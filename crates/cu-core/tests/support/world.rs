@@ -163,7 +163,8 @@ fn events() -> impl Strategy<Value = Event> {
             Just(Order::Stop),
             Just(Order::Pause),
             Just(Order::Continue),
-            Just(Order::Checkpoint)
+            Just(Order::Checkpoint),
+            Just(Order::Retry)
         ]
         .prop_map(Event::Ordered),
     ]
@@ -211,9 +212,16 @@ impl World {
 
     pub fn happens(&mut self, job: JobId, event: &Event) -> Vec<Action> {
         let before = self.job(job).active().cloned();
+        let is_being_cancelled = self.job(job).is_being_cancelled();
         let actions = self.checked(|machine, now, effects| {
             machine.step(now, job, event, effects);
         });
+        assert!(
+            !is_being_cancelled
+                || self.job(job).state().is_settled()
+                || self.job(job).is_being_cancelled(),
+            "a cancellation was taken back by {event:?}"
+        );
         let of = match event {
             Event::Said { attempt, .. } => Some(*attempt),
             Event::Ordered(_) => None,
