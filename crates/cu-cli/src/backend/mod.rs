@@ -76,9 +76,9 @@ impl Backend {
             #[cfg(feature = "local")]
             Self::Local(local) => vec![local::finding(local)],
             #[cfg(feature = "slurm")]
-            Self::Slurm(_) => Vec::new(),
+            Self::Slurm(slurm) => slurm.examine().await,
             #[cfg(feature = "htcondor")]
-            Self::Htcondor(_) => Vec::new(),
+            Self::Htcondor(htcondor) => htcondor.examine().await,
         }
     }
 
@@ -92,14 +92,13 @@ impl Backend {
         )
     )]
     pub async fn preview(&self, batch: &[Submission]) -> Vec<Preview> {
-        let _ = batch;
         match self {
             #[cfg(feature = "local")]
             Self::Local(_) => Vec::new(),
             #[cfg(feature = "slurm")]
-            Self::Slurm(_) => Vec::new(),
+            Self::Slurm(slurm) => slurm.preview(batch).await,
             #[cfg(feature = "htcondor")]
-            Self::Htcondor(_) => Vec::new(),
+            Self::Htcondor(htcondor) => htcondor.preview(batch).await,
         }
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::args::{Common, Doctor};
 use crate::backend::{self, Backend, Choice, Kind};
 use crate::config::{Config, File, Override, Source};
-use crate::doctor::{Probe, Proof, examine_host, examine_place};
+use crate::doctor::{Nodes, Probe, Proof, examine_host, examine_place};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::interrupt::Sources;
@@ -71,11 +71,6 @@ pub fn doctor(common: &Common, arguments: &Doctor) -> Result<ExitCode> {
         examination.findings.extend(findings);
     }
     let kind = examination.choice.as_ref().map(|choice| choice.kind);
-    let elsewhere = kind != Some(Kind::Local);
-    let (place, host) = (
-        examine_place(&results_dir, elsewhere),
-        examine_host(elsewhere),
-    );
     let proof = background::runtime()?.block_on(async {
         match kind {
             Some(kind) => {
@@ -85,8 +80,14 @@ pub fn doctor(common: &Common, arguments: &Doctor) -> Result<ExitCode> {
             None => Ok(Proof::Found(Vec::new())),
         }
     })?;
+    let nodes = match kind {
+        Some(Kind::Local) => Nodes::None,
+        _ if proof.is_good() => Nodes::Proven,
+        _ => Nodes::Unproven,
+    };
+    let place = examine_place(&results_dir, nodes);
     examination.findings.extend(place);
-    examination.findings.extend(host);
+    examination.findings.extend(examine_host(nodes));
     match proof {
         Proof::Interrupted => {
             terminal::say("interrupted: the probe is cancelled");

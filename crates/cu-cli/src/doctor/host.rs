@@ -5,13 +5,14 @@ use std::path::Path;
 
 use cu_scheduler::{Finding, Level};
 
+use super::Nodes;
 use super::place::{Sharing, kind_of_file_system};
 use crate::config::find_command;
 
-/// What is to be said of it, where attempts run on other machines or on this one only.
-pub fn examine(elsewhere: bool) -> Vec<Finding> {
+/// What is to be said of it to those whose attempts run on `nodes`.
+pub fn examine(nodes: Nodes) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if elsewhere {
+    if nodes == Nodes::Unproven {
         findings.extend(std::env::current_exe().ok().map(|path| program(&path)));
         findings.push(network(&addresses()));
     }
@@ -93,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_local_cluster_needs_neither_addresses_nor_a_shared_program() {
-        let subjects: Vec<_> = examine(false)
+        let subjects: Vec<_> = examine(Nodes::None)
             .iter()
             .map(|finding| finding.subject)
             .collect();

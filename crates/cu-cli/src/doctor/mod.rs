@@ -10,3 +10,14 @@ pub use host::examine as examine_host;
 pub use node::answer as answer_on_node;
 pub use place::examine as examine_place;
 pub use probe::{Probe, Proof};
+
+/// Where attempts run, and how far that is known to work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nodes {
+    /// There are none: attempts run on this machine.
+    None,
+    /// On other machines.
+    Unproven,
+    /// On other machines, of which one has started `cu` and seen the results directory.
+    Proven,
+}

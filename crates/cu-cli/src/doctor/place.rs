@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use cu_scheduler::{Finding, Level};
 use rustix::fs::{Access, StatVfs, access, statfs, statvfs};
 
+use super::Nodes;
 use crate::moment::rounded;
 
 /// With less room than this, a run may fill it up.
@@ -20,15 +21,14 @@ const FEW_FILES: u64 = 10_000;
 /// A file's time is told in coarse steps, and it takes a moment to write one.
 const TOLERANCE: Duration = Duration::from_secs(2);
 
-/// What is to be said of `results_dir` (absolute), where attempts run on other machines or on this
-/// one only.
-pub fn examine(results_dir: &Path, elsewhere: bool) -> Vec<Finding> {
+/// What is to be said of `results_dir` (absolute) to those whose attempts run on `nodes`.
+pub fn examine(results_dir: &Path, nodes: Nodes) -> Vec<Finding> {
     let mut ancestors = results_dir.ancestors();
     let Some(existing) = ancestors.find(|path| path.is_dir()) else {
         let text = format!("{} has no parent directory", results_dir.display());
         return vec![Finding::new("results directory", Level::Problem, text)];
     };
-    let mut findings = vec![file_system(results_dir, existing, elsewhere)];
+    let mut findings = vec![file_system(results_dir, existing, nodes)];
     findings.extend(permissions(results_dir, existing));
     match statvfs(existing) {
         Ok(stat) => findings.push(room(&stat)),
@@ -90,34 +90,37 @@ pub fn kind_of_file_system(path: &Path) -> (String, Option<Sharing>) {
     }
 }
 
-fn file_system(results_dir: &Path, existing: &Path, elsewhere: bool) -> Finding {
+fn file_system(results_dir: &Path, existing: &Path, nodes: Nodes) -> Finding {
     let (name, sharing) = kind_of_file_system(existing);
     let text = format!("{} is on {name}", results_dir.display());
     let finding =
         |level, more: &str| Finding::new("results directory", level, format!("{text}{more}"));
+    let doubtful = |level, more: &str| {
+        finding(level, more).advise(
+            "name a directory that the nodes see with results_dir or --results-dir; \
+             `cu doctor --submit` proves that they do",
+        )
+    };
     let temporary = ["/tmp", "/var/tmp"];
     let temporary = temporary.iter().any(|path| results_dir.starts_with(path));
-    let advice = "name a directory that the nodes see with results_dir or --results-dir; \
-                  `cu doctor --submit` proves that they do";
-    match sharing {
-        _ if elsewhere && temporary => {
-            let more = ", below a directory for temporary files: nodes have one of their own, and \
-                        jobs often one each";
-            finding(Level::Warning, more).advise(advice)
-        }
-        Some(Sharing::Shared) => finding(Level::Good, ""),
-        Some(Sharing::Own | Sharing::Memory) if elsewhere => {
-            let more = ", which other machines seldom see: attempts on them find no run there";
-            finding(Level::Warning, more).advise(advice)
-        }
-        None if elsewhere => {
-            finding(Level::Note, "; whether nodes see that is not known").advise(advice)
-        }
-        Some(Sharing::Memory) => {
+    match (nodes, sharing) {
+        (Nodes::None, Some(Sharing::Memory)) => {
             let more = ", which is gone when this machine is restarted";
             finding(Level::Note, more)
         }
-        Some(Sharing::Own) | None => finding(Level::Good, ""),
+        (Nodes::None, _) => finding(Level::Good, ""),
+        (Nodes::Proven, _) => finding(Level::Good, ", and a node has seen it"),
+        (Nodes::Unproven, _) if temporary => {
+            let more = ", below a directory for temporary files: nodes have one of their own, and \
+                        jobs often one each";
+            doubtful(Level::Warning, more)
+        }
+        (Nodes::Unproven, Some(Sharing::Shared)) => finding(Level::Good, ""),
+        (Nodes::Unproven, Some(Sharing::Own | Sharing::Memory)) => {
+            let more = ", which other machines seldom see: attempts on them find no run there";
+            doubtful(Level::Warning, more)
+        }
+        (Nodes::Unproven, None) => doubtful(Level::Note, "; whether nodes see that is not known"),
     }
 }
 
@@ -229,7 +232,7 @@ mod tests {
     #[test]
     fn a_folder_of_ones_own_is_good_for_this_machine() {
         let folder = tempfile::tempdir().expect("a folder");
-        let findings = examine(&folder.path().join("results/a"), false);
+        let findings = examine(&folder.path().join("results/a"), Nodes::None);
         for subject in ["permissions", "clock"] {
             assert_eq!(of(&findings, subject).level, Level::Good, "{findings:?}");
         }
@@ -241,10 +244,12 @@ mod tests {
 
     #[test]
     fn a_temporary_directory_is_none_for_other_machines() {
-        let findings = examine(Path::new("/tmp/results"), true);
-        let finding = of(&findings, "results directory");
-        assert_eq!(finding.level, Level::Warning);
-        assert!(finding.advice.is_some());
+        let level = |nodes| {
+            let findings = examine(Path::new("/tmp/results"), nodes);
+            of(&findings, "results directory").level
+        };
+        assert_eq!(level(Nodes::Unproven), Level::Warning);
+        assert_eq!(level(Nodes::Proven), Level::Good);
     }
 
     #[test]
@@ -253,7 +258,7 @@ mod tests {
         let mode = |mode| {
             let permissions = fs::Permissions::from_mode(mode);
             fs::set_permissions(folder.path(), permissions).expect("it is ours");
-            let findings = examine(folder.path(), false);
+            let findings = examine(folder.path(), Nodes::None);
             of(&findings, "permissions").level
         };
         assert_eq!(mode(0o700), Level::Good);

@@ -56,6 +56,17 @@ pub struct Probe {
     id: RunId,
 }
 
+impl Proof {
+    /// Whether a node has started `cu` and seen the results directory.
+    pub fn is_good(&self) -> bool {
+        let Self::Found(findings) = self else {
+            return false;
+        };
+        let probe = findings.iter().find(|finding| finding.subject == "probe");
+        probe.is_some_and(|finding| finding.level == Level::Good)
+    }
+}
+
 impl Probe {
     /// Makes the folder.
     ///

@@ -9,6 +9,7 @@ use cu_core::{AttemptEnd, AttemptReport, JobReport, JobState, RunDir, RunState, 
 use cu_protocol::{MetricValue, Metrics};
 
 use super::lines::counts;
+use crate::backend::Kind;
 use crate::moment::{iso, rounded};
 use crate::runs::Listed;
 
@@ -245,6 +246,10 @@ pub fn job(run: &RunDir, job: &JobReport) -> String {
             files(&directory).join("  ")
         );
     }
+    let kept = |kind: &Kind| Some(run.backend(kind.name())).filter(|path| path.is_dir());
+    for directory in [Kind::Slurm, Kind::Htcondor].iter().filter_map(kept) {
+        let _ = write!(text, "\nsubmission files: {}", directory.display());
+    }
     text
 }
 
@@ -362,6 +367,7 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
         let directory = run.attempt(JobId(0), Attempt(1));
         std::fs::create_dir_all(&directory).expect("a folder");
         std::fs::write(directory.join("submit.sh"), "").expect("a file");
+        std::fs::create_dir_all(run.backend("slurm")).expect("a folder");
         let text = job(&run, &report(0, JobState::Failed, 2));
         let words = [
             "job 0 is failed: Attempt 0 ended",
@@ -370,6 +376,7 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
             "(exit code 3)",
             directory.to_str().expect("UTF-8"),
             "submit.sh",
+            "/backend/slurm",
         ];
         for word in words {
             assert!(text.contains(word), "{word} in {text}");
