@@ -1,28 +1,26 @@
 //! The conformance suite on a real HTCondor pool, in each of the three ways of resuming.
 
+mod htcondor;
+
 use std::marker::PhantomData;
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cu_cluster_tests::instance::WorkFolder;
-use cu_cluster_tests::{CondorLane, CondorPool};
 use cu_scheduler::Scheduler;
 use cu_scheduler::conformance::Testbed;
-use cu_scheduler::htcondor::{Htcondor, HtcondorOptions, Resume};
+use cu_scheduler::htcondor::Resume;
 
-static POOL: LazyLock<CondorPool> = LazyLock::new(CondorPool::up);
+use htcondor::Bed;
 
 /// One of the ways of resuming.
 trait Way: Send + Sync + 'static {
     const RESUME: Resume;
 }
 
-/// A lane of the pool, and a folder.
 struct Pool<W> {
-    lane: CondorLane<'static>,
-    folder: WorkFolder,
+    bed: Bed,
     way: PhantomData<W>,
 }
 
@@ -30,29 +28,17 @@ struct Pool<W> {
 impl<W: Way> Testbed for Pool<W> {
     async fn fresh() -> Self {
         Self {
-            lane: POOL.lane(),
-            folder: POOL.work_folder(),
+            bed: Bed::new(),
             way: PhantomData,
         }
     }
 
     async fn open(&self) -> Arc<dyn Scheduler> {
-        let mut options = HtcondorOptions::new(self.folder().join("state"));
-        options.label = "conformance \"ä\" $(x) \\".into();
-        options.resume = W::RESUME;
-        options.grace = Duration::from_secs(2);
-        options.default_memory = 128 << 20;
-        options.poll = Duration::from_secs(2);
-        options.extra = vec![self.lane.submit_line()];
-        options.commands = Some(POOL.commands());
-        let pool = Htcondor::open(options)
-            .await
-            .expect("the pool's commands are there");
-        Arc::new(pool)
+        Arc::new(self.bed.open(W::RESUME).await)
     }
 
     fn folder(&self) -> &Path {
-        self.folder.path()
+        self.bed.folder()
     }
 
     fn patience(&self) -> Duration {
@@ -60,7 +46,7 @@ impl<W: Way> Testbed for Pool<W> {
     }
 
     fn slots(&self) -> u32 {
-        self.lane.slots()
+        self.bed.lane.slots()
     }
 
     fn shortest_time_limit(&self) -> Duration {
@@ -68,18 +54,13 @@ impl<W: Way> Testbed for Pool<W> {
     }
 
     fn runtime() -> tokio::runtime::Runtime {
-        // The thread is the case's own, and stays the user's.
-        std::mem::forget(POOL.become_user());
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("the system has a thread's resources left")
+        htcondor::runtime()
     }
 }
 
-struct AnewEachTime;
+struct NewSubmission;
 
-impl Way for AnewEachTime {
+impl Way for NewSubmission {
     const RESUME: Resume = Resume::Submit;
 }
 
@@ -93,13 +74,13 @@ struct SameSlot;
 
 impl Way for SameSlot {
     const RESUME: Resume = Resume::Checkpoint {
-        max_restarts: Some(50),
+        max_restarts: None,
         wait: Duration::from_secs(60),
     };
 }
 
 mod submit {
-    cu_scheduler::conformance_tests!(super::Pool<super::AnewEachTime>);
+    cu_scheduler::conformance_tests!(super::Pool<super::NewSubmission>);
 }
 
 mod requeue {

@@ -40,6 +40,7 @@ mod description;
 mod event;
 mod event_log;
 mod examine;
+mod find;
 mod holds;
 mod options;
 mod preview;

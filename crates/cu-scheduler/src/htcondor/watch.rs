@@ -14,9 +14,7 @@ use super::remove::{FREED, remove};
 use super::state::{Rules, Verdict, Word, judge};
 use super::table::{Phase, Table};
 use super::ticket::Tickets;
-use crate::{
-    ClusterEnd, ClusterJobId, ClusterState, EndCause, Error, Found, Observation, SubmissionName,
-};
+use crate::{ClusterEnd, ClusterJobId, ClusterState, EndCause, Error, Observation, SubmissionName};
 
 /// How often the log is looked at. It is a file, and nothing tells of its growth from elsewhere.
 const LOOK: Duration = Duration::from_millis(100);
@@ -29,7 +27,7 @@ const DOUBT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Watch {
     known: Mutex<Known>,
-    tickets: Tickets,
+    pub(super) tickets: Tickets,
     rules: Rules,
     resume: Resume,
     poll: Duration,
@@ -154,8 +152,8 @@ impl Watch {
         let stale = asked.is_none_or(|at| at.elapsed() + LOOK >= self.poll);
         let (open, runs) = self.up_to_date(commands, |table| {
             let is_open = |id: &Id| match self.judge(table, *id, Word::NotAsked) {
-                Verdict::State(ClusterState::Queued { .. } | ClusterState::Running { .. }) => stale,
-                Verdict::State(_) => false,
+                Verdict::State(ClusterState::Ended(_)) => false,
+                Verdict::State(_) => stale || table.job(*id).is_some_and(|it| it.doubt.is_some()),
                 Verdict::Ask | Verdict::Doubt(_) => true,
             };
             let open: BTreeSet<Id> = ids.iter().copied().filter(is_open).collect();
@@ -206,57 +204,79 @@ impl Watch {
         ids: &BTreeSet<Id>,
         answers: &Answers,
     ) -> Result<BTreeMap<Id, Observation>, Error> {
-        let now = Instant::now();
         let mut in_doubt = false;
         let mut leftovers = Vec::new();
         let states = self.up_to_date(commands, |table| {
             let mut states = BTreeMap::new();
             for id in ids {
                 let word = answers.word(*id);
-                let verdict = self.judge(table, *id, word);
-                let job = table.job_mut(*id);
-                let state = match verdict {
-                    Verdict::State(state) => state,
-                    Verdict::Ask => ClusterState::Unknown {
-                        reason: "HTCondor was not asked".into(),
-                    },
-                    Verdict::Doubt(state) => {
-                        let since = job.map_or(now, |job| *job.doubt.get_or_insert(now));
-                        if now.duration_since(since) >= DOUBT {
-                            state
-                        } else {
-                            in_doubt = true;
-                            ClusterState::Unknown {
-                                reason: format!("the log does not tell yet what {id} is"),
-                            }
-                        }
-                    }
-                };
-                if let Some(job) = table.job_mut(*id) {
-                    if let ClusterState::Ended(end) = &state {
-                        let in_queue = match word {
-                            Word::Queue(ad) => matches!(ad.status, Status::Held | Status::Idle),
-                            _ => matches!(job.phase, Phase::Held { .. }),
-                        };
-                        let held = matches!(job.phase, Phase::Held { .. })
-                            || matches!(word, Word::Queue(ad) if ad.status == Status::Held);
-                        if in_queue && (held || self.resume == Resume::Submit) {
-                            leftovers.push(*id);
-                        }
-                        job.told = Some(self.explained(job.first.as_ref(), end));
-                    } else if !matches!(word, Word::NotAsked) {
-                        job.seen = Some(state.clone());
-                    }
+                let state = self.state(table, *id, word);
+                let job = table.job(*id);
+                in_doubt |= job.is_some_and(|job| job.doubt.is_some() && job.told.is_none());
+                let is_over = matches!(state, ClusterState::Ended(_));
+                if is_over && job.is_some_and(|job| self.is_left_over(&job.phase, word)) {
+                    leftovers.push(*id);
                 }
-                states.insert(*id, self.observation(table, *id, state, answers.ad(*id)));
+                states.insert(*id, observation(table, *id, state, answers.ad(*id)));
             }
             states
         })?;
         let mut known = self.known();
         known.leftovers.extend(leftovers);
         known.in_doubt = in_doubt;
-        known.looked = now;
+        known.looked = Instant::now();
         Ok(states)
+    }
+
+    /// The state of one job, which is noted.
+    fn state(&self, table: &mut Table, id: Id, word: Word) -> ClusterState {
+        let verdict = self.judge(table, id, word);
+        let Some(job) = table.job_mut(id) else {
+            return match verdict {
+                Verdict::State(state) | Verdict::Doubt(state) => state,
+                Verdict::Ask => ClusterState::Gone,
+            };
+        };
+        let unknown = |reason: &str| ClusterState::Unknown {
+            reason: reason.to_owned(),
+        };
+        let state = match verdict {
+            Verdict::State(state) => {
+                job.doubt = None;
+                state
+            }
+            Verdict::Ask => unknown("HTCondor was not asked"),
+            Verdict::Doubt(state) => {
+                let since = *job.doubt.get_or_insert_with(Instant::now);
+                if since.elapsed() < DOUBT {
+                    return unknown("queue and event log do not agree yet");
+                }
+                state
+            }
+        };
+        match &state {
+            ClusterState::Ended(end) => {
+                let told = self.explained(job.first.as_ref(), end);
+                job.told = Some(told.clone());
+                ClusterState::Ended(told)
+            }
+            _ => {
+                if !matches!(word, Word::NotAsked) {
+                    job.seen = Some(state.clone());
+                }
+                state
+            }
+        }
+    }
+
+    /// Whether an ended job is in the queue for nothing: nobody will put it back.
+    fn is_left_over(&self, phase: &Phase, word: Word) -> bool {
+        let status = match word {
+            Word::Queue(ad) => Some(ad.status),
+            _ => None,
+        };
+        let held = matches!(phase, Phase::Held { .. }) || status == Some(Status::Held);
+        held || (status == Some(Status::Idle) && self.resume == Resume::Submit)
     }
 
     /// An end, with what the job's start complained of.
@@ -268,29 +288,6 @@ impl Watch {
             end.text = format!("{}: {failure}", end.text);
         }
         end
-    }
-
-    fn observation(
-        &self,
-        table: &Table,
-        id: Id,
-        state: ClusterState,
-        ad: Option<&Ad>,
-    ) -> Observation {
-        let job = table.job(id);
-        let host = job.and_then(|job| job.host.clone());
-        let host = host.or_else(|| ad.and_then(|ad| ad.host.clone()));
-        let has_begun = matches!(state, ClusterState::Running { .. } | ClusterState::Ended(_));
-        let state = match (state, job.and_then(|job| job.told.clone())) {
-            (ClusterState::Ended(_), Some(told)) => ClusterState::Ended(told),
-            (state, _) => state,
-        };
-        Observation {
-            job: ClusterJobId(id.to_string()),
-            state,
-            host: host.filter(|_| has_begun),
-            restarts: job.map(|job| job.starts.max(job.tickets).saturating_sub(1)),
-        }
     }
 
     fn judge(&self, table: &Table, id: Id, word: Word) -> Verdict {
@@ -339,116 +336,17 @@ impl Watch {
                 job.told.is_none() && self.waits_in_slot(job.first.as_ref(), &job.phase)
             })
     }
+}
 
-    /// Looks submissions up by name: in the log and the tickets, in the queue, in the history.
-    pub async fn find(
-        &self,
-        commands: &Commands,
-        names: &[SubmissionName],
-    ) -> Result<Vec<Found>, Error> {
-        let missing = self.missing(commands, names)?;
-        if !missing.is_empty() {
-            // An attempt may have gone on in the cluster job of another of its job.
-            let mut asked: BTreeSet<SubmissionName> = missing.iter().cloned().collect();
-            for name in &missing {
-                asked.extend(self.tickets.firsts(name.run(), name.job()));
-            }
-            let asked: Vec<SubmissionName> = asked.into_iter().collect();
-            self.note(commands, commands.queued_as(&asked).await?)?;
-            if !self.missing(commands, names)?.is_empty() {
-                self.note(commands, commands.past_as(&asked).await?)?;
-            }
-        }
-        let missing: BTreeSet<SubmissionName> =
-            self.missing(commands, names)?.into_iter().collect();
-        let known = names.iter().filter(|name| !missing.contains(*name));
-        let known: Vec<SubmissionName> = known.cloned().collect();
-        self.forget_unhonoured(commands, &known).await?;
-        let mut named = Vec::new();
-        self.up_to_date(commands, |table| {
-            for name in &known {
-                if let Some(id) = table.id_of(name) {
-                    let current = table.job(id).and_then(|job| job.name.clone());
-                    named.push((name.clone(), id, current.as_ref() == Some(name)));
-                }
-            }
-        })?;
-        let ids: Vec<ClusterJobId> = named
-            .iter()
-            .map(|(_, id, _)| ClusterJobId(id.to_string()))
-            .collect();
-        let observations = self.observe(commands, &ids).await?;
-        let found = named.into_iter().zip(observations);
-        Ok(found
-            .map(|((name, _, is_current), mut observation)| {
-                if !is_current {
-                    observation.state = ClusterState::Ended(ClusterEnd {
-                        cause: EndCause::Unknown,
-                        at: None,
-                        text: "another attempt went on in its cluster job".into(),
-                    });
-                }
-                Found { name, observation }
-            })
-            .collect())
-    }
-
-    fn missing(
-        &self,
-        commands: &Commands,
-        names: &[SubmissionName],
-    ) -> Result<Vec<SubmissionName>, Error> {
-        self.up_to_date(commands, |table| {
-            let is_missing = |name: &&SubmissionName| table.id_of(name).is_none();
-            names.iter().filter(is_missing).cloned().collect()
-        })
-    }
-
-    fn note(&self, commands: &Commands, ads: Vec<Ad>) -> Result<(), Error> {
-        self.up_to_date(commands, |table| {
-            for ad in ads {
-                if let Some(name) = ad.name {
-                    table.note(ad.id, name);
-                }
-            }
-        })
-    }
-
-    /// Forgets tickets of `names` that were written by a process that did not live to open the
-    /// gate: their attempts are not on the cluster.
-    async fn forget_unhonoured(
-        &self,
-        commands: &Commands,
-        names: &[SubmissionName],
-    ) -> Result<(), Error> {
-        let suspects = self.up_to_date(commands, |table| {
-            let suspect = |name: &SubmissionName| {
-                let id = table.id_of(name)?;
-                let job = table.job(id)?;
-                let first = job.first.clone()?;
-                let ticket = self.tickets.read(&first, job.tickets)?;
-                let silent = job.tickets > 1 && job.events <= ticket.events;
-                (silent && ticket.name == *name).then_some((id, first, job.tickets, ticket))
-            };
-            names.iter().filter_map(suspect).collect::<Vec<_>>()
-        })?;
-        if suspects.is_empty() {
-            return Ok(());
-        }
-        let ids: Vec<Id> = suspects.iter().map(|(id, ..)| *id).collect();
-        let queue = commands.queued(&ids, &BTreeSet::new()).await?;
-        self.up_to_date(commands, |table| {
-            for (id, first, number, ticket) in suspects {
-                let ad = queue.iter().find(|ad| ad.id == id);
-                let honoured = ad.is_some_and(|ad| {
-                    let still_waits = ticket.in_slot && self.tickets.is_waiting(&first);
-                    ad.starts.is_some_and(|starts| starts >= ticket.starts) && !still_waits
-                });
-                if !honoured {
-                    self.tickets.remove(&first, number);
-                    table.take_back(id, &ticket.name);
-                }
-            }
-        })
+fn observation(table: &Table, id: Id, state: ClusterState, ad: Option<&Ad>) -> Observation {
+    let job = table.job(id);
+    let host = job.and_then(|job| job.host.clone());
+    let host = host.or_else(|| ad.and_then(|ad| ad.host.clone()));
+    let has_begun = matches!(state, ClusterState::Running { .. } | ClusterState::Ended(_));
+    Observation {
+        job: ClusterJobId(id.to_string()),
+        state,
+        host: host.filter(|_| has_begun),
+        restarts: job.map(|job| job.starts.max(job.tickets).saturating_sub(1)),
     }
 }

@@ -1,0 +1,486 @@
+//! What an HTCondor pool does to jobs behind the backend's back, and how attempts follow each other.
+
+mod htcondor;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cu_cluster_tests::{CondorPool, wait};
+use cu_scheduler::htcondor::{Htcondor, HtcondorOptions, Resume};
+use cu_scheduler::{
+    Cancel, ClusterEnd, ClusterJobId, ClusterState, EndCause, Error, Observation, Resources,
+    Scheduler, Submission, SubmissionName, SubmitError,
+};
+
+use htcondor::{Bed, POOL};
+
+const SAME_SLOT: Resume = Resume::Checkpoint {
+    max_restarts: None,
+    wait: Duration::from_secs(60),
+};
+
+/// Runs `test` with a fresh bed and a backend that resumes so.
+fn on_the_pool(resume: Resume, test: impl AsyncFnOnce(&Bed, Htcondor)) {
+    htcondor::runtime().block_on(async {
+        let bed = Bed::new();
+        let pool = bed.open(resume).await;
+        test(&bed, pool).await;
+    });
+}
+
+/// Attempt `attempt` of a job, which does `script` in `folder`.
+fn attempt(folder: &Path, attempt: u32, script: &str) -> Submission {
+    let run = folder.file_name().expect("it has a name");
+    let directory = folder.join(format!("attempt-{attempt}"));
+    std::fs::create_dir_all(&directory).expect("the folder is the user's");
+    let name = SubmissionName::new(run.to_string_lossy(), 7, attempt);
+    Submission {
+        name: name.expect("a folder's name and numbers"),
+        command: ["/bin/sh", "-c", script].map(String::from).to_vec(),
+        environment: Default::default(),
+        working_directory: folder.into(),
+        directory,
+        resources: Resources::default(),
+        previous: None,
+    }
+}
+
+async fn submit(pool: &Htcondor, submission: &Submission) -> ClusterJobId {
+    let answers = pool.submit(std::slice::from_ref(submission)).await;
+    let answer = answers.into_iter().next().expect("one answer for each");
+    answer.expect("it is taken")
+}
+
+async fn observe(pool: &Htcondor, job: &ClusterJobId) -> Observation {
+    let observed = pool.observe(std::slice::from_ref(job)).await;
+    observed.expect("the pool answers").remove(0)
+}
+
+async fn until(
+    pool: &Htcondor,
+    job: &ClusterJobId,
+    what: &str,
+    wanted: impl Fn(&ClusterState) -> bool,
+) -> ClusterState {
+    let wait = async {
+        loop {
+            let state = observe(pool, job).await.state;
+            if wanted(&state) {
+                return state;
+            }
+            let over = matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
+            assert!(!over, "{job} is {state:?}, and was to be {what}");
+            pool.changed().await;
+        }
+    };
+    let waited = tokio::time::timeout(wait::BOUND, wait).await;
+    waited.unwrap_or_else(|_| panic!("waited in vain until {job} is {what}"))
+}
+
+async fn until_running(pool: &Htcondor, job: &ClusterJobId) {
+    let running = |state: &ClusterState| matches!(state, ClusterState::Running { .. });
+    until(pool, job, "running", running).await;
+}
+
+async fn end(pool: &Htcondor, job: &ClusterJobId) -> ClusterEnd {
+    let ended = |state: &ClusterState| matches!(state, ClusterState::Ended(_));
+    match until(pool, job, "ended", ended).await {
+        ClusterState::Ended(end) => end,
+        other => unreachable!("`until` waits for an end, not {other:?}"),
+    }
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn until_exists(path: &Path) {
+    let what = path.display().to_string();
+    wait::until(&what, wait::BOUND, || path.exists().then_some(()));
+}
+
+/// A command of the pool's, as the user, which must succeed.
+fn ask(command: &str, arguments: &[&str]) -> String {
+    let mut command = POOL.command(command);
+    let output = command.args(arguments).current_dir("/tmp").output();
+    let output = output.expect("the wrapper is there");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Whether the job is in the queue.
+fn is_queued(job: &ClusterJobId) -> bool {
+    !ask("condor_q", &[&job.0, "-af", "ClusterId"]).is_empty()
+}
+
+fn until_left(job: &ClusterJobId) {
+    let what = format!("{job} to leave the queue");
+    wait::until(&what, wait::BOUND, || (!is_queued(job)).then_some(()));
+}
+
+/// A script that notes its start, and ends when `go` is there.
+const STARTED: &str = "echo $PPID >>started; while [ ! -e go ] && [ -d . ]; do sleep 0.1; done";
+
+struct Files {
+    started: PathBuf,
+    go: PathBuf,
+}
+
+fn files(folder: &Path) -> Files {
+    Files {
+        started: folder.join("started"),
+        go: folder.join("go"),
+    }
+}
+
+/// An eviction is an end, and the job is not started again.
+#[test]
+fn an_evicted_attempt_has_ended() {
+    on_the_pool(Resume::Submit, async |bed, pool| {
+        let files = files(bed.folder());
+        let job = submit(&pool, &attempt(bed.folder(), 0, STARTED)).await;
+        until_exists(&files.started);
+        ask("condor_vacate_job", &[&job.0]);
+        let end = end(&pool, &job).await;
+        assert_eq!(end.cause, EndCause::Preempted, "{}", end.text);
+        // Nothing is kept of it: whoever looks for it in the queue finds that.
+        until_left(&job);
+        assert_eq!(self::end(&pool, &job).await.cause, EndCause::Preempted);
+        assert_eq!(lines(&files.started).len(), 1);
+    });
+}
+
+/// HTCondor would start it again beside the first copy.
+#[test]
+fn a_job_whose_shadow_died_is_not_started_again() {
+    on_the_pool(Resume::Submit, async |bed, pool| {
+        let files = files(bed.folder());
+        let job = submit(&pool, &attempt(bed.folder(), 0, STARTED)).await;
+        until_exists(&files.started);
+        until_running(&pool, &job).await;
+        kill_shadow(&job);
+        let end = end(&pool, &job).await;
+        assert_eq!(end.cause, EndCause::NodeFailure, "{}", end.text);
+        until_left(&job);
+        assert_eq!(lines(&files.started).len(), 1);
+    });
+}
+
+/// Ends the condor_shadow that watches `job`.
+fn kill_shadow(job: &ClusterJobId) {
+    let is_it = |line: &[u8]| {
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        words.len() > 1 && words[0].ends_with(b"condor_shadow") && words[1] == job.0.as_bytes()
+    };
+    let entries = std::fs::read_dir("/proc").expect("Linux");
+    let processes = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let pids = processes.filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()));
+    let shadow = pids
+        .filter(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| is_it(&line)));
+    let shadow: Vec<String> = shadow.collect();
+    assert_eq!(shadow.len(), 1, "one shadow for {job}");
+    as_root(|| {
+        let mut kill = std::process::Command::new("kill");
+        let status = kill.arg("-KILL").args(&shadow).status();
+        assert!(status.expect("kill is there").success());
+    });
+}
+
+/// Daemons are root's.
+fn as_root(work: impl FnOnce() + Send) {
+    use rustix::{process::Uid, thread::set_thread_res_uid};
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let root = set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT);
+            root.expect("the user's saved id is root's");
+            work();
+        });
+        thread.join().expect("it fails with a message of its own");
+    });
+}
+
+/// A person's hold waits for that person, and a release lets the job go on: its one start is used
+/// up only if it was running.
+#[test]
+fn a_held_job_waits_for_a_person() {
+    on_the_pool(Resume::Submit, async |bed, pool| {
+        let mut waits = attempt(bed.folder(), 0, STARTED);
+        waits.resources.cpus = 4; // More than a lane has.
+        let job = submit(&pool, &waits).await;
+        ask("condor_hold", &["-reason", "let us see", &job.0]);
+        let held = |state: &ClusterState| matches!(state, ClusterState::Held { .. });
+        let state = until(&pool, &job, "held", held).await;
+        let ClusterState::Held { reason } = state else {
+            unreachable!("it is held")
+        };
+        assert!(
+            reason.contains("let us see") && reason.contains("code 1"),
+            "{reason}"
+        );
+        ask("condor_release", &[&job.0]);
+        let queued = |state: &ClusterState| matches!(state, ClusterState::Queued { .. });
+        until(&pool, &job, "queued", queued).await;
+        ask("condor_rm", &["-reason", "enough", &job.0]);
+        let end = end(&pool, &job).await;
+        assert_eq!(end.cause, EndCause::Cancelled);
+        assert!(end.text.contains("enough"), "{}", end.text);
+    });
+}
+
+/// Too much memory is told as such, and the held job is removed.
+#[test]
+fn too_much_memory_is_an_end() {
+    on_the_pool(Resume::Submit, async |bed, pool| {
+        // The shell collects what it reads.
+        let script = "x=$(head -c 400000000 /dev/zero | tr '\\0' x); echo ${#x}";
+        let mut submission = attempt(bed.folder(), 0, script);
+        submission.resources.memory_bytes = Some(64 << 20);
+        let job = submit(&pool, &submission).await;
+        let end = end(&pool, &job).await;
+        assert_eq!(end.cause, EndCause::OutOfMemory, "{}", end.text);
+        until_left(&job);
+    });
+}
+
+/// A job that HTCondor can't even start is over.
+#[test]
+fn a_job_that_cannot_start_is_over() {
+    on_the_pool(Resume::Submit, async |bed, pool| {
+        let mut waits = attempt(bed.folder(), 0, STARTED);
+        waits.resources.cpus = 4;
+        let job = submit(&pool, &waits).await;
+        std::fs::remove_file(bed.folder().join("state/start")).expect("it is there");
+        ask("condor_qedit", &[&job.0, "RequestCpus", "1"]);
+        let end = end(&pool, &job).await;
+        assert_eq!(end.cause, EndCause::NotStarted, "{}", end.text);
+        until_left(&job);
+    });
+}
+
+/// Attempts of one job in one cluster job; `numbers` are their exit codes.
+async fn chain(bed: &Bed, pool: &Htcondor, codes: &[u8]) -> Vec<(ClusterJobId, Observation)> {
+    let mut seen = Vec::new();
+    let mut previous = None;
+    for (number, code) in (0..).zip(codes) {
+        let script = format!("echo {number} $_CONDOR_SCRATCH_DIR >>started; exit {code}");
+        let mut submission = attempt(bed.folder(), number, &script);
+        submission.previous = previous.take();
+        let job = submit(pool, &submission).await;
+        let end = end(pool, &job).await;
+        assert_eq!(end.cause, EndCause::Exited((*code).into()), "{}", end.text);
+        seen.push((job.clone(), observe(pool, &job).await));
+        previous = Some(job);
+    }
+    seen
+}
+
+fn ids(seen: &[(ClusterJobId, Observation)]) -> Vec<&str> {
+    seen.iter().map(|(job, _)| job.0.as_str()).collect()
+}
+
+#[test]
+fn a_new_submission_is_a_new_job() {
+    on_the_pool(Resume::Submit, async |bed, pool| {
+        let seen = chain(bed, &pool, &[3, 0]).await;
+        let ids = ids(&seen);
+        assert_ne!(ids[0], ids[1]);
+        assert_eq!(lines(&bed.folder().join("started")).len(), 2);
+    });
+}
+
+/// A requeued job keeps its id; each start of it is an attempt of its own, and each attempt's output
+/// goes where it belongs.
+#[test]
+fn a_requeue_keeps_the_job() {
+    on_the_pool(Resume::Requeue, async |bed, pool| {
+        let seen = chain(bed, &pool, &[3, 3, 0]).await;
+        let ids = ids(&seen);
+        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+        let restarts: Vec<_> = seen.iter().map(|(_, it)| it.restarts).collect();
+        assert_eq!(restarts, [Some(0), Some(1), Some(2)]);
+        let started = lines(&bed.folder().join("started"));
+        let numbers: Vec<&str> = started.iter().map(|it| &it[..1]).collect();
+        assert_eq!(numbers, ["0", "1", "2"]);
+        until_left(&seen[0].0);
+    });
+}
+
+/// In the same slot nothing but the attempt changes, the scratch folder not either.
+#[test]
+fn a_checkpoint_keeps_the_slot() {
+    on_the_pool(SAME_SLOT, async |bed, pool| {
+        let seen = chain(bed, &pool, &[3, 3, 0]).await;
+        let ids = ids(&seen);
+        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+        let started = lines(&bed.folder().join("started"));
+        let slots: Vec<&str> = started.iter().map(|it| &it[2..]).collect();
+        assert_eq!(slots, [slots[0]; 3]);
+        until_left(&seen[0].0);
+    });
+}
+
+/// After so many restarts in one slot the next attempt has to find a slot anew.
+#[test]
+fn restarts_in_one_slot_can_be_limited() {
+    let resume = Resume::Checkpoint {
+        max_restarts: Some(1),
+        wait: Duration::from_secs(60),
+    };
+    on_the_pool(resume, async |bed, pool| {
+        let seen = chain(bed, &pool, &[3, 3, 3, 0]).await;
+        let ids = ids(&seen);
+        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+        let started = lines(&bed.folder().join("started"));
+        let slots: Vec<&str> = started.iter().map(|it| &it[2..]).collect();
+        assert_eq!(slots[0], slots[1]);
+        assert_ne!(slots[1], slots[2]);
+        assert_eq!(slots[2], slots[3]);
+    });
+}
+
+/// A slot is not kept for ever for an attempt that does not come; the end stays the same, and the
+/// job goes on elsewhere when it comes.
+#[test]
+fn a_slot_is_given_up_in_time() {
+    let resume = Resume::Checkpoint {
+        max_restarts: None,
+        wait: Duration::from_secs(1),
+    };
+    on_the_pool(resume, async |bed, pool| {
+        let first = attempt(bed.folder(), 0, "exit 3");
+        let job = submit(&pool, &first).await;
+        assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(3));
+        let status = || ask("condor_q", &[&job.0, "-af", "JobStatus", "JobRunCount"]);
+        wait::until("the slot to be given up", wait::BOUND, || {
+            (status() == "1 1\n").then_some(())
+        });
+        assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(3));
+        let mut second = attempt(bed.folder(), 1, "exit 0");
+        second.previous = Some(job.clone());
+        assert_eq!(submit(&pool, &second).await, job);
+        assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(0));
+    });
+}
+
+/// An evicted job is put back as well, after the main process was killed, too.
+#[test]
+fn an_evicted_job_goes_on_under_its_id() {
+    on_the_pool(Resume::Requeue, async |bed, pool| {
+        let files = files(bed.folder());
+        let job = submit(&pool, &attempt(bed.folder(), 0, STARTED)).await;
+        until_exists(&files.started);
+        ask("condor_vacate_job", &[&job.0]);
+        assert_eq!(end(&pool, &job).await.cause, EndCause::Preempted);
+        drop(pool);
+        let pool = bed.open(Resume::Requeue).await;
+        assert_eq!(end(&pool, &job).await.cause, EndCause::Preempted);
+        let mut second = attempt(bed.folder(), 1, STARTED);
+        second.previous = Some(job.clone());
+        assert_eq!(submit(&pool, &second).await, job);
+        until_running(&pool, &job).await;
+        drop(pool);
+        let pool = bed.open(Resume::Requeue).await;
+        until_running(&pool, &job).await;
+        let found = pool.find(std::slice::from_ref(&second.name)).await;
+        let found = found.expect("the pool answers");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].observation.job, job);
+        std::fs::write(&files.go, "").expect("the folder is the user's");
+        assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(0));
+        assert_eq!(lines(&files.started).len(), 2);
+    });
+}
+
+/// What was kept of an ended job is freed by cancelling it, and its end stays what it was.
+#[test]
+fn cancelling_frees_a_kept_job() {
+    on_the_pool(Resume::Requeue, async |bed, pool| {
+        let job = submit(&pool, &attempt(bed.folder(), 0, "exit 3")).await;
+        assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(3));
+        assert!(is_queued(&job), "it is kept for the next attempt");
+        let cancelled = pool.cancel(std::slice::from_ref(&job), Cancel::Terminate);
+        cancelled.await.expect("the pool answers");
+        until_left(&job);
+        assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(3));
+    });
+}
+
+/// The state folder lost with all that is in it: names are still found, ends still told.
+#[test]
+fn names_and_ends_are_found_without_the_state_folder() {
+    on_the_pool(Resume::Submit, async |bed, pool| {
+        let files = files(bed.folder());
+        let (runs, ended) = (
+            attempt(bed.folder(), 0, STARTED),
+            attempt(bed.folder(), 1, "exit 5"),
+        );
+        let running = submit(&pool, &runs).await;
+        let over = submit(&pool, &ended).await;
+        assert_eq!(end(&pool, &over).await.cause, EndCause::Exited(5));
+        until_exists(&files.started);
+        drop(pool);
+        std::fs::remove_dir_all(bed.folder().join("state")).expect("it is the user's");
+        let pool = bed.open(Resume::Submit).await;
+        let names = [runs.name, attempt(bed.folder(), 2, "").name, ended.name];
+        let found = pool.find(&names).await.expect("the pool answers");
+        let jobs: Vec<&ClusterJobId> = found.iter().map(|it| &it.observation.job).collect();
+        assert_eq!(jobs, [&running, &over]);
+        until_running(&pool, &running).await;
+        std::fs::write(&files.go, "").expect("the folder is the user's");
+        assert_eq!(end(&pool, &running).await.cause, EndCause::Exited(0));
+        assert_eq!(end(&pool, &over).await.cause, EndCause::Exited(5));
+    });
+}
+
+/// A schedd that does not answer is no end and no lost job: what was under way is found afterwards,
+/// or is not there, and nothing is submitted twice.
+#[test]
+fn a_schedd_that_hangs_loses_nothing() {
+    let own = CondorPool::own("");
+    let folder = own.work_folder();
+    htcondor::runtime().block_on(async {
+        let mut options = HtcondorOptions::new(folder.path().join("state"));
+        options.default_memory = 128 << 20;
+        options.poll = Duration::from_secs(1);
+        options.commands = Some(own.commands());
+        let pool = Htcondor::open(options)
+            .await
+            .expect("its commands are there");
+        let files = files(folder.path());
+        let runs = attempt(folder.path(), 0, STARTED);
+        let job = submit(&pool, &runs).await;
+        until_exists(&files.started);
+        own.pause("schedd");
+        let stranger = [ClusterJobId("99999.0".into())];
+        let asked = pool.observe(&stranger).await;
+        assert!(matches!(asked, Err(Error::Unavailable { .. })), "{asked:?}");
+        let cancelled = pool.cancel(&stranger, Cancel::Terminate).await;
+        assert!(
+            matches!(cancelled, Err(Error::Unavailable { .. })),
+            "{cancelled:?}"
+        );
+        let uncertain = attempt(folder.path(), 1, STARTED);
+        let answer = pool
+            .submit(std::slice::from_ref(&uncertain))
+            .await
+            .remove(0);
+        assert!(
+            matches!(answer, Err(SubmitError::Uncertain { .. })),
+            "{answer:?}"
+        );
+        own.start("schedd");
+        let found = pool.find(&[uncertain.name.clone()]).await;
+        let found = found.expect("the schedd answers");
+        let second = match found.into_iter().next() {
+            Some(found) => found.observation.job,
+            None => submit(&pool, &uncertain).await,
+        };
+        std::fs::write(&files.go, "").expect("the folder is the user's");
+        for job in [&job, &second] {
+            assert_eq!(end(&pool, job).await.cause, EndCause::Exited(0));
+        }
+        assert_eq!(lines(&files.started).len(), 2);
+    });
+}
