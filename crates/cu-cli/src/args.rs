@@ -262,10 +262,11 @@ pub struct JobsArgument {
 
 /// `cu doctor`
 #[derive(Debug, Args)]
+#[command(override_usage = "cu doctor [OPTIONS] [CONFIG] [KEY=VALUE]...")]
 pub struct Doctor {
-    /// A run's config: its backend, its results directory, and how it fits the cluster
-    #[arg(value_name = "CONFIG")]
-    pub config: Option<PathBuf>,
+    /// A run's config, to see how it fits the cluster, and what to put in place of its word
+    #[arg(value_name = "CONFIG|KEY=VALUE")]
+    pub config_and_overrides: Vec<String>,
     /// backend.kind: auto, local, slurm or htcondor
     #[arg(long, value_name = "KIND")]
     pub backend: Option<String>,

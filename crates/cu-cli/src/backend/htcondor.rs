@@ -214,6 +214,8 @@ mod tests {
         };
         assert_eq!(checkpoint.resume, resume);
         assert_eq!(checkpoint.resume_exit_code, 85);
+        // One grace time to SIGTERM, one to SIGKILL, and 5 s; whole seconds.
+        assert_eq!(chosen(&["stop.grace=1200ms"]).grace.as_millis(), 8000);
         let requeue = chosen(&["backend.htcondor.resume=requeue"]).resume;
         assert_eq!(requeue, Resume::Requeue);
         let clean = chosen(&["backend.htcondor.environment=clean"]).environment;

@@ -10,7 +10,6 @@ mod local;
 mod slurm;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use cu_core::RunDir;
 use cu_scheduler::{Finding, Preview, Scheduler, Submission};
@@ -173,7 +172,9 @@ fn wrong_option(kind: Kind, source: &Source, wrong: cu_scheduler::InvalidOption)
 
 /// How long a supervisor that is asked to end may take, in whole seconds: one grace time to SIGTERM,
 /// one more to SIGKILL, and then it writes how its program ended. No backend must kill it before.
-fn supervisor_grace(file: &File) -> Duration {
+#[cfg(any(feature = "local", feature = "htcondor"))]
+fn supervisor_grace(file: &File) -> std::time::Duration {
+    use std::time::Duration;
     let grace = 2 * file.stop_policy().grace + Duration::from_secs(5);
     Duration::from_secs(grace.as_secs() + u64::from(grace.subsec_nanos() > 0))
 }

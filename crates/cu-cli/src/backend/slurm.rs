@@ -7,7 +7,7 @@ use std::time::Duration;
 use cu_core::RunDir;
 use cu_scheduler::slurm::{Container, Environment, Resume, SlurmOptions};
 
-use super::{Kind, label, supervisor_grace, wrong_option};
+use super::{Kind, label, wrong_option};
 use crate::config::file::Surroundings;
 use crate::config::{self, Error, File, Source};
 
@@ -48,7 +48,8 @@ pub fn options(run: &RunDir, file: &File) -> SlurmOptions {
     options.wrapper = slurm.wrapper.clone().unwrap_or_default();
     options.extra = slurm.extra.clone().unwrap_or_default();
     options.poll = slurm.poll.map(|poll| poll.0);
-    options.grace = Some(supervisor_grace(file));
+    // What a program may take once it is asked to stop; Slurm's KillWait is compared with it.
+    options.grace = Some(file.stop_policy().grace);
     options.commands = slurm.commands.as_ref().map(PathBuf::from);
     options
 }
@@ -168,7 +169,7 @@ mod tests {
             wrapper: words(&["srun"]),
             extra: words(&["--mail-type=FAIL"]),
             poll: Some(Duration::from_secs(30)),
-            grace: Some(Duration::from_secs(65)),
+            grace: Some(Duration::from_secs(30)),
             commands: Some("/opt/slurm/bin".into()),
         };
         assert_eq!(options(&run(), &tests::whole()), expected);
@@ -202,7 +203,7 @@ mod tests {
         assert_eq!(options.resume, Resume::Requeue);
         assert_eq!(options.environment, Environment::Clean);
         assert_eq!(options.container, Some(Container::new("docker://debian")));
-        assert_eq!(options.grace, Some(Duration::from_secs(8)), "whole seconds");
+        assert_eq!(options.grace, Some(Duration::from_millis(1200)));
     }
 
     #[test]

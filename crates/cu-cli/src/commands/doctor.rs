@@ -1,7 +1,7 @@
 //! `cu doctor`: what a person should know before relying on a cluster, in the order in which it
 //! matters. With `--submit`, proven by a job.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cu_core::RunDir;
 use cu_scheduler::{Finding, Level};
@@ -45,25 +45,14 @@ impl Examination {
 /// # Errors
 /// If the config can't be read.
 pub fn doctor(common: &Common, arguments: &Doctor) -> Result<ExitCode> {
-    let here = runs::absolute(Path::new("."))?;
-    let kind = arguments.backend.iter();
-    let kind = kind
-        .map(|kind| Override::option("backend.kind", kind.clone(), format!("--backend {kind}")));
-    let (source, folder) = match &arguments.config {
-        Some(path) => {
-            let folder = runs::absolute(path)?.parent().unwrap_or(&here).to_owned();
-            (Source::read(path, kind.collect())?, folder)
-        }
-        None => (Source::command_line(kind.collect())?, here),
-    };
-    let source = source.within(&folder);
+    let (config, source, folder) = read(arguments)?;
     let file = source.file()?;
     let results_dir = common.results_dir_for(file.results_dir.as_deref());
     let results_dir = runs::absolute(results_dir)?;
     let mut examination = Examination::default();
     let choice = backend::choose(&source, &file);
     examination.choice = examination.take("scheduler", choice.map_err(Error::from));
-    if arguments.config.is_some() {
+    if config {
         let outcome = of_config(&source, &folder, &results_dir, examination.choice.as_ref());
         let warnings = examination.take("config", outcome);
         let warnings = warnings.into_iter().flatten();
@@ -100,6 +89,32 @@ pub fn doctor(common: &Common, arguments: &Doctor) -> Result<ExitCode> {
         Level::Problem => ExitCode::ProblemFound,
         _ => ExitCode::Done,
     })
+}
+
+/// Whether there is a config, all that was given, and the folder from which its paths are taken.
+fn read(arguments: &Doctor) -> Result<(bool, Source, PathBuf)> {
+    let words = arguments.config_and_overrides.iter();
+    let (overrides, configs): (Vec<_>, Vec<_>) = words.partition(|word| word.contains('='));
+    let overrides = overrides.into_iter().map(|words| Override::parse(words));
+    let mut overrides = overrides.collect::<Result<Vec<_>, _>>()?;
+    overrides.extend(arguments.backend.as_ref().map(|kind| {
+        let words = format!("--backend {kind}");
+        Override::option("backend.kind", kind.clone(), words)
+    }));
+    let here = runs::absolute(Path::new("."))?;
+    let (source, folder) = match configs[..] {
+        [] => (Source::command_line(overrides)?, here),
+        [path] => {
+            let path = Path::new(path);
+            let folder = runs::absolute(path)?.parent().unwrap_or(&here).to_owned();
+            (Source::read(path, overrides)?, folder)
+        }
+        [_, second, ..] => {
+            let message = format!("`{second}`: one config is expected");
+            return Err(Error::usage(message));
+        }
+    };
+    Ok((!configs.is_empty(), source.within(&folder), folder))
 }
 
 /// What is allowed in a config and yet probably not meant.
@@ -210,9 +225,10 @@ fn in_json(examination: &Examination) -> serde_json::Value {
 }
 
 fn in_words(examination: &Examination) -> String {
-    let mut text = match &examination.choice {
-        Some(choice) => format!("{} ({})\n", choice.kind, choice.reason),
-        None => String::new(),
+    let mut text = match (&examination.choice, &examination.scheduler) {
+        (Some(choice), Some(scheduler)) => format!("{scheduler}, {}\n", choice.reason),
+        (Some(choice), None) => format!("{}, {}\n", choice.kind, choice.reason),
+        (None, _) => String::new(),
     };
     for finding in &examination.findings {
         // As wide as the longest, so that texts stand below each other.

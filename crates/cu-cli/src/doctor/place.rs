@@ -206,14 +206,14 @@ fn clock(existing: &Path) -> Option<Finding> {
     let off = early.max(late);
     Some(if off <= TOLERANCE {
         let text = "the results directory has the time of this host";
-        Finding::new("clock", Level::Good, text)
+        Finding::new("clock of files", Level::Good, text)
     } else {
         let text = format!(
             "the clock of this host and that of the results directory differ by {}: times of \
              attempts are told wrongly",
             rounded(off)
         );
-        Finding::new("clock", Level::Warning, text).advise("have the clocks synchronised")
+        Finding::new("clock of files", Level::Warning, text).advise("have the clocks synchronised")
     })
 }
 
@@ -233,7 +233,7 @@ mod tests {
     fn a_folder_of_ones_own_is_good_for_this_machine() {
         let folder = tempfile::tempdir().expect("a folder");
         let findings = examine(&folder.path().join("results/a"), Nodes::None);
-        for subject in ["permissions", "clock"] {
+        for subject in ["permissions", "clock of files"] {
             assert_eq!(of(&findings, subject).level, Level::Good, "{findings:?}");
         }
         assert!(of(&findings, "results directory").level <= Level::Note);

@@ -27,7 +27,7 @@ fn this_machine_is_examined_and_nothing_is_made() {
     assert_eq!(ended.code, 0, "{ended:?}");
     let report = ended.json();
     assert_eq!(report["backend"], "local");
-    for subject in ["scheduler", "permissions", "clock", "free space"] {
+    for subject in ["scheduler", "permissions", "clock of files", "free space"] {
         assert_eq!(finding(&report, subject)["level"], "good", "{report:#}");
     }
     assert_eq!(finding(&report, "python3")["level"], "note");
@@ -73,7 +73,18 @@ fn a_config_is_examined_too() {
     assert_eq!(finding(&report, "config")["level"], "warning");
     let place = finding(&report, "results directory")["text"].to_string();
     assert!(place.contains("/there is on "), "{place}");
+    // A key by hand, for a config and without one.
+    for arguments in [
+        &["risky.toml", "backend.kind=slurm"][..],
+        &["backend.kind=slurm"],
+    ] {
+        let ended = doctor(&bench, &[arguments, &["--json"]].concat());
+        assert_eq!(ended.code, 9, "{ended:?}");
+        let text = finding(&ended.json(), "scheduler")["text"].to_string();
+        assert!(text.contains("`backend.kind=slurm`"), "{text}");
+    }
     assert_eq!(doctor(&bench, &["nowhere.toml"]).code, 2);
+    assert_eq!(doctor(&bench, &["risky.toml", "risky.toml"]).code, 2);
 }
 
 #[test]
