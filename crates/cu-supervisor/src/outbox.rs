@@ -21,9 +21,13 @@ struct File {
 /// What lies in an outbox.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// The messages, in their order.
+    /// The messages, in their order, up to the first that is `unread`.
     pub messages: Vec<Envelope>,
-    /// Why some files were left alone: damaged, of a newer version, or not ours. They keep no
+    /// The first message that lies there and could not be read this time: too many open files, a
+    /// file system that did not answer. Those after it are left out, since a message that comes after
+    /// a later one counts as a repeat.
+    pub unread: Option<Sequence>,
+    /// Why some files were left alone. What is damaged, of a newer version, or not ours keeps no
     /// other message from being read.
     pub problems: Vec<Error>,
 }
@@ -62,15 +66,25 @@ pub fn read_outbox(outbox: &Path) -> Result<Outbox> {
             let number: u64 = name.strip_suffix(SUFFIX)?.parse().ok()?;
             (file_name(Sequence(number)) == name).then_some(Sequence(number))
         });
-        match number.map(|number| read(&path, number)) {
-            Some(Ok(Some(envelope))) => found.messages.push(envelope),
+        let Some(number) = number else {
+            let reason = "its name is that of no message";
+            found.problems.push(Error::content(&path, reason));
+            continue;
+        };
+        match read(&path, number) {
+            Ok(Some(envelope)) => found.messages.push(envelope),
             // Removed meanwhile.
-            Some(Ok(None)) => {}
-            Some(Err(error)) => found.problems.push(error),
-            None => found
-                .problems
-                .push(Error::content(&path, "its name is that of no message")),
+            Ok(None) => {}
+            Err(error) => {
+                if matches!(error, Error::File { .. }) {
+                    found.unread = Some(found.unread.map_or(number, |first| first.min(number)));
+                }
+                found.problems.push(error);
+            }
         }
+    }
+    if let Some(unread) = found.unread {
+        found.messages.retain(|envelope| envelope.sequence < unread);
     }
     found.messages.sort_by_key(|envelope| envelope.sequence);
     Ok(found)
@@ -168,11 +182,33 @@ mod tests {
         std::fs::write(outbox.join(file_name(Sequence(3))), of_another).unwrap();
         std::fs::write(outbox.join("notes.txt"), "mine").unwrap();
         std::fs::write(outbox.join("4.json"), "{}").unwrap();
-        std::fs::create_dir(outbox.join(file_name(Sequence(5)))).unwrap();
         std::fs::write(outbox.join(".cu-tmp-x"), "half").unwrap();
 
         let found = read_outbox(outbox).unwrap();
         assert_eq!(found.messages, [good]);
-        assert_eq!(found.problems.len(), 5, "{:?}", found.problems);
+        assert_eq!(found.unread, None);
+        assert_eq!(found.problems.len(), 4, "{:?}", found.problems);
+    }
+
+    #[test]
+    fn no_message_comes_before_one_that_could_not_be_read() {
+        let scratch = tempfile::tempdir().unwrap();
+        let outbox = scratch.path();
+        let all: Vec<_> = (1..=4)
+            .map(|number| envelope(number, Message::Results(Metrics::default())))
+            .collect();
+        for message in &all {
+            write_to_outbox(outbox, message).unwrap();
+        }
+        // A directory can't be read as a file, whoever asks.
+        for number in [3, 2] {
+            let path = outbox.join(file_name(Sequence(number)));
+            std::fs::remove_file(&path).unwrap();
+            std::fs::create_dir(&path).unwrap();
+        }
+        let found = read_outbox(outbox).unwrap();
+        assert_eq!(found.messages, all[..1]);
+        assert_eq!(found.unread, Some(Sequence(2)));
+        assert_eq!(found.problems.len(), 2, "{:?}", found.problems);
     }
 }
