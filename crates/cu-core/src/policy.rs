@@ -36,8 +36,13 @@ pub struct Policy {
     pub backoff: Duration,
     /// The longest such wait.
     pub backoff_max: Duration,
-    /// How long after the scheduler's word that an attempt is over its own record may still
-    /// arrive, before the scheduler's word decides.
+    /// How long after the scheduler's word that an attempt is over its own record may still arrive.
+    /// Then its files are read once more, and only if there is none the scheduler's word decides. A
+    /// supervisor writes the record before it ends, so that seconds suffice wherever a file that was
+    /// closed on one machine is found by one that opens its directory on another: local file
+    /// systems, NFS as it is mounted by default, Lustre, GPFS, BeeGFS. Where a mount gives that up
+    /// (`nocto` of NFS), it must be longer than the attributes of directories are cached (`acdirmax`,
+    /// 60 s by default).
     pub record_grace: Duration,
     /// How long a scheduler may be unreachable before the main process ends with a message.
     pub scheduler_patience: Duration,

@@ -6,22 +6,17 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cu_core::{AttemptEnd, JobState, Policy, Reader, RunDir};
-use cu_protocol::tokio::{Receiver, Sender, connect};
-use cu_protocol::{Attempt, JobId, Role, Secret};
+use cu_core::{AttemptEnd, JobState, Policy, Reader};
+use cu_protocol::{Attempt, JobId};
 use cu_scheduler::EndCause;
 use cu_scheduler::simulated::{Simulated, SimulatedOptions, Stop};
-use cu_supervisor::ServerFile;
+use support::attempt::connect_as_a_supervisor;
 use support::remote::{Calls, Remote};
-use support::{on_a_paused_clock, open, patient, scratch, settled};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use support::{BOUND, eventually, on_a_paused_clock, open, patient, scratch, settled};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 const INTERVAL: Duration = Duration::from_secs(30);
-/// No test takes longer.
-const BOUND: Duration = Duration::from_secs(60);
 
 /// A cluster with room for all, on which job `n` works ten minutes and `n` times `apart`, asks to be
 /// resumed once, and then is done.
@@ -152,17 +147,6 @@ fn an_attempt_that_the_cluster_starts_anew_is_resumed() {
     });
 }
 
-/// Waits for something that is only seen by looking.
-async fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
-    let look = async {
-        while !happened() {
-            sleep(Duration::from_millis(2)).await;
-        }
-    };
-    let seen = timeout(BOUND, look).await;
-    seen.unwrap_or_else(|_| panic!("in vain waited for {what}"));
-}
-
 #[tokio::test]
 async fn the_end_of_a_connection_is_a_reason_to_look() {
     let policy = Policy {
@@ -190,7 +174,7 @@ async fn the_end_of_a_connection_is_a_reason_to_look() {
     .await;
     eventually("the first look", || cluster.looks() == 1).await;
 
-    let supervisor = connect_as_a_supervisor(&scratch.run).await;
+    let supervisor = connect_as_a_supervisor(&scratch.run, Attempt(0)).await;
     kill.notify_one();
     eventually("the end", || {
         let starts = cluster.inner.starts();
@@ -202,22 +186,4 @@ async fn the_end_of_a_connection_is_a_reason_to_look() {
     let finish = finish.expect("no panic").expect("no error");
     assert_eq!(settled(finish).jobs.completed, 1);
     assert_eq!(cluster.looks(), 2);
-}
-
-type Connection = (Sender<OwnedWriteHalf>, Receiver<OwnedReadHalf>);
-
-/// As attempt 0 of job 0.
-async fn connect_as_a_supervisor(run: &RunDir) -> Connection {
-    let server = ServerFile::read(&run.server_file()).expect("it listens");
-    let text = std::fs::read_to_string(run.secret()).expect("a secret");
-    let secret = Secret::parse(&text).expect("a secret");
-    let stream = TcpStream::connect(&server.addresses[0]).await;
-    let (read, write) = stream.expect("it accepts").into_split();
-    let role = Role::Supervisor {
-        job: JobId(0),
-        attempt: Attempt(0),
-    };
-    let connection = connect(read, write, &secret, server.run, role).await;
-    let (sender, receiver, _) = connection.expect("it welcomes");
-    (sender, receiver)
 }

@@ -82,6 +82,13 @@ fn the_cap_of_an_hour_holds_even_with_progress() {
     assert!(submits(&world.pass(Duration::from_secs(700))));
 }
 
+/// The grace passes, and what is read then is no record.
+fn has_no_record(world: &mut World, id: JobId, attempt: Attempt) {
+    world.pass(Duration::from_secs(5));
+    let begun = world.now;
+    world.happens(id, &Event::RecordsRead { attempt, begun });
+}
+
 /// Attempt 0 is lost, as far as anybody knows, and the intent to submit attempt 1 is recorded.
 fn given_up(world: &mut World, id: JobId) -> Attempt {
     let attempt = started(world, id);
@@ -95,7 +102,7 @@ fn given_up(world: &mut World, id: JobId) -> Attempt {
         },
     };
     world.happens(id, &gone);
-    world.pass(Duration::from_secs(5));
+    has_no_record(world, id, attempt);
     world.pass(Duration::from_secs(600));
     attempt
 }
@@ -205,7 +212,7 @@ fn a_cancellation_by_a_person_ends_the_chain() {
         },
     };
     world.happens(id, &cancelled);
-    world.pass(Duration::from_secs(5));
+    has_no_record(&mut world, id, attempt);
     assert_eq!(world.job(id).state(), JobState::Cancelled);
 }
 

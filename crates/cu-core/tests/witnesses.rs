@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use cu_core::AttemptEnd;
-use cu_core::machine::{Evidence, SCHEDULER_GRACE, Verdict, judge};
+use cu_core::machine::{Evidence, LONGEST_READING, Reading, SCHEDULER_GRACE, Verdict, judge};
 use cu_protocol::{ExitRecord, ProgramEnd, ResumeRequest, StopCause, Timestamp};
 use cu_scheduler::{ClusterEnd, ClusterState, EndCause};
 
@@ -18,9 +18,11 @@ fn at_once() -> Timestamp {
 
 /// Until when a better witness is waited for, if any is.
 fn patience(evidence: &Evidence) -> Timestamp {
-    HEARD.after(match evidence.record {
-        Some(_) => SCHEDULER_GRACE,
-        None => GRACE,
+    HEARD.after(match (&evidence.record, evidence.reading) {
+        (Some(_), _) => SCHEDULER_GRACE,
+        (None, None) => GRACE,
+        (None, Some(Reading::Begun(_))) => LONGEST_READING,
+        (None, Some(Reading::Vain)) => Duration::ZERO,
     })
 }
 
@@ -69,6 +71,10 @@ fn stops() -> Vec<Option<StopCause>> {
         Some(StopCause::Operator),
         Some(StopCause::Cancel),
     ]
+}
+
+fn readings() -> [Option<Reading>; 3] {
+    [None, Some(Reading::Begun(HEARD)), Some(Reading::Vain)]
 }
 
 fn cluster_states() -> Vec<Option<ClusterState>> {
@@ -140,15 +146,18 @@ fn all_evidence() -> Vec<Evidence> {
         for state in cluster_states() {
             for results in [false, true] {
                 for request in [None, Some(ResumeRequest::default())] {
-                    for requeued in [false, true] {
-                        all.push(Evidence {
-                            results,
-                            request: request.clone(),
-                            failure: None,
-                            record: record.clone(),
-                            cluster: state.clone().map(|state| (HEARD, state)),
-                            requeued,
-                        });
+                    for reading in readings() {
+                        for requeued in [false, true] {
+                            all.push(Evidence {
+                                results,
+                                request: request.clone(),
+                                failure: None,
+                                record: record.clone(),
+                                cluster: state.clone().map(|state| (HEARD, state)),
+                                reading,
+                                requeued,
+                            });
+                        }
                     }
                 }
             }
@@ -171,8 +180,10 @@ fn expected(evidence: &Evidence, late: bool) -> Verdict {
         if !is_over(state) {
             return Verdict::Undecided;
         }
-        if !late {
-            return until;
+        match evidence.reading {
+            None => return Verdict::Unread(patience(evidence)),
+            Some(Reading::Begun(_)) if !late => return until,
+            Some(_) => {}
         }
         let state = state.expect("it is over");
         return Verdict::Ended(match (evidence.results, &evidence.request) {
@@ -223,7 +234,7 @@ fn expected(evidence: &Evidence, late: bool) -> Verdict {
 #[test]
 fn every_combination_is_judged_as_the_table_says() {
     let all = all_evidence();
-    assert_eq!(all.len(), (1 + 8 * 8) * (6 + 12) * 2 * 2 * 2);
+    assert_eq!(all.len(), (1 + 8 * 8) * (6 + 12) * 2 * 2 * 3 * 2);
     for evidence in all {
         let late = patience(&evidence);
         let just_before = Timestamp(late.0 - 1);
@@ -256,10 +267,25 @@ fn what_is_unknown_is_neither_a_failure_nor_a_success() {
 }
 
 #[test]
-fn no_wait_for_a_better_witness_is_longer_than_the_grace() {
+fn that_no_record_came_in_time_proves_nothing() {
+    let unread = |evidence: &Evidence| evidence.record.is_none() && evidence.reading.is_none();
+    for evidence in all_evidence().into_iter().filter(unread) {
+        let much_later = HEARD.after(Duration::from_secs(1_000_000));
+        let verdict = judge(&evidence, RESUME, GRACE, much_later);
+        assert!(!matches!(verdict, Verdict::Ended(_)), "{evidence:#?}");
+    }
+}
+
+#[test]
+fn every_wait_has_an_end() {
     for evidence in all_evidence() {
         let verdict = judge(&evidence, RESUME, GRACE, patience(&evidence));
-        assert!(!matches!(verdict, Verdict::Until(_)), "{evidence:#?}");
+        match verdict {
+            Verdict::Until(_) => panic!("{evidence:#?}"),
+            // Then they are read.
+            Verdict::Unread(due) => assert_eq!(due, patience(&evidence)),
+            Verdict::Undecided | Verdict::Ended(_) => {}
+        }
     }
 }
 

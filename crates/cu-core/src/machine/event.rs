@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cu_protocol::{Attempt, ExitRecord, Message, Sequence};
+use cu_protocol::{Attempt, ExitRecord, Message, Sequence, Timestamp};
 use cu_scheduler::{ClusterJobId, Observation};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,13 @@ pub enum Event {
         attempt: Attempt,
         /// The record.
         record: ExitRecord,
+    },
+    /// The files of an attempt were read, all that they hold was told, and there was no exit record.
+    RecordsRead {
+        /// Which attempt.
+        attempt: Attempt,
+        /// When the reading began: what was there by then was seen.
+        begun: Timestamp,
     },
     /// The scheduler took the attempt, or was found to have taken it.
     Submitted {

@@ -151,10 +151,23 @@ pub struct Evidence {
     pub record: Option<(Timestamp, ExitRecord)>,
     /// The scheduler's last word, and since when it says so.
     pub cluster: Option<(Timestamp, ClusterState)>,
+    /// What has become of the last look for the record in its files.
+    #[serde(default)]
+    pub reading: Option<Reading>,
     /// The scheduler has taken it off its node and kept it, to start it anew by itself. Its program
     /// is started only once, so that is its end, whatever the scheduler does.
     #[serde(default)]
     pub requeued: bool,
+}
+
+/// The last look for the record of an attempt that is over, once the grace for it has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reading {
+    /// It began then.
+    Begun(Timestamp),
+    /// There is none.
+    Vain,
 }
 
 impl Job {

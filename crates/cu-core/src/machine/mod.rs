@@ -29,11 +29,11 @@ use cu_protocol::{JobId, Timestamp};
 
 pub use action::{Action, Level};
 pub use event::{Event, Order};
-pub use job::{Active, Evidence, Job, Outcome, Phase, Stage, Wanted, Window};
+pub use job::{Active, Evidence, Job, Outcome, Phase, Reading, Stage, Wanted, Window};
 pub use step::Effects;
 pub use tally::Tally;
 pub(crate) use witnesses::is_over;
-pub use witnesses::{SCHEDULER_GRACE, Verdict, judge};
+pub use witnesses::{LONGEST_READING, SCHEDULER_GRACE, Verdict, judge};
 
 use crate::Policy;
 use step::Step;

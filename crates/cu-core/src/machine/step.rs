@@ -8,7 +8,7 @@ use cu_scheduler::{ClusterJobId, ClusterState, Observation};
 use super::action::{Action, Level};
 use super::end;
 use super::event::{Event, Order};
-use super::job::{Active, Job, Outcome, Phase, Stage, Wanted};
+use super::job::{Active, Job, Outcome, Phase, Reading, Stage, Wanted};
 use super::witnesses::{Verdict, is_over, judge};
 use crate::{AttemptReport, Policy};
 
@@ -42,6 +42,7 @@ impl Step<'_> {
                 message,
             } => self.said(*attempt, *sequence, message),
             Event::RecordFound { attempt, record } => self.record_found(*attempt, record),
+            Event::RecordsRead { attempt, begun } => self.records_read(*attempt, *begun),
             Event::Submitted {
                 attempt,
                 cluster_job,
@@ -180,6 +181,17 @@ impl Step<'_> {
         }
     }
 
+    /// Of a reading that began before the last one was due nothing follows.
+    fn records_read(&mut self, attempt: Attempt, begun: Timestamp) {
+        if let Some(active) = self.active(attempt)
+            && let Some(Reading::Begun(due)) = active.evidence.reading
+            && begun >= due
+        {
+            active.evidence.reading = Some(Reading::Vain);
+            self.judge();
+        }
+    }
+
     fn submitted(&mut self, attempt: Attempt, cluster_job: &ClusterJobId) {
         match self.active(attempt) {
             Some(active) => {
@@ -289,9 +301,7 @@ impl Step<'_> {
         let is_told = active.evidence.requeued;
         active.evidence.requeued |= requeued;
         active.evidence.cluster = Some((at, observation.state.clone()));
-        if is_over(&observation.state) && active.evidence.record.is_none() {
-            self.act(Action::ReadRecords { job, attempt });
-        }
+        active.evidence.reading = None;
         if let ClusterState::Held { reason } = &observation.state {
             self.notify(
                 Level::Warning,
@@ -307,6 +317,14 @@ impl Step<'_> {
             );
         }
         self.judge();
+        // Most records lie there already; the grace is for the others.
+        if let Some(active) = self.active(attempt)
+            && is_over(&observation.state)
+            && active.evidence.record.is_none()
+            && active.evidence.reading.is_none()
+        {
+            self.act(Action::ReadRecords { job, attempt });
+        }
     }
 
     fn ordered(&mut self, order: Order) {
@@ -389,12 +407,20 @@ impl Step<'_> {
             self.policy.record_grace,
             self.at,
         );
+        let (job, attempt) = (self.job.id, active.attempt);
         match verdict {
             Verdict::Undecided => {}
+            Verdict::Unread(due) => {
+                if let Phase::Active(active) = &mut self.job.phase
+                    && due <= self.at
+                {
+                    active.evidence.reading = Some(Reading::Begun(self.at));
+                    self.act(Action::ReadRecords { job, attempt });
+                }
+            }
             Verdict::Until(_) => {
                 // Its record is there, and leaves open why: the scheduler may know.
                 if active.evidence.record.is_some() {
-                    let (job, attempt) = (self.job.id, active.attempt);
                     self.act(Action::Observe { job, attempt });
                 }
             }
@@ -453,11 +479,11 @@ pub(super) fn next_deadline(job: &Job, policy: &Policy) -> Option<Timestamp> {
                 policy.record_grace,
                 Timestamp(0),
             );
-            let record = match verdict {
-                Verdict::Until(until) => Some(until),
-                _ => None,
+            let better = match verdict {
+                Verdict::Unread(due) | Verdict::Until(due) => Some(due),
+                Verdict::Undecided | Verdict::Ended(_) => None,
             };
-            [record, active.cancel_again].into_iter().flatten().min()
+            [better, active.cancel_again].into_iter().flatten().min()
         }
         _ => None,
     }

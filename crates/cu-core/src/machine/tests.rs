@@ -1,5 +1,7 @@
 //! What a cluster says of an attempt: what the machine makes of it, and what people are told.
 
+use std::time::Duration;
+
 use cu_protocol::{Attempt, ExitRecord, JobId, Message, ProgramEnd, Sequence, Started, Timestamp};
 use cu_scheduler::{ClusterEnd, ClusterJobId, ClusterState, EndCause, Observation};
 
@@ -36,6 +38,13 @@ impl World {
     fn happens(&mut self, event: Event) -> Vec<Action> {
         let mut effects = Effects::default();
         self.machine.step(self.now, JOB, &event, &mut effects);
+        effects.actions
+    }
+
+    fn passes(&mut self, duration: Duration) -> Vec<Action> {
+        self.now = self.now.after(duration);
+        let mut effects = Effects::default();
+        self.machine.pass_time(self.now, &mut effects);
         effects.actions
     }
 
@@ -211,12 +220,10 @@ fn a_time_limit_without_a_record_is_no_lack_of_progress() {
                 restarts: None,
             },
         });
-        for _ in 0..2 {
-            // First the record's grace, then the wait before the next attempt.
-            world.now = world.now.after(Policy::default().backoff_max);
-            let mut effects = Effects::default();
-            world.machine.pass_time(world.now, &mut effects);
-        }
+        world.passes(Policy::default().record_grace);
+        let begun = world.now;
+        world.happens(Event::RecordsRead { attempt, begun });
+        world.passes(Policy::default().backoff_max);
         assert_eq!(
             world.job().next_attempt,
             Attempt(number + 2),
@@ -224,4 +231,64 @@ fn a_time_limit_without_a_record_is_no_lack_of_progress() {
             world.why()
         );
     }
+}
+
+fn ended(cause: EndCause) -> ClusterState {
+    ClusterState::Ended(ClusterEnd {
+        cause,
+        at: None,
+        text: "in its own words".to_owned(),
+    })
+}
+
+const READ: Action = Action::ReadRecords {
+    job: JOB,
+    attempt: ATTEMPT,
+};
+
+#[test]
+fn the_record_is_looked_for_before_its_absence_counts() {
+    let grace = Policy::default().record_grace;
+    let mut world = World::new();
+    world.starts();
+    let before = world.now;
+    assert!(world.is(ended(EndCause::NodeFailure)).contains(&READ));
+    // Whatever has read them so far, and however late it is: they are read again.
+    world.happens(Event::RecordsRead {
+        attempt: ATTEMPT,
+        begun: world.now,
+    });
+    assert!(
+        world.why().contains("its files are read for it"),
+        "{}",
+        world.why()
+    );
+    assert!(world.passes(grace * 10).contains(&READ));
+    assert!(world.why().contains("are being read"), "{}", world.why());
+    world.happens(Event::RecordsRead {
+        attempt: ATTEMPT,
+        begun: before,
+    });
+    assert!(
+        world.job().active().is_some(),
+        "that reading began too early"
+    );
+    let mut record = killed(&world);
+    record.end = ProgramEnd::Exited(0);
+    world.happens(Event::RecordFound {
+        attempt: ATTEMPT,
+        record,
+    });
+    assert_eq!(world.job().state(), JobState::Completed);
+}
+
+#[test]
+fn a_reading_that_never_comes_back_is_not_waited_for_for_ever() {
+    let mut world = World::new();
+    world.is(ended(EndCause::NodeFailure));
+    world.passes(Policy::default().record_grace);
+    world.passes(LONGEST_READING - Duration::from_millis(1));
+    assert!(world.job().active().is_some());
+    world.passes(Duration::from_millis(1));
+    assert!(world.why().contains("lost its node"), "{}", world.why());
 }

@@ -4,7 +4,7 @@ use cu_protocol::Wish;
 use cu_scheduler::ClusterState;
 
 use super::end::moment;
-use super::job::{Active, Job, Stage};
+use super::job::{Active, Job, Reading, Stage};
 use super::step::{CANCELLED, late_results};
 use super::witnesses::{Verdict, judge};
 use crate::Policy;
@@ -26,6 +26,20 @@ pub(super) fn sentence(job: &Job, active: &Active, policy: &Policy) -> String {
         policy.record_grace,
         cu_protocol::Timestamp(0),
     );
+    if let Verdict::Unread(due) = verdict {
+        return format!(
+            "attempt {attempt} is over; until {} its own record of its end is waited for, then its \
+             files are read for it, and without one the scheduler's word decides",
+            moment(due)
+        );
+    }
+    if let (Verdict::Until(until), Some(Reading::Begun(_))) = (verdict, active.evidence.reading) {
+        return format!(
+            "attempt {attempt} is over; its files are being read for its own record of its end, and \
+             without one, or if they can't be read until {}, the scheduler's word decides",
+            moment(until)
+        );
+    }
     if let Verdict::Until(until) = verdict {
         return format!(
             "attempt {attempt} is over; until {} a better account of its end is waited for, then \

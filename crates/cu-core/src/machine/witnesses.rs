@@ -17,22 +17,26 @@
 //! | … after a signal from outside | | any other end, or none within the grace | resume requested |
 //! | … without any | | any other end, or none within the grace | failed |
 //! | none | | queued, held, running, unknown | undecided |
-//! | none within the grace | results | over | completed |
-//! | none within the grace | request | over | resume requested |
-//! | none within the grace | | over: exited 0, the resume code, another | completed, resume requested, failed |
-//! | none within the grace | | time limit, preempted, node failure, out of memory, cancelled | what the scheduler says |
-//! | none within the grace | | over, in any other way, or gone, after it was put back | preempted |
-//! | none within the grace | | over, in any other way, or gone, else | lost |
+//! | none within the grace, nor in the files after it | results | over | completed |
+//! | … | request | over | resume requested |
+//! | … | | over: exited 0, the resume code, another | completed, resume requested, failed |
+//! | … | | time limit, preempted, node failure, out of memory, cancelled | what the scheduler says |
+//! | … | | over, in any other way, or gone, after it was put back | preempted |
+//! | … | | over, in any other way, or gone, else | lost |
 //!
 //! A supervisor exits as its program did, which is why the scheduler's exit code counts where the
 //! record is missing; a signal then is the supervisor's own death, and nobody knows of the program.
+//!
+//! That no record came within the grace proves nothing: nobody may have looked, or the look may take
+//! longer. So the scheduler's word decides once a reading of the files that began after the grace has
+//! found none, or has not come back within [`LONGEST_READING`].
 
 use std::time::Duration;
 
 use cu_protocol::{ExitRecord, ProgramEnd, StopCause, Timestamp};
 use cu_scheduler::{ClusterState, EndCause};
 
-use super::job::Evidence;
+use super::job::{Evidence, Reading};
 use crate::AttemptEnd;
 
 /// What follows from the evidence.
@@ -40,6 +44,8 @@ use crate::AttemptEnd;
 pub enum Verdict {
     /// It is not over, or nobody says so.
     Undecided,
+    /// It is over, and no record of it has come. Its files are read for one, then at the latest.
+    Unread(Timestamp),
     /// It is over. How is decided when a better witness speaks, or then.
     Until(Timestamp),
     /// It is over, and ended so.
@@ -51,9 +57,13 @@ pub enum Verdict {
 /// cleared away.
 pub const SCHEDULER_GRACE: Duration = Duration::from_secs(60);
 
+/// How long the last reading of an attempt's files may take. A network file system that is away for
+/// longer than that holds up much else.
+pub const LONGEST_READING: Duration = Duration::from_secs(600);
+
 /// Judges `evidence` at the time `at`. A record is waited for `grace` long once the scheduler says
-/// that the attempt is over, and the scheduler's word after a record for [`SCHEDULER_GRACE`], or for
-/// `grace` if that is longer.
+/// that the attempt is over, and then looked for; the scheduler's word after a record is waited for
+/// [`SCHEDULER_GRACE`], or for `grace` if that is longer.
 #[must_use]
 pub fn judge(
     evidence: &Evidence,
@@ -81,8 +91,13 @@ pub fn judge(
     }
     match cluster {
         Some((since, state)) if is_over(state) => {
-            if at < since.after(grace) {
-                return Verdict::Until(since.after(grace));
+            let given_up = match evidence.reading {
+                None => return Verdict::Unread(since.after(grace)),
+                Some(Reading::Begun(begun)) => begun.after(LONGEST_READING),
+                Some(Reading::Vain) => at,
+            };
+            if at < given_up {
+                return Verdict::Until(given_up);
             }
             Verdict::Ended(by_scheduler(state, evidence, resume_exit_code))
         }

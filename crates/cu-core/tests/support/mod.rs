@@ -1,6 +1,7 @@
 //! What the tests of the whole loop share: a run in a scratch directory, and a loop over it.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod attempt;
 pub mod remote;
 
 use std::collections::BTreeMap;
@@ -12,8 +13,9 @@ use std::time::Duration;
 use cu_core::{
     Finish, JobPlan, LoopOptions, Policy, ResumeLoop, RunDir, RunPlan, Status, create_run,
 };
-use cu_scheduler::Scheduler;
-use cu_scheduler::simulated::Simulated;
+use cu_scheduler::simulated::{Simulated, SimulatedOptions};
+use cu_scheduler::{EndCause, Scheduler};
+use tokio::time::{sleep, timeout};
 
 pub struct Scratch {
     pub run: RunDir,
@@ -90,6 +92,28 @@ pub fn assert_one_at_a_time(cluster: &Simulated) {
             );
         }
     }
+}
+
+/// No test takes longer, by its own clock.
+pub const BOUND: Duration = Duration::from_secs(60);
+
+/// Waits for something that is only seen by looking.
+pub async fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
+    let look = async {
+        while !happened() {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let seen = timeout(BOUND, look).await;
+    seen.unwrap_or_else(|_| panic!("in vain waited for {what}"));
+}
+
+/// On which every attempt runs until it is ended.
+pub fn endless() -> Simulated {
+    Simulated::new(SimulatedOptions::default(), |mut run| async move {
+        run.signal().await;
+        EndCause::Exited(143)
+    })
 }
 
 pub fn on_a_paused_clock<T>(test: impl Future<Output = T>) -> T {

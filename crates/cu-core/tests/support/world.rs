@@ -14,6 +14,7 @@ use cu_scheduler::{ClusterEnd, ClusterJobId, ClusterState, EndCause, Observation
 use proptest::prelude::*;
 
 pub const JOBS: u32 = 3;
+const START: Timestamp = Timestamp(1_700_000_000_000);
 
 fn policy() -> Policy {
     Policy {
@@ -141,6 +142,10 @@ fn events() -> impl Strategy<Value = Event> {
         2 => observed,
         1 => (attempts(), records())
             .prop_map(|(attempt, record)| Event::RecordFound { attempt, record }),
+        1 => (attempts(), 0..200_000_u64).prop_map(|(attempt, ms)| Event::RecordsRead {
+            attempt,
+            begun: Timestamp(START.0 + ms)
+        }),
         4 => attempts().prop_map(|attempt| Event::Submitted {
             attempt,
             cluster_job: cluster_job(attempt)
@@ -204,7 +209,7 @@ impl World {
     fn with(policy: Policy) -> Self {
         let mut world = Self {
             machine: machine(policy),
-            now: Timestamp(1_700_000_000_000),
+            now: START,
         };
         world.pass(Duration::ZERO);
         world

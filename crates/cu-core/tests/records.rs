@@ -1,0 +1,107 @@
+//! What attempts leave in files is heard whole and in its order, however late and badly it can be
+//! read.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cu_core::machine::Event;
+use cu_core::{JobState, Policy, Reader, RunDir};
+use cu_protocol::{Attempt, Failure, Message, Sequence};
+use cu_scheduler::{Cancel, ClusterState, Scheduler};
+use support::attempt::{JOB, put_in_outbox, results, write_exit_record};
+use support::{BOUND, endless, eventually, on_a_paused_clock, open, patient, scratch, settled};
+use tokio::time::{sleep, timeout};
+
+const FIRST: Attempt = Attempt(0);
+
+/// Longer than from one look at files to the next.
+const TWO_LOOKS: Duration = Duration::from_secs(11);
+
+#[tokio::test]
+async fn a_record_that_lies_there_is_read_before_its_absence_is_judged() {
+    let policy = |record_grace| Policy {
+        record_grace,
+        ..patient()
+    };
+    let scratch = scratch(policy(Duration::from_secs(3600)), 1);
+    let cluster = endless();
+    let main_process = tokio::spawn(open(&scratch, Arc::new(cluster.clone())).await.run());
+    eventually("a start", || cluster.starts().len() == 1).await;
+    let first = cluster.starts()[0].job.clone();
+    cluster
+        .cancel(&[first], Cancel::Kill)
+        .await
+        .expect("killed");
+    eventually("a record of the end", || is_seen_to_end(&scratch.run)).await;
+    main_process.abort();
+    let _ = main_process.await;
+    // Meanwhile the grace passes, and the record comes.
+    let policy = serde_json::to_string(&policy(Duration::ZERO)).expect("plain data");
+    rusqlite::Connection::open(scratch.run.store())
+        .and_then(|store| {
+            store.execute(
+                "UPDATE facts SET value = ?1 WHERE name = 'policy'",
+                [policy],
+            )
+        })
+        .expect("a policy");
+    for number in 1..100 {
+        let failure = Failure {
+            text: "oh".to_owned(),
+        };
+        put_in_outbox(&scratch.run, FIRST, number, Message::Failed(failure));
+    }
+    write_exit_record(&scratch.run, FIRST, 0);
+    let resume_loop = open(&scratch, Arc::new(cluster.reopened())).await;
+    let finish = timeout(BOUND, resume_loop.run()).await.expect("it ends");
+    let status = settled(finish.expect("no error"));
+    assert_eq!((status.jobs.completed, status.attempts), (1, 1));
+}
+
+fn is_seen_to_end(run: &RunDir) -> bool {
+    let events = Reader::open(run).and_then(|reader| reader.events());
+    events.expect("a readable run").iter().any(|recorded| {
+        matches!(&recorded.event, Event::Observed { observation, .. }
+            if matches!(observation.state, ClusterState::Ended(_)))
+    })
+}
+
+#[test]
+fn a_message_that_could_not_be_read_is_read_later_and_before_those_after_it() {
+    on_a_paused_clock(async {
+        let scratch = scratch(patient(), 1);
+        let run = &scratch.run;
+        let cluster = endless();
+        let main_process = tokio::spawn(open(&scratch, Arc::new(cluster.clone())).await.run());
+        eventually("a start", || cluster.starts().len() == 1).await;
+        // The first can't be read now, as for want of file descriptors; the others can.
+        let path = |number| run.outbox_message(JOB, FIRST, Sequence(number));
+        std::fs::create_dir_all(path(1)).expect("a directory");
+        let failure = Failure {
+            text: "oh".to_owned(),
+        };
+        put_in_outbox(run, FIRST, 2, Message::Failed(failure));
+        write_exit_record(run, FIRST, 0);
+        sleep(TWO_LOOKS).await;
+        assert!(path(2).exists(), "it was heard before message 1");
+        let job = || {
+            Reader::open(run)
+                .and_then(|reader| reader.job(JOB))
+                .expect("a job")
+        };
+        assert_eq!(
+            job().state,
+            JobState::Running,
+            "the record was heard before them"
+        );
+        std::fs::remove_dir(path(1)).expect("removed");
+        put_in_outbox(run, FIRST, 1, results());
+        let finish = timeout(BOUND, main_process).await.expect("it ends");
+        let status = settled(finish.expect("no panic").expect("no error"));
+        assert_eq!(status.jobs.completed, 1);
+        assert!(job().metrics.contains_key("loss"), "{:?}", job().metrics);
+        assert!(!path(1).exists() && !path(2).exists());
+    });
+}
