@@ -14,14 +14,14 @@ use crate::error::{Error, Result};
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// A new one, among the temporary files of this host.
+    /// A new one in `parent`.
     ///
     /// # Errors
     /// If it can't be made.
-    pub fn new() -> Result<Self> {
+    pub fn new(parent: &Path) -> Result<Self> {
         let id = RunId::generate()
             .map_err(|error| Error::system("find randomness")(std::io::Error::other(error)))?;
-        let scratch = Self(std::env::temp_dir().join(format!("cu-{id}")));
+        let scratch = Self(parent.join(format!("cu-{id}")));
         make(&scratch.0)?;
         Ok(scratch)
     }
@@ -49,7 +49,7 @@ pub fn make(path: &Path) -> Result<()> {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left lies among temporary files.
+        // What can't be removed says by its name whose it is.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn what_is_tried_leaves_nothing() {
-        let scratch = Scratch::new().expect("a folder");
+        let parent = tempfile::tempdir().expect("a folder");
+        let scratch = Scratch::new(parent.path()).expect("a folder");
         let meant = Path::new("/results/a b/attempts");
         let there = scratch.within(meant);
         make(&there).expect("a folder");
@@ -68,6 +69,9 @@ mod tests {
         let text = format!("cd '{}' && ls", there.display());
         assert_eq!(scratch.forget_in(&text), "cd '/results/a b/attempts' && ls");
         drop(scratch);
-        assert!(!there.exists());
+        assert_eq!(
+            std::fs::read_dir(parent.path()).expect("a folder").count(),
+            0
+        );
     }
 }

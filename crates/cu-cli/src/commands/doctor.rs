@@ -153,15 +153,25 @@ async fn at_cluster(
         examination.findings.push(finding);
         return Ok(Proof::Found(Vec::new()));
     }
-    let scratch = Scratch::new()?;
-    let place = place.unwrap_or_else(|| RunDir::new(scratch.within(results_dir)));
+    // Where a run would be, so that the backend sees the same file system.
+    let mut ancestors = results_dir.ancestors();
+    let existing = ancestors.find(|path| path.is_dir()).unwrap_or(results_dir);
+    let Some(scratch) = examination.take("scheduler", Scratch::new(existing)) else {
+        return Ok(Proof::Found(Vec::new()));
+    };
+    let place = place.unwrap_or_else(|| RunDir::new(scratch.within(&results_dir.join("RUN"))));
     let opened = Backend::open(kind, &place, file).await;
     let Some(backend) = examination.take("scheduler", opened) else {
         return Ok(Proof::Found(Vec::new()));
     };
     let scheduler = backend.scheduler();
     examination.scheduler = Some(scheduler.to_string());
-    examination.findings.extend(backend.examine().await);
+    let findings = backend.examine().await.into_iter();
+    let meant = findings.map(|finding| Finding {
+        text: scratch.forget_in(&finding.text),
+        ..finding
+    });
+    examination.findings.extend(meant);
     match probe {
         Some(probe) => {
             if !common.quiet {

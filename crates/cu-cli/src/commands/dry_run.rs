@@ -51,7 +51,7 @@ struct Asked {
 }
 
 async fn ask(run: &RunDir, config: &Config, kind: Kind) -> Result<Asked> {
-    let scratch = Scratch::new()?;
+    let scratch = Scratch::new(&std::env::temp_dir())?;
     let there = RunDir::new(scratch.within(run.path()));
     let backend = Backend::open(kind, &there, &config.file).await?;
     let batch = first_attempts(&there, config)?;
