@@ -133,6 +133,45 @@ mod tests {
         assert!(decode::<u32>(&bytes).is_err());
     }
 
+    /// As `serde_bytes` does.
+    #[derive(Debug, PartialEq)]
+    struct Bytes(Vec<u8>);
+
+    impl Serialize for Bytes {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_bytes(&self.0)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Bytes {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Visitor;
+
+            impl serde::de::Visitor<'_> for Visitor {
+                type Value = Bytes;
+
+                fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    out.write_str("bytes")
+                }
+
+                fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
+                    Ok(Bytes(bytes))
+                }
+            }
+
+            deserializer.deserialize_byte_buf(Visitor)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_and_a_sequence_of_them_are_the_same_in_the_file(content: Vec<u8>) {
+            let as_bytes = encoded(&Bytes(content.clone()));
+            prop_assert_eq!(&as_bytes, &encoded(&content));
+            prop_assert_eq!(decode::<Bytes>(&as_bytes).expect("decodes"), Bytes(content));
+        }
+    }
+
     #[test]
     fn the_encoding_is_frozen() {
         let value = Everything::Named {

@@ -752,8 +752,10 @@ class Job:
         """Ends the job with its results: writes `settings.json`, `param_choice.csv` and
         `metrics.csv` into the output directory, each as a whole, and tells the supervisor.
 
-        What is nested gets dotted names. `time_elapsed`, the seconds since the job was made, is
-        added unless the metrics have it."""
+        What is nested gets dotted names. `time_elapsed`, the seconds since the job was made in this
+        attempt, is added unless the metrics have it. What earlier attempts took is not in it:
+        whoever wants the sum keeps it in the checkpoint, and the times of each attempt are in
+        `cu show JOB`."""
         results = _metrics(metrics)
         results.setdefault("time_elapsed", time.monotonic() - self._started)
         target = self.output_dir / "settings.json"

@@ -235,8 +235,9 @@ impl<S> Job<S> {
     /// into the output directory, each as a whole, and tells the supervisor.
     ///
     /// What is nested in the metrics gets a dotted name, lists become text, and NaN stays NaN in
-    /// the file. `time_elapsed`, the seconds since the job was initialised, is added unless the
-    /// metrics have it.
+    /// the file. `time_elapsed`, the seconds since [`initialize`](Self::initialize) in this attempt,
+    /// is added unless the metrics have it. What earlier attempts took is not in it: whoever wants
+    /// the sum keeps it in the checkpoint, and the times of each attempt are in `cu show JOB`.
     ///
     /// # Errors
     /// [`Error::Metrics`] before anything is written, if the metrics have no names;
