@@ -51,6 +51,8 @@ mod script;
 mod state;
 mod submit;
 mod table;
+#[cfg(test)]
+mod tests;
 mod ticket;
 mod watch;
 

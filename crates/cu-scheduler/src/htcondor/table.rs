@@ -29,6 +29,8 @@ pub(super) struct Job {
     pub events: u64,
     /// How many times it was started.
     pub starts: u32,
+    /// Whether the attempt in hand was started.
+    pub begun: bool,
     pub phase: Phase,
     pub host: Option<String>,
     /// The machine was lost, by the log's word, since the last start.
@@ -159,6 +161,7 @@ impl Table {
 impl Job {
     fn begin(&mut self, ticket: &Ticket) {
         self.tickets += 1;
+        self.begun = ticket.in_slot;
         self.name = Some(ticket.name.clone());
         self.told = None;
         self.seen = None;
@@ -178,6 +181,7 @@ impl Job {
         match kind {
             Kind::Executing { host } => {
                 self.starts += 1;
+                self.begun = true;
                 self.host = host;
                 self.lost = None;
                 self.phase = Phase::Running;
@@ -199,6 +203,11 @@ impl Job {
                     code,
                     subcode,
                 };
+            }
+            // Its start is used up: what was held while it ran does not go on.
+            Kind::Released if self.begun => {
+                let reason = Some("it was held while it ran, and released".into());
+                self.phase = Phase::Evicted { reason };
             }
             Kind::Released => self.phase = Phase::Waiting,
             Kind::ReconnectFailed { reason } => self.lost = Some(reason),

@@ -1,0 +1,207 @@
+//! The submit description, read by a reader of our own. HTCondor's reads it in the tests on a pool.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::htcondor::description::{check_extra, description, header, refusal};
+use crate::htcondor::options::{HtcondorOptions, Resume, Universe};
+use crate::{Resources, SubmissionName};
+
+/// Commands with their values as HTCondor would see them, and the items.
+fn read(text: &str) -> (BTreeMap<String, String>, Vec<String>) {
+    let (lines, items) = text.split_once("queue cu_name from (\n").unwrap();
+    let command = |line: &str| {
+        let (key, value) = line.split_once(" = ").unwrap();
+        let foreign = value.replace("$(DOLLAR)", "").replace("$(cu_name)", "");
+        assert!(!foreign.contains('$'), "HTCondor would paste: {line}");
+        (key.to_owned(), value.replace("$(DOLLAR)", "$"))
+    };
+    let items = items.strip_suffix(")\n").unwrap().lines();
+    (
+        lines.lines().map(command).collect(),
+        items.map(str::to_owned).collect(),
+    )
+}
+
+fn commands(options: &HtcondorOptions, resources: &Resources) -> BTreeMap<String, String> {
+    let name = SubmissionName::new("run", 7, 2).unwrap();
+    let header = header(options, "/state", resources);
+    read(&description(&header, &[&name])).0
+}
+
+fn options() -> HtcondorOptions {
+    HtcondorOptions::new("/state")
+}
+
+#[test]
+fn resources_are_asked_for_in_the_units_of_htcondor() {
+    let mut options = options();
+    options.request_disk = Some((1 << 30) + 1);
+    options.gpu_memory = Some(20 << 30);
+    options.cuda_requirement = Some("7.5".into());
+    options.grace = Duration::from_millis(1500);
+    let resources = Resources {
+        cpus: 4,
+        gpus: 2,
+        memory_bytes: Some((100 << 20) + 1),
+        time_limit: Some(Duration::from_millis(59_001)),
+        warning: None,
+    };
+    let commands = commands(&options, &resources);
+    for (key, value) in [
+        ("request_cpus", "4"),
+        ("request_gpus", "2"),
+        ("request_memory", "101"),
+        ("request_disk", "1048577"),
+        ("allowed_job_duration", "60"),
+        ("job_max_vacate_time", "2"),
+        (
+            "require_gpus",
+            "GlobalMemoryMb >= 20480 && Capability >= 7.5",
+        ),
+    ] {
+        assert_eq!(commands[key], value, "{key}");
+    }
+}
+
+#[test]
+fn memory_is_always_asked_for() {
+    let commands = commands(&options(), &Resources::default());
+    assert_eq!(commands["request_memory"], "1024");
+    assert!(!commands.contains_key("allowed_job_duration"));
+}
+
+#[test]
+fn a_cuda_requirement_has_three_forms() {
+    for (text, expected) in [
+        ("8", "Capability >= 8"),
+        ("< 8.0", "Capability < 8.0"),
+        (">=7.0", "Capability >=7.0"),
+        ("DeviceName == \"A100\"", "(DeviceName == \"A100\")"),
+        (">= DriverVersion", "(>= DriverVersion)"),
+    ] {
+        let mut options = options();
+        options.cuda_requirement = Some(text.into());
+        let resources = Resources {
+            gpus: 1,
+            ..Resources::default()
+        };
+        assert_eq!(commands(&options, &resources)["require_gpus"], expected);
+    }
+}
+
+#[test]
+fn each_way_of_resuming_says_what_is_kept() {
+    let of = |resume| {
+        let mut options = options();
+        options.resume = resume;
+        let commands = commands(&options, &Resources::default());
+        let get = |key: &str| commands.get(key).cloned();
+        (
+            get("on_exit_remove"),
+            get("checkpoint_exit_code"),
+            get("arguments"),
+        )
+    };
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(of(Resume::Submit), (None, None, text("$(cu_name)")));
+    let requeue = of(Resume::Requeue);
+    assert_eq!(requeue, (text("ExitCode =!= 3"), None, text("$(cu_name)")));
+    let checkpoint = of(Resume::Checkpoint {
+        max_restarts: Some(5),
+        wait: Duration::from_secs(60),
+    });
+    let kept = "ExitCode =!= 3 && ExitCode =!= 254";
+    assert_eq!(checkpoint, (text(kept), text("3"), text("$(cu_name) 60 5")));
+}
+
+#[test]
+fn what_is_ours_cannot_be_overruled() {
+    for line in [
+        "requirements = true",
+        "Log = /elsewhere",
+        "queue 5",
+        "+CuStarts = 9",
+        "MY.custarts = 9",
+        "a key = 1",
+        "= 1",
+        "nothing",
+        "a = 1\\",
+        "a = 1\nqueue",
+    ] {
+        assert!(check_extra(line).is_err(), "{line}");
+    }
+    for line in [
+        "+WantFlocking = true",
+        "MY.Project = \"x\"",
+        "nice_user=true",
+        "a =",
+    ] {
+        assert_eq!(check_extra(line), Ok(()), "{line}");
+    }
+}
+
+#[test]
+fn what_no_description_can_ask_for_is_refused() {
+    let none = Resources {
+        cpus: 0,
+        ..Resources::default()
+    };
+    assert!(refusal(&none).is_some());
+    let short = Resources {
+        time_limit: Some(Duration::from_millis(500)),
+        ..Resources::default()
+    };
+    assert!(refusal(&short).is_some());
+    assert_eq!(refusal(&Resources::default()), None);
+}
+
+proptest! {
+    /// Whatever a person writes stands where it belongs, and nowhere else.
+    #[test]
+    fn free_text_stays_in_its_place(
+        label in "\\PC*",
+        control in "[\\n\\r\\t\"$\\\\ ]{0,6}",
+        folder in "[^\\pC\"\\\\]{1,20}",
+        image in "[^\\pC\\s]{1,20}",
+        jobs in proptest::collection::vec((any::<u32>(), any::<u32>()), 1..6),
+    ) {
+        let mut options = options();
+        options.label = format!("{label}{control}{label}");
+        options.universe = Universe::Container { image: image.clone() };
+        let header = header(&options, &format!("/{folder}"), &Resources::default());
+        let name = |(job, attempt): &(u32, u32)| SubmissionName::new("run", *job, *attempt);
+        let names: Vec<SubmissionName> = jobs.iter().map(|it| name(it).unwrap()).collect();
+        let named: Vec<&SubmissionName> = names.iter().collect();
+        let (commands, items) = read(&description(&header, &named));
+        prop_assert_eq!(&commands["container_image"], &image);
+        prop_assert_eq!(&commands["executable"], &format!("/{folder}/start"));
+        prop_assert_eq!(&commands["log"], &format!("/{folder}/events.log"));
+        let items_expected: Vec<String> = names.iter().map(SubmissionName::to_string).collect();
+        prop_assert_eq!(items, items_expected);
+        if !options.label.is_empty() {
+            let label = commands["+JobBatchName"].strip_prefix('"').unwrap();
+            let label = label.strip_suffix('"').unwrap();
+            let plain: String = options.label.chars()
+                .map(|letter| if letter.is_control() { ' ' } else { letter })
+                .collect();
+            prop_assert_eq!(unquoted(label), plain);
+        }
+    }
+}
+
+/// The inside of a ClassAd string as it was.
+fn unquoted(text: &str) -> String {
+    let mut plain = String::new();
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        assert_ne!(letter, '"', "an unescaped quote ends the string");
+        plain.push(match letter {
+            '\\' => letters.next().expect("an escape is two characters"),
+            other => other,
+        });
+    }
+    plain
+}
