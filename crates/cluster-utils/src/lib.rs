@@ -12,9 +12,9 @@
 //! | --- | --- | --- |
 //! | write a job in Rust: load, save, `should_exit`, `exit_for_resume` | `cu-client` | `client` (default) |
 //! | save state atomically, and no more than that | `cu-checkpoint` | `checkpoint` |
-//! | submit and watch commands on a cluster | `cu-scheduler` | `scheduler`, and `local` for this machine |
+//! | submit and watch commands on a cluster | `cu-scheduler` | `scheduler`, with `slurm`, `htcondor` or `local` (this machine) |
 //! | test against a cluster in memory, under virtual time | `cu-scheduler` | `simulated` |
-//! | run the resume loop in a program of your own | `cu-core` | `core` |
+//! | run the resume loop in a program of your own | `cu-core` | `core`, and the backends it is to have |
 //! | write another supervisor, or read its files | `cu-supervisor` | `supervisor` |
 //! | speak to a main process or a supervisor | `cu-protocol` | `protocol` |
 //! | type commands | `cu-cli`, the binary `cu` | none |
