@@ -154,10 +154,11 @@ pub enum ProgramEnd {
     Exited(i32),
     /// This signal killed it.
     Signaled(i32),
-    /// It could not be started. The text says what was tried and why it failed.
+    /// It could not be started, and no other attempt can start it. The text says what was tried and
+    /// why it failed.
     NotStarted(String),
-    /// It was not started, because another attempt of the job may still be running or a newer one
-    /// exists. The text names it.
+    /// It was not started, because another attempt of the job may still be running, a newer one
+    /// exists, or a machine or file system failed. The text names it.
     Fenced(String),
 }
 

@@ -27,7 +27,7 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
-    /// The program could not be started. The text names it and says what to do.
+    /// The job asks for a program that can't be started. The text names it and says what to do.
     #[error("{0}")]
     Program(String),
     /// The main process could not be reached.

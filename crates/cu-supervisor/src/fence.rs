@@ -164,11 +164,16 @@ impl<'a> Fence<'a> {
         (waited / 10).clamp(Duration::from_millis(5), Duration::from_secs(1))
     }
 
-    /// Asks whether the program may be started.
-    ///
-    /// # Errors
-    /// If the files of the fence can't be read or written: nothing may be started then.
-    pub fn ask(&mut self, now: Instant) -> Result<Turn> {
+    /// Asks whether the program may be started. What can't be read or written now (a stale handle, a
+    /// full disk, no descriptor left) is waited for as another attempt is.
+    pub fn ask(&mut self, now: Instant) -> Turn {
+        match self.look(now) {
+            Ok(turn) => turn,
+            Err(error) => self.wait_or_give_up(error.to_string(), now),
+        }
+    }
+
+    fn look(&mut self, now: Instant) -> Result<Turn> {
         if let Some(newest) = newer_attempt(self.run, self.job, self.attempt)? {
             return Ok(Turn::Never(self.superseded(newest)));
         }
@@ -183,13 +188,19 @@ impl<'a> Fence<'a> {
             return Ok(Turn::Wait(text));
         }
         match obstacle {
-            Some(reason) if self.has_waited_enough(now) => Ok(Turn::Never(format!(
-                "{reason}; it did not end within {} s, and nothing was started beside it",
-                self.times.wait.as_secs()
-            ))),
-            Some(reason) => Ok(Turn::Wait(reason)),
+            Some(reason) => Ok(self.wait_or_give_up(reason, now)),
             None => self.enter(),
         }
+    }
+
+    fn wait_or_give_up(&self, reason: String, now: Instant) -> Turn {
+        if !self.has_waited_enough(now) {
+            return Turn::Wait(reason);
+        }
+        let waited = self.times.wait.as_secs();
+        Turn::Never(format!(
+            "{reason}; that did not change within {waited} s, and nothing was started"
+        ))
     }
 
     /// Decides that this attempt is not started. `false` if another supervisor decided before.
@@ -390,6 +401,10 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The program lives on. Its record stays for whoever comes next.
+            return;
+        }
         self.holder.remove(&self.run.attempt_holder(self.job));
     }
 }

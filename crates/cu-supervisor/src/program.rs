@@ -38,7 +38,8 @@ impl Program {
     /// output directory. The arguments are passed byte for byte.
     ///
     /// # Errors
-    /// [`Error::Program`], which says what was tried and why it failed.
+    /// [`Error::Program`], which says what was tried and why it failed; [`Error::File`] if another
+    /// machine, or this one later, may well start it.
     pub fn start(
         spec: &JobSpec,
         run: &RunDir,
@@ -56,7 +57,7 @@ impl Program {
         let path = path
             .or_else(|| std::env::var_os("PATH"))
             .unwrap_or_default();
-        let program = resolve(name, &path, &working_directory).map_err(Error::Program)?;
+        let program = resolve(name, &path, &working_directory)?;
         let mut command = Command::new(&program);
         // An absolute path, a process group, no `pre_exec`: this is what the standard library can do
         // by `posix_spawn`, which costs the same however large we are.
@@ -74,7 +75,10 @@ impl Program {
             .env("CU_STOP_FILE", run.stop_file(job, attempt))
             .process_group(0);
         let child = command.spawn().map_err(|error| {
-            Error::Program(why_not_started(&program, &working_directory, &error))
+            if is_asked_for(&error) {
+                return Error::Program(why_not_started(&program, &working_directory, &error));
+            }
+            Error::file("start", &program)(error)
         })?;
         // The child is waited for by number, together with whatever it leaves behind.
         Ok(Self {
@@ -162,31 +166,55 @@ pub(crate) fn signal_process(pid: u32, signal: Signal) {
 }
 
 /// The program's absolute path.
-fn resolve(
-    name: &str,
-    path: &OsStr,
-    working_directory: &Path,
-) -> std::result::Result<PathBuf, String> {
+fn resolve(name: &str, path: &OsStr, working_directory: &Path) -> Result<PathBuf> {
     if name.is_empty() {
-        return Err("the command's first word is empty; it must name a program".to_owned());
+        let text = "the command's first word is empty; it must name a program";
+        return Err(Error::Program(text.to_owned()));
     }
     if name.contains('/') {
         return Ok(working_directory.join(name));
     }
-    let candidates = || {
-        std::env::split_paths(path)
-            // As in a shell, an empty entry is the working directory.
-            .map(|directory| working_directory.join(directory).join(name))
+    let mut unknown = None;
+    for directory in std::env::split_paths(path) {
+        // As in a shell, an empty entry is the working directory.
+        let candidate = working_directory.join(directory).join(name);
+        match candidate.metadata() {
+            Ok(metadata) if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 => {
+                return Ok(candidate);
+            }
+            Err(error) if !is_asked_for(&error) => {
+                unknown.get_or_insert(Error::file("look for", &candidate)(error));
+            }
+            _ => {}
+        }
+    }
+    Err(unknown.unwrap_or_else(|| {
+        let path = String::from_utf8_lossy(path.as_bytes());
+        Error::Program(format!("there is no program `{name}` in any directory of PATH ({path}); give its path, or set PATH in the job's environment"))
+    }))
+}
+
+/// Whether an error comes of what was asked for, so that it would come again: and not of a machine
+/// or file system that is in trouble now.
+fn is_asked_for(error: &std::io::Error) -> bool {
+    let Some(errno) = error.raw_os_error().map(Errno::from_raw_os_error) else {
+        // The standard library's own: a NUL byte in an argument.
+        return true;
     };
-    let is_program = |candidate: &PathBuf| {
-        candidate
-            .metadata()
-            .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
-    };
-    candidates().find(is_program).ok_or_else(|| {
-        let path = String::from_utf8_lossy(path.as_bytes()).into_owned();
-        format!("there is no program `{name}` in any directory of PATH ({path}); give its path, or set PATH in the job's environment")
-    })
+    matches!(
+        errno,
+        Errno::NOENT
+            | Errno::NOTDIR
+            | Errno::ISDIR
+            | Errno::ACCESS
+            | Errno::PERM
+            | Errno::NOEXEC
+            | Errno::LIBBAD
+            | Errno::LOOP
+            | Errno::NAMETOOLONG
+            | Errno::TOOBIG
+            | Errno::INVAL
+    )
 }
 
 fn why_not_started(program: &Path, directory: &Path, error: &std::io::Error) -> String {
@@ -215,15 +243,34 @@ mod tests {
         std::fs::create_dir(here.join("bin")).unwrap();
         std::fs::write(&tool, "").unwrap();
         let path = OsString::from("/nowhere:bin");
-        assert!(
-            resolve("tool", &path, here)
-                .unwrap_err()
-                .contains("/nowhere:bin")
-        );
+        let error = resolve("tool", &path, here).unwrap_err().to_string();
+        assert!(error.contains("/nowhere:bin"), "{error}");
         std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(resolve("tool", &path, here), Ok(tool.clone()));
-        assert_eq!(resolve("./tool", &path, here), Ok(here.join("./tool")));
-        assert_eq!(resolve("/bin/x", &path, here), Ok("/bin/x".into()));
+        assert_eq!(resolve("tool", &path, here).unwrap(), tool);
+        assert_eq!(resolve("./tool", &path, here).unwrap(), here.join("./tool"));
+        assert_eq!(resolve("/bin/x", &path, here).unwrap(), Path::new("/bin/x"));
         assert!(resolve("", &path, here).is_err());
+    }
+
+    #[test]
+    fn a_machine_in_trouble_is_told_from_a_wrong_command() {
+        let error = |errno: Errno| std::io::Error::from(errno);
+        for errno in [Errno::NOENT, Errno::ACCESS, Errno::NOEXEC, Errno::TOOBIG] {
+            assert!(is_asked_for(&error(errno)), "{errno}");
+        }
+        for errno in [
+            Errno::AGAIN,
+            Errno::NOMEM,
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::IO,
+        ] {
+            assert!(!is_asked_for(&error(errno)), "{errno}");
+        }
+        for errno in [Errno::STALE, Errno::TXTBSY, Errno::TIMEDOUT, Errno::NOSPC] {
+            assert!(!is_asked_for(&error(errno)), "{errno}");
+        }
+        let nul = Command::new("a\0b").spawn().unwrap_err();
+        assert!(is_asked_for(&nul));
     }
 }

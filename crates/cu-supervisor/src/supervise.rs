@@ -34,8 +34,9 @@ pub struct Outcome {
 
 impl Outcome {
     /// The exit code of a supervisor that did not start its program because another attempt may
-    /// still be running, a newer one exists, or this one was started before. No signal is so high
-    /// that 128 and its number give this, and few programs use it.
+    /// still be running, a newer one exists, this one was started before, or a machine or file
+    /// system failed; and of one that failed itself. No signal is so high that 128 and its number
+    /// give this, and few programs use it. Nobody takes it for a failure of the program.
     pub const FENCED: u8 = 200;
     /// The exit code of a supervisor whose program could not be started, as shells have it.
     pub const NOT_STARTED: u8 = 127;
@@ -74,7 +75,8 @@ impl Outcome {
 ///
 /// # Errors
 /// If it isn't known which attempt is meant, or the attempt could neither be started nor be given
-/// up durably. Everything else that keeps a program from running is an [`Outcome`].
+/// up durably. Exit with [`Outcome::FENCED`] then. Everything else that keeps a program from running
+/// is an [`Outcome`].
 pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<Outcome> {
     let path = std::path::absolute(run.path()).map_err(Error::file("find", run.path()))?;
     let run = RunDir::new(path);
@@ -125,39 +127,42 @@ impl Supervisor {
         std::fs::create_dir_all(&directory).map_err(Error::file("create", &directory))?;
         let spec = match JobSpec::read(&self.run.job_spec(self.job)) {
             Ok(spec) => spec,
-            Err(error) => return self.give_up(None, ProgramEnd::NotStarted(error.to_string())),
+            Err(error) => return self.give_up(None, unstarted(&error)),
         };
         match self.pass_the_fence(&spec) {
-            Ok(Admission::Admitted(held)) => self.run_program(&spec, held),
-            Ok(Admission::Refused(text)) => self.give_up(Some(&spec), ProgramEnd::Fenced(text)),
-            Ok(Admission::Elsewhere(text)) => {
+            Admission::Admitted(held) => Ok(self.run_program(&spec, held)),
+            Admission::Refused(text) => self.give_up(Some(&spec), ProgramEnd::Fenced(text)),
+            Admission::Elsewhere(text) => {
                 tell(&text);
                 Ok(Outcome {
                     end: ProgramEnd::Fenced(text),
                 })
             }
-            Err(error) => self.give_up(Some(&spec), ProgramEnd::NotStarted(error.to_string())),
         }
     }
 
-    fn pass_the_fence(&self, spec: &JobSpec) -> Result<Admission> {
+    fn pass_the_fence(&self, spec: &JobSpec) -> Admission {
         let names = (self.job, self.attempt);
         let times = FenceTimes::default();
         let mut fence = Fence::new(&self.run, names, &spec.stop, times, Instant::now());
         let mut said = None;
         loop {
             let now = Instant::now();
-            let reason = match fence.ask(now)? {
-                Turn::Ours(held) => return Ok(Admission::Admitted(held)),
-                Turn::Never(text) => return Ok(Admission::Refused(text)),
+            let reason = match fence.ask(now) {
+                Turn::Ours(held) => return Admission::Admitted(held),
+                Turn::Never(text) => return Admission::Refused(text),
                 Turn::DecidedByAnother { text, at, is_over } => {
                     let record = self.run.exit_record(self.job, self.attempt);
-                    if is_over && read_exit_record(&record)?.is_none() {
+                    // One that can't be read is somebody's all the same.
+                    if is_over && matches!(read_exit_record(&record), Ok(None)) {
                         // It died without a word, and so did its program: somebody has to say it.
-                        let end = ProgramEnd::Fenced(text.clone());
-                        self.record_unstarted(Some(spec), end, at);
+                        // Not as a message: ours would be taken for a repeat of what it said first.
+                        self.write_record(
+                            &self.unstarted_record(ProgramEnd::Fenced(text.clone()), at),
+                        );
+                        self.sync_record();
                     }
-                    return Ok(Admission::Elsewhere(text));
+                    return Admission::Elsewhere(text);
                 }
                 Turn::Wait(reason) => reason,
             };
@@ -166,15 +171,15 @@ impl Supervisor {
             }
             if let Ok(Event::StopSignal(signal)) = self.happening.recv_timeout(fence.pause(now)) {
                 let signal = signal.as_raw();
-                return Ok(Admission::Refused(format!(
+                return Admission::Refused(format!(
                     "{reason}; signal {signal} ended the wait, and nothing was started"
-                )));
+                ));
             }
             said = Some(reason);
         }
     }
 
-    fn run_program(&self, spec: &JobSpec, mut held: Held) -> Result<Outcome> {
+    fn run_program(&self, spec: &JobSpec, mut held: Held) -> Outcome {
         let (run, job, attempt) = (&self.run, self.job, self.attempt);
         let output_dir = run.output_dir(job);
         let checkpoint = newest_checkpoint(&output_dir);
@@ -186,10 +191,7 @@ impl Supervisor {
             .unwrap_or_else(|_| SystemTime::now());
         let (program, door, stop_signal) = match self.start_program(spec, &mut held) {
             Ok(started) => started,
-            Err(error) => {
-                let end = ProgramEnd::NotStarted(error.to_string());
-                return Ok(self.record_unstarted(Some(spec), end, None));
-            }
+            Err(error) => return self.record_unstarted(Some(spec), unstarted(&error)),
         };
         let host = host();
         let started_at = Timestamp::from(SystemTime::now());
@@ -244,7 +246,7 @@ impl Supervisor {
         drop(held);
         let end = record.end.clone();
         self.farewell(&mut mail, record);
-        Ok(Outcome { end })
+        Outcome { end }
     }
 
     fn start_program(&self, spec: &JobSpec, held: &mut Held) -> Result<(Program, Door, Signal)> {
@@ -264,31 +266,17 @@ impl Supervisor {
     /// Ends an attempt that was not started here, unless another supervisor has taken it up.
     fn give_up(&self, spec: Option<&JobSpec>, end: ProgramEnd) -> Result<Outcome> {
         if Fence::decide_against(&self.run, self.job, self.attempt)? {
-            return Ok(self.record_unstarted(spec, end, None));
+            return Ok(self.record_unstarted(spec, end));
         }
         tell("another supervisor has taken this attempt up");
         Ok(Outcome { end })
     }
 
-    fn record_unstarted(
-        &self,
-        spec: Option<&JobSpec>,
-        end: ProgramEnd,
-        started: Option<Timestamp>,
-    ) -> Outcome {
+    fn record_unstarted(&self, spec: Option<&JobSpec>, end: ProgramEnd) -> Outcome {
         if let ProgramEnd::NotStarted(text) | ProgramEnd::Fenced(text) = &end {
             tell(text);
         }
-        let record = ExitRecord {
-            end: end.clone(),
-            stop: None,
-            host: host(),
-            started,
-            ended: SystemTime::now().into(),
-            peak_memory_bytes: None,
-            checkpoint: newest_checkpoint(&self.run.output_dir(self.job)),
-            output_changed: false,
-        };
+        let record = self.unstarted_record(end.clone(), None);
         self.write_record(&record);
         let mut mail = self.mail();
         // Without a job specification nobody knows which run this is; the record remains.
@@ -298,6 +286,19 @@ impl Supervisor {
         }
         self.farewell(&mut mail, record);
         Outcome { end }
+    }
+
+    fn unstarted_record(&self, end: ProgramEnd, started: Option<Timestamp>) -> ExitRecord {
+        ExitRecord {
+            end,
+            stop: None,
+            host: host(),
+            started,
+            ended: SystemTime::now().into(),
+            peak_memory_bytes: None,
+            checkpoint: newest_checkpoint(&self.run.output_dir(self.job)),
+            output_changed: false,
+        }
     }
 
     fn write_record(&self, record: &ExitRecord) {
@@ -332,10 +333,14 @@ impl Supervisor {
         }
         if !mail.is_all_acknowledged() {
             mail.leave_the_rest();
-            let path = self.run.exit_record(self.job, self.attempt);
-            if let Err(error) = sync_exit_record(&path) {
-                tell(&error.to_string());
-            }
+            self.sync_record();
+        }
+    }
+
+    fn sync_record(&self) {
+        let path = self.run.exit_record(self.job, self.attempt);
+        if let Err(error) = sync_exit_record(&path) {
+            tell(&error.to_string());
         }
     }
 
@@ -350,6 +355,17 @@ impl Supervisor {
             run: spec.run,
             job: self.job,
             attempt: self.attempt,
+        }
+    }
+}
+
+/// How an attempt ended whose program this error kept from starting. Only what its user can mend is
+/// the job's failure: the next attempt finds another machine, or the same one in a better state.
+fn unstarted(error: &Error) -> ProgramEnd {
+    match error {
+        Error::Program(_) | Error::Content { .. } => ProgramEnd::NotStarted(error.to_string()),
+        Error::File { .. } | Error::System { .. } | Error::Connection { .. } => {
+            ProgramEnd::Fenced(error.to_string())
         }
     }
 }

@@ -11,6 +11,7 @@ use common::{Run, eventually, is_alive};
 use cu_protocol::{Attempt, Generation, ProgramEnd};
 use cu_supervisor::{Outcome, StopPolicy};
 use proptest::prelude::*;
+use rustix::process::Signal;
 
 #[test]
 fn exit_codes_are_recorded_and_passed_on() {
@@ -141,8 +142,40 @@ fn a_damaged_specification_and_a_missing_directory_are_recorded() {
     run.write_spec();
     let end = run.run(0).end;
     assert!(matches!(&end, ProgramEnd::NotStarted(text) if text.contains("/no/such/directory")));
-    std::fs::remove_dir_all(run.dir.output_dir(common::JOB)).unwrap();
-    assert!(matches!(run.run(1).end, ProgramEnd::NotStarted(text) if text.contains(".cu-lock")));
+}
+
+#[test]
+fn what_can_t_be_read_now_is_no_failure_of_the_job() {
+    let run = Run::script("exit 0");
+    // As with a stale handle, an I/O error, no descriptor left.
+    std::fs::create_dir(run.dir.newest_attempt(common::JOB)).unwrap();
+    let mut supervisor = run.start_behind_the_back(0, &[]);
+    let said = supervisor.next_line();
+    assert!(
+        said.contains("waiting") && said.contains("newest"),
+        "{said}"
+    );
+    supervisor.signal(Signal::TERM);
+    assert_eq!(supervisor.code(), i32::from(Outcome::FENCED));
+    let end = run.record(0).end;
+    assert!(
+        matches!(&end, ProgramEnd::Fenced(text) if text.contains("newest")),
+        "{end:?}"
+    );
+
+    let mut supervisor = run.start_behind_the_back(1, &[]);
+    supervisor.next_line();
+    std::fs::remove_dir(run.dir.newest_attempt(common::JOB)).unwrap();
+    assert_eq!(supervisor.code(), 0);
+    assert_eq!(run.record(1).end, ProgramEnd::Exited(0));
+
+    // What is missing may come back too.
+    std::fs::remove_file(run.dir.job_spec(common::JOB)).unwrap();
+    let end = run.run(2).end;
+    assert!(
+        matches!(&end, ProgramEnd::Fenced(text) if text.contains("job.json")),
+        "{end:?}"
+    );
 }
 
 #[test]

@@ -13,6 +13,8 @@ use cu_protocol::{
     Attempt, Envelope, ExitRecord, Fraction, Message, MetricValue, Metrics, ProgramAnswer,
     ProgramEnd, ProgramRequest, ResumeRequest, Sequence, StopCause, Wish,
 };
+use cu_supervisor::Outcome;
+use rustix::process::{Signal, kill_process};
 
 /// Ends when the file `go` appears, or with 3 when asked to.
 const PATIENT: &str = r#"
@@ -264,4 +266,19 @@ fn a_fenced_attempt_is_reported_to_the_main_process() {
     let ended = main.next_such(|message| matches!(message, Message::Ended(_)));
     assert_eq!(ended.message, Message::Ended(run.record(0)));
     assert!(!run.file("ran").exists());
+}
+
+#[test]
+fn who_records_anothers_death_says_nothing_that_would_be_taken_for_a_repeat() {
+    let run = Run::script(PATIENT);
+    let main_process = MainProcess::start(&run, true);
+    let first = run.start(0);
+    let program = run.await_pid("pid");
+    // Recorded under the number that a second supervisor's first message would have.
+    assert_eq!(sequences(&[main_process.next()]), [1]);
+    first.signal(Signal::KILL);
+    kill_process(program, Signal::KILL).unwrap();
+    assert_eq!(run.start(0).code(), i32::from(Outcome::FENCED));
+    assert!(matches!(run.record(0).end, ProgramEnd::Fenced(_)));
+    assert_eq!(main_process.heard(), []);
 }

@@ -5,24 +5,27 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use cu_protocol::{Attempt, JobId};
-use cu_supervisor::RunDir;
+use cu_supervisor::{Outcome, RunDir};
 
 use crate::exit_code::ExitCode;
 use crate::terminal::say;
 
-/// Supervises one attempt. Returns the exit code: the program's, as far as that can be.
+/// Supervises one attempt. Returns the exit code: the program's, as far as that can be. Should the
+/// supervisor itself fail, its code is none that is taken for a failure of the program.
 pub fn exec(arguments: &[OsString]) -> u8 {
     let Some((run, job, attempt)) = parse(arguments) else {
         say("usage: cu exec RUN_DIR JOB [ATTEMPT]\n\
              The parent of a job's program; the scheduler starts it.");
         return ExitCode::Usage as u8;
     };
-    match cu_supervisor::supervise(&run, job, attempt) {
-        Ok(outcome) => outcome.exit_code(),
-        Err(error) => {
+    match std::panic::catch_unwind(|| cu_supervisor::supervise(&run, job, attempt)) {
+        Ok(Ok(outcome)) => outcome.exit_code(),
+        Ok(Err(error)) => {
             say(&format!("cu exec: {error}"));
-            ExitCode::Internal as u8
+            Outcome::FENCED
         }
+        // The panic has been told where it arose.
+        Err(_) => Outcome::FENCED,
     }
 }
 

@@ -232,6 +232,14 @@ fn a_reader_that_goes_away_is_harmless() {
 }
 
 #[test]
+fn a_supervisor_that_can_do_nothing_is_no_failed_program() {
+    let bench = Bench::new();
+    let code = i32::from(cu_supervisor::Outcome::FENCED);
+    let arguments = ["exec", "/dev/null", "7", "0"];
+    expect(&bench, &arguments, code, &["/dev/null"]);
+}
+
+#[test]
 fn the_inner_commands_refuse_what_they_do_not_know() {
     let bench = Bench::new();
     expect(&bench, &["exec"], 2, &["usage: cu exec"]);

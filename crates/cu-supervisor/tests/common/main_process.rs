@@ -75,6 +75,11 @@ impl MainProcess {
             .expect("a message arrives")
     }
 
+    /// What has arrived by now and was not looked at.
+    pub fn heard(&self) -> Vec<Envelope> {
+        self.received.try_iter().collect()
+    }
+
     /// The next message that this picks.
     pub fn next_such(&self, wanted: impl Fn(&Message) -> bool) -> Envelope {
         loop {

@@ -8,7 +8,7 @@
 pub mod main_process;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -221,6 +221,19 @@ impl Supervisor {
         status
             .code()
             .unwrap_or_else(|| -status.signal().expect("a code or a signal"))
+    }
+
+    /// The next line that it says on its standard error.
+    pub fn next_line(&mut self) -> String {
+        let mut line = Vec::new();
+        let stderr = self.child.stderr.as_mut().unwrap();
+        // Byte by byte, so that nothing is taken from what comes after it.
+        while !line.ends_with(b"\n") {
+            let mut byte = [0];
+            stderr.read_exact(&mut byte).unwrap();
+            line.extend(byte);
+        }
+        String::from_utf8(line).unwrap()
     }
 
     /// What it said on its standard error. All who have inherited that must have ended.
