@@ -244,11 +244,19 @@ fn write_anew(path: &Path, lines: &[Line]) -> io::Result<(File, u64, usize)> {
         serde_json::to_writer(&mut bytes, line)?;
         bytes.push(b'\n');
     }
-    let mut file = File::create(&beside)?;
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // Opened once, before it has its name: after the renaming nothing can fail, and no line goes
+    // into the file that lost it.
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create_new(true)
+        .open(&beside)?;
     file.write_all(&bytes)?;
     // The reserved numbers are in here.
     file.sync_data()?;
     std::fs::rename(&beside, path)?;
-    let file = OpenOptions::new().append(true).open(path)?;
     Ok((file, bytes.len() as u64, lines.len()))
 }
