@@ -186,6 +186,9 @@ impl Error {
                 }
                 _ => return None,
             },
+            Self::Backend { .. } => {
+                "`cu doctor` tells more; `cu resume` goes on with a run that is made".to_owned()
+            }
             _ => return None,
         })
     }

@@ -51,20 +51,13 @@ impl Kind {
         }
     }
 
-    /// The command by whose presence it is recognised.
-    fn command(self) -> Option<&'static str> {
+    /// The command by whose presence it is recognised, and the key of the config that says where it
+    /// is.
+    fn command(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Local => None,
-            Self::Slurm => Some("sbatch"),
-            Self::Htcondor => Some("condor_submit"),
-        }
-    }
-
-    /// The key of the config that says where its commands are.
-    fn commands_key(self) -> &'static str {
-        match self {
-            Self::Htcondor => "backend.htcondor.commands",
-            Self::Local | Self::Slurm => "backend.slurm.commands",
+            Self::Slurm => Some(("sbatch", "backend.slurm.commands")),
+            Self::Htcondor => Some(("condor_submit", "backend.htcondor.commands")),
         }
     }
 }
@@ -92,7 +85,7 @@ pub struct Choice {
 /// If this build does not have it, or its commands are not here.
 pub fn choose(source: &Source, file: &File) -> Result<Choice, Error> {
     let command_of = |kind: Kind| {
-        let command = kind.command()?;
+        let (command, _) = kind.command()?;
         config::find_command(command, commands(kind, file))
     };
     let lacking = |kind: Kind| Error::NoBackend {
@@ -114,12 +107,12 @@ pub fn choose(source: &Source, file: &File) -> Result<Choice, Error> {
             return Err(lacking(kind));
         }
         return match (kind.command(), command_of(kind)) {
-            (Some(command), None) => Err(Error::NoCommand {
+            (Some((command, key)), None) => Err(Error::NoCommand {
                 place: source.place("backend.kind"),
                 backend: kind.title(),
                 command,
                 folder: commands(kind, file).map(Path::to_owned),
-                key: kind.commands_key(),
+                key,
             }),
             _ => Ok(Choice {
                 kind,

@@ -198,6 +198,8 @@ fn problem(subject: &'static str, error: &Error) -> Finding {
     }
     let finding = Finding::new(subject, Level::Problem, text);
     match error.hint() {
+        // It would send people here.
+        Some(_) if matches!(error, Error::Backend { .. }) => finding,
         Some(hint) => finding.advise(hint),
         None => finding,
     }

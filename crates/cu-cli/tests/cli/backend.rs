@@ -145,7 +145,11 @@ mod on_clusters {
         let bench = bench(&["sbatch", "scontrol"]);
         let ended = cu(&bench, &["run", "run.toml"]);
         assert_eq!(ended.code, 5, "{ended:?}");
-        for words in ["on Slurm (because /", "Unable to contact slurm controller"] {
+        for words in [
+            "on Slurm (because /",
+            "Unable to contact slurm controller",
+            "hint: `cu doctor` tells more",
+        ] {
             assert!(
                 ended.stderr.contains(words),
                 "`{words}` is not in {ended:?}"
