@@ -120,11 +120,7 @@ impl Actor {
     /// Has the scheduler watched for what these jobs have with it now.
     pub fn watch(&self, jobs: &[Job]) {
         for job in jobs {
-            let watched = job.active().and_then(|active| {
-                let cluster_job = active.cluster_job()?.clone();
-                Some((active.attempt, cluster_job))
-            });
-            self.watched.set(job.id, watched);
+            self.watched.set(job.id, job.active());
         }
     }
 

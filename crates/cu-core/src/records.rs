@@ -18,10 +18,14 @@ use crate::act::Actor;
 use crate::inbox::Reply;
 use crate::machine::Event;
 
-/// Reads the files of these attempts in a thread of their own; what they say comes as events.
+/// As [`read_all`], without waiting for it.
 pub(crate) fn read_later(actor: &Actor, attempts: Vec<(JobId, Attempt)>) {
-    let actor = actor.clone();
-    tokio::task::spawn_blocking(move || {
+    tokio::spawn(read_all(actor.clone(), attempts));
+}
+
+/// Reads the files of these attempts in a thread of their own; what they say comes as events.
+pub(crate) async fn read_all(actor: Actor, attempts: Vec<(JobId, Attempt)>) {
+    let reading = tokio::task::spawn_blocking(move || {
         for (job, attempt) in attempts {
             // What can't be read now is read the next time.
             if let Err(error) = read(&actor, job, attempt) {
@@ -29,6 +33,8 @@ pub(crate) fn read_later(actor: &Actor, attempts: Vec<(JobId, Attempt)>) {
             }
         }
     });
+    // A panic there is a bug, and the next reading finds the files as they are.
+    let _ = reading.await;
 }
 
 fn read(actor: &Actor, job: JobId, attempt: Attempt) -> Result<(), Error> {

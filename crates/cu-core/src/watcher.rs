@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::backoff::Backoff;
 use crate::inbox::{Item, Reply, Sender};
-use crate::machine::{Event, is_over};
+use crate::machine::{Active, Event, is_over};
 
 /// The least time between two looks, so that a thousand changes are seen at once.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
@@ -69,6 +69,8 @@ struct Watches {
 struct Watch {
     attempt: Attempt,
     cluster_job: ClusterJobId,
+    /// Whether there may be files of it.
+    has_begun: bool,
     /// The attempt seems to be over, and the scheduler has not said so.
     is_in_doubt: bool,
 }
@@ -81,20 +83,26 @@ impl Watch {
 }
 
 impl Watched {
-    /// Watches `cluster_job` for `job`, or nothing any more.
-    pub fn set(&self, job: JobId, cluster_job: Option<(Attempt, ClusterJobId)>) {
+    /// Watches the cluster job of the attempt that `job` has with the scheduler, or nothing.
+    pub fn set(&self, job: JobId, active: Option<&Active>) {
         let mut watches = self.lock();
-        let Some((attempt, cluster_job)) = cluster_job else {
+        let Some((active, cluster_job)) = active.and_then(|it| Some((it, it.cluster_job()?)))
+        else {
             watches.of.remove(&job);
             return;
         };
-        let known = watches.of.get(&job);
-        if known.is_some_and(|it| it.attempt == attempt && it.cluster_job == cluster_job) {
+        let has_begun = active.has_begun();
+        if let Some(known) = watches.of.get_mut(&job)
+            && known.attempt == active.attempt
+            && known.cluster_job == *cluster_job
+        {
+            known.has_begun = has_begun;
             return;
         }
         let watch = Watch {
-            attempt,
-            cluster_job,
+            attempt: active.attempt,
+            cluster_job: cluster_job.clone(),
+            has_begun,
             is_in_doubt: false,
         };
         watches.of.insert(job, watch);
@@ -133,11 +141,11 @@ impl Watched {
         }
     }
 
-    /// The attempts whose cluster jobs are watched.
-    pub fn attempts(&self) -> Vec<(JobId, Attempt)> {
+    /// The attempts of which there may be files: all but those that wait in a queue.
+    pub fn begun(&self) -> Vec<(JobId, Attempt)> {
         let watches = self.lock();
-        let watched = watches.of.iter();
-        watched.map(|(job, watch)| (*job, watch.attempt)).collect()
+        let begun = watches.of.iter().filter(|(_, watch)| watch.has_begun);
+        begun.map(|(job, watch)| (*job, watch.attempt)).collect()
     }
 
     /// All that is to be looked at now, and whether a doubt among it is new. Nothing of it is

@@ -70,12 +70,13 @@ fn a_limit_is_waited_for_and_told() {
     on_a_paused_clock(async {
         let scratch = scratch(patient(), 2);
         let cluster = Arc::new(Remote::new(staggered(2, Duration::ZERO), Calls::AtOnce));
-        let wait = Some(Duration::from_secs(600));
-        cluster.set_limit(Some(("QOSMaxSubmitJobPerUserLimit", wait)));
+        let wait = Duration::from_secs(600);
+        cluster.set_limit(Some(("QOSMaxSubmitJobPerUserLimit", Some(wait))));
         let resume_loop = open(&scratch, cluster.clone()).await;
         let limit = async {
-            // Longer than the patience with a scheduler that does not answer: this one does.
-            sleep(2 * Policy::default().scheduler_patience).await;
+            // Longer than the patience with a scheduler that does not answer: this one does. And
+            // in the middle of a wait.
+            sleep(2 * Policy::default().scheduler_patience + wait / 2).await;
             let reader = Reader::open(&scratch.run).expect("a readable run");
             let job = reader.job(JobId(1)).expect("a job");
             assert_eq!(job.state, JobState::Waiting);

@@ -277,6 +277,19 @@ impl Active {
         }
     }
 
+    /// Whether it has started for all that is known, so that there may be files of it.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.started.is_some()
+            || matches!(
+                self.evidence.cluster,
+                Some((
+                    _,
+                    ClusterState::Running { .. } | ClusterState::Ended(_) | ClusterState::Gone
+                ))
+            )
+    }
+
     /// Whether something has been heard from itself, which proves that it was submitted.
     #[must_use]
     pub fn has_spoken(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use cu_protocol::Timestamp;
 use cu_scheduler::simulated::{Simulated, SimulatedOptions};
 use cu_scheduler::{Cancel, EndCause, Resources, Submission, SubmissionName};
 
@@ -9,6 +10,7 @@ use self::remote::{Calls, Remote};
 use super::*;
 use crate::clock::Clock;
 use crate::inbox::Inbox;
+use crate::machine::Stage;
 
 #[path = "../../tests/support/remote.rs"]
 mod remote;
@@ -51,10 +53,7 @@ impl World {
         let ids = world.cluster.submit(&submissions).await;
         for (job, id) in (0..).zip(ids) {
             let id = id.expect("it was submitted");
-            world
-                .watcher
-                .watched
-                .set(JobId(job), Some((Attempt(0), id)));
+            world.set(job, 0, id);
         }
         world
             .until(|state| matches!(state, ClusterState::Running { .. }))
@@ -63,6 +62,12 @@ impl World {
         world.start = Instant::now();
         world.cluster.forget_looks();
         world
+    }
+
+    fn set(&self, job: u32, attempt: u32, cluster_job: ClusterJobId) {
+        let mut active = Active::intended(Attempt(attempt), Timestamp(0));
+        active.stage = Stage::Submitted(cluster_job);
+        self.watcher.watched.set(JobId(job), Some(&active));
     }
 
     /// Waits for such a word of the scheduler, and tells how long that took.
@@ -178,12 +183,25 @@ async fn new_jobs_wait_for_the_interval() {
     let mut world = World::new(3).await;
     for job in 0..3 {
         let id = ClusterJobId(format!("unknown-{job}"));
-        world
-            .watcher
-            .watched
-            .set(JobId(job), Some((Attempt(1), id)));
+        world.set(job, 1, id);
         sleep(Duration::from_secs(1)).await;
     }
     world.until(|state| *state == ClusterState::Gone).await;
     assert_eq!(world.cluster.looks(), 1);
+}
+
+#[test]
+fn nobody_looks_for_files_of_attempts_that_wait_in_a_queue() {
+    let watched = Watched::default();
+    let mut active = Active::intended(Attempt(0), Timestamp(0));
+    active.stage = Stage::Submitted(ClusterJobId("1".to_owned()));
+    let mut looks_once_it_is = |state| {
+        active.evidence.cluster = Some((Timestamp(0), state));
+        watched.set(JobId(0), Some(&active));
+        watched.begun() == [(JobId(0), Attempt(0))]
+    };
+    assert!(!looks_once_it_is(ClusterState::Queued { reason: None }));
+    assert!(looks_once_it_is(ClusterState::Running { since: None }));
+    // What is over may have left a word that was not read yet.
+    assert!(looks_once_it_is(ClusterState::Gone));
 }
