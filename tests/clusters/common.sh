@@ -175,6 +175,15 @@ install_packages() {
 recipe_stamp() { declare -f make_debian install_packages | sha256sum | cut -c 1-16; }
 root_is_built() { [ "$(cat "$clusters/roots/$1.stamp" 2>/dev/null)" = "$(recipe_stamp)" ]; }
 
+# build_root SUITE FOLDER LOG
+build_root() {
+    rm -rf --one-file-system "$2"
+    {
+        make_debian "$1" "$2" "$(debian_mirror)" &&
+            (in_namespace "$(declare -f bind_system)"'; bind_system "$1"; exec chroot "$1" bash -c "$2" - "$3"' \
+                "$2" "$(declare -f install_packages)"'; install_packages "$1"' "$1")
+    } >"$3" 2>&1 </dev/null 9>&-
+}
 # install_root SUITE: builds its root, unless that was done.
 install_root() {
     local suite=$1 roots=$clusters/roots
@@ -189,12 +198,11 @@ install_root() {
             fi
         done
         say "builds the root of $suite (one to two minutes, log $log)"
-        rm -rf --one-file-system "$part" "$root.stamp"
-        {
-            make_debian "$suite" "$part" "$(debian_mirror)" &&
-                (in_namespace "$(declare -f bind_system)"'; bind_system "$1"; exec chroot "$1" bash -c "$2" - "$3"' \
-                    "$part" "$(declare -f install_packages)"'; install_packages "$1"' "$suite")
-        } >"$log" 2>&1 </dev/null 9>&- || die "the root of $suite could not be built; the whole log: $log" "$log"
+        rm -f "$root.stamp"
+        # Mirrors have their moments.
+        build_root "$suite" "$part" "$log" ||
+            { say "the root of $suite could not be built: once more" && build_root "$suite" "$part" "$log"; } ||
+            die "the root of $suite could not be built; the whole log: $log" "$log"
         { rm -rf --one-file-system "$root" && mv "$part" "$root" && recipe_stamp >"$root.stamp"; } ||
             die "the root of $suite could not be moved to its place"
         say "the root of $suite is built, in $((SECONDS - begun)) s"
