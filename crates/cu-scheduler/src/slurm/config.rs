@@ -150,6 +150,39 @@ mod tests {
         assert!(!config.has_accounting());
     }
 
+    #[test]
+    fn each_version_is_understood() {
+        for (version, recorded) in [
+            (
+                "20.11",
+                include_str!("../../tests/recorded/slurm/20.11/config.txt"),
+            ),
+            (
+                "22.05",
+                include_str!("../../tests/recorded/slurm/22.05/config.txt"),
+            ),
+            (
+                "24.11",
+                include_str!("../../tests/recorded/slurm/24.11/config.txt"),
+            ),
+            (
+                "26.05",
+                include_str!("../../tests/recorded/slurm/26.05/config.txt"),
+            ),
+        ] {
+            let config = Config::parse(recorded);
+            assert!(config.version().is_some_and(|it| it.starts_with(version)));
+            assert!(config.has_accounting(), "{version}");
+            assert_eq!(
+                config.seconds("KillWait"),
+                Some(Duration::from_secs(5)),
+                "{version}"
+            );
+            assert_eq!(config.max_array_size(), 10_001, "{version}");
+            assert_eq!(config.get("RequeueExit"), None, "{version}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_text_is_read_or_not(text in "(?s).{0,200}") {

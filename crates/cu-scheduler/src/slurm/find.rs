@@ -167,9 +167,10 @@ impl Cluster {
         if lost {
             let wanted: BTreeSet<_> = names.iter().collect();
             for row in queue {
-                if let (Some((name, call)), Listed::One(job)) =
-                    (names::read(&row.name), &row.listed)
-                    && wanted.contains(&name)
+                if let (Some((name, call)), Listed::One(job)) = (
+                    names::read(row.name.as_deref().unwrap_or_default()),
+                    &row.listed,
+                ) && wanted.contains(&name)
                     && !state::is_refusal(row)
                 {
                     let newer = newest.get(&name).is_none_or(|(other, _)| *other < call);
@@ -195,7 +196,7 @@ struct Open {
 fn id_of(call: &Call, rows: &[Row]) -> Option<u32> {
     let row = rows
         .iter()
-        .find(|row| row.name == call.job_name && !state::is_refusal(row))?;
+        .find(|row| row.name.as_ref() == Some(&call.job_name) && !state::is_refusal(row))?;
     Some(match &row.listed {
         Listed::One(job) => job.base,
         Listed::Tasks(base, _) => *base,

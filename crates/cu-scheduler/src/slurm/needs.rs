@@ -185,3 +185,154 @@ pub(super) fn check_folders(submission: &Submission) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Signal, SubmissionName, Warning};
+
+    fn lines(resources: Resources, change: impl FnOnce(&mut SlurmOptions)) -> Vec<String> {
+        let mut options = SlurmOptions::new("/state");
+        change(&mut options);
+        directives(&options, &resources)
+    }
+
+    fn has(lines: &[String], line: &str) -> bool {
+        lines.iter().any(|it| it == line)
+    }
+
+    #[test]
+    fn needs_are_rounded_to_what_slurm_counts_in() {
+        let warning = |before_limit| {
+            Some(Warning {
+                signal: Signal::Usr2,
+                before_limit,
+            })
+        };
+        let lines = lines(
+            Resources {
+                cpus: 4,
+                gpus: 0,
+                memory_bytes: Some((1 << 30) + 1),
+                time_limit: Some(Duration::from_secs(61)),
+                warning: warning(Duration::from_millis(1500)),
+            },
+            |_| {},
+        );
+        for line in [
+            "--cpus-per-task=4",
+            "--mem=1025M",
+            "--time=2",
+            "--signal=B:USR2@2",
+        ] {
+            assert!(has(&lines, line), "{line} in {lines:?}");
+        }
+        assert_eq!(minutes(Duration::ZERO), 1, "0 would be no limit");
+        let directive = |before| {
+            let resources = Resources {
+                warning: warning(before),
+                ..Resources::default()
+            };
+            directives(&SlurmOptions::default(), &resources).concat()
+        };
+        assert!(directive(Duration::from_secs(100_000)).contains("--signal=B:USR2@65535"));
+        assert!(directive(Duration::ZERO).contains("--signal=B:USR2@1"));
+    }
+
+    #[test]
+    fn gpus_and_other_generic_resources_are_one_option() {
+        let two = || Resources {
+            gpus: 2,
+            ..Resources::default()
+        };
+        assert!(has(&lines(two(), |_| {}), "--gres=\"gpu:2\""));
+        let with = |gres: &str| lines(two(), |it| it.gres = Some(gres.into()));
+        assert!(has(&with("tmpdisk:50"), "--gres=\"gpu:2,tmpdisk:50\""));
+        assert!(has(&with("gpu:a100:1"), "--gres=\"gpu:a100:1\""));
+        assert!(has(&with("gpumem:1"), "--gres=\"gpu:2,gpumem:1\""));
+    }
+
+    #[test]
+    fn what_is_set_is_asked_for() {
+        let lines = lines(Resources::default(), |options| {
+            options.partition = Some("a,b".into());
+            options.exclude_hosts = vec!["n1".into(), "n[3-4]".into()];
+            options.nodes = Some(2);
+            options.ntasks = Some(8);
+            options.exclusive = true;
+            options.environment = Environment::Clean;
+            options.extra = vec!["--nice=5".into()];
+        });
+        for line in [
+            "--partition=\"a,b\"",
+            "--exclude=\"n1,n[3-4]\"",
+            "--nodes=2",
+            "--ntasks=8",
+            "--exclusive",
+            "--export=NONE",
+        ] {
+            assert!(has(&lines, line), "{line} in {lines:?}");
+        }
+        assert_eq!(lines.last().map(String::as_str), Some("--nice=5"));
+    }
+
+    fn partitions() -> Vec<Partition> {
+        Partition::parse_all(
+            "PartitionName=long Default=YES DefaultTime=01:00:00 MaxTime=UNLIMITED State=UP\n\
+             PartitionName=short Default=NO DefaultTime=NONE MaxTime=00:02:00 State=UP\n",
+        )
+    }
+
+    fn checked(partition: Option<&str>, qos: Option<&str>, minutes: u64) -> Result<(), String> {
+        let mut options = SlurmOptions::new("/state");
+        options.partition = partition.map(str::to_owned);
+        options.qos = qos.map(str::to_owned);
+        let submission = Submission {
+            name: SubmissionName::new("run", 1, 0).unwrap(),
+            command: vec!["/bin/true".into()],
+            environment: Default::default(),
+            working_directory: "/".into(),
+            directory: "/".into(),
+            resources: Resources {
+                time_limit: Some(Duration::from_secs(minutes * 60)),
+                ..Resources::default()
+            },
+            previous: None,
+        };
+        check(&submission, &options, &partitions())
+    }
+
+    #[test]
+    fn a_time_limit_beyond_that_of_the_partition_is_refused() {
+        assert_eq!(checked(None, None, 1000), Ok(()));
+        assert_eq!(checked(Some("short"), None, 2), Ok(()));
+        assert_eq!(
+            checked(Some("short,long"), None, 3),
+            Ok(()),
+            "one of them takes it"
+        );
+        assert_eq!(
+            checked(Some("short"), Some("patient"), 3),
+            Ok(()),
+            "it may lift the limit"
+        );
+        let reason = checked(Some("short"), None, 3).unwrap_err();
+        assert!(
+            reason.contains("3 minutes") && reason.contains("short allows 2"),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn the_limit_of_who_asks_for_none_is_that_of_the_partition() {
+        let limit = |name: Option<&str>| {
+            let mut options = SlurmOptions::new("/state");
+            options.partition = name.map(str::to_owned);
+            time_limit(&options, &Resources::default(), &partitions()).map(|it| it.as_secs())
+        };
+        assert_eq!(limit(None), Some(3600));
+        assert_eq!(limit(Some("short")), Some(120));
+        assert_eq!(limit(Some("short,long")), None, "it is not known which");
+        assert_eq!(limit(Some("other")), None);
+    }
+}

@@ -9,7 +9,8 @@ use super::job_id::{JobId, Listed};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Row {
     pub listed: Listed,
-    pub name: String,
+    /// `None` where Slurm lost it.
+    pub name: Option<String>,
     /// In Slurm's words: `RUNNING`, `CANCELLED by 1000`.
     pub state: String,
     pub reason: Option<String>,
@@ -91,7 +92,10 @@ impl<'a> Index<'a> {
         let rows = self.of_base.get(&job.base)?;
         let named = || {
             let rows = rows.iter().copied();
-            rows.filter(|row| name.is_none_or(|name| row.name == name))
+            rows.filter(|row| match (name, &row.name) {
+                (Some(wanted), Some(name)) => name == wanted,
+                _ => true,
+            })
         };
         let is_own = |row: &&Row| row.listed == Listed::One(job);
         // When the waiting tasks of an array are cancelled, Slurm tells so in a row of the array.
@@ -110,6 +114,57 @@ impl<'a> Index<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn row(listed: &str, name: &str, state: &str) -> Row {
+        Row {
+            listed: Listed::parse(listed).unwrap(),
+            name: Some(name.into()),
+            state: state.into(),
+            reason: None,
+            exit: None,
+            restarts: None,
+            submitted: None,
+            started: None,
+            ended: None,
+            host: None,
+        }
+    }
+
+    fn state(rows: &[Row], job: &str, name: Option<&str>) -> Option<String> {
+        let job = JobId::parse(&crate::ClusterJobId(job.into())).unwrap();
+        Index::new(rows).row(job, name).map(|row| row.state.clone())
+    }
+
+    #[test]
+    fn the_nearest_row_of_a_task_counts() {
+        let rows = [
+            row("95_2", "a", "FAILED"),
+            row("95_[2-5%2]", "a", "CANCELLED by 0"),
+            row("96", "a", "CANCELLED"),
+            row("96_1", "a", "COMPLETED"),
+            row("97", "a", "RUNNING"),
+        ];
+        let state = |job| state(&rows, job, Some("a"));
+        assert_eq!(state("95_2").as_deref(), Some("FAILED"));
+        assert_eq!(state("95_4").as_deref(), Some("CANCELLED by 0"));
+        assert_eq!(state("95_6"), None);
+        assert_eq!(state("96_1").as_deref(), Some("COMPLETED"));
+        assert_eq!(state("96_7").as_deref(), Some("CANCELLED"));
+        // A job that runs is no array, whatever was asked.
+        assert_eq!(state("97_1"), None);
+    }
+
+    #[test]
+    fn a_number_that_was_given_away_again_is_another_job() {
+        let mut rows = vec![row("7", "ours", "COMPLETED"), row("7", "theirs", "RUNNING")];
+        assert_eq!(
+            state(&rows, "7", Some("ours")).as_deref(),
+            Some("COMPLETED")
+        );
+        assert_eq!(state(&rows, "7", None).as_deref(), Some("RUNNING"));
+        rows.remove(0);
+        assert_eq!(state(&rows, "7", Some("ours")), None);
+    }
 
     #[test]
     fn an_exit_is_read_in_both_forms() {

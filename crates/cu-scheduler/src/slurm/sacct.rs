@@ -1,6 +1,8 @@
 //! What sacct is asked, and how its answer is read.
 
-use super::job_id::Listed;
+use std::collections::HashMap;
+
+use super::job_id::{JobId, Listed};
 use super::row::{Exit, Row, time, told};
 
 /// The arguments that give one row for each run of a job, the newest last. Which jobs must stand
@@ -14,16 +16,23 @@ pub(super) const ARGUMENTS: [&str; 6] = [
     "JobID,State,ExitCode,Submit,Start,End,NodeList,Reason,JobName",
 ];
 
+/// What version 20.11 calls a job whose start it recorded before its submission.
+const LOST: &str = "allocation";
+
 /// Reads the rows; what is none is passed over. How often a job was restarted is how many rows of
 /// it came before.
 pub(super) fn parse(answer: &str) -> Vec<Row> {
     let mut rows: Vec<Row> = answer.lines().filter_map(row).collect();
-    let mut runs = std::collections::HashMap::new();
+    let mut runs: HashMap<JobId, (Option<String>, u32)> = HashMap::new();
     for row in &mut rows {
         if let Listed::One(job) = row.listed {
-            let runs = runs.entry((job, row.name.clone())).or_insert(0);
-            row.restarts = Some(*runs);
-            *runs += 1;
+            let (name, count) = runs.entry(job).or_default();
+            if name.is_some() && row.name.is_some() && *name != row.name {
+                *count = 0; // Another job under the same number.
+            }
+            *name = row.name.clone().or(name.take());
+            row.restarts = Some(*count);
+            *count += 1;
         }
     }
     rows
@@ -41,7 +50,127 @@ fn row(line: &str) -> Option<Row> {
         ended: time(next()?),
         host: told(next()?).map(str::to_owned),
         reason: told(next()?).map(str::to_owned),
-        name: next()?.to_owned(),
+        name: next().map(|name| (name != LOST).then(|| name.to_owned()))?,
         restarts: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::row::Index;
+    use super::super::state;
+    use super::*;
+    use crate::{ClusterState, EndCause};
+
+    const RECORDED: [(&str, &str); 4] = [
+        (
+            "20.11",
+            include_str!("../../tests/recorded/slurm/20.11/sacct.txt"),
+        ),
+        (
+            "22.05",
+            include_str!("../../tests/recorded/slurm/22.05/sacct.txt"),
+        ),
+        (
+            "24.11",
+            include_str!("../../tests/recorded/slurm/24.11/sacct.txt"),
+        ),
+        (
+            "26.05",
+            include_str!("../../tests/recorded/slurm/26.05/sacct.txt"),
+        ),
+    ];
+
+    #[test]
+    fn the_ends_of_each_version_are_understood() {
+        for (version, recorded) in RECORDED {
+            let rows = parse(recorded);
+            assert_eq!(rows.len(), recorded.lines().count(), "{version}");
+            let cause = |name: &str| {
+                let row = rows.iter().rfind(|row| row.name.as_deref() == Some(name));
+                match state::of(row.unwrap_or_else(|| panic!("{version}: no {name}"))) {
+                    ClusterState::Ended(end) => end.cause,
+                    state => panic!("{version}: {name} is {state:?}"),
+                }
+            };
+            let from_128 = if version == "26.05" { 137 } else { 9 };
+            let deadline = match version {
+                "20.11" | "22.05" => EndCause::Cancelled,
+                _ => EndCause::NotStarted,
+            };
+            let expected = [
+                ("exit3", EndCause::Exited(3)),
+                ("segv", EndCause::Signaled(11)),
+                ("kill9", EndCause::Signaled(9)),
+                ("exit137", EndCause::Exited(from_128)),
+                ("srunfail", EndCause::Exited(0)),
+                ("timeout", EndCause::TimeLimit),
+                ("cancel-by-user", EndCause::Cancelled),
+                ("cancel-pending", EndCause::Cancelled),
+                ("badinterp", EndCause::Exited(2)),
+                ("deadline", deadline),
+                ("preempt-cancel", EndCause::Preempted),
+                ("preempt-requeue", EndCause::Cancelled),
+                ("nodefail", EndCause::NodeFailure),
+                ("req-append", EndCause::Exited(0)),
+            ];
+            for (name, wanted) in expected {
+                assert_eq!(cause(name), wanted, "{version}: {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn runs_of_one_job_are_counted() {
+        for (version, recorded) in RECORDED {
+            let rows = parse(recorded);
+            let last = |name: &str| {
+                let row = rows.iter().rfind(|row| row.name.as_deref() == Some(name));
+                row.unwrap().restarts
+            };
+            assert_eq!(last("exit3"), Some(0), "{version}");
+            // In 20.11 the first run has lost its name.
+            assert_eq!(last("req-append"), Some(1), "{version}");
+            assert_eq!(last("nodefail-requeue"), Some(1), "{version}");
+        }
+    }
+
+    #[test]
+    fn tasks_that_were_cancelled_while_they_waited_are_found() {
+        for (version, recorded) in RECORDED {
+            let rows = parse(recorded);
+            let index = Index::new(&rows);
+            let folded = rows.iter().find_map(|row| match &row.listed {
+                Listed::Tasks(base, _) => Some(*base),
+                Listed::One(_) => None,
+            });
+            let base = folded.unwrap_or_else(|| panic!("{version}: no folded row"));
+            let state = |task| {
+                let job = JobId {
+                    base,
+                    task: Some(task),
+                };
+                index.row(job, Some("array")).map(|row| row.state.as_str())
+            };
+            assert_eq!(state(3), Some("FAILED"), "{version}");
+            assert_eq!(state(5), Some("CANCELLED by 0"), "{version}");
+            assert_eq!(state(6), None, "{version}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_not(text in "(?s).{0,200}") {
+            parse(&text);
+        }
+
+        #[test]
+        fn any_columns_are_read_or_not(columns in prop::collection::vec("[^|\n]{0,12}", 0..12)) {
+            for row in parse(&columns.join("|")) {
+                state::of(&row);
+            }
+        }
+    }
 }

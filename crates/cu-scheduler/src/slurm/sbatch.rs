@@ -83,3 +83,135 @@ fn id(stdout: &str) -> Option<u32> {
     let last = stdout.lines().rfind(|line| !line.trim().is_empty())?;
     last.split(';').next()?.trim().parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RECORDED: [(&str, &str); 4] = [
+        (
+            "20.11",
+            include_str!("../../tests/recorded/slurm/20.11/sbatch.txt"),
+        ),
+        (
+            "22.05",
+            include_str!("../../tests/recorded/slurm/22.05/sbatch.txt"),
+        ),
+        (
+            "24.11",
+            include_str!("../../tests/recorded/slurm/24.11/sbatch.txt"),
+        ),
+        (
+            "26.05",
+            include_str!("../../tests/recorded/slurm/26.05/sbatch.txt"),
+        ),
+    ];
+
+    fn output(code: i32, stdout: &str, stderr: &str) -> Result<Output, Failure> {
+        Ok(Output {
+            code,
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+        })
+    }
+
+    fn failed(stderr: &str) -> Answer {
+        read(output(1, "", stderr))
+    }
+
+    /// Blocks of a command, lines of its standard error and its exit code.
+    fn blocks(recorded: &str) -> Vec<(&str, String, i32)> {
+        recorded
+            .split("\n\n")
+            .map(|block| {
+                let mut command = "";
+                let mut stderr = String::new();
+                let mut code = 0;
+                for line in block.lines() {
+                    if let Some(text) = line.strip_prefix("[stderr] ") {
+                        stderr.push_str(text);
+                        stderr.push('\n');
+                    } else if let Some(number) = line.strip_prefix("[exit ") {
+                        code = number.trim_end_matches(']').parse().unwrap();
+                    } else if let Some(text) = line.strip_prefix("$ ") {
+                        command = text;
+                    }
+                }
+                (command, stderr, code)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_each_version_refuses_is_a_refusal_in_its_words() {
+        for (version, recorded) in RECORDED {
+            let blocks = blocks(recorded);
+            assert!(blocks.len() > 10, "{version}");
+            for (command, stderr, code) in blocks {
+                let answer = read(output(code, "", &stderr));
+                let what = format!("{version}: {command}: {answer:?}");
+                if stderr.contains("Unable to contact") {
+                    assert!(matches!(answer, Answer::Away(_)), "{what}");
+                } else if stderr.contains("Socket timed out") {
+                    assert!(matches!(answer, Answer::Unclear(_)), "{what}");
+                } else {
+                    assert_eq!(answer, Answer::Refused(stderr.trim().into()), "{what}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_id_is_read_whatever_a_site_says_before_it() {
+        assert_eq!(read(output(0, "123\n", "")), Answer::Accepted(123));
+        assert_eq!(read(output(0, "123;cluster\n", "")), Answer::Accepted(123));
+        assert_eq!(
+            read(output(0, "Welcome!\n123\n\n", "")),
+            Answer::Accepted(123)
+        );
+        assert!(matches!(read(output(0, "", "")), Answer::Unclear(_)));
+        assert!(matches!(read(output(0, "no id", "")), Answer::Unclear(_)));
+    }
+
+    #[test]
+    fn a_limit_on_jobs_is_told_from_one_on_their_size() {
+        const GENERAL: &str = "sbatch: error: Batch job submission failed: Job violates \
+             accounting/QOS policy (job submit limit, user's size and/or time limits)";
+        let with = |reason: &str| failed(&format!("sbatch: error: {reason}\n{GENERAL}"));
+        for limit in [
+            "AssocMaxSubmitJobLimit",
+            "QOSMaxSubmitJobPerUserLimit",
+            "AssocGrpSubmitJobsLimit",
+        ] {
+            assert!(matches!(with(limit), Answer::TooMany(_)), "{limit}");
+        }
+        assert!(matches!(failed(GENERAL), Answer::TooMany(_)));
+        for limit in ["QOSMaxWallDurationPerJobLimit", "AssocMaxCpuPerJobLimit"] {
+            assert!(matches!(with(limit), Answer::Refused(_)), "{limit}");
+        }
+        let full = "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying\n\
+             sbatch: error: Batch job submission failed: Resource temporarily unavailable";
+        assert!(matches!(failed(full), Answer::TooMany(_)));
+    }
+
+    #[test]
+    fn what_nobody_understands_is_not_taken_for_a_refusal() {
+        assert!(matches!(failed("Segmentation fault"), Answer::Unclear(_)));
+        assert!(matches!(failed(""), Answer::Unclear(_)));
+        let failure = Failure::Broken {
+            program: "sbatch".into(),
+            reason: "signal: 9".into(),
+        };
+        assert!(matches!(read(Err(failure)), Answer::Unclear(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_words_are_read(code in 0..256_i32, stdout in "(?s).{0,40}", stderr in "(?s).{0,80}") {
+            let answer = read(output(code, &stdout, &stderr));
+            prop_assert!(code == 0 || !matches!(answer, Answer::Accepted(_)));
+        }
+    }
+}

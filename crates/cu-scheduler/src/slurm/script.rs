@@ -239,3 +239,218 @@ fn is_settable(name: &str) -> bool {
             .all(|letter| letters(letter) || letter.is_ascii_digit())
         && !READ_ONLY.contains(&name)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::super::options::Container;
+    use super::*;
+    use crate::{Resources, Signal, SubmissionName, Warning};
+
+    fn submission(folder: &Path, command: &[&str]) -> Submission {
+        Submission {
+            name: SubmissionName::new("run", 7, 3).unwrap(),
+            command: command.iter().map(|&word| word.to_owned()).collect(),
+            environment: BTreeMap::new(),
+            working_directory: folder.to_path_buf(),
+            directory: folder.to_path_buf(),
+            resources: Resources {
+                time_limit: Some(Duration::from_secs(3600)),
+                warning: Some(Warning {
+                    signal: Signal::Usr1,
+                    before_limit: Duration::from_secs(60),
+                }),
+                ..Resources::default()
+            },
+            previous: None,
+        }
+    }
+
+    fn call(folder: &Path, array: bool) -> Call {
+        Call {
+            number: 5,
+            at_unix_s: 1,
+            job_name: "digits:run/7/3:5".into(),
+            script: folder.join("submit.sh"),
+            names: Vec::new(),
+            array,
+        }
+    }
+
+    fn text(options: &SlurmOptions, call: &Call, members: &[&Submission]) -> String {
+        let time_limit = Some(Duration::from_secs(3600));
+        let batch = Batch {
+            options,
+            call,
+            members,
+            time_limit,
+        };
+        batch.text().unwrap()
+    }
+
+    /// Runs a script as a node would: its standard output, and its exit code.
+    fn run(script: &str, variables: &[(&str, &str)]) -> (String, Option<i32>) {
+        let output = std::process::Command::new("bash")
+            .args(["-c", script])
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        (stdout, output.status.code())
+    }
+
+    const SHOW: [&str; 3] = [
+        "/bin/sh",
+        "-c",
+        "pwd; printf '%s\\n' \"$CU_DEADLINE\" \"$A\"; exit 3",
+    ];
+
+    #[test]
+    fn it_becomes_the_command() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        let mut one = submission(&folder, &SHOW);
+        one.environment.insert("A".into(), "it's\r\n$HOME".into());
+        let script = text(&SlurmOptions::new("/state"), &call(&folder, false), &[&one]);
+        assert!(
+            !script.contains('\r'),
+            "sbatch refuses a script with DOS line breaks"
+        );
+        let (said, code) = run(&script, &[("SLURM_JOB_END_TIME", "77")]);
+        assert_eq!(said, format!("{}\n77\nit's\r\n$HOME\n", folder.display()));
+        assert_eq!(code, Some(3));
+    }
+
+    #[test]
+    fn before_version_24_the_deadline_follows_from_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let one = submission(folder, &SHOW);
+        let now = || {
+            std::time::SystemTime::UNIX_EPOCH
+                .elapsed()
+                .unwrap()
+                .as_secs()
+        };
+        let begun = now();
+        let script = text(&SlurmOptions::new("/state"), &call(folder, false), &[&one]);
+        let (said, _) = run(&script, &[("CU_DEADLINE", "1")]);
+        let deadline: u64 = said.lines().nth(1).unwrap().parse().unwrap();
+        assert!((begun + 3600..=now() + 3600).contains(&deadline), "{said}");
+    }
+
+    #[test]
+    fn what_was_given_up_runs_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let one = submission(folder, &SHOW);
+        let call = call(folder, false);
+        std::fs::write(withdrawn(&call), "").unwrap();
+        let script = text(&SlurmOptions::new("/state"), &call, &[&one]);
+        assert_eq!(run(&script, &[]), (String::new(), Some(0)));
+    }
+
+    #[test]
+    fn a_task_executes_what_its_file_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let one = submission(folder, &SHOW);
+        let options = SlurmOptions::new("/state");
+        let call = call(folder, true);
+        let script = text(&options, &call, &[&one, &one]);
+        assert!(script.contains("#SBATCH --array=0-1\n"), "{script}");
+        assert!(script.contains("#SBATCH --output=%a.out\n"), "{script}");
+        std::fs::write(
+            beside(&call.script, Some(1), "sh"),
+            start(&one, &options).unwrap(),
+        )
+        .unwrap();
+        assert_eq!(run(&script, &[("SLURM_ARRAY_TASK_ID", "1")]).1, Some(3));
+    }
+
+    #[test]
+    fn what_stands_around_the_command_is_in_order() {
+        let mut options = SlurmOptions::new("/state");
+        options.wrapper = ["srun", "--mpi=none"].map(str::to_owned).to_vec();
+        options.container = Some(Container {
+            arguments: vec!["--nv".into()],
+            ..Container::new("/images/my image.sif")
+        });
+        let mut one = submission(Path::new("/w"), &["/bin/x", "a b"]);
+        // bash does not let a script set it, nor one of this name.
+        one.environment.insert("UID".into(), "5".into());
+        one.environment.insert("a.b".into(), "c".into());
+        assert_eq!(
+            start(&one, &options).unwrap(),
+            "cd /w || exit\nexec srun --mpi=none apptainer exec --nv '/images/my image.sif' \
+             /usr/bin/env UID=5 a.b=c /bin/x 'a b'\n"
+        );
+    }
+
+    #[test]
+    fn the_environment_is_prepared_before_the_command() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let activate = folder.join("my activate");
+        std::fs::write(&activate, "A=activated; export A\n").unwrap();
+        let mut options = SlurmOptions::new("/state");
+        options.activate = Some(activate.clone());
+        let one = submission(folder, &SHOW);
+        let script = text(&options, &call(folder, false), &[&one]);
+        assert!(run(&script, &[]).0.ends_with("\nactivated\n"));
+        std::fs::remove_file(activate).unwrap();
+        let (said, code) = run(&script, &[]);
+        assert_eq!((said.as_str(), code == Some(0)), ("", false), "{code:?}");
+        options.modules = vec!["cuda/12.4".into(), "gcc".into()];
+        let script = text(&options, &call(folder, false), &[&one]);
+        assert!(
+            script.starts_with("#!/bin/bash -l\n"),
+            "modules are defined by a login"
+        );
+        assert!(script.contains("\nmodule load cuda/12.4 gcc || exit\n"));
+    }
+
+    #[test]
+    fn a_warning_that_comes_too_early_ends_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let activate = folder.join("activate");
+        std::fs::write(&activate, "kill -USR1 $$\n").unwrap();
+        let mut options = SlurmOptions::new("/state");
+        options.activate = Some(activate);
+        let script = text(
+            &options,
+            &call(folder, false),
+            &[&submission(folder, &SHOW)],
+        );
+        assert_eq!(run(&script, &[]).1, Some(3));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn arguments_and_variables_arrive(
+            arguments in prop::collection::vec("[^\0]{0,16}", 0..6),
+            value in "[^\0]{0,16}",
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let mut one = submission(folder.path(), &["/usr/bin/printf", "%s\\0", ""]);
+            one.command.extend(arguments.iter().cloned());
+            one.environment.insert("A".into(), value.clone());
+            one.command[2] = "begin".into();
+            let script = text(&SlurmOptions::new("/s"), &call(folder.path(), false), &[&one]);
+            let mut expected = vec!["begin".to_owned()];
+            expected.extend(arguments);
+            let expected: String = expected.iter().map(|it| format!("{it}\0")).collect();
+            prop_assert_eq!(run(&script, &[]).0, expected);
+            one.command = ["/bin/sh", "-c", "printf %s \"$A\""].map(str::to_owned).to_vec();
+            let script = text(&SlurmOptions::new("/s"), &call(folder.path(), false), &[&one]);
+            prop_assert_eq!(run(&script, &[]).0, value);
+        }
+    }
+}

@@ -35,6 +35,85 @@ fn row(line: &str) -> Option<Row> {
         ended: time(next()?),
         host: told(next()?).map(str::to_owned),
         reason: told(next()?).map(str::to_owned),
-        name: next()?.strip_suffix('|')?.to_owned(),
+        name: Some(next()?.strip_suffix('|')?.to_owned()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RECORDED: [(&str, &str); 4] = [
+        (
+            "20.11",
+            include_str!("../../tests/recorded/slurm/20.11/squeue.txt"),
+        ),
+        (
+            "22.05",
+            include_str!("../../tests/recorded/slurm/22.05/squeue.txt"),
+        ),
+        (
+            "24.11",
+            include_str!("../../tests/recorded/slurm/24.11/squeue.txt"),
+        ),
+        (
+            "26.05",
+            include_str!("../../tests/recorded/slurm/26.05/squeue.txt"),
+        ),
+    ];
+
+    #[test]
+    fn each_version_is_understood() {
+        for (version, recorded) in RECORDED {
+            let rows = parse(recorded);
+            assert_eq!(rows.len(), recorded.lines().count(), "{version}");
+            let row = |name: &str| {
+                let row = rows.iter().find(|row| row.name.as_deref() == Some(name));
+                row.unwrap_or_else(|| panic!("{version}: no {name}"))
+            };
+            let failed = row("digits:run/3/0:3");
+            assert_eq!(failed.state, "FAILED", "{version}");
+            assert_eq!(failed.exit, Some(Exit { code: 3, signal: 0 }), "{version}");
+            assert!(failed.started <= failed.ended && failed.ended.is_some());
+            let killed = row("digits:run/4/0:4");
+            assert_eq!(killed.exit, Some(Exit { code: 0, signal: 9 }), "{version}");
+            let held = row("digits:run/5/0:5");
+            assert_eq!(held.reason.as_deref(), Some("JobHeldUser"), "{version}");
+            assert_eq!((held.started, held.host.as_deref()), (None, None));
+            assert_eq!(row("digits:run/6/0:6").state, "RUNNING", "{version}");
+            let again = row("digits:run/7/0:7");
+            assert_eq!(again.restarts, Some(1), "{version}");
+            let of_array = rows
+                .iter()
+                .filter(|row| row.name.as_deref() == Some("digits:run/array:8"));
+            assert_eq!(of_array.count(), 3, "{version}: a row for each task");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_not(text in "(?s).{0,200}") {
+            parse(&text);
+        }
+
+        #[test]
+        fn any_columns_are_read_or_not(columns in prop::collection::vec("[^|\n]{0,12}", 0..12)) {
+            parse(&columns.join("|"));
+        }
+
+        #[test]
+        fn what_is_written_is_read(base: u32, task: Option<u32>, code in 0..256_i32, at in 1_u32.., name in "[a-z:/0-9]{1,40}", restarts: u32) {
+            let job = super::super::job_id::JobId { base, task };
+            let line = format!("{job}|FAILED|{code}:0|{restarts}|{at}|{at}|{at}|n1|NonZeroExitCode|{name}|");
+            let rows = parse(&line);
+            prop_assert_eq!(rows.len(), 1);
+            prop_assert_eq!(&rows[0].listed, &Listed::One(job));
+            prop_assert_eq!(rows[0].exit, Some(Exit { code, signal: 0 }));
+            prop_assert_eq!(rows[0].restarts, Some(restarts));
+            prop_assert_eq!(rows[0].name.as_deref(), Some(&*name));
+            prop_assert!(rows[0].submitted.is_some() && rows[0].submitted == rows[0].ended);
+        }
+    }
 }

@@ -133,3 +133,141 @@ fn text(row: &Row) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::job_id::{JobId, Listed};
+    use super::*;
+
+    fn row(state: &str, reason: Option<&str>, exit: Option<(i32, i32)>) -> Row {
+        Row {
+            listed: Listed::One(JobId {
+                base: 1,
+                task: None,
+            }),
+            name: None,
+            state: state.into(),
+            reason: reason.map(str::to_owned),
+            exit: exit.map(|(code, signal)| Exit { code, signal }),
+            restarts: None,
+            submitted: None,
+            started: None,
+            ended: None,
+            host: Some("n1".into()),
+        }
+    }
+
+    fn kind(state: &str, reason: Option<&str>) -> &'static str {
+        match of(&row(state, reason, None)) {
+            ClusterState::Queued { .. } => "queued",
+            ClusterState::Held { .. } => "held",
+            ClusterState::Running { .. } => "running",
+            ClusterState::Ended(_) => "ended",
+            ClusterState::Gone => "gone",
+            ClusterState::Unknown { .. } => "unknown",
+        }
+    }
+
+    /// All states of the manual.
+    const STATES: [(&str, &str); 28] = [
+        ("BOOT_FAIL", "ended"),
+        ("CANCELLED", "ended"),
+        ("COMPLETED", "ended"),
+        ("COMPLETING", "running"),
+        ("CONFIGURING", "queued"),
+        ("DEADLINE", "ended"),
+        ("EXPEDITING", "queued"),
+        ("FAILED", "ended"),
+        ("LAUNCH_FAILED", "ended"),
+        ("NODE_FAIL", "ended"),
+        ("OUT_OF_MEMORY", "ended"),
+        ("PENDING", "queued"),
+        ("POWER_UP_NODE", "queued"),
+        ("PREEMPTED", "ended"),
+        ("RECONFIG_FAIL", "ended"),
+        ("REQUEUED", "queued"),
+        ("REQUEUE_FED", "queued"),
+        ("REQUEUE_HOLD", "held"),
+        ("RESIZING", "running"),
+        ("RESV_DEL_HOLD", "held"),
+        ("REVOKED", "ended"),
+        ("RUNNING", "running"),
+        ("SIGNALING", "running"),
+        ("SPECIAL_EXIT", "held"),
+        ("STAGE_OUT", "running"),
+        ("STOPPED", "running"),
+        ("SUSPENDED", "running"),
+        ("UPDATE_DB", "running"),
+    ];
+
+    #[test]
+    fn each_state_of_the_manual_has_a_meaning() {
+        for (state, expected) in STATES {
+            assert_eq!(kind(state, None), expected, "{state}");
+        }
+        assert_eq!(kind("CANCELLED by 1000", None), "ended");
+        assert_eq!(kind("TIMEOUT", None), "ended");
+        assert_eq!(kind("SOMETHING_NEW", None), "unknown");
+        assert_eq!(kind("", None), "unknown");
+    }
+
+    #[test]
+    fn what_time_does_not_cure_is_held() {
+        for reason in [
+            "JobHeldUser",
+            "JobHeldAdmin",
+            "PartitionTimeLimit",
+            "PartitionDown",
+        ] {
+            assert_eq!(kind("PENDING", Some(reason)), "held", "{reason}");
+        }
+        for reason in [
+            "Priority",
+            "Resources",
+            "Dependency",
+            "BeginTime",
+            "JobArrayTaskLimit",
+        ] {
+            assert_eq!(kind("PENDING", Some(reason)), "queued", "{reason}");
+        }
+        // Of the tasks in one row some wait for their turn.
+        assert_eq!(kind("PENDING", Some("Priority,JobHeldAdmin")), "queued");
+    }
+
+    #[test]
+    fn an_exit_code_counts_only_where_it_means_something() {
+        let cause = |state, exit| match of(&row(state, None, Some(exit))) {
+            ClusterState::Ended(end) => end.cause,
+            state => panic!("{state:?}"),
+        };
+        assert_eq!(cause("COMPLETED", (0, 0)), EndCause::Exited(0));
+        assert_eq!(cause("FAILED", (3, 0)), EndCause::Exited(3));
+        assert_eq!(cause("FAILED", (0, 9)), EndCause::Signaled(9));
+        assert_eq!(cause("FAILED", (0, 53)), EndCause::NotStarted);
+        // After a restart of the controller: no signal of ours, and no exit code.
+        assert_eq!(cause("CANCELLED", (0, 15)), EndCause::Cancelled);
+        assert_eq!(cause("TIMEOUT", (15, 0)), EndCause::TimeLimit);
+        assert_eq!(cause("OUT_OF_MEMORY", (0, 125)), EndCause::OutOfMemory);
+    }
+
+    #[test]
+    fn a_job_that_no_node_ever_had_was_refused() {
+        let mut refused = row("FAILED", Some("BadConstraints"), Some((1, 0)));
+        refused.host = None;
+        assert!(is_refusal(&refused));
+        let ClusterState::Ended(end) = of(&refused) else {
+            panic!("it has ended");
+        };
+        assert_eq!(end.cause, EndCause::NotStarted);
+        assert_eq!(end.text, "FAILED, exit code 1 (BadConstraints)");
+    }
+
+    proptest! {
+        #[test]
+        fn any_word_has_some_meaning(state in ".{0,30}", reason in proptest::option::of(".{0,30}"), exit: Option<(i32, i32)>) {
+            of(&row(&state, reason.as_deref(), exit));
+        }
+    }
+}
