@@ -201,8 +201,7 @@ fn as_root(work: impl FnOnce() + Send) {
     });
 }
 
-/// A person's hold waits for that person, and a release lets the job go on: its one start is used
-/// up only if it was running.
+/// A person's hold waits for that person, and a release lets the job go on that had not begun.
 #[test]
 fn a_held_job_waits_for_a_person() {
     on_the_pool(Resume::Submit, async |bed, pool| {
@@ -210,11 +209,7 @@ fn a_held_job_waits_for_a_person() {
         waits.resources.cpus = 4; // More than a lane has.
         let job = submit(&pool, &waits).await;
         ask("condor_hold", &["-reason", "let us see", &job.0]);
-        let held = |state: &ClusterState| matches!(state, ClusterState::Held { .. });
-        let state = until(&pool, &job, "held", held).await;
-        let ClusterState::Held { reason } = state else {
-            unreachable!("it is held")
-        };
+        let reason = until_held(&pool, &job).await;
         assert!(
             reason.contains("let us see") && reason.contains("code 1"),
             "{reason}"
@@ -226,6 +221,30 @@ fn a_held_job_waits_for_a_person() {
         let end = end(&pool, &job).await;
         assert_eq!(end.cause, EndCause::Cancelled);
         assert!(end.text.contains("enough"), "{}", end.text);
+    });
+}
+
+async fn until_held(pool: &Htcondor, job: &ClusterJobId) -> String {
+    let held = |state: &ClusterState| matches!(state, ClusterState::Held { .. });
+    match until(pool, job, "held", held).await {
+        ClusterState::Held { reason } => reason,
+        other => unreachable!("`until` waits for a hold, not {other:?}"),
+    }
+}
+
+/// What ran when a person held it ends with the release, as with an eviction.
+#[test]
+fn a_running_job_that_is_held_and_released_has_ended() {
+    on_the_pool(Resume::Submit, async |bed, pool| {
+        let files = files(bed.folder());
+        let job = submit(&pool, &attempt(bed.folder(), 0, STARTED)).await;
+        until_exists(&files.started);
+        ask("condor_hold", &[&job.0]);
+        until_held(&pool, &job).await;
+        ask("condor_release", &[&job.0]);
+        let end = end(&pool, &job).await;
+        assert_eq!(end.cause, EndCause::Preempted, "{}", end.text);
+        assert_eq!(lines(&files.started).len(), 1);
     });
 }
 
@@ -471,7 +490,7 @@ fn a_schedd_that_hangs_loses_nothing() {
             "{answer:?}"
         );
         own.start("schedd");
-        let found = pool.find(&[uncertain.name.clone()]).await;
+        let found = pool.find(std::slice::from_ref(&uncertain.name)).await;
         let found = found.expect("the schedd answers");
         let second = match found.into_iter().next() {
             Some(found) => found.observation.job,

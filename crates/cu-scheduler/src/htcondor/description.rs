@@ -263,17 +263,24 @@ impl Lines {
     }
 }
 
-/// `text` so that HTCondor pastes nothing into it.
+/// `text` so that HTCondor pastes nothing into it. `$$` would still be read by HTCondor.
 fn escaped(text: &str) -> String {
     text.replace('$', "$(DOLLAR)")
 }
 
-/// `text` as a string of the ClassAd language, in one line.
+/// `text` as a string of the ClassAd language, for people to read. What HTCondor would read itself
+/// is written with something alike: escapes are not understood everywhere, and two dollar signs
+/// can't be escaped at all.
 fn string(text: &str) -> String {
-    let printable = |letter: char| if letter.is_control() { ' ' } else { letter };
-    let text: String = text.chars().map(printable).collect();
-    let text = text.replace('\\', r"\\").replace('"', "\\\"");
-    format!("\"{}\"", escaped(&text))
+    let harmless = |letter: char| match letter {
+        '"' => '\'',
+        '\\' => '/',
+        '$' => '_',
+        letter if letter.is_control() => ' ',
+        letter => letter,
+    };
+    let text: String = text.chars().map(harmless).collect();
+    format!("\"{text}\"")
 }
 
 /// Why HTCondor can't be given the folder `state_dir`; nothing if it can.
@@ -281,8 +288,8 @@ pub(super) fn path_refusal(state_dir: &str) -> Option<&'static str> {
     if state_dir.contains(|letter: char| letter.is_control()) {
         return Some("the path holds a control character");
     }
-    if state_dir.contains(['"', '\\']) {
-        return Some("the path holds a double quote or a backslash");
+    if state_dir.contains(['"', '\\']) || state_dir.contains("$$") {
+        return Some("the path holds a double quote, a backslash or two dollar signs");
     }
     None
 }

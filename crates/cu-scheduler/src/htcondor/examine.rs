@@ -115,6 +115,7 @@ fn findings(facts: &Facts, options: &HtcondorOptions) -> Vec<Finding> {
     findings.extend(private_folders(facts, &options.state_dir));
     findings.extend(users(facts));
     findings.extend(grace(facts, options));
+    findings.extend(checkpoints(facts, options));
     findings.extend(intervals(facts, options));
     findings.extend(log_format(facts, options));
     if let Some(most) = &facts.most_per_submission {
@@ -241,6 +242,26 @@ fn grace(facts: &Facts, options: &HtcondorOptions) -> Option<Finding> {
     })
 }
 
+/// [`Resume::Checkpoint`] finds only machines that can do it.
+fn checkpoints(facts: &Facts, options: &HtcondorOptions) -> Option<Finding> {
+    let all = facts.machines.as_ref()?.as_ref().ok()?;
+    let wanted = matches!(options.resume, Resume::Checkpoint { .. });
+    let able = all.iter().filter(|machine| machine.checkpoints).count();
+    (wanted && able < all.len()).then(|| {
+        let text = format!(
+            "{able} of {} slots can go on in the same slot (HasSelfCheckpointTransfers); jobs run \
+             on those alone",
+            all.len()
+        );
+        let level = if able == 0 {
+            Level::Problem
+        } else {
+            Level::Note
+        };
+        Finding::new("checkpoints", level, text).advise("`resume = \"requeue\"` runs everywhere")
+    })
+}
+
 fn intervals(facts: &Facts, options: &HtcondorOptions) -> Option<Finding> {
     let interval = facts.negotiator_interval.as_ref()?;
     let text = match options.resume {
@@ -266,4 +287,86 @@ fn log_format(facts: &Facts, options: &HtcondorOptions) -> Option<Finding> {
         );
         Finding::new("event log", Level::Warning, text)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const TWO: &str = r#"[
+{ "FileSystemDomain": "pool.test", "UidDomain": "pool.test", "HasSelfCheckpointTransfers": true,
+  "MachineMaxVacateTime": "\/Expr(10 * 60)\/" }
+,
+{ "FileSystemDomain": "POOL.test", "UidDomain": "other.test", "MachineMaxVacateTime": 45 }
+]"#;
+
+    fn good() -> Facts {
+        let text = |text: &str| Some(text.to_owned());
+        Facts {
+            version: "HTCondor 23.9.6".into(),
+            file_system_domain: text("pool.test"),
+            uid_domain: text("pool.test"),
+            negotiator_interval: text("60"),
+            most_per_submission: text("20000"),
+            machines: Some(machines(TWO)),
+            ..Facts::default()
+        }
+    }
+
+    fn level(facts: &Facts, options: &HtcondorOptions, subject: &str) -> Option<Level> {
+        let findings = findings(facts, options);
+        let found = findings.iter().find(|finding| finding.subject == subject);
+        found.map(|finding| finding.level)
+    }
+
+    #[test]
+    fn a_good_pool_is_good() {
+        let options = HtcondorOptions::new("/shared/run");
+        let facts = good();
+        for subject in ["version", "queue", "shared folder", "grace"] {
+            assert_eq!(
+                level(&facts, &options, subject),
+                Some(Level::Good),
+                "{subject}"
+            );
+        }
+        for subject in ["run folder", "event log", "machines"] {
+            assert_eq!(level(&facts, &options, subject), None, "{subject}");
+        }
+        assert_eq!(level(&facts, &options, "user"), Some(Level::Warning));
+    }
+
+    #[test]
+    fn what_will_hurt_is_told() {
+        let mut options = HtcondorOptions::new("/tmp/run");
+        options.grace = Duration::from_secs(46);
+        let mut facts = good();
+        assert_eq!(level(&facts, &options, "run folder"), Some(Level::Warning));
+        assert_eq!(level(&facts, &options, "grace"), Some(Level::Warning));
+        facts.private_folders = Some("/tmp, /var/tmp".into());
+        assert_eq!(level(&facts, &options, "run folder"), Some(Level::Problem));
+        facts.file_system_domain = Some("elsewhere".into());
+        assert_eq!(
+            level(&facts, &options, "shared folder"),
+            Some(Level::Problem)
+        );
+        facts.log_format = Some("JSON".into());
+        assert_eq!(level(&facts, &options, "event log"), Some(Level::Warning));
+        facts.queue = Some("Can't find address for schedd".into());
+        assert_eq!(level(&facts, &options, "queue"), Some(Level::Problem));
+        facts.version = "HTCondor 9.0.17".into();
+        assert_eq!(level(&facts, &options, "version"), Some(Level::Warning));
+        facts.machines = Some(machines(""));
+        assert_eq!(level(&facts, &options, "machines"), Some(Level::Warning));
+        facts.machines = Some(machines("no JSON"));
+        assert_eq!(level(&facts, &options, "machines"), Some(Level::Warning));
+    }
+
+    #[test]
+    fn vacate_times_are_numbers_or_products() {
+        let machines = machines(TWO).unwrap();
+        let times: Vec<_> = machines.iter().map(|it| it.max_vacate_time).collect();
+        assert_eq!(times, [Some(600), Some(45)]);
+    }
 }

@@ -213,6 +213,14 @@ impl HtcondorOptions {
             let clean = !text.trim().is_empty() && !text.contains(['\n', '\r', '\0']);
             require(clean, option, "one line of text is expected")?;
         }
+        if let Universe::Container { image } | Universe::Docker { image } = &self.universe {
+            let plain = !image.contains("$$");
+            require(
+                plain,
+                "universe",
+                "two dollar signs in an image can't be told to HTCondor",
+            )?;
+        }
         for (option, text) in self.names() {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
             let plain = !text.is_empty() && text.bytes().all(plain);

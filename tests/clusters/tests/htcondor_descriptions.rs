@@ -1,0 +1,197 @@
+//! Submit descriptions of whatever a person may set, read by HTCondor's own parser: each gives the
+//! job ad that was meant.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use cu_cluster_tests::CondorPool;
+use cu_scheduler::htcondor::{Htcondor, HtcondorOptions, Resume};
+use cu_scheduler::{Resources, Submission, SubmissionName};
+use proptest::prelude::*;
+
+/// What is set, in a state folder of this name.
+#[derive(Clone, Debug)]
+struct Set {
+    folder: String,
+    options: HtcondorOptions,
+    resources: Resources,
+}
+
+fn set() -> impl Strategy<Value = Set> {
+    let resume = prop_oneof![
+        Just(Resume::Submit),
+        Just(Resume::Requeue),
+        (proptest::option::of(1..100_u32), 1..1000_u64).prop_map(|(max_restarts, wait)| {
+            Resume::Checkpoint {
+                max_restarts,
+                wait: Duration::from_secs(wait),
+            }
+        }),
+    ];
+    // Blanks at the ends of a path are a path's own, and HTCondor would cut them off.
+    let folder = "[^\\pC/\"\\\\ ]([^\\pC/\"\\\\]{0,12}[^\\pC/\"\\\\ ])?";
+    let folder = folder.prop_filter("a name that can be told", |name| {
+        name != "." && name != ".." && !name.contains("$$")
+    });
+    let label = "(\\PC|[\"\\\\$()\n\t ]){0,16}";
+    let text = "([^\\pC$\\\\]|[\"() ]){0,16}";
+    let numbers = (1..64_u32, 0..3_u32, 1..1_u64 << 40, 1..1_000_000_u64);
+    (resume, folder, label, text, numbers).prop_map(
+        |(resume, folder, label, text, (cpus, gpus, memory, seconds))| {
+            let options = HtcondorOptions {
+                resume,
+                label,
+                grace: Duration::from_secs(seconds % 3600 + 1),
+                requirements: Some(string(&text) + " != TARGET.Name"),
+                rank: Some("KFlops + size(".to_owned() + &string(&text) + ")"),
+                hosts: vec!["node-7.example".into()],
+                exclude_hosts: vec!["node8".into(), "node9".into()],
+                concurrency_limits: vec!["licence:2".into(), "disk".into()],
+                gpu_memory: Some(memory),
+                cuda_requirement: Some("7.5".into()),
+                extra: vec![format!("+CuText = {}", string(&text))],
+                ..HtcondorOptions::default()
+            };
+            let resources = Resources {
+                cpus,
+                gpus,
+                memory_bytes: Some(memory),
+                time_limit: Some(Duration::from_secs(seconds)),
+                warning: None,
+            };
+            Set {
+                folder,
+                options,
+                resources,
+            }
+        },
+    )
+}
+
+/// A ClassAd string. What a person writes as an expression is theirs to quote; `$` and `\` mean
+/// something to HTCondor.
+fn string(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\\\""))
+}
+
+/// The first ad of a dry run: `Name=value` lines up to one with a dot.
+fn ad(pool: &CondorPool, text: &str, folder: &Path) -> Result<BTreeMap<String, String>, String> {
+    let file = folder.join("description.sub");
+    std::fs::write(&file, text).expect("the folder is the user's");
+    let mut submit: Command = pool.command("condor_submit");
+    let submit = submit.args(["-dry-run", "-"]).arg(&file);
+    let output = submit
+        .current_dir(folder)
+        .output()
+        .expect("the wrapper is there");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() || !said.is_empty() {
+        return Err(said);
+    }
+    let stdout = String::from_utf8(output.stdout).map_err(|error| error.to_string())?;
+    let lines = stdout.lines().take_while(|line| *line != ".");
+    Ok(lines
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect())
+}
+
+#[test]
+fn each_is_parsed_into_the_ad_that_was_meant() {
+    let condor = CondorPool::up();
+    let work = condor.work_folder();
+    let _user = condor.become_user();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("the system has a thread's resources left");
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: 60,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let ran = runner.run(
+        &set(),
+        |Set {
+             folder,
+             mut options,
+             resources,
+         }| {
+            options.state_dir = work.path().join(&folder);
+            options.commands = Some(condor.commands());
+            let submission = Submission {
+                name: SubmissionName::new("run", 7, 2).expect("a name"),
+                command: vec!["/bin/true".into()],
+                environment: BTreeMap::new(),
+                working_directory: work.path().into(),
+                directory: work.path().into(),
+                resources: resources.clone(),
+                previous: None,
+            };
+            let previews = runtime.block_on(async {
+                let pool = Htcondor::open(options.clone())
+                    .await
+                    .expect("the folder will do");
+                pool.preview(std::slice::from_ref(&submission)).await
+            });
+            prop_assert_eq!(previews.len(), 1);
+            let preview = &previews[0];
+            prop_assert!(preview.verdict.is_ok(), "{preview:?}");
+            let ad = ad(&condor, &preview.text, work.path());
+            let ad = ad.map_err(|said| TestCaseError::fail(format!("{said}\n{}", preview.text)))?;
+            let get = |name: &str| ad.get(name).map_or("", String::as_str).to_owned();
+            let path = |name: &str| format!("\"{}/{folder}{name}\"", work.path().display());
+            prop_assert_eq!(get("Cmd"), path("/start"));
+            prop_assert_eq!(get("UserLog"), path("/events.log"));
+            prop_assert_eq!(get("Iwd"), path(""));
+            prop_assert_eq!(get("CuAttempt"), "\"run/7/2\"");
+            prop_assert_eq!(get("CuStarts"), "1");
+            prop_assert_eq!(get("RequestCpus"), resources.cpus.to_string());
+            let mib = resources.memory_bytes.unwrap_or(0).div_ceil(1 << 20);
+            prop_assert_eq!(get("RequestMemory"), mib.to_string());
+            let seconds = resources.time_limit.unwrap_or_default().as_secs();
+            prop_assert_eq!(get("AllowedJobDuration"), seconds.to_string());
+            prop_assert_eq!(get("JobMaxVacateTime"), options.grace.as_secs().to_string());
+            let harmless = |letter: char| match letter {
+                '"' => '\'',
+                '\\' => '/',
+                '$' => '_',
+                letter if letter.is_control() => ' ',
+                letter => letter,
+            };
+            let label: String = options.label.chars().map(harmless).collect();
+            let label = if label.is_empty() {
+                label
+            } else {
+                format!("\"{label}\"")
+            };
+            prop_assert_eq!(get("JobBatchName"), label);
+            let text = options.extra[0].split_once("= ").expect("key = value").1;
+            prop_assert_eq!(get("CuText"), text);
+            let requirements = get("Requirements");
+            for part in [
+                "JobRunCount",
+                "CuStarts",
+                "node-7.example",
+                "node9",
+                "TARGET.Name",
+            ] {
+                prop_assert!(requirements.contains(part), "{requirements}");
+            }
+            if resources.gpus > 0 {
+                let require = format!("GlobalMemoryMb >= {mib} && Capability >= 7.5");
+                prop_assert_eq!(get("RequireGPUs"), require);
+            }
+            let remove = match options.resume {
+                Resume::Submit => "",
+                Resume::Requeue => "ExitCode =!= 3",
+                Resume::Checkpoint { .. } => "ExitCode =!= 3 && ExitCode =!= 254",
+            };
+            prop_assert_eq!(get("OnExitRemove"), remove);
+            Ok(())
+        },
+    );
+    ran.unwrap_or_else(|error| panic!("{error}"));
+}
