@@ -34,6 +34,25 @@ async fn an_attempt_knows_its_submission_and_its_deadline() {
 }
 
 #[tokio::test]
+async fn a_time_limit_beyond_the_end_of_time_is_none() {
+    let folder = TempDir::new().unwrap();
+    let mut options = LocalOptions::new(state(folder.path()));
+    options.grace = Duration::MAX;
+    let cluster = Local::open(options).unwrap();
+    let script = format!(r#"echo "<$CU_DEADLINE>"; {WAITS}"#);
+    let mut asked = submission(folder.path(), 0, &script);
+    asked.resources.time_limit = Some(Duration::MAX);
+    let job = submit(&cluster, asked).await;
+    until("it runs", || lines(&folder.path().join("started")) == 1);
+    let said = std::fs::read_to_string(folder.path().join("attempt-0/stdout")).unwrap();
+    assert_eq!(said, "<>\n");
+    let job = std::slice::from_ref(&job);
+    cluster.cancel(job, Cancel::Terminate).await.unwrap();
+    let end = end_of(&cluster, &job[0]).await;
+    assert_eq!(end.cause, EndCause::Cancelled);
+}
+
+#[tokio::test]
 async fn a_second_attempt_in_the_same_directory_appends_its_output() {
     let folder = TempDir::new().unwrap();
     let cluster = open(folder.path());

@@ -13,8 +13,8 @@ use super::record::{self, Cause, Ended, Line, unix_ms};
 use super::table::{Job, Phase, Running, Signals};
 use crate::{Cancel, Resources, Submission};
 
-/// When the queue is looked at again after the journal could not be written.
-const JOURNAL_RETRY: Duration = Duration::from_secs(1);
+/// When is tried again what could not be done now: to write the journal, to watch a process.
+const RETRY: Duration = Duration::from_secs(1);
 /// No warning comes before a command had this long to install its handler, or half its limit if
 /// that is less.
 const FIRST_WARNING: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ impl Keeper {
                     self.table.queue.push_front(number);
                 }
             }
-            let retry = Instant::now() + JOURNAL_RETRY;
+            let retry = Instant::now() + RETRY;
             self.timers.push(Reverse((retry, 0)));
             return false;
         }
@@ -94,8 +94,9 @@ impl Keeper {
             (proc_fs::MARK, format!("{}/{number}", self.token)),
         ];
         if let Some(limit) = resources.time_limit {
-            let deadline = unix_ms(since + limit) / 1000;
-            variables.push(("CU_DEADLINE", deadline.to_string()));
+            // A limit beyond the end of time is none.
+            let deadline = since.checked_add(limit).map(|at| unix_ms(at) / 1000);
+            variables.extend(deadline.map(|at| ("CU_DEADLINE", at.to_string())));
         }
         if self.slots.hands_out_gpus() {
             let gpus: Vec<String> = gpus.iter().map(u32::to_string).collect();
@@ -117,12 +118,23 @@ impl Keeper {
                 ..Signals::default()
             };
         }
-        let leader = running.leader.as_ref();
-        let watched = leader.is_some_and(|leader| watch(&self.epoll, number, leader).is_ok());
-        if !watched {
-            self.stirred.insert(number);
+        match &running.leader {
+            Some(_) => self.watch_leader(number),
+            None => {
+                self.stirred.insert(number);
+            }
         }
         self.set_timer(number);
+    }
+
+    /// Watches the leader of the running job `number`, or looks at it again and again.
+    fn watch_leader(&mut self, number: u64) {
+        let running = self.table.running(number);
+        let leader = running.and_then(|running| running.leader.as_ref());
+        if leader.is_some_and(|leader| !watch(&self.epoll, number, leader)) {
+            self.stirred.insert(number);
+            self.timers.push(Reverse((Instant::now() + RETRY, 0)));
+        }
     }
 
     /// Sends every signal that is due at `now`.
@@ -183,9 +195,9 @@ impl Keeper {
                 // A stopped process acts on SIGTERM only once it goes on.
                 leader.signal_group(Signal::TERM);
                 leader.signal_group(Signal::CONT);
-                let at = Instant::now() + grace;
+                let at = Instant::now().checked_add(grace);
                 // Repeating the wish does not prolong the grace.
-                running.signals.kill = Some(kill.map_or(at, |before| before.min(at)));
+                running.signals.kill = kill.into_iter().chain(at).min();
                 self.set_timer(number);
             }
         }
@@ -205,6 +217,7 @@ impl Keeper {
                     if let Some(running) = self.table.running(number) {
                         running.leader = Some(leader);
                     }
+                    self.watch_leader(number);
                     continue;
                 };
                 unwatch(&self.epoll, &leader);
@@ -262,7 +275,7 @@ impl Keeper {
                 .extend(Leftover::kill(&process));
         }
         for (number, leftovers) in &mut alive {
-            leftovers.retain(|leftover| watch(&self.epoll, *number, leftover).is_ok());
+            leftovers.retain(|leftover| watch(&self.epoll, *number, leftover));
         }
         let mut ended = Vec::new();
         for number in numbers {
@@ -285,18 +298,28 @@ impl Keeper {
 
     /// Records ends and makes them known.
     pub(super) fn record_ends(&mut self, ends: Vec<(u64, Cause, String)>) {
+        let ends = self.ends(ends);
+        self.journal
+            .append_later(ends.iter().cloned().map(Line::Ended).collect());
+        self.make_known(ends);
+    }
+
+    /// Ends of now, neither recorded nor known.
+    pub(super) fn ends(&self, ends: Vec<(u64, Cause, String)>) -> Vec<Ended> {
         let at = SystemTime::now();
-        let mut lines = Vec::new();
-        for (number, cause, text) in ends {
-            let Some(Job { name, .. }) = self.table.jobs.get(&number) else {
-                continue;
-            };
-            let ended = Ended::new(number, name, cause, Some(at), text);
-            lines.push(Line::Ended(ended.clone()));
-            self.table.end(number, ended);
+        let ended = |(number, cause, text)| {
+            let Job { name, .. } = self.table.jobs.get(&number)?;
+            Some(Ended::new(number, name, cause, Some(at), text))
+        };
+        ends.into_iter().filter_map(ended).collect()
+    }
+
+    /// Makes recorded ends known.
+    pub(super) fn make_known(&mut self, ends: Vec<Ended>) {
+        for ended in ends {
+            self.table.end(ended.number, ended);
             self.changed = true;
         }
-        self.journal.append_later(lines);
     }
 }
 

@@ -260,3 +260,12 @@ fn write_anew(path: &Path, lines: &[Line]) -> io::Result<(File, u64, usize)> {
     std::fs::rename(&beside, path)?;
     Ok((file, bytes.len() as u64, lines.len()))
 }
+
+#[cfg(test)]
+impl Journal {
+    /// From now on its disk is full.
+    pub fn fill_disk(&mut self) {
+        let full = OpenOptions::new().append(true).open("/dev/full");
+        self.file = full.expect("Linux has this device");
+    }
+}

@@ -214,21 +214,24 @@ impl Keeper {
     }
 
     fn cancel(&mut self, jobs: &[ClusterJobId], how: Cancel) -> Result<(), Error> {
-        let numbers = jobs.iter().filter_map(table::number);
-        let known: Vec<u64> = numbers
-            .filter(|number| self.table.jobs.contains_key(number))
-            .collect();
-        let lines: Vec<Line> = known
-            .iter()
-            .filter(|number| {
-                let running = self.table.running(**number);
-                running.is_some_and(|running| running.ending.is_none())
-            })
-            .map(|number| Line::Ending {
-                number: *number,
-                cause: Cause::Cancelled,
-            })
-            .collect();
+        let numbers: BTreeSet<u64> = jobs.iter().filter_map(table::number).collect();
+        let mut running = Vec::new();
+        let mut queued = Vec::new();
+        let mut lines = Vec::new();
+        for number in numbers {
+            if let Some(job) = self.table.running(number) {
+                if job.ending.is_none() {
+                    let cause = Cause::Cancelled;
+                    lines.push(Line::Ending { number, cause });
+                }
+                running.push(number);
+            } else if self.table.is_queued(number) {
+                let text = "cancelled in the queue".to_owned();
+                queued.push((number, Cause::Cancelled, text));
+            }
+        }
+        let ends = self.ends(queued);
+        lines.extend(ends.iter().cloned().map(Line::Ended));
         // The caller takes a cancel for done: it must outlive us, or be refused.
         self.journal
             .append(&lines)
@@ -236,25 +239,13 @@ impl Keeper {
                 scheduler: "this machine".into(),
                 reason: format!("its journal can't be written: {error}"),
             })?;
-        let mut queued = BTreeSet::new();
-        for number in known {
+        for number in running {
             if let Some(running) = self.table.running(number) {
                 running.ending.get_or_insert(Cause::Cancelled);
                 self.send_end(number, how);
-            } else if self.table.is_queued(number) {
-                queued.insert(number);
             }
         }
-        if !queued.is_empty() {
-            let end = |number| {
-                (
-                    number,
-                    Cause::Cancelled,
-                    "cancelled in the queue".to_owned(),
-                )
-            };
-            self.record_ends(queued.into_iter().map(end).collect());
-        }
+        self.make_known(ends);
         Ok(())
     }
 
@@ -288,10 +279,12 @@ impl Keeper {
     }
 }
 
-/// Watches a process of job `number` from now on.
-pub(super) fn watch(epoll: &OwnedFd, number: u64, process: impl AsFd) -> rustix::io::Result<()> {
+/// Watches a process of job `number` from now on; `false` if that can't be.
+pub(super) fn watch(epoll: &OwnedFd, number: u64, process: impl AsFd) -> bool {
     let data = epoll::EventData::new_u64(number);
-    epoll::add(epoll, process, data, epoll::EventFlags::IN)
+    let added = epoll::add(epoll, process, data, epoll::EventFlags::IN);
+    // It may be watched already.
+    matches!(added, Ok(()) | Err(rustix::io::Errno::EXIST))
 }
 
 /// No longer watches it. A pidfd that is merely closed would stay in the `epoll` for as long as a
@@ -305,5 +298,97 @@ fn unavailable(name: SubmissionName, error: &std::io::Error) -> SubmitError {
         name,
         reason: format!("the journal of this machine's jobs can't be written: {error}"),
         retry_after: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{EventfdFlags, eventfd};
+
+    use std::path::Path;
+
+    use super::*;
+    use crate::local::LocalOptions;
+    use crate::{ClusterState, EndCause, Resources};
+
+    fn open(folder: &Path) -> Keeper {
+        let wake = eventfd(0, EventfdFlags::empty()).expect("a descriptor is left");
+        let (_, requests) = std::sync::mpsc::channel();
+        let options = LocalOptions::new(folder.join("state"));
+        let (changes, _) = watch::channel(0);
+        Keeper::open(&options, 1, wake.into(), requests, changes).expect("the folder is ours")
+    }
+
+    fn submit(keeper: &mut Keeper, folder: &Path, command: [&str; 2]) -> ClusterJobId {
+        let submission = Submission {
+            name: SubmissionName::new("run", 1, 0).expect("a valid name"),
+            command: command.map(str::to_owned).to_vec(),
+            environment: Default::default(),
+            working_directory: folder.to_owned(),
+            directory: folder.to_owned(),
+            resources: Resources::default(),
+            previous: None,
+        };
+        let answer = keeper.submit(vec![submission]).remove(0);
+        answer.expect("there is room in the queue")
+    }
+
+    #[test]
+    fn a_cancel_that_can_t_be_recorded_is_refused() {
+        let folder = tempfile::tempdir().expect("the disk has room");
+        let mut keeper = open(folder.path());
+        let job = submit(&mut keeper, folder.path(), ["/bin/echo", "started"]);
+        let is_queued =
+            |keeper: &Keeper| table::number(&job).is_some_and(|it| keeper.table.is_queued(it));
+        let jobs = std::slice::from_ref(&job);
+
+        keeper.journal.fill_disk();
+        let refused = keeper.cancel(jobs, Cancel::Terminate);
+        assert!(matches!(refused, Err(Error::Unavailable { .. })));
+        assert!(is_queued(&keeper), "what was refused has changed nothing");
+        drop(keeper);
+
+        let mut keeper = open(folder.path());
+        assert!(is_queued(&keeper));
+        let promised = keeper.cancel(jobs, Cancel::Terminate);
+        promised.expect("the disk has room again");
+        drop(keeper);
+        assert!(
+            !is_queued(&open(folder.path())),
+            "what was promised is remembered"
+        );
+    }
+
+    #[test]
+    fn who_can_t_be_watched_lives_on_and_is_looked_at_again() {
+        let folder = tempfile::tempdir().expect("the disk has room");
+        let mut keeper = open(folder.path());
+        let no_epoll = eventfd(0, EventfdFlags::empty()).expect("a descriptor is left");
+        let epoll = std::mem::replace(&mut keeper.epoll, no_epoll);
+        let job = submit(&mut keeper, folder.path(), ["/bin/sleep", "1000"]);
+        let number = table::number(&job).expect("it is ours");
+        let job = std::slice::from_ref(&job);
+        keeper.start_what_fits();
+        let is_looked_at =
+            |keeper: &Keeper| keeper.stirred.contains(&number) && !keeper.timers.is_empty();
+        for _ in 0..2 {
+            assert!(is_looked_at(&keeper));
+            keeper.see_out_the_dead();
+            let leader = keeper
+                .table
+                .running(number)
+                .and_then(|it| it.leader.as_ref());
+            assert!(leader.is_some(), "it was taken for dead");
+        }
+        keeper.epoll = epoll;
+        keeper.see_out_the_dead();
+        assert!(!is_looked_at(&keeper), "it is watched");
+        keeper.cancel(job, Cancel::Kill).expect("the disk has room");
+        while keeper.table.running(number).is_some() {
+            keeper.wait(false);
+            keeper.see_out_the_dead();
+        }
+        let end = keeper.table.observe(&job[0]).state;
+        assert!(matches!(end, ClusterState::Ended(end) if end.cause == EndCause::Cancelled));
     }
 }

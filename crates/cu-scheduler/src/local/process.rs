@@ -12,6 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
     pidfd_send_signal, test_kill_process_group, waitid,
@@ -109,9 +110,18 @@ impl Leader {
         }
     }
 
-    /// Waits for the leader, which the pidfd said is dead: the cause, and whether its group still
-    /// lives. `None` if it is not dead after all.
+    /// Whether it is dead. Who is not its parent can know this too.
+    fn is_dead(&self) -> bool {
+        let mut pidfd = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        poll(&mut pidfd, Some(&Timespec::default())).is_ok_and(|count| count == 1)
+    }
+
+    /// Waits for the leader, if it is dead: the cause, and whether its group still lives. `None` if it
+    /// is not.
     pub fn see_out(&self, ours: bool) -> Option<(Cause, bool)> {
+        if !self.is_dead() {
+            return None;
+        }
         if ours {
             // As long as the dead leader isn't waited for, the group's number is its own.
             self.signal_group(Signal::KILL);
@@ -182,4 +192,35 @@ fn append_to(path: &Path) -> Result<File, String> {
         .create(true)
         .open(path)
         .map_err(|error| format!("{} can't be written: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    #[test]
+    fn who_lives_is_not_seen_out_whoever_its_parent_is() {
+        let parent = i32::try_from(std::os::unix::process::parent_id()).expect("it is a number");
+        let start = proc_fs::look_at(parent).expect("it lives").start_ticks;
+        let stranger = Leader::adopt(parent, start).expect("it lives");
+        assert_eq!(stranger.see_out(false), None);
+
+        let mut child = Command::new("/bin/cat")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it can be started");
+        let leader = Leader::open(Pid::from_child(&child)).expect("it lives");
+        assert_eq!(leader.see_out(true), None);
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        let echoed = input.zip(output).and_then(|(mut input, mut output)| {
+            input.write_all(b"!").ok()?;
+            output.read_exact(&mut [0]).ok()
+        });
+        assert_eq!(echoed, Some(()), "it was killed");
+        child.wait().expect("its input has ended");
+    }
 }
