@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::decide::Promise;
 use crate::inbox::{Item, Reply, Sender};
 use crate::machine::{Action, Event, Job, Level};
+use crate::records::Unread;
 use crate::server::Connections;
 use crate::submitter::{Due, Gathering, submit_all};
 use crate::watcher::Watched;
@@ -46,6 +47,7 @@ pub(crate) struct Actor {
     pub sender: Sender,
     pub connections: Arc<Connections>,
     pub watched: Arc<Watched>,
+    pub unread: Arc<Unread>,
     pub gathering: Arc<Gathering>,
     pub notify: mpsc::UnboundedSender<Notice>,
 }
@@ -91,7 +93,8 @@ impl Actor {
                 Action::Find { job, attempt } => lookups.push((job, attempt)),
                 Action::Cancel { cluster_job } => cancellations.push(cluster_job),
                 Action::ReadRecords { job, attempt } => {
-                    records::read_later(self, vec![(job, attempt)]);
+                    // Its outcome is an event; if none comes, that is not waited for for ever.
+                    drop(records::read(self, vec![(job, attempt)]));
                 }
                 Action::Observe { job, attempt } => self.watched.doubt(job, attempt),
                 Action::Tell { job, attempt, wish } => self.connections.tell(job, attempt, wish),
@@ -117,10 +120,11 @@ impl Actor {
         }
     }
 
-    /// Has the scheduler watched for what these jobs have with it now.
+    /// Has the scheduler watched for what these jobs have with it now, and their files read.
     pub fn watch(&self, jobs: &[Job]) {
         for job in jobs {
             self.watched.set(job.id, job.active());
+            self.unread.set(job);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What attempts leave in files: messages in outboxes, exit records. Read when the scheduler says
-//! that an attempt is over, and now and then for those that run without a connection.
+//! that an attempt is over, and now and then for those that run without a connection or were given up
+//! without a record.
 //!
 //! A reading sees whatever another machine had closed before it began. On a file system that is
 //! coherent between opening and closing only, NFS above all, that takes one thing: a name that was
@@ -8,36 +9,61 @@
 //! mount gives that up (`nocto`), the grace for a record must be longer than its attribute cache:
 //! [`Policy::record_grace`](crate::Policy::record_grace).
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::ErrorKind;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cu_protocol::{Attempt, Envelope, JobId};
 use cu_supervisor::Error;
+use tokio::task::JoinHandle;
 
 use crate::act::Actor;
 use crate::inbox::Reply;
-use crate::machine::Event;
+use crate::machine::{Event, Job};
 
-/// As [`read_all`], without waiting for it.
-pub(crate) fn read_later(actor: &Actor, attempts: Vec<(JobId, Attempt)>) {
-    tokio::spawn(read_all(actor.clone(), attempts));
+/// The attempts whose files are read now and then, as long as they have no connection.
+#[derive(Debug, Default)]
+pub(crate) struct Unread(Mutex<HashMap<JobId, Vec<Attempt>>>);
+
+impl Unread {
+    /// Takes down which of this job's attempts are to be read from now on.
+    pub fn set(&self, job: &Job) {
+        let attempts: Vec<_> = job.to_be_read().collect();
+        let mut all = self.lock();
+        match attempts.is_empty() {
+            true => all.remove(&job.id),
+            false => all.insert(job.id, attempts),
+        };
+    }
+
+    pub fn attempts(&self) -> Vec<(JobId, Attempt)> {
+        let all = self.lock();
+        let each = all
+            .iter()
+            .flat_map(|(job, attempts)| attempts.iter().map(|attempt| (*job, *attempt)));
+        each.collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Vec<Attempt>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Reads the files of these attempts in a thread of their own; what they say comes as events.
-pub(crate) async fn read_all(actor: Actor, attempts: Vec<(JobId, Attempt)>) {
-    let reading = tokio::task::spawn_blocking(move || {
+pub(crate) fn read(actor: &Actor, attempts: Vec<(JobId, Attempt)>) -> JoinHandle<()> {
+    let actor = actor.clone();
+    tokio::task::spawn_blocking(move || {
         for (job, attempt) in attempts {
             // What can't be read now is read the next time.
-            if let Err(error) = read(&actor, job, attempt) {
+            if let Err(error) = read_one(&actor, job, attempt) {
                 tracing::warn!("{error}");
             }
         }
-    });
-    // A panic there is a bug, and the next reading finds the files as they are.
-    let _ = reading.await;
+    })
 }
 
-fn read(actor: &Actor, job: JobId, attempt: Attempt) -> Result<(), Error> {
+fn read_one(actor: &Actor, job: JobId, attempt: Attempt) -> Result<(), Error> {
     let begun = actor.clock.now();
     open_anew(actor, job, attempt)?;
     let outbox = cu_supervisor::read_outbox(&actor.run_dir.outbox(job, attempt))?;

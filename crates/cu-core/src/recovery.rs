@@ -1,6 +1,7 @@
 //! After a crash: find by name what may have been submitted, watch what was, read what the attempts
 //! have left meanwhile. And the same, gently, for attempts without a connection while we live.
 
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -34,25 +35,28 @@ pub(crate) fn adopt_survivors(machine: &Machine, actor: &Actor, tasks: &mut Join
         }
     }
     if !left.is_empty() {
-        records::read_later(actor, left);
+        drop(records::read(actor, left)); // As when they have just ended.
     }
     if !lookups.is_empty() {
         tasks.spawn(actor.clone().find(lookups));
     }
 }
 
-/// Reads the files of attempts without a connection, for ever. A thousand of them on a file
-/// system that others use too are not asked for every few seconds: to read takes a tenth of the time
-/// at most.
+/// Reads the files of attempts that have run and have no connection, for ever. A thousand of them on
+/// a file system that others use too are not asked for every few seconds: to read takes a tenth of the
+/// time at most.
 pub(crate) async fn look_now_and_then(actor: Actor) {
     let mut pause = LOOK;
     loop {
         sleep(pause).await;
         let begun = Instant::now();
-        let mut unconnected = actor.watched.begun();
+        let mut unconnected = actor.unread.attempts();
         unconnected.retain(|(job, attempt)| !actor.connections.has(*job, *attempt));
-        if !unconnected.is_empty() {
-            records::read_all(actor.clone(), unconnected).await;
+        if !unconnected.is_empty()
+            && let Err(error) = records::read(&actor, unconnected).await
+            && let Ok(panic) = error.try_into_panic()
+        {
+            resume_unwind(panic);
         }
         pause = LOOK.max(begun.elapsed() * 9);
     }

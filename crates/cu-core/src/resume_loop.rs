@@ -107,6 +107,7 @@ impl ResumeLoop {
             sender: sender.clone(),
             connections: server.connections(),
             watched: watcher.watched(),
+            unread: Arc::default(),
             gathering: Arc::default(),
             notify,
         };

@@ -69,8 +69,6 @@ struct Watches {
 struct Watch {
     attempt: Attempt,
     cluster_job: ClusterJobId,
-    /// Whether there may be files of it.
-    has_begun: bool,
     /// The attempt seems to be over, and the scheduler has not said so.
     is_in_doubt: bool,
 }
@@ -91,18 +89,13 @@ impl Watched {
             watches.of.remove(&job);
             return;
         };
-        let has_begun = active.has_begun();
-        if let Some(known) = watches.of.get_mut(&job)
-            && known.attempt == active.attempt
-            && known.cluster_job == *cluster_job
-        {
-            known.has_begun = has_begun;
+        let known = watches.of.get(&job);
+        if known.is_some_and(|it| it.attempt == active.attempt && it.cluster_job == *cluster_job) {
             return;
         }
         let watch = Watch {
             attempt: active.attempt,
             cluster_job: cluster_job.clone(),
-            has_begun,
             is_in_doubt: false,
         };
         watches.of.insert(job, watch);
@@ -139,13 +132,6 @@ impl Watched {
             watch.is_in_doubt = false;
             self.news.notify_one();
         }
-    }
-
-    /// The attempts of which there may be files: all but those that wait in a queue.
-    pub fn begun(&self) -> Vec<(JobId, Attempt)> {
-        let watches = self.lock();
-        let begun = watches.of.iter().filter(|(_, watch)| watch.has_begun);
-        begun.map(|(job, watch)| (*job, watch.attempt)).collect()
     }
 
     /// All that is to be looked at now, and whether a doubt among it is new. Nothing of it is

@@ -82,6 +82,18 @@ fn the_cap_of_an_hour_holds_even_with_progress() {
     assert!(submits(&world.pass(Duration::from_secs(700))));
 }
 
+fn is(attempt: Attempt, state: ClusterState) -> Event {
+    Event::Observed {
+        attempt,
+        observation: Observation {
+            job: cluster_job(attempt),
+            state,
+            host: None,
+            restarts: None,
+        },
+    }
+}
+
 /// The grace passes, and what is read then is no record.
 fn has_no_record(world: &mut World, id: JobId, attempt: Attempt) {
     world.pass(Duration::from_secs(5));
@@ -92,16 +104,7 @@ fn has_no_record(world: &mut World, id: JobId, attempt: Attempt) {
 /// Attempt 0 is lost, as far as anybody knows, and the intent to submit attempt 1 is recorded.
 fn given_up(world: &mut World, id: JobId) -> Attempt {
     let attempt = started(world, id);
-    let gone = Event::Observed {
-        attempt,
-        observation: Observation {
-            job: cluster_job(attempt),
-            state: ClusterState::Gone,
-            host: None,
-            restarts: None,
-        },
-    };
-    world.happens(id, &gone);
+    world.happens(id, &is(attempt, ClusterState::Gone));
     has_no_record(world, id, attempt);
     world.pass(Duration::from_secs(600));
     attempt
@@ -198,20 +201,12 @@ fn a_cancellation_by_a_person_ends_the_chain() {
     let mut world = World::with_room();
     let id = JobId(0);
     let attempt = started(&mut world, id);
-    let cancelled = Event::Observed {
-        attempt,
-        observation: Observation {
-            job: cluster_job(attempt),
-            state: ClusterState::Ended(ClusterEnd {
-                cause: EndCause::Cancelled,
-                at: None,
-                text: "CANCELLED by 1000".to_owned(),
-            }),
-            host: None,
-            restarts: None,
-        },
-    };
-    world.happens(id, &cancelled);
+    let cancelled = ClusterState::Ended(ClusterEnd {
+        cause: EndCause::Cancelled,
+        at: None,
+        text: "CANCELLED by 1000".to_owned(),
+    });
+    world.happens(id, &is(attempt, cancelled));
     has_no_record(&mut world, id, attempt);
     assert_eq!(world.job(id).state(), JobState::Cancelled);
 }
@@ -277,4 +272,20 @@ fn a_retry_gives_a_failed_job_fresh_budgets() {
     assert_eq!(attempt, Attempt(2), "numbers go on");
     exits(&mut world, id, attempt, 0, false);
     assert_eq!(world.job(id).state(), JobState::Completed);
+}
+
+#[test]
+fn only_those_attempts_are_read_that_may_have_something_to_say() {
+    let mut world = World::with_room();
+    let id = JobId(0);
+    let read = |world: &World| world.job(id).to_be_read().collect::<Vec<_>>();
+    let first = given_up(&mut world, id);
+    let second = started(&mut world, id);
+    assert_eq!(read(&world), [first], "the second waits in the queue");
+    world.happens(id, &is(second, ClusterState::Running { since: None }));
+    assert_eq!(read(&world), [first, second]);
+    exits(&mut world, id, first, 143, false);
+    assert_eq!(read(&world), [second], "the first has said its last word");
+    exits(&mut world, id, second, 0, false);
+    assert_eq!(read(&world), []);
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use cu_core::machine::Event;
 use cu_core::{JobState, Policy, Reader, RunDir};
 use cu_protocol::{Attempt, Failure, Message, Sequence};
+use cu_scheduler::simulated::Stop;
 use cu_scheduler::{Cancel, ClusterState, Scheduler};
 use support::attempt::{JOB, put_in_outbox, results, write_exit_record};
 use support::{BOUND, endless, eventually, on_a_paused_clock, open, patient, scratch, settled};
@@ -103,5 +104,29 @@ fn a_message_that_could_not_be_read_is_read_later_and_before_those_after_it() {
         assert_eq!(status.jobs.completed, 1);
         assert!(job().metrics.contains_key("loss"), "{:?}", job().metrics);
         assert!(!path(1).exists() && !path(2).exists());
+    });
+}
+
+#[test]
+fn an_attempt_that_was_given_up_and_lives_is_heard_by_its_outbox() {
+    on_a_paused_clock(async {
+        let scratch = scratch(patient(), 1);
+        let cluster = endless();
+        let main_process = tokio::spawn(open(&scratch, Arc::new(cluster.clone())).await.run());
+        eventually("a start", || cluster.starts().len() == 1).await;
+        let first = cluster.starts()[0].job.clone();
+        cluster.stop(&first, Stop::NodeFailure);
+        eventually("the next start", || cluster.starts().len() == 2).await;
+        // Its node is behind a broken network, and shares the file system.
+        put_in_outbox(&scratch.run, FIRST, 1, results());
+        let finish = timeout(BOUND, main_process).await.expect("it ends");
+        let status = settled(finish.expect("no panic").expect("no error"));
+        assert_eq!(status.jobs.completed, 1);
+        let job = Reader::open(&scratch.run).and_then(|reader| reader.job(JOB));
+        assert!(job.expect("a job").metrics.contains_key("loss"));
+        assert!(
+            cluster.starts().iter().all(|start| start.ended.is_some()),
+            "one runs on"
+        );
     });
 }

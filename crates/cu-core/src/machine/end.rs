@@ -16,6 +16,9 @@ pub(super) fn conclude(step: &mut Step<'_>, active: &Active, end: AttemptEnd) {
     *step.job.ends.entry(end).or_default() += 1;
     step.job.previous = active.cluster_job().cloned();
     let attempt = active.attempt;
+    if active.evidence.record.is_none() {
+        step.job.lose_sight_of(attempt);
+    }
     if end == AttemptEnd::Completed {
         let why = match active.needless {
             Some(earlier) => late_results(earlier),

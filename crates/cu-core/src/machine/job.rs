@@ -26,6 +26,10 @@ pub struct Job {
     pub next_attempt: Attempt,
     /// The cluster job of the attempt before.
     pub previous: Option<ClusterJobId>,
+    /// Those of its earlier attempts that ended without a record of their own, the newest few: one
+    /// may live on, cut off from everybody, and still have something to say.
+    #[serde(default)]
+    pub unheard: Vec<Attempt>,
     /// How its attempts have ended, counted by cause.
     pub ends: BTreeMap<AttemptEnd, u32>,
     /// How many attempts in a row that are judged by their progress have made none.
@@ -170,6 +174,9 @@ pub enum Reading {
     Vain,
 }
 
+/// How many attempts that ended without a record are kept in sight.
+const MOST_UNHEARD: usize = 8;
+
 impl Job {
     /// A job that nothing has happened to yet.
     #[must_use]
@@ -184,6 +191,7 @@ impl Job {
             wanted: Wanted::Run,
             next_attempt: Attempt(0),
             previous: None,
+            unheard: Vec::new(),
             ends: BTreeMap::new(),
             without_progress: 0,
             setbacks: 0,
@@ -215,6 +223,22 @@ impl Job {
         match &self.phase {
             Phase::Active(active) => Some(active),
             _ => None,
+        }
+    }
+
+    /// The attempts that may have left something in their files.
+    pub fn to_be_read(&self) -> impl Iterator<Item = Attempt> {
+        let active = self.active().filter(|active| active.may_have_run());
+        let all = self.unheard.iter().copied();
+        let all = all.chain(active.map(|active| active.attempt));
+        all.filter(|_| !self.state().is_settled())
+    }
+
+    /// Takes down that `attempt` ended without a record.
+    pub(super) fn lose_sight_of(&mut self, attempt: Attempt) {
+        self.unheard.push(attempt);
+        if self.unheard.len() > MOST_UNHEARD {
+            self.unheard.remove(0);
         }
     }
 
@@ -277,17 +301,18 @@ impl Active {
         }
     }
 
-    /// Whether it has started for all that is known, so that there may be files of it.
+    /// Whether it may run, or have run: all but an attempt that is in the queue.
     #[must_use]
-    pub fn has_begun(&self) -> bool {
-        self.started.is_some()
-            || matches!(
-                self.evidence.cluster,
-                Some((
-                    _,
-                    ClusterState::Running { .. } | ClusterState::Ended(_) | ClusterState::Gone
-                ))
-            )
+    pub fn may_have_run(&self) -> bool {
+        let cluster = self.evidence.cluster.as_ref().map(|(_, state)| state);
+        let is_queued = match cluster {
+            None => self.stage != Stage::Uncertain,
+            Some(state) => matches!(
+                state,
+                ClusterState::Queued { .. } | ClusterState::Held { .. }
+            ),
+        };
+        !is_queued || self.has_spoken() || self.evidence.requeued
     }
 
     /// Whether something has been heard from itself, which proves that it was submitted.

@@ -146,8 +146,10 @@ impl Step<'_> {
     /// job, whatever has been begun meanwhile. An attempt that may be with the scheduler is cancelled
     /// first, so that no job is completed while one of its attempts runs.
     fn said_late(&mut self, attempt: Attempt, message: &Message) {
-        let Message::Results(metrics) = message else {
-            return;
+        let metrics = match message {
+            Message::Results(metrics) => metrics,
+            Message::Ended(_) => return self.heard(attempt),
+            _ => return,
         };
         if attempt >= self.job.next_attempt {
             return;
@@ -179,6 +181,12 @@ impl Step<'_> {
             active.evidence.record = Some((at, record.clone()));
             self.judge();
         }
+        self.heard(attempt);
+    }
+
+    /// It has told its end, and has nothing more to say.
+    fn heard(&mut self, attempt: Attempt) {
+        self.job.unheard.retain(|unheard| *unheard != attempt);
     }
 
     /// Of a reading that began before the last one was due nothing follows.

@@ -189,19 +189,3 @@ async fn new_jobs_wait_for_the_interval() {
     world.until(|state| *state == ClusterState::Gone).await;
     assert_eq!(world.cluster.looks(), 1);
 }
-
-#[test]
-fn nobody_looks_for_files_of_attempts_that_wait_in_a_queue() {
-    let watched = Watched::default();
-    let mut active = Active::intended(Attempt(0), Timestamp(0));
-    active.stage = Stage::Submitted(ClusterJobId("1".to_owned()));
-    let mut looks_once_it_is = |state| {
-        active.evidence.cluster = Some((Timestamp(0), state));
-        watched.set(JobId(0), Some(&active));
-        watched.begun() == [(JobId(0), Attempt(0))]
-    };
-    assert!(!looks_once_it_is(ClusterState::Queued { reason: None }));
-    assert!(looks_once_it_is(ClusterState::Running { since: None }));
-    // What is over may have left a word that was not read yet.
-    assert!(looks_once_it_is(ClusterState::Gone));
-}
