@@ -1,6 +1,7 @@
 //! Act: keep what was promised, submit, look up, cancel, tell. Each as a task whose outcome is an
 //! event again.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use cu_protocol::{Attempt, JobId, RunId, Timestamp};
@@ -8,7 +9,7 @@ use cu_scheduler::{
     Cancel, ClusterJobId, Reach, Scheduler, Submission, SubmissionName, SubmitError,
 };
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 
 use crate::backoff::Backoff;
@@ -151,20 +152,27 @@ impl Actor {
     pub async fn submit(self, due: Vec<Due>) {
         let actor = self.clone();
         let prepared = tokio::task::spawn_blocking(move || actor.prepare(due)).await;
-        // A panic there is a bug; the submissions stay intents, and the next main process finds
-        // them as such.
-        let Ok(batch) = prepared else { return };
+        let batch = match prepared.map_err(JoinError::try_into_panic) {
+            Ok(batch) => batch,
+            // The submissions stay intents, and the next main process finds them as such.
+            Err(Ok(panic)) => resume_unwind(panic),
+            Err(Err(_)) => return,
+        };
         let most = self.scheduler.capabilities().batch.max(1);
         for chunk in batch.chunks(most) {
-            let outcomes = self.scheduler.submit(chunk).await;
-            for (submission, outcome) in chunk.iter().zip(outcomes) {
+            let mut outcomes = self.scheduler.submit(chunk).await.into_iter();
+            for submission in chunk {
                 let attempt = Attempt(submission.name.attempt());
-                let event = match outcome {
-                    Ok(cluster_job) => Event::Submitted {
+                let event = match outcomes.next() {
+                    Some(Ok(cluster_job)) => Event::Submitted {
                         attempt,
                         cluster_job,
                     },
-                    Err(error) => unsubmitted(attempt, error),
+                    Some(Err(error)) => unsubmitted(attempt, error),
+                    None => Event::SubmitUncertain {
+                        attempt,
+                        reason: "the scheduler gave fewer answers than it was asked for".to_owned(),
+                    },
                 };
                 self.happened(JobId(submission.name.job()), event, Reply::Nobody);
             }

@@ -83,6 +83,13 @@ pub enum Error {
         /// The last thing it said.
         reason: String,
     },
+    /// A part of the main process has panicked: a bug of ours, or of a backend. The run is as it was
+    /// recorded; resume it.
+    #[error("a part of the main process has died, which is a bug: {reason}")]
+    Died {
+        /// The words of the panic.
+        reason: String,
+    },
     /// There is no such job in this run.
     #[error("there is no job {job} in this run: it has jobs 0 to {}", jobs.saturating_sub(1))]
     NoJob {
@@ -97,6 +104,18 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn died(error: tokio::task::JoinError) -> Self {
+        let reason = match error.try_into_panic() {
+            Ok(panic) => match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+                (Some(text), _) => (*text).to_owned(),
+                (None, Some(text)) => text.clone(),
+                (None, None) => "it said nothing".to_owned(),
+            },
+            Err(error) => error.to_string(),
+        };
+        Self::Died { reason }
+    }
+
     pub(crate) fn file(
         what: &'static str,
         path: &std::path::Path,

@@ -19,8 +19,7 @@ use crate::operator::Operator;
 use crate::recovery;
 use crate::server::Server;
 use crate::store::{Changes, Reader, Store};
-use crate::watcher::Watcher;
-use crate::{Error, Result, RunDir, RunState, Status, results};
+use crate::{Error, Result, RunDir, RunState, Status, results, watcher};
 
 /// How long the last actions may take. Every call to a scheduler returns within about a minute.
 const LAST_ACTIONS: Duration = Duration::from_secs(60);
@@ -58,12 +57,9 @@ pub struct ResumeLoop {
     run_dir: RunDir,
     /// What is being acted on. Ends, as everything here, when the loop is dropped.
     tasks: JoinSet<()>,
-    /// What goes on as long as the loop lives.
-    _background: JoinSet<()>,
-    /// Listens as long as the loop lives.
+    /// What goes on as long as the loop lives: it listens, watches the scheduler, reads files.
+    background: JoinSet<()>,
     _server: Server,
-    /// Watches the scheduler as long as the loop lives.
-    _watcher: Watcher,
     /// Keeps others out. Dropped last, when nothing of ours is at work any more.
     _lock: Lock,
 }
@@ -92,10 +88,18 @@ impl ResumeLoop {
         let clock = Clock::start();
         let (sender, inbox) = Inbox::new(clock);
         let machine = Machine::new(loaded.jobs, loaded.policy);
-        let watcher = Watcher::start(scheduler.clone(), sender.clone());
-        let (run, listen) = (loaded.run, options.listen);
-        let server =
-            Server::start(&run_dir, run, listen, sender.clone(), watcher.watched()).await?;
+        let mut background = JoinSet::new();
+        let watched = watcher::start(scheduler.clone(), sender.clone(), &mut background);
+        let run = loaded.run;
+        let server = Server::start(
+            &run_dir,
+            run,
+            options.listen,
+            sender.clone(),
+            watched.clone(),
+            &mut background,
+        )
+        .await?;
         let (notify, notices) = mpsc::unbounded_channel();
         let actor = Actor {
             run_dir: run_dir.clone(),
@@ -106,12 +110,11 @@ impl ResumeLoop {
             clock,
             sender: sender.clone(),
             connections: server.connections(),
-            watched: watcher.watched(),
+            watched,
             unread: Arc::default(),
             gathering: Arc::default(),
             notify,
         };
-        let mut background = JoinSet::new();
         background.spawn(recovery::look_now_and_then(actor.clone()));
         Ok(Self {
             inbox,
@@ -124,9 +127,8 @@ impl ResumeLoop {
             notices: Some(notices),
             run_dir,
             tasks: JoinSet::new(),
-            _background: background,
+            background,
             _server: server,
-            _watcher: watcher,
             _lock: lock,
         })
     }
@@ -152,18 +154,21 @@ impl ResumeLoop {
     /// Runs until every job is settled, or an operator detaches.
     ///
     /// # Errors
-    /// [`Error::Record`] if something could not be recorded, [`Error::SchedulerUnreachable`]. The
-    /// run is as it was recorded last, and can be opened again.
+    /// [`Error::Record`] if something could not be recorded, [`Error::SchedulerUnreachable`],
+    /// [`Error::Died`]. The run is as it was recorded last, and can be opened again.
     pub async fn run(mut self) -> Result<Finish> {
         recovery::adopt_survivors(&self.machine, &self.actor, &mut self.tasks);
         while !self.machine.is_settled() || self.inbox.has_news() {
             let deadline = self.silence.bounds(self.machine.next_deadline());
-            let batch = self.inbox.wait(deadline).await;
+            let batch = tokio::select! {
+                biased;
+                dead = death(&mut self.tasks, &mut self.background) => return Err(dead),
+                batch = self.inbox.wait(deadline) => batch,
+            };
             let decision = decide(&mut self.machine, &mut self.silence, batch);
             self.record(decision.changes).await?; // If this fails, memory is ahead of the disk: stop.
             self.actor.keep(decision.promises); // Nothing was promised to anyone before this line.
             self.actor.act(decision.actions, &mut self.tasks);
-            while self.tasks.try_join_next().is_some() {}
             if decision.detach {
                 return self.finish(Finish::Detached).await;
             }
@@ -211,5 +216,19 @@ impl ResumeLoop {
             store.close()?;
         }
         Ok(finish(status))
+    }
+}
+
+/// Waits for a task to die: what it was about to say would be waited for for ever.
+async fn death(tasks: &mut JoinSet<()>, background: &mut JoinSet<()>) -> Error {
+    loop {
+        let ended = tokio::select! {
+            Some(ended) = tasks.join_next() => ended,
+            Some(ended) = background.join_next() => ended,
+            else => std::future::pending().await,
+        };
+        if let Err(dead) = ended {
+            return Error::died(dead);
+        }
     }
 }

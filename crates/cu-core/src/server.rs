@@ -11,7 +11,7 @@ use cu_protocol::{Attempt, JobId, RunId, Secret, Wish};
 use cu_supervisor::ServerFile;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::inbox::Sender;
@@ -75,21 +75,22 @@ impl Connections {
     }
 }
 
-/// The server of a main process. Ends when dropped.
+/// The server of a main process.
 #[derive(Debug)]
 pub(crate) struct Server {
     connections: Arc<Connections>,
-    task: JoinHandle<()>,
     run_dir: RunDir,
 }
 
 impl Server {
+    /// Starts to listen, as one of `tasks`.
     pub async fn start(
         run_dir: &RunDir,
         run: RunId,
         listen: IpAddr,
         sender: Sender,
         watched: Arc<Watched>,
+        tasks: &mut JoinSet<()>,
     ) -> Result<Self> {
         allow_many_files();
         let path = run_dir.server_file();
@@ -110,7 +111,7 @@ impl Server {
         };
         write(&path, &file)?;
         let connections = Arc::new(Connections::new(watched));
-        let task = tokio::spawn(listen_on(
+        tasks.spawn(listen_on(
             listener,
             secret,
             run,
@@ -119,7 +120,6 @@ impl Server {
         ));
         Ok(Self {
             connections,
-            task,
             run_dir: run_dir.clone(),
         })
     }
@@ -131,7 +131,6 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.task.abort();
         // Those who come later need not try an address where nobody is.
         let _ = std::fs::remove_file(self.run_dir.server_file());
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use cu_protocol::{Attempt, JobId};
 use cu_scheduler::{ClusterJobId, ClusterState, Observation, Reach, Scheduler};
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::backoff::Backoff;
@@ -150,39 +150,25 @@ impl Watched {
     }
 }
 
-/// Ends when dropped.
-#[derive(Debug)]
-pub(crate) struct Watcher {
-    watched: Arc<Watched>,
-    task: JoinHandle<()>,
-}
-
-impl Watcher {
-    pub fn start(scheduler: Arc<dyn Scheduler>, sender: Sender) -> Self {
-        let watched = Arc::new(Watched::default());
-        let pace = Pace::of(scheduler.capabilities().reach);
-        let looking = Looking {
-            scheduler,
-            watched: watched.clone(),
-            sender,
-            pace,
-            seen: HashMap::new(),
-            last: None,
-            again: Backoff::new(pace.doubt, LONGEST_DOUBT),
-        };
-        let task = tokio::spawn(looking.go_on());
-        Self { watched, task }
-    }
-
-    pub fn watched(&self) -> Arc<Watched> {
-        self.watched.clone()
-    }
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+/// Starts to watch, as one of `tasks`.
+pub(crate) fn start(
+    scheduler: Arc<dyn Scheduler>,
+    sender: Sender,
+    tasks: &mut JoinSet<()>,
+) -> Arc<Watched> {
+    let watched = Arc::new(Watched::default());
+    let pace = Pace::of(scheduler.capabilities().reach);
+    let looking = Looking {
+        scheduler,
+        watched: watched.clone(),
+        sender,
+        pace,
+        seen: HashMap::new(),
+        last: None,
+        again: Backoff::new(pace.doubt, LONGEST_DOUBT),
+    };
+    tasks.spawn(looking.go_on());
+    watched
 }
 
 /// The one who looks.

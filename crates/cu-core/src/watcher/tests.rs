@@ -22,7 +22,8 @@ const COMPLETING: Duration = Duration::from_secs(20);
 
 struct World {
     cluster: Arc<Remote>,
-    watcher: Watcher,
+    watched: Arc<Watched>,
+    _watching: JoinSet<()>,
     inbox: Inbox,
     told: VecDeque<ClusterState>,
     start: Instant,
@@ -41,10 +42,12 @@ impl World {
         });
         let cluster = Arc::new(Remote::new(inner, Calls::Every(INTERVAL)));
         let (sender, inbox) = Inbox::new(Clock::start());
-        let watcher = Watcher::start(cluster.clone(), sender);
+        let mut watching = JoinSet::new();
+        let watched = start(cluster.clone(), sender, &mut watching);
         let mut world = Self {
             cluster,
-            watcher,
+            watched,
+            _watching: watching,
             inbox,
             told: VecDeque::new(),
             start: Instant::now(),
@@ -67,7 +70,7 @@ impl World {
     fn set(&self, job: u32, attempt: u32, cluster_job: ClusterJobId) {
         let mut active = Active::intended(Attempt(attempt), Timestamp(0));
         active.stage = Stage::Submitted(cluster_job);
-        self.watcher.watched.set(JobId(job), Some(&active));
+        self.watched.set(JobId(job), Some(&active));
     }
 
     /// Waits for such a word of the scheduler, and tells how long that took.
@@ -84,7 +87,7 @@ impl World {
     }
 
     fn doubt(&self, job: u32) {
-        self.watcher.watched.doubt(JobId(job), Attempt(0));
+        self.watched.doubt(JobId(job), Attempt(0));
     }
 
     async fn kill(&self, job: u32) {
@@ -169,11 +172,11 @@ async fn who_has_come_back_is_not_looked_for() {
     world.doubt(0);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(world.cluster.looks(), 1);
-    world.watcher.watched.trust(JobId(0), Attempt(0));
+    world.watched.trust(JobId(0), Attempt(0));
     sleep(INTERVAL / 3).await;
     assert_eq!(world.cluster.looks(), 1);
     // One that is not of the attempt that runs says nothing about it.
-    world.watcher.watched.doubt(JobId(0), Attempt(1));
+    world.watched.doubt(JobId(0), Attempt(1));
     sleep(INTERVAL / 10).await;
     assert_eq!(world.cluster.looks(), 1);
 }
