@@ -34,7 +34,7 @@ pub(crate) enum Promise {
     },
 }
 
-/// Since when the scheduler has not answered, and its last words.
+/// Since when the scheduler has not answered, though it was asked, and what came instead at first.
 #[derive(Debug, Default)]
 pub(crate) struct Silence {
     since: Option<(Timestamp, String)>,
@@ -94,6 +94,9 @@ pub(crate) fn decide(machine: &mut Machine, silence: &mut Silence, batch: Batch)
         }
     }
     changed.extend(machine.pass_time(at, &mut effects));
+    if !machine.needs_scheduler() {
+        silence.since = None; // Who is not asked need not answer.
+    }
     promises.extend(
         replies
             .into_iter()

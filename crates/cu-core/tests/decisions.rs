@@ -280,7 +280,9 @@ fn only_those_attempts_are_read_that_may_have_something_to_say() {
     let id = JobId(0);
     let read = |world: &World| world.job(id).to_be_read().collect::<Vec<_>>();
     let first = given_up(&mut world, id);
+    assert_eq!(read(&world), [first], "the second is being submitted");
     let second = started(&mut world, id);
+    world.happens(id, &is(second, ClusterState::Queued { reason: None }));
     assert_eq!(read(&world), [first], "the second waits in the queue");
     world.happens(id, &is(second, ClusterState::Running { since: None }));
     assert_eq!(read(&world), [first, second]);

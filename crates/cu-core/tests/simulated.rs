@@ -10,11 +10,15 @@ use std::task::Poll;
 use std::time::Duration;
 
 use cu_core::{JobState, Reader, ResumeLoop};
+use cu_protocol::{Attempt, OperatorRequest, Selection};
 use cu_scheduler::simulated::{Failures, Simulated, SimulatedOptions};
 use cu_scheduler::{EndCause, Faults, Faulty};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
-use support::{assert_one_at_a_time, on_a_paused_clock, open, patient, scratch, settled};
+use support::attempt::{JOB, write_exit_record};
+use support::{
+    assert_one_at_a_time, endless, eventually, on_a_paused_clock, open, patient, scratch, settled,
+};
 use tokio::time::{sleep, timeout};
 
 const JOBS: u32 = 6;
@@ -105,6 +109,30 @@ fn a_scheduler_that_never_comes_back_ends_the_main_process_and_no_job() {
         let status = settled(resume_loop.run().await.expect("it ends"));
         assert_eq!(status.jobs.completed, JOBS);
         assert_one_at_a_time(&cluster);
+    });
+}
+
+#[test]
+fn a_paused_run_does_not_end_because_of_an_outage_long_ago() {
+    on_a_paused_clock(async {
+        let scratch = scratch(patient(), 1);
+        let cluster = endless();
+        let resume_loop = open(&scratch, Arc::new(cluster.clone())).await;
+        let operator = resume_loop.operator();
+        let main_process = tokio::spawn(resume_loop.run());
+        eventually("a start", || cluster.starts().len() == 1).await;
+        operator.ask(OperatorRequest::Pause(Selection::All)).await;
+        // The attempt ends within the outage, and nothing more is asked of the scheduler.
+        cluster.set_unavailable(true);
+        write_exit_record(&scratch.run, Attempt(0), 3);
+        let job = || Reader::open(&scratch.run).and_then(|reader| reader.job(JOB));
+        let is_paused = || job().expect("a job").state == JobState::Waiting;
+        eventually("the end of the attempt", is_paused).await;
+        sleep(Duration::from_secs(120)).await; // The last look is given up.
+        cluster.set_unavailable(false);
+        let long = 2 * patient().scheduler_patience;
+        let end = timeout(long, main_process).await;
+        assert!(end.is_err(), "{end:?}");
     });
 }
 

@@ -301,18 +301,18 @@ impl Active {
         }
     }
 
-    /// Whether it may run, or have run: all but an attempt that is in the queue.
+    /// Whether it may run, or have run: unless it is being submitted, or in the queue as far as the
+    /// scheduler has told.
     #[must_use]
     pub fn may_have_run(&self) -> bool {
-        let cluster = self.evidence.cluster.as_ref().map(|(_, state)| state);
-        let is_queued = match cluster {
-            None => self.stage != Stage::Uncertain,
-            Some(state) => matches!(
+        let is_before_its_start = match &self.evidence.cluster {
+            None => self.stage == Stage::Submitting,
+            Some((_, state)) => matches!(
                 state,
                 ClusterState::Queued { .. } | ClusterState::Held { .. }
             ),
         };
-        !is_queued || self.has_spoken() || self.evidence.requeued
+        !is_before_its_start || self.has_spoken() || self.evidence.requeued
     }
 
     /// Whether something has been heard from itself, which proves that it was submitted.

@@ -146,6 +146,13 @@ impl Machine {
         self.tally.counts.settled() == self.tally.counts.total
     }
 
+    /// Whether anything is wanted of the scheduler, now or later. Not if all that is left is paused.
+    #[must_use]
+    pub fn needs_scheduler(&self) -> bool {
+        let counts = &self.tally.counts;
+        counts.queued + counts.running > 0 || !self.deadlines.is_empty()
+    }
+
     /// The jobs, by their numbers.
     #[must_use]
     pub fn jobs(&self) -> &[Job] {
