@@ -152,7 +152,7 @@ impl File for fs::File {
         match flock(self, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(true),
             Err(Errno::WOULDBLOCK) => Ok(false),
-            Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK) => {
+            Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK | Errno::INVAL) => {
                 Err(io::ErrorKind::Unsupported.into())
             }
             Err(error) => Err(error.into()),

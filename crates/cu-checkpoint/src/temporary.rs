@@ -4,6 +4,7 @@
 //! A writer holds a lock on its temporary, which the system drops when the writer dies. So whoever
 //! gets the lock may remove the temporary: no process id, host or clock has to be believed.
 
+use std::cmp::Ordering;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -130,8 +131,10 @@ pub fn remove_stale_temporaries(directory: impl AsRef<Path>) -> Result<usize> {
     sweep(&RealFileSystem, directory.as_ref(), None)
 }
 
-/// As [`remove_stale_temporaries`]. Where files cannot be locked, the temporaries of attempts before
-/// `attempt` count as stale: of a job's attempts only the last one has a future.
+/// As [`remove_stale_temporaries`], for a writer of `attempt`. Where files cannot be locked, the
+/// temporaries of earlier attempts count as stale: of a job's attempts only the last one has a
+/// future. So those of later ones are left alone: whoever finds some is the zombie, and the lock of
+/// a writer on another host may not be seen here.
 pub(crate) fn sweep(fs: &dyn FileSystem, directory: &Path, attempt: Option<u32>) -> Result<usize> {
     let entries = match fs.list(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -143,9 +146,11 @@ pub(crate) fn sweep(fs: &dyn FileSystem, directory: &Path, attempt: Option<u32>)
         let Some(owner) = layout::parse_temporary(&name) else {
             continue;
         };
-        let owner_is_past = owner
-            .zip(attempt)
-            .is_some_and(|(owner, current)| owner < current);
+        let age = owner.zip(attempt).map(|(owner, own)| owner.cmp(&own));
+        if age == Some(Ordering::Greater) {
+            continue;
+        }
+        let owner_is_past = age == Some(Ordering::Less);
         let path = directory.join(name);
         match sweep_one(fs, &path, kind, owner_is_past) {
             Ok(true) => removed += 1,

@@ -47,7 +47,7 @@ fn the_dead_are_swept_and_the_living_are_not() {
     let files = second.directory().unwrap();
     fs::write(files.path().join("file"), "whole").unwrap();
     leave(scratch.path(), 0);
-    leave(scratch.path(), 5);
+    leave(scratch.path(), 3);
 
     assert_eq!(open(3).save(&0).unwrap(), Generation::new(3, 0));
     assert_eq!(
@@ -60,6 +60,25 @@ fn the_dead_are_swept_and_the_living_are_not() {
     assert_eq!(
         names(&RealFileSystem, scratch.path()),
         ["0.0.checkpoint", "0.1.checkpoint", "3.0.checkpoint"]
+    );
+}
+
+#[test]
+fn a_zombie_leaves_alone_what_a_later_attempt_is_writing() {
+    let scratch = tempfile::tempdir().unwrap();
+    // Not locked, as the temporaries of a writer on another host may seem.
+    leave(scratch.path(), 4);
+    let later = names(&RealFileSystem, scratch.path());
+    let mut zombie = Checkpoints::open(scratch.path()).unwrap().for_attempt(3);
+    zombie.save(&0).unwrap();
+    let left = names(&RealFileSystem, scratch.path());
+    assert!(later.iter().all(|name| left.contains(name)), "{left:?}");
+    // Its successor sweeps them.
+    let mut last = Checkpoints::open(scratch.path()).unwrap().for_attempt(4);
+    last.save(&0).unwrap();
+    assert_eq!(
+        names(&RealFileSystem, scratch.path()),
+        ["3.0.checkpoint", "4.0.checkpoint"]
     );
 }
 
