@@ -85,7 +85,9 @@ async fn supervisor(
         loop {
             let said = tokio::select! {
                 said = read.receive() => said?,
-                Some(wish) = wishes.recv() => {
+                wish = wishes.recv() => {
+                    // A newer connection of the attempt has taken its place.
+                    let Some(wish) = wish else { return Ok(()) };
                     let wish = Acknowledgement { sequence: last, wish: Some(wish) };
                     write.send(&FromServer::Acknowledgement(wish)).await?;
                     continue;

@@ -50,6 +50,7 @@ impl Connections {
         self.lock().contains_key(&(job, attempt))
     }
 
+    /// Enters one, in the place of an older one of the same attempt, whose receiver closes.
     pub fn enter(&self, job: JobId, attempt: Attempt) -> mpsc::UnboundedReceiver<Wish> {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.lock().insert((job, attempt), sender);
@@ -57,8 +58,8 @@ impl Connections {
         receiver
     }
 
-    /// Takes out the one whose receiver this is, and no newer one of the same attempt. If that was
-    /// not expected, the attempt may be over.
+    /// Takes out the one whose receiver this is, and no newer one of the same attempt. The attempt may
+    /// be over.
     pub fn leave(&self, job: JobId, attempt: Attempt, mut receiver: mpsc::UnboundedReceiver<Wish>) {
         receiver.close();
         let mut connections = self.lock();
@@ -144,17 +145,20 @@ async fn listen_on(
     connections: Arc<Connections>,
 ) {
     let handshakes = Arc::new(Handshakes::default());
+    // All of them end with this one.
+    let mut conversations = JoinSet::new();
     for number in 0.. {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(_) => {
-                sleep(ACCEPT_AGAIN).await;
-                continue;
-            }
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = conversations.join_next() => continue,
+        };
+        let Ok((stream, _)) = accepted else {
+            sleep(ACCEPT_AGAIN).await;
+            continue;
         };
         let (secret, sender) = (secret.clone(), sender.clone());
         let (connections, pending) = (connections.clone(), handshakes.clone());
-        handshakes.begin(number, async move {
+        handshakes.begin(number, &mut conversations, async move {
             let greeting = timeout(HANDSHAKE, shake_hands(stream, &secret, run)).await;
             pending.end(number);
             if let Ok(Some((write, read, role))) = greeting {
@@ -170,10 +174,15 @@ struct Handshakes(Mutex<BTreeMap<u64, AbortHandle>>);
 
 impl Handshakes {
     /// Begins one, and ends the oldest if that makes too many.
-    fn begin(&self, number: u64, task: impl Future<Output = ()> + Send + 'static) {
+    fn begin(
+        &self,
+        number: u64,
+        tasks: &mut JoinSet<()>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
         let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Under the lock, so that it can't end before it is entered.
-        pending.insert(number, tokio::spawn(task).abort_handle());
+        pending.insert(number, tasks.spawn(task));
         if pending.len() > HANDSHAKES
             && let Some((_, oldest)) = pending.pop_first()
         {
@@ -194,6 +203,7 @@ async fn shake_hands(
 ) -> Option<(conversation::Write, conversation::Read, cu_protocol::Role)> {
     // Small messages that are waited for: never hold one back.
     stream.set_nodelay(true).ok()?;
+    cu_supervisor::keep_alive(&stream).ok()?;
     let (read, write) = stream.into_split();
     accept(read, write, secret, run).await.ok()
 }

@@ -12,7 +12,7 @@ use cu_scheduler::EndCause;
 use cu_scheduler::simulated::{Simulated, SimulatedOptions, Stop};
 use support::attempt::connect_as_a_supervisor;
 use support::remote::{Calls, Remote};
-use support::{BOUND, eventually, on_a_paused_clock, open, patient, scratch, settled};
+use support::{BOUND, endless, eventually, on_a_paused_clock, open, patient, scratch, settled};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
@@ -146,6 +146,22 @@ fn an_attempt_that_the_cluster_starts_anew_is_resumed() {
             "{told:?}"
         );
     });
+}
+
+#[tokio::test]
+async fn a_connection_ends_when_it_is_replaced_or_the_main_process_ends() {
+    let scratch = scratch(patient(), 1);
+    let cluster = endless();
+    let main_process = tokio::spawn(open(&scratch, Arc::new(cluster.clone())).await.run());
+    eventually("a start", || cluster.starts().len() == 1).await;
+    // Its network goes silent, so that nobody tells us of its end.
+    let (_sender, mut old) = connect_as_a_supervisor(&scratch.run, Attempt(0)).await;
+    let (_sender, mut new) = connect_as_a_supervisor(&scratch.run, Attempt(0)).await;
+    let end = timeout(BOUND, old.receive()).await.expect("it is closed");
+    assert!(matches!(end, Err(cu_protocol::Error::Closed)), "{end:?}");
+    main_process.abort();
+    let end = timeout(BOUND, new.receive()).await.expect("it is closed");
+    assert!(matches!(end, Err(cu_protocol::Error::Closed)), "{end:?}");
 }
 
 #[tokio::test]

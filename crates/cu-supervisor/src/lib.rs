@@ -38,6 +38,7 @@ pub use exit_record::read_exit_record;
 pub use job_spec::{JobSpec, StopPolicy};
 pub use outbox::{Outbox, read_outbox, remove_from_outbox};
 pub use place::host;
+pub use relay::keep_alive;
 pub use run_dir::RunDir;
 pub use server_file::ServerFile;
 pub use supervise::{Outcome, supervise};

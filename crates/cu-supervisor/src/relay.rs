@@ -3,6 +3,7 @@
 //! Nothing waits for it. A run without `server.json` or `secret` is simply not reachable now.
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
@@ -167,11 +168,21 @@ fn prepared(address: &SocketAddr) -> std::io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(STALL_TIMEOUT))?;
     stream.set_write_timeout(Some(STALL_TIMEOUT))?;
+    keep_alive(&stream)?;
+    Ok(stream)
+}
+
+/// Has the system end a silent TCP connection within about two minutes once the other end is gone
+/// without a word: its machine, or the network between.
+///
+/// # Errors
+/// If the system can't.
+pub fn keep_alive(stream: impl AsFd) -> std::io::Result<()> {
     sockopt::set_socket_keepalive(&stream, true)?;
     sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE)?;
     sockopt::set_tcp_keepintvl(&stream, KEEP_ALIVE)?;
     sockopt::set_tcp_keepcnt(&stream, 3)?;
-    Ok(stream)
+    Ok(())
 }
 
 /// Until the link is dropped or the connection fails; then the listener ends too.
