@@ -1,9 +1,9 @@
 //! Makes a run: its directories, secret, settings, and last its store, which is what makes a
 //! directory a run.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -14,7 +14,8 @@ use cu_supervisor::JobSpec;
 use crate::store::Store;
 use crate::{Error, JobPlan, Result, RunDir, RunPlan};
 
-/// Makes the run `plan` in `run_dir`. Directories are of mode 0700, the secret 0600. A creation
+/// Makes the run `plan` in `run_dir`. Directories are of mode 0700, the secret 0600, also if
+/// something lay there before; in a directory that belongs to another user no run is made. A creation
 /// that was killed leaves no run, and can be repeated.
 ///
 /// # Errors
@@ -27,11 +28,13 @@ pub fn create_run(run_dir: &RunDir, plan: &RunPlan) -> Result<RunId> {
         });
     }
     make_dir(run_dir.path())?;
+    keep_private(run_dir.path())?;
     let chance = |error: cu_protocol::Error| {
         Error::file("find randomness for", &run_dir.secret())(std::io::Error::other(error))
     };
     let secret = Secret::generate().map_err(chance)?;
-    write_private(&run_dir.secret(), secret.reveal().as_bytes())?;
+    // A new file, whatever lay there: who may open the old one has no part in this.
+    replace(&run_dir.secret(), secret.reveal().as_bytes())?;
     let run = RunId::generate().map_err(chance)?;
     for (number, job) in (0..).zip(&plan.jobs) {
         create_job(run_dir, run, JobId(number), job)?;
@@ -83,6 +86,24 @@ pub(crate) fn make_dir(path: &Path) -> Result<()> {
         .mode(0o700)
         .create(path)
         .map_err(Error::file("make the directory", path))
+}
+
+/// Takes from others what they may do with a directory of ours, so that nobody but us can
+/// read what is in it, or put something else there.
+///
+/// # Errors
+/// [`Error::File`] if it belongs to somebody else.
+fn keep_private(path: &Path) -> Result<()> {
+    let found = std::fs::metadata(path).map_err(Error::file("examine", path))?;
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        let reason = format!("it belongs to another user (id {})", found.uid());
+        return Err(Error::file("use", path)(std::io::Error::other(reason)));
+    }
+    if found.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(0o700))
+        .map_err(Error::file("make private", path))
 }
 
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::inbox::Sender;
 use crate::watcher::Watched;
-use crate::{Error, Result, RunDir, conversation, operator};
+use crate::{Error, Result, RunDir, conversation, create, operator};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -95,7 +96,7 @@ impl Server {
     ) -> Result<Self> {
         allow_many_files();
         let path = run_dir.server_file();
-        let secret = operator::read_secret(run_dir)?;
+        let secret = private_secret(run_dir)?;
         let listener = TcpListener::bind(SocketAddr::new(listen, 0))
             .await
             .map_err(Error::file("listen, to be named in", &path))?;
@@ -196,6 +197,25 @@ impl Handshakes {
     }
 }
 
+/// The secret of a run, if nobody else can know it.
+///
+/// # Errors
+/// [`Error::File`] if others may read it, or it can't be read.
+fn private_secret(run_dir: &RunDir) -> Result<Secret> {
+    let path = run_dir.secret();
+    let found = std::fs::metadata(&path).map_err(Error::file("read", &path))?;
+    if found.mode() & 0o077 != 0 || found.uid() != rustix::process::geteuid().as_raw() {
+        let reason = format!(
+            "others can read it (owner {}, mode {:o}), and who has read it can speak for every job; \
+             if nobody has, make it your own, with mode 600",
+            found.uid(),
+            found.mode() & 0o7777
+        );
+        return Err(Error::file("trust", &path)(std::io::Error::other(reason)));
+    }
+    operator::read_secret(run_dir)
+}
+
 async fn shake_hands(
     stream: TcpStream,
     secret: &Secret,
@@ -251,5 +271,5 @@ fn addresses(listen: IpAddr, port: u16) -> Vec<String> {
 fn write(path: &std::path::Path, file: &ServerFile) -> Result<()> {
     let text = serde_json::to_vec_pretty(file)
         .map_err(|error| Error::file("write", path)(error.into()))?;
-    crate::create::replace(path, &text)
+    create::replace(path, &text)
 }

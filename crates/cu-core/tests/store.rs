@@ -2,7 +2,9 @@
 //! a creation that was killed. A clear error, and nothing is lost. And it still reads what its first
 //! version wrote.
 
+use std::fs::Permissions;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -128,20 +130,53 @@ async fn a_creation_that_was_killed_can_be_repeated() {
     assert!(matches!(error, Error::RunExists { .. }), "{error}");
 }
 
+fn mode(path: &Path) -> u32 {
+    let found = std::fs::metadata(path).expect("it is there");
+    found.permissions().mode() & 0o777
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
+}
+
 #[test]
-fn a_run_is_nobody_elses_business() {
-    use std::os::unix::fs::PermissionsExt;
+fn a_run_is_nobody_elses_business_whatever_lay_there_before() {
+    for is_new in [true, false] {
+        let (_directory, run) = scratch();
+        if !is_new {
+            std::fs::create_dir(run.path()).expect("a directory");
+            set_mode(run.path(), 0o777);
+            std::fs::write(run.secret(), "guess me").expect("a file");
+            set_mode(&run.secret(), 0o666);
+        }
+        let old = std::fs::File::open(run.secret()).ok();
+        create_run(&run, &plan()).expect("a new run");
+        assert_eq!(mode(run.path()), 0o700);
+        assert_eq!(mode(&run.output_dir(JobId(0))), 0o700);
+        assert_eq!(mode(&run.secret()), 0o600);
+        let known = old.map(|file| std::io::read_to_string(file).expect("it was opened"));
+        assert_ne!(
+            known,
+            Some(std::fs::read_to_string(run.secret()).expect("a secret"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_others_can_read_is_not_trusted() {
     let (_directory, run) = scratch();
     create_run(&run, &plan()).expect("a new run");
-    let mode = |path: &Path| {
-        std::fs::metadata(path)
-            .expect("it is there")
-            .permissions()
-            .mode()
-    };
-    assert_eq!(mode(run.path()) & 0o777, 0o700);
-    assert_eq!(mode(&run.output_dir(JobId(0))) & 0o777, 0o700);
-    assert_eq!(mode(&run.secret()) & 0o777, 0o600);
+    set_mode(&run.secret(), 0o640);
+    let error = open(&run)
+        .await
+        .expect_err("others can read it")
+        .to_string();
+    assert!(
+        error.contains("secret") && error.contains("mode 640"),
+        "{error}"
+    );
+    set_mode(&run.secret(), 0o600);
+    open(&run).await.expect("nobody else can");
 }
 
 #[test]
