@@ -1,5 +1,7 @@
 //! Small files of JSON with a `version`: read with clear errors, replaced as a whole.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::Path;
 
 use cu_checkpoint::{AtomicOptions, Durability};
@@ -45,8 +47,23 @@ pub(crate) fn write_quickly<T: Serialize>(path: &Path, value: &T) -> Result<()> 
     write(path, value, Durability::ProcessDeath)
 }
 
+/// Writes it into the file that is there, and makes none. A reader may find it half-written.
+pub(crate) fn overwrite<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let json = to_json(path, value)?;
+    let overwrite = || {
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        file.write_all(&json)?;
+        file.set_len(json.len() as u64)
+    };
+    overwrite().map_err(Error::file("overwrite", path))
+}
+
+fn to_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| Error::content(path, error))
+}
+
 fn write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> Result<()> {
-    let json = serde_json::to_vec(value).map_err(|error| Error::content(path, error))?;
+    let json = to_json(path, value)?;
     AtomicOptions::new()
         .durability(durability)
         .write(path, json)

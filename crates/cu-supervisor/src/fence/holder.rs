@@ -56,7 +56,11 @@ impl Holder {
 
     /// Replaces the record. It need not survive a power failure: neither does the holder.
     pub fn write(&self, path: &Path) -> Result<()> {
-        json_file::write_quickly(path, self)
+        json_file::write_quickly(path, self).or_else(|error| {
+            // Over a quota no file can be made, but there is room for what is there; and a record that
+            // is not renewed counts as dead. Who finds it half-written waits.
+            json_file::overwrite(path, self).map_err(|_| error)
+        })
     }
 
     /// Removes the record, if it is this one's.

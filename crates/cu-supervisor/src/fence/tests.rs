@@ -329,6 +329,34 @@ fn the_record_is_renewed_and_a_newer_attempt_noticed() {
 }
 
 #[test]
+fn a_record_is_renewed_where_no_new_file_can_be_made() {
+    let scratch = tempfile::tempdir().unwrap();
+    // So long a path that the record has a place there, and a temporary file's longer name has none.
+    let longest = 4095 - "/.cu-holder.json".len();
+    let mut directory = scratch.path().to_owned();
+    while directory.as_os_str().len() < longest {
+        let left = longest - directory.as_os_str().len() - 1;
+        directory.push("d".repeat(if left > 200 { 100 } else { left }));
+    }
+    fs::create_dir_all(&directory).unwrap();
+    let path = directory.join(".cu-holder.json");
+    let mut holder = Holder::new(Attempt(0), Place::here());
+    assert!(
+        holder.write(&path).is_err(),
+        "it makes no file half-written"
+    );
+    fs::write(&path, "").unwrap();
+    for renewals in [1000, 1] {
+        holder.renewals = renewals;
+        holder.write(&path).unwrap();
+        assert_eq!(
+            Holder::parse(&fs::read(&path).unwrap()),
+            Some(holder.clone())
+        );
+    }
+}
+
+#[test]
 fn a_record_of_somebody_else_s_is_left_alone() {
     let job = Job::new();
     let held = held(job.fence(0).ask(job.start));
