@@ -116,6 +116,7 @@ macro_rules! conformance_tests {
             recover::no_cluster_job_id_is_given_twice,
             recover::names_are_found_queued_running_and_absent,
             recover::names_are_found_after_reopening,
+            recover::an_ended_name_is_found_as_over_or_not_at_all,
         }
     };
     (@cases $testbed:ty => $($room:ident::$case:ident,)*) => {

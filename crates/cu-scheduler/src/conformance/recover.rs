@@ -135,3 +135,42 @@ pub async fn names_are_found_after_reopening<B: Testbed>(mut case: Case<B>) {
     case.end(&job).await;
     assert_eq!(case.marks(&started), 1);
 }
+
+/// *Names*, of what ended before anybody asked: found under its id and as over, or not any more. A
+/// cluster may forget; but it neither tells of another job, nor of one that waits or runs, nor does
+/// a name appear that was missing.
+pub async fn an_ended_name_is_found_as_over_or_not_at_all<B: Testbed>(mut case: Case<B>) {
+    let done = case.path("done");
+    let submission = case.submission(&Program::new([Step::Mark(done.clone()), Step::Exit(5)]));
+    let name = submission.name.clone();
+    let job = case.hand_over(submission).await;
+    case.end(&job).await;
+    case.reopen(async |_: &Case<B>| {}).await;
+    let known = async || {
+        loop {
+            let found = case.find(std::slice::from_ref(&name)).await;
+            let state = found.first().map(|found| &found.observation.state);
+            if !matches!(state, Some(ClusterState::Unknown { .. })) {
+                return found;
+            }
+            case.scheduler().changed().await;
+        }
+    };
+    let mut was_missing = false;
+    for _ in 0..2 {
+        let found = case.bounded("the name is found or not", known()).await;
+        for found in &found {
+            assert_eq!((&found.name, &found.observation.job), (&name, &job));
+            let state = &found.observation.state;
+            let over = matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
+            assert!(over, "it has ended: {state:?}");
+        }
+        assert!(found.len() <= 1, "each once: {found:?}");
+        assert!(
+            !was_missing || found.is_empty(),
+            "it was missing: {found:?}"
+        );
+        was_missing = found.is_empty();
+    }
+    assert_eq!(case.marks(&done), 1, "started once");
+}
