@@ -106,12 +106,25 @@ pub fn check(run: &RunDir, source: &Source, file: &File) -> Result<Vec<String>, 
             run.path().display()
         ));
     }
-    if settings.resume != Some(table::Resume::Checkpoint)
-        && (settings.max_restarts.is_some() || settings.slot_wait.is_some())
-    {
+    let checkpoint = settings.resume == Some(table::Resume::Checkpoint);
+    if !checkpoint && (settings.max_restarts.is_some() || settings.slot_wait.is_some()) {
         warnings.push(
             "backend.htcondor.max_restarts and slot_wait have no effect without \
              backend.htcondor.resume = checkpoint"
+                .to_owned(),
+        );
+    }
+    if checkpoint && file.resources.time_limit.is_some() {
+        warnings.push(
+            "with backend.htcondor.resume = checkpoint, resources.time_limit counts over all \
+             attempts that follow each other in one slot"
+                .to_owned(),
+        );
+    }
+    let no_gpus = file.resources.gpus.unwrap_or_default() == 0;
+    if no_gpus && (settings.gpu_memory.is_some() || settings.cuda_requirement.is_some()) {
+        warnings.push(
+            "backend.htcondor.gpu_memory and cuda_requirement have no effect without resources.gpus"
                 .to_owned(),
         );
     }
@@ -266,9 +279,27 @@ mod tests {
 
     #[test]
     fn what_is_probably_not_meant_is_a_warning() {
-        let warnings = checked(&["backend.htcondor.slot_wait=2min"]).expect("consistent");
-        assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert!(warnings[0].contains("no effect"), "{warnings:?}");
+        for (overrides, expected) in [
+            (
+                &["backend.htcondor.slot_wait=2min"][..],
+                "have no effect without backend.htcondor.resume",
+            ),
+            (
+                &["backend.htcondor.gpu_memory=8GiB"],
+                "have no effect without resources.gpus",
+            ),
+            (
+                &[
+                    "backend.htcondor.resume=checkpoint",
+                    "resources.time_limit=1h",
+                ],
+                "counts over all attempts",
+            ),
+        ] {
+            let warnings = checked(overrides).expect("consistent");
+            assert_eq!(warnings.len(), 1, "{warnings:?}");
+            assert!(warnings[0].contains(expected), "{warnings:?}");
+        }
         assert_eq!(checked(&[]).expect("consistent"), [""; 0]);
         let source = source(&[]);
         let below = RunDir::new("/tmp/results/digits");

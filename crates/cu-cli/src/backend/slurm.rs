@@ -82,6 +82,14 @@ pub fn check(run: &RunDir, source: &Source, file: &File) -> Result<Vec<String>, 
     }
     let shown = |time: Duration| humantime::format_duration(time).to_string();
     let mut warnings = Vec::new();
+    let slurm = &file.backend.slurm;
+    if slurm.array_throttle.is_some() && slurm.array.is_some_and(|array| array < 2) {
+        warnings.push(
+            "backend.slurm.array_throttle has no effect without arrays: backend.slurm.array is \
+             less than 2"
+                .to_owned(),
+        );
+    }
     let Some(limit) = file.resources.time_limit.map(|limit| limit.0) else {
         warnings.push(
             "resources.time_limit is not set: attempts run as long as their partition lets them by \
@@ -245,6 +253,13 @@ mod tests {
             assert_eq!(warnings.len(), 1, "{warnings:?}");
             assert!(warnings[0].contains(expected), "{warnings:?}");
         }
+        let no_arrays = [
+            "resources.time_limit=1h",
+            "backend.slurm.array=0",
+            "backend.slurm.array_throttle=5",
+        ];
+        let warnings = checked(&no_arrays).expect("consistent");
+        assert!(warnings[0].contains("without arrays"), "{warnings:?}");
         let fine = ["resources.time_limit=1h", "stop.before_limit=2min"];
         assert_eq!(checked(&fine).expect("consistent"), [""; 0]);
     }

@@ -84,6 +84,7 @@ fn json(files: &Files, job: &JobReport, only: Option<u32>) -> Result<ExitCode> {
         })?;
         attempts.push(json!({
             "attempt": attempt.attempt,
+            "cluster_job_id": attempt.cluster_job_id,
             "end": attempt.end,
             "text": String::from_utf8_lossy(&text),
         }));
