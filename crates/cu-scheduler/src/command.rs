@@ -3,7 +3,7 @@
 //! Each command is a process group of its own, so that a Ctrl-C does not reach it, and so that a
 //! command that takes too long, or whose caller no longer waits, is killed with all it started.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -90,12 +90,14 @@ impl Command {
     }
 
     /// Sets a variable of its environment, which is ours otherwise.
+    #[cfg(feature = "slurm")]
     pub fn variable(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.inner.env(name, value);
         self
     }
 
     /// Takes a variable out of its environment.
+    #[cfg(feature = "slurm")]
     pub fn without_variable(mut self, name: impl AsRef<OsStr>) -> Self {
         self.inner.env_remove(name);
         self
@@ -131,6 +133,7 @@ impl Command {
     }
 
     /// How long it may take: 45 s unless set.
+    #[cfg(any(feature = "htcondor", test))]
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
@@ -231,7 +234,7 @@ fn into_text(bytes: Vec<u8>) -> String {
 
 /// The names in our environment for which `unwanted` holds.
 #[cfg(feature = "slurm")]
-pub(crate) fn our_variables(unwanted: impl Fn(&str) -> bool) -> Vec<OsString> {
+pub(crate) fn our_variables(unwanted: impl Fn(&str) -> bool) -> Vec<std::ffi::OsString> {
     std::env::vars_os()
         .map(|(name, _)| name)
         .filter(|name| name.to_str().is_some_and(&unwanted))

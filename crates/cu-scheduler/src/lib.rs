@@ -17,7 +17,6 @@
 #[cfg(any(feature = "simulated", feature = "conformance"))]
 mod chance;
 #[cfg(any(feature = "slurm", feature = "htcondor"))]
-#[allow(dead_code)] // Until both backends are there.
 mod command;
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -204,7 +204,7 @@ impl Batch<'_> {
 /// # Errors
 /// What can't be written in a script, in a sentence.
 pub(super) fn start(submission: &Submission, options: &SlurmOptions) -> Result<String, String> {
-    let mut text = String::new();
+    let mut text = format!("export CU_SUBMISSION={}\n", submission.name);
     let mut by_env = Vec::new();
     for (name, value) in &submission.environment {
         if is_settable(name) {
@@ -387,7 +387,7 @@ mod tests {
         one.environment.insert("a.b".into(), "c".into());
         assert_eq!(
             start(&one, &options).unwrap(),
-            "cd /w || exit\nexec srun --mpi=none apptainer exec --nv '/images/my image.sif' \
+            "export CU_SUBMISSION=run/7/3\ncd /w || exit\nexec srun --mpi=none apptainer exec --nv '/images/my image.sif' \
              /usr/bin/env UID=5 a.b=c /bin/x 'a b'\n"
         );
     }

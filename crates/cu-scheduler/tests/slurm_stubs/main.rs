@@ -1,0 +1,7 @@
+//! What the Slurm backend makes of answers that a real cluster gives only in bad moments.
+#![cfg(feature = "slurm")]
+#![allow(clippy::unwrap_used)]
+
+mod cluster;
+mod submitting;
+mod watching;

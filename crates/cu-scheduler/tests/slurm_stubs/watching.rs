@@ -1,0 +1,180 @@
+//! Jobs that vanish, numbers that are given away again, and what is ended by us.
+
+use cu_scheduler::{Cancel, ClusterJobId, ClusterState, EndCause, Error, Scheduler};
+
+use crate::cluster::Stubs;
+
+async fn state(slurm: &impl Scheduler, job: &ClusterJobId) -> ClusterState {
+    let observed = slurm.observe(std::slice::from_ref(job)).await;
+    observed.unwrap().remove(0).state
+}
+
+fn cause(state: ClusterState) -> EndCause {
+    match state {
+        ClusterState::Ended(end) => end.cause,
+        other => panic!("it has ended, and is {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn thousands_are_one_question() {
+    let stubs = Stubs::new();
+    let slurm = stubs.open().await;
+    let answers = slurm.submit(&stubs.submissions(50)).await;
+    let jobs: Vec<ClusterJobId> = answers.into_iter().map(Result::unwrap).collect();
+    let states = slurm.observe(&jobs).await.unwrap();
+    let queued = |state: &ClusterState| matches!(state, ClusterState::Queued { .. });
+    assert!(states.iter().all(|it| queued(&it.state)));
+    assert_eq!((stubs.calls("squeue"), stubs.calls("sacct")), (1, 0));
+}
+
+#[tokio::test]
+async fn a_job_that_vanished_is_looked_for_in_accounting() {
+    let stubs = Stubs::new();
+    let slurm = stubs.open().await;
+    let job = slurm.submit(&stubs.submissions(1)).await.remove(0).unwrap();
+    let queue = stubs.read("queue");
+    let job_name = queue.trim_end().split('|').nth(9).unwrap();
+    stubs.write("queue", "");
+    // Accounting is late, then away: nothing follows from either.
+    let late = state(&slurm, &job).await;
+    assert!(matches!(late, ClusterState::Unknown { .. }), "{late:?}");
+    stubs.does(
+        "sacct",
+        "echo 'Problem talking to the database' >&2; exit 1",
+    );
+    let silent = state(&slurm, &job).await;
+    let ClusterState::Unknown { reason } = &silent else {
+        panic!("{silent:?}");
+    };
+    assert!(
+        reason.contains("Problem talking to the database"),
+        "{reason}"
+    );
+    stubs.does("sacct", "cat \"$folder/accounts\"");
+    stubs.write(
+        "accounts",
+        &format!("101|RUNNING|0:0|1|2|Unknown|n1|None|{job_name}\n"),
+    );
+    let stale = state(&slurm, &job).await;
+    assert!(matches!(stale, ClusterState::Unknown { .. }), "{stale:?}");
+    stubs.write(
+        "accounts",
+        &format!("101|OUT_OF_MEMORY|0:125|1|2|3|n1|None|{job_name}\n"),
+    );
+    assert_eq!(cause(state(&slurm, &job).await), EndCause::OutOfMemory);
+}
+
+#[tokio::test]
+async fn without_accounting_a_job_that_vanished_is_gone() {
+    let stubs = Stubs::new();
+    stubs.write(
+        "config",
+        "SLURM_VERSION = 24.11.5\nAccountingStorageType = (null)\n",
+    );
+    let slurm = stubs.open().await;
+    let job = slurm.submit(&stubs.submissions(1)).await.remove(0).unwrap();
+    stubs.write("queue", "");
+    assert_eq!(state(&slurm, &job).await, ClusterState::Gone);
+    assert_eq!(stubs.calls("sacct"), 0);
+}
+
+#[tokio::test]
+async fn a_silent_controller_is_no_end() {
+    let stubs = Stubs::new();
+    let slurm = stubs.open().await;
+    let job = slurm.submit(&stubs.submissions(1)).await.remove(0).unwrap();
+    stubs.does(
+        "squeue",
+        "echo 'Unable to contact slurm controller' >&2; exit 1",
+    );
+    let jobs = [job];
+    let error = slurm.observe(&jobs).await.unwrap_err();
+    assert!(matches!(&error, Error::Unavailable { reason, .. } if reason.contains("contact")));
+    assert!(matches!(
+        slurm.cancel(&jobs, Cancel::Kill).await,
+        Err(Error::Unavailable { .. })
+    ));
+    // Nor is an answer that has no jobs in it at all.
+    stubs.does("squeue", "echo 'Maintenance until Monday'");
+    let error = slurm.observe(&jobs).await.unwrap_err();
+    assert!(matches!(error, Error::Misunderstood { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_number_that_was_given_away_again_is_neither_watched_nor_ended() {
+    let stubs = Stubs::new();
+    stubs.write(
+        "config",
+        "SLURM_VERSION = 24.11.5\nAccountingStorageType = (null)\n",
+    );
+    let slurm = stubs.open().await;
+    let job = slurm.submit(&stubs.submissions(1)).await.remove(0).unwrap();
+    stubs.write("queue", "101|RUNNING|0:0|0|9|9|N/A|n1|None|another|\n");
+    assert_eq!(state(&slurm, &job).await, ClusterState::Gone);
+    slurm.cancel(&[job], Cancel::Terminate).await.unwrap();
+    assert_eq!(stubs.calls("scancel"), 0);
+}
+
+#[tokio::test]
+async fn one_scancel_ends_all_and_no_others() {
+    let stubs = Stubs::new();
+    let slurm = stubs.open().await;
+    let answers = slurm.submit(&stubs.submissions(3)).await;
+    let mut jobs: Vec<ClusterJobId> = answers.into_iter().map(Result::unwrap).collect();
+    stubs.becomes("101_1|PENDING", "101_1|COMPLETED");
+    jobs.push(ClusterJobId("999".into()));
+    jobs.push(ClusterJobId("local-1".into()));
+    jobs.push(ClusterJobId("-u root".into()));
+    slurm.cancel(&jobs, Cancel::Terminate).await.unwrap();
+    assert_eq!(stubs.read("scancel.calls"), "101_0 101_2\n");
+}
+
+#[tokio::test]
+async fn what_scancel_says_of_jobs_that_just_ended_is_no_error() {
+    let stubs = Stubs::new();
+    let slurm = stubs.open().await;
+    let jobs = [slurm.submit(&stubs.submissions(1)).await.remove(0).unwrap()];
+    let error = "scancel: error: Kill job error on job id 101:";
+    let ended = "Job/step already completing or completed";
+    stubs.does("scancel", &format!("echo '{error} {ended}' >&2; exit 1"));
+    slurm.cancel(&jobs, Cancel::Terminate).await.unwrap();
+    stubs.does(
+        "scancel",
+        &format!("echo '{error} Access/permission denied' >&2; exit 210"),
+    );
+    let denied = slurm.cancel(&jobs, Cancel::Terminate).await;
+    assert!(matches!(denied, Err(Error::Refused { .. })), "{denied:?}");
+    stubs.does(
+        "scancel",
+        &format!("echo '{error} Socket timed out' >&2; exit 140"),
+    );
+    let unclear = slurm.cancel(&jobs, Cancel::Terminate).await;
+    assert!(
+        matches!(unclear, Err(Error::Unavailable { .. })),
+        "{unclear:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_kill_of_ours_is_a_cancel_and_any_other_is_not() {
+    let stubs = Stubs::new();
+    let slurm = stubs.open().await;
+    let answers = slurm.submit(&stubs.submissions(2)).await;
+    let jobs: Vec<ClusterJobId> = answers.into_iter().map(Result::unwrap).collect();
+    let kill = std::slice::from_ref(&jobs[0]);
+    slurm.cancel(kill, Cancel::Kill).await.unwrap();
+    assert_eq!(
+        stubs.read("scancel.calls"),
+        "--signal=KILL --full 101_0\n101_0\n"
+    );
+    stubs.becomes(
+        "PENDING|0:0|0|1|N/A|N/A||Priority",
+        "FAILED|0:9|0|1|2|9999999999|n1|None",
+    );
+    // The next process knows it, too.
+    drop(slurm);
+    let slurm = stubs.open().await;
+    assert_eq!(cause(state(&slurm, &jobs[0]).await), EndCause::Cancelled);
+    assert_eq!(cause(state(&slurm, &jobs[1]).await), EndCause::Signaled(9));
+}
