@@ -66,7 +66,7 @@ table! {
         hold_keep: Vec<i32> = Example("[34]"),
         /// Further hold codes that end the attempt.
         hold_end: Vec<i32> = Example("[1]"),
-        /// Which variables a program finds beside [environment]. inherit: those of the main process.
+        /// Which variables a program finds beside those of environment. inherit: those of the main process.
         /// clean: those that HTCondor sets, and a PATH.
         environment: Surroundings = Default("\"inherit\""),
         /// A command in front of each attempt's. It ends by executing its arguments, or passes

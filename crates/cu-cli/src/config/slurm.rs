@@ -47,7 +47,7 @@ table! {
         /// A script that is sourced before the program starts, such as one that activates a virtual
         /// environment; relative to the config's folder.
         activate: String = Example("\"/home/ada/venv/bin/activate\""),
-        /// Which variables a program finds beside [environment]. inherit: those of the main process.
+        /// Which variables a program finds beside those of environment. inherit: those of the main process.
         /// clean: those of a fresh login on the node.
         environment: Surroundings = Default("\"inherit\""),
         /// A command in front of each attempt's. It ends by executing its arguments, or passes
