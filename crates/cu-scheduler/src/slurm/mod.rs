@@ -1,4 +1,37 @@
 //! Slurm, through its commands: sbatch, squeue, sacct, scancel, scontrol.
+//!
+//! Tested with versions 20.11, 22.05, 24.11 and 26.05, with and without accounting. Only text output
+//! is read: JSON differs too much between versions. Nothing in a job calls a command of Slurm's.
+//!
+//! # What a job is
+//! A batch script that sets a few variables and then `exec`s the command, so that the warning
+//! (`--signal=B:…`) reaches the command itself. It is written to be read, and lies in the directory
+//! of its submission as `submit.sh`. Submissions that are handed over together and need the same
+//! become one job array, whose script lies in the state folder; each task reads what to execute from
+//! `start.sh` in the directory of its own submission. Output goes to `stdout` and `stderr` there,
+//! with what Slurm itself has to say.
+//!
+//! Beside what was submitted, a command finds `CU_SUBMISSION` (its [`SubmissionName`]) and
+//! `CU_DEADLINE` (Unix seconds, if there is a time limit that Slurm or we know of).
+//!
+//! # What is watched
+//! One `squeue` tells of all jobs; `sacct` is asked for those that the controller has forgotten. A
+//! job that neither knows is unknown for two minutes, for accounting may be late or away, and then
+//! gone. A job's name is compared, so that a number which Slurm gave away again is not mistaken.
+//! Waits that time does not cure, as that of a job whose time limit no partition allows, are
+//! [`ClusterState::Held`](crate::ClusterState::Held).
+//!
+//! # What is kept where
+//! `journal` in the state folder says which submission went into which call of sbatch, before it is
+//! made, and what became of it. `calls/` has the files of arrays, and of jobs that are to be
+//! requeued. If the state folder is lost, [`find`](Scheduler::find) still knows submissions by the
+//! names of jobs that are not part of an array and that the controller has not forgotten.
+//!
+//! # What it does not do
+//! - Slurm ends the processes of a job only as far as it can tell them (`ProctrackType`): without
+//!   cgroups, children whose parent is dead may live on.
+//! - Up to version 24.11 Slurm tells exit codes from 128 on as if they were less by 128.
+//! - Several clusters in one (`--clusters`), heterogeneous jobs.
 
 mod cancel;
 mod client;
@@ -44,6 +77,9 @@ use known::Line;
 use observe::Missing;
 pub use options::{Container, Environment, Resume, SlurmOptions};
 use pace::Pace;
+
+/// So many submissions are handed over in a few seconds, even if each needs a call of its own.
+const BATCH: usize = 1000;
 
 /// Slurm as a [`Scheduler`].
 #[derive(Debug)]
@@ -191,10 +227,8 @@ impl fmt::Display for Cluster {
 #[async_trait]
 impl Scheduler for Slurm {
     fn capabilities(&self) -> Capabilities {
-        // What one array may hold; it takes well under a second.
-        let batch = self.0.config.max_array_size().min(1000) as usize;
         Capabilities::new(
-            batch,
+            BATCH,
             TimeLimits::Coarse,
             ExitCodes::Kept,
             Reach::OtherMachines,

@@ -188,3 +188,29 @@ fn observation(id: &ClusterJobId, state: ClusterState, row: Option<&Row>) -> Obs
         restarts: row.and_then(|row| row.restarts),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_nobody_knows_is_gone_in_the_end() {
+        let missing = Missing::default();
+        let job = JobId {
+            base: 7,
+            task: None,
+        };
+        let tell = || missing.tell(job, "why".into());
+        let unknown = ClusterState::Unknown {
+            reason: "why".into(),
+        };
+        assert_eq!(tell(), unknown);
+        tokio::time::advance(PATIENCE - Duration::from_millis(1)).await;
+        assert_eq!(tell(), unknown);
+        // It was only late: all begins anew.
+        missing.found(job);
+        assert_eq!(tell(), unknown);
+        tokio::time::advance(PATIENCE).await;
+        assert_eq!(tell(), ClusterState::Gone);
+    }
+}
