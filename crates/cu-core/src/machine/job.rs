@@ -118,6 +118,10 @@ pub struct Active {
     pub last_sequence: Sequence,
     /// What has been heard of its end.
     pub evidence: Evidence,
+    /// Why the scheduler can't tell its state, if that was its last word. What it said before still
+    /// stands.
+    #[serde(default)]
+    pub unknown: Option<String>,
     /// Whether it announced a larger fraction than any attempt before.
     pub advanced: bool,
     /// What was wished of it.
@@ -276,6 +280,7 @@ impl Active {
             started: None,
             last_sequence: Sequence(0),
             evidence: Evidence::default(),
+            unknown: None,
             advanced: false,
             wish: None,
             cancel_again: None,

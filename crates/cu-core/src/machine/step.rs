@@ -294,8 +294,11 @@ impl Step<'_> {
         if active.cluster_job() != Some(&observation.job) {
             return;
         }
-        // "Unknown" is no news: what was known before still stands.
-        if matches!(observation.state, ClusterState::Unknown { .. }) {
+        active.unknown = match &observation.state {
+            ClusterState::Unknown { reason } => Some(reason.clone()),
+            _ => None,
+        };
+        if active.unknown.is_some() {
             return;
         }
         if active.host.is_none() {

@@ -160,6 +160,26 @@ fn a_queue_that_was_seen_before_the_start_and_told_after_it_is_no_return() {
     assert!(world.why().contains("runs on n1"), "{}", world.why());
 }
 
+#[test]
+fn a_state_that_is_unknown_is_told_and_changes_nothing_else() {
+    let mut world = World::new();
+    world.starts();
+    let before = world.why();
+    world.is(ClusterState::Unknown {
+        reason: "SPECIAL_EXIT".to_owned(),
+    });
+    assert_eq!(world.job().state(), JobState::Running);
+    let why = world.why();
+    assert!(
+        why.contains("can't tell") && why.contains("(SPECIAL_EXIT)"),
+        "{why}"
+    );
+    world.passes(Duration::from_secs(1_000_000));
+    assert_eq!(world.job().state(), JobState::Running);
+    world.is(running());
+    assert_eq!(world.why(), before);
+}
+
 fn killed(world: &World) -> ExitRecord {
     ExitRecord {
         end: ProgramEnd::Signaled(9),

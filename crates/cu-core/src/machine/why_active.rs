@@ -59,6 +59,13 @@ pub(super) fn sentence(job: &Job, active: &Active, policy: &Policy) -> String {
         }
         Stage::Submitted(_) => {}
     }
+    if let Some(reason) = &active.unknown {
+        return format!(
+            "the scheduler can't tell what has become of attempt {attempt} ({reason}); it is asked \
+             again, and nothing follows until it can, or the attempt itself tells its end; stop the \
+             job if it stays so"
+        );
+    }
     let place = active.host.as_deref().unwrap_or("an unknown host");
     let cluster = active.evidence.cluster.as_ref().map(|(_, state)| state);
     let doing = match cluster {
