@@ -93,7 +93,10 @@ pub(crate) fn decide(machine: &mut Machine, silence: &mut Silence, batch: Batch)
             Item::Answered => silence.since = None,
         }
     }
-    changed.extend(machine.pass_time(at, &mut effects));
+    for job in machine.pass_time(at, &mut effects) {
+        changed.insert(job);
+        events.push((job, Event::TimePassed));
+    }
     if !machine.needs_scheduler() {
         silence.since = None; // Who is not asked need not answer.
     }

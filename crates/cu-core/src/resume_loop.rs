@@ -49,7 +49,6 @@ pub struct ResumeLoop {
     inbox: Inbox,
     machine: Machine,
     silence: Silence,
-    store: Arc<Mutex<Store>>,
     actor: Actor,
     operator: Operator,
     status: watch::Sender<Status>,
@@ -59,9 +58,9 @@ pub struct ResumeLoop {
     tasks: JoinSet<()>,
     /// What goes on as long as the loop lives: it listens, watches the scheduler, reads files.
     background: JoinSet<()>,
-    _server: Server,
+    server: Server,
     /// Keeps others out. Dropped last, when nothing of ours is at work any more.
-    _lock: Lock,
+    store: Arc<Mutex<Store>>,
 }
 
 impl ResumeLoop {
@@ -78,7 +77,7 @@ impl ResumeLoop {
     ) -> Result<Self> {
         let before = Reader::open(&run_dir)?; // Without a run there is nothing to lock.
         let lock = Lock::take(&run_dir)?;
-        let mut store = Store::open(&run_dir)?;
+        let mut store = Store::open(&run_dir, lock)?;
         store.set_backend(&scheduler.to_string())?;
         let loaded = store.load()?;
         let status = Status {
@@ -120,7 +119,6 @@ impl ResumeLoop {
             inbox,
             machine,
             silence: Silence::default(),
-            store: Arc::new(Mutex::new(store)),
             actor,
             operator: Operator::new(sender),
             status: watch::Sender::new(status),
@@ -128,8 +126,8 @@ impl ResumeLoop {
             run_dir,
             tasks: JoinSet::new(),
             background,
-            _server: server,
-            _lock: lock,
+            server,
+            store: Arc::new(Mutex::new(store)),
         })
     }
 
@@ -211,6 +209,7 @@ impl ResumeLoop {
         drop(reader);
         // Our own lock is still held, which isn't what the run will be.
         status.state = crate::store::state_without_us(status.jobs);
+        drop(self.server); // Before others may come.
         if let Some(store) = Arc::into_inner(self.store) {
             let store = store.into_inner().unwrap_or_else(PoisonError::into_inner);
             store.close()?;

@@ -4,7 +4,7 @@
 #[path = "support/world.rs"]
 mod world;
 
-use cu_core::machine::{Event, Job};
+use cu_core::machine::{Effects, Event, Job};
 use proptest::prelude::*;
 use world::{Move, World, moves};
 
@@ -41,6 +41,26 @@ proptest! {
             (actions, world.machine.jobs().to_vec())
         };
         prop_assert_eq!(run(), run());
+    }
+
+    #[test]
+    fn jobs_follow_from_their_events(moves in moves()) {
+        let mut world = World::new();
+        for next in &moves {
+            match next {
+                Move::Happens(job, event) => {
+                    world.happens(*job, event);
+                }
+                Move::TimePasses(duration) => {
+                    world.pass(*duration);
+                }
+            }
+        }
+        let mut replayed = world::machine(world.machine.policy().clone());
+        for (at, job, event) in &world.recorded {
+            replayed.step(*at, *job, event, &mut Effects::default());
+        }
+        prop_assert_eq!(world.machine.jobs(), replayed.jobs());
     }
 
     #[test]

@@ -17,7 +17,8 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use support::attempt::{JOB, write_exit_record};
 use support::{
-    assert_one_at_a_time, endless, eventually, on_a_paused_clock, open, patient, scratch, settled,
+    assert_folded_from_events, assert_one_at_a_time, endless, eventually, on_a_paused_clock, open,
+    patient, scratch, settled,
 };
 use tokio::time::{sleep, timeout};
 
@@ -208,6 +209,7 @@ proptest! {
             for job in jobs.expect("a readable run") {
                 assert_eq!(job.state, JobState::Completed, "{}", job.why);
             }
+            assert_folded_from_events(&scratch.run);
             assert_one_at_a_time(&cluster);
         });
     }

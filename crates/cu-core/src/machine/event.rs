@@ -77,7 +77,8 @@ pub enum Event {
     },
     /// An operator wants something of the job.
     Ordered(Order),
-    /// A moment that was waited for has come.
+    /// A moment that was waited for has come: the next attempt is submitted, a cancellation
+    /// repeated, a better witness given up.
     TimePassed,
 }
 

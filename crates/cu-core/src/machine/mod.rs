@@ -94,7 +94,8 @@ impl Machine {
         changed || late
     }
 
-    /// Does what is due at `at`: attempts are submitted, waits end. Returns the jobs concerned.
+    /// Does what is due at `at`: attempts are submitted, waits end. Returns the jobs to which that
+    /// happened, in its order, each to be recorded as [`Event::TimePassed`].
     pub fn pass_time(&mut self, at: Timestamp, effects: &mut Effects) -> Vec<JobId> {
         let mut changed = Vec::new();
         let mut full = Vec::new();
@@ -109,20 +110,18 @@ impl Machine {
                 continue;
             }
             self.deadlines.insert((due, id)); // `change` takes it out again.
-            self.change(id, |job, policy| {
+            let time_passed = |job: &mut Job, policy: &Policy| {
                 let mut step = Step {
                     job,
                     at,
                     policy,
                     effects,
                 };
-                if waiting {
-                    step.submit();
-                } else {
-                    step.handle(&Event::TimePassed);
-                }
-            });
-            changed.push(id);
+                step.handle(&Event::TimePassed);
+            };
+            if self.change(id, time_passed) {
+                changed.push(id);
+            }
         }
         self.deadlines.extend(full);
         changed

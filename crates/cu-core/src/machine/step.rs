@@ -74,7 +74,7 @@ impl Step<'_> {
     }
 
     /// Records the intent to submit the next attempt.
-    pub fn submit(&mut self) {
+    fn submit(&mut self) {
         let attempt = self.job.next_attempt;
         let window = &mut self.job.window;
         if self.at.since(window.since) >= HOUR {
@@ -395,6 +395,11 @@ impl Step<'_> {
     }
 
     fn time_passed(&mut self) {
+        let due = next_deadline(self.job, self.policy);
+        if matches!(self.job.phase, Phase::Waiting { .. }) && due.is_some_and(|due| due <= self.at)
+        {
+            return self.submit();
+        }
         if let Phase::Active(active) = &self.job.phase
             && active.cancel_again.is_some_and(|again| again <= self.at)
         {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use cu_protocol::{JobId, RunId, Timestamp};
 use rusqlite::{Connection, Transaction, params};
 
+use crate::lock::Lock;
 use crate::machine::{Event, Job};
 use crate::{AttemptReport, Error, JobPlan, Policy, Result, RunDir, RunPlan};
 
@@ -26,6 +27,8 @@ pub(crate) struct Store {
     /// Set by the first commit that failed: the memory of the main process is ahead of the disk, so
     /// nothing may be recorded after it.
     poisoned: bool,
+    /// Keeps others out until the last commit is over, also one that nobody waits for any more.
+    _lock: Lock,
 }
 
 /// What one commit records.
@@ -81,14 +84,15 @@ impl Store {
         std::fs::rename(&unfinished, &path).map_err(Error::file("rename", &unfinished))
     }
 
-    /// Opens the store for writing.
-    pub fn open(run_dir: &RunDir) -> Result<Self> {
+    /// Opens the store for writing, by the one who holds the run's lock.
+    pub fn open(run_dir: &RunDir, lock: Lock) -> Result<Self> {
         let path = run_dir.store();
         let connection = open::for_writing(run_dir)?;
         Ok(Self {
             connection,
             path,
             poisoned: false,
+            _lock: lock,
         })
     }
 
@@ -226,7 +230,8 @@ mod tests {
             jobs: Vec::new(),
         };
         Store::create(&run_dir, RunId([0; 16]), &plan, Timestamp(0)).expect("a new store");
-        let mut store = Store::open(&run_dir).expect("it opens");
+        let mut store =
+            Store::open(&run_dir, Lock::take(&run_dir).expect("a lock")).expect("it opens");
         let changes = Changes {
             events: vec![(JobId(0), Event::TimePassed)],
             ..Changes::default()

@@ -10,8 +10,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cu_core::machine::{Effects, Job, Machine};
 use cu_core::{
-    Finish, JobPlan, LoopOptions, Policy, ResumeLoop, RunDir, RunPlan, Status, create_run,
+    Error, Finish, JobPlan, LoopOptions, Policy, Reader, ResumeLoop, RunDir, RunPlan, Status,
+    create_run,
 };
 use cu_scheduler::simulated::{Simulated, SimulatedOptions};
 use cu_scheduler::{EndCause, Scheduler};
@@ -63,9 +65,38 @@ pub async fn open(scratch: &Scratch, scheduler: Arc<dyn Scheduler>) -> ResumeLoo
         supervisor: vec!["/bin/true".to_owned()],
         listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
     };
-    ResumeLoop::open(scratch.run.clone(), scheduler, options)
-        .await
-        .expect("the run can be opened")
+    loop {
+        match ResumeLoop::open(scratch.run.clone(), scheduler.clone(), options.clone()).await {
+            // Its predecessor was dropped in the middle of a commit, which goes on.
+            Err(Error::InUse { .. }) => sleep(Duration::from_millis(1)).await,
+            opened => return opened.expect("the run can be opened"),
+        }
+    }
+}
+
+/// That the jobs, as they are stored, follow from the history alone.
+pub fn assert_folded_from_events(run: &RunDir) {
+    let store = rusqlite::Connection::open(run.store()).expect("a database");
+    let texts = |sql: &str| -> Vec<String> {
+        let mut query = store.prepare(sql).expect("a query");
+        let rows = query.query_map([], |row| row.get(0)).expect("an answer");
+        rows.map(|row| row.expect("a text")).collect()
+    };
+    let policy = texts("SELECT value FROM facts WHERE name = 'policy'").remove(0);
+    let bodies = texts("SELECT body FROM jobs ORDER BY job");
+    let stored = bodies
+        .iter()
+        .map(|body| serde_json::from_str(body).expect("a job"));
+    let stored: Vec<Job> = stored.collect();
+    let new = |job: &Job| Job::new(job.id, job.resume_exit_code);
+    let policy = serde_json::from_str(&policy).expect("a policy");
+    let mut machine = Machine::new(stored.iter().map(new).collect(), policy);
+    let events = Reader::open(run).and_then(|reader| reader.events());
+    for recorded in events.expect("a readable run") {
+        let mut effects = Effects::default();
+        machine.step(recorded.at, recorded.job, &recorded.event, &mut effects);
+    }
+    assert_eq!(machine.jobs(), stored);
 }
 
 pub fn settled(finish: Finish) -> Status {

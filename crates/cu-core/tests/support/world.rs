@@ -27,7 +27,7 @@ fn policy() -> Policy {
     }
 }
 
-fn machine(policy: Policy) -> Machine {
+pub fn machine(policy: Policy) -> Machine {
     let jobs = (0..JOBS).map(|id| Job::new(JobId(id), 3)).collect();
     Machine::new(jobs, policy)
 }
@@ -191,6 +191,8 @@ pub fn moves() -> impl Strategy<Value = Vec<Move>> {
 pub struct World {
     pub machine: Machine,
     pub now: Timestamp,
+    /// What a store would have recorded.
+    pub recorded: Vec<(Timestamp, JobId, Event)>,
 }
 
 impl World {
@@ -210,6 +212,7 @@ impl World {
         let mut world = Self {
             machine: machine(policy),
             now: START,
+            recorded: Vec::new(),
         };
         world.pass(Duration::ZERO);
         world
@@ -219,7 +222,8 @@ impl World {
         let before = self.job(job).active().cloned();
         let is_being_cancelled = self.job(job).is_being_cancelled();
         let actions = self.checked(|machine, now, effects| {
-            machine.step(now, job, event, effects);
+            let is_news = machine.step(now, job, event, effects);
+            is_news.then(|| (job, event.clone())).into_iter().collect()
         });
         assert!(
             !is_being_cancelled
@@ -254,14 +258,21 @@ impl World {
     pub fn pass(&mut self, duration: Duration) -> Vec<Action> {
         self.now = self.now.after(duration);
         self.checked(|machine, now, effects| {
-            machine.pass_time(now, effects);
+            let passed = machine.pass_time(now, effects).into_iter();
+            passed.map(|job| (job, Event::TimePassed)).collect()
         })
     }
 
-    fn checked(&mut self, step: impl FnOnce(&mut Machine, Timestamp, &mut Effects)) -> Vec<Action> {
+    fn checked(
+        &mut self,
+        step: impl FnOnce(&mut Machine, Timestamp, &mut Effects) -> Vec<(JobId, Event)>,
+    ) -> Vec<Action> {
         let before = self.machine.jobs().to_vec();
         let mut effects = Effects::default();
-        step(&mut self.machine, self.now, &mut effects);
+        let news = step(&mut self.machine, self.now, &mut effects);
+        let now = self.now;
+        let news = news.into_iter().map(|(job, event)| (now, job, event));
+        self.recorded.extend(news);
         for (before, after) in before.iter().zip(self.machine.jobs()) {
             if let Err(violation) = invariants::check(before, after, &effects) {
                 panic!("{violation}\nbefore: {before:#?}\nafter: {after:#?}");
