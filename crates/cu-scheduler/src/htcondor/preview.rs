@@ -14,12 +14,10 @@ pub(super) async fn preview(condor: &Htcondor, batch: &[Submission]) -> Vec<Prev
         let names: Vec<&SubmissionName> = group.iter().map(|at| &batch[*at].name).collect();
         let text = description(&header, &names);
         let verdict = match dry_run(condor, &text).await {
-            // The warnings, or else the last line, behind all the ads.
             Ok(output) if output.code == 0 => {
-                let last = output.stdout.lines().rfind(|line| !line.trim().is_empty());
                 let warnings = output.stderr.trim();
                 Ok(if warnings.is_empty() {
-                    last.unwrap_or_default().trim().to_owned()
+                    "condor_submit -dry-run has no complaint".to_owned()
                 } else {
                     warnings.to_owned()
                 })

@@ -29,21 +29,39 @@ fail() {{
     exit 127
 }}
 
+# The deadline is that of the slot: HTCondor counts from the first start in it.
+now=$(date +%s) began=0 limit=0
+if [ -r "${{_CONDOR_JOB_AD:-}}" ]; then
+    while read -r name equals value; do
+        case $name=$value in
+        *=*[!0-9]* | *=) ;;
+        JobCurrentStartDate=*) began=$value ;;
+        AllowedJobDuration=*) limit=$value ;;
+        esac
+    done <"$_CONDOR_JOB_AD"
+fi
+if [ "$began" -gt 0 ] && [ "$limit" -gt 0 ]; then
+    CU_DEADLINE=$((began + limit))
+    export CU_DEADLINE
+fi
+
 newest=0
 while [ -e "$tickets/$((newest + 1))" ]; do newest=$((newest + 1)); done
 [ "$newest" -gt 0 ] || fail "there is no ticket in $tickets"
 
 # With WAIT, HTCondor starts this again in the same slot. What ran here before stands in the slot's
-# scratch folder. The next attempt is waited for; whoever renames the file `waiting` decides.
+# scratch folder. The next attempt is waited for; whoever renames the file `waiting` decides. Where
+# restarts or more than half of the time are used up, the next attempt is better off elsewhere.
 if [ -n "${{2:-}}" ]; then
     memory=$_CONDOR_SCRATCH_DIR/.ticket
     restarts=0
     if read -r ran restarts 2>/dev/null <"$memory"; then
         [ "$restarts" != "${{3:-none}}" ] || exit {SLOT_GIVEN_UP}
+        [ "$((2 * (now - began)))" -le "$limit" ] || [ "$limit" = 0 ] || exit {SLOT_GIVEN_UP}
         restarts=$((restarts + 1))
         if [ "$ran" = "$newest" ]; then
             : >"$tickets/waiting"
-            until=$(($(date +%s) + $2))
+            until=$((now + $2))
             while [ -e "$tickets/waiting" ]; do
                 sleep 0.1
                 if [ "$(date +%s)" -ge "$until" ]; then
@@ -57,21 +75,6 @@ if [ -n "${{2:-}}" ]; then
         rm -f "$tickets/waiting"
     fi
     echo "$newest $restarts" >"$memory" || fail "$memory can't be written"
-fi
-
-# The deadline is that of the slot: HTCondor counts from the first start in it.
-began= limit=
-if [ -r "${{_CONDOR_JOB_AD:-}}" ]; then
-    while read -r name equals value; do
-        case $name in
-        JobCurrentStartDate) began=$value ;;
-        AllowedJobDuration) limit=$value ;;
-        esac
-    done <"$_CONDOR_JOB_AD"
-fi
-if [ "${{began:-0}}" -gt 0 ] 2>/dev/null && [ "${{limit:-0}}" -gt 0 ] 2>/dev/null; then
-    CU_DEADLINE=$((began + limit))
-    export CU_DEADLINE
 fi
 
 IFS= read -r script <"$tickets/$newest" || fail "$tickets/$newest can't be read"

@@ -17,9 +17,11 @@ use crate::{ClusterJobId, Submission, SubmissionName, SubmitError};
 
 /// How long a submission may take, of which thousands take seconds. The schedd that hangs is given
 /// up after it, and the outcome is uncertain.
-const SUBMIT_LIMIT: Duration = Duration::from_secs(50);
+const SUBMIT_LIMIT: Duration = Duration::from_secs(40);
+/// How long HTCondor's parser may take, which asks nobody.
+const DRY_RUN_LIMIT: Duration = Duration::from_secs(10);
 /// How long a submission of a process that was killed is waited for.
-const LOCK_LIMIT: Duration = Duration::from_secs(40);
+const LOCK_LIMIT: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(50);
 /// When asking again is worth it after a limit of the pool was reached.
 const LIMIT_RETRY: Duration = Duration::from_secs(60);
@@ -64,11 +66,24 @@ pub(super) async fn submit(condor: &Htcondor, batch: &[Submission]) -> Vec<Answe
     let left: Vec<usize> = (0..batch.len())
         .filter(|at| answers[*at].is_none())
         .collect();
+    let mut away: Option<Refusal> = None;
     for (header, group) in groups(condor, batch, &left) {
         let submissions: Vec<&Submission> = group.iter().map(|at| &batch[*at]).collect();
-        let submitted = submit_group(condor, &header, &submissions).await;
-        if submitted.is_ok() && condor.options.resume != Resume::Submit {
-            resume::free_predecessors(condor, &submissions).await;
+        let submitted = match &away {
+            None => submit_group(condor, &header, &submissions).await,
+            Some(refusal) => Err(refusal.clone()),
+        };
+        match &submitted {
+            Ok(_) if condor.options.resume == Resume::Submit => {}
+            Ok(_) => resume::free_predecessors(condor, &submissions).await,
+            Err(Refusal::Rejected(_)) => {}
+            // Who is away for one is away for all; each question may take its time.
+            Err(Refusal::Unavailable(reason, retry_after)) => {
+                away = Some(Refusal::Unavailable(reason.clone(), *retry_after));
+            }
+            Err(Refusal::Uncertain(reason)) => {
+                away = Some(Refusal::Unavailable(reason.clone(), None));
+            }
         }
         for (nth, at) in group.into_iter().enumerate() {
             answers[at] = Some(match &submitted {
@@ -199,6 +214,7 @@ pub(super) async fn dry_run(condor: &Htcondor, text: &str) -> Result<Output, Fai
     command
         .arguments(["-dry-run", "-", "-"])
         .input(text)
+        .limit(DRY_RUN_LIMIT)
         .run()
         .await
 }

@@ -127,7 +127,8 @@ impl Ticket {
     }
 }
 
-/// Writes a file that others see whole or not at all, and durably.
+/// Writes a file that others see whole or not at all. It need not outlive a crash of the machine: a
+/// job that does not find it has not started.
 pub(super) fn write_whole(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut beside = path.as_os_str().to_owned();
@@ -140,7 +141,6 @@ pub(super) fn write_whole(path: &Path, text: &str, mode: u32) -> io::Result<()> 
         .mode(mode)
         .open(&beside)?;
     file.write_all(text.as_bytes())?;
-    file.sync_all()?;
     fs::rename(beside, path)
 }
 

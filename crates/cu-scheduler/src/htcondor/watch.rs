@@ -313,14 +313,16 @@ impl Watch {
         }
     }
 
-    /// Returns when another look is worth it.
+    /// Returns when another look is worth it. While the log grows all the time, not more often than
+    /// it is looked at anyway.
     pub async fn changed(&self) {
         loop {
             {
                 let known = &mut *self.known();
                 let since = known.looked.elapsed();
                 let again = since >= LOOK_AGAIN && (known.in_doubt || self.one_waits(&known.table));
-                if known.log.has_more() || again || since >= self.poll {
+                let news = since >= LOOK && known.log.has_more();
+                if news || again || since >= self.poll {
                     known.looked = Instant::now();
                     return;
                 }

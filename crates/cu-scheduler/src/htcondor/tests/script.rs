@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use proptest::prelude::*;
 
@@ -204,6 +204,32 @@ fn when_the_restarts_are_used_up_the_slot_is_given_up_at_once() {
     fs::remove_file(machine.scratch.join(".ticket")).unwrap();
     machine.ticket(3, "exit 5");
     assert_eq!(machine.code(&["60", "1"]), Some(5));
+}
+
+#[test]
+fn when_half_of_the_time_is_used_up_the_slot_is_given_up_at_once() {
+    let machine = Machine::new();
+    machine.ticket(1, "exit 3");
+    let ad = machine.folder.path().join("ad");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.unwrap().as_secs();
+    let code = |began: u64| {
+        let text = format!("AllowedJobDuration = 1000\nJobCurrentStartDate = {began}\n");
+        fs::write(&ad, text).unwrap();
+        let mut command = machine.command(&["1"]);
+        let status = command.env("_CONDOR_JOB_AD", &ad).status();
+        status.unwrap().code()
+    };
+    assert_eq!(
+        code(now - 900),
+        Some(3),
+        "the first in its slot begins in any case"
+    );
+    assert_eq!(code(now - 900), Some(254));
+    let given_up = machine.state().join("jobs/run/7/0/given-up");
+    assert!(!given_up.exists(), "it did not wait");
+    assert_eq!(code(now - 100), Some(254));
+    assert!(given_up.exists(), "it waited");
 }
 
 #[test]
