@@ -127,6 +127,7 @@ impl Step<'_> {
                         active.advanced = true;
                     }
                 }
+                return; // No evidence of an end, and not always kept in the history.
             }
             // Early is what comes before the results.
             Message::EarlyMetrics(_) if active.evidence.results => {}

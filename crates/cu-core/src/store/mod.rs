@@ -2,6 +2,7 @@
 //! run directory, written by one main process, readable by anyone at any time.
 
 mod open;
+mod progress;
 mod read;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use crate::lock::Lock;
 use crate::machine::{Event, Job};
 use crate::{AttemptReport, Error, JobPlan, Policy, Result, RunDir, RunPlan};
 
+use progress::Announcements;
 pub(crate) use read::state_without_us;
 pub use read::{Reader, RecordedEvent};
 
@@ -27,6 +29,7 @@ pub(crate) struct Store {
     /// Set by the first commit that failed: the memory of the main process is ahead of the disk, so
     /// nothing may be recorded after it.
     poisoned: bool,
+    announcements: Announcements,
     /// Keeps others out until the last commit is over, also one that nobody waits for any more.
     _lock: Lock,
 }
@@ -92,6 +95,7 @@ impl Store {
             connection,
             path,
             poisoned: false,
+            announcements: Announcements::default(),
             _lock: lock,
         })
     }
@@ -132,8 +136,12 @@ impl Store {
         {
             let mut insert = transaction
                 .prepare_cached("INSERT INTO events (at, job, event) VALUES (?1, ?2, ?3)")?;
+            let mut delete = transaction.prepare_cached("DELETE FROM events WHERE number = ?1")?;
             for (job, event) in &changes.events {
-                insert.execute(params![changes.at.0, job.0, json(event)?])?;
+                let number = insert.insert(params![changes.at.0, job.0, json(event)?])?;
+                for superseded in self.announcements.supersede(number, *job, event) {
+                    delete.execute([superseded])?;
+                }
             }
             let mut update = transaction
                 .prepare_cached("UPDATE jobs SET state = ?2, body = ?3 WHERE job = ?1")?;
@@ -218,20 +226,50 @@ fn word<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use cu_protocol::{Attempt, Fraction, Message, Sequence};
+
     use super::*;
 
-    #[test]
-    fn after_a_commit_that_failed_nothing_is_recorded() {
+    fn store() -> (tempfile::TempDir, Store) {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let run_dir = RunDir::new(directory.path());
         let plan = RunPlan {
-            name: "poisoned".to_owned(),
+            name: "stored".to_owned(),
             policy: Policy::default(),
             jobs: Vec::new(),
         };
         Store::create(&run_dir, RunId([0; 16]), &plan, Timestamp(0)).expect("a new store");
-        let mut store =
-            Store::open(&run_dir, Lock::take(&run_dir).expect("a lock")).expect("it opens");
+        let lock = Lock::take(&run_dir).expect("nobody else has it");
+        (directory, Store::open(&run_dir, lock).expect("it opens"))
+    }
+
+    fn recorded_events(store: &Store) -> i64 {
+        let count = "SELECT count(*) FROM events";
+        let count = store.connection.query_row(count, [], |row| row.get(0));
+        count.expect("counted")
+    }
+
+    #[test]
+    fn progress_does_not_fill_the_disk() {
+        let (_directory, mut store) = store();
+        for number in 1..500 {
+            let event = Event::Said {
+                attempt: Attempt(0),
+                sequence: Sequence(number),
+                message: Message::Progress(Fraction::new(0.5).expect("a half")),
+            };
+            let changes = Changes {
+                events: vec![(JobId(0), event)],
+                ..Changes::default()
+            };
+            store.commit(&changes).expect("recorded");
+        }
+        assert_eq!(recorded_events(&store), 2, "the first and the last");
+    }
+
+    #[test]
+    fn after_a_commit_that_failed_nothing_is_recorded() {
+        let (_directory, mut store) = store();
         let changes = Changes {
             events: vec![(JobId(0), Event::TimePassed)],
             ..Changes::default()
@@ -244,10 +282,6 @@ mod tests {
         store.connection.execute_batch(sql).expect("renamed");
         let error = store.commit(&changes).expect_err("poisoned");
         assert!(error.to_string().contains("an earlier commit failed"));
-        let count: i64 = store
-            .connection
-            .query_row("SELECT count(*) FROM events", [], |row| row.get(0))
-            .expect("counted");
-        assert_eq!(count, 1);
+        assert_eq!(recorded_events(&store), 1);
     }
 }

@@ -134,7 +134,9 @@ impl Reader {
         }
     }
 
-    /// Everything that happened, in the order in which it was recorded.
+    /// Everything that happened, in the order in which it was recorded: the jobs follow from it. Of
+    /// the progress that an attempt announced, the largest and the last are there, and not what came
+    /// between.
     ///
     /// # Errors
     /// [`Error::Damaged`].

@@ -31,7 +31,8 @@ CREATE TABLE attempts (
     PRIMARY KEY (job, attempt)
 ) WITHOUT ROWID;
 
--- Everything that happened, in the order in which it was recorded.
+-- Everything that happened, in the order in which it was recorded; of the progress that an attempt
+-- announces, the first, the largest and the last.
 CREATE TABLE events (
     number INTEGER PRIMARY KEY,
     at INTEGER NOT NULL,
