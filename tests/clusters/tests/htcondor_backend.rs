@@ -412,6 +412,41 @@ fn an_evicted_job_goes_on_under_its_id() {
     });
 }
 
+/// What needs something else than its predecessor can't go on in its job, which is freed.
+#[test]
+fn other_needs_are_another_job() {
+    on_the_pool(Resume::Requeue, async |bed, pool| {
+        let first = submit(&pool, &attempt(bed.folder(), 0, "exit 3")).await;
+        assert_eq!(end(&pool, &first).await.cause, EndCause::Exited(3));
+        let mut second = attempt(bed.folder(), 1, "exit 0");
+        second.resources.cpus = 2;
+        second.previous = Some(first.clone());
+        let job = submit(&pool, &second).await;
+        assert_ne!(job, first);
+        until_left(&first);
+        assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(0));
+        assert_eq!(end(&pool, &first).await.cause, EndCause::Exited(3));
+    });
+}
+
+/// HTCondor goes on writing into a log that has no name any more. Then the queue and the history
+/// tell, and later jobs are in the new log.
+#[test]
+fn a_deleted_log_costs_no_more_than_time() {
+    on_the_pool(Resume::Submit, async |bed, pool| {
+        let files = files(bed.folder());
+        let script = format!("{STARTED}; exit 6");
+        let job = submit(&pool, &attempt(bed.folder(), 0, &script)).await;
+        until_exists(&files.started);
+        until_running(&pool, &job).await;
+        std::fs::remove_file(bed.folder().join("state/events.log")).expect("it is there");
+        std::fs::write(&files.go, "").expect("the folder is the user's");
+        assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(6));
+        let later = submit(&pool, &attempt(bed.folder(), 1, "exit 7")).await;
+        assert_eq!(end(&pool, &later).await.cause, EndCause::Exited(7));
+    });
+}
+
 /// What was kept of an ended job is freed by cancelling it, and its end stays what it was.
 #[test]
 fn cancelling_frees_a_kept_job() {
