@@ -11,7 +11,7 @@ use bincode::config;
 use bincode::de::{BorrowDecode, BorrowDecoder, Decoder};
 use bincode::error::DecodeError;
 
-use crate::{Error, Fraction, Result};
+use crate::{Error, Fraction, Result, Timestamp};
 
 /// The most bytes one encoded message may have: 1 MiB.
 pub const MESSAGE_LIMIT: usize = 1024 * 1024;
@@ -91,17 +91,29 @@ fn decode_within<T: Wire, const CLAIM: usize>(bytes: &[u8]) -> Result<T> {
     Ok(message)
 }
 
-// By hand, since a derived one would let numbers in that `Fraction::new` refuses.
-impl<Context> Decode<Context> for Fraction {
-    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        Fraction::new(f64::decode(decoder)?).ok_or(DecodeError::Other("no fraction from 0 to 1"))
-    }
+/// By hand, since a derived one would let numbers in that `TryFrom` refuses.
+macro_rules! checked {
+    ($($checked:ty: $plain:ty, $reason:literal;)+) => {$(
+        impl<Context> Decode<Context> for $checked {
+            fn decode<D: Decoder<Context = Context>>(
+                decoder: &mut D,
+            ) -> Result<Self, DecodeError> {
+                let plain = <$plain as Decode<Context>>::decode(decoder)?;
+                Self::try_from(plain).map_err(|_| DecodeError::Other($reason))
+            }
+        }
+
+        impl<'de, Context> BorrowDecode<'de, Context> for $checked {
+            fn borrow_decode<D: BorrowDecoder<'de, Context = Context>>(
+                decoder: &mut D,
+            ) -> Result<Self, DecodeError> {
+                Self::decode(decoder)
+            }
+        }
+    )+};
 }
 
-impl<'de, Context> BorrowDecode<'de, Context> for Fraction {
-    fn borrow_decode<D: BorrowDecoder<'de, Context = Context>>(
-        decoder: &mut D,
-    ) -> Result<Self, DecodeError> {
-        Self::decode(decoder)
-    }
+checked! {
+    Fraction: f64, "no fraction from 0 to 1";
+    Timestamp: u64, "a time beyond all time";
 }

@@ -88,6 +88,7 @@
 pub mod blocking;
 mod buffer;
 mod codec;
+mod connection;
 mod error;
 pub mod frame;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
@@ -104,9 +105,8 @@ mod operator;
 mod outgoing;
 mod program;
 #[cfg(feature = "handshake")]
-mod record;
-#[cfg(feature = "handshake")]
 mod secret;
+#[cfg(feature = "handshake")]
 mod session;
 mod time;
 #[cfg(feature = "tokio")]
@@ -114,6 +114,7 @@ pub mod tokio;
 mod version;
 
 pub use codec::{MESSAGE_LIMIT, Wire};
+pub use connection::{FromServer, Role, ToServer};
 pub use error::{Error, Result};
 pub use ids::{Attempt, Generation, InvalidRunId, JobId, RunId, Sequence};
 pub use message::{
@@ -124,11 +125,10 @@ pub use metrics::{MetricValue, Metrics};
 pub use operator::{OperatorAnswer, OperatorRequest, Selection};
 pub use program::{ProgramAnswer, ProgramRequest};
 #[cfg(feature = "handshake")]
-pub use record::{Opener, Sealer, Session};
-#[cfg(feature = "handshake")]
 pub use secret::Secret;
-pub use session::{FromServer, Role, ToServer};
-pub use time::Timestamp;
+#[cfg(feature = "handshake")]
+pub use session::{Opener, Sealer, Session};
+pub use time::{InvalidTimestamp, Timestamp};
 pub use version::Versions;
 
 #[cfg(doctest)]

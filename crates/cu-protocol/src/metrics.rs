@@ -20,7 +20,7 @@ pub type Metrics = BTreeMap<String, MetricValue>;
 /// JSON has no word for the floats that are no finite numbers; they are written as
 /// `{"float":"NaN"}`, `{"float":"Infinity"}` and `{"float":"-Infinity"}`, and a NaN other than the
 /// usual one with its bits, `{"float":"NaN(7ff8000000000001)"}`. So every float comes back as it
-/// was, bit for bit.
+/// was, bit for bit, and bit for bit floats are compared: a NaN is equal to itself, and 0 is not -0.
 ///
 /// ```
 /// use cu_protocol::MetricValue;
@@ -29,7 +29,7 @@ pub type Metrics = BTreeMap<String, MetricValue>;
 /// assert_eq!(values, [1.into(), 1.0.into(), f64::NEG_INFINITY.into()]);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub enum MetricValue {
     /// Measured, and absent.
     Null,
@@ -42,6 +42,21 @@ pub enum MetricValue {
     /// Text.
     Text(String),
 }
+
+impl PartialEq for MetricValue {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Null, Self::Null) => true,
+            (Self::Boolean(left), Self::Boolean(right)) => left == right,
+            (Self::Integer(left), Self::Integer(right)) => left == right,
+            (Self::Float(left), Self::Float(right)) => left.to_bits() == right.to_bits(),
+            (Self::Text(left), Self::Text(right)) => left == right,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for MetricValue {}
 
 /// As a cell of a table: nothing for [`Null`](MetricValue::Null), text as it is, a whole float
 /// with its `.0`.
@@ -192,5 +207,19 @@ struct FloatName;
 impl serde::de::Expected for FloatName {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("NaN, Infinity or -Infinity")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MetricValue;
+
+    #[test]
+    fn floats_are_compared_bit_for_bit() {
+        let float = MetricValue::Float;
+        assert_eq!(float(f64::NAN), float(f64::NAN));
+        assert_ne!(float(f64::NAN), float(-f64::NAN));
+        assert_ne!(float(0.0), float(-0.0));
+        assert_ne!(float(1.0), MetricValue::Integer(1));
     }
 }

@@ -19,17 +19,6 @@ pub enum Selection {
     Jobs(Vec<JobId>),
 }
 
-impl Selection {
-    /// Whether this job is meant.
-    #[must_use]
-    pub fn contains(&self, job: JobId) -> bool {
-        match self {
-            Self::All => true,
-            Self::Jobs(jobs) => jobs.contains(&job),
-        }
-    }
-}
-
 /// `all jobs`, `job 3`, `jobs 3, 5`.
 impl fmt::Display for Selection {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

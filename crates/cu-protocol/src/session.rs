@@ -1,62 +1,175 @@
-//! What goes over one encrypted connection: a greeting, then messages and acknowledgements, or
-//! requests and answers.
+//! Messages over an established session: sealed into records by one half, opened by the other.
+//!
+//! The frames of all messages make one stream of bytes per direction. It is cut into pieces of at
+//! most 65,519 bytes, for a Noise message ends at 65,535; so a long message takes several records.
+//! A record is the length of what follows (two bytes, little-endian), then the encrypted piece.
+//! Each half counts its records, and the count is the nonce: a record opens only at its own place.
 
 use std::fmt;
+use std::io;
+use std::sync::Arc;
 
-use crate::codec::{Decode, Encode};
-use crate::{Acknowledgement, Attempt, Envelope, JobId, OperatorAnswer, OperatorRequest, RunId};
+use snow::StatelessTransportState;
 
-/// Who has connected.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum Role {
-    /// The supervisor of an attempt.
-    Supervisor {
-        /// The attempt's job.
-        job: JobId,
-        /// The attempt.
-        attempt: Attempt,
-    },
-    /// An operator's command.
-    Operator,
+use crate::buffer::Buffer;
+use crate::codec::Wire;
+use crate::frame::{self, Decoder};
+use crate::{Error, Result};
+
+/// The most bytes of a Noise message.
+const RECORD_LIMIT: usize = 65_535;
+/// What authentication adds to each piece.
+const TAG: usize = 16;
+/// The bytes of the length before each record.
+const LENGTH: usize = size_of::<u16>();
+
+/// What a handshake leaves: both directions of an encrypted connection.
+#[derive(Debug)]
+pub struct Session {
+    version: u16,
+    sealer: Sealer,
+    opener: Opener,
 }
 
-impl fmt::Display for Role {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Supervisor { job, attempt } => {
-                write!(out, "the supervisor of job {job}, attempt {attempt}")
-            }
-            Self::Operator => out.write_str("an operator"),
+impl Session {
+    pub(crate) fn new(version: u16, keys: StatelessTransportState) -> Self {
+        let keys = Arc::new(keys);
+        Self {
+            version,
+            sealer: Sealer {
+                keys: Arc::clone(&keys),
+                sealed: 0,
+            },
+            opener: Opener {
+                keys,
+                opened: 0,
+                records: Buffer::default(),
+                frames: Decoder::new(),
+            },
         }
+    }
+
+    /// The version of the protocol that both ends agreed on.
+    #[must_use]
+    pub fn version(&self) -> u16 {
+        self.version
+    }
+
+    /// The two halves, for a writer and a reader of their own.
+    #[must_use]
+    pub fn split(self) -> (Sealer, Opener) {
+        (self.sealer, self.opener)
     }
 }
 
-/// From whoever connected.
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
-pub enum ToServer {
-    /// The first frame.
-    Hello {
-        /// The run that is meant; another one's main process refuses.
-        run: RunId,
-        /// Who speaks.
-        role: Role,
-    },
-    /// From a supervisor. Answered by an acknowledgement once durable.
-    Message(Envelope),
-    /// From an operator. Answered in order.
-    Request(OperatorRequest),
+/// The sending half of a session.
+pub struct Sealer {
+    keys: Arc<StatelessTransportState>,
+    /// How many records are sealed: the nonce of the next.
+    sealed: u64,
 }
 
-/// From the main process.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum FromServer {
-    /// The greeting is accepted. Says up to which message the attempt is recorded (0 to an
-    /// operator), and carries a wish that is already pending.
-    Welcome(Acknowledgement),
-    /// A message is durable. Also sent unasked when the main process has a new wish.
-    Acknowledgement(Acknowledgement),
-    /// The answer to an operator's request.
-    Answer(OperatorAnswer),
-    /// The greeting or a message was refused, for this reason; the connection ends.
-    Refused(String),
+impl Sealer {
+    /// The bytes to send for this message. They must be sent whole and in the order of the calls.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`] if the message is; the session goes on without it.
+    pub fn seal<T: Wire>(&mut self, message: &T) -> Result<Vec<u8>> {
+        let frame = frame::encode(message)?;
+        let pieces = frame.chunks(RECORD_LIMIT - TAG);
+        let mut records = Vec::with_capacity(frame.len() + pieces.len() * (LENGTH + TAG));
+        for piece in pieces {
+            let length = piece.len() + TAG;
+            records.extend((length as u16).to_le_bytes());
+            let start = records.len();
+            records.resize(start + length, 0);
+            self.keys
+                .write_message(self.sealed, piece, &mut records[start..])
+                // The nonces are used up, after 2⁶⁴ - 1 records.
+                .map_err(|_| Error::Closed)?;
+            self.sealed += 1;
+        }
+        Ok(records)
+    }
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Sealer")
+            .field("sealed", &self.sealed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The receiving half of a session.
+pub struct Opener {
+    keys: Arc<StatelessTransportState>,
+    /// How many records are opened: the nonce of the next.
+    opened: u64,
+    records: Buffer,
+    frames: Decoder,
+}
+
+impl Opener {
+    /// Takes the bytes that come next from the other end. As for [`Decoder::feed`], feed little
+    /// and ask for messages in between.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.records.push(bytes);
+    }
+
+    /// The next message; `None` until all of it has been fed.
+    ///
+    /// # Errors
+    /// [`Error::Tampered`] if a record is not the one that the other end sealed at this place,
+    /// [`Error::Malformed`] if it is, but holds no `T`. Every later call fails in the same way.
+    pub fn next_message<T: Wire>(&mut self) -> Result<Option<T>> {
+        loop {
+            if let Some(message) = self.frames.next_message()? {
+                return Ok(Some(message));
+            }
+            if !self.open_record()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// What it means that the stream ends here: [`Error::Closed`] between two messages,
+    /// [`Error::Io`] of the kind `UnexpectedEof` within one.
+    #[must_use]
+    pub fn at_end(&self) -> Error {
+        if self.records.is_empty() && self.frames.is_empty() {
+            return Error::Closed;
+        }
+        Error::Io(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the connection ended within a message",
+        ))
+    }
+
+    /// Moves the piece in the next record to the frames, if all of the record is there.
+    fn open_record(&mut self) -> Result<bool> {
+        let Some((length, rest)) = self.records.unread().split_first_chunk::<LENGTH>() else {
+            return Ok(false);
+        };
+        let length = usize::from(u16::from_le_bytes(*length));
+        let Some(record) = rest.get(..length) else {
+            return Ok(false);
+        };
+        let mut piece = vec![0; length.saturating_sub(TAG)];
+        self.keys
+            .read_message(self.opened, record, &mut piece)
+            .map_err(|_| Error::Tampered)?;
+        self.opened += 1;
+        self.records.consume(LENGTH + length);
+        self.frames.feed(&piece);
+        Ok(true)
+    }
+}
+
+impl fmt::Debug for Opener {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Opener")
+            .field("opened", &self.opened)
+            .finish_non_exhaustive()
+    }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{Decode, Encode};
+use crate::codec::Encode;
 
 /// Milliseconds since the Unix epoch, UTC. In JSON that number, shown in ISO 8601.
 ///
@@ -30,23 +30,47 @@ use crate::codec::{Decode, Encode};
     Serialize,
     Deserialize,
     Encode,
-    Decode,
 )]
-#[serde(transparent)]
+#[serde(try_from = "u64", into = "u64")]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// This moment later.
+    /// The last moment that can be decoded: databases and other languages have 63 bits for a number.
+    pub const MAX: Self = Self(i64::MAX as u64);
+
+    /// This moment later, [`MAX`](Self::MAX) at the latest.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(millis))
+        Self(self.0.saturating_add(millis)).min(Self::MAX)
     }
 
     /// How long it is since `earlier`; zero if `earlier` is the later one.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// A number of milliseconds beyond the last moment.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0} ms after 1970 is beyond all time")]
+pub struct InvalidTimestamp(pub u64);
+
+impl TryFrom<u64> for Timestamp {
+    type Error = InvalidTimestamp;
+
+    fn try_from(millis: u64) -> Result<Self, InvalidTimestamp> {
+        match Self(millis) {
+            time if time <= Self::MAX => Ok(time),
+            _ => Err(InvalidTimestamp(millis)),
+        }
+    }
+}
+
+impl From<Timestamp> for u64 {
+    fn from(time: Timestamp) -> Self {
+        time.0
     }
 }
 
@@ -121,7 +145,10 @@ impl From<Timestamp> for SystemTime {
 
 #[cfg(test)]
 mod tests {
-    use super::date;
+    use std::time::Duration;
+
+    use super::{Timestamp, date};
+    use crate::{Message, Started, codec};
 
     #[test]
     fn every_date_of_eight_centuries_follows_the_one_before() {
@@ -147,8 +174,32 @@ mod tests {
     }
 
     #[test]
+    fn a_time_beyond_the_last_moment_is_refused_in_both_forms() {
+        for (time, is_fine) in [
+            (Timestamp::MAX, true),
+            (Timestamp(Timestamp::MAX.0 + 1), false),
+            (Timestamp(u64::MAX), false),
+        ] {
+            let started = Message::Started(Started {
+                host: "n1".to_owned(),
+                supervisor: 1,
+                program: 2,
+                at: time,
+                checkpoint: None,
+            });
+            let mut bytes = Vec::new();
+            codec::encode(&started, &mut bytes).expect("it is written");
+            assert_eq!(codec::decode::<Message>(&bytes).is_ok(), is_fine);
+            let json = serde_json::to_string(&started).expect("it is written");
+            assert_eq!(serde_json::from_str::<Message>(&json).is_ok(), is_fine);
+        }
+        let late = Timestamp(5).after(Duration::MAX);
+        assert_eq!(late, Timestamp::MAX);
+    }
+
+    #[test]
     fn the_last_moment_has_a_date() {
-        let last = crate::Timestamp(u64::MAX).to_string();
-        assert_eq!(last, "584556019-04-03T14:25:51.615Z");
+        let last = Timestamp::MAX.to_string();
+        assert_eq!(last, "292278994-08-17T07:12:55.807Z");
     }
 }

@@ -23,7 +23,7 @@ fn generation() -> impl Strategy<Value = Generation> {
 }
 
 fn timestamp() -> impl Strategy<Value = Timestamp> {
-    any::<u64>().prop_map(Timestamp)
+    (0..=Timestamp::MAX.0).prop_map(Timestamp)
 }
 
 fn fraction() -> impl Strategy<Value = Fraction> {
