@@ -1,5 +1,6 @@
 //! The one place that asks what time it is. Built on the runtime's clock, so that a test under
-//! virtual time sees virtual time stamps; it never runs backwards.
+//! virtual time sees virtual time stamps; it never runs backwards, not even from one main process to
+//! the next.
 
 use std::time::SystemTime;
 
@@ -13,9 +14,11 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    pub fn start() -> Self {
+    /// The clock of a main process. Should the system's have been set back since the one before
+    /// recorded something, it goes on from there.
+    pub fn start(recorded: Timestamp) -> Self {
         Self {
-            start: Timestamp::from(SystemTime::now()),
+            start: recorded.max(Timestamp::from(SystemTime::now())),
             started: Instant::now(),
         }
     }
@@ -27,5 +30,20 @@ impl Clock {
     /// The runtime's instant of `at`.
     pub fn instant(&self, at: Timestamp) -> Instant {
         self.started + at.since(self.start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_comes_after_a_record_is_later_whatever_the_system_says() {
+        let now = Timestamp::from(SystemTime::now());
+        assert!(Clock::start(Timestamp(0)).now() >= now);
+        let recorded = now.after(Duration::from_secs(3600));
+        assert!(Clock::start(recorded).now() >= recorded);
     }
 }

@@ -84,7 +84,7 @@ impl ResumeLoop {
             state: RunState::Running,
             ..before.status()?
         };
-        let clock = Clock::start();
+        let clock = Clock::start(loaded.last_recorded);
         let (sender, inbox) = Inbox::new(clock);
         let machine = Machine::new(loaded.jobs, loaded.policy);
         let mut background = JoinSet::new();

@@ -241,6 +241,20 @@ fn a_job_that_is_cancelled_while_it_is_submitted_is_cancelled_whatever_the_answe
 }
 
 #[test]
+fn a_repeat_is_no_news_whatever_it_says() {
+    let mut world = World::with_room();
+    let id = JobId(0);
+    let attempt = started(&mut world, id);
+    let metrics = Metrics::from([("loss".to_owned(), f64::NAN.into())]);
+    let said = says(attempt, Message::EarlyMetrics(metrics));
+    for times in 1..3 {
+        world.happens(id, &said);
+        let recorded = world.recorded.iter().filter(|(.., event)| *event == said);
+        assert_eq!(recorded.count(), 1, "said {times} times");
+    }
+}
+
+#[test]
 fn an_answer_that_comes_late_changes_nothing() {
     let mut world = World::with_room();
     let id = JobId(0);

@@ -220,6 +220,8 @@ pub(crate) fn why(job: &Job, policy: &Policy) -> String {
     }
 }
 
+/// To the second, or a moment beyond which the format does not go, when all is over anyway.
 pub(super) fn moment(at: Timestamp) -> String {
-    humantime::format_rfc3339_seconds(at.into()).to_string()
+    const LAST: Timestamp = Timestamp(253_402_300_799_000);
+    humantime::format_rfc3339_seconds(at.min(LAST).into()).to_string()
 }

@@ -470,7 +470,7 @@ fn is_requeued(started: bool, before: Option<&ClusterState>, now: &ClusterState)
 
 /// A place holder for the moment in which an attempt is taken out of its job.
 const NOWHERE: Phase = Phase::Waiting {
-    until: Timestamp(u64::MAX),
+    until: Timestamp::MAX,
     reason: String::new(),
 };
 

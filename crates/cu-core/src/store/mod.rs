@@ -56,6 +56,8 @@ pub(crate) struct Loaded {
     pub policy: Policy,
     pub jobs: Vec<Job>,
     pub plans: Vec<JobPlan>,
+    /// When the newest event was recorded.
+    pub last_recorded: Timestamp,
 }
 
 impl Store {

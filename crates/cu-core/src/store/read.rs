@@ -224,8 +224,13 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
         jobs.push(parse(row, 0)?);
         plans.push(parse(row, 1)?);
     }
+    let newest = "SELECT at FROM events ORDER BY number DESC LIMIT 1";
+    let newest = connection
+        .query_row(newest, [], |row| row.get(0))
+        .optional()?;
     Ok(Loaded {
         run,
+        last_recorded: Timestamp(newest.unwrap_or(0)),
         policy: policy(connection)?,
         jobs,
         plans,

@@ -41,7 +41,7 @@ impl World {
             std::future::pending().await
         });
         let cluster = Arc::new(Remote::new(inner, Calls::Every(INTERVAL)));
-        let (sender, inbox) = Inbox::new(Clock::start());
+        let (sender, inbox) = Inbox::new(Clock::start(Timestamp(0)));
         let mut watching = JoinSet::new();
         let watched = start(cluster.clone(), sender, &mut watching);
         let mut world = Self {
