@@ -308,22 +308,13 @@ shown_folders() {
         printf '%s\n' "$folder"
     done
 }
-# bind_instance ROOT HOME [FROM TO]...: runs in the new namespace; each FROM appears as TO in the root.
+# bind_instance ROOT GROUP [FROM TO]...: runs in the new namespace; each FROM appears as TO in the root. GROUP: see
+# bind_cgroups, which each cluster has its own of.
 bind_instance() {
-    local root=$1 home=$2
+    local root=$1 group=$2
     shift 2
     bind_system "$root"
-    # HTCondor limits memory by cgroups. Of the old kind, it wants these two together; some machines have them apart.
-    if [ -d /sys/fs/cgroup/cpuacct ] && [ ! -e /sys/fs/cgroup/cpu,cpuacct ]; then
-        local group
-        mount -t tmpfs tmpfs "$root/sys/fs/cgroup"
-        for group in /sys/fs/cgroup/*/; do
-            mkdir "$root$group"
-            mount --bind "$group" "$root$group"
-        done
-        mkdir "$root/sys/fs/cgroup/cpu,cpuacct"
-        mount --bind /sys/fs/cgroup/cpuacct "$root/sys/fs/cgroup/cpu,cpuacct"
-    fi
+    bind_cgroups "$root" "$group"
     while [ $# -gt 0 ]; do
         if [ -d "$1" ]; then mkdir -p "$root$2"; else touch "$root$2"; fi
         mount --bind "$1" "$root$2"
@@ -354,7 +345,7 @@ hold() {
         shift 2
     done
     for folder in $(shown_folders); do mounts+=("$folder" "$folder"); done
-    (in_namespace "$(declare -f bind_system bind_instance)"'; bind_instance "$@"' "$root" "$home" \
+    (in_namespace "$(declare -f bind_system bind_cgroups bind_instance)"'; bind_instance "$@"' "$root" "$cluster-$instance" \
         "$home/run" /run "$home/hosts" /etc/hosts "${mounts[@]}") >"$home/log/holder.log" 2>&1 </dev/null 9>&- ||
         die "the mount namespace could not be made" "$home/log/holder.log"
     wait_until 10 test -s "$home/run/cu/holder" || die "the mount namespace was not made" "$home/log/holder.log"
