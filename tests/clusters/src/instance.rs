@@ -190,11 +190,11 @@ impl Instance {
         });
     }
 
-    /// What one of its commands prints, run by root as root.
+    /// What one of its commands prints, run by root as root, whoever asks.
     ///
     /// # Panics
     /// If it fails.
-    pub(crate) fn ask(&self, command: &str, arguments: &[&str]) -> String {
+    pub fn ask(&self, command: &str, arguments: &[&str]) -> String {
         as_root(|| {
             let mut asked = self.command(command);
             asked.args(arguments).env("CU_USER", "root");

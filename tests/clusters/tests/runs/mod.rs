@@ -1,0 +1,110 @@
+//! What tests of whole runs on clusters share.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use cu_cluster_tests::programs::static_program;
+use cu_cluster_tests::{SlurmCluster, SlurmLane, place};
+use cu_tests::checker::assert_kept;
+use cu_tests::history::History;
+use cu_tests::process::Process;
+use cu_tests::run::{Place, Run};
+use serde_json::Value;
+
+/// The steps of `tiny_job`, unless its settings say otherwise.
+pub const STEPS: u64 = 8;
+
+/// A test in a lane of its own, as an ordinary user.
+pub fn in_a_lane(cluster: &SlurmCluster, test: impl FnOnce(&SlurmLane<'_>, Place)) {
+    let lane = cluster.lane();
+    let work = cluster.work_folder();
+    let place = place::on_slurm(cluster, &lane, work.path());
+    let _user = cluster.become_user();
+    test(&lane, place);
+}
+
+/// The command of a program that jobs can run.
+pub fn program(name: &str) -> Vec<String> {
+    let path = static_program(name);
+    vec![path.to_str().expect("UTF-8").to_owned()]
+}
+
+/// `cu run`, to its good end.
+pub fn complete(run: &Run) {
+    assert_completes(run, run.start());
+}
+
+/// The run completes, and says so.
+pub fn assert_completes(run: &Run, main_process: Process) {
+    let exit = main_process.wait();
+    assert_eq!(exit.code, Some(0), "{exit:?} {}", run.show(0));
+}
+
+/// Every promise was kept to `tiny_job`s.
+pub fn assert_promises(run: &Run) {
+    assert_kept(&History::read(&run.dir()).expect("a history"), STEPS);
+}
+
+/// How the attempts of a job ended, in order.
+pub fn ends(job: &Value) -> Vec<&str> {
+    let attempts = job["attempts"].as_array().expect("attempts").iter();
+    attempts
+        .map(|attempt| attempt["end"].as_str().unwrap_or("none"))
+        .collect()
+}
+
+/// The cluster job ids of a job's attempts, in order.
+pub fn ids(job: &Value) -> Vec<&str> {
+    let attempts = job["attempts"].as_array().expect("attempts").iter();
+    attempts
+        .filter_map(|attempt| attempt["cluster_job_id"].as_str())
+        .collect()
+}
+
+/// Several attempts of job 0, all but the last of which asked to be resumed.
+pub fn assert_chain(run: &Run, resumes: usize) -> Value {
+    let job = run.show(0);
+    let ends = ends(&job);
+    let (last, before) = ends.split_last().expect("attempts");
+    assert_eq!(*last, "completed", "{job}");
+    assert!(before.iter().all(|end| *end == "resume_requested"), "{job}");
+    assert!(before.len() >= resumes, "{job}");
+    job
+}
+
+/// The id of the attempt of job 0 that has just said that it is there.
+pub fn await_first_attempt(run: &Run) -> String {
+    run.await_file(&run.output(0, "here"));
+    run.until("its cluster job id in the store", || {
+        ids(&run.show(0)).first().map(|id| (*id).to_owned())
+    })
+}
+
+/// What a command of the cluster prints.
+pub fn ask(cluster: &SlurmCluster, command: &str, arguments: &[&str]) -> String {
+    let mut asked = cluster.command(command);
+    asked.args(arguments).current_dir("/tmp");
+    let output = asked.output().expect("the wrapper is there");
+    assert!(
+        output.status.success(),
+        "{command} {arguments:?}: {output:?}"
+    );
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// The states that Slurm's accounting has for the attempts of a job: a row for each start.
+pub fn states(cluster: &SlurmCluster, job: &Value) -> Vec<String> {
+    let ids = ids(job).join(",");
+    let text = ask(
+        cluster,
+        "sacct",
+        &["-X", "-n", "-P", "-D", "-o", "State", "-j", &ids],
+    );
+    text.lines().map(str::to_owned).collect()
+}
+
+/// No attempt of the job ran into its time limit.
+pub fn assert_no_time_limit_was_reached(cluster: &SlurmCluster, job: &Value) {
+    let states = states(cluster, job);
+    assert_eq!(states.len(), ids(job).len(), "a row each: {states:?}");
+    let reached = states.iter().any(|state| state.starts_with("TIMEOUT"));
+    assert!(!reached, "{states:?}");
+}

@@ -1,0 +1,322 @@
+//! What happens to runs on Slurm behind our back, and what breaks: each run ends right, no two
+//! attempts of a job overlap, and `cu show` tells what happened. Each hazard on one version, all
+//! versions in turn.
+
+mod runs;
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite, place};
+use cu_tests::run::{Place, Run};
+use runs::{
+    STEPS, ask, assert_chain, assert_completes, assert_promises, await_first_attempt, complete,
+    ends, ids, in_a_lane, program,
+};
+
+/// A run of one `tiny_job` that behaves so in its first attempt.
+fn tiny_job(place: Place, behaviour: &str, config: &str) -> Run {
+    let config = format!("settings.behaviour = \"{behaviour}\"\n{config}");
+    Run::at(place, &program("tiny_job"), &config)
+}
+
+/// A grid of jobs with three resumes each, over which something can happen.
+const GRID: &str = "[settings]\nstep_milliseconds = 100\n[grid]\nparameter = [0, 1, 2, 3, 4, 5]\n";
+
+fn assert_grid(run: &Run) {
+    assert_promises(run);
+    let status = run.status();
+    assert_eq!(status["jobs"]["completed"], 6, "{status}");
+}
+
+/// Waits until `cu show 0` says something with all these words.
+fn until_why(run: &Run, words: &[&str]) {
+    run.until(&format!("a reason with {words:?}"), || {
+        let job = run.show(0);
+        let why = job["why"].as_str().expect("text");
+        words.iter().all(|word| why.contains(word)).then_some(())
+    });
+}
+
+#[test]
+fn scancel_ends_the_chain_though_the_program_saved_in_time() {
+    let cluster = SlurmCluster::up(Suite::Bookworm);
+    in_a_lane(&cluster, |_, place| {
+        let run = tiny_job(place, "stays", "");
+        let main_process = run.start();
+        let id = await_first_attempt(&run);
+        ask(&cluster, "scancel", &[&id]);
+        let exit = main_process.wait();
+        assert_eq!(exit.code, Some(1), "{exit:?}");
+        let job = run.show(0);
+        assert_eq!(job["state"], "cancelled", "{job}");
+        assert_eq!(ends(&job), ["cancelled"], "{job}");
+    });
+}
+
+#[test]
+fn scontrol_requeue_behind_our_back_starts_no_attempt_twice() {
+    let cluster = SlurmCluster::up(Suite::Trixie);
+    in_a_lane(&cluster, |_, place| {
+        let run = tiny_job(place, "stays", "backend.slurm.resume = \"requeue\"");
+        let main_process = run.start();
+        let id = await_first_attempt(&run);
+        ask(&cluster, "scontrol", &["requeue", &id]);
+        assert_completes(&run, main_process);
+        assert_promises(&run);
+    });
+}
+
+#[test]
+fn the_same_slurm_job_is_resumed_if_the_config_says_so() {
+    let cluster = SlurmCluster::up(Suite::Forky);
+    in_a_lane(&cluster, |_, place| {
+        let run = tiny_job(place, "works", "backend.slurm.resume = \"requeue\"");
+        complete(&run);
+        assert_promises(&run);
+        let job = assert_chain(&run, 3);
+        let ids = ids(&job);
+        assert!(ids.iter().all(|id| *id == ids[0]), "{job}");
+    });
+}
+
+#[test]
+fn tasks_of_an_array_are_requeued_one_by_one() {
+    let cluster = SlurmCluster::up(Suite::Bookworm);
+    in_a_lane(&cluster, |_, place| {
+        let config = "backend.slurm.resume = \"requeue\"\n[grid]\nparameter = [0, 1, 2]\n";
+        let run = Run::at(place, &program("tiny_job"), config);
+        complete(&run);
+        assert_promises(&run);
+        assert_eq!(run.status()["resumes"], 9);
+    });
+}
+
+#[test]
+fn who_has_to_give_way_to_others_is_resumed() {
+    let cluster = SlurmCluster::up(Suite::Forky);
+    in_a_lane(&cluster, |lane, mut place| {
+        let usual = format!("{:?}", lane.partition());
+        let scavenging = format!("{:?}", lane.scavenging());
+        place.config = place.config.replace(&usual, &scavenging);
+        let run = tiny_job(place, "stays", "");
+        let main_process = run.start();
+        await_first_attempt(&run);
+        let other = [
+            "--partition",
+            &lane.preempting(),
+            "--ntasks=3",
+            "--wrap",
+            "sleep 1",
+        ];
+        ask(
+            &cluster,
+            "sbatch",
+            &[&["--output=/dev/null"], &other[..]].concat(),
+        );
+        assert_completes(&run, main_process);
+        assert_promises(&run);
+        let job = run.show(0);
+        let first = ends(&job)[0];
+        assert!(["preempted", "resume_requested"].contains(&first), "{job}");
+    });
+}
+
+#[test]
+fn a_drained_node_is_waited_for_and_named() {
+    let cluster = SlurmCluster::up(Suite::Trixie);
+    in_a_lane(&cluster, |lane, place| {
+        let run = tiny_job(place, "stays", "stop.file = \"stop\"");
+        let main_process = run.start();
+        await_first_attempt(&run);
+        let node = format!("nodename={}", lane.node());
+        let drain = ["update", &node, "state=drain", "reason=test"];
+        cluster.ask("scontrol", &drain);
+        std::fs::write(run.output(0, "stop"), "").expect("the output directory");
+        until_why(&run, &["attempt 1", "queued"]);
+        cluster.ask("scontrol", &["update", &node, "state=resume"]);
+        assert_completes(&run, main_process);
+        assert_promises(&run);
+    });
+}
+
+#[test]
+fn a_lost_node_whose_processes_live_on_overlaps_with_nobody() {
+    let cluster = SlurmCluster::up(Suite::Trixie);
+    in_a_lane(&cluster, |lane, place| {
+        let run = tiny_job(place, "stays", "settings.step_milliseconds = 100");
+        let main_process = run.start();
+        await_first_attempt(&run);
+        let daemon = format!("slurmd-{}", lane.node());
+        cluster.kill(&daemon);
+        run.until("the second attempt", || {
+            (run.show(0)["attempts"].as_array()?.len() > 1).then_some(())
+        });
+        cluster.start(&daemon);
+        assert_completes(&run, main_process);
+        assert_promises(&run);
+        let job = run.show(0);
+        assert_eq!(ends(&job)[0], "node_failure", "{job}");
+    });
+}
+
+#[test]
+fn a_controller_that_is_away_is_waited_for() {
+    let cluster = SlurmCluster::own(Suite::Bookworm, &SlurmSettings::default());
+    in_a_lane(&cluster, |_, place| {
+        let run = Run::at(place, &program("tiny_job"), GRID);
+        let main_process = run.start();
+        run.await_file(&run.output(0, "steps.log"));
+        cluster.stop("slurmctld");
+        // Attempts go on, and ask to be resumed; nobody can be submitted.
+        until_why(&run, &["Unable to contact slurm controller"]);
+        cluster.start("slurmctld");
+        assert_completes(&run, main_process);
+        assert_grid(&run);
+    });
+}
+
+#[test]
+fn a_controller_that_hangs_submits_nothing_twice() {
+    let cluster = SlurmCluster::own(Suite::Trixie, &SlurmSettings::default());
+    in_a_lane(&cluster, |_, place| {
+        let run = Run::at(place, &program("tiny_job"), GRID);
+        let main_process = run.start();
+        run.await_file(&run.output(0, "steps.log"));
+        cluster.pause("slurmctld");
+        until_why(&run, &["nobody knows whether"]);
+        cluster.start("slurmctld");
+        assert_completes(&run, main_process);
+        assert_grid(&run);
+        assert_submitted_once_each(&cluster, &run);
+    });
+}
+
+#[test]
+fn accounting_that_is_away_harms_nobody() {
+    let cluster = SlurmCluster::own(Suite::Forky, &SlurmSettings::default());
+    in_a_lane(&cluster, |_, place| {
+        cluster.stop("slurmdbd");
+        let run = Run::at(place, &program("tiny_job"), GRID);
+        complete(&run);
+        assert_grid(&run);
+    });
+}
+
+#[test]
+fn a_cluster_without_accounting_suffices() {
+    let settings = SlurmSettings {
+        accounting: false,
+        // What has ended is forgotten at once.
+        lines: vec!["MinJobAge=2".to_owned()],
+    };
+    let cluster = SlurmCluster::own(Suite::Bullseye, &settings);
+    in_a_lane(&cluster, |_, place| {
+        let run = Run::at(place, &program("tiny_job"), GRID);
+        complete(&run);
+        assert_grid(&run);
+    });
+}
+
+/// A folder with the cluster's commands, in which `sbatch` is `script` the first time that it is
+/// called to submit, and itself from then on. `SBATCH` in it is the real one.
+fn commands_with(cluster: &SlurmCluster, folder: &Path, script: &str) -> PathBuf {
+    let commands = folder.join("commands");
+    std::fs::create_dir(&commands).expect("the folder is the user's");
+    for command in [
+        "squeue", "sacct", "scancel", "scontrol", "sinfo", "sacctmgr",
+    ] {
+        symlink(cluster.commands().join(command), commands.join(command)).expect("a new folder");
+    }
+    let real = cluster.commands().join("sbatch");
+    let text = format!(
+        "#!/bin/sh\nSBATCH={}\ncase \" $* \" in *--version*) exec $SBATCH \"$@\" ;; esac\n\
+         mkdir {} 2>/dev/null || exec $SBATCH \"$@\"\n{script}\n",
+        real.display(),
+        folder.join("once").display(),
+    );
+    let path = commands.join("sbatch");
+    std::fs::write(&path, text).expect("a new folder");
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&path, executable).expect("it is the user's");
+    commands
+}
+
+fn with_commands(mut place: Place, cluster: &SlurmCluster, script: &str) -> Place {
+    let commands = commands_with(cluster, &place.folder, script);
+    let usual = format!("{:?}", cluster.commands());
+    place.config = place.config.replace(&usual, &format!("{commands:?}"));
+    place
+}
+
+/// Slurm has as many jobs of the run as there were attempts.
+fn assert_submitted_once_each(cluster: &SlurmCluster, run: &Run) {
+    let attempts = run.status()["attempts"].as_u64().expect("a number");
+    let job = run.show(0);
+    let name = ["-X", "-n", "-P", "-o", "JobName"];
+    let first = ask(
+        cluster,
+        "sacct",
+        &[&name[..], &["-j", ids(&job)[0]]].concat(),
+    );
+    // LABEL:RUN/…
+    let (name_of_run, _) = first.split_once('/').expect("a name of ours");
+    // Accounting hears of everything, some of it a little later.
+    let ours = run.until("as many jobs in accounting as there were attempts", || {
+        let rows = ask(cluster, "sacct", &name);
+        let ours = rows
+            .lines()
+            .filter(|row| row.starts_with(name_of_run))
+            .count() as u64;
+        (ours >= attempts).then_some(ours)
+    });
+    assert_eq!(ours, attempts);
+}
+
+#[test]
+fn a_main_process_killed_before_it_noted_the_id_adopts_what_it_submitted() {
+    let cluster = SlurmCluster::up(Suite::Bookworm);
+    in_a_lane(&cluster, |_, place| {
+        // Killed by what it has just started, when the real one has answered.
+        let place = with_commands(place, &cluster, "$SBATCH \"$@\"\nkill -9 $PPID");
+        let run = Run::at(place, &program("tiny_job"), GRID);
+        let exit = run.start().wait();
+        assert_eq!(exit.signal, Some(9), "{exit:?}");
+        assert_completes(&run, run.go_on());
+        assert_grid(&run);
+        assert_submitted_once_each(&cluster, &run);
+    });
+}
+
+#[test]
+fn an_answer_that_was_lost_is_looked_up() {
+    let cluster = SlurmCluster::up(Suite::Trixie);
+    in_a_lane(&cluster, |_, place| {
+        let script = "$SBATCH \"$@\" >/dev/null\n\
+             echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2\n\
+             exit 1";
+        let place = with_commands(place, &cluster, script);
+        let run = Run::at(place, &program("tiny_job"), GRID);
+        complete(&run);
+        assert_grid(&run);
+        assert_submitted_once_each(&cluster, &run);
+    });
+}
+
+/// Whatever is told goes through the outbox, since nothing else gets out of such a job. Only root can
+/// cut the network, so that root submits.
+#[test]
+fn nodes_that_cant_reach_the_main_process_leave_word_in_files() {
+    let cluster = SlurmCluster::up(Suite::Forky);
+    let lane = cluster.lane();
+    let work = cluster.work_folder();
+    let mut place = place::on_slurm(&cluster, &lane, work.path());
+    place.environment.push(("CU_USER".into(), "root".into()));
+    let config = "backend.slurm.wrapper = [\"unshare\", \"--net\"]\n\
+         settings.behaviour = \"tells\"\nsettings.parameter = \"a\"\n";
+    let run = Run::at(place, &program("tiny_job"), config);
+    complete(&run);
+    assert_promises(&run);
+    let job = assert_chain(&run, 3);
+    assert_eq!(job["metrics"]["steps"], STEPS, "{job}");
+}
