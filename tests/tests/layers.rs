@@ -101,7 +101,7 @@ fn the_lower_crates_know_what_they_may() {
         ("cu-scheduler", &["cu-protocol", "cu-checkpoint"]),
         ("cu-client", &["cu-scheduler"]),
         ("cu-supervisor", &["cu-scheduler", "cu-client"]),
-        ("cu-core", &["cu-client", "cu-checkpoint"]),
+        ("cu-core", &["cu-client"]),
     ];
     let dependencies = dependencies();
     for (layer, strangers) in unknown {
