@@ -12,21 +12,23 @@ use crate::{Error, Result, RunDir};
 /// How long a writer waits for a reader, and a reader for a writer.
 const BUSY: Duration = Duration::from_secs(30);
 
-/// File systems that other machines share, by the magic number that statfs tells. SQLite's
-/// write-ahead log needs shared memory and must not lie on one of these.
-const SHARED: [i64; 12] = [
-    0x6969,      // NFS
-    0x0BD0_0BD0, // Lustre
-    0x4750_4653, // GPFS
-    0x1983_0326, // BeeGFS
-    0x00C3_6400, // Ceph
-    0xFF53_4D42, // CIFS
-    0xFE53_4D42, // SMB 2
-    0x5346_414F, // AFS
-    0x6573_5546, // FUSE: sshfs and many others
-    0x0102_1997, // 9P
-    0x7461_636F, // OCFS2
-    0x0116_1970, // GFS2
+/// File systems of this machine alone, by the magic number that statfs tells. SQLite's write-ahead log
+/// needs shared memory, so it must lie on one of these; what is not known here may be shared.
+const LOCAL: [i64; 14] = [
+    0xEF53,      // ext2, ext3, ext4
+    0x5846_5342, // XFS
+    0x9123_683E, // Btrfs
+    0x2FC1_2FC1, // ZFS
+    0xF2F5_2010, // F2FS
+    0xCA45_1A4E, // bcachefs
+    0x3153_464A, // JFS
+    0x5265_4973, // ReiserFS
+    0x3434,      // NILFS
+    0x0102_1994, // tmpfs
+    0x8584_58F6, // ramfs
+    0x794C_7630, // overlay
+    0x4D44,      // FAT
+    0x2011_BAB0, // exFAT
 ];
 
 pub(super) fn for_writing(run_dir: &RunDir) -> Result<Connection> {
@@ -108,8 +110,39 @@ pub(super) fn damaged(path: &Path, error: rusqlite::Error) -> Error {
 
 /// Whether other machines may share `path`; if nobody can tell, they may.
 fn is_shared(path: &Path) -> bool {
-    rustix::fs::statfs(path).map_or(true, |stat| {
-        // The kernel's magic numbers are 32 bits wide; the field is wider and signed.
-        SHARED.contains(&(stat.f_type & 0xFFFF_FFFF))
-    })
+    rustix::fs::statfs(path).map_or(true, |stat| !is_local(stat.f_type))
+}
+
+fn is_local(file_system: i64) -> bool {
+    // The kernel's magic numbers are 32 bits wide; the field is wider and signed.
+    LOCAL.contains(&(file_system & 0xFFFF_FFFF))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_known_as_local_is_local() {
+        const BTRFS: i32 = 0x9123_683E_u32.cast_signed();
+        for local in [0xEF53, 0x5846_5342, 0x0102_1994, i64::from(BTRFS)] {
+            assert!(is_local(local), "{local:x}");
+        }
+        // NFS, Lustre, GPFS, BeeGFS, Ceph, CIFS, FUSE, 9P, WekaFS, and one nobody has heard of.
+        let shared = [
+            0x6969,
+            0x0BD0_0BD0,
+            0x4750_4653,
+            0x1983_0326,
+            0x00C3_6400,
+            0xFF53_4D42,
+            0x6573_5546,
+            0x0102_1997,
+            0x1803_1977,
+            0x1234_5678,
+        ];
+        for shared in shared {
+            assert!(!is_local(shared), "{shared:x}");
+        }
+    }
 }
