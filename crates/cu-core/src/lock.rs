@@ -4,9 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
+use cu_protocol::OperatorRequest;
+use cu_supervisor::host;
 use rustix::fs::{FlockOperation, flock};
 
-use crate::{Error, Result, RunDir};
+use crate::{Error, Result, RunDir, ask};
 
 /// The lock of a run, held until dropped.
 #[derive(Debug)]
@@ -16,7 +18,10 @@ pub(crate) struct Lock {
 
 impl Lock {
     /// Takes the lock, or tells who has it.
-    pub fn take(run_dir: &RunDir) -> Result<Self> {
+    ///
+    /// On some file systems locks are kept by each machine for itself (Lustre mounted with
+    /// `localflock`). So a holder on another machine that answers is believed to be there.
+    pub async fn take(run_dir: &RunDir) -> Result<Self> {
         let path = run_dir.lock();
         let mut file = OpenOptions::new()
             .read(true)
@@ -26,27 +31,24 @@ impl Lock {
             .mode(0o600)
             .open(&path)
             .map_err(Error::file("open", &path))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        let mut holder = String::new();
+        let _ = file.read_to_string(&mut holder);
+        let in_use = || Error::InUse {
+            path: run_dir.path().to_owned(),
+            holder: match holder.trim() {
+                "" => "another main process".to_owned(),
+                named => named.to_owned(),
+            },
+        };
+        match locked {
+            Ok(()) if is_elsewhere(&holder) && answers(run_dir).await => return Err(in_use()),
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut holder = String::new();
-                let _ = file.read_to_string(&mut holder);
-                return Err(Error::InUse {
-                    path: run_dir.path().to_owned(),
-                    holder: match holder.trim() {
-                        "" => "another main process".to_owned(),
-                        named => named.to_owned(),
-                    },
-                });
-            }
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(in_use()),
             Err(error) => return Err(Error::file("lock", &path)(error.into())),
         }
-        let holder = format!(
-            "process {} on {}\n",
-            std::process::id(),
-            cu_supervisor::host()
-        );
-        // For people only: the lock is the lock, whoever the text names.
+        // For people, and for machines that don't see our lock.
+        let holder = format!("process {}{ON}{}\n", std::process::id(), host());
         let named = file
             .set_len(0)
             .and_then(|()| file.rewind())
@@ -54,6 +56,18 @@ impl Lock {
         named.map_err(Error::file("write", &path))?;
         Ok(Self { _file: file })
     }
+}
+
+/// What stands before the host in the lock's text.
+const ON: &str = " on ";
+
+fn is_elsewhere(holder: &str) -> bool {
+    let named = holder.trim().rsplit_once(ON);
+    named.is_some_and(|(_, named)| named != host())
+}
+
+async fn answers(run_dir: &RunDir) -> bool {
+    ask(run_dir, OperatorRequest::Ping).await.is_ok()
 }
 
 /// Whether a living process holds the lock of this run.

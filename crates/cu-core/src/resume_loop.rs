@@ -76,7 +76,7 @@ impl ResumeLoop {
         options: LoopOptions,
     ) -> Result<Self> {
         let before = Reader::open(&run_dir)?; // Without a run there is nothing to lock.
-        let lock = Lock::take(&run_dir)?;
+        let lock = Lock::take(&run_dir).await?;
         let mut store = Store::open(&run_dir, lock)?;
         store.set_backend(&scheduler.to_string())?;
         let loaded = store.load()?;

@@ -36,6 +36,10 @@ async fn open(run: &RunDir) -> Result<ResumeLoop, Error> {
     let cluster = Simulated::new(SimulatedOptions::default(), |_| async {
         EndCause::Exited(0)
     });
+    open_with(run, cluster).await
+}
+
+async fn open_with(run: &RunDir, cluster: Simulated) -> Result<ResumeLoop, Error> {
     let options = LoopOptions {
         supervisor: vec!["/bin/true".to_owned()],
         listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -113,6 +117,26 @@ async fn a_second_main_process_is_refused_and_told_who_is_there() {
     drop(first);
     let status = Reader::open(&run).and_then(|reader| reader.status());
     assert_eq!(status.expect("a status").state, RunState::Interrupted);
+    open(&run).await.expect("the first has gone");
+}
+
+#[tokio::test]
+async fn a_main_process_on_another_machine_is_heard_where_its_lock_is_not_seen() {
+    let (_directory, run) = scratch();
+    create_run(&run, &plan()).expect("a new run");
+    let endless = Simulated::new(SimulatedOptions::default(), |_| std::future::pending());
+    let first = open_with(&run, endless).await.expect("the first");
+    let main_process = tokio::spawn(first.run());
+    // Another file is another lock.
+    std::fs::remove_file(run.lock()).expect("it was there");
+    std::fs::write(run.lock(), "process 7 on login2\n").expect("written");
+    let error = open(&run).await.expect_err("the second");
+    let Error::InUse { holder, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(holder, "process 7 on login2");
+    main_process.abort();
+    let _ = main_process.await;
     open(&run).await.expect("the first has gone");
 }
 

@@ -232,7 +232,7 @@ mod tests {
 
     use super::*;
 
-    fn store() -> (tempfile::TempDir, Store) {
+    async fn store() -> (tempfile::TempDir, Store) {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let run_dir = RunDir::new(directory.path());
         let plan = RunPlan {
@@ -241,7 +241,7 @@ mod tests {
             jobs: Vec::new(),
         };
         Store::create(&run_dir, RunId([0; 16]), &plan, Timestamp(0)).expect("a new store");
-        let lock = Lock::take(&run_dir).expect("nobody else has it");
+        let lock = Lock::take(&run_dir).await.expect("nobody else has it");
         (directory, Store::open(&run_dir, lock).expect("it opens"))
     }
 
@@ -251,9 +251,9 @@ mod tests {
         count.expect("counted")
     }
 
-    #[test]
-    fn progress_does_not_fill_the_disk() {
-        let (_directory, mut store) = store();
+    #[tokio::test]
+    async fn progress_does_not_fill_the_disk() {
+        let (_directory, mut store) = store().await;
         for number in 1..500 {
             let event = Event::Said {
                 attempt: Attempt(0),
@@ -269,9 +269,9 @@ mod tests {
         assert_eq!(recorded_events(&store), 2, "the first and the last");
     }
 
-    #[test]
-    fn after_a_commit_that_failed_nothing_is_recorded() {
-        let (_directory, mut store) = store();
+    #[tokio::test]
+    async fn after_a_commit_that_failed_nothing_is_recorded() {
+        let (_directory, mut store) = store().await;
         let changes = Changes {
             events: vec![(JobId(0), Event::TimePassed)],
             ..Changes::default()
