@@ -2,9 +2,10 @@
 //! event again.
 
 use std::panic::resume_unwind;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use cu_protocol::{Attempt, JobId, RunId, Timestamp};
+use cu_protocol::{Attempt, JobId, RunId, Sequence, Timestamp};
 use cu_scheduler::{
     Cancel, ClusterJobId, Reach, Scheduler, Submission, SubmissionName, SubmitError,
 };
@@ -55,7 +56,8 @@ pub(crate) struct Actor {
 
 impl Actor {
     /// Says what may be said now that all is recorded. Who does not listen any more asks again.
-    pub fn keep(&self, promises: Vec<Promise>) {
+    pub fn keep(&self, promises: Vec<Promise>, tasks: &mut JoinSet<()>) {
+        let mut taken = Vec::new();
         for promise in promises {
             match promise {
                 Promise::Supervisor(to, answer) => {
@@ -68,14 +70,11 @@ impl Actor {
                     job,
                     attempt,
                     sequence,
-                } => {
-                    let outbox = self.run_dir.outbox(job, attempt);
-                    if let Err(error) = cu_supervisor::remove_from_outbox(&outbox, sequence) {
-                        // It is read again, and is a repeat then.
-                        tracing::warn!("{error}");
-                    }
-                }
+                } => taken.push((self.run_dir.outbox(job, attempt), sequence)),
             }
+        }
+        if !taken.is_empty() {
+            tasks.spawn_blocking(|| remove_from_outboxes(taken));
         }
     }
 
@@ -273,6 +272,15 @@ impl Actor {
         let _ = self.sender.send(Item::Silent {
             reason: error.to_string(),
         });
+    }
+}
+
+fn remove_from_outboxes(taken: Vec<(PathBuf, Sequence)>) {
+    for (outbox, sequence) in taken {
+        if let Err(error) = cu_supervisor::remove_from_outbox(&outbox, sequence) {
+            // It is read again, and is a repeat then.
+            tracing::warn!("{error}");
+        }
     }
 }
 

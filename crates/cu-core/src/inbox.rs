@@ -59,8 +59,8 @@ pub(crate) struct Inbox {
     clock: Clock,
 }
 
-/// Unbounded, yet never long: each connection waits for its answer before it reads on, and of the
-/// other sources there is one each.
+/// Unbounded, yet never long: each connection waits for its answer before it reads on, the scheduler is
+/// asked again once it has answered, and what comes from files is as much as lay there.
 pub(crate) type Sender = mpsc::UnboundedSender<Item>;
 
 impl Inbox {

@@ -165,7 +165,7 @@ impl ResumeLoop {
             };
             let decision = decide(&mut self.machine, &mut self.silence, batch);
             self.record(decision.changes).await?; // If this fails, memory is ahead of the disk: stop.
-            self.actor.keep(decision.promises); // Nothing was promised to anyone before this line.
+            self.actor.keep(decision.promises, &mut self.tasks); // Nothing was promised to anyone before this line.
             self.actor.act(decision.actions, &mut self.tasks);
             if decision.detach {
                 return self.finish(Finish::Detached).await;
