@@ -101,12 +101,14 @@ async fn converse(
 }
 
 pub(crate) fn read_secret(run_dir: &RunDir) -> Result<Secret> {
-    let path = run_dir.secret();
-    let text = std::fs::read_to_string(&path).map_err(Error::file("read", &path))?;
-    Secret::parse(&text).map_err(|error| {
-        Error::file("read", &path)(std::io::Error::new(
-            std::io::ErrorKind::InvalidData,
-            error.to_string(),
-        ))
+    cu_supervisor::read_secret(run_dir).map_err(|error| {
+        let source = match error {
+            cu_supervisor::Error::File { source, .. } => source,
+            cu_supervisor::Error::Content { reason, .. } => {
+                std::io::Error::new(std::io::ErrorKind::InvalidData, reason)
+            }
+            other => std::io::Error::other(other),
+        };
+        Error::file("read", &run_dir.secret())(source)
     })
 }

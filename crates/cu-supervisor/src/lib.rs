@@ -22,6 +22,7 @@ mod place;
 mod program;
 mod relay;
 mod run_dir;
+mod secret;
 mod server_file;
 mod signals;
 mod stop;
@@ -40,6 +41,7 @@ pub use outbox::{Outbox, read_outbox, remove_from_outbox};
 pub use place::host;
 pub use relay::keep_alive;
 pub use run_dir::RunDir;
+pub use secret::read_secret;
 pub use server_file::ServerFile;
 pub use supervise::{Outcome, supervise};
 

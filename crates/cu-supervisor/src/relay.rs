@@ -14,7 +14,7 @@ use cu_protocol::{
 use rustix::net::sockopt;
 
 use crate::event::{Event, Events};
-use crate::{Error, Result, RunDir, ServerFile};
+use crate::{Error, Result, RunDir, ServerFile, read_secret};
 
 /// How long one address may take to accept.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -125,7 +125,7 @@ type Opened = (Link, Receiver<TcpStream>, Acknowledgement);
 /// Everything is read anew: a main process that was started again has another address.
 fn open(identity: &Identity) -> Result<Opened> {
     let server = ServerFile::read(&identity.run_dir.server_file())?;
-    let secret = read_secret(identity)?;
+    let secret = read_secret(&identity.run_dir)?;
     let mut failure = None;
     for address in &server.addresses {
         match open_at(address, identity, &secret) {
@@ -193,13 +193,4 @@ fn send_all(mut sender: Sender<TcpStream>, to_send: &mpsc::Receiver<Envelope>, s
         }
     }
     let _ = stream.shutdown(Shutdown::Both);
-}
-
-fn read_secret(identity: &Identity) -> Result<Secret> {
-    let path = identity.run_dir.secret();
-    let content = std::fs::read(&path).map_err(Error::file("read", &path))?;
-    if let Ok(bytes) = <[u8; Secret::BYTES]>::try_from(content.as_slice()) {
-        return Ok(Secret::from_bytes(bytes));
-    }
-    Secret::parse(&String::from_utf8_lossy(&content)).map_err(|error| Error::content(&path, error))
 }
