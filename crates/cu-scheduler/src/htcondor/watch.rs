@@ -50,7 +50,8 @@ struct Known {
 /// What queue and history answered about the jobs that were asked for.
 #[derive(Debug, Default)]
 struct Answers {
-    asked: BTreeSet<Id>,
+    /// How many events the log had of each when the queue was asked.
+    asked: BTreeMap<Id, u64>,
     queue: BTreeMap<Id, Ad>,
     history: BTreeMap<Id, Ad>,
 }
@@ -61,11 +62,18 @@ impl Answers {
             Word::Queue(ad)
         } else if let Some(ad) = self.history.get(&id) {
             Word::History(ad)
-        } else if self.asked.contains(&id) {
+        } else if self.asked.contains_key(&id) {
             Word::Nowhere
         } else {
             Word::NotAsked
         }
+    }
+
+    /// Whether the log has gone on since the queue was asked: then it is the younger word.
+    fn is_outdated(&self, table: &Table, id: Id) -> bool {
+        let now = table.job(id).map(|job| job.events);
+        let then = self.asked.get(&id);
+        then.is_some_and(|then| now.is_some_and(|now| now > *then))
     }
 
     fn ad(&self, id: Id) -> Option<&Ad> {
@@ -156,15 +164,20 @@ impl Watch {
                 Verdict::State(_) => stale || table.job(*id).is_some_and(|it| it.doubt.is_some()),
                 Verdict::Ask | Verdict::Doubt(_) => true,
             };
-            let open: BTreeSet<Id> = ids.iter().copied().filter(is_open).collect();
+            let events = |id: &Id| table.job(*id).map_or(0, |job| job.events);
+            let open: BTreeMap<Id, u64> = ids
+                .iter()
+                .filter(|id| is_open(id))
+                .map(|id| (*id, events(id)))
+                .collect();
             let run = |id: &Id| Some(table.job(*id)?.first.as_ref()?.run().to_owned());
-            let runs: BTreeSet<String> = open.iter().filter_map(run).collect();
+            let runs: BTreeSet<String> = open.keys().filter_map(run).collect();
             (open, runs)
         })?;
         if open.is_empty() {
             return Ok(Answers::default());
         }
-        let asked: Vec<Id> = open.iter().copied().collect();
+        let asked: Vec<Id> = open.keys().copied().collect();
         let queue = commands.queued(&asked, &runs).await?;
         self.known().asked = Some(Instant::now());
         let mut answers = Answers {
@@ -185,7 +198,7 @@ impl Watch {
                 let nowhere = matches!(answers.word(*id), Word::Nowhere);
                 nowhere && !matches!(verdict, Verdict::State(ClusterState::Ended(_)))
             };
-            let unexplained = answers.asked.iter().copied();
+            let unexplained = answers.asked.keys().copied();
             unexplained.filter(is_unexplained).collect::<Vec<Id>>()
         })?;
         if !unexplained.is_empty() {
@@ -209,10 +222,13 @@ impl Watch {
         let states = self.up_to_date(commands, |table| {
             let mut states = BTreeMap::new();
             for id in ids {
-                let word = answers.word(*id);
+                let word = match answers.is_outdated(table, *id) {
+                    true => Word::NotAsked,
+                    false => answers.word(*id),
+                };
                 let state = self.state(table, *id, word);
+                in_doubt |= matches!(state, ClusterState::Unknown { .. });
                 let job = table.job(*id);
-                in_doubt |= job.is_some_and(|job| job.doubt.is_some() && job.told.is_none());
                 let is_over = matches!(state, ClusterState::Ended(_));
                 if is_over && job.is_some_and(|job| self.is_left_over(&job.phase, word)) {
                     leftovers.push(*id);
@@ -245,7 +261,7 @@ impl Watch {
                 job.doubt = None;
                 state
             }
-            Verdict::Ask => unknown("HTCondor was not asked"),
+            Verdict::Ask => unknown("the event log does not tell yet what follows"),
             Verdict::Doubt(state) => {
                 let since = *job.doubt.get_or_insert_with(Instant::now);
                 if since.elapsed() < DOUBT {
