@@ -18,13 +18,13 @@
 //! # Resuming
 //! [`Resume`] chooses how an attempt follows another. A job that is put back in the queue stays
 //! idle behind that same gate, which opens when it is handed in as
-//! [`Submission::previous`](crate::Submission::previous).
+//! [`Submission::previous`].
 //!
 //! # Time limits, signals
 //! HTCondor sends SIGTERM at the limit (`allowed_job_duration`), at an eviction and at a removal,
 //! and SIGKILL after the [grace](HtcondorOptions::grace). It has no warning before the limit, so the
-//! attempt's script starts a watcher that sends it. [`Cancel::Kill`](crate::Cancel::Kill) is no
-//! faster than [`Cancel::Terminate`](crate::Cancel::Terminate): HTCondor kills at once only by
+//! attempt's script starts a watcher that sends it. [`Cancel::Kill`] is no
+//! faster than [`Cancel::Terminate`]: HTCondor kills at once only by
 //! forgetting the job while it runs.
 //!
 //! # What is kept where
