@@ -1,0 +1,248 @@
+//! Whole runs of the real `cu` on a real HTCondor pool, in each of the three ways of resuming, and
+//! what happens to them behind our back.
+
+mod runs;
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use cu_cluster_tests::{CondorPool, place};
+use cu_tests::run::{Place, Run};
+use runs::{
+    assert_chain, assert_completes, assert_promises, await_first_attempt, complete, ends, ids,
+    program,
+};
+use serde_json::Value;
+
+const WAYS: [&str; 3] = ["submit", "requeue", "checkpoint"];
+
+/// A test in a lane of its own, as an ordinary user.
+fn in_a_lane(test: impl FnOnce(&CondorPool, Place)) {
+    let pool = CondorPool::up();
+    let lane = pool.lane();
+    let work = pool.work_folder();
+    let place = place::on_htcondor(&pool, &lane, work.path());
+    let _user = pool.become_user();
+    test(&pool, place);
+}
+
+fn resume(way: &str) -> String {
+    format!("backend.htcondor.resume = {way:?}\n")
+}
+
+/// Digits is trained in attempts of a few epochs, and its result is that of an uninterrupted
+/// training on this machine.
+fn digits(way: &str) {
+    let settings = "[settings]\nseed = 1\nepochs = 12\nlearning_rate = 0.01\nbatch_size = 20\n";
+    in_a_lane(|_, place| {
+        let here = Place {
+            cu: place.cu.clone(),
+            folder: place.folder.clone(),
+            config: "backend.kind = \"local\"".to_owned(),
+            environment: Vec::new(),
+            patience: place.patience,
+        };
+        let config = format!("{settings}epochs_per_attempt = 1000\n");
+        let straight = Run::at(here, &program("digits"), &config);
+        complete(&straight);
+        let config = format!("{}{settings}epochs_per_attempt = 4\n", resume(way));
+        let chopped = Run::at(place, &program("digits"), &config);
+        complete(&chopped);
+        let job = assert_chain(&chopped, 2);
+        assert_eq!(
+            job["metrics"]["test_accuracy"],
+            straight.show(0)["metrics"]["test_accuracy"]
+        );
+        assert_eq!(
+            job["metrics"]["train_loss"],
+            straight.show(0)["metrics"]["train_loss"]
+        );
+        assert_same_cluster_job(&job, way != "submit");
+    });
+}
+
+/// Whether all attempts were one cluster job.
+fn assert_same_cluster_job(job: &Value, same: bool) {
+    let ids = ids(job);
+    assert_eq!(ids.iter().all(|id| *id == ids[0]), same, "{job}");
+}
+
+#[test]
+fn digits_by_new_submissions() {
+    digits("submit");
+}
+
+#[test]
+fn digits_by_the_same_job_queued_again() {
+    digits("requeue");
+}
+
+#[test]
+fn digits_in_the_same_slot() {
+    digits("checkpoint");
+}
+
+/// Its attempts stop in time for their limit, and none is held for running into it.
+fn timeout_signal(way: &str) {
+    in_a_lane(|_, place| {
+        let config = format!(
+            "{}[settings]\nsteps = 150\nstep_milliseconds = 100\n\
+             [resources]\ntime_limit = \"20s\"\n[stop]\nbefore_limit = \"14s\"\ngrace = \"5s\"\n",
+            resume(way)
+        );
+        let run = Run::at(place, &program("timeout_signal"), &config);
+        complete(&run);
+        let job = assert_chain(&run, 1);
+        assert_eq!(job["metrics"]["steps"], 150, "{job}");
+    });
+}
+
+#[test]
+fn a_time_limit_by_new_submissions() {
+    timeout_signal("submit");
+}
+
+#[test]
+fn a_time_limit_by_the_same_job_queued_again() {
+    timeout_signal("requeue");
+}
+
+#[test]
+fn a_time_limit_in_the_same_slot() {
+    timeout_signal("checkpoint");
+}
+
+/// A run of one `tiny_job` that saves, and waits to be asked to stop, in its first attempt.
+fn that_stays(place: Place, config: &str) -> Run {
+    let config = format!("settings.behaviour = \"stays\"\n{config}");
+    Run::at(place, &program("tiny_job"), &config)
+}
+
+fn act(pool: &CondorPool, command: &str, arguments: &[&str]) {
+    let mut command = pool.command(command);
+    command.args(arguments).current_dir("/tmp");
+    let output = command.output().expect("the wrapper is there");
+    assert!(output.status.success(), "{command:?}: {output:?}");
+}
+
+#[test]
+fn condor_rm_ends_the_chain_in_every_way() {
+    for way in WAYS {
+        in_a_lane(|pool, place| {
+            let run = that_stays(place, &resume(way));
+            let main_process = run.start();
+            let id = await_first_attempt(&run);
+            act(pool, "condor_rm", &[&id]);
+            let exit = main_process.wait();
+            assert_eq!(exit.code, Some(1), "{way}: {exit:?}");
+            let job = run.show(0);
+            assert_eq!(job["state"], "cancelled", "{way}: {job}");
+        });
+    }
+}
+
+#[test]
+fn an_evicted_attempt_is_resumed_from_its_checkpoint_in_every_way() {
+    for way in WAYS {
+        in_a_lane(|pool, place| {
+            let run = that_stays(place, &resume(way));
+            let main_process = run.start();
+            let id = await_first_attempt(&run);
+            act(pool, "condor_vacate_job", &[&id]);
+            assert_completes(&run, main_process);
+            assert_promises(&run);
+        });
+    }
+}
+
+#[test]
+fn a_held_attempt_says_so_and_goes_on_when_it_is_released() {
+    in_a_lane(|pool, place| {
+        let run = that_stays(place, "");
+        let main_process = run.start();
+        let id = await_first_attempt(&run);
+        act(pool, "condor_hold", &["-reason", "lunch", &id]);
+        run.until("the reason of the hold", || {
+            let job = run.show(0);
+            let why = job["why"].as_str()?;
+            (why.contains("held") && why.contains("lunch") || job["state"] != "running")
+                .then_some(())
+        });
+        // If the program saved in time its job has been resumed by now, and the held one is gone.
+        let mut release = pool.command("condor_release");
+        let _ = release.arg(&id).current_dir("/tmp").output();
+        assert_completes(&run, main_process);
+        assert_promises(&run);
+    });
+}
+
+#[test]
+fn a_grid_of_jobs_goes_on_through_the_death_of_the_schedd() {
+    let pool = CondorPool::own("");
+    let lane = pool.lane();
+    let work = pool.work_folder();
+    let place = place::on_htcondor(&pool, &lane, work.path());
+    let _user = pool.become_user();
+    let run = Run::at(place, &program("tiny_job"), GRID);
+    let main_process = run.start();
+    run.await_file(&run.output(0, "steps.log"));
+    pool.kill("schedd");
+    run.until("an attempt that asks to be resumed meanwhile", || {
+        let ended = run.show(0)["attempts"][0]["end"]
+            .as_str()
+            .map(str::to_owned);
+        (ended? == "resume_requested").then_some(())
+    });
+    pool.start("schedd");
+    assert_completes(&run, main_process);
+    assert_grid(&run);
+}
+
+/// A grid of jobs with three resumes each, over which something can happen.
+const GRID: &str = "[settings]\nstep_milliseconds = 100\n[grid]\nparameter = [0, 1, 2, 3, 4, 5]\n";
+
+fn assert_grid(run: &Run) {
+    assert_promises(run);
+    let status = run.status();
+    assert_eq!(status["jobs"]["completed"], 6, "{status}");
+}
+
+/// A folder with the pool's commands, in which the first call of `condor_submit` is followed by
+/// `script`.
+fn commands_with(pool: &CondorPool, folder: &Path, script: &str) -> PathBuf {
+    let commands = folder.join("commands");
+    std::fs::create_dir(&commands).expect("the folder is the user's");
+    for entry in std::fs::read_dir(pool.commands()).expect("it is there") {
+        let name = entry.expect("it can be read").file_name();
+        if name != "condor_submit" {
+            symlink(pool.commands().join(&name), commands.join(&name)).expect("a new folder");
+        }
+    }
+    let real = pool.commands().join("condor_submit");
+    let text = format!(
+        "#!/bin/sh\nSUBMIT={}\nmkdir {} 2>/dev/null || exec $SUBMIT \"$@\"\n{script}\n",
+        real.display(),
+        folder.join("once").display(),
+    );
+    let path = commands.join("condor_submit");
+    std::fs::write(&path, text).expect("a new folder");
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&path, executable).expect("it is the user's");
+    commands
+}
+
+#[test]
+fn a_main_process_killed_before_it_noted_the_id_adopts_what_it_submitted() {
+    in_a_lane(|pool, mut place| {
+        let commands = commands_with(pool, &place.folder, "$SUBMIT \"$@\"\nkill -9 $PPID");
+        let usual = format!("{:?}", pool.commands());
+        place.config = place.config.replace(&usual, &format!("{commands:?}"));
+        let run = Run::at(place, &program("tiny_job"), GRID);
+        let exit = run.start().wait();
+        assert_eq!(exit.signal, Some(9), "{exit:?}");
+        assert_completes(&run, run.go_on());
+        assert_grid(&run);
+        let job = run.show(0);
+        assert_eq!(ends(&job).len(), 4, "{job}");
+    });
+}
