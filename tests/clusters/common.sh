@@ -308,6 +308,8 @@ shown_folders() {
         printf '%s\n' "$folder"
     done
 }
+# cgroup: the name of the instance's own, also where another folder of clusters has an instance of that name.
+cgroup() { echo "$cluster-$instance-$(stat -c %i "$home")"; }
 # bind_instance ROOT GROUP [FROM TO]...: runs in the new namespace; each FROM appears as TO in the root. GROUP: see
 # bind_cgroups, which each cluster has its own of.
 bind_instance() {
@@ -345,7 +347,7 @@ hold() {
         shift 2
     done
     for folder in $(shown_folders); do mounts+=("$folder" "$folder"); done
-    (in_namespace "$(declare -f bind_system bind_cgroups bind_instance)"'; bind_instance "$@"' "$root" "$cluster-$instance" \
+    (in_namespace "$(declare -f bind_system bind_cgroups bind_instance)"'; bind_instance "$@"' "$root" "$(cgroup)" \
         "$home/run" /run "$home/hosts" /etc/hosts "${mounts[@]}") >"$home/log/holder.log" 2>&1 </dev/null 9>&- ||
         die "the mount namespace could not be made" "$home/log/holder.log"
     wait_until 10 test -s "$home/run/cu/holder" || die "the mount namespace was not made" "$home/log/holder.log"
