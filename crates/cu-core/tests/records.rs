@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cu_core::machine::Event;
-use cu_core::{JobState, Policy, Reader, RunDir};
+use cu_core::{AttemptEnd, JobState, Policy, Reader, RunDir};
 use cu_protocol::{Attempt, Failure, Message, Sequence};
 use cu_scheduler::simulated::Stop;
 use cu_scheduler::{Cancel, ClusterState, Scheduler};
@@ -128,5 +128,29 @@ fn an_attempt_that_was_given_up_and_lives_is_heard_by_its_outbox() {
             cluster.starts().iter().all(|start| start.ended.is_some()),
             "one runs on"
         );
+    });
+}
+
+#[test]
+fn a_record_that_nobody_can_believe_is_none() {
+    on_a_paused_clock(async {
+        let scratch = scratch(patient(), 1);
+        let cluster = endless();
+        let main_process = tokio::spawn(open(&scratch, Arc::new(cluster.clone())).await.run());
+        eventually("a start", || cluster.starts().len() == 1).await;
+        write_exit_record(&scratch.run, FIRST, 0);
+        let path = scratch.run.exit_record(JOB, FIRST);
+        let text = std::fs::read_to_string(&path).expect("a record");
+        let beyond = format!("\"ended\":{}", u64::MAX);
+        std::fs::write(&path, text.replace("\"ended\":2000", &beyond)).expect("a record");
+        sleep(TWO_LOOKS).await;
+        let job = || Reader::open(&scratch.run).and_then(|reader| reader.job(JOB));
+        assert_eq!(job().expect("a job").state, JobState::Running);
+        let first = cluster.starts()[0].job.clone();
+        cluster.stop(&first, Stop::NodeFailure);
+        eventually("the next start", || cluster.starts().len() == 2).await;
+        assert!(!main_process.is_finished());
+        let ends = job().expect("a job").attempts;
+        assert_eq!(ends[0].end, Some(AttemptEnd::NodeFailure));
     });
 }
