@@ -180,6 +180,7 @@ impl Error {
                 Run::Record { .. } => {
                     "make room or mend the permissions, then `cu resume` goes on".to_owned()
                 }
+                Run::File { source, .. } => return file_hint(source.kind()),
                 Run::SchedulerUnreachable { .. } => {
                     "the jobs are as they were: `cu resume` when the scheduler answers again"
                         .to_owned()
@@ -192,4 +193,18 @@ impl Error {
             _ => return None,
         })
     }
+}
+
+/// What to do about a file of the run that can't be used.
+fn file_hint(kind: std::io::ErrorKind) -> Option<String> {
+    use std::io::ErrorKind::{
+        PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, ResourceBusy, StorageFull,
+    };
+    let hint = match kind {
+        StorageFull | QuotaExceeded => "make room on this file system, and try again",
+        PermissionDenied | ReadOnlyFilesystem => "mend the permissions, and try again",
+        ResourceBusy => "another process has held it for long: try again",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }

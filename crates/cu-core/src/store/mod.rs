@@ -5,7 +5,8 @@ mod open;
 mod progress;
 mod read;
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use cu_protocol::{JobId, RunId, Timestamp};
 use rusqlite::{Connection, Transaction, params};
@@ -26,6 +27,8 @@ pub(crate) const FORMAT: i64 = 1;
 pub(crate) struct Store {
     connection: Connection,
     path: PathBuf,
+    /// Which file it is. A store that was deleted or replaced is written all the same, for nobody.
+    file: FileId,
     /// Set by the first commit that failed: the memory of the main process is ahead of the disk, so
     /// nothing may be recorded after it.
     poisoned: bool,
@@ -93,9 +96,11 @@ impl Store {
     pub fn open(run_dir: &RunDir, lock: Lock) -> Result<Self> {
         let path = run_dir.store();
         let connection = open::for_writing(run_dir)?;
+        let file = file_id(&path).map_err(Error::file("examine", &path))?;
         Ok(Self {
             connection,
             path,
+            file,
             poisoned: false,
             announcements: Announcements::default(),
             _lock: lock,
@@ -104,8 +109,7 @@ impl Store {
 
     /// All that a main process needs to go on.
     pub fn load(&self) -> Result<Loaded> {
-        let damaged = |error: rusqlite::Error| open::damaged(&self.path, error);
-        read::load(&self.connection).map_err(damaged)
+        read::load(&self.connection).map_err(|error| open::unusable(&self.path, error))
     }
 
     /// Takes down how the scheduler names itself.
@@ -127,9 +131,27 @@ impl Store {
                 reason: "an earlier commit failed".to_owned(),
             });
         }
-        self.try_commit(changes).map_err(|error| {
-            self.poisoned = true;
-            self.record_error(&error)
+        let outcome = self
+            .try_commit(changes)
+            .map_err(|error| self.record_error(&error))
+            .and_then(|()| self.check_place());
+        self.poisoned = outcome.is_err();
+        outcome
+    }
+
+    /// What was recorded just now is where others look for it.
+    fn check_place(&self) -> Result<()> {
+        let reason = match file_id(&self.path) {
+            Ok(found) if found == self.file => return Ok(()),
+            Ok(_) => "another file has taken its place while the run went on".to_owned(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                "it was deleted while the run went on".to_owned()
+            }
+            Err(error) => error.to_string(),
+        };
+        Err(Error::Record {
+            path: self.path.clone(),
+            reason,
         })
     }
 
@@ -192,6 +214,13 @@ impl Store {
     }
 }
 
+/// Device and inode.
+type FileId = (u64, u64);
+
+fn file_id(path: &Path) -> std::io::Result<FileId> {
+    std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
 fn write_plan(
     transaction: &Transaction<'_>,
     run: RunId,
@@ -232,7 +261,7 @@ mod tests {
 
     use super::*;
 
-    async fn store() -> (tempfile::TempDir, Store) {
+    async fn store() -> (tempfile::TempDir, RunDir, Store) {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let run_dir = RunDir::new(directory.path());
         let plan = RunPlan {
@@ -242,7 +271,8 @@ mod tests {
         };
         Store::create(&run_dir, RunId([0; 16]), &plan, Timestamp(0)).expect("a new store");
         let lock = Lock::take(&run_dir).await.expect("nobody else has it");
-        (directory, Store::open(&run_dir, lock).expect("it opens"))
+        let store = Store::open(&run_dir, lock).expect("it opens");
+        (directory, run_dir, store)
     }
 
     fn recorded_events(store: &Store) -> i64 {
@@ -253,7 +283,7 @@ mod tests {
 
     #[tokio::test]
     async fn progress_does_not_fill_the_disk() {
-        let (_directory, mut store) = store().await;
+        let (_directory, _, mut store) = store().await;
         for number in 1..500 {
             let event = Event::Said {
                 attempt: Attempt(0),
@@ -269,13 +299,35 @@ mod tests {
         assert_eq!(recorded_events(&store), 2, "the first and the last");
     }
 
-    #[tokio::test]
-    async fn after_a_commit_that_failed_nothing_is_recorded() {
-        let (_directory, mut store) = store().await;
-        let changes = Changes {
+    fn changes() -> Changes {
+        Changes {
             events: vec![(JobId(0), Event::TimePassed)],
             ..Changes::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_deleted_or_replaced_is_noticed() {
+        let deleted: fn(&Path) -> std::io::Result<()> = |path| std::fs::remove_file(path);
+        let replaced: fn(&Path) -> std::io::Result<()> = |path| {
+            let copy = path.with_extension("copy");
+            std::fs::copy(path, &copy)?;
+            std::fs::rename(copy, path)
         };
+        for (change, words) in [(deleted, "deleted"), (replaced, "taken its place")] {
+            let (_directory, run_dir, mut store) = store().await;
+            store.commit(&changes()).expect("recorded");
+            change(&run_dir.store()).expect("changed");
+            let error = store.commit(&changes()).expect_err("for nobody");
+            assert!(matches!(error, Error::Record { .. }), "{error}");
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_commit_that_failed_nothing_is_recorded() {
+        let (_directory, _, mut store) = store().await;
+        let changes = changes();
         store.commit(&changes).expect("recorded");
         let sql = "ALTER TABLE events RENAME TO hidden";
         store.connection.execute_batch(sql).expect("renamed");

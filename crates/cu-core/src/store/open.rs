@@ -1,10 +1,11 @@
 //! Opens the database: which journal suits its file system, which format it has, what is wrong
 //! with it.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::FORMAT;
 use crate::{Error, Result, RunDir};
@@ -44,12 +45,12 @@ pub(super) fn for_writing(run_dir: &RunDir) -> Result<Connection> {
         connection.pragma_update(None, "journal_mode", journal)?;
         connection.pragma_update(None, "synchronous", "FULL")
     };
-    set_up().map_err(|error| match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::CannotOpen) => Error::Record {
-            path: path.clone(),
-            reason: error.to_string(),
+    set_up().map_err(|error| match unusable(&path, error) {
+        Error::File { path, source, .. } => Error::Record {
+            path,
+            reason: source.to_string(),
         },
-        _ => damaged(&path, error),
+        other => other,
     })?;
     Ok(connection)
 }
@@ -58,7 +59,7 @@ pub(super) fn for_writing(run_dir: &RunDir) -> Result<Connection> {
 fn check(connection: &Connection, path: &Path) -> Result<()> {
     let found: String = connection
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(|error| damaged(path, error))?;
+        .map_err(|error| unusable(path, error))?;
     match found.as_str() {
         "ok" => Ok(()),
         reason => Err(Error::Damaged {
@@ -80,13 +81,13 @@ fn open(run_dir: &RunDir, flags: OpenFlags) -> Result<Connection> {
         });
     }
     let connection = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-        .map_err(|error| damaged(&path, error))?;
+        .map_err(|error| unusable(&path, error))?;
     connection
         .busy_timeout(BUSY)
-        .map_err(|error| damaged(&path, error))?;
+        .map_err(|error| unusable(&path, error))?;
     let found: i64 = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(|error| damaged(&path, error))?;
+        .map_err(|error| unusable(&path, error))?;
     match found {
         FORMAT => Ok(connection),
         newer if newer > FORMAT => Err(Error::NewerVersion {
@@ -101,11 +102,30 @@ fn open(run_dir: &RunDir, flags: OpenFlags) -> Result<Connection> {
     }
 }
 
-pub(super) fn damaged(path: &Path, error: rusqlite::Error) -> Error {
-    Error::Damaged {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    }
+/// What `error` says about the store in `path`: damage is only what its content shows. A disk that is
+/// full or fails, and a file that can't be opened, are no reason to restore anything.
+pub(super) fn unusable(path: &Path, error: rusqlite::Error) -> Error {
+    let kind = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => ErrorKind::StorageFull,
+        Some(ErrorCode::ReadOnly) => ErrorKind::ReadOnlyFilesystem,
+        Some(ErrorCode::PermissionDenied) => ErrorKind::PermissionDenied,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => ErrorKind::ResourceBusy,
+        Some(ErrorCode::OutOfMemory) => ErrorKind::OutOfMemory,
+        Some(
+            ErrorCode::SystemIoFailure
+            | ErrorCode::CannotOpen
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::NoLargeFileSupport
+            | ErrorCode::OperationInterrupted,
+        ) => ErrorKind::Other,
+        _ => {
+            return Error::Damaged {
+                path: path.to_owned(),
+                reason: error.to_string(),
+            };
+        }
+    };
+    Error::file("read", path)(std::io::Error::new(kind, error))
 }
 
 /// Whether other machines may share `path`; if nobody can tell, they may.
@@ -144,5 +164,36 @@ mod tests {
         for shared in shared {
             assert!(!is_local(shared), "{shared:x}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    #[test]
+    fn only_what_the_content_shows_is_damage() {
+        let path = Path::new("/results/a/run.sqlite");
+        for (code, is_damage) in [
+            (ffi::SQLITE_CORRUPT, true),
+            (ffi::SQLITE_NOTADB, true),
+            (ffi::SQLITE_ERROR, true), // A table that should be there is not.
+            (ffi::SQLITE_FULL, false),
+            (ffi::SQLITE_IOERR, false),
+            (ffi::SQLITE_CANTOPEN, false),
+            (ffi::SQLITE_READONLY, false),
+            (ffi::SQLITE_BUSY, false),
+            (ffi::SQLITE_PERM, false),
+        ] {
+            let failure = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let error = unusable(path, failure);
+            let found = matches!(error, Error::Damaged { .. });
+            assert_eq!(found, is_damage, "{error}");
+        }
+        let full = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None);
+        assert!(
+            matches!(unusable(path, full), Error::File { source, .. } if source.kind() == ErrorKind::StorageFull)
+        );
     }
 }

@@ -35,7 +35,7 @@ impl Reader {
     /// Opens the run in `run_dir` for reading.
     ///
     /// # Errors
-    /// [`Error::NoRun`], [`Error::NewerVersion`], [`Error::Damaged`].
+    /// [`Error::NoRun`], [`Error::NewerVersion`], [`Error::Damaged`], [`Error::File`].
     pub fn open(run_dir: &RunDir) -> Result<Self> {
         Ok(Self {
             connection: open::for_reading(run_dir)?,
@@ -46,7 +46,7 @@ impl Reader {
     /// The run as a whole.
     ///
     /// # Errors
-    /// [`Error::Damaged`].
+    /// [`Error::Damaged`], [`Error::File`].
     pub fn status(&self) -> Result<Status> {
         self.read(|connection| {
             let mut tally = Tally::default();
@@ -79,7 +79,7 @@ impl Reader {
     /// All jobs, by their numbers.
     ///
     /// # Errors
-    /// [`Error::Damaged`].
+    /// [`Error::Damaged`], [`Error::File`].
     pub fn jobs(&self) -> Result<Vec<JobReport>> {
         self.read(|connection| {
             let policy = policy(connection)?;
@@ -104,7 +104,7 @@ impl Reader {
     /// One job with its chain.
     ///
     /// # Errors
-    /// [`Error::NoJob`], [`Error::Damaged`].
+    /// [`Error::NoJob`], [`Error::Damaged`], [`Error::File`].
     pub fn job(&self, job: JobId) -> Result<JobReport> {
         let found = self.read(|connection| {
             let policy = policy(connection)?;
@@ -139,7 +139,7 @@ impl Reader {
     /// between.
     ///
     /// # Errors
-    /// [`Error::Damaged`].
+    /// [`Error::Damaged`], [`Error::File`].
     pub fn events(&self) -> Result<Vec<RecordedEvent>> {
         self.read(|connection| {
             let mut events =
@@ -158,7 +158,7 @@ impl Reader {
     /// The plan that a job was made from.
     ///
     /// # Errors
-    /// [`Error::Damaged`].
+    /// [`Error::Damaged`], [`Error::File`].
     pub fn plan(&self, job: JobId) -> Result<JobPlan> {
         self.read(|connection| {
             connection.query_row("SELECT plan FROM jobs WHERE job = ?1", [job.0], |row| {
@@ -169,9 +169,9 @@ impl Reader {
 
     /// Reads in one transaction, so that all parts are of the same moment.
     fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        let damaged = |error| open::damaged(&self.run_dir.store(), error);
-        let transaction = self.connection.unchecked_transaction().map_err(damaged)?;
-        read(&transaction).map_err(damaged)
+        let unusable = |error| open::unusable(&self.run_dir.store(), error);
+        let transaction = self.connection.unchecked_transaction().map_err(unusable)?;
+        read(&transaction).map_err(unusable)
     }
 
     fn report(&self, job: &Job, plan: JobPlan, policy: &Policy) -> JobReport {
