@@ -4,13 +4,14 @@
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use cu_checkpoint::{AtomicOptions, Durability};
 use cu_protocol::{JobId, RunId, Secret, Timestamp};
 use cu_supervisor::JobSpec;
 
+use crate::lock::Lock;
 use crate::store::Store;
 use crate::{Error, JobPlan, Result, RunDir, RunPlan};
 
@@ -19,29 +20,120 @@ use crate::{Error, JobPlan, Result, RunDir, RunPlan};
 /// that was killed leaves no run, and can be repeated.
 ///
 /// # Errors
-/// [`Error::RunExists`], [`Error::Plan`] for a plan without jobs or commands, [`Error::File`].
+/// Those of [`NewRun::begin`].
 pub fn create_run(run_dir: &RunDir, plan: &RunPlan) -> Result<RunId> {
-    check(plan)?;
+    NewRun::begin(run_dir, plan)?.finish()
+}
+
+/// A run that is being made. As long as this lives nobody else makes one in the same directory, so
+/// that whatever is added to it before [`finish`](Self::finish) belongs to the run that comes out.
+#[derive(Debug)]
+pub struct NewRun<'a> {
+    run_dir: &'a RunDir,
+    plan: &'a RunPlan,
+    _lock: Lock,
+}
+
+impl<'a> NewRun<'a> {
+    /// Takes `run_dir` for the run `plan`, and removes what a creation that was killed has left
+    /// there.
+    ///
+    /// # Errors
+    /// [`Error::RunExists`]; [`Error::InUse`] if another process makes one at this moment;
+    /// [`Error::Plan`] for a plan without jobs or commands, or a directory that is no place for a
+    /// run; [`Error::File`].
+    pub fn begin(run_dir: &'a RunDir, plan: &'a RunPlan) -> Result<Self> {
+        check(plan)?;
+        check_place(run_dir)?;
+        make_dir(run_dir.path())?;
+        keep_private(run_dir.path())?;
+        let lock = Lock::take_for_new(run_dir)?;
+        check_place(run_dir)?; // Another may just have finished one.
+        clear(run_dir)?;
+        Ok(Self {
+            run_dir,
+            plan,
+            _lock: lock,
+        })
+    }
+
+    /// Makes all of it, the store last.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Record`].
+    pub fn finish(self) -> Result<RunId> {
+        let Self { run_dir, plan, .. } = &self;
+        let chance = |error: cu_protocol::Error| {
+            Error::file("find randomness for", &run_dir.secret())(std::io::Error::other(error))
+        };
+        let secret = Secret::generate().map_err(chance)?;
+        // A new file, whatever lay there: who may open the old one has no part in this.
+        replace(&run_dir.secret(), secret.reveal().as_bytes())?;
+        let run = RunId::generate().map_err(chance)?;
+        for (number, job) in (0..).zip(&plan.jobs) {
+            create_job(run_dir, run, JobId(number), job)?;
+        }
+        sync(run_dir)?;
+        Store::create(run_dir, run, plan, Timestamp::from(SystemTime::now()))?;
+        Ok(run)
+    }
+}
+
+/// Whether a run can be made in `run_dir`, before anything is.
+fn check_place(run_dir: &RunDir) -> Result<()> {
+    let path = run_dir.path();
     if run_dir.store().exists() {
         return Err(Error::RunExists {
-            path: run_dir.path().to_owned(),
+            path: path.to_owned(),
         });
     }
-    make_dir(run_dir.path())?;
-    keep_private(run_dir.path())?;
-    let chance = |error: cu_protocol::Error| {
-        Error::file("find randomness for", &run_dir.secret())(std::io::Error::other(error))
-    };
-    let secret = Secret::generate().map_err(chance)?;
-    // A new file, whatever lay there: who may open the old one has no part in this.
-    replace(&run_dir.secret(), secret.reveal().as_bytes())?;
-    let run = RunId::generate().map_err(chance)?;
-    for (number, job) in (0..).zip(&plan.jobs) {
-        create_job(run_dir, run, JobId(number), job)?;
+    match path.to_str() {
+        Some(_) => Ok(()),
+        None => Err(Error::Plan(format!(
+            "the path of the run directory is no UTF-8, which attempts could not be told: {}",
+            path.display()
+        ))),
     }
-    sync(run_dir)?;
-    Store::create(run_dir, run, plan, Timestamp::from(SystemTime::now()))?;
-    Ok(run)
+}
+
+/// Removes the jobs that a creation that was killed has made. Whatever else is there is somebody's
+/// work: no run is made over it, and nothing is removed.
+fn clear(run_dir: &RunDir) -> Result<()> {
+    let job = JobId(0);
+    let mut abandoned = Vec::new();
+    for made in [run_dir.settings(job), run_dir.job_spec(job)] {
+        let Some(all) = made.parent().and_then(Path::parent) else {
+            continue;
+        };
+        for of_job in entries(all)? {
+            let is_foreign = |found: &PathBuf| found.file_name() != made.file_name();
+            if !of_job.is_dir() || entries(&of_job)?.iter().any(is_foreign) {
+                return Err(Error::Plan(format!(
+                    "{} is left of a run whose run.sqlite is missing, and no run is made over it: \
+                     take another name, or move it away",
+                    of_job.display()
+                )));
+            }
+            abandoned.push(of_job);
+        }
+    }
+    for of_job in abandoned {
+        std::fs::remove_dir_all(&of_job).map_err(Error::file("remove", &of_job))?;
+    }
+    Ok(())
+}
+
+/// What is in a directory; nothing if there is none.
+fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
+    let read = || {
+        let entries = std::fs::read_dir(directory)?;
+        let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+        paths.collect::<std::io::Result<Vec<_>>>()
+    };
+    match read() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        found => found.map_err(Error::file("read", directory)),
+    }
 }
 
 fn check(plan: &RunPlan) -> Result<()> {

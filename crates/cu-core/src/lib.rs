@@ -33,7 +33,7 @@ mod submitter;
 mod watcher;
 
 pub use act::Notice;
-pub use create::create_run;
+pub use create::{NewRun, create_run};
 pub use cu_supervisor::RunDir;
 pub use error::{Error, Result};
 pub use operator::{Operator, ask};

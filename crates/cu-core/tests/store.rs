@@ -9,8 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cu_core::{
-    AttemptEnd, Error, JobPlan, JobState, LoopOptions, Policy, Reader, ResumeLoop, RunDir, RunPlan,
-    RunState, create_run,
+    AttemptEnd, Error, JobPlan, JobState, LoopOptions, NewRun, Policy, Reader, ResumeLoop, RunDir,
+    RunPlan, RunState, create_run,
 };
 use cu_protocol::JobId;
 use cu_scheduler::EndCause;
@@ -152,6 +152,80 @@ async fn a_creation_that_was_killed_can_be_repeated() {
     open(&run).await.expect("it is a run now");
     let error = create_run(&run, &plan()).expect_err("there is one");
     assert!(matches!(error, Error::RunExists { .. }), "{error}");
+}
+
+#[test]
+fn what_a_killed_creation_left_is_no_part_of_the_next_run() {
+    let (_directory, run) = scratch();
+    create_run(&run, &plan()).expect("a new run of two jobs");
+    std::fs::remove_file(run.store()).expect("as if it had been killed before its last step");
+    let mut smaller = plan();
+    smaller.jobs.truncate(1);
+    create_run(&run, &smaller).expect("a run of one job");
+    assert!(run.settings(JobId(0)).exists());
+    assert!(!run.output_dir(JobId(1)).exists());
+    assert!(!run.attempts(JobId(1)).exists());
+}
+
+#[test]
+fn no_run_is_made_over_somebodys_work() {
+    let (_directory, run) = scratch();
+    create_run(&run, &plan()).expect("a new run");
+    let result = run.output_dir(JobId(1)).join("result.npy");
+    std::fs::write(&result, "three days").expect("written");
+    std::fs::remove_file(run.store()).expect("the store is lost");
+    let error = create_run(&run, &plan()).expect_err("there is work");
+    assert!(matches!(error, Error::Plan(_)), "{error}");
+    assert!(
+        error.to_string().contains("working_directories/1"),
+        "{error}"
+    );
+    assert!(result.exists() && run.settings(JobId(0)).exists());
+}
+
+#[test]
+fn of_two_who_make_a_run_at_once_one_does() {
+    let (_directory, run) = scratch();
+    let plan = plan();
+    let first = NewRun::begin(&run, &plan).expect("the first");
+    let error = NewRun::begin(&run, &plan).expect_err("the second");
+    assert!(matches!(error, Error::InUse { .. }), "{error}");
+    first.finish().expect("a new run");
+    let error = NewRun::begin(&run, &plan).expect_err("there is one");
+    assert!(matches!(error, Error::RunExists { .. }), "{error}");
+
+    // And when nobody holds back: what came out is one run, of one of them.
+    let (_directory, run) = scratch();
+    let made: Vec<_> = std::thread::scope(|scope| {
+        let makers: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| create_run(&run, &plan)))
+            .collect();
+        makers
+            .into_iter()
+            .filter_map(|maker| maker.join().expect("no panic").ok())
+            .collect()
+    });
+    assert_eq!(made.len(), 1);
+    let spec = std::fs::read_to_string(run.job_spec(JobId(1))).expect("a job");
+    assert!(spec.contains(&made[0].to_string()), "{spec}");
+}
+
+#[test]
+fn a_path_that_attempts_can_not_be_told_is_refused_at_once() {
+    use std::os::unix::ffi::OsStrExt;
+    let (directory, _) = scratch();
+    let run = RunDir::new(directory.path().join(std::ffi::OsStr::from_bytes(b"\xff")));
+    let error = create_run(&run, &plan()).expect_err("no UTF-8");
+    assert!(matches!(error, Error::Plan(_)), "{error}");
+    assert!(!run.path().exists(), "nothing was made");
+}
+
+#[test]
+fn a_store_that_can_not_be_opened_is_not_called_damaged() {
+    let (_directory, run) = scratch();
+    std::fs::create_dir_all(run.store()).expect("a directory in its place");
+    let error = Reader::open(&run).expect_err("no database");
+    assert!(matches!(error, Error::File { .. }), "{error}");
 }
 
 fn mode(path: &Path) -> u32 {

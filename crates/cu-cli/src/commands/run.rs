@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cu_core::{RunDir, create_run};
+use cu_core::{NewRun, RunDir};
 
 use super::dry_run::dry_run;
 use super::resume::see_through;
@@ -11,7 +11,6 @@ use crate::args::{Common, Run, RunOptions};
 use crate::config::{Config, Override, Source};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
-use crate::scratch::make;
 use crate::{backend, runs, terminal};
 
 /// Makes the run and sees it through.
@@ -37,12 +36,11 @@ pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
         return dry_run(common, &run, &config, &choice);
     }
     warn_of_strangers(common, &run);
-    if !run.store().exists() {
-        // Before the store, which makes the directory a run: whoever goes on with it after we were
-        // killed reads the backend from there.
-        write_config(&run, &config)?;
-    }
-    create_run(&run, &config.plan)?;
+    let new_run = NewRun::begin(&run, &config.plan)?;
+    // Before the store, which makes the directory a run: whoever goes on with it after we were
+    // killed reads the backend from there.
+    write_config(&run, &config)?;
+    new_run.finish()?;
     if !common.quiet {
         terminal::say(&format!(
             "{}: {} in {}, on {} ({})",
@@ -162,7 +160,6 @@ fn write_config(run: &RunDir, config: &Config) -> Result<()> {
     let path = run.config();
     let text = toml::to_string(&config.effective)
         .map_err(|error| Error::write("write", &path)(std::io::Error::other(error)))?;
-    make(run.path())?;
     let temporary = path.with_extension("toml.new");
     fs::write(&temporary, text).map_err(Error::write("write", &temporary))?;
     fs::rename(&temporary, &path).map_err(Error::write("write", &path))
