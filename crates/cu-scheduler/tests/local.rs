@@ -15,7 +15,11 @@ use tempfile::TempDir;
 async fn an_attempt_knows_its_submission_and_its_deadline() {
     let folder = TempDir::new().unwrap();
     let cluster = open(folder.path());
-    let mut asked = submission(folder.path(), 3, r#"echo "$CU_SUBMISSION $CU_DEADLINE""#);
+    let mut asked = submission(
+        folder.path(),
+        3,
+        r#"echo "$CU_SUBMISSION $CU_KILL_WAIT $CU_DEADLINE""#,
+    );
     let limit = Duration::from_secs(1000);
     asked.resources.time_limit = Some(limit);
     let unix = |time: SystemTime| {
@@ -28,8 +32,11 @@ async fn an_attempt_knows_its_submission_and_its_deadline() {
     assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Exited(0));
     let latest = unix(SystemTime::now() + limit);
     let said = std::fs::read_to_string(folder.path().join("attempt-3/stdout")).unwrap();
-    let (name, deadline) = said.trim().split_once(' ').unwrap();
-    assert_eq!(name, "local/1/3");
+    let said: Vec<_> = said.split_whitespace().collect();
+    let [name, kill_wait, deadline] = said[..] else {
+        panic!("{said:?}");
+    };
+    assert_eq!((name, kill_wait), ("local/1/3", "30"));
     assert!((earliest..=latest).contains(&deadline.parse().unwrap()));
 }
 

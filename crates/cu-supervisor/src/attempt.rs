@@ -42,6 +42,8 @@ pub(crate) struct Running<'a> {
     pub stop_signal: Signal,
     /// How long after its SIGTERM the scheduler sends SIGKILL.
     pub kill_wait: Duration,
+    /// The time limit, if one is known. A SIGTERM from then on is the scheduler's last word.
+    pub limit: Option<SystemTime>,
     pub stop_file: std::path::PathBuf,
     /// The file that asks to stop, and when it is looked for next.
     pub asking_file: Option<(std::path::PathBuf, Instant)>,
@@ -158,6 +160,9 @@ impl Running<'_> {
         if let Phase::Clears { kill_at, .. } = &mut self.phase {
             // Whoever signals now has no time left.
             *kill_at = now;
+        }
+        if signal == Signal::TERM && self.limit.is_some_and(|limit| limit <= SystemTime::now()) {
+            return self.stop.end(self.kill_wait, now);
         }
         if signal == Signal::TERM {
             self.stop.hurry(self.kill_wait, now);
@@ -290,18 +295,19 @@ impl Running<'_> {
     }
 }
 
-/// The moments at which the policy asks the program to stop. `deadline` is the time limit as the
-/// backend gave it, in `CU_DEADLINE`: Unix seconds.
+/// The time limit as the backend gave it, in `CU_DEADLINE`: Unix seconds.
+pub(crate) fn time_limit(given: Option<&str>) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(given.and_then(parse_seconds)?)
+}
+
+/// The moments at which the policy asks the program to stop, of which some depend on the time limit.
 pub(crate) fn stop_moments(
     spec: &JobSpec,
-    deadline: Option<&str>,
+    limit: Option<SystemTime>,
     started: Instant,
 ) -> Vec<(Instant, StopCause)> {
     let after = spec.stop.after.and_then(|after| started.checked_add(after));
-    let before_limit = spec
-        .stop
-        .before_limit
-        .zip(deadline.and_then(parse_deadline));
+    let before_limit = spec.stop.before_limit.zip(limit);
     let before_limit = before_limit.and_then(|(before, limit)| {
         let stop = limit.checked_sub(before).unwrap_or(UNIX_EPOCH);
         // The past is now.
@@ -317,10 +323,6 @@ pub(crate) fn stop_moments(
 /// in seconds. If it did not, the scheduler is taken to leave as much time as the policy.
 pub(crate) fn kill_wait(spec: &JobSpec, given: Option<&str>) -> Duration {
     given.and_then(parse_seconds).unwrap_or(spec.stop.grace)
-}
-
-fn parse_deadline(text: &str) -> Option<SystemTime> {
-    UNIX_EPOCH.checked_add(parse_seconds(text)?)
 }
 
 fn parse_seconds(text: &str) -> Option<Duration> {

@@ -76,6 +76,16 @@ impl Stop {
         }
     }
 
+    /// The scheduler has sent its SIGTERM at the time limit, and kills everything after `left`. Who has
+    /// not saved by now was warned in vain or wants no warning: SIGTERM at once.
+    pub fn end(&mut self, left: Duration, now: Instant) {
+        self.wish(StopCause::TimeLimit, now);
+        self.hurry(left, now);
+        if !matches!(self.next, Some((_, Push::Kill))) {
+            self.next = Some((now, Push::Terminate));
+        }
+    }
+
     /// The push that is due, once.
     pub fn due(&mut self, now: Instant) -> Option<Push> {
         let (_, push) = self.coming().filter(|(at, _)| *at <= now)?;
@@ -198,5 +208,26 @@ mod tests {
         assert_eq!(stop.cause(), Some(StopCause::Cancel));
         assert_eq!(stop.due(now), Some(Push::Ask));
         assert_eq!(stop.due(now), None);
+    }
+
+    #[test]
+    fn at_the_time_limit_sigterm_comes_at_once_and_sigkill_in_time() {
+        let start = Instant::now();
+        let left = Duration::from_secs(10);
+        for warned in [false, true] {
+            let mut stop = Stop::new(GRACE);
+            if warned {
+                stop.wish(StopCause::Signal(10), start);
+                assert_eq!(stop.due(start), Some(Push::Ask));
+            }
+            stop.end(left, start);
+            assert_eq!(stop.due(start), Some(Push::Terminate));
+            let kill = stop.next_deadline().expect("SIGKILL is to come");
+            assert!(kill < start + left, "warned: {warned}");
+            // The same SIGTERM again begins nothing anew.
+            stop.end(left, start);
+            assert_eq!(stop.next_deadline(), Some(kill));
+            assert_eq!(stop.due(kill), Some(Push::Kill));
+        }
     }
 }

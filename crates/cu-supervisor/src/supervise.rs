@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use cu_protocol::{Attempt, ExitRecord, JobId, Message, ProgramEnd, Started, Timestamp};
 use rustix::process::{Signal, getpid, set_child_subreaper, setsid};
 
-use crate::attempt::{Phase, Running, kill_wait, stop_moments};
+use crate::attempt::{Phase, Running, kill_wait, stop_moments, time_limit};
 use crate::door::Door;
 use crate::event::{Event, Events};
 use crate::exit_record::{peak_memory_bytes, sync_exit_record, write_exit_record};
@@ -210,7 +210,7 @@ impl Supervisor {
             mail.disconnected(Instant::now());
         }
         let now = Instant::now();
-        let deadline = std::env::var("CU_DEADLINE").ok();
+        let limit = time_limit(std::env::var("CU_DEADLINE").ok().as_deref());
         let given_kill_wait = std::env::var("CU_KILL_WAIT").ok();
         let running = Running {
             spec,
@@ -221,13 +221,14 @@ impl Supervisor {
             stop: Stop::new(spec.stop.grace),
             stop_signal,
             kill_wait: kill_wait(spec, given_kill_wait.as_deref()),
+            limit,
             stop_file: run.stop_file(job, attempt),
             asking_file: spec
                 .stop
                 .file
                 .as_ref()
                 .map(|file| (output_dir.join(file), now)),
-            stop_at: stop_moments(spec, deadline.as_deref(), now),
+            stop_at: stop_moments(spec, limit, now),
             phase: Phase::Runs,
         };
         let finished = running.run(&self.happening);

@@ -211,6 +211,29 @@ fn before_the_schedulers_sigkill_a_program_that_ignores_everything_is_killed_and
 }
 
 #[test]
+fn at_the_time_limit_a_program_that_never_heard_of_us_is_ended_at_once() {
+    // Neither twenty minutes of the policy nor a part of the wait for SIGKILL are spent.
+    let run = Run::script_with("echo up > up; exec sleep 600", policy(|_| {}));
+    let limits = [("CU_DEADLINE", "1"), ("CU_KILL_WAIT", "1200")];
+    let mut supervisor = run.start_with(0, &limits);
+    run.await_line("up", "up");
+    supervisor.signal(Signal::TERM);
+    assert_eq!(supervisor.code(), 143);
+    let record = run.record(0);
+    assert_eq!(record.end, ProgramEnd::Signaled(15));
+    assert_eq!(record.stop, Some(StopCause::TimeLimit));
+
+    let run = Run::script_with(STUBBORN, policy(|_| {}));
+    let limits = [("CU_DEADLINE", "1"), ("CU_KILL_WAIT", "1.5")];
+    let mut supervisor = run.start_with(0, &limits);
+    run.await_door();
+    supervisor.signal(Signal::TERM);
+    assert_eq!(supervisor.code(), 137);
+    assert_eq!(run.text("signals"), "TERM\n");
+    assert_eq!(run.record(0).end, ProgramEnd::Signaled(9));
+}
+
+#[test]
 fn an_unknown_signal_is_refused_before_anything_starts() {
     let run = Run::script_with("touch ran", policy(|stop| stop.signal = "KILL".into()));
     let end = run.run(0).end;

@@ -268,3 +268,24 @@ fi
         "{logs}"
     );
 }
+
+#[test]
+fn the_time_limit_ends_a_program_that_never_heard_of_it() {
+    let bench = Bench::new();
+    bench.write(
+        "run.toml",
+        "name = \"long\"\ncommand = [\"sleep\", \"600\"]\n[resources]\ntime_limit = \"1s\"\n\
+         [resume]\ntime_limits = 0\n[backend]\nkind = \"local\"\n",
+    );
+    let begun = std::time::Instant::now();
+    let ended = bench.cu(&["run", "run.toml"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    // The grace of 30 s is for programs that handle SIGTERM.
+    assert!(
+        begun.elapsed() < std::time::Duration::from_secs(20),
+        "{ended:?}"
+    );
+    let attempts = &bench.json(&["show", "0", "--json"])["attempts"];
+    assert_eq!(attempts[0]["end"], "time_limit", "{attempts}");
+    assert_eq!(attempts[0]["signal"], 15, "{attempts}");
+}

@@ -92,6 +92,7 @@ impl Keeper {
         let mut variables = vec![
             ("CU_SUBMISSION", submission.name.to_string()),
             (proc_fs::MARK, format!("{}/{number}", self.token)),
+            ("CU_KILL_WAIT", self.grace.as_secs_f64().to_string()),
         ];
         if let Some(limit) = resources.time_limit {
             // A limit beyond the end of time is none.

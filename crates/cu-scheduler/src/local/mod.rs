@@ -7,8 +7,9 @@
 //! the first process is killed.
 //!
 //! Beside what was submitted, an attempt finds in its environment `CU_SUBMISSION` (its
-//! [`SubmissionName`]), `CU_DEADLINE` (Unix seconds, with a time limit), `CUDA_VISIBLE_DEVICES` (if
-//! graphics processors are handed out) and `CU_LOCAL_JOB`, by which its processes are recognised.
+//! [`SubmissionName`]), `CU_DEADLINE` (Unix seconds, with a time limit), `CU_KILL_WAIT` (the seconds
+//! from SIGTERM to SIGKILL), `CUDA_VISIBLE_DEVICES` (if graphics processors are handed out) and
+//! `CU_LOCAL_JOB`, by which its processes are recognised.
 //!
 //! # What is kept where
 //! The state folder holds a `lock` and a `journal`. The journal is written before anything is
