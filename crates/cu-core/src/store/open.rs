@@ -140,6 +140,8 @@ fn is_local(file_system: i64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::ffi;
+
     use super::*;
 
     #[test]
@@ -165,12 +167,6 @@ mod tests {
             assert!(!is_local(shared), "{shared:x}");
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rusqlite::ffi;
 
     #[test]
     fn only_what_the_content_shows_is_damage() {
