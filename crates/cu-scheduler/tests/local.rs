@@ -36,7 +36,7 @@ async fn an_attempt_knows_its_submission_and_its_deadline() {
     let [name, kill_wait, deadline] = said[..] else {
         panic!("{said:?}");
     };
-    assert_eq!((name, kill_wait), ("local/1/3", "30"));
+    assert_eq!((name, kill_wait), ("local/1/3", "0.2"));
     assert!((earliest..=latest).contains(&deadline.parse().unwrap()));
 }
 
