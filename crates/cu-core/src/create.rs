@@ -107,7 +107,10 @@ fn clear(run_dir: &RunDir) -> Result<()> {
         };
         for of_job in entries(all)? {
             let is_foreign = |found: &PathBuf| found.file_name() != made.file_name();
-            if !of_job.is_dir() || entries(&of_job)?.iter().any(is_foreign) {
+            if !of_job.is_dir() {
+                continue; // In the way, as making the job's directory will tell.
+            }
+            if entries(&of_job)?.iter().any(is_foreign) {
                 return Err(Error::Plan(format!(
                     "{} is left of a run whose run.sqlite is missing, and no run is made over it: \
                      take another name, or move it away",
