@@ -105,15 +105,22 @@ impl Stat {
     }
 }
 
-/// Whether a process has a handler for a signal. `None` if the kernel won't tell.
+/// Whether a process does something about a signal: it has a handler, or it blocks the signal and
+/// waits for it (`sigwait`, a signalfd), as `srun` does. `None` if the kernel won't tell.
 pub(crate) fn handles(pid: u32, signal: Signal) -> Option<bool> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let caught = status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigCgt:"))?;
-    let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
+    let caught = has_signal(&status, "SigCgt:", signal)?;
+    let blocked = has_signal(&status, "SigBlk:", signal)?;
+    // Who blocks even this one is being started, with all signals blocked for a moment.
+    let all_blocked = has_signal(&status, "SigBlk:", Signal::SEGV)?;
+    Some(caught || blocked && !all_blocked)
+}
+
+fn has_signal(status: &str, mask: &str, signal: Signal) -> Option<bool> {
+    let mask = status.lines().find_map(|line| line.strip_prefix(mask))?;
+    let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
     let bit = u32::try_from(signal.as_raw()).ok()?.checked_sub(1)?;
-    Some(caught.checked_shr(bit)? & 1 == 1)
+    Some(mask.checked_shr(bit)? & 1 == 1)
 }
 
 /// Whether a process was started with all of these variables, each as `NAME=value`. `false` if the
@@ -166,6 +173,18 @@ fn holds_lock(pid: u32, lock: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mask_of_signals_is_read() {
+        let status = |caught: &str, blocked: &str| {
+            format!("Name:\tx\nSigBlk:\t{blocked}\nSigIgn:\t0000000000000000\nSigCgt:\t{caught}\n")
+        };
+        let usr1 = |status: &str| has_signal(status, "SigBlk:", Signal::USR1);
+        // USR1 is the tenth.
+        assert_eq!(usr1(&status("0", "0000000000000200")), Some(true));
+        assert_eq!(usr1(&status("0000000000000200", "0")), Some(false));
+        assert_eq!(usr1("no masks"), None);
+    }
 
     #[test]
     fn a_name_with_parentheses_hides_no_field() {
