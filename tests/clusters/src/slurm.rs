@@ -2,10 +2,15 @@
 
 use std::fmt::Write as _;
 use std::ops::Deref;
+use std::time::Duration;
 
 use crate::instance::Instance;
 use crate::lane::{Held, SLOTS};
 use crate::wait;
+
+/// How long a node may take to be idle after its last job. Mostly it is a second; but once in some
+/// hundred jobs of 26.05 the word that a job is over gets lost, and more than two minutes go by.
+const IDLE_AGAIN: Duration = Duration::from_secs(300);
 
 /// A Debian release, and with it a version of Slurm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -216,7 +221,7 @@ impl SlurmLane<'_> {
             self.cluster.start(&format!("slurmd-{node}"));
         }
         let what = format!("node {node} of {} to be idle", self.cluster.suite.name());
-        wait::until(&what, wait::BOUND, || {
+        wait::until(&what, IDLE_AGAIN, || {
             let idle = state().lines().all(|state| state == "idle");
             (idle && self.jobs().is_empty()).then_some(())
         });
