@@ -3,14 +3,11 @@
 
 mod runs;
 
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-
 use cu_cluster_tests::{CondorPool, place};
 use cu_tests::run::{Place, Run};
 use runs::{
-    assert_chain, assert_completes, assert_promises, await_first_attempt, complete, ends, ids,
-    program,
+    GRID, assert_chain, assert_completes, assert_grid, assert_promises, await_first_attempt,
+    complete, ends, ids, program, tiny_job, with_first_submission,
 };
 use serde_json::Value;
 
@@ -112,12 +109,6 @@ fn a_time_limit_in_the_same_slot() {
     timeout_signal("checkpoint");
 }
 
-/// A run of one `tiny_job` that saves, and waits to be asked to stop, in its first attempt.
-fn that_stays(place: Place, config: &str) -> Run {
-    let config = format!("settings.behaviour = \"stays\"\n{config}");
-    Run::at(place, &program("tiny_job"), &config)
-}
-
 fn act(pool: &CondorPool, command: &str, arguments: &[&str]) {
     let mut command = pool.command(command);
     command.args(arguments).current_dir("/tmp");
@@ -129,7 +120,7 @@ fn act(pool: &CondorPool, command: &str, arguments: &[&str]) {
 fn condor_rm_ends_the_chain_in_every_way() {
     for way in WAYS {
         in_a_lane(|pool, place| {
-            let run = that_stays(place, &resume(way));
+            let run = tiny_job(place, "stays", &resume(way));
             let main_process = run.start();
             let id = await_first_attempt(&run);
             act(pool, "condor_rm", &[&id]);
@@ -145,7 +136,7 @@ fn condor_rm_ends_the_chain_in_every_way() {
 fn an_evicted_attempt_is_resumed_from_its_checkpoint_in_every_way() {
     for way in WAYS {
         in_a_lane(|pool, place| {
-            let run = that_stays(place, &resume(way));
+            let run = tiny_job(place, "stays", &resume(way));
             let main_process = run.start();
             let id = await_first_attempt(&run);
             act(pool, "condor_vacate_job", &[&id]);
@@ -158,7 +149,7 @@ fn an_evicted_attempt_is_resumed_from_its_checkpoint_in_every_way() {
 #[test]
 fn a_held_attempt_says_so_and_goes_on_when_it_is_released() {
     in_a_lane(|pool, place| {
-        let run = that_stays(place, "");
+        let run = tiny_job(place, "stays", "");
         let main_process = run.start();
         let id = await_first_attempt(&run);
         act(pool, "condor_hold", &["-reason", "lunch", &id]);
@@ -198,45 +189,11 @@ fn a_grid_of_jobs_goes_on_through_the_death_of_the_schedd() {
     assert_grid(&run);
 }
 
-/// A grid of jobs with three resumes each, over which something can happen.
-const GRID: &str = "[settings]\nstep_milliseconds = 100\n[grid]\nparameter = [0, 1, 2, 3, 4, 5]\n";
-
-fn assert_grid(run: &Run) {
-    assert_promises(run);
-    let status = run.status();
-    assert_eq!(status["jobs"]["completed"], 6, "{status}");
-}
-
-/// A folder with the pool's commands, in which the first call of `condor_submit` is followed by
-/// `script`.
-fn commands_with(pool: &CondorPool, folder: &Path, script: &str) -> PathBuf {
-    let commands = folder.join("commands");
-    std::fs::create_dir(&commands).expect("the folder is the user's");
-    for entry in std::fs::read_dir(pool.commands()).expect("it is there") {
-        let name = entry.expect("it can be read").file_name();
-        if name != "condor_submit" {
-            symlink(pool.commands().join(&name), commands.join(&name)).expect("a new folder");
-        }
-    }
-    let real = pool.commands().join("condor_submit");
-    let text = format!(
-        "#!/bin/sh\nSUBMIT={}\nmkdir {} 2>/dev/null || exec $SUBMIT \"$@\"\n{script}\n",
-        real.display(),
-        folder.join("once").display(),
-    );
-    let path = commands.join("condor_submit");
-    std::fs::write(&path, text).expect("a new folder");
-    let executable = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(&path, executable).expect("it is the user's");
-    commands
-}
-
 #[test]
 fn a_main_process_killed_before_it_noted_the_id_adopts_what_it_submitted() {
-    in_a_lane(|pool, mut place| {
-        let commands = commands_with(pool, &place.folder, "$SUBMIT \"$@\"\nkill -9 $PPID");
-        let usual = format!("{:?}", pool.commands());
-        place.config = place.config.replace(&usual, &format!("{commands:?}"));
+    in_a_lane(|pool, place| {
+        let script = "$SUBMIT \"$@\"\nkill -9 $PPID";
+        let place = with_first_submission(place, &pool.commands(), "condor_submit", script);
         let run = Run::at(place, &program("tiny_job"), GRID);
         let exit = run.start().wait();
         assert_eq!(exit.signal, Some(9), "{exit:?}");

@@ -4,30 +4,12 @@
 
 mod runs;
 
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-
 use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite, place};
 use cu_tests::run::{Place, Run};
 use runs::{
-    STEPS, ask, assert_chain, assert_completes, assert_promises, await_first_attempt, complete,
-    ends, ids, in_a_lane, program,
+    GRID, STEPS, ask, assert_chain, assert_completes, assert_grid, assert_promises,
+    await_first_attempt, complete, ends, ids, in_a_lane, program, tiny_job, with_first_submission,
 };
-
-/// A run of one `tiny_job` that behaves so in its first attempt.
-fn tiny_job(place: Place, behaviour: &str, config: &str) -> Run {
-    let config = format!("settings.behaviour = \"{behaviour}\"\n{config}");
-    Run::at(place, &program("tiny_job"), &config)
-}
-
-/// A grid of jobs with three resumes each, over which something can happen.
-const GRID: &str = "[settings]\nstep_milliseconds = 100\n[grid]\nparameter = [0, 1, 2, 3, 4, 5]\n";
-
-fn assert_grid(run: &Run) {
-    assert_promises(run);
-    let status = run.status();
-    assert_eq!(status["jobs"]["completed"], 6, "{status}");
-}
 
 /// Waits until `cu show 0` says something with all these words.
 fn until_why(run: &Run, words: &[&str]) {
@@ -218,35 +200,8 @@ fn a_cluster_without_accounting_suffices() {
     });
 }
 
-/// A folder with the cluster's commands, in which `sbatch` is `script` the first time that it is
-/// called to submit, and itself from then on. `SBATCH` in it is the real one.
-fn commands_with(cluster: &SlurmCluster, folder: &Path, script: &str) -> PathBuf {
-    let commands = folder.join("commands");
-    std::fs::create_dir(&commands).expect("the folder is the user's");
-    for command in [
-        "squeue", "sacct", "scancel", "scontrol", "sinfo", "sacctmgr",
-    ] {
-        symlink(cluster.commands().join(command), commands.join(command)).expect("a new folder");
-    }
-    let real = cluster.commands().join("sbatch");
-    let text = format!(
-        "#!/bin/sh\nSBATCH={}\ncase \" $* \" in *--version*) exec $SBATCH \"$@\" ;; esac\n\
-         mkdir {} 2>/dev/null || exec $SBATCH \"$@\"\n{script}\n",
-        real.display(),
-        folder.join("once").display(),
-    );
-    let path = commands.join("sbatch");
-    std::fs::write(&path, text).expect("a new folder");
-    let executable = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(&path, executable).expect("it is the user's");
-    commands
-}
-
-fn with_commands(mut place: Place, cluster: &SlurmCluster, script: &str) -> Place {
-    let commands = commands_with(cluster, &place.folder, script);
-    let usual = format!("{:?}", cluster.commands());
-    place.config = place.config.replace(&usual, &format!("{commands:?}"));
-    place
+fn with_first_sbatch(place: Place, cluster: &SlurmCluster, script: &str) -> Place {
+    with_first_submission(place, &cluster.commands(), "sbatch", script)
 }
 
 /// Slurm has as many jobs of the run as there were attempts.
@@ -278,7 +233,7 @@ fn a_main_process_killed_before_it_noted_the_id_adopts_what_it_submitted() {
     let cluster = SlurmCluster::up(Suite::Bookworm);
     in_a_lane(&cluster, |_, place| {
         // Killed by what it has just started, when the real one has answered.
-        let place = with_commands(place, &cluster, "$SBATCH \"$@\"\nkill -9 $PPID");
+        let place = with_first_sbatch(place, &cluster, "$SUBMIT \"$@\"\nkill -9 $PPID");
         let run = Run::at(place, &program("tiny_job"), GRID);
         let exit = run.start().wait();
         assert_eq!(exit.signal, Some(9), "{exit:?}");
@@ -292,10 +247,10 @@ fn a_main_process_killed_before_it_noted_the_id_adopts_what_it_submitted() {
 fn an_answer_that_was_lost_is_looked_up() {
     let cluster = SlurmCluster::up(Suite::Trixie);
     in_a_lane(&cluster, |_, place| {
-        let script = "$SBATCH \"$@\" >/dev/null\n\
+        let script = "$SUBMIT \"$@\" >/dev/null\n\
              echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2\n\
              exit 1";
-        let place = with_commands(place, &cluster, script);
+        let place = with_first_sbatch(place, &cluster, script);
         let run = Run::at(place, &program("tiny_job"), GRID);
         complete(&run);
         assert_grid(&run);

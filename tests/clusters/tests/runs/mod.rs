@@ -1,6 +1,9 @@
 //! What tests of whole runs on clusters share.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
 use cu_cluster_tests::programs::static_program;
 use cu_cluster_tests::{SlurmCluster, SlurmLane, place};
 use cu_tests::checker::assert_kept;
@@ -25,6 +28,54 @@ pub fn in_a_lane(cluster: &SlurmCluster, test: impl FnOnce(&SlurmLane<'_>, Place
 pub fn program(name: &str) -> Vec<String> {
     let path = static_program(name);
     vec![path.to_str().expect("UTF-8").to_owned()]
+}
+
+/// A run of one `tiny_job` that behaves so in its first attempt.
+pub fn tiny_job(place: Place, behaviour: &str, config: &str) -> Run {
+    let config = format!("settings.behaviour = \"{behaviour}\"\n{config}");
+    Run::at(place, &program("tiny_job"), &config)
+}
+
+/// A grid of jobs with three resumes each, over which something can happen.
+pub const GRID: &str =
+    "[settings]\nstep_milliseconds = 100\n[grid]\nparameter = [0, 1, 2, 3, 4, 5]\n";
+
+/// Every promise was kept to the jobs of [`GRID`], and all are completed.
+pub fn assert_grid(run: &Run) {
+    assert_promises(run);
+    let status = run.status();
+    assert_eq!(status["jobs"]["completed"], 6, "{status}");
+}
+
+/// The place with the commands in `commands`, but that `submit`, one of them, is `script` the first
+/// time that it is called to submit, and itself from then on. `$SUBMIT` in it is the real one.
+pub fn with_first_submission(
+    mut place: Place,
+    commands: &Path,
+    submit: &str,
+    script: &str,
+) -> Place {
+    let changed = place.folder.join("commands");
+    std::fs::create_dir(&changed).expect("the folder is the user's");
+    for entry in std::fs::read_dir(commands).expect("it is there") {
+        let name = entry.expect("it can be read").file_name();
+        if name != submit {
+            symlink(commands.join(&name), changed.join(&name)).expect("a new folder");
+        }
+    }
+    let text = format!(
+        "#!/bin/sh\nSUBMIT={}\ncase \" $* \" in *--version*) exec $SUBMIT \"$@\" ;; esac\n\
+         mkdir {} 2>/dev/null || exec $SUBMIT \"$@\"\n{script}\n",
+        commands.join(submit).display(),
+        place.folder.join("once").display(),
+    );
+    let path = changed.join(submit);
+    std::fs::write(&path, text).expect("a new folder");
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&path, executable).expect("it is the user's");
+    let usual = format!("{commands:?}");
+    place.config = place.config.replace(&usual, &format!("{changed:?}"));
+    place
 }
 
 /// `cu run`, to its good end.
