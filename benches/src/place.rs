@@ -12,6 +12,29 @@ use anyhow::{Context, Result, ensure};
 /// If it can't be built.
 pub fn cu() -> Result<PathBuf> {
     let target = target()?;
+    build(&target, |build| build.args(["--package", "cu-cli"]))?;
+    Ok(target.join("release/cu"))
+}
+
+/// A folder with `cu` and [`smallest_job`], built now by the release profile and linked statically:
+/// they run on machines with any C library.
+///
+/// # Errors
+/// If they can't be built.
+pub fn static_programs() -> Result<PathBuf> {
+    let target = target()?.join("static");
+    let triple = "x86_64-unknown-linux-gnu";
+    build(&target, |build| {
+        build.env("RUSTFLAGS", "-C target-feature=+crt-static");
+        build.args(["--target", triple, "--package", "cu-cli"]);
+        build.args(["--package", "cu-benches", "--bin", "cu"]);
+        build.args(["--bin", "smallest_job"])
+    })?;
+    Ok(target.join(triple).join("release"))
+}
+
+/// Builds into `target`, what `choose` adds.
+fn build(target: &Path, choose: impl Fn(&mut Command) -> &mut Command) -> Result<()> {
     let mut build = Command::new(env!("CARGO"));
     // What cargo tells this benchmark of its package. Build scripts that look at it would run again.
     for (name, _) in std::env::vars_os() {
@@ -20,17 +43,13 @@ pub fn cu() -> Result<PathBuf> {
             build.env_remove(name);
         }
     }
-    let status = build
-        .args(["build", "--release", "--package", "cu-cli", "--target-dir"])
-        .arg(&target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()
-        .context("cargo can't be started")?;
-    ensure!(
-        status.success(),
-        "cargo build --release -p cu-cli: {status}"
-    );
-    Ok(target.join("release/cu"))
+    build
+        .args(["build", "--release", "--target-dir"])
+        .arg(target);
+    choose(&mut build).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let status = build.status().context("cargo can't be started")?;
+    ensure!(status.success(), "{build:?}: {status}");
+    Ok(())
 }
 
 /// The smallest program that is a job; see `src/bin/smallest_job.rs`.

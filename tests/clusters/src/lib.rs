@@ -33,12 +33,14 @@
 //! | [`lane`] | places for one test at a time |
 //! | [`user`] | to be an ordinary user for a while |
 //! | [`place`] | where a run of the real `cu` takes place |
+//! | [`counted`] | commands whose calls are counted |
 //! | [`programs`] | `cu` and what jobs run, linked statically |
 //! | [`wait`] | the one place where a condition is polled for |
 #![forbid(unsafe_code)]
 // A harness has nobody to hand an error to: it says what went wrong and fails the test.
 #![allow(clippy::unwrap_used)]
 
+pub mod counted;
 pub mod htcondor;
 pub mod instance;
 pub mod lane;

@@ -31,11 +31,19 @@ pub fn in_partition(cluster: &SlurmCluster, partition: &str, folder: &Path) -> P
 /// Runs in the lane of the pool.
 #[must_use]
 pub fn on_htcondor(pool: &CondorPool, lane: &CondorLane<'_>, folder: &Path) -> Place {
+    let mut place = in_pool(pool, folder);
+    let lane = format!("extra = [{:?}]\n", lane.submit_line());
+    place.config.push_str(&lane);
+    place
+}
+
+/// Runs in the slot of the pool that is no lane.
+#[must_use]
+pub fn in_pool(pool: &CondorPool, folder: &Path) -> Place {
     let commands = pool.commands();
     let config = format!(
         "[backend]\nkind = \"htcondor\"\n[backend.htcondor]\ncommands = {commands:?}\n\
-         extra = [{:?}]\npoll = \"2s\"\n",
-        lane.submit_line()
+         poll = \"2s\"\n"
     );
     place(folder, config)
 }
