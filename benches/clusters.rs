@@ -151,7 +151,7 @@ fn compare(title: &str, cluster: &Instance, kind: &Kind, jobs: usize, rounds: us
         run.push(cu_run(&place(format!("run-{round}"))?)?);
     }
     let told = kind.told.join(" | ");
-    println!("{title}, {jobs} jobs with {RESUMES} resumes each, {rounds} rounds in turns\n");
+    println!("{title}, {jobs} jobs with {RESUMES} resumes each, {rounds} in turns\n");
     println!("| | handed over | a second | all done | attempts a second | ratio | {told} |");
     println!(
         "| --- | --- | --- | --- | --- | --- |{}",
