@@ -52,41 +52,27 @@ impl MainProcess {
         Ok(Self { run, resume_loop })
     }
 
-    /// Runs the loop until all jobs are settled or somebody ends it. `requests` are made first, in
-    /// their order.
+    /// Asks the loop for something before it runs. The answer comes while it does, or at its end.
+    pub fn ask(
+        &self,
+        request: OperatorRequest,
+    ) -> impl Future<Output = OperatorAnswer> + Send + use<> {
+        self.resume_loop.operator().ask(request)
+    }
+
+    /// Runs the loop until all jobs are settled or somebody ends it.
     ///
     /// # Errors
-    /// If the loop has to give up, or refuses a request.
+    /// If the loop has to give up.
     pub async fn run(
         mut self,
         view: &mut dyn View,
         interrupts: &mut Interrupts,
-        requests: Vec<OperatorRequest>,
     ) -> Result<Outcome> {
         let mut sources = Sources::listen()?;
         let mut status = self.resume_loop.status();
         let mut notices = self.resume_loop.notices();
         let operator = self.resume_loop.operator();
-        let (refuse, mut refusals) = mpsc::unbounded_channel();
-        // A request is with the loop as soon as it is asked, so that a loop with nothing else to do
-        // does not end before. It is answered only while the loop is polled, which is below:
-        // waiting for the answer is a task of its own.
-        let ask = |requests: Vec<OperatorRequest>| {
-            let answers: Vec<_> = requests
-                .into_iter()
-                .map(|request| operator.ask(request))
-                .collect();
-            let refuse = refuse.clone();
-            tokio::spawn(async move {
-                for answer in answers {
-                    if let OperatorAnswer::Refused(reason) = answer.await {
-                        // Nobody listens any more if the loop has ended.
-                        let _ = refuse.send(reason);
-                    }
-                }
-            });
-        };
-        ask(requests);
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut waiting = Waiting::default();
         let (explain, mut reasons) = mpsc::unbounded_channel::<String>();
@@ -100,7 +86,6 @@ impl MainProcess {
                     view.status(&now, Instant::now());
                 }
                 Some(notice) = notices.recv() => tell(view, &notice.text),
-                Some(reason) = refusals.recv() => return Err(Error::Refused { reason }),
                 Some(reason) = reasons.recv() => if waiting.is_news(&reason) {
                     tell(view, &reason);
                 },
@@ -118,7 +103,8 @@ impl MainProcess {
                 interruption = sources.next() => match interrupts.react(interruption) {
                     Reaction::Request(request) => {
                         view.go_on();
-                        ask(vec![request]);
+                        // What an interruption asks for is never refused, unless the loop has ended.
+                        drop(operator.ask(request));
                     }
                     Reaction::Question => {
                         view.pause();

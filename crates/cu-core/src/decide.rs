@@ -9,7 +9,7 @@ use cu_protocol::{
 use tokio::sync::oneshot;
 
 use crate::inbox::{Batch, Item, Reply};
-use crate::machine::{Action, Effects, Event, Job, Machine, Order};
+use crate::machine::{Action, Effects, Event, Job, Machine, Order, Wanted};
 use crate::store::Changes;
 use crate::{Error, Policy, Result};
 
@@ -71,7 +71,7 @@ pub(crate) fn decide(machine: &mut Machine, silence: &mut Silence, batch: Batch)
                 reply,
             } => promises.push(Promise::Supervisor(reply, greet(machine, job, attempt))),
             Item::Operator { request, reply } => {
-                let answer = match orders(machine, &request) {
+                let answer = match orders(machine.jobs(), &request) {
                     Ok(orders) => {
                         for (job, order) in &orders {
                             let event = Event::Ordered(*order);
@@ -80,12 +80,15 @@ pub(crate) fn decide(machine: &mut Machine, silence: &mut Silence, batch: Batch)
                                 events.push((*job, event));
                             }
                         }
-                        detach |= request == OperatorRequest::Detach;
+                        if request == OperatorRequest::Detach {
+                            detach = true;
+                            machine.close();
+                        }
                         OperatorAnswer::Done {
                             jobs: orders.len() as u32, // At most as many as there are job ids.
                         }
                     }
-                    Err(reason) => OperatorAnswer::Refused(reason),
+                    Err(error) => OperatorAnswer::Refused(error.to_string()),
                 };
                 promises.push(Promise::Operator(reply, answer));
             }
@@ -173,35 +176,44 @@ fn acknowledgement(
     }
 }
 
-/// Which jobs a request is about, and what it means for each.
-fn orders(machine: &Machine, request: &OperatorRequest) -> Result<Vec<(JobId, Order)>, String> {
+/// Which jobs a request changes, and what it means for each.
+///
+/// # Errors
+/// [`Error::NoJob`].
+pub(crate) fn orders(jobs: &[Job], request: &OperatorRequest) -> Result<Vec<(JobId, Order)>> {
     let goes_on = |job: &Job| !job.state().is_settled() && !job.is_being_cancelled();
     let (selection, order, fits): (_, _, &dyn Fn(&Job) -> bool) = match request {
         OperatorRequest::Ping | OperatorRequest::Detach => return Ok(Vec::new()),
         OperatorRequest::Stop(selection) => {
             (selection, Order::Stop, &|job| !job.state().is_settled())
         }
-        OperatorRequest::Pause(selection) => (selection, Order::Pause, &goes_on),
-        OperatorRequest::Continue(selection) => (selection, Order::Continue, &goes_on),
+        OperatorRequest::Pause(selection) => (selection, Order::Pause, &|job| {
+            goes_on(job) && job.wanted != Wanted::Pause
+        }),
+        OperatorRequest::Continue(selection) => (selection, Order::Continue, &|job| {
+            goes_on(job) && job.wanted == Wanted::Pause
+        }),
         OperatorRequest::Checkpoint(selection) => (selection, Order::Checkpoint, &|job| {
             goes_on(job) && job.active().is_some()
         }),
         OperatorRequest::Retry(selection) => (selection, Order::Retry, &Job::can_be_retried),
     };
-    let chosen: Vec<JobId> = match selection {
-        Selection::All => machine.jobs().iter().map(|job| job.id).collect(),
-        Selection::Jobs(jobs) => jobs.clone(),
+    let all: Vec<JobId>;
+    let chosen = match selection {
+        Selection::All => {
+            all = jobs.iter().map(|job| job.id).collect();
+            &all
+        }
+        Selection::Jobs(chosen) => chosen,
     };
     let mut orders = Vec::new();
     for id in chosen {
-        let job = machine.job(id).ok_or_else(|| {
-            format!(
-                "there is no job {id}: this run has jobs 0 to {}",
-                machine.jobs().len().saturating_sub(1)
-            )
+        let job = jobs.get(id.0 as usize).ok_or(Error::NoJob {
+            job: *id,
+            jobs: jobs.len() as u32, // Each has a number of its own, of that width.
         })?;
         if fits(job) {
-            orders.push((id, order));
+            orders.push((*id, order));
         }
     }
     Ok(orders)

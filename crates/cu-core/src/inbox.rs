@@ -89,6 +89,18 @@ impl Inbox {
         }
     }
 
+    /// What has come in and was not taken out yet.
+    pub fn rest(&mut self) -> Batch {
+        let mut items = Vec::new();
+        while let Ok(item) = self.receiver.try_recv() {
+            items.push(item);
+        }
+        Batch {
+            at: self.clock.now(),
+            items,
+        }
+    }
+
     /// Whether somebody has said something that was not taken out yet.
     pub fn has_news(&self) -> bool {
         !self.receiver.is_empty()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cu_scheduler::Scheduler;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::act::{Actor, Notice};
 use crate::clock::Clock;
@@ -196,13 +196,30 @@ impl ResumeLoop {
         Ok(())
     }
 
+    /// Brings to its end what was begun, a submission or a cancellation above all, and records what
+    /// came of it. What takes too long stays as it was recorded: a submission as an intent, which the
+    /// next main process looks up.
+    async fn conclude(&mut self) -> Result<()> {
+        self.machine.close();
+        let end = Instant::now() + LAST_ACTIONS;
+        loop {
+            let _ = timeout_at(end, async {
+                while self.tasks.join_next().await.is_some() {}
+            })
+            .await;
+            let decision = decide(&mut self.machine, &mut self.silence, self.inbox.rest());
+            self.record(decision.changes).await?;
+            self.actor.keep(decision.promises, &mut self.tasks);
+            self.actor.act(decision.actions, &mut self.tasks);
+            if self.tasks.is_empty() || Instant::now() >= end {
+                return Ok(());
+            }
+        }
+    }
+
     /// Leaves the run so that anyone can read it, here or in a copy.
     async fn finish(mut self, finish: impl FnOnce(Status) -> Finish) -> Result<Finish> {
-        // What was begun is brought to its end: a cancellation above all.
-        let _ = timeout(LAST_ACTIONS, async {
-            while self.tasks.join_next().await.is_some() {}
-        })
-        .await;
+        self.conclude().await?;
         let reader = Reader::open(&self.run_dir)?;
         results::write_all_data(&self.run_dir, &reader.jobs()?)?;
         let mut status = reader.status()?;

@@ -6,8 +6,8 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cu_core::{AttemptEnd, JobState, Policy, Reader};
-use cu_protocol::{Attempt, JobId};
+use cu_core::{AttemptEnd, Finish, JobState, Policy, Reader};
+use cu_protocol::{Attempt, JobId, OperatorRequest, Selection};
 use cu_scheduler::EndCause;
 use cu_scheduler::simulated::{Simulated, SimulatedOptions, Stop};
 use support::attempt::connect_as_a_supervisor;
@@ -145,6 +145,61 @@ fn an_attempt_that_the_cluster_starts_anew_is_resumed() {
             told.iter().any(|text| text.contains("back into the queue")),
             "{told:?}"
         );
+    });
+}
+
+#[test]
+fn a_main_process_that_is_detached_submits_nothing_more() {
+    on_a_paused_clock(async {
+        let scratch = scratch(patient(), 1);
+        let cluster = Arc::new(Remote::new(endless(), Calls::Never));
+        let resume_loop = open(&scratch, cluster.clone()).await;
+        drop(resume_loop.operator().ask(OperatorRequest::Detach));
+        let finish = resume_loop.run().await.expect("it ends");
+        assert!(matches!(finish, Finish::Detached(_)), "{finish:?}");
+        assert_eq!(cluster.batches(), [0; 0]);
+        let reader = Reader::open(&scratch.run).expect("a readable run");
+        let job = reader.job(JobId(0)).expect("a job");
+        assert_eq!(job.state, JobState::Waiting);
+        assert_eq!(job.attempts, []);
+    });
+}
+
+#[test]
+fn what_a_detached_main_process_has_handed_over_is_recorded() {
+    on_a_paused_clock(async {
+        let scratch = scratch(patient(), 2);
+        let cluster = Arc::new(Remote::new(endless(), Calls::Never));
+        cluster.set_answers_after(Duration::from_secs(20));
+        let resume_loop = open(&scratch, cluster.clone()).await;
+        let operator = resume_loop.operator();
+        let detach = async {
+            while cluster.batches().is_empty() {
+                sleep(Duration::from_millis(2)).await;
+            }
+            let stop = OperatorRequest::Stop(Selection::Jobs(vec![JobId(1)]));
+            drop(operator.ask(stop));
+            operator.ask(OperatorRequest::Detach).await
+        };
+        let (finish, _) = tokio::join!(resume_loop.run(), detach);
+        let finish = finish.expect("it ends");
+        assert!(matches!(finish, Finish::Detached(_)), "{finish:?}");
+        let reader = Reader::open(&scratch.run).expect("a readable run");
+        let jobs = reader.jobs().expect("jobs");
+        for job in jobs {
+            assert!(job.attempts[0].cluster_job_id.is_some(), "{job:?}");
+        }
+        let starts = cluster.inner.starts();
+        let told_to_end = |job| {
+            starts
+                .iter()
+                .any(|it| it.name.job() == job && it.ended.is_some())
+        };
+        assert!(
+            told_to_end(1),
+            "cancelled as soon as it had a name: {starts:?}"
+        );
+        assert!(!told_to_end(0), "{starts:?}");
     });
 }
 

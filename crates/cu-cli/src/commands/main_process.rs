@@ -40,9 +40,7 @@ fn run_it(common: &Common, run: &RunDir) -> Result<ExitCode> {
         let main_process = MainProcess::open(run.clone(), scheduler).await?;
         terminal::data(background::READY)?;
         let mut interrupts = Interrupts::new(Some(OnInterrupt::Detach));
-        main_process
-            .run(&mut Silent, &mut interrupts, Vec::new())
-            .await
+        main_process.run(&mut Silent, &mut interrupts).await
     })?;
     Ok(match outcome {
         Outcome::Settled(status) if status.state == RunState::Completed => ExitCode::Done,

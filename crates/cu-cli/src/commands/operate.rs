@@ -1,7 +1,7 @@
 //! `cu stop`, `pause`, `continue`, `retry`, `checkpoint`: asks the main process of a run; where
 //! there is none, is one for as long as it takes.
 
-use cu_core::{Reader, RunDir, ask};
+use cu_core::{Counts, JobReport, Reader, RunDir, RunState, ask};
 use cu_protocol::{OperatorAnswer, OperatorRequest, Selection};
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use crate::exit_code::ExitCode;
 use crate::interrupt::Interrupts;
 use crate::main_process::{MainProcess, Outcome};
 use crate::selection::Jobs;
-use crate::view;
+use crate::view::{self, Silent, View, summary};
 use crate::{backend, background, logging, runs, terminal};
 
 /// What is asked of a run.
@@ -50,6 +50,24 @@ impl Operation {
             Self::Checkpoint => "told to save and exit for resume",
         }
     }
+
+    /// Why it concerns none of these jobs.
+    fn why_not(self, jobs: &[JobReport]) -> String {
+        let reason = match self {
+            Self::Stop => "there is nothing left to stop",
+            Self::Pause => "there is nothing left to pause",
+            Self::Continue => "nothing is paused",
+            Self::Retry => "nothing has failed or was cancelled",
+            Self::Checkpoint => "nothing is with the scheduler",
+        };
+        if let [job] = jobs {
+            let state = summary::job_state(job.state);
+            return format!("{reason}, job {} is {state}", job.job);
+        }
+        let mut counts = Counts::default();
+        jobs.iter().for_each(|job| counts.add(job.state));
+        format!("{reason}, {}", view::states(&counts))
+    }
 }
 
 /// Asks it.
@@ -63,25 +81,30 @@ pub fn operate(
 ) -> Result<ExitCode> {
     let (jobs, run) = split(&arguments.jobs_and_run)?;
     let run = runs::find(run.as_deref(), common.results_dir())?;
-    let total = Reader::open(&run)?.status()?.jobs.total;
-    let request = operation.request(jobs.of(total)?);
+    let reader = Reader::open(&run)?;
+    let selection = jobs.of(reader.status()?.jobs.total)?;
+    let request = operation.request(selection.clone());
     let runtime = background::runtime()?;
-    match runtime.block_on(ask(&run, request.clone())) {
-        Ok(OperatorAnswer::Done { jobs }) => {
-            report(common, operation, &run, Some(jobs))?;
-            Ok(ExitCode::Done)
-        }
-        Ok(OperatorAnswer::Refused(reason)) => Err(Error::Refused { reason }),
+    let answer = match runtime.block_on(ask(&run, request.clone())) {
         Err(cu_core::Error::NoMainProcess { .. }) => {
-            logging::start(&run, common.verbose)?;
-            runtime.block_on(by_ourselves(common, operation, &run, request))
+            // Else the backend and the run's lock would be taken for nothing.
+            if reader.affected(&request)? > 0 {
+                logging::start(&run, common.verbose)?;
+                return runtime.block_on(by_ourselves(common, operation, &run, request));
+            }
+            OperatorAnswer::Done { jobs: 0 }
         }
-        Err(error) => Err(error.into()),
+        answer => answer?,
+    };
+    match affected(answer)? {
+        0 => nothing(common, operation, &run, &chosen(&selection, reader.jobs()?))?,
+        jobs => report(common, operation, &run, jobs)?,
     }
+    Ok(ExitCode::Done)
 }
 
 /// No main process works on the run: be one. To stop takes until all jobs are settled; anything
-/// else is recorded, and whoever resumes the run finds it.
+/// else is recorded, and whoever resumes the run carries it out.
 async fn by_ourselves(
     common: &Common,
     operation: Operation,
@@ -91,42 +114,51 @@ async fn by_ourselves(
     let scheduler = backend::of_run(run).await?;
     let main_process = MainProcess::open(run.clone(), scheduler).await?;
     let stops_all = request == OperatorRequest::Stop(Selection::All);
-    let requests = match stops_all {
-        true => vec![request],
-        false => vec![request, OperatorRequest::Detach],
-    };
-    if stops_all && !common.quiet {
+    let answer = main_process.ask(request);
+    if !stops_all {
+        drop(main_process.ask(OperatorRequest::Detach));
+    } else if !common.quiet {
         terminal::say("no main process works on this run: waiting until its attempts have ended");
     }
-    let mut view = view::choose(common, true);
+    let mut view: Box<dyn View> = match stops_all {
+        true => view::choose(common, true),
+        false => Box::new(Silent),
+    };
     let mut interrupts = Interrupts::new(Some(OnInterrupt::Detach));
-    let outcome = main_process
-        .run(view.as_mut(), &mut interrupts, requests)
-        .await?;
-    report(common, operation, run, None)?;
+    let outcome = main_process.run(view.as_mut(), &mut interrupts).await?;
+    if let Outcome::Ended = outcome {
+        return Ok(ExitCode::Interrupted);
+    }
+    report(common, operation, run, affected(answer.await)?)?;
     match outcome {
-        Outcome::Settled(_) => Ok(ExitCode::Done),
         Outcome::Detached(_) if interrupts.interrupted() => Ok(ExitCode::Interrupted),
-        Outcome::Detached(_) => {
+        Outcome::Detached(status) if status.state == RunState::Interrupted => {
             terminal::say(&format!(
                 "no main process works on this run: `cu resume {}` carries it out",
                 run.path().display()
             ));
             Ok(ExitCode::Done)
         }
-        Outcome::Ended => Ok(ExitCode::Interrupted),
+        _ => Ok(ExitCode::Done),
     }
 }
 
-fn report(common: &Common, operation: Operation, run: &RunDir, jobs: Option<u32>) -> Result<()> {
+fn affected(answer: OperatorAnswer) -> Result<u32> {
+    match answer {
+        OperatorAnswer::Done { jobs } => Ok(jobs),
+        OperatorAnswer::Refused(reason) => Err(Error::Refused { reason }),
+    }
+}
+
+/// What was done to how many jobs.
+fn report(common: &Common, operation: Operation, run: &RunDir, jobs: u32) -> Result<()> {
     if common.json {
         return terminal::json(&json!({"version": 1, "run_dir": run.path(), "jobs": jobs}));
     }
     if !common.quiet {
         let jobs = match jobs {
-            Some(1) => "1 job is".to_owned(),
-            Some(jobs) => format!("{jobs} jobs are"),
-            None => "the jobs are".to_owned(),
+            1 => "1 job is".to_owned(),
+            jobs => format!("{jobs} jobs are"),
         };
         terminal::say(&format!(
             "{jobs} {} in {}",
@@ -135,6 +167,32 @@ fn report(common: &Common, operation: Operation, run: &RunDir, jobs: Option<u32>
         ));
     }
     Ok(())
+}
+
+/// That it concerns none of the jobs it was asked for, and why.
+fn nothing(
+    common: &Common,
+    operation: Operation,
+    run: &RunDir,
+    chosen: &[JobReport],
+) -> Result<()> {
+    let why = operation.why_not(chosen);
+    if common.json {
+        let value = json!({"version": 1, "run_dir": run.path(), "jobs": 0, "why": why});
+        return terminal::json(&value);
+    }
+    if !common.quiet {
+        let path = run.path().display();
+        terminal::say(&format!("nothing to do in {path}: {why}"));
+    }
+    Ok(())
+}
+
+fn chosen(selection: &Selection, mut jobs: Vec<JobReport>) -> Vec<JobReport> {
+    if let Selection::Jobs(chosen) = selection {
+        jobs.retain(|job| chosen.contains(&job.job));
+    }
+    jobs
 }
 
 /// Tells jobs and run apart: `1-3,5` and `all` are jobs, anything else is a run.

@@ -37,9 +37,7 @@ pub fn see_through(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCo
     let outcome = background::runtime()?.block_on(async {
         let scheduler = backend::of_run(&run).await?;
         let main_process = MainProcess::open(run.clone(), scheduler).await?;
-        main_process
-            .run(view.as_mut(), &mut interrupts, Vec::new())
-            .await
+        main_process.run(view.as_mut(), &mut interrupts).await
     })?;
     match outcome {
         Outcome::Settled(status) => {

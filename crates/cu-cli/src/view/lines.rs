@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cu_core::{RunState, Status};
+use cu_core::{Counts, RunState, Status};
 
 use super::View;
 use super::estimate::Estimate;
@@ -53,16 +53,8 @@ impl Lines {
 pub fn counts(status: &Status) -> String {
     let jobs = &status.jobs;
     let mut text = format!("{} of {} jobs completed", jobs.completed, jobs.total);
-    for (count, name) in [
-        (jobs.waiting, "waiting"),
-        (jobs.queued, "queued"),
-        (jobs.running, "running"),
-        (jobs.failed, "failed"),
-        (jobs.cancelled, "cancelled"),
-    ] {
-        if count > 0 {
-            text.push_str(&format!(", {count} {name}"));
-        }
+    for other in not_completed(jobs) {
+        text.push_str(&format!(", {other}"));
     }
     match status.resumes {
         0 => {}
@@ -70,6 +62,25 @@ pub fn counts(status: &Status) -> String {
         resumes => text.push_str(&format!(", {resumes} resumes")),
     }
     text
+}
+
+/// `3 completed, 4 waiting`: what is not zero.
+pub fn states(jobs: &Counts) -> String {
+    let completed = (jobs.completed > 0).then(|| format!("{} completed", jobs.completed));
+    let all: Vec<_> = completed.into_iter().chain(not_completed(jobs)).collect();
+    all.join(", ")
+}
+
+fn not_completed(jobs: &Counts) -> impl Iterator<Item = String> {
+    let states = [
+        (jobs.waiting, "waiting"),
+        (jobs.queued, "queued"),
+        (jobs.running, "running"),
+        (jobs.failed, "failed"),
+        (jobs.cancelled, "cancelled"),
+    ];
+    let states = states.into_iter().filter(|(count, _)| *count > 0);
+    states.map(|(count, name)| format!("{count} {name}"))
 }
 
 impl View for Lines {

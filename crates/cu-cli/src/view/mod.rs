@@ -14,7 +14,7 @@ use cu_core::Status;
 use crate::args::Common;
 
 pub use bars::Bars;
-pub use lines::Lines;
+pub use lines::{Lines, states};
 
 /// What shows a run while it runs. It is told everything; it decides what is worth showing.
 pub trait View {

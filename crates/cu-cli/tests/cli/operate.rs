@@ -150,14 +150,74 @@ fn stopped_jobs_are_cancelled_and_can_be_retried() {
     bench.let_go("wait");
     let retried = bench.cu(&["retry", "0"]);
     assert_eq!(retried.code, 0, "{retried:?}");
+    let said = "1 job is given a new chance in ";
+    assert!(retried.stderr.contains(said), "{retried:?}");
     assert!(retried.stderr.contains("cu resume"), "{retried:?}");
     assert_eq!(bench.json(&["status", "--json"])["state"], "interrupted");
+    let job = bench.json(&["show", "0", "--json"]);
+    assert_eq!(job["state"], "waiting");
+    assert_eq!(job["attempts"].as_array().map(Vec::len), Some(1), "{job}");
+    let again = bench.json(&["retry", "0", "--json"]);
+    assert_eq!(again["jobs"], 0, "{again}");
+    let why = "nothing has failed or was cancelled, job 0 is waiting";
+    assert_eq!(again["why"], why, "{again}");
     let resumed = bench.cu(&["resume", "--json"]);
     assert_eq!(resumed.json()["jobs"]["completed"], 1, "{resumed:?}");
     assert_eq!(
         resumed.code, 1,
         "the other one stays cancelled: {resumed:?}"
     );
+}
+
+#[test]
+fn what_concerns_no_job_says_so_and_why() {
+    let bench = Bench::new();
+    bench.write(
+        "run.toml",
+        "name = \"done\"\ncommand = [\"true\"]\n[grid]\nx = [1, 2]\n",
+    );
+    assert_eq!(bench.cu(&["run", "run.toml"]).code, 0);
+    let log = bench.read("results/done/main.log");
+    for (operation, why) in [
+        ("stop", "there is nothing left to stop, 2 completed"),
+        ("pause", "there is nothing left to pause, 2 completed"),
+        ("continue", "nothing is paused, 2 completed"),
+        ("retry", "nothing has failed or was cancelled, 2 completed"),
+        ("checkpoint", "nothing is with the scheduler, 2 completed"),
+    ] {
+        let asked = bench.cu(&[operation]);
+        assert_eq!(asked.code, 0, "{asked:?}");
+        let expected = format!(
+            "nothing to do in {}: {why}\n",
+            bench.path("results/done").display()
+        );
+        assert_eq!(asked.stderr, expected);
+        let asked = bench.json(&[operation, "1", "--json"]);
+        assert_eq!(asked["jobs"], 0, "{asked}");
+        let why = asked["why"].as_str().expect("a reason");
+        assert!(why.ends_with(", job 1 is completed"), "{why}");
+    }
+    let same = bench.read("results/done/main.log");
+    assert_eq!(same, log, "no main process was needed");
+}
+
+#[test]
+fn without_a_main_process_the_jobs_concerned_are_counted() {
+    let bench = Bench::new();
+    bench.program("wait.sh", WAIT);
+    bench.write(
+        "run.toml",
+        "name = \"wait\"\ncommand = [\"./wait.sh\"]\n[grid]\nx = [1, 2]\n[backend.local]\ncpus = 2\n",
+    );
+    let run = bench.start(&["run", "run.toml"]);
+    bench.wait_until_waiting("wait");
+    run.signal(rustix::process::Signal::KILL);
+    assert_eq!(run.end().code, -1);
+    assert_eq!(bench.json(&["pause", "1", "--json"])["jobs"], 1);
+    let both = bench.cu(&["pause"]);
+    assert!(both.stderr.starts_with("1 job is paused in "), "{both:?}");
+    assert_eq!(bench.json(&["continue", "--json"])["jobs"], 2);
+    assert_eq!(bench.json(&["stop", "1", "--json"])["jobs"], 1);
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub struct Machine {
     /// When something happens to a job by itself. At most one entry a job.
     deadlines: BTreeSet<(Timestamp, JobId)>,
     tally: Tally,
+    /// Nothing is submitted any more: the main process is about to end.
+    is_closed: bool,
 }
 
 impl Machine {
@@ -59,6 +61,7 @@ impl Machine {
             policy,
             deadlines: BTreeSet::new(),
             tally: Tally::default(),
+            is_closed: false,
         };
         for job in &jobs {
             machine.enter(job);
@@ -127,6 +130,11 @@ impl Machine {
         changed
     }
 
+    /// From now on nothing is submitted: whoever goes on with the run does that.
+    pub fn close(&mut self) {
+        self.is_closed = true;
+    }
+
     /// When [`pass_time`](Self::pass_time) has something to do, if nothing happens before.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
@@ -178,9 +186,8 @@ impl Machine {
 
     fn has_room(&self) -> bool {
         let submitted = self.tally.counts.queued + self.tally.counts.running;
-        self.policy
-            .max_submitted
-            .is_none_or(|most| submitted < most.get())
+        let most = self.policy.max_submitted;
+        !self.is_closed && most.is_none_or(|most| submitted < most.get())
     }
 
     /// Changes a job and what is derived from it: sum and deadlines.

@@ -1,11 +1,12 @@
 //! Reads a run at any time, beside its main process, after it, or from a copy.
 
-use cu_protocol::{Attempt, JobId, Metrics, RunId, Timestamp};
+use cu_protocol::{Attempt, JobId, Metrics, OperatorRequest, RunId, Timestamp};
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
 
 use super::{Loaded, open};
+use crate::decide::orders;
 use crate::lock;
 use crate::machine::{Event, Job, Tally, why};
 use crate::{
@@ -132,6 +133,19 @@ impl Reader {
                 jobs: self.status()?.jobs.total,
             }),
         }
+    }
+
+    /// How many jobs an operator's request changes, as the run was recorded last.
+    ///
+    /// # Errors
+    /// [`Error::NoJob`], [`Error::Damaged`], [`Error::File`].
+    pub fn affected(&self, request: &OperatorRequest) -> Result<u32> {
+        let jobs = self.read(|connection| {
+            let mut jobs = connection.prepare("SELECT body FROM jobs ORDER BY job")?;
+            let rows = jobs.query_map([], |row| parse::<Job>(row, 0))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        Ok(orders(&jobs, request)?.len() as u32) // At most as many as there are job ids.
     }
 
     /// Everything that happened, in the order in which it was recorded: the jobs follow from it. Of

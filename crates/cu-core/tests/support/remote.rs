@@ -35,6 +35,7 @@ struct Log {
     looks: usize,
     batches: Vec<usize>,
     limit: Option<(String, Option<Duration>)>,
+    answers_after: Duration,
 }
 
 impl Remote {
@@ -64,6 +65,11 @@ impl Remote {
         self.with(|log| log.limit = limit);
     }
 
+    /// So long it takes to answer a submission that it has taken.
+    pub fn set_answers_after(&self, duration: Duration) {
+        self.with(|log| log.answers_after = duration);
+    }
+
     fn with<T>(&self, act: impl FnOnce(&mut Log) -> T) -> T {
         act(&mut self.log.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -83,12 +89,14 @@ impl Scheduler for Remote {
     }
 
     async fn submit(&self, batch: &[Submission]) -> Vec<Result<ClusterJobId, SubmitError>> {
-        let limit = self.with(|log| {
+        let (limit, answers_after) = self.with(|log| {
             log.batches.push(batch.len());
-            log.limit.clone()
+            (log.limit.clone(), log.answers_after)
         });
         let Some((reason, retry_after)) = limit else {
-            return self.inner.submit(batch).await;
+            let answer = self.inner.submit(batch).await;
+            tokio::time::sleep(answers_after).await;
+            return answer;
         };
         let refuse = |submission: &Submission| {
             Err(SubmitError::Unavailable {
