@@ -60,8 +60,8 @@ pub(crate) enum Phase {
     /// It has ended; others that it started have not.
     Clears {
         end: End,
-        /// When SIGKILL is sent, again if need be.
-        kill_at: Instant,
+        /// When SIGKILL is sent, again if need be. Never if that is beyond all time.
+        kill_at: Option<Instant>,
         rounds: u32,
     },
     /// Nobody is left; what was said is being read.
@@ -159,7 +159,7 @@ impl Running<'_> {
     fn stop_signal(&mut self, signal: Signal, now: Instant) {
         if let Phase::Clears { kill_at, .. } = &mut self.phase {
             // Whoever signals now has no time left.
-            *kill_at = now;
+            *kill_at = Some(now);
         }
         if signal == Signal::TERM && self.limit.is_some_and(|limit| limit <= SystemTime::now()) {
             return self.stop.end(self.kill_wait, now);
@@ -182,7 +182,7 @@ impl Running<'_> {
             }
             self.phase = Phase::Clears {
                 end,
-                kill_at: now + self.spec.stop.grace,
+                kill_at: now.checked_add(self.spec.stop.grace),
                 rounds: 0,
             };
         }
@@ -229,9 +229,9 @@ impl Running<'_> {
             Phase::Clears {
                 kill_at, rounds, ..
             } => {
-                if *kill_at <= now {
+                if kill_at.is_some_and(|at| at <= now) {
                     signal_descendants(Signal::KILL);
-                    *kill_at = now + KILL_INTERVAL;
+                    *kill_at = Some(now + KILL_INTERVAL);
                     *rounds += 1;
                 }
             }
@@ -284,7 +284,7 @@ impl Running<'_> {
                 let push = self.stop.next_deadline();
                 asking_file.chain(stop_at).chain(push).min()
             }
-            Phase::Clears { kill_at, .. } => Some(*kill_at),
+            Phase::Clears { kill_at, .. } => *kill_at,
             Phase::Drains { until, .. } => Some(*until),
             Phase::Over(_) => None,
         };

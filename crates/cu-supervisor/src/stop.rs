@@ -72,7 +72,7 @@ impl Stop {
         if self.last_moments.is_none() {
             let kill = left.saturating_sub(LEAST_TO_RECORD.max(left / 10));
             let moment = |after| now.checked_add(after);
-            self.last_moments = moment(kill * 2 / 3).zip(moment(kill));
+            self.last_moments = moment(kill - kill / 3).zip(moment(kill));
         }
     }
 
@@ -208,6 +208,16 @@ mod tests {
         assert_eq!(stop.cause(), Some(StopCause::Cancel));
         assert_eq!(stop.due(now), Some(Push::Ask));
         assert_eq!(stop.due(now), None);
+    }
+
+    #[test]
+    fn times_beyond_all_time_are_never() {
+        let mut stop = Stop::new(Duration::MAX);
+        let now = Instant::now();
+        stop.hurry(Duration::MAX, now);
+        stop.wish(StopCause::Operator, now);
+        assert_eq!(stop.due(now), Some(Push::Ask));
+        assert_eq!(stop.next_deadline(), None);
     }
 
     #[test]

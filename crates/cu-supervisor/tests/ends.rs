@@ -36,6 +36,21 @@ fn signals_are_recorded_and_become_128_and_their_number() {
 }
 
 #[test]
+fn times_beyond_all_time_harm_nothing() {
+    let mut run = Run::script("exit 7");
+    run.spec.stop = StopPolicy {
+        after: Some(Duration::MAX),
+        before_limit: Some(Duration::MAX),
+        grace: Duration::MAX,
+        ..StopPolicy::default()
+    };
+    run.write_spec();
+    let far = [("CU_DEADLINE", "1e18"), ("CU_KILL_WAIT", "1e19")];
+    assert_eq!(run.start_with(0, &far).code(), 7);
+    assert_eq!(run.record(0).end, ProgramEnd::Exited(7));
+}
+
+#[test]
 fn the_environment_tells_the_program_its_place() {
     let mut run = Run::script("env > environment");
     run.spec.environment = [("CU_ATTEMPT", "99"), ("GREETING", "a = 'b'\n$(c)")]

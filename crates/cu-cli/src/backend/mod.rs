@@ -175,6 +175,7 @@ fn wrong_option(kind: Kind, source: &Source, wrong: cu_scheduler::InvalidOption)
 #[cfg(any(feature = "local", feature = "htcondor"))]
 fn supervisor_grace(file: &File) -> std::time::Duration {
     use std::time::Duration;
+    // No sum of times of a config can overflow: each is 100 years at most.
     let grace = 2 * file.stop_policy().grace + Duration::from_secs(5);
     Duration::from_secs(grace.as_secs() + u64::from(grace.subsec_nanos() > 0))
 }

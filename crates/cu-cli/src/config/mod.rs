@@ -27,3 +27,4 @@ pub use plan::{Config, check_name};
 pub use program::find_command;
 pub use reference::reference;
 pub use source::Source;
+pub use units::parse_time;

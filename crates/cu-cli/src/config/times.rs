@@ -54,7 +54,10 @@ pub fn check(source: &Source, file: &File) -> Result<Vec<String>> {
                 shown(limit)
             ));
         }
-        if let Some(after) = stop.after.filter(|after| *after + stop.grace > limit) {
+        if let Some(after) = stop
+            .after
+            .filter(|after| after.saturating_add(stop.grace) > limit)
+        {
             warnings.push(format!(
                 "a program that is asked to stop after {} has {} until the time limit, less than \
                  stop.grace, which is {}",
@@ -99,7 +102,11 @@ mod tests {
     fn contradictions_are_errors() {
         for (overrides, expected) in [
             (
-                &["stop.after=1h", "resources.time_limit=1h"][..],
+                &["stop.grace=300000000000years"][..],
+                "`stop.grace`: invalid value: string \"300000000000years\", a time of at most 100",
+            ),
+            (
+                &["stop.after=1h", "resources.time_limit=1h"],
                 "`stop.after`: 1h is not less",
             ),
             (

@@ -14,9 +14,43 @@ impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         const EXPECTED: &str = "a time with its unit, such as \"90s\", \"50min\" or \"1h 30m\"";
         let text = text(deserializer, EXPECTED)?;
-        humantime::parse_duration(&text)
-            .map(Self)
-            .map_err(|_| D::Error::invalid_value(Unexpected::Str(&text), &EXPECTED))
+        match parse_time(&text) {
+            Ok(time) => Ok(Self(time)),
+            Err(WrongTime::TooLong) => Err(D::Error::custom(format!(
+                "invalid value: string {text:?}, a time of at most 100 years is expected"
+            ))),
+            Err(WrongTime::NoTime) => {
+                Err(D::Error::invalid_value(Unexpected::Str(&text), &EXPECTED))
+            }
+        }
+    }
+}
+
+/// Why a text is no time that anybody can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WrongTime {
+    /// It can't be read.
+    #[error("a time with its unit is expected, such as 90s, 50min or 1h 30m")]
+    NoTime,
+    /// It is beyond all use. Whatever is below can be added to any moment, also a few times.
+    #[error("a time of at most 100 years is expected")]
+    TooLong,
+}
+
+/// A time with its unit.
+///
+/// # Errors
+/// If it is none, or more than 100 years.
+pub fn parse_time(text: &str) -> Result<Duration, WrongTime> {
+    // A hundred years as humantime has them, of 365.25 days each.
+    const LONGEST: Duration = Duration::from_secs(36_525 * 24 * 60 * 60);
+    let time = match humantime::parse_duration(text) {
+        Err(humantime::DurationError::NumberOverflow) => return Err(WrongTime::TooLong),
+        time => time.map_err(|_| WrongTime::NoTime)?,
+    };
+    match time <= LONGEST {
+        true => Ok(time),
+        false => Err(WrongTime::TooLong),
     }
 }
 
@@ -118,6 +152,24 @@ mod tests {
         let number = Time::deserialize(IntoDeserializer::<ValueError>::into_deserializer(90_i64));
         let error = number.expect_err("no text").to_string();
         assert!(error.contains("a time with its unit"), "{error}");
+    }
+
+    #[test]
+    fn nobody_waits_for_more_than_a_hundred_years() {
+        for good in ["0s", "100years", "36500days"] {
+            assert!(read::<Time>(good).is_ok(), "{good}");
+        }
+        for wrong in [
+            "101years",
+            "5000000000h",
+            "584000000000years",
+            "18446744073709551615s",
+            "99999999999999999999s",
+        ] {
+            let error = read::<Time>(wrong).expect_err(wrong).to_string();
+            let expected = "a time of at most 100 years is expected";
+            assert!(error.ends_with(expected), "{error}");
+        }
     }
 
     #[test]
