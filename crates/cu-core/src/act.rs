@@ -17,7 +17,7 @@ use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::decide::Promise;
 use crate::inbox::{Item, Reply, Sender};
-use crate::machine::{Action, Event, Job, Level};
+use crate::machine::{Action, Event, Job, Level, one_line};
 use crate::records::Unread;
 use crate::server::Connections;
 use crate::submitter::{Due, Gathering, submit_all};
@@ -33,8 +33,14 @@ pub struct Notice {
     pub job: JobId,
     /// How much it matters.
     pub level: Level,
-    /// The whole sentence, job included.
+    /// A sentence, to follow "job 3: ". Of several jobs it may be the same.
     pub text: String,
+}
+
+impl std::fmt::Display for Notice {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "job {}: {}", self.job, self.text)
+    }
 }
 
 /// Has all that acting takes. Cheap to clone: tasks take one along.
@@ -134,18 +140,18 @@ impl Actor {
     }
 
     fn notify(&self, job: JobId, level: Level, text: &str) {
-        let text = format!("job {job}: {text}");
-        match level {
-            Level::Info => tracing::info!("{text}"),
-            Level::Warning => tracing::warn!("{text}"),
-            Level::Error => tracing::error!("{text}"),
-        }
-        let _ = self.notify.send(Notice {
+        let notice = Notice {
             at: self.clock.now(),
             job,
             level,
-            text,
-        });
+            text: one_line(text),
+        };
+        match level {
+            Level::Info => tracing::info!("{notice}"),
+            Level::Warning => tracing::warn!("{notice}"),
+            Level::Error => tracing::error!("{notice}"),
+        }
+        let _ = self.notify.send(notice);
     }
 
     pub async fn submit(self, due: Vec<Due>) {

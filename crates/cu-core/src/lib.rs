@@ -6,6 +6,7 @@
 //!   records, `act.rs` acts.
 //! - `server.rs` and `conversation.rs` listen, `watcher.rs` asks the scheduler,
 //!   `submitter.rs` gathers what is due for a cluster, `records.rs` reads what attempts leave in files, `recovery.rs` takes up what a main process before has left.
+//! - `journal.rs` tells the log what was recorded.
 //! - `create.rs` makes a run, `store/read.rs` reads one, `operator.rs` talks to one.
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,7 @@ mod create;
 mod decide;
 mod error;
 mod inbox;
+mod journal;
 mod lock;
 pub mod machine;
 mod operator;

@@ -19,7 +19,7 @@ use crate::operator::Operator;
 use crate::recovery;
 use crate::server::Server;
 use crate::store::{Changes, Reader, Store};
-use crate::{Error, Result, RunDir, RunState, Status, results, watcher};
+use crate::{Error, Result, RunDir, RunState, Status, journal, results, watcher};
 
 /// How long the last actions may take. Every call to a scheduler returns within about a minute.
 const LAST_ACTIONS: Duration = Duration::from_secs(60);
@@ -182,15 +182,16 @@ impl ResumeLoop {
         self.actor.watch(&changes.jobs);
         let store = self.store.clone();
         let path = self.run_dir.store();
-        tokio::task::spawn_blocking(move || {
+        let recorded = tokio::task::spawn_blocking(move || {
             let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
-            store.commit(&changes)
+            store.commit(&changes).map(|()| changes)
         })
         .await
         .map_err(|error| Error::Record {
             path,
             reason: error.to_string(),
         })??;
+        journal::log(&recorded);
         self.status
             .send_modify(|status| self.machine.tally().show_in(status));
         Ok(())

@@ -72,7 +72,8 @@ fn a_limit_is_waited_for_and_told() {
         let cluster = Arc::new(Remote::new(staggered(2, Duration::ZERO), Calls::AtOnce));
         let wait = Duration::from_secs(600);
         cluster.set_limit(Some(("QOSMaxSubmitJobPerUserLimit", Some(wait))));
-        let resume_loop = open(&scratch, cluster.clone()).await;
+        let mut resume_loop = open(&scratch, cluster.clone()).await;
+        let mut notices = resume_loop.notices();
         let limit = async {
             // Longer than the patience with a scheduler that does not answer: this one does. And
             // in the middle of a wait.
@@ -91,6 +92,14 @@ fn a_limit_is_waited_for_and_told() {
             () = limit => unreachable!("it never ends"),
         };
         assert_eq!(status.jobs.completed, 2);
+        // Once for each job, however often it was tried.
+        let mut told = Vec::new();
+        while let Ok(notice) = notices.try_recv() {
+            told.push(notice.to_string());
+        }
+        let text =
+            "attempt 0 can't be submitted now: QOSMaxSubmitJobPerUserLimit; it is tried again";
+        assert_eq!(told, [0, 1].map(|job| format!("job {job}: {text}")));
     });
 }
 

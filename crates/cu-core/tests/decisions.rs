@@ -47,7 +47,10 @@ fn resumes_without_progress_end_after_three() {
     let Phase::Settled { why, .. } = &job.phase else {
         panic!("it has failed")
     };
-    assert!(why.contains("without any progress"), "{why}");
+    assert!(
+        why.contains("(its program exited with code 3), 3 in a row without any progress"),
+        "{why}"
+    );
 }
 
 #[test]

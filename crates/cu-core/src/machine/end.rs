@@ -9,20 +9,21 @@ use crate::{AttemptEnd, Policy};
 
 /// Draws the conclusions from the end of `active`.
 pub(super) fn conclude(step: &mut Step<'_>, active: &Active, end: AttemptEnd) {
-    let detail = describe(active, end);
-    let report = active.report(Some((end, step.at, detail.clone())));
+    let whole = describe(active, end, str::to_owned);
+    let report = active.report(Some((end, step.at, whole)));
     step.effects.ended.push((step.job.id, report));
     let progressed = note_progress(step, active);
     *step.job.ends.entry(end).or_default() += 1;
     step.job.previous = active.cluster_job().cloned();
     let attempt = active.attempt;
+    let detail = describe(active, end, |text| last_line(text).to_owned());
     if active.evidence.record.is_none() {
         step.job.lose_sight_of(attempt);
     }
     if end == AttemptEnd::Completed {
         let why = match active.needless {
             Some(earlier) => late_results(earlier),
-            None => format!("attempt {attempt} completed it: {detail}"),
+            None => format!("attempt {attempt} {detail}"),
         };
         return step.settle(Outcome::Completed, why);
     }
@@ -64,7 +65,7 @@ pub(super) fn conclude(step: &mut Step<'_>, active: &Active, end: AttemptEnd) {
             return step.settle(
                 Outcome::Failed,
                 format!(
-                    "attempt {attempt} {detail}, the {stuck}. in a row without any progress: no newer \
+                    "attempt {attempt} {detail}, {stuck} in a row without any progress: no newer \
                      checkpoint, no changed file in the output directory, no larger fraction \
                      announced (resume.stuck_after = {stuck})"
                 ),
@@ -139,12 +140,19 @@ fn budget(policy: &Policy, end: AttemptEnd) -> Option<Budget> {
 fn exhausted(used: u32, allowed: u32, key: &str) -> String {
     match allowed {
         0 => String::new(),
-        _ => format!(", the {used}. such end (resume.{key} = {allowed})"),
+        _ => format!(", {used} such ends (resume.{key} = {allowed})"),
     }
 }
 
-/// The evidence in half a sentence, to follow "attempt 3 ".
-fn describe(active: &Active, end: AttemptEnd) -> String {
+/// The last line of a text of several, such as a traceback, that says something.
+fn last_line(text: &str) -> &str {
+    let mut lines = text.lines().map(str::trim);
+    lines.rfind(|line| !line.is_empty()).unwrap_or_default()
+}
+
+/// The evidence in half a sentence, to follow "attempt 3 ". `said` is what is told of a text that the
+/// program gave for its failure.
+fn describe(active: &Active, end: AttemptEnd, said: fn(&str) -> String) -> String {
     let record = active.evidence.record.as_ref().map(|(_, record)| record);
     let program = record.map(|record| match &record.end {
         ProgramEnd::Exited(code) => format!("its program exited with code {code}"),
@@ -167,7 +175,7 @@ fn describe(active: &Active, end: AttemptEnd) -> String {
         (None, None) => "no record of its end was found".to_owned(),
     };
     let seen = match &active.evidence.failure {
-        Some(text) => format!("{seen}, after it said: {text}"),
+        Some(text) => format!("{seen}, after it said: {}", said(text)),
         None => seen,
     };
     if let (AttemptEnd::Completed, Some(earlier)) = (end, active.needless) {
@@ -178,7 +186,7 @@ fn describe(active: &Active, end: AttemptEnd) -> String {
         AttemptEnd::Completed if active.evidence.results => {
             format!("delivered its results ({seen})")
         }
-        AttemptEnd::Completed => format!("ended ({seen})"),
+        AttemptEnd::Completed => format!("completed the job ({seen})"),
         AttemptEnd::ResumeRequested => format!("asked to be resumed ({seen})"),
         AttemptEnd::Failed => format!("failed ({seen})"),
         AttemptEnd::TimeLimit => format!("reached its time limit ({seen})"),
@@ -190,8 +198,20 @@ fn describe(active: &Active, end: AttemptEnd) -> String {
     }
 }
 
-/// What is waited for and what happens then, or why it ended: one sentence.
+/// What is waited for and what happens then, or why it ended: one sentence. What others have said in
+/// several lines, a scheduler's complaint for example, is one.
 pub(crate) fn why(job: &Job, policy: &Policy) -> String {
+    one_line(&sentence(job, policy))
+}
+
+/// A text of several lines as one.
+pub(crate) fn one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim);
+    let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+    lines.join(" / ")
+}
+
+fn sentence(job: &Job, policy: &Policy) -> String {
     match &job.phase {
         Phase::Settled { why, .. } => why.clone(),
         Phase::Waiting { reason, .. } if job.wanted == Wanted::Pause => {

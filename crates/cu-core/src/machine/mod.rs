@@ -38,7 +38,7 @@ pub use witnesses::{LONGEST_READING, SCHEDULER_GRACE, Verdict, judge};
 use crate::Policy;
 use step::Step;
 
-pub(crate) use end::why;
+pub(crate) use end::{one_line, why};
 
 /// All jobs of a run, and when something is due for one of them.
 #[derive(Debug)]
@@ -48,6 +48,8 @@ pub struct Machine {
     /// When something happens to a job by itself. At most one entry a job.
     deadlines: BTreeSet<(Timestamp, JobId)>,
     tally: Tally,
+    /// Whose submission is being delayed. Not stored: who goes on with the run is told anew.
+    delayed: BTreeSet<JobId>,
     /// Nothing is submitted any more: the main process is about to end.
     is_closed: bool,
 }
@@ -61,6 +63,7 @@ impl Machine {
             policy,
             deadlines: BTreeSet::new(),
             tally: Tally::default(),
+            delayed: BTreeSet::new(),
             is_closed: false,
         };
         for job in &jobs {
@@ -94,7 +97,38 @@ impl Machine {
             }
             .handle(event);
         });
+        self.tell_of_a_delay(job, event, effects);
         changed || late
+    }
+
+    /// Tells people once when a job can't be submitted, not each time that it is tried.
+    fn tell_of_a_delay(&mut self, job: JobId, event: &Event, effects: &mut Effects) {
+        match event {
+            Event::SubmitDelayed {
+                retry_after: waits_for,
+                ..
+            } => {
+                let phase = self.job(job).map(|job| &job.phase);
+                if let Some(Phase::Waiting { reason, .. }) = phase
+                    && !self.delayed.contains(&job)
+                {
+                    effects.actions.push(Action::Notify {
+                        job,
+                        // Who says when to come back has a limit, and nothing is wrong.
+                        level: match waits_for {
+                            Some(_) => Level::Info,
+                            None => Level::Warning,
+                        },
+                        text: format!("{reason}; it is tried again"),
+                    });
+                    self.delayed.insert(job);
+                }
+            }
+            Event::Submitted { .. } => {
+                self.delayed.remove(&job);
+            }
+            _ => {}
+        }
     }
 
     /// Does what is due at `at`: attempts are submitted, waits end. Returns the jobs to which that

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use cu_protocol::{Attempt, ExitRecord, JobId, Message, ProgramEnd, Sequence, Started, Timestamp};
+use cu_protocol::{
+    Attempt, ExitRecord, Failure, JobId, Message, ProgramEnd, Sequence, Started, Timestamp,
+};
 use cu_scheduler::{ClusterEnd, ClusterJobId, ClusterState, EndCause, Observation};
 
 use super::*;
@@ -311,4 +313,97 @@ fn a_reading_that_never_comes_back_is_not_waited_for_for_ever() {
     assert!(world.job().active().is_some());
     world.passes(Duration::from_millis(1));
     assert!(world.why().contains("lost its node"), "{}", world.why());
+}
+
+#[test]
+fn of_a_traceback_the_sentence_has_the_last_line_and_the_history_all() {
+    let mut world = World::new();
+    world.starts();
+    let text = "Traceback (most recent call last):\n  File \"train.py\", line 1\nValueError: no\n";
+    world.says(Message::Failed(Failure {
+        text: text.to_owned(),
+    }));
+    let mut effects = Effects::default();
+    let record = Event::RecordFound {
+        attempt: ATTEMPT,
+        record: ExitRecord {
+            end: ProgramEnd::Exited(1),
+            stop: None,
+            host: "n1".to_owned(),
+            started: Some(world.now),
+            ended: world.now,
+            peak_memory_bytes: None,
+            checkpoint: None,
+            output_changed: false,
+        },
+    };
+    world.machine.step(world.now, JOB, &record, &mut effects);
+    let expected =
+        "attempt 0 failed (its program exited with code 1, after it said: ValueError: no)";
+    assert_eq!(world.why(), expected);
+    let detail = effects.ended[0].1.detail.as_deref().expect("a detail");
+    assert!(detail.contains(text), "{detail}");
+}
+
+#[test]
+fn a_refusal_of_several_lines_is_one_sentence() {
+    let mut world = World {
+        machine: Machine::new(vec![Job::new(JOB, 3)], Policy::default()),
+        now: Timestamp(1_700_000_000_000),
+        said: 0,
+    };
+    world.passes(Duration::ZERO);
+    world.happens(Event::SubmitRejected {
+        attempt: ATTEMPT,
+        reason: "sbatch: error: no\n  sbatch: error: never\n".to_owned(),
+    });
+    let expected = "attempt 0: the scheduler refused it: sbatch: error: no / sbatch: error: never";
+    assert_eq!(world.why(), expected);
+}
+
+#[test]
+fn a_delay_is_told_once_and_after_a_submission_again() {
+    let mut world = World {
+        machine: Machine::new(vec![Job::new(JOB, 3)], Policy::default()),
+        now: Timestamp(1_700_000_000_000),
+        said: 0,
+    };
+    let delayed = |reason: &str| Event::SubmitDelayed {
+        attempt: ATTEMPT,
+        reason: reason.to_owned(),
+        retry_after: None,
+    };
+    world.passes(Duration::ZERO);
+    let told = Action::Notify {
+        job: JOB,
+        level: Level::Warning,
+        text: "attempt 0 can't be submitted now: a; it is tried again".to_owned(),
+    };
+    assert_eq!(world.happens(delayed("a")), [told]);
+    for _ in 0..3 {
+        world.passes(Duration::from_secs(600));
+        assert_eq!(world.happens(delayed("b")), []);
+    }
+    world.passes(Duration::from_secs(600));
+    world.happens(Event::Submitted {
+        attempt: ATTEMPT,
+        cluster_job: ClusterJobId("812.0".to_owned()),
+    });
+    world.is(ClusterState::Ended(ClusterEnd {
+        cause: EndCause::Preempted,
+        text: "PREEMPTED".to_owned(),
+        at: None,
+    }));
+    world.passes(Duration::from_secs(600));
+    world.happens(Event::RecordsRead {
+        attempt: ATTEMPT,
+        begun: world.now,
+    });
+    world.passes(Duration::from_secs(600));
+    let later = Event::SubmitDelayed {
+        attempt: Attempt(1),
+        reason: "c".to_owned(),
+        retry_after: None,
+    };
+    assert!(warns(&world.happens(later)));
 }

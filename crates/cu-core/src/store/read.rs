@@ -135,6 +135,12 @@ impl Reader {
         }
     }
 
+    /// Whether a living main process works on it.
+    #[must_use]
+    pub fn has_main_process(&self) -> bool {
+        lock::is_held(&self.run_dir)
+    }
+
     /// How many jobs an operator's request changes, as the run was recorded last.
     ///
     /// # Errors
