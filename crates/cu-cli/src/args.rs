@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::runs::RESULTS_DIR;
+use crate::config::parse_time;
+use crate::error::Error;
+use crate::runs::{self, RESULTS_DIR};
 use crate::terminal::Color;
 
 /// Run long work as a chain of short, resumable jobs.
@@ -229,10 +231,30 @@ pub struct RunArgument {
 #[derive(Debug, Args)]
 pub struct JobArgument {
     /// The job's number
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", value_parser = job_number)]
     pub job: u32,
     #[command(flatten)]
     pub run: RunArgument,
+}
+
+impl JobArgument {
+    /// The error about a job that is not there: it may be meant as a run.
+    pub fn explain(&self, error: cu_core::Error, common: &Common) -> Error {
+        let word = self.job.to_string();
+        let is_missing = matches!(error, cu_core::Error::NoJob { .. }) && self.run.run.is_none();
+        match is_missing && runs::exists(&word, common.results_dir()) {
+            true => Error::usage_hint(
+                error.to_string(),
+                format!("`{word}` is also a run: JOB comes first, so its job 0 is `0 {word}`"),
+            ),
+            false => error.into(),
+        }
+    }
+}
+
+fn job_number(word: &str) -> Result<u32, String> {
+    word.parse()
+        .map_err(|_| format!("a job's number is expected, and a run comes after it: `0 {word}`"))
 }
 
 /// `cu logs`
@@ -254,8 +276,8 @@ pub struct Logs {
 /// Which jobs of which run.
 #[derive(Debug, Args)]
 pub struct JobsArgument {
-    /// Jobs (1-3,5 or `all`) and a run (directory or name), in any order [default: all jobs of
-    /// the newest run]
+    /// Jobs (1-3,5 or `all`) and a run (directory or name), in any order; a run whose name is a
+    /// number comes last, after its jobs [default: all jobs of the newest run]
     #[arg(value_name = "JOBS|RUN", num_args = 0..=2)]
     pub jobs_and_run: Vec<String>,
 }
@@ -275,7 +297,7 @@ pub struct Doctor {
     #[arg(long)]
     pub submit: bool,
     /// How long that job may take, its time in the queue included
-    #[arg(long, value_name = "TIME", default_value = "5min", value_parser = humantime::parse_duration, requires = "submit")]
+    #[arg(long, value_name = "TIME", default_value = "5min", value_parser = parse_time, requires = "submit")]
     pub wait: Duration,
 }
 

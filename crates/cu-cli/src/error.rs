@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use cu_core::{Reader, RunDir, RunState};
+
 use crate::backend::Kind;
 use crate::config;
 use crate::exit_code::ExitCode;
@@ -159,10 +161,7 @@ impl Error {
             Self::Config(error) => return error.hint(),
             Self::NoRun { hint, .. } => hint.clone(),
             Self::Run(error) => match error {
-                Run::RunExists { path: run } => format!(
-                    "`cu resume {}` goes on with it; `--name NAME` makes another",
-                    path(run)
-                ),
+                Run::RunExists { path: run } => exists_hint(run),
                 Run::NoRun { .. } => "`cu list` shows the runs of a results directory".to_owned(),
                 Run::InUse { path: run, .. } => format!(
                     "`cu status {0}` shows what it does; `cu pause` and `cu stop` talk to it",
@@ -193,6 +192,23 @@ impl Error {
             _ => return None,
         })
     }
+}
+
+/// What to do about a run where another is to be made.
+fn exists_hint(run: &Path) -> String {
+    let status = Reader::open(&RunDir::new(run)).and_then(|reader| reader.status());
+    let run = run.display();
+    let what = match status.map(|status| status.state) {
+        Ok(RunState::Running) => format!("it is running, and `cu status {run}` shows it"),
+        Ok(RunState::Interrupted) => format!("`cu resume {run}` goes on with it"),
+        Ok(RunState::Completed | RunState::Failed | RunState::Stopped) => {
+            format!(
+                "it has ended, and `cu show 0 {run}` tells of its first job; remove the directory"
+            )
+        }
+        Err(_) => "move it away".to_owned(),
+    };
+    format!("{what}, or make another with `--name NAME`")
 }
 
 /// What to do about a file of the run that can't be used.

@@ -15,6 +15,18 @@ use crate::error::{Error, Result};
 /// # Errors
 /// If the file can't be opened for writing.
 pub fn start(run: &RunDir, verbose: u8) -> Result<()> {
+    start_beside(run, verbose, verbose > 0)
+}
+
+/// As [`start`], for a process whose stderr is that very file.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_in_background(run: &RunDir, verbose: u8) -> Result<()> {
+    start_beside(run, verbose, false)
+}
+
+fn start_beside(run: &RunDir, verbose: u8, stderr: bool) -> Result<()> {
     let path = run.log();
     let file = OpenOptions::new().create(true).append(true).open(&path);
     let file = Mutex::new(file.map_err(Error::write("open", &path))?);
@@ -23,9 +35,9 @@ pub fn start(run: &RunDir, verbose: u8) -> Result<()> {
         1 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let writer: BoxMakeWriter = match verbose {
-        0 => BoxMakeWriter::new(file),
-        _ => BoxMakeWriter::new(file.and(Stderr)),
+    let writer = match stderr {
+        true => BoxMakeWriter::new(file.and(Stderr)),
+        false => BoxMakeWriter::new(file),
     };
     // One process logs for one run: a second subscriber would be a second run, which there is not.
     let _ = tracing_subscriber::fmt()

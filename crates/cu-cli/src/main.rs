@@ -15,6 +15,7 @@ mod interrupt;
 mod logging;
 mod main_process;
 mod moment;
+mod notices;
 mod render_error;
 mod runs;
 mod scratch;
@@ -109,5 +110,5 @@ fn fail(as_json: bool, error: &Error) {
     if as_json && terminal::json(&render_error::json(error)).is_ok() {
         return;
     }
-    terminal::say(&render_error::text(error));
+    terminal::say_styled(&render_error::text(error));
 }

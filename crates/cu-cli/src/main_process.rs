@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::error::{Error, Result};
 use crate::interrupt::{Interrupts, Reaction, Sources};
+use crate::notices::Notices;
 use crate::view::View;
 use crate::waiting::{self, Waiting};
 
@@ -71,7 +72,8 @@ impl MainProcess {
     ) -> Result<Outcome> {
         let mut sources = Sources::listen()?;
         let mut status = self.resume_loop.status();
-        let mut notices = self.resume_loop.notices();
+        let mut news = self.resume_loop.notices();
+        let mut notices = Notices::default();
         let operator = self.resume_loop.operator();
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut waiting = Waiting::default();
@@ -85,12 +87,14 @@ impl MainProcess {
                     let now = status.borrow_and_update().clone();
                     view.status(&now, Instant::now());
                 }
-                Some(notice) = notices.recv() => tell(view, &notice.text),
+                Some(notice) = news.recv() => notices.add(notice),
                 Some(reason) = reasons.recv() => if waiting.is_news(&reason) {
-                    tell(view, &reason);
+                    tracing::info!("{reason}");
+                    view.notice(&reason);
                 },
                 _ = tick.tick() => {
                     let now = Instant::now();
+                    notices.take().iter().for_each(|notice| view.notice(notice));
                     view.tick(now);
                     if waiting.is_due(&status.borrow(), now) {
                         let (run, explain) = (self.run.clone(), explain.clone());
@@ -120,9 +124,10 @@ impl MainProcess {
             }
         };
         // What was said at the very end is still to be read.
-        while let Ok(notice) = notices.try_recv() {
-            tell(view, &notice.text);
+        while let Ok(notice) = news.try_recv() {
+            notices.add(notice);
         }
+        notices.take().iter().for_each(|notice| view.notice(notice));
         view.pause();
         Ok(match finish {
             Finish::Settled(status) => {
@@ -150,10 +155,4 @@ pub fn this_program() -> Result<String> {
             "install cu elsewhere",
         )
     })
-}
-
-/// Says something to whoever looks now, and to whoever reads the log later.
-fn tell(view: &mut dyn View, text: &str) {
-    tracing::info!("{text}");
-    view.notice(text);
 }

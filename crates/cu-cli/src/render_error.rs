@@ -7,19 +7,21 @@ use owo_colors::OwoColorize;
 use serde_json::json;
 
 use crate::error::Error;
+use crate::terminal::printable;
 
-/// The error for people.
+/// The error for people, with colours.
 pub fn text(error: &Error) -> String {
     if let Error::NotReady { said, .. } = error {
-        return said.trim_end().to_owned();
+        return printable(said.trim_end()).into_owned();
     }
-    let mut text = format!("{} {error}", "error:".red().bold());
+    let message = error.to_string();
+    let mut text = format!("{} {}", "error:".red().bold(), printable(&message));
     for cause in causes(error) {
         // Writing to a String can't fail.
-        let _ = write!(text, "\n  caused by: {cause}");
+        let _ = write!(text, "\n  caused by: {}", printable(&cause));
     }
     if let Some(hint) = error.hint() {
-        let _ = write!(text, "\n{} {hint}", "hint:".cyan().bold());
+        let _ = write!(text, "\n{} {}", "hint:".cyan().bold(), printable(&hint));
     }
     text
 }
@@ -77,7 +79,7 @@ mod tests {
             path: "/results/a".into(),
         });
         let expected = "error: there is a run in /results/a already\n\
-                        hint: `cu resume /results/a` goes on with it; `--name NAME` makes another";
+                        hint: move it away, or make another with `--name NAME`";
         assert_eq!(plain(&error), expected);
     }
 

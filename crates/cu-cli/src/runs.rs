@@ -39,18 +39,28 @@ pub fn list(results_dir: &Path) -> Result<Vec<Listed>> {
         Err(error) => return Err(Error::read("read", &results_dir)(error)),
     };
     let runs = entries.flatten().map(|entry| RunDir::new(entry.path()));
-    let mut listed: Vec<_> = runs
-        .filter(|run| run.store().is_file())
-        .map(|run| {
-            let status = Reader::open(&run).and_then(|reader| reader.status());
-            Listed { run, status }
-        })
-        .collect();
+    let mut listed: Vec<_> = runs.filter_map(look).collect();
     listed.sort_by_key(|listed| {
         let created = listed.status.as_ref().map(|status| status.created).ok();
         (std::cmp::Reverse(created), listed.run.path().to_owned())
     });
     Ok(listed)
+}
+
+/// What is to be listed of `run`, if it may be one.
+fn look(run: RunDir) -> Option<Listed> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    let status = match run.store().metadata() {
+        Ok(_) => Reader::open(&run).and_then(|reader| reader.status()),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return None,
+        // Somebody else's, most likely.
+        Err(source) => Err(cu_core::Error::File {
+            what: "read",
+            path: run.store(),
+            source,
+        }),
+    };
+    Some(Listed { run, status })
 }
 
 /// The run called `run`: a path, or a name in `results_dir`. The newest of `results_dir` if
@@ -62,10 +72,8 @@ pub fn find(run: Option<&str>, results_dir: &Path) -> Result<RunDir> {
     let Some(called) = run else {
         return newest(results_dir);
     };
-    let candidates = [PathBuf::from(called), results_dir.join(called)];
-    let found = candidates
-        .iter()
-        .find(|path| RunDir::new(*path).store().exists());
+    let candidates = candidates(called, results_dir);
+    let found = candidates.iter().find(|path| is_run(path));
     match found.or_else(|| candidates.iter().find(|path| path.is_dir())) {
         // A directory without a store is told apart by whoever opens it.
         Some(path) => Ok(RunDir::new(absolute(path)?)),
@@ -77,6 +85,21 @@ pub fn find(run: Option<&str>, results_dir: &Path) -> Result<RunDir> {
             hint: "`cu list` shows the runs of a results directory".to_owned(),
         }),
     }
+}
+
+/// Whether there is a run called `called`: a path, or a name in `results_dir`.
+pub fn exists(called: &str, results_dir: &Path) -> bool {
+    candidates(called, results_dir)
+        .iter()
+        .any(|path| is_run(path))
+}
+
+fn candidates(called: &str, results_dir: &Path) -> [PathBuf; 2] {
+    [PathBuf::from(called), results_dir.join(called)]
+}
+
+fn is_run(path: &Path) -> bool {
+    RunDir::new(path).store().exists()
 }
 
 fn newest(results_dir: &Path) -> Result<RunDir> {

@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::interrupt::Sources;
 use crate::scratch::Scratch;
-use crate::{background, render_error, runs, terminal};
+use crate::terminal::{self, printable};
+use crate::{background, render_error, runs};
 
 /// What was found out, as far as it was.
 #[derive(Debug, Default)]
@@ -209,7 +210,7 @@ fn report(common: &Common, examination: &Examination) -> Result<()> {
     if common.json {
         return terminal::json(&in_json(examination));
     }
-    terminal::data(&in_words(examination))
+    terminal::data_styled(&in_words(examination))
 }
 
 fn in_json(examination: &Examination) -> serde_json::Value {
@@ -238,7 +239,9 @@ fn in_json(examination: &Examination) -> serde_json::Value {
 
 fn in_words(examination: &Examination) -> String {
     let mut text = match (&examination.choice, &examination.scheduler) {
-        (Some(choice), Some(scheduler)) => format!("{scheduler}, {}\n", choice.reason),
+        (Some(choice), Some(scheduler)) => {
+            format!("{}, {}\n", printable(scheduler), choice.reason)
+        }
         (Some(choice), None) => format!("{}, {}\n", choice.kind, choice.reason),
         (None, _) => String::new(),
     };
@@ -251,10 +254,10 @@ fn in_words(examination: &Examination) -> String {
             Level::Warning => level.yellow().bold().to_string(),
             Level::Problem => level.red().bold().to_string(),
         };
-        let lines = finding.text.replace('\n', "\n           ");
+        let lines = printable(&finding.text).replace('\n', "\n           ");
         text.push_str(&format!("{level}{}: {lines}\n", finding.subject));
         if let Some(advice) = &finding.advice {
-            text.push_str(&format!("         → {advice}\n"));
+            text.push_str(&format!("         → {}\n", printable(advice)));
         }
     }
     let count = |level| {

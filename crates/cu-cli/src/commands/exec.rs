@@ -8,14 +8,37 @@ use cu_protocol::{Attempt, JobId};
 use cu_supervisor::{Outcome, RunDir};
 
 use crate::exit_code::ExitCode;
-use crate::terminal::say;
+use crate::terminal::{data, say};
+
+const HELP: &str = "\
+The parent of a job's program: the scheduler starts it for each attempt.
+
+usage: cu exec RUN_DIR JOB [ATTEMPT]
+
+Without ATTEMPT it is the job's newest one. What the program finds in its environment, and how it is
+asked to stop, is told by `cu job --help` and `cu config reference`.
+
+exit codes:
+  0 to 255  the program's own, if it exited
+  128 + N   signal N killed the program
+  2         bad usage
+  127       what the job asks for can't be started
+  200       nothing was started: because of another attempt, or because a machine or file system
+            failed; or the supervisor itself failed. No failure of the job, which is resumed
+How it really was is in the attempt's exit.json.";
 
 /// Supervises one attempt. Returns the exit code: the program's, as far as that can be. Should the
 /// supervisor itself fail, its code is none that is taken for a failure of the program.
 pub fn exec(arguments: &[OsString]) -> u8 {
+    if let [word] = arguments
+        && ["--help", "-h"].iter().any(|help| word == help)
+    {
+        // A reader that has gone away is harmless.
+        let _ = data(HELP);
+        return ExitCode::Done as u8;
+    }
     let Some((run, job, attempt)) = parse(arguments) else {
-        say("usage: cu exec RUN_DIR JOB [ATTEMPT]\n\
-             The parent of a job's program; the scheduler starts it.");
+        say(HELP);
         return ExitCode::Usage as u8;
     };
     match std::panic::catch_unwind(|| cu_supervisor::supervise(&run, job, attempt)) {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use cu_client::shell::{Door, MARGIN, in_words};
 
-use crate::terminal::{data, say};
+use crate::config::parse_time;
+use crate::terminal::{bytes, data, say};
 
 /// A yes, or done.
 const YES: u8 = 0;
@@ -93,7 +94,7 @@ fn parse(words: &[OsString]) -> Option<Request<'_>> {
         ("finish", _) => Request::Finish(texts()?),
         ("should-exit", []) => Request::ShouldExit(MARGIN),
         ("should-exit", [option, margin]) if option == "--margin" => {
-            Request::ShouldExit(humantime::parse_duration(margin.to_str()?).ok()?)
+            Request::ShouldExit(parse_time(margin.to_str()?).ok()?)
         }
         ("checkpoint", [verb, path]) if verb == "save" => Request::SaveCheckpoint(Path::new(path)),
         ("checkpoint", [verb, path]) if verb == "load" => Request::LoadCheckpoint(Path::new(path)),
@@ -109,7 +110,12 @@ fn answer(request: Request<'_>) -> Result<u8, String> {
         return data(HELP).map(|()| YES).map_err(|error| error.to_string());
     }
     let mut door = Door::open().map_err(in_full)?;
-    let print = |text: &str| data(text).map_err(in_full);
+    // Programs read it: byte for byte.
+    let print = |text: &str| {
+        bytes(format!("{text}\n").as_bytes())
+            .map(drop)
+            .map_err(in_full)
+    };
     match request {
         Request::Help => {}
         Request::Started => {
@@ -208,6 +214,7 @@ mod tests {
             "metrics",
             "should-exit 60",
             "should-exit --margin soon",
+            "should-exit --margin 101years",
             "checkpoint",
             "checkpoint save",
             "checkpoint path here",

@@ -34,6 +34,7 @@ fn entry(listed: Listed) -> Result<Value> {
         Err(error) => {
             let mut value = render_error::json(&Error::Run(error));
             value["run_dir"] = json!(listed.run.path());
+            value["state"] = json!(summary::UNREADABLE);
             Ok(value)
         }
     }

@@ -26,7 +26,8 @@ const INTERVAL: Duration = Duration::from_millis(200);
 pub fn logs(common: &Common, arguments: &Logs) -> Result<ExitCode> {
     let run = runs::find(arguments.job.run.run.as_deref(), common.results_dir())?;
     let reader = Reader::open(&run)?;
-    let job = reader.job(JobId(arguments.job.job))?;
+    let job = reader.job(JobId(arguments.job.job));
+    let job = job.map_err(|error| arguments.job.explain(error, common))?;
     let files = Files {
         run,
         job: job.job,

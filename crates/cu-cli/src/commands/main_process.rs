@@ -22,11 +22,10 @@ pub fn main_process(common: &Common, arguments: &Arguments) -> Result<u8> {
     match run_it(common, &run) {
         Ok(code) => Ok(code as u8),
         Err(error) => {
-            tracing::error!(
-                "{}",
-                anstream::adapter::strip_str(&render_error::text(&error))
-            );
-            terminal::data(&render_error::text(&error))?;
+            let text = render_error::text(&error);
+            let text = anstream::adapter::strip_str(&text).to_string();
+            tracing::error!("{text}");
+            terminal::data(&text)?;
             Ok(error.exit_code())
         }
     }
@@ -34,7 +33,7 @@ pub fn main_process(common: &Common, arguments: &Arguments) -> Result<u8> {
 
 fn run_it(common: &Common, run: &RunDir) -> Result<ExitCode> {
     rustix::process::setsid().map_err(|error| Error::system("start a session")(error.into()))?;
-    logging::start(run, common.verbose)?;
+    logging::start_in_background(run, common.verbose)?;
     let outcome = background::runtime()?.block_on(async {
         let scheduler = backend::of_run(run).await?;
         let main_process = MainProcess::open(run.clone(), scheduler).await?;

@@ -79,7 +79,8 @@ pub fn operate(
     operation: Operation,
     arguments: &JobsArgument,
 ) -> Result<ExitCode> {
-    let (jobs, run) = split(&arguments.jobs_and_run)?;
+    let is_run = |word: &str| runs::exists(word, common.results_dir());
+    let (jobs, run) = split(&arguments.jobs_and_run, is_run)?;
     let run = runs::find(run.as_deref(), common.results_dir())?;
     let reader = Reader::open(&run)?;
     let selection = jobs.of(reader.status()?.jobs.total)?;
@@ -195,26 +196,38 @@ fn chosen(selection: &Selection, mut jobs: Vec<JobReport>) -> Vec<JobReport> {
     jobs
 }
 
-/// Tells jobs and run apart: `1-3,5` and `all` are jobs, anything else is a run.
-fn split(jobs_and_run: &[String]) -> Result<(Jobs, Option<String>)> {
-    let (mut jobs, mut run) = (None, None);
-    for word in jobs_and_run {
-        let looks_like_jobs = word == "all"
-            || word
-                .chars()
-                .all(|character| character.is_ascii_digit() || ",-".contains(character));
-        let twice = if looks_like_jobs {
-            jobs.replace(word.parse::<Jobs>().map_err(Error::usage)?)
-                .is_some()
-        } else {
-            run.replace(word.clone()).is_some()
-        };
-        if twice {
+/// Tells jobs and run apart: `1-3,5` and `all` are jobs, anything else is a run. A run can be called
+/// so, too: then it comes after its jobs.
+fn split(jobs_and_run: &[String], is_run: impl Fn(&str) -> bool) -> Result<(Jobs, Option<String>)> {
+    let looks_like_jobs = |word: &str| {
+        let mut characters = word.chars();
+        word == "all" || characters.all(|it| it.is_ascii_digit() || ",-".contains(it))
+    };
+    let (jobs, run) = match jobs_and_run {
+        [] => (None, None),
+        [word] if !looks_like_jobs(word) => (None, Some(word)),
+        [word] if is_run(word) => {
+            let message = format!("`{word}` is a run's name, and can be jobs of the newest run");
+            let hint = format!("`all {word}` means the run, `{word} RUN` jobs of another");
+            return Err(Error::usage_hint(message, hint));
+        }
+        [word] => (Some(word), None),
+        [run, jobs] if !looks_like_jobs(run) && looks_like_jobs(jobs) => (Some(jobs), Some(run)),
+        [run, jobs]
+            if looks_like_jobs(run) && looks_like_jobs(jobs) && is_run(run) && !is_run(jobs) =>
+        {
+            (Some(jobs), Some(run))
+        }
+        [jobs, run] if looks_like_jobs(jobs) && (!looks_like_jobs(run) || is_run(run)) => {
+            (Some(jobs), Some(run))
+        }
+        [.., word] => {
             let message = format!("`{word}`: one selection of jobs and one run are expected");
             return Err(Error::usage_hint(message, "several jobs are written 1-3,5"));
         }
-    }
-    Ok((jobs.unwrap_or(Jobs::All), run))
+    };
+    let jobs = jobs.map(|word| word.parse::<Jobs>().map_err(Error::usage));
+    Ok((jobs.transpose()?.unwrap_or(Jobs::All), run.cloned()))
 }
 
 #[cfg(test)]
@@ -225,7 +238,7 @@ mod tests {
     fn jobs_and_run_come_in_any_order() {
         let split_words = |words: &[&str]| {
             let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
-            split(&words)
+            split(&words, |word| ["7", "8"].contains(&word))
         };
         let one: Jobs = "1".parse().expect("a job");
         let run = Some("results/a".to_owned());
@@ -239,7 +252,27 @@ mod tests {
             split_words(&["1", "results/a"]).expect("both"),
             (one.clone(), run.clone())
         );
-        assert_eq!(split_words(&["results/a", "1"]).expect("both"), (one, run));
+        assert_eq!(
+            split_words(&["results/a", "1"]).expect("both"),
+            (one.clone(), run)
+        );
+        // Runs that are called 7 and 8.
+        let seven = Some("7".to_owned());
+        assert_eq!(split_words(&["7"]).expect_err("unclear").exit_code(), 2);
+        assert_eq!(
+            split_words(&["all", "7"]).expect("both"),
+            (Jobs::All, seven.clone())
+        );
+        assert_eq!(
+            split_words(&["1", "7"]).expect("both"),
+            (one.clone(), seven.clone())
+        );
+        assert_eq!(
+            split_words(&["7", "1"]).expect("both"),
+            (one, seven.clone())
+        );
+        let eight: Jobs = "8".parse().expect("a job");
+        assert_eq!(split_words(&["8", "7"]).expect("both"), (eight, seven));
         assert_eq!(split_words(&["a", "b"]).expect_err("twice").exit_code(), 2);
         assert_eq!(split_words(&["1", "2"]).expect_err("twice").exit_code(), 2);
         assert_eq!(split_words(&["3-1"]).expect_err("no range").exit_code(), 2);

@@ -16,7 +16,17 @@ use crate::{runs, terminal};
 /// If there is no such run or job, or it can't be read.
 pub fn show(common: &Common, arguments: &JobArgument) -> Result<ExitCode> {
     let run = runs::find(arguments.run.run.as_deref(), common.results_dir())?;
-    let job = Reader::open(&run)?.job(JobId(arguments.job))?;
+    let reader = Reader::open(&run)?;
+    let mut job = reader
+        .job(JobId(arguments.job))
+        .map_err(|error| arguments.explain(error, common))?;
+    if !job.state.is_settled() && !reader.has_main_process() {
+        job.why = format!(
+            "no main process works on this run, and `cu resume {}` goes on with it; as recorded last: {}",
+            run.path().display(),
+            job.why
+        );
+    }
     if common.json {
         terminal::json(&JobJson::new(&run, &job))?;
     } else {

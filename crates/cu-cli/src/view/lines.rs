@@ -14,16 +14,18 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Prints lines.
 pub struct Lines {
     say: fn(&str),
+    has_notices: bool,
     estimate: Estimate,
     shown: Option<(Instant, String)>,
     waiting: Option<Status>,
 }
 
 impl Lines {
-    /// Prints by `say`.
-    pub fn new(say: fn(&str)) -> Self {
+    /// Prints by `say`, notices among it or not.
+    pub fn new(say: fn(&str), has_notices: bool) -> Self {
         Self {
             say,
+            has_notices,
             estimate: Estimate::default(),
             shown: None,
             waiting: None,
@@ -104,7 +106,9 @@ impl View for Lines {
     }
 
     fn notice(&mut self, text: &str) {
-        (self.say)(text);
+        if self.has_notices {
+            (self.say)(text);
+        }
     }
 
     fn pause(&mut self) {}
@@ -130,7 +134,8 @@ mod tests {
     fn a_line_on_change_and_not_too_often() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut lines = Lines::new(|text| SAID.with_borrow_mut(|said| said.push(text.to_owned())));
+        let say = |text: &str| SAID.with_borrow_mut(|said| said.push(text.to_owned()));
+        let mut lines = Lines::new(say, true);
         let mut status = status(0);
         lines.status(&status, at(0));
         let first = "3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resumes";

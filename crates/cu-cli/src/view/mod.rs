@@ -41,12 +41,13 @@ impl View for Silent {
     fn go_on(&mut self) {}
 }
 
-/// The view for this terminal, or pipe, and these wishes. Log lines would tear a bar.
+/// The view for this terminal, or pipe, and these wishes. Log lines would tear a bar, and have all
+/// notices among them.
 pub fn choose(common: &Common, no_progress: bool) -> Box<dyn View> {
     if common.quiet {
         Box::new(Silent)
     } else if no_progress || common.verbose > 0 || !std::io::stderr().is_terminal() {
-        Box::new(Lines::new(crate::terminal::say))
+        Box::new(Lines::new(crate::terminal::say, common.verbose == 0))
     } else {
         Box::new(Bars::new())
     }

@@ -18,6 +18,9 @@ const FEW: usize = 20;
 /// So many attempts of one job are shown, the newest.
 const MANY: usize = 50;
 
+/// What stands in the place of the state of a run that can't be read.
+pub const UNREADABLE: &str = "unreadable";
+
 /// The name of a run's state, as programs read it too.
 pub fn run_state(state: RunState) -> &'static str {
     match state {
@@ -60,9 +63,13 @@ pub fn attempt_end(end: AttemptEnd) -> &'static str {
 pub fn end_of_run(status: &Status, jobs: &[JobReport]) -> String {
     let mut text = String::new();
     let worth_telling = |job: &&JobReport| jobs.len() <= FEW || job.state == JobState::Failed;
-    for job in jobs.iter().filter(worth_telling).take(FEW) {
+    let told: Vec<_> = jobs.iter().filter(worth_telling).collect();
+    for job in told.iter().take(FEW) {
         // Writing to a String can't fail.
         let _ = writeln!(text, "{}", job_line(job));
+    }
+    if told.len() > FEW {
+        let _ = writeln!(text, "… and {} more that failed", told.len() - FEW);
     }
     let _ = write!(
         text,
@@ -162,7 +169,7 @@ pub fn status(status: &Status, jobs: &[JobReport]) -> String {
     if status.state == RunState::Interrupted {
         let _ = write!(
             text,
-            "\n\n`cu resume {}` goes on with it",
+            "\n\nno main process works on this run: `cu resume {}` goes on with it",
             status.run_dir.display()
         );
     }
@@ -176,31 +183,40 @@ fn plural_u64(count: u64, name: &str) -> String {
 /// What `cu list` prints.
 pub fn list(runs: &[Listed]) -> String {
     let mut table = table(&["name", "state", "jobs", "resumes", "made", "run directory"]);
+    let mut problems = Vec::new();
     for listed in runs {
-        let path = listed.run.path().display().to_string();
-        table.add_row(match &listed.status {
+        let path = listed.run.path();
+        let [name, state, jobs, resumes, made] = match &listed.status {
             Ok(status) => [
                 status.name.clone(),
                 run_state(status.state).to_owned(),
                 format!("{}/{}", status.jobs.completed, status.jobs.total),
                 status.resumes.to_string(),
                 iso(status.created),
-                path,
             ],
             Err(error) => {
+                problems.push(error.to_string());
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
                 let none = String::new;
                 [
+                    name.into_owned(),
+                    UNREADABLE.to_owned(),
                     none(),
-                    format!("unreadable: {error}"),
                     none(),
                     none(),
-                    none(),
-                    path,
                 ]
             }
-        });
+        };
+        table.add_row([name, state, jobs, resumes, made, path.display().to_string()]);
     }
-    table.to_string()
+    let mut text = table.to_string();
+    if !problems.is_empty() {
+        text.push('\n');
+    }
+    for problem in problems {
+        let _ = write!(text, "\n{UNREADABLE}: {}", one_line(&problem));
+    }
+    text
 }
 
 /// What `cu show` prints.
@@ -358,6 +374,10 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
         let text = end_of_run(&tests::status(1000), &jobs);
         assert_eq!(text.lines().count(), 2, "{text}");
         assert!(text.starts_with("job 42: failed"), "{text}");
+        jobs.iter_mut().for_each(|job| job.state = JobState::Failed);
+        let text = end_of_run(&tests::status(1000), &jobs);
+        assert_eq!(text.lines().count(), 22, "{text}");
+        assert!(text.contains("\n… and 80 more that failed\n"), "{text}");
     }
 
     #[test]
@@ -408,7 +428,9 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
         status.state = RunState::Interrupted;
         let text = super::status(&status, &[report(4, JobState::Waiting, 1)]);
         assert!(
-            text.contains("`cu resume /results/digits` goes on with it"),
+            text.ends_with(
+                "no main process works on this run: `cu resume /results/digits` goes on with it"
+            ),
             "{text}"
         );
         assert!(text.contains("30 % done"), "{text}");

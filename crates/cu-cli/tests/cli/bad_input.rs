@@ -118,7 +118,11 @@ fn a_run_that_exists_is_not_touched() {
         &bench,
         &["run", "run.toml"],
         2,
-        &["there is a run in", "cu resume"],
+        &[
+            "there is a run in",
+            "hint: it has ended, and `cu show 0 ",
+            "remove the directory, or make another with `--name NAME`",
+        ],
     );
     assert_eq!(
         fs::read(bench.path("results/a/run.sqlite")).expect("a store"),
@@ -174,6 +178,20 @@ fn a_run_that_is_missing_damaged_or_newer_is_exit_code_6() {
     let runs = listed.as_array().expect("a list");
     assert_eq!(runs.len(), 2);
     assert!(runs.iter().all(unreadable), "{listed}");
+    assert!(
+        runs.iter().all(|run| run["state"] == "unreadable"),
+        "{listed}"
+    );
+    let listed = bench.cu(&["list"]);
+    assert_eq!(listed.code, 0, "{listed:?}");
+    for words in [
+        " damaged  unreadable ",
+        " newer    unreadable ",
+        "\nunreadable: the store ",
+        "\nunreadable: the run in ",
+    ] {
+        assert!(listed.stdout.contains(words), "{words} in {listed:?}");
+    }
 }
 
 #[test]
@@ -189,6 +207,47 @@ fn a_job_or_attempt_that_does_not_exist_is_exit_code_2() {
         &["no attempt 5"],
     );
     expect(&bench, &["stop", "0-7"], 2, &["there is no job 7"]);
+}
+
+#[test]
+fn a_run_whose_name_is_a_number_is_told_from_a_job() {
+    let bench = Bench::new();
+    let name = ["run", "--name", "7", "--", "true"];
+    assert_eq!(bench.cu(&name).code, 0);
+    assert_eq!(bench.cu(&["run", "--", "true"]).code, 0);
+    let hint = "hint: `7` is also a run: JOB comes first, so its job 0 is `0 7`";
+    expect(&bench, &["show", "7"], 2, &["there is no job 7", hint]);
+    expect(&bench, &["logs", "7"], 2, &["there is no job 7", hint]);
+    expect(&bench, &["stop", "7"], 2, &["`all 7` means the run"]);
+    let hint = "a job's number is expected, and a run comes after it: `0 true`";
+    expect(&bench, &["show", "true"], 2, &[hint]);
+    for run in ["7", "true"] {
+        let shown = bench.json(&["show", "0", run, "--json"]);
+        let path = bench.path(format!("results/{run}/working_directories/0"));
+        assert_eq!(shown["output_dir"], path.to_str().expect("UTF-8"));
+    }
+    let stopped = bench.json(&["stop", "all", "7", "--json"]);
+    let path = bench.path("results/7");
+    assert_eq!(stopped["run_dir"], path.to_str().expect("UTF-8"));
+}
+
+#[test]
+fn what_programs_say_gives_no_orders_to_a_terminal() {
+    let bench = Bench::new();
+    let cu = env!("CARGO_BIN_EXE_cu");
+    let text = format!("#!/bin/sh\n{cu} job metrics \"$(printf 'note=a\\033[2Jb')\"\nexit 1\n");
+    bench.program("orders.sh", &text);
+    for arguments in [
+        &["run", "--color", "always", "--", "./orders.sh"][..],
+        &["show", "0", "--color", "always"],
+        &["status", "--color", "always"],
+    ] {
+        let ended = bench.cu(arguments);
+        assert!(!ended.stdout.contains("\x1b[2J"), "{ended:?}");
+        assert!(!ended.stderr.contains("\x1b[2J"), "{ended:?}");
+    }
+    let shown = bench.cu(&["show", "0", "--color", "always"]);
+    assert!(shown.stdout.contains(r"note = a\x1b[2Jb"), "{shown:?}");
 }
 
 #[test]
@@ -255,6 +314,11 @@ fn the_inner_commands_refuse_what_they_do_not_know() {
         help.code == 0 && help.stdout.contains("exit-for-resume"),
         "{help:?}"
     );
+    let help = bench.cu(&["exec", "--help"]);
+    assert_eq!(help.code, 0, "{help:?}");
+    for word in ["usage: cu exec", "exit codes:", "128 + N", "127", "200"] {
+        assert!(help.stdout.contains(word), "{word} in {help:?}");
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! in the background, and without one.
 
 use crate::support::{Bench, COUNT, WAIT};
+use cu_core::machine::Event;
+use cu_core::{Reader, RecordedEvent, RunDir};
 use rustix::process::{Pid, getsid};
 use serde_json::json;
 
@@ -211,13 +213,87 @@ fn without_a_main_process_the_jobs_concerned_are_counted() {
     );
     let run = bench.start(&["run", "run.toml"]);
     bench.wait_until_waiting("wait");
+    bench.wait_until("both are known to run", |bench| {
+        bench.json(&["status", "--json"])["jobs"]["running"] == 2
+    });
+    let busy = bench.cu(&["run", "run.toml"]);
+    assert!(
+        busy.stderr.contains("hint: it is running, and `cu status "),
+        "{busy:?}"
+    );
     run.signal(rustix::process::Signal::KILL);
     assert_eq!(run.end().code, -1);
+    let why = bench.json(&["show", "0", "--json"])["why"].to_string();
+    let said = "no main process works on this run, and `cu resume ";
+    assert!(why.starts_with(&format!("\"{said}")), "{why}");
+    assert!(
+        why.contains("goes on with it; as recorded last: attempt 0 "),
+        "{why}"
+    );
+    let status = bench.cu(&["status"]).stdout;
+    let said = "\nno main process works on this run: `cu resume ";
+    assert!(status.contains(said), "{status}");
+    let left = bench.cu(&["run", "run.toml"]);
+    assert!(left.stderr.contains("hint: `cu resume "), "{left:?}");
     assert_eq!(bench.json(&["pause", "1", "--json"])["jobs"], 1);
     let both = bench.cu(&["pause"]);
     assert!(both.stderr.starts_with("1 job is paused in "), "{both:?}");
     assert_eq!(bench.json(&["continue", "--json"])["jobs"], 2);
     assert_eq!(bench.json(&["stop", "1", "--json"])["jobs"], 1);
+}
+
+#[test]
+fn a_submission_that_is_delayed_is_told_once() {
+    let bench = Bench::new();
+    bench.program("fail.sh", "#!/bin/sh\n[ \"$CU_ATTEMPT\" = 1 ]\n");
+    assert_eq!(bench.cu(&["run", "--", "./fail.sh"]).code, 1);
+    // No directory can be made there.
+    bench.write("results/fail/attempts/0/1", "");
+    assert_eq!(bench.cu(&["retry"]).code, 0);
+    let run = bench.start(&["resume"]);
+    let is_delay = |it: &RecordedEvent| matches!(it.event, Event::SubmitDelayed { .. });
+    let delays = |bench: &Bench| {
+        let run = RunDir::new(bench.path("results/fail"));
+        let events = Reader::open(&run).and_then(|reader| reader.events());
+        events
+            .expect("a run")
+            .iter()
+            .filter(|it| is_delay(it))
+            .count()
+    };
+    bench.wait_until("it was tried twice", |bench| delays(bench) >= 2);
+    std::fs::remove_file(bench.path("results/fail/attempts/0/1")).expect("it is there");
+    let ended = run.end();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let told = |text: &str| text.matches("can't be submitted now").count();
+    assert_eq!(told(&ended.stderr), 1, "{ended:?}");
+    let log = bench.read("results/fail/main.log");
+    assert_eq!(told(&log), 1, "{log}");
+}
+
+#[test]
+fn the_log_tells_what_attempts_did_and_all_of_it_once() {
+    for verbose in [&[][..], &["-v"]] {
+        let bench = Bench::new();
+        bench.program("fail.sh", "#!/bin/sh\nexit 7\n");
+        let arguments = ["run", "--detach", "--", "./fail.sh"];
+        let detached = bench.cu(&[verbose, &arguments].concat());
+        assert_eq!(detached.code, 0, "{detached:?}");
+        bench.wait_until("the end", |bench| {
+            let log = bench.read("results/fail/main.log");
+            log.contains("the main process ends")
+        });
+        let log = bench.read("results/fail/main.log");
+        for line in [
+            "INFO cu_core::journal: job 0: attempt 0 is submitted as local-",
+            "INFO cu_core::journal: job 0: attempt 0 has started on ",
+            "INFO cu_core::journal: job 0: attempt 0 failed (its program exited with code 7)",
+            "ERROR cu_core::act: job 0: attempt 0 failed (its program exited with code 7)",
+            "the main process ends: all jobs are settled",
+        ] {
+            assert_eq!(log.matches(line).count(), 1, "{line} in {log}");
+        }
+    }
 }
 
 #[test]

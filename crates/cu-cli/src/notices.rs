@@ -1,0 +1,66 @@
+//! Notices on their way to people: gathered for a moment, so that equal ones of many jobs are one line.
+
+use std::collections::HashMap;
+
+use cu_core::Notice;
+
+/// What has come since it was told last.
+#[derive(Debug, Default)]
+pub struct Notices {
+    /// The first of its kind, and how many equal ones of other jobs have followed.
+    gathered: Vec<(Notice, usize)>,
+    /// Where in `gathered` a text is.
+    places: HashMap<String, usize>,
+}
+
+impl Notices {
+    /// Takes in one more.
+    pub fn add(&mut self, notice: Notice) {
+        match self.places.get(&notice.text) {
+            Some(place) => self.gathered[*place].1 += 1,
+            None => {
+                self.places.insert(notice.text.clone(), self.gathered.len());
+                self.gathered.push((notice, 0));
+            }
+        }
+    }
+
+    /// What is to be told, a line each. Nothing of it is afterwards.
+    pub fn take(&mut self) -> Vec<String> {
+        self.places.clear();
+        let line = |(notice, more): (Notice, usize)| match more {
+            0 => notice.to_string(),
+            1 => format!("{notice} (… and 1 more job)"),
+            more => format!("{notice} (… and {more} more jobs)"),
+        };
+        self.gathered.drain(..).map(line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cu_core::machine::Level;
+    use cu_protocol::{JobId, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn equal_ones_of_many_jobs_are_one_line() {
+        let mut notices = Notices::default();
+        let mut add = |job, text: &str| {
+            notices.add(Notice {
+                at: Timestamp(0),
+                job: JobId(job),
+                level: Level::Info,
+                text: text.to_owned(),
+            });
+        };
+        (7..49).for_each(|job| add(job, "no"));
+        add(3, "never");
+        assert_eq!(
+            notices.take(),
+            ["job 7: no (… and 41 more jobs)", "job 3: never"]
+        );
+        assert_eq!(notices.take(), [""; 0]);
+    }
+}
