@@ -1,4 +1,5 @@
-//! `all_data.csv`: the settings in which the jobs differ and what they measured, one row a job.
+//! `all_data.csv`: the settings in which the jobs differ and what they measured, one row a job. Every
+//! row has all columns, each of a name of its own; what a job did not measure is empty.
 
 use std::collections::BTreeSet;
 
@@ -18,8 +19,12 @@ fn table(jobs: &[JobReport]) -> Result<Vec<u8>, csv::Error> {
     let parameters: BTreeSet<&String> = completed().flat_map(|job| job.parameters.keys()).collect();
     let metrics: BTreeSet<&String> = completed().flat_map(|job| job.metrics.keys()).collect();
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let mut header = vec!["job"];
-    header.extend(parameters.iter().chain(&metrics).map(|name| name.as_str()));
+    let mut header = vec!["job".to_owned()];
+    let named = parameters.iter().map(|name| ("settings", name));
+    for (kind, name) in named.chain(metrics.iter().map(|name| ("metrics", name))) {
+        let column = column(&header, kind, name);
+        header.push(column);
+    }
     writer.write_record(&header)?;
     for job in completed() {
         let mut row = vec![job.job.to_string()];
@@ -40,6 +45,15 @@ fn table(jobs: &[JobReport]) -> Result<Vec<u8>, csv::Error> {
         .map_err(|error| error.into_error().into())
 }
 
+/// The column of a setting or metric: called as it is, unless another one is.
+fn column(taken: &[String], kind: &str, name: &str) -> String {
+    let mut column = name.to_owned();
+    while taken.contains(&column) {
+        column = format!("{kind}.{column}");
+    }
+    column
+}
+
 fn cell(value: Option<&MetricValue>) -> String {
     match value {
         None | Some(MetricValue::Null) => String::new(),
@@ -47,5 +61,56 @@ fn cell(value: Option<&MetricValue>) -> String {
         Some(MetricValue::Integer(value)) => value.to_string(),
         Some(MetricValue::Float(value)) => format!("{value:?}"),
         Some(MetricValue::Text(text)) => text.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cu_protocol::{JobId, Metrics};
+    use serde_json::json;
+
+    use super::*;
+
+    fn completed(job: u32, x: u32, metrics: &[(&str, MetricValue)]) -> JobReport {
+        let metrics = metrics
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()));
+        JobReport {
+            job: JobId(job),
+            state: JobState::Completed,
+            output_dir: "/results/a/working_directories/0".into(),
+            parameters: [("x".to_owned(), json!(x))].into_iter().collect(),
+            metrics: metrics.collect::<Metrics>(),
+            fraction: None,
+            why: String::new(),
+            attempts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn each_row_has_all_columns_and_each_column_a_name_of_its_own() {
+        let text = |text: &str| MetricValue::Text(text.to_owned());
+        let jobs = [
+            completed(
+                0,
+                1,
+                &[
+                    ("loss", MetricValue::Float(0.5)),
+                    ("x", MetricValue::Integer(9)),
+                ],
+            ),
+            completed(
+                1,
+                2,
+                &[("job", text("a, b")), ("rate", MetricValue::Boolean(true))],
+            ),
+            completed(2, 3, &[]),
+        ];
+        let table = table(&jobs).expect("a table");
+        let expected = "job,x,metrics.job,loss,rate,metrics.x\n\
+                        0,1,,0.5,,9\n\
+                        1,2,\"a, b\",,true,\n\
+                        2,3,,,,\n";
+        assert_eq!(String::from_utf8_lossy(&table), expected);
     }
 }
