@@ -6,7 +6,7 @@
 use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +23,10 @@ use crate::{Error, Result};
 
 /// The longest path that a socket can have, its end included.
 const SOCKET_PATH_LIMIT: usize = 108;
+/// What the name of a socket's directory begins with.
+const DIRECTORY_PREFIX: &str = "cu-";
+/// Only this user may enter.
+const DIRECTORY_MODE: u32 = 0o700;
 /// How many connections are served at once. The next one is refused.
 const CONNECTIONS: usize = 64;
 /// How long an answer may take: longer than any wait for the main process.
@@ -54,6 +58,11 @@ impl Door {
         Ok(Self { directory, closing })
     }
 
+    /// The directory that is there for the socket alone.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// The socket.
     pub fn path(&self) -> PathBuf {
         socket_in(self.directory.path())
@@ -78,14 +87,43 @@ fn socket_in(directory: &Path) -> PathBuf {
     directory.join("socket")
 }
 
+/// Removes the directory that the door of a dead supervisor has left behind, if it is one beyond doubt:
+/// of this user alone, with nothing in it but a socket on which nobody listens. Whoever named it may
+/// have been wrong; nothing else is ever touched.
+pub(crate) fn clear_away(directory: &Path) {
+    let socket = socket_in(directory);
+    if is_left_behind(directory, &socket).unwrap_or(false) {
+        // What was put there meanwhile keeps the directory.
+        let _ = std::fs::remove_file(&socket).and_then(|()| std::fs::remove_dir(directory));
+    }
+}
+
+fn is_left_behind(directory: &Path, socket: &Path) -> std::io::Result<bool> {
+    let name = directory.file_name().unwrap_or_default();
+    let us = rustix::process::geteuid().as_raw();
+    // Of a link, the link itself is examined.
+    let found = directory.symlink_metadata()?;
+    let is_ours = found.is_dir() && found.uid() == us && found.mode() & 0o777 == DIRECTORY_MODE;
+    let is_called_so = name
+        .as_encoded_bytes()
+        .starts_with(DIRECTORY_PREFIX.as_bytes());
+    if !is_ours || !is_called_so || !socket.symlink_metadata()?.file_type().is_socket() {
+        return Ok(false);
+    }
+    let is_alone = std::fs::read_dir(directory)?.count() == 1;
+    let is_dead = UnixStream::connect(socket)
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
+    Ok(is_alone && is_dead)
+}
+
 /// In the first directory that is writable and whose path is short enough.
 fn fresh_directory() -> Result<TempDir> {
     let preferred = std::env::temp_dir();
     let mut builder = tempfile::Builder::new();
     // Whatever the umask lets others do: who gets in here can say the program's results.
     let builder = builder
-        .prefix("cu-")
-        .permissions(Permissions::from_mode(0o700));
+        .prefix(DIRECTORY_PREFIX)
+        .permissions(Permissions::from_mode(DIRECTORY_MODE));
     let mut failure = None;
     for parent in [
         preferred.as_path(),
@@ -215,5 +253,38 @@ mod tests {
         let metadata = door.directory.path().metadata().unwrap();
         assert_eq!(metadata.permissions().mode() & 0o777, 0o700);
         UnixStream::connect(door.path()).unwrap();
+    }
+
+    #[test]
+    fn only_what_is_a_dead_door_beyond_doubt_is_cleared_away() {
+        let scratch = tempfile::tempdir().unwrap();
+        let make = |name: &str, mode| {
+            let directory = scratch.path().join(name);
+            std::fs::create_dir(&directory).unwrap();
+            std::fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
+            // Closed again at once; the socket stays.
+            drop(UnixListener::bind(socket_in(&directory)).unwrap());
+            directory
+        };
+        let survives = |directory: &Path| {
+            clear_away(directory);
+            socket_in(directory).exists()
+        };
+        assert!(survives(&make("xy-abc", 0o700)), "called otherwise");
+        assert!(survives(&make("cu-open", 0o755)), "others can enter");
+        let shared = make("cu-shared", 0o700);
+        std::fs::write(shared.join("file"), "").unwrap();
+        assert!(survives(&shared), "something else is there");
+        let link = scratch.path().join("cu-link");
+        std::os::unix::fs::symlink(make("cu-target", 0o700), &link).unwrap();
+        assert!(survives(&link), "a link");
+
+        let (events, _happening) = mpsc::channel();
+        let door = Door::open(events).unwrap();
+        assert!(survives(door.directory()), "it lives");
+
+        let dead = make("cu-dead", 0o700);
+        clear_away(&dead);
+        assert!(!dead.exists());
     }
 }

@@ -43,7 +43,7 @@ use serde::{Deserialize, Serialize};
 
 use self::holder::{Holder, Orphans};
 use crate::place::{Place, ProcessId};
-use crate::{Error, Result, RunDir, StopPolicy, json_file};
+use crate::{Error, Result, RunDir, StopPolicy, door, json_file};
 
 /// The lock's descriptor in the program has at least this number, out of the way of scripts that
 /// use small ones (`exec 3>file`). Not 64 or more: then the kernel enlarges the table of descriptors,
@@ -253,7 +253,11 @@ impl<'a> Fence<'a> {
                     .stop_if_abandoned(self.run, self.job, &holder, now);
                 // A free lock alone tells nothing: programs close what they inherit.
                 let is_locked = matches!(lock, Lock::Others);
-                Ok(obstacle.filter(|_| is_locked || holder.has_living_process(self.run, self.job)))
+                let lives = is_locked || holder.has_living_process(self.run, self.job);
+                if let (false, Some(door)) = (lives, &holder.door) {
+                    door::clear_away(door);
+                }
+                Ok(obstacle.filter(|_| lives))
             }
             (Lock::Others, _, _) => Ok(obstacle),
             (_, Some(record), _) => Ok(obstacle.filter(|_| !self.is_stale(record, now))),
@@ -364,9 +368,11 @@ impl Held {
         Ok(Some(copy))
     }
 
-    /// The program runs: the record names it, so that a successor can stop it if we are killed.
-    pub fn program_started(&mut self, pid: u32) {
+    /// The program runs: the record names it, so that a successor can stop it if we are killed, and
+    /// can clear away our door.
+    pub fn program_started(&mut self, pid: u32, door: &Path) {
         self.holder.program = ProcessId::of(pid);
+        self.holder.door = Some(door.to_owned());
         self.write_record();
     }
 

@@ -260,7 +260,7 @@ impl Supervisor {
         let _lock = held.for_program()?;
         let names = (self.job, self.attempt);
         let program = Program::start(spec, &self.run, names, &door.path())?;
-        held.program_started(program.pid());
+        held.program_started(program.pid(), door.directory());
         Ok((program, door, signal))
     }
 

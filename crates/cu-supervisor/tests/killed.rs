@@ -68,6 +68,30 @@ fn the_next_attempt_waits_for_a_program_that_outlived_its_supervisor() {
 }
 
 #[test]
+fn the_next_attempt_clears_away_the_door_of_a_killed_supervisor() {
+    let script = r#"
+        echo "$CU_SOCKET" > socket.$CU_ATTEMPT
+        [ "$CU_ATTEMPT" = 0 ] || exit 0
+        echo $$ > pid.0; while :; do sleep 0.01; done"#;
+    let run = Run::script(script);
+    let mut first = run.start(0);
+    let program = run.await_pid("pid.0");
+    let socket = run.text("socket.0");
+    let directory = std::path::Path::new(socket.trim()).parent().unwrap();
+    let holder = run.dir.attempt_holder(JOB);
+    eventually("a record that names the door", || {
+        let record = std::fs::read_to_string(&holder).unwrap_or_default();
+        record.contains(directory.to_str().unwrap())
+    });
+    first.signal(Signal::KILL);
+    assert_eq!(first.code(), -9);
+    kill_process(program, Signal::KILL).unwrap();
+    assert!(directory.exists());
+    assert_eq!(run.start(1).code(), 0);
+    assert!(!directory.exists());
+}
+
+#[test]
 fn an_orphaned_program_that_ignores_everything_is_killed_by_the_next_attempt() {
     // One child is no member of its group, and only holds the lock. The other is a member, and has
     // closed the lock.

@@ -1,6 +1,6 @@
 //! The record of who runs a job's program, and what is done with a program whose supervisor is dead.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cu_protocol::{Attempt, JobId, StopCause};
@@ -24,6 +24,10 @@ pub(crate) struct Holder {
     pub supervisor: ProcessId,
     /// The program, once it runs.
     pub program: Option<ProcessId>,
+    /// The directory of its door, once the program runs. Left behind by a supervisor that was killed
+    /// with SIGKILL.
+    #[serde(default)]
+    pub door: Option<PathBuf>,
     /// Counts, so that a renewed record differs from the one before.
     pub renewals: u64,
 }
@@ -44,6 +48,7 @@ impl Holder {
             place,
             supervisor,
             program: None,
+            door: None,
             renewals: 0,
         }
     }
