@@ -7,16 +7,19 @@
 //! - `server.rs` and `conversation.rs` listen, `watcher.rs` asks the scheduler,
 //!   `submitter.rs` gathers what is due for a cluster, `records.rs` reads what attempts leave in files, `recovery.rs` takes up what a main process before has left.
 //! - `journal.rs` tells the log what was recorded.
+//! - `file_system.rs` and `addresses.rs` know the machine.
 //! - `create.rs` makes a run, `store/read.rs` reads one, `operator.rs` talks to one.
 #![forbid(unsafe_code)]
 
 mod act;
+mod addresses;
 mod backoff;
 mod clock;
 mod conversation;
 mod create;
 mod decide;
 mod error;
+mod file_system;
 mod inbox;
 mod journal;
 mod lock;
@@ -35,9 +38,11 @@ mod submitter;
 mod watcher;
 
 pub use act::Notice;
+pub use addresses::host_addresses;
 pub use create::{NewRun, create_run};
 pub use cu_supervisor::RunDir;
 pub use error::{Error, Result};
+pub use file_system::{FileSystem, Sharing};
 pub use operator::{Operator, ask};
 pub use plan::{JobPlan, RunPlan};
 pub use policy::Policy;

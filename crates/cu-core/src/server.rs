@@ -2,7 +2,7 @@
 //! filling the place up by a limit on handshakes at a time.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
+use crate::addresses::host_addresses;
 use crate::inbox::Sender;
 use crate::watcher::Watched;
 use crate::{Error, Result, RunDir, conversation, create, operator};
@@ -244,28 +245,16 @@ fn allow_many_files() {
 
 /// Where others reach us, the likeliest first.
 fn addresses(listen: IpAddr, port: u16) -> Vec<String> {
-    if !listen.is_unspecified() {
-        return vec![SocketAddr::new(listen, port).to_string()];
-    }
-    // The address that packets to the outside would carry; nothing is sent.
-    let routed = UdpSocket::bind((IpAddr::from([0, 0, 0, 0]), 0)).and_then(|socket| {
-        socket.connect((IpAddr::from([192, 0, 2, 1]), 9))?;
-        socket.local_addr()
-    });
-    let named = (cu_supervisor::host(), port)
-        .to_socket_addrs()
-        .into_iter()
-        .flatten();
-    let mut addresses: Vec<String> = Vec::new();
-    let all = routed.into_iter().chain(named).map(|address| address.ip());
-    for address in all.filter(|address| !address.is_loopback() && !address.is_unspecified()) {
-        let text = SocketAddr::new(address, port).to_string();
-        if !addresses.contains(&text) {
-            addresses.push(text);
-        }
-    }
-    addresses.push(SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port).to_string());
-    addresses
+    let hosts = match listen.is_unspecified() {
+        true => host_addresses().into_iter(),
+        false => vec![listen].into_iter(),
+    };
+    let here = listen
+        .is_unspecified()
+        .then_some(Ipv4Addr::LOCALHOST.into());
+    let all = hosts.chain(here);
+    all.map(|host| SocketAddr::new(host, port).to_string())
+        .collect()
 }
 
 fn write(path: &std::path::Path, file: &ServerFile) -> Result<()> {

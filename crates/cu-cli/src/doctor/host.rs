@@ -1,12 +1,12 @@
 //! What this host brings: the program `cu`, addresses that nodes could reach, Python.
 
-use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs, UdpSocket};
+use std::net::IpAddr;
 use std::path::Path;
 
+use cu_core::{FileSystem, Sharing, host_addresses};
 use cu_scheduler::{Finding, Level};
 
 use super::Nodes;
-use super::place::{Sharing, kind_of_file_system};
 use crate::config::find_command;
 
 /// What is to be said of it to those whose attempts run on `nodes`.
@@ -14,7 +14,7 @@ pub fn examine(nodes: Nodes) -> Vec<Finding> {
     let mut findings = Vec::new();
     if nodes == Nodes::Unproven {
         findings.extend(std::env::current_exe().ok().map(|path| program(&path)));
-        findings.push(network(&addresses()));
+        findings.push(network(&host_addresses()));
     }
     findings.push(match find_command("python3", None) {
         Some(path) => Finding::new("python3", Level::Good, path.display().to_string()),
@@ -29,9 +29,9 @@ pub fn examine(nodes: Nodes) -> Vec<Finding> {
 
 /// The attempts start the very file that runs here.
 fn program(path: &Path) -> Finding {
-    let (file_system, sharing) = kind_of_file_system(path);
-    let text = format!("{} is on {file_system}", path.display());
-    match sharing {
+    let file_system = FileSystem::of(path);
+    let text = format!("{} is on {}", path.display(), file_system.name);
+    match file_system.sharing {
         Some(Sharing::Shared) => Finding::new("cu", Level::Good, text),
         Some(Sharing::Own | Sharing::Memory) => Finding::new(
             "cu",
@@ -55,25 +55,6 @@ fn network(addresses: &[IpAddr]) -> Finding {
     let addresses: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
     let text = format!("nodes would reach this host at {}", addresses.join(", "));
     Finding::new("network", Level::Good, text)
-}
-
-/// Where other machines may reach this one, the likeliest first.
-pub fn addresses() -> Vec<IpAddr> {
-    // The address that packets to the outside would carry; nothing is sent.
-    let routed = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
-        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
-        socket.local_addr()
-    });
-    let named = (cu_supervisor::host(), 0_u16).to_socket_addrs();
-    let all = routed.into_iter().chain(named.into_iter().flatten());
-    let mut addresses = Vec::new();
-    for address in all.map(|address| address.ip()) {
-        let outside = !address.is_loopback() && !address.is_unspecified();
-        if outside && !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    addresses
 }
 
 #[cfg(test)]

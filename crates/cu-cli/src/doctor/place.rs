@@ -6,8 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use cu_core::{FileSystem, Sharing};
 use cu_scheduler::{Finding, Level};
-use rustix::fs::{Access, StatVfs, access, statfs, statvfs};
+use rustix::fs::{Access, StatVfs, access, statvfs};
 
 use super::Nodes;
 use crate::moment::rounded;
@@ -41,57 +42,8 @@ pub fn examine(results_dir: &Path, nodes: Nodes) -> Vec<Finding> {
     findings
 }
 
-/// What is known of a file system by its type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sharing {
-    /// Other machines can have it, too.
-    Shared,
-    /// It belongs to one machine.
-    Own,
-    /// It is lost when the machine is restarted.
-    Memory,
-}
-
-/// File systems by the magic number that statfs tells.
-const FILE_SYSTEMS: [(i64, &str, Sharing); 21] = [
-    (0x6969, "NFS", Sharing::Shared),
-    (0x0BD0_0BD0, "Lustre", Sharing::Shared),
-    (0x4750_4653, "GPFS", Sharing::Shared),
-    (0x1983_0326, "BeeGFS", Sharing::Shared),
-    (0x00C3_6400, "Ceph", Sharing::Shared),
-    (0xFF53_4D42, "CIFS", Sharing::Shared),
-    (0xFE53_4D42, "SMB", Sharing::Shared),
-    (0x5346_414F, "AFS", Sharing::Shared),
-    (0x6573_5546, "FUSE", Sharing::Shared),
-    (0x0102_1997, "9P", Sharing::Shared),
-    (0x7461_636F, "OCFS2", Sharing::Shared),
-    (0x0116_1970, "GFS2", Sharing::Shared),
-    (0xEF53, "ext4", Sharing::Own),
-    (0x5846_5342, "XFS", Sharing::Own),
-    (0x9123_683E, "Btrfs", Sharing::Own),
-    (0x2FC1_2FC1, "ZFS", Sharing::Own),
-    (0xF2F5_2010, "F2FS", Sharing::Own),
-    (0x7371_7368, "SquashFS", Sharing::Own),
-    (0x794C_7630, "an overlay", Sharing::Own),
-    (0x0102_1994, "tmpfs", Sharing::Memory),
-    (0x8584_58F6, "ramfs", Sharing::Memory),
-];
-
-/// The name of the file system on which `path` lies, and who has it, if that is known.
-pub fn kind_of_file_system(path: &Path) -> (String, Option<Sharing>) {
-    let magic = match statfs(path) {
-        // The kernel's magic numbers are 32 bits wide; the field is wider and signed.
-        Ok(stat) => stat.f_type & 0xFFFF_FFFF,
-        Err(error) => return (format!("a file system of unknown type ({error})"), None),
-    };
-    match FILE_SYSTEMS.iter().find(|(known, ..)| *known == magic) {
-        Some((_, name, sharing)) => ((*name).to_owned(), Some(*sharing)),
-        None => (format!("a file system of type {magic:#x}"), None),
-    }
-}
-
 fn file_system(results_dir: &Path, existing: &Path, nodes: Nodes) -> Finding {
-    let (name, sharing) = kind_of_file_system(existing);
+    let FileSystem { name, sharing } = FileSystem::of(existing);
     let text = format!("{} is on {name}", results_dir.display());
     let finding =
         |level, more: &str| Finding::new("results directory", level, format!("{text}{more}"));

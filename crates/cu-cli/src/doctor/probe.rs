@@ -17,7 +17,6 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::host::addresses;
 use super::node::{Answer, Question};
 use crate::error::{Error, Result};
 use crate::main_process::this_program;
@@ -293,7 +292,7 @@ fn patience(end: &ClusterEnd) -> Duration {
 async fn listen(reach: Reach, token: &str) -> Result<(JoinSet<()>, Vec<SocketAddr>)> {
     let (address, hosts) = match reach {
         Reach::ThisMachine => (Ipv4Addr::LOCALHOST, Vec::new()),
-        Reach::OtherMachines => (Ipv4Addr::UNSPECIFIED, addresses()),
+        Reach::OtherMachines => (Ipv4Addr::UNSPECIFIED, cu_core::host_addresses()),
     };
     let listener = TcpListener::bind((address, 0)).await;
     let listener = listener.map_err(Error::system("listen"))?;

@@ -8,38 +8,19 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::FORMAT;
-use crate::{Error, Result, RunDir};
+use crate::{Error, FileSystem, Result, RunDir};
 
 /// How long a writer waits for a reader, and a reader for a writer.
 const BUSY: Duration = Duration::from_secs(30);
-
-/// File systems of this machine alone, by the magic number that statfs tells. SQLite's write-ahead log
-/// needs shared memory, so it must lie on one of these; what is not known here may be shared.
-const LOCAL: [i64; 14] = [
-    0xEF53,      // ext2, ext3, ext4
-    0x5846_5342, // XFS
-    0x9123_683E, // Btrfs
-    0x2FC1_2FC1, // ZFS
-    0xF2F5_2010, // F2FS
-    0xCA45_1A4E, // bcachefs
-    0x3153_464A, // JFS
-    0x5265_4973, // ReiserFS
-    0x3434,      // NILFS
-    0x0102_1994, // tmpfs
-    0x8584_58F6, // ramfs
-    0x794C_7630, // overlay
-    0x4D44,      // FAT
-    0x2011_BAB0, // exFAT
-];
 
 pub(super) fn for_writing(run_dir: &RunDir) -> Result<Connection> {
     let path = run_dir.store();
     let connection = open(run_dir, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     check(&connection, &path)?;
-    let journal = if is_shared(run_dir.path()) {
-        "TRUNCATE"
-    } else {
-        "WAL"
+    // The write-ahead log needs memory that all who read it share.
+    let journal = match FileSystem::of(run_dir.path()).is_local() {
+        true => "WAL",
+        false => "TRUNCATE",
     };
     let set_up = || {
         connection.pragma_update(None, "journal_mode", journal)?;
@@ -128,45 +109,11 @@ pub(super) fn unusable(path: &Path, error: rusqlite::Error) -> Error {
     Error::file("read", path)(std::io::Error::new(kind, error))
 }
 
-/// Whether other machines may share `path`; if nobody can tell, they may.
-fn is_shared(path: &Path) -> bool {
-    rustix::fs::statfs(path).map_or(true, |stat| !is_local(stat.f_type))
-}
-
-fn is_local(file_system: i64) -> bool {
-    // The kernel's magic numbers are 32 bits wide; the field is wider and signed.
-    LOCAL.contains(&(file_system & 0xFFFF_FFFF))
-}
-
 #[cfg(test)]
 mod tests {
     use rusqlite::ffi;
 
     use super::*;
-
-    #[test]
-    fn only_what_is_known_as_local_is_local() {
-        const BTRFS: i32 = 0x9123_683E_u32.cast_signed();
-        for local in [0xEF53, 0x5846_5342, 0x0102_1994, i64::from(BTRFS)] {
-            assert!(is_local(local), "{local:x}");
-        }
-        // NFS, Lustre, GPFS, BeeGFS, Ceph, CIFS, FUSE, 9P, WekaFS, and one nobody has heard of.
-        let shared = [
-            0x6969,
-            0x0BD0_0BD0,
-            0x4750_4653,
-            0x1983_0326,
-            0x00C3_6400,
-            0xFF53_4D42,
-            0x6573_5546,
-            0x0102_1997,
-            0x1803_1977,
-            0x1234_5678,
-        ];
-        for shared in shared {
-            assert!(!is_local(shared), "{shared:x}");
-        }
-    }
 
     #[test]
     fn only_what_the_content_shows_is_damage() {
