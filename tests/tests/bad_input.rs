@@ -137,7 +137,7 @@ fn a_run_that_exists_already_is_not_made_anew() {
     assert_refused(
         &run.start().wait(),
         USAGE,
-        &["already", "hint:", "cu resume"],
+        &["already", "hint:", "cu show 0"],
     );
     assert_eq!(fs::read(run.dir().store()).expect("the store"), before);
 }

@@ -91,7 +91,7 @@ pub enum Error {
         reason: String,
     },
     /// There is no such job in this run.
-    #[error("there is no job {job} in this run: it has jobs 0 to {}", jobs.saturating_sub(1))]
+    #[error("there is no job {job} in this run: {}", jobs_of(*jobs))]
     NoJob {
         /// What was asked for.
         job: cu_protocol::JobId,
@@ -101,6 +101,14 @@ pub enum Error {
     /// The plan can't be made into a run.
     #[error("{0}")]
     Plan(String),
+}
+
+fn jobs_of(count: u32) -> String {
+    match count {
+        0 => "it has none".to_owned(),
+        1 => "it has job 0 alone".to_owned(),
+        _ => format!("it has jobs 0 to {}", count - 1),
+    }
 }
 
 impl Error {

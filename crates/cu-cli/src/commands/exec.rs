@@ -15,8 +15,9 @@ The parent of a job's program: the scheduler starts it for each attempt.
 
 usage: cu exec RUN_DIR JOB [ATTEMPT]
 
-Without ATTEMPT it is the job's newest one. What the program finds in its environment, and how it is
-asked to stop, is told by `cu job --help` and `cu config reference`.
+Without ATTEMPT it is the job's newest one. The program finds in its environment CU_JOB_ID,
+CU_ATTEMPT, CU_RUN_DIR, CU_OUTPUT_DIR, CU_SETTINGS, CU_SOCKET, CU_STOP_FILE, and CU_DEADLINE if it is
+known. How it is asked to stop is told under [stop] by `cu config reference`.
 
 exit codes:
   0 to 255  the program's own, if it exited

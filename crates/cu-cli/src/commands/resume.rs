@@ -50,8 +50,12 @@ pub fn see_through(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCo
         }
         Outcome::Detached(status) => {
             report(common, &run, &status)?;
+            let attempts = match status.jobs.queued + status.jobs.running {
+                0 => "",
+                _ => "attempts go on; ",
+            };
             terminal::say(&format!(
-                "attempts go on; `cu resume {}` goes on with the run",
+                "{attempts}`cu resume {}` goes on with the run",
                 run.path().display()
             ));
             Ok(ExitCode::Interrupted)

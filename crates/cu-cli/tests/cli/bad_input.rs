@@ -199,7 +199,12 @@ fn a_job_or_attempt_that_does_not_exist_is_exit_code_2() {
     let bench = Bench::new();
     bench.program("count.sh", COUNT);
     assert_eq!(bench.cu(&["run", "--", "./count.sh", "1"]).code, 0);
-    expect(&bench, &["show", "1"], 2, &["there is no job 1"]);
+    expect(
+        &bench,
+        &["show", "1"],
+        2,
+        &["there is no job 1 in this run: it has job 0 alone"],
+    );
     expect(
         &bench,
         &["logs", "0", "--attempt", "5"],
