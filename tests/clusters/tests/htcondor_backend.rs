@@ -2,138 +2,23 @@
 
 mod htcondor;
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cu_cluster_tests::{CondorPool, wait};
 use cu_scheduler::htcondor::{Htcondor, HtcondorOptions, Resume};
 use cu_scheduler::{
-    Cancel, ClusterEnd, ClusterJobId, ClusterState, EndCause, Error, Observation, Resources,
-    Scheduler, Submission, SubmissionName, SubmitError,
+    Cancel, ClusterJobId, ClusterState, EndCause, Error, Observation, Scheduler, SubmitError,
 };
 
-use htcondor::{Bed, POOL};
+use htcondor::{
+    Bed, STARTED, ask, attempt, end, files, is_queued, lines, observe, on_the_pool, submit, until,
+    until_exists, until_held, until_left, until_running,
+};
 
 const SAME_SLOT: Resume = Resume::Checkpoint {
     max_restarts: None,
     wait: Duration::from_secs(60),
 };
-
-/// Runs `test` with a fresh bed and a backend that resumes so.
-fn on_the_pool(resume: Resume, test: impl AsyncFnOnce(&Bed, Htcondor)) {
-    htcondor::runtime().block_on(async {
-        let bed = Bed::new();
-        let pool = bed.open(resume).await;
-        test(&bed, pool).await;
-    });
-}
-
-/// Attempt `attempt` of a job, which does `script` in `folder`.
-fn attempt(folder: &Path, attempt: u32, script: &str) -> Submission {
-    let run = folder.file_name().expect("it has a name");
-    let directory = folder.join(format!("attempt-{attempt}"));
-    std::fs::create_dir_all(&directory).expect("the folder is the user's");
-    let name = SubmissionName::new(run.to_string_lossy(), 7, attempt);
-    Submission {
-        name: name.expect("a folder's name and numbers"),
-        command: ["/bin/sh", "-c", script].map(String::from).to_vec(),
-        environment: Default::default(),
-        working_directory: folder.into(),
-        directory,
-        resources: Resources::default(),
-        previous: None,
-    }
-}
-
-async fn submit(pool: &Htcondor, submission: &Submission) -> ClusterJobId {
-    let answers = pool.submit(std::slice::from_ref(submission)).await;
-    let answer = answers.into_iter().next().expect("one answer for each");
-    answer.expect("it is taken")
-}
-
-async fn observe(pool: &Htcondor, job: &ClusterJobId) -> Observation {
-    let observed = pool.observe(std::slice::from_ref(job)).await;
-    observed.expect("the pool answers").remove(0)
-}
-
-async fn until(
-    pool: &Htcondor,
-    job: &ClusterJobId,
-    what: &str,
-    wanted: impl Fn(&ClusterState) -> bool,
-) -> ClusterState {
-    let wait = async {
-        loop {
-            let state = observe(pool, job).await.state;
-            if wanted(&state) {
-                return state;
-            }
-            let over = matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
-            assert!(!over, "{job} is {state:?}, and was to be {what}");
-            pool.changed().await;
-        }
-    };
-    let waited = tokio::time::timeout(wait::BOUND, wait).await;
-    waited.unwrap_or_else(|_| panic!("waited in vain until {job} is {what}"))
-}
-
-async fn until_running(pool: &Htcondor, job: &ClusterJobId) {
-    let running = |state: &ClusterState| matches!(state, ClusterState::Running { .. });
-    until(pool, job, "running", running).await;
-}
-
-async fn end(pool: &Htcondor, job: &ClusterJobId) -> ClusterEnd {
-    let ended = |state: &ClusterState| matches!(state, ClusterState::Ended(_));
-    match until(pool, job, "ended", ended).await {
-        ClusterState::Ended(end) => end,
-        other => unreachable!("`until` waits for an end, not {other:?}"),
-    }
-}
-
-fn lines(path: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.lines().map(str::to_owned).collect()
-}
-
-fn until_exists(path: &Path) {
-    let what = path.display().to_string();
-    wait::until(&what, wait::BOUND, || path.exists().then_some(()));
-}
-
-/// A command of the pool's, as the user, which must succeed.
-fn ask(command: &str, arguments: &[&str]) -> String {
-    let mut command = POOL.command(command);
-    let output = command.args(arguments).current_dir("/tmp").output();
-    let output = output.expect("the wrapper is there");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {said}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// Whether the job is in the queue.
-fn is_queued(job: &ClusterJobId) -> bool {
-    !ask("condor_q", &[&job.0, "-af", "ClusterId"]).is_empty()
-}
-
-fn until_left(job: &ClusterJobId) {
-    let what = format!("{job} to leave the queue");
-    wait::until(&what, wait::BOUND, || (!is_queued(job)).then_some(()));
-}
-
-/// A script that notes its start, and ends when `go` is there.
-const STARTED: &str = "echo $PPID >>started; while [ ! -e go ] && [ -d . ]; do sleep 0.1; done";
-
-struct Files {
-    started: PathBuf,
-    go: PathBuf,
-}
-
-fn files(folder: &Path) -> Files {
-    Files {
-        started: folder.join("started"),
-        go: folder.join("go"),
-    }
-}
 
 /// An eviction is an end, and the job is not started again.
 #[test]
@@ -210,11 +95,13 @@ fn a_held_job_waits_for_a_person() {
         let job = submit(&pool, &waits).await;
         ask("condor_hold", &["-reason", "let us see", &job.0]);
         let reason = until_held(&pool, &job).await;
-        assert!(
-            reason.contains("let us see") && reason.contains("code 1"),
-            "{reason}"
-        );
-        ask("condor_release", &[&job.0]);
+        let said = "let us see (by user cu), hold code 1, subcode 0; `condor_release ";
+        assert!(reason.starts_with(said), "{reason}");
+        // The command that it names is the one.
+        let mut words = reason.split('`').nth(1).expect("a command").split(' ');
+        let (command, id) = (words.next(), words.next().expect("an id"));
+        assert_eq!((command, id), (Some("condor_release"), job.0.as_str()));
+        ask("condor_release", &[id]);
         let queued = |state: &ClusterState| matches!(state, ClusterState::Queued { .. });
         until(&pool, &job, "queued", queued).await;
         ask("condor_rm", &["-reason", "enough", &job.0]);
@@ -222,14 +109,6 @@ fn a_held_job_waits_for_a_person() {
         assert_eq!(end.cause, EndCause::Cancelled);
         assert!(end.text.contains("enough"), "{}", end.text);
     });
-}
-
-async fn until_held(pool: &Htcondor, job: &ClusterJobId) -> String {
-    let held = |state: &ClusterState| matches!(state, ClusterState::Held { .. });
-    match until(pool, job, "held", held).await {
-        ClusterState::Held { reason } => reason,
-        other => unreachable!("`until` waits for a hold, not {other:?}"),
-    }
 }
 
 /// What ran when a person held it ends with the release, as with an eviction.

@@ -12,7 +12,8 @@ use crate::SubmissionName;
 pub(super) const ATTRIBUTES: &str = "ClusterId,ProcId,JobStatus,JobRunCount,CuStarts,CuAttempt,\
     HoldReason,HoldReasonCode,HoldReasonSubCode,LastHoldReason,LastHoldReasonCode,\
     JobCurrentStartDate,RemoteHost,LastRemoteHost,VacateReason,VacateReasonCode,ExitBySignal,\
-    ExitCode,ExitSignal,RemoveReason,CompletionDate,EnteredCurrentStatus,LastRejMatchReason";
+    ExitCode,ExitSignal,RemoveReason,CompletionDate,EnteredCurrentStatus,LastRejMatchReason,\
+    LastRejMatchTime,LastMatchTime,AutoClusterId";
 
 /// A job's ad, in the queue or in the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +35,17 @@ pub(super) struct Ad {
     pub exit: Option<Exit>,
     pub remove_reason: Option<String>,
     pub at: Option<SystemTime>,
+    /// Since when it is in this state.
+    pub idle_since: Option<SystemTime>,
+    /// Why the negotiator found no machine for it, and when.
     pub reject_reason: Option<String>,
+    pub rejected_at: Option<SystemTime>,
+    /// When it found one.
+    pub matched: Option<SystemTime>,
+    /// Equal for jobs that need the same, as HTCondor counts them.
+    pub kind: Option<i64>,
+    /// What an analysis of a job of its kind found. It stands in no ad.
+    pub found: Option<String>,
 }
 
 /// Why a job is held.
@@ -139,6 +150,11 @@ fn ad(value: &Value) -> Option<Ad> {
         exit,
         remove_reason: text("RemoveReason"),
         at: time("CompletionDate").or_else(|| time("EnteredCurrentStatus")),
+        idle_since: time("EnteredCurrentStatus"),
         reject_reason: text("LastRejMatchReason"),
+        rejected_at: time("LastRejMatchTime"),
+        matched: time("LastMatchTime"),
+        kind: integer("AutoClusterId"),
+        found: None,
     })
 }

@@ -6,7 +6,9 @@
 //! the submission's folder.
 //!
 //! Beside what was submitted, an attempt finds `CU_SUBMISSION` (its [`SubmissionName`]) in its
-//! environment, and `CU_DEADLINE` (Unix seconds) if it has a time limit.
+//! environment, `CU_DEADLINE` (Unix seconds) if it has a time limit, and `CU_KILL_WAIT` (the seconds
+//! from SIGTERM to SIGKILL: the [grace](HtcondorOptions::grace), or less if the machine allows no
+//! more).
 //!
 //! # Nothing is started twice
 //! HTCondor starts a job again after an eviction, a lost node, or the death of the process that
@@ -55,6 +57,7 @@ mod table;
 mod tests;
 mod ticket;
 mod watch;
+mod why_queued;
 
 use std::collections::BTreeSet;
 use std::fmt;

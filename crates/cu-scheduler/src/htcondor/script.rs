@@ -29,20 +29,30 @@ fail() {{
     exit 127
 }}
 
-# The deadline is that of the slot: HTCondor counts from the first start in it.
-now=$(date +%s) began=0 limit=0
-if [ -r "${{_CONDOR_JOB_AD:-}}" ]; then
+# The deadline is that of the slot: HTCondor counts from the first start in it. From SIGTERM to
+# SIGKILL it leaves as much as the job asks for and the machine allows, which may be a product.
+now=$(date +%s) began=0 limit=0 leave=
+for ad in "${{_CONDOR_JOB_AD:-}}" "${{_CONDOR_MACHINE_AD:-}}"; do
+    [ -r "$ad" ] || continue
     while read -r name equals value; do
-        case $name=$value in
-        *=*[!0-9]* | *=) ;;
-        JobCurrentStartDate=*) began=$value ;;
-        AllowedJobDuration=*) limit=$value ;;
+        case $value in '' | *[!0-9\ *]*) continue ;; esac
+        case $name in
+        JobCurrentStartDate) began=$value ;;
+        AllowedJobDuration) limit=$value ;;
+        JobMaxVacateTime | KillSigTimeout | MachineMaxVacateTime)
+            value=$( (set -f; echo $(($value))) 2>/dev/null) || continue
+            [ "${{leave:-$value}}" -lt "$value" ] || leave=$value
+            ;;
         esac
-    done <"$_CONDOR_JOB_AD"
-fi
+    done <"$ad"
+done
 if [ "$began" -gt 0 ] && [ "$limit" -gt 0 ]; then
     CU_DEADLINE=$((began + limit))
     export CU_DEADLINE
+fi
+if [ -n "$leave" ]; then
+    CU_KILL_WAIT=$leave
+    export CU_KILL_WAIT
 fi
 
 newest=0

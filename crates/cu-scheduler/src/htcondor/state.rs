@@ -18,13 +18,16 @@
 //! *In doubt* is for answers that the log will explain in a moment: the state is unknown until they
 //! have stood for a while.
 
+use std::fmt::Write as _;
+
 use super::ad::{Ad, Hold, Status};
 use super::description::STARTS;
-use super::event::Exit;
+use super::event::{Exit, Id};
 use super::options::HoldPolicy;
 use super::remove::FREED;
 use super::script::SLOT_GIVEN_UP;
 use super::table::{Job, Phase};
+use super::why_queued;
 use crate::{ClusterEnd, ClusterState, EndCause};
 
 /// What queue and history say of a job.
@@ -55,14 +58,20 @@ pub(super) struct Rules {
 }
 
 /// Judges one job.
-pub(super) fn judge(job: Option<&Job>, waits_in_slot: bool, word: Word, rules: &Rules) -> Verdict {
+pub(super) fn judge(
+    id: Id,
+    job: Option<&Job>,
+    waits_in_slot: bool,
+    word: Word,
+    rules: &Rules,
+) -> Verdict {
     if let Some(told) = job.and_then(|job| job.told.as_ref())
         && told.cause != EndCause::Unknown
     {
         return Verdict::State(ClusterState::Ended(told.clone()));
     }
     let phase = job.map(|job| &job.phase);
-    if let Some(state) = phase.and_then(|phase| rules.settled(phase)) {
+    if let Some(state) = phase.and_then(|phase| rules.settled(id, phase)) {
         return Verdict::State(state);
     }
     if waits_in_slot {
@@ -88,7 +97,7 @@ pub(super) fn judge(job: Option<&Job>, waits_in_slot: bool, word: Word, rules: &
 
 impl Rules {
     /// What follows from the log alone, whatever else is said.
-    fn settled(&self, phase: &Phase) -> Option<ClusterState> {
+    fn settled(&self, id: Id, phase: &Phase) -> Option<ClusterState> {
         match phase {
             Phase::Terminated { exit, at } => {
                 let end = self.exited(*exit);
@@ -99,23 +108,26 @@ impl Rules {
                 reason,
                 code,
                 subcode,
-            } => Some(self.held(&Hold {
-                reason: reason.clone(),
-                code: *code,
-                subcode: *subcode,
-            })),
-            Phase::Aborted { reason, before } => Some(self.aborted(reason, before)),
+            } => Some(self.held(
+                id,
+                &Hold {
+                    reason: reason.clone(),
+                    code: *code,
+                    subcode: *subcode,
+                },
+            )),
+            Phase::Aborted { reason, before } => Some(self.aborted(id, reason, before)),
             Phase::Silent | Phase::Waiting | Phase::Running | Phase::Evicted { .. } => None,
         }
     }
 
     /// A job was removed: its end is what it was before, if it had ended.
-    fn aborted(&self, reason: &str, before: &Phase) -> ClusterState {
+    fn aborted(&self, id: Id, reason: &str, before: &Phase) -> ClusterState {
         let before_it = match before {
             Phase::Evicted { reason: why } if is_ours(reason) => {
                 Some(preempted(why.as_deref(), None))
             }
-            other => self.settled(other),
+            other => self.settled(id, other),
         };
         match before_it {
             Some(ClusterState::Ended(end)) => ClusterState::Ended(end),
@@ -142,14 +154,19 @@ impl Rules {
         }
     }
 
-    fn held(&self, hold: &Hold) -> ClusterState {
-        let text = format!(
-            "{} (hold code {}, subcode {})",
-            hold.reason, hold.code, hold.subcode
-        );
-        match super::holds::end(hold.code, &self.holds) {
+    fn held(&self, id: Id, hold: &Hold) -> ClusterState {
+        let (code, subcode) = (hold.code, hold.subcode);
+        let mut text = match hold.reason.as_str() {
+            "" => format!("hold code {code}, subcode {subcode}"),
+            reason => format!("{reason}, hold code {code}, subcode {subcode}"),
+        };
+        match super::holds::end(code, &self.holds) {
             Some(cause) => ended(cause, text),
-            None => ClusterState::Held { reason: text },
+            None => {
+                // Writing to a string can't fail.
+                let _ = write!(text, "; `condor_release {id}` releases it");
+                ClusterState::Held { reason: text }
+            }
         }
     }
 
@@ -159,7 +176,7 @@ impl Rules {
                 return self.not_again(job, ad);
             }
             Status::Idle => ClusterState::Queued {
-                reason: ad.reject_reason.clone(),
+                reason: Some(why_queued::reason(ad)),
             },
             Status::Running => ClusterState::Running { since: ad.since },
             Status::Removed => match job.map(|job| &job.phase) {
@@ -169,9 +186,12 @@ impl Rules {
                 },
             },
             Status::Held => match &ad.hold {
-                Some(hold) => self.held(hold),
+                Some(hold) => self.held(ad.id, hold),
                 None => ClusterState::Held {
-                    reason: "HTCondor tells no reason".into(),
+                    reason: format!(
+                        "HTCondor tells no reason; `condor_release {}` releases it",
+                        ad.id
+                    ),
                 },
             },
             Status::Completed => ClusterState::Ended(self.past(ad)),
@@ -227,7 +247,7 @@ impl Rules {
         let by_us = is_ours(reason);
         if by_us
             && let Some(hold) = &ad.last_hold
-            && let ClusterState::Ended(end) = self.held(hold)
+            && let ClusterState::Ended(end) = self.held(ad.id, hold)
         {
             return end;
         }

@@ -14,6 +14,7 @@ use super::remove::{FREED, remove};
 use super::state::{Rules, Verdict, Word, judge};
 use super::table::{Phase, Table};
 use super::ticket::Tickets;
+use super::why_queued::{self, Findings};
 use crate::{ClusterEnd, ClusterJobId, ClusterState, EndCause, Error, Observation, SubmissionName};
 
 /// How often the log is looked at. It is a file, and nothing tells of its growth from elsewhere.
@@ -45,6 +46,8 @@ struct Known {
     in_doubt: bool,
     /// Jobs whose end was told and that are still in the queue for nothing.
     leftovers: BTreeSet<Id>,
+    /// Why jobs wait.
+    findings: Findings,
 }
 
 /// What queue and history answered about the jobs that were asked for.
@@ -90,6 +93,7 @@ impl Watch {
             looked: Instant::now(),
             in_doubt: false,
             leftovers: BTreeSet::new(),
+            findings: Findings::default(),
         };
         Self {
             known: Mutex::new(known),
@@ -187,6 +191,7 @@ impl Watch {
         answers
             .queue
             .extend(queue.into_iter().map(|ad| (ad.id, ad)));
+        self.explain(commands, &mut answers.queue).await;
         let unexplained = self.up_to_date(commands, |table| {
             for ad in answers.queue.values() {
                 if let Some(name) = &ad.name {
@@ -208,6 +213,17 @@ impl Watch {
                 .extend(past.into_iter().map(|ad| (ad.id, ad)));
         }
         Ok(answers)
+    }
+
+    /// Adds to the ads of jobs that wait what is known of why, and finds out more if it is time.
+    async fn explain(&self, commands: &Commands, queue: &mut BTreeMap<Id, Ad>) {
+        let chosen = self.known().findings.choose(queue.values());
+        if let Some(ad) = chosen
+            && let Some(found) = why_queued::analyse(commands, &ad).await
+        {
+            self.known().findings.note(&ad, found);
+        }
+        self.known().findings.fill_in(queue.values_mut());
     }
 
     /// What log and answers together say.
@@ -309,7 +325,7 @@ impl Watch {
     fn judge(&self, table: &Table, id: Id, word: Word) -> Verdict {
         let job = table.job(id);
         let waits = job.is_some_and(|job| self.waits_in_slot(job.first.as_ref(), &job.phase));
-        judge(job, waits, word, &self.rules)
+        judge(id, job, waits, word, &self.rules)
     }
 
     fn waits_in_slot(&self, first: Option<&SubmissionName>, phase: &Phase) -> bool {

@@ -1,12 +1,18 @@
-//! What the tests of the HTCondor backend share: a lane of the pool, and a folder of one test's own.
+//! What the tests of the HTCondor backend share: a lane of the pool, a folder of one test's own, and
+//! attempts that are submitted and watched.
+#![allow(dead_code, reason = "each test file uses its part")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use cu_cluster_tests::instance::WorkFolder;
-use cu_cluster_tests::{CondorLane, CondorPool};
+use cu_cluster_tests::{CondorLane, CondorPool, wait};
 use cu_scheduler::htcondor::{Htcondor, HtcondorOptions, Resume};
+use cu_scheduler::{
+    ClusterEnd, ClusterJobId, ClusterState, Observation, Resources, Scheduler, Submission,
+    SubmissionName,
+};
 
 pub static POOL: LazyLock<CondorPool> = LazyLock::new(CondorPool::up);
 
@@ -55,4 +61,128 @@ pub fn runtime() -> tokio::runtime::Runtime {
         .enable_all()
         .build()
         .expect("the system has a thread's resources left")
+}
+
+/// Runs `test` with a fresh bed and a backend that resumes so.
+pub fn on_the_pool(resume: Resume, test: impl AsyncFnOnce(&Bed, Htcondor)) {
+    runtime().block_on(async {
+        let bed = Bed::new();
+        let pool = bed.open(resume).await;
+        test(&bed, pool).await;
+    });
+}
+
+/// Attempt `attempt` of a job, which does `script` in `folder`.
+pub fn attempt(folder: &Path, attempt: u32, script: &str) -> Submission {
+    let run = folder.file_name().expect("it has a name");
+    let directory = folder.join(format!("attempt-{attempt}"));
+    std::fs::create_dir_all(&directory).expect("the folder is the user's");
+    let name = SubmissionName::new(run.to_string_lossy(), 7, attempt);
+    Submission {
+        name: name.expect("a folder's name and numbers"),
+        command: ["/bin/sh", "-c", script].map(String::from).to_vec(),
+        environment: Default::default(),
+        working_directory: folder.into(),
+        directory,
+        resources: Resources::default(),
+        previous: None,
+    }
+}
+
+pub async fn submit(pool: &Htcondor, submission: &Submission) -> ClusterJobId {
+    let answers = pool.submit(std::slice::from_ref(submission)).await;
+    let answer = answers.into_iter().next().expect("one answer for each");
+    answer.expect("it is taken")
+}
+
+pub async fn observe(pool: &Htcondor, job: &ClusterJobId) -> Observation {
+    let observed = pool.observe(std::slice::from_ref(job)).await;
+    observed.expect("the pool answers").remove(0)
+}
+
+pub async fn until(
+    pool: &Htcondor,
+    job: &ClusterJobId,
+    what: &str,
+    wanted: impl Fn(&ClusterState) -> bool,
+) -> ClusterState {
+    let wait = async {
+        loop {
+            let state = observe(pool, job).await.state;
+            if wanted(&state) {
+                return state;
+            }
+            let over = matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
+            assert!(!over, "{job} is {state:?}, and was to be {what}");
+            pool.changed().await;
+        }
+    };
+    let waited = tokio::time::timeout(wait::BOUND, wait).await;
+    waited.unwrap_or_else(|_| panic!("waited in vain until {job} is {what}"))
+}
+
+pub async fn until_running(pool: &Htcondor, job: &ClusterJobId) {
+    let running = |state: &ClusterState| matches!(state, ClusterState::Running { .. });
+    until(pool, job, "running", running).await;
+}
+
+pub async fn end(pool: &Htcondor, job: &ClusterJobId) -> ClusterEnd {
+    let ended = |state: &ClusterState| matches!(state, ClusterState::Ended(_));
+    match until(pool, job, "ended", ended).await {
+        ClusterState::Ended(end) => end,
+        other => unreachable!("`until` waits for an end, not {other:?}"),
+    }
+}
+
+pub fn lines(path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+pub fn until_exists(path: &Path) {
+    let what = path.display().to_string();
+    wait::until(&what, wait::BOUND, || path.exists().then_some(()));
+}
+
+/// A command of the pool's, as the user, which must succeed.
+pub fn ask(command: &str, arguments: &[&str]) -> String {
+    let mut command = POOL.command(command);
+    let output = command.args(arguments).current_dir("/tmp").output();
+    let output = output.expect("the wrapper is there");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Whether the job is in the queue.
+pub fn is_queued(job: &ClusterJobId) -> bool {
+    !ask("condor_q", &[&job.0, "-af", "ClusterId"]).is_empty()
+}
+
+pub fn until_left(job: &ClusterJobId) {
+    let what = format!("{job} to leave the queue");
+    wait::until(&what, wait::BOUND, || (!is_queued(job)).then_some(()));
+}
+
+/// A script that notes its start, and ends when `go` is there.
+pub const STARTED: &str = "echo $PPID >>started; while [ ! -e go ] && [ -d . ]; do sleep 0.1; done";
+
+pub struct Files {
+    pub started: PathBuf,
+    pub go: PathBuf,
+}
+
+pub fn files(folder: &Path) -> Files {
+    Files {
+        started: folder.join("started"),
+        go: folder.join("go"),
+    }
+}
+
+pub async fn until_held(pool: &Htcondor, job: &ClusterJobId) -> String {
+    let held = |state: &ClusterState| matches!(state, ClusterState::Held { .. });
+    match until(pool, job, "held", held).await {
+        ClusterState::Held { reason } => reason,
+        other => unreachable!("`until` waits for a hold, not {other:?}"),
+    }
 }

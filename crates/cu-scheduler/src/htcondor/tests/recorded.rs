@@ -11,16 +11,6 @@ use crate::htcondor::table::Table;
 use crate::htcondor::ticket::Tickets;
 use crate::{ClusterState, EndCause, SubmissionName};
 
-macro_rules! recorded {
-    ($name:literal) => {
-        include_str!(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/recorded/htcondor/",
-            $name
-        ))
-    };
-}
-
 /// All logs, each with what the first job in it is told to be, and how often it was started.
 pub const LOGS: [(&str, &str, u32); 19] = [
     (recorded!("exit-3.log"), "exited 3", 1),
@@ -89,7 +79,7 @@ fn each_log_ends_as_its_job_did() {
     for (log, expected, starts) in LOGS {
         let (table, ids) = table(log);
         let job = table.job(ids[0]).unwrap();
-        let verdict = judge(Some(job), false, Word::NotAsked, &rules());
+        let verdict = judge(ids[0], Some(job), false, Word::NotAsked, &rules());
         assert_eq!(told(&verdict), expected, "{log}");
         assert_eq!(job.starts, starts, "{log}");
     }
@@ -98,7 +88,7 @@ fn each_log_ends_as_its_job_did() {
 #[test]
 fn an_end_by_itself_has_its_time() {
     let (table, ids) = table(LOGS[0].0);
-    let verdict = judge(table.job(ids[0]), false, Word::NotAsked, &rules());
+    let verdict = judge(ids[0], table.job(ids[0]), false, Word::NotAsked, &rules());
     let Verdict::State(ClusterState::Ended(end)) = verdict else {
         panic!("{verdict:?}")
     };
@@ -118,7 +108,7 @@ fn jobs_behind_their_gates_are_told_apart_by_their_events() {
     assert_eq!(names, expected, "their notes name them");
     let verdicts = ids
         .iter()
-        .map(|id| judge(table.job(*id), false, Word::NotAsked, &rules()));
+        .map(|id| judge(*id, table.job(*id), false, Word::NotAsked, &rules()));
     let verdicts: Vec<_> = verdicts.collect();
     assert_eq!(told(&verdicts[0]), "cancelled");
     assert_eq!(
@@ -135,7 +125,15 @@ fn ads() -> Vec<Ad> {
 #[test]
 fn ads_of_the_history_tell_the_end() {
     let ads = ads();
-    let past = |at: usize| told(&judge(None, false, Word::History(&ads[at]), &rules()));
+    let past = |at: usize| {
+        told(&judge(
+            ads[at].id,
+            None,
+            false,
+            Word::History(&ads[at]),
+            &rules(),
+        ))
+    };
     assert_eq!(past(3), "exited 3");
     assert_eq!(past(4), "killed by 10");
     // Its exit code is that of a job that was told to stop.
@@ -146,9 +144,17 @@ fn ads_of_the_history_tell_the_end() {
 #[test]
 fn an_ad_of_a_held_job_tells_its_hold() {
     let ads = ads();
-    let told_of = |at: usize| told(&judge(None, false, Word::Queue(&ads[at]), &rules()));
+    let told_of = |at: usize| {
+        told(&judge(
+            ads[at].id,
+            None,
+            false,
+            Word::Queue(&ads[at]),
+            &rules(),
+        ))
+    };
     assert_eq!(told_of(0), "time limit");
-    let running = judge(None, false, Word::Queue(&ads[2]), &rules());
+    let running = judge(ads[2].id, None, false, Word::Queue(&ads[2]), &rules());
     let is_running = matches!(
         running,
         Verdict::State(ClusterState::Running { since: Some(_) })

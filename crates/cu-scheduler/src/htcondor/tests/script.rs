@@ -160,6 +160,44 @@ fn the_deadline_is_in_the_job_ad() {
     assert_eq!(machine.output(1), lines.concat());
 }
 
+/// From SIGTERM to SIGKILL HTCondor leaves the least of what job and machine say.
+#[test]
+fn how_long_it_is_to_sigkill_is_in_the_ads() {
+    let machine = Machine::new();
+    machine.ticket(1, "echo ${CU_KILL_WAIT:-none}");
+    let [job, slot] = ["job", "slot"].map(|name| machine.folder.path().join(name));
+    let cases = [
+        ("", "", "none"),
+        ("JobMaxVacateTime = 65", "", "65"),
+        (
+            "JobMaxVacateTime = 65",
+            "MachineMaxVacateTime = 10 * 60",
+            "65",
+        ),
+        ("JobMaxVacateTime = 65", "MachineMaxVacateTime = 10", "10"),
+        (
+            "JobMaxVacateTime = 65",
+            "MachineMaxVacateTime = 5 * 6",
+            "30",
+        ),
+        ("JobMaxVacateTime = 65", "MachineMaxVacateTime = * 6", "65"),
+        ("JobMaxVacateTime = 65", "MachineMaxVacateTime = 5 6", "65"),
+        ("JobMaxVacateTime = 65", "MachineMaxVacateTime = f(5)", "65"),
+        ("JobMaxVacateTime = 65\nKillSigTimeout = 3", "", "3"),
+    ];
+    for (of_job, of_slot, _) in cases {
+        fs::write(&job, format!("Cmd = \"x\"\n{of_job}\nIwd = \"/\"\n")).unwrap();
+        fs::write(&slot, format!("{of_slot}\nName = \"x\"\n")).unwrap();
+        let mut command = machine.command(&[]);
+        command.env("_CONDOR_JOB_AD", &job);
+        command.env("_CONDOR_MACHINE_AD", &slot);
+        assert!(command.status().unwrap().success());
+    }
+    let told = machine.output(1);
+    let expected = cases.map(|(.., expected)| expected);
+    assert_eq!(told.lines().collect::<Vec<_>>(), expected);
+}
+
 #[test]
 fn a_granted_slot_goes_on_with_the_next_ticket() {
     let machine = Machine::new();
