@@ -2,6 +2,8 @@
 
 mod htcondor;
 
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cu_cluster_tests::{CondorPool, wait};
@@ -11,8 +13,8 @@ use cu_scheduler::{
 };
 
 use htcondor::{
-    Bed, STARTED, ask, attempt, end, files, is_queued, lines, observe, on_the_pool, submit, until,
-    until_exists, until_held, until_left, until_running,
+    Bed, POOL, STARTED, ask, attempt, end, files, is_queued, lines, observe, on_the_pool, submit,
+    until, until_exists, until_held, until_left, until_running,
 };
 
 const SAME_SLOT: Resume = Resume::Checkpoint {
@@ -288,6 +290,81 @@ fn an_evicted_job_goes_on_under_its_id() {
         std::fs::write(&files.go, "").expect("the folder is the user's");
         assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(0));
         assert_eq!(lines(&files.started).len(), 2);
+    });
+}
+
+/// The pool's commands, but that these are scripts, in which `$REAL` is the command itself.
+fn commands_with(folder: &Path, changed: &[(&str, &str)]) -> PathBuf {
+    let commands = folder.join("commands");
+    std::fs::create_dir(&commands).expect("the folder is the user's");
+    for entry in std::fs::read_dir(POOL.commands()).expect("it is there") {
+        let name = entry.expect("it can be read").file_name();
+        let changed = changed.iter().find(|(changed, _)| name == *changed);
+        let (real, path) = (POOL.commands().join(&name), commands.join(&name));
+        match changed {
+            None => symlink(real, path).expect("a new folder"),
+            Some((_, script)) => {
+                let text = format!("#!/bin/sh\nREAL={}\n{script}\n", real.display());
+                std::fs::write(&path, text).expect("a new folder");
+                let executable = std::fs::Permissions::from_mode(0o755);
+                std::fs::set_permissions(&path, executable).expect("it is the user's");
+            }
+        }
+    }
+    commands
+}
+
+/// An attempt that is over before the queue tells that it was put back is not submitted again.
+#[test]
+fn an_attempt_that_is_over_at_once_was_put_back() {
+    htcondor::runtime().block_on(async {
+        let bed = Bed::new();
+        let edited = bed.folder().join("edited");
+        let edited = edited.to_str().expect("UTF-8");
+        // From the edit on the queue answers once the job has left it.
+        let qedit = format!("$REAL \"$@\" && touch {edited}");
+        let queue = format!(
+            "if [ -e {edited} ]; then while [ -n \"$($REAL $(cat {edited}.job) -af ClusterId)\" ]; do \
+             sleep 0.1; done; fi\n$REAL \"$@\""
+        );
+        let mut options = bed.options(Resume::Requeue);
+        options.commands = Some(commands_with(
+            bed.folder(),
+            &[("condor_qedit", &qedit), ("condor_q", &queue)],
+        ));
+        let pool = Htcondor::open(options).await.expect("its commands are there");
+        let job = submit(&pool, &attempt(bed.folder(), 0, "exit 3")).await;
+        assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(3));
+        std::fs::write(format!("{edited}.job"), &job.0).expect("the folder is the user's");
+        let mut second = attempt(bed.folder(), 1, "echo >>started; exit 5");
+        second.previous = Some(job.clone());
+        assert_eq!(submit(&pool, &second).await, job);
+        assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(5));
+        let started = lines(&bed.folder().join("started"));
+        assert_eq!(started.len(), 1);
+    });
+}
+
+/// A predecessor that HTCondor does not tell yet to have ended is waited for, and what it tells then
+/// is about that one, for the next main process, too.
+#[test]
+fn what_is_told_late_of_a_predecessor_is_not_about_its_successor() {
+    on_the_pool(Resume::Requeue, async |bed, pool| {
+        let files = files(bed.folder());
+        let script = format!("{STARTED}; exit 3");
+        let job = submit(&pool, &attempt(bed.folder(), 0, &script)).await;
+        until_exists(&files.started);
+        until_running(&pool, &job).await;
+        // It ends while the next attempt is being submitted.
+        let mut second = attempt(bed.folder(), 1, "while [ -d . ]; do sleep 0.1; done");
+        second.previous = Some(job.clone());
+        std::fs::write(&files.go, "").expect("the folder is the user's");
+        assert_eq!(submit(&pool, &second).await, job);
+        drop(pool);
+        let pool = bed.open(Resume::Requeue).await;
+        until_running(&pool, &job).await;
+        let found = pool.find(std::slice::from_ref(&second.name)).await;
+        assert_eq!(found.expect("the pool answers").len(), 1);
     });
 }
 

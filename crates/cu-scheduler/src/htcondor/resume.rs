@@ -3,8 +3,13 @@
 //! The job stays idle behind the gate of its requirements, `JobRunCount < CuStarts`. Its next
 //! ticket is written first, then the gate is opened by condor_qedit. A job that waits in its slot
 //! is let go on by renaming its file `waiting`. What can't be put back is submitted anew.
+//!
+//! A ticket says how many events of the log are of its predecessors. So it is written once these
+//! have ended, and noted in the table before its job can start: whatever the log says from then on
+//! is about the new attempt, which may be over before anybody looks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::ad::{Ad, Status};
@@ -12,7 +17,7 @@ use super::description::{STARTS, header};
 use super::event::Id;
 use super::queue::first_lines;
 use super::submit::{Refusal, needs, write_script};
-use super::table::Phase;
+use super::table::{Job, Phase, Table};
 use super::ticket::Ticket;
 use super::{Htcondor, remove};
 use crate::command::Failure;
@@ -37,7 +42,6 @@ struct Candidate<'a> {
     first: SubmissionName,
     /// The number of the next ticket.
     number: u32,
-    events: u64,
     needs: u64,
 }
 
@@ -88,9 +92,8 @@ pub(super) async fn put_back(
             Place::Kept { run_count } => kept.entry(run_count + 1).or_default().push(candidate),
             Place::InSlot => {
                 // If it gave up its slot just now, it is kept, and asked for once more.
-                if let Some(answer) = grant(condor, candidate) {
-                    answers[candidate.at] = Some(answer.map_err(|refusal| refusal.of(name)));
-                }
+                let answer = grant(condor, candidate).map_err(|refusal| refusal.of(name));
+                answers[candidate.at] = Some(answer);
             }
             Place::Runs => {
                 let reason = format!("HTCondor does not tell yet that {} ended", candidate.id);
@@ -149,7 +152,6 @@ fn candidates<'a>(
                 id,
                 first,
                 number: job.tickets + 1,
-                events: job.events,
                 needs,
             })
         });
@@ -212,41 +214,69 @@ fn place(
     }
 }
 
-fn ticket(candidate: &Candidate, script: String, starts: u32, in_slot: bool) -> Ticket {
-    Ticket {
-        script,
-        name: candidate.submission.name.clone(),
-        starts,
-        events: candidate.events,
-        in_slot,
-        needs: candidate.needs,
+/// Writes the script and the next ticket of a job, and notes it in the table if `is_honoured` says
+/// so; nothing if it does not. What was known of its predecessor is returned. Nobody else sees or
+/// changes the table meanwhile.
+fn begin(
+    condor: &Htcondor,
+    candidate: &Candidate,
+    starts: u32,
+    in_slot: bool,
+    is_honoured: impl FnOnce() -> io::Result<bool>,
+) -> Result<Option<Begun>, Refusal> {
+    let (tickets, first) = (&condor.tickets, &candidate.first);
+    let begun = condor.watch.up_to_date(&condor.commands, |table| {
+        let job = table.job(candidate.id);
+        let before = job.ok_or_else(|| io::Error::other("its job is forgotten"))?;
+        let before = before.clone();
+        let ticket = Ticket {
+            script: write_script(candidate.submission, &condor.options.wrapper)?,
+            name: candidate.submission.name.clone(),
+            starts,
+            events: before.events,
+            in_slot,
+            needs: candidate.needs,
+        };
+        tickets.write(first, candidate.number, &ticket)?;
+        if !is_honoured()? {
+            tickets.remove(first, candidate.number);
+            return Ok(None);
+        }
+        table.put_back(candidate.id, &ticket);
+        Ok(Some(Begun(before)))
+    });
+    let unavailable = |reason: String| Refusal::Unavailable(reason, None);
+    let begun = begun.map_err(|error| unavailable(error.to_string()))?;
+    begun.map_err(|error: io::Error| unavailable(format!("its files can't be written: {error}")))
+}
+
+/// What was known of a job before its next attempt began.
+struct Begun(Job);
+
+impl Begun {
+    /// Whether the log tells of the new attempt.
+    fn is_told(&self, table: &Table, id: Id) -> bool {
+        table.job(id).is_some_and(|job| job.events > self.0.events)
+    }
+
+    /// As if the next attempt had not begun, which no start honours.
+    fn take_back(self, condor: &Htcondor, candidate: &Candidate) {
+        condor.tickets.remove(&candidate.first, candidate.number);
+        let name = &candidate.submission.name;
+        let restore = |table: &mut Table| table.restore(candidate.id, self.0, name);
+        // If the log can't be read, it is read anew by whoever looks next.
+        condor.watch.up_to_date(&condor.commands, restore).ok();
     }
 }
 
-/// Lets a job go on that waits in its slot; nothing if it gave the slot up meanwhile.
-fn grant(condor: &Htcondor, candidate: &Candidate) -> Option<Result<ClusterJobId, Refusal>> {
-    let granted = || -> std::io::Result<Option<Ticket>> {
-        let script = write_script(candidate.submission, &condor.options.wrapper)?;
-        let ticket = ticket(candidate, script, 0, true);
-        condor
-            .tickets
-            .write(&candidate.first, candidate.number, &ticket)?;
-        Ok(condor.tickets.grant(&candidate.first)?.then_some(ticket))
-    };
-    match granted() {
-        Ok(Some(ticket)) => {
-            let put_back = |table: &mut super::table::Table| table.put_back(candidate.id, &ticket);
-            condor.watch.up_to_date(&condor.commands, put_back).ok();
-            Some(Ok(ClusterJobId(candidate.id.to_string())))
-        }
-        Ok(None) => {
-            condor.tickets.remove(&candidate.first, candidate.number);
+/// Lets a job go on that waits in its slot.
+fn grant(condor: &Htcondor, candidate: &Candidate) -> Result<ClusterJobId, Refusal> {
+    let granted = || condor.tickets.grant(&candidate.first);
+    match begin(condor, candidate, 0, true, granted)? {
+        Some(_) => Ok(ClusterJobId(candidate.id.to_string())),
+        None => {
             let reason = "it gave up its slot just now";
-            Some(Err(Refusal::Unavailable(reason.into(), Some(ASK))))
-        }
-        Err(error) => {
-            let reason = format!("its files can't be written: {error}");
-            Some(Err(Refusal::Unavailable(reason, None)))
+            Err(Refusal::Unavailable(reason.into(), Some(ASK)))
         }
     }
 }
@@ -258,18 +288,20 @@ async fn open_gates(
     candidates: &[&Candidate<'_>],
 ) -> Result<BTreeSet<Id>, Refusal> {
     let unavailable = |reason: String| Refusal::Unavailable(reason, None);
-    let mut tickets = Vec::new();
+    let mut begun: Vec<(&Candidate, Begun)> = Vec::new();
+    let take_back = |begun: Vec<(&Candidate, Begun)>| {
+        begun
+            .into_iter()
+            .for_each(|(candidate, begun)| begun.take_back(condor, candidate));
+    };
     for candidate in candidates {
-        let ticket = write_script(candidate.submission, &condor.options.wrapper)
-            .map(|script| ticket(candidate, script, starts, false))
-            .and_then(|ticket| {
-                condor
-                    .tickets
-                    .write(&candidate.first, candidate.number, &ticket)?;
-                Ok(ticket)
-            })
-            .map_err(|error| unavailable(format!("its files can't be written: {error}")))?;
-        tickets.push(ticket);
+        match begin(condor, candidate, starts, false, || Ok(true)) {
+            Ok(one) => begun.extend(one.map(|one| (*candidate, one))),
+            Err(refusal) => {
+                take_back(begun);
+                return Err(refusal);
+            }
+        }
     }
     let one = |it: &&Candidate| {
         format!(
@@ -285,32 +317,35 @@ async fn open_gates(
         .arguments([STARTS, &starts.to_string()]);
     let edited = match command.run().await {
         Ok(output) => output,
-        Err(failure @ Failure::NotStarted { .. }) => return Err(unavailable(failure.to_string())),
+        Err(failure @ Failure::NotStarted { .. }) => {
+            take_back(begun);
+            return Err(unavailable(failure.to_string()));
+        }
         Err(failure) => return Err(Refusal::Uncertain(failure.to_string())),
     };
-    // It says how many it changed, and not which: whatever it said, the queue knows.
+    // It says how many it changed, and not which: whatever it said, the queue knows, or the log of
+    // those that have left the queue since.
     let ids: Vec<Id> = candidates.iter().map(|it| it.id).collect();
     let runs = candidates
         .iter()
         .map(|it| it.first.run().to_owned())
         .collect();
+    let uncertain = |error: Error| Refusal::Uncertain(error.to_string());
     let queue = condor.commands.queued(&ids, &runs).await;
-    let queue = queue.map_err(|error| Refusal::Uncertain(error.to_string()))?;
-    let opened: BTreeSet<Id> = queue
+    let queue = queue.map_err(uncertain)?;
+    let mut opened: BTreeSet<Id> = queue
         .iter()
         .filter(|ad| ad.starts == Some(starts))
         .map(|ad| ad.id)
         .collect();
-    let put_back = |table: &mut super::table::Table| {
-        for (candidate, ticket) in candidates.iter().zip(&tickets) {
-            if opened.contains(&candidate.id) {
-                table.put_back(candidate.id, ticket);
-            } else {
-                condor.tickets.remove(&candidate.first, candidate.number);
-            }
-        }
-    };
-    condor.watch.up_to_date(&condor.commands, put_back).ok();
+    let told = condor.watch.up_to_date(&condor.commands, |table| {
+        let told = |(candidate, begun): &&(&Candidate, Begun)| begun.is_told(table, candidate.id);
+        let told = begun.iter().filter(told);
+        told.map(|(candidate, _)| candidate.id).collect::<Vec<Id>>()
+    });
+    opened.extend(told.map_err(uncertain)?);
+    begun.retain(|(candidate, _)| !opened.contains(&candidate.id));
+    take_back(begun);
     if edited.code != 0 && opened.is_empty() && !queue.is_empty() {
         return Err(unavailable(first_lines(&edited)));
     }

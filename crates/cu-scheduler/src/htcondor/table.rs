@@ -149,6 +149,12 @@ impl Table {
         }
     }
 
+    /// The attempt `name` of the cluster job `id` did not begin: what was known of it before holds.
+    pub fn restore(&mut self, id: Id, before: Job, name: &SubmissionName) {
+        self.jobs.insert(id, before);
+        self.names.remove(name);
+    }
+
     /// The newest ticket of `id`, that of the attempt `name`, was never honoured.
     pub fn take_back(&mut self, id: Id, name: &SubmissionName) {
         if let Some(job) = self.jobs.get_mut(&id) {
