@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use cu_cluster_tests::CondorPool;
-use cu_scheduler::htcondor::{Htcondor, HtcondorOptions, Resume};
+use cu_scheduler::htcondor::{Htcondor, HtcondorOptions, Resume, Universe};
 use cu_scheduler::{Resources, Submission, SubmissionName};
 use proptest::prelude::*;
 
@@ -30,6 +30,21 @@ fn set() -> impl Strategy<Value = Set> {
             }
         }),
     ];
+    let universe = (0..5_u32).prop_map(|number| {
+        let image = |image: &str| image.to_owned();
+        match number {
+            0 => Universe::Container {
+                image: image("/images/a file.sif"),
+            },
+            1 => Universe::Container {
+                image: image("docker://debian:13"),
+            },
+            2 => Universe::Docker {
+                image: image("debian:13"),
+            },
+            _ => Universe::Vanilla,
+        }
+    });
     // Blanks at the ends of a path are a path's own, and HTCondor would cut them off.
     let folder = "[^\\pC/\"\\\\ ]([^\\pC/\"\\\\]{0,12}[^\\pC/\"\\\\ ])?";
     let folder = folder.prop_filter("a name that can be told", |name| {
@@ -38,10 +53,11 @@ fn set() -> impl Strategy<Value = Set> {
     let label = "(\\PC|[\"\\\\$()\n\t ]){0,16}";
     let text = "([^\\pC$\\\\]|[\"() ]){0,16}";
     let numbers = (1..64_u32, 0..3_u32, 1..1_u64 << 40, 1..1_000_000_u64);
-    (resume, folder, label, text, numbers).prop_map(
-        |(resume, folder, label, text, (cpus, gpus, memory, seconds))| {
+    (resume, universe, folder, label, text, numbers).prop_map(
+        |(resume, universe, folder, label, text, (cpus, gpus, memory, seconds))| {
             let options = HtcondorOptions {
                 resume,
+                universe,
                 label,
                 grace: Duration::from_secs(seconds % 3600 + 1),
                 requirements: Some(string(&text) + " != TARGET.Name"),
@@ -138,7 +154,9 @@ fn each_is_parsed_into_the_ad_that_was_meant() {
             });
             prop_assert_eq!(previews.len(), 1);
             let preview = &previews[0];
-            prop_assert!(preview.verdict.is_ok(), "{preview:?}");
+            let verdict = preview.verdict.as_deref().unwrap_or_default();
+            let said = "HTCondor's parser takes it, as 1 job.\nA machine must meet: ((JobRunCount";
+            prop_assert!(verdict.starts_with(said), "{preview:?}");
             let ad = ad(&condor, &preview.text, work.path());
             let ad = ad.map_err(|said| TestCaseError::fail(format!("{said}\n{}", preview.text)))?;
             let get = |name: &str| ad.get(name).map_or("", String::as_str).to_owned();
@@ -184,6 +202,14 @@ fn each_is_parsed_into_the_ad_that_was_meant() {
                 let require = format!("GlobalMemoryMb >= {mib} && Capability >= 7.5");
                 prop_assert_eq!(get("RequireGPUs"), require);
             }
+            let (image, needs) = match &options.universe {
+                Universe::Vanilla => (("ContainerImage", ""), "TARGET.OpSys"),
+                Universe::Container { image } => (("ContainerImage", &**image), "HasContainer"),
+                Universe::Docker { image } => (("DockerImage", &**image), "HasDocker"),
+            };
+            let told = get(image.0);
+            prop_assert_eq!(told.trim_matches('"'), image.1);
+            prop_assert!(requirements.contains(needs), "{requirements}");
             let remove = match options.resume {
                 Resume::Submit => "",
                 Resume::Requeue => "ExitCode =!= 3",

@@ -156,14 +156,44 @@ fn a_held_attempt_says_so_and_goes_on_when_it_is_released() {
         run.until("the reason of the hold", || {
             let job = run.show(0);
             let why = job["why"].as_str()?;
-            (why.contains("held") && why.contains("lunch") || job["state"] != "running")
-                .then_some(())
+            let release = format!("hold code 1, subcode 0; `condor_release {id}` releases it");
+            let told = why.contains("held") && why.contains("lunch") && why.contains(&release);
+            (told || job["state"] != "running").then_some(())
         });
         // If the program saved in time its job has been resumed by now, and the held one is gone.
         let mut release = pool.command("condor_release");
         let _ = release.arg(&id).current_dir("/tmp").output();
         assert_completes(&run, main_process);
         assert_promises(&run);
+    });
+}
+
+#[test]
+fn a_run_that_no_machine_can_take_says_so_and_can_be_stopped() {
+    in_a_lane(|_, place| {
+        let nowhere = "backend.htcondor.requirements = 'TARGET.Colour == \"green\"'\n";
+        let run = tiny_job(place, "stays", nowhere);
+        let main_process = run.start();
+        run.await_file(&run.dir().path().join("attempts/0/newest"));
+        let why = run.until("why its job waits", || {
+            let job = run.show(0);
+            let why = job["why"].as_str()?.to_owned();
+            why.contains("no machine of the pool").then_some(why)
+        });
+        let id = ids(&run.show(0))[0].to_owned();
+        for part in [
+            "is queued (no machine of the pool can run it: none of its 9 slots meets",
+            "nowhere holds `TARGET.Colour == \"green\"`",
+            &format!("`condor_q -better-analyze {id}` tells more"),
+        ] {
+            assert!(why.contains(part), "{why}");
+        }
+        let stop = run.cu(&["stop"]);
+        assert_eq!(stop.code, Some(0), "{stop:?}");
+        let exit = main_process.wait();
+        assert_eq!(exit.code, Some(1), "{exit:?}");
+        let job = run.show(0);
+        assert_eq!(job["state"], "cancelled", "{job}");
     });
 }
 

@@ -100,7 +100,11 @@ pub(super) fn header(options: &HtcondorOptions, state_dir: &str, resources: &Res
     header.set("universe", universe(&options.universe));
     match &options.universe {
         Universe::Vanilla => {}
-        Universe::Container { image } => header.set("container_image", escaped(image)),
+        Universe::Container { image } => {
+            header.set("container_image", escaped(image));
+            // A file is read where it lies, as all others are.
+            header.set("transfer_container", "False");
+        }
         Universe::Docker { image } => header.set("docker_image", escaped(image)),
     }
     header.set("executable", escaped(&format!("{state_dir}/start")));

@@ -196,15 +196,24 @@ async fn check_once(condor: &Htcondor, header: &str) -> Result<(), Refusal> {
     if output.code != 0 {
         return Err(refusal(&output));
     }
-    let unused = output
-        .stderr
-        .lines()
-        .find(|line| line.contains("was unused by condor_submit"));
-    if let Some(unused) = unused {
-        return Err(Refusal::Rejected(unused.trim().to_owned()));
+    if let Some(unused) = unused(&output) {
+        return Err(Refusal::Rejected(unused));
     }
     condor.note_checked(header);
     Ok(())
+}
+
+/// What a dry run says of a line that HTCondor does not know. It would only warn of it.
+pub(super) fn unused(output: &Output) -> Option<String> {
+    let mut lines = output.stderr.lines();
+    let unused = lines.find(|line| line.contains("was unused by condor_submit"))?;
+    let unused = unused.trim();
+    Some(
+        unused
+            .strip_prefix("WARNING: ")
+            .unwrap_or(unused)
+            .to_owned(),
+    )
 }
 
 /// What condor_submit says of a description without taking it.
