@@ -1,6 +1,8 @@
 //! HTCondor: the shared pool, pools of a test's own, and their lanes.
 
 use std::ops::Deref;
+use std::path::Path;
+use std::process::Command;
 
 use crate::instance::Instance;
 use crate::lane::{Held, SLOTS};
@@ -33,6 +35,21 @@ impl CondorPool {
     pub fn own(settings: &str) -> Self {
         let instance = Instance::own("htcondor", None, settings, &[]);
         Self { instance }
+    }
+
+    /// A program that runs `script` with the Python of the pool's root and HTCondor's own modules of
+    /// a newer version, 25.14.
+    ///
+    /// # Panics
+    /// If the modules can't be had: with what the script said.
+    #[must_use]
+    pub fn newer_python(&self, script: &Path) -> Command {
+        let modules = self.instance.printed_by("wheel");
+        let mut python = self.on_login_node("/usr/bin/env");
+        python.arg(format!("PYTHONPATH={}", modules.trim_end()));
+        // The times of a log have no zone.
+        python.args(["TZ=UTC", "/usr/bin/python3"]).arg(script);
+        python
     }
 
     /// A place that no other test uses, with nothing queued and all processors free.

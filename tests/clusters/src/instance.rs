@@ -167,11 +167,11 @@ impl Instance {
         self.run(action, &[daemon], &[]);
     }
 
-    /// Runs the script, as root.
+    /// Runs the script, as root: what it printed.
     ///
     /// # Panics
     /// If it fails: with what it said.
-    fn run(&self, action: &str, arguments: &[&str], environment: &[(&str, &str)]) {
+    fn run(&self, action: &str, arguments: &[&str], environment: &[(&str, &str)]) -> String {
         as_root(|| {
             let mut command = Command::new("timeout");
             command.args(["--kill-after=10", SECONDS]).arg(&self.script);
@@ -187,7 +187,16 @@ impl Instance {
                 "{script} {action} {which} {arguments:?}: {}\n{said}",
                 output.status
             );
-        });
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        })
+    }
+
+    /// What the script prints for `action`.
+    ///
+    /// # Panics
+    /// If it fails: with what it said.
+    pub(crate) fn printed_by(&self, action: &str) -> String {
+        self.run(action, &[], &[])
     }
 
     /// What one of its commands prints, run by root as root, whoever asks.

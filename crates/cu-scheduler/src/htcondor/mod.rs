@@ -56,6 +56,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod ticket;
+#[cfg(feature = "conformance")]
+mod told;
 mod watch;
 mod why_queued;
 
@@ -78,6 +80,8 @@ use ticket::{Tickets, write_whole};
 use watch::Watch;
 
 pub use options::{Environment, HoldPolicy, HtcondorOptions, Resume, Universe};
+#[cfg(feature = "conformance")]
+pub use told::told;
 
 /// How long condor_version may take, which asks nobody.
 const VERSION_LIMIT: Duration = Duration::from_secs(30);
