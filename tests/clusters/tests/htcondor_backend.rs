@@ -2,8 +2,6 @@
 
 mod htcondor;
 
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cu_cluster_tests::{CondorPool, wait};
@@ -13,8 +11,8 @@ use cu_scheduler::{
 };
 
 use htcondor::{
-    Bed, POOL, STARTED, ask, attempt, end, files, is_queued, lines, observe, on_the_pool, submit,
-    until, until_exists, until_held, until_left, until_running,
+    Bed, POOL, STARTED, ask, attempt, commands_with, end, files, is_queued, lines, observe,
+    on_the_pool, submit, until, until_exists, until_held, until_left, until_running,
 };
 
 const SAME_SLOT: Resume = Resume::Checkpoint {
@@ -293,27 +291,6 @@ fn an_evicted_job_goes_on_under_its_id() {
     });
 }
 
-/// The pool's commands, but that these are scripts, in which `$REAL` is the command itself.
-fn commands_with(folder: &Path, changed: &[(&str, &str)]) -> PathBuf {
-    let commands = folder.join("commands");
-    std::fs::create_dir(&commands).expect("the folder is the user's");
-    for entry in std::fs::read_dir(POOL.commands()).expect("it is there") {
-        let name = entry.expect("it can be read").file_name();
-        let changed = changed.iter().find(|(changed, _)| name == *changed);
-        let (real, path) = (POOL.commands().join(&name), commands.join(&name));
-        match changed {
-            None => symlink(real, path).expect("a new folder"),
-            Some((_, script)) => {
-                let text = format!("#!/bin/sh\nREAL={}\n{script}\n", real.display());
-                std::fs::write(&path, text).expect("a new folder");
-                let executable = std::fs::Permissions::from_mode(0o755);
-                std::fs::set_permissions(&path, executable).expect("it is the user's");
-            }
-        }
-    }
-    commands
-}
-
 /// An attempt that is over before the queue tells that it was put back is not submitted again.
 #[test]
 fn an_attempt_that_is_over_at_once_was_put_back() {
@@ -329,6 +306,7 @@ fn an_attempt_that_is_over_at_once_was_put_back() {
         );
         let mut options = bed.options(Resume::Requeue);
         options.commands = Some(commands_with(
+            &POOL,
             bed.folder(),
             &[("condor_qedit", &qedit), ("condor_q", &queue)],
         ));

@@ -46,11 +46,10 @@ impl Findings {
             Some(reason) => reason == NO_MATCH,
             None => !ad.is_matched() && waits_long(ad),
         };
-        let is_open = |ad: &&Ad| {
-            let kind = ad.kind.filter(|kind| !self.of.contains_key(kind));
-            kind.is_some() && ad.may_start() && in_vain(ad)
-        };
-        let chosen = queue.filter(is_open).min_by_key(|ad| ad.id)?;
+        let is_open = |ad: &&Ad| ad.kind.is_some() && ad.may_start() && in_vain(ad);
+        // Of whose kind nothing was found yet, or longest ago.
+        let found = |ad: &Ad| ad.kind.and_then(|kind| Some(self.of.get(&kind)?.0));
+        let chosen = queue.filter(is_open).min_by_key(|ad| (found(ad), ad.id))?;
         self.asked = Some(Instant::now());
         Some(chosen.clone())
     }
@@ -135,7 +134,12 @@ pub(super) fn found(text: &str) -> Option<String> {
             "{fit} of the pool's {all} slots can run it, once there is room"
         ));
     }
-    let mut said = "no machine of the pool can run it: ".to_owned();
+    // Of a slot whose GPUs are taken HTCondor says that it has none, where it counts what all other
+    // resources are in the end.
+    let mut said = match text.contains("AvailableGPUs") {
+        true => "at present no machine of the pool can run it: ".to_owned(),
+        false => "no machine of the pool can run it: ".to_owned(),
+    };
     // Writing to a string can't fail.
     let _ = match (unfit, unwilling) {
         (_, 0) => write!(said, "none of its {all} slots meets the job's requirements"),

@@ -2,6 +2,7 @@
 //! attempts that are submitted and watched.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -185,4 +186,24 @@ pub async fn until_held(pool: &Htcondor, job: &ClusterJobId) -> String {
         ClusterState::Held { reason } => reason,
         other => unreachable!("`until` waits for a hold, not {other:?}"),
     }
+}
+
+/// The pool's commands, but that these are scripts, in which `$REAL` is the pool's own.
+pub fn commands_with(pool: &CondorPool, folder: &Path, changed: &[(&str, &str)]) -> PathBuf {
+    let commands = folder.join("commands");
+    std::fs::create_dir(&commands).expect("the folder is the user's");
+    for entry in std::fs::read_dir(pool.commands()).expect("it is there") {
+        let name = entry.expect("it can be read").file_name();
+        if changed.iter().all(|(changed, _)| name != *changed) {
+            symlink(pool.commands().join(&name), commands.join(&name)).expect("a new folder");
+        }
+    }
+    for (name, script) in changed {
+        let (real, path) = (pool.commands().join(name), commands.join(name));
+        let text = format!("#!/bin/sh\nREAL={}\n{script}\n", real.display());
+        std::fs::write(&path, text).expect("a new folder");
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&path, executable).expect("it is the user's");
+    }
+    commands
 }

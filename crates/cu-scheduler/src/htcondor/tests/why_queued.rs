@@ -13,6 +13,8 @@ const TOO_MANY_CPUS: &str = recorded!("analysis-too-many-cpus.txt");
 const NO_SUCH_MACHINE: &str = recorded!("analysis-no-such-machine.txt");
 const NOT_ACCEPTED: &str = recorded!("analysis-not-accepted.txt");
 const CONDITIONS_OF_CONDITIONS: &str = recorded!("analysis-conditions-of-conditions.txt");
+const GPUS_BUSY: &str = recorded!("analysis-gpus-busy.txt");
+const NO_SUCH_GPU: &str = recorded!("analysis-no-such-gpu.txt");
 const BUSY: &str = recorded!("analysis-busy.txt");
 
 #[test]
@@ -43,6 +45,19 @@ fn an_analysis_tells_whether_any_machine_will_do() {
     assert_eq!(
         found(BUSY),
         "1 of the pool's 9 slots can run it, once there is room"
+    );
+    // Of GPUs it tells the same, taken or not there.
+    assert_eq!(
+        found(GPUS_BUSY),
+        "at present no machine of the pool can run it: none of its 9 slots meets the job's \
+         requirements"
+    );
+    assert_eq!(
+        found(NO_SUCH_GPU),
+        "at present no machine of the pool can run it: none of its 9 slots meets the job's \
+         requirements; nowhere holds \
+         `countMatches(MY.RequireGPUs,TARGET.AvailableGPUs) >= RequestGPUs` (RequestGPUs = 1, \
+         RequireGPUs = Capability >= 9.0)"
     );
     let both = TOO_MANY_CPUS
         .replace("9 are rejected", "4 are rejected")
