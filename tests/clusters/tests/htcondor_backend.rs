@@ -430,7 +430,6 @@ fn a_schedd_that_hangs_loses_nothing() {
     let folder = own.work_folder();
     htcondor::runtime().block_on(async {
         let mut options = HtcondorOptions::new(folder.path().join("state"));
-        options.default_memory = 128 << 20;
         options.poll = Duration::from_secs(1);
         options.commands = Some(own.commands());
         let pool = Htcondor::open(options)

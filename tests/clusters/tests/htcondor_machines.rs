@@ -12,8 +12,8 @@ use cu_scheduler::{Cancel, ClusterJobId, ClusterState, EndCause, Scheduler};
 use htcondor::{Bed, POOL, ask, attempt, commands_with, end, lines, submit, until};
 
 /// Two GPUs in the slot that is in no lane.
-const GPUS: &str = "SLOT_TYPE_1 = cpus=16, memory=8000, gpus=2\n\
-                    SLOT_TYPE_2 = cpus=3, memory=2000, gpus=0\n";
+const GPUS: &str = "SLOT_TYPE_1 = cpus=16, memory=16000, gpus=2\n\
+                    SLOT_TYPE_2 = cpus=3, memory=4000, gpus=0\n";
 
 /// What HTCondor's program that looks for GPUs says where there are these.
 const FOUND: &str = r#"#!/bin/sh

@@ -191,8 +191,6 @@ mod tests {
             extra: words(&["+WantFlocking = true"]),
             poll: Duration::from_secs(30),
             commands: Some("/opt/condor/bin".into()),
-            // Who wants another amount sets resources.memory.
-            default_memory: 1 << 30,
         };
         assert_eq!(options(&run(), &tests::whole()), expected);
         // The one key that is documented as refused.

@@ -18,6 +18,10 @@ pub(super) const RUN: &str = "CuRun";
 /// job again after an eviction or a lost shadow, beside a copy that still runs.
 pub(super) const STARTS: &str = "CuStarts";
 
+/// What a job that asks for no memory gets, in bytes. HTCondor's own default is 1 MB, and it kills
+/// who takes more.
+pub(super) const DEFAULT_MEMORY: u64 = 1 << 30;
+
 /// How long HTCondor keeps a job that may not start again, in seconds: if nobody puts it back or
 /// frees it by then, nobody will. What is put back later is submitted anew.
 const KEPT_SECONDS: u32 = 24 * 3600;
@@ -203,7 +207,7 @@ fn arguments(resume: &Resume) -> String {
 
 fn resources_lines(header: &mut Lines, options: &HtcondorOptions, resources: &Resources) {
     header.set("request_cpus", resources.cpus.to_string());
-    let memory = resources.memory_bytes.unwrap_or(options.default_memory);
+    let memory = resources.memory_bytes.unwrap_or(DEFAULT_MEMORY);
     let memory = memory.div_ceil(1 << 20).max(1);
     header.set("request_memory", memory.to_string());
     if let Some(bytes) = options.request_disk {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::description;
 use super::options::{HtcondorOptions, Resume, seconds};
 use super::queue::Commands;
 use crate::{Error, Finding, Level};
@@ -122,7 +123,7 @@ fn findings(facts: &Facts, options: &HtcondorOptions) -> Vec<Finding> {
         let text = format!("one submission holds at most {most} jobs");
         findings.push(Finding::new("limits", Level::Note, text));
     }
-    let mib = options.default_memory.div_ceil(1 << 20);
+    let mib = description::DEFAULT_MEMORY >> 20;
     let text = format!(
         "attempts that ask for no memory get {mib} MiB; who takes more than it asked for is ended \
          as out of memory"

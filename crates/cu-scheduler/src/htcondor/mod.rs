@@ -34,6 +34,10 @@
 //! submitted) and `jobs/` (which script each cluster job runs). If it is lost, jobs are still found
 //! by the attribute `CuAttempt`, but for attempts that went on in a job of their predecessor.
 //!
+//! # Memory
+//! A submission that asks for none gets 1 GiB. HTCondor's own default is 1 MB, and it kills who takes
+//! more.
+//!
 //! # What it does not do
 //! Files are not transferred: jobs must see the run folder at the same path.
 

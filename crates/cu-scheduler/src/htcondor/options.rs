@@ -39,9 +39,6 @@ pub struct HtcondorOptions {
     /// Put before each command, each as one argument: `["unshare", "--net"]`. The first is an
     /// absolute path or found in the job's `PATH`.
     pub wrapper: Vec<String>,
-    /// Memory in bytes for submissions that ask for none: 1 GiB unless set. HTCondor's own default
-    /// is 1 MB, and it kills who takes more.
-    pub default_memory: u64,
     /// Disk space in the scratch folder in bytes; HTCondor's guess if `None`.
     pub request_disk: Option<u64>,
     /// The least memory of each GPU in bytes.
@@ -211,11 +208,6 @@ impl HtcondorOptions {
             "poll",
             "the queue can't be asked without a pause",
         )?;
-        require(
-            self.default_memory > 0,
-            "default_memory",
-            "HTCondor ends who has no memory",
-        )?;
         for (option, text) in self.lines() {
             let clean = !text.trim().is_empty() && !text.contains(['\n', '\r', '\0']);
             require(clean, option, "one line of text is expected")?;
@@ -313,7 +305,6 @@ impl Default for HtcondorOptions {
             universe: Universe::default(),
             environment: Environment::default(),
             wrapper: Vec::new(),
-            default_memory: 1 << 30,
             request_disk: None,
             gpu_memory: None,
             cuda_requirement: None,

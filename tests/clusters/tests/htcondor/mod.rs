@@ -41,7 +41,6 @@ impl Bed {
         options.label = "a label with \"quotes\", $(x), ä and \\".into();
         options.resume = resume;
         options.grace = Duration::from_secs(2);
-        options.default_memory = 128 << 20;
         options.poll = Duration::from_secs(2);
         options.extra = vec![self.lane.submit_line()];
         options.commands = Some(POOL.commands());
