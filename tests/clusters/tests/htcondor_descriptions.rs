@@ -1,15 +1,19 @@
 //! Submit descriptions of whatever a person may set, read by HTCondor's own parser: each gives the
-//! job ad that was meant.
+//! job ad that was meant. The parser of a newer version, in HTCondor's Python modules, makes the same
+//! of them.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use cu_cluster_tests::CondorPool;
 use cu_scheduler::htcondor::{Htcondor, HtcondorOptions, Resume, Universe};
 use cu_scheduler::{Resources, Submission, SubmissionName};
 use proptest::prelude::*;
+use serde_json::Value;
 
 /// What is set, in a state folder of this name.
 #[derive(Clone, Debug)]
@@ -128,6 +132,8 @@ fn each_is_parsed_into_the_ad_that_was_meant() {
         failure_persistence: None,
         ..ProptestConfig::default()
     });
+    // Descriptions, each with its ad.
+    let parsed: RefCell<Vec<(String, BTreeMap<String, String>)>> = RefCell::default();
     let ran = runner.run(
         &set(),
         |Set {
@@ -216,8 +222,69 @@ fn each_is_parsed_into_the_ad_that_was_meant() {
                 Resume::Checkpoint { .. } => "ExitCode =!= 3 && ExitCode =!= 254",
             };
             prop_assert_eq!(get("OnExitRemove"), remove);
+            parsed.borrow_mut().push((preview.text.clone(), ad));
             Ok(())
         },
     );
     ran.unwrap_or_else(|error| panic!("{error}"));
+    let parsed = parsed.into_inner();
+    let texts: Vec<&str> = parsed.iter().map(|(text, _)| text.as_str()).collect();
+    for ((text, ad), newer) in parsed
+        .iter()
+        .zip(read_by_a_newer(&condor, work.path(), &texts))
+    {
+        let item = serde_json::json!([{"cu_name": "run/7/2"}]);
+        assert_eq!(newer["items"], item, "{text}");
+        for (command, attribute) in SAME {
+            let command = newer["commands"][command].as_str().unwrap_or_default();
+            let attribute = ad.get(attribute).map_or("", String::as_str);
+            assert_eq!(
+                command,
+                attribute.trim_matches('"'),
+                "{attribute} of {text}"
+            );
+        }
+        let label = newer["commands"]["MY.JobBatchName"].as_str();
+        assert_eq!(label, ad.get("JobBatchName").map(String::as_str), "{text}");
+    }
+}
+
+/// Submit commands that become attributes as they are, but for the quotes around text.
+const SAME: [(&str, &str); 13] = [
+    ("executable", "Cmd"),
+    ("initialdir", "Iwd"),
+    ("log", "UserLog"),
+    ("container_image", "ContainerImage"),
+    ("docker_image", "DockerImage"),
+    ("request_cpus", "RequestCpus"),
+    ("request_memory", "RequestMemory"),
+    ("request_gpus", "RequestGPUs"),
+    ("require_gpus", "RequireGPUs"),
+    ("allowed_job_duration", "AllowedJobDuration"),
+    ("job_max_vacate_time", "JobMaxVacateTime"),
+    ("on_exit_remove", "OnExitRemove"),
+    ("checkpoint_exit_code", "SuccessCheckpointExitCode"),
+];
+
+/// What a newer version makes of each description.
+fn read_by_a_newer(pool: &CondorPool, work: &Path, texts: &[&str]) -> Vec<Value> {
+    let script = work.join("read_descriptions.py");
+    let text = include_str!("htcondor/read_descriptions.py");
+    std::fs::write(&script, text).expect("the folder is the user's");
+    let mut python = pool.newer_python(&script);
+    python.current_dir(work);
+    let mut python = python
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the wrapper is there");
+    let mut asked = python.stdin.take().expect("it is piped");
+    let list = serde_json::json!(texts).to_string();
+    asked.write_all(list.as_bytes()).expect("it reads them all");
+    drop(asked);
+    let output = python.wait_with_output().expect("it was started");
+    assert!(output.status.success(), "{}", output.status);
+    let read: Vec<Value> = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(read.len(), texts.len());
+    read
 }
