@@ -1,11 +1,16 @@
 //! HTCondor: the shared pool, pools of a test's own, and their lanes.
 
 use std::ops::Deref;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::instance::Instance;
 use crate::lane::{Held, SLOTS};
+use crate::processes::{ancestors, command_line, name, of_which};
+use crate::user::as_root;
 use crate::wait;
 
 /// An HTCondor pool that is up: version 23.9. Its daemons: `schedd`, `startd`, `negotiator`,
@@ -52,6 +57,35 @@ impl CondorPool {
         python
     }
 
+    /// Kills the shadow of `job`, a cluster job id, by SIGKILL.
+    ///
+    /// # Panics
+    /// If it has not exactly one.
+    pub fn kill_shadow(&self, job: &str) {
+        let shadows = of_which(|pid| {
+            let words = command_line(pid);
+            let is_shadow = words
+                .first()
+                .is_some_and(|it| it.ends_with(b"condor_shadow"));
+            is_shadow && words.get(1).is_some_and(|word| word == job.as_bytes())
+        });
+        kill(&shadows, &format!("shadow of {job}"));
+    }
+
+    /// Kills the starter below which the command runs that has `word` among its words, by SIGKILL.
+    ///
+    /// # Panics
+    /// If there is not exactly one.
+    pub fn kill_starter(&self, word: &Path) {
+        let word = word.as_os_str().as_bytes();
+        let below = of_which(|pid| command_line(pid).iter().any(|it| it == word));
+        let above = below.into_iter().flat_map(ancestors);
+        let mut starters: Vec<Pid> = above.filter(|pid| name(*pid) == "condor_starter").collect();
+        starters.sort_unstable_by_key(|pid| pid.as_raw_nonzero());
+        starters.dedup();
+        kill(&starters, "starter");
+    }
+
     /// A place that no other test uses, with nothing queued and all processors free.
     ///
     /// # Panics
@@ -63,6 +97,14 @@ impl CondorPool {
         lane.clear();
         lane
     }
+}
+
+/// Kills the only one of `processes`, which is a daemon's and thus root's.
+fn kill(processes: &[Pid], what: &str) {
+    let [process] = *processes else {
+        panic!("one {what} is expected, not {processes:?}");
+    };
+    as_root(|| kill_process(process, Signal::KILL).expect("root may, and it was just there"));
 }
 
 impl Deref for CondorPool {

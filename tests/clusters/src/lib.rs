@@ -33,6 +33,7 @@
 //! | [`lane`] | places for one test at a time |
 //! | [`user`] | to be an ordinary user for a while |
 //! | [`place`] | where a run of the real `cu` takes place |
+//! | [`processes`] | what `/proc` tells of processes |
 //! | [`counted`] | commands whose calls are counted |
 //! | [`programs`] | `cu` and what jobs run, linked statically |
 //! | [`wait`] | the one place where a condition is polled for |
@@ -45,6 +46,7 @@ pub mod htcondor;
 pub mod instance;
 pub mod lane;
 pub mod place;
+pub mod processes;
 pub mod programs;
 pub mod slurm;
 pub mod user;

@@ -45,44 +45,11 @@ fn a_job_whose_shadow_died_is_not_started_again() {
         let job = submit(&pool, &attempt(bed.folder(), 0, STARTED)).await;
         until_exists(&files.started);
         until_running(&pool, &job).await;
-        kill_shadow(&job);
+        POOL.kill_shadow(&job.0);
         let end = end(&pool, &job).await;
         assert_eq!(end.cause, EndCause::NodeFailure, "{}", end.text);
         until_left(&job);
         assert_eq!(lines(&files.started).len(), 1);
-    });
-}
-
-/// Ends the condor_shadow that watches `job`.
-fn kill_shadow(job: &ClusterJobId) {
-    let is_it = |line: &[u8]| {
-        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
-        words.len() > 1 && words[0].ends_with(b"condor_shadow") && words[1] == job.0.as_bytes()
-    };
-    let entries = std::fs::read_dir("/proc").expect("Linux");
-    let processes = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let pids = processes.filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()));
-    let shadow = pids
-        .filter(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| is_it(&line)));
-    let shadow: Vec<String> = shadow.collect();
-    assert_eq!(shadow.len(), 1, "one shadow for {job}");
-    as_root(|| {
-        let mut kill = std::process::Command::new("kill");
-        let status = kill.arg("-KILL").args(&shadow).status();
-        assert!(status.expect("kill is there").success());
-    });
-}
-
-/// Daemons are root's.
-fn as_root(work: impl FnOnce() + Send) {
-    use rustix::{process::Uid, thread::set_thread_res_uid};
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            let root = set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT);
-            root.expect("the user's saved id is root's");
-            work();
-        });
-        thread.join().expect("it fails with a message of its own");
     });
 }
 

@@ -6,22 +6,10 @@ mod runs;
 use cu_cluster_tests::{CondorPool, place};
 use cu_tests::run::{Place, Run};
 use runs::{
-    GRID, assert_chain, assert_completes, assert_grid, assert_promises, await_first_attempt,
-    complete, ends, ids, program, tiny_job, with_first_submission,
+    GRID, WAYS, assert_chain, assert_completes, assert_grid, assert_promises, await_first_attempt,
+    complete, ends, ids, in_a_condor_lane, program, tiny_job, with_first_submission,
 };
 use serde_json::Value;
-
-const WAYS: [&str; 3] = ["submit", "requeue", "checkpoint"];
-
-/// A test in a lane of its own, as an ordinary user.
-fn in_a_lane(test: impl FnOnce(&CondorPool, Place)) {
-    let pool = CondorPool::up();
-    let lane = pool.lane();
-    let work = pool.work_folder();
-    let place = place::on_htcondor(&pool, &lane, work.path());
-    let _user = pool.become_user();
-    test(&pool, place);
-}
 
 fn resume(way: &str) -> String {
     format!("backend.htcondor.resume = {way:?}\n")
@@ -31,7 +19,7 @@ fn resume(way: &str) -> String {
 /// training on this machine.
 fn digits(way: &str) {
     let settings = "[settings]\nseed = 1\nepochs = 12\nlearning_rate = 0.01\nbatch_size = 20\n";
-    in_a_lane(|_, place| {
+    in_a_condor_lane(|_, place| {
         let here = Place {
             cu: place.cu.clone(),
             folder: place.folder.clone(),
@@ -81,7 +69,7 @@ fn digits_in_the_same_slot() {
 
 /// Its attempts stop in time for their limit, and none is held for running into it.
 fn timeout_signal(way: &str) {
-    in_a_lane(|_, place| {
+    in_a_condor_lane(|_, place| {
         let config = format!(
             "{}[settings]\nsteps = 150\nstep_milliseconds = 100\n\
              [resources]\ntime_limit = \"20s\"\n[stop]\nbefore_limit = \"14s\"\ngrace = \"5s\"\n",
@@ -119,7 +107,7 @@ fn act(pool: &CondorPool, command: &str, arguments: &[&str]) {
 #[test]
 fn condor_rm_ends_the_chain_in_every_way() {
     for way in WAYS {
-        in_a_lane(|pool, place| {
+        in_a_condor_lane(|pool, place| {
             let run = tiny_job(place, "stays", &resume(way));
             let main_process = run.start();
             let id = await_first_attempt(&run);
@@ -135,7 +123,7 @@ fn condor_rm_ends_the_chain_in_every_way() {
 #[test]
 fn an_evicted_attempt_is_resumed_from_its_checkpoint_in_every_way() {
     for way in WAYS {
-        in_a_lane(|pool, place| {
+        in_a_condor_lane(|pool, place| {
             let run = tiny_job(place, "stays", &resume(way));
             let main_process = run.start();
             let id = await_first_attempt(&run);
@@ -148,7 +136,7 @@ fn an_evicted_attempt_is_resumed_from_its_checkpoint_in_every_way() {
 
 #[test]
 fn a_held_attempt_says_so_and_goes_on_when_it_is_released() {
-    in_a_lane(|pool, place| {
+    in_a_condor_lane(|pool, place| {
         let run = tiny_job(place, "stays", "");
         let main_process = run.start();
         let id = await_first_attempt(&run);
@@ -170,7 +158,7 @@ fn a_held_attempt_says_so_and_goes_on_when_it_is_released() {
 
 #[test]
 fn a_run_that_no_machine_can_take_says_so_and_can_be_stopped() {
-    in_a_lane(|_, place| {
+    in_a_condor_lane(|_, place| {
         let nowhere = "backend.htcondor.requirements = 'TARGET.Colour == \"green\"'\n";
         let run = tiny_job(place, "stays", nowhere);
         let main_process = run.start();
@@ -221,7 +209,7 @@ fn a_grid_of_jobs_goes_on_through_the_death_of_the_schedd() {
 
 #[test]
 fn a_main_process_killed_before_it_noted_the_id_adopts_what_it_submitted() {
-    in_a_lane(|pool, place| {
+    in_a_condor_lane(|pool, place| {
         let script = "$SUBMIT \"$@\"\nkill -9 $PPID";
         let place = with_first_submission(place, &pool.commands(), "condor_submit", script);
         let run = Run::at(place, &program("tiny_job"), GRID);

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use cu_cluster_tests::programs::static_program;
-use cu_cluster_tests::{SlurmCluster, SlurmLane, place};
+use cu_cluster_tests::{CondorPool, SlurmCluster, SlurmLane, place};
 use cu_tests::checker::assert_kept;
 use cu_tests::history::History;
 use cu_tests::process::Process;
@@ -22,6 +22,19 @@ pub fn in_a_lane(cluster: &SlurmCluster, test: impl FnOnce(&SlurmLane<'_>, Place
     let place = place::on_slurm(cluster, &lane, work.path());
     let _user = cluster.become_user();
     test(&lane, place);
+}
+
+/// The ways in which a job is resumed on HTCondor.
+pub const WAYS: [&str; 3] = ["submit", "requeue", "checkpoint"];
+
+/// The same on HTCondor.
+pub fn in_a_condor_lane(test: impl FnOnce(&CondorPool, Place)) {
+    let pool = CondorPool::up();
+    let lane = pool.lane();
+    let work = pool.work_folder();
+    let place = place::on_htcondor(&pool, &lane, work.path());
+    let _user = pool.become_user();
+    test(&pool, place);
 }
 
 /// The command of a program that jobs can run.
