@@ -86,6 +86,17 @@ impl Client {
             .fold(command, Command::without_variable)
     }
 
+    /// What `scontrol show` says, one entry a line where it has several.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if there is no scontrol here; [`Error::Unavailable`] if the controller
+    /// does not answer.
+    pub async fn show(&self, what: &str) -> Result<String, Error> {
+        let command = self.command("scontrol");
+        let answer = self.ask(command.arguments(["--oneliner", "show", what]));
+        Ok(answer.await?.stdout)
+    }
+
     /// Runs a command whose failure means that nothing is known.
     pub async fn ask(&self, command: Command) -> Result<Output, Error> {
         let output = command

@@ -128,6 +128,7 @@ fn duration(text: &str) -> Option<Duration> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::recorded::recorded;
     use super::*;
 
     #[test]
@@ -152,24 +153,7 @@ mod tests {
 
     #[test]
     fn each_version_is_understood() {
-        for (version, recorded) in [
-            (
-                "20.11",
-                include_str!("../../tests/recorded/slurm/20.11/config.txt"),
-            ),
-            (
-                "22.05",
-                include_str!("../../tests/recorded/slurm/22.05/config.txt"),
-            ),
-            (
-                "24.11",
-                include_str!("../../tests/recorded/slurm/24.11/config.txt"),
-            ),
-            (
-                "26.05",
-                include_str!("../../tests/recorded/slurm/26.05/config.txt"),
-            ),
-        ] {
+        for (version, recorded) in recorded!("config.txt") {
             let config = Config::parse(recorded);
             assert!(config.version().is_some_and(|it| it.starts_with(version)));
             assert!(config.has_accounting(), "{version}");

@@ -21,13 +21,8 @@ const SHORT_KILL_WAIT: Duration = Duration::from_secs(30);
 impl Cluster {
     pub(super) async fn examine(&self) -> Vec<Finding> {
         let client = self.client();
-        let show = |what: &str| {
-            let command = client
-                .command("scontrol")
-                .arguments(["--oneliner", "show", what]);
-            client.ask(command)
-        };
-        let (config, partitions) = match tokio::try_join!(show("config"), show("partition")) {
+        let asked = tokio::try_join!(client.show("config"), client.show("partition"));
+        let (config, partitions) = match asked {
             Ok(answers) => answers,
             Err(error) => {
                 let text = format!("it does not answer: {error}");
@@ -36,9 +31,9 @@ impl Cluster {
             }
         };
         let now = SystemTime::now();
-        let partitions = Partition::parse_all(&partitions.stdout);
-        let mut findings = vec![clock(&config.stdout, now)];
-        let config = Config::parse(&config.stdout);
+        let partitions = Partition::parse_all(&partitions);
+        let mut findings = vec![clock(&config, now)];
+        let config = Config::parse(&config);
         findings.extend(of_config(&config, &self.options));
         findings.extend(of_partitions(&partitions, &config, &self.options));
         let nodes = client

@@ -5,13 +5,13 @@
 //! and has answered again some seconds later without knowing it. Then a file says so to the script:
 //! if the job arrives even then, it ends without having run anything.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::job_id::{JobId, Listed};
+use super::job_id::JobId;
 use super::known::{Call, Line, Place};
 use super::row::Row;
-use super::{Cluster, files, names, row, sacct, script, state};
+use super::{Cluster, files, row, sacct, script, state};
 use crate::{ClusterState, Error, Found, SubmissionName};
 
 /// How long after a first answer of the controller a call may still arrive.
@@ -32,7 +32,7 @@ impl Cluster {
             self.settle(names, &queue).await?;
             self.give_up(names)?;
         }
-        let strangers = self.strangers(names, &queue)?;
+        let lost = self.find_lost(names, &queue).await?;
         let mut found = Vec::new();
         for name in names {
             let place = self
@@ -40,7 +40,7 @@ impl Cluster {
                 .with(|journal| Ok(journal.known().place(name)))?;
             let at = match place {
                 Some(Place::At(job)) => Some(job),
-                _ => strangers.get(name).copied(),
+                _ => lost.get(name).copied(),
             };
             found.extend(at.map(|job| (name.clone(), job.to_cluster())));
         }
@@ -105,7 +105,7 @@ impl Cluster {
                 None => unseen.push(call),
             }
         }
-        if !unseen.is_empty() && self.config.has_accounting() {
+        if !unseen.is_empty() && self.settings.get().config.has_accounting() {
             let rows = self.accounts_by_name(&unseen).await?;
             for call in unseen {
                 if let Some(id) = id_of(&call, &rows) {
@@ -155,34 +155,6 @@ impl Cluster {
         }
         Ok(())
     }
-
-    /// Jobs that the cluster knows by name though the journal does not: it was lost.
-    fn strangers(
-        &self,
-        names: &[SubmissionName],
-        queue: &[Row],
-    ) -> Result<BTreeMap<SubmissionName, JobId>, Error> {
-        let lost = self.journal.with(|journal| Ok(journal.is_new()))?;
-        let mut newest: BTreeMap<SubmissionName, (u64, JobId)> = BTreeMap::new();
-        if lost {
-            let wanted: BTreeSet<_> = names.iter().collect();
-            for row in queue {
-                if let (Some((name, call)), Listed::One(job)) = (
-                    names::read(row.name.as_deref().unwrap_or_default()),
-                    &row.listed,
-                ) && wanted.contains(&name)
-                    && !state::is_refusal(row)
-                {
-                    let newer = newest.get(&name).is_none_or(|(other, _)| *other < call);
-                    if newer {
-                        newest.insert(name, (call, *job));
-                    }
-                }
-            }
-        }
-        let found = newest.into_iter();
-        Ok(found.map(|(name, (_, job))| (name, job)).collect())
-    }
 }
 
 /// What of some names is still open.
@@ -197,10 +169,7 @@ fn id_of(call: &Call, rows: &[Row]) -> Option<u32> {
     let row = rows
         .iter()
         .find(|row| row.name.as_ref() == Some(&call.job_name) && !state::is_refusal(row))?;
-    Some(match &row.listed {
-        Listed::One(job) => job.base,
-        Listed::Tasks(base, _) => *base,
-    })
+    Some(row.listed.base())
 }
 
 /// Whether a job was started anew, or waits for it, since it had been `restarts` times.

@@ -77,6 +77,14 @@ impl Listed {
         Some(Self::Tasks(base.parse().ok()?, ranges))
     }
 
+    /// The number that all it tells of have in common.
+    pub fn base(&self) -> u32 {
+        match self {
+            Self::One(job) => job.base,
+            Self::Tasks(base, _) => *base,
+        }
+    }
+
     /// Whether the row tells of `job`, not counting that of the array as a whole.
     pub fn includes(&self, job: JobId) -> bool {
         match self {

@@ -23,8 +23,6 @@ pub(super) struct Journal {
     path: PathBuf,
     file: File,
     known: Known,
-    /// Whether it did not exist before it was opened.
-    new: bool,
 }
 
 impl Journal {
@@ -54,7 +52,6 @@ impl Journal {
             path: path.clone(),
             file,
             known,
-            new,
         };
         if torn {
             journal.file.write_all(b"\n").map_err(failed)?;
@@ -70,11 +67,6 @@ impl Journal {
     /// What it says.
     pub fn known(&self) -> &Known {
         &self.known
-    }
-
-    /// Whether it was made by this opening: the cluster may know what it does not.
-    pub fn is_new(&self) -> bool {
-        self.new
     }
 
     /// Writes down what is about to be done. It is on the disk when this returns.
@@ -166,12 +158,10 @@ mod tests {
     fn what_was_written_is_known_again() {
         let folder = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(folder.path()).unwrap();
-        assert!(journal.is_new());
         journal.intend(call(5)).unwrap();
         journal.note(Line::Accepted { call: 5, id: 9 });
         drop(journal);
         let journal = Journal::open(folder.path()).unwrap();
-        assert!(!journal.is_new());
         let known = journal.known();
         assert_eq!(known.call_of(9).map(|call| call.number), Some(5));
     }

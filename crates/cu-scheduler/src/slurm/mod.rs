@@ -11,8 +11,9 @@
 //! `start.sh` in the directory of its own submission. Output goes to `stdout` and `stderr` there,
 //! with what Slurm itself has to say.
 //!
-//! Beside what was submitted, a command finds `CU_SUBMISSION` (its [`SubmissionName`]) and
-//! `CU_DEADLINE` (Unix seconds, if there is a time limit that Slurm or we know of).
+//! Beside what was submitted, a command finds `CU_SUBMISSION` (its [`SubmissionName`]),
+//! `CU_DEADLINE` (Unix seconds, if there is a time limit that Slurm or we know of) and `CU_KILL_WAIT`
+//! (the seconds from SIGTERM to SIGKILL: the cluster's `KillWait`).
 //!
 //! # What is watched
 //! One `squeue` tells of all jobs; `sacct` is asked for those that the controller has forgotten. A
@@ -25,7 +26,10 @@
 //! `journal` in the state folder says which submission went into which call of sbatch, before it is
 //! made, and what became of it. `calls/` has the files of arrays, and of jobs that are to be
 //! requeued. If the state folder is lost, [`find`](Scheduler::find) still knows submissions by the
-//! names of jobs that are not part of an array and that the controller has not forgotten.
+//! names of jobs, and tasks of arrays by the script that Slurm keeps, as long as the controller has
+//! not forgotten them; if it does not hand out the script of an array that may be alive, that is an
+//! error. What can't be known then is a call of sbatch that hangs just when the folder is lost. Tasks
+//! that have not started yet fail without their `start.sh`.
 //!
 //! # What it does not do
 //! - Slurm ends the processes of a job only as far as it can tell them (`ProctrackType`): without
@@ -43,6 +47,7 @@ mod job_id;
 mod journal;
 mod known;
 mod limits;
+mod lost;
 mod names;
 mod needs;
 mod observe;
@@ -50,11 +55,14 @@ mod options;
 mod pace;
 mod preview;
 mod quote;
+#[cfg(test)]
+mod recorded;
 mod requeue;
 mod row;
 mod sacct;
 mod sbatch;
 mod script;
+mod settings;
 mod squeue;
 mod state;
 mod submit;
@@ -71,12 +79,12 @@ use crate::{
     Reach, Scheduler, Submission, SubmissionName, SubmitError, TimeLimits,
 };
 use client::Client;
-use config::{Config, Partition};
 use journal::Journal;
 use known::Line;
 use observe::Missing;
 pub use options::{Container, Environment, Resume, SlurmOptions};
 use pace::Pace;
+use settings::Current;
 
 /// So many submissions are handed over in a few seconds, even if each needs a call of its own.
 const BATCH: usize = 1000;
@@ -89,8 +97,7 @@ pub struct Slurm(Arc<Cluster>);
 #[derive(Debug)]
 struct Cluster {
     options: SlurmOptions,
-    config: Config,
-    partitions: Vec<Partition>,
+    settings: Current,
     journal: Lazy,
     pace: Pace,
     missing: Missing,
@@ -121,7 +128,8 @@ impl Lazy {
 }
 
 impl Slurm {
-    /// Asks the cluster for its version and settings, once.
+    /// Asks the cluster for its version and settings. It asks again every hour in which something is
+    /// submitted, and before it refuses anything because of them.
     ///
     /// # Errors
     /// [`Error::Refused`] if an option can't be right, or there are no Slurm commands here;
@@ -142,15 +150,7 @@ impl Slurm {
             state_dir: here,
             ..options
         };
-        let client = Client::new(&options);
-        let show = |what: &str| {
-            let command = client
-                .command("scontrol")
-                .arguments(["--oneliner", "show", what]);
-            client.ask(command)
-        };
-        let config = Config::parse(&show("config").await?.stdout);
-        let partitions = Partition::parse_all(&show("partition").await?.stdout);
+        let settings = Current::read(&Client::new(&options)).await?;
         Ok(Self(Arc::new(Cluster {
             pace: Pace::new(options.poll),
             missing: Missing::default(),
@@ -159,8 +159,7 @@ impl Slurm {
                 journal: Mutex::new(None),
             },
             options,
-            config,
-            partitions,
+            settings,
         })))
     }
 
@@ -214,10 +213,11 @@ impl fmt::Display for Slurm {
 impl fmt::Display for Cluster {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("Slurm")?;
-        if let Some(version) = self.config.version() {
+        let settings = self.settings.get();
+        if let Some(version) = settings.config.version() {
             write!(out, " {version}")?;
         }
-        if let Some(cluster) = self.config.get("ClusterName") {
+        if let Some(cluster) = settings.config.get("ClusterName") {
             write!(out, " (cluster \"{cluster}\")")?;
         }
         Ok(())

@@ -38,6 +38,13 @@ pub(super) fn read(job_name: &str) -> Option<(SubmissionName, u64)> {
     Some((name.parse().ok()?, call.parse().ok()?))
 }
 
+/// The run whose array a job's name tells of, and the number of its call.
+pub(super) fn read_array(job_name: &str) -> Option<(&str, u64)> {
+    let (rest, call) = job_name.rsplit_once(':')?;
+    let (_, name) = rest.rsplit_once(':')?;
+    Some((name.strip_suffix("/array")?, call.parse().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -54,7 +61,11 @@ mod tests {
 
     #[test]
     fn an_array_is_no_submission() {
-        assert_eq!(read(&of_array("digits", "abc", 5)), None);
+        let array = of_array("digits", "abc", 5);
+        assert_eq!(read(&array), None);
+        assert_eq!(read_array(&array), Some(("abc", 5)));
+        let name = SubmissionName::new("abc", 1, 0).unwrap();
+        assert_eq!(read_array(&of_one("digits", &name, 5)), None);
     }
 
     proptest! {

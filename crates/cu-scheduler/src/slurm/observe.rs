@@ -113,7 +113,7 @@ impl Cluster {
             .filter(|(_, row)| row.is_none())
             .filter_map(|(asked, _)| asked.as_ref().map(|(job, _)| job.base))
             .collect();
-        let accounts = if !missing.is_empty() && self.config.has_accounting() {
+        let accounts = if !missing.is_empty() && self.settings.get().config.has_accounting() {
             Some(self.accounts(&missing).await)
         } else {
             None
@@ -162,7 +162,7 @@ impl Cluster {
     fn state(&self, job: JobId, row: &Row) -> ClusterState {
         let state = state::of(row);
         let ClusterState::Ended(end) = &state else {
-            return state;
+            return state::with_release(state, job);
         };
         if end.cause != EndCause::Signaled(9) {
             return state;

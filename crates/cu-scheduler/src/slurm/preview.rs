@@ -40,10 +40,11 @@ impl Cluster {
     }
 
     async fn verdict(&self, members: &[Submission], text: &str) -> Result<String, String> {
-        let check = |it: &Submission| needs::check(it, &self.options, &self.partitions);
+        let settings = self.settings.get();
+        let check = |it: &Submission| needs::check(it, &self.options, &settings.partitions);
         members.iter().try_for_each(check)?;
         // `--test-only` finds a start in a partition that is down.
-        let chosen = needs::chosen(&self.options, &self.partitions);
+        let chosen = needs::chosen(&self.options, &settings.partitions);
         let closed: Vec<String> = chosen.iter().filter_map(|it| examine::closed(it)).collect();
         if !closed.is_empty() && closed.len() == chosen.len() {
             return Err(closed.join("; "));

@@ -76,11 +76,7 @@ impl<'a> Index<'a> {
     pub fn new(rows: &'a [Row]) -> Self {
         let mut of_base: HashMap<u32, Vec<&Row>> = HashMap::new();
         for row in rows {
-            let base = match &row.listed {
-                Listed::One(job) => job.base,
-                Listed::Tasks(base, _) => *base,
-            };
-            of_base.entry(base).or_default().push(row);
+            of_base.entry(row.listed.base()).or_default().push(row);
         }
         Self { of_base }
     }

@@ -59,29 +59,13 @@ fn row(line: &str) -> Option<Row> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::recorded::recorded;
     use super::super::row::Index;
     use super::super::state;
     use super::*;
     use crate::{ClusterState, EndCause};
 
-    const RECORDED: [(&str, &str); 4] = [
-        (
-            "20.11",
-            include_str!("../../tests/recorded/slurm/20.11/sacct.txt"),
-        ),
-        (
-            "22.05",
-            include_str!("../../tests/recorded/slurm/22.05/sacct.txt"),
-        ),
-        (
-            "24.11",
-            include_str!("../../tests/recorded/slurm/24.11/sacct.txt"),
-        ),
-        (
-            "26.05",
-            include_str!("../../tests/recorded/slurm/26.05/sacct.txt"),
-        ),
-    ];
+    const RECORDED: [(&str, &str); 4] = recorded!("sacct.txt");
 
     #[test]
     fn the_ends_of_each_version_are_understood() {

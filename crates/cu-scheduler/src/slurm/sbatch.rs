@@ -88,26 +88,10 @@ fn id(stdout: &str) -> Option<u32> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::recorded::recorded;
     use super::*;
 
-    const RECORDED: [(&str, &str); 4] = [
-        (
-            "20.11",
-            include_str!("../../tests/recorded/slurm/20.11/sbatch.txt"),
-        ),
-        (
-            "22.05",
-            include_str!("../../tests/recorded/slurm/22.05/sbatch.txt"),
-        ),
-        (
-            "24.11",
-            include_str!("../../tests/recorded/slurm/24.11/sbatch.txt"),
-        ),
-        (
-            "26.05",
-            include_str!("../../tests/recorded/slurm/26.05/sbatch.txt"),
-        ),
-    ];
+    const RECORDED: [(&str, &str); 4] = recorded!("sbatch.txt");
 
     fn output(code: i32, stdout: &str, stderr: &str) -> Result<Output, Failure> {
         Ok(Output {

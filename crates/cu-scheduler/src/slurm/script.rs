@@ -9,7 +9,7 @@ use super::known::Call;
 use super::needs;
 use super::options::{Environment, Resume, SlurmOptions};
 use super::quote::{for_bash, for_sbatch, path_for_bash, path_for_sbatch, words_for_bash};
-use crate::Submission;
+use crate::{Submission, SubmissionName};
 
 /// Variables that bash does not let a script set.
 const READ_ONLY: [&str; 7] = [
@@ -30,6 +30,8 @@ pub(super) struct Batch<'a> {
     pub members: &'a [&'a Submission],
     /// The time limit that Slurm will keep, if we know it.
     pub time_limit: Option<Duration>,
+    /// How long after SIGTERM Slurm sends SIGKILL, if it tells.
+    pub kill_wait: Option<Duration>,
 }
 
 /// Whether each start of a job reads in a file of its own what to execute: the tasks of an array
@@ -73,6 +75,7 @@ impl Batch<'_> {
              if [ -e {withdrawn} ]; then\n    echo 'This submission was given up.' >&2\n    exit 0\nfi\n"
         );
         text.push_str(&self.deadline());
+        text.push_str(&self.kill_wait());
         text.push_str(&self.environment()?);
         if is_indirect(options, self.members.len()) {
             let folder = path_for_bash(self.call.script.parent().unwrap_or(Path::new("/")))?;
@@ -80,6 +83,7 @@ impl Batch<'_> {
                 text,
                 "\n# What this start executes.\n. {folder}/\"${{SLURM_ARRAY_TASK_ID:-0}}\".sh\n"
             );
+            text.push_str(&self.tasks());
         } else {
             for member in self.members {
                 let _ = write!(text, "\n{}", start(member, options)?);
@@ -98,6 +102,17 @@ impl Batch<'_> {
             ),
             many => format!("{} attempts. {by_hand}", many.len()),
         }
+    }
+
+    fn tasks(&self) -> String {
+        if !self.call.array {
+            return String::new();
+        }
+        let mut text = "\n# The tasks when this was submitted:\n".to_owned();
+        for (task, member) in (0..).zip(self.members) {
+            let _ = writeln!(text, "# {task}: {}", member.name);
+        }
+        text
     }
 
     fn directives(&self) -> Result<Vec<String>, String> {
@@ -170,6 +185,18 @@ impl Batch<'_> {
         )
     }
 
+    fn kill_wait(&self) -> String {
+        match self.kill_wait {
+            Some(wait) => format!(
+                "\n# SIGKILL comes so many seconds after SIGTERM (KillWait).\n\
+                 export CU_KILL_WAIT={}\n",
+                wait.as_secs()
+            ),
+            // It may be inherited from a job of another cluster.
+            None => "\nunset CU_KILL_WAIT\n".into(),
+        }
+    }
+
     fn environment(&self) -> Result<String, String> {
         let options = self.options;
         let mut text = String::new();
@@ -197,6 +224,17 @@ impl Batch<'_> {
         }
         Ok(text)
     }
+}
+
+/// The submissions that the script of an array lists, by task; none if it is none of ours.
+pub(super) fn listed(script: &str) -> Vec<SubmissionName> {
+    let mut names = Vec::new();
+    for line in script.lines() {
+        let task = u32::try_from(names.len()).unwrap_or(u32::MAX);
+        let name = line.strip_prefix(&format!("# {task}: "));
+        names.extend(name.and_then(|name| name.parse::<SubmissionName>().ok()));
+    }
+    names
 }
 
 /// What a start of `submission` executes, for bash.
@@ -248,7 +286,7 @@ mod tests {
 
     use super::super::options::Container;
     use super::*;
-    use crate::{Resources, Signal, SubmissionName, Warning};
+    use crate::{Resources, Signal, Warning};
 
     fn submission(folder: &Path, command: &[&str]) -> Submission {
         Submission {
@@ -281,12 +319,12 @@ mod tests {
     }
 
     fn text(options: &SlurmOptions, call: &Call, members: &[&Submission]) -> String {
-        let time_limit = Some(Duration::from_secs(3600));
         let batch = Batch {
             options,
             call,
             members,
-            time_limit,
+            time_limit: Some(Duration::from_secs(3600)),
+            kill_wait: Some(Duration::from_secs(30)),
         };
         batch.text().unwrap()
     }
@@ -345,6 +383,25 @@ mod tests {
     }
 
     #[test]
+    fn the_time_after_sigterm_is_told_if_slurm_tells_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let one = submission(folder, &["/bin/sh", "-c", "echo \"${CU_KILL_WAIT-none}\""]);
+        let (options, call) = (SlurmOptions::new("/state"), call(folder, false));
+        let mut batch = Batch {
+            options: &options,
+            call: &call,
+            members: &[&one],
+            time_limit: None,
+            kill_wait: Some(Duration::from_secs(30)),
+        };
+        let told = |batch: &Batch| run(&batch.text().unwrap(), &[("CU_KILL_WAIT", "7")]).0;
+        assert_eq!(told(&batch), "30\n");
+        batch.kill_wait = None;
+        assert_eq!(told(&batch), "none\n", "7 would be that of another cluster");
+    }
+
+    #[test]
     fn what_was_given_up_runs_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
@@ -371,6 +428,29 @@ mod tests {
         )
         .unwrap();
         assert_eq!(run(&script, &[("SLURM_ARRAY_TASK_ID", "1")]).1, Some(3));
+    }
+
+    #[test]
+    fn the_tasks_that_are_written_are_read() {
+        let two = [7, 9].map(|job| {
+            let mut one = submission(Path::new("/w"), &["/bin/true"]);
+            one.name = SubmissionName::new("run", job, 3).unwrap();
+            one
+        });
+        let (options, call) = (SlurmOptions::new("/state"), call(Path::new("/w"), true));
+        let script = text(&options, &call, &[&two[0], &two[1]]);
+        assert!(
+            script.ends_with("\n# 0: run/7/3\n# 1: run/9/3\n"),
+            "{script}"
+        );
+        let names = two.map(|it| it.name);
+        assert_eq!(listed(&script), names);
+        let alone = text(
+            &options,
+            &self::call(Path::new("/w"), false),
+            &[&submission(Path::new("/w"), &["/x"])],
+        );
+        assert_eq!(listed(&alone), []);
     }
 
     #[test]

@@ -43,26 +43,10 @@ fn row(line: &str) -> Option<Row> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::recorded::recorded;
     use super::*;
 
-    const RECORDED: [(&str, &str); 4] = [
-        (
-            "20.11",
-            include_str!("../../tests/recorded/slurm/20.11/squeue.txt"),
-        ),
-        (
-            "22.05",
-            include_str!("../../tests/recorded/slurm/22.05/squeue.txt"),
-        ),
-        (
-            "24.11",
-            include_str!("../../tests/recorded/slurm/24.11/squeue.txt"),
-        ),
-        (
-            "26.05",
-            include_str!("../../tests/recorded/slurm/26.05/squeue.txt"),
-        ),
-    ];
+    const RECORDED: [(&str, &str); 4] = recorded!("squeue.txt");
 
     #[test]
     fn each_version_is_understood() {

@@ -1,5 +1,6 @@
 //! From Slurm's words for a state to ours.
 
+use super::job_id::JobId;
 use super::row::{Exit, Row};
 use crate::{ClusterEnd, ClusterState, EndCause};
 
@@ -25,6 +26,16 @@ const HOLDING: [&str; 19] = [
     "AssocMaxWallDurationPerJobLimit",
     "ReservationDeleted",
     "DeadLine",
+];
+
+/// Those of them, and the states, that end by `scontrol release`.
+const RELEASED: [&str; 6] = [
+    "JobHeld",
+    "JobHoldMaxRequeue",
+    "launch failed requeued held",
+    "REQUEUE_HOLD",
+    "SPECIAL_EXIT",
+    "RESV_DEL_HOLD",
 ];
 
 /// The state that a row tells.
@@ -58,6 +69,23 @@ pub(super) fn of(row: &Row) -> ClusterState {
                 reason: format!("Slurm calls its state `{}`", row.state),
             },
         },
+    }
+}
+
+/// The same, with the command that ends a hold of `job`, where there is one.
+pub(super) fn with_release(state: ClusterState, job: JobId) -> ClusterState {
+    match state {
+        ClusterState::Held { reason } if RELEASED.iter().any(|it| reason.starts_with(it)) => {
+            // Who holds it by right is who runs the cluster.
+            let by = match reason.starts_with("JobHeldAdmin") {
+                true => "until an administrator says",
+                false => "until",
+            };
+            ClusterState::Held {
+                reason: format!("{reason}, {by} `scontrol release {job}`"),
+            }
+        }
+        state => state,
     }
 }
 
@@ -138,7 +166,7 @@ fn text(row: &Row) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::job_id::{JobId, Listed};
+    use super::super::job_id::Listed;
     use super::*;
 
     fn row(state: &str, reason: Option<&str>, exit: Option<(i32, i32)>) -> Row {
@@ -234,6 +262,29 @@ mod tests {
         }
         // Of the tasks in one row some wait for their turn.
         assert_eq!(kind("PENDING", Some("Priority,JobHeldAdmin")), "queued");
+    }
+
+    #[test]
+    fn who_can_release_a_job_is_told_how() {
+        let job = JobId {
+            base: 7,
+            task: Some(3),
+        };
+        let told = |state, reason| match with_release(of(&row(state, Some(reason), None)), job) {
+            ClusterState::Held { reason } => reason,
+            state => panic!("{state:?}"),
+        };
+        let held = told("PENDING", "JobHeldUser");
+        assert_eq!(held, "JobHeldUser, until `scontrol release 7_3`");
+        let held = told("PENDING", "JobHeldAdmin");
+        assert!(
+            held.contains("until an administrator says `scontrol release 7_3`"),
+            "{held}"
+        );
+        let held = told("REQUEUE_HOLD", "None");
+        assert!(held.ends_with("until `scontrol release 7_3`"), "{held}");
+        // That would not help.
+        assert_eq!(told("PENDING", "PartitionDown"), "PartitionDown");
     }
 
     #[test]

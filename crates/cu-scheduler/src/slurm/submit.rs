@@ -9,6 +9,7 @@ use super::known::{Call, Line};
 use super::options::Resume;
 use super::sbatch::{self, Answer};
 use super::script::{self, Batch};
+use super::settings::Settings;
 use super::{Cluster, files, names, needs};
 use crate::{ClusterJobId, Submission, SubmitError};
 
@@ -24,6 +25,18 @@ impl Cluster {
         self: &Arc<Self>,
         batch: &[Submission],
     ) -> Vec<Result<ClusterJobId, SubmitError>> {
+        let refused =
+            |settings: &Settings| batch.iter().any(|it| self.check(it, settings).is_err());
+        if let Err(error) = self.settings.renew(&self.client(), refused).await {
+            let unavailable = |it: &Submission| {
+                Err(SubmitError::Unavailable {
+                    name: it.name.clone(),
+                    reason: error.to_string(),
+                    retry_after: None,
+                })
+            };
+            return batch.iter().map(unavailable).collect();
+        }
         let mut answers: Answers = batch.iter().map(|it| self.refusal(it).map(Err)).collect();
         if self.options.resume == Resume::Requeue {
             self.requeue_all(batch, &mut answers).await;
@@ -105,12 +118,17 @@ impl Cluster {
 
     /// What is wrong with a submission, so far as we can know it.
     fn refusal(&self, submission: &Submission) -> Option<SubmitError> {
-        let checked = needs::check(submission, &self.options, &self.partitions)
+        let checked = self
+            .check(submission, &self.settings.get())
             .and_then(|()| needs::check_folders(submission));
         checked.err().map(|reason| SubmitError::Rejected {
             name: submission.name.clone(),
             reason,
         })
+    }
+
+    fn check(&self, submission: &Submission, settings: &Settings) -> Result<(), String> {
+        needs::check(submission, &self.options, &settings.partitions)
     }
 
     /// The indices of what is not answered yet, by call: those of equal needs together, as many as
@@ -120,7 +138,8 @@ impl Cluster {
         batch: &[Submission],
         answers: &[Option<Result<ClusterJobId, SubmitError>>],
     ) -> VecDeque<Vec<usize>> {
-        let most = self.options.array.min(self.config.max_array_size()).max(1) as usize;
+        let most = self.settings.get().config.max_array_size();
+        let most = self.options.array.min(most).max(1) as usize;
         let mut units: VecDeque<Vec<usize>> = VecDeque::new();
         for (index, submission) in batch.iter().enumerate() {
             if answers[index].is_some() {
@@ -158,6 +177,8 @@ impl Cluster {
             }),
             Answer::Unclear(_) => {}
             Answer::Refused(reason) => {
+                // Who runs the cluster may have changed what we go by.
+                self.settings.distrust();
                 // The script stays where it is, for the person who has to find out why.
                 reason.push_str(&format!(" (the script: {})", call.script.display()));
                 self.note(Line::Void { call: call.number });
@@ -229,13 +250,16 @@ impl Cluster {
     /// What the script of a call is written from.
     pub(super) fn batch<'a>(&'a self, call: &'a Call, members: &'a [&'a Submission]) -> Batch<'a> {
         let first = members.first();
-        let limit = first
-            .and_then(|first| needs::time_limit(&self.options, &first.resources, &self.partitions));
+        let settings = self.settings.get();
+        let limit = |first: &&Submission| {
+            needs::time_limit(&self.options, &first.resources, &settings.partitions)
+        };
         Batch {
             options: &self.options,
             call,
             members,
-            time_limit: limit,
+            time_limit: first.and_then(limit),
+            kill_wait: settings.config.seconds("KillWait"),
         }
     }
 }

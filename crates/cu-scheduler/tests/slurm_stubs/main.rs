@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
+mod lost;
+mod settings;
 mod submitting;
 mod watching;

@@ -218,15 +218,3 @@ async fn a_refusal_is_told_with_the_script_and_leaves_no_job() {
     );
     assert_eq!(slurm.find(&[name(0)]).await.unwrap(), []);
 }
-
-#[tokio::test]
-async fn a_job_is_found_though_the_state_folder_was_lost() {
-    let stubs = Stubs::new();
-    let slurm = stubs.open().await;
-    slurm.submit(&stubs.submissions(1)).await;
-    drop(slurm);
-    std::fs::remove_dir_all(stubs.path("state")).unwrap();
-    let found = stubs.open().await.find(&[name(0), name(1)]).await.unwrap();
-    assert_eq!(found.len(), 1);
-    assert_eq!(found[0].observation.job.0, "101");
-}

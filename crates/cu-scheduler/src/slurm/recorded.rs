@@ -1,0 +1,17 @@
+//! What real Slurms answered: the files in `tests/recorded/slurm`, for tests.
+
+/// What each version answered, the oldest first: pairs of a version and the text of `$file`.
+macro_rules! recorded {
+    ($file:literal) => {
+        recorded!($file: "20.11", "22.05", "24.11", "26.05")
+    };
+    ($file:literal: $($version:literal),*) => {
+        [$((
+            $version,
+            include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"), "/tests/recorded/slurm/", $version, "/", $file
+            )),
+        )),*]
+    };
+}
+pub(super) use recorded;
