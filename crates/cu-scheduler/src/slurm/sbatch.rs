@@ -31,9 +31,9 @@ const LIMITS: [&str; 8] = [
 ];
 
 /// Limits on what one job may ask for. In their company the general words, which name the submit
-/// limit among others, mean that the job is too large.
-const TOO_LARGE: [&str; 6] = [
-    "MaxWall", "MaxTRES", "MaxNode", "MaxCpu", "MaxMem", "MinTRES",
+/// limit among others, mean that the job is too large, or too small.
+const OF_ONE_JOB: [&str; 8] = [
+    "MaxWall", "MaxTRES", "MaxNode", "MaxCpu", "MaxMem", "MinTRES", "PerJob", "QOSMin",
 ];
 
 /// What passes without our doing, though sbatch calls it a refusal.
@@ -69,7 +69,7 @@ pub(super) fn read(answer: Result<Output, Failure>) -> Answer {
         Answer::Unclear(words)
     } else if is_out_of_reach(&words) || says(&NOT_NOW) {
         Answer::Away(words)
-    } else if says(&LIMITS) && !says(&TOO_LARGE) {
+    } else if says(&LIMITS) && !says(&OF_ONE_JOB) {
         Answer::TooMany(words)
     } else if words.contains("sbatch: ") {
         Answer::Refused(words)
@@ -172,7 +172,12 @@ mod tests {
             assert!(matches!(with(limit), Answer::TooMany(_)), "{limit}");
         }
         assert!(matches!(failed(GENERAL), Answer::TooMany(_)));
-        for limit in ["QOSMaxWallDurationPerJobLimit", "AssocMaxCpuPerJobLimit"] {
+        for limit in [
+            "QOSMaxWallDurationPerJobLimit",
+            "AssocMaxCpuPerJobLimit",
+            "QOSMaxGRESPerJob",
+            "QOSMinCpuNotSatisfied",
+        ] {
             assert!(matches!(with(limit), Answer::Refused(_)), "{limit}");
         }
         let full = "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying\n\

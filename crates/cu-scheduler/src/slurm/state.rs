@@ -5,8 +5,8 @@ use super::row::{Exit, Row};
 use crate::{ClusterEnd, ClusterState, EndCause};
 
 /// Reasons for a wait that time does not cure: a person must change the job or the cluster. Where
-/// Slurm has many that begin or end alike, that part.
-const HOLDING: [&str; 19] = [
+/// Slurm has many that begin alike, that part.
+const HOLDING: [&str; 18] = [
     "JobHeld",
     "JobHoldMaxRequeue",
     "launch failed requeued held",
@@ -22,11 +22,14 @@ const HOLDING: [&str; 19] = [
     "InvalidAccount",
     "InvalidQOS",
     "QOSNotAllowed",
-    "QOSMaxWallDurationPerJobLimit",
-    "AssocMaxWallDurationPerJobLimit",
+    "QOSMin",
     "ReservationDeleted",
     "DeadLine",
 ];
+
+/// Part of all limits that one job exceeds, whatever others do: `QOSMaxCpuPerJobLimit`,
+/// `AssocMaxGRESPerJob`.
+const OF_ONE_JOB: &str = "PerJob";
 
 /// Those of them, and the states, that end by `scontrol release`.
 const RELEASED: [&str; 6] = [
@@ -98,7 +101,9 @@ pub(super) fn is_refusal(row: &Row) -> bool {
 fn waiting(reason: Option<String>) -> ClusterState {
     // The tasks of an array in one row may have several: `Priority,JobHeldAdmin`.
     let holding = |reason: &str| {
-        let of_one = |reason: &str| HOLDING.iter().any(|holding| reason.starts_with(holding));
+        let of_one = |reason: &str| {
+            reason.contains(OF_ONE_JOB) || HOLDING.iter().any(|it| reason.starts_with(it))
+        };
         reason.split(',').all(of_one)
     };
     match reason {
@@ -248,6 +253,9 @@ mod tests {
             "JobHeldAdmin",
             "PartitionTimeLimit",
             "PartitionDown",
+            "QOSMaxWallDurationPerJobLimit",
+            "AssocMaxCpuPerJobLimit",
+            "QOSMinCpuNotSatisfied",
         ] {
             assert_eq!(kind("PENDING", Some(reason)), "held", "{reason}");
         }
@@ -257,6 +265,8 @@ mod tests {
             "Dependency",
             "BeginTime",
             "JobArrayTaskLimit",
+            "AssocGrpCpuLimit",
+            "QOSMaxJobsPerUserLimit",
         ] {
             assert_eq!(kind("PENDING", Some(reason)), "queued", "{reason}");
         }
