@@ -144,8 +144,19 @@ make_debian() {
 install_packages() {
     set -euo pipefail
     export DEBIAN_FRONTEND=noninteractive LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
-    local packages=(slurmctld slurmd slurm-client slurmdbd munge mariadb-server procps) mirror
-    [ "$1" != trixie ] || packages+=(minicondor)
+    local packages=(slurmctld slurmd slurm-client slurmdbd munge mariadb-server procps)
+    case $1 in
+    trixie) packages+=(minicondor environment-modules python3) ;;
+    forky) packages+=(libseccomp2 libsqlite3-0) ;; # for Apptainer
+    esac
+    # take_from SUITE PACKAGE FOLDER: unpacks a package of another suite.
+    take_from() {
+        local mirror
+        mirror=$(sed -n 's/^deb \(\[[^]]*\] \)*\([^ ]*\).*/\2/p' /etc/apt/sources.list | head -n 1)
+        echo "deb $mirror $1 main" >"/etc/apt/sources.list.d/$1.list"
+        apt-get update -qq
+        (cd /tmp && apt-get download -qq "$2/$1" && dpkg-deb -x "$2"_*.deb "$3" && rm "$2"_*.deb)
+    }
     printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d # No package starts its daemon.
     chmod 755 /usr/sbin/policy-rc.d
     echo force-unsafe-io >/etc/dpkg/dpkg.cfg.d/unsafe-io
@@ -154,14 +165,10 @@ install_packages() {
     apt-get install -qq --yes --no-install-recommends "${packages[@]}"
     # libmariadb3 11.8.9 refuses the queries of slurmdbd (error 5027). slurmdbd gets an older one beside it.
     if grep -q 'Number of columns in result' /usr/lib/*/libmariadb.so.3; then
-        mirror=$(sed -n 's/^deb \(\[[^]]*\] \)*\([^ ]*\).*/\2/p' /etc/apt/sources.list | head -n 1)
-        echo "deb $mirror bookworm main" >/etc/apt/sources.list.d/bookworm.list
-        apt-get update -qq
-        cd /tmp
-        apt-get download -qq libmariadb3/bookworm
-        dpkg-deb -x libmariadb3_*.deb /opt/libmariadb3
-        rm libmariadb3_*.deb
+        take_from bookworm libmariadb3 /opt/libmariadb3
     fi
+    # Only sid has Apptainer. Should it be gone there, the one test that needs it says so.
+    [ "$1" != forky ] || take_from sid apptainer / || echo "there is no apptainer in sid"
     # Nobody on the machine outside should have these ids.
     useradd --create-home --uid 20001 --user-group --shell /bin/bash cu
     useradd --create-home --uid 20002 --user-group --shell /bin/bash colleague
@@ -315,6 +322,7 @@ cgroup() { echo "$cluster-$instance-$(stat -c %i "$home")"; }
 bind_instance() {
     local root=$1 group=$2
     shift 2
+    mount --bind "$root" "$root"
     bind_system "$root"
     bind_cgroups "$root" "$group"
     while [ $# -gt 0 ]; do
@@ -322,7 +330,10 @@ bind_instance() {
         mount --bind "$1" "$root$2"
         shift 2
     done
-    exec setsid --fork chroot "$root" sh -c 'echo $$ >/run/cu/holder; exec sleep infinity'
+    # In a chroot alone, jobs could not make namespaces, as containers do. So the root becomes that of the namespace.
+    cd "$root"
+    mount --move . /
+    exec setsid --fork chroot . sh -c 'echo $$ >/run/cu/holder; exec sleep infinity'
 }
 # hold [FROM TO]...: makes the namespace, unless it is there. FROM is a folder of the instance.
 hold() {
