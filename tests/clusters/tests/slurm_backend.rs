@@ -11,66 +11,11 @@ use std::time::Duration;
 use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite};
 use cu_scheduler::slurm::{Resume, Slurm};
 use cu_scheduler::{
-    Cancel, ClusterJobId, ClusterState, EndCause, Finding, Level, Resources, Scheduler, Submission,
+    Cancel, ClusterJobId, ClusterState, EndCause, Finding, Level, Scheduler, Submission,
     SubmissionName, SubmitError,
 };
 
-use slurm::Bed;
-
-/// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
-
-impl Bed<'_> {
-    /// A submission of job `job` that runs `script`, in which `$1` is the folder.
-    fn submission(&self, job: u32, attempt: u32, script: &str) -> Submission {
-        let directory = self.folder().join(format!("{job}-{attempt}"));
-        std::fs::create_dir_all(&directory).unwrap();
-        let folder = self.folder().to_str().unwrap();
-        let run = self.folder().file_name().unwrap().to_str().unwrap();
-        let run: String = run.chars().filter(char::is_ascii_alphanumeric).collect();
-        Submission {
-            name: SubmissionName::new(run, job, attempt).unwrap(),
-            command: ["/bin/sh", "-c", script, "sh", folder]
-                .map(str::to_owned)
-                .to_vec(),
-            environment: Default::default(),
-            working_directory: self.folder().to_path_buf(),
-            directory,
-            resources: Resources::default(),
-            previous: None,
-        }
-    }
-
-    fn lines(&self, file: &str) -> usize {
-        let path: PathBuf = self.folder().join(file);
-        std::fs::read_to_string(path).map_or(0, |text| text.lines().count())
-    }
-}
-
-async fn bounded<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future)
-        .await
-        .expect("it comes to an end")
-}
-
-/// The cause of the end of a job.
-async fn end(slurm: &Slurm, job: &ClusterJobId) -> EndCause {
-    bounded(async {
-        loop {
-            let observed = slurm
-                .observe(std::slice::from_ref(job))
-                .await
-                .unwrap()
-                .remove(0);
-            match observed.state {
-                ClusterState::Ended(end) => return end.cause,
-                ClusterState::Gone => panic!("{job} is gone"),
-                _ => slurm.changed().await,
-            }
-        }
-    })
-    .await
-}
+use slurm::{Bed, bounded, end};
 
 /// Looks for one submission until the controller answers.
 async fn find(slurm: &Slurm, name: &SubmissionName) -> Option<ClusterJobId> {
@@ -311,4 +256,110 @@ fn a_preview_leaves_no_trace_and_no_job() {
             scope.spawn(previewed).join().unwrap();
         });
     }
+}
+
+/// Both tasks of an array run on, and nothing of ours says which they are.
+fn tasks_are_found_though_the_state_folder_was_lost(suite: Suite) {
+    let cluster = slurm::cluster(suite);
+    let bed = Bed::new(cluster);
+    slurm::runtime(cluster).block_on(async {
+        let slurm = bed.open(Resume::Submit).await;
+        let script =
+            "echo started >>\"$1/started\"; while [ ! -e \"$1/go\" ]; do sleep 0.1; done; exit 3";
+        let batch = [0, 1].map(|job| bed.submission(job, 0, script));
+        let answers = bounded(slurm.submit(&batch)).await;
+        let jobs: Vec<ClusterJobId> = answers.into_iter().map(Result::unwrap).collect();
+        bounded(async {
+            while bed.lines("started") < 2 {
+                slurm.changed().await;
+                slurm.observe(&jobs).await.unwrap();
+            }
+        })
+        .await;
+        drop(slurm);
+        std::fs::remove_dir_all(bed.folder().join("state")).unwrap();
+        let slurm = bed.open(Resume::Submit).await;
+        for (submission, job) in batch.iter().zip(&jobs) {
+            assert_eq!(find(&slurm, &submission.name).await.as_ref(), Some(job));
+        }
+        assert_eq!(find(&slurm, &bed.submission(2, 0, "true").name).await, None);
+        std::fs::write(bed.folder().join("go"), "").unwrap();
+        for job in &jobs {
+            assert_eq!(end(&slurm, job).await, EndCause::Exited(3));
+        }
+    });
+}
+
+#[test]
+fn tasks_are_found_though_the_state_folder_was_lost_20_11() {
+    tasks_are_found_though_the_state_folder_was_lost(Suite::Bullseye);
+}
+
+#[test]
+fn tasks_are_found_though_the_state_folder_was_lost_22_05() {
+    tasks_are_found_though_the_state_folder_was_lost(Suite::Bookworm);
+}
+
+#[test]
+fn tasks_are_found_though_the_state_folder_was_lost_24_11() {
+    tasks_are_found_though_the_state_folder_was_lost(Suite::Trixie);
+}
+
+#[test]
+fn tasks_are_found_though_the_state_folder_was_lost_26_05() {
+    tasks_are_found_though_the_state_folder_was_lost(Suite::Forky);
+}
+
+#[test]
+fn a_command_is_told_when_and_how_it_ends() {
+    for suite in Suite::ALL {
+        let cluster = slurm::cluster(suite);
+        let bed = Bed::new(cluster);
+        // A thread of its own, for it stays the user's.
+        std::thread::scope(|scope| {
+            let told = || {
+                slurm::runtime(cluster).block_on(async {
+                    let slurm = bed.open(Resume::Submit).await;
+                    let one =
+                        bed.submission(0, 0, "echo $CU_KILL_WAIT $((CU_DEADLINE - $(date +%s)))");
+                    let answers = bounded(slurm.submit(std::slice::from_ref(&one))).await;
+                    let job = answers.into_iter().next().unwrap().unwrap();
+                    assert_eq!(end(&slurm, &job).await, EndCause::Exited(0));
+                    let said = std::fs::read_to_string(one.directory.join("stdout")).unwrap();
+                    let (kill_wait, left) = said.trim().split_once(' ').unwrap();
+                    assert_eq!(kill_wait, "5", "{suite:?}");
+                    // The partition's default is an hour.
+                    let left: u32 = left.parse().unwrap();
+                    assert!((3500..=3600).contains(&left), "{suite:?}: {said}");
+                });
+            };
+            scope.spawn(told).join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_limit_that_was_raised_refuses_nobody() {
+    let cluster = slurm::cluster(Suite::Bookworm);
+    let bed = Bed::new(cluster);
+    let name = format!("partitionname={}", bed.lane.short());
+    slurm::runtime(cluster).block_on(async {
+        let mut options = bed.options(Resume::Submit);
+        options.partition = Some(bed.lane.short());
+        let slurm = Slurm::open(options).await.unwrap();
+        let mut batch = [bed.submission(0, 0, "true")];
+        batch[0].resources.time_limit = Some(Duration::from_secs(300));
+        let answer = bounded(slurm.submit(&batch)).await.remove(0);
+        let Err(SubmitError::Rejected { reason, .. }) = &answer else {
+            panic!("{answer:?}");
+        };
+        assert!(reason.contains("allows 2"), "{reason}");
+        cluster.ask("scontrol", &["update", &name, "maxtime=5"]);
+        let answer = bounded(slurm.submit(&batch)).await.remove(0);
+        // As other tests expect it.
+        cluster.ask("scontrol", &["update", &name, "maxtime=2"]);
+        bounded(slurm.cancel(&[answer.unwrap()], Cancel::Kill))
+            .await
+            .unwrap();
+    });
 }

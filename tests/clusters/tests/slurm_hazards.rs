@@ -123,6 +123,33 @@ fn a_drained_node_is_waited_for_and_named() {
 }
 
 #[test]
+fn who_is_held_says_how_to_release_it() {
+    let cluster = SlurmCluster::up(Suite::Bullseye);
+    in_a_lane(&cluster, |lane, place| {
+        let blocks = [
+            "--output=/dev/null",
+            "--partition",
+            lane.partition(),
+            "--ntasks=3",
+        ];
+        let blocking = [&["--parsable"], &blocks[..], &["--wrap", "sleep 300"]].concat();
+        let blocking = ask(&cluster, "sbatch", &blocking);
+        let run = tiny_job(place, "works", "");
+        let main_process = run.start();
+        run.await_file(&run.dir().path().join("attempts/0/0/submit.sh"));
+        let id = run.until("its cluster job id in the store", || {
+            ids(&run.show(0)).first().map(|id| (*id).to_owned())
+        });
+        ask(&cluster, "scontrol", &["hold", &id]);
+        ask(&cluster, "scancel", &[blocking.trim()]);
+        let command = format!("`scontrol release {id}`");
+        until_why(&run, &["attempt 0 is held", "JobHeldUser", &command]);
+        ask(&cluster, "scontrol", &["release", &id]);
+        assert_completes(&run, main_process);
+    });
+}
+
+#[test]
 fn a_lost_node_whose_processes_live_on_overlaps_with_nobody() {
     let cluster = SlurmCluster::up(Suite::Trixie);
     in_a_lane(&cluster, |lane, place| {

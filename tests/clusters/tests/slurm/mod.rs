@@ -1,13 +1,16 @@
 //! What the tests of the Slurm backend share: a lane of a cluster, a folder, and the backend on them.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use cu_cluster_tests::instance::WorkFolder;
 use cu_cluster_tests::{SlurmCluster, SlurmLane, Suite};
 use cu_scheduler::slurm::{Resume, Slurm, SlurmOptions};
+use cu_scheduler::{
+    ClusterJobId, ClusterState, EndCause, Resources, Scheduler, Submission, SubmissionName,
+};
 
 /// The cluster that all tests share.
 pub fn cluster(suite: Suite) -> &'static SlurmCluster {
@@ -65,4 +68,59 @@ pub fn runtime(cluster: &SlurmCluster) -> tokio::runtime::Runtime {
         .enable_all()
         .build()
         .expect("the system has a thread's resources left")
+}
+
+/// Longer than anything here takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(300);
+
+impl Bed<'_> {
+    /// A submission of job `job` that runs `script`, in which `$1` is the folder.
+    pub fn submission(&self, job: u32, attempt: u32, script: &str) -> Submission {
+        let directory = self.folder().join(format!("{job}-{attempt}"));
+        std::fs::create_dir_all(&directory).unwrap();
+        let folder = self.folder().to_str().unwrap();
+        let run = self.folder().file_name().unwrap().to_str().unwrap();
+        let run: String = run.chars().filter(char::is_ascii_alphanumeric).collect();
+        Submission {
+            name: SubmissionName::new(run, job, attempt).unwrap(),
+            command: ["/bin/sh", "-c", script, "sh", folder]
+                .map(str::to_owned)
+                .to_vec(),
+            environment: Default::default(),
+            working_directory: self.folder().to_path_buf(),
+            directory,
+            resources: Resources::default(),
+            previous: None,
+        }
+    }
+
+    pub fn lines(&self, file: &str) -> usize {
+        let path: PathBuf = self.folder().join(file);
+        std::fs::read_to_string(path).map_or(0, |text| text.lines().count())
+    }
+}
+
+pub async fn bounded<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .expect("it comes to an end")
+}
+
+/// The cause of the end of a job.
+pub async fn end(slurm: &Slurm, job: &ClusterJobId) -> EndCause {
+    bounded(async {
+        loop {
+            let observed = slurm
+                .observe(std::slice::from_ref(job))
+                .await
+                .unwrap()
+                .remove(0);
+            match observed.state {
+                ClusterState::Ended(end) => return end.cause,
+                ClusterState::Gone => panic!("{job} is gone"),
+                _ => slurm.changed().await,
+            }
+        }
+    })
+    .await
 }
