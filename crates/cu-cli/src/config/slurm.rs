@@ -40,7 +40,8 @@ table! {
         array_throttle: NonZeroU32 = Example("50"),
         /// How a job is resumed. submit: by a new Slurm job, which gives others their turn and can
         /// start at once. requeue: by the same Slurm job, which keeps its id, and its age where
-        /// priorities count that, and starts two minutes later at the earliest.
+        /// priorities count that, and starts two minutes later at the earliest. Whoever else
+        /// requeues it costs a turn of resume.preemptions.
         resume: Resume = Default("\"submit\""),
         /// Modules to load, in this order.
         modules: Vec<String> = Example("[\"cuda/12.4\"]"),

@@ -87,7 +87,9 @@ pub enum Resume {
     /// By `scontrol requeue` of the same Slurm job: it keeps its id, and its age where priorities
     /// count that. Slurm starts it two minutes later at the earliest (`cred_expire` in `AuthInfo`),
     /// and may requeue it by itself after a preemption or the loss of a node. A job that Slurm has
-    /// forgotten (`MinJobAge` after its end) is submitted anew.
+    /// forgotten (`MinJobAge` after its end) is submitted anew. When somebody else requeues it, that
+    /// is told as a preemption is, by [`Observation::restarts`](crate::Observation::restarts) alone:
+    /// the controller makes no difference, and accounting, which does, is not asked.
     Requeue,
 }
 
