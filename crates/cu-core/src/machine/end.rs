@@ -9,7 +9,7 @@ use crate::{AttemptEnd, Policy};
 
 /// Draws the conclusions from the end of `active`.
 pub(super) fn conclude(step: &mut Step<'_>, active: &Active, end: AttemptEnd) {
-    let whole = describe(active, end, str::to_owned);
+    let whole = describe(active, end, |text| text.trim_end().to_owned());
     let report = active.report(Some((end, step.at, whole)));
     step.effects.ended.push((step.job.id, report));
     let progressed = note_progress(step, active);
