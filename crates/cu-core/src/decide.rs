@@ -70,6 +70,10 @@ pub(crate) fn decide(machine: &mut Machine, silence: &mut Silence, batch: Batch)
                 attempt,
                 reply,
             } => promises.push(Promise::Supervisor(reply, greet(machine, job, attempt))),
+            Item::Operator { reply, .. } if machine.is_closed() => {
+                let reason = "the main process is about to end: ask again once it has".to_owned();
+                promises.push(Promise::Operator(reply, OperatorAnswer::Refused(reason)));
+            }
             Item::Operator { request, reply } => {
                 let answer = match orders(machine.jobs(), &request) {
                     Ok(orders) => {

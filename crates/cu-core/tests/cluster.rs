@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cu_core::{AttemptEnd, Finish, JobState, Policy, Reader};
-use cu_protocol::{Attempt, JobId, OperatorRequest, Selection};
+use cu_protocol::{Attempt, JobId, OperatorAnswer, OperatorRequest, Selection};
 use cu_scheduler::EndCause;
 use cu_scheduler::simulated::{Simulated, SimulatedOptions, Stop};
 use support::attempt::connect_as_a_supervisor;
@@ -188,9 +188,12 @@ fn what_a_detached_main_process_has_handed_over_is_recorded() {
             }
             let stop = OperatorRequest::Stop(Selection::Jobs(vec![JobId(1)]));
             drop(operator.ask(stop));
-            operator.ask(OperatorRequest::Detach).await
+            operator.ask(OperatorRequest::Detach).await;
+            // Nobody would carry it out.
+            let late = operator.ask(OperatorRequest::Pause(Selection::All)).await;
+            assert!(matches!(late, OperatorAnswer::Refused(_)), "{late:?}");
         };
-        let (finish, _) = tokio::join!(resume_loop.run(), detach);
+        let (finish, ()) = tokio::join!(resume_loop.run(), detach);
         let finish = finish.expect("it ends");
         assert!(matches!(finish, Finish::Detached(_)), "{finish:?}");
         let reader = Reader::open(&scratch.run).expect("a readable run");

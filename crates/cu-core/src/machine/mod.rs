@@ -169,6 +169,12 @@ impl Machine {
         self.is_closed = true;
     }
 
+    /// Whether nothing is submitted any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
     /// When [`pass_time`](Self::pass_time) has something to do, if nothing happens before.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
