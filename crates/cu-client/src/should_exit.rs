@@ -171,7 +171,7 @@ impl ShouldExit {
         let margin = self
             .margin
             .unwrap_or_else(|| LEAST_MARGIN.max(self.longest_save * SLOWEST_SAVE_TIMES));
-        margin + self.longest_step
+        margin.saturating_add(self.longest_step)
     }
 
     fn stop_file_exists(&self) -> bool {
@@ -268,6 +268,9 @@ mod tests {
             reason_at(&mut question, 901 * SECOND),
             Some(StopCause::TimeLimit)
         );
+        question.margin(Duration::MAX);
+        question.longest_step = SECOND;
+        assert_eq!(question.time_to_leave(), Duration::MAX);
     }
 
     #[test]
