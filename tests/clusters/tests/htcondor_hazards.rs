@@ -6,8 +6,8 @@ mod runs;
 use cu_cluster_tests::CondorPool;
 use cu_tests::run::Run;
 use runs::{
-    WAYS, assert_completes, assert_promises, await_first_attempt, complete, ends, in_a_condor_lane,
-    tiny_job,
+    PERIODIC, WAYS, assert_completes, assert_promises, assert_sum, await_first_attempt, complete,
+    ends, in_a_condor_lane, tiny_job,
 };
 
 /// In each way of resuming, `harm` comes over the first attempt, and the job completes all the same.
@@ -53,30 +53,17 @@ fn a_job_that_is_edited_is_known_all_the_same() {
     });
 }
 
-/// Knows no signals, and writes down every step.
-const PERIODIC: &str = r#"
-trap '' TERM
-step=0 sum=0
-if [ -e state ]; then read -r step sum <state; fi
-while [ "$step" -lt 300 ]; do
-    step=$((step + 1)) sum=$((sum + step))
-    sleep 0.1
-    echo "$step $sum" >state.new && mv state.new state
-done
-echo "$sum" >result
-"#;
-
 #[test]
 fn who_ignores_the_time_limit_goes_on_from_its_last_state() {
     in_a_condor_lane(|_, place| {
         let config = "[resources]\ntime_limit = \"15s\"\n[stop]\ngrace = \"1s\"\n";
-        let run = Run::at(place, &["bash", "-c", PERIODIC], config);
+        let ignores = format!("trap '' TERM\n{PERIODIC}");
+        let run = Run::at(place, &["bash", "-c", &ignores, "periodic", "300"], config);
         complete(&run);
         let job = run.show(0);
         let ends = ends(&job);
         assert_eq!(ends.first(), Some(&"time_limit"), "{job}");
         assert_eq!(ends.last(), Some(&"completed"), "{job}");
-        let result = std::fs::read_to_string(run.output(0, "result")).expect("a result");
-        assert_eq!(result.trim(), (300 * 301 / 2).to_string());
+        assert_sum(&run, 300);
     });
 }

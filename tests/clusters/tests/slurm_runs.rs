@@ -8,7 +8,8 @@ use std::path::Path;
 use cu_cluster_tests::{SlurmCluster, Suite};
 use cu_tests::run::{Place, Run};
 use runs::{
-    assert_chain, assert_no_time_limit_was_reached, assert_promises, complete, ends, program,
+    PERIODIC, assert_chain, assert_no_time_limit_was_reached, assert_promises, assert_sum,
+    complete, ends, program,
 };
 
 /// In a lane of its own, as an ordinary user.
@@ -62,23 +63,6 @@ done
 echo "$sum" >result
 "#;
 
-/// The same, but it knows no signals, and writes down every step.
-const PERIODIC: &str = r#"
-step=0 sum=0
-if [ -e state ]; then read -r step sum <state; fi
-while [ "$step" -lt 900 ]; do
-    step=$((step + 1)) sum=$((sum + step))
-    sleep 0.1
-    echo "$step $sum" >state.new && mv state.new state
-done
-echo "$sum" >result
-"#;
-
-fn assert_sum(run: &Run, steps: u64) {
-    let result = std::fs::read_to_string(run.output(0, "result")).expect("a result");
-    assert_eq!(result.trim(), (steps * (steps + 1) / 2).to_string());
-}
-
 fn a_program_that_knows_nothing_of_us_is_asked_in_time(suite: Suite, wrapper: &str, signal: &str) {
     in_a_lane(suite, |cluster, place| {
         let command = ["sh", "-c", wrapper, "bash", "-c", LEGACY];
@@ -98,7 +82,7 @@ fn who_is_killed_by_the_limit_goes_on_from_its_last_state(suite: Suite) {
     in_a_lane(suite, |cluster, place| {
         // No warning before the limit, and USR1 to nobody: nothing of ours tells it to stop.
         let config = "[resources]\ntime_limit = \"1min\"\n[stop]\ngrace = \"1min\"\n";
-        let run = Run::at(place, &["bash", "-c", PERIODIC], config);
+        let run = Run::at(place, &["bash", "-c", PERIODIC, "periodic", "900"], config);
         complete(&run);
         let job = run.show(0);
         let ends = ends(&job);

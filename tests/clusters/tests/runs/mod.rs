@@ -37,6 +37,25 @@ pub fn in_a_condor_lane(test: impl FnOnce(&CondorPool, Place)) {
     test(&pool, place);
 }
 
+/// For bash: adds up numbers until the one that is its argument, one a moment, knows nothing of us, and
+/// writes down every step.
+pub const PERIODIC: &str = r#"
+step=0 sum=0
+if [ -e state ]; then read -r step sum <state; fi
+while [ "$step" -lt "$1" ]; do
+    step=$((step + 1)) sum=$((sum + step))
+    sleep 0.1
+    echo "$step $sum" >state.new && mv state.new state
+done
+echo "$sum" >result
+"#;
+
+/// The result of job 0 is the sum of all numbers up to this one.
+pub fn assert_sum(run: &Run, last: u64) {
+    let result = std::fs::read_to_string(run.output(0, "result")).expect("a result");
+    assert_eq!(result.trim(), (last * (last + 1) / 2).to_string());
+}
+
 /// The command of a program that jobs can run.
 pub fn program(name: &str) -> Vec<String> {
     let path = static_program(name);
