@@ -2,6 +2,8 @@
 //! for people.
 
 use std::fmt::Write;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use comfy_table::{ContentArrangement, Table, presets};
@@ -17,6 +19,8 @@ use crate::runs::Listed;
 const FEW: usize = 20;
 /// So many attempts of one job are shown, the newest.
 const MANY: usize = 50;
+/// Of a longer last line the end is shown.
+const LAST_BYTES: u64 = 2048;
 
 /// What stands in the place of the state of a run that can't be read.
 pub const UNREADABLE: &str = "unreadable";
@@ -261,6 +265,12 @@ pub fn job(run: &RunDir, job: &JobReport) -> String {
             directory.display(),
             files(&directory).join("  ")
         );
+        // Also what came before the program, such as a module that could not be loaded.
+        if matches!(last.end, Some(AttemptEnd::Failed | AttemptEnd::Lost))
+            && let Some(words) = last_words(&directory.join("stderr"))
+        {
+            let _ = write!(text, "\nthe last line of its stderr: {words}");
+        }
     }
     let kept = |kind: &Kind| Some(run.backend(kind.name())).filter(|path| path.is_dir());
     for directory in [Kind::Slurm, Kind::Htcondor].iter().filter_map(kept) {
@@ -277,6 +287,19 @@ fn files(directory: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// The last line of a file that says something.
+fn last_words(path: &Path) -> Option<String> {
+    let mut file = File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LAST_BYTES)))
+        .ok()?;
+    let mut bytes = Vec::new();
+    file.take(LAST_BYTES).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines = text.lines().map(str::trim);
+    lines.rfind(|line| !line.is_empty()).map(str::to_owned)
 }
 
 /// A text of several lines, such as a scheduler's complaint, as one.

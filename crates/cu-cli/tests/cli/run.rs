@@ -148,6 +148,9 @@ fn a_failed_job_says_why_and_makes_exit_code_1() {
     assert!(ended.stdout.contains("code 7"), "{ended:?}");
     let logs = bench.cu(&["logs", "0", "--stderr"]);
     assert!(logs.stdout.ends_with("trouble\n"), "{logs:?}");
+    let shown = bench.cu(&["show", "0"]);
+    let words = "the last line of its stderr: trouble\n";
+    assert!(shown.stdout.ends_with(words), "{shown:?}");
     let shown = bench.json(&["show", "0", "--json"]);
     assert_eq!(shown["state"], "failed");
     assert_eq!(shown["attempts"][0]["exit_code"], 7);
