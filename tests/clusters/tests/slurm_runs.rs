@@ -108,6 +108,14 @@ exec apptainer build --sandbox image small
 fn a_program_in_a_container_is_resumed() {
     let suite = Suite::Forky;
     in_a_lane(suite, |cluster, place| {
+        let mut namespace = cluster.on_login_node("/usr/bin/unshare");
+        namespace.args(["--user", "true"]).current_dir("/tmp");
+        let namespace = namespace.output().expect("the wrapper is there");
+        assert!(
+            namespace.status.success(),
+            "a container needs a namespace of users, and none can be made here: {namespace:?}. \
+             In a chroot nobody may make one"
+        );
         let mut make = cluster.on_login_node("/bin/sh");
         make.args(["-c", MAKE_IMAGE]).current_dir(&place.folder);
         let made = make.env("HOME", &place.folder).output().expect("a shell");
