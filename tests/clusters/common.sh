@@ -391,13 +391,25 @@ make_lanes() {
     mkdir -p "$home/lanes"
     for lane; do : >"$home/lanes/$lane"; done
 }
+# reserve_ports FIRST LAST: connections of others do not get them by chance, as they do where the machine's range for
+# that is a wide one. It lasts until the machine is restarted.
+reserve_ports() {
+    local first last settings=/proc/sys/net/ipv4
+    read -r first last <"$settings/ip_local_port_range"
+    if ((first <= $2 && last >= $1)); then
+        # Where this is not allowed, a collision is seldom, and says so.
+        { echo "$(cat $settings/ip_local_reserved_ports),$1-$2" | sed 's/^,//' >"$settings/ip_local_reserved_ports"; } 2>/dev/null || true
+    fi
+}
 # claim_ports: the first of 50 ports on loopback that nobody uses.
 claim_ports() {
-    local used=() claimed=() port line file
+    local used=() claimed=() port line state file
     exec 8>"$clusters/ports.lock"
     flock -w 60 8 || die "waited 60 s in vain for the lock $clusters/ports.lock"
+    reserve_ports 17000 21999
     while read -r _ line _ state _; do
-        [ "$state" != 0A ] || used+=($((16#${line##*:})))
+        # 06: closed, and remembered for a while.
+        [ "$state" = 06 ] || used+=($((16#${line##*:})))
     done < <(tail -qn +2 /proc/net/tcp /proc/net/tcp6 2>/dev/null)
     for file in "$clusters"/*/*/port; do
         [ ! -e "$file" ] || [ "$file" = "$home/port" ] || claimed+=("$(cat "$file")")
