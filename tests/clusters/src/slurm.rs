@@ -2,17 +2,10 @@
 
 use std::fmt::Write as _;
 use std::ops::Deref;
-use std::time::{Duration, Instant};
 
 use crate::instance::Instance;
 use crate::lane::{Held, SLOTS};
 use crate::wait;
-
-/// How long a node may take to be idle after its last job.
-const IDLE_AGAIN: Duration = Duration::from_secs(300);
-/// Mostly it is a second; but once in some hundred jobs of 26.05 the word that a job is over gets lost.
-/// After so long its daemon is started again, which says it anew.
-const WORD_IS_LOST: Duration = Duration::from_secs(30);
 
 /// A Debian release, and with it a version of Slurm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -223,19 +216,11 @@ impl SlurmLane<'_> {
             self.cluster.start(&format!("slurmd-{node}"));
         }
         let what = format!("node {node} of {} to be idle", self.cluster.suite.name());
-        let (begun, mut again) = (Instant::now(), false);
-        wait::until(&what, IDLE_AGAIN, || {
-            let (states, jobs) = (state(), self.jobs());
-            if states.lines().all(|state| state == "idle") && jobs.is_empty() {
-                return Some(());
-            }
-            if !again && begun.elapsed() > WORD_IS_LOST {
-                again = true;
-                eprintln!("{what} takes long: {states:?}, jobs {jobs:?}");
-                self.cluster.kill(&format!("slurmd-{node}"));
-                self.cluster.start(&format!("slurmd-{node}"));
-            }
-            None
+        // A node that was meant for a job stays so when that is gone, until the next one is looked at.
+        let is_idle = |state: &str| ["idle", "planned"].contains(&state.trim_end_matches('-'));
+        wait::until(&what, wait::BOUND, || {
+            let idle = state().lines().all(is_idle);
+            (idle && self.jobs().is_empty()).then_some(())
         });
     }
 }
