@@ -394,12 +394,12 @@ make_lanes() {
 # reserve_ports FIRST LAST: connections of others do not get them by chance, as they do where the machine's range for
 # that is a wide one. It lasts until the machine is restarted.
 reserve_ports() {
-    local first last settings=/proc/sys/net/ipv4
+    local first last now settings=/proc/sys/net/ipv4
     read -r first last <"$settings/ip_local_port_range"
-    if ((first <= $2 && last >= $1)); then
-        # Where this is not allowed, a collision is seldom, and says so.
-        { echo "$(cat $settings/ip_local_reserved_ports),$1-$2" | sed 's/^,//' >"$settings/ip_local_reserved_ports"; } 2>/dev/null || true
-    fi
+    now=$(cat "$settings/ip_local_reserved_ports" 2>/dev/null) || return 0
+    ((first <= $2 && last >= $1)) && [[ ,$now, != *,$1-$2,* ]] || return 0
+    # Where this is not allowed, a collision is seldom, and says so.
+    { echo "${now:+$now,}$1-$2" >"$settings/ip_local_reserved_ports"; } 2>/dev/null || true
 }
 # claim_ports: the first of 50 ports on loopback that nobody uses.
 claim_ports() {

@@ -163,7 +163,7 @@ pub struct JobReport {
     pub metrics: Metrics,
     /// How much of it is done, from 0 to 1, if it told.
     pub fraction: Option<f64>,
-    /// One sentence: what is waited for and what happens then, or why it ended.
+    /// One sentence, in one line: what is waited for and what happens then, or why it ended.
     pub why: String,
     /// Its attempts, in order.
     pub attempts: Vec<AttemptReport>,

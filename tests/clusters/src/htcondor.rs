@@ -1,9 +1,10 @@
 //! HTCondor: the shared pool, pools of a test's own, and their lanes.
 
+use std::io::Write;
 use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -42,19 +43,32 @@ impl CondorPool {
         Self { instance }
     }
 
-    /// A program that runs `script` with the Python of the pool's root and HTCondor's own modules of
-    /// a newer version, 25.14.
+    /// What a Python `program` prints that is fed with `input` and has HTCondor's own modules of a
+    /// newer version, 25.14. It runs in `work`, a folder that the pool has, too.
     ///
     /// # Panics
-    /// If the modules can't be had: with what the script said.
+    /// If the modules can't be had, with what the script said, or if the program fails.
     #[must_use]
-    pub fn newer_python(&self, script: &Path) -> Command {
+    pub fn newer_python(&self, work: &Path, program: &str, input: &[u8]) -> String {
+        let script = work.join("program.py");
+        std::fs::write(&script, program).expect("the folder can be written");
         let modules = self.instance.printed_by("wheel");
         let mut python = self.on_login_node("/usr/bin/env");
         python.arg(format!("PYTHONPATH={}", modules.trim_end()));
         // The times of a log have no zone.
         python.args(["TZ=UTC", "/usr/bin/python3"]).arg(script);
-        python
+        let mut python = python
+            .current_dir(work)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the wrapper is there");
+        let mut fed = python.stdin.take().expect("it is piped");
+        fed.write_all(input).expect("it reads all of it");
+        drop(fed);
+        let output = python.wait_with_output().expect("it was started");
+        assert!(output.status.success(), "{}", output.status);
+        String::from_utf8(output.stdout).expect("text")
     }
 
     /// Kills the shadow of `job`, a cluster job id, by SIGKILL.

@@ -4,9 +4,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use cu_cluster_tests::CondorPool;
@@ -268,23 +267,10 @@ const SAME: [(&str, &str); 13] = [
 
 /// What a newer version makes of each description.
 fn read_by_a_newer(pool: &CondorPool, work: &Path, texts: &[&str]) -> Vec<Value> {
-    let script = work.join("read_descriptions.py");
-    let text = include_str!("htcondor/read_descriptions.py");
-    std::fs::write(&script, text).expect("the folder is the user's");
-    let mut python = pool.newer_python(&script);
-    python.current_dir(work);
-    let mut python = python
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the wrapper is there");
-    let mut asked = python.stdin.take().expect("it is piped");
+    let program = include_str!("htcondor/read_descriptions.py");
     let list = serde_json::json!(texts).to_string();
-    asked.write_all(list.as_bytes()).expect("it reads them all");
-    drop(asked);
-    let output = python.wait_with_output().expect("it was started");
-    assert!(output.status.success(), "{}", output.status);
-    let read: Vec<Value> = serde_json::from_slice(&output.stdout).expect("JSON");
+    let said = pool.newer_python(work, program, list.as_bytes());
+    let read: Vec<Value> = serde_json::from_str(&said).expect("JSON");
     assert_eq!(read.len(), texts.len());
     read
 }

@@ -4,9 +4,7 @@
 mod htcondor;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use cu_scheduler::htcondor::{Resume, told};
 use cu_scheduler::{EndCause, SubmissionName};
@@ -35,25 +33,13 @@ fn lengths(log: &[u8]) -> Vec<usize> {
 /// What HTCondor's reader makes of each of these logs, by its length.
 fn read_by_htcondor(logs: &[PathBuf]) -> BTreeMap<(PathBuf, usize), Vec<Value>> {
     let work = POOL.work_folder();
-    let script = work.path().join("read_logs.py");
-    std::fs::write(&script, include_str!("htcondor/read_logs.py")).expect("/tmp can be written");
-    let mut python = POOL.newer_python(&script);
-    python.current_dir(work.path());
-    let mut python = python
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the wrapper is there");
-    let mut asked = python.stdin.take().expect("it is piped");
-    for log in logs {
+    let task = |log: &PathBuf| {
         let content = std::fs::read(log).expect("it is there");
-        let task = serde_json::json!([log, lengths(&content)]);
-        writeln!(asked, "{task}").expect("it reads them all");
-    }
-    drop(asked);
-    let output = python.wait_with_output().expect("it was started");
-    assert!(output.status.success(), "{}", output.status);
-    let said = String::from_utf8(output.stdout).expect("JSON");
+        format!("{}\n", serde_json::json!([log, lengths(&content)]))
+    };
+    let tasks: String = logs.iter().map(task).collect();
+    let program = include_str!("htcondor/read_logs.py");
+    let said = POOL.newer_python(work.path(), program, tasks.as_bytes());
     let line = |line: &str| {
         let mut told: Value = serde_json::from_str(line).expect("JSON");
         let path = PathBuf::from(told["log"].as_str().expect("a path"));

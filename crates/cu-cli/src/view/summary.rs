@@ -98,7 +98,7 @@ fn job_line(job: &JobReport) -> String {
     }
     let more = match job.state {
         JobState::Completed => metrics(&job.metrics),
-        _ => one_line(&job.why),
+        _ => job.why.clone(),
     };
     if !more.is_empty() {
         let _ = write!(text, ": {more}");
@@ -162,7 +162,7 @@ pub fn status(status: &Status, jobs: &[JobReport]) -> String {
                 job.fraction
                     .map(|done| format!("{:.0} %", done * 100.0))
                     .unwrap_or_default(),
-                one_line(&job.why),
+                job.why.clone(),
             ]);
         }
         let _ = write!(text, "\n\n{table}");
@@ -218,7 +218,8 @@ pub fn list(runs: &[Listed]) -> String {
         text.push('\n');
     }
     for problem in problems {
-        let _ = write!(text, "\n{UNREADABLE}: {}", one_line(&problem));
+        let lines: Vec<_> = problem.lines().map(str::trim).collect();
+        let _ = write!(text, "\n{UNREADABLE}: {}", lines.join(" / "));
     }
     text
 }
@@ -300,12 +301,6 @@ fn last_words(path: &Path) -> Option<String> {
     let text = String::from_utf8_lossy(&bytes);
     let mut lines = text.lines().map(str::trim);
     lines.rfind(|line| !line.is_empty()).map(str::to_owned)
-}
-
-/// A text of several lines, such as a scheduler's complaint, as one.
-fn one_line(text: &str) -> String {
-    let lines: Vec<_> = text.lines().map(str::trim).collect();
-    lines.join(" / ")
 }
 
 fn attempt_row(attempt: &AttemptReport) -> [String; 7] {
@@ -432,17 +427,6 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
         assert!(text.contains("… and 950 before these"), "{text}");
         assert!(text.contains("local-999 "), "{text}");
         assert!(!text.contains("local-949 "), "{text}");
-    }
-
-    #[test]
-    fn a_complaint_of_several_lines_stays_in_its_row() {
-        let mut waiting = report(4, JobState::Waiting, 1);
-        waiting.why = "sbatch: error: no\n  sbatch: error: never".to_owned();
-        let text = super::status(&tests::status(0), &[waiting]);
-        assert!(
-            text.contains("sbatch: error: no / sbatch: error: never"),
-            "{text}"
-        );
     }
 
     #[test]

@@ -74,10 +74,48 @@ pub fn run<B: Testbed>(case: impl AsyncFnOnce(Case<B>)) {
 
 /// One `#[test]` for each case of the conformance suite, on the [`Testbed`](crate::conformance::Testbed) that is named.
 ///
-/// ```ignore
-/// mod conformance {
-///     cu_scheduler::conformance_tests!(super::MyTestbed);
+/// For the local backend:
+///
+#[cfg_attr(feature = "local", doc = "```")]
+#[cfg_attr(not(feature = "local"), doc = "```ignore")]
+/// use std::path::Path;
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use cu_scheduler::Scheduler;
+/// use cu_scheduler::conformance::Testbed;
+/// use cu_scheduler::local::{Local, LocalOptions};
+///
+/// struct ThisMachine(tempfile::TempDir);
+///
+/// #[async_trait::async_trait]
+/// impl Testbed for ThisMachine {
+///     async fn fresh() -> Self {
+///         Self(tempfile::tempdir().expect("a folder can be made"))
+///     }
+///     async fn open(&self) -> Arc<dyn Scheduler> {
+///         let mut options = LocalOptions::new(self.0.path().join("state"));
+///         options.cpus = Some(self.slots());
+///         Arc::new(Local::open(options).expect("nobody else has it open"))
+///     }
+///     fn folder(&self) -> &Path {
+///         self.0.path()
+///     }
+///     fn patience(&self) -> Duration {
+///         Duration::from_secs(60)
+///     }
+///     fn slots(&self) -> u32 {
+///         2
+///     }
+///     fn shortest_time_limit(&self) -> Duration {
+///         Duration::from_secs(4)
+///     }
 /// }
+///
+/// mod conformance {
+///     cu_scheduler::conformance_tests!(super::ThisMachine);
+/// }
+/// # fn main() {}
 /// ```
 #[macro_export]
 macro_rules! conformance_tests {
