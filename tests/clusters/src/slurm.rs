@@ -184,7 +184,8 @@ impl SlurmLane<'_> {
         SLOTS
     }
 
-    fn jobs(&self) -> Vec<String> {
+    /// What `squeue` says of each job in this lane.
+    fn jobs(&self, format: &str) -> Vec<String> {
         let partitions = [
             self.partition.clone(),
             self.short(),
@@ -195,19 +196,19 @@ impl SlurmLane<'_> {
         let partitions = partitions.join(",");
         let jobs = self
             .cluster
-            .ask("squeue", &["-h", "-o", "%A", "-p", &partitions]);
+            .ask("squeue", &["-h", "-o", format, "-p", &partitions]);
         jobs.lines().map(str::to_owned).collect()
     }
 
     fn cancel_all(&self) {
-        let jobs = self.jobs();
+        let jobs = self.jobs("%A");
         if !jobs.is_empty() {
             let jobs: Vec<_> = jobs.iter().map(String::as_str).collect();
             self.cluster.ask("scancel", &jobs);
         }
     }
 
-    /// Cancels what another test left, and waits until the node is free.
+    /// Cancels what another test left, and waits until that is gone and the node is there.
     fn clear(&self) {
         self.cancel_all();
         let node = self.node();
@@ -215,12 +216,21 @@ impl SlurmLane<'_> {
         if state().contains("down") || state().contains('*') {
             self.cluster.start(&format!("slurmd-{node}"));
         }
-        let what = format!("node {node} of {} to be idle", self.cluster.suite.name());
-        // A node that was meant for a job stays so when that is gone, until the next one is looked at.
-        let is_idle = |state: &str| ["idle", "planned"].contains(&state.trim_end_matches('-'));
-        wait::until(&what, wait::BOUND, || {
-            let idle = state().lines().all(is_idle);
-            (idle && self.jobs().is_empty()).then_some(())
+        // That its processors are free is told by the queue, which has jobs until they are: Slurm
+        // 26.05 was seen to call a node mixed for minutes after its last one.
+        let is_there = |state: &str| {
+            let there = ["idle", "planned", "mixed", "allocated", "completing"];
+            there.contains(&state.trim_end_matches('-'))
+        };
+        let is_free = || {
+            let free = state().lines().all(is_there) && self.jobs("%A").is_empty();
+            free.then_some(())
+        };
+        wait::until_or(wait::BOUND, is_free, || {
+            let name = self.cluster.suite.name();
+            let jobs = self.jobs("job %i %T (%r), to start %S");
+            let there = self.cluster.ask("scontrol", &["show", "node", &node]);
+            format!("node {node} of {name} to be free: {jobs:?}\n{there}")
         });
     }
 }

@@ -12,13 +12,27 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 ///
 /// # Panics
 /// If it was waited for in vain.
-pub fn until<T>(what: &str, bound: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, bound: Duration, look: impl FnMut() -> Option<T>) -> T {
+    until_or(bound, look, || what.to_owned())
+}
+
+/// As [`until`], with a `what` that tells what there is instead.
+///
+/// # Panics
+/// If it was waited for in vain.
+pub fn until_or<T>(
+    bound: Duration,
+    mut look: impl FnMut() -> Option<T>,
+    what: impl FnOnce() -> String,
+) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(start.elapsed() < bound, "waited in vain for {what}");
+        if start.elapsed() >= bound {
+            panic!("waited in vain for {}", what());
+        }
         std::thread::sleep(BETWEEN_LOOKS);
     }
 }
