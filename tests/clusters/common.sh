@@ -145,9 +145,11 @@ install_packages() {
     set -euo pipefail
     export DEBIAN_FRONTEND=noninteractive LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
     local packages=(slurmctld slurmd slurm-client slurmdbd munge mariadb-server procps)
+    [ "$1" != trixie ] || packages+=(minicondor environment-modules python3)
+    # HTCondor and the newest Slurm run containers by Apptainer. Only sid has it; its libraries these have, too.
+    local containers=no
     case $1 in
-    trixie) packages+=(minicondor environment-modules python3) ;;
-    forky) packages+=(libseccomp2 libsqlite3-0) ;; # for Apptainer
+    trixie | forky) containers=yes packages+=(libseccomp2 libsqlite3-0) ;;
     esac
     # take_from SUITE PACKAGE FOLDER: unpacks a package of another suite.
     take_from() {
@@ -169,8 +171,8 @@ install_packages() {
     if grep -q 'Number of columns in result' /usr/lib/*/libmariadb.so.3; then
         take_from bookworm libmariadb3 /opt/libmariadb3
     fi
-    # Only sid has Apptainer. Should it be gone there, the one test that needs it says so.
-    [ "$1" != forky ] || take_from sid apptainer / || echo "there is no apptainer in sid"
+    # Should it be gone from sid, the tests that need it say so.
+    [ $containers = no ] || take_from sid apptainer / || echo "there is no apptainer in sid"
     # Nobody on the machine outside should have these ids.
     useradd --create-home --uid 20001 --user-group --shell /bin/bash cu
     useradd --create-home --uid 20002 --user-group --shell /bin/bash colleague

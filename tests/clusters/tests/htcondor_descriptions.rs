@@ -57,7 +57,11 @@ fn set() -> impl Strategy<Value = Set> {
     let text = "([^\\pC$\\\\]|[\"() ]){0,16}";
     let numbers = (1..64_u32, 0..3_u32, 1..1_u64 << 40, 1..1_000_000_u64);
     (resume, universe, folder, label, text, numbers).prop_map(
-        |(resume, universe, folder, label, text, (cpus, gpus, memory, seconds))| {
+        |(resume, mut universe, folder, label, text, (cpus, gpus, memory, seconds))| {
+            if folder.contains([':', ',']) {
+                // No container is shown such a folder.
+                universe = Universe::Vanilla;
+            }
             let options = HtcondorOptions {
                 resume,
                 universe,

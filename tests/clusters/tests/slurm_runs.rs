@@ -3,13 +3,11 @@
 
 mod runs;
 
-use std::path::Path;
-
 use cu_cluster_tests::{SlurmCluster, Suite};
 use cu_tests::run::{Place, Run};
 use runs::{
     PERIODIC, assert_chain, assert_no_time_limit_was_reached, assert_promises, assert_sum,
-    complete, ends, program,
+    complete, ends, image, program,
 };
 
 /// In a lane of its own, as an ordinary user.
@@ -93,48 +91,19 @@ fn who_is_killed_by_the_limit_goes_on_from_its_last_state(suite: Suite) {
     });
 }
 
-/// Makes an image of a shell, what it needs, and a mark; as a job would be told to, by Apptainer.
-const MAKE_IMAGE: &str = r#"
-set -e
-mkdir -p small/bin small/lib64 small/lib/x86_64-linux-gnu
-cp /bin/sh small/bin/
-cp /lib/x86_64-linux-gnu/libc.so.6 small/lib/x86_64-linux-gnu/
-cp /lib64/ld-linux-x86-64.so.2 small/lib64/
-echo 'in the image' >small/mark
-exec apptainer build --sandbox image small
-"#;
-
 #[test]
 fn a_program_in_a_container_is_resumed() {
-    let suite = Suite::Forky;
-    in_a_lane(suite, |cluster, place| {
-        let mut namespace = cluster.on_login_node("/usr/bin/unshare");
-        namespace.args(["--user", "true"]).current_dir("/tmp");
-        let namespace = namespace.output().expect("the wrapper is there");
-        assert!(
-            namespace.status.success(),
-            "a container needs a namespace of users, and none can be made here: {namespace:?}. \
-             In a chroot nobody may make one"
-        );
-        let mut make = cluster.on_login_node("/bin/sh");
-        make.args(["-c", MAKE_IMAGE]).current_dir(&place.folder);
-        let made = make.env("HOME", &place.folder).output().expect("a shell");
-        assert!(made.status.success(), "{made:?}");
-        let image = place.folder.join("image");
-        let tiny_job = program("tiny_job").remove(0);
-        let programs = Path::new(&tiny_job).parent().expect("a folder");
+    in_a_lane(Suite::Forky, |cluster, place| {
+        let image = image::make(cluster, &place.folder);
+        let (command, programs) = image::marked_tiny_job();
         let config = format!(
             "[backend.slurm.container]\nimage = {image:?}\narguments = [\"--bind\", {programs:?}]\n"
         );
-        // The shell and the mark are those of the image.
-        let script = "read -r mark </mark; echo \"$mark\" >>marks; exec \"$0\"";
-        let run = Run::at(place, &["/bin/sh", "-c", script, &tiny_job], &config);
+        let run = Run::at(place, &command, &config);
         complete(&run);
         assert_promises(&run);
         let job = assert_chain(&run, 3);
-        let marks = std::fs::read_to_string(run.output(0, "marks")).expect("marks");
-        let starts = job["attempts"].as_array().expect("attempts").len();
-        assert_eq!(marks, "in the image\n".repeat(starts));
+        image::assert_marked(&run, &job);
     });
 }
 

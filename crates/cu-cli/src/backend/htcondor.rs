@@ -17,6 +17,8 @@ const SLOT_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
 pub fn options(run: &RunDir, file: &File) -> HtcondorOptions {
     let settings = &file.backend.htcondor;
     let mut options = HtcondorOptions::new(run.backend(Kind::Htcondor.name()));
+    // What a container shows of the machine.
+    options.initial_dir = Some(run.path().to_owned());
     options.label = label(run);
     options.resume = match settings.resume.unwrap_or_default() {
         table::Resume::Submit => Resume::Submit,
@@ -162,6 +164,7 @@ mod tests {
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
         let expected = HtcondorOptions {
             state_dir: run().backend("htcondor"),
+            initial_dir: Some(run().path().to_owned()),
             label: "digits".to_owned(),
             resume: Resume::Submit,
             resume_exit_code: 3,
@@ -206,6 +209,7 @@ mod tests {
         let defaults = options(&run(), &tests::defaults());
         assert_eq!(defaults, options(&run(), &File::default()));
         let own = HtcondorOptions {
+            initial_dir: Some(run().path().to_owned()),
             label: "digits".to_owned(),
             grace: Duration::from_secs(65),
             ..HtcondorOptions::new(run().backend("htcondor"))

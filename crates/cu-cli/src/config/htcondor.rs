@@ -23,8 +23,10 @@ table! {
         /// vanilla: on the machine as it is. container: in whichever kind of container the machine
         /// has. docker: in a Docker container.
         universe: Universe = Default("\"vanilla\""),
-        /// The image for container (a file, relative to the config's folder, or docker://NAME) and
-        /// docker. cu and the run directory must be found in it under the same paths.
+        /// The image for container (a file or a folder, relative to the config's folder, or
+        /// docker://NAME) and docker. cu and the program must be found in it under the same paths:
+        /// they lie in the image, or the pool shows their folders. The run directory is shown in a
+        /// container anyway; in docker, by the pool alone.
         image: String = Example("\"docker://debian:13\""),
         /// Disk space in the scratch folder; left out, HTCondor's guess.
         request_disk: Bytes = Example("\"10GiB\""),

@@ -4,6 +4,7 @@
 //! other text stands once, in the lines before, where `$` alone has a meaning.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use super::options::{Environment, HtcondorOptions, Resume, Universe, seconds};
@@ -113,7 +114,8 @@ pub(super) fn header(options: &HtcondorOptions, state_dir: &str, resources: &Res
     }
     header.set("executable", escaped(&format!("{state_dir}/start")));
     header.set("arguments", arguments(&options.resume));
-    header.set("initialdir", escaped(state_dir));
+    let initial_dir = options.initial_dir.as_deref().and_then(Path::to_str);
+    header.set("initialdir", escaped(initial_dir.unwrap_or(state_dir)));
     header.set("log", escaped(&format!("{state_dir}/events.log")));
     header.set("log_xml", "False");
     header.set("output", "/dev/null");
@@ -291,13 +293,16 @@ fn string(text: &str) -> String {
     format!("\"{text}\"")
 }
 
-/// Why HTCondor can't be given the folder `state_dir`; nothing if it can.
-pub(super) fn path_refusal(state_dir: &str) -> Option<&'static str> {
-    if state_dir.contains(|letter: char| letter.is_control()) {
+/// Why HTCondor can't be given the folder `path`; nothing if it can.
+pub(super) fn path_refusal(path: &str, universe: &Universe) -> Option<&'static str> {
+    if path.contains(|letter: char| letter.is_control()) {
         return Some("the path holds a control character");
     }
-    if state_dir.contains(['"', '\\']) || state_dir.contains("$$") {
+    if path.contains(['"', '\\']) || path.contains("$$") {
         return Some("the path holds a double quote, a backslash or two dollar signs");
+    }
+    if matches!(universe, Universe::Container { .. }) && path.contains([':', ',']) {
+        return Some("the path holds a colon or a comma, which no folder shown in a container can");
     }
     None
 }

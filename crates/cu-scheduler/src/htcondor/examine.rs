@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::description;
-use super::options::{HtcondorOptions, Resume, seconds};
+use super::options::{HtcondorOptions, Resume, Universe, seconds};
 use super::queue::Commands;
 use crate::{Error, Finding, Level};
 
@@ -35,6 +35,8 @@ struct Machine {
     uid_domain: Option<String>,
     max_vacate_time: Option<u64>,
     checkpoints: bool,
+    containers: bool,
+    docker: bool,
 }
 
 /// Asks and judges.
@@ -64,8 +66,8 @@ async fn ask(commands: &Commands) -> Facts {
     }
 }
 
-const MACHINE_ATTRIBUTES: &str =
-    "FileSystemDomain,UidDomain,MachineMaxVacateTime,HasSelfCheckpointTransfers";
+const MACHINE_ATTRIBUTES: &str = "FileSystemDomain,UidDomain,MachineMaxVacateTime,\
+     HasSelfCheckpointTransfers,HasContainer,HasDocker";
 
 fn reason(error: Error) -> String {
     match error {
@@ -89,6 +91,7 @@ fn machines(output: &str) -> Result<Vec<Machine>, String> {
     let ads: Vec<Value> = serde_json::from_str(output).map_err(|error| error.to_string())?;
     let machine = |ad: &Value| {
         let text = |name: &str| ad.get(name).and_then(Value::as_str).map(str::to_owned);
+        let has = |name: &str| ad.get(name) == Some(&Value::Bool(true));
         let vacate = ad.get("MachineMaxVacateTime");
         // Often an expression: `/Expr(10 * 60)/`.
         let product = |text: &str| {
@@ -103,7 +106,9 @@ fn machines(output: &str) -> Result<Vec<Machine>, String> {
             uid_domain: text("UidDomain"),
             max_vacate_time: vacate
                 .and_then(|value| value.as_u64().or_else(|| product(value.as_str()?))),
-            checkpoints: ad.get("HasSelfCheckpointTransfers") == Some(&Value::Bool(true)),
+            checkpoints: has("HasSelfCheckpointTransfers"),
+            containers: has("HasContainer"),
+            docker: has("HasDocker"),
         }
     };
     Ok(ads.iter().map(machine).collect())
@@ -117,6 +122,7 @@ fn findings(facts: &Facts, options: &HtcondorOptions) -> Vec<Finding> {
     findings.extend(users(facts));
     findings.extend(grace(facts, options));
     findings.extend(checkpoints(facts, options));
+    findings.extend(containers(facts, options));
     findings.extend(intervals(facts, options));
     findings.extend(log_format(facts, options));
     if let Some(most) = &facts.most_per_submission {
@@ -263,6 +269,32 @@ fn checkpoints(facts: &Facts, options: &HtcondorOptions) -> Option<Finding> {
     })
 }
 
+/// Jobs in containers find only machines that have them.
+fn containers(facts: &Facts, options: &HtcondorOptions) -> Option<Finding> {
+    let all = facts.machines.as_ref()?.as_ref().ok()?;
+    let (able, name): (fn(&&Machine) -> bool, _) = match options.universe {
+        Universe::Vanilla => return None,
+        Universe::Container { .. } => (|machine| machine.containers, "HasContainer"),
+        Universe::Docker { .. } => (|machine| machine.docker, "HasDocker"),
+    };
+    let count = all.iter().filter(able).count();
+    let text = format!(
+        "{count} of {} slots have containers ({name}); jobs run on those alone",
+        all.len()
+    );
+    let (level, advice) = match count {
+        0 => (
+            Level::Problem,
+            "ask for containers in the pool, or set `universe = \"vanilla\"`",
+        ),
+        _ => (
+            Level::Note,
+            "cu, the program and what they need must be in the image, or be shown there by the pool",
+        ),
+    };
+    (!all.is_empty()).then(|| Finding::new("containers", level, text).advise(advice))
+}
+
 fn intervals(facts: &Facts, options: &HtcondorOptions) -> Option<Finding> {
     let interval = facts.negotiator_interval.as_ref()?;
     let text = match options.resume {
@@ -297,6 +329,7 @@ mod tests {
 
     const TWO: &str = r#"[
 { "FileSystemDomain": "pool.test", "UidDomain": "pool.test", "HasSelfCheckpointTransfers": true,
+  "HasContainer": true,
   "MachineMaxVacateTime": "\/Expr(10 * 60)\/" }
 ,
 { "FileSystemDomain": "POOL.test", "UidDomain": "other.test", "MachineMaxVacateTime": 45 }
@@ -362,6 +395,21 @@ mod tests {
         assert_eq!(level(&facts, &options, "machines"), Some(Level::Warning));
         facts.machines = Some(machines("no JSON"));
         assert_eq!(level(&facts, &options, "machines"), Some(Level::Warning));
+    }
+
+    #[test]
+    fn containers_are_counted_where_they_are_wanted() {
+        let mut options = HtcondorOptions::new("/shared/run");
+        let image = "/image".to_owned();
+        assert_eq!(level(&good(), &options, "containers"), None);
+        options.universe = Universe::Container {
+            image: image.clone(),
+        };
+        let found = level(&good(), &options, "containers");
+        assert_eq!(found, Some(Level::Note));
+        options.universe = Universe::Docker { image };
+        let found = level(&good(), &options, "containers");
+        assert_eq!(found, Some(Level::Problem));
     }
 
     #[test]

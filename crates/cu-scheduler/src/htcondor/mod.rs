@@ -117,16 +117,23 @@ impl Htcondor {
         options
             .check()
             .map_err(|error| refused(error.to_string()))?;
-        options.state_dir = std::path::absolute(&options.state_dir)
-            .map_err(|source| state_error(&options.state_dir, source))?;
-        let folder = options.state_dir.clone();
-        let no_text = || refused(format!("{} is not UTF-8", folder.display()));
-        let state_dir = folder.to_str().ok_or_else(no_text)?.to_owned();
-        if let Some(reason) = description::path_refusal(&state_dir) {
-            return Err(refused(format!(
-                "{state_dir} can't be told to HTCondor: {reason}"
-            )));
+        let told = |folder: &Path| {
+            let path = std::path::absolute(folder).map_err(|source| state_error(folder, source))?;
+            let no_text = || refused(format!("{} is not UTF-8", path.display()));
+            let text = path.to_str().ok_or_else(no_text)?.to_owned();
+            match description::path_refusal(&text, &options.universe) {
+                Some(reason) => Err(refused(format!(
+                    "{text} can't be told to HTCondor: {reason}"
+                ))),
+                None => Ok(text),
+            }
+        };
+        let state_dir = told(&options.state_dir)?;
+        if let Some(folder) = &mut options.initial_dir {
+            *folder = told(folder)?.into();
         }
+        let folder = PathBuf::from(&state_dir);
+        options.state_dir.clone_from(&folder);
         prepare(&folder).map_err(|(path, source)| state_error(&path, source))?;
         let mut commands = Commands {
             folder: options.commands.clone(),

@@ -21,6 +21,10 @@ pub struct HtcondorOptions {
     /// access point and the machines that run jobs must see it under the same path, so it must not
     /// lie below `/tmp` on most pools.
     pub state_dir: PathBuf,
+    /// The folder in which HTCondor starts jobs: `state_dir` if `None`. A job in a container sees
+    /// nothing of the machine but this and its scratch folder, unless the pool shows it more
+    /// (`SINGULARITY_BIND_EXPR`). So for containers it should hold `state_dir` and the jobs' folders.
+    pub initial_dir: Option<PathBuf>,
     /// The name of the run for people: the batch name in `condor_q`. Empty for none.
     pub label: String,
     /// How an attempt follows another.
@@ -125,7 +129,7 @@ pub enum Universe {
     Vanilla,
     /// In a container of whichever kind the machine has.
     Container {
-        /// A file, or `docker://NAME`.
+        /// A file, an unpacked folder, or `docker://NAME`.
         image: String,
     },
     /// In a Docker container.
@@ -298,6 +302,7 @@ impl Default for HtcondorOptions {
     fn default() -> Self {
         Self {
             state_dir: PathBuf::new(),
+            initial_dir: None,
             label: String::new(),
             resume: Resume::default(),
             resume_exit_code: 3,

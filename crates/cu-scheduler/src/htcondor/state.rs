@@ -8,7 +8,7 @@
 //! | waiting, running | not asked | queued, running |
 //! | evicted, or unknown | not asked | ask the queue |
 //! | any other | idle, may start | queued |
-//! | evicted | idle, may not start again | ended: preempted, or its node failed |
+//! | evicted | idle, may not start again | ended: preempted, never started, or its node failed |
 //! | waiting, running, unknown | idle, may not start again | in doubt, then ended: node failure |
 //! | any other | running, being removed, held, completed | as it says |
 //! | any other | in the history | as it says |
@@ -125,7 +125,7 @@ impl Rules {
     fn aborted(&self, id: Id, reason: &str, before: &Phase) -> ClusterState {
         let before_it = match before {
             Phase::Evicted { reason: why } if is_ours(reason) => {
-                Some(preempted(why.as_deref(), None))
+                Some(evicted(why.as_deref(), None))
             }
             other => self.settled(id, other),
         };
@@ -210,9 +210,7 @@ impl Rules {
                 let text = lost.cloned().unwrap_or_default();
                 Verdict::State(ended(EndCause::NodeFailure, text))
             }
-            Some(Phase::Evicted { reason }) => {
-                Verdict::State(preempted(reason.as_deref(), Some(ad)))
-            }
+            Some(Phase::Evicted { reason }) => Verdict::State(evicted(reason.as_deref(), Some(ad))),
             _ => {
                 let text = ad.vacate_reason.clone().unwrap_or_else(|| {
                     "HTCondor lost sight of it (its condor_shadow ended), and may not start it \
@@ -275,8 +273,16 @@ fn is_ours(reason: &str) -> bool {
     reason.contains(FREED) || reason.contains(STARTS)
 }
 
-fn preempted(reason: Option<&str>, ad: Option<&Ad>) -> ClusterState {
+/// How HTCondor's starter says that a container does not come up. It takes the job for evicted, and
+/// would start it again for ever.
+const NO_CONTAINER: &str = "Singularity test failed";
+
+fn evicted(reason: Option<&str>, ad: Option<&Ad>) -> ClusterState {
     let said = reason.or_else(|| ad.and_then(|ad| ad.vacate_reason.as_deref()));
+    if let Some(reason) = said.filter(|said| said.contains(NO_CONTAINER)) {
+        let text = format!("its container did not start: {reason}");
+        return ended(EndCause::NotStarted, text);
+    }
     let code = ad.and_then(|ad| ad.vacate_code);
     let text = match (said, code) {
         (Some(reason), _) => format!("evicted: {reason}"),

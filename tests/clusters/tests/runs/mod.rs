@@ -1,6 +1,8 @@
 //! What tests of whole runs on clusters share.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod image;
+
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::htcondor::description::{check_extra, description, header, refusal};
+use crate::htcondor::description::{check_extra, description, header, path_refusal, refusal};
 use crate::htcondor::options::{HtcondorOptions, Resume, Universe};
 use crate::{Resources, SubmissionName};
 
@@ -156,6 +156,26 @@ fn what_no_description_can_ask_for_is_refused() {
     };
     assert!(refusal(&short).is_some());
     assert_eq!(refusal(&Resources::default()), None);
+}
+
+#[test]
+fn a_job_starts_in_the_state_folder_or_where_it_shall() {
+    let mut options = options();
+    let started_in = |options: &_| commands(options, &Resources::default())["initialdir"].clone();
+    assert_eq!(started_in(&options), "/state");
+    options.initial_dir = Some("/runs/$1".into());
+    assert_eq!(started_in(&options), "/runs/$1");
+}
+
+#[test]
+fn a_path_that_a_container_can_not_be_shown_is_refused_there_alone() {
+    let image = "/image".to_owned();
+    let container = Universe::Container { image };
+    for path in ["/runs/12:30", "/runs/a,b"] {
+        assert_eq!(path_refusal(path, &Universe::Vanilla), None);
+        assert!(path_refusal(path, &container).is_some(), "{path}");
+    }
+    assert_eq!(path_refusal("/runs/a b;c=d", &container), None);
 }
 
 proptest! {

@@ -12,7 +12,7 @@ use crate::htcondor::ticket::Tickets;
 use crate::{ClusterState, EndCause, SubmissionName};
 
 /// All logs, each with what the first job in it is told to be, and how often it was started.
-pub const LOGS: [(&str, &str, u32); 19] = [
+pub const LOGS: [(&str, &str, u32); 20] = [
     (recorded!("exit-3.log"), "exited 3", 1),
     (recorded!("signal.log"), "killed by 11", 1),
     (recorded!("removed-running.log"), "cancelled", 1),
@@ -32,6 +32,7 @@ pub const LOGS: [(&str, &str, u32); 19] = [
     (recorded!("file-transfer.log"), "exited 0", 1),
     (recorded!("submit-event-notes.log"), "exited 0", 1),
     (recorded!("requeued.log"), "exited 0", 3),
+    (recorded!("container-does-not-start.log"), "not started", 1),
 ];
 
 /// What three jobs behind a gate went through: evicted, put back, requeued by themselves.
