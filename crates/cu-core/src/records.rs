@@ -66,6 +66,8 @@ pub(crate) fn read(actor: &Actor, attempts: Vec<(JobId, Attempt)>) -> JoinHandle
 fn read_one(actor: &Actor, job: JobId, attempt: Attempt) -> Result<(), Error> {
     let begun = actor.clock.now();
     open_anew(actor, job, attempt)?;
+    // Before the outbox: whatever the program was told is noted lies there before the record does.
+    let record = cu_supervisor::read_exit_record(&actor.run_dir.exit_record(job, attempt));
     let outbox = cu_supervisor::read_outbox(&actor.run_dir.outbox(job, attempt))?;
     for problem in outbox.problems {
         tracing::warn!("{problem}");
@@ -84,7 +86,7 @@ fn read_one(actor: &Actor, job: JobId, attempt: Attempt) -> Result<(), Error> {
     if outbox.unread.is_some() {
         return Ok(()); // The record is the last word, not to be heard before the others.
     }
-    let record = match cu_supervisor::read_exit_record(&actor.run_dir.exit_record(job, attempt)) {
+    let record = match record {
         // What is damaged will never be a record.
         Err(error @ Error::Content { .. }) => {
             tracing::warn!("{error}");

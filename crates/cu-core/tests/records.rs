@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::fs::File;
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use cu_core::{AttemptEnd, JobState, Policy, Reader, RunDir};
 use cu_protocol::{Attempt, Failure, Message, Sequence};
 use cu_scheduler::simulated::Stop;
 use cu_scheduler::{Cancel, ClusterState, Scheduler};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use support::attempt::{JOB, put_in_outbox, results, write_exit_record};
 use support::{BOUND, endless, eventually, on_a_paused_clock, open, patient, scratch, settled};
 use tokio::time::{sleep, timeout};
@@ -105,6 +108,38 @@ fn a_message_that_could_not_be_read_is_read_later_and_before_those_after_it() {
         assert!(job().metrics.contains_key("loss"), "{:?}", job().metrics);
         assert!(!path(1).exists() && !path(2).exists());
     });
+}
+
+#[tokio::test]
+async fn what_lay_there_before_the_record_is_heard_before_it() {
+    let scratch = scratch(patient(), 1);
+    let cluster = endless();
+    let main_process = tokio::spawn(open(&scratch, Arc::new(cluster.clone())).await.run());
+    eventually("a start", || cluster.starts().len() == 1).await;
+    // A pipe in the record's place holds its reader up until the record is written.
+    let run = scratch.run.clone();
+    let path = run.exit_record(JOB, FIRST);
+    let mode = Mode::RUSR | Mode::WUSR;
+    mknodat(CWD, &path, FileType::Fifo, mode, 0).expect("a pipe");
+    let ending = tokio::task::spawn_blocking(move || {
+        let mut pipe = File::options().write(true).open(&path).expect("a reader");
+        put_in_outbox(&run, FIRST, 1, results());
+        std::fs::remove_file(&path).expect("removed");
+        write_exit_record(&run, FIRST, 0);
+        let record = std::fs::read(&path).expect("a record");
+        pipe.write_all(&record).expect("written");
+    });
+    let first = cluster.starts()[0].job.clone();
+    cluster
+        .cancel(&[first], Cancel::Kill)
+        .await
+        .expect("killed");
+    timeout(BOUND, ending).await.expect("read").expect("no panic");
+    let finish = timeout(BOUND, main_process).await.expect("it ends");
+    let status = settled(finish.expect("no panic").expect("no error"));
+    assert_eq!(status.jobs.completed, 1);
+    let job = Reader::open(&scratch.run).and_then(|reader| reader.job(JOB));
+    assert!(job.expect("a job").metrics.contains_key("loss"));
 }
 
 #[test]
