@@ -31,8 +31,8 @@ pub struct Policy {
     pub submissions_per_hour: NonZeroU32,
     /// The most attempts that are queued or running at a time; any number if `None`.
     pub max_submitted: Option<NonZeroU32>,
-    /// The wait before the first repetition after a loss or failure. It doubles up to
-    /// `backoff_max` while there is no progress.
+    /// The wait before the first repetition after a loss or failure, be it of an attempt or of its
+    /// submission. It doubles up to `backoff_max` while there is no progress.
     pub backoff: Duration,
     /// The longest such wait.
     pub backoff_max: Duration,

@@ -34,7 +34,7 @@ pub struct Job {
     pub ends: BTreeMap<AttemptEnd, u32>,
     /// How many attempts in a row that are judged by their progress have made none.
     pub without_progress: u32,
-    /// How many attempts in a row have ended in a way nobody asked for.
+    /// How many times in a row an attempt has ended in a way nobody asked for, or was not submitted.
     pub setbacks: u32,
     /// The newest checkpoint that an ended attempt left.
     pub newest_checkpoint: Option<Generation>,
@@ -110,6 +110,9 @@ pub struct Active {
     pub intended: Timestamp,
     /// What is known of its submission.
     pub stage: Stage,
+    /// What came instead of the scheduler's answer to its submission, if that was not clear.
+    #[serde(default)]
+    pub unclear: Option<String>,
     /// Where it runs.
     pub host: Option<String>,
     /// When its program started.
@@ -276,6 +279,7 @@ impl Active {
             attempt,
             intended: at,
             stage: Stage::Submitting,
+            unclear: None,
             host: None,
             started: None,
             last_sequence: Sequence(0),

@@ -97,37 +97,34 @@ impl Machine {
             }
             .handle(event);
         });
-        self.tell_of_a_delay(job, event, effects);
+        if changed {
+            self.tell_of_a_delay(job, event, effects);
+        }
         changed || late
     }
 
     /// Tells people once when a job can't be submitted, not each time that it is tried.
     fn tell_of_a_delay(&mut self, job: JobId, event: &Event, effects: &mut Effects) {
-        match event {
+        let level = match event {
+            // Who says when to come back has a limit, and nothing is wrong.
             Event::SubmitDelayed {
-                retry_after: waits_for,
+                retry_after: Some(_),
                 ..
-            } => {
-                let phase = self.job(job).map(|job| &job.phase);
-                if let Some(Phase::Waiting { reason, .. }) = phase
-                    && !self.delayed.contains(&job)
-                {
-                    effects.actions.push(Action::Notify {
-                        job,
-                        // Who says when to come back has a limit, and nothing is wrong.
-                        level: match waits_for {
-                            Some(_) => Level::Info,
-                            None => Level::Warning,
-                        },
-                        text: format!("{reason}; it is tried again"),
-                    });
-                    self.delayed.insert(job);
-                }
-            }
+            } => Level::Info,
+            Event::SubmitDelayed { .. } | Event::NotFound { .. } => Level::Warning,
             Event::Submitted { .. } => {
                 self.delayed.remove(&job);
+                return;
             }
-            _ => {}
+            _ => return,
+        };
+        let phase = self.job(job).map(|job| &job.phase);
+        if let Some(Phase::Waiting { reason, .. }) = phase
+            && !self.delayed.contains(&job)
+        {
+            let text = format!("{reason}; it is tried again");
+            effects.actions.push(Action::Notify { job, level, text });
+            self.delayed.insert(job);
         }
     }
 

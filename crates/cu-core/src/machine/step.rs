@@ -55,14 +55,24 @@ impl Step<'_> {
             } => {
                 let reason = format!("attempt {attempt} can't be submitted now: {reason}");
                 self.not_submitted(*attempt, reason, |step| {
-                    let backoff = end::back_off(step.job, step.policy);
-                    retry_after.unwrap_or(backoff)
+                    let window = &mut step.job.window;
+                    window.submissions = window.submissions.saturating_sub(1);
+                    // A limit that is reached is no setback.
+                    retry_after.unwrap_or_else(|| end::back_off(step.job, step.policy))
                 });
             }
-            Event::SubmitUncertain { attempt, .. } => self.uncertain(*attempt),
+            Event::SubmitUncertain { attempt, reason } => self.uncertain(*attempt, reason),
             Event::NotFound { attempt } => {
-                let reason = "it is submitted again".to_owned();
-                self.not_submitted(*attempt, reason, |_| Duration::ZERO);
+                let unclear = self
+                    .active(*attempt)
+                    .and_then(|active| active.unclear.as_ref());
+                let reason = match unclear {
+                    Some(words) => format!("attempt {attempt} was not submitted: {words}"),
+                    None => format!("attempt {attempt} was not submitted"),
+                };
+                self.not_submitted(*attempt, reason, |step| {
+                    end::back_off(step.job, step.policy)
+                });
             }
             Event::Observed {
                 attempt,
@@ -275,12 +285,13 @@ impl Step<'_> {
         }
     }
 
-    fn uncertain(&mut self, attempt: Attempt) {
+    fn uncertain(&mut self, attempt: Attempt, reason: &str) {
         let job = self.job.id;
         if let Some(active) = self.active(attempt)
             && active.stage == Stage::Submitting
         {
             active.stage = Stage::Uncertain;
+            active.unclear = Some(reason.to_owned());
             self.act(Action::Find { job, attempt });
             self.judge();
         }

@@ -408,3 +408,89 @@ fn a_delay_is_told_once_and_after_a_submission_again() {
     };
     assert!(warns(&world.happens(later)));
 }
+
+/// A job whose first attempt is being submitted.
+fn submitting() -> World {
+    let policy = Policy {
+        submissions_per_hour: std::num::NonZeroU32::new(5).expect("5 is not 0"),
+        ..Policy::default()
+    };
+    let mut world = World {
+        machine: Machine::new(vec![Job::new(JOB, 3)], policy),
+        now: Timestamp(1_700_000_000_000),
+        said: 0,
+    };
+    world.passes(Duration::ZERO);
+    world
+}
+
+#[test]
+fn a_submission_that_is_lost_again_and_again_is_tried_ever_less_often_and_its_words_are_told() {
+    let mut world = submitting();
+    let mut told = Vec::new();
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        told.extend(world.happens(Event::SubmitUncertain {
+            attempt: ATTEMPT,
+            reason: "sbatch: Segmentation fault".to_owned(),
+        }));
+        assert!(
+            world.why().contains("Segmentation fault"),
+            "{}",
+            world.why()
+        );
+        told.extend(world.happens(Event::NotFound { attempt: ATTEMPT }));
+        assert!(
+            world.why().contains("Segmentation fault"),
+            "{}",
+            world.why()
+        );
+        let due = world.machine.next_deadline().expect("it is tried again");
+        waits.push(due.since(world.now).as_secs());
+        world.passes(due.since(world.now));
+    }
+    assert_eq!(waits, [1, 2, 4, 8]);
+    told.retain(|action| matches!(action, Action::Notify { .. }));
+    let expected = Action::Notify {
+        job: JOB,
+        level: Level::Warning,
+        text: "attempt 0 was not submitted: sbatch: Segmentation fault; it is tried again"
+            .to_owned(),
+    };
+    assert_eq!(told, [expected]);
+}
+
+#[test]
+fn that_an_attempt_is_not_found_which_has_ended_is_no_news() {
+    let mut world = submitting();
+    world.happens(Event::SubmitUncertain {
+        attempt: ATTEMPT,
+        reason: "timed out".to_owned(),
+    });
+    world.starts();
+    let record = ExitRecord {
+        end: ProgramEnd::Exited(3),
+        output_changed: true,
+        ..killed(&world)
+    };
+    world.says(Message::Ended(record));
+    assert_eq!(world.job().state(), JobState::Waiting, "{}", world.why());
+    assert_eq!(world.happens(Event::NotFound { attempt: ATTEMPT }), []);
+}
+
+#[test]
+fn a_limit_of_the_scheduler_is_no_setback_and_no_submission_of_the_hour() {
+    let mut world = submitting();
+    for _ in 0..20 {
+        world.happens(Event::SubmitDelayed {
+            attempt: ATTEMPT,
+            reason: "QOSMaxSubmitJobPerUserLimit".to_owned(),
+            retry_after: Some(Duration::from_secs(60)),
+        });
+        let due = world.machine.next_deadline().expect("it is tried again");
+        assert_eq!(due.since(world.now).as_secs(), 60, "{}", world.why());
+        world.passes(due.since(world.now));
+    }
+    assert_eq!(world.job().setbacks, 0);
+    assert_eq!(world.job().window.submissions, 1);
+}

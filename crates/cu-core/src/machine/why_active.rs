@@ -52,9 +52,10 @@ pub(super) fn sentence(job: &Job, active: &Active, policy: &Policy) -> String {
             return format!("attempt {attempt} is being submitted; the scheduler's answer is due");
         }
         Stage::Uncertain => {
+            let reason = in_parentheses(active.unclear.as_deref());
             return format!(
-                "nobody knows whether attempt {attempt} was submitted; the scheduler is asked for \
-                 its name, and if it has no such submission it is submitted again"
+                "nobody knows whether attempt {attempt} was submitted{reason}; the scheduler is asked \
+                 for its name, and if it has no such submission it is submitted again"
             );
         }
         Stage::Submitted(_) => {}
