@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::inbox::{Batch, Item, Reply};
 use crate::machine::{Action, Effects, Event, Job, Machine, Order, Wanted};
 use crate::store::Changes;
-use crate::{Error, Policy, Result};
+use crate::{Error, JobState, Policy, Result};
 
 /// What is to be recorded, and what is to be done once it is.
 #[derive(Debug)]
@@ -198,7 +198,7 @@ pub(crate) fn orders(jobs: &[Job], request: &OperatorRequest) -> Result<Vec<(Job
             goes_on(job) && job.wanted == Wanted::Pause
         }),
         OperatorRequest::Checkpoint(selection) => (selection, Order::Checkpoint, &|job| {
-            goes_on(job) && job.active().is_some()
+            goes_on(job) && job.state() == JobState::Running
         }),
         OperatorRequest::Retry(selection) => (selection, Order::Retry, &Job::can_be_retried),
     };

@@ -134,7 +134,10 @@ async fn what_lay_there_before_the_record_is_heard_before_it() {
         .cancel(&[first], Cancel::Kill)
         .await
         .expect("killed");
-    timeout(BOUND, ending).await.expect("read").expect("no panic");
+    timeout(BOUND, ending)
+        .await
+        .expect("read")
+        .expect("no panic");
     let finish = timeout(BOUND, main_process).await.expect("it ends");
     let status = settled(finish.expect("no panic").expect("no error"));
     assert_eq!(status.jobs.completed, 1);

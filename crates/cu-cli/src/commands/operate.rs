@@ -58,7 +58,7 @@ impl Operation {
             Self::Pause => "there is nothing left to pause",
             Self::Continue => "nothing is paused",
             Self::Retry => "nothing has failed or was cancelled",
-            Self::Checkpoint => "nothing is with the scheduler",
+            Self::Checkpoint => "nothing runs",
         };
         if let [job] = jobs {
             let state = summary::job_state(job.state);

@@ -185,7 +185,7 @@ fn what_concerns_no_job_says_so_and_why() {
         ("pause", "there is nothing left to pause, 2 completed"),
         ("continue", "nothing is paused, 2 completed"),
         ("retry", "nothing has failed or was cancelled, 2 completed"),
-        ("checkpoint", "nothing is with the scheduler, 2 completed"),
+        ("checkpoint", "nothing runs, 2 completed"),
     ] {
         let asked = bench.cu(&[operation]);
         assert_eq!(asked.code, 0, "{asked:?}");

@@ -370,6 +370,12 @@ impl Step<'_> {
             }
             Order::Continue => {
                 self.job.wanted = Wanted::Run;
+                // One that was not heard of yet would be told at its start.
+                if let Phase::Active(active) = &mut self.job.phase
+                    && !active.has_spoken()
+                {
+                    active.wish = None;
+                }
             }
             Order::Checkpoint => self.tell(Wish::CheckpointAndExit),
             Order::Retry if !self.job.can_be_retried() => {}

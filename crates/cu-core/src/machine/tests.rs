@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use cu_protocol::{
-    Attempt, ExitRecord, Failure, JobId, Message, ProgramEnd, Sequence, Started, Timestamp,
+    Attempt, ExitRecord, Failure, JobId, Message, OperatorRequest, ProgramEnd, Selection, Sequence,
+    Started, Timestamp, Wish,
 };
 use cu_scheduler::{ClusterEnd, ClusterJobId, ClusterState, EndCause, Observation};
 
 use super::*;
+use crate::decide::orders;
 use crate::{JobState, Policy};
 
 const JOB: JobId = JobId(0);
@@ -493,4 +495,30 @@ fn a_limit_of_the_scheduler_is_no_setback_and_no_submission_of_the_hour() {
     }
     assert_eq!(world.job().setbacks, 0);
     assert_eq!(world.job().window.submissions, 1);
+}
+
+#[test]
+fn who_is_continued_before_its_attempt_has_started_is_not_asked_to_exit() {
+    let wish = |world: &World| world.job().active().expect("an attempt").wish;
+    let mut world = World::new();
+    world.happens(Event::Ordered(Order::Pause));
+    assert_eq!(wish(&world), Some(Wish::CheckpointAndExit));
+    world.happens(Event::Ordered(Order::Continue));
+    assert_eq!(wish(&world), None);
+    // One that runs was told, and can't be told otherwise.
+    world.starts();
+    world.happens(Event::Ordered(Order::Pause));
+    world.happens(Event::Ordered(Order::Continue));
+    assert_eq!(wish(&world), Some(Wish::CheckpointAndExit));
+}
+
+#[test]
+fn only_what_runs_can_save_and_exit_at_once() {
+    let request = OperatorRequest::Checkpoint(Selection::All);
+    let orders = |world: &World| orders(world.machine.jobs(), &request).expect("all exist");
+    let mut world = World::new();
+    world.is(queued());
+    assert_eq!(orders(&world), []);
+    world.starts();
+    assert_eq!(orders(&world), [(JOB, Order::Checkpoint)]);
 }
