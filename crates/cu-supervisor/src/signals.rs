@@ -4,12 +4,22 @@
 //! time limit or a preemption, or a person. CONT, which Slurm sends along with every other, means
 //! nothing.
 
+use nix::sys::signal::{SigSet, Signal as Caught};
 use rustix::process::Signal;
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::{Handle, Signals as Arriving};
 
 use crate::event::{Event, Events};
 use crate::{Error, Result};
+
+/// A child's end, and the wishes to stop.
+const CAUGHT: [Caught; 6] = [
+    Caught::SIGCHLD,
+    Caught::SIGHUP,
+    Caught::SIGINT,
+    Caught::SIGTERM,
+    Caught::SIGUSR1,
+    Caught::SIGUSR2,
+];
 
 /// While this lives, signals become events. Afterwards they are ignored.
 #[derive(Debug)]
@@ -18,8 +28,13 @@ pub(crate) struct Signals(Handle);
 impl Signals {
     /// From now on.
     pub fn to_events(events: Events) -> Result<Self> {
-        let mut arriving = Arriving::new([SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2])
+        let mut arriving = Arriving::new(CAUGHT.map(|signal| signal as i32))
             .map_err(Error::system("catch signals"))?;
+        // Whoever started us may have blocked some, which we inherit, and the program from us: we
+        // would never hear of its end, nor it of a wish to stop.
+        SigSet::from_iter(CAUGHT)
+            .thread_unblock()
+            .map_err(|errno| Error::system("unblock signals")(errno.into()))?;
         let handle = arriving.handle();
         crate::spawn_thread("signals", move || {
             for number in arriving.forever() {

@@ -10,6 +10,7 @@ use cu_protocol::{
     Attempt, Message, ProgramAnswer, ProgramEnd, ProgramRequest, ResumeRequest, StopCause,
 };
 use cu_supervisor::StopPolicy;
+use nix::sys::signal::SigSet;
 use rustix::process::Signal;
 
 /// Notes each signal that arrives, and goes on.
@@ -50,6 +51,22 @@ fn after_a_time() {
     let run = Run::script_with(&obedient("USR1"), stop);
     run.start(0).wait();
     assert_saved(&run, StopCause::TimeBudget);
+}
+
+#[test]
+fn signals_come_through_though_whoever_started_us_has_blocked_them() {
+    let run = Run::script_with(&obedient("USR1"), policy(|_| {}));
+    let mut supervisor = std::thread::scope(|scope| {
+        let starter = scope.spawn(|| {
+            SigSet::all().thread_block().unwrap();
+            run.start(0)
+        });
+        starter.join().unwrap()
+    });
+    run.await_line("up", "up");
+    supervisor.signal(Signal::USR1);
+    supervisor.wait();
+    assert_saved(&run, StopCause::Signal(Signal::USR1.as_raw()));
 }
 
 #[test]
