@@ -4,12 +4,13 @@
 use std::panic::resume_unwind;
 use std::time::Duration;
 
+use cu_protocol::{Attempt, JobId};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::act::Actor;
 use crate::inbox::Reply;
-use crate::machine::{Event, Machine, Stage};
+use crate::machine::{Event, LONGEST_READING, Machine, Stage};
 use crate::records;
 
 /// How often the files of attempts without a connection are looked at.
@@ -19,26 +20,47 @@ const LOOK: Duration = Duration::from_secs(5);
 pub(crate) fn adopt_survivors(machine: &Machine, actor: &Actor, tasks: &mut JoinSet<()>) {
     actor.watch(machine.jobs());
     let mut left = Vec::new();
-    let mut lookups = Vec::new();
+    let mut unanswered = Vec::new();
     for job in machine.jobs() {
-        let Some(active) = job.active() else { continue };
-        left.push((job.id, active.attempt));
-        if active.stage == Stage::Submitting {
-            let event = Event::SubmitUncertain {
-                attempt: active.attempt,
-                reason: "the main process ended before the scheduler's answer was recorded"
-                    .to_owned(),
-            };
-            actor.happened(job.id, event, Reply::Nobody);
-        } else if active.stage == Stage::Uncertain {
-            lookups.push((job.id, active.attempt));
+        match job.active() {
+            Some(active) if active.cluster_job().is_some() => left.push((job.id, active.attempt)),
+            Some(active) => unanswered.push((job.id, active.attempt, active.stage.clone())),
+            None => {}
         }
     }
     if !left.is_empty() {
         drop(records::read(actor, left)); // As when they have just ended.
     }
+    if !unanswered.is_empty() {
+        tasks.spawn(look_up(actor.clone(), unanswered));
+    }
+}
+
+/// Looks up what may have been submitted. Its files first: they tell of an attempt that has ended
+/// meanwhile, and that a scheduler may have forgotten. Without them it would be submitted again, and
+/// what it asked for would be lost.
+async fn look_up(actor: Actor, unanswered: Vec<(JobId, Attempt, Stage)>) {
+    let attempts = unanswered.iter().map(|(job, attempt, _)| (*job, *attempt));
+    let reading = records::read(&actor, attempts.collect());
+    if let Ok(Err(error)) = timeout(LONGEST_READING, reading).await
+        && let Ok(panic) = error.try_into_panic()
+    {
+        resume_unwind(panic);
+    }
+    let mut lookups = Vec::new();
+    for (job, attempt, stage) in unanswered {
+        if stage == Stage::Uncertain {
+            lookups.push((job, attempt));
+            continue;
+        }
+        let event = Event::SubmitUncertain {
+            attempt,
+            reason: "the main process ended before the scheduler's answer was recorded".to_owned(),
+        };
+        actor.happened(job, event, Reply::Nobody);
+    }
     if !lookups.is_empty() {
-        tasks.spawn(actor.clone().find(lookups));
+        actor.find(lookups).await;
     }
 }
 

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use cu_core::machine::Event;
 use cu_core::{AttemptEnd, JobState, Policy, Reader, RunDir};
-use cu_protocol::{Attempt, Failure, Message, Sequence};
+use cu_protocol::{Attempt, Failure, Message, ResumeRequest, Sequence};
 use cu_scheduler::simulated::Stop;
 use cu_scheduler::{Cancel, ClusterState, Scheduler};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use support::attempt::{JOB, put_in_outbox, results, write_exit_record};
+use support::remote::{Calls, Remote};
 use support::{BOUND, endless, eventually, on_a_paused_clock, open, patient, scratch, settled};
 use tokio::time::{sleep, timeout};
 
@@ -70,6 +71,34 @@ fn is_seen_to_end(run: &RunDir) -> bool {
         matches!(&recorded.event, Event::Observed { observation, .. }
             if matches!(observation.state, ClusterState::Ended(_)))
     })
+}
+
+#[tokio::test]
+async fn what_an_attempt_has_left_is_heard_before_the_scheduler_is_asked_for_it() {
+    let scratch = scratch(patient(), 1);
+    let cluster = Remote::new(endless(), Calls::Never);
+    cluster.set_answers_after(Duration::from_secs(3600));
+    let cluster = Arc::new(cluster);
+    let main_process = tokio::spawn(open(&scratch, cluster.clone()).await.run());
+    eventually("a start", || cluster.inner.starts().len() == 1).await;
+    main_process.abort();
+    let _ = main_process.await;
+    // It has long ended when there is a main process again. To read so much takes a while.
+    for number in 1..3000 {
+        let failure = Failure {
+            text: "oh".to_owned(),
+        };
+        put_in_outbox(&scratch.run, FIRST, number, Message::Failed(failure));
+    }
+    let request = Message::ResumeRequest(ResumeRequest::default());
+    put_in_outbox(&scratch.run, FIRST, 3000, request);
+    write_exit_record(&scratch.run, FIRST, 0);
+    let forgetful = endless();
+    let main_process = tokio::spawn(open(&scratch, Arc::new(forgetful.clone())).await.run());
+    eventually("a start", || forgetful.starts().len() == 1).await;
+    let second = forgetful.starts()[0].name.attempt();
+    main_process.abort();
+    assert_eq!(second, 1, "the first was submitted again");
 }
 
 #[test]
