@@ -141,6 +141,18 @@ impl Error {
         }
     }
 
+    /// What the system said, for who names the file in an error of their own. This error as it is, if
+    /// the system had no part in it.
+    #[must_use]
+    pub fn into_source(self) -> io::Error {
+        match self {
+            Self::NoSpace { source, .. }
+            | Self::NotPermitted { source, .. }
+            | Self::Io { source, .. } => source,
+            other => other.into(),
+        }
+    }
+
     /// The kind that `std::io` gives what happened.
     fn kind(&self) -> io::ErrorKind {
         match self {

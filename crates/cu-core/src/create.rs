@@ -237,5 +237,21 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
         .mode(0o600)
         .durability(Durability::ProcessDeath)
         .write(path, content)
-        .map_err(|error| Error::file("write", path)(error.into()))
+        .map_err(|error| Error::file("write", path)(error.into_source()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_said_is_told() {
+        let scratch = tempfile::tempdir().expect("a temporary directory");
+        let path = scratch.path().join("no/such/directory");
+        let error = replace(&path, b"1").expect_err("nowhere").to_string();
+        assert!(
+            error.ends_with("No such file or directory (os error 2)"),
+            "{error}"
+        );
+    }
 }

@@ -67,5 +67,21 @@ fn write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> Result
     AtomicOptions::new()
         .durability(durability)
         .write(path, json)
-        .map_err(|error| Error::file("write", path)(error.into()))
+        .map_err(|error| Error::file("write", path)(error.into_source()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_said_is_told() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("no/such/directory");
+        let error = write_durably(&path, &1).unwrap_err().to_string();
+        assert!(
+            error.ends_with("No such file or directory (os error 2)"),
+            "{error}"
+        );
+    }
 }
