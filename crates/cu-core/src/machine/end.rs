@@ -228,10 +228,17 @@ fn sentence(job: &Job, policy: &Policy) -> String {
                     moment(capped)
                 );
             }
+            let room = match policy.max_submitted {
+                Some(most) => format!(
+                    ", as soon as there is room: {most} may be queued or running at a time \
+                     (backend.max_submitted)"
+                ),
+                None => String::new(),
+            };
             match until.0 {
-                0 => format!("{reason}; attempt {attempt} is submitted next"),
+                0 => format!("{reason}; attempt {attempt} is submitted next{room}"),
                 _ => format!(
-                    "{reason}; attempt {attempt} is submitted after {}",
+                    "{reason}; attempt {attempt} is submitted after {}{room}",
                     moment(*until)
                 ),
             }

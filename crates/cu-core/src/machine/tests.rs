@@ -522,3 +522,22 @@ fn only_what_runs_can_save_and_exit_at_once() {
     world.starts();
     assert_eq!(orders(&world), [(JOB, Order::Checkpoint)]);
 }
+
+#[test]
+fn who_waits_for_room_is_told_so() {
+    let second = JobId(1);
+    let sentence = |max_submitted| {
+        let jobs = vec![Job::new(JOB, 3), Job::new(second, 3)];
+        let policy = Policy {
+            max_submitted: std::num::NonZeroU32::new(max_submitted),
+            ..Policy::default()
+        };
+        let machine = Machine::new(jobs, policy);
+        why(&machine.jobs()[1], machine.policy())
+    };
+    let next = "it has not been submitted yet; attempt 0 is submitted next";
+    assert_eq!(sentence(0), next);
+    let room = "as soon as there is room: 1 may be queued or running at a time";
+    let expected = format!("{next}, {room} (backend.max_submitted)");
+    assert_eq!(sentence(1), expected);
+}
