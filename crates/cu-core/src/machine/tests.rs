@@ -541,3 +541,25 @@ fn who_waits_for_room_is_told_so() {
     let expected = format!("{next}, {room} (backend.max_submitted)");
     assert_eq!(sentence(1), expected);
 }
+
+#[test]
+fn who_is_cancelled_before_the_scheduler_has_answered_is_not_said_to_be_ended_by_it() {
+    let mut world = submitting();
+    world.happens(Event::Ordered(Order::Stop));
+    let expected = "an operator cancelled it; whether the scheduler has attempt 0 is not known yet, \
+                    and if it has, it is told to end it";
+    assert_eq!(world.why(), expected);
+    let cancelled = world.happens(Event::Submitted {
+        attempt: ATTEMPT,
+        cluster_job: ClusterJobId("812.0".to_owned()),
+    });
+    assert!(matches!(
+        cancelled[..],
+        [Action::Tell { .. }, Action::Cancel { .. }]
+    ));
+    assert!(
+        world.why().contains("is being ended by the scheduler"),
+        "{}",
+        world.why()
+    );
+}

@@ -15,10 +15,16 @@ pub(super) fn sentence(job: &Job, active: &Active, policy: &Policy) -> String {
         let cause = active
             .needless
             .map_or_else(|| CANCELLED.to_owned(), late_results);
-        return format!(
-            "{cause}; attempt {attempt} is being ended by the scheduler, which is asked again every \
-             minute"
-        );
+        return match active.stage {
+            Stage::Submitted(_) => format!(
+                "{cause}; attempt {attempt} is being ended by the scheduler, which is asked again \
+                 every minute"
+            ),
+            Stage::Submitting | Stage::Uncertain => format!(
+                "{cause}; whether the scheduler has attempt {attempt} is not known yet, and if it \
+                 has, it is told to end it"
+            ),
+        };
     }
     let verdict = judge(
         &active.evidence,
