@@ -503,6 +503,8 @@ fn who_is_continued_before_its_attempt_has_started_is_not_asked_to_exit() {
     let mut world = World::new();
     world.happens(Event::Ordered(Order::Pause));
     assert_eq!(wish(&world), Some(Wish::CheckpointAndExit));
+    let expected = "attempt 0 is queued; as soon as it reports, it is asked to checkpoint and exit";
+    assert_eq!(world.why(), expected);
     world.happens(Event::Ordered(Order::Continue));
     assert_eq!(wish(&world), None);
     // One that runs was told, and can't be told otherwise.

@@ -100,7 +100,12 @@ pub(super) fn sentence(job: &Job, active: &Active, policy: &Policy) -> String {
     };
     let then = match (&active.evidence.request, active.wish) {
         (Some(_), _) => "it has asked to be resumed, and is once it has ended",
-        (None, Some(Wish::CheckpointAndExit)) => "it was asked to checkpoint and exit",
+        (None, Some(Wish::CheckpointAndExit)) if active.has_spoken() => {
+            "it was asked to checkpoint and exit"
+        }
+        (None, Some(Wish::CheckpointAndExit)) => {
+            "as soon as it reports, it is asked to checkpoint and exit"
+        }
         (None, Some(Wish::Cancel)) => "it was asked to end",
         (None, None) if active.evidence.results => {
             "it has delivered its results, and is done once it has ended"
