@@ -175,6 +175,10 @@ def _sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems can't sync directories; their server decides when it is durable.
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
 
@@ -381,6 +385,8 @@ class _Checkpoints:
     def writer(self) -> Iterator[IO[bytes]]:
         self._directory.mkdir(parents=True, exist_ok=True)
         if not self._is_swept:
+            # Its creator may have died before this.
+            _sync_directory(self._directory.parent)
             self._sweep()
         descriptor, temporary = _temporary(self._directory, f".cu-tmp-{self._attempt}-")
         try:

@@ -5,6 +5,7 @@ Run with any Python from 3.8 on: `python3 -m unittest test_cu_job` in this direc
 
 import contextlib
 import copy
+import errno
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import pickle
 import queue
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -222,6 +224,32 @@ class Checkpoints(Case):
             self.job(attempt=2).save_json(2)
             self.assertEqual(len(list(directory.glob(".cu-tmp-1-*"))), 1)
         self.assertEqual(list(directory.glob(".cu-tmp-*")), [])
+
+    def test_where_directories_cannot_be_synced_checkpoints_are_saved_all_the_same(self):
+        sync = os.fsync
+
+        def sync_files_only(descriptor):
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "Invalid argument")
+            sync(descriptor)
+
+        with mock.patch("os.fsync", sync_files_only):
+            self.job().save_bytes(b"saved")
+        self.assertEqual(self.job().load_bytes(), b"saved")
+
+    def test_the_directory_of_the_checkpoints_is_durable_before_they_are(self):
+        sync = os.fsync
+        synced = []
+
+        def sync_and_note(descriptor):
+            synced.append(os.path.realpath(f"/proc/self/fd/{descriptor}"))
+            sync(descriptor)
+
+        with mock.patch("os.fsync", sync_and_note):
+            self.job().save_bytes(b"saved")
+        output = os.path.realpath(self.directory)
+        self.assertEqual(synced[0], output)
+        self.assertEqual(synced[-1], os.path.join(output, "checkpoints"))
 
     def test_what_cannot_be_saved_is_named(self):
         (self.directory / "checkpoints").write_text("in the way")
