@@ -11,7 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use cu_protocol::lines::{LineDecoder, to_line};
@@ -216,7 +216,7 @@ fn serve(mut stream: UnixStream, events: &Events) -> std::io::Result<()> {
         loop {
             let answer = match decoder.next_line() {
                 Ok(None) => break,
-                Ok(Some(request)) => answer(request, events),
+                Ok(Some(request)) => answer(request, events, ANSWER_TIMEOUT),
                 Err(error) => ProgramAnswer::Refused(error.to_string()),
             };
             if is_listened_to && stream.write_all(&to_line(&answer)).is_err() {
@@ -228,7 +228,7 @@ fn serve(mut stream: UnixStream, events: &Events) -> std::io::Result<()> {
     }
 }
 
-fn answer(request: ProgramRequest, events: &Events) -> ProgramAnswer {
+fn answer(request: ProgramRequest, events: &Events, patience: Duration) -> ProgramAnswer {
     if let ProgramRequest::Say(Message::Started(_) | Message::Ended(_)) = request {
         return ProgramAnswer::Refused("only the supervisor says this".to_owned());
     }
@@ -238,8 +238,14 @@ fn answer(request: ProgramRequest, events: &Events) -> ProgramAnswer {
         return ended();
     }
     answer
-        .recv_timeout(ANSWER_TIMEOUT)
-        .unwrap_or_else(|_| ended())
+        .recv_timeout(patience)
+        .unwrap_or_else(|error| match error {
+            RecvTimeoutError::Disconnected => ended(),
+            RecvTimeoutError::Timeout => ProgramAnswer::Refused(format!(
+                "no answer within {} s, as when a disk hangs; what was said may be noted later",
+                patience.as_secs()
+            )),
+        })
 }
 
 #[cfg(test)]
@@ -253,6 +259,18 @@ mod tests {
         let metadata = door.directory.path().metadata().unwrap();
         assert_eq!(metadata.permissions().mode() & 0o777, 0o700);
         UnixStream::connect(door.path()).unwrap();
+    }
+
+    #[test]
+    fn who_waits_in_vain_is_not_told_that_the_attempt_is_over() {
+        let (events, happening) = mpsc::channel();
+        let refusal = || match answer(ProgramRequest::ShouldExit, &events, Duration::ZERO) {
+            ProgramAnswer::Refused(reason) => reason,
+            other => panic!("{other:?}"),
+        };
+        assert!(refusal().starts_with("no answer within 0 s"));
+        drop(happening);
+        assert_eq!(refusal(), "the attempt is over");
     }
 
     #[test]
