@@ -71,7 +71,12 @@ impl Step<'_> {
                     None => format!("attempt {attempt} was not submitted"),
                 };
                 self.not_submitted(*attempt, reason, |step| {
-                    end::back_off(step.job, step.policy)
+                    let backoff = end::back_off(step.job, step.policy);
+                    // Once is an accident, such as the end of a main process.
+                    match step.job.setbacks {
+                        1 => Duration::ZERO,
+                        _ => backoff,
+                    }
                 });
             }
             Event::Observed {

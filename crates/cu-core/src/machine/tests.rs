@@ -451,7 +451,7 @@ fn a_submission_that_is_lost_again_and_again_is_tried_ever_less_often_and_its_wo
         waits.push(due.since(world.now).as_secs());
         world.passes(due.since(world.now));
     }
-    assert_eq!(waits, [1, 2, 4, 8]);
+    assert_eq!(waits, [0, 2, 4, 8]);
     told.retain(|action| matches!(action, Action::Notify { .. }));
     let expected = Action::Notify {
         job: JOB,
