@@ -7,6 +7,7 @@ use cu_core::{Reader, RunDir, RunState};
 use crate::backend::Kind;
 use crate::config;
 use crate::exit_code::ExitCode;
+use crate::shell_word::shell_word;
 
 /// A result of a command.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -155,7 +156,6 @@ impl Error {
     /// What to do about it, if that can be said.
     pub fn hint(&self) -> Option<String> {
         use cu_core::Error as Run;
-        let path = |path: &Path| path.display().to_string();
         Some(match self {
             Self::Usage { hint, .. } => return hint.clone(),
             Self::Config(error) => return error.hint(),
@@ -165,10 +165,10 @@ impl Error {
                 Run::NoRun { .. } => "`cu list` shows the runs of a results directory".to_owned(),
                 Run::InUse { path: run, .. } => format!(
                     "`cu status {0}` shows what it does; `cu pause` and `cu stop` talk to it",
-                    path(run)
+                    shell_word(run)
                 ),
                 Run::NoMainProcess { path: run, .. } => {
-                    format!("`cu resume {}` starts one", path(run))
+                    format!("`cu resume {}` starts one", shell_word(run))
                 }
                 Run::NewerVersion { .. } => "use the newer version of cu".to_owned(),
                 Run::Damaged { .. } => {
@@ -197,7 +197,7 @@ impl Error {
 /// What to do about a run where another is to be made.
 fn exists_hint(run: &Path) -> String {
     let status = Reader::open(&RunDir::new(run)).and_then(|reader| reader.status());
-    let run = run.display();
+    let run = shell_word(run);
     let what = match status.map(|status| status.state) {
         Ok(RunState::Running) => format!("it is running, and `cu status {run}` shows it"),
         Ok(RunState::Interrupted) => format!("`cu resume {run}` goes on with it"),

@@ -20,6 +20,7 @@ mod render_error;
 mod runs;
 mod scratch;
 mod selection;
+mod shell_word;
 mod terminal;
 mod view;
 mod waiting;

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::args::{Common, Logs};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
+use crate::shell_word::shell_word;
 use crate::view::summary::attempt_end;
 use crate::{runs, terminal};
 
@@ -62,7 +63,7 @@ fn follow(reader: &Reader, mut job: JobReport, joined: &mut Joined) -> Result<()
         if status.state == RunState::Interrupted {
             terminal::say(&format!(
                 "no main process works on this run: `cu resume {}` goes on with it",
-                status.run_dir.display()
+                shell_word(&status.run_dir)
             ));
             return Ok(());
         }

@@ -11,6 +11,7 @@ use crate::exit_code::ExitCode;
 use crate::interrupt::Interrupts;
 use crate::main_process::{MainProcess, Outcome};
 use crate::selection::Jobs;
+use crate::shell_word::shell_word;
 use crate::view::{self, Silent, View, summary};
 use crate::{backend, background, logging, runs, terminal};
 
@@ -136,7 +137,7 @@ async fn by_ourselves(
         Outcome::Detached(status) if status.state == RunState::Interrupted => {
             terminal::say(&format!(
                 "no main process works on this run: `cu resume {}` carries it out",
-                run.path().display()
+                shell_word(run.path())
             ));
             Ok(ExitCode::Done)
         }

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::exit_code::ExitCode;
 use crate::interrupt::Interrupts;
 use crate::main_process::{MainProcess, Outcome};
+use crate::shell_word::shell_word;
 use crate::view::json::RunJson;
 use crate::view::{self, summary};
 use crate::{backend, background, logging, runs, terminal};
@@ -56,14 +57,14 @@ pub fn see_through(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCo
             };
             terminal::say(&format!(
                 "{attempts}`cu resume {}` goes on with the run",
-                run.path().display()
+                shell_word(run.path())
             ));
             Ok(ExitCode::Interrupted)
         }
         Outcome::Ended => {
             terminal::say(&format!(
                 "ended at once; `cu resume {}` goes on with the run",
-                run.path().display()
+                shell_word(run.path())
             ));
             Ok(ExitCode::Interrupted)
         }
@@ -89,7 +90,7 @@ fn detach(common: &Common, run: &RunDir) -> Result<ExitCode> {
         terminal::data(&run.path().display().to_string())?;
         terminal::say(&format!(
             "the run goes on in the background; `cu status {0}` shows it, {1} tells more",
-            run.path().display(),
+            shell_word(run.path()),
             run.log().display()
         ));
     }

@@ -6,6 +6,7 @@ use cu_protocol::JobId;
 use crate::args::{Common, JobArgument};
 use crate::error::Result;
 use crate::exit_code::ExitCode;
+use crate::shell_word::shell_word;
 use crate::view::json::JobJson;
 use crate::view::summary;
 use crate::{runs, terminal};
@@ -23,7 +24,7 @@ pub fn show(common: &Common, arguments: &JobArgument) -> Result<ExitCode> {
     if !job.state.is_settled() && !reader.has_main_process() {
         job.why = format!(
             "no main process works on this run, and `cu resume {}` goes on with it; as recorded last: {}",
-            run.path().display(),
+            shell_word(run.path()),
             job.why
         );
     }

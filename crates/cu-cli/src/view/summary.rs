@@ -14,6 +14,7 @@ use super::lines::counts;
 use crate::backend::Kind;
 use crate::moment::{iso, rounded};
 use crate::runs::Listed;
+use crate::shell_word::shell_word;
 
 /// So many jobs are told one by one; more are only counted.
 const FEW: usize = 20;
@@ -174,7 +175,7 @@ pub fn status(status: &Status, jobs: &[JobReport]) -> String {
         let _ = write!(
             text,
             "\n\nno main process works on this run: `cu resume {}` goes on with it",
-            status.run_dir.display()
+            shell_word(&status.run_dir)
         );
     }
     text

@@ -1,9 +1,9 @@
 //! Bad input: a clear message, the documented exit code, and nothing made or lost.
 
 use std::fs::{self, File};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
-use crate::support::{Bench, COUNT};
+use crate::support::{Bench, COUNT, WAIT};
 
 /// Runs `cu` and checks its exit code and what it says.
 fn expect(bench: &Bench, arguments: &[&str], code: i32, words: &[&str]) {
@@ -132,6 +132,33 @@ fn a_run_that_exists_is_not_touched() {
     assert_eq!(bench.cu(&["run", "--", "./count.sh", "1"]).code, 0);
     assert_eq!(bench.cu(&["run", "--", "./count.sh", "1"]).code, 0);
     assert!(bench.path("results/count-2/run.sqlite").is_file());
+}
+
+#[test]
+fn a_command_that_is_told_can_be_pasted_as_it_is() {
+    let bench = Bench::new();
+    bench.program("wait.sh", WAIT);
+    let folder = bench.path("Lea's results");
+    let folder = folder.to_str().expect("UTF-8");
+    let run = [
+        "run",
+        "--results-dir",
+        folder,
+        "--name",
+        "a",
+        "--detach",
+        "--",
+        "./wait.sh",
+    ];
+    let started = bench.cu(&run);
+    assert_eq!(started.code, 0, "{started:?}");
+    let told = started.stderr.split('`').nth(1).expect("a command");
+    let told = told.replacen("cu", env!("CARGO_BIN_EXE_cu"), 1);
+    let output = Command::new("sh").args(["-c", &told]).output();
+    let output = output.expect("a shell");
+    let stopped = bench.cu(&["stop", "all", "a", "--results-dir", folder]);
+    assert_eq!(stopped.code, 0, "{stopped:?}");
+    assert!(output.status.success(), "{told}: {output:?}");
 }
 
 #[test]
