@@ -176,6 +176,8 @@ impl Error {
                      in working_directories/ are not affected"
                         .to_owned()
                 }
+                // Without the store there is nothing to go on with.
+                Run::Record { path, .. } if !path.exists() => return None,
                 Run::Record { .. } => {
                     "make room or mend the permissions, then `cu resume` goes on".to_owned()
                 }

@@ -84,6 +84,17 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_was_deleted_is_not_said_to_go_on() {
+        let error = Error::Run(cu_core::Error::Record {
+            path: "/nowhere/results/a/run.sqlite".into(),
+            reason: "it was deleted while the run went on".to_owned(),
+        });
+        let expected = "error: can't record in /nowhere/results/a/run.sqlite: \
+                        it was deleted while the run went on";
+        assert_eq!(plain(&error), expected);
+    }
+
+    #[test]
     fn a_cause_that_was_told_is_not_told_again() {
         let error = Error::Run(cu_core::Error::File {
             what: "make",
