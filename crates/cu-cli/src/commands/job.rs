@@ -67,10 +67,11 @@ enum Request<'a> {
 pub fn job(words: &[OsString]) -> u8 {
     let Some(request) = parse(words) else {
         let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-        say(&format!(
-            "cu job: `{}` is no command of it; `cu job --help` shows them",
-            words.join(" ")
-        ));
+        let wrong = match words.is_empty() {
+            true => "a command is missing".to_owned(),
+            false => format!("`{}` is no command of it", words.join(" ")),
+        };
+        say(&format!("cu job: {wrong}; `cu job --help` shows them"));
         return FAILED;
     };
     answer(request).unwrap_or_else(|text| {

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 /// A result of this module.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// For those who have named a program where a config is expected.
+const NO_COMMAND: &str = "a config is a TOML file; to run a command, `cu run -- COMMAND`";
+
 /// Where a key was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -15,6 +18,18 @@ pub enum Place {
     CommandLine(String),
     /// Nowhere in particular.
     Config(PathBuf),
+}
+
+impl Place {
+    /// Whether it is in a file that is not called like a config: a script, perhaps.
+    fn is_strange(&self) -> bool {
+        match self {
+            Self::Line(path, _) | Self::Config(path) => {
+                path.extension().is_none_or(|extension| extension != "toml")
+            }
+            Self::CommandLine(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for Place {
@@ -130,16 +145,13 @@ impl Error {
             Self::Override { .. } => Some(
                 "an override is KEY=VALUE with a dotted key, such as stop.after=10s".to_owned(),
             ),
-            Self::Read { .. } => Some(
-                "`cu run CONFIG` takes a TOML file; to run a command, `cu run -- COMMAND`"
-                    .to_owned(),
-            ),
+            Self::Read { .. } => Some(NO_COMMAND.to_owned()),
             Self::Missing { .. } | Self::Value { .. } => {
                 Some("`cu config reference` explains all keys".to_owned())
             }
             Self::Program { .. } => Some(
-                "a program with a slash is relative to the config's folder, one without is looked \
-                 up in PATH"
+                "a program with a slash is relative to the config's folder, after `--` to the \
+                 current directory; one without is looked up in PATH"
                     .to_owned(),
             ),
             Self::NoBackend { .. } => Some(
@@ -151,7 +163,7 @@ impl Error {
                 "work on a machine that submits to it, load its module, or say with {key} where \
                  its commands are; `backend.kind=local` runs the jobs on this machine"
             )),
-            Self::Syntax { .. } => None,
+            Self::Syntax { place, .. } => place.is_strange().then(|| NO_COMMAND.to_owned()),
         }
     }
 }

@@ -26,6 +26,17 @@ pub fn known_paths() -> Vec<String> {
     paths
 }
 
+/// What the reference shows as the value of the key with this dotted path.
+pub fn shown(path: &str) -> Option<&'static str> {
+    sections().into_iter().find_map(|section| {
+        let mut keys = section.keys.iter();
+        let key = keys.find(|key| join(&section.path, key.name) == path)?;
+        match key.shown {
+            Shown::Default(value) | Shown::Example(value) => Some(value),
+        }
+    })
+}
+
 /// All keys with their documentation, as a TOML file that is itself a config.
 pub fn reference() -> String {
     let mut text = String::new();

@@ -11,7 +11,7 @@ use super::error::{Error, Place, Result};
 use super::file::File;
 use super::overrides::Override;
 use super::paths;
-use super::reference::known_paths;
+use super::reference::{known_paths, shown};
 use super::table::join;
 
 /// What was given: a file's text, and what the command line says in its place.
@@ -100,7 +100,7 @@ impl Source {
             let key = track.path().to_string();
             Error::Value {
                 place: self.place(&key),
-                reason: error.message().trim_end().to_owned(),
+                reason: in_words_of_toml(&key, error.message().trim_end()),
                 key,
             }
         })?;
@@ -150,6 +150,20 @@ impl Source {
             key,
             nearest,
         }
+    }
+}
+
+/// What is wrong with `key`. A list and a table are not called so by whoever reads the values.
+fn in_words_of_toml(key: &str, message: &str) -> String {
+    match message.rsplit_once(", expected ") {
+        Some((found, "a sequence")) => {
+            let example = shown(key).map(|value| format!(", such as {value}"));
+            format!("{found}, expected a list{}", example.unwrap_or_default())
+        }
+        Some((found, expected)) if expected == "a map" || expected.starts_with("struct ") => {
+            format!("{found}, expected a table")
+        }
+        _ => message.to_owned(),
     }
 }
 
@@ -264,17 +278,19 @@ mod tests {
             "{message}"
         );
 
-        let (message, _) = error("command = \"train.py\"\n", &[]);
-        assert!(
-            message.starts_with("run.toml, line 1: `command`: "),
-            "{message}"
+        let (message, _) = error("command = \"python3 train.py\"\n", &[]);
+        assert_eq!(
+            message,
+            "run.toml, line 1: `command`: invalid type: string \"python3 train.py\", expected a \
+             list, such as [\"python3\", \"train.py\"]"
         );
 
-        let (message, _) = error("stop = 3\n", &[]);
-        assert!(
-            message.starts_with("run.toml, line 1: `stop`: "),
-            "{message}"
-        );
+        for table in ["stop", "settings", "backend.slurm"] {
+            let (message, _) = error(&format!("{table} = 3\n"), &[]);
+            let expected =
+                format!("run.toml, line 1: `{table}`: invalid type: integer `3`, expected a table");
+            assert_eq!(message, expected);
+        }
     }
 
     #[test]

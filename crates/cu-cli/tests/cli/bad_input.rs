@@ -55,13 +55,19 @@ fn a_config_that_is_wrong_is_exit_code_2_and_makes_nothing() {
         ),
         (
             &["run", "--", "./no-such-program"],
-            &["no-such-program is no file"],
+            &[
+                "no-such-program is no file",
+                "after `--` to the current directory",
+            ],
         ),
         (
             &["run", "no.toml"],
             &["can't read the config no.toml", "cu run -- COMMAND"],
         ),
-        (&["run", "count.sh"], &["this is no TOML"]),
+        (
+            &["run", "count.sh"],
+            &["this is no TOML", "cu run -- COMMAND"],
+        ),
         (
             &["run", "good.toml", "nonsense"],
             &["`nonsense` is no override"],
@@ -341,6 +347,7 @@ fn the_inner_commands_refuse_what_they_do_not_know() {
         &["usage: cu exec"],
     );
     expect(&bench, &["job", "dance"], 2, &["`dance` is no command"]);
+    expect(&bench, &["job"], 2, &["cu job: a command is missing"]);
     let help = bench.cu(&["job", "--help"]);
     assert!(
         help.code == 0 && help.stdout.contains("exit-for-resume"),
