@@ -95,7 +95,9 @@ pub fn doctor(common: &Common, arguments: &Doctor) -> Result<ExitCode> {
 /// Whether there is a config, all that was given, and the folder from which its paths are taken.
 fn read(arguments: &Doctor) -> Result<(bool, Source, PathBuf)> {
     let words = arguments.config_and_overrides.iter();
-    let (overrides, configs): (Vec<_>, Vec<_>) = words.partition(|word| word.contains('='));
+    // Folders of experiments are called like `rate=0.1`.
+    let is_override = |word: &&String| word.contains('=') && !Path::new(word).is_file();
+    let (overrides, configs): (Vec<_>, Vec<_>) = words.partition(is_override);
     let overrides = overrides.into_iter().map(|words| Override::parse(words));
     let mut overrides = overrides.collect::<Result<Vec<_>, _>>()?;
     overrides.extend(arguments.backend.as_ref().map(|kind| {

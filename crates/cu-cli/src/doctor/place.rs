@@ -12,6 +12,7 @@ use rustix::fs::{Access, StatVfs, access, statvfs};
 
 use super::Nodes;
 use crate::moment::rounded;
+use crate::shell_word::shell_word;
 
 /// With less room than this, a run may fill it up.
 const LITTLE_ROOM: u64 = 1 << 30;
@@ -104,7 +105,7 @@ fn permissions(results_dir: &Path, existing: &Path) -> Vec<Finding> {
             "others can write in {}, and so move or remove runs in it",
             existing.display()
         );
-        finding(level, text).advise(format!("chmod go-w {}", existing.display()))
+        finding(level, text).advise(format!("chmod go-w {}", shell_word(existing)))
     } else {
         let text = "runs can be made, and nobody else can touch them".to_owned();
         finding(Level::Good, text)
@@ -216,6 +217,19 @@ mod tests {
         assert_eq!(mode(0o700), Level::Good);
         assert_eq!(mode(0o777), Level::Warning);
         assert_eq!(mode(0o1777), Level::Good);
+    }
+
+    #[test]
+    fn the_advice_can_be_pasted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path().join("my results");
+        fs::create_dir(&folder).expect("a folder");
+        let permissions = fs::Permissions::from_mode(0o777);
+        fs::set_permissions(&folder, permissions).expect("it is ours");
+        let findings = examine(&folder, Nodes::None);
+        let advice = of(&findings, "permissions").advice.clone();
+        let expected = format!("chmod go-w '{}'", folder.display());
+        assert_eq!(advice, Some(expected));
     }
 
     #[test]

@@ -55,6 +55,24 @@ fn a_problem_is_exit_code_9() {
 }
 
 #[test]
+fn a_config_may_have_an_equals_sign_in_its_path() {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("rate=0.1")).expect("a folder");
+    bench.write(
+        "rate=0.1/run.toml",
+        "name = \"a\"\ncommand = [\"/bin/sh\"]\n[stop]\nafter = \"2h\"\n",
+    );
+    let ended = doctor(
+        &bench,
+        &["rate=0.1/run.toml", "resources.time_limit=1h", "--json"],
+    );
+    assert_eq!(ended.code, 9, "{ended:?}");
+    let report = ended.json();
+    let text = finding(&report, "config")["text"].as_str().expect("a text");
+    assert!(text.contains("less than resources.time_limit"), "{text}");
+}
+
+#[test]
 fn a_config_is_examined_too() {
     let bench = Bench::new();
     bench.write("typo.toml", "name = \"a\"\ncommand = [\"absent\"]\n");
