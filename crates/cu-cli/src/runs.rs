@@ -49,18 +49,10 @@ pub fn list(results_dir: &Path) -> Result<Vec<Listed>> {
 
 /// What is to be listed of `run`, if it may be one.
 fn look(run: RunDir) -> Option<Listed> {
-    use std::io::ErrorKind::{NotADirectory, NotFound};
-    let status = match run.store().metadata() {
-        Ok(_) => Reader::open(&run).and_then(|reader| reader.status()),
-        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return None,
-        // Somebody else's, most likely.
-        Err(source) => Err(cu_core::Error::File {
-            what: "read",
-            path: run.store(),
-            source,
-        }),
-    };
-    Some(Listed { run, status })
+    match Reader::open(&run).and_then(|reader| reader.status()) {
+        Err(cu_core::Error::NoRun { .. }) => None,
+        status => Some(Listed { run, status }),
+    }
 }
 
 /// The run called `run`: a path, or a name in `results_dir`. The newest of `results_dir` if
@@ -74,8 +66,8 @@ pub fn find(run: Option<&str>, results_dir: &Path) -> Result<RunDir> {
     };
     let candidates = candidates(called, results_dir);
     let found = candidates.iter().find(|path| is_run(path));
-    match found.or_else(|| candidates.iter().find(|path| path.is_dir())) {
-        // A directory without a store is told apart by whoever opens it.
+    match found.or_else(|| candidates.iter().find(|path| may_be_run(path))) {
+        // What it really is, is told by whoever opens it.
         Some(path) => Ok(RunDir::new(absolute(path)?)),
         None => Err(Error::NoRun {
             message: format!(
@@ -100,6 +92,15 @@ fn candidates(called: &str, results_dir: &Path) -> [PathBuf; 2] {
 
 fn is_run(path: &Path) -> bool {
     RunDir::new(path).store().exists()
+}
+
+/// Whether something is there that can be opened as a run, or nobody lets us see what.
+fn may_be_run(path: &Path) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match path.metadata() {
+        Ok(metadata) => metadata.is_dir(),
+        Err(error) => !matches!(error.kind(), NotFound | NotADirectory),
+    }
 }
 
 fn newest(results_dir: &Path) -> Result<RunDir> {
@@ -185,6 +186,19 @@ mod tests {
         fs::create_dir(folder.path().join("a")).expect("a directory");
         fs::create_dir(folder.path().join("a-2")).expect("a directory");
         assert_eq!(free_name(folder.path(), "a"), "a-3");
+    }
+
+    #[test]
+    fn a_run_that_cannot_be_looked_for_is_not_said_to_be_missing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let results = folder.path().join("results");
+        // Stops everybody, as a folder of somebody else's stops others.
+        std::os::unix::fs::symlink(&results, &results).expect("a link to itself");
+        let path = results.join("a");
+        let found = find(path.to_str(), folder.path()).expect("it may be there");
+        assert_eq!(found.path(), path);
+        let found = find(Some("a"), &results).expect("it may be there");
+        assert_eq!(found.path(), path);
     }
 
     #[test]

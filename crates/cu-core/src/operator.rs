@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::inbox::{Item, Sender};
+use crate::store::must_exist;
 use crate::{Error, Result, RunDir};
 
 /// How long an address may take to answer.
@@ -44,13 +45,9 @@ impl Operator {
 /// Asks the main process that works on the run in `run_dir`, over its encrypted connection.
 ///
 /// # Errors
-/// [`Error::NoRun`], [`Error::NoMainProcess`] if none answers.
+/// [`Error::NoRun`], [`Error::File`], [`Error::NoMainProcess`] if none answers.
 pub async fn ask(run_dir: &RunDir, request: OperatorRequest) -> Result<OperatorAnswer> {
-    if !run_dir.store().exists() {
-        return Err(Error::NoRun {
-            path: run_dir.path().to_owned(),
-        });
-    }
+    must_exist(run_dir)?;
     let nobody = |reason: String| Error::NoMainProcess {
         path: run_dir.path().to_owned(),
         reason,

@@ -15,6 +15,7 @@ use crate::lock::Lock;
 use crate::machine::{Event, Job};
 use crate::{AttemptReport, Error, JobPlan, Policy, Result, RunDir, RunPlan};
 
+pub(crate) use open::must_exist;
 use progress::Announcements;
 pub(crate) use read::state_without_us;
 pub use read::{Reader, RecordedEvent};

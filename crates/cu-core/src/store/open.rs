@@ -54,13 +54,28 @@ pub(super) fn for_reading(run_dir: &RunDir) -> Result<Connection> {
     open(run_dir, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
-fn open(run_dir: &RunDir, flags: OpenFlags) -> Result<Connection> {
+/// That there is a run. One that can't be looked for, such as somebody else's, is not said to be
+/// missing.
+pub(crate) fn must_exist(run_dir: &RunDir) -> Result<()> {
     let path = run_dir.store();
-    if !path.exists() {
-        return Err(Error::NoRun {
-            path: run_dir.path().to_owned(),
-        });
+    match path.metadata() {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(Error::NoRun {
+                path: run_dir.path().to_owned(),
+            })
+        }
+        Err(source) => Err(Error::File {
+            what: "read",
+            path,
+            source,
+        }),
     }
+}
+
+fn open(run_dir: &RunDir, flags: OpenFlags) -> Result<Connection> {
+    must_exist(run_dir)?;
+    let path = run_dir.store();
     let connection = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|error| unusable(&path, error))?;
     connection
@@ -114,6 +129,22 @@ mod tests {
     use rusqlite::ffi;
 
     use super::*;
+
+    #[test]
+    fn a_store_that_cannot_be_looked_for_is_not_said_to_be_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::new(folder.path());
+        let opened = for_reading(&run);
+        assert!(matches!(opened, Err(Error::NoRun { .. })), "{opened:?}");
+        let not_even_a_folder = RunDir::new(folder.path().join("file"));
+        std::fs::write(not_even_a_folder.path(), "").unwrap();
+        let opened = for_reading(&not_even_a_folder);
+        assert!(matches!(opened, Err(Error::NoRun { .. })), "{opened:?}");
+        // A link to itself stops everybody, root too, as a folder of somebody else's stops others.
+        std::os::unix::fs::symlink(run.store(), run.store()).unwrap();
+        let opened = for_reading(&run);
+        assert!(matches!(opened, Err(Error::File { .. })), "{opened:?}");
+    }
 
     #[test]
     fn only_what_the_content_shows_is_damage() {
