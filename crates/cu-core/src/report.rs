@@ -28,7 +28,7 @@ pub struct Status {
     /// When the last job was settled, if all are.
     pub ended: Option<Timestamp>,
     /// The fraction of all work that is done, as far as the jobs tell: completed ones count 1,
-    /// the others what they announced last. In thousandths.
+    /// the others what they announced last. In thousandths, and 1000 only if all are completed.
     pub done_per_mille: u32,
 }
 

@@ -134,10 +134,10 @@ pub fn status(status: &Status, jobs: &[JobReport]) -> String {
         run_state(status.state),
         counts(status)
     );
-    let percent = f64::from(status.done_per_mille) / 10.0;
     let _ = write!(
         text,
-        "\n{percent:.0} % done, {}",
+        "\n{} done, {}",
+        percent(f64::from(status.done_per_mille) / 1000.0),
         plural_u64(status.attempts, "attempt")
     );
     if !status.backend.is_empty() {
@@ -160,9 +160,7 @@ pub fn status(status: &Status, jobs: &[JobReport]) -> String {
                 job.job.to_string(),
                 job_state(job.state).to_owned(),
                 job.attempts.len().to_string(),
-                job.fraction
-                    .map(|done| format!("{:.0} %", done * 100.0))
-                    .unwrap_or_default(),
+                job.fraction.map(percent).unwrap_or_default(),
                 job.why.clone(),
             ]);
         }
@@ -179,6 +177,12 @@ pub fn status(status: &Status, jobs: &[JobReport]) -> String {
         );
     }
     text
+}
+
+/// `30 %`. What is not done is not called 100 %.
+fn percent(fraction: f64) -> String {
+    let most = if fraction < 1.0 { 99.0 } else { 100.0 };
+    format!("{:.0} %", (fraction * 100.0).round().min(most))
 }
 
 fn plural_u64(count: u64, name: &str) -> String {
@@ -232,7 +236,7 @@ pub fn job(run: &RunDir, job: &JobReport) -> String {
         let _ = write!(text, "\n  {name} = {value}");
     }
     if let Some(fraction) = job.fraction {
-        let _ = write!(text, "\n{:.0} % done", fraction * 100.0);
+        let _ = write!(text, "\n{} done", percent(fraction));
     }
     if !job.metrics.is_empty() {
         let _ = write!(text, "\nmetrics: {}", metrics(&job.metrics));
@@ -442,5 +446,20 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
             "{text}"
         );
         assert!(text.contains("30 % done"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_done_is_not_called_100_percent() {
+        let text = super::status(&tests::status(996), &[]);
+        assert!(text.contains("\n99 % done"), "{text}");
+        let text = super::status(&tests::status(1000), &[]);
+        assert!(text.contains("\n100 % done"), "{text}");
+        let mut report = report(0, JobState::Running, 1);
+        report.fraction = Some(0.996);
+        let text = job(&RunDir::new("/none"), &report);
+        assert!(text.contains("\n99 % done"), "{text}");
+        report.fraction = Some(0.286);
+        let text = job(&RunDir::new("/none"), &report);
+        assert!(text.contains("\n29 % done"), "{text}");
     }
 }

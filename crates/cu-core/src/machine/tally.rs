@@ -37,12 +37,48 @@ impl Tally {
         status.jobs = self.counts;
         status.attempts = self.attempts;
         status.resumes = self.resumes;
+        status.done_per_mille = self.done_per_mille();
+    }
+
+    fn done_per_mille(&self) -> u32 {
         let done = self.done / f64::from(self.counts.total.max(1));
         // In range: a fraction of a thousand.
-        status.done_per_mille = (done.clamp(0.0, 1.0) * 1000.0).round() as u32;
+        let rounded = (done.clamp(0.0, 1.0) * 1000.0).round() as u32;
+        // A sum of fractions that came and went is not exact; the counts are.
+        match self.counts.completed == self.counts.total {
+            true => 1000,
+            false => rounded.min(999),
+        }
     }
 }
 
 fn attempts(job: &Job) -> u64 {
     u64::from(job.next_attempt.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_done_when_the_last_job_is() {
+        let per_mille = |completed, done| {
+            let counts = Counts {
+                total: 10_000,
+                completed,
+                failed: 10_000 - completed,
+                ..Counts::default()
+            };
+            let tally = Tally {
+                counts,
+                done,
+                ..Tally::default()
+            };
+            tally.done_per_mille()
+        };
+        assert_eq!(per_mille(9999, 9999.0), 999);
+        // A sum of fractions that came and went.
+        assert_eq!(per_mille(10_000, 9_999.999_999), 1000);
+        assert_eq!(per_mille(5000, 5000.0), 500);
+    }
 }
