@@ -36,11 +36,7 @@ pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
         return dry_run(common, &run, &config, &choice);
     }
     warn_of_strangers(common, &run);
-    let new_run = NewRun::begin(&run, &config.plan)?;
-    // Before the store, which makes the directory a run: whoever goes on with it after we were
-    // killed reads the backend from there.
-    write_config(&run, &config)?;
-    new_run.finish()?;
+    let run = make(common, arguments, &mut config, run)?;
     if !common.quiet {
         terminal::say(&format!(
             "{}: {} in {}, on {} ({})",
@@ -55,6 +51,34 @@ pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
         ));
     }
     see_through(common, &arguments.watch, run)
+}
+
+/// Makes the run in the directory `run`; if its name is one that we have found and another process
+/// has taken since, in the next.
+fn make(common: &Common, arguments: &Run, config: &mut Config, mut run: RunDir) -> Result<RunDir> {
+    use cu_core::Error::{InUse, RunExists};
+    let found_name = arguments.config.is_none() && arguments.options.name.is_none();
+    loop {
+        let new_run = match NewRun::begin(&run, &config.plan) {
+            Err(RunExists { .. } | InUse { .. }) if found_name => {
+                let name = free_name(common, &arguments.command);
+                config.rename(&name);
+                run = RunDir::new(directory(common, config)?);
+                continue;
+            }
+            new_run => new_run?,
+        };
+        // Before the store, which makes the directory a run: whoever goes on with it after we were
+        // killed reads the backend from there.
+        write_config(&run, config)?;
+        new_run.finish()?;
+        return Ok(run);
+    }
+}
+
+/// A name for a run of `command` that no other has, at this moment.
+fn free_name(common: &Common, command: &[String]) -> String {
+    runs::free_name(common.results_dir(), &runs::name_of(command))
 }
 
 /// The config that the arguments describe, and the folder from which its paths are taken.
@@ -73,7 +97,7 @@ fn read(common: &Common, arguments: &Run) -> Result<(Source, PathBuf)> {
         None => {
             let command = &arguments.command;
             if !overrides.iter().any(|given| given.key == ["name"]) {
-                let name = runs::free_name(common.results_dir(), &runs::name_of(command));
+                let name = free_name(common, command);
                 overrides.push(Override::option("name", name, "--name".to_owned()));
             }
             let words = format!("-- {}", command.join(" "));

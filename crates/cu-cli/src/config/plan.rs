@@ -70,6 +70,14 @@ impl Config {
         })
     }
 
+    /// Makes it the config of a run with another name.
+    pub fn rename(&mut self, name: &str) {
+        name.clone_into(&mut self.plan.name);
+        self.file.name = Some(name.to_owned());
+        let name = Value::String(name.to_owned());
+        self.effective.insert("name".to_owned(), name);
+    }
+
     /// Leaves no choice of the backend to whoever reads the config again: it is `kind`.
     pub fn pin_backend(&mut self, kind: &str) {
         let backend = self

@@ -4,6 +4,36 @@ use crate::support::{Bench, COUNT};
 use serde_json::json;
 
 #[test]
+fn commands_that_start_at_once_are_runs_each() {
+    let bench = Bench::new();
+    bench.program("count.sh", COUNT);
+    let running: Vec<_> = (0..8)
+        .map(|_| bench.start(&["run", "--", "./count.sh", "1"]))
+        .collect();
+    for one in running {
+        let ended = one.end();
+        assert_eq!(ended.code, 0, "{ended:?}");
+    }
+    let listed = bench.json(&["list", "--json"]);
+    let mut names: Vec<_> = listed.as_array().expect("a list").iter().collect();
+    names.sort_by_key(|run| run["name"].to_string());
+    let names: Vec<_> = names.iter().map(|run| run["name"].as_str()).collect();
+    let numbered = (2..=8).map(|number| format!("count-{number}"));
+    let expected: Vec<_> = std::iter::once("count".to_owned())
+        .chain(numbered)
+        .collect();
+    assert_eq!(
+        names,
+        expected
+            .iter()
+            .map(|name| Some(name.as_str()))
+            .collect::<Vec<_>>()
+    );
+    let config = bench.read("results/count-8/run.toml");
+    assert!(config.contains("name = \"count-8\"\n"), "{config}");
+}
+
+#[test]
 fn a_command_is_resumed_in_one_output_directory_until_it_is_done() {
     let bench = Bench::new();
     bench.program("count.sh", COUNT);
