@@ -112,6 +112,9 @@ impl Source {
 
     /// Where `key` (dotted) was given last.
     pub fn place(&self, key: &str) -> Place {
+        // An element is where its list is.
+        let list = key.strip_suffix(']').and_then(|key| key.rsplit_once('['));
+        let key = list.map_or(key, |(list, _)| list);
         let parts: Vec<&str> = key.split('.').collect();
         let given = |given: &&Override| {
             let shared = given.key.len().min(parts.len());
@@ -153,7 +156,7 @@ impl Source {
     }
 }
 
-/// What is wrong with `key`. A list and a table are not called so by whoever reads the values.
+/// What is wrong with `key`. Whoever reads the values has names of its own for what a config holds.
 fn in_words_of_toml(key: &str, message: &str) -> String {
     match message.rsplit_once(", expected ") {
         Some((found, "a sequence")) => {
@@ -163,6 +166,9 @@ fn in_words_of_toml(key: &str, message: &str) -> String {
         Some((found, expected)) if expected == "a map" || expected.starts_with("struct ") => {
             format!("{found}, expected a table")
         }
+        Some((found, "a nonzero u32")) => format!("{found}, expected a whole number above 0"),
+        Some((found, "u32")) => format!("{found}, expected a whole number, 0 or above"),
+        Some((found, "i32")) => format!("{found}, expected a whole number"),
         _ => message.to_owned(),
     }
 }
@@ -284,6 +290,31 @@ mod tests {
             "run.toml, line 1: `command`: invalid type: string \"python3 train.py\", expected a \
              list, such as [\"python3\", \"train.py\"]"
         );
+
+        let number = "command = [\n    \"./train\",\n    30\n]\n";
+        let (message, _) = error(number, &[]);
+        let reason = "`command[1]`: invalid type: integer `30`, expected a string";
+        assert_eq!(message, format!("run.toml, line 1: {reason}"));
+        let (message, _) = error("", &["command=[\"./train\", 30]"]);
+        assert_eq!(message, format!("`command=[\"./train\", 30]`: {reason}"));
+
+        for (given, expected) in [
+            (
+                "resources.cpus=0",
+                "integer `0`, expected a whole number above 0",
+            ),
+            (
+                "resources.gpus=-1",
+                "integer `-1`, expected a whole number, 0 or above",
+            ),
+            (
+                "resume.exit_code=x",
+                "string \"x\", expected a whole number",
+            ),
+        ] {
+            let (message, _) = error("", &[given]);
+            assert!(message.ends_with(expected), "{message}");
+        }
 
         for table in ["stop", "settings", "backend.slurm"] {
             let (message, _) = error(&format!("{table} = 3\n"), &[]);
