@@ -8,6 +8,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use clap::ValueEnum;
+use rustix::fs::FileType;
+use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 
@@ -55,7 +57,8 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 /// Prints data that people read and a newline to stdout.
 ///
 /// # Errors
-/// If stdout can't be written. A closed pipe is no error: the reader has what it wanted.
+/// If stdout can't be written. A closed pipe is no error: the reader has what it wanted. Nor is a
+/// closed terminal.
 pub fn data(text: &str) -> Result<()> {
     data_styled(&printable(text))
 }
@@ -67,7 +70,7 @@ pub fn data(text: &str) -> Result<()> {
 pub fn data_styled(text: &str) -> Result<()> {
     let mut stdout = anstream::stdout().lock();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(cant_write_stdout(error)),
+        Err(error) if !is_gone(&error) => Err(cant_write_stdout(error)),
         _ => Ok(()),
     }
 }
@@ -80,7 +83,7 @@ pub fn bytes(bytes: &[u8]) -> Result<ControlFlow<()>> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(ControlFlow::Continue(())),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) if is_gone(&error) => Ok(ControlFlow::Break(())),
         Err(error) => Err(cant_write_stdout(error)),
     }
 }
@@ -108,6 +111,16 @@ pub fn json(value: &impl serde::Serialize) -> Result<()> {
     }
     escaped.push('\n');
     bytes(escaped.as_bytes()).map(drop)
+}
+
+/// Whether `error` at stdout says that nobody reads there any more.
+fn is_gone(error: &io::Error) -> bool {
+    let closed_terminal = || {
+        let stat = rustix::fs::fstat(io::stdout());
+        stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_char_device())
+    };
+    error.kind() == io::ErrorKind::BrokenPipe
+        || error.raw_os_error() == Some(Errno::IO.raw_os_error()) && closed_terminal()
 }
 
 fn cant_write_stdout(error: io::Error) -> Error {

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
 
-use crate::support::{Bench, COUNT, WAIT};
+use crate::support::{Bench, COUNT, Terminal, WAIT};
 
 /// Runs `cu` and checks its exit code and what it says.
 fn expect(bench: &Bench, arguments: &[&str], code: i32, words: &[&str]) {
@@ -325,6 +325,12 @@ fn a_reader_that_goes_away_is_harmless() {
         let ended = running.end();
         assert_eq!(ended.code, 0, "{arguments:?}: {ended:?}");
         assert!(!ended.stderr.contains("panicked"), "{ended:?}");
+    }
+    // A terminal that was closed.
+    for arguments in [&["config", "reference"][..], &["list", "--json"]] {
+        let mut command = bench.command(arguments);
+        let status = command.stdout(Terminal::gone()).status().expect("cu runs");
+        assert_eq!(status.code(), Some(0), "{arguments:?}");
     }
 }
 

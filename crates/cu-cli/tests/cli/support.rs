@@ -168,17 +168,7 @@ pub struct Terminal {
 impl Terminal {
     /// A new one.
     pub fn open() -> Self {
-        let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-        grantpt(&person).expect("it is ours");
-        unlockpt(&person).expect("it can be used");
-        let name = ptsname(&person, Vec::new()).expect("it has a name");
-        let name = name.into_string().expect("its name is UTF-8");
-        let inner = File::options()
-            .read(true)
-            .write(true)
-            .open(name)
-            .expect("its other side");
-        let person = File::from(person);
+        let (person, inner) = Self::sides();
         let mut reader = person.try_clone().expect("another handle");
         let (sender, shown) = mpsc::channel();
         std::thread::spawn(move || {
@@ -194,6 +184,28 @@ impl Terminal {
             inner,
             shown,
         }
+    }
+
+    /// What a program still has of a terminal that was closed.
+    pub fn gone() -> Stdio {
+        let (person, inner) = Self::sides();
+        drop(person);
+        inner.into()
+    }
+
+    /// The side of the person and that of programs.
+    fn sides() -> (File, File) {
+        let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        grantpt(&person).expect("it is ours");
+        unlockpt(&person).expect("it can be used");
+        let name = ptsname(&person, Vec::new()).expect("it has a name");
+        let name = name.into_string().expect("its name is UTF-8");
+        let inner = File::options()
+            .read(true)
+            .write(true)
+            .open(name)
+            .expect("its other side");
+        (File::from(person), inner)
     }
 
     fn inner(&self) -> Stdio {
