@@ -22,6 +22,8 @@ const ORPHANED_LOCK: Duration = Duration::from_secs(5);
 pub(super) struct Journal {
     path: PathBuf,
     file: File,
+    /// The last line may be there in part: the next begins with an end of it.
+    torn: bool,
     known: Known,
 }
 
@@ -51,11 +53,9 @@ impl Journal {
         let mut journal = Self {
             path: path.clone(),
             file,
+            torn,
             known,
         };
-        if torn {
-            journal.file.write_all(b"\n").map_err(failed)?;
-        }
         if new {
             journal
                 .write(&Line::Header { version: VERSION })
@@ -90,9 +90,14 @@ impl Journal {
     }
 
     fn write(&mut self, line: &Line) -> io::Result<()> {
-        let mut text = serde_json::to_string(line)?;
+        let mut text = String::from(if self.torn { "\n" } else { "" });
+        text.push_str(&serde_json::to_string(line)?);
         text.push('\n');
-        self.file.write_all(text.as_bytes())
+        // As long as the disk is full, a part of it may be taken.
+        self.torn = true;
+        self.file.write_all(text.as_bytes())?;
+        self.torn = false;
+        Ok(())
     }
 }
 
@@ -185,6 +190,31 @@ mod tests {
             let journal = Journal::open(folder.path()).unwrap();
             assert!(journal.known().call(6).is_some(), "{length}");
         }
+    }
+
+    #[test]
+    fn a_line_of_which_a_full_disk_took_a_part_harms_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(folder.path()).unwrap();
+        // A pipe that nobody reads takes as much as it holds, and then no more.
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let writer = std::os::fd::OwnedFd::from(writer);
+        rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::NONBLOCK).unwrap();
+        journal.file = writer.into();
+        let mut line = call(5);
+        if let Line::Call(call) = &mut line {
+            call.names = vec!["run/1/0".into(); 100_000];
+        }
+        journal.intend(line).unwrap_err();
+        let mut disk = vec![0; 1 << 20];
+        let taken = reader.read(&mut disk).unwrap();
+        assert!(taken > 0, "a part was written");
+        disk.truncate(taken);
+        journal.note(call(6));
+        drop(journal);
+        reader.read_to_end(&mut disk).unwrap();
+        let known = read(&String::from_utf8(disk).unwrap()).unwrap();
+        assert!(known.call(5).is_none() && known.call(6).is_some());
     }
 
     #[test]
