@@ -29,6 +29,9 @@ fail() {{
     exit 127
 }}
 
+# Those of a job that this one was submitted from, which handed its environment on, are none of ours.
+unset CU_DEADLINE CU_KILL_WAIT
+
 # The deadline is that of the slot: HTCondor counts from the first start in it. From SIGTERM to
 # SIGKILL it leaves as much as the job asks for and the machine allows, which may be a product.
 now=$(date +%s) began=0 limit=0 leave=

@@ -134,6 +134,17 @@ fn without_a_ticket_nothing_runs_and_it_is_said_why() {
     assert!(failure.contains("there is no ticket"), "{failure}");
 }
 
+/// Who submits may run in a job itself, and hands its environment on.
+#[test]
+fn the_deadline_of_another_job_is_none() {
+    let machine = Machine::new();
+    machine.ticket(1, "echo ${CU_DEADLINE:-none} ${CU_KILL_WAIT:-none}");
+    let mut command = machine.command(&[]);
+    command.envs([("CU_DEADLINE", "1"), ("CU_KILL_WAIT", "1")]);
+    assert!(command.status().unwrap().success());
+    assert_eq!(machine.output(1), "none none\n");
+}
+
 #[test]
 fn the_deadline_is_in_the_job_ad() {
     let machine = Machine::new();
