@@ -46,6 +46,14 @@ impl Config {
         value.split_whitespace().next()?.parse().ok()
     }
 
+    /// The number of an option in a list of them: 5 of `socket=/x,cred_expire=5`.
+    fn option(&self, key: &str, name: &str) -> Option<u64> {
+        let options = self.get(key)?.split(',');
+        let mut pairs = options.filter_map(|option| option.trim().split_once('='));
+        let (_, number) = pairs.find(|(option, _)| *option == name)?;
+        number.parse().ok()
+    }
+
     /// A value in seconds.
     pub fn seconds(&self, key: &str) -> Option<Duration> {
         self.number(key).map(Duration::from_secs)
@@ -62,19 +70,18 @@ impl Config {
         kind.is_some_and(|kind| !kind.ends_with("/none"))
     }
 
-    /// How many tasks an array may have: they are numbered from 0.
+    /// How many tasks an array may have: they are numbered from 0, up to `MaxArraySize`, and not more
+    /// than the scheduler's `max_array_tasks`.
     pub fn max_array_size(&self) -> u32 {
-        let set = self.number("MaxArraySize");
-        set.and_then(|size| u32::try_from(size).ok())
-            .unwrap_or(1001)
+        let numbers = self.number("MaxArraySize");
+        let tasks = self.option("SchedulerParameters", "max_array_tasks");
+        let most = numbers.unwrap_or(1001).min(tasks.unwrap_or(u64::MAX));
+        u32::try_from(most).unwrap_or(u32::MAX)
     }
 
     /// How long a requeued job waits at least.
     pub fn requeue_delay(&self) -> Duration {
-        let option = |text: &str| text.trim().strip_prefix("cred_expire=")?.parse().ok();
-        let set = self
-            .get("AuthInfo")
-            .and_then(|info| info.split(',').find_map(option));
+        let set = self.option("AuthInfo", "cred_expire");
         Duration::from_secs(set.unwrap_or(120)) + Duration::from_secs(1)
     }
 }
@@ -149,6 +156,18 @@ mod tests {
         let config = Config::parse("AuthInfo = (null)\nAccountingStorageType = (null)");
         assert_eq!(config.requeue_delay(), Duration::from_secs(121));
         assert!(!config.has_accounting());
+    }
+
+    #[test]
+    fn an_array_may_have_fewer_tasks_than_numbers() {
+        let most = |parameters: &str| {
+            let text = format!("MaxArraySize = 1001\nSchedulerParameters = {parameters}");
+            Config::parse(&text).max_array_size()
+        };
+        assert_eq!(most("bf_continue,max_array_tasks=200,defer"), 200);
+        assert_eq!(most("max_array_tasks=5000"), 1001);
+        assert_eq!(most("(null)"), 1001);
+        assert_eq!(most("bf_max_job_array_resv=20"), 1001);
     }
 
     #[test]

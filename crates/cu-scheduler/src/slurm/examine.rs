@@ -263,7 +263,7 @@ fn arrays(config: &Config, options: &SlurmOptions) -> Finding {
         return Finding::new("arrays", Level::Note, text);
     }
     let used = options.array.min(most);
-    let text = format!("up to {used} submissions become one array (MaxArraySize is {most})");
+    let text = format!("up to {used} submissions become one array (the cluster takes {most})");
     Finding::new("arrays", Level::Good, text)
 }
 

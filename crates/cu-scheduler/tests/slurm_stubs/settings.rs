@@ -86,3 +86,23 @@ async fn what_sbatch_refuses_is_a_reason_to_read_again() {
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     assert_eq!(stubs.calls("sbatch"), 1 + 3, "arrays of four tasks");
 }
+
+#[tokio::test]
+async fn an_array_has_no_more_tasks_than_the_cluster_takes() {
+    let stubs = Stubs::new();
+    let config = "MaxArraySize = 1001\nSchedulerParameters = bf_continue,max_array_tasks=4\n";
+    stubs.write("config", config);
+    stubs.sbatch(
+        r#"
+        last=$(sed -n 's/^#SBATCH --array=0-\([0-9]*\).*$/\1/p' "$2")
+        if [ "${last:-0}" -ge 4 ]; then
+            echo 'sbatch: error: Batch job submission failed: Invalid job array specification' >&2
+            exit 1
+        fi
+        take "$2"; echo "$id""#,
+    );
+    let slurm = stubs.open().await;
+    let answers = slurm.submit(&stubs.submissions(10)).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(stubs.calls("sbatch"), 3);
+}
