@@ -15,10 +15,11 @@ pub(super) struct Client {
     pub folder: PathBuf,
 }
 
-/// What an outage of the controller sounds like before anything was sent to it.
+/// What an outage of the controller sounds like before anything was sent to it, or one of the name
+/// service, up to version 22.05.
 const OUT_OF_REACH: [&str; 4] = [
     "Unable to contact slurm controller",
-    "Unable to establish controller machine",
+    "Unable to establish control machine address",
     "Unable to establish configuration source",
     "fatal: Could not establish a configuration source",
 ];

@@ -37,12 +37,14 @@ const OF_ONE_JOB: [&str; 8] = [
 ];
 
 /// What passes without our doing, though sbatch calls it a refusal.
-const NOT_NOW: [&str; 6] = [
+const NOT_NOW: [&str; 7] = [
     "Required partition not available (inactive or drain)",
     "Requested partition configuration not available now",
     "Protocol authentication error",
     "Invalid authentication credential",
     "Unable to accept new jobs",
+    // The disk on which the controller keeps them is full.
+    "I/O error writing script/environment to file",
     "in standby mode",
 ];
 
@@ -60,8 +62,10 @@ pub(super) fn read(answer: Result<Output, Failure>) -> Answer {
             None => Answer::Unclear(format!("sbatch printed no job id: {words}")),
         };
     }
-    // sbatch ends with 255 when an option is at fault, before it talks to anybody.
-    if output.code == 255 {
+    // sbatch ends with 255 when an option is at fault, before it talks to anybody. So does ssh, in a
+    // wrapper that runs sbatch elsewhere, when the connection is lost.
+    let is_of_sbatch = words.contains("sbatch: ");
+    if output.code == 255 && is_of_sbatch {
         return Answer::Refused(words);
     }
     let says = |texts: &[&str]| texts.iter().any(|text| words.contains(text));
@@ -71,7 +75,7 @@ pub(super) fn read(answer: Result<Output, Failure>) -> Answer {
         Answer::Away(words)
     } else if says(&LIMITS) && !says(&OF_ONE_JOB) {
         Answer::TooMany(words)
-    } else if words.contains("sbatch: ") {
+    } else if is_of_sbatch {
         Answer::Refused(words)
     } else {
         Answer::Unclear(words)
@@ -186,9 +190,22 @@ mod tests {
     }
 
     #[test]
+    fn a_controller_whose_name_is_not_found_was_asked_nothing() {
+        // As versions 20.11 and 22.05 say it; later ones say that they can't reach it.
+        let words = "sbatch: error: get_addr_info: getaddrinfo() failed: Name or service not known\n\
+             sbatch: error: slurm_set_addr: Unable to resolve \"slurm1\"\n\
+             sbatch: error: Unable to establish control machine address\n\
+             sbatch: error: Batch job submission failed: No error";
+        assert_eq!(failed(words), Answer::Away(words.into()));
+    }
+
+    #[test]
     fn what_nobody_understands_is_not_taken_for_a_refusal() {
         assert!(matches!(failed("Segmentation fault"), Answer::Unclear(_)));
         assert!(matches!(failed(""), Answer::Unclear(_)));
+        // As that of a command that runs sbatch elsewhere, whatever it said before.
+        let lost = output(255, "", "Connection to login1 closed by remote host.");
+        assert!(matches!(read(lost), Answer::Unclear(_)));
         let failure = Failure::Broken {
             program: "sbatch".into(),
             reason: "signal: 9".into(),

@@ -218,3 +218,20 @@ async fn a_refusal_is_told_with_the_script_and_leaves_no_job() {
     );
     assert_eq!(slurm.find(&[name(0)]).await.unwrap(), []);
 }
+
+#[tokio::test]
+async fn a_controller_without_room_on_its_disk_refuses_nobody_for_good() {
+    let stubs = Stubs::new();
+    stubs.sbatch(
+        "echo 'sbatch: error: Batch job submission failed: I/O error writing script/environment to \
+         file' >&2; exit 1",
+    );
+    let slurm = stubs.open().await;
+    let answers = slurm.submit(&stubs.submissions(2)).await;
+    for answer in &answers {
+        let Err(SubmitError::Unavailable { reason, .. }) = answer else {
+            panic!("{answers:?}");
+        };
+        assert!(reason.contains("I/O error writing script"), "{reason}");
+    }
+}
