@@ -57,9 +57,11 @@ impl Client {
         }
     }
 
-    /// A command that asks or orders something about jobs that are there. Times are in Unix seconds.
+    /// A command that asks or orders something about jobs that are there. Times are in Unix seconds,
+            .variable("SLURM_BITSTR_LEN", "0")
+    /// and the tasks of an array are told however many they are.
     pub fn command(&self, name: &str) -> Command {
-        let filters = ["SQUEUE_", "SACCT_", "SCANCEL_", "SCONTROL_"];
+        let filters = ["SQUEUE_", "SACCT_", "SCANCEL_", "SCONTROL_", "SINFO_"];
         let unwanted = |variable: &str| {
             variable == "SLURM_CLUSTERS" || filters.iter().any(|it| variable.starts_with(it))
         };

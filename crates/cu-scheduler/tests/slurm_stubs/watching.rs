@@ -65,6 +65,36 @@ async fn a_job_that_vanished_is_looked_for_in_accounting() {
     assert_eq!(cause(state(&slurm, &job).await), EndCause::OutOfMemory);
 }
 
+/// As sacct writes tasks that were cancelled while they waited: no more than 64 bytes of them, unless
+/// it is told to.
+const CUTS_IDS: &str = r#"if [ "$SLURM_BITSTR_LEN" = 0 ]; then
+    cat "$folder/accounts"
+else
+    sed 's/_\[\(.\{60\}\)[^]]*\]/_[\1...]/' "$folder/accounts"
+fi"#;
+
+#[tokio::test]
+async fn tasks_that_were_cancelled_while_they_waited_are_found_however_many() {
+    let stubs = Stubs::new();
+    let slurm = stubs.open().await;
+    let answers = slurm.submit(&stubs.submissions(60)).await;
+    let jobs: Vec<ClusterJobId> = answers.into_iter().map(Result::unwrap).collect();
+    let queue = stubs.read("queue");
+    let job_name = queue.lines().next().unwrap().split('|').nth(9).unwrap();
+    stubs.write("queue", "");
+    let every_second: Vec<String> = (0..60).step_by(2).map(|task| task.to_string()).collect();
+    let tasks = every_second.join(",");
+    stubs.write(
+        "accounts",
+        &format!("101_[{tasks}]|CANCELLED by 1000|0:0|1|None|2|None assigned|None|{job_name}\n"),
+    );
+    stubs.does("sacct", CUTS_IDS);
+    for task in [0, 30, 58] {
+        let cancelled = cause(state(&slurm, &jobs[task]).await);
+        assert_eq!(cancelled, EndCause::Cancelled, "task {task}");
+    }
+}
+
 #[tokio::test]
 async fn without_accounting_a_job_that_vanished_is_gone() {
     let stubs = Stubs::new();
