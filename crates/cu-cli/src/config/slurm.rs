@@ -12,7 +12,8 @@ table! {
     /// Slurm as a backend: what holds for all submissions alike. Times are counted in whole minutes
     /// there, and the warning before the time limit may come up to 30 s early.
     Slurm {
-        /// The partition, or several with commas between; left out, the cluster's default.
+        /// The partition, or several with commas between; left out, as for any sbatch: what
+        /// SBATCH_PARTITION says, or else the cluster's default. So it is with the four below.
         partition: String = Example("\"gpu\""),
         /// The account that is charged; left out, the user's default.
         account: String = Example("\"physics\""),

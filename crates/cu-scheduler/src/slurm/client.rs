@@ -24,18 +24,10 @@ const OUT_OF_REACH: [&str; 4] = [
     "fatal: Could not establish a configuration source",
 ];
 
-/// Defaults of a person's sbatch that hold unless we set them; all other `SBATCH_` variables would
-/// change what we ask for.
-const DEFAULTS: [&str; 8] = [
-    "SBATCH_ACCOUNT",
-    "SBATCH_PARTITION",
-    "SBATCH_QOS",
-    "SBATCH_RESERVATION",
-    "SBATCH_CONSTRAINT",
-    "SBATCH_DEBUG",
-    "SBATCH_NO_KILL",
-    "SBATCH_ACCTG_FREQ",
-];
+/// Defaults of a person's sbatch that no option of ours stands for. Those of them that one does
+/// [are in the options](SlurmOptions::or_as_for_sbatch); all other `SBATCH_` variables would change
+/// what we ask for.
+const DEFAULTS: [&str; 3] = ["SBATCH_DEBUG", "SBATCH_NO_KILL", "SBATCH_ACCTG_FREQ"];
 
 /// What tells the commands where the cluster is. All other `SLURM_` variables are those of a job
 /// in which we may run, and not of the job we submit.
@@ -58,7 +50,6 @@ impl Client {
     }
 
     /// A command that asks or orders something about jobs that are there. Times are in Unix seconds,
-            .variable("SLURM_BITSTR_LEN", "0")
     /// and the tasks of an array are told however many they are.
     pub fn command(&self, name: &str) -> Command {
         let filters = ["SQUEUE_", "SACCT_", "SCANCEL_", "SCONTROL_", "SINFO_"];
@@ -67,17 +58,14 @@ impl Client {
         };
         self.bare(name, unwanted)
             .variable("SLURM_TIME_FORMAT", "%s")
+            .variable("SLURM_BITSTR_LEN", "0")
     }
 
-    /// sbatch: what it finds in its environment a job may find too. Of its defaults those are left
-    /// out whose option `is_set` by us.
-    pub fn sbatch(&self, is_set: impl Fn(&str) -> bool) -> Command {
-        let unwanted = |variable: &str| {
-            if variable.starts_with("SBATCH_") {
-                !DEFAULTS.contains(&variable) || is_set(variable)
-            } else {
-                variable.starts_with("SLURM_") && !OF_THE_CLUSTER.contains(&variable)
-            }
+    /// sbatch: what it finds in its environment a job may find too.
+    pub fn sbatch(&self) -> Command {
+        let unwanted = |variable: &str| match variable.starts_with("SBATCH_") {
+            true => !DEFAULTS.contains(&variable),
+            false => variable.starts_with("SLURM_") && !OF_THE_CLUSTER.contains(&variable),
         };
         self.bare("sbatch", unwanted).with_our_locale()
     }

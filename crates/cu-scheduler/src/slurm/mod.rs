@@ -73,7 +73,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::command::Command;
 use crate::{
     Cancel, Capabilities, ClusterJobId, Error, ExitCodes, Finding, Found, Observation, Preview,
     Reach, Scheduler, Submission, SubmissionName, SubmitError, TimeLimits,
@@ -142,6 +141,12 @@ impl Slurm {
         options
             .check()
             .map_err(|wrong| refused(wrong.to_string()))?;
+        let options = options.or_as_for_sbatch(|variable| std::env::var(variable).ok());
+        options.check().map_err(|wrong| {
+            refused(format!(
+                "{wrong}; it was taken from the environment (`SBATCH_…`)"
+            ))
+        })?;
         let here = std::path::absolute(&options.state_dir).map_err(|source| Error::State {
             path: options.state_dir.clone(),
             source,
@@ -178,19 +183,6 @@ impl Slurm {
 impl Cluster {
     fn client(&self) -> Client {
         Client::new(&self.options)
-    }
-
-    /// sbatch, with a person's own defaults for what our options leave open.
-    fn sbatch(&self) -> Command {
-        let options = &self.options;
-        self.client().sbatch(|variable| match variable {
-            "SBATCH_ACCOUNT" => options.account.is_some(),
-            "SBATCH_PARTITION" => options.partition.is_some(),
-            "SBATCH_QOS" => options.qos.is_some(),
-            "SBATCH_RESERVATION" => options.reservation.is_some(),
-            "SBATCH_CONSTRAINT" => options.constraint.is_some(),
-            _ => false,
-        })
     }
 
     /// Notes what was done. What can't be noted is found out again.

@@ -23,9 +23,10 @@ pub struct SlurmOptions {
     /// What people see first in a job's name: the name of the run. Letters, digits, `.`, `_` and
     /// `-`; all else becomes `_`.
     pub label: String,
-    /// The partition, or several with commas between; the cluster's default if `None`.
+    /// The partition, or several with commas between. If it, or one of the four below, is `None`, it
+    /// is as for any sbatch: what `SBATCH_PARTITION` says, or else the cluster's default.
     pub partition: Option<String>,
-    /// The account that is charged; the user's default if `None`.
+    /// The account that is charged.
     pub account: Option<String>,
     /// The quality of service.
     pub qos: Option<String>,
@@ -47,7 +48,7 @@ pub struct SlurmOptions {
     /// Nodes that must all be part of a job. Seldom what is wanted: see `constraint`.
     pub hosts: Vec<String>,
     /// The most submissions that become one job array: none are made with 0 or 1. Never more than
-    /// the cluster's `MaxArraySize`.
+    /// the cluster takes (`MaxArraySize`, `max_array_tasks`).
     pub array: u32,
     /// How many tasks of one array run at once; no such limit if `None`.
     pub array_throttle: Option<u32>,
@@ -134,6 +135,23 @@ impl SlurmOptions {
             array: 1000,
             ..Self::default()
         }
+    }
+
+    /// The same, with what a person has set for all that they submit (`SBATCH_PARTITION`, …) where
+    /// it is left open here. `variable` is the environment.
+    pub(super) fn or_as_for_sbatch(mut self, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let open = [
+            (&mut self.account, "SBATCH_ACCOUNT"),
+            (&mut self.partition, "SBATCH_PARTITION"),
+            (&mut self.qos, "SBATCH_QOS"),
+            (&mut self.reservation, "SBATCH_RESERVATION"),
+            (&mut self.constraint, "SBATCH_CONSTRAINT"),
+        ];
+        for (option, name) in open {
+            let set = || variable(name).filter(|value| !value.is_empty());
+            *option = option.take().or_else(set);
+        }
+        self
     }
 
     /// Finds what can't be right on any cluster.
@@ -239,6 +257,14 @@ const OURS: [&str; 25] = [
     "wrap",
 ];
 
+/// What has an option of its own, long and short, and where: time limits are compared and deadlines
+/// told by it.
+const REASONED_ABOUT: [(&str, &str, &str); 3] = [
+    ("partition", "p", "`partition`"),
+    ("qos", "q", "`qos`"),
+    ("time", "t", "the time limit of the resources"),
+];
+
 fn check_extra(option: &str) -> Result<(), InvalidOption> {
     let name = match option.strip_prefix("--") {
         Some(long) => long.split('=').next().unwrap_or_default(),
@@ -250,6 +276,15 @@ fn check_extra(option: &str) -> Result<(), InvalidOption> {
             }
         },
     };
+    if let Some((_, _, instead)) = REASONED_ABOUT
+        .iter()
+        .find(|(long, short, _)| [long, short].contains(&&name))
+    {
+        return invalid(
+            "extra",
+            format!("`{option}` has its own place: set {instead}"),
+        );
+    }
     if OURS.contains(&name) {
         let reason = format!("`{option}` is set by the backend itself");
         return invalid("extra", reason);
@@ -338,6 +373,10 @@ mod tests {
             "--requeue",
             "--array=1-3",
             "--wrap=x",
+            "--partition=x",
+            "-px",
+            "--qos=x",
+            "--time=5",
         ] {
             assert_eq!(
                 checked(|it| it.extra = vec![extra.into()]),

@@ -49,7 +49,8 @@ impl Cluster {
         if !closed.is_empty() && closed.len() == chosen.len() {
             return Err(closed.join("; "));
         }
-        let command = self.sbatch().argument("--test-only").input(text);
+        let sbatch = self.client().sbatch();
+        let command = sbatch.argument("--test-only").input(text);
         let output = command.run().await.map_err(|failure| failure.to_string())?;
         let words = output.words();
         if output.code == 0 {

@@ -168,7 +168,8 @@ impl Cluster {
             Ok(Err(refused)) => return refused,
             Err(panicked) => return Answer::Away(panicked.to_string()),
         };
-        let command = self.sbatch().argument("--parsable").argument(&call.script);
+        let sbatch = self.client().sbatch();
+        let command = sbatch.argument("--parsable").argument(&call.script);
         let mut answer = sbatch::read(command.holding(lock).run().await);
         match &mut answer {
             Answer::Accepted(id) => self.note(Line::Accepted {

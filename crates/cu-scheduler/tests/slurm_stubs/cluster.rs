@@ -39,7 +39,7 @@ impl Stubs {
         let folder = TempDir::new().unwrap();
         // It is one file, never written by this process, so that it can be executed at any time.
         let stub = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stubs/slurm");
-        for command in ["sbatch", "squeue", "sacct", "scancel", "scontrol"] {
+        for command in ["sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo"] {
             symlink(&stub, folder.path().join(command)).unwrap();
         }
         let stubs = Self { folder };

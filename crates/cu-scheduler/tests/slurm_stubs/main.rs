@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
+mod environment;
 mod lost;
 mod settings;
 mod submitting;
