@@ -26,18 +26,21 @@ impl Cluster {
         // A number that Slurm has given to another job meanwhile must not end that one.
         let queue = self.queue().await?;
         let index = row::Index::new(&queue);
-        let alive = self.journal.with(|journal| {
-            let alive = |job: &JobId| {
+        let states: Vec<(JobId, ClusterState)> = self.journal.with(|journal| {
+            let state = |job: JobId| {
                 let call = journal.known().call_of(job.base);
-                let row = index.row(*job, call.map(|call| call.job_name.as_str()));
-                row.is_some_and(|row| !matches!(state::of(row), ClusterState::Ended(_)))
+                let row = index.row(job, call.map(|call| call.job_name.as_str()));
+                Some((job, state::of(row?)))
             };
-            let ids = jobs.iter().filter_map(JobId::parse);
-            Ok(ids
-                .filter(alive)
-                .map(|job| job.to_string())
-                .collect::<Vec<_>>())
+            Ok(jobs
+                .iter()
+                .filter_map(JobId::parse)
+                .filter_map(state)
+                .collect())
         })?;
+        let is_alive = |(_, state): &&(_, _)| !matches!(state, ClusterState::Ended(_));
+        let alive = states.iter().filter(is_alive);
+        let alive: Vec<String> = alive.map(|(job, _)| job.to_string()).collect();
         if alive.is_empty() {
             return Ok(());
         }
@@ -53,6 +56,14 @@ impl Cluster {
             self.scancel(&["--signal=KILL", "--full"], &alive).await?;
         }
         self.scancel(&[], &alive).await?;
+        let waits = |state: &ClusterState| {
+            matches!(
+                state,
+                ClusterState::Queued { .. } | ClusterState::Held { .. }
+            )
+        };
+        let waited = states.iter().filter(|(_, state)| waits(state));
+        self.missing.cancelled(waited.map(|(job, _)| *job));
         self.pace.something_is_expected();
         Ok(())
     }

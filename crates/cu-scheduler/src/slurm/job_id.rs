@@ -1,6 +1,7 @@
 //! Slurm's job ids as its commands print them: `123`, `123_4`, `123_[0-6,8-9%1]`.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 
 use crate::ClusterJobId;
@@ -20,7 +21,14 @@ pub(super) enum Listed {
     /// A job, a task, or what is left of an array whose tasks all have rows of their own.
     One(JobId),
     /// Tasks of an array that Slurm tells in one row.
-    Tasks(u32, Vec<RangeInclusive<u32>>),
+    Tasks(u32, Vec<Steps>),
+}
+
+/// Tasks of equal distance: all of `0-6`, every second of `1-9:2`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Steps {
+    range: RangeInclusive<u32>,
+    step: NonZeroU32,
 }
 
 impl JobId {
@@ -62,19 +70,8 @@ impl Listed {
         };
         let tasks = tasks.strip_suffix(']')?;
         let tasks = tasks.split('%').next()?;
-        let range = |text: &str| match text.split_once('-') {
-            Some((first, last)) => {
-                // `0-10:2` is a step of two; the tasks between have no meaning for us.
-                let last = last.split(':').next()?;
-                Some(first.parse().ok()?..=last.parse().ok()?)
-            }
-            None => {
-                let only = text.parse().ok()?;
-                Some(only..=only)
-            }
-        };
-        let ranges = tasks.split(',').map(range).collect::<Option<_>>()?;
-        Some(Self::Tasks(base.parse().ok()?, ranges))
+        let steps = tasks.split(',').map(Steps::parse).collect::<Option<_>>()?;
+        Some(Self::Tasks(base.parse().ok()?, steps))
     }
 
     /// The number that all it tells of have in common.
@@ -89,13 +86,29 @@ impl Listed {
     pub fn includes(&self, job: JobId) -> bool {
         match self {
             Self::One(listed) => *listed == job,
-            Self::Tasks(base, ranges) => {
+            Self::Tasks(base, steps) => {
                 *base == job.base
                     && job
                         .task
-                        .is_some_and(|task| ranges.iter().any(|range| range.contains(&task)))
+                        .is_some_and(|task| steps.iter().any(|steps| steps.include(task)))
             }
         }
+    }
+}
+
+impl Steps {
+    /// Reads `4`, `0-6` or `1-9:2`.
+    fn parse(text: &str) -> Option<Self> {
+        let (range, step) = text.split_once(':').unwrap_or((text, "1"));
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(Self {
+            range: first.parse().ok()?..=last.parse().ok()?,
+            step: step.parse().ok()?,
+        })
+    }
+
+    fn include(&self, task: u32) -> bool {
+        self.range.contains(&task) && (task - self.range.start()) % self.step == 0
     }
 }
 
@@ -153,6 +166,9 @@ mod tests {
             base: 122,
             task: None
         }));
+        let odd = Listed::parse("122_[1-9:2,20]").unwrap();
+        let told = (0..30).filter(|number| odd.includes(task(*number)));
+        assert_eq!(told.collect::<Vec<u32>>(), [1, 3, 5, 7, 9, 20]);
         assert_eq!(Listed::parse("77.batch"), None);
         assert_eq!(Listed::parse("1+0"), None);
     }

@@ -1,7 +1,7 @@
 //! Watching: one squeue for all jobs, and sacct for those that it no longer knows.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -17,26 +17,54 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// So many ids stand in one command line.
 pub(super) const IDS_AT_ONCE: usize = 1000;
 
-/// Since when jobs are missing in the queue and in accounting.
+/// The jobs that are missing in the queue and in accounting.
 #[derive(Debug, Default)]
-pub(super) struct Missing(Mutex<HashMap<JobId, Instant>>);
+pub(super) struct Missing(Mutex<HashMap<JobId, Cause>>);
+
+/// Why a job is missing.
+#[derive(Clone, Copy, Debug)]
+enum Cause {
+    /// Nobody says, since then.
+    Unknown(Instant),
+    /// We cancelled it while it waited. Of a task of an array Slurm keeps no trace then.
+    Cancelled,
+}
 
 impl Missing {
-    /// What to say of a job of which accounting does not know the end, and why it doesn't.
-    fn tell(&self, job: JobId, why: String) -> ClusterState {
-        let mut missing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = *missing.entry(job).or_insert_with(Instant::now);
-        if since.elapsed() < PATIENCE {
-            ClusterState::Unknown { reason: why }
-        } else {
-            ClusterState::Gone
+    /// What to say of a job of which accounting does not know the end, and why it doesn't;
+    /// `in_the_end` if that lasts.
+    fn tell(&self, job: JobId, why: String, in_the_end: ClusterState) -> ClusterState {
+        let unknown = || Cause::Unknown(Instant::now());
+        match *self.lock().entry(job).or_insert_with(unknown) {
+            Cause::Unknown(since) if since.elapsed() < PATIENCE => {
+                ClusterState::Unknown { reason: why }
+            }
+            Cause::Unknown(_) => in_the_end,
+            Cause::Cancelled => cancelled("while it waited, at our wish"),
         }
     }
 
     fn found(&self, job: JobId) {
-        let mut missing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        missing.remove(&job);
+        self.lock().remove(&job);
     }
+
+    /// Jobs that waited were cancelled by us.
+    pub fn cancelled(&self, jobs: impl IntoIterator<Item = JobId>) {
+        let cancelled = jobs.into_iter().map(|job| (job, Cause::Cancelled));
+        self.lock().extend(cancelled);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Cause>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn cancelled(how: &str) -> ClusterState {
+    ClusterState::Ended(ClusterEnd {
+        cause: EndCause::Cancelled,
+        at: None,
+        text: format!("cancelled {how}"),
+    })
 }
 
 /// A job by its id, with the name it has if it is one of ours; nothing for what is no id of Slurm's.
@@ -146,11 +174,18 @@ impl Cluster {
                         None => "nothing",
                     };
                     let why = format!("not in the queue, and accounting says {accounting} of it");
-                    self.missing.tell(job, why)
+                    // Had it ever started, accounting would have a row of its own.
+                    let name = name.as_deref().filter(|_| ended.is_none());
+                    let never_started = name.is_some_and(|it| known_ends.knows_array(job, it));
+                    let in_the_end = match never_started {
+                        true => cancelled("by somebody while it waited"),
+                        false => ClusterState::Gone,
+                    };
+                    self.missing.tell(job, why, in_the_end)
                 }
                 (_, Some(Err(error))) => {
                     let why = format!("not in the queue, and accounting is silent: {error}");
-                    self.missing.tell(job, why)
+                    self.missing.tell(job, why, ClusterState::Gone)
                 }
             };
             observation(id, state, row)
@@ -200,7 +235,7 @@ mod tests {
             base: 7,
             task: None,
         };
-        let tell = || missing.tell(job, "why".into());
+        let tell = || missing.tell(job, "why".into(), ClusterState::Gone);
         let unknown = ClusterState::Unknown {
             reason: "why".into(),
         };

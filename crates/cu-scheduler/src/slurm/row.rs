@@ -105,6 +105,12 @@ impl<'a> Index<'a> {
             .or_else(|| named().rfind(|row| row.listed.includes(job)))
             .or_else(|| named().rfind(is_rest))
     }
+
+    /// Whether anything is said of the array `name` of which `job` is a task.
+    pub fn knows_array(&self, job: JobId, name: &str) -> bool {
+        let rows = self.of_base.get(&job.base).filter(|_| job.task.is_some());
+        rows.is_some_and(|rows| rows.iter().any(|row| row.name.as_deref() == Some(name)))
+    }
 }
 
 #[cfg(test)]

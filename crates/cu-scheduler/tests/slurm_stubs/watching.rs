@@ -65,6 +65,50 @@ async fn a_job_that_vanished_is_looked_for_in_accounting() {
     assert_eq!(cause(state(&slurm, &job).await), EndCause::OutOfMemory);
 }
 
+/// An array of four, of which tasks 1 and 2 were cancelled while they waited: real Slurms keep no
+/// trace of them.
+async fn without_two_of_four(stubs: &Stubs, slurm: &impl Scheduler) -> Vec<ClusterJobId> {
+    let answers = slurm.submit(&stubs.submissions(4)).await;
+    let jobs: Vec<ClusterJobId> = answers.into_iter().map(Result::unwrap).collect();
+    let queue = stubs.read("queue");
+    let job_name = queue.lines().next().unwrap().split('|').nth(9).unwrap();
+    let accounts =
+        format!("101_[0-3:3]|PENDING|0:0|1|Unknown|Unknown|None assigned|None|{job_name}\n");
+    stubs.write("accounts", &accounts);
+    let is_left = |line: &&str| !line.starts_with("101_1|") && !line.starts_with("101_2|");
+    let left = |queue: &str| queue.lines().filter(is_left).collect::<Vec<_>>().join("\n");
+    stubs.write("left", &left(&queue));
+    jobs
+}
+
+#[tokio::test]
+async fn a_task_that_a_person_cancels_while_it_waits_is_cancelled_and_not_lost() {
+    let stubs = Stubs::new();
+    let slurm = stubs.open().await;
+    let jobs = without_two_of_four(&stubs, &slurm).await;
+    stubs.does("squeue", "cat \"$folder/left\"");
+    // It could have started, and accounting be late.
+    let late = state(&slurm, &jobs[1]).await;
+    assert!(matches!(late, ClusterState::Unknown { .. }), "{late:?}");
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(120)).await;
+    tokio::time::resume();
+    assert_eq!(cause(state(&slurm, &jobs[1]).await), EndCause::Cancelled);
+    let waits = state(&slurm, &jobs[3]).await;
+    assert!(matches!(waits, ClusterState::Queued { .. }), "{waits:?}");
+}
+
+#[tokio::test]
+async fn a_task_that_we_cancel_while_it_waits_is_cancelled_at_once() {
+    let stubs = Stubs::new();
+    let slurm = stubs.open().await;
+    let jobs = without_two_of_four(&stubs, &slurm).await;
+    stubs.does("scancel", "cp \"$folder/left\" \"$folder/queue\"");
+    slurm.cancel(&jobs[1..3], Cancel::Terminate).await.unwrap();
+    assert_eq!(cause(state(&slurm, &jobs[1]).await), EndCause::Cancelled);
+    assert_eq!(cause(state(&slurm, &jobs[2]).await), EndCause::Cancelled);
+}
+
 /// As sacct writes tasks that were cancelled while they waited: no more than 64 bytes of them, unless
 /// it is told to.
 const CUTS_IDS: &str = r#"if [ "$SLURM_BITSTR_LEN" = 0 ]; then
