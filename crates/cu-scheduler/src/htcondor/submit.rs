@@ -230,6 +230,8 @@ pub(super) async fn dry_run(condor: &Htcondor, text: &str) -> Result<Output, Fai
 
 fn refusal(output: &Output) -> Refusal {
     let words = first_lines(output);
+    // The last step. Behind it stands why the schedd does not take them, if it said so.
+    const COMMIT: &str = "Failed to commit job submission into the queue.";
     let away = [
         "Can't find address",
         "Failed to connect",
@@ -237,11 +239,16 @@ fn refusal(output: &Output) -> Refusal {
         "AUTHENTICATE",
         "Failed to fetch",
         "communication",
+        // It died while it was told of the jobs, of which it keeps none then.
+        "Failed to create proc",
+        "aborting entire submit",
     ];
     if words.contains("would exceed") || words.contains("MAX_JOBS") {
         Refusal::Unavailable(words, Some(LIMIT_RETRY))
     } else if away.iter().any(|it| words.contains(it)) {
         Refusal::Unavailable(words, None)
+    } else if words.ends_with(COMMIT) {
+        Refusal::Uncertain(words)
     } else {
         Refusal::Rejected(words)
     }
@@ -366,6 +373,21 @@ mod tests {
         };
         let away = refusal(&output("\nERROR: Can't find address of local schedd\n"));
         assert!(matches!(away, Refusal::Unavailable(_, None)));
+        // What a schedd that dies meanwhile leaves. It takes all jobs at the end, or none.
+        for died in [
+            "\nERROR: Failed to create proc\n",
+            "\nERROR: Failed submission for job 1.139 - aborting entire submit\n\n\
+             ERROR: Failed to queue job.\n",
+        ] {
+            let away = refusal(&output(died));
+            assert!(matches!(away, Refusal::Unavailable(_, None)), "{died}");
+        }
+        const COMMIT: &str = "\nERROR: Failed to commit job submission into the queue.\n";
+        let silent = refusal(&output(COMMIT));
+        assert!(matches!(silent, Refusal::Uncertain(_)));
+        let reason = "ERROR: This pool does not accept jobs without a project.\n";
+        let wrong = refusal(&output(&format!("{COMMIT}{reason}")));
+        assert!(matches!(wrong, Refusal::Rejected(_)));
         let wrong = refusal(&output("ERROR: I don't know about the 'nope' universe.\n"));
         assert!(matches!(wrong, Refusal::Rejected(_)));
     }
