@@ -30,7 +30,11 @@ impl Commands {
 
     /// The output of a command that must succeed.
     pub async fn answer(&self, command: Command) -> Result<Output, Error> {
-        match command.run().await {
+        self.succeeded(command.run().await)
+    }
+
+    fn succeeded(&self, answer: Result<Output, Failure>) -> Result<Output, Error> {
+        match answer {
             Ok(output) if output.code == 0 => Ok(output),
             Ok(output) => Err(self.unavailable(first_lines(&output))),
             Err(failure) => Err(self.failed(&failure)),
@@ -85,7 +89,11 @@ impl Commands {
     }
 
     async fn ads(&self, command: Command) -> Result<Vec<Ad>, Error> {
-        let output = self.answer(command).await?;
+        let output = match command.run().await {
+            // It keeps none, and never will answer otherwise.
+            Ok(output) if output.stderr.contains("HISTORY is unset") => return Ok(Vec::new()),
+            answer => self.succeeded(answer)?,
+        };
         ad::parse(&output.stdout).map_err(|answer| Error::Misunderstood {
             scheduler: self.pool.clone(),
             answer,
@@ -141,4 +149,43 @@ fn equal(attribute: &str, value: &str) -> String {
 
 fn any(conditions: impl Iterator<Item = String>) -> String {
     conditions.collect::<Vec<_>>().join(" || ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_access_point_that_keeps_no_history_remembers_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        // It is one file, never written by this process, so that it can be executed at any time.
+        let stub = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stubs/command");
+        symlink(stub, folder.path().join("condor_history")).unwrap();
+        let says = |script: &str| {
+            std::fs::write(folder.path().join("condor_history.sh"), script).unwrap();
+        };
+        let commands = Commands {
+            folder: Some(folder.path().to_path_buf()),
+            start_in: folder.path().to_path_buf(),
+            pool: "HTCondor".into(),
+        };
+        let id = [Id {
+            cluster: 7,
+            proc: 0,
+        }];
+        says(
+            "echo '['; echo 'Error: No passed search file and configuration key HISTORY is unset.' \
+             >&2; exit 1",
+        );
+        assert_eq!(commands.past(&id).await.unwrap(), []);
+        says("echo '['; echo 'Error: it can not be read' >&2; exit 1");
+        let silent = commands.past(&id).await;
+        assert!(
+            matches!(silent, Err(Error::Unavailable { .. })),
+            "{silent:?}"
+        );
+    }
 }

@@ -18,7 +18,8 @@
 //! # What is watched
 //! One `squeue` tells of all jobs; `sacct` is asked for those that the controller has forgotten. A
 //! job that neither knows is unknown for two minutes, for accounting may be late or away, and then
-//! gone. A job's name is compared, so that a number which Slurm gave away again is not mistaken.
+//! gone; or cancelled, if accounting knows its array: a task that is cancelled while it waits, Slurm
+//! forgets, and one that ever started, accounting has by itself. A job's name is compared, so that a number which Slurm gave away again is not mistaken.
 //! Waits that time does not cure, as that of a job whose time limit no partition allows, are
 //! [`ClusterState::Held`](crate::ClusterState::Held).
 //!

@@ -38,7 +38,7 @@ impl Stubs {
     pub fn new() -> Self {
         let folder = TempDir::new().unwrap();
         // It is one file, never written by this process, so that it can be executed at any time.
-        let stub = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stubs/slurm");
+        let stub = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stubs/command");
         for command in ["sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo"] {
             symlink(&stub, folder.path().join(command)).unwrap();
         }
