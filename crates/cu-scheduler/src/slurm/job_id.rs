@@ -68,9 +68,13 @@ impl Listed {
         let Some((base, tasks)) = text.split_once("_[") else {
             return JobId::read(text).map(Self::One);
         };
-        let tasks = tasks.strip_suffix(']')?;
-        let tasks = tasks.split('%').next()?;
-        let steps = tasks.split(',').map(Steps::parse).collect::<Option<_>>()?;
+        let tasks = match tasks.strip_suffix(']') {
+            Some(tasks) => tasks.split('%').next()?,
+            // Version 20.11 cuts the column: the last of them may be there in part.
+            None => tasks.rsplit_once(',').map_or("", |(whole, _)| whole),
+        };
+        let tasks = tasks.split(',').filter(|task| !task.is_empty());
+        let steps = tasks.map(Steps::parse).collect::<Option<_>>()?;
         Some(Self::Tasks(base.parse().ok()?, steps))
     }
 
@@ -169,6 +173,11 @@ mod tests {
         let odd = Listed::parse("122_[1-9:2,20]").unwrap();
         let told = (0..30).filter(|number| odd.includes(task(*number)));
         assert_eq!(told.collect::<Vec<u32>>(), [1, 3, 5, 7, 9, 20]);
+        // As sacct of version 20.11 tells a long list.
+        let cut = Listed::parse("122_[1,3,6,8,11,14,16,19,22,24,27,3").unwrap();
+        assert_eq!(cut.base(), 122);
+        assert!(cut.includes(task(27)) && !cut.includes(task(30)));
+        assert!(Listed::parse("122_[0-10").is_some_and(|cut| !cut.includes(task(1))));
         assert_eq!(Listed::parse("77.batch"), None);
         assert_eq!(Listed::parse("1+0"), None);
     }

@@ -26,20 +26,28 @@ pub(super) struct Missing(Mutex<HashMap<JobId, Cause>>);
 enum Cause {
     /// Nobody says, since then.
     Unknown(Instant),
+    /// It never started, as accounting has told since then.
+    NeverStarted(Instant),
     /// We cancelled it while it waited. Of a task of an array Slurm keeps no trace then.
     Cancelled,
 }
 
 impl Missing {
-    /// What to say of a job of which accounting does not know the end, and why it doesn't;
-    /// `in_the_end` if that lasts.
-    fn tell(&self, job: JobId, why: String, in_the_end: ClusterState) -> ClusterState {
-        let unknown = || Cause::Unknown(Instant::now());
-        match *self.lock().entry(job).or_insert_with(unknown) {
-            Cause::Unknown(since) if since.elapsed() < PATIENCE => {
+    /// What to say of a job of which accounting does not know the end, and why it doesn't.
+    fn tell(&self, job: JobId, why: String, never_started: bool) -> ClusterState {
+        let now = Instant::now();
+        let mut missing = self.lock();
+        let cause = missing.entry(job).or_insert(Cause::Unknown(now));
+        if let (Cause::Unknown(_), true) = (&cause, never_started) {
+            // It may have been away until now, and still have to hear of a start.
+            *cause = Cause::NeverStarted(now);
+        }
+        match *cause {
+            Cause::Unknown(since) | Cause::NeverStarted(since) if since.elapsed() < PATIENCE => {
                 ClusterState::Unknown { reason: why }
             }
-            Cause::Unknown(_) => in_the_end,
+            Cause::Unknown(_) => ClusterState::Gone,
+            Cause::NeverStarted(_) => cancelled("by somebody while it waited"),
             Cause::Cancelled => cancelled("while it waited, at our wish"),
         }
     }
@@ -177,15 +185,11 @@ impl Cluster {
                     // Had it ever started, accounting would have a row of its own.
                     let name = name.as_deref().filter(|_| ended.is_none());
                     let never_started = name.is_some_and(|it| known_ends.knows_array(job, it));
-                    let in_the_end = match never_started {
-                        true => cancelled("by somebody while it waited"),
-                        false => ClusterState::Gone,
-                    };
-                    self.missing.tell(job, why, in_the_end)
+                    self.missing.tell(job, why, never_started)
                 }
                 (_, Some(Err(error))) => {
                     let why = format!("not in the queue, and accounting is silent: {error}");
-                    self.missing.tell(job, why, ClusterState::Gone)
+                    self.missing.tell(job, why, false)
                 }
             };
             observation(id, state, row)
@@ -235,7 +239,7 @@ mod tests {
             base: 7,
             task: None,
         };
-        let tell = || missing.tell(job, "why".into(), ClusterState::Gone);
+        let tell = || missing.tell(job, "why".into(), false);
         let unknown = ClusterState::Unknown {
             reason: "why".into(),
         };

@@ -87,12 +87,20 @@ async fn a_task_that_a_person_cancels_while_it_waits_is_cancelled_and_not_lost()
     let slurm = stubs.open().await;
     let jobs = without_two_of_four(&stubs, &slurm).await;
     stubs.does("squeue", "cat \"$folder/left\"");
-    // It could have started, and accounting be late.
+    let two_minutes = async || {
+        tokio::time::pause();
+        tokio::time::advance(std::time::Duration::from_secs(120)).await;
+        tokio::time::resume();
+    };
+    // It could have started, and accounting be late: it was away until now.
+    stubs.does("sacct", "exit 1");
+    let silent = state(&slurm, &jobs[1]).await;
+    assert!(matches!(silent, ClusterState::Unknown { .. }), "{silent:?}");
+    two_minutes().await;
+    stubs.does("sacct", "cat \"$folder/accounts\"");
     let late = state(&slurm, &jobs[1]).await;
     assert!(matches!(late, ClusterState::Unknown { .. }), "{late:?}");
-    tokio::time::pause();
-    tokio::time::advance(std::time::Duration::from_secs(120)).await;
-    tokio::time::resume();
+    two_minutes().await;
     assert_eq!(cause(state(&slurm, &jobs[1]).await), EndCause::Cancelled);
     let waits = state(&slurm, &jobs[3]).await;
     assert!(matches!(waits, ClusterState::Queued { .. }), "{waits:?}");
