@@ -4,9 +4,7 @@
 
 mod slurm;
 
-use std::time::Duration;
-
-use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite};
+use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite, wait};
 use cu_scheduler::slurm::{Resume, Slurm};
 use cu_scheduler::{Cancel, ClusterJobId, ClusterState, EndCause, Scheduler, Submission};
 
@@ -79,19 +77,12 @@ fn tasks_that_are_cancelled_while_they_wait(suite: Suite) {
             cancelled.as_ref().unwrap().status.success(),
             "{cancelled:?}"
         );
-        bounded(async {
-            loop {
-                let mut squeue = cluster.command("squeue");
-                squeue
-                    .args(["--noheader", "--states=all"])
-                    .current_dir("/tmp");
-                if squeue.output().unwrap().stdout.is_empty() {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        })
-        .await;
+        wait::until("the controller to forget them", wait::BOUND, || {
+            cluster
+                .ask("squeue", &["--noheader", "--states=all"])
+                .is_empty()
+                .then_some(())
+        });
         let mut others = jobs;
         others.retain(|it| !by_us.contains(it));
         bounded(async {
