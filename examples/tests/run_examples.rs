@@ -128,6 +128,18 @@ fn unmodified_with_its_config() {
 }
 
 #[test]
+fn unmodified_with_arguments_of_a_grid() {
+    let steps = "grid.steps=[30, 60]";
+    let run = Run::completed(&["unmodified/grid.toml", steps, "stop.after=500ms"]);
+    assert_eq!(run.status["jobs"]["total"], 2);
+    for (job, steps) in [("0", 30), ("1", 60)] {
+        let output_dir = run.run_dir.join("working_directories").join(job);
+        let result = std::fs::read_to_string(output_dir.join("result.txt"));
+        assert_eq!(result.unwrap(), sum_of_digits(steps));
+    }
+}
+
+#[test]
 fn unmodified_behind_a_wrapper_loses_no_step() {
     let command = command(&["./wrapper.sh", "100"]);
     let run = Run::completed(&["unmodified/wrapped.toml", &command, "stop.after=500ms"]);

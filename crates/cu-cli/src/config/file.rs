@@ -22,7 +22,9 @@ table! {
         results_dir: String = Default("\"results\""),
         /// Program and arguments; no shell reads them. A program with a slash is relative to the
         /// config's folder, one without is looked up in PATH. An argument that names a file in the
-        /// config's folder becomes its absolute path, unless working_directory is given.
+        /// config's folder becomes its absolute path, unless working_directory is given. For programs
+        /// that read no settings.json, "--rate={settings.learning_rate}" has the setting filled in:
+        /// text as it is, all else as in JSON. "{{settings." stands for "{settings." itself.
         command: Vec<String> = Example("[\"python3\", \"train.py\"]"),
         /// Where the program starts, relative to the config's folder. Left out, it is the job's
         /// output directory.

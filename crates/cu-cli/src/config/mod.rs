@@ -11,6 +11,7 @@ pub mod htcondor;
 mod json;
 mod overrides;
 mod paths;
+mod placeholder;
 mod plan;
 mod program;
 pub mod reference;

@@ -44,12 +44,15 @@ impl Config {
         };
         let command = file.command.as_ref();
         let command = command.ok_or_else(|| missing(source, "command"))?;
-        let command = program::resolve(source, command, folder, working_directory.is_some())?;
         check_environment(source, &file)?;
-        let effective = effective(source, &command, working_directory.as_deref());
         let points = grid::points(source, &file.settings.0, &file.grid.0)?;
-        let jobs = points.into_iter().map(|point| JobPlan {
-            command: command.clone(),
+        let keep_arguments = working_directory.is_some();
+        let settings = points.iter().map(|point| &point.settings);
+        let commands = program::commands(source, command, settings, folder, keep_arguments)?;
+        let effective = effective(source, &commands.given, working_directory.as_deref());
+        let jobs = points.into_iter().zip(commands.of_jobs);
+        let jobs = jobs.map(|(point, command)| JobPlan {
+            command,
             working_directory: working_directory.clone(),
             environment: file.environment.0.clone(),
             settings: point.settings,
@@ -252,6 +255,16 @@ mod tests {
     }
 
     #[test]
+    fn a_command_has_the_settings_of_its_job_filled_in() {
+        let text = "name = \"a\"\n[settings]\ndata.set = \"mnist\"\n[grid]\nrate = [0.1, 2]\n";
+        let command = "command=[\"/bin/sh\", \"{settings.data.set}\", \"-r{settings.rate}\"]";
+        let plan = config(text, &[command]).expect("a config").plan;
+        let commands: Vec<_> = plan.jobs.iter().map(|job| job.command.clone()).collect();
+        assert_eq!(commands[0], ["/bin/sh", "mnist", "-r0.1"]);
+        assert_eq!(commands[1], ["/bin/sh", "mnist", "-r2"]);
+    }
+
+    #[test]
     fn overrides_arrive_in_policy_and_stop() {
         let overrides = [
             "resume.stuck_after=5",
@@ -299,6 +312,10 @@ mod tests {
             (&["name=.."], "`name`: a run's name can't begin"),
             (&["name="], "`name`: a run's name can't be empty"),
             (&["command=[]"], "`command`: it is empty"),
+            (
+                &["command=[\"/bin/sh\", \"{settings.rate}\"]"],
+                "`command`: there is no setting for `{settings.rate}`",
+            ),
             (&["command=[\"/absent\"]"], "there is no program `/absent`"),
             (
                 &["working_directory=absent"],
@@ -324,10 +341,15 @@ mod tests {
     #[test]
     fn the_effective_config_means_the_same_elsewhere() {
         let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("train.sh"), "").expect("a file");
-        let text = "name = \"a\"\ncommand = [\"sh\", \"train.sh\"]\n[grid]\nx.y = [1, 2]\n";
+        for name in ["train.sh", "1.csv", "2.csv"] {
+            std::fs::write(folder.path().join(name), "").expect("a file");
+        }
+        let text = "name = \"a\"\n[grid]\nx.y = [1, 2]\nshell = [\"sh\"]\n";
+        let command =
+            "[\"{settings.shell}\", \"train.sh\", \"{settings.x.y}.csv\", \"{settings.x.y}\"]";
+        let text = format!("command = {command}\n{text}");
         let given = vec![Override::parse("settings.seed=3").expect("an override")];
-        let source = Source::new("run.toml".into(), text.to_owned(), given).expect("TOML");
+        let source = Source::new("run.toml".into(), text, given).expect("TOML");
         let mut here = Config::new(&source, folder.path()).expect("a config");
         here.pin_backend("slurm");
         let text = toml::to_string(&here.effective).expect("a table is TOML");
@@ -335,6 +357,9 @@ mod tests {
         let there = Config::new(&source, Path::new("/")).expect("a config");
         assert_eq!(there.plan, here.plan);
         assert_eq!(there.plan.jobs[1].settings["seed"], 3);
+        let csv = folder.path().join("2.csv");
+        assert_eq!(Path::new(&there.plan.jobs[1].command[2]), csv);
+        assert_eq!(there.plan.jobs[1].command[3], "2");
         assert_eq!(there.file.backend.kind, Some(Wish::Slurm));
     }
 }

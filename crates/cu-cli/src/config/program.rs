@@ -5,9 +5,72 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
+use serde_json::{Map, Value};
+
 use super::error::{Error, Result};
 use super::paths::plain;
+use super::placeholder;
 use super::source::Source;
+
+/// The commands of a run.
+pub struct Commands {
+    /// Each job's, with nothing left to be found or filled in.
+    pub of_jobs: Vec<Vec<String>>,
+    /// As it was given, placeholders and all, but of the same meaning in any folder.
+    pub given: Vec<String>,
+}
+
+/// The command `given` for each job, by its `settings`. See [`resolve`].
+///
+/// # Errors
+/// If a placeholder names no setting, or a job's program can't be executed.
+pub fn commands<'a>(
+    source: &Source,
+    given: &[String],
+    settings: impl Iterator<Item = &'a Map<String, Value>>,
+    folder: &Path,
+    keep_arguments: bool,
+) -> Result<Commands> {
+    let mut of_jobs: Vec<Vec<String>> = Vec::new();
+    let mut anywhere = Vec::new();
+    let mut last_filled = Vec::new();
+    for settings in settings {
+        let filled = placeholder::fill(given, settings);
+        let filled = filled.map_err(|reason| source.wrong("command", reason))?;
+        let command = match of_jobs.last() {
+            // Most commands have no placeholder, and are looked up once.
+            Some(last) if filled == last_filled => last.clone(),
+            _ => resolve(source, &filled, folder, keep_arguments)?,
+        };
+        if of_jobs.is_empty() {
+            let arguments = given.iter().zip(&filled).zip(&command);
+            let arguments = arguments.map(|((given, filled), found)| {
+                of_the_same_meaning_anywhere(given, filled, found, folder)
+            });
+            anywhere = arguments.collect();
+        }
+        last_filled = filled;
+        of_jobs.push(command);
+    }
+    Ok(Commands {
+        of_jobs,
+        given: anywhere,
+    })
+}
+
+/// The argument `given`, which with settings filled in is `filled`, and that was `found` to be a path
+/// in `folder`, or something else.
+fn of_the_same_meaning_anywhere(given: &str, filled: &str, found: &str, folder: &Path) -> String {
+    if given == filled {
+        return found.to_owned();
+    }
+    let absolute = |text: &str| plain(folder.join(text));
+    let template = absolute(given);
+    match template.to_str() {
+        Some(template) if absolute(filled) == Path::new(found) => template.to_owned(),
+        _ => given.to_owned(),
+    }
+}
 
 /// Makes the program of `command` an absolute path. An argument that names a file in `folder`
 /// becomes its absolute path as well, unless `keep_arguments`.

@@ -175,7 +175,7 @@ fn in_words_of_toml(key: &str, message: &str) -> String {
 
 /// The one of `known` that `key` was probably meant to be: first among its siblings, then the
 /// same name in another table.
-fn nearest(key: &str, known: &[String]) -> Option<String> {
+pub fn nearest(key: &str, known: &[String]) -> Option<String> {
     let parent_and_name = |path: &str| match path.rsplit_once('.') {
         Some((parent, name)) => (parent.to_owned(), name.to_owned()),
         None => (String::new(), path.to_owned()),
