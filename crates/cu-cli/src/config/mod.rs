@@ -1,8 +1,9 @@
 //! A run's config: `run.toml`, with what the command line says in its place.
 //!
 //! `file.rs`, `slurm.rs` and `htcondor.rs` declare every key once; `source.rs` knows where each was
-//! given; `plan.rs` fills in defaults, and `times.rs` checks how times fit together. What a backend
-//! makes of its table is in `crate::backend`.
+//! given; `plan.rs` fills in defaults, and `times.rs` checks how times fit together. `program.rs`
+//! finds the command of each job, whose settings `placeholder.rs` fills in. What a backend makes of
+//! its table is in `crate::backend`.
 
 mod error;
 pub mod file;

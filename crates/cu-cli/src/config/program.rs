@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
-
 use serde_json::{Map, Value};
 
 use super::error::{Error, Result};
