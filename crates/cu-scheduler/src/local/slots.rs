@@ -42,7 +42,7 @@ impl Slots {
             ))
         } else if resources.gpus > self.gpus {
             Some(format!(
-                "it asks for {} GPUs, and this machine is set to offer {}",
+                "of GPUs it asks for {}, and this machine is set to offer {}",
                 resources.gpus, self.gpus
             ))
         } else {
