@@ -8,7 +8,7 @@ use std::path::Path;
 use cu_tests::run::Run;
 use runs::{
     WAYS, assert_chain, assert_completes, assert_promises, await_first_attempt, complete, ends,
-    image, in_a_condor_lane, program, tiny_job,
+    image, in_a_condor_lane, program, resume, tiny_job, why_no_machine_takes,
 };
 
 /// `place.config` goes on with this: jobs in the image.
@@ -30,8 +30,7 @@ fn a_program_in_a_container_is_resumed_in_every_way() {
             let (command, programs) = image::marked_tiny_job();
             place.config.push_str(&in_image(&image));
             with_folder(&mut place.config, &programs);
-            let config = format!("backend.htcondor.resume = {way:?}\n");
-            let run = Run::at(place, &command, &config);
+            let run = Run::at(place, &command, &resume(way));
             complete(&run);
             assert_promises(&run);
             let job = assert_chain(&run, 3);
@@ -95,19 +94,9 @@ fn a_pool_without_docker_says_so() {
         let docker = "universe = \"docker\"\nimage = \"debian:13\"\n";
         place.config.push_str(docker);
         let run = tiny_job(place, "stays", "");
-        let main_process = run.start();
-        run.await_file(&run.dir().path().join("attempts/0/newest"));
-        let why = run.until("why its job waits", || {
-            let job = run.show(0);
-            let why = job["why"].as_str()?.to_owned();
-            why.contains("no machine of the pool").then_some(why)
-        });
+        let why = why_no_machine_takes(&run);
         let expected = "no machine of the pool can run it: none of its 9 slots meets the job's \
                         requirements; nowhere holds `TARGET.HasDocker`";
         assert!(why.contains(expected), "{why}");
-        let stop = run.cu(&["stop"]);
-        assert_eq!(stop.code, Some(0), "{stop:?}");
-        let exit = main_process.wait();
-        assert_eq!(exit.code, Some(1), "{exit:?}");
     });
 }

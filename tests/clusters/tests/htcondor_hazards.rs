@@ -7,15 +7,14 @@ use cu_cluster_tests::CondorPool;
 use cu_tests::run::Run;
 use runs::{
     PERIODIC, WAYS, assert_completes, assert_promises, assert_sum, await_first_attempt, complete,
-    ends, in_a_condor_lane, tiny_job,
+    ends, in_a_condor_lane, resume, tiny_job,
 };
 
 /// In each way of resuming, `harm` comes over the first attempt, and the job completes all the same.
 fn assert_survives(harm: impl Fn(&CondorPool, &Run, &str)) {
     for way in WAYS {
         in_a_condor_lane(|pool, place| {
-            let config = format!("backend.htcondor.resume = {way:?}\n");
-            let run = tiny_job(place, "stays", &config);
+            let run = tiny_job(place, "stays", &resume(way));
             let main_process = run.start();
             let id = await_first_attempt(&run);
             harm(pool, &run, &id);

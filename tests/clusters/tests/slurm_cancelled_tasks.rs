@@ -64,25 +64,19 @@ fn tasks_that_are_cancelled_while_they_wait(suite: Suite) {
         }
         let by_a_person = &jobs[MOST - 2];
         assert!(!by_us.contains(by_a_person));
-        let mut scancel = cluster.command("scancel");
-        let cancelled = scancel.arg(&by_a_person.0).current_dir("/tmp").output();
-        assert!(
-            cancelled.as_ref().unwrap().status.success(),
-            "{cancelled:?}"
-        );
+        let scancel = |job: &str| {
+            let mut scancel = cluster.command("scancel");
+            let output = scancel.arg(job).current_dir("/tmp").output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        };
+        scancel(&by_a_person.0);
         // From now on nobody says what has become of it.
         let observed = bounded(slurm.observe(std::slice::from_ref(by_a_person))).await;
         let states = observed.unwrap();
         let is_open = matches!(states[0].state, ClusterState::Unknown { .. });
         assert!(is_open, "{states:?}");
         // All others, by a person too; nobody looks until the controller has forgotten them.
-        let array = by_a_person.0.split('_').next().unwrap();
-        let mut scancel = cluster.command("scancel");
-        let cancelled = scancel.arg(array).current_dir("/tmp").output();
-        assert!(
-            cancelled.as_ref().unwrap().status.success(),
-            "{cancelled:?}"
-        );
+        scancel(by_a_person.0.split('_').next().unwrap());
         wait::until("the controller to forget them", wait::BOUND, || {
             cluster
                 .ask("squeue", &["--noheader", "--states=all"])

@@ -76,7 +76,7 @@ fn of_the_same_meaning_anywhere(given: &str, filled: &str, found: &str, folder: 
 ///
 /// # Errors
 /// If there is no such program, or it can't be executed.
-pub fn resolve(
+fn resolve(
     source: &Source,
     command: &[String],
     folder: &Path,

@@ -26,9 +26,6 @@ pub fn in_a_lane(cluster: &SlurmCluster, test: impl FnOnce(&SlurmLane<'_>, Place
     test(&lane, place);
 }
 
-/// The ways in which a job is resumed on HTCondor.
-pub const WAYS: [&str; 3] = ["submit", "requeue", "checkpoint"];
-
 /// The same on HTCondor.
 pub fn in_a_condor_lane(test: impl FnOnce(&CondorPool, Place)) {
     let pool = CondorPool::up();
@@ -37,6 +34,14 @@ pub fn in_a_condor_lane(test: impl FnOnce(&CondorPool, Place)) {
     let place = place::on_htcondor(&pool, &lane, work.path());
     let _user = pool.become_user();
     test(&pool, place);
+}
+
+/// The ways in which a job is resumed on HTCondor.
+pub const WAYS: [&str; 3] = ["submit", "requeue", "checkpoint"];
+
+/// The line of a config that chooses one of them.
+pub fn resume(way: &str) -> String {
+    format!("backend.htcondor.resume = {way:?}\n")
 }
 
 /// For bash: adds up numbers until the one that is its argument, one a moment, knows nothing of us, and
@@ -161,6 +166,24 @@ pub fn await_first_attempt(run: &Run) -> String {
     run.until("its cluster job id in the store", || {
         ids(&run.show(0)).first().map(|id| (*id).to_owned())
     })
+}
+
+/// What a run tells of why its job 0 waits, which no machine of the pool can take. It is stopped then.
+pub fn why_no_machine_takes(run: &Run) -> String {
+    let main_process = run.start();
+    run.await_file(&run.dir().path().join("attempts/0/newest"));
+    let why = run.until("why its job waits", || {
+        let job = run.show(0);
+        let why = job["why"].as_str()?.to_owned();
+        why.contains("no machine of the pool").then_some(why)
+    });
+    let stop = run.cu(&["stop"]);
+    assert_eq!(stop.code, Some(0), "{stop:?}");
+    let exit = main_process.wait();
+    assert_eq!(exit.code, Some(1), "{exit:?}");
+    let job = run.show(0);
+    assert_eq!(job["state"], "cancelled", "{job}");
+    why
 }
 
 /// What a command of the cluster prints.
