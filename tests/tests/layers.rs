@@ -9,7 +9,8 @@ use std::process::Command;
 use serde_json::Value;
 
 /// From the foundation upwards: each may use those before it, and the facade and the binary all.
-const LAYERS: [&str; 8] = [
+const LAYERS: [&str; 9] = [
+    "cu-system",
     "cu-protocol",
     "cu-checkpoint",
     "cu-scheduler",
@@ -99,6 +100,7 @@ fn the_lower_crates_know_what_they_may() {
         ("cu-protocol", &["cu-checkpoint", "cu-scheduler"][..]),
         ("cu-checkpoint", &["cu-protocol", "cu-scheduler"]),
         ("cu-scheduler", &["cu-protocol", "cu-checkpoint"]),
+        ("cu-system", &["cu-protocol", "cu-checkpoint"]),
         ("cu-client", &["cu-scheduler"]),
         ("cu-supervisor", &["cu-scheduler", "cu-client"]),
         ("cu-core", &["cu-client"]),

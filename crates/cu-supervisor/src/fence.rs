@@ -37,12 +37,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cu_protocol::{Attempt, JobId, Timestamp};
+use cu_system::machine::Place;
+use cu_system::process::ProcessId;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use serde::{Deserialize, Serialize};
 
 use self::holder::{Holder, Orphans};
-use crate::place::{Place, ProcessId};
 use crate::{Error, Result, RunDir, StopPolicy, door, json_file};
 
 /// The lock's descriptor in the program has at least this number, out of the way of scripts that

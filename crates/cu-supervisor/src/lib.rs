@@ -18,7 +18,6 @@ mod json_file;
 mod mail;
 mod outbox;
 mod output_dir;
-mod place;
 mod program;
 mod relay;
 mod run_dir;
@@ -34,11 +33,11 @@ struct Readme;
 
 use std::io::Write;
 
+pub use cu_system::machine::host;
 pub use error::{Error, Result};
 pub use exit_record::read_exit_record;
 pub use job_spec::{JobSpec, StopPolicy};
 pub use outbox::{Outbox, read_outbox, remove_from_outbox};
-pub use place::host;
 pub use relay::keep_alive;
 pub use run_dir::RunDir;
 pub use secret::read_secret;

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cu_protocol::{Attempt, JobId, ProgramEnd};
+use cu_system::process::{Stat, all_processes, handles};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait};
 
-use crate::place::{Stat, all_processes, handles};
 use crate::{Error, JobSpec, Result, RunDir};
 
 /// A program that was started.

@@ -5,6 +5,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant, SystemTime};
 
 use cu_protocol::{Attempt, ExitRecord, JobId, Message, ProgramEnd, Started, Timestamp};
+use cu_system::machine::host;
 use rustix::process::{Signal, getpid, set_child_subreaper, setsid};
 
 use crate::attempt::{Phase, Running, kill_wait, stop_moments, time_limit};
@@ -14,7 +15,6 @@ use crate::exit_record::{peak_memory_bytes, sync_exit_record, write_exit_record}
 use crate::fence::{Fence, FenceTimes, Held, Turn, newest_attempt};
 use crate::mail::Mail;
 use crate::output_dir::{has_changed_since, newest_checkpoint};
-use crate::place::host;
 use crate::program::Program;
 use crate::relay::{Identity, Relay};
 use crate::signals::{Signals, stop_signal};

@@ -65,7 +65,7 @@ impl Lock {
             file,
             "process {} on {}",
             std::process::id(),
-            proc_fs::host()
+            cu_system::machine::host()
         )
         .map_err(failed)?;
         Ok(Self { file })

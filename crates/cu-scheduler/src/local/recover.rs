@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
+use cu_system::machine::{boot_id, host, unique_token};
 use rustix::event::epoll;
 use tokio::sync::watch;
 
@@ -96,11 +97,11 @@ impl Keeper {
 
 /// The header of the journal from now on.
 fn header(folded: &Folded, state_dir: &Path) -> Result<Header, Error> {
-    let (boot, host) = (proc_fs::boot(), proc_fs::host());
+    let (boot, host) = (boot_id(), host());
     let Some(old) = &folded.header else {
         return Ok(Header {
             version: VERSION,
-            token: proc_fs::unique_token(),
+            token: unique_token(),
             boot,
             host,
         });
@@ -236,7 +237,7 @@ fn adopt(started: &Started, marked: Option<&Vec<Process>>) -> Option<Adopted> {
 }
 
 fn table(folded: Folded) -> Table {
-    let mut table = Table::new(proc_fs::host());
+    let mut table = Table::new(host());
     for (number, known) in folded.jobs {
         let job = match known {
             Known::Ended(ended) => ended.name().map(|name| Job {

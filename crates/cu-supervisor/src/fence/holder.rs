@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cu_protocol::{Attempt, JobId, StopCause};
+use cu_system::machine::Place;
+use cu_system::process::{ProcessId, Stat, all_processes, has_in_environment, lock_holders};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::place::{Place, ProcessId, Stat, all_processes, has_in_environment, lock_holders};
 use crate::program::signal_process;
 use crate::stop::{Push, Stop};
 use crate::{Result, RunDir, StopPolicy, json_file};

@@ -1,0 +1,216 @@
+//! Opens and reads files that others could have put in the way: other users, or the very programs we
+//! run.
+//!
+//! | function | refuses | for |
+//! | --- | --- | --- |
+//! | [`open`], [`read`] | whatever is not a regular file | files that programs of ours may have made |
+//! | [`open_own`], [`read_own`] | also links, files of other users, files that others may write to | files that we act on |
+//!
+//! No call blocks on a FIFO, and none empties a file before it was looked at: truncate with
+//! [`File::set_len`] what these return.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// Why a file was refused. Returned within an [`io::Error`]; [`refusal`] finds it there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It is not a regular file.
+    #[error("it is {0}, not a regular file")]
+    NotRegular(&'static str),
+    /// It is a symbolic link.
+    #[error("it is a symbolic link, which is not followed here")]
+    Link,
+    /// It belongs to another user.
+    #[error("it belongs to another user (id {0})")]
+    Foreign(u32),
+    /// Users other than its owner may write to it.
+    #[error("others may write to it (mode {0:o})")]
+    OpenToOthers(u32),
+    /// It is longer than it may be.
+    #[error("it is longer than {0} bytes")]
+    TooLong(u64),
+}
+
+impl From<Refusal> for io::Error {
+    fn from(refusal: Refusal) -> Self {
+        let kind = match refusal {
+            Refusal::NotRegular(_) => io::ErrorKind::InvalidInput,
+            Refusal::Link | Refusal::Foreign(_) | Refusal::OpenToOthers(_) => {
+                io::ErrorKind::PermissionDenied
+            }
+            Refusal::TooLong(_) => io::ErrorKind::FileTooLarge,
+        };
+        Self::new(kind, refusal)
+    }
+}
+
+/// The refusal in an error of this module; `None` if the system refused.
+#[must_use]
+pub fn refusal(error: &io::Error) -> Option<Refusal> {
+    error.get_ref()?.downcast_ref().copied()
+}
+
+/// Opens a regular file as `options` say. A FIFO, a device, a socket or a directory in its place is
+/// an error and never waited for. Sets the custom flags of `options`; truncates nothing, so leave
+/// [`OpenOptions::truncate`] alone.
+///
+/// # Errors
+/// If it can't be opened; [`Refusal::NotRegular`].
+pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    open_with(path, options, OFlags::empty()).map(|(file, _)| file)
+}
+
+/// Opens a regular file of ours as `options` say: not through a link, owned by this process's user,
+/// and writable by nobody else. As [`open`] otherwise.
+///
+/// # Errors
+/// If it can't be opened; a [`Refusal`].
+pub fn open_own(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let opened = open_with(path, options, OFlags::NOFOLLOW);
+    let (file, found) = opened.map_err(|error| match error.raw_os_error() {
+        Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => Refusal::Link.into(),
+        _ => error,
+    })?;
+    check_own(&found)?;
+    Ok(file)
+}
+
+/// Whether a file or directory is ours alone: owned by this process's user, and writable by nobody
+/// else. Not for links.
+///
+/// # Errors
+/// [`Refusal::Foreign`], [`Refusal::OpenToOthers`].
+pub fn check_own(found: &Metadata) -> io::Result<()> {
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(Refusal::Foreign(found.uid()).into());
+    }
+    if found.mode() & 0o022 != 0 {
+        return Err(Refusal::OpenToOthers(found.mode() & 0o7777).into());
+    }
+    Ok(())
+}
+
+/// The content of a regular file of at most `limit` bytes.
+///
+/// # Errors
+/// If it can't be read; [`Refusal::NotRegular`], [`Refusal::TooLong`].
+pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    read_up_to(open(path, OpenOptions::new().read(true))?, limit)
+}
+
+/// The content of a regular file of ours of at most `limit` bytes.
+///
+/// # Errors
+/// If it can't be read; a [`Refusal`].
+pub fn read_own(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    read_up_to(open_own(path, OpenOptions::new().read(true))?, limit)
+}
+
+fn open_with(
+    path: &Path,
+    options: &mut OpenOptions,
+    flags: OFlags,
+) -> io::Result<(File, Metadata)> {
+    let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
+    let opened = options.custom_flags(flags).open(path);
+    // A FIFO without a reader, or a socket.
+    let not_there = rustix::io::Errno::NXIO.raw_os_error();
+    let file = opened.map_err(|error| match error.raw_os_error() {
+        Some(code) if code == not_there => Refusal::NotRegular("a FIFO or a socket").into(),
+        _ => error,
+    })?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(Refusal::NotRegular(kind(&found)).into());
+    }
+    Ok((file, found))
+}
+
+fn kind(found: &Metadata) -> &'static str {
+    match found.file_type() {
+        it if it.is_dir() => "a directory",
+        it if it.is_fifo() => "a FIFO",
+        it if it.is_socket() => "a socket",
+        it if it.is_block_device() || it.is_char_device() => "a device",
+        _ => "something else",
+    }
+}
+
+fn read_up_to(file: File, limit: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut content)?;
+    if content.len() as u64 > limit {
+        return Err(Refusal::TooLong(limit).into());
+    }
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+
+    fn refused<T: std::fmt::Debug>(outcome: io::Result<T>) -> Refusal {
+        refusal(&outcome.unwrap_err()).unwrap()
+    }
+
+    #[test]
+    fn only_regular_files_are_opened_and_nothing_blocks() {
+        let scratch = tempfile::tempdir().unwrap();
+        let fifo = scratch.path().join("fifo");
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        assert_eq!(refused(read(&fifo, 10)), Refusal::NotRegular("a FIFO"));
+        let writing = open(&fifo, OpenOptions::new().write(true));
+        assert!(matches!(refused(writing), Refusal::NotRegular(_)));
+        let socket = scratch.path().join("socket");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        assert!(matches!(refused(read(&socket, 10)), Refusal::NotRegular(_)));
+        let device = Path::new("/dev/zero");
+        assert_eq!(refused(read(device, 10)), Refusal::NotRegular("a device"));
+        let directory = refused(read(scratch.path(), 10));
+        assert_eq!(directory, Refusal::NotRegular("a directory"));
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("file");
+        fs::write(&path, "0123456789").unwrap();
+        assert_eq!(read(&path, 10).unwrap(), b"0123456789");
+        assert_eq!(refused(read(&path, 9)), Refusal::TooLong(9));
+    }
+
+    #[test]
+    fn a_link_and_a_file_open_to_others_are_not_ours() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (path, link) = (scratch.path().join("file"), scratch.path().join("link"));
+        fs::write(&path, "x").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        symlink(&path, &link).unwrap();
+        assert_eq!(read_own(&path, 1).unwrap(), b"x");
+        assert_eq!(read(&link, 1).unwrap(), b"x");
+        assert_eq!(refused(read_own(&link, 1)), Refusal::Link);
+        let create = open_own(&link, OpenOptions::new().write(true).create(true));
+        assert_eq!(refused(create), Refusal::Link);
+        for mode in [0o660, 0o602] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            assert!(matches!(
+                refused(read_own(&path, 1)),
+                Refusal::OpenToOthers(_)
+            ));
+        }
+    }
+}
