@@ -45,6 +45,10 @@ crash:
 deny *checks="bans licenses sources":
     cargo deny check {{ checks }}
 
+# Compare the interface of each library with the last tag (cargo install cargo-semver-checks).
+semver:
+    cargo semver-checks --workspace --baseline-rev "$(git describe --tags --abbrev=0)"
+
 # Bring up real clusters for tests, as root; `just clusters-up bookworm` one Slurm.
 clusters-up *suites="bullseye bookworm trixie forky htcondor":
     for suite in {{ suites }}; do \

@@ -93,6 +93,18 @@ fn every_published_crate_is_a_layer() {
     assert_eq!(found, known);
 }
 
+#[test]
+fn crates_are_published_after_those_they_need() {
+    let path = root().join("RELEASE.md");
+    let text = fs::read_to_string(&path).expect("RELEASE.md");
+    let list = text
+        .split_once("for crate in ")
+        .and_then(|(_, rest)| rest.split_once(';'))
+        .map(|(list, _)| list);
+    let list = list.expect("a list of crates in RELEASE.md");
+    assert_eq!(list.split(' ').collect::<Vec<_>>(), LAYERS);
+}
+
 /// What each of the lower crates knows nothing of.
 #[test]
 fn the_lower_crates_know_what_they_may() {

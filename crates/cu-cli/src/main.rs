@@ -3,6 +3,9 @@
 //! `cu exec` and `cu job` are part of every attempt of every job, and are told apart before
 //! anything else is read or started. The rest is parse, run, render the error, exit.
 
+#[cfg(not(any(feature = "local", feature = "slurm", feature = "htcondor")))]
+compile_error!("cu needs a backend: choose at least one of the features local, slurm, htcondor");
+
 mod args;
 mod backend;
 mod background;
