@@ -1,4 +1,4 @@
-//! Small files that are replaced as a whole: whoever reads one finds the old content or the new.
+//! Replaces small files as a whole: a reader finds the old content or the new.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::fs::{File, FileSystem, RealFileSystem};
 use crate::layout::parent;
 use crate::temporary::Temporary;
 
-/// What a committed file survives.
+/// The failures that a committed file survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
     /// A power failure, as well as the death of any process: the file and its directory are synced.
@@ -69,7 +69,7 @@ impl AtomicOptions {
         Self { mode, ..self }
     }
 
-    /// What the file survives once it is committed.
+    /// The failures that the file survives once it is committed.
     #[must_use]
     pub fn durability(self, durability: Durability) -> Self {
         Self { durability, ..self }
@@ -186,7 +186,7 @@ impl Write for AtomicFile {
         written.map_err(|error| Error::io("write", &self.target, error).into())
     }
 
-    /// Does nothing: nobody reads the file before it is committed.
+    /// Does nothing: no one reads the file before it is committed.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

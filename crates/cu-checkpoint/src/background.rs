@@ -13,7 +13,7 @@ use crate::generation::Generation;
 
 /// Saves values in a thread of its own, at most one at a time.
 ///
-/// What became of a save is told by the next call. The last one is told by [`finish`](Self::finish):
+/// The next call returns the outcome of a save. [`finish`](Self::finish) returns that of the last one:
 /// call it before the program says that it has saved.
 ///
 /// ```
@@ -29,9 +29,9 @@ use crate::generation::Generation;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-#[must_use = "`finish` tells whether the last save succeeded"]
+#[must_use = "`finish` returns whether the last save succeeded"]
 pub struct Background {
-    /// What the next save starts from; as of before the save in flight, if there is one.
+    /// The state from which the next save starts; as of before the save in flight, if there is one.
     checkpoints: Checkpoints,
     in_flight: Option<InFlight>,
     durable: Option<Generation>,
@@ -62,7 +62,7 @@ impl Background {
     /// Returns the newest generation that this handle has made durable, which is not yet this one.
     ///
     /// # Errors
-    /// That the save *before* this one failed; the new one is started all the same, for its value is
+    /// If the save *before* this one failed; the new one is started all the same, for its value is
     /// the newer. Or, before anything is started, that `value` cannot be encoded.
     pub fn save<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<Option<Generation>> {
         let mut payload = Vec::new();
@@ -85,7 +85,7 @@ impl Background {
     /// durable.
     ///
     /// # Errors
-    /// That the save in flight failed.
+    /// If the save in flight failed.
     pub fn wait(&mut self) -> Result<Option<Generation>> {
         if let Some(in_flight) = self.in_flight.take() {
             let (checkpoints, saved) = match in_flight {
@@ -103,7 +103,7 @@ impl Background {
     /// Waits for the last save. Returns the newest generation that this handle has made durable.
     ///
     /// # Errors
-    /// That the last save failed.
+    /// If the last save failed.
     pub fn finish(mut self) -> Result<Option<Generation>> {
         self.wait()
     }
@@ -136,7 +136,7 @@ impl Background {
 }
 
 impl Drop for Background {
-    /// Waits for the save in flight. A failure has nobody left to go to but the standard error.
+    /// Waits for the save in flight. A failure can only go to standard error.
     fn drop(&mut self) {
         if let Err(error) = self.wait() {
             eprintln!("cu-checkpoint: the last save in the background failed: {error}");

@@ -76,7 +76,7 @@ impl Checkpoints {
         }
     }
 
-    /// Keeps the newest `count` checkpoints; 2 unless told otherwise. Older ones are removed once a
+    /// Keeps the newest `count` checkpoints; 2 by default. Older ones are removed once a
     /// new one is durable. At least 2 are worth their room: if the newest turns out to be damaged,
     /// the one before it is loaded.
     ///

@@ -124,7 +124,7 @@ impl Write for ContainerWriter {
         self.write(bytes).map(drop)
     }
 
-    /// Does nothing: nobody reads the file before it is sealed.
+    /// Does nothing: no one reads the file before it is sealed.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -143,7 +143,7 @@ fn contents(fs: &dyn FileSystem, root: &Path) -> io::Result<BTreeMap<PathBuf, Ki
     Ok(found)
 }
 
-/// Compares a directory with its manifest. What the manifest does not name is nobody's business.
+/// Compares a directory with its manifest. Ignores files that the manifest does not name.
 pub(crate) fn verify(fs: &dyn FileSystem, container: &mut ContainerReader) -> Examined<()> {
     let root = parent(&container.path).to_owned();
     let payload = container.read_payload()?;

@@ -1,4 +1,4 @@
-//! What can go wrong, by what the caller can do about it; and what a damaged checkpoint looks like.
+//! The errors, grouped by what the caller can do about them, and the kinds of damage to a checkpoint.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,20 +19,20 @@ pub enum Error {
     /// No room is left: free some, or raise the quota, and save again.
     #[error("no space left to write {}: free some or raise the quota; earlier checkpoints are intact", path.display())]
     NoSpace {
-        /// What was being written.
+        /// The file that was being written.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 
     /// The permissions, or a file system mounted read-only, forbid it.
     #[error("not permitted to {action} {}: check its owner, its mode and whether its file system is mounted read-only", path.display())]
     NotPermitted {
-        /// What was tried, as a verb: `create`, `read`, …
+        /// The attempted operation, as a verb: `create`, `read`, …
         action: &'static str,
         /// On which file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 
@@ -40,20 +40,20 @@ pub enum Error {
     /// may pass: try again. If it does not pass, move the file away; the one before it then loads.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried, as a verb: `create`, `read`, …
+        /// The attempted operation, as a verb: `create`, `read`, …
         action: &'static str,
         /// On which file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 
     /// The value cannot be written in this format: change its type.
     #[error("cannot encode the value for a checkpoint in {}", directory.display())]
     Encode {
-        /// Where it should have gone.
+        /// The intended path.
         directory: PathBuf,
-        /// What about it has no encoding.
+        /// The part without an encoding.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
@@ -63,7 +63,7 @@ pub enum Error {
     Decode {
         /// The checkpoint.
         path: PathBuf,
-        /// Where decoding ended.
+        /// The place where decoding stopped.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
@@ -91,7 +91,7 @@ pub enum Error {
     /// away to start from nothing: this crate does not decide that for you.
     #[error("every checkpoint in {} is damaged: {}; restore one, or move them away to start afresh", directory.display(), list(skipped))]
     AllDamaged {
-        /// Where they lie.
+        /// Their directory.
         directory: PathBuf,
         /// Each of them, newest first.
         skipped: Vec<Skipped>,
@@ -103,7 +103,7 @@ pub enum Error {
     NotCommittable {
         /// The offending entry.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         why: &'static str,
     },
 
@@ -111,7 +111,7 @@ pub enum Error {
     /// absurdly high generation here; remove it.
     #[error("no checkpoint number is left for attempt {attempt} in {}: remove the file with an absurdly high one", directory.display())]
     NoNumberLeft {
-        /// Where the checkpoints lie.
+        /// The directory of the checkpoints.
         directory: PathBuf,
         /// The attempt whose numbers are used up.
         attempt: u32,
@@ -141,7 +141,7 @@ impl Error {
         }
     }
 
-    /// What the system said, for who names the file in an error of their own. This error as it is, if
+    /// The error of the system, for callers that name the file themselves. This error as it is, if
     /// the system had no part in it.
     #[must_use]
     pub fn into_source(self) -> io::Error {
@@ -177,9 +177,9 @@ impl From<Error> for io::Error {
 pub struct Skipped {
     /// Its generation, according to its name.
     pub generation: Generation,
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The defect.
     pub damage: Damage,
 }
 
@@ -227,7 +227,7 @@ pub enum Damage {
     Inside {
         /// Its path within the directory.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         damage: Box<Damage>,
     },
     /// A file or directory that the manifest names is not there.

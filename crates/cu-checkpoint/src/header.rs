@@ -1,7 +1,7 @@
 //! The 64 bytes in front of every payload: what it is, whose, how long, and its checksum.
 //!
 //! The size of the header, the place of the version and that of the header's own checksum are the
-//! same in all versions of the format. So an old program tells a checkpoint of a newer program
+//! same in all versions of the format. So an old program can distinguish a checkpoint of a newer program
 //! (an error: it holds steps that must not be lost) from a damaged one (skipped).
 
 use std::fmt;
@@ -60,7 +60,7 @@ impl fmt::Display for Form {
     }
 }
 
-/// What the first 64 bytes say.
+/// The contents of the first 64 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) form: Form,

@@ -27,7 +27,7 @@ pub(crate) fn checkpoint_path(directory: &Path, generation: Generation) -> PathB
     directory.join(format!("{generation}{SUFFIX}"))
 }
 
-/// What the name of a temporary starts with. The attempt is in it so that a successor can tell the
+/// The beginning of a temporary's name. The attempt is in it so that a successor can tell the
 /// temporaries of its predecessors even where files cannot be locked.
 pub(crate) fn temporary_prefix(attempt: Option<u32>) -> String {
     match attempt {

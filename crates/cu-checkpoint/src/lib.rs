@@ -40,7 +40,7 @@
 //! checkpoint is of another form than asked for, that is [`Error::OtherForm`], never a reason to take
 //! an older one.
 //!
-//! For files that are no checkpoints there is [`atomic_write`], and [`AtomicFile`].
+//! For files that are not checkpoints there is [`atomic_write`], and [`AtomicFile`].
 //!
 //! # What it needs of the file system
 //! Atomic renames, and an fsync that keeps its word. On network file systems a rename may become

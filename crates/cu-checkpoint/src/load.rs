@@ -24,7 +24,7 @@ const ATTEMPTS_TO_READ: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Found<T> {
-    /// What it holds.
+    /// Its content.
     pub value: T,
     /// Which one it is.
     pub generation: Generation,

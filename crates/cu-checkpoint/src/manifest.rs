@@ -1,4 +1,4 @@
-//! What belongs to a directory checkpoint: each file with its length and checksum, each directory.
+//! The manifest of a directory checkpoint: each file with its length and checksum, each directory.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -12,7 +12,7 @@ pub(crate) struct Entry {
     pub(crate) content: Content,
 }
 
-/// What is to be found at an entry's path.
+/// The kind of file at an entry's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Content {
     Directory,

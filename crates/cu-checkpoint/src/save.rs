@@ -67,14 +67,14 @@ impl Checkpoints {
         Ok((temporary, ContainerWriter::new(file)))
     }
 
-    /// What the first save of a handle needs: a directory that is durable itself, without the
+    /// Prepares the first save of a handle: a directory that is durable itself, without the
     /// temporaries of the dead. These may be what fills a quota.
     pub(crate) fn prepare(&mut self) -> Result<()> {
         if self.is_prepared {
             return Ok(());
         }
         create_directories(self.fs.as_ref(), &self.directory)?;
-        // What cannot be swept costs room, not correctness.
+        // A file that cannot be swept costs room, not correctness.
         let _ = temporary::sweep(self.fs.as_ref(), &self.directory, Some(self.attempt));
         self.is_prepared = true;
         Ok(())

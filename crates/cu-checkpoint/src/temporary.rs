@@ -220,7 +220,7 @@ pub(crate) fn discard(
     remove(fs, &trash, kind)
 }
 
-/// Removes a file, or a directory with all that is in it. What is gone already is no failure.
+/// Removes a file, or a directory with all that is in it. A missing one is not a failure.
 fn remove(fs: &dyn FileSystem, path: &Path, kind: Kind) -> io::Result<()> {
     let removed = if kind == Kind::Directory {
         remove_directory(fs, path)
