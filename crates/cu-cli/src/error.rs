@@ -220,7 +220,8 @@ fn file_hint(kind: std::io::ErrorKind) -> Option<String> {
     };
     let hint = match kind {
         StorageFull | QuotaExceeded => "make room on this file system, and try again",
-        PermissionDenied | ReadOnlyFilesystem => "mend the permissions, and try again",
+        PermissionDenied => "mend the permissions, and try again",
+        ReadOnlyFilesystem => "copy the run to where you may write, and try again there",
         ResourceBusy => "another process has held it for long: try again",
         _ => return None,
     };

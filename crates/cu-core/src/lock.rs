@@ -107,6 +107,20 @@ async fn answers(run_dir: &RunDir) -> bool {
     ask(run_dir, OperatorRequest::Ping).await.is_ok()
 }
 
+/// Takes the lock for a moment, without a name: the one who named itself last may have been killed,
+/// which its successor is to see. The file gives the lock back when it is dropped.
+///
+/// # Errors
+/// [`Error::InUse`] also if a main process on another machine may work on the run: one that does not
+/// see our lock.
+pub(crate) fn take_briefly(run_dir: &RunDir) -> Result<File> {
+    let (file, holder) = lock(run_dir)?;
+    if is_elsewhere(&holder) {
+        return Err(in_use(run_dir, &holder));
+    }
+    Ok(file)
+}
+
 /// Whether a living process holds the lock of this run.
 pub(crate) fn is_held(run_dir: &RunDir) -> bool {
     let Ok(file) = File::open(run_dir.lock()) else {

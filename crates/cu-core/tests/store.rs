@@ -168,6 +168,24 @@ fn what_a_killed_creation_left_is_no_part_of_the_next_run() {
 }
 
 #[test]
+fn what_is_left_beside_a_deleted_store_is_no_part_of_the_next() {
+    let (_directory, run) = scratch();
+    create_run(&run, &plan()).expect("a new run");
+    let log = run.path().join("run.sqlite-wal");
+    let kept = run.path().join("kept");
+    let connection = sqlite(&run);
+    let changes = "PRAGMA journal_mode = WAL; UPDATE facts SET value = 'old' WHERE name = 'name'";
+    connection.execute_batch(changes).expect("written");
+    std::fs::copy(&log, &kept).expect("a write-ahead log");
+    connection.close().expect("closed");
+    std::fs::remove_file(run.store()).expect("deleted");
+    std::fs::rename(&kept, &log).expect("the log is left");
+    create_run(&run, &plan()).expect("a new run");
+    let status = Reader::open(&run).and_then(|reader| reader.status());
+    assert_eq!(status.expect("a status").name, "stored");
+}
+
+#[test]
 fn no_run_is_made_over_somebodys_work() {
     let (_directory, run) = scratch();
     create_run(&run, &plan()).expect("a new run");

@@ -4,6 +4,7 @@
 mod open;
 mod progress;
 mod read;
+mod recover;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -69,15 +70,12 @@ impl Store {
     pub fn create(run_dir: &RunDir, run: RunId, plan: &RunPlan, at: Timestamp) -> Result<()> {
         let path = run_dir.store();
         let unfinished = path.with_extension("sqlite.new");
-        // What a creation that was killed has left.
-        for leftover in [unfinished.clone(), unfinished.with_extension("new-journal")] {
-            match std::fs::remove_file(&leftover) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::file("remove", &leftover)(error));
-                }
-                _ => {}
-            }
-        }
+        // What a creation that was killed has left; and what is left of a store that was deleted,
+        // which SQLite would play back into the new one.
+        let left = open::FILES_BESIDE.map(|suffix| open::beside(&path, suffix));
+        remove(&unfinished)?;
+        remove(&open::beside(&unfinished, "-journal"))?;
+        left.iter().try_for_each(|file| remove(file))?;
         let record = |error: rusqlite::Error| Error::Record {
             path: path.clone(),
             reason: error.to_string(),
@@ -212,6 +210,16 @@ impl Store {
             path: self.path.clone(),
             reason: error.to_string(),
         }
+    }
+}
+
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::file("remove", path)(error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -2,16 +2,28 @@
 //! with it.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::FORMAT;
 use crate::{Error, FileSystem, Result, RunDir};
 
 /// How long a writer waits for a reader, and a reader for a writer.
-const BUSY: Duration = Duration::from_secs(30);
+pub(super) const BUSY: Duration = Duration::from_secs(30);
+
+/// What the names of the files that SQLite keeps beside a database add to its own. The index `-shm`
+/// of a write-ahead log is made anew from that, and no copy needs it.
+pub(super) const FILES_BESIDE: [&str; 2] = ["-journal", "-wal"];
+
+/// The file beside the database whose name adds `suffix` to its own.
+pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
 
 pub(super) fn for_writing(run_dir: &RunDir) -> Result<Connection> {
     let path = run_dir.store();
@@ -50,8 +62,16 @@ fn check(connection: &Connection, path: &Path) -> Result<()> {
     }
 }
 
-pub(super) fn for_reading(run_dir: &RunDir) -> Result<Connection> {
+/// Opens it for reading, if it is readable as it is.
+pub(super) fn read_only(run_dir: &RunDir) -> Result<Connection> {
     open(run_dir, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
+/// Begins to read: all that is read before the transaction ends is of the moment when this returns.
+pub(super) fn begin(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
+    let transaction = connection.unchecked_transaction()?;
+    transaction.pragma_query_value(None, "user_version", |_| Ok(()))?;
+    Ok(transaction)
 }
 
 /// That there is a run. One that can't be looked for, such as somebody else's, is not said to be
@@ -103,13 +123,12 @@ fn open(run_dir: &RunDir, flags: OpenFlags) -> Result<Connection> {
 pub(super) fn unusable(path: &Path, error: rusqlite::Error) -> Error {
     let kind = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => ErrorKind::StorageFull,
-        Some(ErrorCode::ReadOnly) => ErrorKind::ReadOnlyFilesystem,
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => hindrance(path),
         Some(ErrorCode::PermissionDenied) => ErrorKind::PermissionDenied,
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => ErrorKind::ResourceBusy,
         Some(ErrorCode::OutOfMemory) => ErrorKind::OutOfMemory,
         Some(
             ErrorCode::SystemIoFailure
-            | ErrorCode::CannotOpen
             | ErrorCode::FileLockingProtocolFailed
             | ErrorCode::NoLargeFileSupport
             | ErrorCode::OperationInterrupted,
@@ -124,6 +143,18 @@ pub(super) fn unusable(path: &Path, error: rusqlite::Error) -> Error {
     Error::file("read", path)(std::io::Error::new(kind, error))
 }
 
+/// Why the database can't be opened, or written, which SQLite does not hand on.
+fn hindrance(path: &Path) -> ErrorKind {
+    let may = |path: &Path, access| accessat(CWD, path, access, AtFlags::EACCESS);
+    let everything = Access::READ_OK | Access::WRITE_OK;
+    let refused = may(path, everything)
+        .and_then(|()| may(path.parent().unwrap_or(path), everything | Access::EXEC_OK));
+    match refused {
+        Err(error) => std::io::Error::from(error).kind(),
+        Ok(()) => ErrorKind::Other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rusqlite::ffi;
@@ -134,15 +165,15 @@ mod tests {
     fn a_store_that_cannot_be_looked_for_is_not_said_to_be_missing() {
         let folder = tempfile::tempdir().unwrap();
         let run = RunDir::new(folder.path());
-        let opened = for_reading(&run);
+        let opened = read_only(&run);
         assert!(matches!(opened, Err(Error::NoRun { .. })), "{opened:?}");
         let not_even_a_folder = RunDir::new(folder.path().join("file"));
         std::fs::write(not_even_a_folder.path(), "").unwrap();
-        let opened = for_reading(&not_even_a_folder);
+        let opened = read_only(&not_even_a_folder);
         assert!(matches!(opened, Err(Error::NoRun { .. })), "{opened:?}");
         // A link to itself stops everybody, root too, as a folder of somebody else's stops others.
         std::os::unix::fs::symlink(run.store(), run.store()).unwrap();
-        let opened = for_reading(&run);
+        let opened = read_only(&run);
         assert!(matches!(opened, Err(Error::File { .. })), "{opened:?}");
     }
 

@@ -1,11 +1,13 @@
 //! Reads a run at any time, beside its main process, after it, or from a copy.
 
+use std::cell::RefCell;
+
 use cu_protocol::{Attempt, JobId, Metrics, OperatorRequest, RunId, Timestamp};
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
 
-use super::{Loaded, open};
+use super::{Loaded, open, recover};
 use crate::decide::orders;
 use crate::lock;
 use crate::machine::{Event, Job, Tally, why};
@@ -28,7 +30,8 @@ pub struct RecordedEvent {
 /// Reads a run.
 #[derive(Debug)]
 pub struct Reader {
-    connection: Connection,
+    /// Opened anew when a main process that lived meanwhile was killed.
+    connection: RefCell<Connection>,
     run_dir: RunDir,
 }
 
@@ -39,7 +42,7 @@ impl Reader {
     /// [`Error::NoRun`], [`Error::NewerVersion`], [`Error::Damaged`], [`Error::File`].
     pub fn open(run_dir: &RunDir) -> Result<Self> {
         Ok(Self {
-            connection: open::for_reading(run_dir)?,
+            connection: RefCell::new(recover::readable(run_dir)?),
             run_dir: run_dir.clone(),
         })
     }
@@ -190,7 +193,16 @@ impl Reader {
     /// Reads in one transaction, so that all parts are of the same moment.
     fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         let unusable = |error| open::unusable(&self.run_dir.store(), error);
-        let transaction = self.connection.unchecked_transaction().map_err(unusable)?;
+        let mut connection = self.connection.borrow_mut();
+        let refused = match open::begin(&connection) {
+            Ok(transaction) => return read(&transaction).map_err(unusable),
+            Err(error) => unusable(error),
+        };
+        if !recover::is_needed(&refused) {
+            return Err(refused);
+        }
+        *connection = recover::readable(&self.run_dir)?;
+        let transaction = open::begin(&connection).map_err(unusable)?;
         read(&transaction).map_err(unusable)
     }
 

@@ -1,0 +1,201 @@
+//! Makes a store readable whose writer was killed within a transaction.
+//!
+//! What such a writer leaves beside the database (a rollback journal, or a write-ahead log without its
+//! index) must be played back before anybody reads, and SQLite does not let a reader do that. So
+//! whoever meets it plays it back in place, under the run's lock, which a living main process holds.
+//! Where we may not write, as in a run of another user or on a read-only medium, or can't know that
+//! nobody else does, a private copy is played back and read instead, and the run stays untouched.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use cu_protocol::RunId;
+use cu_system::files;
+use rusqlite::{Connection, OpenFlags, ffi};
+
+use super::open::{self, BUSY, FILES_BESIDE};
+use crate::{Error, Result, RunDir, lock};
+
+/// The wait between two looks at a store that somebody else is about to play back.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How often a store that changes while it is copied is copied anew.
+const COPIES: u32 = 5;
+
+/// Opens for reading what may have to be played back first.
+///
+/// # Errors
+/// Those of [`open::read_only`]; [`Error::File`] if the store can't be played back, with the reasons.
+pub(super) fn readable(run_dir: &RunDir) -> Result<Connection> {
+    let until = Instant::now() + BUSY;
+    let mut was_recovered = false;
+    loop {
+        let unreadable = match open::read_only(run_dir) {
+            Err(error) if is_needed(&error) => error,
+            opened => return opened,
+        };
+        if was_recovered {
+            return copy_instead(run_dir, &unreadable);
+        }
+        match in_place(run_dir) {
+            Ok(()) => was_recovered = true,
+            // It plays it back itself, before it does anything else.
+            Err(Error::InUse { .. }) if lock::is_held(run_dir) && Instant::now() < until => {
+                std::thread::sleep(PAUSE);
+            }
+            Err(Error::InUse { holder, .. }) if lock::is_held(run_dir) => {
+                let reason = format!(
+                    "a main process was killed while it recorded, and {holder} has not played back \
+                     what it left"
+                );
+                let busy = std::io::Error::new(std::io::ErrorKind::ResourceBusy, reason);
+                return Err(Error::file("read", &run_dir.store())(busy));
+            }
+            Err(why) => return copy_instead(run_dir, &why),
+        }
+    }
+}
+
+/// Whether `error` is the refusal of a reader to whom a store is not readable as it is.
+pub(super) fn is_needed(error: &Error) -> bool {
+    let Error::File { source, .. } = error else {
+        return false;
+    };
+    let source = source.get_ref().and_then(|source| source.downcast_ref());
+    let Some(rusqlite::Error::SqliteFailure(failure, _)) = source else {
+        return false;
+    };
+    // No memory that readers could share, as on network file systems: the index of a write-ahead
+    // log that was begun elsewhere.
+    const NO_SHARED_MEMORY: [i32; 4] = [
+        ffi::SQLITE_IOERR_SHMOPEN,
+        ffi::SQLITE_IOERR_SHMSIZE,
+        ffi::SQLITE_IOERR_SHMLOCK,
+        ffi::SQLITE_IOERR_SHMMAP,
+    ];
+    let is_refused = [ffi::SQLITE_READONLY, ffi::SQLITE_CANTOPEN];
+    is_refused.contains(&(failure.extended_code & 0xff))
+        || NO_SHARED_MEMORY.contains(&failure.extended_code)
+}
+
+/// Plays the store back where it lies.
+///
+/// # Errors
+/// [`Error::InUse`] if a main process works on the run, or may do so; others if that can't be known,
+/// or the store is not ours or can't be written.
+fn in_place(run_dir: &RunDir) -> Result<()> {
+    let path = run_dir.store();
+    let owner = path.metadata().map_err(Error::file("read", &path))?.uid();
+    if owner != rustix::process::geteuid().as_raw() {
+        let reason = format!("it belongs to another user (id {owner})");
+        return Err(Error::file("write", &path)(std::io::Error::other(reason)));
+    }
+    let _lock = lock::take_briefly(run_dir)?;
+    play_back(&path)
+        .and_then(|played_back| played_back.close().map_err(|(_, error)| error))
+        .map_err(|error| open::unusable(&path, error))
+}
+
+/// Whoever opens it for writing plays back what was left, with the first look into it.
+fn play_back(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_query_value(None, "user_version", |_| Ok(()))?;
+    Ok(connection)
+}
+
+/// Opens a copy, since the store itself can't be read: `why`.
+fn copy_instead(run_dir: &RunDir, why: &Error) -> Result<Connection> {
+    let path = run_dir.store();
+    let temporary = std::env::temp_dir();
+    let copied = path
+        .canonicalize()
+        .and_then(|path| copied(&path, &temporary));
+    copied.map_err(|error| {
+        let reason = format!(
+            "a main process was killed while it recorded, and what it left must be played back; \
+             here that fails ({why}), and in a copy in {} (TMPDIR can name another directory): {error}",
+            temporary.display()
+        );
+        Error::file("read", &path)(std::io::Error::other(reason))
+    })
+}
+
+/// A copy of the store, played back. Its files have no names any more, and are gone when it is closed.
+fn copied(store: &Path, temporary: &Path) -> std::io::Result<Connection> {
+    let directory = Temporary::new(temporary)?;
+    let copy = directory.0.join("run.sqlite");
+    for _ in 0..COPIES {
+        let before = Seen::of(store)?;
+        for beside in [""].into_iter().chain(FILES_BESIDE) {
+            copy_file(&open::beside(store, beside), &open::beside(&copy, beside))?;
+        }
+        if Seen::of(store)? == before {
+            let opened = play_back(&copy).and_then(|played_back| {
+                // Else more files would be made for it, by their names, while it is read.
+                played_back.pragma_update(None, "journal_mode", "DELETE")?;
+                Ok(played_back)
+            });
+            return opened.map_err(std::io::Error::other);
+        }
+    }
+    let reason = "it changes all the time";
+    Err(std::io::Error::other(reason))
+}
+
+/// Copies a file, if it is there. No other connection of this process may have it open: when we close
+/// it, their locks on it end.
+fn copy_file(from: &Path, to: &Path) -> std::io::Result<()> {
+    match files::open(from, OpenOptions::new().read(true)) {
+        Ok(mut from) => std::io::copy(&mut from, &mut File::create(to)?).map(drop),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            match std::fs::remove_file(to) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// By what a change of the store would show: inode, length and time of each of its files.
+#[derive(PartialEq, Eq)]
+struct Seen(Vec<Option<[i64; 4]>>);
+
+impl Seen {
+    fn of(store: &Path) -> std::io::Result<Self> {
+        let seen = |beside| match open::beside(store, beside).metadata() {
+            Ok(found) => Ok(Some([
+                found.ino() as i64,
+                found.size() as i64,
+                found.mtime(),
+                found.mtime_nsec(),
+            ])),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        let files = [""].into_iter().chain(FILES_BESIDE);
+        files.map(seen).collect::<std::io::Result<_>>().map(Self)
+    }
+}
+
+/// A directory of our own, removed with what is in it.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new(parent: &Path) -> std::io::Result<Self> {
+        let name = RunId::generate().map_err(std::io::Error::other)?;
+        let path = parent.join(format!("cu-read-{name}"));
+        DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // Whose it is, is in its name.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
