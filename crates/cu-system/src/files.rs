@@ -4,6 +4,7 @@
 //! | function | refuses | for |
 //! | --- | --- | --- |
 //! | [`open`], [`read`] | whatever is not a regular file | files that programs of ours may have made |
+//! | [`examine`] | the same, by what the file system says of it | files that others open for us |
 //! | [`open_own`], [`read_own`] | also links, files of other users, files that others may write to | files that we act on |
 //!
 //! No call blocks on a FIFO, and none empties a file before it was looked at: truncate with
@@ -64,6 +65,18 @@ pub fn refusal(error: &io::Error) -> Option<Refusal> {
 /// If it can't be opened; [`Refusal::NotRegular`].
 pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     open_with(path, options, OFlags::empty()).map(|(file, _)| file)
+}
+
+/// What the file system says of a regular file, without opening it. Links are followed.
+///
+/// # Errors
+/// If there is none, or it can't be looked at; [`Refusal::NotRegular`].
+pub fn examine(path: &Path) -> io::Result<Metadata> {
+    let found = path.metadata()?;
+    if !found.is_file() {
+        return Err(Refusal::NotRegular(kind(&found)).into());
+    }
+    Ok(found)
 }
 
 /// Opens a regular file of ours as `options` say: not through a link, owned by this process's user,
@@ -182,6 +195,9 @@ mod tests {
         assert_eq!(refused(read(device, 10)), Refusal::NotRegular("a device"));
         let directory = refused(read(scratch.path(), 10));
         assert_eq!(directory, Refusal::NotRegular("a directory"));
+        for path in [&fifo, &socket, device, scratch.path()] {
+            assert!(matches!(refused(examine(path)), Refusal::NotRegular(_)));
+        }
     }
 
     #[test]

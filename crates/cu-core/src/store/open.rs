@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cu_system::files;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
@@ -93,9 +94,31 @@ pub(crate) fn must_exist(run_dir: &RunDir) -> Result<()> {
     }
 }
 
+/// That SQLite is given regular files alone: it would wait for a FIFO, or read a device to its end.
+/// They are not opened for that: closing a database file ends all the locks that this process has on
+/// it, also those of SQLite.
+fn must_be_regular(database: &Path) -> Result<()> {
+    files::examine(database).map_err(Error::file("read", database))?;
+    // What belongs to a database lies where the database does, however it was reached.
+    let database = database
+        .canonicalize()
+        .map_err(Error::file("read", database))?;
+    for suffix in ["-journal", "-wal", "-shm"] {
+        let path = beside(&database, suffix);
+        match files::examine(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::file("read", &path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn open(run_dir: &RunDir, flags: OpenFlags) -> Result<Connection> {
     must_exist(run_dir)?;
     let path = run_dir.store();
+    must_be_regular(&path)?;
     let connection = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|error| unusable(&path, error))?;
     connection
