@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`cu`] | finds or builds the binary `cu` |
 //! | [`run`] | a run of its own for each test: started, killed, resumed, asked, cleaned up |
+//! | [`fuse`] | a file system where runs are recorded as on network file systems |
 //! | [`process`] | processes with bounds: waited for, killed, found |
 //! | [`wait`] | the one place where a condition is polled for |
 //! | [`chance`] | numbers that a seed repeats |
@@ -17,6 +18,7 @@
 pub mod chance;
 pub mod checker;
 pub mod cu;
+pub mod fuse;
 pub mod history;
 pub mod process;
 pub mod run;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use cu_core::{AttemptEnd, JobReport};
 use cu_tests::chance::Chance;
 use cu_tests::checker::assert_kept;
+use cu_tests::fuse::Fuse;
 use cu_tests::history::History;
-use cu_tests::run::Run;
+use cu_tests::run::{Place, Run};
 use cu_tests::wait::BOUND;
 
 const JOBS: u64 = 50;
@@ -25,13 +26,27 @@ const LONGEST_LIFE: Duration = Duration::from_millis(1500);
 
 #[test]
 fn every_job_completes_however_often_the_main_process_is_killed() {
+    killed_and_resumed(&Place::this_machine());
+}
+
+/// There each commit has a journal of its own, and a kill within it leaves that to be played back.
+#[test]
+fn killed_on_a_network_file_system_every_job_completes() {
+    let Some(fuse) = Fuse::mount() else { return };
+    killed_and_resumed(&Place {
+        folder: fuse.path().to_owned(),
+        ..Place::this_machine()
+    });
+}
+
+fn killed_and_resumed(place: &Place) {
     let kills =
         std::env::var("CU_KILLS").map_or(KILLS, |text| text.parse().expect("CU_KILLS is a number"));
     let mut chance = Chance::from_environment();
     let mut left = kills;
     while left > 0 {
         let of_this_run = left.min(KILLS_PER_RUN);
-        left -= killed(of_this_run, &mut chance);
+        left -= killed(place, of_this_run, &mut chance);
     }
 }
 
@@ -56,9 +71,10 @@ fn assert_chain(history: &History, job: &JobReport) {
 }
 
 /// One run with at most so many kills, and how many there were.
-fn killed(most: u64, chance: &mut Chance) -> u64 {
+fn killed(place: &Place, most: u64, chance: &mut Chance) -> u64 {
     let seeds: Vec<_> = (0..JOBS).map(|seed| seed.to_string()).collect();
-    let run = Run::new(
+    let run = Run::at(
+        place.clone(),
         &[env!("CARGO_BIN_EXE_tiny_job")],
         &format!(
             "settings.steps = {STEPS}\nsettings.steps_per_attempt = {STEPS_PER_ATTEMPT}\n\
