@@ -50,7 +50,7 @@ mod tests {
         let mut add = |job, text: &str| {
             notices.add(Notice {
                 at: Timestamp(0),
-                job: JobId(job),
+                job: Some(JobId(job)),
                 level: Level::Info,
                 text: text.to_owned(),
             });

@@ -29,17 +29,20 @@ use crate::{Error, JobPlan, Result, RunDir, create, records};
 pub struct Notice {
     /// When it was decided.
     pub at: Timestamp,
-    /// About which job.
-    pub job: JobId,
+    /// About which job; `None` if it is about the run.
+    pub job: Option<JobId>,
     /// How much it matters.
     pub level: Level,
-    /// A sentence, to follow "job 3: ". Of several jobs it may be the same.
+    /// A sentence, to follow "job 3: " if it is about a job. Of several jobs it may be the same.
     pub text: String,
 }
 
 impl std::fmt::Display for Notice {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "job {}: {}", self.job, self.text)
+        match self.job {
+            Some(job) => write!(out, "job {job}: {}", self.text),
+            None => out.write_str(&self.text),
+        }
     }
 }
 
@@ -104,7 +107,9 @@ impl Actor {
                 }
                 Action::Observe { job, attempt } => self.watched.doubt(job, attempt),
                 Action::Tell { job, attempt, wish } => self.connections.tell(job, attempt, wish),
-                Action::Notify { job, level, text } => self.notify(job, level, &text),
+                Action::Notify { job, level, text } => {
+                    self.notify(Some(job), level, &text);
+                }
             }
         }
         if !submissions.is_empty() {
@@ -139,7 +144,7 @@ impl Actor {
         let _ = self.sender.send(Item::Happened { job, event, reply });
     }
 
-    fn notify(&self, job: JobId, level: Level, text: &str) {
+    pub fn notify(&self, job: Option<JobId>, level: Level, text: &str) {
         let notice = Notice {
             at: self.clock.now(),
             job,

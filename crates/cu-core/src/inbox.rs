@@ -56,6 +56,8 @@ pub(crate) struct Batch {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     receiver: mpsc::UnboundedReceiver<Item>,
+    /// What has come in while something else was waited for.
+    early: Vec<Item>,
     clock: Clock,
 }
 
@@ -66,11 +68,19 @@ pub(crate) type Sender = mpsc::UnboundedSender<Item>;
 impl Inbox {
     pub fn new(clock: Clock) -> (Sender, Self) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (sender, Self { receiver, clock })
+        let inbox = Self {
+            receiver,
+            early: Vec::new(),
+            clock,
+        };
+        (sender, inbox)
     }
 
     /// Waits until something comes in, or `deadline`.
     pub async fn wait(&mut self, deadline: Option<Timestamp>) -> Batch {
+        if !self.early.is_empty() {
+            return self.rest();
+        }
         let mut items = Vec::new();
         let due = async {
             match deadline {
@@ -91,7 +101,7 @@ impl Inbox {
 
     /// What has come in and was not taken out yet.
     pub fn rest(&mut self) -> Batch {
-        let mut items = Vec::new();
+        let mut items = std::mem::take(&mut self.early);
         while let Ok(item) = self.receiver.try_recv() {
             items.push(item);
         }
@@ -103,6 +113,28 @@ impl Inbox {
 
     /// Whether somebody has said something that was not taken out yet.
     pub fn has_news(&self) -> bool {
-        !self.receiver.is_empty()
+        !self.early.is_empty() || !self.receiver.is_empty()
     }
+
+    /// Waits until somebody wants the main process to end. Nothing of what comes in is lost, also if
+    /// this is dropped.
+    pub async fn detach(&mut self) {
+        let mut heard = self.early.iter().any(is_detach);
+        while !heard {
+            match self.receiver.recv().await {
+                Some(item) => {
+                    heard = is_detach(&item);
+                    self.early.push(item);
+                }
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
+
+fn is_detach(item: &Item) -> bool {
+    let Item::Operator { request, .. } = item else {
+        return false;
+    };
+    *request == OperatorRequest::Detach
 }

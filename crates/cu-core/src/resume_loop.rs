@@ -1,28 +1,34 @@
 //! The loop: wait, decide, record, act.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cu_scheduler::Scheduler;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::act::{Actor, Notice};
 use crate::clock::Clock;
 use crate::decide::{Silence, decide};
 use crate::inbox::Inbox;
 use crate::lock::Lock;
-use crate::machine::Machine;
+use crate::machine::{Level, Machine};
 use crate::operator::Operator;
 use crate::recovery;
 use crate::server::Server;
-use crate::store::{Changes, Reader, Store};
-use crate::{Error, Result, RunDir, RunState, Status, journal, results, watcher};
+use crate::store::{Abandoned, Changes, Reader, Store};
+use crate::{Error, Result, RunDir, RunState, Status, journal, results, store, watcher};
 
 /// How long the last actions may take. Every call to a scheduler returns within about a minute.
 const LAST_ACTIONS: Duration = Duration::from_secs(60);
+
+/// A commit that takes longer is told to people.
+const SLOW_COMMIT: Duration = Duration::from_secs(10);
+/// How long a commit may take once somebody wants the main process to end.
+const LAST_COMMIT: Duration = Duration::from_secs(2);
 
 /// How the loop meets the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +65,8 @@ pub struct ResumeLoop {
     /// What goes on as long as the loop lives: it listens, watches the scheduler, reads files.
     background: JoinSet<()>,
     server: Server,
+    /// A commit that still waits when the loop is dropped is wanted no more.
+    unwanted: Unwanted,
     /// Keeps others out. Dropped last, when nothing of ours is at work any more.
     store: Arc<Mutex<Store>>,
 }
@@ -127,6 +135,7 @@ impl ResumeLoop {
             tasks: JoinSet::new(),
             background,
             server,
+            unwanted: Unwanted(store.abandoned()),
             store: Arc::new(Mutex::new(store)),
         })
     }
@@ -164,7 +173,10 @@ impl ResumeLoop {
                 batch = self.inbox.wait(deadline) => batch,
             };
             let decision = decide(&mut self.machine, &mut self.silence, batch);
-            self.record(decision.changes).await?; // If this fails, memory is ahead of the disk: stop.
+            // If this fails, memory is ahead of the disk: stop.
+            if self.record(decision.changes).await? == Recorded::Abandoned {
+                return Ok(Finish::Detached(self.as_recorded()));
+            }
             self.actor.keep(decision.promises, &mut self.tasks); // Nothing was promised to anyone before this line.
             self.actor.act(decision.actions, &mut self.tasks);
             if decision.detach {
@@ -175,32 +187,56 @@ impl ResumeLoop {
         self.finish(Finish::Settled).await
     }
 
-    async fn record(&mut self, changes: Changes) -> Result<()> {
+    /// Records `changes`, however long others are in the way: unless that lasts, and somebody wants
+    /// the main process to end.
+    async fn record(&mut self, changes: Changes) -> Result<Recorded> {
         if changes.is_empty() {
-            return Ok(());
+            return Ok(Recorded::Whole);
         }
         self.actor.watch(&changes.jobs);
         let store = self.store.clone();
         let path = self.run_dir.store();
-        let recorded = tokio::task::spawn_blocking(move || {
+        let mut commit = tokio::task::spawn_blocking(move || {
             let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
             store.commit(&changes).map(|()| changes)
-        })
-        .await
-        .map_err(|error| Error::Record {
+        });
+        let last = async {
+            self.inbox.detach().await;
+            sleep(LAST_COMMIT).await;
+        };
+        let recorded = tokio::select! {
+            biased;
+            recorded = told_if_slow(&self.actor, &path, &mut commit) => recorded,
+            () = last => {
+                self.unwanted.0.set();
+                // It holds the run's lock. Should it hang in the file system, it is not waited for.
+                let _ = timeout(LAST_COMMIT, commit).await;
+                return Ok(Recorded::Abandoned);
+            }
+        };
+        let recorded = recorded.map_err(|error| Error::Record {
             path,
             reason: error.to_string(),
         })??;
         journal::log(&recorded);
         self.status
             .send_modify(|status| self.machine.tally().show_in(status));
-        Ok(())
+        Ok(Recorded::Whole)
+    }
+
+    /// What the run is once we have gone, as far as that is recorded.
+    fn as_recorded(&self) -> Status {
+        let status = self.status.borrow().clone();
+        Status {
+            state: crate::store::state_without_us(status.jobs),
+            ..status
+        }
     }
 
     /// Brings to its end what was begun, a submission or a cancellation above all, and records what
     /// came of it. What takes too long stays as it was recorded: a submission as an intent, which the
     /// next main process looks up.
-    async fn conclude(&mut self) -> Result<()> {
+    async fn conclude(&mut self) -> Result<Recorded> {
         self.machine.close();
         let end = Instant::now() + LAST_ACTIONS;
         loop {
@@ -209,18 +245,22 @@ impl ResumeLoop {
             })
             .await;
             let decision = decide(&mut self.machine, &mut self.silence, self.inbox.rest());
-            self.record(decision.changes).await?;
+            if self.record(decision.changes).await? == Recorded::Abandoned {
+                return Ok(Recorded::Abandoned);
+            }
             self.actor.keep(decision.promises, &mut self.tasks);
             self.actor.act(decision.actions, &mut self.tasks);
             if self.tasks.is_empty() || Instant::now() >= end {
-                return Ok(());
+                return Ok(Recorded::Whole);
             }
         }
     }
 
     /// Leaves the run so that anyone can read it, here or in a copy.
     async fn finish(mut self, finish: impl FnOnce(Status) -> Finish) -> Result<Finish> {
-        self.conclude().await?;
+        if self.conclude().await? == Recorded::Abandoned {
+            return Ok(Finish::Detached(self.as_recorded()));
+        }
         let reader = Reader::open(&self.run_dir)?;
         results::write_all_data(&self.run_dir, &reader.jobs()?)?;
         let mut status = reader.status()?;
@@ -234,6 +274,51 @@ impl ResumeLoop {
         }
         Ok(finish(status))
     }
+}
+
+/// What has become of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Recorded {
+    /// They are recorded.
+    Whole,
+    /// They were not waited for any longer: memory is ahead of the disk, as if we had been killed.
+    Abandoned,
+}
+
+#[derive(Debug)]
+struct Unwanted(Abandoned);
+
+impl Drop for Unwanted {
+    fn drop(&mut self) {
+        self.0.set();
+    }
+}
+
+/// Waits for a commit, and tells people if it takes long, and when it is over.
+async fn told_if_slow<T>(
+    actor: &Actor,
+    store: &Path,
+    commit: &mut JoinHandle<T>,
+) -> Result<T, JoinError> {
+    let begun = Instant::now();
+    if let Ok(done) = timeout(SLOW_COMMIT, &mut *commit).await {
+        return done;
+    }
+    let text = format!(
+        "nothing can be recorded: for {} s {} has been held by {}; attempts go on, and what they say \
+         is recorded as soon as that is possible",
+        SLOW_COMMIT.as_secs(),
+        store.display(),
+        store::holders(store)
+    );
+    actor.notify(None, Level::Warning, &text);
+    let done = commit.await;
+    let text = format!(
+        "what happened is recorded again, after {} s",
+        begun.elapsed().as_secs()
+    );
+    actor.notify(None, Level::Info, &text);
+    done
 }
 
 /// Waits for a task to die: what it was about to say would be waited for for ever.

@@ -126,6 +126,13 @@ pub fn environment(pid: u32) -> Option<Vec<u8>> {
     None
 }
 
+/// What a process calls itself, as people see it in `ps`; `None` if there is none.
+#[must_use]
+pub fn name(pid: u32) -> Option<String> {
+    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    Some(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
+}
+
 /// Whether a process was started with all of these variables, each as `NAME=value`. `false` if the
 /// kernel withholds it.
 #[must_use]
@@ -221,6 +228,8 @@ mod tests {
     #[test]
     fn this_process_is_among_all() {
         assert!(all_processes().any(|pid| pid == std::process::id()));
+        assert!(!name(std::process::id()).unwrap().is_empty());
+        assert_eq!(name(u32::MAX), None);
     }
 
     #[test]

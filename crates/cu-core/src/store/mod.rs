@@ -2,24 +2,29 @@
 //! run directory, written by one main process, readable by anyone at any time.
 
 mod open;
+mod others;
 mod progress;
 mod read;
 mod recover;
+mod rows;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use cu_protocol::{JobId, RunId, Timestamp};
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::lock::Lock;
 use crate::machine::{Event, Job};
 use crate::{AttemptReport, Error, JobPlan, Policy, Result, RunDir, RunPlan};
 
 pub(crate) use open::must_exist;
+pub(crate) use others::{Abandoned, holders};
 use progress::Announcements;
 pub(crate) use read::state_without_us;
 pub use read::{Reader, RecordedEvent};
+use rows::{Rows, write_plan};
 
 /// The version of the store's format that this crate writes.
 pub(crate) const FORMAT: i64 = 1;
@@ -35,6 +40,10 @@ pub(crate) struct Store {
     /// nothing may be recorded after it.
     poisoned: bool,
     announcements: Announcements,
+    /// The number of the next event.
+    next: i64,
+    /// Ends the wait for others.
+    abandoned: Abandoned,
     /// Keeps others out until the last commit is over, also one that nobody waits for any more.
     _lock: Lock,
 }
@@ -94,14 +103,25 @@ impl Store {
     /// Opens the store for writing, by the one who holds the run's lock.
     pub fn open(run_dir: &RunDir, lock: Lock) -> Result<Self> {
         let path = run_dir.store();
-        let connection = open::for_writing(run_dir)?;
+        let mut connection = open::for_writing(run_dir)?;
         let file = file_id(&path).map_err(Error::file("examine", &path))?;
+        let abandoned = Abandoned::default();
+        let newest = "SELECT coalesce(max(number), 0) FROM events";
+        let newest: i64 = connection
+            .query_row(newest, [], |row| row.get(0))
+            .and_then(|newest| {
+                connection.busy_handler(Some(abandoned.insist()))?;
+                Ok(newest)
+            })
+            .map_err(|error| open::unusable(&path, error))?;
         Ok(Self {
             connection,
             path,
             file,
             poisoned: false,
             announcements: Announcements::default(),
+            next: newest + 1,
+            abandoned,
             _lock: lock,
         })
     }
@@ -112,17 +132,29 @@ impl Store {
     }
 
     /// Takes down how the scheduler names itself.
+    ///
+    /// # Errors
+    /// [`Error::Record`]; [`Error::File`] if others are in the way for long.
     pub fn set_backend(&mut self, backend: &str) -> Result<()> {
-        self.connection
-            .execute(
-                "INSERT OR REPLACE INTO facts VALUES ('backend', ?1)",
-                [backend],
-            )
-            .map(|_| ())
-            .map_err(|error| self.record_error(&error))
+        let until = Instant::now() + open::BUSY;
+        let set = |transaction: &Transaction<'_>| {
+            let sql = "INSERT OR REPLACE INTO facts VALUES ('backend', ?1)";
+            transaction.execute(sql, [backend]).map(drop)
+        };
+        let mut outcome = self.transact(set);
+        while outcome.as_ref().is_err_and(others::are_in_the_way) && Instant::now() < until {
+            self.abandoned.give_way();
+            outcome = self.transact(set);
+        }
+        outcome.map_err(|error| open::unwritable(&self.path, error))
     }
 
-    /// Records `changes`, durably, all or nothing.
+    /// What ends a commit that waits for others: it then fails, and nothing of it is recorded.
+    pub fn abandoned(&self) -> Abandoned {
+        self.abandoned.clone()
+    }
+
+    /// Records `changes`, durably, all or nothing. As long as others are in the way, it waits.
     pub fn commit(&mut self, changes: &Changes) -> Result<()> {
         if self.poisoned {
             return Err(Error::Record {
@@ -130,12 +162,40 @@ impl Store {
                 reason: "an earlier commit failed".to_owned(),
             });
         }
-        let outcome = self
-            .try_commit(changes)
-            .map_err(|error| self.record_error(&error))
+        let outcome = Rows::of(changes, self.next, &mut self.announcements)
+            .and_then(|rows| self.insist(|transaction| rows.write(transaction)))
+            .map_err(|error| Error::Record {
+                path: self.path.clone(),
+                reason: error.to_string(),
+            })
             .and_then(|()| self.check_place());
+        self.next += changes.events.len() as i64;
         self.poisoned = outcome.is_err();
         outcome
+    }
+
+    /// Tries until others are no longer in the way, or it is abandoned.
+    fn insist(
+        &mut self,
+        write: impl Fn(&Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        loop {
+            match self.transact(&write) {
+                Err(error) if others::are_in_the_way(&error) && self.abandoned.give_way() => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn transact(
+        &mut self,
+        write: impl Fn(&Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        // Immediate: SQLite waits for others at the beginning and at the end, and never in between.
+        let behaviour = TransactionBehavior::Immediate;
+        let transaction = self.connection.transaction_with_behavior(behaviour)?;
+        write(&transaction)?;
+        transaction.commit()
     }
 
     /// What was recorded just now is where others look for it.
@@ -154,48 +214,9 @@ impl Store {
         })
     }
 
-    fn try_commit(&mut self, changes: &Changes) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction()?;
-        {
-            let mut insert = transaction
-                .prepare_cached("INSERT INTO events (at, job, event) VALUES (?1, ?2, ?3)")?;
-            let mut delete = transaction.prepare_cached("DELETE FROM events WHERE number = ?1")?;
-            for (job, event) in &changes.events {
-                let number = insert.insert(params![changes.at.0, job.0, json(event)?])?;
-                for superseded in self.announcements.supersede(number, *job, event) {
-                    delete.execute([superseded])?;
-                }
-            }
-            let mut update = transaction
-                .prepare_cached("UPDATE jobs SET state = ?2, body = ?3 WHERE job = ?1")?;
-            for job in &changes.jobs {
-                update.execute(params![job.id.0, word(&job.state())?, json(job)?])?;
-            }
-            let mut upsert = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO attempts VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)",
-            )?;
-            for (job, attempt) in &changes.attempts {
-                upsert.execute(params![
-                    job.0,
-                    attempt.attempt.0,
-                    attempt.cluster_job_id,
-                    attempt.host,
-                    attempt.submitted.0,
-                    attempt.started.map(|at| at.0),
-                    attempt.ended.map(|at| at.0),
-                    attempt.end.as_ref().map(word).transpose()?,
-                    attempt.exit_code,
-                    attempt.signal,
-                    attempt.detail,
-                ])?;
-            }
-        }
-        transaction.commit()
-    }
-
     /// Leaves the database in a form that can be read from any copy of it, on any medium.
     pub fn close(self) -> Result<()> {
-        // Fails while somebody reads: then the next main process, or nobody, tidies up.
+        // Fails while somebody stays who reads: then the next main process, or nobody, tidies up.
         let _ = self
             .connection
             .pragma_update(None, "journal_mode", "DELETE");
@@ -203,13 +224,6 @@ impl Store {
             path: self.path,
             reason: error.to_string(),
         })
-    }
-
-    fn record_error(&self, error: &rusqlite::Error) -> Error {
-        Error::Record {
-            path: self.path.clone(),
-            reason: error.to_string(),
-        }
     }
 }
 
@@ -228,40 +242,6 @@ type FileId = (u64, u64);
 
 fn file_id(path: &Path) -> std::io::Result<FileId> {
     std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
-}
-
-fn write_plan(
-    transaction: &Transaction<'_>,
-    run: RunId,
-    plan: &RunPlan,
-    at: Timestamp,
-) -> rusqlite::Result<()> {
-    let mut fact = transaction.prepare("INSERT INTO facts VALUES (?1, ?2)")?;
-    fact.execute(["name", &plan.name])?;
-    fact.execute(["run", &run.to_string()])?;
-    fact.execute(["created", &at.0.to_string()])?;
-    fact.execute(["policy", &json(&plan.policy)?])?;
-    let mut insert = transaction.prepare("INSERT INTO jobs VALUES (?1, ?2, ?3, ?4)")?;
-    for (number, job_plan) in (0..).zip(&plan.jobs) {
-        let job = Job::new(JobId(number), job_plan.resume_exit_code);
-        insert.execute(params![
-            number,
-            word(&job.state())?,
-            json::<JobPlan>(job_plan)?,
-            json(&job)?
-        ])?;
-    }
-    Ok(())
-}
-
-fn json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
-    serde_json::to_string(value)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
-}
-
-/// The word that serde has for a variant without fields.
-fn word<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
-    Ok(json(value)?.trim_matches('"').to_owned())
 }
 
 #[cfg(test)]
@@ -290,22 +270,59 @@ mod tests {
         count.expect("counted")
     }
 
+    fn progress(number: u64) -> Changes {
+        let event = Event::Said {
+            attempt: Attempt(0),
+            sequence: Sequence(number),
+            message: Message::Progress(Fraction::new(0.5).expect("a half")),
+        };
+        Changes {
+            events: vec![(JobId(0), event)],
+            ..Changes::default()
+        }
+    }
+
     #[tokio::test]
     async fn progress_does_not_fill_the_disk() {
         let (_directory, _, mut store) = store().await;
         for number in 1..500 {
-            let event = Event::Said {
-                attempt: Attempt(0),
-                sequence: Sequence(number),
-                message: Message::Progress(Fraction::new(0.5).expect("a half")),
-            };
-            let changes = Changes {
-                events: vec![(JobId(0), event)],
-                ..Changes::default()
-            };
-            store.commit(&changes).expect("recorded");
+            store.commit(&progress(number)).expect("recorded");
         }
         assert_eq!(recorded_events(&store), 2, "the first and the last");
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_is_repeated_records_the_same() {
+        let (_directory, _, mut store) = store().await;
+        for number in 1..10 {
+            let changes = progress(number);
+            let rows = Rows::of(&changes, store.next, &mut store.announcements);
+            let rows = rows.expect("text");
+            let transaction = store.connection.transaction().expect("a transaction");
+            rows.write(&transaction).expect("written");
+            transaction.rollback().expect("somebody was in the way");
+            store.insist(|again| rows.write(again)).expect("recorded");
+            store.next += 1;
+        }
+        assert_eq!(recorded_events(&store), 2, "the first and the last");
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_commit_gives_up_and_records_nothing() {
+        let (_directory, run_dir, mut store) = store().await;
+        let other = Connection::open(run_dir.store()).expect("the store");
+        other
+            .execute_batch("BEGIN IMMEDIATE")
+            .expect("the only writer");
+        let abandoned = store.abandoned();
+        let waiting = std::thread::spawn(move || {
+            let outcome = store.commit(&changes());
+            (outcome, recorded_events(&store))
+        });
+        abandoned.set();
+        let (outcome, events) = waiting.join().expect("no panic");
+        outcome.expect_err("somebody was in the way");
+        assert_eq!(events, 0);
     }
 
     fn changes() -> Changes {

@@ -9,7 +9,7 @@ use cu_system::files;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use super::FORMAT;
+use super::{FORMAT, others};
 use crate::{Error, FileSystem, Result, RunDir};
 
 /// How long a writer waits for a reader, and a reader for a writer.
@@ -39,13 +39,7 @@ pub(super) fn for_writing(run_dir: &RunDir) -> Result<Connection> {
         connection.pragma_update(None, "journal_mode", journal)?;
         connection.pragma_update(None, "synchronous", "FULL")
     };
-    set_up().map_err(|error| match unusable(&path, error) {
-        Error::File { path, source, .. } => Error::Record {
-            path,
-            reason: source.to_string(),
-        },
-        other => other,
-    })?;
+    set_up().map_err(|error| unwritable(&path, error))?;
     Ok(connection)
 }
 
@@ -141,18 +135,35 @@ fn open(run_dir: &RunDir, flags: OpenFlags) -> Result<Connection> {
     }
 }
 
+/// What `error` says about an attempt to write to the store in `path`.
+pub(super) fn unwritable(path: &Path, error: rusqlite::Error) -> Error {
+    match unusable(path, error) {
+        Error::File { source, .. } if source.kind() == ErrorKind::ResourceBusy => {
+            Error::file("write", path)(source)
+        }
+        Error::File { source, .. } => Error::Record {
+            path: path.to_owned(),
+            reason: source.to_string(),
+        },
+        other => other,
+    }
+}
+
 /// What `error` says about the store in `path`: damage is only what its content shows. A disk that is
 /// full or fails, and a file that can't be opened, are no reason to restore anything.
 pub(super) fn unusable(path: &Path, error: rusqlite::Error) -> Error {
+    if others::are_in_the_way(&error) {
+        let reason = format!("it is held by {}", others::holders(path));
+        let busy = std::io::Error::new(ErrorKind::ResourceBusy, reason);
+        return Error::file("read", path)(busy);
+    }
     let kind = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => ErrorKind::StorageFull,
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => hindrance(path),
         Some(ErrorCode::PermissionDenied) => ErrorKind::PermissionDenied,
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => ErrorKind::ResourceBusy,
         Some(ErrorCode::OutOfMemory) => ErrorKind::OutOfMemory,
         Some(
             ErrorCode::SystemIoFailure
-            | ErrorCode::FileLockingProtocolFailed
             | ErrorCode::NoLargeFileSupport
             | ErrorCode::OperationInterrupted,
         ) => ErrorKind::Other,

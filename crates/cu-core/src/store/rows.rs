@@ -1,0 +1,118 @@
+//! What a commit writes, row by row: as text before the transaction begins, so that one that has to be
+//! repeated writes the same again.
+
+use cu_protocol::{JobId, RunId, Timestamp};
+use rusqlite::{Transaction, params};
+
+use super::Changes;
+use super::progress::Announcements;
+use crate::machine::Job;
+use crate::{AttemptReport, JobPlan, RunPlan};
+
+/// What a commit writes.
+pub(super) struct Rows<'a> {
+    at: Timestamp,
+    /// With their numbers.
+    events: Vec<(i64, JobId, String)>,
+    /// The numbers of the events that need no longer be there.
+    superseded: Vec<i64>,
+    jobs: Vec<(JobId, String, String)>,
+    attempts: &'a [(JobId, AttemptReport)],
+}
+
+impl<'a> Rows<'a> {
+    /// Of `changes`, whose events are numbered from `next`.
+    pub fn of(
+        changes: &'a Changes,
+        next: i64,
+        announcements: &mut Announcements,
+    ) -> rusqlite::Result<Self> {
+        let mut superseded = Vec::new();
+        let events = (next..).zip(&changes.events);
+        let events = events.map(|(number, (job, event))| {
+            superseded.extend(announcements.supersede(number, *job, event));
+            Ok((number, *job, json(event)?))
+        });
+        let events = events.collect::<rusqlite::Result<_>>()?;
+        let jobs = changes.jobs.iter();
+        let jobs = jobs.map(|job| Ok((job.id, word(&job.state())?, json(job)?)));
+        Ok(Self {
+            at: changes.at,
+            events,
+            superseded,
+            jobs: jobs.collect::<rusqlite::Result<_>>()?,
+            attempts: &changes.attempts,
+        })
+    }
+
+    pub fn write(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        let mut insert =
+            transaction.prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4)")?;
+        for (number, job, event) in &self.events {
+            insert.execute(params![number, self.at.0, job.0, event])?;
+        }
+        let mut delete = transaction.prepare_cached("DELETE FROM events WHERE number = ?1")?;
+        for superseded in &self.superseded {
+            delete.execute([superseded])?;
+        }
+        let mut update =
+            transaction.prepare_cached("UPDATE jobs SET state = ?2, body = ?3 WHERE job = ?1")?;
+        for (job, state, body) in &self.jobs {
+            update.execute(params![job.0, state, body])?;
+        }
+        let mut upsert = transaction.prepare_cached(
+            "INSERT OR REPLACE INTO attempts VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)",
+        )?;
+        for (job, attempt) in self.attempts {
+            upsert.execute(params![
+                job.0,
+                attempt.attempt.0,
+                attempt.cluster_job_id,
+                attempt.host,
+                attempt.submitted.0,
+                attempt.started.map(|at| at.0),
+                attempt.ended.map(|at| at.0),
+                attempt.end.as_ref().map(word).transpose()?,
+                attempt.exit_code,
+                attempt.signal,
+                attempt.detail,
+            ])?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes all of a run that is made.
+pub(super) fn write_plan(
+    transaction: &Transaction<'_>,
+    run: RunId,
+    plan: &RunPlan,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    let mut fact = transaction.prepare("INSERT INTO facts VALUES (?1, ?2)")?;
+    fact.execute(["name", &plan.name])?;
+    fact.execute(["run", &run.to_string()])?;
+    fact.execute(["created", &at.0.to_string()])?;
+    fact.execute(["policy", &json(&plan.policy)?])?;
+    let mut insert = transaction.prepare("INSERT INTO jobs VALUES (?1, ?2, ?3, ?4)")?;
+    for (number, job_plan) in (0..).zip(&plan.jobs) {
+        let job = Job::new(JobId(number), job_plan.resume_exit_code);
+        insert.execute(params![
+            number,
+            word(&job.state())?,
+            json::<JobPlan>(job_plan)?,
+            json(&job)?
+        ])?;
+    }
+    Ok(())
+}
+
+pub(super) fn json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+/// The word that serde has for a variant without fields.
+pub(super) fn word<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+    Ok(json(value)?.trim_matches('"').to_owned())
+}
