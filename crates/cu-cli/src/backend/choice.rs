@@ -145,6 +145,13 @@ pub fn choose(source: &Source, file: &File) -> Result<Choice, Error> {
     })
 }
 
+/// The backend that a run was with: `named` is how its scheduler names itself, which is recorded.
+/// `None` before the first main process, and for one that is not of ours.
+pub fn recorded(named: &str) -> Option<Kind> {
+    let mut all = Kind::ALL.into_iter();
+    all.find(|kind| named.starts_with(kind.title()))
+}
+
 /// The folder that the config names for a backend's commands.
 fn commands(kind: Kind, file: &File) -> Option<&Path> {
     let folder = match kind {

@@ -11,11 +11,12 @@ mod slurm;
 
 use std::sync::Arc;
 
-use cu_core::RunDir;
+use cu_core::{Reader, RunDir};
 use cu_scheduler::{Finding, Preview, Scheduler, Submission};
 
 use crate::config::{self, File, Source};
 use crate::error::{Error, Result};
+use crate::terminal;
 
 pub use choice::{Choice, Kind, choose};
 
@@ -106,19 +107,44 @@ impl Backend {
 /// makes it, and one whose config leaves the choice open, keeps to the backend that it had before.
 ///
 /// # Errors
-/// If the file can't be read, or the backend can't be had.
+/// If the file can't be read, or the backend can't be had, or it is another than the one that attempts
+/// are with.
 pub async fn of_run(run: &RunDir) -> Result<Arc<dyn Scheduler>> {
     let source = match run.config().exists() {
         true => Source::read(&run.config(), Vec::new())?,
         false => Source::command_line(Vec::new())?,
     };
     let file = source.file()?;
+    let recorded = Reader::open(run)?.status()?;
+    let before = choice::recorded(&recorded.backend);
     let open = file.backend.kind.unwrap_or_default() == config::Wish::Auto;
-    let mut before = Kind::ALL.into_iter().filter(|_| open);
-    let kind = match before.find(|kind| run.backend(kind.name()).is_dir()) {
+    let kind = match before.filter(|_| open) {
         Some(kind) => kind,
         None => choose(&source, &file)?.kind,
     };
+    let attempts = recorded.jobs.queued + recorded.jobs.running;
+    if let Some(before) = before.filter(|before| *before != kind && attempts > 0) {
+        return Err(Error::usage_hint(
+            format!(
+                "{} says {kind}, and attempts of the run are with {before}, which nobody would watch",
+                source.place("backend.kind")
+            ),
+            format!(
+                "set backend.kind to \"{}\" in {} until they have ended",
+                before.name(),
+                run.config().display()
+            ),
+        ));
+    }
+    if let (false, Some(kind)) = (run.config().exists(), before) {
+        let text = format!(
+            "{} is missing: the run goes on with {kind}, as recorded, and the defaults of all other \
+             settings of that",
+            run.config().display()
+        );
+        tracing::warn!("{text}");
+        terminal::warn(&text);
+    }
     Ok(Backend::open(kind, run, &file).await?.scheduler())
 }
 

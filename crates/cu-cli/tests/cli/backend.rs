@@ -4,7 +4,9 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::{Bench, Ended};
+use rustix::process::Signal;
+
+use crate::support::{Bench, Ended, WAIT};
 
 /// A scheduler's command that is there and can't do anything.
 const AWAY: &str = "#!/bin/sh
@@ -58,6 +60,53 @@ fn a_run_that_had_a_backend_keeps_to_it_without_a_config() {
     fs::remove_file(bench.path("results/a/run.toml")).expect("a config");
     bench.program("commands/sbatch", AWAY);
     let ended = cu(&bench, &["resume", "a"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+}
+
+#[test]
+fn without_config_and_backend_directory_the_recorded_one_is_taken() {
+    let bench = bench(&[]);
+    assert_eq!(cu(&bench, &["run", "run.toml"]).code, 0);
+    fs::remove_file(bench.path("results/a/run.toml")).expect("a config");
+    fs::remove_dir_all(bench.path("results/a/backend")).expect("a directory");
+    bench.program("commands/sbatch", AWAY);
+    let ended = cu(&bench, &["resume", "a"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let words = "run.toml is missing: the run goes on with this machine, as recorded";
+    assert!(ended.stderr.contains(words), "{ended:?}");
+}
+
+#[test]
+fn no_other_backend_takes_over_attempts_that_run() {
+    let bench = Bench::new();
+    bench.program("wait.sh", WAIT);
+    bench.program("sbatch", AWAY);
+    let config = "name = \"a\"\ncommand = [\"./wait.sh\"]\nbackend.kind = \"local\"\n";
+    bench.write("run.toml", config);
+    let main_process = bench.start(&["run", "run.toml"]);
+    bench.wait_until_waiting("a");
+    main_process.signal(Signal::TERM);
+    assert_eq!(main_process.end().code, 130);
+    let before = bench.read("results/a/run.toml");
+    let slurm = format!(
+        "kind = \"slurm\"\nslurm.commands = {:?}",
+        bench.path("").display().to_string()
+    );
+    bench.write(
+        "results/a/run.toml",
+        before.replace("kind = \"local\"", &slurm),
+    );
+    for command in ["resume", "stop"] {
+        let ended = bench.cu(&[command, "a"]);
+        assert_eq!(ended.code, 2, "{command}: {ended:?}");
+        let words = "says Slurm, and attempts of the run are with this machine";
+        assert!(ended.stderr.contains(words), "{command}: {ended:?}");
+        let hint = "set backend.kind to \"local\" in ";
+        assert!(ended.stderr.contains(hint), "{command}: {ended:?}");
+    }
+    bench.write("results/a/run.toml", before);
+    bench.let_go("a");
+    let ended = bench.cu(&["resume", "a"]);
     assert_eq!(ended.code, 0, "{ended:?}");
 }
 
