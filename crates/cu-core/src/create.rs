@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use cu_checkpoint::{AtomicOptions, Durability};
-use cu_protocol::{JobId, RunId, Secret, Timestamp};
+use cu_protocol::{JobId, RunId, Timestamp};
 use cu_supervisor::JobSpec;
 
 use crate::lock::Lock;
 use crate::store::Store;
-use crate::{Error, JobPlan, Result, RunDir, RunPlan};
+use crate::{Error, JobPlan, Result, RunDir, RunPlan, secret};
 
 /// Makes the run `plan` in `run_dir`. Directories are of mode 0700, the secret 0600, also if
 /// something lay there before; in a directory that belongs to another user no run is made. A creation
@@ -64,11 +64,9 @@ impl<'a> NewRun<'a> {
     pub fn finish(self) -> Result<RunId> {
         let Self { run_dir, plan, .. } = &self;
         let chance = |error: cu_protocol::Error| {
-            Error::file("find randomness for", &run_dir.secret())(std::io::Error::other(error))
+            Error::file("find randomness for", run_dir.path())(std::io::Error::other(error))
         };
-        let secret = Secret::generate().map_err(chance)?;
-        // A new file, whatever lay there: who may open the old one has no part in this.
-        replace(&run_dir.secret(), secret.reveal().as_bytes())?;
+        secret::make(run_dir)?;
         let run = RunId::generate().map_err(chance)?;
         for (number, job) in (0..).zip(&plan.jobs) {
             create_job(run_dir, run, JobId(number), job)?;

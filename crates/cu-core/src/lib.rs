@@ -6,6 +6,7 @@
 //!   records, `act.rs` acts.
 //! - `server.rs` and `conversation.rs` listen, `watcher.rs` asks the scheduler,
 //!   `submitter.rs` gathers what is due for a cluster, `records.rs` reads what attempts leave in files, `recovery.rs` takes up what a main process before has left.
+//! - `lock.rs` keeps a second main process out, `secret.rs` strangers.
 //! - `journal.rs` tells the log what was recorded.
 //! - `file_system.rs` and `addresses.rs` know the machine.
 //! - `create.rs` makes a run, `store/read.rs` reads one, `operator.rs` talks to one.
@@ -32,6 +33,7 @@ mod recovery;
 mod report;
 mod results;
 mod resume_loop;
+mod secret;
 mod server;
 mod store;
 mod submitter;

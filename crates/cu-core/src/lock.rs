@@ -19,7 +19,16 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// The lock of a run, held until dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
+    /// Who held it before and did not give it back: killed, crashed, or lost with its machine.
+    pub predecessor: Option<String>,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Whoever takes it next need not think that we were killed.
+        let _ = self.file.set_len(0);
+    }
 }
 
 impl Lock {
@@ -32,24 +41,28 @@ impl Lock {
         if is_elsewhere(&holder) && answers(run_dir).await {
             return Err(in_use(run_dir, &holder));
         }
-        Self::named(run_dir, file)
+        Self::named(run_dir, file, &holder)
     }
 
     /// Takes the lock of a run that is still to be made, so that nobody can answer yet.
     pub fn take_for_new(run_dir: &RunDir) -> Result<Self> {
-        let (file, _) = lock(run_dir)?;
-        Self::named(run_dir, file)
+        let (file, holder) = lock(run_dir)?;
+        Self::named(run_dir, file, &holder)
     }
 
     /// Says whose it is: for people, and for machines that don't see our lock.
-    fn named(run_dir: &RunDir, mut file: File) -> Result<Self> {
+    fn named(run_dir: &RunDir, mut file: File, before: &str) -> Result<Self> {
         let holder = format!("process {}{ON}{}\n", std::process::id(), host());
         let named = file
             .set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(holder.as_bytes()));
         named.map_err(Error::file("write", &run_dir.lock()))?;
-        Ok(Self { _file: file })
+        let before = before.trim();
+        Ok(Self {
+            file,
+            predecessor: (!before.is_empty()).then(|| before.to_owned()),
+        })
     }
 }
 

@@ -20,7 +20,7 @@ use crate::operator::Operator;
 use crate::recovery;
 use crate::server::Server;
 use crate::store::{Abandoned, Changes, Reader, Store};
-use crate::{Error, Result, RunDir, RunState, Status, journal, results, store, watcher};
+use crate::{Error, Result, RunDir, RunState, Status, journal, results, secret, store, watcher};
 
 /// How long the last actions may take. Every call to a scheduler returns within about a minute.
 const LAST_ACTIONS: Duration = Duration::from_secs(60);
@@ -84,7 +84,8 @@ impl ResumeLoop {
         options: LoopOptions,
     ) -> Result<Self> {
         let before = Reader::open(&run_dir)?; // Without a run there is nothing to lock.
-        let lock = Lock::take(&run_dir).await?;
+        let mut lock = Lock::take(&run_dir).await?;
+        let predecessor = lock.predecessor.take();
         let mut store = Store::open(&run_dir, lock)?;
         store.set_backend(&scheduler.to_string())?;
         let loaded = store.load()?;
@@ -98,9 +99,11 @@ impl ResumeLoop {
         let mut background = JoinSet::new();
         let watched = watcher::start(scheduler.clone(), sender.clone(), &mut background);
         let run = loaded.run;
+        let secret = secret::keep(&run_dir)?;
         let server = Server::start(
             &run_dir,
             run,
+            secret.secret,
             options.listen,
             sender.clone(),
             watched.clone(),
@@ -122,6 +125,20 @@ impl ResumeLoop {
             gathering: Arc::default(),
             notify,
         };
+        if let Some(killed) = predecessor {
+            let text = format!(
+                "{killed} had the run before and was killed, or it crashed: nothing that was \
+                 recorded is lost"
+            );
+            actor.notify(None, Level::Info, &text);
+        }
+        if let Some(lost) = secret.lost {
+            let text = format!(
+                "{} {lost}, and a new one is made: attempts that run take it over",
+                run_dir.secret().display()
+            );
+            actor.notify(None, Level::Warning, &text);
+        }
         background.spawn(recovery::look_now_and_then(actor.clone()));
         Ok(Self {
             inbox,

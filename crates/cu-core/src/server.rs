@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use crate::addresses::host_addresses;
 use crate::inbox::Sender;
 use crate::watcher::Watched;
-use crate::{Error, Result, RunDir, conversation, create, operator};
+use crate::{Error, Result, RunDir, conversation, create};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -90,6 +89,7 @@ impl Server {
     pub async fn start(
         run_dir: &RunDir,
         run: RunId,
+        secret: Secret,
         listen: IpAddr,
         sender: Sender,
         watched: Arc<Watched>,
@@ -97,7 +97,6 @@ impl Server {
     ) -> Result<Self> {
         allow_many_files();
         let path = run_dir.server_file();
-        let secret = private_secret(run_dir)?;
         let listener = TcpListener::bind(SocketAddr::new(listen, 0))
             .await
             .map_err(Error::file("listen, to be named in", &path))?;
@@ -196,25 +195,6 @@ impl Handshakes {
         let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pending.remove(&number);
     }
-}
-
-/// The secret of a run, if nobody else can know it.
-///
-/// # Errors
-/// [`Error::File`] if others may read it, or it can't be read.
-fn private_secret(run_dir: &RunDir) -> Result<Secret> {
-    let path = run_dir.secret();
-    let found = std::fs::metadata(&path).map_err(Error::file("read", &path))?;
-    if found.mode() & 0o077 != 0 || found.uid() != rustix::process::geteuid().as_raw() {
-        let reason = format!(
-            "others can read it (owner {}, mode {:o}), and who has read it can speak for every job; \
-             if nobody has, make it your own, with mode 600",
-            found.uid(),
-            found.mode() & 0o7777
-        );
-        return Err(Error::file("trust", &path)(std::io::Error::other(reason)));
-    }
-    operator::read_secret(run_dir)
 }
 
 async fn shake_hands(

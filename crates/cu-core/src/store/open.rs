@@ -1,5 +1,10 @@
 //! Opens the database: which journal suits its file system, which format it has, what is wrong
 //! with it.
+//!
+//! The index of a write-ahead log, `run.sqlite-shm`, is memory that all who read share with the main
+//! process. Whoever cuts it short under a living main process kills that by SIGBUS: without a word, but
+//! as harmlessly as by any other signal. The next main process says that the one before was killed,
+//! and the index is made anew. To do without it would shut out all readers.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,64 @@
+//! A file of a run is lost while attempts run and no main process lives: the run goes on, with a word,
+//! and nothing of what attempts say is lost.
+
+use cu_tests::checker::assert_kept;
+use cu_tests::history::History;
+use cu_tests::run::Run;
+
+/// A run whose job waits, and whose main process was killed.
+fn interrupted() -> Run {
+    let config = "settings.behaviour = \"waits\"\nsettings.barrier = \"barrier\"\n";
+    let run = Run::new(&[env!("CARGO_BIN_EXE_tiny_job")], config);
+    let mut main_process = run.start();
+    run.await_file(&run.output(0, "here"));
+    run.until("the start, recorded", || {
+        (run.reader().status().expect("a status").jobs.running == 1).then_some(())
+    });
+    main_process.kill();
+    run
+}
+
+/// The run is resumed, says `words`, and nothing is lost.
+fn assert_goes_on(run: &Run, words: &str, let_go_first: bool) {
+    let let_go = || std::fs::write(run.output(0, "barrier"), "").expect("the barrier");
+    if let_go_first {
+        let_go();
+        let attempts = run.dir().attempts(cu_protocol::JobId(0));
+        run.await_file(&attempts.join("0").join("exit.json"));
+    }
+    let main_process = run.go_on();
+    run.until("a word", || {
+        main_process.stderr().contains(words).then_some(())
+    });
+    let_go();
+    let exit = main_process.wait();
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    let log = std::fs::read_to_string(run.dir().log()).expect("a log");
+    assert!(log.contains(words), "{log}");
+    assert_kept(&History::read(&run.dir()).expect("a history"), 8);
+}
+
+#[test]
+fn with_the_secret_lost_an_attempt_that_runs_is_heard_again() {
+    let run = interrupted();
+    std::fs::remove_file(run.dir().secret()).expect("removed");
+    assert_goes_on(&run, "secret is missing, and a new one is made", false);
+}
+
+#[test]
+fn with_the_secret_lost_what_an_attempt_has_left_is_read() {
+    let run = interrupted();
+    std::fs::write(run.dir().secret(), "").expect("emptied");
+    assert_goes_on(&run, "secret is damaged", true);
+}
+
+#[test]
+fn a_main_process_that_was_killed_is_spoken_of_by_the_next() {
+    let run = interrupted();
+    assert_goes_on(&run, "had the run before and was killed", false);
+    let exit = run.cu(&["resume"]);
+    assert!(
+        !exit.stderr.contains("killed"),
+        "it ended by itself: {exit:?}"
+    );
+}
