@@ -165,6 +165,23 @@ fn a_foreign_run_cut_off_in_a_commit_is_read_and_not_touched() {
     assert_eq!(content(run.dir().path()), before);
 }
 
+#[test]
+fn where_a_main_process_may_live_unseen_a_cut_off_commit_is_left_to_it() {
+    let run = interrupted();
+    cut_off(&run.dir());
+    // As where each machine keeps its locks to itself.
+    std::fs::write(run.dir().lock(), "process 1 on another-machine\n").expect("the lock's text");
+    let before = content(run.dir().path());
+    assert_as_before(&run.reader());
+    assert_eq!(run.cu(&["status"]).code, Some(0));
+    assert_eq!(content(run.dir().path()), before);
+    // Nobody answers there, so that it is dead.
+    std::fs::write(run.output(0, "barrier"), "").expect("the barrier");
+    let exit = run.cu(&["resume"]);
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    assert_rolled_back(&run.dir());
+}
+
 /// What a directory is where nobody can write. Undone when dropped.
 struct ReadOnly(PathBuf);
 

@@ -3,19 +3,39 @@
 
 use cu_tests::checker::assert_kept;
 use cu_tests::history::History;
+use cu_tests::process::Process;
 use cu_tests::run::Run;
+use cu_tests::wait::BOUND;
+use rustix::process::Signal;
 
-/// A run whose job waits, and whose main process was killed.
-fn interrupted() -> Run {
+/// A run whose job waits, with its main process.
+fn running() -> (Run, Process) {
     let config = "settings.behaviour = \"waits\"\nsettings.barrier = \"barrier\"\n";
     let run = Run::new(&[env!("CARGO_BIN_EXE_tiny_job")], config);
-    let mut main_process = run.start();
+    let main_process = run.start();
     run.await_file(&run.output(0, "here"));
     run.until("the start, recorded", || {
         (run.reader().status().expect("a status").jobs.running == 1).then_some(())
     });
+    (run, main_process)
+}
+
+fn interrupted() -> Run {
+    let (run, mut main_process) = running();
     main_process.kill();
     run
+}
+
+#[test]
+fn cutting_the_index_of_the_log_short_kills_and_harms_no_more() {
+    let (run, mut main_process) = running();
+    let index = run.dir().path().join("run.sqlite-shm");
+    let index = std::fs::File::options().write(true).open(index);
+    index.and_then(|index| index.set_len(0)).expect("cut short");
+    std::fs::write(run.output(0, "barrier"), "").expect("the barrier");
+    let exit = main_process.wait_at_most(BOUND).expect("it ends");
+    assert_eq!(exit.signal, Some(Signal::BUS.as_raw()), "{exit:?}");
+    assert_goes_on(&run, "had the run before and was killed", false);
 }
 
 /// The run is resumed, says `words`, and nothing is lost.
