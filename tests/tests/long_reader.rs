@@ -85,8 +85,11 @@ fn a_reader_that_stays_is_waited_for_and_people_are_told() {
     assert!(log.contains("nothing can be recorded"), "{log}");
     // Others who read get in.
     assert_eq!(held.run.status()["jobs"]["running"], 1);
+    let why = |run: &Run| run.show(0)["why"].as_str().unwrap_or_default().to_owned();
+    assert!(why(&held.run).contains(&reader), "{}", why(&held.run));
     held.let_go();
     let exit = held.main_process.wait();
+    assert!(!why(&held.run).contains(&reader), "{}", why(&held.run));
     assert!(exit.stderr.contains("recorded again, after"), "{exit:?}");
     assert_complete(&held.run, &exit);
 }

@@ -2,11 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cu_protocol::OperatorRequest;
 use cu_supervisor::host;
+use cu_system::files;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::{Error, Result, RunDir, ask};
@@ -16,10 +18,15 @@ use crate::{Error, Result, RunDir, ask};
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// The longest that its text can be, in bytes.
+const LONGEST: u64 = 4096;
+
 /// The lock of a run, held until dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    file: File,
+    file: Arc<File>,
+    /// How long the line is that says who holds it.
+    named: u64,
     /// Who held it before and did not give it back: killed, crashed, or lost with its machine.
     pub predecessor: Option<String>,
 }
@@ -50,6 +57,14 @@ impl Lock {
         Self::named(run_dir, file, &holder)
     }
 
+    /// Where its holder can say what it waits for.
+    pub fn note(&self) -> Note {
+        Note {
+            file: self.file.clone(),
+            start: self.named,
+        }
+    }
+
     /// Says whose it is: for people, and for machines that don't see our lock.
     fn named(run_dir: &RunDir, mut file: File, before: &str) -> Result<Self> {
         let holder = format!("process {}{ON}{}\n", std::process::id(), host());
@@ -60,10 +75,40 @@ impl Lock {
         named.map_err(Error::file("write", &run_dir.lock()))?;
         let before = before.trim();
         Ok(Self {
-            file,
+            file: Arc::new(file),
+            named: holder.len() as u64,
             predecessor: (!before.is_empty()).then(|| before.to_owned()),
         })
     }
+}
+
+/// What the holder of the lock waits for, as those who read the run see it. As long as this lives, so
+/// does the lock.
+#[derive(Debug)]
+pub(crate) struct Note {
+    file: Arc<File>,
+    start: u64,
+}
+
+impl Note {
+    /// Says it, in one line; `None` if it waits no longer.
+    pub fn set(&self, waits: Option<&str>) {
+        let said = self.file.set_len(self.start).and_then(|()| match waits {
+            Some(text) => self.file.write_all_at(text.as_bytes(), self.start),
+            None => Ok(()),
+        });
+        if let Err(error) = said {
+            tracing::warn!("can't write to the run's lock what is waited for: {error}");
+        }
+    }
+}
+
+/// What the main process of a run says that it waits for, if one lives.
+pub(crate) fn waits(run_dir: &RunDir) -> Option<String> {
+    let text = files::read(&run_dir.lock(), LONGEST).ok()?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let waits = text.lines().nth(1)?;
+    is_held(run_dir).then(|| waits.to_owned())
 }
 
 /// The locked file, and who it said held it.
@@ -85,8 +130,9 @@ fn lock(run_dir: &RunDir) -> Result<(File, String)> {
         std::thread::sleep(PAUSE);
         outcome = try_lock(&file);
     }
-    let mut holder = String::new();
-    let _ = file.read_to_string(&mut holder);
+    let mut text = String::new();
+    let _ = file.read_to_string(&mut text);
+    let holder = text.lines().next().unwrap_or_default().to_owned();
     match outcome {
         Ok(()) => Ok((file, holder)),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(in_use(run_dir, &holder)),

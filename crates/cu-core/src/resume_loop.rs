@@ -1,9 +1,8 @@
 //! The loop: wait, decide, record, act.
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use cu_scheduler::Scheduler;
 use tokio::sync::{mpsc, watch};
@@ -14,7 +13,7 @@ use crate::act::{Actor, Notice};
 use crate::clock::Clock;
 use crate::decide::{Silence, decide};
 use crate::inbox::Inbox;
-use crate::lock::Lock;
+use crate::lock::{Lock, Note};
 use crate::machine::{Level, Machine};
 use crate::operator::Operator;
 use crate::recovery;
@@ -67,6 +66,7 @@ pub struct ResumeLoop {
     server: Server,
     /// A commit that still waits when the loop is dropped is wanted no more.
     unwanted: Unwanted,
+    note: Note,
     /// Keeps others out. Dropped last, when nothing of ours is at work any more.
     store: Arc<Mutex<Store>>,
 }
@@ -153,6 +153,7 @@ impl ResumeLoop {
             background,
             server,
             unwanted: Unwanted(store.abandoned()),
+            note: store.note(),
             store: Arc::new(Mutex::new(store)),
         })
     }
@@ -223,7 +224,7 @@ impl ResumeLoop {
         };
         let recorded = tokio::select! {
             biased;
-            recorded = told_if_slow(&self.actor, &path, &mut commit) => recorded,
+            recorded = told_if_slow(&self.actor, &self.note, &mut commit) => recorded,
             () = last => {
                 self.unwanted.0.set();
                 // It holds the run's lock. Should it hang in the file system, it is not waited for.
@@ -314,26 +315,29 @@ impl Drop for Unwanted {
 /// Waits for a commit, and tells people if it takes long, and when it is over.
 async fn told_if_slow<T>(
     actor: &Actor,
-    store: &Path,
+    note: &Note,
     commit: &mut JoinHandle<T>,
 ) -> Result<T, JoinError> {
-    let begun = Instant::now();
+    let (begun, since) = (Instant::now(), SystemTime::now());
     if let Ok(done) = timeout(SLOW_COMMIT, &mut *commit).await {
         return done;
     }
+    let store = actor.run_dir.store();
     let text = format!(
-        "nothing can be recorded: for {} s {} has been held by {}; attempts go on, and what they say \
-         is recorded as soon as that is possible",
-        SLOW_COMMIT.as_secs(),
+        "nothing can be recorded since {}: {} is held by {}; attempts go on, and what they say is \
+         recorded as soon as that is possible",
+        humantime::format_rfc3339_seconds(since),
         store.display(),
-        store::holders(store)
+        store::holders(&store)
     );
+    note.set(Some(&text));
     actor.notify(None, Level::Warning, &text);
     let done = commit.await;
     let text = format!(
         "what happened is recorded again, after {} s",
         begun.elapsed().as_secs()
     );
+    note.set(None);
     actor.notify(None, Level::Info, &text);
     done
 }

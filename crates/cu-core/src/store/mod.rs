@@ -15,7 +15,7 @@ use std::time::Instant;
 use cu_protocol::{JobId, RunId, Timestamp};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use crate::lock::Lock;
+use crate::lock::{Lock, Note};
 use crate::machine::{Event, Job};
 use crate::{AttemptReport, Error, JobPlan, Policy, Result, RunDir, RunPlan};
 
@@ -45,7 +45,7 @@ pub(crate) struct Store {
     /// Ends the wait for others.
     abandoned: Abandoned,
     /// Keeps others out until the last commit is over, also one that nobody waits for any more.
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// What one commit records.
@@ -122,7 +122,7 @@ impl Store {
             announcements: Announcements::default(),
             next: newest + 1,
             abandoned,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -152,6 +152,11 @@ impl Store {
     /// What ends a commit that waits for others: it then fails, and nothing of it is recorded.
     pub fn abandoned(&self) -> Abandoned {
         self.abandoned.clone()
+    }
+
+    /// Where those who read are told what is waited for.
+    pub fn note(&self) -> Note {
+        self.lock.note()
     }
 
     /// Records `changes`, durably, all or nothing. As long as others are in the way, it waits.

@@ -85,6 +85,7 @@ impl Reader {
     /// # Errors
     /// [`Error::Damaged`], [`Error::File`].
     pub fn jobs(&self) -> Result<Vec<JobReport>> {
+        let waits = lock::waits(&self.run_dir);
         self.read(|connection| {
             let policy = policy(connection)?;
             let mut attempts = connection.prepare(ATTEMPTS_OF_ALL)?;
@@ -94,7 +95,8 @@ impl Reader {
             let mut rows = jobs.query([])?;
             let mut reports = Vec::new();
             while let Some(row) = rows.next()? {
-                let mut report = self.report(&parse(row, 0)?, parse(row, 1)?, &policy);
+                let mut report =
+                    self.report(&parse(row, 0)?, parse(row, 1)?, &policy, waits.as_deref());
                 while let Some((_, attempt)) = next.take_if(|(job, _)| *job == report.job) {
                     report.attempts.push(attempt);
                     next = attempts.next()?.map(attempt_report).transpose()?;
@@ -110,13 +112,16 @@ impl Reader {
     /// # Errors
     /// [`Error::NoJob`], [`Error::Damaged`], [`Error::File`].
     pub fn job(&self, job: JobId) -> Result<JobReport> {
+        let waits = lock::waits(&self.run_dir);
         let found = self.read(|connection| {
             let policy = policy(connection)?;
             let report = connection
                 .query_row(
                     "SELECT body, plan FROM jobs WHERE job = ?1",
                     [job.0],
-                    |row| Ok(self.report(&parse(row, 0)?, parse(row, 1)?, &policy)),
+                    |row| {
+                        Ok(self.report(&parse(row, 0)?, parse(row, 1)?, &policy, waits.as_deref()))
+                    },
                 )
                 .optional()?;
             let Some(mut report) = report else {
@@ -206,7 +211,9 @@ impl Reader {
         read(&transaction).map_err(unusable)
     }
 
-    fn report(&self, job: &Job, plan: JobPlan, policy: &Policy) -> JobReport {
+    /// `waits` is what keeps the main process from all that jobs wait for.
+    fn report(&self, job: &Job, plan: JobPlan, policy: &Policy, waits: Option<&str>) -> JobReport {
+        let why = why(job, policy);
         JobReport {
             job: job.id,
             state: job.state(),
@@ -217,7 +224,10 @@ impl Reader {
                 JobState::Completed => Some(1.0),
                 _ => job.fraction.map(cu_protocol::Fraction::get),
             },
-            why: why(job, policy),
+            why: match waits.filter(|_| !job.state().is_settled()) {
+                Some(waits) => format!("{waits}; as recorded last: {why}"),
+                None => why,
+            },
             attempts: Vec::new(),
         }
     }
