@@ -164,7 +164,8 @@ pub(super) fn unusable(path: &Path, error: rusqlite::Error) -> Error {
     }
     let kind = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => ErrorKind::StorageFull,
-        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => hindrance(path),
+        Some(ErrorCode::CannotOpen) => hindrance(path, Access::READ_OK),
+        Some(ErrorCode::ReadOnly) => hindrance(path, Access::READ_OK | Access::WRITE_OK),
         Some(ErrorCode::PermissionDenied) => ErrorKind::PermissionDenied,
         Some(ErrorCode::OutOfMemory) => ErrorKind::OutOfMemory,
         Some(
@@ -182,13 +183,11 @@ pub(super) fn unusable(path: &Path, error: rusqlite::Error) -> Error {
     Error::file("read", path)(std::io::Error::new(kind, error))
 }
 
-/// Why the database can't be opened, or written, which SQLite does not hand on.
-fn hindrance(path: &Path) -> ErrorKind {
+/// What keeps us from the database and its directory, which SQLite does not hand on.
+fn hindrance(path: &Path, access: Access) -> ErrorKind {
     let may = |path: &Path, access| accessat(CWD, path, access, AtFlags::EACCESS);
-    let everything = Access::READ_OK | Access::WRITE_OK;
-    let refused = may(path, everything)
-        .and_then(|()| may(path.parent().unwrap_or(path), everything | Access::EXEC_OK));
-    match refused {
+    let directory = path.parent().unwrap_or(path);
+    match may(path, access).and_then(|()| may(directory, access | Access::EXEC_OK)) {
         Err(error) => std::io::Error::from(error).kind(),
         Ok(()) => ErrorKind::Other,
     }

@@ -62,21 +62,24 @@ pub(super) fn is_needed(error: &Error) -> bool {
     let Error::File { source, .. } = error else {
         return false;
     };
-    let source = source.get_ref().and_then(|source| source.downcast_ref());
-    let Some(rusqlite::Error::SqliteFailure(failure, _)) = source else {
+    let refusal = source.get_ref().and_then(|source| source.downcast_ref());
+    let Some(rusqlite::Error::SqliteFailure(refusal, _)) = refusal else {
         return false;
     };
-    // No memory that readers could share, as on network file systems: the index of a write-ahead
-    // log that was begun elsewhere.
-    const NO_SHARED_MEMORY: [i32; 4] = [
-        ffi::SQLITE_IOERR_SHMOPEN,
-        ffi::SQLITE_IOERR_SHMSIZE,
-        ffi::SQLITE_IOERR_SHMLOCK,
-        ffi::SQLITE_IOERR_SHMMAP,
-    ];
-    let is_refused = [ffi::SQLITE_READONLY, ffi::SQLITE_CANTOPEN];
-    is_refused.contains(&(failure.extended_code & 0xff))
-        || NO_SHARED_MEMORY.contains(&failure.extended_code)
+    match refusal.extended_code {
+        // No memory that readers could share, as on network file systems, for the index of a
+        // write-ahead log that was begun elsewhere.
+        ffi::SQLITE_IOERR_SHMOPEN
+        | ffi::SQLITE_IOERR_SHMSIZE
+        | ffi::SQLITE_IOERR_SHMLOCK
+        | ffi::SQLITE_IOERR_SHMMAP => true,
+        code => match code & 0xff {
+            ffi::SQLITE_READONLY => true,
+            // Its index can't be made; unless it is the store itself that can't be read.
+            ffi::SQLITE_CANTOPEN => source.kind() != std::io::ErrorKind::PermissionDenied,
+            _ => false,
+        },
+    }
 }
 
 /// Plays the store back where it lies.
@@ -115,8 +118,8 @@ fn copy_instead(run_dir: &RunDir, why: &Error) -> Result<Connection> {
         .and_then(|path| copied(&path, &temporary));
     copied.map_err(|error| {
         let reason = format!(
-            "a main process was killed while it recorded, and what it left must be played back; \
-             here that fails ({why}), and in a copy in {} (TMPDIR can name another directory): {error}",
+            "its last writer was killed, and what that left must be played back; here that fails \
+             ({why}), and so it does in a copy in {} (TMPDIR can name another directory): {error}",
             temporary.display()
         );
         Error::file("read", &path)(std::io::Error::other(reason))
@@ -156,7 +159,10 @@ fn copy_file(from: &Path, to: &Path) -> std::io::Result<()> {
                 _ => Ok(()),
             }
         }
-        Err(error) => Err(error),
+        Err(error) => Err(std::io::Error::new(
+            error.kind(),
+            format!("{}: {error}", from.display()),
+        )),
     }
 }
 
