@@ -9,13 +9,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use cu_protocol::{
     Acknowledgement, Message, ProgramAnswer, ProgramEnd, ProgramRequest, StopCause, Timestamp, Wish,
 };
+use cu_system::process::{self, ProcessId};
 use rustix::process::Signal;
 
 use crate::door::Door;
 use crate::event::Event;
-use crate::fence::Held;
+use crate::fence::{Held, Renewal};
 use crate::mail::Mail;
-use crate::program::{Program, signal_descendants};
+use crate::members::{descendants, signal_descendants};
+use crate::program::{Program, Reaped};
 use crate::stop::{Push, Stop};
 use crate::{JobSpec, tell};
 
@@ -171,13 +173,16 @@ impl Running<'_> {
     }
 
     fn child_ended(&mut self, now: Instant) {
-        let reaped = self.program.reap();
-        if let (Phase::Runs, Some(end)) = (&self.phase, reaped.end) {
+        let Reaped { end, is_last } = self.program.reap();
+        // Whoever waited for it instead of us keeps how it ended to itself.
+        let unseen = || ProgramEnd::Fenced("somebody else has waited for it".to_owned());
+        let end = end.or_else(|| is_last.then(unseen));
+        if let (Phase::Runs, Some(end)) = (&self.phase, end) {
             let end = End {
                 end,
                 at: SystemTime::now().into(),
             };
-            if !reaped.is_last {
+            if !is_last {
                 signal_descendants(Signal::TERM);
             }
             self.phase = Phase::Clears {
@@ -186,9 +191,23 @@ impl Running<'_> {
                 rounds: 0,
             };
         }
-        if reaped.is_last {
+        if is_last {
             self.drain(now);
         }
+    }
+
+    /// What SIGKILL has not ended is left to the next attempt, which waits for it.
+    fn give_up_killing(&mut self, now: Instant) {
+        let left = descendants();
+        if !left.is_empty() {
+            tell(&format!(
+                "the program left processes behind that can't be killed: {}; the next attempt waits \
+                 for their end",
+                named(&left)
+            ));
+            self.held.leave_to(left);
+        }
+        self.drain(now);
     }
 
     fn drain(&mut self, now: Instant) {
@@ -216,16 +235,17 @@ impl Running<'_> {
     /// Does what is due by now.
     fn due(&mut self, now: Instant) {
         self.mail.due(now);
-        if self.held.renew_if_due(now) {
-            // A newer attempt waits for us to end: the job goes on there.
-            self.wish(StopCause::Operator, now);
+        if let Some(renewal) = self.held.renew_if_due(now) {
+            if renewal == Renewal::Superseded {
+                // A newer attempt waits for us to end: the job goes on there.
+                self.wish(StopCause::Operator, now);
+            }
+            // Should the signal that tells of an end be lost, that is not waited for for ever.
+            self.child_ended(now);
         }
         match &mut self.phase {
             Phase::Runs => self.push_if_due(now),
-            Phase::Clears { rounds, .. } if *rounds > KILL_ROUNDS => {
-                tell("processes that the program left behind can't be killed");
-                self.drain(now);
-            }
+            Phase::Clears { rounds, .. } if *rounds > KILL_ROUNDS => self.give_up_killing(now),
             Phase::Clears {
                 kill_at, rounds, ..
             } => {
@@ -293,6 +313,21 @@ impl Running<'_> {
             .flatten()
             .fold(self.held.next_deadline(), Instant::min)
     }
+}
+
+/// Processes for people: number and name of the first few.
+fn named(processes: &[ProcessId]) -> String {
+    const MOST_NAMED: usize = 10;
+    let name = |process: &ProcessId| {
+        let name = process::name(process.pid).unwrap_or_default();
+        format!("{} ({name})", process.pid)
+    };
+    let names: Vec<_> = processes.iter().take(MOST_NAMED).map(name).collect();
+    let more = match processes.len().saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", names.join(", "))
 }
 
 /// The time limit as the backend gave it, in `CU_DEADLINE`: Unix seconds.

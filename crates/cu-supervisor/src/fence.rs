@@ -18,38 +18,40 @@
 //! | the holder | what the newcomer does |
 //! | --- | --- |
 //! | lives, on any host | waits [`FenceTimes::wait`], then ends without having started anything |
-//! | its supervisor is dead, its program lives on this host | asks that program to stop as the job's policy says (signal, grace, SIGTERM, grace, SIGKILL), for nobody else will; waits as above |
+//! | its supervisor is dead, and something of its attempt lives on this host | asks that to stop as the job's policy says (signal, grace, SIGTERM, grace, SIGKILL), for nobody else will; waits as above |
 //! | is dead, on this host | starts at once |
+//! | left a damaged record, and all supervisors that have ever started an attempt of the job have recorded its end, or are dead, on this host | as if it had left none |
 //! | is of a host or a container that can't be asked | waits until the record has not been renewed for [`FenceTimes::stale_after`] by the newcomer's own monotonic clock, then starts |
+//!
+//! What "something of its attempt" is stands in `members.rs`: whoever has left the program's process
+//! group, or has closed the lock, is still of it. A supervisor that could not kill all that its program
+//! left behind leaves its record, too.
 //!
 //! The last line is a guess, and wrong in two cases. A host that is cut off from the shared file
 //! system for that long, and goes on computing, overlaps with its successor; its supervisor stops it
-//! as soon as it sees the newer attempt's number. And where a supervisor alone was killed with
+//! as soon as it sees the newer attempt's number. So nobody who has only guessed records the end of an
+//! attempt that another supervisor has started. And where a supervisor alone was killed with
 //! SIGKILL, on a host that does not share its locks, nobody renews the record of the program that
 //! lives on: it overlaps with its successor on another host, and nobody stops it but the scheduler.
 
+mod decision;
+mod held;
 mod holder;
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cu_protocol::{Attempt, JobId, Timestamp};
+use cu_system::files;
 use cu_system::machine::Place;
-use cu_system::process::ProcessId;
 use rustix::fs::{FlockOperation, flock};
-use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
-use serde::{Deserialize, Serialize};
+use rustix::io::Errno;
 
+use self::decision::{Decision, decide};
+pub(crate) use self::held::{Held, Renewal};
 use self::holder::{Holder, Orphans};
+use crate::members::left_behind;
 use crate::{Error, Result, RunDir, StopPolicy, door, json_file};
-
-/// The lock's descriptor in the program has at least this number, out of the way of scripts that
-/// use small ones (`exec 3>file`). Not 64 or more: then the kernel enlarges the table of descriptors,
-/// which takes a process with threads some milliseconds.
-const INHERITED_DESCRIPTOR: i32 = 50;
 
 /// How long things take here.
 #[derive(Clone, Copy, Debug)]
@@ -72,29 +74,16 @@ impl Default for FenceTimes {
     }
 }
 
-/// `started.json`: whoever created it decided what becomes of the attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Decision {
-    version: u32,
-    /// The host of the supervisor that decided.
-    pub host: String,
-    /// That supervisor's process id.
-    pub supervisor: u32,
-    /// When.
-    pub at: Timestamp,
-}
-
-impl Decision {
-    const VERSION: u32 = 1;
-}
-
 /// May the program be started?
 #[derive(Debug)]
 pub(crate) enum Turn {
     /// Yes: the job is ours until this is dropped.
-    Ours(Held),
+    Ours(Box<Held>),
     /// Not yet; ask again in a while. For this reason.
     Wait(String),
+    /// Not yet, for this reason, and it will not be: another supervisor of this attempt has decided.
+    /// Whether that one is over is asked again in a while.
+    WaitForAnother(String),
     /// No, for this reason, and nobody has said so yet.
     Never(String),
     /// No: another supervisor of this attempt decides or has decided.
@@ -103,7 +92,7 @@ pub(crate) enum Turn {
         text: String,
         /// When it was decided, as far as is known.
         at: Option<Timestamp>,
-        /// No process of it is left.
+        /// No process of it is left, for certain.
         is_over: bool,
     },
 }
@@ -121,6 +110,18 @@ pub(crate) struct Fence<'a> {
     /// The record of a holder that can't be asked, and since when it is as it is.
     watched: Option<(Vec<u8>, Instant)>,
     orphans: Orphans,
+    /// How long asking took the last time.
+    took: Duration,
+}
+
+/// Whether the way is free.
+#[derive(Debug, PartialEq, Eq)]
+enum Way {
+    Free,
+    /// As far as can be guessed: whoever is in it has not been heard of for long.
+    Deserted,
+    /// This may be in it.
+    Blocked(String),
 }
 
 /// The lock on a job.
@@ -156,22 +157,28 @@ impl<'a> Fence<'a> {
             lock: None,
             watched: None,
             orphans: Orphans::new(stop),
+            took: Duration::ZERO,
         }
     }
 
-    /// How long to wait before asking again.
+    /// How long to wait before asking again. Asking may mean to look at every process of the machine,
+    /// and never takes more than a tenth of its time.
     pub fn pause(&self, now: Instant) -> Duration {
         let waited = now.saturating_duration_since(self.since);
-        (waited / 10).clamp(Duration::from_millis(5), Duration::from_secs(1))
+        let pause = (waited / 10).clamp(Duration::from_millis(5), Duration::from_secs(1));
+        pause.max(self.took.saturating_mul(9))
     }
 
     /// Asks whether the program may be started. What can't be read or written now (a stale handle, a
     /// full disk, no descriptor left) is waited for as another attempt is.
     pub fn ask(&mut self, now: Instant) -> Turn {
-        match self.look(now) {
+        let begun = Instant::now();
+        let turn = match self.look(now) {
             Ok(turn) => turn,
             Err(error) => self.wait_or_give_up(error.to_string(), now),
-        }
+        };
+        self.took = begun.elapsed();
+        turn
     }
 
     fn look(&mut self, now: Instant) -> Result<Turn> {
@@ -179,18 +186,18 @@ impl<'a> Fence<'a> {
             return Ok(Turn::Never(self.superseded(newest)));
         }
         let lock = self.try_lock()?;
-        let obstacle = self.obstacle(&lock, now)?;
+        let way = self.way(&lock, now)?;
         if self.is_decided() {
             let (text, at) = self.decided_by_another();
-            let is_over = obstacle.is_none();
-            if is_over || self.has_waited_enough(now) {
-                return Ok(Turn::DecidedByAnother { text, at, is_over });
+            if matches!(way, Way::Blocked(_)) && !self.has_waited_enough(now) {
+                return Ok(Turn::WaitForAnother(text));
             }
-            return Ok(Turn::Wait(text));
+            let is_over = way == Way::Free;
+            return Ok(Turn::DecidedByAnother { text, at, is_over });
         }
-        match obstacle {
-            Some(reason) => Ok(self.wait_or_give_up(reason, now)),
-            None => self.enter(),
+        match way {
+            Way::Blocked(reason) => Ok(self.wait_or_give_up(reason, now)),
+            Way::Free | Way::Deserted => self.enter(),
         }
     }
 
@@ -217,17 +224,15 @@ impl<'a> Fence<'a> {
         let path = self.run.attempt_lock(self.job);
         let file = match self.lock.take() {
             Some(file) => file,
-            None => OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
+            None => files::open(&path, OpenOptions::new().write(true).create(true))
                 .map_err(Error::file("open", &path))?,
         };
         let lock = match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Lock::Ours,
             Err(Errno::WOULDBLOCK | Errno::INTR) => Lock::Others,
-            Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK | Errno::INVAL) => Lock::Unsupported,
+            Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK | Errno::INVAL) => {
+                return Ok(Lock::Unsupported);
+            }
             Err(error) => return Err(Error::file("lock", &path)(error.into())),
         };
         self.lock = Some(file);
@@ -235,34 +240,112 @@ impl<'a> Fence<'a> {
     }
 
     /// Who is in the way, if anybody.
-    fn obstacle(&mut self, lock: &Lock, now: Instant) -> Result<Option<String>> {
+    fn way(&mut self, lock: &Lock, now: Instant) -> Result<Way> {
         let path = self.run.attempt_holder(self.job);
-        let record = match std::fs::read(&path) {
+        let record = match files::read(&path, holder::LONGEST) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            // A record is none of that: it is damaged.
+            Err(error) if files::refusal(&error).is_some() => Some(Vec::new()),
             record => Some(record.map_err(Error::file("read", &path))?),
         };
-        let holder = record.as_deref().and_then(Holder::parse);
-        let described = match &holder {
-            Some(holder) => holder.describe(self.job),
-            None => format!("another attempt of job {} may still be running", self.job),
-        };
-        let obstacle = Some(described);
-        match (lock, record, holder) {
-            (Lock::Ours | Lock::Unsupported, None, _) => Ok(None),
-            (_, _, Some(holder)) if self.here.shares_processes_with(&holder.place) => {
-                self.orphans
-                    .stop_if_abandoned(self.run, self.job, &holder, now);
-                // A free lock alone tells nothing: programs close what they inherit.
-                let is_locked = matches!(lock, Lock::Others);
-                let lives = is_locked || holder.has_living_process(self.run, self.job);
-                if let (false, Some(door)) = (lives, &holder.door) {
-                    door::clear_away(door);
+        let is_locked = matches!(lock, Lock::Others);
+        match record {
+            None if is_locked => Ok(Way::Blocked(self.somebody("holds its lock"))),
+            None => Ok(Way::Free),
+            Some(record) => match Holder::parse(&record) {
+                Some(holder) if self.here.shares_processes_with(&holder.place) => {
+                    Ok(self.way_past(&holder, is_locked, now))
                 }
-                Ok(obstacle.filter(|_| lives))
-            }
-            (Lock::Others, _, _) => Ok(obstacle),
-            (_, Some(record), _) => Ok(obstacle.filter(|_| !self.is_stale(record, now))),
+                Some(holder) => {
+                    let stale_after = self.times.stale_after.as_secs();
+                    let described = holder.describe(
+                        self.job,
+                        &format!(
+                            ", which can't be asked from here: it counts as dead once its record has \
+                             stayed the same for {stale_after} s"
+                        ),
+                    );
+                    Ok(self.way_past_a_stranger(record, described, is_locked, now))
+                }
+                None if !is_locked && self.are_all_over() => Ok(Way::Free),
+                None => {
+                    let described = self.somebody("has left a damaged record");
+                    Ok(self.way_past_a_stranger(record, described, is_locked, now))
+                }
+            },
         }
+    }
+
+    fn somebody(&self, trace: &str) -> String {
+        format!(
+            "another attempt of job {} may still be running: it {trace}",
+            self.job
+        )
+    }
+
+    /// A holder whose processes can be asked. A free lock alone tells nothing: programs close what they
+    /// inherit.
+    fn way_past(&mut self, holder: &Holder, is_locked: bool, now: Instant) -> Way {
+        if holder.supervisor.is_alive() {
+            return Way::Blocked(holder.describe(self.job, ""));
+        }
+        let members = holder.left_behind(self.run, self.job);
+        let names = (self.job, holder.attempt);
+        self.orphans.stop(self.run, names, &members, now);
+        if is_locked || !members.is_empty() {
+            let follows =
+                ": its supervisor is dead, and what is left of it is asked to stop, then killed";
+            return Way::Blocked(holder.describe(self.job, follows));
+        }
+        if let Some(door) = &holder.door {
+            door::clear_away(door);
+        }
+        Way::Free
+    }
+
+    /// A holder that can't be asked.
+    fn way_past_a_stranger(
+        &mut self,
+        record: Vec<u8>,
+        described: String,
+        is_locked: bool,
+        now: Instant,
+    ) -> Way {
+        match is_locked || !self.is_stale(record, now) {
+            true => Way::Blocked(described),
+            false => Way::Deserted,
+        }
+    }
+
+    /// Whether no attempt of the job can be running, whoever has left the record: each that was ever
+    /// started has recorded its end, or its supervisor was here and is dead, and nothing of it is left.
+    fn are_all_over(&self) -> bool {
+        let is_over = |attempt: Attempt| {
+            if self.run.exit_record(self.job, attempt).exists() {
+                return true;
+            }
+            let started = self.run.started(self.job, attempt);
+            match json_file::read::<Decision>(&started, Decision::VERSION) {
+                Ok(None) => true,
+                Ok(Some(decision)) => {
+                    let here = decision.place.as_ref();
+                    here.is_some_and(|place| self.here.shares_processes_with(place))
+                        && decision.process.is_some_and(|process| !process.is_alive())
+                }
+                Err(_) => false,
+            }
+        };
+        let Ok(entries) = std::fs::read_dir(self.run.attempts(self.job)) else {
+            return false;
+        };
+        let mut entries = entries.map(|entry| entry.map(|entry| entry.file_name()));
+        entries.all(|name| match name {
+            Ok(name) => match name.to_str().and_then(|name| name.parse().ok()) {
+                Some(attempt) => is_over(attempt),
+                None => true,
+            },
+            Err(_) => false,
+        }) && left_behind(self.run, self.job, None).is_empty()
     }
 
     /// Whether the record has not been renewed for long, as seen from here: no two clocks are
@@ -284,21 +367,17 @@ impl<'a> Fence<'a> {
         let holder = Holder::new(self.attempt, self.here.clone());
         let kept_out = match holder.write(&path).and_then(|()| self.decide_to_start()) {
             Ok(None) => {
-                return Ok(Turn::Ours(Held {
-                    run: self.run.clone(),
-                    job: self.job,
-                    attempt: self.attempt,
-                    lock: self.lock.take(),
-                    holder,
-                    renew_every: self.times.renew_every,
-                    next_renewal: Instant::now() + self.times.renew_every,
-                }));
+                let names = (self.job, self.attempt);
+                let lock = self.lock.take();
+                let every = self.times.renew_every;
+                let held = Held::new(self.run, names, lock, holder, every);
+                return Ok(Turn::Ours(Box::new(held)));
             }
             Ok(Some(turn)) => Ok(turn),
             Err(error) => Err(error),
         };
         // It would keep everybody out as long as we wait here, ourselves too.
-        holder.remove(&path);
+        holder.remove(&path, self.lock.is_some());
         kept_out
     }
 
@@ -311,7 +390,7 @@ impl<'a> Fence<'a> {
             return Ok(Some(Turn::Never(self.superseded(newest))));
         }
         if !decide(&self.run.started(self.job, self.attempt), &self.here)? {
-            return Ok(Some(Turn::Wait(self.decided_by_another().0)));
+            return Ok(Some(Turn::WaitForAnother(self.decided_by_another().0)));
         }
         Ok(None)
     }
@@ -341,81 +420,6 @@ impl<'a> Fence<'a> {
     }
 }
 
-/// The job is ours. Dropped, it is free for the next.
-#[derive(Debug)]
-pub(crate) struct Held {
-    run: RunDir,
-    job: JobId,
-    attempt: Attempt,
-    lock: Option<File>,
-    holder: Holder,
-    renew_every: Duration,
-    next_renewal: Instant,
-}
-
-impl Held {
-    /// The lock for the program to inherit: close this one once the program runs.
-    pub fn for_program(&self) -> Result<Option<OwnedFd>> {
-        let Some(lock) = &self.lock else {
-            return Ok(None);
-        };
-        let path = self.run.attempt_lock(self.job);
-        let failed = |error: Errno| Error::file("hand on", &path)(error.into());
-        let copy = fcntl_dupfd_cloexec(lock, INHERITED_DESCRIPTOR)
-            // Descriptors may be limited to less.
-            .or_else(|_| fcntl_dupfd_cloexec(lock, 0))
-            .map_err(failed)?;
-        fcntl_setfd(&copy, FdFlags::empty()).map_err(failed)?;
-        Ok(Some(copy))
-    }
-
-    /// The program runs: the record names it, so that a successor can stop it if we are killed, and
-    /// can clear away our door.
-    pub fn program_started(&mut self, pid: u32, door: &Path) {
-        self.holder.program = ProcessId::of(pid);
-        self.holder.door = Some(door.to_owned());
-        self.write_record();
-    }
-
-    /// Renews the record if that is due. Says whether there is a newer attempt, which means that we
-    /// are believed dead.
-    pub fn renew_if_due(&mut self, now: Instant) -> bool {
-        if now < self.next_renewal {
-            return false;
-        }
-        self.next_renewal = now + self.renew_every;
-        self.write_record();
-        // If it can't be read now, it may be in a while.
-        matches!(
-            newer_attempt(&self.run, self.job, self.attempt),
-            Ok(Some(_))
-        )
-    }
-
-    /// When the record is to be renewed.
-    pub fn next_deadline(&self) -> Instant {
-        self.next_renewal
-    }
-
-    fn write_record(&mut self) {
-        self.holder.renewals += 1;
-        // A full disk does not end the program; the lock and the next renewal remain.
-        if let Err(error) = self.holder.write(&self.run.attempt_holder(self.job)) {
-            crate::tell(&error.to_string());
-        }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            // The program lives on. Its record stays for whoever comes next.
-            return;
-        }
-        self.holder.remove(&self.run.attempt_holder(self.job));
-    }
-}
-
 /// The newest attempt, if it is newer than ours.
 fn newer_attempt(run: &RunDir, job: JobId, attempt: Attempt) -> Result<Option<Attempt>> {
     Ok(newest_attempt(run, job)?.filter(|newest| *newest > attempt))
@@ -434,24 +438,6 @@ pub(crate) fn newest_attempt(run: &RunDir, job: JobId) -> Result<Option<Attempt>
                 .map_err(|error| Error::content(&path, error))
         }
     }
-}
-
-/// Creates the file that decides; `false` if it is there.
-fn decide(path: &Path, here: &Place) -> Result<bool> {
-    let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(false),
-        file => file.map_err(Error::file("create", path))?,
-    };
-    let decision = Decision {
-        version: Decision::VERSION,
-        host: here.host.clone(),
-        supervisor: std::process::id(),
-        at: std::time::SystemTime::now().into(),
-    };
-    // That it exists decides. What it holds is for people.
-    let text = serde_json::to_vec(&decision).map_err(|error| Error::content(path, error))?;
-    let _ = file.write_all(&text);
-    Ok(true)
 }
 
 #[cfg(test)]

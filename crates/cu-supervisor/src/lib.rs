@@ -16,6 +16,7 @@ mod fence;
 mod job_spec;
 mod json_file;
 mod mail;
+mod members;
 mod outbox;
 mod output_dir;
 mod program;

@@ -132,29 +132,14 @@ impl Program {
                 }
                 Ok(Some(_)) | Err(Errno::INTR) => {}
                 Ok(None) => return reaped,
-                Err(_) => {
+                Err(Errno::CHILD) => {
                     reaped.is_last = true;
                     return reaped;
                 }
+                // Nobody knows; it is asked again.
+                Err(_) => return reaped,
             }
         }
-    }
-}
-
-/// Sends a signal to every process that descends from this one, in whatever group or session.
-pub(crate) fn signal_descendants(signal: Signal) {
-    let parents: Vec<(u32, u32)> = all_processes()
-        .filter_map(|pid| Some((pid, Stat::of(pid)?.parent)))
-        .collect();
-    let mut family = vec![std::process::id()];
-    let mut next = 0;
-    while let Some(parent) = family.get(next).copied() {
-        let is_child = |pair: &&(u32, u32)| pair.1 == parent;
-        family.extend(parents.iter().filter(is_child).map(|(pid, _)| *pid));
-        next += 1;
-    }
-    for pid in &family[1..] {
-        signal_process(*pid, signal);
     }
 }
 

@@ -114,7 +114,7 @@ struct Supervisor {
 
 /// What the fence said.
 enum Admission {
-    Admitted(Held),
+    Admitted(Box<Held>),
     /// To be recorded.
     Refused(String),
     /// Another supervisor of the same attempt has said, or will say, what becomes of it.
@@ -130,7 +130,7 @@ impl Supervisor {
             Err(error) => return self.give_up(None, unstarted(&error)),
         };
         match self.pass_the_fence(&spec) {
-            Admission::Admitted(held) => Ok(self.run_program(&spec, held)),
+            Admission::Admitted(held) => Ok(self.run_program(&spec, *held)),
             Admission::Refused(text) => self.give_up(Some(&spec), ProgramEnd::Fenced(text)),
             Admission::Elsewhere(text) => {
                 tell(&text);
@@ -164,7 +164,7 @@ impl Supervisor {
                     }
                     return Admission::Elsewhere(text);
                 }
-                Turn::Wait(reason) => reason,
+                Turn::Wait(reason) | Turn::WaitForAnother(reason) => reason,
             };
             if said.as_ref() != Some(&reason) {
                 tell(&format!("waiting: {reason}"));

@@ -6,7 +6,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::process::Signal;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, test_kill_process, test_kill_process_group};
 use serde::{Deserialize, Serialize};
 
 /// A process, never confused with a later one of the same number.
@@ -45,9 +46,11 @@ pub struct Stat {
     pub parent: u32,
     /// Its process group.
     pub group: u32,
+    /// Its session.
+    pub session: u32,
     /// When it started, in clock ticks since the boot.
     pub start_ticks: u64,
-    /// A zombie, or about to vanish.
+    /// A zombie, or about to vanish, and none of its threads lives.
     pub has_ended: bool,
 }
 
@@ -64,13 +67,48 @@ impl Stat {
         let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
         let rest = str::from_utf8(&stat[end_of_name + 1..]).ok()?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        // The state is that of the first thread, which may end before the others do.
+        let threads: u64 = fields.get(17)?.parse().ok()?;
         Some(Self {
-            has_ended: matches!(*fields.first()?, "Z" | "X" | "x"),
+            has_ended: matches!(*fields.first()?, "Z" | "X" | "x") && threads <= 1,
             parent: fields.get(1)?.parse().ok()?,
             group: fields.get(2)?.parse().ok()?,
+            session: fields.get(3)?.parse().ok()?,
             start_ticks: fields.get(19)?.parse().ok()?,
         })
     }
+}
+
+/// Now, in the unit and by the clock of [`Stat::start_ticks`].
+#[must_use]
+pub fn ticks_since_boot() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let now = std::time::Duration::try_from(now).unwrap_or_default();
+    let per_second = u128::from(rustix::param::clock_ticks_per_second());
+    u64::try_from(now.as_nanos() * per_second / 1_000_000_000).unwrap_or(u64::MAX)
+}
+
+/// What the kernel calls a process: the first 15 bytes of its program's name, or what it has set
+/// itself. For people: what is not printable is replaced. `None` if there is no such process.
+#[must_use]
+pub fn name(pid: u32) -> Option<String> {
+    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    let name = String::from_utf8_lossy(name.trim_ascii_end());
+    Some(name.replace(char::is_control, "\u{fffd}"))
+}
+
+/// Whether a process has this number, or a process group if `is_group`: also where `/proc` shows only
+/// one's own processes (`hidepid`), and also one that has ended and was not waited for.
+#[must_use]
+pub fn is_taken(pid: u32, is_group: bool) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        return false;
+    };
+    let asked = match is_group {
+        true => test_kill_process_group(pid),
+        false => test_kill_process(pid),
+    };
+    matches!(asked, Ok(()) | Err(Errno::PERM))
 }
 
 /// The numbers of all processes that can be seen.
@@ -126,23 +164,11 @@ pub fn environment(pid: u32) -> Option<Vec<u8>> {
     None
 }
 
-/// What a process calls itself, as people see it in `ps`; `None` if there is none.
+/// The value of a variable in an [`environment`].
 #[must_use]
-pub fn name(pid: u32) -> Option<String> {
-    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
-    Some(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
-}
-
-/// Whether a process was started with all of these variables, each as `NAME=value`. `false` if the
-/// kernel withholds it.
-#[must_use]
-pub fn has_in_environment(pid: u32, variables: &[String]) -> bool {
-    let environment = environment(pid).unwrap_or_default();
-    let has = |variable: &String| {
-        let mut found = environment.split(|byte| *byte == 0);
-        found.any(|found| found == variable.as_bytes())
-    };
-    variables.iter().all(has)
+pub fn variable<'a>(environment: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut variables = environment.split(|byte| *byte == 0);
+    variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
 /// The processes that hold a lock on this file: only those that were given the descriptor by which
@@ -164,13 +190,16 @@ fn holds_lock(pid: u32, lock: &Path) -> bool {
     };
     descriptors.flatten().any(|descriptor| {
         fs::read_link(descriptor.path()).is_ok_and(|target| target == lock)
-            && fs::read_to_string(
+            && fs::read(
                 Path::new("/proc")
                     .join(pid.to_string())
                     .join("fdinfo")
                     .join(descriptor.file_name()),
             )
-            .is_ok_and(|info| info.lines().any(|line| line.starts_with("lock:")))
+            .is_ok_and(|info| {
+                let mut lines = info.split(|byte| *byte == b'\n');
+                lines.any(|line| line.starts_with(b"lock:"))
+            })
     })
 }
 
@@ -203,7 +232,8 @@ mod tests {
             stat.extend(name);
             stat.extend(b") R 7 8 9 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 5150 0");
             let stat = Stat::parse(&stat).unwrap();
-            prop_assert_eq!((stat.parent, stat.group, stat.start_ticks), (7, 8, 5150));
+            prop_assert_eq!((stat.parent, stat.group, stat.session), (7, 8, 9));
+            prop_assert_eq!(stat.start_ticks, 5150);
             prop_assert!(!stat.has_ended);
         }
     }
@@ -212,6 +242,26 @@ mod tests {
     fn a_zombie_has_ended() {
         let stat = b"1 (x) Z 1 1 1 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 5 5 6";
         assert!(Stat::parse(stat).unwrap().has_ended);
+        // Its first thread has ended, and another one goes on.
+        let stat = b"1 (x) Z 1 1 1 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 2 0 5 5 6";
+        assert!(!Stat::parse(stat).unwrap().has_ended);
+    }
+
+    #[test]
+    fn a_variable_is_found_by_its_whole_name() {
+        let environment = b"XA=1\0A=\xff=2\0AB=3\0";
+        assert_eq!(variable(environment, "A"), Some(&b"\xff=2"[..]));
+        assert_eq!(variable(environment, "B"), None);
+    }
+
+    #[test]
+    fn this_process_started_before_now_and_has_a_name() {
+        let this = ProcessId::of(std::process::id()).unwrap();
+        let now = ticks_since_boot();
+        // It was not started days ago, so the clock and the unit are the same.
+        assert!(this.start_ticks <= now && now - this.start_ticks < 100 * 24 * 3600);
+        assert!(is_taken(this.pid, false) && !is_taken(0, true));
+        assert!(name(this.pid).is_some_and(|name| !name.is_empty()));
     }
 
     #[test]
@@ -228,8 +278,6 @@ mod tests {
     #[test]
     fn this_process_is_among_all() {
         assert!(all_processes().any(|pid| pid == std::process::id()));
-        assert!(!name(std::process::id()).unwrap().is_empty());
-        assert_eq!(name(u32::MAX), None);
     }
 
     #[test]

@@ -5,13 +5,19 @@ use std::time::Instant;
 
 use cu_protocol::{Attempt, JobId, StopCause};
 use cu_system::machine::Place;
-use cu_system::process::{ProcessId, Stat, all_processes, has_in_environment, lock_holders};
+use cu_system::process::{ProcessId, lock_holders, ticks_since_boot};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
+use crate::members::{Members, Traces, descendants, left_behind};
 use crate::program::signal_process;
 use crate::stop::{Push, Stop};
 use crate::{Result, RunDir, StopPolicy, json_file};
+
+/// No record is longer.
+pub(super) const LONGEST: u64 = 1024 * 1024;
+/// How many descendants a record names.
+const MOST_SEEN: usize = 256;
 
 /// `.cu-holder.json` in the output directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +35,13 @@ pub(crate) struct Holder {
     /// with SIGKILL.
     #[serde(default)]
     pub door: Option<PathBuf>,
+    /// Those of the supervisor's descendants that it saw last; after its end, those that it could not
+    /// kill.
+    #[serde(default)]
+    pub seen: Vec<ProcessId>,
+    /// When it saw them, and the program had not ended: in clock ticks since the boot.
+    #[serde(default)]
+    pub seen_at: u64,
     /// Counts, so that a renewed record differs from the one before.
     pub renewals: u64,
 }
@@ -50,6 +63,8 @@ impl Holder {
             supervisor,
             program: None,
             door: None,
+            seen: Vec::new(),
+            seen_at: 0,
             renewals: 0,
         }
     }
@@ -69,48 +84,49 @@ impl Holder {
         })
     }
 
-    /// Removes the record, if it is this one's.
-    pub fn remove(&self, path: &Path) {
-        let found = std::fs::read(path).ok().and_then(|it| Self::parse(&it));
-        let is_mine = found
-            .is_some_and(|found| found.place == self.place && found.supervisor == self.supervisor);
+    /// Takes down who descends from this process now.
+    pub fn look_around(&mut self) {
+        let Some(program) = self.program else { return };
+        // As long as it was not waited for, its number is its own.
+        if ProcessId::of(program.pid) == Some(program) {
+            self.seen_at = ticks_since_boot();
+        }
+        self.seen = descendants();
+        self.seen.truncate(MOST_SEEN);
+    }
+
+    /// Removes the record, if it is this one's. `is_sole`: nobody else can have written there, so that
+    /// a damaged one is this one's, too.
+    pub fn remove(&self, path: &Path, is_sole: bool) {
+        let Ok(record) = cu_system::files::read(path, LONGEST) else {
+            return;
+        };
+        let is_mine = match Self::parse(&record) {
+            Some(found) => found.place == self.place && found.supervisor == self.supervisor,
+            None => is_sole,
+        };
         if is_mine {
             // If it stays, the next attempt finds the lock free, or waits until it is stale.
             let _ = std::fs::remove_file(path);
         }
     }
 
-    /// Whether its supervisor lives, or anything that is left of its program. Only valid where
-    /// process numbers are shared.
-    pub fn has_living_process(&self, run: &RunDir, job: JobId) -> bool {
-        self.supervisor.is_alive() || !self.members(run, job).is_empty()
+    /// What is left of the attempt, its supervisor being dead. Only valid where process numbers are
+    /// shared.
+    pub fn left_behind(&self, run: &RunDir, job: JobId) -> Members {
+        let traces = Traces {
+            supervisor: self.supervisor,
+            program: self.program,
+            seen: &self.seen,
+            seen_at: self.seen_at,
+        };
+        left_behind(run, job, Some(&traces))
     }
 
-    /// The living processes of the program's group. The group's number may have been given to
-    /// another one later: so either its first process is the one of the record, or a member names
-    /// this attempt in its environment.
-    fn members(&self, run: &RunDir, job: JobId) -> Vec<u32> {
-        let Some(program) = self.program else {
-            return Vec::new();
-        };
-        let is_member = |pid: &u32| {
-            Stat::of(*pid).is_some_and(|stat| stat.group == program.pid && !stat.has_ended)
-        };
-        let mut members: Vec<u32> = all_processes().filter(is_member).collect();
-        if !program.is_alive() {
-            let marks = [
-                format!("CU_OUTPUT_DIR={}", run.output_dir(job).display()),
-                format!("CU_ATTEMPT={}", self.attempt),
-            ];
-            members.retain(|pid| has_in_environment(*pid, &marks));
-        }
-        members
-    }
-
-    /// For people.
-    pub fn describe(&self, job: JobId) -> String {
+    /// For people. `follows` is what is known of it besides.
+    pub fn describe(&self, job: JobId, follows: &str) -> String {
         format!(
-            "attempt {} of job {job} may still be running on {} (supervisor process {})",
+            "attempt {} of job {job} may still be running on {} (supervisor process {}){follows}",
             self.attempt, self.place.host, self.supervisor.pid
         )
     }
@@ -131,12 +147,15 @@ impl Orphans {
         }
     }
 
-    /// The next push that is due, if the holder's supervisor is dead. Only valid where process numbers
-    /// are shared.
-    pub fn stop_if_abandoned(&mut self, run: &RunDir, job: JobId, holder: &Holder, now: Instant) {
-        if holder.supervisor.is_alive() {
-            return;
-        }
+    /// Does the push that is due to all `members` that belong for certain, and to those who hold the
+    /// job's lock. Only valid where process numbers are shared.
+    pub fn stop(
+        &mut self,
+        run: &RunDir,
+        (job, attempt): (JobId, Attempt),
+        members: &Members,
+        now: Instant,
+    ) {
         self.stop.wish(StopCause::Operator, now);
         let Some(push) = self.stop.due(now) else {
             return;
@@ -144,25 +163,20 @@ impl Orphans {
         let signal = match push {
             Push::Ask => {
                 // For a program that looks for nothing else. Signals follow anyhow.
-                let _ = std::fs::write(run.stop_file(job, holder.attempt), "");
+                let _ = std::fs::write(run.stop_file(job, attempt), "");
                 self.signal
             }
             Push::Terminate => Signal::TERM,
             Push::Kill => Signal::KILL,
         };
-        for pid in survivors(run, job, holder) {
+        let mut survivors = lock_holders(&run.attempt_lock(job));
+        survivors.extend(&members.certain);
+        // The stop signal once only: two would be two wishes to some programs.
+        survivors.sort_unstable();
+        survivors.dedup();
+        survivors.retain(|pid| *pid != std::process::id());
+        for pid in survivors {
             signal_process(pid, signal);
         }
     }
-}
-
-/// All processes that hold the job's lock, and the members of the program's group.
-fn survivors(run: &RunDir, job: JobId, holder: &Holder) -> Vec<u32> {
-    let mut survivors = lock_holders(&run.attempt_lock(job));
-    survivors.extend(holder.members(run, job));
-    // The stop signal once only: two would be two wishes to some programs.
-    survivors.sort_unstable();
-    survivors.dedup();
-    survivors.retain(|pid| *pid != std::process::id());
-    survivors
 }

@@ -2,8 +2,15 @@
 //! for. What two real processes do to each other is in `tests/killed.rs`.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use cu_system::process::{ProcessId, ticks_since_boot};
 
 use super::*;
+use crate::members::Members;
 
 const TIMES: FenceTimes = FenceTimes {
     wait: Duration::from_secs(900),
@@ -63,14 +70,14 @@ fn elsewhere(holder: &mut Holder) {
 
 fn held(turn: Turn) -> Held {
     match turn {
-        Turn::Ours(held) => held,
+        Turn::Ours(held) => *held,
         other => panic!("not let in: {other:?}"),
     }
 }
 
 fn reason(turn: Turn) -> String {
     match turn {
-        Turn::Wait(reason) => reason,
+        Turn::Wait(reason) | Turn::WaitForAnother(reason) => reason,
         other => panic!("no wait: {other:?}"),
     }
 }
@@ -163,71 +170,287 @@ fn a_holder_elsewhere_that_renews_its_record_is_alive() {
     assert!(text.contains("node9"), "{text}");
 }
 
+/// As a supervisor that decided there has left it.
+fn started(job: &Job, attempt: u32, place: Place, process: ProcessId) {
+    let decision = Decision {
+        version: Decision::VERSION,
+        host: place.host.clone(),
+        supervisor: process.pid,
+        at: std::time::SystemTime::now().into(),
+        place: Some(place),
+        process: Some(process),
+    };
+    let path = job.run.started(JOB, Attempt(attempt));
+    json_file::write_quickly(&path, &decision).unwrap();
+}
+
 #[test]
 fn a_damaged_record_is_no_free_pass() {
+    let this = ProcessId::of(std::process::id()).unwrap();
+    let mut there = Place::here();
+    there.boot = "another".to_owned();
+    for place in [Place::here(), there] {
+        let job = Job::new();
+        started(&job, 0, place, this);
+        fs::write(job.run.attempt_holder(JOB), "{\"version\":7}").unwrap();
+        let mut fence = job.fence(1);
+        reason(fence.ask(job.start));
+        held(fence.ask(job.after(300)));
+    }
+}
+
+#[test]
+fn a_damaged_record_of_attempts_that_are_over_delays_nobody() {
     let job = Job::new();
-    fs::write(job.run.attempt_holder(JOB), "{\"version\":7}").unwrap();
-    let mut fence = job.fence(1);
-    reason(fence.ask(job.start));
-    held(fence.ask(job.after(300)));
+    let mut dead = ProcessId::of(std::process::id()).unwrap();
+    dead.start_ticks -= 1;
+    started(&job, 0, Place::here(), dead);
+    // The other one has recorded its end, wherever it was.
+    fs::write(job.run.started(JOB, Attempt(1)), "{}").unwrap();
+    fs::write(job.run.exit_record(JOB, Attempt(1)), "{}").unwrap();
+    fs::write(job.run.attempt_holder(JOB), "{\"vers").unwrap();
+    held(job.fence(2).ask(job.start));
+}
+
+#[test]
+fn a_damaged_record_is_no_free_pass_for_what_outlived_its_supervisor() {
+    let job = Job::new();
+    let mut dead = ProcessId::of(std::process::id()).unwrap();
+    dead.start_ticks -= 1;
+    started(&job, 0, Place::here(), dead);
+    fs::write(job.run.attempt_holder(JOB), "").unwrap();
+    let mut left = Left::start(Command::new("cat").env("CU_OUTPUT_DIR", job.run.output_dir(JOB)));
+    reason(job.fence(1).ask(job.start));
+    left.end();
+    held(job.fence(1).ask(job.start));
+}
+
+#[test]
+fn who_holds_the_job_removes_its_own_damaged_record() {
+    let job = Job::new();
+    let first = held(job.fence(0).ask(job.start));
+    let record = fs::read(job.run.attempt_holder(JOB)).unwrap();
+    fs::write(job.run.attempt_holder(JOB), &record[..record.len() / 2]).unwrap();
+    drop(first);
+    assert!(!job.run.attempt_holder(JOB).exists());
+}
+
+#[test]
+fn nothing_that_stands_in_for_a_record_or_lock_is_waited_for_in_vain() {
+    let fifo = |path: &Path| {
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    };
+    let job = Job::new();
+    fifo(&job.run.attempt_holder(JOB));
+    drop(held(job.fence(0).ask(job.start)));
+    let job = Job::new();
+    fifo(&job.run.attempt_lock(JOB));
+    let text = reason(job.fence(0).ask(job.start));
+    assert!(text.contains("not a regular file"), "{text}");
 }
 
 #[test]
 fn where_nobody_holds_a_lock_the_processes_decide() {
     for lock in [Lock::Ours, Lock::Unsupported] {
         let job = Job::new();
-        let obstacle = |change: fn(&mut Holder)| {
+        let is_free = |change: fn(&mut Holder)| {
             job.forge(change);
-            job.fence(1).obstacle(&lock, job.start).unwrap()
+            job.fence(1).way(&lock, job.start).unwrap() == Way::Free
         };
-        assert!(obstacle(|_| {}).is_some(), "its supervisor lives");
+        assert!(!is_free(|_| {}), "its supervisor lives");
         let dead = |holder: &mut Holder| holder.supervisor.start_ticks -= 1;
-        assert!(obstacle(dead).is_none(), "its number is another's now");
+        assert!(is_free(dead), "its number is another's now");
         let in_another_container = |holder: &mut Holder| {
             holder.supervisor.start_ticks -= 1;
             holder.place.process_namespace = "another".to_owned();
         };
-        assert!(
-            obstacle(in_another_container).is_some(),
-            "it can't be asked"
-        );
+        assert!(!is_free(in_another_container), "it can't be asked");
+    }
+}
+
+/// A process that goes on until its input ends, or the test does.
+struct Left {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: ChildStdout,
+}
+
+impl Left {
+    /// Starts one.
+    fn start(command: &mut Command) -> Self {
+        let mut left = Self::spawn(command);
+        left.answer();
+        left
+    }
+
+    /// The first process of a group of its own has ended; this is the second.
+    fn in_a_group_without_its_first(variables: &[(&str, &Path)]) -> (Self, ProcessId) {
+        let mut first = Command::new("sh");
+        first.args(["-c", "exec 3<&0; cat <&3 &"]).process_group(0);
+        first.envs(variables.iter().copied());
+        let mut left = Self::spawn(&mut first);
+        let first = ProcessId::of(left.child.id()).unwrap();
+        left.child.wait().unwrap();
+        left.answer();
+        (left, first)
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = streams.spawn().unwrap();
+        let (input, output) = (child.stdin.take(), child.stdout.take().unwrap());
+        Self {
+            child,
+            input,
+            output,
+        }
+    }
+
+    /// It echoes: so it is what it will be.
+    fn answer(&mut self) {
+        self.input.as_mut().unwrap().write_all(b"!").unwrap();
+        self.output.read_exact(&mut [0]).unwrap();
+    }
+
+    fn end(&mut self) {
+        drop(self.input.take());
+        let _ = self.output.read_to_end(&mut Vec::new());
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn of_dead(program: Option<ProcessId>) -> impl Fn(&mut Holder) {
+    move |holder| {
+        holder.supervisor.start_ticks -= 1;
+        holder.program = program;
     }
 }
 
 #[test]
 fn a_program_whose_first_process_is_dead_lives_on_in_its_group() {
-    use std::io::Read;
-    use std::os::unix::process::CommandExt;
     let job = Job::new();
-    // The first process of a group ends; the second goes on until its input ends.
-    let mut group = std::process::Command::new("sh")
-        .args(["-c", "trap '' USR1; exec 3<&0; cat <&3 &"])
-        .env("CU_OUTPUT_DIR", job.run.output_dir(JOB))
-        .env("CU_ATTEMPT", "0")
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .unwrap();
-    let first = ProcessId::of(group.id());
-    let (mut input, mut output) = (group.stdin.take().unwrap(), group.stdout.take().unwrap());
-    group.wait().unwrap();
-    // It answers: so it is what it will be.
-    input.write_all(b"!").unwrap();
-    output.read_exact(&mut [0]).unwrap();
-    job.forge(|holder| {
-        holder.supervisor.start_ticks -= 1;
-        holder.program = first;
-    });
+    let output_dir = job.run.output_dir(JOB);
+    let (_left, first) = Left::in_a_group_without_its_first(&[("CU_OUTPUT_DIR", &output_dir)]);
+    job.forge(of_dead(Some(first)));
     reason(job.fence(1).ask(job.start));
-    // As if the group's number were that of another program's group by now.
-    let other = job.forge(|holder| {
-        holder.attempt = Attempt(9);
+}
+
+#[test]
+fn a_group_of_another_job_with_the_same_number_is_no_obstacle() {
+    let job = Job::new();
+    let other = job.run.output_dir(JobId(77));
+    let (_left, first) = Left::in_a_group_without_its_first(&[("CU_OUTPUT_DIR", &other)]);
+    job.forge(of_dead(Some(first)));
+    held(job.fence(1).ask(job.start));
+}
+
+#[test]
+fn who_may_belong_is_waited_for_and_who_surely_does_is_stopped() {
+    let job = Job::new();
+    // As if it had been started by `env -i`.
+    let (_left, first) = Left::in_a_group_without_its_first(&[]);
+    let members = |seen_at| {
+        let holder = job.forge(|holder| {
+            of_dead(Some(first))(holder);
+            holder.seen_at = seen_at;
+        });
+        holder.left_behind(&job.run, JOB)
+    };
+    let unsure = members(0);
+    assert_eq!((unsure.certain.len(), unsure.possible.len()), (0, 1));
+    // The supervisor has seen the group since.
+    let sure = members(ticks_since_boot() + 1);
+    assert_eq!((sure.certain, sure.possible.len()), (unsure.possible, 0));
+}
+
+#[test]
+fn whom_the_supervisor_has_listed_is_known_by_its_number_alone() {
+    let job = Job::new();
+    let left = Left::start(Command::new("cat").env_clear().process_group(0));
+    let process = ProcessId::of(left.child.id()).unwrap();
+    job.forge(of_dead(None));
+    held(job.fence(1).ask(job.start));
+    let listed = |process: ProcessId| {
+        let holder = job.forge(|holder| {
+            of_dead(None)(holder);
+            holder.seen = vec![process];
+        });
+        holder.left_behind(&job.run, JOB)
+    };
+    assert_eq!(listed(process).certain, [process.pid]);
+    let earlier = ProcessId {
+        start_ticks: process.start_ticks - 1,
+        ..process
+    };
+    assert_eq!(listed(earlier), Members::default());
+}
+
+#[test]
+fn a_run_that_is_named_by_another_path_is_the_same() {
+    let job = Job::new();
+    let alias = job.run.path().parent().unwrap().join("alias");
+    let alias = alias.join(job.run.path().file_name().unwrap());
+    fs::create_dir_all(alias.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(job.run.path(), &alias).unwrap();
+    let run = RunDir::new(&alias);
+    let _left = Left::start(
+        Command::new("cat")
+            .env("CU_JOB_ID", JOB.to_string())
+            .env("CU_RUN_DIR", run.path())
+            .env("CU_OUTPUT_DIR", run.output_dir(JOB)),
+    );
+    job.forge(of_dead(None));
+    reason(job.fence(1).ask(job.start));
+}
+
+#[test]
+fn a_record_goes_when_what_could_not_be_killed_is_gone() {
+    let job = Job::new();
+    let mut left = Left::start(Command::new("cat").env_clear().process_group(0));
+    let process = ProcessId::of(left.child.id()).unwrap();
+    let mut first = held(job.fence(0).ask(job.start));
+    first.leave_to(vec![process]);
+    drop(first);
+    // Its supervisor is dead by now.
+    let record = Holder::parse(&fs::read(job.run.attempt_holder(JOB)).unwrap()).unwrap();
+    assert_eq!(record.seen, [process]);
+    job.forge(|holder| {
+        *holder = record;
         holder.supervisor.start_ticks -= 1;
-        holder.program = first;
     });
-    assert!(!other.has_living_process(&job.run, JOB));
-    drop(input);
+    let text = reason(job.fence(1).ask(job.start));
+    assert!(text.contains("supervisor is dead"), "{text}");
+    left.end();
+    let mut second = held(job.fence(1).ask(job.start));
+    second.leave_to(vec![process]);
+    drop(second);
+    assert!(!job.run.attempt_holder(JOB).exists());
+}
+
+#[test]
+fn who_only_guesses_that_a_holder_is_dead_records_no_end_for_it() {
+    let job = Job::new();
+    started(
+        &job,
+        0,
+        Place::here(),
+        ProcessId::of(std::process::id()).unwrap(),
+    );
+    job.forge(elsewhere);
+    let mut copy = job.fence(0);
+    reason(copy.ask(job.start));
+    let turn = copy.ask(job.after(300));
+    assert!(matches!(
+        turn,
+        Turn::DecidedByAnother { is_over: false, .. }
+    ));
 }
 
 #[test]
@@ -320,12 +543,14 @@ fn the_record_is_renewed_and_a_newer_attempt_noticed() {
     let record = || fs::read(job.run.attempt_holder(JOB)).unwrap();
     let before = record();
     let due = held.next_deadline();
-    assert!(!held.renew_if_due(due - Duration::from_millis(1)));
+    assert_eq!(held.renew_if_due(due - Duration::from_millis(1)), None);
     assert_eq!(record(), before);
-    assert!(!held.renew_if_due(due));
+    assert_eq!(held.renew_if_due(due), Some(Renewal::Done));
     assert_ne!(record(), before);
+    assert!(held.next_deadline() <= due + TIMES.renew_every);
     job.set_newest(2);
-    assert!(held.renew_if_due(due + TIMES.renew_every));
+    let renewal = held.renew_if_due(due + TIMES.renew_every);
+    assert_eq!(renewal, Some(Renewal::Superseded));
 }
 
 #[test]

@@ -104,16 +104,12 @@ impl Run {
 
     /// Starts one without the main process's knowing.
     pub fn start_behind_the_back(&self, attempt: u32, variables: &[(&str, &str)]) -> Supervisor {
-        let child = Command::new(EXEC)
+        let mut command = Command::new(EXEC);
+        command
             .arg(self.dir.path())
             .args([JOB.to_string(), attempt.to_string()])
-            .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Supervisor { child }
+            .envs(variables.iter().copied());
+        Supervisor::of(command)
     }
 
     /// Runs one attempt to its end.
@@ -198,6 +194,13 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
+    /// That this command starts.
+    pub fn of(mut command: Command) -> Self {
+        let streams = command.stdin(Stdio::null()).stdout(Stdio::null());
+        let child = streams.stderr(Stdio::piped()).spawn().unwrap();
+        Self { child }
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -272,10 +275,11 @@ pub fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a process runs: exists and is no zombie.
+/// Whether a process runs: exists and is no zombie. Its name may hold any bytes.
 pub fn is_alive(pid: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
-    stat.is_ok_and(|stat| !stat.rsplit_once(')').unwrap().1.starts_with(" Z"))
+    let stat = std::fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    let name_ends = stat.iter().rposition(|byte| *byte == b')');
+    name_ends.is_some_and(|end| !stat[end + 1..].starts_with(b" Z"))
 }
 
 pub fn sequences(messages: &[Envelope]) -> Vec<u64> {
