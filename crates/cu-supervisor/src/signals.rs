@@ -4,9 +4,15 @@
 //! time limit or a preemption, or a person. CONT, which Slurm sends along with every other, means
 //! nothing.
 
+use std::io::{ErrorKind, Read};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
 use nix::sys::signal::{SigSet, Signal as Caught};
 use rustix::process::Signal;
-use signal_hook::iterator::{Handle, Signals as Arriving};
+use signal_hook::iterator::backend::{Handle, SignalDelivery};
+use signal_hook::iterator::exfiltrator::SignalOnly;
 
 use crate::event::{Event, Events};
 use crate::{Error, Result};
@@ -21,6 +27,14 @@ const CAUGHT: [Caught; 6] = [
     Caught::SIGUSR2,
 ];
 
+/// How often it is looked whether signals have arrived of which nobody was told: the handler tells by a
+/// socket, which may fail it.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long nothing is read from a socket that has failed.
+const READ_AGAIN: Duration = Duration::from_millis(100);
+
+type Arriving = SignalDelivery<UnixStream, SignalOnly>;
+
 /// While this lives, signals become events. Afterwards they are ignored.
 #[derive(Debug)]
 pub(crate) struct Signals(Handle);
@@ -28,8 +42,13 @@ pub(crate) struct Signals(Handle);
 impl Signals {
     /// From now on.
     pub fn to_events(events: Events) -> Result<Self> {
-        let mut arriving = Arriving::new(CAUGHT.map(|signal| signal as i32))
-            .map_err(Error::system("catch signals"))?;
+        let caught = CAUGHT.map(|signal| signal as i32);
+        let catch = || {
+            let (read, write) = UnixStream::pair()?;
+            read.set_read_timeout(Some(LOOK_EVERY))?;
+            SignalDelivery::with_pipe(read, write, SignalOnly, caught)
+        };
+        let mut arriving = catch().map_err(Error::system("catch signals"))?;
         // Whoever started us may have blocked some, which we inherit, and the program from us: we
         // would never hear of its end, nor it of a wish to stop.
         SigSet::from_iter(CAUGHT)
@@ -37,18 +56,43 @@ impl Signals {
             .map_err(|errno| Error::system("unblock signals")(errno.into()))?;
         let handle = arriving.handle();
         crate::spawn_thread("signals", move || {
-            for number in arriving.forever() {
-                let event = match Signal::from_named_raw(number) {
-                    Some(Signal::CHILD) => Event::ChildEnded,
-                    Some(signal) => Event::StopSignal(signal),
-                    None => continue,
-                };
-                if events.send(event).is_err() {
-                    return;
-                }
+            // A panic has been told where it arose. Signals that nobody hears any more would have us
+            // wait for ever.
+            while catch_unwind(AssertUnwindSafe(|| forward(&mut arriving, &events))).is_err() {
+                std::thread::sleep(READ_AGAIN);
             }
         })?;
         Ok(Self(handle))
+    }
+}
+
+/// Until nobody listens any more.
+fn forward(arriving: &mut Arriving, events: &Events) {
+    while !arriving.handle().is_closed() {
+        if arriving.poll_pending(&mut has_arrived).is_err() {
+            // What has arrived is known all the same.
+            std::thread::sleep(READ_AGAIN);
+        }
+        for number in arriving.pending() {
+            let event = match Signal::from_named_raw(number) {
+                Some(Signal::CHILD) => Event::ChildEnded,
+                Some(signal) => Event::StopSignal(signal),
+                None => continue,
+            };
+            if events.send(event).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn has_arrived(socket: &mut UnixStream) -> std::io::Result<bool> {
+    match socket.read(&mut [0]) {
+        Ok(count) => Ok(count > 0),
+        Err(error) => match error.kind() {
+            ErrorKind::Interrupted | ErrorKind::WouldBlock => Ok(false),
+            _ => Err(error),
+        },
     }
 }
 
