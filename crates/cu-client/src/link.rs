@@ -269,7 +269,9 @@ fn name(message: &Message) -> &'static str {
         Message::Results(_) => "the results",
         Message::ResumeRequest(_) => "the resume request",
         Message::Failed(_) => "the failure",
-        Message::Started(_) | Message::Ended(_) => "what a supervisor says itself",
+        Message::Started(_) | Message::Ended(_) | Message::Waiting(_) | Message::LeftBehind(_) => {
+            "what a supervisor says itself"
+        }
     }
 }
 

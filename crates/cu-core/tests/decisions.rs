@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cu_core::JobState;
 use cu_core::machine::{Action, Event, Order, Outcome, Phase};
-use cu_protocol::{Attempt, JobId, Message, Metrics, ResumeRequest, Sequence};
+use cu_protocol::{Attempt, JobId, LeftBehind, Message, Metrics, ResumeRequest, Sequence};
 use cu_scheduler::{ClusterEnd, ClusterState, EndCause, Observation};
 use world::{World, cluster_job, exits, started};
 
@@ -307,4 +307,23 @@ fn only_those_attempts_are_read_that_may_have_something_to_say() {
     assert_eq!(read(&world), [second], "the first has said its last word");
     exits(&mut world, id, second, 0, false);
     assert_eq!(read(&world), []);
+}
+
+#[test]
+fn what_an_attempt_left_behind_is_told_with_its_end() {
+    let mut world = World::with_room();
+    let id = JobId(0);
+    let attempt = started(&mut world, id);
+    let left = Message::LeftBehind(LeftBehind {
+        host: "n1".to_owned(),
+        processes: "7 (sleep)".to_owned(),
+    });
+    let actions = world.happens(id, &says(attempt, left));
+    let is_told = |action: &Action| matches!(action, Action::Notify { text, .. } if text.contains("7 (sleep)"));
+    assert!(actions.iter().any(is_told), "{actions:?}");
+    exits(&mut world, id, attempt, 3, true);
+    let Phase::Waiting { reason, .. } = &world.job(id).phase else {
+        panic!("{:?}", world.job(id))
+    };
+    assert!(reason.contains("left processes behind on n1"), "{reason}");
 }

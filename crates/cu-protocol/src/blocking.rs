@@ -68,6 +68,14 @@ pub fn accept<R: Read, W: Write>(
 #[derive(Debug)]
 pub struct Sender<W>(Writer<W>);
 
+impl<W> Sender<W> {
+    /// The version of the protocol that both ends agreed on.
+    #[must_use]
+    pub fn version(&self) -> u16 {
+        self.0.version
+    }
+}
+
 impl<W: Write> Sender<W> {
     /// Sends one message and flushes the stream.
     ///
@@ -156,8 +164,10 @@ fn shake_hands<R: Read, W: Write>(
 }
 
 fn halves<R, W>(session: Session, read: R, write: W) -> (Writer<W>, Reader<R>) {
+    let version = session.version();
     let (sealer, opener) = session.split();
     let writer = Writer {
+        version,
         stream: write,
         outgoing: Outgoing::new(sealer),
     };
@@ -170,6 +180,7 @@ fn halves<R, W>(session: Session, read: R, write: W) -> (Writer<W>, Reader<R>) {
 
 #[derive(Debug)]
 struct Writer<W> {
+    version: u16,
     stream: W,
     outgoing: Outgoing,
 }

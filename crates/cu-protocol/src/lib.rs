@@ -118,8 +118,8 @@ pub use connection::{FromServer, Role, ToServer};
 pub use error::{Error, Result};
 pub use ids::{Attempt, Generation, InvalidRunId, JobId, RunId, Sequence};
 pub use message::{
-    Acknowledgement, Envelope, ExitRecord, Failure, Fraction, InvalidFraction, Message, ProgramEnd,
-    ResumeRequest, Started, StopCause, Wish,
+    Acknowledgement, Envelope, ExitRecord, Failure, Fraction, InvalidFraction, LeftBehind, Message,
+    ProgramEnd, ResumeRequest, Started, StopCause, Waiting, Wish,
 };
 pub use metrics::{MetricValue, Metrics};
 pub use operator::{OperatorAnswer, OperatorRequest, Selection};

@@ -20,8 +20,9 @@ pub struct Envelope {
     pub message: Message,
 }
 
-/// What an attempt says. `Started` and `Ended` come from the supervisor, the others from the
-/// program.
+/// What an attempt says: its program, or its [supervisor](Self::is_of_supervisor) itself.
+///
+/// New variants go to the end, with the version that has them in [`since`](Self::since).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Encode, Decode)]
 #[serde(rename_all = "snake_case")]
 pub enum Message {
@@ -39,6 +40,37 @@ pub enum Message {
     Failed(Failure),
     /// The program has ended. The last message of an attempt.
     Ended(ExitRecord),
+    /// The program is not started yet, since something is waited for. It stands outside the order of an
+    /// attempt's messages, for several supervisors of one attempt may wait: its sequence is 0, and the
+    /// latest counts.
+    Waiting(Waiting),
+    /// The program has ended, and processes that it left behind can't be killed.
+    LeftBehind(LeftBehind),
+}
+
+impl Message {
+    /// Whether it is a supervisor's own word, which no program may say.
+    #[must_use]
+    pub fn is_of_supervisor(&self) -> bool {
+        match self {
+            Self::Started(_) | Self::Ended(_) | Self::Waiting(_) | Self::LeftBehind(_) => true,
+            Self::Progress(_)
+            | Self::EarlyMetrics(_)
+            | Self::Results(_)
+            | Self::ResumeRequest(_)
+            | Self::Failed(_) => false,
+        }
+    }
+
+    /// The first version of the protocol that has it. An end that speaks an older one takes it for
+    /// noise and hangs up.
+    #[must_use]
+    pub fn since(&self) -> u16 {
+        match self {
+            Self::Waiting(_) | Self::LeftBehind(_) => 2,
+            _ => 1,
+        }
+    }
 }
 
 /// Where an attempt runs.
@@ -123,6 +155,26 @@ pub struct ResumeRequest {
 pub struct Failure {
     /// The message, as a person should read it.
     pub text: String,
+}
+
+/// What a supervisor waits for before it starts its program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct Waiting {
+    /// The host where it waits.
+    pub host: String,
+    /// Who or what is in the way, for people: a clause.
+    pub reason: String,
+    /// When it gives up at the latest, by that host's clock: it ends then and has started nothing.
+    pub until: Timestamp,
+}
+
+/// What lives on after the program's end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct LeftBehind {
+    /// The host.
+    pub host: String,
+    /// Which processes, for people: number and name of the first few.
+    pub processes: String,
 }
 
 /// How an attempt ended, as its supervisor saw it: the best witness there is.

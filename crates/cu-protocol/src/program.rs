@@ -18,7 +18,7 @@ use crate::{Message, StopCause};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProgramRequest {
-    /// A message for the main process. `Started` and `Ended` are the supervisor's and refused.
+    /// A message for the main process. A [supervisor's own](Message::is_of_supervisor) is refused.
     Say(Message),
     /// "Should I save and exit?"
     ShouldExit,

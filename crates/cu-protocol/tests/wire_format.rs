@@ -1,8 +1,8 @@
 //! The bytes on the wire, frozen: what an older release sent is read by this one, and this one
 //! sends the same.
 //!
-//! `fixtures/v1` holds one line per sample: its name, then its frame in hexadecimal digits or its
-//! JSON line. A change of a line breaks version 1 of the protocol: it needs a new version in
+//! `fixtures/v1`, and `fixtures/v2` for what came with version 2, hold one line per sample: its name, then its frame in hexadecimal digits or its
+//! JSON line. A change of a line breaks that version of the protocol: it needs a new version in
 //! `Versions::SPOKEN` and fixtures of its own, and the old ones stay.
 #![allow(clippy::unwrap_used, reason = "a test that meets an error fails")]
 
@@ -88,6 +88,29 @@ fn frames_to_the_server_stay_as_they_are() {
 }
 
 #[test]
+fn frames_that_came_with_version_2_stay_as_they_are() {
+    let fixture = include_str!("fixtures/v2/to_server.txt");
+    let samples = samples::to_server_of_version_2();
+    check_frames::<ToServer>(fixture, &samples);
+    for (name, sample) in samples {
+        let ToServer::Message(envelope) = sample else {
+            continue;
+        };
+        assert_eq!(envelope.message.since(), 2, "{name}");
+        assert!(envelope.message.is_of_supervisor(), "{name}");
+    }
+}
+
+#[test]
+fn an_older_server_is_sent_only_what_it_knows() {
+    for (name, sample) in samples::to_server() {
+        if let ToServer::Message(envelope) = sample {
+            assert_eq!(envelope.message.since(), 1, "{name}");
+        }
+    }
+}
+
+#[test]
 fn frames_from_the_server_stay_as_they_are() {
     let fixture = include_str!("fixtures/v1/from_server.txt");
     check_frames::<FromServer>(fixture, &samples::from_server());
@@ -118,6 +141,7 @@ fn every_kind_of_everything_has_a_sample() {
     }
     let to_server = samples::to_server();
     let mut words = names(only(samples::to_server()));
+    words.extend(names(only(samples::to_server_of_version_2())));
     for (_, sample) in to_server {
         if let ToServer::Message(envelope) = sample
             && let cu_protocol::Message::EarlyMetrics(metrics) = envelope.message
@@ -126,7 +150,9 @@ fn every_kind_of_everything_has_a_sample() {
         }
     }
     let from_server = names(only(samples::from_server()));
-    let requests = names(only(samples::program_requests()));
+    let mut requests = names(only(samples::program_requests()));
+    // Programs are refused what came with version 2.
+    requests.extend(names(only(samples::to_server_of_version_2())));
     let answers = names(only(samples::program_answers()));
     for (kinds, seen) in [
         (samples::TO_SERVER, &words),

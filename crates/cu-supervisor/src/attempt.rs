@@ -7,8 +7,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cu_protocol::{
-    Acknowledgement, Message, ProgramAnswer, ProgramEnd, ProgramRequest, StopCause, Timestamp, Wish,
+    Acknowledgement, LeftBehind, Message, ProgramAnswer, ProgramEnd, ProgramRequest, StopCause,
+    Timestamp, Wish,
 };
+use cu_system::machine::host;
 use cu_system::process::{self, ProcessId};
 use rustix::process::Signal;
 
@@ -200,11 +202,14 @@ impl Running<'_> {
     fn give_up_killing(&mut self, now: Instant) {
         let left = descendants();
         if !left.is_empty() {
+            let processes = named(&left);
             tell(&format!(
-                "the program left processes behind that can't be killed: {}; the next attempt waits \
-                 for their end",
-                named(&left)
+                "the program left processes behind that can't be killed: {processes}; the next attempt \
+                 waits for their end"
             ));
+            let host = host();
+            self.mail
+                .say(Message::LeftBehind(LeftBehind { host, processes }));
             self.held.leave_to(left);
         }
         self.drain(now);

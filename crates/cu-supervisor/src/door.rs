@@ -15,7 +15,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use cu_protocol::lines::{LineDecoder, to_line};
-use cu_protocol::{Message, ProgramAnswer, ProgramRequest};
+use cu_protocol::{ProgramAnswer, ProgramRequest};
 use tempfile::TempDir;
 
 use crate::event::{Event, Events};
@@ -229,7 +229,9 @@ fn serve(mut stream: UnixStream, events: &Events) -> std::io::Result<()> {
 }
 
 fn answer(request: ProgramRequest, events: &Events, patience: Duration) -> ProgramAnswer {
-    if let ProgramRequest::Say(Message::Started(_) | Message::Ended(_)) = request {
+    if let ProgramRequest::Say(message) = &request
+        && message.is_of_supervisor()
+    {
         return ProgramAnswer::Refused("only the supervisor says this".to_owned());
     }
     let (reply, answer) = mpsc::channel();

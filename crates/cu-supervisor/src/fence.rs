@@ -169,6 +169,12 @@ impl<'a> Fence<'a> {
         pause.max(self.took.saturating_mul(9))
     }
 
+    /// How long from `now` on it waits at most.
+    pub fn patience(&self, now: Instant) -> Duration {
+        let waited = now.saturating_duration_since(self.since);
+        self.times.wait.saturating_sub(waited)
+    }
+
     /// Asks whether the program may be started. What can't be read or written now (a stale handle, a
     /// full disk, no descriptor left) is waited for as another attempt is.
     pub fn ask(&mut self, now: Instant) -> Turn {

@@ -27,6 +27,7 @@ mod server_file;
 mod signals;
 mod stop;
 mod supervise;
+mod waiting;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -39,11 +39,17 @@ pub(crate) struct Identity {
 pub(crate) struct Link {
     outgoing: mpsc::Sender<Envelope>,
     stream: TcpStream,
+    /// The version of the protocol that is spoken here.
+    version: u16,
 }
 
 impl Link {
-    /// Hands a message over to be sent. Whether it arrives, only its acknowledgement tells.
+    /// Hands a message over to be sent, unless the other end is too old for it. Whether it arrives, only
+    /// its acknowledgement tells.
     pub fn send(&self, envelope: Envelope) {
+        if envelope.message.since() > self.version {
+            return;
+        }
         // If the other side is gone, `Unreachable` is on its way.
         let _ = self.outgoing.send(envelope);
     }
@@ -56,7 +62,13 @@ impl Link {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (outgoing, sent) = mpsc::channel();
-        (Self { outgoing, stream }, sent)
+        let version = cu_protocol::Versions::SPOKEN.highest;
+        let link = Self {
+            outgoing,
+            stream,
+            version,
+        };
+        (link, sent)
     }
 }
 
@@ -159,8 +171,14 @@ fn open_at(address: &str, identity: &Identity, secret: &Secret) -> Result<Opened
         .map_err(|error| failed(error.into()))?;
     let (outgoing, to_send) = mpsc::channel();
     let writing = clone()?;
+    let version = sender.version();
     crate::spawn_thread("send", move || send_all(sender, &to_send, &writing))?;
-    Ok((Link { outgoing, stream }, receiver, welcome))
+    let link = Link {
+        outgoing,
+        stream,
+        version,
+    };
+    Ok((link, receiver, welcome))
 }
 
 fn prepared(address: &SocketAddr) -> std::io::Result<TcpStream> {
@@ -193,4 +211,32 @@ fn send_all(mut sender: Sender<TcpStream>, to_send: &mpsc::Receiver<Envelope>, s
         }
     }
     let _ = stream.shutdown(Shutdown::Both);
+}
+
+#[cfg(test)]
+mod tests {
+    use cu_protocol::{LeftBehind, Message, ResumeRequest, Sequence};
+
+    use super::*;
+
+    #[test]
+    fn an_older_main_process_is_sent_only_what_it_knows() {
+        let (mut link, sent) = Link::for_test();
+        link.version = 1;
+        let left_behind = LeftBehind {
+            host: "node1".to_owned(),
+            processes: "7 (sleep)".to_owned(),
+        };
+        let known = Message::ResumeRequest(ResumeRequest::default());
+        for message in [Message::LeftBehind(left_behind), known.clone()] {
+            link.send(Envelope {
+                job: JobId(0),
+                attempt: Attempt(0),
+                sequence: Sequence(1),
+                message,
+            });
+        }
+        let sent: Vec<_> = sent.try_iter().map(|envelope| envelope.message).collect();
+        assert_eq!(sent, [known]);
+    }
 }

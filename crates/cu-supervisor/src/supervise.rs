@@ -19,6 +19,7 @@ use crate::program::Program;
 use crate::relay::{Identity, Relay};
 use crate::signals::{Signals, stop_signal};
 use crate::stop::Stop;
+use crate::waiting::Herald;
 use crate::{Error, JobSpec, Result, RunDir, read_exit_record, tell};
 
 /// How long the end waits for the main process to acknowledge it, if there is a connection, or the
@@ -144,7 +145,9 @@ impl Supervisor {
     fn pass_the_fence(&self, spec: &JobSpec) -> Admission {
         let names = (self.job, self.attempt);
         let times = FenceTimes::default();
-        let mut fence = Fence::new(&self.run, names, &spec.stop, times, Instant::now());
+        let start = Instant::now();
+        let mut fence = Fence::new(&self.run, names, &spec.stop, times, start);
+        let mut herald = Herald::new(self.identity(spec), start, fence.patience(start));
         let mut said = None;
         loop {
             let now = Instant::now();
@@ -164,7 +167,15 @@ impl Supervisor {
                     }
                     return Admission::Elsewhere(text);
                 }
-                Turn::Wait(reason) | Turn::WaitForAnother(reason) => reason,
+                Turn::Wait(reason) => {
+                    herald.tell(&reason, now);
+                    reason
+                }
+                Turn::WaitForAnother(reason) => {
+                    // That one speaks for the attempt.
+                    herald.hush();
+                    reason
+                }
             };
             if said.as_ref() != Some(&reason) {
                 tell(&format!("waiting: {reason}"));

@@ -4,7 +4,7 @@ use cu_protocol::{ProgramEnd, Timestamp};
 
 use super::action::Level;
 use super::job::{Active, Job, Outcome, Phase, Wanted};
-use super::step::{CANCELLED, Step, late_results};
+use super::step::{CANCELLED, Step, late_results, left_behind};
 use crate::{AttemptEnd, Policy};
 
 /// Draws the conclusions from the end of `active`.
@@ -158,6 +158,9 @@ fn describe(active: &Active, end: AttemptEnd, said: fn(&str) -> String) -> Strin
         ProgramEnd::Exited(code) => format!("its program exited with code {code}"),
         ProgramEnd::Signaled(signal) => format!("its program was killed by signal {signal}"),
         ProgramEnd::NotStarted(text) => format!("its program could not be started: {text}"),
+        ProgramEnd::Fenced(text) if record.started.is_some() => {
+            format!("how its program ended is not known: {text}")
+        }
         ProgramEnd::Fenced(text) => format!("its program was not started: {text}"),
     });
     let scheduler = match &active.evidence.cluster {
@@ -176,6 +179,10 @@ fn describe(active: &Active, end: AttemptEnd, said: fn(&str) -> String) -> Strin
     };
     let seen = match &active.evidence.failure {
         Some(text) => format!("{seen}, after it said: {}", said(text)),
+        None => seen,
+    };
+    let seen = match &active.left_behind {
+        Some(left) => format!("{seen}; it {}", left_behind(left)),
         None => seen,
     };
     if let (AttemptEnd::Completed, Some(earlier)) = (end, active.needless) {

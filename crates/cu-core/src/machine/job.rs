@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use cu_protocol::{
-    Attempt, ExitRecord, Fraction, Generation, JobId, Metrics, ProgramEnd, ResumeRequest, Sequence,
-    Timestamp, Wish,
+    Attempt, ExitRecord, Fraction, Generation, JobId, LeftBehind, Metrics, ProgramEnd,
+    ResumeRequest, Sequence, Timestamp, Waiting, Wish,
 };
 use cu_scheduler::{ClusterJobId, ClusterState};
 use serde::{Deserialize, Serialize};
@@ -117,10 +117,16 @@ pub struct Active {
     pub host: Option<String>,
     /// When its program started.
     pub started: Option<Timestamp>,
+    /// What its supervisor waits for before it starts the program.
+    #[serde(default)]
+    pub waiting: Option<Waiting>,
     /// The number of the last message that counted.
     pub last_sequence: Sequence,
     /// What has been heard of its end.
     pub evidence: Evidence,
+    /// What of it lives on, and can't be killed.
+    #[serde(default)]
+    pub left_behind: Option<LeftBehind>,
     /// Why the scheduler can't tell its state, if that was its last word. What it said before still
     /// stands.
     #[serde(default)]
@@ -282,8 +288,10 @@ impl Active {
             unclear: None,
             host: None,
             started: None,
+            waiting: None,
             last_sequence: Sequence(0),
             evidence: Evidence::default(),
+            left_behind: None,
             unknown: None,
             advanced: false,
             wish: None,
@@ -321,13 +329,19 @@ impl Active {
                 ClusterState::Queued { .. } | ClusterState::Held { .. }
             ),
         };
-        !is_before_its_start || self.has_spoken() || self.evidence.requeued
+        !is_before_its_start || self.was_heard() || self.evidence.requeued
     }
 
-    /// Whether something has been heard from itself, which proves that it was submitted.
+    /// Whether something has been heard from itself, once it had begun.
     #[must_use]
     pub fn has_spoken(&self) -> bool {
         self.last_sequence > Sequence(0) || self.evidence.record.is_some()
+    }
+
+    /// Whether anything has been heard from itself, which proves that it was submitted.
+    #[must_use]
+    pub fn was_heard(&self) -> bool {
+        self.has_spoken() || self.waiting.is_some()
     }
 
     /// The scheduler's name for it, if it has one.

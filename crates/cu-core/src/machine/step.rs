@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cu_protocol::{Attempt, ExitRecord, Message, Sequence, Timestamp, Wish};
+use cu_protocol::{Attempt, ExitRecord, LeftBehind, Message, Sequence, Timestamp, Waiting, Wish};
 use cu_scheduler::{ClusterJobId, ClusterState, Observation};
 
 use super::action::{Action, Level};
@@ -123,6 +123,9 @@ impl Step<'_> {
 
     fn said(&mut self, attempt: Attempt, sequence: Sequence, message: &Message) {
         let at = self.at;
+        if let Message::Waiting(waiting) = message {
+            return self.waits(attempt, waiting);
+        }
         let Some(active) = self.active(attempt) else {
             return self.said_late(attempt, message);
         };
@@ -134,6 +137,13 @@ impl Step<'_> {
             Message::Started(started) => {
                 active.host = Some(started.host.clone());
                 active.started = Some(started.at);
+                active.waiting = None;
+            }
+            Message::Waiting(_) => {} // Taken in above.
+            Message::LeftBehind(left) => {
+                active.left_behind = Some(left.clone());
+                let text = format!("attempt {attempt} {}", left_behind(left));
+                self.notify(Level::Warning, text);
             }
             Message::Progress(fraction) => {
                 if self.job.fraction.is_none_or(|known| *fraction > known) {
@@ -156,6 +166,20 @@ impl Step<'_> {
             Message::Ended(record) => active.evidence.record = Some((at, record.clone())),
         }
         self.judge();
+    }
+
+    /// It stands outside the order of an attempt's messages: a repeat is recognised by what it says.
+    fn waits(&mut self, attempt: Attempt, waiting: &Waiting) {
+        let Some(active) = self.active(attempt) else {
+            return;
+        };
+        if active.has_spoken() || active.waiting.as_ref() == Some(waiting) {
+            return;
+        }
+        active.host.get_or_insert_with(|| waiting.host.clone());
+        active.waiting = Some(waiting.clone());
+        let text = super::why_active::waits(attempt, waiting);
+        self.notify(Level::Warning, text);
     }
 
     /// A word of an attempt that was given up. A late success beats an early guess: results end the
@@ -237,7 +261,7 @@ impl Step<'_> {
         let at = self.at;
         if let Some(active) = self.active(attempt)
             && !matches!(active.stage, Stage::Submitted(_))
-            && !active.has_spoken()
+            && !active.was_heard()
         {
             let text = format!("the scheduler refused it: {reason}");
             let report = active.report(Some((crate::AttemptEnd::Failed, at, text.clone())));
@@ -263,7 +287,7 @@ impl Step<'_> {
         if matches!(active.stage, Stage::Submitted(_)) {
             return; // An answer that was late: the scheduler has it.
         }
-        if active.has_spoken() {
+        if active.was_heard() {
             // It has spoken, so it was submitted, whatever the scheduler says; and if the scheduler
             // has it no longer, it is over.
             active.stage = Stage::Uncertain;
@@ -328,6 +352,9 @@ impl Step<'_> {
         let requeued = is_requeued(active.started.is_some(), known, &observation.state);
         let is_told = active.evidence.requeued;
         active.evidence.requeued |= requeued;
+        if requeued {
+            active.waiting = None;
+        }
         active.evidence.cluster = Some((at, observation.state.clone()));
         active.evidence.reading = None;
         if let ClusterState::Held { reason } = &observation.state {
@@ -498,6 +525,14 @@ const NOWHERE: Phase = Phase::Waiting {
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const CANCELLED: &str = "an operator cancelled it";
+
+/// To follow "attempt 3 ".
+pub(super) fn left_behind(left: &LeftBehind) -> String {
+    format!(
+        "left processes behind on {} that can't be killed: {}; the next attempt waits for their end",
+        left.host, left.processes
+    )
+}
 
 /// Why a job is completed that an attempt completed which had been given up.
 pub(super) fn late_results(attempt: Attempt) -> String {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cu_protocol::{
     Attempt, ExitRecord, Failure, JobId, Message, OperatorRequest, ProgramEnd, Selection, Sequence,
-    Started, Timestamp, Wish,
+    Started, Timestamp, Waiting, Wish,
 };
 use cu_scheduler::{ClusterEnd, ClusterJobId, ClusterState, EndCause, Observation};
 
@@ -564,4 +564,36 @@ fn who_is_cancelled_before_the_scheduler_has_answered_is_not_said_to_be_ended_by
         "{}",
         world.why()
     );
+}
+
+#[test]
+fn what_an_attempt_waits_for_is_told_once_and_shown_until_it_starts() {
+    let waiting = |reason: &str| Event::Said {
+        attempt: ATTEMPT,
+        sequence: Sequence(0),
+        message: Message::Waiting(Waiting {
+            host: "n1".to_owned(),
+            reason: reason.to_owned(),
+            until: Timestamp(1_700_000_900_000),
+        }),
+    };
+    let mut world = World::new();
+    world.is(running());
+    assert!(warns(&world.happens(waiting("attempt 7 lives"))));
+    assert!(!warns(&world.happens(waiting("attempt 7 lives"))));
+    assert!(warns(&world.happens(waiting("attempt 8 lives"))));
+    let why = world.why();
+    for words in [
+        "waits on n1",
+        "attempt 8 lives",
+        "not before 2023-11-14T22:28:20Z",
+        "resumed",
+    ] {
+        assert!(why.contains(words), "{words}: {why}");
+    }
+    world.starts();
+    assert!(world.why().contains("runs on n1"), "{}", world.why());
+    // Of another supervisor of the same attempt, which is late.
+    assert!(!warns(&world.happens(waiting("attempt 8 lives"))));
+    assert!(world.why().contains("runs on n1"), "{}", world.why());
 }

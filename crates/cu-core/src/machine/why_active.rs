@@ -1,6 +1,6 @@
 //! What is waited for while an attempt is with the scheduler, in one sentence.
 
-use cu_protocol::Wish;
+use cu_protocol::{Attempt, Waiting, Wish};
 use cu_scheduler::ClusterState;
 
 use super::end::moment;
@@ -73,6 +73,9 @@ pub(super) fn sentence(job: &Job, active: &Active, policy: &Policy) -> String {
              job if it stays so"
         );
     }
+    if let Some(waiting) = active.waiting.as_ref().filter(|_| active.started.is_none()) {
+        return waits(attempt, waiting);
+    }
     let place = active.host.as_deref().unwrap_or("an unknown host");
     let cluster = active.evidence.cluster.as_ref().map(|(_, state)| state);
     let doing = match cluster {
@@ -113,6 +116,17 @@ pub(super) fn sentence(job: &Job, active: &Active, policy: &Policy) -> String {
         (None, None) => "its end, or its request to be resumed, is waited for",
     };
     format!("attempt {attempt} {doing}; {then}")
+}
+
+/// What an attempt waits for that runs and has not started its program.
+pub(super) fn waits(attempt: Attempt, waiting: &Waiting) -> String {
+    format!(
+        "attempt {attempt} waits on {} and has not started its program: {}; it starts as soon as it may, \
+         and if that is not before {}, it ends without having started anything, and the job is resumed",
+        waiting.host,
+        waiting.reason,
+        moment(waiting.until)
+    )
 }
 
 fn in_parentheses(reason: Option<&str>) -> String {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use cu_core::Policy;
 use cu_core::machine::{Action, Effects, Event, Job, Machine, Order, Phase, Stage, invariants};
 use cu_protocol::{
-    Attempt, ExitRecord, Failure, Fraction, Generation, JobId, Message, Metrics, ProgramEnd,
-    ResumeRequest, Sequence, Started, StopCause, Timestamp,
+    Attempt, ExitRecord, Failure, Fraction, Generation, JobId, LeftBehind, Message, Metrics,
+    ProgramEnd, ResumeRequest, Sequence, Started, StopCause, Timestamp, Waiting,
 };
 use cu_scheduler::{ClusterEnd, ClusterJobId, ClusterState, EndCause, Observation};
 use proptest::prelude::*;
@@ -89,6 +89,17 @@ fn messages() -> impl Strategy<Value = Message> {
             text: "oh".to_owned()
         })),
         records().prop_map(Message::Ended),
+        (0..2_u64).prop_map(|until| {
+            Message::Waiting(Waiting {
+                host: "n1".to_owned(),
+                reason: "attempt 0 may still be running".to_owned(),
+                until: Timestamp(until),
+            })
+        }),
+        Just(Message::LeftBehind(LeftBehind {
+            host: "n1".to_owned(),
+            processes: "7 (sleep)".to_owned(),
+        })),
     ]
 }
 

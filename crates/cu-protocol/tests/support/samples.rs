@@ -2,9 +2,9 @@
 
 use cu_protocol::{
     Acknowledgement, Attempt, Envelope, ExitRecord, Failure, Fraction, FromServer, Generation,
-    JobId, Message, MetricValue, Metrics, OperatorAnswer, OperatorRequest, ProgramAnswer,
-    ProgramEnd, ProgramRequest, ResumeRequest, Role, RunId, Selection, Sequence, Started,
-    StopCause, Timestamp, ToServer, Wish,
+    JobId, LeftBehind, Message, MetricValue, Metrics, OperatorAnswer, OperatorRequest,
+    ProgramAnswer, ProgramEnd, ProgramRequest, ResumeRequest, Role, RunId, Selection, Sequence,
+    Started, StopCause, Timestamp, ToServer, Waiting, Wish,
 };
 
 /// For a type with variants the name of each, and what names it: a new variant has no name, so the
@@ -27,6 +27,8 @@ kinds! {
         Message::ResumeRequest(_) => "resume_request",
         Message::Failed(_) => "failed",
         Message::Ended(_) => "ended",
+        Message::Waiting(_) => "waiting",
+        Message::LeftBehind(_) => "left_behind",
     }
     end_kind, ENDS: ProgramEnd {
         ProgramEnd::Exited(_) => "exited",
@@ -200,6 +202,40 @@ fn messages() -> Samples<Message> {
     messages
 }
 
+/// Those that version 2 has more.
+fn messages_of_version_2() -> Samples<Message> {
+    let host = || "node-17".to_owned();
+    let messages = [
+        Message::Waiting(Waiting {
+            host: host(),
+            reason: "attempt 299 may still be running".into(),
+            until: Timestamp(1_700_000_900_000),
+        }),
+        Message::LeftBehind(LeftBehind {
+            host: host(),
+            processes: "4244 (sleep)".into(),
+        }),
+    ];
+    let named = messages.map(|message| (message_kind(&message).to_owned(), message));
+    named.into()
+}
+
+fn enveloped(message: Message) -> ToServer {
+    ToServer::Message(Envelope {
+        job: JobId(7),
+        attempt: Attempt(3),
+        sequence: Sequence(1_000_000),
+        message,
+    })
+}
+
+/// Of everything that goes to the server since version 2.
+pub fn to_server_of_version_2() -> Samples<ToServer> {
+    let samples = messages_of_version_2().into_iter();
+    let samples = samples.map(|(name, message)| (name, enveloped(message)));
+    named(samples.collect(), to_server_kind)
+}
+
 fn requests() -> Samples<OperatorRequest> {
     let mut requests = vec![OperatorRequest::Ping, OperatorRequest::Detach];
     for selection in [
@@ -243,13 +279,7 @@ pub fn to_server() -> Samples<ToServer> {
         samples.push((name.to_owned(), ToServer::Hello { run, role }));
     }
     for (name, message) in messages() {
-        let envelope = Envelope {
-            job: JobId(7),
-            attempt: Attempt(3),
-            sequence: Sequence(1_000_000),
-            message,
-        };
-        samples.push((name, ToServer::Message(envelope)));
+        samples.push((name, enveloped(message)));
     }
     for (name, request) in requests() {
         samples.push((name, ToServer::Request(request)));

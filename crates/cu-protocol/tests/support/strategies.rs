@@ -2,9 +2,9 @@
 
 use cu_protocol::{
     Acknowledgement, Attempt, Envelope, ExitRecord, Failure, Fraction, FromServer, Generation,
-    JobId, Message, MetricValue, Metrics, OperatorAnswer, OperatorRequest, ProgramAnswer,
-    ProgramEnd, ProgramRequest, ResumeRequest, Role, RunId, Selection, Sequence, Started,
-    StopCause, Timestamp, ToServer, Wish,
+    JobId, LeftBehind, Message, MetricValue, Metrics, OperatorAnswer, OperatorRequest,
+    ProgramAnswer, ProgramEnd, ProgramRequest, ResumeRequest, Role, RunId, Selection, Sequence,
+    Started, StopCause, Timestamp, ToServer, Waiting, Wish,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -123,6 +123,15 @@ pub fn message() -> impl Strategy<Value = Message> {
             .prop_map(|checkpoint| Message::ResumeRequest(ResumeRequest { checkpoint })),
         text().prop_map(|text| Message::Failed(Failure { text })),
         exit_record().prop_map(Message::Ended),
+        (text(), text(), timestamp()).prop_map(|(host, reason, until)| {
+            Message::Waiting(Waiting {
+                host,
+                reason,
+                until,
+            })
+        }),
+        (text(), text())
+            .prop_map(|(host, processes)| Message::LeftBehind(LeftBehind { host, processes })),
     ]
 }
 

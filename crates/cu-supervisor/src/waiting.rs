@@ -1,0 +1,114 @@
+//! Tells the main process what an attempt waits for before it starts its program, so that nobody wonders
+//! why nothing happens.
+//!
+//! Over a connection of its own, which ends with the wait: what the program says afterwards has one that
+//! knows nothing of this. If there is none, nobody is told, and nothing is kept for later, for it is
+//! soon of no interest.
+
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant, SystemTime};
+
+use cu_protocol::{Envelope, Message, Sequence, Timestamp, Waiting};
+use cu_system::machine::host;
+
+use crate::event::Event;
+use crate::relay::{Identity, Link, Relay};
+use crate::tell;
+
+/// A shorter wait is none: the attempt before is just clearing up.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// Tells of a wait.
+#[derive(Debug)]
+pub(crate) struct Herald {
+    identity: Identity,
+    since: Instant,
+    until: Timestamp,
+    waiting: Option<Waiting>,
+    connection: Option<Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    /// `None` if it can't be tried for.
+    _relay: Option<Relay>,
+    happening: Receiver<Event>,
+    link: Option<Link>,
+}
+
+impl Herald {
+    /// Of a wait that begins now and ends after `patience` at the latest.
+    pub fn new(identity: Identity, now: Instant, patience: Duration) -> Self {
+        let until = SystemTime::now().checked_add(patience);
+        Self {
+            identity,
+            since: now,
+            until: until.map_or(Timestamp::MAX, Timestamp::from),
+            waiting: None,
+            connection: None,
+        }
+    }
+
+    /// It waits for this reason. Said once for each reason, and again on a new connection.
+    pub fn tell(&mut self, reason: &str, now: Instant) {
+        if now.saturating_duration_since(self.since) < SHORT {
+            return;
+        }
+        let is_known = matches!(&self.waiting, Some(waiting) if waiting.reason == reason);
+        if !is_known {
+            self.waiting = Some(Waiting {
+                host: host(),
+                reason: reason.to_owned(),
+                until: self.until,
+            });
+        }
+        let is_connected = self.listen();
+        if is_connected || !is_known {
+            self.say();
+        }
+    }
+
+    /// There is nothing to be told any more.
+    pub fn hush(&mut self) {
+        self.connection = None;
+    }
+
+    /// Whether there is a new connection.
+    fn listen(&mut self) -> bool {
+        let identity = &self.identity;
+        let connection = self.connection.get_or_insert_with(|| {
+            let (events, happening) = mpsc::channel();
+            let relay = Relay::start(identity.clone(), events);
+            Connection {
+                _relay: relay.inspect_err(|error| tell(&error.to_string())).ok(),
+                happening,
+                link: None,
+            }
+        });
+        let mut is_new = false;
+        for event in connection.happening.try_iter() {
+            match event {
+                Event::Connected(link, _) => {
+                    connection.link = Some(link);
+                    is_new = true;
+                }
+                Event::Unreachable => connection.link = None,
+                // What the main process wishes it wishes again once the program runs.
+                _ => {}
+            }
+        }
+        is_new
+    }
+
+    fn say(&self) {
+        let link = self.connection.iter().find_map(|it| it.link.as_ref());
+        if let (Some(link), Some(waiting)) = (link, &self.waiting) {
+            link.send(Envelope {
+                job: self.identity.job,
+                attempt: self.identity.attempt,
+                sequence: Sequence(0),
+                message: Message::Waiting(waiting.clone()),
+            });
+        }
+    }
+}
