@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use cu_protocol::{Attempt, JobId};
+
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -37,6 +39,19 @@ pub enum Error {
         address: String,
         /// Why not.
         source: cu_protocol::Error,
+    },
+    /// The main process has not submitted this attempt. Nothing was made for it.
+    #[error("attempt {attempt} of job {job} was not submitted: {}", newest.map_or_else(
+        || "no attempt was".to_owned(),
+        |newest| format!("the newest is attempt {newest}"),
+    ))]
+    NotSubmitted {
+        /// The job.
+        job: JobId,
+        /// The attempt that was to be started.
+        attempt: Attempt,
+        /// The newest that was submitted, if any was.
+        newest: Option<Attempt>,
     },
     /// A file's content is not what we write there.
     #[error("{} is damaged or of a newer version: {reason}", path.display())]

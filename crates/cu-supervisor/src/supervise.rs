@@ -26,6 +26,11 @@ use crate::{Error, JobSpec, Result, RunDir, read_exit_record, tell};
 /// first one is just being made. If the main process was not reached the last time, nothing waits.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// How long a network file system may show the number of the newest attempt as it was before.
+const OLD_VIEW: Duration = Duration::from_secs(60);
+/// How long until it is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
 /// How supervising an attempt came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -75,7 +80,7 @@ impl Outcome {
 /// and ignores the stop signals from then on.
 ///
 /// # Errors
-/// If it isn't known which attempt is meant, or the attempt could neither be started nor be given
+/// If it isn't known which attempt is meant, or it was never submitted, or the attempt could neither be started nor be given
 /// up durably. Exit with [`Outcome::FENCED`] then. Everything else that keeps a program from running
 /// is an [`Outcome`].
 pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<Outcome> {
@@ -95,6 +100,7 @@ pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<O
             Error::file("read", &path)(std::io::ErrorKind::NotFound.into())
         })?,
     };
+    check_submitted(&run, job, attempt)?;
     let supervisor = Supervisor {
         run,
         job,
@@ -103,6 +109,44 @@ pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<O
         happening,
     };
     supervisor.run()
+}
+
+/// Refuses an attempt that was never submitted, before anything is made for it: what it saved would count
+/// as newer than all that real attempts save after it.
+///
+/// The main process makes an attempt's directory, then writes its number, then submits it. So a number
+/// that is not written yet, though the directory is there, may be an old view of the file.
+fn check_submitted(run: &RunDir, job: JobId, attempt: Attempt) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let newest = match newest_attempt(run, job) {
+            Ok(newest) => newest,
+            // The fence waits until it can be read.
+            Err(_) => return Ok(()),
+        };
+        if newest.is_some_and(|newest| newest >= attempt) {
+            return Ok(());
+        }
+        let is_prepared = run.attempt(job, attempt).is_dir();
+        if is_prepared && newest.is_none() {
+            return Ok(());
+        }
+        let attempts = run.attempts(job);
+        if !attempts.is_dir() {
+            // A node without the file system, or a wrong path.
+            return Err(Error::file("find", &attempts)(
+                std::io::ErrorKind::NotFound.into(),
+            ));
+        }
+        if !is_prepared || start.elapsed() >= OLD_VIEW {
+            return Err(Error::NotSubmitted {
+                job,
+                attempt,
+                newest,
+            });
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
 }
 
 struct Supervisor {
@@ -376,8 +420,9 @@ impl Supervisor {
 fn unstarted(error: &Error) -> ProgramEnd {
     match error {
         Error::Program(_) | Error::Content { .. } => ProgramEnd::NotStarted(error.to_string()),
-        Error::File { .. } | Error::System { .. } | Error::Connection { .. } => {
-            ProgramEnd::Fenced(error.to_string())
-        }
+        Error::File { .. }
+        | Error::System { .. }
+        | Error::Connection { .. }
+        | Error::NotSubmitted { .. } => ProgramEnd::Fenced(error.to_string()),
     }
 }

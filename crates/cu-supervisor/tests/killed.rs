@@ -192,6 +192,27 @@ fn an_older_attempt_is_not_started() {
 }
 
 #[test]
+fn an_attempt_that_was_never_submitted_is_refused_without_a_trace() {
+    let run = Run::script("touch ran");
+    let attempts = run.dir.attempts(JOB);
+    let before = [None, Some("3")];
+    for newest in before {
+        if let Some(newest) = newest {
+            std::fs::write(run.dir.newest_attempt(JOB), newest).unwrap();
+        }
+        let mut never = run.start_behind_the_back(99, &[]);
+        assert_eq!(never.code(), 1, "the test's program fails with its error");
+        let said = never.said();
+        assert!(said.contains("attempt: Attempt(99)"), "{said}");
+        let names = std::fs::read_dir(&attempts).unwrap().flatten();
+        let names: Vec<_> = names.map(|entry| entry.file_name()).collect();
+        assert!(!names.contains(&"99".into()), "{names:?}");
+        assert!(!run.file("ran").exists() && !run.dir.attempt_holder(JOB).exists());
+    }
+    assert_eq!(run.start(99).code(), 0);
+}
+
+#[test]
 fn the_newest_attempt_is_meant_if_none_is_named() {
     let run = Run::script("exit 0");
     std::fs::write(run.dir.newest_attempt(JOB), "5\n").unwrap();

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use cu_protocol::{Attempt, JobId};
-use cu_supervisor::{Outcome, RunDir};
+use cu_supervisor::{Error, Outcome, RunDir};
 
 use crate::exit_code::ExitCode;
 use crate::terminal::{data, say};
@@ -46,6 +46,12 @@ pub fn exec(arguments: &[OsString]) -> u8 {
         Ok(Ok(outcome)) => outcome.exit_code(),
         Ok(Err(error)) => {
             say(&format!("cu exec: {error}"));
+            if let Error::NotSubmitted { job, .. } = error {
+                say(&format!(
+                    "hint: nothing was started; `cu show {job}` lists the job's attempts, and the main \
+                     process submits the next one"
+                ));
+            }
             Outcome::FENCED
         }
         // The panic has been told where it arose.
