@@ -6,16 +6,26 @@
 //! | [`open`], [`read`] | whatever is not a regular file | files that programs of ours may have made |
 //! | [`examine`] | the same, by what the file system says of it | files that others open for us |
 //! | [`open_own`], [`read_own`] | also links, files of other users, files that others may write to | files that we act on |
+//! | [`own_directory`] | links, directories of other users, directories that others may write to | directories in which we act |
+//!
+//! What [`make_dir`] and [`new_file`] make is for this user alone, whatever the umask.
 //!
 //! No call blocks on a FIFO, and none empties a file before it was looked at: truncate with
 //! [`File::set_len`] what these return.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+
+use crate::users;
+
+/// Only its owner reads and writes it.
+const PRIVATE_FILE: u32 = 0o600;
+/// Only its owner enters it.
+const PRIVATE_DIRECTORY: u32 = 0o700;
 
 /// Why a file was refused. Returned within an [`io::Error`]; [`refusal`] finds it there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,11 +34,14 @@ pub enum Refusal {
     /// It is not a regular file.
     #[error("it is {0}, not a regular file")]
     NotRegular(&'static str),
+    /// It is not a directory.
+    #[error("it is {0}, not a directory")]
+    NotDirectory(&'static str),
     /// It is a symbolic link.
     #[error("it is a symbolic link, which is not followed here")]
     Link,
     /// It belongs to another user.
-    #[error("it belongs to another user (id {0})")]
+    #[error("it belongs to {}", users::describe(*.0))]
     Foreign(u32),
     /// Users other than its owner may write to it.
     #[error("others may write to it (mode {0:o})")]
@@ -42,6 +55,7 @@ impl From<Refusal> for io::Error {
     fn from(refusal: Refusal) -> Self {
         let kind = match refusal {
             Refusal::NotRegular(_) => io::ErrorKind::InvalidInput,
+            Refusal::NotDirectory(_) => io::ErrorKind::NotADirectory,
             Refusal::Link | Refusal::Foreign(_) | Refusal::OpenToOthers(_) => {
                 io::ErrorKind::PermissionDenied
             }
@@ -100,13 +114,59 @@ pub fn open_own(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 /// # Errors
 /// [`Refusal::Foreign`], [`Refusal::OpenToOthers`].
 pub fn check_own(found: &Metadata) -> io::Result<()> {
-    if found.uid() != rustix::process::geteuid().as_raw() {
+    if found.uid() != users::own() {
         return Err(Refusal::Foreign(found.uid()).into());
     }
     if found.mode() & 0o022 != 0 {
         return Err(Refusal::OpenToOthers(found.mode() & 0o7777).into());
     }
     Ok(())
+}
+
+/// Whether what lies at `path` itself, and not behind a link, is a regular file of ours alone, as
+/// [`open_own`] asks. For files that others open for us.
+///
+/// # Errors
+/// If it can't be examined; a [`Refusal`].
+pub fn own_file(path: &Path) -> io::Result<()> {
+    let found = path.symlink_metadata()?;
+    match found.file_type() {
+        it if it.is_symlink() => Err(Refusal::Link.into()),
+        it if it.is_file() => check_own(&found),
+        _ => Err(Refusal::NotRegular(kind(&found)).into()),
+    }
+}
+
+/// Whether what lies at `path` itself, and not behind a link, is a directory of ours alone: owned by
+/// this process's user, and writable by nobody else.
+///
+/// # Errors
+/// If it can't be examined; a [`Refusal`].
+pub fn own_directory(path: &Path) -> io::Result<()> {
+    let found = path.symlink_metadata()?;
+    match found.file_type() {
+        it if it.is_symlink() => Err(Refusal::Link.into()),
+        it if it.is_dir() => check_own(&found),
+        _ => Err(Refusal::NotDirectory(kind(&found)).into()),
+    }
+}
+
+/// Makes a directory for this user alone (mode 0700), with those above it. One that is there stays as
+/// it is.
+///
+/// # Errors
+/// If it can't be made.
+pub fn make_dir(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(PRIVATE_DIRECTORY).create(path)
+}
+
+/// Options that make a file for this user alone (mode 0600). Say what else they are for.
+#[must_use]
+pub fn new_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true).mode(PRIVATE_FILE);
+    options
 }
 
 /// The content of a regular file of at most `limit` bytes.
@@ -149,6 +209,7 @@ fn open_with(
 fn kind(found: &Metadata) -> &'static str {
     match found.file_type() {
         it if it.is_dir() => "a directory",
+        it if it.is_file() => "a file",
         it if it.is_fifo() => "a FIFO",
         it if it.is_socket() => "a socket",
         it if it.is_block_device() || it.is_char_device() => "a device",
@@ -198,6 +259,34 @@ mod tests {
         for path in [&fifo, &socket, device, scratch.path()] {
             assert!(matches!(refused(examine(path)), Refusal::NotRegular(_)));
         }
+    }
+
+    #[test]
+    fn a_directory_is_ours_unless_it_is_a_link_or_open() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path().join("a/b");
+        make_dir(&directory).unwrap();
+        for made in [&directory, directory.parent().unwrap()] {
+            assert_eq!(made.metadata().unwrap().mode() & 0o777, 0o700);
+        }
+        own_directory(&directory).unwrap();
+        let link = scratch.path().join("link");
+        symlink(&directory, &link).unwrap();
+        assert_eq!(refused(own_directory(&link)), Refusal::Link);
+        fs::set_permissions(&directory, Permissions::from_mode(0o770)).unwrap();
+        let open = refused(own_directory(&directory));
+        assert_eq!(open, Refusal::OpenToOthers(0o770));
+        assert_eq!(
+            refused(own_file(&directory)),
+            Refusal::NotRegular("a directory")
+        );
+        let file = directory.join("file");
+        new_file().write(true).open(&file).unwrap();
+        own_file(&file).unwrap();
+        assert_eq!(
+            refused(own_directory(&file)),
+            Refusal::NotDirectory("a file")
+        );
     }
 
     #[test]

@@ -5,9 +5,13 @@
 //! - [`files`] opens and reads files that others could have put in the way.
 //! - [`process`] finds processes, and tells a living one from a later one of the same number.
 //! - [`machine`] names this machine and its boot.
+//! - [`trust`] finds out who else may replace what lies at a path.
+//! - [`users`] names users and groups, and says who is at the other end of a socket.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod files;
 pub mod machine;
 pub mod process;
+pub mod trust;
+pub mod users;
