@@ -219,6 +219,24 @@ def _one_line_csv(cells: Mapping[str, Any]) -> str:
     return text.getvalue()
 
 
+def _trust(connected: socket.socket) -> None:
+    """Raises unless our own user's supervisor listens, or root's. A program that became root (`sudo`)
+    is supervised by the owner of its run."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return
+    credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    user = _CREDENTIALS.unpack(credentials)[1]
+    trusted = {0, os.geteuid()}
+    if os.geteuid() == 0:
+        with contextlib.suppress(OSError):
+            trusted.add(os.stat(os.environ.get("CU_RUN_DIR", "")).st_uid)
+    if user not in trusted:
+        raise PermissionError(f"user {user} listens there, not our supervisor")
+
+
+_CREDENTIALS = struct.Struct("iII")  # process, user, group
+
+
 class _Link:
     """The Unix socket to the supervisor: one JSON line asks, one answers, in order."""
 
@@ -305,8 +323,14 @@ class _Link:
         if self._path is None or self._given_up:
             return
         if self._socket is None:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self._socket.connect(self._path)
+            connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                connected.connect(self._path)
+                _trust(connected)
+            except OSError:
+                connected.close()
+                raise
+            self._socket = connected
         self._socket.settimeout(2.0)
         self._socket.sendall(json.dumps(request, allow_nan=False).encode() + b"\n")
         self._unanswered.append(kind)

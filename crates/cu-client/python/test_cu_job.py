@@ -411,6 +411,32 @@ class WithSupervisor(Case):
             self.job().finalize({})
 
 
+class OfAnotherUser(unittest.TestCase):
+    def test_what_listens_in_the_place_of_the_supervisor_hears_nothing(self):
+        if os.geteuid() != 0:
+            if os.environ.get("CU_TESTS_UNPRIVILEGED") != "1":
+                self.fail("run the tests as root, or set CU_TESTS_UNPRIVILEGED=1")
+            self.skipTest("only root can listen as another user")
+        with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as listener:
+            path = str(Path(directory) / "socket")
+            listener.bind(path)
+            os.seteuid(65534)  # who listens is noted then
+            listener.listen(16)
+            os.seteuid(0)
+            listener.settimeout(BOUND)
+            with mock.patch.dict(os.environ, {"CU_RUN_DIR": directory}):
+                with self.assertRaisesRegex(cu_job.JobError, "user 65534 listens there"):
+                    cu_job._Link(path).say("results", {"accuracy": 0.5})
+                connection, _ = listener.accept()
+                with connection:
+                    self.assertEqual(connection.recv(1), b"")
+                # Unless a user's program has become root, and his supervisor listens.
+                os.chown(directory, 65534, -1)
+                with socket.socket(socket.AF_UNIX) as connected:
+                    connected.connect(path)
+                    cu_job._trust(connected)
+
+
 class ShouldExit(Case):
     def test_after_steps(self):
         job = self.job()

@@ -1,6 +1,7 @@
 //! What the supervisor lets the program know: the variables `CU_*`, read once.
 
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -61,6 +62,12 @@ impl Environment {
             deadline: text("CU_DEADLINE").map(deadline).transpose()?,
         })
     }
+}
+
+/// The user to whom the run belongs that this process works for.
+pub(crate) fn owner_of_the_run() -> Option<u32> {
+    let run_dir = std::env::var_os("CU_RUN_DIR")?;
+    Some(std::fs::metadata(run_dir).ok()?.uid())
 }
 
 /// Unix seconds, with a fraction or without.

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use cu_protocol::lines::{self, LineDecoder};
 use cu_protocol::{Message, ProgramAnswer, ProgramRequest, StopCause};
+use cu_system::users;
 
-use crate::{Error, Result};
+use crate::{Error, Result, environment};
 
 /// How long an announcement may be stuck in a full socket before the supervisor is given up.
 const PATIENCE_TO_WRITE: Duration = Duration::from_secs(2);
@@ -191,6 +192,7 @@ impl Link {
         if !matches!(self.state, State::Connected(_)) {
             let socket = self.socket.as_ref().ok_or(ErrorKind::NotConnected)?;
             let stream = UnixStream::connect(socket)?;
+            trust(&stream)?;
             stream.set_write_timeout(Some(PATIENCE_TO_WRITE))?;
             self.state = State::Connected(Connection {
                 stream,
@@ -260,6 +262,22 @@ impl Connection {
             }
         }
     }
+}
+
+/// Whoever says "noted" is believed, so that it must be our supervisor: of our user, or of root. A
+/// program that became root (`sudo`) is supervised by the owner of its run.
+fn trust(stream: &UnixStream) -> io::Result<()> {
+    let user = users::peer(stream)?;
+    let is_ours = users::is_own_or_root(user)
+        || users::own() == 0 && environment::owner_of_the_run() == Some(user);
+    if is_ours {
+        return Ok(());
+    }
+    let reason = format!(
+        "{} listens there, not our supervisor",
+        users::describe(user)
+    );
+    Err(io::Error::new(ErrorKind::PermissionDenied, reason))
 }
 
 fn name(message: &Message) -> &'static str {

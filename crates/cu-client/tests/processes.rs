@@ -5,7 +5,10 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::os::unix::process::ExitStatusExt;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cu_client::StopCause;
@@ -304,4 +307,56 @@ fn without_a_supervisor_everything_works_and_says_so_once() {
             "{metrics}"
         );
     }
+}
+
+/// Nobody's id on every Linux.
+const STRANGER: u32 = 65_534;
+
+#[test]
+fn a_socket_of_another_user_hears_no_results() {
+    if !rustix::process::geteuid().is_root() {
+        let unprivileged = std::env::var_os("CU_TESTS_UNPRIVILEGED").is_some_and(|set| set == "1");
+        assert!(
+            unprivileged,
+            "run the tests as root, or set CU_TESTS_UNPRIVILEGED=1"
+        );
+        eprintln!("NOT TESTED: only root can start a process of another user");
+        return;
+    }
+    let supervisor = Supervisor::new();
+    let his = tempfile::Builder::new()
+        .permissions(std::fs::Permissions::from_mode(0o755))
+        .tempdir()
+        .unwrap();
+    // What is built here may lie where nobody else can go.
+    let program = his.path().join("program");
+    std::fs::copy(env!("CARGO_BIN_EXE_cu-client-programs"), &program).unwrap();
+    std::os::unix::fs::chown(his.path(), Some(STRANGER), Some(STRANGER)).unwrap();
+    let socket = his.path().join("socket");
+    let mut impostor = Command::new(program)
+        .arg("listens_and_notes_all")
+        .arg(&socket)
+        .uid(STRANGER)
+        .gid(STRANGER)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(impostor.stdout.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line, "listening\n");
+
+    let mut command = supervisor.supervise(support::program("says_everything"));
+    command.env("CU_SOCKET", &socket);
+    let end = Process::start(command).end();
+    impostor.kill().unwrap();
+    impostor.wait().unwrap();
+    line.clear();
+    said.read_to_string(&mut line).unwrap();
+    assert_eq!(line, "", "{end:?}");
+    assert!(!end.status.success(), "{end:?}");
+    assert!(
+        end.stderr.contains("listens there, not our supervisor"),
+        "{end:?}"
+    );
 }

@@ -16,10 +16,11 @@ use std::time::Duration;
 
 use cu_protocol::lines::{LineDecoder, to_line};
 use cu_protocol::{ProgramAnswer, ProgramRequest};
+use cu_system::{trust, users};
 use tempfile::TempDir;
 
 use crate::event::{Event, Events};
-use crate::{Error, Result};
+use crate::{Error, Result, tell};
 
 /// The longest path that a socket can have, its end included.
 const SOCKET_PATH_LIMIT: usize = 108;
@@ -42,9 +43,10 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// Opens one in a fresh directory that only this user may enter.
-    pub fn open(events: Events) -> Result<Self> {
-        let directory = fresh_directory()?;
+    /// Opens one in a fresh directory that only this user may enter, where no other can put another in
+    /// its place: in `last_resort` if there is no such place among those for temporary files.
+    pub fn open(events: Events, last_resort: &Path) -> Result<Self> {
+        let directory = fresh_directory(&parents(last_resort))?;
         let path = socket_in(directory.path());
         let listener = UnixListener::bind(&path).map_err(Error::file("listen on", &path))?;
         let closing = Arc::new(AtomicBool::new(false));
@@ -116,32 +118,65 @@ fn is_left_behind(directory: &Path, socket: &Path) -> std::io::Result<bool> {
     Ok(is_alone && is_dead)
 }
 
-/// In the first directory that is writable and whose path is short enough.
-fn fresh_directory() -> Result<TempDir> {
-    let preferred = std::env::temp_dir();
+/// Where the socket may be, the likeliest place first.
+fn parents(last_resort: &Path) -> Vec<PathBuf> {
+    let mut parents = vec![std::env::temp_dir(), "/tmp".into(), "/dev/shm".into()];
+    // For this user alone, but gone as soon as he logs out, which attempts outlive.
+    parents.extend(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from));
+    parents.push(last_resort.to_owned());
+    parents.retain(|parent| parent.is_absolute());
+    parents
+}
+
+/// In the first of `parents` that is writable, whose path is short enough, and where no other user can
+/// put a directory of his own in the place of ours. Where there is none such, in the first that will
+/// do: programs ask who listens, so that a stranger there can keep messages from us, but not take
+/// them.
+fn fresh_directory(parents: &[PathBuf]) -> Result<TempDir> {
     let mut builder = tempfile::Builder::new();
     // Whatever the umask lets others do: who gets in here can say the program's results.
     let builder = builder
         .prefix(DIRECTORY_PREFIX)
         .permissions(Permissions::from_mode(DIRECTORY_MODE));
     let mut failure = None;
-    for parent in [
-        preferred.as_path(),
-        Path::new("/tmp"),
-        Path::new("/dev/shm"),
-    ] {
+    let mut second_best = None;
+    for parent in parents {
         match builder.tempdir_in(parent) {
             Ok(directory) if socket_in(directory.path()).as_os_str().len() < SOCKET_PATH_LIMIT => {
-                return Ok(directory);
+                let Some(risk) = risk(parent) else {
+                    return Ok(directory);
+                };
+                tell(&format!(
+                    "no socket is made in {}: {risk}",
+                    parent.display()
+                ));
+                second_best.get_or_insert(directory);
             }
             Ok(_) => {}
             Err(error) => failure = Some(Error::file("create a directory in", parent)(error)),
         }
     }
+    if let Some(directory) = second_best {
+        let path = directory.path().display();
+        tell(&format!(
+            "the socket is in {path} all the same, for want of a better place"
+        ));
+        return Ok(directory);
+    }
     Err(failure.unwrap_or_else(|| {
+        let parent = parents.first().map_or(Path::new("/tmp"), PathBuf::as_path);
         let kind = std::io::ErrorKind::InvalidFilename;
-        Error::file("create a socket in", &preferred)(kind.into())
+        Error::file("create a socket in", parent)(kind.into())
     }))
+}
+
+/// Why somebody else could replace what is in `parent`, if so.
+fn risk(parent: &Path) -> Option<String> {
+    // Asked for something in it.
+    match trust::risks(&socket_in(parent)) {
+        Ok(risks) => risks.first().map(ToString::to_string),
+        Err(error) => Some(format!("who may write there can't be found out: {error}")),
+    }
 }
 
 /// Held by whoever may still produce requests; dropped by the last, it says so.
@@ -165,7 +200,8 @@ impl Acceptor {
     fn run(self) {
         loop {
             match self.listener.accept() {
-                Ok((stream, _)) => self.admit(stream),
+                Ok((stream, _)) if is_ours(&stream) => self.admit(stream),
+                Ok((stream, _)) => refuse(stream, "this door is another user's"),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 // A connection that was given up before it was accepted, or no descriptor is left.
                 Err(_) if self.closing.load(Ordering::Acquire) => return,
@@ -178,12 +214,12 @@ impl Acceptor {
         }
     }
 
-    fn admit(&self, mut stream: UnixStream) {
+    fn admit(&self, stream: UnixStream) {
         let _ = stream.set_write_timeout(Some(WRITE_TIMEOUT));
         if self.open.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS {
             self.open.fetch_sub(1, Ordering::AcqRel);
             let reason = format!("{CONNECTIONS} connections are open already; close some");
-            let _ = stream.write_all(&to_line(&ProgramAnswer::Refused(reason)));
+            refuse(stream, &reason);
             return;
         }
         let open = Arc::clone(&self.open);
@@ -197,6 +233,18 @@ impl Acceptor {
             self.open.fetch_sub(1, Ordering::AcqRel);
         }
     }
+}
+
+/// Nobody else can enter the directory; should its mode have been changed, he still says nothing. Root
+/// may: programs run by `sudo`.
+fn is_ours(stream: &UnixStream) -> bool {
+    users::peer(stream).is_ok_and(users::is_own_or_root)
+}
+
+/// Says why, unless nobody reads it.
+fn refuse(mut stream: UnixStream, reason: &str) {
+    let _ = stream.set_nonblocking(true);
+    let _ = stream.write_all(&to_line(&ProgramAnswer::Refused(reason.to_owned())));
 }
 
 /// One line, one answer, until the program leaves. One that has left without waiting for its answers
@@ -257,10 +305,34 @@ mod tests {
     #[test]
     fn only_this_user_may_enter() {
         let (events, _happening) = mpsc::channel();
-        let door = Door::open(events).unwrap();
+        let door = Door::open(events, Path::new("/tmp")).unwrap();
         let metadata = door.directory.path().metadata().unwrap();
         assert_eq!(metadata.permissions().mode() & 0o777, 0o700);
         UnixStream::connect(door.path()).unwrap();
+    }
+
+    #[test]
+    fn a_place_where_others_may_rename_is_passed_over() {
+        let scratch = tempfile::tempdir().unwrap();
+        let make = |name: &str, mode| {
+            let directory = scratch.path().join(name);
+            std::fs::create_dir_all(&directory).unwrap();
+            std::fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
+            directory
+        };
+        let open = make("open", 0o777);
+        let below = make("open/below", 0o700);
+        let own = make("own", 0o755);
+        let parent = |parents: &[PathBuf]| {
+            let made = fresh_directory(parents).unwrap();
+            made.path().parent().map(Path::to_owned)
+        };
+        let all = [open.clone(), below.clone(), own.clone()];
+        assert_eq!(parent(&all), Some(own.clone()));
+        assert_eq!(parent(&all[..2]), Some(open), "for want of a better place");
+        assert_eq!(std::fs::read_dir(&below).unwrap().count(), 0, "all is tidy");
+        make("own", 0o1777);
+        assert_eq!(parent(&all), Some(own));
     }
 
     #[test]
@@ -300,7 +372,7 @@ mod tests {
         assert!(survives(&link), "a link");
 
         let (events, _happening) = mpsc::channel();
-        let door = Door::open(events).unwrap();
+        let door = Door::open(events, Path::new("/tmp")).unwrap();
         assert!(survives(door.directory()), "it lives");
 
         let dead = make("cu-dead", 0o700);

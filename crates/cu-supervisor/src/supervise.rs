@@ -310,7 +310,8 @@ impl Supervisor {
             let reason = format!("`{}` is no signal to stop with", spec.stop.signal);
             Error::content(&self.run.job_spec(self.job), reason)
         })?;
-        let door = Door::open(self.events.clone())?;
+        let directory = self.run.attempt(self.job, self.attempt);
+        let door = Door::open(self.events.clone(), &directory)?;
         // Open in this process until the program has it.
         let _lock = held.for_program()?;
         let names = (self.job, self.attempt);

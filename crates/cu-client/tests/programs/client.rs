@@ -7,13 +7,16 @@
 )]
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::ops::ControlFlow::{Break, Continue};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use cu_client::{Job, Settings, StopCause, resumable, shell::Door};
-use cu_protocol::Attempt;
+use cu_protocol::lines::to_line;
+use cu_protocol::{Attempt, ProgramAnswer};
 
 /// A program that waits in vain ends by itself, should the test that started it be killed.
 const BOUND: Duration = Duration::from_secs(60);
@@ -31,12 +34,26 @@ fn main() -> ExitCode {
         "counts_to_ten" => return counts_to_ten(),
         "outlives_its_supervisor" => outlives_its_supervisor(),
         "is_a_script" => is_a_script(),
+        "listens_and_notes_all" => listens_and_notes_all(),
         _ => {
             eprintln!("there is no program `{name}`");
             return ExitCode::FAILURE;
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Takes the place of a supervisor, and says "noted" to whatever is said.
+fn listens_and_notes_all() {
+    let listener = UnixListener::bind(std::env::args().nth(2).unwrap()).unwrap();
+    println!("listening");
+    for stream in listener.incoming() {
+        let mut stream = stream.unwrap();
+        while let Ok(1..) = stream.read(&mut [0; 4096]) {
+            println!("heard something");
+            stream.write_all(&to_line(&ProgramAnswer::Noted)).unwrap();
+        }
+    }
 }
 
 /// Ends with all that can be said, all at once.
