@@ -219,22 +219,29 @@ def _one_line_csv(cells: Mapping[str, Any]) -> str:
     return text.getvalue()
 
 
+_CREDENTIALS = struct.Struct("iII")  # process, user, group
+
+
+def _peer(connected: socket.socket) -> int:
+    """The user at the other end."""
+    credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(credentials)[1])
+
+
 def _trust(connected: socket.socket) -> None:
     """Raises unless our own user's supervisor listens, or root's. A program that became root (`sudo`)
     is supervised by the owner of its run."""
     if not hasattr(socket, "SO_PEERCRED"):
         return
-    credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    user = _CREDENTIALS.unpack(credentials)[1]
-    trusted = {0, os.geteuid()}
-    if os.geteuid() == 0:
+    one, other = socket.socketpair()
+    with one, other:
+        own = _peer(one)  # `os.geteuid()` is not to be relied on: fakeroot says 0
+    user, trusted = _peer(connected), {0, own}
+    if own == 0:
         with contextlib.suppress(OSError):
             trusted.add(os.stat(os.environ.get("CU_RUN_DIR", "")).st_uid)
     if user not in trusted:
         raise PermissionError(f"user {user} listens there, not our supervisor")
-
-
-_CREDENTIALS = struct.Struct("iII")  # process, user, group
 
 
 class _Link:

@@ -238,7 +238,7 @@ impl Acceptor {
 /// Nobody else can enter the directory; should its mode have been changed, he still says nothing. Root
 /// may: programs run by `sudo`.
 fn is_ours(stream: &UnixStream) -> bool {
-    users::peer(stream).is_ok_and(users::is_own_or_root)
+    matches!(users::foreign_peer(stream), Ok(None))
 }
 
 /// Says why, unless nobody reads it.

@@ -5,16 +5,16 @@
 //! | --- | --- | --- |
 //! | [`open`], [`read`] | whatever is not a regular file | files that programs of ours may have made |
 //! | [`examine`] | the same, by what the file system says of it | files that others open for us |
-//! | [`open_own`], [`read_own`] | also links, files of other users, files that others may write to | files that we act on |
+//! | [`open_own`], [`read_own`], [`write_own`] | also links, files of other users, files that others may write to | files that we act on |
 //! | [`own_directory`] | links, directories of other users, directories that others may write to | directories in which we act |
 //!
-//! What [`make_dir`] and [`new_file`] make is for this user alone, whatever the umask.
+//! What [`make_dir`], [`new_file`] and [`touch`] make is for this user alone, whatever the umask.
 //!
 //! No call blocks on a FIFO, and none empties a file before it was looked at: truncate with
 //! [`File::set_len`] what these return.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -167,6 +167,24 @@ pub fn new_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.create(true).mode(PRIVATE_FILE);
     options
+}
+
+/// Writes a file of ours alone in the place of what is in it. One that is made is for this user alone.
+///
+/// # Errors
+/// If it can't be written; a [`Refusal`], and then nothing was changed.
+pub fn write_own(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = open_own(path, new_file().write(true))?;
+    file.set_len(0)?;
+    file.write_all(content)
+}
+
+/// Makes a file for this user alone whose being there says all; one that is there stays as it is.
+///
+/// # Errors
+/// If it can't be made; [`Refusal::NotRegular`].
+pub fn touch(path: &Path) -> io::Result<()> {
+    open(path, new_file().write(true)).map(drop)
 }
 
 /// The content of a regular file of at most `limit` bytes.

@@ -135,7 +135,7 @@ fn walk(
         let directory = here.symlink_metadata()?;
         let entry = here.join(name);
         let found = match entry.symlink_metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) if is_nothing_there(&error) => None,
             found => Some(found?),
         };
         let found_there = found.as_ref().map(|found| (entry.as_path(), found));
@@ -157,6 +157,11 @@ fn walk(
         }
     }
     Ok(())
+}
+
+fn is_nothing_there(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
 }
 
 /// The names of a path, the first one last.
@@ -269,6 +274,15 @@ mod tests {
         let found = foreign_link(&link.join("run")).unwrap();
         let path = place.0.path().canonicalize().unwrap().join("link");
         assert_eq!(found, Some((path, STRANGER)));
+    }
+
+    #[test]
+    fn what_is_not_there_is_no_risk() {
+        let place = Place::new();
+        let file = place.0.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert_eq!(by(&file.join("results/run")), []);
+        assert_eq!(by(&place.0.path().join("no/results/run")), []);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
@@ -112,27 +113,35 @@ fn number(line: &str, index: usize) -> Option<u32> {
     line.split(':').nth(index)?.parse().ok()
 }
 
-/// The user of the process at the other end of a Unix socket: of whoever listens, for the one who has
-/// connected, and the other way round. A user without a number in this container has that of
-/// nobody.
+/// The user of the process at the other end of a Unix socket, if that is neither this process's user
+/// nor root: of whoever listens, for the one who has connected, and the other way round.
 ///
 /// # Errors
-/// If it is not a Unix socket.
-pub fn peer(socket: &impl AsFd) -> io::Result<u32> {
+/// If the kernel does not say.
+pub fn foreign_peer(socket: &impl AsFd) -> io::Result<Option<u32>> {
+    let user = peer(socket)?;
+    // Compared with what is asked in the same way: programs that play root (fakeroot, PRoot) are told
+    // a user of their own that does not exist.
+    let (own, _other_end) = UnixStream::pair()?;
+    Ok(Some(user).filter(|user| *user != 0 && Ok(*user) != peer(&own)))
+}
+
+fn peer(socket: &impl AsFd) -> nix::Result<u32> {
     let credentials = getsockopt(&socket.as_fd(), PeerCredentials)?;
     Ok(credentials.uid())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixStream;
-
     use super::*;
 
     #[test]
     fn the_other_end_of_a_pair_is_ours() {
         let (one, _other) = UnixStream::pair().unwrap();
         assert_eq!(peer(&one).unwrap(), own());
+        assert_eq!(foreign_peer(&one).unwrap(), None);
+        let other_kind = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_ne!(foreign_peer(&other_kind).ok(), Some(None));
     }
 
     #[test]
