@@ -4,10 +4,12 @@
 //! is still read, and then the new file of that name; when it is cut short, it is read from its
 //! beginning. An event counts once the line `...` ends it.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+
+use cu_system::files;
 
 use super::event::{self, Event};
 
@@ -102,7 +104,7 @@ impl EventLog {
     }
 
     fn open_anew(&mut self) -> io::Result<()> {
-        self.open = match File::open(&self.path) {
+        self.open = match files::open(&self.path, OpenOptions::new().read(true)) {
             Ok(file) => Some(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),

@@ -73,6 +73,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cu_system::files;
 
 use crate::{
     Cancel, Capabilities, ClusterJobId, Error, ExitCodes, Finding, Found, Observation, Preview,
@@ -193,18 +194,14 @@ fn prepare(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
         let path = path.to_path_buf();
         move |source| (path, source)
     };
-    std::fs::create_dir_all(folder).map_err(at(folder))?;
+    files::make_dir(folder).map_err(at(folder))?;
+    files::own_directory(folder).map_err(at(folder))?;
     let log = folder.join("events.log");
-    let mut append = std::fs::OpenOptions::new();
-    append
-        .create(true)
-        .append(true)
-        .open(&log)
-        .map_err(at(&log))?;
+    files::open_own(&log, files::new_file().append(true)).map_err(at(&log))?;
     let start = folder.join("start");
     let text = script::start(&folder.to_string_lossy());
     // A job may be starting: it must not find the script half written, nor held open for writing.
-    if std::fs::read_to_string(&start).is_ok_and(|before| before == text) {
+    if files::read_own(&start, text.len() as u64).is_ok_and(|before| before == text.as_bytes()) {
         return Ok(());
     }
     write_whole(&start, &text, 0o700).map_err(at(&start))

@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use cu_system::files;
+
 use super::description::{self, description, header};
 use super::event::Id;
 use super::queue::first_lines;
@@ -295,7 +297,7 @@ async fn write_group(
             };
             tickets.write(&submission.name, 1, &ticket)?;
         }
-        std::fs::create_dir_all(&folder)?;
+        files::make_dir(&folder)?;
         write_whole(&path, &text, 0o600)?;
         Ok(path)
     };
@@ -326,13 +328,7 @@ pub(super) fn needs(header: &str) -> u64 {
 /// was killed: why not, if it takes too long.
 pub(super) async fn lock(path: &Path) -> Result<File, String> {
     let failed = |error: io::Error| format!("{} can't be locked: {error}", path.display());
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(path)
-        .map_err(failed)?;
+    let file = files::open_own(path, files::new_file().read(true).write(true)).map_err(failed)?;
     let began = Instant::now();
     loop {
         match file.try_lock() {

@@ -8,7 +8,12 @@ use std::fs;
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
+use cu_system::files;
+
 use crate::SubmissionName;
+
+/// More than a ticket holds, or a job complains of, in bytes.
+const LONGEST: u64 = 1 << 20;
 
 /// What one attempt needs to be known by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,14 +46,15 @@ impl Tickets {
     /// all.
     pub fn write(&self, first: &SubmissionName, number: u32, ticket: &Ticket) -> io::Result<()> {
         let folder = self.folder(first);
-        fs::create_dir_all(&folder)?;
+        files::make_dir(&folder)?;
         write_whole(&folder.join(number.to_string()), &ticket.to_text(), 0o600)
     }
 
     /// The ticket `number`, if it is there and whole.
     pub fn read(&self, first: &SubmissionName, number: u32) -> Option<Ticket> {
         let path = self.folder(first).join(number.to_string());
-        Ticket::from_text(&fs::read_to_string(path).ok()?)
+        let text = files::read_own(&path, LONGEST).ok()?;
+        Ticket::from_text(str::from_utf8(&text).ok()?)
     }
 
     /// All tickets from `number` on.
@@ -80,7 +86,8 @@ impl Tickets {
 
     /// What the job's start complained of, if it did: the newest line.
     pub fn failure(&self, first: &SubmissionName) -> Option<String> {
-        let text = fs::read_to_string(self.folder(first).join("failures")).ok()?;
+        let text = files::read(&self.folder(first).join("failures"), LONGEST).ok()?;
+        let text = String::from_utf8_lossy(&text);
         text.lines().last().map(str::to_owned)
     }
 
@@ -134,12 +141,8 @@ pub(super) fn write_whole(path: &Path, text: &str, mode: u32) -> io::Result<()> 
     let mut beside = path.as_os_str().to_owned();
     beside.push(".part");
     let beside = PathBuf::from(beside);
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&beside)?;
+    let mut file = files::open_own(&beside, files::new_file().write(true).mode(mode))?;
+    file.set_len(0)?;
     file.write_all(text.as_bytes())?;
     fs::rename(beside, path)
 }

@@ -5,9 +5,11 @@
 //! reserved in blocks, and a reservation is synced.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use cu_system::files;
 
 use super::record::{Ended, Header, Line, Queued, Running};
 
@@ -15,6 +17,9 @@ use super::record::{Ended, Header, Line, Queued, Running};
 const BLOCK: u64 = 4096;
 /// So many ends are remembered; older ones are forgotten when the journal is rewritten.
 pub(super) const ENDS_KEPT: usize = 10_000;
+
+/// More than it holds, in bytes: ten thousand submissions with the largest of environments.
+const LONGEST: u64 = 2 << 30;
 
 /// What the journal knows of one submission.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,7 +155,7 @@ impl Journal {
 
     /// What the journal in `state_dir` says; nothing if there is none.
     pub fn read(state_dir: &Path) -> io::Result<Folded> {
-        match std::fs::read(Self::path_in(state_dir)) {
+        match files::read_own(&Self::path_in(state_dir), LONGEST) {
             Ok(bytes) => Ok(Folded::parse(&String::from_utf8_lossy(&bytes))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Folded::default()),
             Err(error) => Err(error),
@@ -229,7 +234,8 @@ impl Journal {
         if self.lines < self.lines_when_rewritten * 2 + 4 * ENDS_KEPT {
             return Ok(());
         }
-        let folded = Folded::parse(&std::fs::read_to_string(&self.path)?);
+        let text = files::read_own(&self.path, LONGEST)?;
+        let folded = Folded::parse(&String::from_utf8_lossy(&text));
         let lines = folded.lines(self.header.clone());
         (self.file, self.length, self.lines) = write_anew(&self.path, &lines)?;
         self.lines_when_rewritten = self.lines;
@@ -250,7 +256,7 @@ fn write_anew(path: &Path, lines: &[Line]) -> io::Result<(File, u64, usize)> {
     }
     // Opened once, before it has its name: after the renaming nothing can fail, and no line goes
     // into the file that lost it.
-    let mut file = OpenOptions::new()
+    let mut file = files::new_file()
         .append(true)
         .create_new(true)
         .open(&beside)?;
@@ -265,7 +271,7 @@ fn write_anew(path: &Path, lines: &[Line]) -> io::Result<(File, u64, usize)> {
 impl Journal {
     /// From now on its disk is full.
     pub fn fill_disk(&mut self) {
-        let full = OpenOptions::new().append(true).open("/dev/full");
+        let full = std::fs::OpenOptions::new().append(true).open("/dev/full");
         self.file = full.expect("Linux has this device");
     }
 }

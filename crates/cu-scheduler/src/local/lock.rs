@@ -1,10 +1,11 @@
 //! One living process per state folder: a lock that dies with its owner and names it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use cu_system::files;
 use rustix::fs::{FlockOperation, flock};
 
 use super::proc_fs;
@@ -14,6 +15,9 @@ use crate::Error;
 /// shares the lock of its parent: if that parent is killed just then, the lock lives on for
 /// microseconds. This closes the gap in which a child could start unseen behind our back.
 const ORPHANED_LOCK: Duration = Duration::from_secs(10);
+
+/// More than an owner says of itself, in bytes.
+const LONGEST: u64 = 1024;
 
 /// Held as long as it lives.
 #[derive(Debug)]
@@ -35,13 +39,8 @@ impl Lock {
             path: path.clone(),
             source,
         };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed)?;
+        let mut file =
+            files::open_own(&path, files::new_file().read(true).write(true)).map_err(failed)?;
         let give_up = Instant::now() + ORPHANED_LOCK;
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -75,6 +74,6 @@ impl Lock {
 fn owner(file: &mut File) -> std::io::Result<String> {
     let mut owner = String::new();
     file.rewind()?;
-    file.read_to_string(&mut owner)?;
+    file.take(LONGEST).read_to_string(&mut owner)?;
     Ok(owner)
 }

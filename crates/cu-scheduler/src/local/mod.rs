@@ -64,7 +64,8 @@ use keeper::{Keeper, Request};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalOptions {
-    /// Where the queue and the running attempts are recorded. Made if it is missing. On a local file
+    /// Where the queue and the running attempts are recorded. Made if it is missing; refused if others
+    /// may write there, since what is queued there is started. On a local file
     /// system it is faster; on a shared one it works for as long as one machine uses it.
     pub state_dir: PathBuf,
     /// How many processors are handed out; all that this process may use if `None`.

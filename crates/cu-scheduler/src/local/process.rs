@@ -5,13 +5,14 @@
 //! would take `setsid` between `fork` and `exec`: std then forks, which is two thirds as fast from
 //! a small process, and eighty times slower from one of a gigabyte.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use cu_system::files;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
@@ -187,10 +188,7 @@ pub(super) fn to_system(signal: crate::Signal) -> Signal {
 }
 
 fn append_to(path: &Path) -> Result<File, String> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(path)
+    files::open_own(path, files::new_file().append(true))
         .map_err(|error| format!("{} can't be written: {error}", path.display()))
 }
 

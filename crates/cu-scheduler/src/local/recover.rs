@@ -2,13 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
+use cu_system::files;
 use cu_system::machine::{boot_id, host, unique_token};
 use rustix::event::epoll;
 use tokio::sync::watch;
@@ -53,9 +52,8 @@ impl Keeper {
             scheduler: "this machine".into(),
             reason: format!("its kernel has no pidfd (Linux 5.4 or later is needed): {error}"),
         })?;
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder.create(state_dir).map_err(failed)?;
+        files::make_dir(state_dir).map_err(failed)?;
+        files::own_directory(state_dir).map_err(failed)?;
         let lock = Lock::take(state_dir)?;
         let mut folded = Journal::read(state_dir).map_err(failed)?;
         let header = header(&folded, state_dir)?;

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use cu_system::files;
+
 use super::known::Call;
 use super::script::beside;
 use crate::Submission;
@@ -21,11 +23,11 @@ const START: &str = "start.sh";
 pub(super) fn write_script(call: &Call, text: &str) -> Result<File, String> {
     let written = || {
         if let Some(folder) = call.script.parent() {
-            std::fs::create_dir_all(folder)?;
+            files::make_dir(folder)?;
         }
         replace(&call.script, text)?;
-        let options = OpenOptions::new().read(true).write(true).open(&call.script);
-        options.inspect(|file| {
+        let opened = open_script(call);
+        opened.inspect(|file| {
             // On a file system without locks nobody can tell that sbatch is at work but by time.
             file.try_lock().ok();
         })
@@ -35,10 +37,14 @@ pub(super) fn write_script(call: &Call, text: &str) -> Result<File, String> {
 
 /// Whether sbatch may still be at work with the script of a call.
 pub(super) fn is_at_work(call: &Call) -> bool {
-    match OpenOptions::new().read(true).write(true).open(&call.script) {
+    match open_script(call) {
         Ok(file) => matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)),
         Err(_) => false,
     }
+}
+
+fn open_script(call: &Call) -> io::Result<File> {
+    files::open_own(&call.script, OpenOptions::new().read(true).write(true))
 }
 
 /// Makes `task` of the script execute `text` from its next start on, with its output in the
@@ -86,7 +92,7 @@ pub(super) fn discard(call: &Call) {
 /// Writes a file so that it is there whole or not at all.
 pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let part = part_of(path);
-    std::fs::write(&part, text)?;
+    files::write_own(&part, text.as_bytes())?;
     std::fs::rename(&part, path)
 }
 

@@ -145,7 +145,7 @@ impl Cluster {
         let open = self.open_of(names)?;
         for call in open.calls.into_values() {
             let mark = script::withdrawn(&call);
-            std::fs::write(&mark, "").map_err(|source| Error::State { path: mark, source })?;
+            cu_system::files::touch(&mark).map_err(|source| Error::State { path: mark, source })?;
             self.note(Line::Void { call: call.number });
         }
         for (name, ..) in open.requeues {

@@ -4,10 +4,12 @@
 //! cluster outlives this machine. A line that a crash tore is no line, and what it would have said
 //! had not begun.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use cu_system::files;
 
 use super::known::{Known, Line};
 use crate::Error;
@@ -38,12 +40,8 @@ impl Journal {
             path: path.clone(),
             source,
         };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(&path)
-            .map_err(failed)?;
+        let mut file =
+            files::open_own(&path, files::new_file().read(true).append(true)).map_err(failed)?;
         lock(&file, state_dir)?;
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(failed)?;

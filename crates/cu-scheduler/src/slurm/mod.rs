@@ -115,10 +115,12 @@ impl Lazy {
     fn with<T>(&self, job: impl FnOnce(&mut Journal) -> Result<T, Error>) -> Result<T, Error> {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         if journal.is_none() {
-            std::fs::create_dir_all(&self.state_dir).map_err(|source| Error::State {
+            let failed = |source| Error::State {
                 path: self.state_dir.clone(),
                 source,
-            })?;
+            };
+            cu_system::files::make_dir(&self.state_dir).map_err(failed)?;
+            cu_system::files::own_directory(&self.state_dir).map_err(failed)?;
         }
         match &mut *journal {
             Some(journal) => job(journal),
