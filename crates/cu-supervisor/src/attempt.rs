@@ -10,6 +10,7 @@ use cu_protocol::{
     Acknowledgement, LeftBehind, Message, ProgramAnswer, ProgramEnd, ProgramRequest, StopCause,
     Timestamp, Wish,
 };
+use cu_system::files;
 use cu_system::machine::host;
 use cu_system::process::{self, ProcessId};
 use rustix::process::Signal;
@@ -286,7 +287,7 @@ impl Running<'_> {
         }
         match self.stop.due(now) {
             Some(Push::Ask) => {
-                if let Err(error) = std::fs::write(&self.stop_file, "") {
+                if let Err(error) = files::touch(&self.stop_file) {
                     tell(&format!(
                         "can't create {}: {error}",
                         self.stop_file.display()

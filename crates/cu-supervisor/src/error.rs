@@ -21,6 +21,9 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
+    /// Something of the run is not this user's alone.
+    #[error(transparent)]
+    Untrusted(#[from] crate::Untrusted),
     /// The operating system refused something that concerns no single file.
     #[error("can't {what}: {source}")]
     System {

@@ -38,7 +38,7 @@ mod decision;
 mod held;
 mod holder;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use cu_protocol::{Attempt, JobId, Timestamp};
@@ -52,6 +52,9 @@ pub(crate) use self::held::{Held, Renewal};
 use self::holder::{Holder, Orphans};
 use crate::members::left_behind;
 use crate::{Error, Result, RunDir, StopPolicy, door, json_file};
+
+/// More than the number of an attempt takes, in bytes.
+const LONGEST_NUMBER: u64 = 64;
 
 /// How long things take here.
 #[derive(Clone, Copy, Debug)]
@@ -230,7 +233,7 @@ impl<'a> Fence<'a> {
         let path = self.run.attempt_lock(self.job);
         let file = match self.lock.take() {
             Some(file) => file,
-            None => files::open(&path, OpenOptions::new().write(true).create(true))
+            None => files::open(&path, files::new_file().write(true))
                 .map_err(Error::file("open", &path))?,
         };
         let lock = match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -434,11 +437,11 @@ fn newer_attempt(run: &RunDir, job: JobId, attempt: Attempt) -> Result<Option<At
 /// What the main process wrote before it submitted the newest attempt.
 pub(crate) fn newest_attempt(run: &RunDir, job: JobId) -> Result<Option<Attempt>> {
     let path = run.newest_attempt(job);
-    match std::fs::read_to_string(&path) {
+    match files::read_own(&path, LONGEST_NUMBER) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         text => {
             let text = text.map_err(Error::file("read", &path))?;
-            let number = text.trim().parse();
+            let number = String::from_utf8_lossy(&text).trim().parse();
             number
                 .map(Some)
                 .map_err(|error| Error::content(&path, error))

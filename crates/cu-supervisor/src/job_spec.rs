@@ -38,9 +38,9 @@ impl JobSpec {
     /// Reads the file.
     ///
     /// # Errors
-    /// If it can't be read, is damaged or of another version, or has no command.
+    /// If it can't be read, is not this user's alone, is damaged or of another version, or has no command.
     pub fn read(path: &Path) -> Result<Self> {
-        let spec: Self = json_file::read(path, Self::VERSION)?
+        let spec: Self = json_file::read_own(path, Self::VERSION)?
             .ok_or_else(|| Error::file("read", path)(std::io::ErrorKind::NotFound.into()))?;
         if spec.command.is_empty() {
             return Err(Error::content(path, "its command is empty"));

@@ -5,10 +5,16 @@ use std::io::Write;
 use std::path::Path;
 
 use cu_checkpoint::{AtomicOptions, Durability};
+use cu_system::files;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
+
+/// No file of ours is longer, in bytes.
+const LONGEST: u64 = 64 << 20;
+/// Nobody else's business, whatever the umask.
+const MODE: u32 = 0o600;
 
 #[derive(Deserialize)]
 struct Versioned {
@@ -17,7 +23,20 @@ struct Versioned {
 
 /// The value in a file of this version; `None` if there is no such file.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path, version: u32) -> Result<Option<T>> {
-    let text = match std::fs::read(path) {
+    parse(path, std::fs::read(path), version)
+}
+
+/// The value in a file of this version that is ours alone, for what is acted on.
+pub(crate) fn read_own<T: DeserializeOwned>(path: &Path, version: u32) -> Result<Option<T>> {
+    parse(path, files::read_own(path, LONGEST), version)
+}
+
+fn parse<T: DeserializeOwned>(
+    path: &Path,
+    text: std::io::Result<Vec<u8>>,
+    version: u32,
+) -> Result<Option<T>> {
+    let text = match text {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         text => text.map_err(Error::file("read", path))?,
     };
@@ -65,6 +84,7 @@ fn to_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>> {
 fn write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> Result<()> {
     let json = to_json(path, value)?;
     AtomicOptions::new()
+        .mode(MODE)
         .durability(durability)
         .write(path, json)
         .map_err(|error| Error::file("write", path)(error.into_source()))

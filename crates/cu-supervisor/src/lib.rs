@@ -27,6 +27,7 @@ mod server_file;
 mod signals;
 mod stop;
 mod supervise;
+mod trust;
 mod waiting;
 
 #[cfg(doctest)]
@@ -45,6 +46,7 @@ pub use run_dir::RunDir;
 pub use secret::read_secret;
 pub use server_file::ServerFile;
 pub use supervise::{Outcome, supervise};
+pub use trust::{Distrust, Untrusted, check_run};
 
 /// Tells people something, in the attempt's standard error between the program's own lines.
 fn tell(text: &str) {

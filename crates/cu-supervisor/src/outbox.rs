@@ -106,7 +106,7 @@ pub fn remove_from_outbox(outbox: &Path, sequence: Sequence) -> Result<()> {
 
 /// Writes a message durably.
 pub(crate) fn write_to_outbox(outbox: &Path, envelope: &Envelope) -> Result<()> {
-    std::fs::create_dir_all(outbox).map_err(Error::file("create", outbox))?;
+    cu_system::files::make_dir(outbox).map_err(Error::file("create", outbox))?;
     let file = File {
         version: VERSION,
         envelope: envelope.clone(),

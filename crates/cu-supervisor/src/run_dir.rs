@@ -69,16 +69,28 @@ impl RunDir {
         self.0.join("all_data.csv")
     }
 
+    /// Where backends keep what they must remember.
+    #[must_use]
+    pub fn all_backends(&self) -> PathBuf {
+        self.0.join("backend")
+    }
+
     /// Where a backend keeps what it must remember.
     #[must_use]
     pub fn backend(&self, name: &str) -> PathBuf {
-        self.0.join("backend").join(name)
+        self.all_backends().join(name)
+    }
+
+    /// The output directories of all jobs.
+    #[must_use]
+    pub fn all_output_dirs(&self) -> PathBuf {
+        self.0.join("working_directories")
     }
 
     /// A job's output directory, the same for all its attempts.
     #[must_use]
     pub fn output_dir(&self, job: JobId) -> PathBuf {
-        self.0.join("working_directories").join(job.to_string())
+        self.all_output_dirs().join(job.to_string())
     }
 
     /// A job's settings.
@@ -100,10 +112,16 @@ impl RunDir {
         self.attempts(job).join("newest")
     }
 
+    /// All attempts of all jobs.
+    #[must_use]
+    pub fn all_attempts(&self) -> PathBuf {
+        self.0.join("attempts")
+    }
+
     /// All attempts of a job.
     #[must_use]
     pub fn attempts(&self, job: JobId) -> PathBuf {
-        self.0.join("attempts").join(job.to_string())
+        self.all_attempts().join(job.to_string())
     }
 
     /// What belongs to one attempt.

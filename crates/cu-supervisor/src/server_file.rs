@@ -30,9 +30,9 @@ impl ServerFile {
     /// Reads the file.
     ///
     /// # Errors
-    /// If it can't be read, or is not of our version.
+    /// If it can't be read, is not this user's alone, or is not of our version.
     pub fn read(path: &Path) -> Result<Self> {
-        json_file::read(path, Self::VERSION)?
+        json_file::read_own(path, Self::VERSION)?
             .ok_or_else(|| Error::file("read", path)(std::io::ErrorKind::NotFound.into()))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant, SystemTime};
 
 use cu_protocol::{Attempt, ExitRecord, JobId, Message, ProgramEnd, Started, Timestamp};
+use cu_system::files;
 use cu_system::machine::host;
 use rustix::process::{Signal, getpid, set_child_subreaper, setsid};
 
@@ -20,7 +21,7 @@ use crate::relay::{Identity, Relay};
 use crate::signals::{Signals, stop_signal};
 use crate::stop::Stop;
 use crate::waiting::Herald;
-use crate::{Error, JobSpec, Result, RunDir, read_exit_record, tell};
+use crate::{Error, JobSpec, Result, RunDir, read_exit_record, tell, trust};
 
 /// How long the end waits for the main process to acknowledge it, if there is a connection, or the
 /// first one is just being made. If the main process was not reached the last time, nothing waits.
@@ -80,8 +81,9 @@ impl Outcome {
 /// and ignores the stop signals from then on.
 ///
 /// # Errors
-/// If it isn't known which attempt is meant, or it was never submitted, or the attempt could neither be started nor be given
-/// up durably. Exit with [`Outcome::FENCED`] then. Everything else that keeps a program from running
+/// If the run is not this user's own, it isn't known which attempt is meant, it was never submitted, or
+/// it could neither be started nor be given up durably. Nothing was started then. Exit with
+/// [`Outcome::FENCED`] then. Everything else that keeps a program from running
 /// is an [`Outcome`].
 pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<Outcome> {
     let path = std::path::absolute(run.path()).map_err(Error::file("find", run.path()))?;
@@ -93,6 +95,7 @@ pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<O
     let _ = set_child_subreaper(Some(getpid()));
     let (events, happening) = mpsc::channel();
     let _signals = Signals::to_events(events.clone())?;
+    trust::check_way(&run)?;
     let attempt = match attempt {
         Some(attempt) => attempt,
         None => newest_attempt(&run, job)?.ok_or_else(|| {
@@ -168,8 +171,9 @@ enum Admission {
 
 impl Supervisor {
     fn run(self) -> Result<Outcome> {
+        trust::check_attempt(&self.run, self.job, self.attempt)?;
         let directory = self.run.attempt(self.job, self.attempt);
-        std::fs::create_dir_all(&directory).map_err(Error::file("create", &directory))?;
+        files::make_dir(&directory).map_err(Error::file("create", &directory))?;
         let spec = match JobSpec::read(&self.run.job_spec(self.job)) {
             Ok(spec) => spec,
             Err(error) => return self.give_up(None, unstarted(&error)),
@@ -424,6 +428,7 @@ fn unstarted(error: &Error) -> ProgramEnd {
         Error::File { .. }
         | Error::System { .. }
         | Error::Connection { .. }
-        | Error::NotSubmitted { .. } => ProgramEnd::Fenced(error.to_string()),
+        | Error::NotSubmitted { .. }
+        | Error::Untrusted(_) => ProgramEnd::Fenced(error.to_string()),
     }
 }

@@ -1,10 +1,10 @@
 //! `started.json`: an attempt is started at most once, by whoever creates this file.
 
-use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
 use cu_protocol::Timestamp;
+use cu_system::files;
 use cu_system::machine::Place;
 use cu_system::process::ProcessId;
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ impl Decision {
 
 /// Creates the file that decides; `false` if it is there.
 pub(super) fn decide(path: &Path, here: &Place) -> Result<bool> {
-    let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
+    let mut file = match files::new_file().write(true).create_new(true).open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(false),
         file => file.map_err(Error::file("create", path))?,
     };

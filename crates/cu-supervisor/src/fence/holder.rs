@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cu_protocol::{Attempt, JobId, StopCause};
+use cu_system::files;
 use cu_system::machine::Place;
 use cu_system::process::{ProcessId, lock_holders, ticks_since_boot};
 use rustix::process::Signal;
@@ -163,7 +164,7 @@ impl Orphans {
         let signal = match push {
             Push::Ask => {
                 // For a program that looks for nothing else. Signals follow anyhow.
-                let _ = std::fs::write(run.stop_file(job, attempt), "");
+                let _ = files::touch(&run.stop_file(job, attempt));
                 self.signal
             }
             Push::Terminate => Signal::TERM,

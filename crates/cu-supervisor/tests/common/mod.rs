@@ -40,8 +40,8 @@ impl Run {
     pub fn of<S: Into<String>>(command: impl IntoIterator<Item = S>) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let dir = RunDir::new(scratch.path());
-        std::fs::create_dir_all(dir.output_dir(JOB)).unwrap();
-        std::fs::create_dir_all(dir.attempts(JOB)).unwrap();
+        cu_system::files::make_dir(&dir.output_dir(JOB)).unwrap();
+        cu_system::files::make_dir(&dir.attempts(JOB)).unwrap();
         std::fs::write(dir.settings(JOB), "{}").unwrap();
         let spec = JobSpec {
             version: JobSpec::VERSION,
