@@ -8,6 +8,7 @@
 //! | [`fuse`] | a file system where runs are recorded as on network file systems |
 //! | [`process`] | processes with bounds: waited for, killed, found |
 //! | [`wait`] | the one place where a condition is polled for |
+//! | [`stranger`] | another user of this machine, for tests that run as root |
 //! | [`chance`] | numbers that a seed repeats |
 //! | [`steps`] | what `tiny_job` writes down of its steps, and by which clock |
 //! | [`history`], [`checker`] | all that a run leaves, and whether the promise was kept |
@@ -23,4 +24,5 @@ pub mod history;
 pub mod process;
 pub mod run;
 pub mod steps;
+pub mod stranger;
 pub mod wait;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::parse_time;
@@ -123,6 +124,9 @@ pub struct Run {
     pub options: RunOptions,
     #[command(flatten)]
     pub watch: Watch,
+    /// Make the run even if other users may rename in a directory above it, and so replace it
+    #[arg(long, env = "CU_TRUST_PARENTS", value_parser = FalseyValueParser::new())]
+    pub trust_parents: bool,
     /// Print what would be run, and make nothing
     #[arg(long, conflicts_with = "detach")]
     pub dry_run: bool,

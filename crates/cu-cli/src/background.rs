@@ -1,7 +1,6 @@
 //! `--detach`: a main process in the background, and how the one that starts it hears that it is
 //! ready or why not.
 
-use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
@@ -10,6 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
+use crate::logging;
 
 /// What the main process in the background says once it holds the run and listens. Until then it
 /// says an error, if it has one.
@@ -32,9 +32,7 @@ pub fn runtime() -> Result<Runtime> {
 /// # Errors
 /// What it says instead.
 pub fn start(run: &RunDir, verbose: u8) -> Result<()> {
-    let log_path = run.log();
-    let log = OpenOptions::new().create(true).append(true).open(&log_path);
-    let log = log.map_err(Error::write("open", &log_path))?;
+    let log = logging::open(run)?;
     let executable = std::env::current_exe().map_err(Error::system("find this program"))?;
     let mut command = Command::new(executable);
     command.arg("main-process").arg(run.path());

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use cu_core::{Reader, RunDir, RunState};
+use cu_core::{Distrust, Reader, RunDir, RunState, Untrusted};
+use cu_system::users;
 
 use crate::backend::Kind;
 use crate::config;
@@ -146,7 +147,7 @@ impl Error {
                     ExitCode::NoRun
                 }
                 Run::File { what, .. } if what.starts_with("read") => ExitCode::NoRun,
-                Run::Record { .. } | Run::File { .. } => ExitCode::CantWrite,
+                Run::Record { .. } | Run::File { .. } | Run::Untrusted(_) => ExitCode::CantWrite,
                 _ => ExitCode::Internal,
             },
         };
@@ -181,6 +182,7 @@ impl Error {
                 Run::Record { .. } => {
                     "make room or mend the permissions, then `cu resume` goes on".to_owned()
                 }
+                Run::Untrusted(untrusted) => untrusted_hint(untrusted),
                 Run::File { source, .. } => return file_hint(source.kind()),
                 Run::SchedulerUnreachable { .. } => {
                     "the jobs are as they were: `cu resume` when the scheduler answers again"
@@ -211,6 +213,38 @@ fn exists_hint(run: &Path) -> String {
         Err(_) => "move it away".to_owned(),
     };
     format!("{what}, or make another with `--name NAME`")
+}
+
+/// What to do about a run that is not this user's alone.
+fn untrusted_hint(untrusted: &Untrusted) -> String {
+    use cu_system::files::Refusal;
+    let run = shell_word(&untrusted.run_dir);
+    let path = shell_word(&untrusted.path);
+    // Also what the first command leaves to be complained of next.
+    let secret = shell_word(&RunDir::new(&untrusted.run_dir).secret());
+    match untrusted.reason {
+        Distrust::Refused(Refusal::Foreign(_)) if untrusted.path.is_symlink() => {
+            format!("name the directory to which the link {path} leads")
+        }
+        Distrust::Refused(Refusal::Foreign(owner)) => {
+            let reads = format!("`cu status {run}` reads it");
+            match users::login_name(owner).filter(|_| users::own() == 0) {
+                Some(owner) => format!("{reads}; `sudo -u {owner} cu …` acts for its owner"),
+                None => format!("{reads}; only its owner can do more, so make a run of your own"),
+            }
+        }
+        Distrust::Refused(Refusal::OpenToOthers(_)) => format!(
+            "if nobody else has changed anything there, `chmod -R go-w {run} && chmod 600 {secret}` \
+             keeps others from it"
+        ),
+        Distrust::Readable(_) => {
+            format!("if nobody else has read it, `chmod 600 {path}` keeps others from it")
+        }
+        Distrust::Refused(Refusal::Link) => {
+            format!("put the file or directory itself in the place of the link {path}")
+        }
+        _ => format!("move {path} away"),
+    }
 }
 
 /// What to do about a file of the run that can't be used.

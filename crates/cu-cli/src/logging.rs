@@ -1,9 +1,10 @@
 //! The main process's log: `main.log` in the run directory, appended to.
 
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::sync::Mutex;
 
 use cu_core::RunDir;
+use cu_system::files;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
@@ -26,10 +27,18 @@ pub fn start_in_background(run: &RunDir, verbose: u8) -> Result<()> {
     start_beside(run, verbose, false)
 }
 
-fn start_beside(run: &RunDir, verbose: u8, stderr: bool) -> Result<()> {
+/// The log, to be appended to. Nothing else is written to in its place, and it is not waited for.
+///
+/// # Errors
+/// If it can't be opened for writing, or is not this user's alone.
+pub fn open(run: &RunDir) -> Result<File> {
     let path = run.log();
-    let file = OpenOptions::new().create(true).append(true).open(&path);
-    let file = Mutex::new(file.map_err(Error::write("open", &path))?);
+    let opened = files::open_own(&path, files::new_file().append(true));
+    opened.map_err(Error::write("open", &path))
+}
+
+fn start_beside(run: &RunDir, verbose: u8, stderr: bool) -> Result<()> {
+    let file = Mutex::new(open(run)?);
     let level = match verbose {
         0 => LevelFilter::INFO,
         1 => LevelFilter::DEBUG,

@@ -20,6 +20,7 @@ mod main_process;
 mod moment;
 mod notices;
 mod render_error;
+mod results_dir;
 mod runs;
 mod scratch;
 mod selection;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cu_core::{Reader, RunDir, Status};
+use cu_core::{Reader, RunDir, Status, foreign_owner};
 
 use crate::config::check_name;
 use crate::error::{Error, Result};
@@ -15,6 +15,8 @@ pub const RESULTS_DIR: &str = "results";
 pub struct Listed {
     /// The directory.
     pub run: RunDir,
+    /// Whose it is, if it belongs to another user. Such a run is only read.
+    pub owner: Option<u32>,
     /// What the run is.
     pub status: Result<Status, cu_core::Error>,
 }
@@ -51,12 +53,16 @@ pub fn list(results_dir: &Path) -> Result<Vec<Listed>> {
 fn look(run: RunDir) -> Option<Listed> {
     match Reader::open(&run).and_then(|reader| reader.status()) {
         Err(cu_core::Error::NoRun { .. }) => None,
-        status => Some(Listed { run, status }),
+        status => Some(Listed {
+            owner: foreign_owner(&run),
+            run,
+            status,
+        }),
     }
 }
 
-/// The run called `run`: a path, or a name in `results_dir`. The newest of `results_dir` if
-/// nothing is called.
+/// The run called `run`: a path, or a name in `results_dir`. The newest of one's own in `results_dir`
+/// if nothing is called.
 ///
 /// # Errors
 /// If there is none.
@@ -105,12 +111,15 @@ fn may_be_run(path: &Path) -> bool {
 
 fn newest(results_dir: &Path) -> Result<RunDir> {
     let listed = list(results_dir)?.into_iter();
-    let mut readable = listed.filter(|listed| listed.status.is_ok());
-    readable
-        .next()
+    let mut readable = listed.filter(|listed| listed.status.is_ok()).peekable();
+    let are_there = readable.peek().is_some();
+    // Whoever can make a directory here decides what his runs say, their dates too.
+    let mut own = readable.filter(|listed| listed.owner.is_none());
+    let of_yours = if are_there { " of yours" } else { "" };
+    own.next()
         .map(|listed| listed.run)
         .ok_or_else(|| Error::NoRun {
-            message: format!("there is no run in {}", results_dir.display()),
+            message: format!("there is no run{of_yours} in {}", results_dir.display()),
             hint: "name a run directory, or say with --results-dir where runs are".to_owned(),
         })
 }

@@ -1,11 +1,10 @@
 //! Directories, and a folder for what is only tried: paths that will exist later exist below it now.
 //! It is removed again, and nothing of it is left in what is shown.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use cu_protocol::RunId;
+use cu_system::files;
 
 use crate::error::{Error, Result};
 
@@ -42,9 +41,7 @@ impl Scratch {
 /// # Errors
 /// If it can't be made.
 pub fn make(path: &Path) -> Result<()> {
-    let mut builder = DirBuilder::new();
-    let made = builder.recursive(true).mode(0o700).create(path);
-    made.map_err(Error::write("make the directory", path))
+    files::make_dir(path).map_err(Error::write("make the directory", path))
 }
 
 impl Drop for Scratch {

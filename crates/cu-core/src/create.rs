@@ -1,19 +1,20 @@
 //! Makes a run: its directories, secret, settings, and last its store, which is what makes a
 //! directory a run.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use cu_checkpoint::{AtomicOptions, Durability};
 use cu_protocol::{JobId, RunId, Timestamp};
 use cu_supervisor::JobSpec;
+use cu_system::files::{self, Refusal};
+use cu_system::users;
 
 use crate::lock::Lock;
 use crate::store::Store;
-use crate::{Error, JobPlan, Result, RunDir, RunPlan, secret};
+use crate::{Error, JobPlan, Result, RunDir, RunPlan, Untrusted, secret};
 
 /// Makes the run `plan` in `run_dir`. Directories are of mode 0700, the secret 0600, also if
 /// something lay there before; in a directory that belongs to another user no run is made. A creation
@@ -41,12 +42,12 @@ impl<'a> NewRun<'a> {
     /// # Errors
     /// [`Error::RunExists`]; [`Error::InUse`] if another process makes one at this moment;
     /// [`Error::Plan`] for a plan without jobs or commands, or a directory that is no place for a
-    /// run; [`Error::File`].
+    /// run; [`Error::Untrusted`] for one that belongs to another user; [`Error::File`].
     pub fn begin(run_dir: &'a RunDir, plan: &'a RunPlan) -> Result<Self> {
         check(plan)?;
         check_place(run_dir)?;
         make_dir(run_dir.path())?;
-        keep_private(run_dir.path())?;
+        keep_private(run_dir)?;
         let lock = Lock::take_for_new(run_dir)?;
         check_place(run_dir)?; // Another may just have finished one.
         clear(run_dir)?;
@@ -55,6 +56,17 @@ impl<'a> NewRun<'a> {
             plan,
             _lock: lock,
         })
+    }
+
+    /// Puts the config beside the run, from which whoever resumes it reads the backend.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn keep_config(&self, text: &str) -> Result<()> {
+        let path = self.run_dir.config();
+        let temporary = path.with_extension("toml.new");
+        files::write_own(&temporary, text.as_bytes()).map_err(Error::file("write", &temporary))?;
+        std::fs::rename(&temporary, &path).map_err(Error::file("write", &path))
     }
 
     /// Makes all of it, the store last.
@@ -185,23 +197,27 @@ fn sync(run_dir: &RunDir) -> Result<()> {
 
 /// Makes a directory that is nobody else's business, with those above it.
 pub(crate) fn make_dir(path: &Path) -> Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(Error::file("make the directory", path))
+    files::make_dir(path).map_err(Error::file("make the directory", path))
 }
 
 /// Takes from others what they may do with a directory of ours, so that nobody but us can
 /// read what is in it, or put something else there.
 ///
 /// # Errors
-/// [`Error::File`] if it belongs to somebody else.
-fn keep_private(path: &Path) -> Result<()> {
-    let found = std::fs::metadata(path).map_err(Error::file("examine", path))?;
-    if found.uid() != rustix::process::geteuid().as_raw() {
-        let reason = format!("it belongs to another user (id {})", found.uid());
-        return Err(Error::file("use", path)(std::io::Error::other(reason)));
+/// [`Error::Untrusted`] if it belongs to somebody else, or a link of somebody else leads there.
+fn keep_private(run_dir: &RunDir) -> Result<()> {
+    let path = run_dir.path();
+    let examined = |error| Error::file("examine", path)(error);
+    let link = cu_system::trust::foreign_link(path).map_err(examined)?;
+    let found = std::fs::metadata(path).map_err(examined)?;
+    let owner = Some((path.to_owned(), found.uid()));
+    let foreign = link.or(owner.filter(|(_, owner)| *owner != users::own()));
+    if let Some((path, owner)) = foreign {
+        return Err(Error::Untrusted(Untrusted {
+            run_dir: run_dir.path().to_owned(),
+            path,
+            reason: Refusal::Foreign(owner).into(),
+        }));
     }
     if found.mode() & 0o077 == 0 {
         return Ok(());
@@ -218,14 +234,7 @@ fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| file.write_all(bytes))
-        .map_err(Error::file("write", path))
+    files::write_own(path, bytes).map_err(Error::file("write", path))
 }
 
 /// Replaces a small file, so that a reader sees the old content or the new. Not durable: what is

@@ -64,6 +64,9 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// The run, or something in its directory that is acted on, is not this user's alone.
+    #[error(transparent)]
+    Untrusted(#[from] cu_supervisor::Untrusted),
     /// A file or directory of the run could not be made, read or written.
     #[error("can't {what} {}: {source}", path.display())]
     File {

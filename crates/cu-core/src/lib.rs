@@ -9,7 +9,7 @@
 //! - `lock.rs` keeps a second main process out, `secret.rs` strangers.
 //! - `journal.rs` tells the log what was recorded.
 //! - `file_system.rs` and `addresses.rs` know the machine.
-//! - `create.rs` makes a run, `store/read.rs` reads one, `operator.rs` talks to one.
+//! - `trust.rs` says whether a run may be acted on; `create.rs` makes a run, `store/read.rs` reads one, `operator.rs` talks to one.
 #![forbid(unsafe_code)]
 
 mod act;
@@ -37,12 +37,13 @@ mod secret;
 mod server;
 mod store;
 mod submitter;
+mod trust;
 mod watcher;
 
 pub use act::Notice;
 pub use addresses::host_addresses;
 pub use create::{NewRun, create_run};
-pub use cu_supervisor::RunDir;
+pub use cu_supervisor::{Distrust, RunDir, Untrusted};
 pub use error::{Error, Result};
 pub use file_system::{FileSystem, Sharing};
 pub use operator::{Operator, ask};
@@ -51,3 +52,4 @@ pub use policy::Policy;
 pub use report::{AttemptEnd, AttemptReport, Counts, JobReport, JobState, RunState, Status};
 pub use resume_loop::{Finish, LoopOptions, ResumeLoop};
 pub use store::{Reader, RecordedEvent};
+pub use trust::{check_run, foreign_owner};

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,13 +114,7 @@ pub(crate) fn waits(run_dir: &RunDir) -> Option<String> {
 /// The locked file, and who it said held it.
 fn lock(run_dir: &RunDir) -> Result<(File, String)> {
     let path = run_dir.lock();
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
+    let mut file = files::open_own(&path, files::new_file().read(true).write(true))
         .map_err(Error::file("open", &path))?;
     let mut outcome = try_lock(&file);
     for _ in 1..TRIES {
@@ -131,7 +125,7 @@ fn lock(run_dir: &RunDir) -> Result<(File, String)> {
         outcome = try_lock(&file);
     }
     let mut text = String::new();
-    let _ = file.read_to_string(&mut text);
+    let _ = (&mut file).take(LONGEST).read_to_string(&mut text);
     let holder = text.lines().next().unwrap_or_default().to_owned();
     match outcome {
         Ok(()) => Ok((file, holder)),
@@ -182,7 +176,7 @@ pub(crate) fn take_briefly(run_dir: &RunDir) -> Result<File> {
 
 /// Whether a living process holds the lock of this run.
 pub(crate) fn is_held(run_dir: &RunDir) -> bool {
-    let Ok(file) = File::open(run_dir.lock()) else {
+    let Ok(file) = files::open(&run_dir.lock(), OpenOptions::new().read(true)) else {
         return false;
     };
     // A shared lock, given back at once, so that two who ask don't see each other.

@@ -11,8 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::inbox::{Item, Sender};
-use crate::store::must_exist;
-use crate::{Error, Result, RunDir};
+use crate::{Error, Result, RunDir, check_run};
 
 /// How long an address may take to answer.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -45,9 +44,9 @@ impl Operator {
 /// Asks the main process that works on the run in `run_dir`, over its encrypted connection.
 ///
 /// # Errors
-/// [`Error::NoRun`], [`Error::File`], [`Error::NoMainProcess`] if none answers.
+/// Those of [`check_run`]; [`Error::NoMainProcess`] if none answers.
 pub async fn ask(run_dir: &RunDir, request: OperatorRequest) -> Result<OperatorAnswer> {
-    must_exist(run_dir)?;
+    check_run(run_dir)?;
     let nobody = |reason: String| Error::NoMainProcess {
         path: run_dir.path().to_owned(),
         reason,

@@ -19,7 +19,9 @@ use crate::operator::Operator;
 use crate::recovery;
 use crate::server::Server;
 use crate::store::{Abandoned, Changes, Reader, Store};
-use crate::{Error, Result, RunDir, RunState, Status, journal, results, secret, store, watcher};
+use crate::{
+    Error, Result, RunDir, RunState, Status, check_run, journal, results, secret, store, watcher,
+};
 
 /// How long the last actions may take. Every call to a scheduler returns within about a minute.
 const LAST_ACTIONS: Duration = Duration::from_secs(60);
@@ -76,13 +78,13 @@ impl ResumeLoop {
     /// killed. To be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`Error::NoRun`], [`Error::InUse`], [`Error::NewerVersion`], [`Error::Damaged`],
-    /// [`Error::File`].
+    /// Those of [`check_run`]; [`Error::InUse`], [`Error::NewerVersion`], [`Error::Damaged`].
     pub async fn open(
         run_dir: RunDir,
         scheduler: Arc<dyn Scheduler>,
         options: LoopOptions,
     ) -> Result<Self> {
+        check_run(&run_dir)?;
         let before = Reader::open(&run_dir)?; // Without a run there is nothing to lock.
         let mut lock = Lock::take(&run_dir).await?;
         let predecessor = lock.predecessor.take();

@@ -4,10 +4,7 @@
 //! With a new secret nothing is lost. Supervisors read the file each time they connect; whatever one
 //! can't deliver meanwhile lies in its attempt's outbox, which is read without any secret.
 
-use std::os::unix::fs::MetadataExt;
-
 use cu_protocol::Secret;
-use cu_system::files;
 
 use crate::{Error, Result, RunDir, create, operator};
 
@@ -30,37 +27,23 @@ pub(crate) fn make(run_dir: &RunDir) -> Result<Secret> {
     Ok(secret)
 }
 
-/// The secret, if nobody else can know it. A new one if there is none, or something else in its file.
+/// The secret. A new one if there is none, or something else in its file.
 ///
 /// # Errors
-/// [`Error::File`] if others may read it, or it can't be read or made.
+/// [`Error::File`] if it can't be read or made.
 pub(crate) fn keep(run_dir: &RunDir) -> Result<Kept> {
-    let path = run_dir.secret();
-    let found = match files::examine(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Kept {
-                secret: make(run_dir)?,
-                lost: Some("is missing".to_owned()),
-            });
-        }
-        found => found.map_err(Error::file("read", &path))?,
+    use std::io::ErrorKind::{InvalidData, NotFound};
+    let lost = match operator::read_secret(run_dir) {
+        Ok(secret) => return Ok(Kept { secret, lost: None }),
+        Err(Error::File { source, .. }) => match source.kind() {
+            NotFound => "is missing".to_owned(),
+            InvalidData => format!("is damaged ({source})"),
+            _ => return Err(Error::file("read", &run_dir.secret())(source)),
+        },
+        Err(other) => return Err(other),
     };
-    if found.mode() & 0o077 != 0 || found.uid() != rustix::process::geteuid().as_raw() {
-        let reason = format!(
-            "others can read it (owner {}, mode {:o}), and who has read it can speak for every job; \
-             if nobody has, make it your own, with mode 600",
-            found.uid(),
-            found.mode() & 0o7777
-        );
-        return Err(Error::file("trust", &path)(std::io::Error::other(reason)));
-    }
-    match operator::read_secret(run_dir) {
-        Err(Error::File { source, .. }) if source.kind() == std::io::ErrorKind::InvalidData => {
-            Ok(Kept {
-                secret: make(run_dir)?,
-                lost: Some(format!("is damaged ({source})")),
-            })
-        }
-        secret => secret.map(|secret| Kept { secret, lost: None }),
-    }
+    Ok(Kept {
+        secret: make(run_dir)?,
+        lost: Some(lost),
+    })
 }

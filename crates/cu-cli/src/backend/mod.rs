@@ -111,7 +111,7 @@ impl Backend {
 /// are with.
 pub async fn of_run(run: &RunDir) -> Result<Arc<dyn Scheduler>> {
     let source = match run.config().exists() {
-        true => Source::read(&run.config(), Vec::new())?,
+        true => Source::read_own(&run.config())?,
         false => Source::command_line(Vec::new())?,
     };
     let file = source.file()?;

@@ -1,5 +1,6 @@
 //! `cu list`: the runs of a results directory, the newest first.
 
+use cu_system::users;
 use serde_json::{Value, json};
 
 use crate::args::Common;
@@ -26,8 +27,16 @@ pub fn list(common: &Common) -> Result<ExitCode> {
     Ok(ExitCode::Done)
 }
 
-/// A run as `cu status --json` has it; an unreadable one as its directory and the error.
+/// A run as `cu status --json` has it, and whose it is if not ours; an unreadable one as its directory
+/// and the error.
 fn entry(listed: Listed) -> Result<Value> {
+    let owner = listed.owner.map(users::describe);
+    let mut value = of_status(listed)?;
+    value["owner"] = json!(owner);
+    Ok(value)
+}
+
+fn of_status(listed: Listed) -> Result<Value> {
     match listed.status {
         Ok(status) => serde_json::to_value(RunJson::from(&status))
             .map_err(|error| Error::system("write JSON")(error.into())),

@@ -2,7 +2,7 @@
 //! that it outlives the terminal; it says one word on stdout once it is ready, and the rest in the
 //! run's log.
 
-use cu_core::{RunDir, RunState};
+use cu_core::{RunDir, RunState, check_run};
 
 use crate::args::{Common, MainProcess as Arguments, OnInterrupt};
 use crate::error::{Error, Result};
@@ -33,6 +33,7 @@ pub fn main_process(common: &Common, arguments: &Arguments) -> Result<u8> {
 
 fn run_it(common: &Common, run: &RunDir) -> Result<ExitCode> {
     rustix::process::setsid().map_err(|error| Error::system("start a session")(error.into()))?;
+    check_run(run)?;
     logging::start_in_background(run, common.verbose)?;
     let outcome = background::runtime()?.block_on(async {
         let scheduler = backend::of_run(run).await?;

@@ -1,7 +1,7 @@
 //! `cu stop`, `pause`, `continue`, `retry`, `checkpoint`: asks the main process of a run; where
 //! there is none, is one for as long as it takes.
 
-use cu_core::{Counts, JobReport, Reader, RunDir, RunState, ask};
+use cu_core::{Counts, JobReport, Reader, RunDir, RunState, ask, check_run};
 use cu_protocol::{OperatorAnswer, OperatorRequest, Selection};
 use serde_json::json;
 
@@ -83,6 +83,7 @@ pub fn operate(
     let is_run = |word: &str| runs::exists(word, common.results_dir());
     let (jobs, run) = split(&arguments.jobs_and_run, is_run)?;
     let run = runs::find(run.as_deref(), common.results_dir())?;
+    check_run(&run)?;
     let reader = Reader::open(&run)?;
     let selection = jobs.of(reader.status()?.jobs.total)?;
     let request = operation.request(selection.clone());

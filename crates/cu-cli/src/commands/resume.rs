@@ -1,7 +1,7 @@
 //! `cu resume`: goes on with a run whose main process has ended; the part of `cu run` after the
 //! run is made.
 
-use cu_core::{Reader, RunDir, RunState, Status};
+use cu_core::{Reader, RunDir, RunState, Status, check_run};
 
 use crate::args::{Common, Resume, Watch};
 use crate::error::Result;
@@ -11,7 +11,7 @@ use crate::main_process::{MainProcess, Outcome};
 use crate::shell_word::shell_word;
 use crate::view::json::RunJson;
 use crate::view::{self, summary};
-use crate::{backend, background, logging, runs, terminal};
+use crate::{backend, background, logging, results_dir, runs, terminal};
 
 /// Goes on with a run.
 ///
@@ -19,9 +19,21 @@ use crate::{backend, background, logging, runs, terminal};
 /// If there is no such run, somebody else works on it, or its main process has to give up.
 pub fn resume(common: &Common, arguments: &Resume) -> Result<ExitCode> {
     let run = runs::find(arguments.run.run.as_deref(), common.results_dir())?;
-    // Told apart before a log or a lock is made in a directory that is none of ours.
+    // Before a log, a lock or a backend is opened in a directory that is none of ours.
+    check_run(&run)?;
     Reader::open(&run)?.status()?;
+    if !common.quiet {
+        warn_of_strangers(&run);
+    }
     see_through(common, &arguments.watch, run)
+}
+
+/// Where a run should not have been made, it goes on: it is ours still.
+fn warn_of_strangers(run: &RunDir) {
+    let results_dir = run.path().parent().unwrap_or(run.path());
+    // What can't be examined tells so when it is opened.
+    let warnings = results_dir::check(results_dir, true).unwrap_or_default();
+    warnings.iter().for_each(|warning| terminal::warn(warning));
 }
 
 /// Is the main process of `run` until all its jobs are settled, or starts one in the background.

@@ -1,6 +1,5 @@
 //! `cu run`: makes a run from a config or from a command alone, and sees it through.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use cu_core::{NewRun, RunDir};
@@ -11,7 +10,7 @@ use crate::args::{Common, Run, RunOptions};
 use crate::config::{Config, Override, Source};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
-use crate::{backend, runs, terminal};
+use crate::{backend, results_dir, runs, terminal};
 
 /// Makes the run and sees it through.
 ///
@@ -35,7 +34,11 @@ pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
     if arguments.dry_run {
         return dry_run(common, &run, &config, &choice);
     }
-    warn_of_strangers(common, &run);
+    let results_dir = run.path().parent().unwrap_or(Path::new("/"));
+    let warnings = results_dir::check(results_dir, arguments.trust_parents)?;
+    if !common.quiet {
+        warnings.iter().for_each(|warning| terminal::warn(warning));
+    }
     let run = make(common, arguments, &mut config, run)?;
     if !common.quiet {
         terminal::say(&format!(
@@ -70,7 +73,7 @@ fn make(common: &Common, arguments: &Run, config: &mut Config, mut run: RunDir) 
         };
         // Before the store, which makes the directory a run: whoever goes on with it after we were
         // killed reads the backend from there.
-        write_config(&run, config)?;
+        new_run.keep_config(&config_text(&run, config)?)?;
         new_run.finish()?;
         return Ok(run);
     }
@@ -179,27 +182,10 @@ fn directory(common: &Common, config: &Config) -> Result<PathBuf> {
     runs::absolute(&results_dir.join(&config.plan.name))
 }
 
-/// Keeps the config with the run. Its main process reads the backend from there.
-fn write_config(run: &RunDir, config: &Config) -> Result<()> {
-    let path = run.config();
-    let text = toml::to_string(&config.effective)
-        .map_err(|error| Error::write("write", &path)(std::io::Error::other(error)))?;
-    let temporary = path.with_extension("toml.new");
-    fs::write(&temporary, text).map_err(Error::write("write", &temporary))?;
-    fs::rename(&temporary, &path).map_err(Error::write("write", &path))
-}
-
-/// A directory of somebody else's can be taken away or read under our feet.
-fn warn_of_strangers(common: &Common, run: &RunDir) {
-    use std::os::unix::fs::MetadataExt;
-    let parent = run
-        .path()
-        .parent()
-        .and_then(|parent| fs::metadata(parent).ok());
-    let owner = parent.map(|metadata| metadata.uid());
-    if owner.is_some_and(|owner| owner != rustix::process::getuid().as_raw()) && !common.quiet {
-        terminal::warn("the results directory belongs to another user");
-    }
+/// The text of the config that is kept with the run.
+fn config_text(run: &RunDir, config: &Config) -> Result<String> {
+    toml::to_string(&config.effective)
+        .map_err(|error| Error::write("write", &run.config())(std::io::Error::other(error)))
 }
 
 #[cfg(test)]

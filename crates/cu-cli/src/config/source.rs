@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use cu_system::files;
 use serde::Deserialize;
 use toml::Table;
 use toml::de::{DeTable, DeValue};
@@ -13,6 +14,9 @@ use super::overrides::Override;
 use super::paths;
 use super::reference::{known_paths, shown};
 use super::table::join;
+
+/// More than a config holds, in bytes.
+const LONGEST: u64 = 64 << 20;
 
 /// What was given: a file's text, and what the command line says in its place.
 #[derive(Debug)]
@@ -34,6 +38,20 @@ impl Source {
             source,
         })?;
         Self::new(path.to_owned(), text, overrides)
+    }
+
+    /// The config that is kept with a run: nobody else may have written it.
+    ///
+    /// # Errors
+    /// If the file can't be read, is not this user's alone, or is no TOML.
+    pub fn read_own(path: &Path) -> Result<Self> {
+        let read = |source| Error::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let text = files::read_own(path, LONGEST).map_err(read)?;
+        let text = String::from_utf8(text).map_err(|error| read(std::io::Error::other(error)))?;
+        Self::new(path.to_owned(), text, Vec::new())
     }
 
     /// A config made of options alone.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use cu_protocol::Timestamp;
+use cu_system::files;
 use serde::{Deserialize, Serialize};
 
 use crate::config::find_command;
@@ -15,6 +16,8 @@ use crate::config::find_command;
 const CONNECT: Duration = Duration::from_secs(5);
 /// Who says more in a line is not who we look for.
 const MOST_HEARD: u64 = 1024;
+/// More than a question or an answer holds, in bytes.
+pub const LONGEST: u64 = 1 << 20;
 
 /// What the probe is asked: the file `probe.json` in its folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,10 +60,12 @@ impl Answer {
 /// Answers what is asked in `folder`, by a file there and by a line on `output`.
 ///
 /// # Errors
-/// If the question can't be read, or the answer not be written.
+/// If the folder is not this user's alone, the question can't be read, or the answer not be written.
 pub fn answer(folder: &Path, output: &mut dyn Write) -> io::Result<()> {
+    files::own_directory(folder)?;
     let time = Timestamp::from(SystemTime::now());
-    let question: Question = serde_json::from_slice(&std::fs::read(Question::file(folder))?)?;
+    let question: Question =
+        serde_json::from_slice(&files::read_own(&Question::file(folder), LONGEST)?)?;
     let mut answer = Answer {
         host: cu_supervisor::host(),
         time,
@@ -81,7 +86,7 @@ pub fn answer(folder: &Path, output: &mut dyn Write) -> io::Result<()> {
     output.write_all(&text)?;
     let path = Answer::file(folder);
     let temporary = path.with_extension("new");
-    std::fs::write(&temporary, &text)?;
+    files::write_own(&temporary, &text)?;
     std::fs::rename(&temporary, &path)
 }
 

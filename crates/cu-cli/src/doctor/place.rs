@@ -2,17 +2,17 @@
 //! whether its clock is ours.
 
 use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use cu_core::{FileSystem, Sharing};
 use cu_scheduler::{Finding, Level};
+use cu_system::trust::{Others, Risk};
 use rustix::fs::{Access, StatVfs, access, statvfs};
 
 use super::Nodes;
 use crate::moment::rounded;
-use crate::shell_word::shell_word;
+use crate::results_dir;
 
 /// With less room than this, a run may fill it up.
 const LITTLE_ROOM: u64 = 1 << 30;
@@ -83,33 +83,22 @@ fn permissions(results_dir: &Path, existing: &Path) -> Vec<Finding> {
         let text = format!("no run can be made in {}: {error}", existing.display());
         return vec![finding(Level::Problem, text).advise("name another with --results-dir")];
     }
-    let Ok(metadata) = fs::metadata(existing) else {
-        return Vec::new();
+    let risks = match results_dir::risks(results_dir) {
+        Ok(risks) => risks,
+        Err(error) => return vec![finding(Level::Note, error.to_string())],
     };
-    let others_write = metadata.mode() & 0o022 != 0;
-    let sticky = metadata.mode() & 0o1000 != 0;
-    let ours = metadata.uid() == rustix::process::getuid().as_raw();
-    // Runs are made with mode 0700 and need no care; where they lie may.
-    let level = match existing == results_dir {
-        true => Level::Warning,
-        false => Level::Note,
-    };
-    vec![if !ours && !sticky {
-        let text = format!(
-            "{} belongs to another user, who can move or remove runs in it",
-            existing.display()
-        );
-        finding(level, text)
-    } else if others_write && !sticky {
-        let text = format!(
-            "others can write in {}, and so move or remove runs in it",
-            existing.display()
-        );
-        finding(level, text).advise(format!("chmod go-w {}", shell_word(existing)))
-    } else {
+    if risks.is_empty() {
         let text = "runs can be made, and nobody else can touch them".to_owned();
-        finding(Level::Good, text)
-    }]
+        return vec![finding(Level::Good, text)];
+    }
+    let finding = |risk: &Risk| {
+        let text = format!("{risk}, and so move or remove runs");
+        match risk.by {
+            Others::Group(_) => finding(Level::Note, text),
+            _ => finding(Level::Warning, text).advise(results_dir::remedy(risk)),
+        }
+    };
+    risks.iter().map(finding).collect()
 }
 
 fn room(stat: &StatVfs) -> Finding {
@@ -228,8 +217,8 @@ mod tests {
         fs::set_permissions(&folder, permissions).expect("it is ours");
         let findings = examine(&folder, Nodes::None);
         let advice = of(&findings, "permissions").advice.clone();
-        let expected = format!("chmod go-w '{}'", folder.display());
-        assert_eq!(advice, Some(expected));
+        let expected = format!("`chmod +t '{}'`", folder.display());
+        assert!(advice.is_some_and(|advice| advice.starts_with(&expected)));
     }
 
     #[test]

@@ -13,14 +13,16 @@ use cu_scheduler::{
     Cancel, ClusterEnd, ClusterJobId, ClusterState, EndCause, Finding, Level, Reach, Resources,
     Scheduler, Submission, SubmissionName, SubmitError,
 };
+use cu_system::files;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::node::{Answer, Question};
+use super::node::{Answer, LONGEST, Question};
 use crate::error::{Error, Result};
 use crate::main_process::this_program;
 use crate::moment::rounded;
+use crate::results_dir;
 use crate::scratch::make;
 
 /// How often the answer's file is looked for.
@@ -76,6 +78,7 @@ impl Probe {
             .map_err(|error| Error::system("find randomness")(std::io::Error::other(error)))?;
         let name = format!("cu-doctor-{}", &id.to_string()[..8]);
         let folder = results_dir.join(name);
+        results_dir::check(results_dir, false)?;
         make(&folder)?;
         Ok(Self { folder, id })
     }
@@ -133,7 +136,7 @@ impl Probe {
         let path = Question::file(&self.folder);
         let text = serde_json::to_vec(&question)
             .map_err(|error| Error::write("write", &path)(error.into()))?;
-        fs::write(&path, text).map_err(Error::write("write", &path))
+        files::write_own(&path, &text).map_err(Error::write("write", &path))
     }
 
     fn submission(&self) -> Result<Submission> {
@@ -218,7 +221,8 @@ impl Probe {
     fn answer(&self) -> Option<Answer> {
         // Listing the folder makes a network file system look.
         let _ = fs::read_dir(&self.folder).map(Iterator::count);
-        serde_json::from_slice(&fs::read(Answer::file(&self.folder)).ok()?).ok()
+        let answer = files::read_own(&Answer::file(&self.folder), LONGEST).ok()?;
+        serde_json::from_slice(&answer).ok()
     }
 
     /// What is to be said of a job that is over and has not answered.

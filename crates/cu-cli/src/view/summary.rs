@@ -2,13 +2,14 @@
 //! for people.
 
 use std::fmt::Write;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use cu_core::{AttemptEnd, AttemptReport, JobReport, JobState, RunDir, RunState, Status};
 use cu_protocol::{MetricValue, Metrics};
+use cu_system::{files, users};
 
 use super::lines::counts;
 use crate::backend::Kind;
@@ -195,7 +196,7 @@ pub fn list(runs: &[Listed]) -> String {
     let mut problems = Vec::new();
     for listed in runs {
         let path = listed.run.path();
-        let [name, state, jobs, resumes, made] = match &listed.status {
+        let [name, mut state, jobs, resumes, made] = match &listed.status {
             Ok(status) => [
                 status.name.clone(),
                 run_state(status.state).to_owned(),
@@ -216,6 +217,9 @@ pub fn list(runs: &[Listed]) -> String {
                 ]
             }
         };
+        if let Some(owner) = listed.owner {
+            let _ = write!(state, ", of {}", users::describe(owner));
+        }
         table.add_row([name, state, jobs, resumes, made, path.display().to_string()]);
     }
     let mut text = table.to_string();
@@ -297,7 +301,7 @@ fn files(directory: &Path) -> Vec<String> {
 
 /// The last line of a file that says something.
 fn last_words(path: &Path) -> Option<String> {
-    let mut file = File::open(path).ok()?;
+    let mut file = files::open(path, OpenOptions::new().read(true)).ok()?;
     let length = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(LAST_BYTES)))
         .ok()?;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cu_protocol::{JobId, RunId, Timestamp};
+use cu_system::files;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::lock::{Lock, Note};
@@ -89,6 +90,12 @@ impl Store {
             path: path.clone(),
             reason: error.to_string(),
         };
+        // SQLite would let the umask decide; what it makes beside this one later is of the same mode.
+        files::new_file()
+            .write(true)
+            .create_new(true)
+            .open(&unfinished)
+            .map_err(Error::file("make", &unfinished))?;
         let mut connection = Connection::open(&unfinished).map_err(record)?;
         connection
             .execute_batch(include_str!("schema.sql"))

@@ -255,10 +255,7 @@ pub(crate) fn state_without_us(counts: Counts) -> RunState {
 }
 
 pub(super) fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
-    let run = fact(connection, "run")?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-    let run: RunId = run
-        .parse()
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, TEXT, Box::new(error)))?;
+    let run = run(connection)?;
     let mut statement = connection.prepare("SELECT body, plan FROM jobs ORDER BY job")?;
     let mut rows = statement.query([])?;
     let (mut jobs, mut plans) = (Vec::new(), Vec::new());
@@ -277,6 +274,12 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
         jobs,
         plans,
     })
+}
+
+fn run(connection: &Connection) -> rusqlite::Result<RunId> {
+    let run = fact(connection, "run")?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    run.parse()
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, TEXT, Box::new(error)))
 }
 
 fn created(connection: &Connection) -> rusqlite::Result<Timestamp> {

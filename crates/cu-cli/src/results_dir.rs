@@ -1,0 +1,89 @@
+//! Whether a results directory is a place for runs: who else could put other runs in the place of ours.
+
+use std::path::{Path, PathBuf};
+
+use cu_system::trust::{self, Others, Risk};
+use cu_system::users;
+
+use crate::error::{Error, Result};
+use crate::shell_word::shell_word;
+
+/// Who else may replace runs in `results_dir` (absolute), where a run is to be made.
+///
+/// Runs are private, but whoever may rename in a directory above can put one of his own there, with
+/// commands that we would start. Members of a group are trusted with a word, since laboratories share
+/// directories so. Other users are not, unless the user says so.
+///
+/// # Errors
+/// If users who are not trusted may, and `trusts_parents` is not set.
+pub fn check(results_dir: &Path, trusts_parents: bool) -> Result<Vec<String>> {
+    let risks = risks(results_dir)?;
+    let is_serious = |risk: &&Risk| !matches!(risk.by, Others::Group(_));
+    match risks.iter().find(is_serious) {
+        Some(risk) if !trusts_parents => Err(Error::usage_hint(
+            format!("{risk}, and so runs in {}", results_dir.display()),
+            remedy(risk),
+        )),
+        _ => Ok(risks
+            .iter()
+            .map(|risk| format!("{risk}, runs too"))
+            .collect()),
+    }
+}
+
+/// The directories on the way into `results_dir` in which others may rename.
+///
+/// # Errors
+/// If one can't be examined.
+pub fn risks(results_dir: &Path) -> Result<Vec<Risk>> {
+    // Asked for a run in it.
+    let run: PathBuf = results_dir.join("run");
+    trust::risks(&run).map_err(Error::write("examine", results_dir))
+}
+
+/// What to do about a danger.
+pub fn remedy(risk: &Risk) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let directory = shell_word(&risk.directory);
+    let found = risk.directory.metadata();
+    let is_ours = found.is_ok_and(|found| found.uid() == users::own());
+    let elsewhere = "name a directory below your own with `--results-dir DIR`, or say with \
+                     `--trust-parents` that these users may";
+    match risk.by {
+        Others::Everybody if is_ours => {
+            format!("`chmod +t {directory}` lets each user rename only what is his; or {elsewhere}")
+        }
+        _ => elsewhere.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn where_all_may_rename_no_run_is_made_unless_that_is_meant() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let results = folder.path().join("shared/results");
+        fs::create_dir_all(&results).expect("a folder");
+        assert_eq!(check(&results, false).expect("ours"), [""; 0]);
+        let shared = folder.path().join("shared");
+        let mode = |mode| {
+            let mode = fs::Permissions::from_mode(mode);
+            fs::set_permissions(&shared, mode).expect("it is ours");
+        };
+        mode(0o777);
+        let error = check(&results, false).expect_err("all may");
+        assert_eq!(error.exit_code(), 2);
+        let hint = error.hint().expect("what to do");
+        assert!(
+            hint.starts_with(&format!("`chmod +t {}`", shared.display())),
+            "{hint}"
+        );
+        assert_eq!(check(&results, true).expect("meant").len(), 1);
+        mode(0o1777);
+        assert_eq!(check(&results, false).expect("sticky"), [""; 0]);
+    }
+}
