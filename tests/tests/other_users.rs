@@ -513,3 +513,50 @@ fn a_fifo_in_the_place_of_a_file_hangs_nobody() {
     fs::write(run.output(0, "go"), "").expect("let go");
     assert_eq!(run.go_on().wait().code, Some(0));
 }
+
+fn copy(from: &Path, to: &Path, run: &Run) {
+    let mut copy = Command::new("cp");
+    copy.arg("-a").arg(from).arg(to);
+    assert_eq!(Process::start(copy, &run.path("")).wait().code, Some(0));
+}
+
+#[test]
+fn a_copy_beside_its_original_is_refused() {
+    let run = interrupted();
+    let original = run.dir().path().to_owned();
+    let copied = run.path("results/copied");
+    copy(&original, &copied, &run);
+    let copied = copied.to_str().expect("UTF-8");
+    for command in ["resume", "stop", "retry"] {
+        let exit = run.cu(&[command, copied]);
+        assert_eq!(exit.code, Some(2), "{exit:?}");
+        let said = format!("is a copy of the one in {}", original.display());
+        assert!(exit.stderr.contains(&said), "{exit:?}");
+    }
+    let status = run.json(&["status", copied]);
+    assert_eq!(status["state"], "interrupted", "it can be read");
+    // The original goes on, also by another name.
+    symlink(&original, run.path("link")).expect("a link");
+    fs::write(run.output(0, "go"), "").expect("let go");
+    let exit = run.cu(&["resume", run.path("link").to_str().expect("UTF-8")]);
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+}
+
+#[test]
+fn a_run_that_was_moved_goes_on() {
+    let run = interrupted();
+    fs::write(run.output(0, "go"), "").expect("let go");
+    run.await_file(&run.dir().exit_record(JobId(0), Attempt(0)));
+    let moved = run.path("results/moved");
+    fs::rename(run.dir().path(), &moved).expect("moved");
+    // Another run where it was is not its original.
+    make_run(run.dir().path(), &DONE);
+    let exit = run.cu(&["resume", moved.to_str().expect("UTF-8")]);
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    // Nor is it one of itself when it is seen by another path.
+    let back = run.path("results/back");
+    fs::rename(&moved, &back).expect("moved");
+    symlink(&back, &moved).expect("a link");
+    let exit = run.cu(&["retry", back.to_str().expect("UTF-8")]);
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+}

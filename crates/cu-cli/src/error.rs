@@ -139,7 +139,9 @@ impl Error {
             },
             Self::NotReady { code, .. } => return *code,
             Self::Run(error) => match error {
-                Run::RunExists { .. } | Run::NoJob { .. } | Run::Plan(_) => ExitCode::Usage,
+                Run::RunExists { .. } | Run::NoJob { .. } | Run::Plan(_) | Run::Copy { .. } => {
+                    ExitCode::Usage
+                }
                 Run::InUse { .. } => ExitCode::InUse,
                 Run::NoMainProcess { .. } => ExitCode::Refused,
                 Run::SchedulerUnreachable { .. } => ExitCode::SchedulerUnreachable,
@@ -183,6 +185,11 @@ impl Error {
                     "make room or mend the permissions, then `cu resume` goes on".to_owned()
                 }
                 Run::Untrusted(untrusted) => untrusted_hint(untrusted),
+                Run::Copy { original, .. } => format!(
+                    "`cu resume {}` goes on with the original; if this is to take its place, move \
+                     that one away",
+                    shell_word(original)
+                ),
                 Run::File { source, .. } => return file_hint(source.kind()),
                 Run::SchedulerUnreachable { .. } => {
                     "the jobs are as they were: `cu resume` when the scheduler answers again"

@@ -67,6 +67,18 @@ pub enum Error {
     /// The run, or something in its directory that is acted on, is not this user's alone.
     #[error(transparent)]
     Untrusted(#[from] cu_supervisor::Untrusted),
+    /// The run is a copy of another one that is still there.
+    #[error(
+        "the run in {} is a copy of the one in {}: each would take the other's jobs for its own",
+        path.display(),
+        original.display()
+    )]
+    Copy {
+        /// The run directory.
+        path: PathBuf,
+        /// The run directory that it was copied from.
+        original: PathBuf,
+    },
     /// A file or directory of the run could not be made, read or written.
     #[error("can't {what} {}: {source}", path.display())]
     File {

@@ -89,7 +89,7 @@ impl ResumeLoop {
         let mut lock = Lock::take(&run_dir).await?;
         let predecessor = lock.predecessor.take();
         let mut store = Store::open(&run_dir, lock)?;
-        store.set_backend(&scheduler.to_string())?;
+        store.set_opener(&run_dir, &scheduler.to_string())?;
         let loaded = store.load()?;
         let status = Status {
             state: RunState::Running,

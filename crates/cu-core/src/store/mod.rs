@@ -18,7 +18,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::lock::{Lock, Note};
 use crate::machine::{Event, Job};
-use crate::{AttemptReport, Error, JobPlan, Policy, Result, RunDir, RunPlan};
+use crate::{AttemptReport, Error, JobPlan, Policy, Result, RunDir, RunPlan, trust};
 
 pub(crate) use open::must_exist;
 pub(crate) use others::{Abandoned, holders};
@@ -102,6 +102,9 @@ impl Store {
             .map_err(record)?;
         let transaction = connection.transaction().map_err(record)?;
         write_plan(&transaction, run, plan, at).map_err(record)?;
+        if let Some(place) = trust::place(run_dir) {
+            rows::set_fact(&transaction, "place", &place).map_err(record)?;
+        }
         transaction.commit().map_err(record)?;
         connection.close().map_err(|(_, error)| record(error))?;
         std::fs::rename(&unfinished, &path).map_err(Error::file("rename", &unfinished))
@@ -138,15 +141,20 @@ impl Store {
         read::load(&self.connection).map_err(|error| open::unusable(&self.path, error))
     }
 
-    /// Takes down how the scheduler names itself.
+    /// Records who opens the run: how the scheduler names itself, and where the run is, by which a
+    /// copy is told from it.
     ///
     /// # Errors
     /// [`Error::Record`]; [`Error::File`] if others are in the way for long.
-    pub fn set_backend(&mut self, backend: &str) -> Result<()> {
+    pub fn set_opener(&mut self, run_dir: &RunDir, backend: &str) -> Result<()> {
         let until = Instant::now() + open::BUSY;
+        let place = trust::place(run_dir);
         let set = |transaction: &Transaction<'_>| {
-            let sql = "INSERT OR REPLACE INTO facts VALUES ('backend', ?1)";
-            transaction.execute(sql, [backend]).map(drop)
+            rows::set_fact(transaction, "backend", backend)?;
+            match &place {
+                Some(place) => rows::set_fact(transaction, "place", place),
+                None => Ok(()),
+            }
         };
         let mut outcome = self.transact(set);
         while outcome.as_ref().is_err_and(others::are_in_the_way) && Instant::now() < until {

@@ -143,6 +143,17 @@ impl Reader {
         }
     }
 
+    /// Which run it is.
+    pub(crate) fn run(&self) -> Result<RunId> {
+        self.read(run)
+    }
+
+    /// The run directory, without links, when a main process opened it last. None of before this was
+    /// taken down.
+    pub(crate) fn place(&self) -> Result<Option<String>> {
+        self.read(|connection| fact(connection, "place"))
+    }
+
     /// Whether a living main process works on it.
     #[must_use]
     pub fn has_main_process(&self) -> bool {

@@ -89,11 +89,10 @@ pub(super) fn write_plan(
     plan: &RunPlan,
     at: Timestamp,
 ) -> rusqlite::Result<()> {
-    let mut fact = transaction.prepare("INSERT INTO facts VALUES (?1, ?2)")?;
-    fact.execute(["name", &plan.name])?;
-    fact.execute(["run", &run.to_string()])?;
-    fact.execute(["created", &at.0.to_string()])?;
-    fact.execute(["policy", &json(&plan.policy)?])?;
+    set_fact(transaction, "name", &plan.name)?;
+    set_fact(transaction, "run", &run.to_string())?;
+    set_fact(transaction, "created", &at.0.to_string())?;
+    set_fact(transaction, "policy", &json(&plan.policy)?)?;
     let mut insert = transaction.prepare("INSERT INTO jobs VALUES (?1, ?2, ?3, ?4)")?;
     for (number, job_plan) in (0..).zip(&plan.jobs) {
         let job = Job::new(JobId(number), job_plan.resume_exit_code);
@@ -105,6 +104,16 @@ pub(super) fn write_plan(
         ])?;
     }
     Ok(())
+}
+
+/// Records a fact about the run as a whole, in the place of what was recorded before.
+pub(super) fn set_fact(
+    transaction: &Transaction<'_>,
+    name: &str,
+    value: &str,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO facts VALUES (?1, ?2)";
+    transaction.execute(sql, [name, value]).map(drop)
 }
 
 pub(super) fn json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {

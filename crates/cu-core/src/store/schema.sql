@@ -1,7 +1,8 @@
 -- The store of a run, format 1. Times are milliseconds since the Unix epoch, UTC.
 PRAGMA user_version = 1;
 
--- What is true of the run as a whole: name, run, created, policy, backend.
+-- What is true of the run as a whole: name, run, created, policy, backend, place (the run
+-- directory, by which a copy is told from the run).
 CREATE TABLE facts (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
