@@ -44,7 +44,7 @@ pub(super) fn is_at_work(call: &Call) -> bool {
 }
 
 fn open_script(call: &Call) -> io::Result<File> {
-    files::open_own(&call.script, OpenOptions::new().read(true).write(true))
+    files::open(&call.script, OpenOptions::new().read(true).write(true))
 }
 
 /// Makes `task` of the script execute `text` from its next start on, with its output in the
