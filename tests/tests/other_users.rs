@@ -560,3 +560,33 @@ fn a_run_that_was_moved_goes_on() {
     let exit = run.cu(&["retry", back.to_str().expect("UTF-8")]);
     assert_eq!(exit.code, Some(0), "{exit:?}");
 }
+
+#[test]
+fn a_run_seen_by_a_second_mount_goes_on() {
+    if !can_be_played() {
+        return;
+    }
+    let run = interrupted();
+    let second = run.path("second");
+    fs::create_dir(&second).expect("a directory");
+    let mount = |program: &str, arguments: &[&Path]| {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Process::start(command, &run.path("")).wait()
+    };
+    let bound = mount(
+        "mount",
+        &[Path::new("--bind"), &run.path("results"), &second],
+    );
+    assert_eq!(bound.code, Some(0), "{bound:?}");
+    let there = second.join("run");
+    let paused = run.cu(&["pause", there.to_str().expect("UTF-8")]);
+    // Noted there: the path by which the run was seen last.
+    let here = run.cu(&["continue", run.dir().path().to_str().expect("UTF-8")]);
+    let unmounted = mount("umount", &[Path::new("--lazy"), &second]);
+    assert_eq!(unmounted.code, Some(0), "{unmounted:?}");
+    assert_eq!(paused.code, Some(0), "{paused:?}");
+    assert_eq!(here.code, Some(0), "{here:?}");
+    fs::write(run.output(0, "go"), "").expect("let go");
+    assert_eq!(run.go_on().wait().code, Some(0));
+}
