@@ -24,17 +24,35 @@ const LONGEST: u64 = 4096;
 /// The lock of a run, held until dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    file: Arc<File>,
-    /// How long the line is that says who holds it.
-    named: u64,
+    named: Arc<Named>,
     /// Who held it before and did not give it back: killed, crashed, or lost with its machine.
     pub predecessor: Option<String>,
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Whoever takes it next need not think that we were killed.
-        let _ = self.file.set_len(0);
+        // Whoever takes it next need not think that we were killed. If it can't be written, he does.
+        let _ = self.named.cut(0);
+    }
+}
+
+/// The locked file, with the line in it that says who holds it.
+#[derive(Debug)]
+struct Named {
+    file: File,
+    line: String,
+}
+
+impl Named {
+    /// Cuts the text to so many bytes; if it is still ours, for where a machine does not see our lock,
+    /// another may have taken the run over from us while we stood still.
+    fn cut(&self, length: u64) -> std::io::Result<bool> {
+        let mut line = vec![0; self.line.len()];
+        let is_ours = self.file.read_exact_at(&mut line, 0).is_ok() && line == self.line.as_bytes();
+        if is_ours {
+            self.file.set_len(length)?;
+        }
+        Ok(is_ours)
     }
 }
 
@@ -59,24 +77,20 @@ impl Lock {
 
     /// Where its holder can say what it waits for.
     pub fn note(&self) -> Note {
-        Note {
-            file: self.file.clone(),
-            start: self.named,
-        }
+        Note(self.named.clone())
     }
 
     /// Says whose it is: for people, and for machines that don't see our lock.
     fn named(run_dir: &RunDir, mut file: File, before: &str) -> Result<Self> {
-        let holder = format!("process {}{ON}{}\n", std::process::id(), host());
+        let line = format!("process {}{ON}{}\n", std::process::id(), host());
         let named = file
             .set_len(0)
             .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(holder.as_bytes()));
+            .and_then(|()| file.write_all(line.as_bytes()));
         named.map_err(Error::file("write", &run_dir.lock()))?;
         let before = before.trim();
         Ok(Self {
-            file: Arc::new(file),
-            named: holder.len() as u64,
+            named: Arc::new(Named { file, line }),
             predecessor: (!before.is_empty()).then(|| before.to_owned()),
         })
     }
@@ -85,17 +99,16 @@ impl Lock {
 /// What the holder of the lock waits for, as those who read the run see it. As long as this lives, so
 /// does the lock.
 #[derive(Debug)]
-pub(crate) struct Note {
-    file: Arc<File>,
-    start: u64,
-}
+pub(crate) struct Note(Arc<Named>);
 
 impl Note {
     /// Says it, in one line; `None` if it waits no longer.
     pub fn set(&self, waits: Option<&str>) {
-        let said = self.file.set_len(self.start).and_then(|()| match waits {
-            Some(text) => self.file.write_all_at(text.as_bytes(), self.start),
-            None => Ok(()),
+        let Named { file, line } = &*self.0;
+        let start = line.len() as u64;
+        let said = self.0.cut(start).and_then(|is_ours| match waits {
+            Some(text) if is_ours => file.write_all_at(text.as_bytes(), start),
+            _ => Ok(()),
         });
         if let Err(error) = said {
             tracing::warn!("can't write to the run's lock what is waited for: {error}");
@@ -181,4 +194,32 @@ pub(crate) fn is_held(run_dir: &RunDir) -> bool {
     };
     // A shared lock, given back at once, so that two who ask don't see each other.
     flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_given_back_leaves_no_name_but_of_who_took_it_over() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let run = RunDir::new(directory.path());
+        let text = || std::fs::read_to_string(run.lock()).expect("the lock's text");
+        let lock = Lock::take_for_new(&run).expect("it is free");
+        assert_eq!(waits(&run), None);
+        lock.note().set(Some("a reader is waited for"));
+        assert_eq!(waits(&run).as_deref(), Some("a reader is waited for"));
+        lock.note().set(None);
+        assert_eq!(waits(&run), None);
+        drop(lock);
+        assert_eq!(text(), "");
+        std::fs::write(run.lock(), "process 7 on login2\n").expect("it was killed");
+        let lock = Lock::take_for_new(&run).expect("it is free");
+        assert_eq!(lock.predecessor.as_deref(), Some("process 7 on login2"));
+        let other = "process 8 on login2\n";
+        std::fs::write(run.lock(), other).expect("taken over, its lock unseen");
+        lock.note().set(Some("a reader is waited for"));
+        drop(lock);
+        assert_eq!(text(), other);
+    }
 }
