@@ -184,9 +184,12 @@ impl Store {
         }
         let outcome = Rows::of(changes, self.next, &mut self.announcements)
             .and_then(|rows| self.insist(|transaction| rows.write(transaction)))
-            .map_err(|error| Error::Record {
-                path: self.path.clone(),
-                reason: error.to_string(),
+            .map_err(|error| {
+                // That it has gone says more than that it can't be written.
+                self.check_place().err().unwrap_or_else(|| Error::Record {
+                    path: self.path.clone(),
+                    reason: error.to_string(),
+                })
             })
             .and_then(|()| self.check_place());
         self.next += changes.events.len() as i64;
@@ -360,8 +363,15 @@ mod tests {
             std::fs::copy(path, &copy)?;
             std::fs::rename(copy, path)
         };
-        for (change, words) in [(deleted, "deleted"), (replaced, "taken its place")] {
+        // SQLite notices by itself where it has a rollback journal: "a readonly database".
+        let cases = [(deleted, "deleted"), (replaced, "taken its place")];
+        let modes = ["WAL", "TRUNCATE"];
+        let cases = cases.iter().flat_map(|case| modes.map(|mode| (case, mode)));
+        for (&(change, words), mode) in cases {
             let (_directory, run_dir, mut store) = store().await;
+            let connection = &store.connection;
+            let set = connection.pragma_update(None, "journal_mode", mode);
+            set.expect("nobody else has it open");
             store.commit(&changes()).expect("recorded");
             change(&run_dir.store()).expect("changed");
             let error = store.commit(&changes()).expect_err("for nobody");
