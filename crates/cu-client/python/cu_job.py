@@ -86,6 +86,7 @@ _SHARE_OF_SAVES = 20  # periodic saves take at most one part in so many of the t
 _SEND_EVERY = 0.1  # seconds between two announcements of progress
 _PATIENCE = {"resume_request": 10.0, "failed": 10.0, "results": 60.0}  # seconds
 _LONGEST_TEXT = 60_000  # characters of a failure
+_LONGEST_LINE = 1 << 20  # bytes of an answer
 
 
 class JobError(Exception):
@@ -251,7 +252,8 @@ class _Link:
         self._path = path
         self._socket: Optional[socket.socket] = None
         self._given_up = False
-        self._received = b""
+        self._received = bytearray()
+        self._searched = 0  # bytes of these that hold no end of a line
         self._unanswered: List[str] = []
         self._lock = threading.RLock()
         self.wish: Any = None
@@ -343,7 +345,13 @@ class _Link:
         self._unanswered.append(kind)
 
     def _read(self, until: float) -> Tuple[str, Any]:
-        while b"\n" not in self._received:
+        while True:
+            end = self._received.find(b"\n", self._searched)
+            if end >= 0:
+                break
+            self._searched = len(self._received)
+            if self._searched > _LONGEST_LINE:
+                raise ConnectionError("its answer has no end")
             if self._socket is None:
                 raise ConnectionError("not connected")
             self._socket.settimeout(max(0.0, until - time.monotonic()))
@@ -354,7 +362,9 @@ class _Link:
             if not received:
                 raise ConnectionError("it ended the connection")
             self._received += received
-        line, self._received = self._received.split(b"\n", 1)
+        line = bytes(self._received[:end])
+        del self._received[: end + 1]
+        self._searched = 0
         return self._unanswered.pop(0), json.loads(line)
 
     def __del__(self) -> None:
@@ -363,7 +373,8 @@ class _Link:
     def _close(self) -> None:
         if self._socket is not None:
             self._socket.close()
-        self._socket, self._received, self._unanswered = None, b"", []
+        self._socket, self._received, self._unanswered = None, bytearray(), []
+        self._searched = 0
 
 
 def _complain(text: str) -> None:

@@ -410,6 +410,11 @@ class WithSupervisor(Case):
         with self.assertRaisesRegex(cu_job.JobError, "refused the results: not today"):
             self.job().finalize({})
 
+    def test_an_answer_without_an_end_is_not_read_for_ever(self):
+        self.supervisor(lambda request: {"refused": "x" * (2 << 20)})
+        with self.assertRaisesRegex(cu_job.JobError, "its answer has no end"):
+            self.job().finalize({})
+
 
 class OfAnotherUser(unittest.TestCase):
     def test_what_listens_in_the_place_of_the_supervisor_hears_nothing(self):
