@@ -201,8 +201,12 @@ fn own_accord(line: &str) -> Option<SystemTime> {
         && hour < 24
         && minute < 60
         && second <= 60;
-    let seconds = days_since_1970(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
-    valid.then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    // Only then: of numbers of any size the sum may be beyond all numbers.
+    valid.then(|| {
+        let days = days_since_1970(year, month, day);
+        let seconds = days * 86_400 + hour * 3600 + minute * 60 + second;
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    })
 }
 
 /// Days from 1 January 1970 in the Gregorian calendar. The year is taken to begin in March, so that
@@ -231,6 +235,21 @@ mod tests {
             "", "812", "812.", ".0", "cu", "1.0.0", "+1.0", "-1.0", "1.0 2.0",
         ] {
             assert!(other.parse::<Id>().is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_year_of_fifteen_digits_is_not_a_time() {
+        let told = |time: &str| own_accord(&format!("Job terminated of its own accord at {time}Z"));
+        assert!(told("2026-11-24T16:06:11").is_some());
+        for time in [
+            "999999999999999-11-24T16:06:11",
+            "18446744073709551615-01-01T00:00:00",
+            "2026-18446744073709551615-01T00:00:00",
+            "0-01-01T00:00:00",
+            "2026-11-24T18446744073709551615:06:11",
+        ] {
+            assert_eq!(told(time), None, "{time}");
         }
     }
 

@@ -13,46 +13,66 @@ use cu_system::files;
 
 use super::event::{self, Event};
 
-/// No event is longer. What is, is no event, and is left out up to the next end of one.
+/// No event is longer, its last line aside. What is, is no event, and is left out up to the next end
+/// of one.
 const LONGEST_EVENT: usize = 1 << 20;
 
-/// Whole events from bytes cut anywhere.
+/// No line is longer. An event with a line that is, is left out, too.
+const LONGEST_LINE: usize = 1 << 16;
+
+/// Whole events from bytes cut anywhere. Each byte is looked at once, however they are cut.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
+    /// What there is of an event so far.
     pending: Vec<u8>,
-    /// Up to where `pending` was searched for the end of an event.
-    searched: usize,
-    /// The beginning of what is pending was thrown away.
+    /// Where its last line begins.
+    line: usize,
+    /// The beginning of the event was thrown away.
     headless: bool,
+    /// So was the beginning of its last line.
+    in_long_line: bool,
 }
 
 impl Decoder {
     /// Takes more of the log, and adds the events that are complete by now to `events`.
     pub fn feed(&mut self, bytes: &[u8], events: &mut Vec<Event>) {
-        self.pending.extend_from_slice(bytes);
-        let mut begin = 0;
-        let mut line = self.searched;
-        while let Some(length) = self.pending[line..].iter().position(|byte| *byte == b'\n') {
-            let next = line + length + 1;
-            if self.pending[line..next].trim_ascii_end() == b"..." {
-                if !std::mem::take(&mut self.headless) {
-                    let text = String::from_utf8_lossy(&self.pending[begin..line]);
-                    events.extend(event::parse(&text));
-                }
-                begin = next;
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let is_whole = piece.ends_with(b"\n");
+            if self.in_long_line {
+                self.in_long_line = !is_whole;
+                continue;
             }
-            line = next;
-        }
-        self.pending.drain(..begin);
-        self.searched = line - begin;
-        if self.pending.len() > LONGEST_EVENT {
-            self.pending.drain(..self.searched);
-            self.searched = 0;
-            self.headless = true;
-            if self.pending.len() > LONGEST_EVENT {
-                self.pending.clear();
+            self.pending.extend_from_slice(piece);
+            if self.pending.len() - self.line > LONGEST_LINE {
+                self.throw_away();
+                self.in_long_line = !is_whole;
+            } else if is_whole {
+                self.end_line(events);
             }
         }
+    }
+
+    /// The last line is whole.
+    fn end_line(&mut self, events: &mut Vec<Event>) {
+        if self.pending[self.line..].trim_ascii_end() != b"..." {
+            self.line = self.pending.len();
+            if self.line > LONGEST_EVENT {
+                self.throw_away();
+            }
+            return;
+        }
+        if !std::mem::take(&mut self.headless) {
+            let text = String::from_utf8_lossy(&self.pending[..self.line]);
+            events.extend(event::parse(&text));
+        }
+        self.pending.clear();
+        self.line = 0;
+    }
+
+    fn throw_away(&mut self) {
+        self.pending.clear();
+        self.line = 0;
+        self.headless = true;
     }
 }
 
@@ -169,6 +189,36 @@ mod tests {
         decoder.feed(b"the rest of it\n...\n", &mut events);
         decoder.feed(TWO.as_bytes(), &mut events);
         assert_eq!(events.len(), 2);
+    }
+
+    #[test]
+    fn a_line_that_grows_without_an_end_is_looked_at_once() {
+        let mut decoder = Decoder::default();
+        let mut events = Vec::new();
+        decoder.feed(b"001 (1.000.000) ", &mut events);
+        for _ in 0..4 * LONGEST_LINE {
+            decoder.feed(b"x", &mut events);
+            // What is kept is all that the next call can look at again, and it looks at none of it.
+            assert!(decoder.pending.len() <= LONGEST_LINE);
+        }
+        decoder.feed(b"...\n...\n", &mut events);
+        assert_eq!(events, [], "the event of that line is left out");
+        decoder.feed(TWO.as_bytes(), &mut events);
+        assert_eq!(events.len(), 2);
+    }
+
+    #[test]
+    fn the_end_of_an_event_that_is_too_long_is_seen() {
+        for filler in [LONGEST_EVENT - 1, LONGEST_EVENT, LONGEST_EVENT + 1] {
+            let mut decoder = Decoder::default();
+            let mut events = Vec::new();
+            let lines = "x\n".repeat(filler.div_ceil(2));
+            decoder.feed(lines.as_bytes(), &mut events);
+            for byte in format!("...\n{TWO}").bytes() {
+                decoder.feed(&[byte], &mut events);
+            }
+            assert_eq!(events.len(), 2, "{filler}");
+        }
     }
 
     #[test]

@@ -89,7 +89,10 @@ pub(super) async fn put_back(
     for (candidate, place) in candidates.iter().zip(places) {
         let name = &candidate.submission.name;
         match place {
-            Place::Kept { run_count } => kept.entry(run_count + 1).or_default().push(candidate),
+            Place::Kept { run_count } => kept
+                .entry(run_count.saturating_add(1))
+                .or_default()
+                .push(candidate),
             Place::InSlot => {
                 // If it gave up its slot just now, it is kept, and asked for once more.
                 let answer = grant(condor, candidate).map_err(|refusal| refusal.of(name));

@@ -128,8 +128,8 @@ pub(super) fn found(text: &str) -> Option<String> {
     if all == 0 {
         return Some("the pool has no machine at present".into());
     }
-    if unfit + unwilling < all {
-        let fit = all - unfit - unwilling;
+    let fit = all.saturating_sub(unfit).saturating_sub(unwilling);
+    if fit > 0 {
         return Some(format!(
             "{fit} of the pool's {all} slots can run it, once there is room"
         ));

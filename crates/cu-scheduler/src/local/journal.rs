@@ -173,7 +173,7 @@ impl Journal {
         let next_number = match folded.jobs.last_key_value() {
             // Without a power cut every number that was given away is in the journal; the newest
             // is never forgotten.
-            Some((newest, _)) if same_boot => newest + 1,
+            Some((newest, _)) if same_boot => newest.saturating_add(1),
             _ => folded.reserved_below.max(1),
         };
         Ok(Self {
@@ -220,7 +220,9 @@ impl Journal {
     /// A number never given before, not even before a power cut.
     pub fn number(&mut self) -> io::Result<u64> {
         if self.next_number >= self.reserved_below {
-            let below = self.next_number + BLOCK;
+            // Only a damaged journal comes near the last number.
+            let spent = || io::Error::other("its numbers are used up");
+            let below = self.next_number.checked_add(BLOCK).ok_or_else(spent)?;
             self.append(&[Line::Reserved { below }])?;
             self.file.sync_data()?;
             self.reserved_below = below;

@@ -82,7 +82,7 @@ impl Config {
     /// How long a requeued job waits at least.
     pub fn requeue_delay(&self) -> Duration {
         let set = self.option("AuthInfo", "cred_expire");
-        Duration::from_secs(set.unwrap_or(120)) + Duration::from_secs(1)
+        Duration::from_secs(set.unwrap_or(120).saturating_add(1))
     }
 }
 
@@ -152,6 +152,11 @@ mod tests {
     fn the_delay_of_a_requeue_follows_the_credential() {
         let config = Config::parse("AuthInfo = socket=/x,cred_expire=5\nMaxArraySize = 10001");
         assert_eq!(config.requeue_delay(), Duration::from_secs(6));
+        let endless = format!("AuthInfo = cred_expire={}\n", u64::MAX);
+        assert_eq!(
+            Config::parse(&endless).requeue_delay(),
+            Duration::from_secs(u64::MAX)
+        );
         assert_eq!(config.max_array_size(), 10_001);
         let config = Config::parse("AuthInfo = (null)\nAccountingStorageType = (null)");
         assert_eq!(config.requeue_delay(), Duration::from_secs(121));

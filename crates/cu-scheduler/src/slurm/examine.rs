@@ -231,7 +231,7 @@ fn forgetting(config: &Config, options: &SlurmOptions) -> Finding {
             let text = "MinJobAge is 0: the controller never forgets a job";
             Finding::new(subject, Level::Good, text)
         }
-        Some(age) if age < poll * LOOKS => {
+        Some(age) if age < poll.saturating_mul(LOOKS) => {
             let (age, poll) = (age.as_secs(), poll.as_secs());
             let text = format!(
                 "the controller forgets a job {age} s after its end (MinJobAge), and is asked every \

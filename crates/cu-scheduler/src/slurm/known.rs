@@ -192,7 +192,7 @@ impl Known {
     pub fn next_call(&self, now: SystemTime) -> u64 {
         let since = now.duration_since(SystemTime::UNIX_EPOCH);
         let now = u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
-        now.max(self.newest + 1)
+        now.max(self.newest.saturating_add(1))
     }
 }
 
@@ -223,6 +223,12 @@ mod tests {
         let mut known = Known::default();
         lines.into_iter().for_each(|line| known.apply(line));
         known
+    }
+
+    #[test]
+    fn the_greatest_number_of_a_damaged_journal_is_not_exceeded() {
+        let known = known([call(u64::MAX, &[1])]);
+        assert_eq!(known.next_call(SystemTime::UNIX_EPOCH), u64::MAX);
     }
 
     #[test]

@@ -84,7 +84,8 @@ fn minutes(limit: Duration) -> u64 {
 }
 
 fn seconds(time: Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+    time.as_secs()
+        .saturating_add(u64::from(time.subsec_nanos() > 0))
 }
 
 /// The time limit that Slurm will keep, where we can know it: what was asked for, or else the
@@ -95,7 +96,7 @@ pub(super) fn time_limit(
     partitions: &[Partition],
 ) -> Option<Duration> {
     if let Some(limit) = resources.time_limit {
-        return Some(Duration::from_secs(minutes(limit) * 60));
+        return Some(Duration::from_secs(minutes(limit).saturating_mul(60)));
     }
     match chosen(options, partitions)[..] {
         [partition] => partition.default_time.or(partition.max_time),
@@ -150,7 +151,7 @@ pub(super) fn check(
         &options.qos,
         chosen.is_empty(),
     ) {
-        let limit = Duration::from_secs(minutes(limit) * 60);
+        let limit = Duration::from_secs(minutes(limit).saturating_mul(60));
         let too_short = |partition: &&&Partition| partition.max_time.is_some_and(|max| max < limit);
         let short: Vec<String> = chosen
             .iter()

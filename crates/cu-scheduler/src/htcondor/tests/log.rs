@@ -164,6 +164,26 @@ proptest! {
         prop_assert_eq!(decode(parts(&bytes, &cuts)), decode([&bytes[..]]));
     }
 
+    /// Overflow is checked in tests.
+    #[test]
+    fn numbers_of_any_length_are_no_reason_to_panic(
+        number in "[0-9]{1,3}",
+        id in "[0-9]{1,24}\\.[0-9]{1,24}\\.[0-9]{1,24}",
+        time in "[0-9]{0,24}-[0-9]{0,24}-[0-9]{0,24}T[0-9]{0,24}:[0-9]{0,24}:[0-9]{0,24}Z",
+        value in "-?[0-9]{1,24}",
+    ) {
+        for line in [
+            format!("(1) Normal termination (return value {value})"),
+            format!("(0) Abnormal termination (signal {value})"),
+            format!("Code {value} Subcode {value}"),
+        ] {
+            let body = format!("\t{line}\n\tJob terminated of its own accord at {time}\n...\n");
+            for header in ["005 (1.0.0) x\n".to_owned(), format!("{number} ({id}) x\n")] {
+                prop_assert!(decode([(header + &body).as_bytes()]).len() <= 1);
+            }
+        }
+    }
+
     /// Damage ends with the event in which it is.
     #[test]
     fn events_around_damage_are_still_read(
