@@ -9,8 +9,9 @@ use anyhow::{Context, Result};
 use cu_benches::{Contest, acknowledging_server, serve, timed};
 use cu_protocol::frame::{self, Decoder};
 use cu_protocol::{
-    Attempt, Envelope, ExitRecord, Fraction, Generation, JobId, Message, MetricValue, ProgramEnd,
-    ResumeRequest, Role, RunId, Secret, Sequence, StopCause, Timestamp, ToServer, blocking,
+    Attempt, Envelope, ExitRecord, Fraction, Generation, JobId, Message, MetricValue, OutputChange,
+    ProgramEnd, ResumeRequest, Role, RunId, Secret, Sequence, StopCause, Timestamp, ToServer,
+    blocking,
 };
 
 const ROUNDS: usize = 31;
@@ -52,7 +53,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         ended: Timestamp(1_790_000_003_600),
         peak_memory_bytes: Some(3 << 30),
         checkpoint,
-        output_changed: true,
+        output_changed: OutputChange::Changed,
     };
     vec![
         (

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use cu_core::JobState;
 use cu_core::machine::{Action, Event, Order, Outcome, Phase};
-use cu_protocol::{Attempt, JobId, LeftBehind, Message, Metrics, ResumeRequest, Sequence};
+use cu_protocol::{
+    Attempt, JobId, LeftBehind, Message, Metrics, OutputChange, ResumeRequest, Sequence,
+};
 use cu_scheduler::{ClusterEnd, ClusterState, EndCause, Observation};
 use world::{World, cluster_job, exits, started};
 
@@ -51,6 +53,59 @@ fn resumes_without_progress_end_after_three() {
         why.contains("(its program exited with code 3), 3 in a row without any progress"),
         "{why}"
     );
+}
+
+#[test]
+fn what_could_not_be_looked_at_is_not_taken_for_no_progress() {
+    let mut world = World::with_room();
+    let id = JobId(0);
+    for _ in 0..20 {
+        world.pass(Duration::from_secs(600));
+        let attempt = started(&mut world, id);
+        let unknown = OutputChange::Unknown("looking through it took longer than 5s".to_owned());
+        exits(&mut world, id, attempt, 3, unknown);
+        let Phase::Waiting { reason, .. } = &world.job(id).phase else {
+            panic!("{:?}", world.job(id).phase)
+        };
+        let told = "could not tell whether its output directory changed: looking through it took";
+        assert!(reason.contains(told), "{reason}");
+    }
+    // Nor is an end of which nobody has left a record.
+    for _ in 0..20 {
+        world.pass(Duration::from_secs(600));
+        let attempt = started(&mut world, id);
+        let request = Event::Said {
+            attempt,
+            sequence: Sequence(1),
+            message: Message::ResumeRequest(ResumeRequest::default()),
+        };
+        world.happens(id, &request);
+        world.happens(
+            id,
+            &Event::Observed {
+                attempt,
+                observation: Observation {
+                    job: cluster_job(attempt),
+                    state: ClusterState::Gone,
+                    host: None,
+                    restarts: None,
+                },
+            },
+        );
+        world.pass(Duration::from_secs(600));
+        world.pass(Duration::from_secs(600));
+        assert!(
+            !world.job(id).state().is_settled(),
+            "{:?}",
+            world.job(id).phase
+        );
+    }
+    for _ in 0..3 {
+        world.pass(Duration::from_secs(600));
+        let attempt = started(&mut world, id);
+        exits(&mut world, id, attempt, 3, false);
+    }
+    assert_eq!(world.job(id).state(), JobState::Failed);
 }
 
 #[test]

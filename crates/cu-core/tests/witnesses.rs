@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cu_core::AttemptEnd;
 use cu_core::machine::{Evidence, LONGEST_READING, Reading, SCHEDULER_GRACE, Verdict, judge};
-use cu_protocol::{ExitRecord, ProgramEnd, ResumeRequest, StopCause, Timestamp};
+use cu_protocol::{ExitRecord, OutputChange, ProgramEnd, ResumeRequest, StopCause, Timestamp};
 use cu_scheduler::{ClusterEnd, ClusterState, EndCause};
 
 const GRACE: Duration = Duration::from_secs(5);
@@ -35,7 +35,7 @@ fn record(end: ProgramEnd, stop: Option<StopCause>) -> ExitRecord {
         ended: Timestamp(2),
         peak_memory_bytes: None,
         checkpoint: None,
-        output_changed: false,
+        output_changed: OutputChange::Unchanged,
     }
 }
 

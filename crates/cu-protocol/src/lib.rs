@@ -119,7 +119,7 @@ pub use error::{Error, Result};
 pub use ids::{Attempt, Generation, InvalidRunId, JobId, RunId, Sequence};
 pub use message::{
     Acknowledgement, Envelope, ExitRecord, Failure, Fraction, InvalidFraction, LeftBehind, Message,
-    ProgramEnd, ResumeRequest, Started, StopCause, Waiting, Wish,
+    OutputChange, ProgramEnd, ResumeRequest, Started, StopCause, Waiting, Wish,
 };
 pub use metrics::{MetricValue, Metrics};
 pub use operator::{OperatorAnswer, OperatorRequest, Selection};

@@ -195,7 +195,58 @@ pub struct ExitRecord {
     /// The newest checkpoint in the output directory at the end.
     pub checkpoint: Option<Generation>,
     /// Whether a file of the output directory changed during the attempt, our own files aside.
-    pub output_changed: bool,
+    pub output_changed: OutputChange,
+}
+
+/// Whether an attempt changed a file in its job's output directory. In JSON `true`, `false`, or
+/// `{"unknown":"why"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(from = "OutputChangeForm", into = "OutputChangeForm")]
+pub enum OutputChange {
+    // In this order: encoded, the first two are what a `bool` is.
+    /// All was looked at, and nothing has changed.
+    Unchanged,
+    /// Something has changed.
+    Changed,
+    /// Not all could be looked at, and nothing that could has changed. The text says why: half a
+    /// sentence. Nobody may take it for [`Unchanged`](Self::Unchanged).
+    Unknown(String),
+}
+
+impl From<bool> for OutputChange {
+    fn from(has_changed: bool) -> Self {
+        match has_changed {
+            true => Self::Changed,
+            false => Self::Unchanged,
+        }
+    }
+}
+
+/// [`OutputChange`] in JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum OutputChangeForm {
+    Known(bool),
+    Unknown { unknown: String },
+}
+
+impl From<OutputChangeForm> for OutputChange {
+    fn from(form: OutputChangeForm) -> Self {
+        match form {
+            OutputChangeForm::Known(has_changed) => has_changed.into(),
+            OutputChangeForm::Unknown { unknown } => Self::Unknown(unknown),
+        }
+    }
+}
+
+impl From<OutputChange> for OutputChangeForm {
+    fn from(change: OutputChange) -> Self {
+        match change {
+            OutputChange::Unchanged => Self::Known(false),
+            OutputChange::Changed => Self::Known(true),
+            OutputChange::Unknown(unknown) => Self::Unknown { unknown },
+        }
+    }
 }
 
 /// How a program ended.

@@ -160,6 +160,7 @@ fn every_kind_of_everything_has_a_sample() {
         (samples::MESSAGES, &words),
         (samples::ENDS, &words),
         (samples::CAUSES, &words),
+        (samples::CHANGES, &words),
         (samples::VALUES, &words),
         (samples::REQUESTS, &words),
         (samples::SELECTIONS, &words),

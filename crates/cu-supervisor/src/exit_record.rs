@@ -66,7 +66,7 @@ pub(crate) fn peak_memory_bytes() -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use cu_protocol::{Attempt, Generation, ProgramEnd, StopCause, Timestamp};
+    use cu_protocol::{Attempt, Generation, OutputChange, ProgramEnd, StopCause, Timestamp};
     use proptest::prelude::*;
 
     use super::*;
@@ -88,7 +88,7 @@ mod tests {
                 attempt: Attempt(3),
                 counter: 7,
             }),
-            output_changed: true,
+            output_changed: OutputChange::Changed,
         }
     }
 
@@ -126,10 +126,12 @@ mod tests {
         fn what_is_written_is_read(code: i32, text in ".*") {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("exit.json");
-            for end in [ProgramEnd::Exited(code), ProgramEnd::NotStarted(text.clone())] {
-                write_exit_record(&path, &record(end.clone())).unwrap();
+            let mut unknown = record(ProgramEnd::Exited(code));
+            unknown.output_changed = OutputChange::Unknown(text.clone());
+            for record in [record(ProgramEnd::NotStarted(text)), unknown] {
+                write_exit_record(&path, &record).unwrap();
                 sync_exit_record(&path).unwrap();
-                prop_assert_eq!(read_exit_record(&path).unwrap(), Some(record(end)));
+                prop_assert_eq!(read_exit_record(&path).unwrap(), Some(record));
             }
         }
     }

@@ -1,18 +1,31 @@
 //! What an attempt finds and leaves in the job's output directory: the newest checkpoint, and
 //! whether anything changed.
 
-use std::path::Path;
-use std::time::SystemTime;
+use std::collections::HashSet;
+use std::fs::Metadata;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use cu_checkpoint::Checkpoints;
-use cu_protocol::{Attempt, Generation};
+use cu_protocol::{Attempt, Generation, OutputChange};
+use rustix::io::Errno;
 
 /// Names of our own files begin so, as those of `cu-checkpoint` do while it writes them.
 pub(crate) const OUR_PREFIX: &str = ".cu-";
 
-/// How many entries are looked at before the answer is "no change seen". A program that keeps more
-/// files than this and changes only the last of them should write checkpoints.
-const ENTRIES_LOOKED_AT: usize = 20_000;
+/// How long the end of an attempt waits for what it left to be looked at: a file system may have
+/// millions of files, or may not answer. There is no bound on the number of entries: a local disk
+/// lists hundreds of thousands within this time.
+const LONGEST_LOOK: Duration = Duration::from_secs(5);
+/// The same, where the scheduler kills the supervisor soon: before that the end must be recorded.
+const SHORTEST_LOOK: Duration = Duration::from_millis(500);
+
+/// How far the clocks of two file servers may differ. Files behind links may be on another one than
+/// the output directory, whose clock tells when the attempt began.
+const LARGEST_SKEW: Duration = Duration::from_secs(300);
 
 /// The newest checkpoint in `output_dir/checkpoints`, by its name: whether it is intact, the next
 /// attempt finds out when it loads it. `None` also if the directory can't be listed.
@@ -25,45 +38,249 @@ pub(crate) fn newest_checkpoint(output_dir: &Path) -> Option<Generation> {
     })
 }
 
-/// Whether a file of the program's has been written, created or removed since `start`, by the time
-/// stamps of files and directories. Our own files don't count. The walk stops at the first change.
-pub(crate) fn has_changed_since(output_dir: &Path, start: SystemTime) -> bool {
-    let mut left = ENTRIES_LOOKED_AT;
-    let mut directories = vec![(output_dir.to_owned(), true)];
-    while let Some((directory, is_top)) = directories.pop() {
-        let Ok(entries) = std::fs::read_dir(&directory) else {
-            continue;
+/// A moment by the clock of the file system on which the output directory is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    device: u64,
+    /// Seconds and nanoseconds since the Unix epoch.
+    at: (i64, i64),
+}
+
+impl Moment {
+    /// When the file at `path`, in the output directory, was changed last.
+    pub fn of_change(path: &Path) -> io::Result<Self> {
+        path.metadata().map(|found| Self {
+            device: found.dev(),
+            at: changed_at(&found),
+        })
+    }
+}
+
+/// What an attempt found at its start, to be compared with what it leaves.
+#[derive(Debug)]
+pub(crate) struct Before {
+    /// The newest checkpoint.
+    pub checkpoint: Option<Generation>,
+    /// When the program was about to be started.
+    pub start: io::Result<Moment>,
+}
+
+/// What an attempt leaves.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Left {
+    /// The newest checkpoint.
+    pub checkpoint: Option<Generation>,
+    /// Whether anything changed.
+    pub output_changed: OutputChange,
+}
+
+/// What the attempt leaves in `output_dir`. Takes a bounded time, less if it is in a `hurry`; what
+/// could not be looked at by then is unknown.
+pub(crate) fn look(output_dir: &Path, before: Before, hurry: bool) -> Left {
+    let patience = if hurry { SHORTEST_LOOK } else { LONGEST_LOOK };
+    look_within(output_dir, before, patience)
+}
+
+fn look_within(output_dir: &Path, before: Before, patience: Duration) -> Left {
+    let until = Instant::now() + patience;
+    let (found, checkpoint) = mpsc::channel();
+    let (told, changed) = mpsc::channel();
+    let output_dir = output_dir.to_owned();
+    // In a thread of its own, which a file system that does not answer may hold for ever.
+    let started = crate::spawn_thread("look", move || {
+        let checkpoint = newest_checkpoint(&output_dir);
+        // If nobody waits any longer, nobody needs it.
+        let _ = found.send(checkpoint);
+        let _ = told.send(match before.start {
+            // A file of the output directory has been written, whatever else there is.
+            _ if checkpoint > before.checkpoint => OutputChange::Changed,
+            Ok(start) => Walk::new(&output_dir, start, until).walk(),
+            Err(error) => OutputChange::Unknown(format!(
+                "the time of its start was not told by the file system: {error}"
+            )),
+        });
+    });
+    if let Err(error) = started {
+        return Left {
+            checkpoint: None,
+            output_changed: OutputChange::Unknown(error.to_string()),
         };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let is_ours = name.as_encoded_bytes().starts_with(OUR_PREFIX.as_bytes())
-                || (is_top && name == "settings.json");
-            if is_ours {
-                continue;
-            }
-            if left == 0 {
-                return false;
-            }
-            left -= 1;
-            let Ok(metadata) = entry.metadata() else {
-                continue;
-            };
-            // Not the top itself: our own files come and go there.
-            if metadata.modified().is_ok_and(|modified| modified >= start) {
-                return true;
-            }
-            if metadata.is_dir() {
-                directories.push((entry.path(), false));
-            }
+    }
+    let left = |until: Instant| until.saturating_duration_since(Instant::now());
+    // The walk itself ends in time, unless the file system does not answer.
+    let until = until + patience / 10;
+    Left {
+        checkpoint: checkpoint.recv_timeout(left(until)).ok().flatten(),
+        output_changed: changed
+            .recv_timeout(left(until))
+            .unwrap_or_else(|_| OutputChange::Unknown(too_long(patience))),
+    }
+}
+
+fn too_long(patience: Duration) -> String {
+    format!("looking through it took longer than {patience:?}")
+}
+
+/// A search for the first change since the start of the attempt.
+///
+/// A change is told by the inode's own time, which nobody can set: tools that copy set the time of
+/// the content into the past, and one that is in the future says nothing of today. Links out of the
+/// directory are followed, since programs write through them; links behind them are not.
+struct Walk {
+    start: Moment,
+    until: Instant,
+    patience: Duration,
+    top: PathBuf,
+    /// Directories that need not be looked at, or not again: the way to the top and what was seen.
+    seen: HashSet<(u64, u64)>,
+    directories: Vec<PathBuf>,
+    links: Vec<PathBuf>,
+    /// Why the answer is not known if no change is found: the first reason.
+    doubt: Option<String>,
+}
+
+/// The walk is over.
+struct Over(OutputChange);
+
+impl Walk {
+    fn new(output_dir: &Path, start: Moment, until: Instant) -> Self {
+        // What is around the output directory is written to by others.
+        let around = output_dir.canonicalize();
+        let around = around.as_deref().unwrap_or(output_dir).ancestors();
+        let around = around.filter_map(|path| path.metadata().ok());
+        Self {
+            start,
+            until,
+            patience: until.saturating_duration_since(Instant::now()),
+            top: output_dir.to_owned(),
+            seen: around.map(|found| (found.dev(), found.ino())).collect(),
+            directories: vec![output_dir.to_owned()],
+            links: Vec::new(),
+            doubt: None,
         }
     }
-    false
+
+    fn walk(mut self) -> OutputChange {
+        if let Err(Over(change)) = self.search(true) {
+            return change;
+        }
+        // Afterwards, since there may be anything behind them.
+        for link in std::mem::take(&mut self.links) {
+            let found = match link.metadata() {
+                // It leads nowhere.
+                Err(error) if is_nowhere(&error) => continue,
+                Err(error) => {
+                    self.doubt(format!("can't follow {}: {error}", link.display()));
+                    continue;
+                }
+                Ok(found) => found,
+            };
+            let searched = self.take(link, &found).and_then(|()| self.search(false));
+            if let Err(Over(change)) = searched {
+                return change;
+            }
+        }
+        match self.doubt {
+            Some(reason) => OutputChange::Unknown(reason),
+            None => OutputChange::Unchanged,
+        }
+    }
+
+    /// Searches all directories that were found.
+    fn search(&mut self, takes_links: bool) -> Result<(), Over> {
+        while let Some(directory) = self.directories.pop() {
+            let is_top = directory == self.top;
+            let entries = match std::fs::read_dir(&directory) {
+                // One that was removed just now changed the one in which it was.
+                Err(error) if error.kind() == ErrorKind::NotFound && !is_top => continue,
+                Err(error) => {
+                    self.doubt(format!("can't list {}: {error}", directory.display()));
+                    continue;
+                }
+                Ok(entries) => entries,
+            };
+            for entry in entries {
+                if self.until <= Instant::now() {
+                    return Err(Over(OutputChange::Unknown(too_long(self.patience))));
+                }
+                let entry = match entry {
+                    Ok(entry) => entry,
+                    Err(error) => {
+                        self.doubt(format!("can't list {}: {error}", directory.display()));
+                        break;
+                    }
+                };
+                let name = entry.file_name();
+                let is_ours = name.as_encoded_bytes().starts_with(OUR_PREFIX.as_bytes())
+                    || (is_top && name == "settings.json");
+                if is_ours {
+                    continue;
+                }
+                match entry.metadata() {
+                    Ok(found) => {
+                        if takes_links && found.is_symlink() {
+                            self.links.push(entry.path());
+                        }
+                        self.take(entry.path(), &found)?;
+                    }
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => {
+                        self.doubt(format!("can't examine {}: {error}", entry.path().display()));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at one entry. Not at the top itself: our own files come and go there.
+    fn take(&mut self, path: PathBuf, found: &Metadata) -> Result<(), Over> {
+        let is_new = !found.is_dir() || self.seen.insert((found.dev(), found.ino()));
+        if !is_new {
+            return Ok(());
+        }
+        let (seconds, nanoseconds) = self.start.at;
+        let is_since = |skew: i64| changed_at(found) >= (seconds.saturating_add(skew), nanoseconds);
+        let skew = match found.dev() == self.start.device {
+            true => 0,
+            false => i64::try_from(LARGEST_SKEW.as_secs()).unwrap_or(i64::MAX),
+        };
+        if is_since(skew) {
+            return Err(Over(OutputChange::Changed));
+        }
+        if is_since(-skew) {
+            self.doubt(format!(
+                "{} is on another file system, whose clock may be off, and was changed at about the \
+                 time of its start",
+                path.display()
+            ));
+        }
+        if found.is_dir() {
+            self.directories.push(path);
+        }
+        Ok(())
+    }
+
+    fn doubt(&mut self, reason: String) {
+        self.doubt.get_or_insert(reason);
+    }
+}
+
+/// When the file or what is told of it was changed last.
+fn changed_at(found: &Metadata) -> (i64, i64) {
+    (found.ctime(), found.ctime_nsec())
+}
+
+fn is_nowhere(error: &io::Error) -> bool {
+    let is_loop = error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
+    is_loop || matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::time::Duration;
+    use std::os::unix::fs::symlink;
+    use std::time::SystemTime;
 
     use super::*;
 
@@ -88,19 +305,177 @@ mod tests {
         assert_eq!(newest_checkpoint(output.path()), Some(expected));
     }
 
+    /// The start of an attempt, as its holder's record tells it.
+    fn begun(output: &Path) -> Moment {
+        let holder = output.join(".cu-holder.json");
+        fs::write(&holder, "{}").unwrap();
+        Moment::of_change(&holder).unwrap()
+    }
+
+    /// A start before, or after, everything that the test does.
+    fn shifted(start: Moment, seconds: i64) -> Moment {
+        Moment {
+            at: (start.at.0 + seconds, start.at.1),
+            ..start
+        }
+    }
+
+    fn changed(output: &Path, start: Moment) -> OutputChange {
+        let before = Before {
+            checkpoint: None,
+            start: Ok(start),
+        };
+        look_within(output, before, Duration::from_secs(60)).output_changed
+    }
+
     #[test]
     fn our_own_files_are_no_change_and_a_nested_one_is() {
         let output = tempfile::tempdir().unwrap();
-        let before = SystemTime::now() - Duration::from_secs(5);
+        let before = shifted(begun(output.path()), -5);
         fs::write(output.path().join("settings.json"), "{}").unwrap();
         fs::write(output.path().join(".cu-lock"), "").unwrap();
-        assert!(!has_changed_since(output.path(), before));
+        assert_eq!(changed(output.path(), before), OutputChange::Unchanged);
 
         let nested = output.path().join("a/b");
         fs::create_dir_all(&nested).unwrap();
         fs::write(nested.join("log"), "step 1").unwrap();
-        assert!(has_changed_since(output.path(), before));
-        let later = SystemTime::now() + Duration::from_secs(5);
-        assert!(!has_changed_since(output.path(), later));
+        assert_eq!(changed(output.path(), before), OutputChange::Changed);
+        let later = shifted(before, 1000);
+        assert_eq!(changed(output.path(), later), OutputChange::Unchanged);
+    }
+
+    #[test]
+    fn one_changed_file_is_found_among_more_than_20000() {
+        let output = tempfile::tempdir().unwrap();
+        let old = output.path().join("old");
+        fs::create_dir(&old).unwrap();
+        fs::write(old.join("0"), "").unwrap();
+        for number in 1..21_000 {
+            fs::hard_link(old.join("0"), old.join(number.to_string())).unwrap();
+        }
+        let later = shifted(begun(output.path()), 1000);
+        assert_eq!(changed(output.path(), later), OutputChange::Unchanged);
+        // All but this one are older: their time is that of the last link.
+        let new = output.path().join("zz");
+        fs::write(&new, "").unwrap();
+        let start = Moment::of_change(&new).unwrap();
+        assert_eq!(changed(output.path(), start), OutputChange::Changed);
+    }
+
+    #[test]
+    fn what_takes_too_long_is_unknown_and_so_is_a_missing_start() {
+        let output = tempfile::tempdir().unwrap();
+        fs::write(output.path().join("log"), "step 1").unwrap();
+        let later = shifted(begun(output.path()), 1000);
+        let look = |start, patience| {
+            let before = Before {
+                checkpoint: None,
+                start,
+            };
+            look_within(output.path(), before, patience).output_changed
+        };
+        let unknown = look(Ok(later), Duration::ZERO);
+        assert!(matches!(unknown, OutputChange::Unknown(reason) if reason.contains("longer")));
+        let missing = Err(ErrorKind::NotFound.into());
+        let unknown = look(missing, Duration::from_secs(60));
+        assert!(matches!(unknown, OutputChange::Unknown(reason) if reason.contains("start")));
+    }
+
+    #[test]
+    fn a_newer_checkpoint_is_a_change_however_long_a_look_takes() {
+        let output = tempfile::tempdir().unwrap();
+        let generation = |counter| Generation {
+            attempt: Attempt(1),
+            counter,
+        };
+        fs::create_dir(output.path().join("checkpoints")).unwrap();
+        fs::write(output.path().join("checkpoints/1.5.checkpoint"), "").unwrap();
+        let later = shifted(begun(output.path()), 1000);
+        for (before, expected) in [(4, OutputChange::Changed), (5, OutputChange::Unchanged)] {
+            let before = Before {
+                checkpoint: Some(generation(before)),
+                start: Ok(later),
+            };
+            let left = look_within(output.path(), before, Duration::from_secs(60));
+            assert_eq!(left.checkpoint, Some(generation(5)));
+            assert_eq!(left.output_changed, expected);
+        }
+    }
+
+    #[test]
+    fn what_is_written_behind_a_link_is_a_change() {
+        let output = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let inner = elsewhere.path().join("inner");
+        fs::create_dir(&inner).unwrap();
+        let file = inner.join("state");
+        fs::write(&file, "0").unwrap();
+        symlink(elsewhere.path(), output.path().join("directory")).unwrap();
+        symlink(&file, output.path().join("file")).unwrap();
+        // To itself, to nowhere, and to what is around it.
+        symlink("loop", output.path().join("loop")).unwrap();
+        symlink("nothing", output.path().join("dangling")).unwrap();
+        symlink(output.path().parent().unwrap(), output.path().join("up")).unwrap();
+        let start = shifted(begun(output.path()), 1000);
+        assert_eq!(changed(output.path(), start), OutputChange::Unchanged);
+        let written = Moment::of_change(&file).unwrap();
+        assert_eq!(changed(output.path(), written), OutputChange::Changed);
+    }
+
+    #[test]
+    fn a_link_that_cannot_be_followed_leaves_it_unknown() {
+        let output = tempfile::tempdir().unwrap();
+        // No file has a name so long: to look for it fails, for everybody.
+        symlink("x".repeat(300), output.path().join("link")).unwrap();
+        let start = shifted(begun(output.path()), 1000);
+        let unknown = changed(output.path(), start);
+        assert!(matches!(unknown, OutputChange::Unknown(reason) if reason.contains("link")));
+        let missing = changed(&output.path().join("gone"), start);
+        assert!(matches!(missing, OutputChange::Unknown(reason) if reason.contains("can't list")));
+    }
+
+    #[test]
+    fn another_file_system_may_have_another_clock() {
+        let output = tempfile::tempdir().unwrap();
+        fs::write(output.path().join("log"), "step 1").unwrap();
+        let start = begun(output.path());
+        let skew = i64::try_from(LARGEST_SKEW.as_secs()).unwrap();
+        for (seconds, here, elsewhere) in [
+            (-skew - 9, OutputChange::Changed, "changed"),
+            (-skew + 9, OutputChange::Changed, "unknown"),
+            (skew - 9, OutputChange::Unchanged, "unknown"),
+            (skew + 9, OutputChange::Unchanged, "unchanged"),
+        ] {
+            let here_start = shifted(start, seconds);
+            assert_eq!(changed(output.path(), here_start), here, "{seconds}");
+            let elsewhere_start = Moment {
+                device: start.device + 1,
+                ..here_start
+            };
+            let found = match changed(output.path(), elsewhere_start) {
+                OutputChange::Unchanged => "unchanged",
+                OutputChange::Changed => "changed",
+                OutputChange::Unknown(_) => "unknown",
+            };
+            assert_eq!(found, elsewhere, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn times_that_programs_set_are_not_believed() {
+        let output = tempfile::tempdir().unwrap();
+        let path = output.path().join("restored");
+        let file = fs::File::create(&path).unwrap();
+        let start = begun(output.path());
+        let now = SystemTime::now();
+        // As `touch --date` does, and a file server whose clock was wrong for a while.
+        file.set_modified(now + Duration::from_secs(86_400))
+            .unwrap();
+        let later = shifted(start, 1000);
+        assert_eq!(changed(output.path(), later), OutputChange::Unchanged);
+        // As `rsync --times --inplace` does.
+        file.set_modified(now - Duration::from_secs(86_400))
+            .unwrap();
+        assert_eq!(changed(output.path(), start), OutputChange::Changed);
     }
 }

@@ -4,7 +4,9 @@
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant, SystemTime};
 
-use cu_protocol::{Attempt, ExitRecord, JobId, Message, ProgramEnd, Started, Timestamp};
+use cu_protocol::{
+    Attempt, ExitRecord, JobId, Message, OutputChange, ProgramEnd, Started, StopCause, Timestamp,
+};
 use cu_system::files;
 use cu_system::machine::host;
 use rustix::process::{Signal, getpid, set_child_subreaper, setsid};
@@ -15,7 +17,7 @@ use crate::event::{Event, Events};
 use crate::exit_record::{peak_memory_bytes, sync_exit_record, write_exit_record};
 use crate::fence::{Fence, FenceTimes, Held, Turn, newest_attempt};
 use crate::mail::Mail;
-use crate::output_dir::{has_changed_since, newest_checkpoint};
+use crate::output_dir::{Before, Moment, look, newest_checkpoint};
 use crate::program::Program;
 use crate::relay::{Identity, Relay};
 use crate::signals::{Signals, stop_signal};
@@ -243,11 +245,10 @@ impl Supervisor {
         let output_dir = run.output_dir(job);
         let checkpoint = newest_checkpoint(&output_dir);
         // By the clock of the file system, which the program's files go by.
-        let before_start = run
-            .attempt_holder(job)
-            .metadata()
-            .and_then(|metadata| metadata.modified())
-            .unwrap_or_else(|_| SystemTime::now());
+        let before = Before {
+            checkpoint,
+            start: Moment::of_change(&run.attempt_holder(job)),
+        };
         let (program, door, stop_signal) = match self.start_program(spec, &mut held) {
             Ok(started) => started,
             Err(error) => return self.record_unstarted(Some(spec), unstarted(&error)),
@@ -291,6 +292,12 @@ impl Supervisor {
             phase: Phase::Runs,
         };
         let finished = running.run(&self.happening);
+        // Who sends signals may send SIGKILL next.
+        let hurry = matches!(
+            finished.stop,
+            Some(StopCause::Signal(_) | StopCause::TimeLimit)
+        );
+        let left = look(&output_dir, before, hurry);
         let record = ExitRecord {
             end: finished.end.end.clone(),
             stop: finished.stop,
@@ -298,8 +305,8 @@ impl Supervisor {
             started: Some(started_at),
             ended: finished.end.at,
             peak_memory_bytes: peak_memory_bytes(),
-            checkpoint: newest_checkpoint(&output_dir),
-            output_changed: has_changed_since(&output_dir, before_start),
+            checkpoint: left.checkpoint,
+            output_changed: left.output_changed,
         };
         self.write_record(&record);
         // The next attempt may start as soon as it is told.
@@ -358,7 +365,7 @@ impl Supervisor {
             ended: SystemTime::now().into(),
             peak_memory_bytes: None,
             checkpoint: newest_checkpoint(&self.run.output_dir(self.job)),
-            output_changed: false,
+            output_changed: OutputChange::Unchanged,
         }
     }
 

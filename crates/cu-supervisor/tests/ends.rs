@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use common::{Run, eventually, is_alive};
-use cu_protocol::{Attempt, Generation, ProgramEnd};
+use cu_protocol::{Attempt, Generation, OutputChange, ProgramEnd};
 use cu_supervisor::{Outcome, StopPolicy};
 use proptest::prelude::*;
 use rustix::process::Signal;
@@ -20,7 +20,10 @@ fn exit_codes_are_recorded_and_passed_on() {
         assert_eq!(run.start(0).code(), code);
         let record = run.record(0);
         assert_eq!(record.end, ProgramEnd::Exited(code));
-        assert_eq!((record.stop, record.output_changed), (None, false));
+        assert_eq!(
+            (record.stop, record.output_changed),
+            (None, OutputChange::Unchanged)
+        );
         assert!(record.started.unwrap() <= record.ended);
         assert!(record.peak_memory_bytes.unwrap() > 100_000);
     }
@@ -93,7 +96,7 @@ fn a_program_may_start_elsewhere() {
     std::fs::create_dir(run.file("inner")).unwrap();
     run.spec.working_directory = Some("inner".into());
     run.write_spec();
-    assert!(run.run(0).output_changed);
+    assert_eq!(run.run(0).output_changed, OutputChange::Changed);
     assert!(run.file("inner/here").exists());
 }
 
@@ -205,14 +208,15 @@ fn the_record_tells_what_the_attempt_left() {
     for attempt in [0, 1] {
         let record = run.run(attempt);
         assert_eq!(record.checkpoint, Some(generation(attempt)));
-        assert!(record.output_changed);
+        assert_eq!(record.output_changed, OutputChange::Changed);
     }
     let mut idle = run;
     idle.spec.command = vec!["true".to_owned()];
     idle.write_spec();
     let record = idle.run(2);
     assert_eq!(record.checkpoint, Some(generation(1)));
-    assert!(!record.output_changed, "our own files are no change");
+    let ours = "our own files are no change";
+    assert_eq!(record.output_changed, OutputChange::Unchanged, "{ours}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What an attempt's end means for its job: done, resumed, or failed. Budgets by cause.
 
-use cu_protocol::{ProgramEnd, Timestamp};
+use cu_protocol::{OutputChange, ProgramEnd, Timestamp};
 
 use super::action::Level;
 use super::job::{Active, Job, Outcome, Phase, Wanted};
@@ -48,14 +48,11 @@ pub(super) fn conclude(step: &mut Step<'_>, active: &Active, end: AttemptEnd) {
             );
         }
     }
-    // An operator's wish is no attempt to get on, and an outside cause not the program's fault. At a
-    // time limit that the supervisor did not survive, nobody has looked for progress.
+    // An operator's wish is no attempt to get on, and an outside cause not the program's fault. At an
+    // end that the supervisor did not survive, nobody has looked for progress.
     let judged_by_progress = active.wish.is_none()
-        && match end {
-            AttemptEnd::ResumeRequested => true,
-            AttemptEnd::TimeLimit => active.evidence.record.is_some(),
-            _ => false,
-        };
+        && active.evidence.record.is_some()
+        && matches!(end, AttemptEnd::ResumeRequested | AttemptEnd::TimeLimit);
     if progressed {
         step.job.without_progress = 0;
     } else if judged_by_progress {
@@ -85,7 +82,8 @@ pub(super) fn conclude(step: &mut Step<'_>, active: &Active, end: AttemptEnd) {
     };
 }
 
-/// Takes down what the attempt leaves, and tells whether that is more than there was.
+/// Takes down what the attempt leaves, and tells whether that is, or may be, more than there was: what
+/// could not be looked at is never taken for nothing.
 fn note_progress(step: &mut Step<'_>, active: &Active) -> bool {
     let record = active.evidence.record.as_ref().map(|(_, record)| record);
     let requested = active.evidence.request.as_ref();
@@ -94,7 +92,9 @@ fn note_progress(step: &mut Step<'_>, active: &Active) -> bool {
         .max(requested.and_then(|request| request.checkpoint));
     let newer = left > step.job.newest_checkpoint;
     step.job.newest_checkpoint = left.max(step.job.newest_checkpoint);
-    newer || active.advanced || record.is_some_and(|record| record.output_changed)
+    newer
+        || active.advanced
+        || record.is_some_and(|record| record.output_changed != OutputChange::Unchanged)
 }
 
 fn wait(step: &mut Step<'_>, end: AttemptEnd, progressed: bool) -> std::time::Duration {
@@ -163,6 +163,10 @@ fn describe(active: &Active, end: AttemptEnd, said: fn(&str) -> String) -> Strin
         }
         ProgramEnd::Fenced(text) => format!("its program was not started: {text}"),
     });
+    let unseen = record.and_then(|record| match &record.output_changed {
+        OutputChange::Unknown(reason) => Some(reason),
+        OutputChange::Unchanged | OutputChange::Changed => None,
+    });
     let scheduler = match &active.evidence.cluster {
         Some((_, cu_scheduler::ClusterState::Ended(end))) => {
             Some(format!("the scheduler says: {}", end.text))
@@ -176,6 +180,12 @@ fn describe(active: &Active, end: AttemptEnd, said: fn(&str) -> String) -> Strin
         (Some(program), _) => program.clone(),
         (None, Some(scheduler)) => format!("no record of its end was found; {scheduler}"),
         (None, None) => "no record of its end was found".to_owned(),
+    };
+    let seen = match unseen {
+        Some(reason) => {
+            format!("{seen}; could not tell whether its output directory changed: {reason}")
+        }
+        None => seen,
     };
     let seen = match &active.evidence.failure {
         Some(text) => format!("{seen}, after it said: {}", said(text)),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cu_protocol::{
-    Attempt, ExitRecord, Failure, JobId, Message, OperatorRequest, ProgramEnd, Selection, Sequence,
-    Started, Timestamp, Waiting, Wish,
+    Attempt, ExitRecord, Failure, JobId, Message, OperatorRequest, OutputChange, ProgramEnd,
+    Selection, Sequence, Started, Timestamp, Waiting, Wish,
 };
 use cu_scheduler::{ClusterEnd, ClusterJobId, ClusterState, EndCause, Observation};
 
@@ -193,7 +193,7 @@ fn killed(world: &World) -> ExitRecord {
         ended: world.now,
         peak_memory_bytes: None,
         checkpoint: None,
-        output_changed: false,
+        output_changed: OutputChange::Unchanged,
     }
 }
 
@@ -336,7 +336,7 @@ fn of_a_traceback_the_sentence_has_the_last_line_and_the_history_all() {
             ended: world.now,
             peak_memory_bytes: None,
             checkpoint: None,
-            output_changed: false,
+            output_changed: OutputChange::Unchanged,
         },
     };
     world.machine.step(world.now, JOB, &record, &mut effects);
@@ -472,7 +472,7 @@ fn that_an_attempt_is_not_found_which_has_ended_is_no_news() {
     world.starts();
     let record = ExitRecord {
         end: ProgramEnd::Exited(3),
-        output_changed: true,
+        output_changed: OutputChange::Changed,
         ..killed(&world)
     };
     world.says(Message::Ended(record));

@@ -8,7 +8,7 @@ use cu_core::Policy;
 use cu_core::machine::{Action, Effects, Event, Job, Machine, Order, Phase, Stage, invariants};
 use cu_protocol::{
     Attempt, ExitRecord, Failure, Fraction, Generation, JobId, LeftBehind, Message, Metrics,
-    ProgramEnd, ResumeRequest, Sequence, Started, StopCause, Timestamp, Waiting,
+    OutputChange, ProgramEnd, ResumeRequest, Sequence, Started, StopCause, Timestamp, Waiting,
 };
 use cu_scheduler::{ClusterEnd, ClusterJobId, ClusterState, EndCause, Observation};
 use proptest::prelude::*;
@@ -57,8 +57,12 @@ fn records() -> impl Strategy<Value = ExitRecord> {
         Just(StopCause::Signal(15)),
         Just(StopCause::Cancel),
     ]);
-    (ends, stops, generations(), any::<bool>()).prop_map(
-        |(end, stop, checkpoint, output_changed)| ExitRecord {
+    let changes = prop_oneof![
+        any::<bool>().prop_map(OutputChange::from),
+        Just(OutputChange::Unknown("it is too large".to_owned())),
+    ];
+    (ends, stops, generations(), changes).prop_map(|(end, stop, checkpoint, output_changed)| {
+        ExitRecord {
             end,
             stop,
             host: "n1".to_owned(),
@@ -67,8 +71,8 @@ fn records() -> impl Strategy<Value = ExitRecord> {
             peak_memory_bytes: None,
             checkpoint,
             output_changed,
-        },
-    )
+        }
+    })
 }
 
 fn messages() -> impl Strategy<Value = Message> {
@@ -354,7 +358,7 @@ impl World {
             ended: self.now,
             peak_memory_bytes: None,
             checkpoint: None,
-            output_changed: true,
+            output_changed: OutputChange::Changed,
         };
         self.happens(id, &Event::RecordFound { attempt, record });
     }
@@ -374,7 +378,13 @@ pub fn started(world: &mut World, id: JobId) -> Attempt {
     attempt
 }
 
-pub fn exits(world: &mut World, id: JobId, attempt: Attempt, code: i32, output_changed: bool) {
+pub fn exits(
+    world: &mut World,
+    id: JobId,
+    attempt: Attempt,
+    code: i32,
+    output_changed: impl Into<OutputChange>,
+) {
     let record = ExitRecord {
         end: ProgramEnd::Exited(code),
         stop: None,
@@ -383,7 +393,7 @@ pub fn exits(world: &mut World, id: JobId, attempt: Attempt, code: i32, output_c
         ended: world.now,
         peak_memory_bytes: None,
         checkpoint: None,
-        output_changed,
+        output_changed: output_changed.into(),
     };
     world.happens(id, &Event::RecordFound { attempt, record });
 }

@@ -3,8 +3,8 @@
 use cu_protocol::{
     Acknowledgement, Attempt, Envelope, ExitRecord, Failure, Fraction, FromServer, Generation,
     JobId, LeftBehind, Message, MetricValue, Metrics, OperatorAnswer, OperatorRequest,
-    ProgramAnswer, ProgramEnd, ProgramRequest, ResumeRequest, Role, RunId, Selection, Sequence,
-    Started, StopCause, Timestamp, ToServer, Waiting, Wish,
+    OutputChange, ProgramAnswer, ProgramEnd, ProgramRequest, ResumeRequest, Role, RunId, Selection,
+    Sequence, Started, StopCause, Timestamp, ToServer, Waiting, Wish,
 };
 
 /// For a type with variants the name of each, and what names it: a new variant has no name, so the
@@ -35,6 +35,11 @@ kinds! {
         ProgramEnd::Signaled(_) => "signaled",
         ProgramEnd::NotStarted(_) => "not_started",
         ProgramEnd::Fenced(_) => "fenced",
+    }
+    change_kind, CHANGES: OutputChange {
+        OutputChange::Unchanged => "unchanged",
+        OutputChange::Changed => "changed",
+        OutputChange::Unknown(_) => "unknown",
     }
     cause_kind, CAUSES: StopCause {
         StopCause::Steps => "steps",
@@ -116,7 +121,7 @@ fn exit_record(end: ProgramEnd, stop: Option<StopCause>) -> ExitRecord {
         ended: Timestamp(1_700_000_360_000),
         peak_memory_bytes: Some(5_000_000_000),
         checkpoint: Some(GENERATION),
-        output_changed: true,
+        output_changed: OutputChange::Changed,
     }
 }
 
@@ -198,6 +203,18 @@ fn messages() -> Samples<Message> {
     for (name, cause) in causes() {
         let record = exit_record(ProgramEnd::Exited(3), Some(cause));
         messages.push((format!("ended stop {name}"), Message::Ended(record)));
+    }
+    for output_changed in [
+        OutputChange::Unchanged,
+        OutputChange::Changed,
+        OutputChange::Unknown("can't list /a/b: Input/output error".into()),
+    ] {
+        let name = change_kind(&output_changed);
+        let record = ExitRecord {
+            output_changed,
+            ..exit_record(ProgramEnd::Exited(3), None)
+        };
+        messages.push((format!("ended output {name}"), Message::Ended(record)));
     }
     messages
 }

@@ -3,8 +3,8 @@
 use cu_protocol::{
     Acknowledgement, Attempt, Envelope, ExitRecord, Failure, Fraction, FromServer, Generation,
     JobId, LeftBehind, Message, MetricValue, Metrics, OperatorAnswer, OperatorRequest,
-    ProgramAnswer, ProgramEnd, ProgramRequest, ResumeRequest, Role, RunId, Selection, Sequence,
-    Started, StopCause, Timestamp, ToServer, Waiting, Wish,
+    OutputChange, ProgramAnswer, ProgramEnd, ProgramRequest, ResumeRequest, Role, RunId, Selection,
+    Sequence, Started, StopCause, Timestamp, ToServer, Waiting, Wish,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -86,6 +86,14 @@ fn started() -> impl Strategy<Value = Started> {
     )
 }
 
+fn output_change() -> impl Strategy<Value = OutputChange> {
+    prop_oneof![
+        Just(OutputChange::Unchanged),
+        Just(OutputChange::Changed),
+        text().prop_map(OutputChange::Unknown),
+    ]
+}
+
 fn exit_record() -> impl Strategy<Value = ExitRecord> {
     (
         program_end(),
@@ -95,7 +103,7 @@ fn exit_record() -> impl Strategy<Value = ExitRecord> {
         timestamp(),
         option::of(any::<u64>()),
         option::of(generation()),
-        any::<bool>(),
+        output_change(),
     )
         .prop_map(
             |(end, stop, host, started, ended, peak_memory_bytes, checkpoint, output_changed)| {
