@@ -275,6 +275,9 @@ pub struct Logs {
     /// What it wrote to standard error instead of standard output
     #[arg(long)]
     pub stderr: bool,
+    /// Byte for byte on a terminal, too: control characters are obeyed
+    #[arg(long, conflicts_with = "json")]
+    pub raw: bool,
 }
 
 /// Which jobs of which run.

@@ -1,7 +1,7 @@
 //! The main process's log: `main.log` in the run directory, appended to.
 
 use std::fs::File;
-use std::sync::Mutex;
+use std::io::{self, Write};
 
 use cu_core::RunDir;
 use cu_system::files;
@@ -10,6 +10,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
 
 use crate::error::{Error, Result};
+use crate::visible::printable;
 
 /// Logs to the run's `main.log` from now on; with `verbose` more of it, and to stderr as well.
 ///
@@ -38,7 +39,7 @@ pub fn open(run: &RunDir) -> Result<File> {
 }
 
 fn start_beside(run: &RunDir, verbose: u8, stderr: bool) -> Result<()> {
-    let file = Mutex::new(open(run)?);
+    let file = Log(open(run)?);
     let level = match verbose {
         0 => LevelFilter::INFO,
         1 => LevelFilter::DEBUG,
@@ -58,13 +59,39 @@ fn start_beside(run: &RunDir, verbose: u8, stderr: bool) -> Result<()> {
     Ok(())
 }
 
+/// The file, of which people read what programs, schedulers and file names say.
+struct Log(File);
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Printable<&'a File>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Printable(&self.0)
+    }
+}
+
+/// Makes whole events visible: each comes in one piece.
+struct Printable<W>(W);
+
+impl<W: Write> Write for Printable<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        self.0.write_all(printable(&text).as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Standard error, where a reader that has gone away does no harm.
 struct Stderr;
 
 impl<'a> MakeWriter<'a> for Stderr {
-    type Writer = anstream::Stderr;
+    type Writer = Printable<anstream::Stderr>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        anstream::stderr()
+        Printable(anstream::stderr())
     }
 }

@@ -27,6 +27,7 @@ mod selection;
 mod shell_word;
 mod terminal;
 mod view;
+mod visible;
 mod waiting;
 
 use std::ffi::OsString;

@@ -1,7 +1,7 @@
 //! Where words go: data to stdout, what is said to people to stderr. A reader that has gone away
-//! is harmless, and so is what programs have said: it never gives orders to a terminal.
+//! is harmless, and so is what programs have said: it never gives orders to a terminal, nor does it read
+//! otherwise than it is. [`visible`](crate::visible) has the rule; only [`bytes`] is not under it.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
@@ -12,6 +12,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::visible::{Visible, is_order, printable};
 
 /// When to use colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -35,23 +36,6 @@ impl Color {
         }
         .write_global();
     }
-}
-
-/// `text` with all control characters but the ends of lines and tabulators made visible.
-pub fn printable(text: &str) -> Cow<'_, str> {
-    let is_order = |character: char| character.is_control() && !"\n\t".contains(character);
-    if !text.contains(is_order) {
-        return Cow::Borrowed(text);
-    }
-    let mut printable = String::with_capacity(text.len() + 16);
-    for character in text.chars() {
-        match is_order(character) {
-            // Writing to a String can't fail.
-            true => drop(write!(printable, "\\x{:02x}", u32::from(character))),
-            false => printable.push(character),
-        }
-    }
-    Cow::Owned(printable)
 }
 
 /// Prints data that people read and a newline to stdout.
@@ -88,6 +72,49 @@ pub fn bytes(bytes: &[u8]) -> Result<ControlFlow<()>> {
     }
 }
 
+/// Prints what programs have written to stdout: as it is to a file or a program, and made visible on a
+/// terminal.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// What a terminal gets.
+    visible: Option<Visible>,
+}
+
+impl Written {
+    /// As it is, if `raw` or if stdout is no terminal.
+    pub fn new(raw: bool) -> Self {
+        let is_shown = !raw && io::stdout().is_terminal();
+        Self {
+            visible: is_shown.then(Visible::default),
+        }
+    }
+
+    /// Prints what comes next. Breaks if the reader has gone away.
+    ///
+    /// # Errors
+    /// As [`data`].
+    pub fn print(&mut self, next: &[u8]) -> Result<ControlFlow<()>> {
+        let Some(visible) = &mut self.visible else {
+            return bytes(next);
+        };
+        let mut text = String::with_capacity(next.len());
+        visible.show(next, &mut text);
+        bytes(text.as_bytes())
+    }
+
+    /// Prints what the last piece has left unfinished.
+    ///
+    /// # Errors
+    /// As [`data`].
+    pub fn end(mut self) -> Result<()> {
+        let mut text = String::new();
+        if let Some(visible) = &mut self.visible {
+            visible.end(&mut text);
+        }
+        bytes(text.as_bytes()).map(drop)
+    }
+}
+
 /// Prints one JSON value to stdout. What looks like an escape sequence is data here, and JSON has
 /// escapes of its own for it.
 ///
@@ -97,14 +124,15 @@ pub fn json(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::system("write JSON")(error.into()))?;
     // JSON may have these in texts as they are, and has no other place for them.
-    let is_raw = |character: char| character.is_control() && character > '\x1f';
     let mut escaped = String::with_capacity(text.len() + 1);
-    for part in text.split_inclusive(is_raw) {
-        match part.chars().next_back().filter(|last| is_raw(*last)) {
+    for part in text.split_inclusive(is_order) {
+        match part.chars().next_back().filter(|last| is_order(*last)) {
             Some(last) => {
                 escaped.push_str(&part[..part.len() - last.len_utf8()]);
-                // Writing to a String can't fail.
-                let _ = write!(escaped, "\\u{:04x}", u32::from(last));
+                for unit in last.encode_utf16(&mut [0; 2]) {
+                    // Writing to a String can't fail.
+                    let _ = write!(escaped, "\\u{unit:04x}");
+                }
             }
             None => escaped.push_str(part),
         }
@@ -147,18 +175,4 @@ pub fn say_styled(text: &str) {
 /// Whether a person can be asked: both ends of the conversation are a terminal.
 pub fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_terminal_would_obey_is_shown_instead() {
-        let orders = "\x1b]0;title\x07\x1b[2J\r\u{9b}31m\x7f";
-        let shown = r"\x1b]0;title\x07\x1b[2J\x0d\x9b31m\x7f";
-        assert_eq!(printable(orders), shown);
-        let harmless = "µ = 1\n\tb";
-        assert!(matches!(printable(harmless), Cow::Borrowed(text) if text == harmless));
-    }
 }

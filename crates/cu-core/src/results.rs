@@ -1,5 +1,10 @@
 //! `all_data.csv`: the settings in which the jobs differ and what they measured, one row a job. Every
 //! row has all columns, each of a name of its own; what a job did not measure is empty.
+//!
+//! A cell holds its value and nothing else, as in `metrics.csv` and `param_choice.csv`: programs read
+//! these files, and a text that comes back otherwise than it was measured is another text. So nothing
+//! is put before a text that begins as a formula does, which a spreadsheet evaluates unless the column
+//! is imported as text, and no control character is replaced. `cu show` is for people.
 
 use std::collections::BTreeSet;
 
@@ -85,6 +90,35 @@ mod tests {
             why: String::new(),
             attempts: Vec::new(),
         }
+    }
+
+    #[test]
+    fn each_cell_comes_back_as_it_was_measured() {
+        let texts = [
+            "=1+1",
+            "+1",
+            "-x",
+            "@a",
+            "\u{1b}[2J",
+            "a\r\nb",
+            "\tb",
+            "'c",
+            "\u{202e}d",
+            " e ",
+        ];
+        for text in texts {
+            let metrics = [("text", MetricValue::Text(text.to_owned()))];
+            let table = table(&[completed(0, 1, &metrics)]).expect("a table");
+            let mut reader = csv::Reader::from_reader(&table[..]);
+            let row = reader.records().next().expect("a row").expect("it is one");
+            assert_eq!(row.iter().collect::<Vec<_>>(), ["0", "1", text]);
+        }
+        let numbers = [
+            ("a", MetricValue::Float(-1.5)),
+            ("b", MetricValue::Integer(-3)),
+        ];
+        let table = table(&[completed(0, 1, &numbers)]).expect("a table");
+        assert_eq!(String::from_utf8_lossy(&table), "job,x,a,b\n0,1,-1.5,-3\n");
     }
 
     #[test]

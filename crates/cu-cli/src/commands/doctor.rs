@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::interrupt::Sources;
 use crate::scratch::Scratch;
-use crate::terminal::{self, printable};
+use crate::terminal;
+use crate::visible::printable;
 use crate::{background, render_error, runs};
 
 /// What was found out, as far as it was.

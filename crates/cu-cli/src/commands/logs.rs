@@ -1,4 +1,5 @@
-//! `cu logs`: what a job wrote, joined over its attempts, with a line where each begins.
+//! `cu logs`: what a job wrote, joined over its attempts, with a line where each begins. To a file or a
+//! program it goes byte for byte; on a terminal what gives orders is made visible, unless `--raw`.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -15,7 +16,9 @@ use crate::args::{Common, Logs};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::shell_word::shell_word;
+use crate::terminal::Written;
 use crate::view::summary::attempt_end;
+use crate::visible::printable;
 use crate::{runs, terminal};
 
 /// How often `-f` looks. Nothing tells us that a file on a network file system has grown.
@@ -38,26 +41,26 @@ pub fn logs(common: &Common, arguments: &Logs) -> Result<ExitCode> {
     if common.json {
         return json(&files, &job, arguments.attempt);
     }
+    let mut written = Written::new(arguments.raw);
+    let mut print = |bytes: &[u8]| written.print(bytes);
     if let Some(number) = arguments.attempt {
         let attempt = find(&job, number)?.attempt;
         // Whether somebody still reads makes no difference: this is all there is.
-        let _ = files.copy(attempt, 0, &mut terminal::bytes)?;
-        return Ok(ExitCode::Done);
-    }
-    let mut joined = Joined::new(files);
-    if arguments.follow {
-        follow(&reader, job, &mut joined)?;
+        let _ = files.copy(attempt, 0, &mut print)?;
+    } else if arguments.follow {
+        follow(&reader, job, &mut Joined::new(files), &mut print)?;
     } else {
-        let _ = joined.advance(&job, &mut terminal::bytes)?;
+        let _ = Joined::new(files).advance(&job, &mut print)?;
     }
+    written.end()?;
     Ok(ExitCode::Done)
 }
 
 /// Prints until the job is settled, or the reader has gone away, or nobody works on the run.
-fn follow(reader: &Reader, mut job: JobReport, joined: &mut Joined) -> Result<()> {
+fn follow(reader: &Reader, mut job: JobReport, joined: &mut Joined, print: Sink<'_>) -> Result<()> {
     loop {
         // The report is older than the files: an attempt that it says has ended writes no more.
-        if joined.advance(&job, &mut terminal::bytes)?.is_break() || job.state.is_settled() {
+        if joined.advance(&job, print)?.is_break() || job.state.is_settled() {
             return Ok(());
         }
         let status = reader.status()?;
@@ -199,7 +202,8 @@ impl Joined {
             if index >= self.begun {
                 let before = index.checked_sub(1).map(|before| &job.attempts[before]);
                 let mark = mark(attempt, before, self.within_line);
-                if sink(mark.as_bytes())?.is_break() {
+                // Whatever names the host and the scheduler have told.
+                if sink(printable(&mark).as_bytes())?.is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
                 self.begun = index + 1;

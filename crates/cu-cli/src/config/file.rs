@@ -91,7 +91,8 @@ table! {
 table! {
     /// When a job is submitted again. Budgets count the attempts of one job. A resume that the
     /// program asks for is free as long as there is progress: a newer checkpoint, a changed file
-    /// in the output directory, or a larger fraction announced.
+    /// in the output directory or behind a link in it, or a larger fraction announced. What could
+    /// not be looked at counts as progress.
     Resume {
         /// The exit code that by itself says "submit me again".
         exit_code: i32 = Default("3"),

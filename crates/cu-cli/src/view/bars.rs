@@ -9,6 +9,7 @@ use super::View;
 use super::estimate::Estimate;
 use super::lines::counts;
 use crate::moment;
+use crate::visible::printable;
 
 /// A progress bar on stderr.
 pub struct Bars {
@@ -42,7 +43,7 @@ impl View for Bars {
         if let Some(left) = self.estimate.left(status, now) {
             message.push_str(&format!(", about {} left", moment::rounded(left)));
         }
-        self.bar.set_prefix(status.name.clone());
+        self.bar.set_prefix(printable(&status.name).into_owned());
         self.done = status.done_per_mille.into();
         self.bar.set_position(self.done);
         self.bar.set_message(message);

@@ -289,6 +289,70 @@ fn what_programs_say_gives_no_orders_to_a_terminal() {
 }
 
 #[test]
+fn logs_give_no_orders_to_a_terminal_and_are_raw_in_a_pipe() {
+    let bench = Bench::new();
+    let written = "10 %\r20 %\n\x1b]0;title\x07\x1b[31mred\u{9b}2J \u{202e}gnp.exe \u{200b}end\n";
+    bench.write("text", written);
+    let path = bench.path("text").display().to_string();
+    let program = format!("#!/bin/sh\ncat {path}\ncat {path} >&2\n");
+    bench.program("orders.sh", &program);
+    assert_eq!(bench.cu(&["run", "--", "./orders.sh"]).code, 0);
+    let shown = r"\x1b]0;title\x07\x1b[31mred\x9b2J \u{202e}gnp.exe \u{200b}end";
+    for arguments in [
+        &["logs", "0"][..],
+        &["logs", "0", "-f"],
+        &["logs", "0", "--attempt", "0"],
+        &["logs", "0", "--stderr"],
+    ] {
+        let mut terminal = Terminal::open();
+        let running = bench.start_inside(&terminal, arguments);
+        let seen = terminal.wait_for("end");
+        assert!(seen.contains(shown), "{arguments:?}: {seen:?}");
+        assert!(seen.contains("10 %\r20 %"), "{arguments:?}: {seen:?}");
+        assert_eq!(running.end().code, 0);
+
+        let raw = [arguments, &["--raw"]].concat();
+        let mut terminal = Terminal::open();
+        let running = bench.start_inside(&terminal, &raw);
+        // The terminal itself makes two characters of the end of a line.
+        let seen = terminal.wait_for("end").replace("\r\n", "\n");
+        assert!(seen.contains(written.trim_end()), "{raw:?}: {seen:?}");
+        assert_eq!(running.end().code, 0);
+
+        let piped = bench.cu(arguments).stdout;
+        assert!(piped.ends_with(written), "{arguments:?}: {piped:?}");
+    }
+    let json = bench.cu(&["logs", "0", "--json"]);
+    assert!(json.stdout.is_ascii(), "{json:?}");
+    assert_eq!(json.json()["attempts"][0]["text"], written);
+}
+
+#[test]
+fn what_would_read_otherwise_than_it_is_is_shown_to_people() {
+    let bench = Bench::new();
+    let program = "./no-\u{202e}hs.exe\u{200b}";
+    bench.program(program, "#!/no/such/interpreter\n");
+    let run = bench.cu(&["run", "--name", "hidden", "--", program]);
+    assert_eq!(run.code, 1, "{run:?}");
+    let said = [
+        run.stdout + &run.stderr,
+        bench.read("results/hidden/main.log"),
+        bench.cu(&["show", "0", "hidden"]).stdout,
+        bench.cu(&["list"]).stdout + &bench.cu(&["status", "hidden"]).stdout,
+    ];
+    for said in &said {
+        assert!(!said.contains(['\u{202e}', '\u{200b}']), "{said:?}");
+    }
+    for said in &said[..3] {
+        assert!(said.contains(r"no-\u{202e}hs.exe\u{200b}"), "{said:?}");
+    }
+    let json = bench.cu(&["show", "0", "hidden", "--json"]);
+    assert!(json.stdout.is_ascii(), "{json:?}");
+    let why = json.json()["why"].to_string();
+    assert!(why.contains(&program[2..]), "{why}");
+}
+
+#[test]
 fn a_place_that_cannot_be_written_is_exit_code_7() {
     let bench = Bench::new();
     bench.program("count.sh", COUNT);

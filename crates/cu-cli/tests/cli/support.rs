@@ -106,6 +106,22 @@ impl Bench {
         }
     }
 
+    /// Starts `cu` with its standard output on a terminal, too.
+    pub fn start_inside(&self, terminal: &Terminal, arguments: &[&str]) -> Running {
+        let mut command = self.command(arguments);
+        let child = command
+            .stdin(terminal.inner())
+            .stdout(terminal.inner())
+            .stderr(terminal.inner())
+            .env("TERM", "xterm")
+            .spawn()
+            .expect("cu starts");
+        Running {
+            pid: Pid::from_child(&child),
+            child,
+        }
+    }
+
     /// Runs `cu` to its end.
     pub fn cu(&self, arguments: &[&str]) -> Ended {
         self.start(arguments).end()
@@ -212,8 +228,9 @@ impl Terminal {
         self.inner.try_clone().expect("another handle").into()
     }
 
-    /// Waits until `text` is shown, after all that was waited for before.
-    pub fn wait_for(&mut self, text: &str) {
+    /// Waits until `text` is shown, after all that was waited for before. Returns all that was shown
+    /// since.
+    pub fn wait_for(&mut self, text: &str) -> String {
         let mut seen = String::new();
         while !seen.contains(text) {
             let Ok(bytes) = self.shown.recv_timeout(BOUND) else {
@@ -221,6 +238,7 @@ impl Terminal {
             };
             seen.push_str(&String::from_utf8_lossy(&bytes));
         }
+        seen
     }
 
     /// Types a line.
