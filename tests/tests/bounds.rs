@@ -1,6 +1,9 @@
 //! Bounds on what jobs leave and say: past them nothing is taken for something else, and nothing is
 //! dropped in silence.
 
+use cu_core::machine::Event;
+use cu_protocol::{Attempt, JobId, Message};
+use cu_tests::cu::cu_binary;
 use cu_tests::run::{Run, scratch};
 
 /// Runs to its end, and returns what `cu show 0` prints.
@@ -36,4 +39,63 @@ fn what_is_written_behind_a_link_is_progress() {
     let run = Run::new(&["sh", "-c", program, path], "");
     let shown = show_after(&run);
     assert!(shown.contains("job 0 is completed"), "{shown}");
+}
+
+#[test]
+fn more_metrics_than_a_job_may_have_are_an_error_in_a_shell() {
+    // Half in each of two attempts, then one more; then what exceeds a text.
+    let program = r#"
+        names() { seq "$1" "$2" | sed 's/.*/m&=&/'; }
+        "$0" job metrics $(names $((CU_ATTEMPT * 512 + 1)) $((CU_ATTEMPT * 512 + 512))) || exit 9
+        [ "$CU_ATTEMPT" = 1 ] || exit 3
+        "$0" job metrics one_more=1 2> refused && exit 8
+        "$0" job metrics "m1=$(head -c 70000 /dev/zero | tr '\0' x)" 2>> refused && exit 7
+        "$0" job metrics m1=0 || exit 6
+        "$0" job finish $(names 1 1025) 2>> refused && exit 5
+        exit 0
+    "#;
+    let cu = cu_binary().to_str().expect("UTF-8");
+    let run = Run::new(&["sh", "-c", program, cu], "");
+    let shown = show_after(&run);
+    let refused = std::fs::read_to_string(run.output(0, "refused")).expect("what was said");
+    for words in [
+        "the supervisor refused the early results: with these the job would have 1025 metrics, and \
+         1024 is the most",
+        "the text of the metric `m1` has 70000 bytes, and 65536 is the most",
+        "the supervisor refused the results: with these the job would have 1025 metrics",
+    ] {
+        assert!(refused.contains(words), "{words}: {refused}\n{shown}");
+    }
+    let metrics = run.show(0)["metrics"].clone();
+    assert_eq!(metrics.as_object().map(|all| all.len()), Some(1024));
+    assert_eq!(
+        (&metrics["m1"], &metrics["m1024"]),
+        (&0.into(), &1024.into())
+    );
+    let stderr =
+        std::fs::read_to_string(run.dir().stderr(JobId(0), Attempt(1))).expect("it is there");
+    assert_eq!(stderr.matches("was refused").count(), 1, "{stderr}");
+}
+
+#[test]
+fn early_metrics_do_not_fill_the_history() {
+    let program = r#"
+        for step in $(seq 30); do "$0" job metrics loss=0.$step accuracy=$step || exit 9; done
+    "#;
+    let cu = cu_binary().to_str().expect("UTF-8");
+    let run = Run::new(&["sh", "-c", program, cu], "");
+    let shown = show_after(&run);
+    assert!(shown.contains("accuracy = 30"), "{shown}");
+    let events = run.reader().events().expect("a history");
+    let is_early = |event: &Event| {
+        matches!(
+            event,
+            Event::Said {
+                message: Message::EarlyMetrics(_),
+                ..
+            }
+        )
+    };
+    let early = events.iter().filter(|recorded| is_early(&recorded.event));
+    assert_eq!(early.count(), 1);
 }

@@ -314,9 +314,10 @@ class _Link:
         self._given_up = False
         self._write({"say": {kind: content}}, kind)
         while True:
-            _, answer = self._read(until)
+            asked, answer = self._read(until)
             if not self._unanswered:
                 return answer
+            self._complain_if_refused(asked, answer)
 
     def _take_answers(self, patience: float) -> None:
         until = time.monotonic() + patience
@@ -325,8 +326,11 @@ class _Link:
                 kind, answer = self._read(until)
                 if isinstance(answer, dict) and "should_exit" in answer:
                     self.wish = answer["should_exit"]
-                elif isinstance(answer, dict) and "refused" in answer:
-                    _complain(f"the supervisor refused the {kind}: {answer['refused']}")
+                self._complain_if_refused(kind, answer)
+
+    def _complain_if_refused(self, kind: str, answer: Any) -> None:
+        if isinstance(answer, dict) and "refused" in answer:
+            _complain(f"the supervisor refused the {kind}: {answer['refused']}")
 
     def _write(self, request: Any, kind: str) -> None:
         if self._path is None or self._given_up:

@@ -410,6 +410,19 @@ class WithSupervisor(Case):
         with self.assertRaisesRegex(cu_job.JobError, "refused the results: not today"):
             self.job().finalize({})
 
+    def test_refused_early_results_are_complained_about_at_the_end_at_the_latest(self):
+        def answer(request):
+            if request != "should_exit" and "early_metrics" in request["say"]:
+                return {"refused": "too many"}
+            return None
+
+        self.supervisor(answer)
+        job = self.job()
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            job.announce_early_results({"loss": 1})
+            job.finalize({})
+        self.assertIn("refused the early_metrics: too many", said.getvalue())
+
     def test_an_answer_without_an_end_is_not_read_for_ever(self):
         self.supervisor(lambda request: {"refused": "x" * (2 << 20)})
         with self.assertRaisesRegex(cu_job.JobError, "its answer has no end"):

@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cu_protocol::{Attempt, JobId, RunId, Sequence, Timestamp};
+use cu_protocol::{Attempt, JobId, Metrics, RunId, Sequence, Timestamp};
 use cu_scheduler::{
     Cancel, ClusterJobId, Reach, Scheduler, Submission, SubmissionName, SubmitError,
 };
@@ -98,7 +98,8 @@ impl Actor {
                     job,
                     attempt,
                     previous,
-                } => submissions.push((job, attempt, previous)),
+                    metrics,
+                } => submissions.push((job, attempt, previous, metrics)),
                 Action::Find { job, attempt } => lookups.push((job, attempt)),
                 Action::Cancel { cluster_job } => cancellations.push(cluster_job),
                 Action::ReadRecords { job, attempt } => {
@@ -192,8 +193,8 @@ impl Actor {
     /// Makes what each attempt needs in the run directory. What can't be made is not submitted now.
     fn prepare(&self, due: Vec<Due>) -> Vec<Submission> {
         let mut batch = Vec::with_capacity(due.len());
-        for (job, attempt, previous) in due {
-            match self.prepare_one(job, attempt, previous) {
+        for (job, attempt, previous, metrics) in due {
+            match self.prepare_one(job, attempt, previous, &metrics) {
                 Ok(submission) => batch.push(submission),
                 Err(error) => self.happened(
                     job,
@@ -214,11 +215,19 @@ impl Actor {
         job: JobId,
         attempt: Attempt,
         previous: Option<ClusterJobId>,
+        metrics: &Metrics,
     ) -> Result<Submission> {
         let directory = self.run_dir.attempt(job, attempt);
         create::make_dir(&directory)?;
         let newest = self.run_dir.newest_attempt(job);
         create::replace(&newest, attempt.to_string().as_bytes())?;
+        // Most jobs have none, and no such file.
+        if !metrics.is_empty() {
+            let path = self.run_dir.metrics(job);
+            let text = cu_supervisor::metrics_file(metrics)
+                .map_err(|error| Error::file("write", &path)(error.into()))?;
+            create::replace(&path, &text)?;
+        }
         let run_dir = self.run_dir.path().to_str().ok_or_else(|| {
             Error::Plan(format!(
                 "the path of the run directory is no UTF-8: {}",

@@ -127,6 +127,7 @@ pub(crate) fn decide(machine: &mut Machine, silence: &mut Silence, batch: Batch)
             events,
             jobs,
             attempts,
+            measured: effects.measured,
         },
         promises,
         actions: effects.actions,

@@ -2,10 +2,10 @@
 //! almost the same time however much it hands over, and a cluster keeps a job waiting far longer
 //! than anything waits here.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cu_protocol::{Attempt, JobId};
+use cu_protocol::{Attempt, JobId, Metrics};
 use cu_scheduler::ClusterJobId;
 use tokio::time::{Instant, sleep_until};
 
@@ -15,7 +15,7 @@ use crate::act::Actor;
 const BETWEEN_CALLS: Duration = Duration::from_secs(2);
 
 /// What a submission is about, besides its name.
-pub(crate) type Due = (JobId, Attempt, Option<ClusterJobId>);
+pub(crate) type Due = (JobId, Attempt, Option<ClusterJobId>, Arc<Metrics>);
 
 /// What waits for the next call.
 #[derive(Debug, Default)]

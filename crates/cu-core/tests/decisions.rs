@@ -239,7 +239,7 @@ fn a_late_success_is_no_end_while_an_attempt_is_being_submitted() {
     world.happens(id, &says(second, Message::EarlyMetrics(early)));
     exits(&mut world, id, second, 143, false);
     assert_eq!(world.job(id).state(), JobState::Completed);
-    assert_eq!(world.job(id).metrics, results);
+    assert_eq!(*world.job(id).metrics, results);
 }
 
 #[test]

@@ -340,3 +340,36 @@ fn the_first_format_is_still_read() {
     }
     assert!(!reader.events().expect("its events").is_empty());
 }
+
+#[tokio::test]
+async fn metrics_of_the_first_format_are_kept_when_it_is_brought_up_to_date() {
+    let (_directory, run) = scratch();
+    std::fs::create_dir(run.path()).expect("a directory");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1/run.sqlite");
+    std::fs::copy(fixture, run.store()).expect("the fixture");
+    // As that version wrote them.
+    let written = r#"UPDATE jobs SET body =
+        json_set(body, '$.metrics', json('{"a":0.1,"b":{"float":"NaN"},"c":"=x","d":1}'))"#;
+    sqlite(&run).execute(written, []).expect("written");
+    let metrics = || -> Vec<_> {
+        let jobs = Reader::open(&run).expect("it is read").jobs();
+        jobs.expect("jobs")
+            .into_iter()
+            .map(|job| job.metrics)
+            .collect()
+    };
+    let before = metrics();
+    assert!(
+        before.iter().all(|metrics| metrics.len() == 4),
+        "{before:?}"
+    );
+    std::fs::write(run.secret(), "0".repeat(64)).expect("a secret");
+    let private = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(run.secret(), private).expect("it is ours");
+    drop(open(&run).await.expect("it is opened"));
+    let format: i64 = sqlite(&run)
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .expect("a number");
+    assert_eq!(format, 2);
+    assert_eq!(metrics(), before);
+}

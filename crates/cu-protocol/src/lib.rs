@@ -97,6 +97,7 @@ mod greeting;
 pub mod handshake;
 mod hexadecimal;
 mod ids;
+mod limits;
 pub mod lines;
 mod message;
 mod metrics;
@@ -117,6 +118,7 @@ pub use codec::{MESSAGE_LIMIT, Wire};
 pub use connection::{FromServer, Role, ToServer};
 pub use error::{Error, Result};
 pub use ids::{Attempt, Generation, InvalidRunId, JobId, RunId, Sequence};
+pub use limits::{LONGEST_METRIC, METRICS_LIMIT, MOST_METRICS, TooMuch, check_metrics};
 pub use message::{
     Acknowledgement, Envelope, ExitRecord, Failure, Fraction, InvalidFraction, LeftBehind, Message,
     OutputChange, ProgramEnd, ResumeRequest, Started, StopCause, Waiting, Wish,

@@ -7,7 +7,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use cu_protocol::{
-    Attempt, Envelope, Fraction, JobId, Message, ProgramAnswer, Sequence, ToServer, frame,
+    Attempt, Envelope, Fraction, JobId, Message, Metrics, ProgramAnswer, Sequence, ToServer,
+    check_metrics, frame,
 };
 
 use crate::outbox::{remove_from_outbox, write_to_outbox};
@@ -50,6 +51,11 @@ pub(crate) struct Mail {
     last: Sequence,
     letters: VecDeque<Letter>,
     waiting: Vec<Waiting>,
+    /// What the job has measured, all that was announced here included.
+    measured: Metrics,
+    /// That something was refused is told in the attempt's stderr once: a program need not read its
+    /// answers.
+    has_refused: bool,
     progress: Option<Fraction>,
     next_progress: Option<Instant>,
     link: Option<Link>,
@@ -59,8 +65,14 @@ pub(crate) struct Mail {
 }
 
 impl Mail {
-    /// Nothing has been said yet, and the first connection is being tried for from now on.
-    pub fn new(job: JobId, attempt: Attempt, outbox: PathBuf, now: Instant) -> Self {
+    /// Nothing has been said yet, and the first connection is being tried for from now on. `measured`
+    /// is what the job has measured before.
+    pub fn new(
+        (job, attempt): (JobId, Attempt),
+        outbox: PathBuf,
+        measured: Metrics,
+        now: Instant,
+    ) -> Self {
         Self {
             job,
             attempt,
@@ -68,6 +80,8 @@ impl Mail {
             last: Sequence(0),
             letters: VecDeque::new(),
             waiting: Vec::new(),
+            measured,
+            has_refused: false,
             progress: None,
             next_progress: None,
             link: None,
@@ -98,8 +112,15 @@ impl Mail {
 
     /// Takes a message of the program's. The answer comes now, or as soon as the message is durable.
     pub fn take(&mut self, message: Message, reply: mpsc::Sender<ProgramAnswer>, now: Instant) {
-        if let Err(reason) = self.check(&message) {
+        let checked = self.check_metrics(&message);
+        if let Err(reason) = checked.and_then(|()| self.check(&message)) {
+            if !std::mem::replace(&mut self.has_refused, true) {
+                crate::tell(&format!("what the program said was refused: {reason}"));
+            }
             return answer(&reply, ProgramAnswer::Refused(reason));
+        }
+        if let Message::EarlyMetrics(metrics) = &message {
+            self.measured.extend(metrics.clone());
         }
         if let Message::Progress(fraction) = message {
             self.progress = Some(fraction);
@@ -207,6 +228,16 @@ impl Mail {
             Ok(_) => Ok(()),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    fn check_metrics(&self, message: &Message) -> Result<(), String> {
+        let checked = match message {
+            Message::EarlyMetrics(metrics) => check_metrics(&self.measured, metrics),
+            // They take the place of all that was announced.
+            Message::Results(metrics) => check_metrics(&Metrics::new(), metrics),
+            _ => return Ok(()),
+        };
+        checked.map_err(|error| error.to_string())
     }
 
     fn envelope(&self, sequence: Sequence, message: Message) -> Envelope {

@@ -118,6 +118,12 @@ impl RunDir {
         self.0.join("attempts")
     }
 
+    /// What the job had measured when its newest attempt was submitted; missing if that is nothing.
+    #[must_use]
+    pub fn metrics(&self, job: JobId) -> PathBuf {
+        self.attempts(job).join("metrics.json")
+    }
+
     /// All attempts of a job.
     #[must_use]
     pub fn attempts(&self, job: JobId) -> PathBuf {

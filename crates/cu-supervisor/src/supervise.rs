@@ -5,7 +5,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant, SystemTime};
 
 use cu_protocol::{
-    Attempt, ExitRecord, JobId, Message, OutputChange, ProgramEnd, Started, StopCause, Timestamp,
+    Attempt, ExitRecord, JobId, Message, Metrics, OutputChange, ProgramEnd, Started, StopCause,
+    Timestamp,
 };
 use cu_system::files;
 use cu_system::machine::host;
@@ -23,7 +24,7 @@ use crate::relay::{Identity, Relay};
 use crate::signals::{Signals, stop_signal};
 use crate::stop::Stop;
 use crate::waiting::Herald;
-use crate::{Error, JobSpec, Result, RunDir, read_exit_record, tell, trust};
+use crate::{Error, JobSpec, Result, RunDir, metrics_file, read_exit_record, tell, trust};
 
 /// How long the end waits for the main process to acknowledge it, if there is a connection, or the
 /// first one is just being made. If the main process was not reached the last time, nothing waits.
@@ -414,7 +415,13 @@ impl Supervisor {
 
     fn mail(&self) -> Mail {
         let outbox = self.run.outbox(self.job, self.attempt);
-        Mail::new(self.job, self.attempt, outbox, Instant::now())
+        let measured = metrics_file::read(&self.run.metrics(self.job));
+        let measured = measured.unwrap_or_else(|error| {
+            // The attempt is bounded all the same.
+            tell(&error.to_string());
+            Metrics::default()
+        });
+        Mail::new((self.job, self.attempt), outbox, measured, Instant::now())
     }
 
     fn identity(&self, spec: &JobSpec) -> Identity {

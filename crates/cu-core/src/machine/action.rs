@@ -1,6 +1,8 @@
 //! The closed list of what can be done about a job. Each action's outcome is an event again.
 
-use cu_protocol::{Attempt, JobId, Wish};
+use std::sync::Arc;
+
+use cu_protocol::{Attempt, JobId, Metrics, Wish};
 use cu_scheduler::ClusterJobId;
 
 /// What is to be done, once the events that led to it are recorded.
@@ -14,6 +16,8 @@ pub enum Action {
         attempt: Attempt,
         /// The cluster job of the attempt before.
         previous: Option<ClusterJobId>,
+        /// What the job has measured so far.
+        metrics: Arc<Metrics>,
     },
     /// Ask the scheduler whether it has this attempt.
     Find {

@@ -1,13 +1,14 @@
 //! What a job can be. Everything here is stored; what follows from it is computed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cu_protocol::{
     Attempt, ExitRecord, Fraction, Generation, JobId, LeftBehind, Metrics, ProgramEnd,
     ResumeRequest, Sequence, Timestamp, Waiting, Wish,
 };
 use cu_scheduler::{ClusterJobId, ClusterState};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{AttemptEnd, AttemptReport, JobState};
 
@@ -40,8 +41,11 @@ pub struct Job {
     pub newest_checkpoint: Option<Generation>,
     /// The largest fraction announced.
     pub fraction: Option<Fraction>,
-    /// Early metrics, then results.
-    pub metrics: Metrics,
+    /// Early metrics, then results. Stored by themselves, so that an announcement costs as much as it
+    /// says, not as much as the job has; stores of format 1 have them here. Shared, so that a job can be
+    /// copied at no cost.
+    #[serde(default, skip_serializing, deserialize_with = "shared")]
+    pub metrics: Arc<Metrics>,
     /// The submissions of the last hour.
     pub window: Window,
 }
@@ -187,6 +191,10 @@ pub enum Reading {
     Vain,
 }
 
+fn shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Metrics>, D::Error> {
+    Metrics::deserialize(deserializer).map(Arc::new)
+}
+
 /// How many attempts that ended without a record are kept in sight.
 const MOST_UNHEARD: usize = 8;
 
@@ -210,7 +218,7 @@ impl Job {
             setbacks: 0,
             newest_checkpoint: None,
             fraction: None,
-            metrics: Metrics::new(),
+            metrics: Arc::default(),
             window: Window::default(),
         }
     }

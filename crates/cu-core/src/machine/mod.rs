@@ -24,13 +24,14 @@ mod why_active;
 mod witnesses;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use cu_protocol::{JobId, Timestamp};
 
 pub use action::{Action, Level};
 pub use event::{Event, Order};
 pub use job::{Active, Evidence, Job, Outcome, Phase, Reading, Stage, Wanted, Window};
-pub use step::Effects;
+pub use step::{Effects, Measured};
 pub use tally::Tally;
 pub(crate) use witnesses::is_over;
 pub use witnesses::{LONGEST_READING, SCHEDULER_GRACE, Verdict, judge};
@@ -232,8 +233,12 @@ impl Machine {
         let Some(job) = self.jobs.get_mut(id.0 as usize) else {
             return false;
         };
-        let before = job.clone();
+        // Metrics never change alone: with them the number of the last message does. They are not held
+        // here, so that they need not be copied to be changed.
+        let mut before = job.clone();
+        before.metrics = Arc::default();
         change(job, &self.policy);
+        before.metrics = job.metrics.clone();
         if before == *job {
             return false;
         }

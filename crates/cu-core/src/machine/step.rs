@@ -1,8 +1,11 @@
 //! Decide: `(job, time, event) → (job, actions)`. No I/O, no clock, no chance.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use cu_protocol::{Attempt, ExitRecord, LeftBehind, Message, Sequence, Timestamp, Waiting, Wish};
+use cu_protocol::{
+    Attempt, ExitRecord, LeftBehind, Message, Metrics, Sequence, Timestamp, Waiting, Wish,
+};
 use cu_scheduler::{ClusterJobId, ClusterState, Observation};
 
 use super::action::{Action, Level};
@@ -22,6 +25,17 @@ pub struct Effects {
     pub actions: Vec<Action>,
     /// Attempts that are over, for the history.
     pub ended: Vec<(cu_protocol::JobId, AttemptReport)>,
+    /// What has become of jobs' metrics, in this order.
+    pub measured: Vec<(cu_protocol::JobId, Measured)>,
+}
+
+/// How a job's metrics have changed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Measured {
+    /// These were announced: they are added, or take the place of those with the same names.
+    More(Metrics),
+    /// These are the results: they take the place of all.
+    Results(Metrics),
 }
 
 /// The one who decides about one job at one moment.
@@ -102,6 +116,7 @@ impl Step<'_> {
             job: self.job.id,
             attempt,
             previous: self.job.previous.clone(),
+            metrics: self.job.metrics.clone(),
         });
     }
 
@@ -154,12 +169,16 @@ impl Step<'_> {
                 }
                 return; // No evidence of an end, and not always kept in the history.
             }
-            // Early is what comes before the results.
-            Message::EarlyMetrics(_) if active.evidence.results => {}
-            Message::EarlyMetrics(metrics) => self.job.metrics.extend(metrics.clone()),
+            Message::EarlyMetrics(metrics) => {
+                // Early is what comes before the results.
+                if !active.evidence.results {
+                    self.measured(Measured::More(metrics.clone()));
+                }
+                return; // As progress.
+            }
             Message::Results(metrics) => {
                 active.evidence.results = true;
-                self.job.metrics.clone_from(metrics);
+                self.measured(Measured::Results(metrics.clone()));
             }
             Message::ResumeRequest(request) => active.evidence.request = Some(request.clone()),
             Message::Failed(failure) => active.evidence.failure = Some(failure.text.clone()),
@@ -197,18 +216,28 @@ impl Step<'_> {
         match &mut self.job.phase {
             Phase::Settled { .. } => {}
             Phase::Waiting { .. } => {
-                self.job.metrics.clone_from(metrics);
+                self.measured(Measured::Results(metrics.clone()));
                 self.settle(Outcome::Completed, late_results(attempt));
             }
             Phase::Active(active) if active.evidence.results => {}
             Phase::Active(active) => {
                 active.evidence.results = true;
                 active.needless = Some(attempt);
-                self.job.metrics.clone_from(metrics);
+                self.measured(Measured::Results(metrics.clone()));
                 self.cancel();
                 self.judge();
             }
         }
+    }
+
+    fn measured(&mut self, measured: Measured) {
+        match &measured {
+            Measured::More(metrics) => {
+                Arc::make_mut(&mut self.job.metrics).extend(metrics.clone());
+            }
+            Measured::Results(metrics) => self.job.metrics = Arc::new(metrics.clone()),
+        }
+        self.effects.measured.push((self.job.id, measured));
     }
 
     fn record_found(&mut self, attempt: Attempt, record: &ExitRecord) {

@@ -7,6 +7,7 @@ mod progress;
 mod read;
 mod recover;
 mod rows;
+mod upgrade;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use cu_system::files;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::lock::{Lock, Note};
-use crate::machine::{Event, Job};
+use crate::machine::{Event, Job, Measured};
 use crate::{AttemptReport, Error, JobPlan, Policy, Result, RunDir, RunPlan, trust};
 
 pub(crate) use open::must_exist;
@@ -28,7 +29,7 @@ pub use read::{Reader, RecordedEvent};
 use rows::{Rows, write_plan};
 
 /// The version of the store's format that this crate writes.
-pub(crate) const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 2;
 
 /// The store of a run, held by its main process.
 #[derive(Debug)]
@@ -56,6 +57,7 @@ pub(crate) struct Changes {
     pub events: Vec<(JobId, Event)>,
     pub jobs: Vec<Job>,
     pub attempts: Vec<(JobId, AttemptReport)>,
+    pub measured: Vec<(JobId, Measured)>,
 }
 
 impl Changes {
@@ -114,6 +116,7 @@ impl Store {
     pub fn open(run_dir: &RunDir, lock: Lock) -> Result<Self> {
         let path = run_dir.store();
         let mut connection = open::for_writing(run_dir)?;
+        upgrade::to_newest(&mut connection).map_err(|error| open::unusable(&path, error))?;
         let file = file_id(&path).map_err(Error::file("examine", &path))?;
         let abandoned = Abandoned::default();
         let newest = "SELECT coalesce(max(number), 0) FROM events";

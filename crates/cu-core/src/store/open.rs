@@ -127,7 +127,7 @@ fn open(run_dir: &RunDir, flags: OpenFlags) -> Result<Connection> {
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .map_err(|error| unusable(&path, error))?;
     match found {
-        FORMAT => Ok(connection),
+        1..=FORMAT => Ok(connection),
         newer if newer > FORMAT => Err(Error::NewerVersion {
             path: run_dir.path().to_owned(),
             found: newer,

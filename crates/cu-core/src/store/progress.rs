@@ -1,9 +1,10 @@
-//! Which announcements of progress are kept. A job announces it twice a second, if it likes, for
-//! days; of an attempt's, the largest and the last say all that follows from them.
+//! Which announcements are kept. A job announces progress twice a second, if it likes, and metrics at
+//! every step, for days. Of an attempt's progress the largest and the last say all that follows from
+//! it; of its early metrics the last of each name.
 
 use std::collections::HashMap;
 
-use cu_protocol::{Attempt, Fraction, JobId, Message, Sequence};
+use cu_protocol::{Attempt, Fraction, JobId, Message, Metrics, Sequence};
 
 use crate::machine::Event;
 
@@ -14,8 +15,24 @@ pub(super) struct Announcements(HashMap<JobId, Kept>);
 #[derive(Debug)]
 struct Kept {
     attempt: Attempt,
+    progress: Option<Progress>,
+    metrics: Latest,
+}
+
+#[derive(Debug)]
+struct Progress {
     largest: (Fraction, i64),
     last: i64,
+}
+
+/// The row that said last what each metric is.
+#[derive(Debug, Default)]
+struct Latest {
+    of: HashMap<String, i64>,
+    /// Of how many metrics a row says so.
+    count: HashMap<i64, usize>,
+    /// A row without any metric, which the next one makes superfluous.
+    empty: Option<i64>,
 }
 
 impl Announcements {
@@ -24,34 +41,85 @@ impl Announcements {
         let Event::Said {
             attempt,
             sequence,
-            message: Message::Progress(fraction),
-        } = *event
+            message: message @ (Message::Progress(_) | Message::EarlyMetrics(_)),
+        } = event
         else {
             return Vec::new();
         };
         // An attempt's first message says more: that it was submitted.
-        if sequence == Sequence(1) {
+        if *sequence == Sequence(1) {
             return Vec::new();
         }
-        let new = Kept {
-            attempt,
+        let new = || Kept {
+            attempt: *attempt,
+            progress: None,
+            metrics: Latest::default(),
+        };
+        let kept = self.0.entry(job).or_insert_with(new);
+        if kept.attempt != *attempt {
+            *kept = new();
+        }
+        match message {
+            Message::EarlyMetrics(metrics) => kept.metrics.supersede(number, metrics),
+            Message::Progress(fraction) => match &mut kept.progress {
+                Some(progress) => progress.supersede(number, *fraction),
+                none => {
+                    *none = Some(Progress::new(number, *fraction));
+                    Vec::new()
+                }
+            },
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Progress {
+    fn new(number: i64, fraction: Fraction) -> Self {
+        Self {
             largest: (fraction, number),
             last: number,
-        };
-        let Some(kept) = self.0.get_mut(&job).filter(|kept| kept.attempt == attempt) else {
-            self.0.insert(job, new);
-            return Vec::new();
-        };
+        }
+    }
+
+    fn supersede(&mut self, number: i64, fraction: Fraction) -> Vec<i64> {
         let mut superseded = Vec::new();
-        if kept.last != kept.largest.1 {
-            superseded.push(kept.last);
+        if self.last != self.largest.1 {
+            superseded.push(self.last);
         }
-        if fraction >= kept.largest.0 {
-            superseded.push(kept.largest.1);
-            *kept = new;
+        if fraction >= self.largest.0 {
+            superseded.push(self.largest.1);
+            *self = Self::new(number, fraction);
         } else {
-            kept.last = number;
+            self.last = number;
         }
+        superseded
+    }
+}
+
+impl Latest {
+    fn supersede(&mut self, number: i64, metrics: &Metrics) -> Vec<i64> {
+        let mut superseded: Vec<_> = self.empty.take().into_iter().collect();
+        if metrics.is_empty() {
+            self.empty = Some(number);
+            return superseded;
+        }
+        for name in metrics.keys() {
+            let before = match self.of.get_mut(name) {
+                Some(row) => std::mem::replace(row, number),
+                None => {
+                    self.of.insert(name.clone(), number);
+                    continue;
+                }
+            };
+            if let Some(count) = self.count.get_mut(&before) {
+                *count -= 1;
+                if *count == 0 {
+                    self.count.remove(&before);
+                    superseded.push(before);
+                }
+            }
+        }
+        self.count.insert(number, metrics.len());
         superseded
     }
 }
@@ -60,7 +128,7 @@ impl Announcements {
 mod tests {
     use std::collections::BTreeMap;
 
-    use cu_protocol::{Metrics, Timestamp};
+    use cu_protocol::Timestamp;
     use cu_scheduler::ClusterJobId;
     use proptest::prelude::*;
 
@@ -91,18 +159,33 @@ mod tests {
         Message::Progress(fraction.expect("from 0 to 1"))
     }
 
+    const NAMES: u8 = 4;
+
+    fn any_part() -> impl Strategy<Value = Message> {
+        let name = (0..NAMES).prop_map(|name| format!("metric {name}"));
+        let metrics = prop::collection::btree_map(name, any::<i64>(), 0..3);
+        let metrics = metrics.prop_map(|metrics| -> Metrics {
+            let metrics = metrics.into_iter();
+            metrics.map(|(name, value)| (name, value.into())).collect()
+        });
+        prop_oneof![
+            4 => (0..=10_u8).prop_map(announced),
+            4 => metrics.clone().prop_map(Message::EarlyMetrics),
+            1 => metrics.prop_map(Message::Results),
+        ]
+    }
+
     proptest! {
         #[test]
         fn what_is_kept_says_all_that_was_said(
-            parts in prop::collection::vec(prop::option::weighted(0.9, 0..=10_u8), 0..30),
+            parts in prop::collection::vec(any_part(), 0..40),
         ) {
-            let other = || Message::EarlyMetrics(Metrics::from([("loss".to_owned(), 0.5.into())]));
             let submitted = Event::Submitted {
                 attempt: Attempt(0),
                 cluster_job: ClusterJobId("1".to_owned()),
             };
-            let messages = parts.iter().map(|part| part.map_or_else(other, announced));
-            let messages = messages.enumerate().map(|(number, message)| said(number, message));
+            let messages = parts.into_iter().enumerate();
+            let messages = messages.map(|(number, message)| said(number, message));
             let mut all = vec![Event::TimePassed, submitted];
             all.extend(messages);
             let mut announcements = Announcements::default();
@@ -118,6 +201,11 @@ mod tests {
                 matches!(event, Event::Said { message: Message::Progress(_), .. })
             };
             prop_assert!(kept.values().filter(is_progress).count() <= 3);
+            let is_early = |event: &&&Event| {
+                matches!(event, Event::Said { message: Message::EarlyMetrics(_), .. })
+            };
+            // One for each name, the first message, and one that says nothing.
+            prop_assert!(kept.values().filter(is_early).count() <= usize::from(NAMES) + 2);
         }
     }
 }

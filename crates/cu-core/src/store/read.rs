@@ -1,6 +1,7 @@
 //! Reads a run at any time, beside its main process, after it, or from a copy.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 
 use cu_protocol::{Attempt, JobId, Metrics, OperatorRequest, RunId, Timestamp};
 use rusqlite::types::FromSqlError;
@@ -91,12 +92,16 @@ impl Reader {
             let mut attempts = connection.prepare(ATTEMPTS_OF_ALL)?;
             let mut attempts = attempts.query([])?;
             let mut next = attempts.next()?.map(attempt_report).transpose()?;
+            let mut metrics = metrics(connection, None)?;
             let mut jobs = connection.prepare("SELECT body, plan FROM jobs ORDER BY job")?;
             let mut rows = jobs.query([])?;
             let mut reports = Vec::new();
             while let Some(row) = rows.next()? {
                 let mut report =
                     self.report(&parse(row, 0)?, parse(row, 1)?, &policy, waits.as_deref());
+                report
+                    .metrics
+                    .extend(metrics.remove(&report.job).unwrap_or_default());
                 while let Some((_, attempt)) = next.take_if(|(job, _)| *job == report.job) {
                     report.attempts.push(attempt);
                     next = attempts.next()?.map(attempt_report).transpose()?;
@@ -127,6 +132,10 @@ impl Reader {
             let Some(mut report) = report else {
                 return Ok(None);
             };
+            let mut metrics = metrics(connection, Some(job))?;
+            report
+                .metrics
+                .extend(metrics.remove(&job).unwrap_or_default());
             let mut attempts = connection.prepare(ATTEMPTS_OF_ONE)?;
             let rows = attempts.query_map(params![job.0], attempt_report)?;
             for row in rows {
@@ -175,7 +184,7 @@ impl Reader {
 
     /// Everything that happened, in the order in which it was recorded: the jobs follow from it. Of
     /// the progress that an attempt announced, the largest and the last are there, and not what came
-    /// between.
+    /// between; of its early metrics, the last of each name.
     ///
     /// # Errors
     /// [`Error::Damaged`], [`Error::File`].
@@ -270,8 +279,13 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
     let mut statement = connection.prepare("SELECT body, plan FROM jobs ORDER BY job")?;
     let mut rows = statement.query([])?;
     let (mut jobs, mut plans) = (Vec::new(), Vec::new());
+    let mut metrics = metrics(connection, None)?;
     while let Some(row) = rows.next()? {
-        jobs.push(parse(row, 0)?);
+        let mut job: Job = parse(row, 0)?;
+        if let Some(metrics) = metrics.remove(&job.id) {
+            job.metrics = metrics.into();
+        }
+        jobs.push(job);
         plans.push(parse(row, 1)?);
     }
     let newest = "SELECT at FROM events ORDER BY number DESC LIMIT 1";
@@ -291,6 +305,28 @@ fn run(connection: &Connection) -> rusqlite::Result<RunId> {
     let run = fact(connection, "run")?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     run.parse()
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, TEXT, Box::new(error)))
+}
+
+/// The metrics of all jobs, or of one, as far as they are stored by themselves: in format 1 they are in
+/// the jobs.
+fn metrics(
+    connection: &Connection,
+    only: Option<JobId>,
+) -> rusqlite::Result<HashMap<JobId, Metrics>> {
+    let mut all: HashMap<JobId, Metrics> = HashMap::new();
+    let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if format == 1 {
+        return Ok(all);
+    }
+    let mut statement = connection.prepare(
+        "SELECT job, name, value FROM metrics WHERE ?1 IS NULL OR job = ?1 ORDER BY job, name",
+    )?;
+    let mut rows = statement.query([only.map(|job| job.0)])?;
+    while let Some(row) = rows.next()? {
+        let metrics = all.entry(JobId(row.get(0)?)).or_default();
+        metrics.insert(row.get(1)?, parse(row, 2)?);
+    }
+    Ok(all)
 }
 
 fn created(connection: &Connection) -> rusqlite::Result<Timestamp> {
@@ -316,7 +352,7 @@ fn policy(connection: &Connection) -> rusqlite::Result<Policy> {
 
 const TEXT: rusqlite::types::Type = rusqlite::types::Type::Text;
 
-fn parse<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn parse<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str()?;
     serde_json::from_str(text)
         .map_err(|error| FromSqlError::Other(Box::new(error)))

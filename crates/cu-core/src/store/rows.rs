@@ -6,7 +6,7 @@ use rusqlite::{Transaction, params};
 
 use super::Changes;
 use super::progress::Announcements;
-use crate::machine::Job;
+use crate::machine::{Job, Measured};
 use crate::{AttemptReport, JobPlan, RunPlan};
 
 /// What a commit writes.
@@ -17,7 +17,33 @@ pub(super) struct Rows<'a> {
     /// The numbers of the events that need no longer be there.
     superseded: Vec<i64>,
     jobs: Vec<(JobId, String, String)>,
+    metrics: Vec<Metrics>,
     attempts: &'a [(JobId, AttemptReport)],
+}
+
+/// What a commit does to the metrics of a job.
+struct Metrics {
+    job: JobId,
+    /// What was there goes.
+    replace: bool,
+    /// Names with their values.
+    values: Vec<(String, String)>,
+}
+
+impl Metrics {
+    fn of(job: JobId, measured: &Measured) -> rusqlite::Result<Self> {
+        let (replace, metrics) = match measured {
+            Measured::More(metrics) => (false, metrics),
+            Measured::Results(metrics) => (true, metrics),
+        };
+        let values = metrics.iter();
+        let values = values.map(|(name, value)| Ok((name.clone(), json(value)?)));
+        Ok(Self {
+            job,
+            replace,
+            values: values.collect::<rusqlite::Result<_>>()?,
+        })
+    }
 }
 
 impl<'a> Rows<'a> {
@@ -36,11 +62,14 @@ impl<'a> Rows<'a> {
         let events = events.collect::<rusqlite::Result<_>>()?;
         let jobs = changes.jobs.iter();
         let jobs = jobs.map(|job| Ok((job.id, word(&job.state())?, json(job)?)));
+        let measured = changes.measured.iter();
+        let measured = measured.map(|(job, measured)| Metrics::of(*job, measured));
         Ok(Self {
             at: changes.at,
             events,
             superseded,
             jobs: jobs.collect::<rusqlite::Result<_>>()?,
+            metrics: measured.collect::<rusqlite::Result<_>>()?,
             attempts: &changes.attempts,
         })
     }
@@ -59,6 +88,17 @@ impl<'a> Rows<'a> {
             transaction.prepare_cached("UPDATE jobs SET state = ?2, body = ?3 WHERE job = ?1")?;
         for (job, state, body) in &self.jobs {
             update.execute(params![job.0, state, body])?;
+        }
+        let mut clear = transaction.prepare_cached("DELETE FROM metrics WHERE job = ?1")?;
+        let mut measure =
+            transaction.prepare_cached("INSERT OR REPLACE INTO metrics VALUES (?1, ?2, ?3)")?;
+        for metrics in &self.metrics {
+            if metrics.replace {
+                clear.execute([metrics.job.0])?;
+            }
+            for (name, value) in &metrics.values {
+                measure.execute(params![metrics.job.0, name, value])?;
+            }
         }
         let mut upsert = transaction.prepare_cached(
             "INSERT OR REPLACE INTO attempts VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)",

@@ -1,5 +1,5 @@
--- The store of a run, format 1. Times are milliseconds since the Unix epoch, UTC.
-PRAGMA user_version = 1;
+-- The store of a run, format 2. Times are milliseconds since the Unix epoch, UTC.
+PRAGMA user_version = 2;
 
 -- What is true of the run as a whole: name, run, created, policy, backend, place (the run
 -- directory, by which a copy is told from the run).
@@ -15,6 +15,14 @@ CREATE TABLE jobs (
     plan TEXT NOT NULL,
     body TEXT NOT NULL
 );
+
+-- What each job has measured, each value in JSON: early metrics, then results.
+CREATE TABLE metrics (
+    job INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (job, name)
+) WITHOUT ROWID;
 
 -- Each attempt, for the history.
 CREATE TABLE attempts (
@@ -33,7 +41,8 @@ CREATE TABLE attempts (
 ) WITHOUT ROWID;
 
 -- Everything that happened, in the order in which it was recorded; of the progress that an attempt
--- announces, the first, the largest and the last.
+-- announces, the first, the largest and the last; of the metrics that it announces, the last of each
+-- name.
 CREATE TABLE events (
     number INTEGER PRIMARY KEY,
     at INTEGER NOT NULL,

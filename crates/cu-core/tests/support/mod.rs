@@ -87,7 +87,11 @@ pub fn assert_folded_from_events(run: &RunDir) {
     let stored = bodies
         .iter()
         .map(|body| serde_json::from_str(body).expect("a job"));
-    let stored: Vec<Job> = stored.collect();
+    let mut stored: Vec<Job> = stored.collect();
+    let reports = Reader::open(run).and_then(|reader| reader.jobs());
+    for (job, report) in stored.iter_mut().zip(reports.expect("a readable run")) {
+        job.metrics = report.metrics.into();
+    }
     let new = |job: &Job| Job::new(job.id, job.resume_exit_code);
     let policy = serde_json::from_str(&policy).expect("a policy");
     let mut machine = Machine::new(stored.iter().map(new).collect(), policy);

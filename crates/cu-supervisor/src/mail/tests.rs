@@ -20,7 +20,7 @@ impl Post {
         let outbox = scratch.path().join("outbox");
         let now = Instant::now();
         Self {
-            mail: Mail::new(JobId(1), Attempt(2), outbox, now),
+            mail: Mail::new((JobId(1), Attempt(2)), outbox, Metrics::new(), now),
             scratch,
             now,
         }
@@ -235,6 +235,46 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Acknowledge),
         2 => (0_u64..1500).prop_map(Step::Wait),
     ]
+}
+
+#[test]
+fn more_metrics_than_a_job_may_have_are_refused_with_words() {
+    use cu_protocol::MOST_METRICS;
+    let names = |from: usize, to: usize| -> Metrics {
+        (from..to).map(|it| (it.to_string(), 1.into())).collect()
+    };
+    let mut post = Post::new();
+    post.mail.disconnected(post.now);
+    // Half of them come from attempts before.
+    post.mail.measured = names(0, MOST_METRICS / 2);
+    let refused = |answer: Receiver<ProgramAnswer>| match answer.try_recv().unwrap() {
+        ProgramAnswer::Refused(reason) => Some(reason),
+        _ => None,
+    };
+    for (from, to) in [
+        (MOST_METRICS / 2, MOST_METRICS - 1),
+        (MOST_METRICS - 1, MOST_METRICS),
+    ] {
+        let answer = post.take(Message::EarlyMetrics(names(from, to)));
+        assert_eq!(refused(answer), None, "{from}..{to}");
+    }
+    let answer = post.take(Message::EarlyMetrics(names(MOST_METRICS, MOST_METRICS + 1)));
+    let reason = refused(answer).unwrap();
+    assert!(
+        reason.contains("1025 metrics, and 1024 is the most"),
+        "{reason}"
+    );
+    // What is there may change, and results take the place of all.
+    let answer = post.take(Message::EarlyMetrics(names(0, MOST_METRICS)));
+    assert_eq!(refused(answer), None);
+    let long = Metrics::from([("text".to_owned(), "x".repeat(100_000).into())]);
+    let reason = refused(post.take(Message::Results(long))).unwrap();
+    assert!(
+        reason.contains("`text` has 100000 bytes, and 65536 is the most"),
+        "{reason}"
+    );
+    let answer = post.take(Message::Results(names(5000, 5000 + MOST_METRICS)));
+    assert_eq!(refused(answer), None);
 }
 
 #[test]

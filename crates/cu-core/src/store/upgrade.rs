@@ -1,0 +1,40 @@
+//! Brings a store of an older format up to date, all at once, before anything else is written.
+
+use rusqlite::{Connection, params};
+
+use super::rows::json;
+use super::{FORMAT, read};
+use crate::machine::Job;
+
+/// From any format that [`open`](super::open) lets through.
+pub(super) fn to_newest(connection: &mut Connection) -> rusqlite::Result<()> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found == FORMAT {
+        return Ok(());
+    }
+    let transaction = connection.transaction()?;
+    // In format 1 the metrics of a job are in its body.
+    transaction.execute_batch(
+        "CREATE TABLE metrics (
+             job INTEGER NOT NULL,
+             name TEXT NOT NULL,
+             value TEXT NOT NULL,
+             PRIMARY KEY (job, name)
+         ) WITHOUT ROWID",
+    )?;
+    {
+        let mut bodies = transaction.prepare("SELECT body FROM jobs")?;
+        let jobs = bodies.query_map([], |row| read::parse::<Job>(row, 0))?;
+        let jobs = jobs.collect::<rusqlite::Result<Vec<_>>>()?;
+        let mut insert = transaction.prepare("INSERT INTO metrics VALUES (?1, ?2, ?3)")?;
+        let mut update = transaction.prepare("UPDATE jobs SET body = ?2 WHERE job = ?1")?;
+        for job in jobs.iter().filter(|job| !job.metrics.is_empty()) {
+            for (name, value) in job.metrics.iter() {
+                insert.execute(params![job.id.0, name, json(value)?])?;
+            }
+            update.execute(params![job.id.0, json(job)?])?;
+        }
+    }
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.commit()
+}

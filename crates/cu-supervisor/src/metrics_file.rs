@@ -1,0 +1,40 @@
+//! `metrics.json`: what a job had measured before an attempt, written by the main process, so that the
+//! attempt's supervisor knows how much more the job may announce.
+
+use std::path::Path;
+
+use cu_protocol::Metrics;
+use serde::{Deserialize, Serialize};
+
+use crate::{Result, json_file};
+
+/// The version of the file that this crate writes.
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct Written<'a> {
+    version: u32,
+    metrics: &'a Metrics,
+}
+
+#[derive(Deserialize)]
+struct Read {
+    metrics: Metrics,
+}
+
+/// The content of [`RunDir::metrics`](crate::RunDir::metrics) for a job with these metrics.
+///
+/// # Errors
+/// If they have no form in JSON.
+pub fn metrics_file(metrics: &Metrics) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&Written {
+        version: VERSION,
+        metrics,
+    })
+}
+
+/// What it says; nothing if there is none.
+pub(crate) fn read(path: &Path) -> Result<Metrics> {
+    let found = json_file::read::<Read>(path, VERSION)?;
+    Ok(found.map(|found| found.metrics).unwrap_or_default())
+}
