@@ -2,7 +2,7 @@
 //! dropped in silence.
 
 use cu_core::machine::Event;
-use cu_protocol::{Attempt, JobId, Message};
+use cu_protocol::{Attempt, JobId, Message, Sequence};
 use cu_tests::cu::cu_binary;
 use cu_tests::run::{Run, scratch};
 
@@ -98,4 +98,45 @@ fn early_metrics_do_not_fill_the_history() {
     };
     let early = events.iter().filter(|recorded| is_early(&recorded.event));
     assert_eq!(early.count(), 1);
+}
+
+#[test]
+fn what_a_given_up_attempt_left_is_found_by_a_resume() {
+    // Attempt 0 loses its supervisor, so that nobody knows how it ended.
+    let program = r#"[ "$CU_ATTEMPT" -gt 0 ] || kill -KILL $PPID; "$0" job finish loss=0.25"#;
+    let cu = cu_binary().to_str().expect("UTF-8");
+    let run = Run::new(&["sh", "-c", program, cu], "");
+    let before = show_after(&run);
+    assert!(before.contains("loss = 0.25"), "{before}");
+    assert!(!before.contains("had been given up"), "{before}");
+    // Its program lived on, cut off from everybody, and was told that this is noted.
+    let outbox = run.dir().outbox(JobId(0), Attempt(0));
+    std::fs::create_dir_all(&outbox).expect("a directory");
+    let message = run.dir().outbox_message(JobId(0), Attempt(0), Sequence(7));
+    let text = r#"{"version":1,"envelope":{"job":0,"attempt":0,"sequence":7,
+        "message":{"results":{"loss":0.125}}}}"#;
+    std::fs::write(&message, text).expect("a message");
+    let exit = run.go_on().wait();
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    assert!(!message.exists(), "it was taken");
+    let shown = run.cu(&["show", "0"]).stdout;
+    let late = "attempt 0, which had been given up, has said something since, at last its results: \
+                that is recorded, and the job stays as it is";
+    assert!(shown.contains(late), "{shown}");
+    assert!(shown.contains("job 0 is completed"), "{shown}");
+    assert!(shown.contains("loss = 0.25"), "it stays as it is: {shown}");
+    let log = std::fs::read_to_string(run.dir().log()).expect("a log");
+    assert!(log.contains(late), "{log}");
+    let events = run.reader().events().expect("a history");
+    let is_late = |event: &Event| {
+        matches!(
+            event,
+            Event::Said {
+                attempt: Attempt(0),
+                message: Message::Results(_),
+                ..
+            }
+        )
+    };
+    assert!(events.iter().any(|recorded| is_late(&recorded.event)));
 }

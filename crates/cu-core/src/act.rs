@@ -106,6 +106,10 @@ impl Actor {
                     // Its outcome is an event; if none comes, that is not waited for for ever.
                     drop(records::read(self, vec![(job, attempt)]));
                 }
+                Action::ReadLate { job, attempts } => {
+                    let attempts = attempts.into_iter().map(|attempt| (job, attempt));
+                    drop(records::read(self, attempts.collect()));
+                }
                 Action::Observe { job, attempt } => self.watched.doubt(job, attempt),
                 Action::Tell { job, attempt, wish } => self.connections.tell(job, attempt, wish),
                 Action::Notify { job, level, text } => {

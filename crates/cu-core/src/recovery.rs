@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::act::Actor;
 use crate::inbox::Reply;
-use crate::machine::{Event, LONGEST_READING, Machine, Stage};
+use crate::machine::{Event, Job, LONGEST_READING, Machine, Stage};
 use crate::records;
 
 /// How often the files of attempts without a connection are looked at.
@@ -31,9 +31,36 @@ pub(crate) fn adopt_survivors(machine: &Machine, actor: &Actor, tasks: &mut Join
     if !left.is_empty() {
         drop(records::read(actor, left)); // As when they have just ended.
     }
+    // At the end they are looked at in any case.
+    if !machine.is_settled() {
+        look_at_the_given_up(machine, actor, tasks);
+    }
     if !unanswered.is_empty() {
         tasks.spawn(look_up(actor.clone(), unanswered));
     }
+}
+
+/// Reads what attempts have left that had been given up, of settled jobs too: what their programs were
+/// told is noted lies there, if they could not reach anybody. As one of `tasks`, which are waited for
+/// at the end, for a bounded time.
+pub(crate) fn look_at_the_given_up(machine: &Machine, actor: &Actor, tasks: &mut JoinSet<()>) {
+    let of = |job: &Job| {
+        let id = job.id;
+        let attempts = job.unheard.clone().into_iter();
+        attempts.map(move |attempt| (id, attempt))
+    };
+    let given_up: Vec<_> = machine.jobs().iter().flat_map(of).collect();
+    if given_up.is_empty() {
+        return;
+    }
+    let actor = actor.clone();
+    tasks.spawn(async move {
+        if let Err(error) = records::read(&actor, given_up).await
+            && let Ok(panic) = error.try_into_panic()
+        {
+            resume_unwind(panic);
+        }
+    });
 }
 
 /// Looks up what may have been submitted. Its files first: they tell of an attempt that has ended

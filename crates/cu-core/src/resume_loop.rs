@@ -204,6 +204,7 @@ impl ResumeLoop {
             }
             self.silence.check(self.machine.policy())?;
         }
+        recovery::look_at_the_given_up(&self.machine, &self.actor, &mut self.tasks);
         self.finish(Finish::Settled).await
     }
 

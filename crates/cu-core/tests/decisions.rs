@@ -5,8 +5,8 @@ mod world;
 
 use std::time::Duration;
 
-use cu_core::JobState;
-use cu_core::machine::{Action, Event, Order, Outcome, Phase};
+use cu_core::machine::{Action, Event, LateWord, Order, Outcome, Phase};
+use cu_core::{JobState, Policy};
 use cu_protocol::{
     Attempt, JobId, LeftBehind, Message, Metrics, OutputChange, ResumeRequest, Sequence,
 };
@@ -381,4 +381,43 @@ fn what_an_attempt_left_behind_is_told_with_its_end() {
         panic!("{:?}", world.job(id))
     };
     assert!(reason.contains("left processes behind on n1"), "{reason}");
+}
+
+#[test]
+fn what_the_given_up_have_left_is_looked_at_when_a_job_is_settled() {
+    let mut world = World::with(Policy {
+        losses: 20,
+        submissions_per_hour: 1000.try_into().expect("not 0"),
+        max_submitted: None,
+        ..Policy::default()
+    });
+    let id = JobId(0);
+    // More than are looked at now and then.
+    let given_up: Vec<_> = (0..12)
+        .map(|_| {
+            world.pass(Duration::from_secs(3600));
+            given_up(&mut world, id)
+        })
+        .collect();
+    let last = started(&mut world, id);
+    let record = exits(&mut world, id, last, 0, false);
+    let read = Action::ReadLate {
+        job: id,
+        attempts: given_up.clone(),
+    };
+    assert!(record.contains(&read), "{record:?}");
+    let before = world.job(id).clone();
+    let results = Metrics::from([("loss".to_owned(), 0.5.into())]);
+    world.happens(id, &says(given_up[0], Message::Results(results)));
+    let job = world.job(id);
+    assert_eq!(job.phase, before.phase, "it stays there");
+    assert_eq!(job.metrics, before.metrics);
+    let late = job.late.expect("it is taken down");
+    assert_eq!((late.attempt, late.said), (given_up[0], LateWord::Results));
+    // Who has told its end says nothing new.
+    let mut after = job.clone();
+    world.happens(id, &says(last, Message::Results(Metrics::new())));
+    after.late = world.job(id).late;
+    assert_eq!(world.job(id), &after);
+    assert_eq!(world.job(id).late, Some(late));
 }

@@ -33,6 +33,13 @@ pub enum Action {
         /// Which.
         attempt: Attempt,
     },
+    /// Read what these attempts left in files, which had been given up: the job is settled.
+    ReadLate {
+        /// Whose.
+        job: JobId,
+        /// Which.
+        attempts: Vec<Attempt>,
+    },
     /// Ask the scheduler soon what has become of the attempt: it is over, and the scheduler may know
     /// better why.
     Observe {

@@ -3,7 +3,7 @@
 use cu_protocol::{OutputChange, ProgramEnd, Timestamp};
 
 use super::action::Level;
-use super::job::{Active, Job, Outcome, Phase, Wanted};
+use super::job::{Active, Job, Late, LateWord, Outcome, Phase, Wanted};
 use super::step::{CANCELLED, Step, late_results, left_behind};
 use crate::{AttemptEnd, Policy};
 
@@ -218,7 +218,26 @@ fn describe(active: &Active, end: AttemptEnd, said: fn(&str) -> String) -> Strin
 /// What is waited for and what happens then, or why it ended: one sentence. What others have said in
 /// several lines, a scheduler's complaint for example, is one.
 pub(crate) fn why(job: &Job, policy: &Policy) -> String {
-    one_line(&sentence(job, policy))
+    let sentence = one_line(&sentence(job, policy));
+    match job.late {
+        Some(late) => format!("{sentence}; {}", too_late(late)),
+        None => sentence,
+    }
+}
+
+/// What an attempt has said that had been given up: half a sentence.
+pub(super) fn too_late(late: Late) -> String {
+    let said = match late.said {
+        LateWord::EarlyMetrics => "early metrics",
+        LateWord::Results => "its results",
+        LateWord::ResumeRequest => "a request to be resumed",
+        LateWord::Failure => "why it failed",
+    };
+    format!(
+        "attempt {}, which had been given up, has said something since, at last {said}: that is \
+         recorded, and the job stays as it is",
+        late.attempt
+    )
 }
 
 /// A text of several lines as one.

@@ -82,6 +82,7 @@ fn action_job(action: &Action) -> Option<cu_protocol::JobId> {
         Action::Submit { job, .. }
         | Action::Find { job, .. }
         | Action::ReadRecords { job, .. }
+        | Action::ReadLate { job, .. }
         | Action::Observe { job, .. }
         | Action::Tell { job, .. }
         | Action::Notify { job, .. } => Some(*job),

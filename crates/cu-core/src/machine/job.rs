@@ -27,10 +27,13 @@ pub struct Job {
     pub next_attempt: Attempt,
     /// The cluster job of the attempt before.
     pub previous: Option<ClusterJobId>,
-    /// Those of its earlier attempts that ended without a record of their own, the newest few: one
-    /// may live on, cut off from everybody, and still have something to say.
+    /// Those of its earlier attempts that ended without a record of their own, the newest
+    /// [`MOST_UNHEARD`]: one may live on, cut off from everybody, and still have something to say.
     #[serde(default)]
     pub unheard: Vec<Attempt>,
+    /// The last of what such attempts have said since, if they have and it changes nothing.
+    #[serde(default)]
+    pub late: Option<Late>,
     /// How its attempts have ended, counted by cause.
     pub ends: BTreeMap<AttemptEnd, u32>,
     /// How many attempts in a row that are judged by their progress have made none.
@@ -48,6 +51,29 @@ pub struct Job {
     pub metrics: Arc<Metrics>,
     /// The submissions of the last hour.
     pub window: Window,
+}
+
+/// What an attempt that had been given up has said since. It is recorded, and changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Late {
+    /// Which.
+    pub attempt: Attempt,
+    /// What the last of it was.
+    pub said: LateWord,
+}
+
+/// Something that an attempt says too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LateWord {
+    /// Metrics before the end.
+    EarlyMetrics,
+    /// The results, when the job was settled already.
+    Results,
+    /// That it wants to be resumed.
+    ResumeRequest,
+    /// Why it fails.
+    Failure,
 }
 
 /// Where a job is in its life.
@@ -195,8 +221,11 @@ fn shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Metrics>, D:
     Metrics::deserialize(deserializer).map(Arc::new)
 }
 
-/// How many attempts that ended without a record are kept in sight.
-const MOST_UNHEARD: usize = 8;
+/// How many attempts that ended without a record are known. What they leave is looked at when the job
+/// is settled, and whenever a main process opens or ends the run.
+pub const MOST_UNHEARD: usize = 1000;
+/// How many of them, the newest, are looked at now and then as long as the job goes on.
+const MOST_IN_SIGHT: usize = 8;
 
 impl Job {
     /// A job that nothing has happened to yet.
@@ -213,6 +242,7 @@ impl Job {
             next_attempt: Attempt(0),
             previous: None,
             unheard: Vec::new(),
+            late: None,
             ends: BTreeMap::new(),
             without_progress: 0,
             setbacks: 0,
@@ -247,10 +277,11 @@ impl Job {
         }
     }
 
-    /// The attempts that may have left something in their files.
+    /// The attempts whose files are to be read now and then.
     pub fn to_be_read(&self) -> impl Iterator<Item = Attempt> {
         let active = self.active().filter(|active| active.may_have_run());
-        let all = self.unheard.iter().copied();
+        let hidden = self.unheard.len().saturating_sub(MOST_IN_SIGHT);
+        let all = self.unheard[hidden..].iter().copied();
         let all = all.chain(active.map(|active| active.attempt));
         all.filter(|_| !self.state().is_settled())
     }

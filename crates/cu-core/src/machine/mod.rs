@@ -30,7 +30,10 @@ use cu_protocol::{JobId, Timestamp};
 
 pub use action::{Action, Level};
 pub use event::{Event, Order};
-pub use job::{Active, Evidence, Job, Outcome, Phase, Reading, Stage, Wanted, Window};
+pub use job::{
+    Active, Evidence, Job, Late, LateWord, MOST_UNHEARD, Outcome, Phase, Reading, Stage, Wanted,
+    Window,
+};
 pub use step::{Effects, Measured};
 pub use tally::Tally;
 pub(crate) use witnesses::is_over;

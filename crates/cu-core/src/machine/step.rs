@@ -11,7 +11,7 @@ use cu_scheduler::{ClusterJobId, ClusterState, Observation};
 use super::action::{Action, Level};
 use super::end;
 use super::event::{Event, Order};
-use super::job::{Active, Job, Outcome, Phase, Reading, Stage, Wanted};
+use super::job::{Active, Job, Late, LateWord, Outcome, Phase, Reading, Stage, Wanted};
 use super::witnesses::{Verdict, is_over, judge};
 use crate::{AttemptReport, Policy};
 
@@ -201,20 +201,25 @@ impl Step<'_> {
         self.notify(Level::Warning, text);
     }
 
-    /// A word of an attempt that was given up. A late success beats an early guess: results end the
-    /// job, whatever has been begun meanwhile. An attempt that may be with the scheduler is cancelled
-    /// first, so that no job is completed while one of its attempts runs.
+    /// A word of an attempt that was given up: its end has been judged. That may have been by its own
+    /// record, if the connection that brings the rest of what it said was slower than the file. A late
+    /// success beats an early end: results end the job, whatever has been begun meanwhile. An attempt
+    /// that may be with the scheduler is cancelled first, so that no job is completed while one of its
+    /// attempts runs. A settled job stays as it is.
     fn said_late(&mut self, attempt: Attempt, message: &Message) {
-        let metrics = match message {
-            Message::Results(metrics) => metrics,
-            Message::Ended(_) => return self.heard(attempt),
-            _ => return,
-        };
         if attempt >= self.job.next_attempt {
             return;
         }
+        let metrics = match message {
+            Message::Results(metrics) => metrics,
+            Message::Ended(_) => return self.heard(attempt),
+            Message::EarlyMetrics(_) => return self.note_late(attempt, LateWord::EarlyMetrics),
+            Message::ResumeRequest(_) => return self.note_late(attempt, LateWord::ResumeRequest),
+            Message::Failed(_) => return self.note_late(attempt, LateWord::Failure),
+            _ => return,
+        };
         match &mut self.job.phase {
-            Phase::Settled { .. } => {}
+            Phase::Settled { .. } => self.note_late(attempt, LateWord::Results),
             Phase::Waiting { .. } => {
                 self.measured(Measured::Results(metrics.clone()));
                 self.settle(Outcome::Completed, late_results(attempt));
@@ -227,6 +232,18 @@ impl Step<'_> {
                 self.cancel();
                 self.judge();
             }
+        }
+    }
+
+    /// Takes down what changes nothing, so that people hear of it. What an attempt says again that has
+    /// told its own end is no news.
+    fn note_late(&mut self, attempt: Attempt, said: LateWord) {
+        if !self.job.unheard.contains(&attempt) {
+            return;
+        }
+        let late = Late { attempt, said };
+        if self.job.late.replace(late) != Some(late) {
+            self.notify(Level::Warning, end::too_late(late));
         }
     }
 
@@ -532,6 +549,13 @@ impl Step<'_> {
             self.notify(Level::Error, why.clone());
         }
         self.job.phase = Phase::Settled { outcome, why };
+        // Nobody looks at them now and then any more.
+        if !self.job.unheard.is_empty() {
+            self.act(Action::ReadLate {
+                job: self.job.id,
+                attempts: self.job.unheard.clone(),
+            });
+        }
     }
 }
 

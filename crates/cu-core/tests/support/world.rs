@@ -223,7 +223,7 @@ impl World {
         })
     }
 
-    fn with(policy: Policy) -> Self {
+    pub fn with(policy: Policy) -> Self {
         let mut world = Self {
             machine: machine(policy),
             now: START,
@@ -384,7 +384,7 @@ pub fn exits(
     attempt: Attempt,
     code: i32,
     output_changed: impl Into<OutputChange>,
-) {
+) -> Vec<Action> {
     let record = ExitRecord {
         end: ProgramEnd::Exited(code),
         stop: None,
@@ -395,5 +395,5 @@ pub fn exits(
         checkpoint: None,
         output_changed: output_changed.into(),
     };
-    world.happens(id, &Event::RecordFound { attempt, record });
+    world.happens(id, &Event::RecordFound { attempt, record })
 }
