@@ -24,7 +24,7 @@
 //! | is of a host or a container that can't be asked | waits until the record has not been renewed for [`FenceTimes::stale_after`] by the newcomer's own monotonic clock, then starts |
 //!
 //! What "something of its attempt" is stands in `members.rs`: whoever has left the program's process
-//! group, or has closed the lock, is still of it. A supervisor that could not kill all that its program
+//! group, or has closed the lock, is still of it. What the kernel hides from us is treated as in the last line. A supervisor that could not kill all that its program
 //! left behind leaves its record, too.
 //!
 //! The last line is a guess, and wrong in two cases. A host that is cut off from the shared file
@@ -55,6 +55,9 @@ use crate::{Error, Result, RunDir, StopPolicy, door, json_file};
 
 /// More than the number of an attempt takes, in bytes.
 const LONGEST_NUMBER: u64 = 64;
+
+/// The longest wait before the holder is asked again, however long asking takes.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How long things take here.
 #[derive(Clone, Copy, Debug)]
@@ -165,11 +168,11 @@ impl<'a> Fence<'a> {
     }
 
     /// How long to wait before asking again. Asking may mean to look at every process of the machine,
-    /// and never takes more than a tenth of its time.
+    /// and never takes more than a tenth of its time, unless a file system hangs.
     pub fn pause(&self, now: Instant) -> Duration {
         let waited = now.saturating_duration_since(self.since);
         let pause = (waited / 10).clamp(Duration::from_millis(5), Duration::from_secs(1));
-        pause.max(self.took.saturating_mul(9))
+        pause.max(self.took.saturating_mul(9).min(LONGEST_PAUSE))
     }
 
     /// How long from `now` on it waits at most.
@@ -263,7 +266,7 @@ impl<'a> Fence<'a> {
             None => Ok(Way::Free),
             Some(record) => match Holder::parse(&record) {
                 Some(holder) if self.here.shares_processes_with(&holder.place) => {
-                    Ok(self.way_past(&holder, is_locked, now))
+                    Ok(self.way_past(&holder, record, is_locked, now))
                 }
                 Some(holder) => {
                     let stale_after = self.times.stale_after.as_secs();
@@ -294,17 +297,21 @@ impl<'a> Fence<'a> {
 
     /// A holder whose processes can be asked. A free lock alone tells nothing: programs close what they
     /// inherit.
-    fn way_past(&mut self, holder: &Holder, is_locked: bool, now: Instant) -> Way {
+    fn way_past(&mut self, holder: &Holder, record: Vec<u8>, is_locked: bool, now: Instant) -> Way {
         if holder.supervisor.is_alive() {
             return Way::Blocked(holder.describe(self.job, ""));
         }
         let members = holder.left_behind(self.run, self.job);
         let names = (self.job, holder.attempt);
         self.orphans.stop(self.run, names, &members, now);
-        if is_locked || !members.is_empty() {
-            let follows =
-                ": its supervisor is dead, and what is left of it is asked to stop, then killed";
-            return Way::Blocked(holder.describe(self.job, follows));
+        let follows =
+            ": its supervisor is dead, and what is left of it is asked to stop, then killed";
+        let described = holder.describe(self.job, follows);
+        if is_locked || !(members.certain.is_empty() && members.possible.is_empty()) {
+            return Way::Blocked(described);
+        }
+        if !members.hidden.is_empty() {
+            return self.way_past_a_stranger(record, described, is_locked, now);
         }
         if let Some(door) = &holder.door {
             door::clear_away(door);

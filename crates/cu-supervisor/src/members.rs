@@ -14,8 +14,8 @@
 //! | it holds the job's lock | for certain | who closed what it inherited |
 //!
 //! Who belongs for certain is stopped; who possibly belongs is only waited for. Where the kernel hides
-//! other users' processes (`hidepid`), a number that the supervisor has seen and that is still taken
-//! possibly belongs.
+//! other users' processes (`hidepid`), a number that the supervisor has seen and that is still taken may
+//! be that of one: it is waited for as a holder on another host is.
 //!
 //! No witness is left for a process that has escaped all of them: one without our environment, in a
 //! session of its own, without the lock, started and orphaned between two renewals. What a program has
@@ -53,11 +53,13 @@ pub(crate) struct Members {
     pub certain: Vec<u32>,
     /// As far as can be told.
     pub possible: Vec<u32>,
+    /// Numbers of theirs that are taken by somebody whom the kernel does not show.
+    pub hidden: Vec<u32>,
 }
 
 impl Members {
     pub fn is_empty(&self) -> bool {
-        self.certain.is_empty() && self.possible.is_empty()
+        self.certain.is_empty() && self.possible.is_empty() && self.hidden.is_empty()
     }
 }
 
@@ -92,14 +94,17 @@ fn look(mark: &Mark<'_>, traces: Option<&Traces<'_>>) -> Members {
     certain.append(&mut members.certain);
     let mut possible = descendants_in(&all, &members.possible);
     possible.append(&mut members.possible);
-    possible.extend(traces.into_iter().flat_map(Traces::hidden));
     for list in [&mut certain, &mut possible] {
         list.sort_unstable();
         list.dedup();
         list.retain(|pid| *pid != this);
     }
     possible.retain(|pid| certain.binary_search(pid).is_err());
-    Members { certain, possible }
+    Members {
+        certain,
+        possible,
+        hidden: traces.into_iter().flat_map(Traces::hidden).collect(),
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -131,7 +136,7 @@ impl Traces<'_> {
             .max_by_key(|belongs| *belongs == Belongs::Certainly)
     }
 
-    /// The numbers of those that live as far as can be told, and that `/proc` does not show.
+    /// The numbers that are taken, and that `/proc` does not show.
     fn hidden(&self) -> impl Iterator<Item = u32> {
         let is_hidden = |pid: u32| Stat::of(pid).is_none() && is_taken(pid, false);
         let seen = self.seen.iter().map(|seen| seen.pid);

@@ -106,7 +106,7 @@ pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<O
             Error::file("read", &path)(std::io::ErrorKind::NotFound.into())
         })?,
     };
-    check_submitted(&run, job, attempt)?;
+    check_submitted(&run, job, attempt, &happening)?;
     let supervisor = Supervisor {
         run,
         job,
@@ -122,8 +122,15 @@ pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<O
 ///
 /// The main process makes an attempt's directory, then writes its number, then submits it. So a number
 /// that is not written yet, though the directory is there, may be an old view of the file.
-fn check_submitted(run: &RunDir, job: JobId, attempt: Attempt) -> Result<()> {
+fn check_submitted(
+    run: &RunDir,
+    job: JobId,
+    attempt: Attempt,
+    happening: &Receiver<Event>,
+) -> Result<()> {
     let start = Instant::now();
+    let mut is_asked_to_stop = false;
+    let mut is_told = false;
     loop {
         let newest = match newest_attempt(run, job) {
             Ok(newest) => newest,
@@ -144,14 +151,20 @@ fn check_submitted(run: &RunDir, job: JobId, attempt: Attempt) -> Result<()> {
                 std::io::ErrorKind::NotFound.into(),
             ));
         }
-        if !is_prepared || start.elapsed() >= OLD_VIEW {
-            return Err(Error::NotSubmitted {
-                job,
-                attempt,
-                newest,
-            });
+        let refusal = Error::NotSubmitted {
+            job,
+            attempt,
+            newest,
+        };
+        if !is_prepared || is_asked_to_stop || start.elapsed() >= OLD_VIEW {
+            return Err(refusal);
         }
-        std::thread::sleep(LOOK_AGAIN);
+        if !std::mem::replace(&mut is_told, true) {
+            let longest = OLD_VIEW.as_secs();
+            tell(&format!("waiting for at most {longest} s: {refusal}"));
+        }
+        let event = happening.recv_timeout(LOOK_AGAIN);
+        is_asked_to_stop = matches!(event, Ok(Event::StopSignal(_)));
     }
 }
 

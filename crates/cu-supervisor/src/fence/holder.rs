@@ -18,7 +18,7 @@ use crate::{Result, RunDir, StopPolicy, json_file};
 /// No record is longer.
 pub(super) const LONGEST: u64 = 1024 * 1024;
 /// How many descendants a record names.
-const MOST_SEEN: usize = 256;
+const MOST_SEEN: usize = 1024;
 
 /// `.cu-holder.json` in the output directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,6 +138,8 @@ impl Holder {
 pub(super) struct Orphans {
     stop: Stop,
     signal: Signal,
+    /// The last push was SIGKILL, which whoever was started meanwhile gets, too.
+    is_killing: bool,
 }
 
 impl Orphans {
@@ -145,6 +147,7 @@ impl Orphans {
         Self {
             stop: Stop::new(policy.grace),
             signal: crate::signals::stop_signal(&policy.signal).unwrap_or(Signal::TERM),
+            is_killing: false,
         }
     }
 
@@ -158,9 +161,11 @@ impl Orphans {
         now: Instant,
     ) {
         self.stop.wish(StopCause::Operator, now);
-        let Some(push) = self.stop.due(now) else {
+        let again = self.is_killing.then_some(Push::Kill);
+        let Some(push) = self.stop.due(now).or(again) else {
             return;
         };
+        self.is_killing = push == Push::Kill;
         let signal = match push {
             Push::Ask => {
                 // For a program that looks for nothing else. Signals follow anyhow.
