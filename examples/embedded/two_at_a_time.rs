@@ -216,6 +216,7 @@ fn end(cause: EndCause, text: impl fmt::Display) -> ClusterEnd {
 fn observation(id: &ClusterJobId, job: Option<&Job>) -> Observation {
     Observation {
         job: id.clone(),
+        name: None,
         state: job.map_or_else(unknown, |job| job.state.clone()),
         host: None,
         restarts: None,

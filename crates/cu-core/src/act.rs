@@ -21,7 +21,7 @@ use crate::machine::{Action, Event, Job, Level, one_line};
 use crate::records::Unread;
 use crate::server::Connections;
 use crate::submitter::{Due, Gathering, submit_all};
-use crate::watcher::Watched;
+use crate::watcher::{Watched, submission_name};
 use crate::{Error, JobPlan, Result, RunDir, create, records};
 
 /// Something that people should read.
@@ -252,8 +252,7 @@ impl Actor {
     }
 
     fn name(&self, job: JobId, attempt: Attempt) -> SubmissionName {
-        SubmissionName::new(self.run.to_string(), job.0, attempt.0)
-            .expect("32 hexadecimal digits are letters and digits")
+        submission_name(self.run, job, attempt)
     }
 
     /// Asks the scheduler for attempts by their names, until it answers.

@@ -99,8 +99,8 @@ impl ResumeLoop {
         let (sender, inbox) = Inbox::new(clock);
         let machine = Machine::new(loaded.jobs, loaded.policy);
         let mut background = JoinSet::new();
-        let watched = watcher::start(scheduler.clone(), sender.clone(), &mut background);
         let run = loaded.run;
+        let watched = watcher::start(run, scheduler.clone(), sender.clone(), &mut background);
         let secret = secret::keep(&run_dir)?;
         let server = Server::start(
             &run_dir,

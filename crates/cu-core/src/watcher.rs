@@ -6,8 +6,8 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cu_protocol::{Attempt, JobId};
-use cu_scheduler::{ClusterJobId, ClusterState, Observation, Reach, Scheduler};
+use cu_protocol::{Attempt, JobId, RunId};
+use cu_scheduler::{ClusterJobId, ClusterState, Observation, Reach, Scheduler, SubmissionName};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -150,8 +150,15 @@ impl Watched {
     }
 }
 
-/// Starts to watch, as one of `tasks`.
+/// What an attempt is called at the scheduler.
+pub(crate) fn submission_name(run: RunId, job: JobId, attempt: Attempt) -> SubmissionName {
+    SubmissionName::new(run.to_string(), job.0, attempt.0)
+        .expect("32 hexadecimal digits are letters and digits")
+}
+
+/// Starts to watch the attempts of `run`, as one of `tasks`.
 pub(crate) fn start(
+    run: RunId,
     scheduler: Arc<dyn Scheduler>,
     sender: Sender,
     tasks: &mut JoinSet<()>,
@@ -159,6 +166,7 @@ pub(crate) fn start(
     let watched = Arc::new(Watched::default());
     let pace = Pace::of(scheduler.capabilities().reach);
     let looking = Looking {
+        run,
         scheduler,
         watched: watched.clone(),
         sender,
@@ -173,6 +181,7 @@ pub(crate) fn start(
 
 /// The one who looks.
 struct Looking {
+    run: RunId,
     scheduler: Arc<dyn Scheduler>,
     watched: Arc<Watched>,
     sender: Sender,
@@ -261,15 +270,37 @@ impl Looking {
         }
     }
 
+    /// The submission that an observation is about, if it is not this attempt: a scheduler that has
+    /// lost its state may give an id again.
+    fn other_submission<'a>(
+        &self,
+        job: JobId,
+        attempt: Attempt,
+        observation: &'a Observation,
+    ) -> Option<&'a SubmissionName> {
+        let ours = submission_name(self.run, job, attempt);
+        observation.name.as_ref().filter(|told| **told != ours)
+    }
+
     /// Passes on what has changed since the look before.
     fn pass_on(&mut self, asked: Vec<(JobId, Watch)>, observations: Vec<Observation>) {
         let before = std::mem::take(&mut self.seen);
-        for ((job, watch), observation) in asked.into_iter().zip(observations) {
+        for ((job, watch), mut observation) in asked.into_iter().zip(observations) {
             let Watch {
                 attempt,
                 cluster_job,
                 ..
             } = watch;
+            if let Some(other) = self.other_submission(job, attempt, &observation) {
+                if before.get(&cluster_job) != Some(&ClusterState::Gone) {
+                    tracing::warn!(
+                        "job {job}: {cluster_job} is now the id of {other}: nothing follows from \
+                         it for attempt {attempt}, which the scheduler has no longer"
+                    );
+                }
+                observation.state = ClusterState::Gone;
+                observation.host = None;
+            }
             if is_over(&observation.state) {
                 self.watched.trust(job, attempt);
             }

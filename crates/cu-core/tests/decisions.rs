@@ -86,6 +86,7 @@ fn what_could_not_be_looked_at_is_not_taken_for_no_progress() {
                 attempt,
                 observation: Observation {
                     job: cluster_job(attempt),
+                    name: None,
                     state: ClusterState::Gone,
                     host: None,
                     restarts: None,
@@ -145,6 +146,7 @@ fn is(attempt: Attempt, state: ClusterState) -> Event {
         attempt,
         observation: Observation {
             job: cluster_job(attempt),
+            name: None,
             state,
             host: None,
             restarts: None,

@@ -10,6 +10,11 @@ use crate::{ClusterJobId, SubmissionName};
 pub struct Observation {
     /// Of which.
     pub job: ClusterJobId,
+    /// Which submission has this id, where the cluster tells. It may not be the one that was meant:
+    /// a scheduler whose state was lost may give an id a second time. Compare it before anything
+    /// follows from the state. Not serialized.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub name: Option<SubmissionName>,
     /// What it is.
     pub state: ClusterState,
     /// Where it runs or ran, if known.

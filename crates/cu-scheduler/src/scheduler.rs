@@ -14,7 +14,12 @@ use crate::{ClusterJobId, Error, Found, Observation, Submission, SubmissionName,
 /// A backend keeps all of this; the conformance suite checks it case by case.
 ///
 /// - **Names.** Each submission carries its [`SubmissionName`] to the cluster, where
-///   [`find`](Scheduler::find) finds it, from another process too.
+///   [`find`](Scheduler::find) finds it, from another process too. A name that was submitted before
+///   is no reason to reject: its caller may have lost the memory of it, and is told
+///   [`SubmitError::Uncertain`], so that it looks for it.
+/// - **One id, one submission.** An id is given once, also after a crash or the loss of the
+///   backend's own files. Where a scheduler may give one twice, its observations say of which
+///   submission they are ([`Observation::name`]).
 /// - **Nothing twice.** A submission is handed to the cluster at most once by one call. A backend
 ///   never repeats a call whose outcome it does not know: that is
 ///   [`SubmitError::Uncertain`], and the caller looks before it repeats.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 /// The scheduler's name for a submission, as it prints it: `4575177`, `4575177_12`, `812.0`,
-/// `local-17`.
+/// `local-1f0c9e5a-17`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClusterJobId(pub String);

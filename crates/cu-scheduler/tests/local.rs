@@ -97,10 +97,12 @@ async fn a_name_is_taken_once() {
     let job = answers.remove(0).unwrap();
     for answer in answers {
         assert!(
-            matches!(answer, Err(SubmitError::Rejected { .. })),
+            matches!(answer, Err(SubmitError::Uncertain { .. })),
             "{answer:?}"
         );
     }
+    let found = cluster.find(&[name(0)]).await.unwrap();
+    assert_eq!(found[0].observation.job, job);
     end_of(&cluster, &job).await;
     assert_eq!(lines(&folder.path().join("started")), 1);
 }

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command};
 
@@ -144,7 +145,10 @@ async fn a_restart_of_the_machine_ends_all_and_reuses_no_id() {
     let cluster = open(folder.path());
     assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Unknown);
     let next = submit(&cluster, submission(folder.path(), 1, "true")).await;
-    let number = |job: &ClusterJobId| job.0["local-".len()..].parse::<u64>().unwrap();
+    let number = |job: &ClusterJobId| {
+        let number = job.0.rsplit('-').next().unwrap();
+        number.parse::<u64>().unwrap()
+    };
     assert!(
         number(&next) > number(&job) + 1,
         "{next} may have been given before"
@@ -225,4 +229,76 @@ async fn a_cancel_that_was_promised_is_carried_out_after_a_crash() {
     std::fs::write(&path, text).unwrap();
     let cluster = open(folder.path());
     assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Cancelled);
+}
+
+/// Forges what version 1 wrote: ids without an opening.
+fn as_version_1(line: &mut Value) {
+    if let Some(header) = line.get_mut("header") {
+        header["version"] = 1.into();
+    }
+    for kind in ["queued", "ended"] {
+        if let Some(job) = line.get_mut(kind) {
+            job.as_object_mut().unwrap().remove("id");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_journal_of_version_1_keeps_its_ids() {
+    let (folder, job) = abandoned().await;
+    forge(folder.path(), |line| {
+        as_version_1(line);
+        true
+    });
+    let old = ClusterJobId("local-1".into());
+    for _ in 0..2 {
+        let cluster = open(folder.path());
+        assert_eq!(state_of(&cluster, &job).await, ClusterState::Gone);
+        let observed = cluster.observe(std::slice::from_ref(&old)).await.unwrap();
+        assert!(
+            matches!(observed[0].state, ClusterState::Running { .. }),
+            "{observed:?}"
+        );
+        assert_eq!(observed[0].name, Some(name(0)));
+    }
+    let cluster = open(folder.path());
+    let next = submit(&cluster, submission(folder.path(), 1, "true")).await;
+    assert!(next.0.ends_with("-2") && next.0 != "local-2", "{next}");
+    let_go(&folder);
+    end_of(&cluster, &old).await;
+    drop(cluster);
+    let cluster = open(folder.path());
+    assert_eq!(end_of(&cluster, &old).await.cause, EndCause::Exited(0));
+}
+
+#[tokio::test]
+async fn an_id_is_not_given_again_though_the_journal_was_lost() {
+    let damages: [fn(&Path); 4] = [
+        |journal| std::fs::remove_file(journal).unwrap(),
+        |journal| std::fs::write(journal, "").unwrap(),
+        // All but the header is cut off; then all but the reservation.
+        |journal| cut(journal, 1),
+        |journal| cut(journal, 2),
+    ];
+    let folder = TempDir::new().unwrap();
+    let mut given = BTreeSet::new();
+    for (damage, attempt) in damages.into_iter().zip(0..) {
+        let cluster = open(folder.path());
+        let job = submit(&cluster, submission(folder.path(), attempt, "exit 0")).await;
+        end_of(&cluster, &job).await;
+        drop(cluster);
+        damage(&state(folder.path()).join("journal"));
+        let cluster = open(folder.path());
+        assert_eq!(state_of(&cluster, &job).await, ClusterState::Gone);
+        let next = submit(&cluster, submission(folder.path(), attempt + 10, "true")).await;
+        assert_eq!(state_of(&cluster, &job).await, ClusterState::Gone);
+        assert!(given.insert(job) && given.insert(next));
+    }
+}
+
+/// Keeps the first lines of a journal.
+fn cut(journal: &Path, lines: usize) {
+    let text = std::fs::read_to_string(journal).unwrap();
+    let kept: Vec<_> = text.split_inclusive('\n').take(lines).collect();
+    std::fs::write(journal, kept.concat()).unwrap();
 }

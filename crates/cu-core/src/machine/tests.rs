@@ -76,6 +76,7 @@ impl World {
             attempt: ATTEMPT,
             observation: Observation {
                 job: ClusterJobId("812.0".to_owned()),
+                name: None,
                 state,
                 host: None,
                 restarts: None,
@@ -235,6 +236,7 @@ fn a_time_limit_without_a_record_is_no_lack_of_progress() {
             attempt,
             observation: Observation {
                 job: cluster_job,
+                name: None,
                 state: ClusterState::Ended(ClusterEnd {
                     cause: EndCause::TimeLimit,
                     at: None,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use cu_protocol::Timestamp;
 use cu_scheduler::simulated::{Simulated, SimulatedOptions};
-use cu_scheduler::{Cancel, EndCause, Resources, Submission, SubmissionName};
+use cu_scheduler::{Cancel, EndCause, Resources, Submission};
 
 use self::remote::{Calls, Remote};
 use super::*;
@@ -15,6 +15,7 @@ use crate::machine::Stage;
 #[path = "../../tests/support/remote.rs"]
 mod remote;
 
+const RUN: RunId = RunId([7; 16]);
 /// How often it may be asked by itself.
 const INTERVAL: Duration = Duration::from_secs(30);
 /// From the end of a job's last process to the scheduler's saying so.
@@ -43,7 +44,7 @@ impl World {
         let cluster = Arc::new(Remote::new(inner, Calls::Every(INTERVAL)));
         let (sender, inbox) = Inbox::new(Clock::start(Timestamp(0)));
         let mut watching = JoinSet::new();
-        let watched = start(cluster.clone(), sender, &mut watching);
+        let watched = start(RUN, cluster.clone(), sender, &mut watching);
         let mut world = Self {
             cluster,
             watched,
@@ -111,7 +112,7 @@ fn state(item: Item) -> Option<ClusterState> {
 
 fn submission(job: u32) -> Submission {
     Submission {
-        name: SubmissionName::new("run", job, 0).expect("a name"),
+        name: submission_name(RUN, JobId(job), Attempt(0)),
         command: vec!["/bin/true".to_owned()],
         environment: BTreeMap::new(),
         working_directory: "/".into(),
@@ -191,4 +192,21 @@ async fn new_jobs_wait_for_the_interval() {
     }
     world.until(|state| *state == ClusterState::Gone).await;
     assert_eq!(world.cluster.looks(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_another_under_the_same_id_is_no_end() {
+    let mut world = World::new(2).await;
+    let name = submission(1).name;
+    let found = world.cluster.find(&[name]).await.expect("it answers");
+    world.kill(1).await;
+    world.doubt(1);
+    world.until(is_cancelled).await;
+    world.set(0, 1, found[0].observation.job.clone());
+    let is_gone = |state: &ClusterState| {
+        assert!(!is_cancelled(state), "job 0 was told the end of job 1");
+        *state == ClusterState::Gone
+    };
+    let told = tokio::time::timeout(INTERVAL * 10, world.until(is_gone)).await;
+    told.expect("attempt 1 of job 0 is gone");
 }

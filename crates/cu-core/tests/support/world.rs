@@ -147,6 +147,7 @@ fn events() -> impl Strategy<Value = Event> {
         attempt,
         observation: Observation {
             job: cluster_job(attempt),
+            name: None,
             state,
             host: None,
             restarts: None,

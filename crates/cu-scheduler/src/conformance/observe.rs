@@ -80,3 +80,30 @@ pub async fn a_change_wakes_who_waits<B: Testbed>(case: Case<B>) {
     tokio::join!(waiting, ending);
     assert_eq!(case.end(&job).await.cause, EndCause::Exited(0));
 }
+
+/// *One id, one submission.* An observation says of which submission it is, or does not say.
+pub async fn an_observation_names_no_other_submission<B: Testbed>(mut case: Case<B>) {
+    let submissions = [
+        case.submission(&Program::default()),
+        case.submission(&Program::default()),
+    ];
+    let names = submissions.clone().map(|submission| submission.name);
+    let jobs = case.hand_over_all(submissions.to_vec()).await;
+    for job in &jobs {
+        case.end(job).await;
+    }
+    for _ in 0..2 {
+        let observed = case.bounded("the cluster answers", async {
+            loop {
+                if let Ok(observed) = case.scheduler().observe(&jobs).await {
+                    return observed;
+                }
+                case.scheduler().changed().await;
+            }
+        });
+        for (name, observation) in names.iter().zip(observed.await) {
+            assert!(observation.name.is_none_or(|told| told == *name));
+        }
+        case.reopen(async |_: &Case<B>| {}).await;
+    }
+}

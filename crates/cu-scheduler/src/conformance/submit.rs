@@ -224,3 +224,28 @@ pub async fn a_resubmission_runs_after_its_predecessor<B: Testbed>(case: Case<B>
     assert_eq!(case.end(&job).await.cause, EndCause::Exited(0));
     assert_eq!((case.marks(&first), case.marks(&second)), (1, 1));
 }
+
+/// *Names.* A caller whose memory was restored from a copy hands in what it handed in before. It is
+/// told to look, and finds the first; or the cluster takes it as another, which no command forbids.
+pub async fn a_name_that_was_submitted_before_is_not_refused<B: Testbed>(mut case: Case<B>) {
+    let (started, go) = (case.path("started"), case.path("go"));
+    let program = Program::new([Step::Mark(started.clone()), Step::Await(go.clone())]);
+    let submission = case.submission(&program);
+    let job = case.hand_over(submission.clone()).await;
+    case.until_exists(&started).await;
+    for _ in 0..2 {
+        let again = std::slice::from_ref(&submission);
+        match case.scheduler().submit(again).await.remove(0) {
+            Ok(other) => assert_ne!(other, job, "one id for two submissions"),
+            Err(SubmitError::Rejected { reason, .. }) => panic!("refused: {reason}"),
+            Err(_) => {
+                let found = case.find(std::slice::from_ref(&submission.name)).await;
+                let ids: Vec<_> = found.iter().map(|found| &found.observation.job).collect();
+                assert_eq!(ids, [&job]);
+            }
+        }
+        case.reopen(async |_: &Case<B>| {}).await;
+    }
+    case.touch(&go);
+    case.end(&job).await;
+}

@@ -150,6 +150,7 @@ impl Watch {
             let known = job.0.parse().ok().and_then(|id: Id| states.get(&id));
             known.cloned().unwrap_or_else(|| Observation {
                 job: job.clone(),
+                name: None,
                 state: ClusterState::Gone,
                 host: None,
                 restarts: None,
@@ -379,6 +380,7 @@ fn observation(table: &Table, id: Id, state: ClusterState, ad: Option<&Ad>) -> O
     let has_begun = matches!(state, ClusterState::Running { .. } | ClusterState::Ended(_));
     Observation {
         job: ClusterJobId(id.to_string()),
+        name: None,
         state,
         host: host.filter(|_| has_begun),
         restarts: job.map(|job| job.starts.max(job.tickets).saturating_sub(1)),

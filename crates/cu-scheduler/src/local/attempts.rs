@@ -11,7 +11,7 @@ use super::proc_fs;
 use super::process::{self, Leader, Leftover};
 use super::record::{self, Cause, Ended, Line, unix_ms};
 use super::table::{Job, Phase, Running, Signals};
-use crate::{Cancel, Resources, Submission};
+use crate::{Cancel, ClusterJobId, Resources, Submission};
 
 /// When is tried again what could not be done now: to write the journal, to watch a process.
 const RETRY: Duration = Duration::from_secs(1);
@@ -44,11 +44,16 @@ impl Keeper {
         let mut lines = Vec::new();
         let mut failed = Vec::new();
         for (number, gpus) in starts {
-            let Some(Phase::Queued(submission)) = self.phase(number) else {
+            let Some(Job {
+                id,
+                phase: Phase::Queued(submission),
+                ..
+            }) = self.table.jobs.get(&number)
+            else {
                 continue;
             };
             let cpus = submission.resources.cpus;
-            let added = self.variables(number, &submission.resources, &gpus, at, submission);
+            let added = self.variables(id, &gpus, at, submission);
             let limits = submission.resources.clone();
             match Leader::start(submission, &added) {
                 Ok(leader) => {
@@ -83,18 +88,17 @@ impl Keeper {
     /// What an attempt finds in its environment beside what was submitted.
     fn variables(
         &self,
-        number: u64,
-        resources: &Resources,
+        id: &ClusterJobId,
         gpus: &[u32],
         since: SystemTime,
         submission: &Submission,
     ) -> Vec<(&'static str, String)> {
         let mut variables = vec![
             ("CU_SUBMISSION", submission.name.to_string()),
-            (proc_fs::MARK, format!("{}/{number}", self.token)),
+            (proc_fs::MARK, format!("{}/{id}", self.token)),
             ("CU_KILL_WAIT", self.grace.as_secs_f64().to_string()),
         ];
-        if let Some(limit) = resources.time_limit {
+        if let Some(limit) = submission.resources.time_limit {
             // A limit beyond the end of time is none.
             let deadline = since.checked_add(limit).map(|at| unix_ms(at) / 1000);
             variables.extend(deadline.map(|at| ("CU_DEADLINE", at.to_string())));
@@ -263,7 +267,8 @@ impl Keeper {
             }
         }
         for process in proc_fs::survey(&self.token) {
-            let by_mark = process.job.filter(|number| numbers.contains(number));
+            let by_mark = process.job.as_ref().and_then(|id| self.table.number(id));
+            let by_mark = by_mark.filter(|number| numbers.contains(number));
             let by_group = || groups.get(&process.group).copied();
             // A mark of another job's overrules the group: that process was moved into it.
             let unmarked = process.job.is_none();
@@ -309,8 +314,8 @@ impl Keeper {
     pub(super) fn ends(&self, ends: Vec<(u64, Cause, String)>) -> Vec<Ended> {
         let at = SystemTime::now();
         let ended = |(number, cause, text)| {
-            let Job { name, .. } = self.table.jobs.get(&number)?;
-            Some(Ended::new(number, name, cause, Some(at), text))
+            let job = self.table.jobs.get(&number)?;
+            Some(Ended::new(number, job, cause, Some(at), text))
         };
         ends.into_iter().filter_map(ended).collect()
     }

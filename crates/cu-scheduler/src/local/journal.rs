@@ -266,6 +266,12 @@ fn write_anew(path: &Path, lines: &[Line]) -> io::Result<(File, u64, usize)> {
     // The reserved numbers are in here.
     file.sync_data()?;
     std::fs::rename(&beside, path)?;
+    // Else a power cut could bring the old one back, and numbers would be given again. A file system
+    // that can't sync a directory has no better to offer.
+    let directory = path.parent().map(File::open).transpose();
+    directory
+        .and_then(|it| it.map_or(Ok(()), |it| it.sync_all()))
+        .ok();
     Ok((file, bytes.len() as u64, lines.len()))
 }
 

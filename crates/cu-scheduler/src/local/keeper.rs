@@ -47,6 +47,8 @@ pub(super) struct Keeper {
     pub journal: Journal,
     /// In the mark of each process we start.
     pub token: String,
+    /// In the id of each submission that we take.
+    pub opening: String,
     pub grace: Duration,
     pub epoll: OwnedFd,
     pub wake: Arc<OwnedFd>,
@@ -151,17 +153,25 @@ impl Keeper {
         let mut jobs = Vec::new();
         for submission in batch {
             let name = submission.name.clone();
-            if let Some(reason) = self.refusal(&submission, &taken) {
+            if self.table.number_of(&name).is_some() || taken.contains(&name) {
+                // By a caller whose memory is older than our journal: it finds it by its name.
+                let reason = "this name was submitted before".into();
+                answers.push(Err(SubmitError::Uncertain { name, reason }));
+                continue;
+            }
+            if let Some(reason) = self.refusal(&submission) {
                 answers.push(Err(SubmitError::Rejected { name, reason }));
                 continue;
             }
             match self.journal.number() {
                 Ok(number) => {
-                    lines.push(Line::Queued(Box::new(Queued::new(number, &submission))));
+                    let id = table::id(&self.opening, number);
+                    let queued = Queued::new(number, id.clone(), &submission);
+                    lines.push(Line::Queued(Box::new(queued)));
                     taken.insert(name.clone());
-                    answers.push(Ok(table::id(number)));
+                    answers.push(Ok(id.clone()));
                     let phase = Phase::Queued(Box::new(submission));
-                    jobs.push((number, Job { name, phase }));
+                    jobs.push((number, Job { id, name, phase }));
                 }
                 Err(error) => answers.push(Err(unavailable(name, &error))),
             }
@@ -182,14 +192,7 @@ impl Keeper {
     }
 
     /// Why `submission` can never run here.
-    fn refusal(&self, submission: &Submission, taken: &BTreeSet<SubmissionName>) -> Option<String> {
-        let name = &submission.name;
-        if let Some(number) = self.table.number_of(name) {
-            return Some(format!("it was submitted before, as {}", table::id(number)));
-        }
-        if taken.contains(name) {
-            return Some("it stands twice in one batch".into());
-        }
+    fn refusal(&self, submission: &Submission) -> Option<String> {
         let Some(program) = submission.command.first() else {
             return Some("it has no command".into());
         };
@@ -214,7 +217,8 @@ impl Keeper {
     }
 
     fn cancel(&mut self, jobs: &[ClusterJobId], how: Cancel) -> Result<(), Error> {
-        let numbers: BTreeSet<u64> = jobs.iter().filter_map(table::number).collect();
+        let numbers = jobs.iter().filter_map(|id| self.table.number(id));
+        let numbers: BTreeSet<u64> = numbers.collect();
         let mut running = Vec::new();
         let mut queued = Vec::new();
         let mut lines = Vec::new();
@@ -338,8 +342,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("the disk has room");
         let mut keeper = open(folder.path());
         let job = submit(&mut keeper, folder.path(), ["/bin/echo", "started"]);
-        let is_queued =
-            |keeper: &Keeper| table::number(&job).is_some_and(|it| keeper.table.is_queued(it));
+        let is_queued = |keeper: &Keeper| {
+            let number = keeper.table.number(&job);
+            number.is_some_and(|it| keeper.table.is_queued(it))
+        };
         let jobs = std::slice::from_ref(&job);
 
         keeper.journal.fill_disk();
@@ -366,7 +372,7 @@ mod tests {
         let no_epoll = eventfd(0, EventfdFlags::empty()).expect("a descriptor is left");
         let epoll = std::mem::replace(&mut keeper.epoll, no_epoll);
         let job = submit(&mut keeper, folder.path(), ["/bin/sleep", "1000"]);
-        let number = table::number(&job).expect("it is ours");
+        let number = keeper.table.number(&job).expect("it is ours");
         let job = std::slice::from_ref(&job);
         keeper.start_what_fits();
         let is_looked_at =

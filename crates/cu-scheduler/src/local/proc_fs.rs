@@ -3,19 +3,23 @@
 use cu_system::machine::host;
 use cu_system::process::{Stat, all_processes, environment};
 
-/// The variable that marks every process of an attempt: `TOKEN/NUMBER`.
+use super::table;
+use crate::ClusterJobId;
+
+/// The variable that marks every process of an attempt: `TOKEN/ID`. In version 1 of the journal it
+/// was `TOKEN/NUMBER`.
 pub(super) const MARK: &str = "CU_LOCAL_JOB";
 
 /// One process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Process {
     pub pid: i32,
     /// Its process group.
     pub group: i32,
     /// When it started, in ticks since the boot: with the pid it names the process for good.
     pub start_ticks: u64,
-    /// The number in its [`MARK`], if that has our token.
-    pub job: Option<u64>,
+    /// Of which attempt it is, if its [`MARK`] has our token.
+    pub job: Option<ClusterJobId>,
 }
 
 impl Process {
@@ -63,11 +67,14 @@ pub(super) fn survey(token: &str) -> Vec<Process> {
         .collect()
 }
 
-fn marked(environment: &[u8], mark: &[u8]) -> Option<u64> {
-    environment
-        .split(|byte| *byte == 0)
-        .find_map(|variable| variable.strip_prefix(mark))
-        .and_then(|number| str::from_utf8(number).ok()?.parse().ok())
+fn marked(environment: &[u8], mark: &[u8]) -> Option<ClusterJobId> {
+    let mut variables = environment.split(|byte| *byte == 0);
+    let id = variables.find_map(|variable| variable.strip_prefix(mark))?;
+    let id = str::from_utf8(id).ok()?;
+    Some(match id.parse() {
+        Ok(number) => table::first_id(number),
+        Err(_) => ClusterJobId(id.to_owned()),
+    })
 }
 
 #[cfg(test)]
@@ -79,14 +86,17 @@ mod tests {
         let pid = i32::try_from(std::process::id()).unwrap();
         let all = survey("no token");
         let own = all.iter().find(|process| process.pid == pid).unwrap();
-        assert_eq!(Some(*own), look_at(pid));
+        assert_eq!(Some(own.clone()), look_at(pid));
     }
 
     #[test]
     fn only_the_exact_mark_counts() {
-        let environment = b"A=1\0CU_LOCAL_JOB=t/12\0B=2\0";
-        assert_eq!(marked(environment, b"CU_LOCAL_JOB=t/"), Some(12));
+        let id = |text: &str| Some(ClusterJobId(text.to_owned()));
+        let environment = b"A=1\0CU_LOCAL_JOB=t/local-a-12\0B=2\0";
+        assert_eq!(marked(environment, b"CU_LOCAL_JOB=t/"), id("local-a-12"));
         assert_eq!(marked(environment, b"CU_LOCAL_JOB=u/"), None);
+        let first = marked(b"CU_LOCAL_JOB=t/12\0", b"CU_LOCAL_JOB=t/");
+        assert_eq!(first, id("local-12"));
         assert_eq!(marked(b"XCU_LOCAL_JOB=t/12\0", b"CU_LOCAL_JOB=t/"), None);
     }
 }

@@ -6,10 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClusterEnd, EndCause, Resources, Submission, SubmissionName};
+use super::table::{self, Job};
+use crate::{ClusterEnd, ClusterJobId, EndCause, Resources, Submission, SubmissionName};
 
 /// The version that [`Header`] carries.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// One line of the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +46,9 @@ pub(super) struct Header {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Queued {
     pub number: u64,
+    /// What the caller was told; `None` in version 1, where the number said it.
+    #[serde(default)]
+    id: Option<ClusterJobId>,
     name: String,
     command: Vec<String>,
     environment: BTreeMap<String, String>,
@@ -67,6 +71,9 @@ pub(super) struct Running {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Ended {
     pub number: u64,
+    /// As in [`Queued`].
+    #[serde(default)]
+    id: Option<ClusterJobId>,
     pub name: String,
     pub cause: Cause,
     pub at_unix_ms: Option<u64>,
@@ -99,9 +106,10 @@ impl From<Cause> for EndCause {
 }
 
 impl Queued {
-    pub fn new(number: u64, submission: &Submission) -> Self {
+    pub fn new(number: u64, id: ClusterJobId, submission: &Submission) -> Self {
         Self {
             number,
+            id: Some(id),
             name: submission.name.to_string(),
             command: submission.command.clone(),
             environment: submission.environment.clone(),
@@ -111,10 +119,16 @@ impl Queued {
         }
     }
 
+    pub fn id(&self) -> ClusterJobId {
+        let id = self.id.clone();
+        id.unwrap_or_else(|| table::first_id(self.number))
+    }
+
     /// Its end, at a time that nobody knows.
     pub fn ended(&self, cause: Cause, text: String) -> Ended {
         Ended {
             number: self.number,
+            id: self.id.clone(),
             name: self.name.clone(),
             cause,
             at_unix_ms: None,
@@ -137,25 +151,37 @@ impl Queued {
 }
 
 impl Ended {
-    pub fn new(
-        number: u64,
-        name: &SubmissionName,
-        cause: Cause,
-        at: Option<SystemTime>,
-        text: String,
-    ) -> Self {
+    pub fn new(number: u64, job: &Job, cause: Cause, at: Option<SystemTime>, text: String) -> Self {
         Self {
             number,
-            name: name.to_string(),
+            id: Some(job.id.clone()),
+            name: job.name.to_string(),
             cause,
             at_unix_ms: at.map(unix_ms),
             text,
         }
     }
 
+    pub fn id(&self) -> ClusterJobId {
+        let id = self.id.clone();
+        id.unwrap_or_else(|| table::first_id(self.number))
+    }
+
     /// Its name; `None` only in a damaged journal.
     pub fn name(&self) -> Option<SubmissionName> {
         self.name.parse().ok()
+    }
+
+    #[cfg(test)]
+    pub fn for_test(number: u64) -> Self {
+        Self {
+            number,
+            id: None,
+            name: String::new(),
+            cause: Cause::Unknown,
+            at_unix_ms: None,
+            text: String::new(),
+        }
     }
 
     pub fn to_end(&self) -> ClusterEnd {

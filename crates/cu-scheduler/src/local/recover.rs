@@ -21,7 +21,7 @@ use super::process::{self, Leader};
 use super::record::{Cause, Header, VERSION, from_unix_ms};
 use super::slots::Slots;
 use super::table::{Job, Phase, Running, Table};
-use crate::{Error, Resources, SubmissionName};
+use crate::{ClusterJobId, Error, Resources, SubmissionName};
 
 const REBOOTED: &str = "the machine was restarted meanwhile";
 const NEVER_SEEN: &str = "whether it was started is not known; it does not run";
@@ -29,6 +29,7 @@ const NEVER_SEEN: &str = "whether it was started is not known; it does not run";
 /// An attempt that still runs, or of which something is left.
 struct Adopted {
     number: u64,
+    id: ClusterJobId,
     name: SubmissionName,
     running: Running,
     limits: Resources,
@@ -71,6 +72,7 @@ impl Keeper {
             slots,
             journal,
             token: header.token,
+            opening: unique_token().chars().take(8).collect(),
             grace: options.grace,
             epoll,
             wake,
@@ -83,6 +85,7 @@ impl Keeper {
         };
         for adopted in adopted {
             let job = Job {
+                id: adopted.id,
                 name: adopted.name,
                 phase: Phase::Running(Box::new(adopted.running)),
             };
@@ -158,7 +161,7 @@ fn settle(folded: &mut Folded, token: &str, rebooted: bool, slots: &mut Slots) -
             Known::Started(started) if rebooted => {
                 started.queued.ended(Cause::Unknown, REBOOTED.to_owned())
             }
-            Known::Started(started) => match adopt(started, processes.get(number)) {
+            Known::Started(started) => match adopt(started, processes.get(&started.queued.id())) {
                 Some(it) => {
                     slots.occupy(it.running.cpus, &it.running.gpus);
                     started.process = started
@@ -184,12 +187,12 @@ fn settle(folded: &mut Folded, token: &str, rebooted: bool, slots: &mut Slots) -
 }
 
 /// The processes that carry our mark, by job, the oldest of each first.
-fn by_job(mut processes: Vec<Process>) -> BTreeMap<u64, Vec<Process>> {
+fn by_job(mut processes: Vec<Process>) -> BTreeMap<ClusterJobId, Vec<Process>> {
     processes.sort_by_key(|process| (process.start_ticks, process.pid));
-    let mut by_job: BTreeMap<u64, Vec<Process>> = BTreeMap::new();
+    let mut by_job: BTreeMap<_, Vec<Process>> = BTreeMap::new();
     for process in processes {
-        if let Some(number) = process.job {
-            by_job.entry(number).or_default().push(process);
+        if let Some(id) = process.job.clone() {
+            by_job.entry(id).or_default().push(process);
         }
     }
     by_job
@@ -228,6 +231,7 @@ fn adopt(started: &Started, marked: Option<&Vec<Process>>) -> Option<Adopted> {
     }
     Some(Adopted {
         number: started.queued.number,
+        id: started.queued.id(),
         name: submission.name,
         running,
         limits,
@@ -239,13 +243,18 @@ fn table(folded: Folded) -> Table {
     for (number, known) in folded.jobs {
         let job = match known {
             Known::Ended(ended) => ended.name().map(|name| Job {
+                id: ended.id(),
                 name,
                 phase: Phase::Ended(ended),
             }),
-            Known::Queued(queued) => queued.into_submission().map(|submission| Job {
-                name: submission.name.clone(),
-                phase: Phase::Queued(Box::new(submission)),
-            }),
+            Known::Queued(queued) => {
+                let id = queued.id();
+                queued.into_submission().map(|submission| Job {
+                    id,
+                    name: submission.name.clone(),
+                    phase: Phase::Queued(Box::new(submission)),
+                })
+            }
             // Adopted, each by itself.
             Known::Started(_) => None,
         };

@@ -22,6 +22,8 @@ pub(super) struct Table {
 
 #[derive(Debug)]
 pub(super) struct Job {
+    /// What the caller was told.
+    pub id: ClusterJobId,
     pub name: SubmissionName,
     pub phase: Phase,
 }
@@ -93,6 +95,12 @@ impl Table {
         self.names.get(name).copied()
     }
 
+    /// The number of the submission with this id; `None` if it is none of ours, or forgotten.
+    pub fn number(&self, id: &ClusterJobId) -> Option<u64> {
+        let number = last_number(id)?;
+        (self.jobs.get(&number)?.id == *id).then_some(number)
+    }
+
     pub fn running(&mut self, number: u64) -> Option<&mut Running> {
         match &mut self.jobs.get_mut(&number)?.phase {
             Phase::Running(running) => Some(running),
@@ -120,7 +128,7 @@ impl Table {
     }
 
     pub fn observe(&self, id: &ClusterJobId) -> Observation {
-        let job = number(id).and_then(|number| self.jobs.get(&number));
+        let job = self.number(id).and_then(|number| self.jobs.get(&number));
         let state = job.map_or(ClusterState::Gone, |job| match &job.phase {
             Phase::Queued(_) => ClusterState::Queued {
                 reason: Some("all slots of this machine are taken".into()),
@@ -136,6 +144,7 @@ impl Table {
         };
         Observation {
             job: id.clone(),
+            name: job.map(|job| job.name.clone()),
             state,
             host,
             restarts: Some(0),
@@ -143,22 +152,28 @@ impl Table {
     }
 
     pub fn find(&self, name: &SubmissionName) -> Option<Found> {
-        let number = self.number_of(name)?;
+        let job = self.jobs.get(&self.number_of(name)?)?;
         Some(Found {
             name: name.clone(),
-            observation: self.observe(&id(number)),
+            observation: self.observe(&job.id),
         })
     }
 }
 
-pub(super) fn id(number: u64) -> ClusterJobId {
+/// The id of a submission that is given the number `number` in `opening`, a text that is new each
+/// time a folder is opened: a journal that lost lines, or begins anew, may give a number again.
+pub(super) fn id(opening: &str, number: u64) -> ClusterJobId {
+    ClusterJobId(format!("local-{opening}-{number}"))
+}
+
+/// The id as version 1 of the journal had it.
+pub(super) fn first_id(number: u64) -> ClusterJobId {
     ClusterJobId(format!("local-{number}"))
 }
 
-/// The number in an id of this backend; `None` for any other text.
-pub(super) fn number(id: &ClusterJobId) -> Option<u64> {
-    let number = id.0.strip_prefix("local-")?.parse().ok()?;
-    (self::id(number) == *id).then_some(number)
+/// The number that an id of this backend ends with.
+fn last_number(id: &ClusterJobId) -> Option<u64> {
+    id.0.rsplit('-').next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -167,15 +182,29 @@ mod tests {
 
     #[test]
     fn only_our_own_ids_have_a_number() {
-        let number = |text: &str| super::number(&ClusterJobId(text.into()));
+        let mut table = Table::new("n1".into());
+        for (number, id) in [(17, first_id(17)), (18, id("a", 18))] {
+            let ended = Ended::for_test(number);
+            let job = Job {
+                id,
+                name: SubmissionName::new("run", 1, 0).unwrap(),
+                phase: Phase::Ended(ended),
+            };
+            table.insert(number, job);
+        }
+        let number = |text: &str| table.number(&ClusterJobId(text.into()));
         assert_eq!(number("local-17"), Some(17));
+        assert_eq!(number("local-a-18"), Some(18));
         for other in [
             "17",
             "local-",
-            "local-+1",
-            "local-007",
-            "LOCAL-1",
-            "local-1 ",
+            "local-+17",
+            "local-017",
+            "LOCAL-17",
+            "local-17 ",
+            "local-a-17",
+            "local-18",
+            "local-b-18",
         ] {
             assert_eq!(number(other), None, "{other}");
         }

@@ -124,6 +124,10 @@ impl World {
                 retry_after: None,
             });
         }
+        if self.names.contains_key(&name) {
+            let reason = "this name was submitted before".into();
+            return Err(SubmitError::Uncertain { name, reason });
+        }
         if let Some(reason) = self.refusal(submission) {
             return Err(SubmitError::Rejected { name, reason });
         }
@@ -152,8 +156,7 @@ impl World {
                 self.cpus
             ))
         } else {
-            let before = self.names.get(&submission.name)?;
-            Some(format!("it was submitted before, as {before}"))
+            None
         }
     }
 
@@ -254,6 +257,7 @@ impl World {
         let placed = matches!(state, ClusterState::Running { .. } | ClusterState::Ended(_));
         Observation {
             job: id.clone(),
+            name: job.map(|job| job.submission.name.clone()),
             state,
             host: placed.then(|| NODE.into()),
             restarts: job.map(|job| job.restarts),

@@ -222,6 +222,7 @@ impl Cluster {
 fn observation(id: &ClusterJobId, state: ClusterState, row: Option<&Row>) -> Observation {
     Observation {
         job: id.clone(),
+        name: None,
         state,
         host: row.and_then(|row| row.host.clone()),
         restarts: row.and_then(|row| row.restarts),

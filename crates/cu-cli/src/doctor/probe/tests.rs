@@ -39,6 +39,7 @@ impl Staged {
     fn observation(&self) -> Observation {
         Observation {
             job: id(),
+            name: None,
             state: self.state.clone(),
             host: None,
             restarts: None,
