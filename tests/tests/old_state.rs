@@ -1,6 +1,7 @@
 //! State that was lost or restored from a copy: the store is older than the backend's journal and the
 //! attempts' files, or the journal is gone. Every job completes by its own work, and no step is done
 //! twice.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::PathBuf;

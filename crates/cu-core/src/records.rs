@@ -10,17 +10,23 @@
 //! [`Policy::record_grace`](crate::Policy::record_grace).
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::ErrorKind;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cu_protocol::{Attempt, Envelope, JobId};
 use cu_supervisor::Error;
+use cu_system::files;
 use tokio::task::JoinHandle;
 
 use crate::act::Actor;
 use crate::inbox::Reply;
 use crate::machine::{Event, Job};
+
+/// How much of an attempt's standard error is told of one whose program was not started.
+const LAST_LINES: usize = 5;
+const LAST_BYTES: u64 = 2000;
 
 /// The attempts whose files are read now and then, as long as they have no connection.
 #[derive(Debug, Default)]
@@ -96,10 +102,34 @@ fn read_one(actor: &Actor, job: JobId, attempt: Attempt) -> Result<(), Error> {
     };
     let event = match record {
         Some(record) => Event::RecordFound { attempt, record },
-        None => Event::RecordsRead { attempt, begun },
+        None => {
+            let started = actor.run_dir.started(job, attempt).exists();
+            let stderr = actor.run_dir.stderr(job, attempt);
+            Event::RecordsRead {
+                attempt,
+                begun,
+                started,
+                last_words: if started { None } else { last_words(&stderr) },
+            }
+        }
     };
     actor.happened(job, event, Reply::Nobody);
     Ok(())
+}
+
+/// The last lines of a text file that may be long; `None` if there are none.
+fn last_words(path: &Path) -> Option<String> {
+    let mut file = files::open(path, OpenOptions::new().read(true)).ok()?;
+    let length = file.metadata().ok()?.len();
+    let start = length.saturating_sub(LAST_BYTES);
+    file.seek(SeekFrom::Start(start)).ok()?;
+    let mut bytes = Vec::new();
+    file.take(LAST_BYTES).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines = text.lines().skip(usize::from(start > 0));
+    let lines: Vec<_> = lines.filter(|line| !line.trim().is_empty()).collect();
+    let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+    (!last.is_empty()).then(|| last.join("\n"))
 }
 
 /// Has a network file system ask what there is in the attempt's directory now.

@@ -10,10 +10,12 @@ use async_trait::async_trait;
 use cu_core::{Error, JobState, Reader};
 use cu_scheduler::simulated::{Simulated, SimulatedOptions};
 use cu_scheduler::{
-    Cancel, Capabilities, ClusterJobId, EndCause, Found, Observation, Scheduler, Submission,
-    SubmissionName, SubmitError,
+    Cancel, Capabilities, ClusterJobId, Found, Observation, Scheduler, Submission, SubmissionName,
+    SubmitError,
 };
-use support::{assert_one_at_a_time, on_a_paused_clock, open, patient, scratch, settled};
+use support::{
+    assert_one_at_a_time, on_a_paused_clock, open, patient, program_exits, scratch, settled,
+};
 use tokio::time::timeout;
 
 const JOBS: u32 = 4;
@@ -80,7 +82,7 @@ fn with(bug: Bug) -> Bad {
         cpus: JOBS,
         ..SimulatedOptions::default()
     };
-    let inner = Simulated::new(options, |_| async { EndCause::Exited(0) });
+    let inner = Simulated::new(options, |run| async move { program_exits(&run, 0) });
     Bad { inner, bug }
 }
 

@@ -12,7 +12,9 @@ use cu_scheduler::EndCause;
 use cu_scheduler::simulated::{Simulated, SimulatedOptions, Stop};
 use support::attempt::connect_as_a_supervisor;
 use support::remote::{Calls, Remote};
-use support::{BOUND, endless, eventually, on_a_paused_clock, open, patient, scratch, settled};
+use support::{
+    BOUND, endless, eventually, on_a_paused_clock, open, patient, program_exits, scratch, settled,
+};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
@@ -28,7 +30,7 @@ fn staggered(jobs: u32, apart: Duration) -> Simulated {
     Simulated::new(options, move |run| async move {
         let name = &run.submission.name;
         sleep(Duration::from_secs(600) + apart * name.job()).await;
-        EndCause::Exited(if name.attempt() == 0 { 3 } else { 0 })
+        program_exits(&run, if name.attempt() == 0 { 3 } else { 0 })
     })
 }
 
@@ -118,7 +120,7 @@ fn an_attempt_that_the_cluster_starts_anew_is_resumed() {
                 return EndCause::Exited(i32::from(cu_supervisor::Outcome::FENCED));
             }
             sleep(Duration::from_secs(600)).await;
-            EndCause::Exited(0)
+            program_exits(&run, 0)
         });
         let cluster = Arc::new(Remote::new(inner, Calls::Every(INTERVAL)));
         let mut resume_loop = open(&scratch, cluster.clone()).await;
@@ -240,11 +242,11 @@ async fn the_end_of_a_connection_is_a_reason_to_look() {
     let scratch = scratch(policy, 1);
     let killed = Arc::new(Notify::new());
     let kill = killed.clone();
-    let inner = Simulated::new(SimulatedOptions::default(), move |_| {
+    let inner = Simulated::new(SimulatedOptions::default(), move |run| {
         let killed = killed.clone();
         async move {
             killed.notified().await;
-            EndCause::Exited(0)
+            program_exits(&run, 0)
         }
     });
     let cluster = Arc::new(Remote::new(inner, Calls::Never));

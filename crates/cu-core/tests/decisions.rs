@@ -158,7 +158,13 @@ fn is(attempt: Attempt, state: ClusterState) -> Event {
 fn has_no_record(world: &mut World, id: JobId, attempt: Attempt) {
     world.pass(Duration::from_secs(5));
     let begun = world.now;
-    world.happens(id, &Event::RecordsRead { attempt, begun });
+    let read = Event::RecordsRead {
+        attempt,
+        begun,
+        started: false,
+        last_words: None,
+    };
+    world.happens(id, &read);
 }
 
 /// Attempt 0 is lost, as far as anybody knows, and the intent to submit attempt 1 is recorded.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use cu_core::{JobState, Reader, ResumeLoop};
+use cu_core::{JobState, Policy, Reader, ResumeLoop};
 use cu_protocol::{Attempt, OperatorRequest, Selection};
 use cu_scheduler::simulated::{Failures, Simulated, SimulatedOptions};
 use cu_scheduler::{EndCause, Faults, Faulty};
@@ -18,7 +18,7 @@ use proptest::test_runner::Config;
 use support::attempt::{JOB, write_exit_record};
 use support::{
     assert_folded_from_events, assert_one_at_a_time, endless, eventually, on_a_paused_clock, open,
-    patient, scratch, settled,
+    patient, program_exits, scratch, settled,
 };
 use tokio::time::{sleep, timeout};
 
@@ -44,10 +44,10 @@ fn cluster(failures: Failures, seed: u64) -> Simulated {
             let mut asked = asked.lock().expect("no other test panics here");
             let asked = asked.entry(run.submission.name.job()).or_default();
             if *asked == RESUMES {
-                return EndCause::Exited(0);
+                return program_exits(&run, 0);
             }
             *asked += 1;
-            EndCause::Exited(3)
+            program_exits(&run, 3)
         }
     })
 }
@@ -213,4 +213,61 @@ proptest! {
             assert_one_at_a_time(&cluster);
         });
     }
+}
+
+/// The first attempts of each job are ended by a wrapper, a loader, or a node without the file system,
+/// before a supervisor ran.
+#[test]
+fn an_exit_code_is_not_the_program_s_where_nothing_started() {
+    for code in [0, 1, 3, 126, 127] {
+        on_a_paused_clock(async {
+            let scratch = scratch(patient(), JOBS);
+            let cluster = Simulated::new(SimulatedOptions::default(), move |run| async move {
+                if run.submission.name.attempt() >= 3 {
+                    return program_exits(&run, 0);
+                }
+                let stderr = run.submission.directory.join("stderr");
+                let said = "cu: error while loading shared libraries\n\n";
+                std::fs::write(stderr, said).expect("its directory is there");
+                EndCause::Exited(code)
+            });
+            let resume_loop = open(&scratch, Arc::new(cluster.clone())).await;
+            let status = settled(resume_loop.run().await.expect("it ends"));
+            assert_eq!(status.jobs.completed, JOBS, "exit code {code}");
+            assert_one_at_a_time(&cluster);
+            let jobs = Reader::open(&scratch.run).and_then(|reader| reader.jobs());
+            for job in jobs.expect("a readable run") {
+                let ends: Vec<_> = job.attempts.iter().map(|it| it.end).collect();
+                let lost = Some(cu_core::AttemptEnd::Lost);
+                assert_eq!(
+                    ends,
+                    [lost, lost, lost, Some(cu_core::AttemptEnd::Completed)]
+                );
+                let detail = job.attempts[0].detail.clone().unwrap_or_default();
+                for word in ["nothing shows", "loading shared libraries"] {
+                    assert!(detail.contains(word), "{detail}");
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn a_job_that_nothing_starts_fails_when_its_budget_is_spent() {
+    on_a_paused_clock(async {
+        let policy = Policy {
+            losses: 3,
+            ..patient()
+        };
+        let scratch = scratch(policy, 1);
+        let cluster = Simulated::new(SimulatedOptions::default(), |_| async {
+            EndCause::Exited(127)
+        });
+        let resume_loop = open(&scratch, Arc::new(cluster)).await;
+        let status = settled(resume_loop.run().await.expect("it ends"));
+        assert_eq!(status.jobs.failed, 1);
+        let jobs = Reader::open(&scratch.run).and_then(|reader| reader.jobs());
+        let why = &jobs.expect("a readable run")[0].why;
+        assert!(why.contains("resume.losses"), "{why}");
+    });
 }

@@ -2,6 +2,8 @@
 //! a creation that was killed. A clear error, and nothing is lost. And it still reads what its first
 //! version wrote.
 
+mod support;
+
 use std::fs::Permissions;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +15,6 @@ use cu_core::{
     RunPlan, RunState, create_run,
 };
 use cu_protocol::JobId;
-use cu_scheduler::EndCause;
 use cu_scheduler::simulated::{Simulated, SimulatedOptions};
 use tempfile::TempDir;
 
@@ -33,8 +34,8 @@ fn scratch() -> (TempDir, RunDir) {
 }
 
 async fn open(run: &RunDir) -> Result<ResumeLoop, Error> {
-    let cluster = Simulated::new(SimulatedOptions::default(), |_| async {
-        EndCause::Exited(0)
+    let cluster = Simulated::new(SimulatedOptions::default(), |run| async move {
+        support::program_exits(&run, 0)
     });
     open_with(run, cluster).await
 }

@@ -4,8 +4,12 @@
 use std::time::Duration;
 
 use cu_core::AttemptEnd;
-use cu_core::machine::{Evidence, LONGEST_READING, Reading, SCHEDULER_GRACE, Verdict, judge};
-use cu_protocol::{ExitRecord, OutputChange, ProgramEnd, ResumeRequest, StopCause, Timestamp};
+use cu_core::machine::{
+    Active, Evidence, LONGEST_READING, Reading, SCHEDULER_GRACE, Verdict, judge,
+};
+use cu_protocol::{
+    Attempt, ExitRecord, OutputChange, ProgramEnd, ResumeRequest, StopCause, Timestamp,
+};
 use cu_scheduler::{ClusterEnd, ClusterState, EndCause};
 
 const GRACE: Duration = Duration::from_secs(5);
@@ -22,7 +26,7 @@ fn patience(evidence: &Evidence) -> Timestamp {
         (Some(_), _) => SCHEDULER_GRACE,
         (None, None) => GRACE,
         (None, Some(Reading::Begun(_))) => LONGEST_READING,
-        (None, Some(Reading::Vain)) => Duration::ZERO,
+        (None, Some(Reading::Vain | Reading::Started)) => Duration::ZERO,
     })
 }
 
@@ -73,8 +77,13 @@ fn stops() -> Vec<Option<StopCause>> {
     ]
 }
 
-fn readings() -> [Option<Reading>; 3] {
-    [None, Some(Reading::Begun(HEARD)), Some(Reading::Vain)]
+fn readings() -> [Option<Reading>; 4] {
+    [
+        None,
+        Some(Reading::Begun(HEARD)),
+        Some(Reading::Vain),
+        Some(Reading::Started),
+    ]
 }
 
 fn cluster_states() -> Vec<Option<ClusterState>> {
@@ -133,8 +142,10 @@ fn is_over(state: Option<&ClusterState>) -> bool {
     )
 }
 
+const TWICE_TWO: [(bool, bool); 4] = [(false, false), (false, true), (true, false), (true, true)];
+
 /// Each combination, with what has been heard by then.
-fn all_evidence() -> Vec<Evidence> {
+fn all_evidence() -> Vec<Active> {
     let mut all = Vec::new();
     let records = std::iter::once(None).chain(
         program_ends()
@@ -147,16 +158,19 @@ fn all_evidence() -> Vec<Evidence> {
             for results in [false, true] {
                 for request in [None, Some(ResumeRequest::default())] {
                     for reading in readings() {
-                        for requeued in [false, true] {
-                            all.push(Evidence {
+                        for (requeued, started) in TWICE_TWO {
+                            let mut active = Active::intended(Attempt(0), Timestamp(0));
+                            active.started = started.then_some(Timestamp(1));
+                            active.evidence = Evidence {
                                 results,
                                 request: request.clone(),
-                                failure: None,
                                 record: record.clone(),
                                 cluster: state.clone().map(|state| (HEARD, state)),
                                 reading,
                                 requeued,
-                            });
+                                ..Evidence::default()
+                            };
+                            all.push(active);
                         }
                     }
                 }
@@ -166,9 +180,14 @@ fn all_evidence() -> Vec<Evidence> {
     all
 }
 
+fn was_started(active: &Active) -> bool {
+    active.started.is_some() || active.evidence.reading == Some(Reading::Started)
+}
+
 /// The table, written a second time: row by row, the first that fits.
-fn expected(evidence: &Evidence, late: bool) -> Verdict {
+fn expected(active: &Active, late: bool) -> Verdict {
     use AttemptEnd as End;
+    let evidence = &active.evidence;
     let state = evidence.cluster.as_ref().map(|(_, state)| state);
     let until = Verdict::Until(patience(evidence));
     let lost = if evidence.requeued {
@@ -190,7 +209,7 @@ fn expected(evidence: &Evidence, late: bool) -> Verdict {
             (true, _) => End::Completed,
             (false, Some(_)) => End::ResumeRequested,
             (false, None) => outside(state).unwrap_or(match state {
-                ClusterState::Ended(end) => match end.cause {
+                ClusterState::Ended(end) if was_started(active) => match end.cause {
                     EndCause::Exited(0) => End::Completed,
                     EndCause::Exited(RESUME) => End::ResumeRequested,
                     EndCause::Exited(1) => End::Failed,
@@ -234,56 +253,72 @@ fn expected(evidence: &Evidence, late: bool) -> Verdict {
 #[test]
 fn every_combination_is_judged_as_the_table_says() {
     let all = all_evidence();
-    assert_eq!(all.len(), (1 + 8 * 8) * (6 + 12) * 2 * 2 * 3 * 2);
-    for evidence in all {
-        let late = patience(&evidence);
+    assert_eq!(all.len(), (1 + 8 * 8) * (6 + 12) * 2 * 2 * 4 * 4);
+    for active in all {
+        let late = patience(&active.evidence);
         let just_before = Timestamp(late.0 - 1);
         for (late, at) in [(false, at_once()), (false, just_before), (true, late)] {
-            let verdict = judge(&evidence, RESUME, GRACE, at);
-            assert_eq!(
-                verdict,
-                expected(&evidence, late),
-                "late: {late}, {evidence:#?}"
-            );
+            let verdict = judge(&active, RESUME, GRACE, at);
+            let expected = expected(&active, late);
+            assert_eq!(verdict, expected, "late: {late}, {active:#?}");
         }
     }
 }
 
 #[test]
 fn what_is_unknown_is_neither_a_failure_nor_a_success() {
-    for evidence in all_evidence() {
+    for active in all_evidence() {
         let unknown = matches!(
-            evidence.cluster,
+            active.evidence.cluster,
             None | Some((_, ClusterState::Unknown { .. }))
         );
-        if evidence.record.is_none() && unknown {
+        if active.evidence.record.is_none() && unknown {
             let much_later = HEARD.after(Duration::from_secs(1_000_000));
-            assert_eq!(
-                judge(&evidence, RESUME, GRACE, much_later),
-                Verdict::Undecided
-            );
+            let verdict = judge(&active, RESUME, GRACE, much_later);
+            assert_eq!(verdict, Verdict::Undecided);
+        }
+    }
+}
+
+#[test]
+fn where_nothing_was_started_no_exit_code_is_the_program_s() {
+    for active in all_evidence() {
+        let heard = &active.evidence;
+        let silent = heard.record.is_none() && !heard.results && heard.request.is_none();
+        if !silent || was_started(&active) {
+            continue;
+        }
+        if let Verdict::Ended(end) = judge(&active, RESUME, GRACE, patience(heard)) {
+            let of_the_program = [
+                AttemptEnd::Completed,
+                AttemptEnd::Failed,
+                AttemptEnd::ResumeRequested,
+            ];
+            assert!(!of_the_program.contains(&end), "{active:#?}");
         }
     }
 }
 
 #[test]
 fn that_no_record_came_in_time_proves_nothing() {
-    let unread = |evidence: &Evidence| evidence.record.is_none() && evidence.reading.is_none();
-    for evidence in all_evidence().into_iter().filter(unread) {
+    for active in all_evidence() {
+        if active.evidence.record.is_some() || active.evidence.reading.is_some() {
+            continue;
+        }
         let much_later = HEARD.after(Duration::from_secs(1_000_000));
-        let verdict = judge(&evidence, RESUME, GRACE, much_later);
-        assert!(!matches!(verdict, Verdict::Ended(_)), "{evidence:#?}");
+        let verdict = judge(&active, RESUME, GRACE, much_later);
+        assert!(!matches!(verdict, Verdict::Ended(_)), "{active:#?}");
     }
 }
 
 #[test]
 fn every_wait_has_an_end() {
-    for evidence in all_evidence() {
-        let verdict = judge(&evidence, RESUME, GRACE, patience(&evidence));
-        match verdict {
-            Verdict::Until(_) => panic!("{evidence:#?}"),
+    for active in all_evidence() {
+        let end = patience(&active.evidence);
+        match judge(&active, RESUME, GRACE, end) {
+            Verdict::Until(_) => panic!("{active:#?}"),
             // Then they are read.
-            Verdict::Unread(due) => assert_eq!(due, patience(&evidence)),
+            Verdict::Unread(due) => assert_eq!(due, end),
             Verdict::Undecided | Verdict::Ended(_) => {}
         }
     }
@@ -291,12 +326,12 @@ fn every_wait_has_an_end() {
 
 #[test]
 fn results_are_never_turned_into_anything_but_success() {
-    for evidence in all_evidence()
-        .into_iter()
-        .filter(|evidence| evidence.results)
-    {
-        if let Verdict::Ended(end) = judge(&evidence, RESUME, GRACE, patience(&evidence)) {
-            assert_eq!(end, AttemptEnd::Completed, "{evidence:#?}");
+    for active in all_evidence() {
+        let end = patience(&active.evidence);
+        if active.evidence.results
+            && let Verdict::Ended(end) = judge(&active, RESUME, GRACE, end)
+        {
+            assert_eq!(end, AttemptEnd::Completed, "{active:#?}");
         }
     }
 }

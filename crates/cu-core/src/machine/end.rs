@@ -178,6 +178,9 @@ fn describe(active: &Active, end: AttemptEnd, said: fn(&str) -> String) -> Strin
     };
     let seen = match (&program, &scheduler) {
         (Some(program), _) => program.clone(),
+        (None, Some(scheduler)) if !active.was_started() => {
+            format!("nothing shows that its program was started; {scheduler}")
+        }
         (None, Some(scheduler)) => format!("no record of its end was found; {scheduler}"),
         (None, None) => "no record of its end was found".to_owned(),
     };
@@ -185,6 +188,10 @@ fn describe(active: &Active, end: AttemptEnd, said: fn(&str) -> String) -> Strin
         Some(reason) => {
             format!("{seen}; could not tell whether its output directory changed: {reason}")
         }
+        None => seen,
+    };
+    let seen = match &active.evidence.last_words {
+        Some(text) => format!("{seen}; its standard error ends with: {text}"),
         None => seen,
     };
     let seen = match &active.evidence.failure {

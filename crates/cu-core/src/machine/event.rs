@@ -32,6 +32,12 @@ pub enum Event {
         attempt: Attempt,
         /// When the reading began: what was there by then was seen.
         begun: Timestamp,
+        /// Whether they show that its program was started, or was about to be.
+        #[serde(default)]
+        started: bool,
+        /// If not, the last lines of its standard error.
+        #[serde(default)]
+        last_words: Option<String>,
     },
     /// The scheduler took the attempt, or was found to have taken it.
     Submitted {

@@ -198,6 +198,10 @@ pub struct Evidence {
     pub record: Option<(Timestamp, ExitRecord)>,
     /// The scheduler's last word, and since when it says so.
     pub cluster: Option<(Timestamp, ClusterState)>,
+    /// What it wrote last to its standard error, if it ended without a sign that its program was
+    /// started.
+    #[serde(default)]
+    pub last_words: Option<String>,
     /// What has become of the last look for the record in its files.
     #[serde(default)]
     pub reading: Option<Reading>,
@@ -213,8 +217,10 @@ pub struct Evidence {
 pub enum Reading {
     /// It began then.
     Begun(Timestamp),
-    /// There is none.
+    /// There is none, and nothing shows that the program was started.
     Vain,
+    /// There is none, though the program was started, or was about to be: `started.json` is there.
+    Started,
 }
 
 fn shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Metrics>, D::Error> {
@@ -369,6 +375,15 @@ impl Active {
             ),
         };
         !is_before_its_start || self.was_heard() || self.evidence.requeued
+    }
+
+    /// Whether its program was started, or was about to be: it has told so, or its files do. What a
+    /// supervisor says before that is its record alone.
+    #[must_use]
+    pub fn was_started(&self) -> bool {
+        self.started.is_some()
+            || self.last_sequence > Sequence(0)
+            || self.evidence.reading == Some(Reading::Started)
     }
 
     /// Whether something has been heard from itself, once it had begun.

@@ -56,7 +56,12 @@ impl Step<'_> {
                 message,
             } => self.said(*attempt, *sequence, message),
             Event::RecordFound { attempt, record } => self.record_found(*attempt, record),
-            Event::RecordsRead { attempt, begun } => self.records_read(*attempt, *begun),
+            Event::RecordsRead {
+                attempt,
+                begun,
+                started,
+                last_words,
+            } => self.records_read(*attempt, *begun, *started, last_words.as_ref()),
             Event::Submitted {
                 attempt,
                 cluster_job,
@@ -276,12 +281,22 @@ impl Step<'_> {
     }
 
     /// Of a reading that began before the last one was due nothing follows.
-    fn records_read(&mut self, attempt: Attempt, begun: Timestamp) {
+    fn records_read(
+        &mut self,
+        attempt: Attempt,
+        begun: Timestamp,
+        started: bool,
+        last_words: Option<&String>,
+    ) {
         if let Some(active) = self.active(attempt)
             && let Some(Reading::Begun(due)) = active.evidence.reading
             && begun >= due
         {
-            active.evidence.reading = Some(Reading::Vain);
+            active.evidence.reading = Some(match started {
+                true => Reading::Started,
+                false => Reading::Vain,
+            });
+            active.evidence.last_words = last_words.cloned();
             self.judge();
         }
     }
@@ -514,7 +529,7 @@ impl Step<'_> {
             return;
         }
         let verdict = judge(
-            &active.evidence,
+            active,
             self.job.resume_exit_code,
             self.policy.record_grace,
             self.at,
@@ -601,7 +616,7 @@ pub(super) fn next_deadline(job: &Job, policy: &Policy) -> Option<Timestamp> {
         Phase::Active(active) if active.stage == Stage::Submitting => None,
         Phase::Active(active) => {
             let verdict = judge(
-                &active.evidence,
+                active,
                 job.resume_exit_code,
                 policy.record_grace,
                 Timestamp(0),

@@ -248,7 +248,12 @@ fn a_time_limit_without_a_record_is_no_lack_of_progress() {
         });
         world.passes(Policy::default().record_grace);
         let begun = world.now;
-        world.happens(Event::RecordsRead { attempt, begun });
+        world.happens(Event::RecordsRead {
+            attempt,
+            begun,
+            started: false,
+            last_words: None,
+        });
         world.passes(Policy::default().backoff_max);
         assert_eq!(
             world.job().next_attempt,
@@ -283,6 +288,8 @@ fn the_record_is_looked_for_before_its_absence_counts() {
     world.happens(Event::RecordsRead {
         attempt: ATTEMPT,
         begun: world.now,
+        started: true,
+        last_words: None,
     });
     assert!(
         world.why().contains("its files are read for it"),
@@ -294,6 +301,8 @@ fn the_record_is_looked_for_before_its_absence_counts() {
     world.happens(Event::RecordsRead {
         attempt: ATTEMPT,
         begun: before,
+        started: true,
+        last_words: None,
     });
     assert!(
         world.job().active().is_some(),
@@ -403,6 +412,8 @@ fn a_delay_is_told_once_and_after_a_submission_again() {
     world.happens(Event::RecordsRead {
         attempt: ATTEMPT,
         begun: world.now,
+        started: true,
+        last_words: None,
     });
     world.passes(Duration::from_secs(600));
     let later = Event::SubmitDelayed {

@@ -27,7 +27,7 @@ pub(super) fn sentence(job: &Job, active: &Active, policy: &Policy) -> String {
         };
     }
     let verdict = judge(
-        &active.evidence,
+        active,
         job.resume_exit_code,
         policy.record_grace,
         cu_protocol::Timestamp(0),

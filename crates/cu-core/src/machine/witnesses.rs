@@ -19,13 +19,15 @@
 //! | none | | queued, held, running, unknown | undecided |
 //! | none within the grace, nor in the files after it | results | over | completed |
 //! | … | request | over | resume requested |
-//! | … | | over: exited 0, the resume code, another | completed, resume requested, failed |
+//! | … | it was started | over: exited 0, the resume code, another | completed, resume requested, failed |
 //! | … | | time limit, preempted, node failure, out of memory, cancelled | what the scheduler says |
 //! | … | | over, in any other way, or gone, after it was put back | preempted |
 //! | … | | over, in any other way, or gone, else | lost |
 //!
 //! A supervisor exits as its program did, which is why the scheduler's exit code counts where the
 //! record is missing; a signal then is the supervisor's own death, and nobody knows of the program.
+//! The code counts only if the program was started, which a message or `started.json` shows: else it
+//! is that of a wrapper, of a loader that lacked a library, or of a node without the file system.
 //!
 //! That no record came within the grace proves nothing: nobody may have looked, or the look may take
 //! longer. So the scheduler's word decides once a reading of the files that began after the grace has
@@ -36,7 +38,7 @@ use std::time::Duration;
 use cu_protocol::{ExitRecord, ProgramEnd, StopCause, Timestamp};
 use cu_scheduler::{ClusterState, EndCause};
 
-use super::job::{Evidence, Reading};
+use super::job::{Active, Evidence, Reading};
 use crate::AttemptEnd;
 
 /// What follows from the evidence.
@@ -61,16 +63,12 @@ pub const SCHEDULER_GRACE: Duration = Duration::from_secs(60);
 /// longer than that holds up much else.
 pub const LONGEST_READING: Duration = Duration::from_secs(600);
 
-/// Judges `evidence` at the time `at`. A record is waited for `grace` long once the scheduler says
+/// Judges what is known of `active` at the time `at`. A record is waited for `grace` long once the scheduler says
 /// that the attempt is over, and then looked for; the scheduler's word after a record is waited for
 /// [`SCHEDULER_GRACE`], or for `grace` if that is longer.
 #[must_use]
-pub fn judge(
-    evidence: &Evidence,
-    resume_exit_code: i32,
-    grace: Duration,
-    at: Timestamp,
-) -> Verdict {
+pub fn judge(active: &Active, resume_exit_code: i32, grace: Duration, at: Timestamp) -> Verdict {
+    let evidence = &active.evidence;
     let cluster = evidence.cluster.as_ref();
     if let Some((since, record)) = &evidence.record {
         let heard = cluster.and_then(|(_, state)| outside_cause(state));
@@ -94,12 +92,12 @@ pub fn judge(
             let given_up = match evidence.reading {
                 None => return Verdict::Unread(since.after(grace)),
                 Some(Reading::Begun(begun)) => begun.after(LONGEST_READING),
-                Some(Reading::Vain) => at,
+                Some(Reading::Vain | Reading::Started) => at,
             };
             if at < given_up {
                 return Verdict::Until(given_up);
             }
-            Verdict::Ended(by_scheduler(state, evidence, resume_exit_code))
+            Verdict::Ended(by_scheduler(state, active, resume_exit_code))
         }
         _ => Verdict::Undecided,
     }
@@ -150,7 +148,8 @@ fn by_record(record: &ExitRecord, evidence: &Evidence, resume_exit_code: i32) ->
     }
 }
 
-fn by_scheduler(state: &ClusterState, evidence: &Evidence, resume_exit_code: i32) -> AttemptEnd {
+fn by_scheduler(state: &ClusterState, active: &Active, resume_exit_code: i32) -> AttemptEnd {
+    let evidence = &active.evidence;
     if evidence.results {
         return AttemptEnd::Completed;
     }
@@ -165,7 +164,7 @@ fn by_scheduler(state: &ClusterState, evidence: &Evidence, resume_exit_code: i32
         false => AttemptEnd::Lost,
     };
     match state {
-        ClusterState::Ended(end) => match end.cause {
+        ClusterState::Ended(end) if active.was_started() => match end.cause {
             EndCause::Exited(0) => AttemptEnd::Completed,
             EndCause::Exited(code) if code == resume_exit_code => AttemptEnd::ResumeRequested,
             EndCause::Exited(code) if code < 128 => AttemptEnd::Failed,

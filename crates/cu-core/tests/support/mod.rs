@@ -15,7 +15,7 @@ use cu_core::{
     Error, Finish, JobPlan, LoopOptions, Policy, Reader, ResumeLoop, RunDir, RunPlan, Status,
     create_run,
 };
-use cu_scheduler::simulated::{Simulated, SimulatedOptions};
+use cu_scheduler::simulated::{Run, Simulated, SimulatedOptions};
 use cu_scheduler::{EndCause, Scheduler};
 use tokio::time::{sleep, timeout};
 
@@ -147,8 +147,15 @@ pub async fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
 pub fn endless() -> Simulated {
     Simulated::new(SimulatedOptions::default(), |mut run| async move {
         run.signal().await;
-        EndCause::Exited(143)
+        program_exits(&run, 143)
     })
+}
+
+/// The end of a run whose supervisor has started a program, and exits as it did.
+pub fn program_exits(run: &Run, code: i32) -> EndCause {
+    let started = run.submission.directory.join("started.json");
+    std::fs::write(started, "{}").expect("the directory of the attempt is there");
+    EndCause::Exited(code)
 }
 
 pub fn on_a_paused_clock<T>(test: impl Future<Output = T>) -> T {

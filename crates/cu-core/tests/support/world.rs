@@ -158,9 +158,13 @@ fn events() -> impl Strategy<Value = Event> {
         2 => observed,
         1 => (attempts(), records())
             .prop_map(|(attempt, record)| Event::RecordFound { attempt, record }),
-        1 => (attempts(), 0..200_000_u64).prop_map(|(attempt, ms)| Event::RecordsRead {
-            attempt,
-            begun: Timestamp(START.0 + ms)
+        1 => (attempts(), 0..200_000_u64, any::<bool>()).prop_map(|(attempt, ms, started)| {
+            Event::RecordsRead {
+                attempt,
+                begun: Timestamp(START.0 + ms),
+                started,
+                last_words: (!started).then(|| "no such library".to_owned()),
+            }
         }),
         4 => attempts().prop_map(|attempt| Event::Submitted {
             attempt,
