@@ -144,7 +144,9 @@ impl Error {
                 }
                 Run::InUse { .. } => ExitCode::InUse,
                 Run::NoMainProcess { .. } => ExitCode::Refused,
-                Run::SchedulerUnreachable { .. } => ExitCode::SchedulerUnreachable,
+                Run::SchedulerUnreachable { .. } | Run::BackendEnded { .. } => {
+                    ExitCode::SchedulerUnreachable
+                }
                 Run::NoRun { .. } | Run::NewerVersion { .. } | Run::Damaged { .. } => {
                     ExitCode::NoRun
                 }
@@ -194,6 +196,9 @@ impl Error {
                 Run::SchedulerUnreachable { .. } => {
                     "the jobs are as they were: `cu resume` when the scheduler answers again"
                         .to_owned()
+                }
+                Run::BackendEnded { .. } => {
+                    "attempts that run go on, and `cu resume` takes the run up again".to_owned()
                 }
                 _ => return None,
             },

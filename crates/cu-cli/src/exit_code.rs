@@ -13,7 +13,7 @@ pub enum ExitCode {
     Usage = 2,
     /// Another main process works on the run.
     InUse = 4,
-    /// The scheduler did not answer for as long as `backend.patience` says.
+    /// The scheduler did not answer for as long as `backend.patience` says, or the backend has ended.
     SchedulerUnreachable = 5,
     /// There is no such run, or it is damaged or of a newer version.
     NoRun = 6,

@@ -292,9 +292,7 @@ impl Actor {
 
     fn silent(&self, error: &cu_scheduler::Error) {
         tracing::warn!("{error}");
-        let _ = self.sender.send(Item::Silent {
-            reason: error.to_string(),
-        });
+        let _ = self.sender.send(Item::from(error));
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) enum Promise {
 #[derive(Debug, Default)]
 pub(crate) struct Silence {
     since: Option<(Timestamp, String)>,
+    /// That its backend has ended, in its own words.
+    ended: Option<String>,
     now: Timestamp,
 }
 
@@ -98,6 +100,7 @@ pub(crate) fn decide(machine: &mut Machine, silence: &mut Silence, batch: Batch)
             }
             Item::Silent { reason } => silence.begin(reason),
             Item::Answered => silence.since = None,
+            Item::BackendEnded { reason } => silence.ended = Some(reason),
         }
     }
     for job in machine.pass_time(at, &mut effects) {
@@ -237,6 +240,11 @@ impl Silence {
 
     /// Whether patience is over.
     pub fn check(&self, policy: &Policy) -> Result<()> {
+        if let Some(reason) = &self.ended {
+            return Err(Error::BackendEnded {
+                reason: reason.clone(),
+            });
+        }
         match &self.since {
             Some((since, reason)) if self.now.since(*since) >= policy.scheduler_patience => {
                 Err(Error::SchedulerUnreachable {

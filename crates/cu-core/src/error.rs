@@ -98,6 +98,12 @@ pub enum Error {
         /// The last thing it said.
         reason: String,
     },
+    /// The backend has ended, while the run goes on. The run is as it was recorded; resume it.
+    #[error("{reason}")]
+    BackendEnded {
+        /// Which, and what of it.
+        reason: String,
+    },
     /// A part of the main process has panicked: a bug of ours, or of a backend. The run is as it was
     /// recorded; resume it.
     #[error("a part of the main process has died, which is a bug: {reason}")]

@@ -34,6 +34,18 @@ pub(crate) enum Item {
     Silent { reason: String },
     /// The scheduler answered.
     Answered,
+    /// The backend has ended, and answers nobody any more.
+    BackendEnded { reason: String },
+}
+
+impl From<&cu_scheduler::Error> for Item {
+    fn from(error: &cu_scheduler::Error) -> Self {
+        let reason = error.to_string();
+        match error {
+            cu_scheduler::Error::Ended { .. } => Self::BackendEnded { reason },
+            _ => Self::Silent { reason },
+        }
+    }
 }
 
 /// Who is told that an event is recorded.

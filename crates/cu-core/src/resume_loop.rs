@@ -182,7 +182,7 @@ impl ResumeLoop {
     ///
     /// # Errors
     /// [`Error::Record`] if something could not be recorded, [`Error::SchedulerUnreachable`],
-    /// [`Error::Died`]. The run is as it was recorded last, and can be opened again.
+    /// [`Error::BackendEnded`], [`Error::Died`]. The run is as it was recorded last, and can be opened again.
     pub async fn run(mut self) -> Result<Finish> {
         recovery::adopt_survivors(&self.machine, &self.actor, &mut self.tasks);
         while !self.machine.is_settled() || self.inbox.has_news() {
@@ -283,9 +283,9 @@ impl ResumeLoop {
             return Ok(Finish::Detached(self.as_recorded()));
         }
         let reader = Reader::open(&self.run_dir)?;
-        results::write_all_data(&self.run_dir, &reader.jobs()?)?;
-        let mut status = reader.status()?;
-        drop(reader);
+        let (jobs, mut status) = (reader.jobs()?, reader.status()?);
+        drop(reader); // Where few files may be open, the next one needs its descriptors.
+        results::write_all_data(&self.run_dir, &jobs)?;
         // Our own lock is still held, which isn't what the run will be.
         status.state = crate::store::state_without_us(status.jobs);
         drop(self.server); // Before others may come.

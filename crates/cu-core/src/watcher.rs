@@ -261,9 +261,7 @@ impl Looking {
                     return self.pass_on(asked, observations);
                 }
                 Err(error) => {
-                    let _ = self.sender.send(Item::Silent {
-                        reason: error.to_string(),
-                    });
+                    let _ = self.sender.send(Item::from(&error));
                     sleep(silence.wait()).await;
                 }
             }

@@ -25,6 +25,8 @@ const A_MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 enum Bug {
     PanicsAtSubmission,
     PanicsAtLook,
+    /// Its own part that keeps the jobs is gone from the first submission on.
+    Ends,
     /// Says nothing of the last in each batch.
     AnswersOneTooFew,
 }
@@ -49,6 +51,15 @@ impl Scheduler for Bad {
 
     async fn submit(&self, batch: &[Submission]) -> Vec<Result<ClusterJobId, SubmitError>> {
         assert_ne!(self.bug, Bug::PanicsAtSubmission, "a bug in a backend");
+        if self.bug == Bug::Ends {
+            let uncertain = |it: &Submission| {
+                Err(SubmitError::Uncertain {
+                    name: it.name.clone(),
+                    reason: "no answer".to_owned(),
+                })
+            };
+            return batch.iter().map(uncertain).collect();
+        }
         let mut answers = self.inner.submit(batch).await;
         if self.bug == Bug::AnswersOneTooFew {
             answers.pop();
@@ -69,6 +80,12 @@ impl Scheduler for Bad {
     }
 
     async fn find(&self, names: &[SubmissionName]) -> Result<Vec<Found>, cu_scheduler::Error> {
+        if self.bug == Bug::Ends {
+            return Err(cu_scheduler::Error::Ended {
+                scheduler: self.to_string(),
+                reason: "its keeper is gone".to_owned(),
+            });
+        }
         self.inner.find(names).await
     }
 
@@ -101,6 +118,19 @@ fn a_part_that_dies_ends_the_main_process_and_no_job() {
             assert!(!jobs.expect("a readable run").iter().any(settled));
         });
     }
+}
+
+#[test]
+fn a_backend_that_has_ended_is_not_waited_for() {
+    on_a_paused_clock(async {
+        let scratch = scratch(patient(), JOBS);
+        let resume_loop = open(&scratch, Arc::new(with(Bug::Ends))).await;
+        let moments = Duration::from_secs(10);
+        let end = timeout(moments, resume_loop.run()).await;
+        let error = end.expect("it ends at once").expect_err("nobody answers");
+        assert!(matches!(error, Error::BackendEnded { .. }), "{error}");
+        assert!(error.to_string().contains("keeper is gone"), "{error}");
+    });
 }
 
 #[test]

@@ -18,6 +18,15 @@ pub enum Error {
         /// What it, or its command, said.
         reason: String,
     },
+    /// The backend itself has ended, by a bug of ours or a lack of this machine's: no call will be
+    /// answered any more. Open it again.
+    #[error("the backend of {scheduler} has ended: {reason}")]
+    Ended {
+        /// Which scheduler.
+        scheduler: String,
+        /// What has ended.
+        reason: String,
+    },
     /// The answer could not be understood. Asking again may help; if not, it is a bug of ours.
     #[error("{scheduler} answered in a way we do not understand: {answer}")]
     Misunderstood {

@@ -3,6 +3,7 @@
 //! Names of processes may hold any bytes: the kernel cuts them at 15, also within a character.
 
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -58,7 +59,17 @@ impl Stat {
     /// Of the process that has this number now; `None` if there is none.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
-        Self::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+        Self::look(pid).ok()?
+    }
+
+    /// As [`Stat::of`], for whoever must not take a lack of descriptors or memory for a process that
+    /// is gone.
+    ///
+    /// # Errors
+    /// If the process may be there, and can't be looked at.
+    pub fn look(pid: u32) -> io::Result<Option<Self>> {
+        let stat = unless_gone(fs::read(format!("/proc/{pid}/stat")))?;
+        Ok(stat.and_then(|stat| Self::parse(&stat)))
     }
 
     fn parse(stat: &[u8]) -> Option<Self> {
@@ -113,16 +124,33 @@ pub fn is_taken(pid: u32, is_group: bool) -> bool {
 
 /// The numbers of all processes that can be seen.
 pub fn all_processes() -> impl Iterator<Item = u32> {
-    fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.ok()?.file_name();
-            if !name.as_bytes().first()?.is_ascii_digit() {
-                return None;
-            }
-            name.to_str()?.parse().ok()
-        })
+    list_processes().into_iter().flatten()
+}
+
+/// The same, for whoever must not take a lack of descriptors for an empty machine.
+///
+/// # Errors
+/// If `/proc` can't be listed.
+pub fn list_processes() -> io::Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        if name.as_bytes().first().is_some_and(u8::is_ascii_digit) {
+            numbers.extend(name.to_str().and_then(|name| name.parse::<u32>().ok()));
+        }
+    }
+    Ok(numbers)
+}
+
+/// What was read of a process, or `None` if that is gone.
+fn unless_gone(read: io::Result<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
+    let no_process = rustix::io::Errno::SRCH.raw_os_error();
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.raw_os_error() == Some(no_process) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether a process does something about a signal: it has a handler, or it blocks the signal and
@@ -153,15 +181,26 @@ fn has_signal(status: &[u8], mask: &str, signal: Signal) -> Option<bool> {
 /// read again.
 #[must_use]
 pub fn environment(pid: u32) -> Option<Vec<u8>> {
+    read_environment(pid).ok()?
+}
+
+/// As [`environment`], for whoever must not take a lack of descriptors or memory for an answer.
+///
+/// # Errors
+/// If it can't be read, though the kernel does not withhold it.
+pub fn read_environment(pid: u32) -> io::Result<Option<Vec<u8>>> {
     let path = format!("/proc/{pid}/environ");
     for _ in 0..3 {
-        let environment = fs::read(&path).ok()?;
-        if !environment.is_empty() {
-            return Some(environment);
+        let environment = match unless_gone(fs::read(&path)) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
+            environment => environment?,
+        };
+        match environment {
+            Some(environment) if environment.is_empty() => std::thread::yield_now(),
+            environment => return Ok(environment),
         }
-        std::thread::yield_now();
     }
-    None
+    Ok(None)
 }
 
 /// The value of a variable in an [`environment`].

@@ -8,20 +8,49 @@ use rustix::process::Signal;
 
 use super::keeper::{Keeper, unwatch, watch};
 use super::proc_fs;
-use super::process::{self, Leader, Leftover};
+use super::process::{self, Leader, Leftover, NotStarted};
 use super::record::{self, Cause, Ended, Line, unix_ms};
 use super::table::{Job, Phase, Running, Signals};
 use crate::{Cancel, ClusterJobId, Resources, Submission};
 
 /// When is tried again what could not be done now: to write the journal, to watch a process.
-const RETRY: Duration = Duration::from_secs(1);
+pub(super) const RETRY: Duration = Duration::from_secs(1);
+/// How soon is looked again for processes that were about to end.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// For how long a start is tried that this machine lacks something for, before the attempt is given
+/// up.
+const PATIENCE: Duration = Duration::from_secs(3600);
+/// Trouble that is over within this time is not worth a word.
+const SHORT_TROUBLE: Duration = Duration::from_secs(5);
+/// The longest wait between two tries.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
 /// No warning comes before a command had this long to install its handler, or half its limit if
 /// that is less.
 const FIRST_WARNING: Duration = Duration::from_secs(1);
 
+/// What keeps this machine from starting anything, whatever it is.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    /// When nothing was started for the first time.
+    since: Instant,
+    /// What the system said then.
+    reason: String,
+    /// The wait after the next try, should that fail too.
+    wait: Duration,
+    /// The next try.
+    pub until: Instant,
+}
+
+impl Trouble {
+    /// What people should know of it, once it lasts: each attempt that ends may make room.
+    pub fn told(&self) -> Option<&str> {
+        (self.since.elapsed() >= SHORT_TROUBLE).then_some(&*self.reason)
+    }
+}
+
 impl Keeper {
-    /// Starts jobs of the queue on the graphics processors beside them; `false` if the intent
-    /// could not be recorded, and they are in the queue again.
+    /// Starts jobs of the queue on the graphics processors beside them; `false` if this machine is
+    /// in trouble, and some are in the queue again.
     pub(super) fn start(&mut self, starts: Vec<(u64, Vec<u32>)>) -> bool {
         let at = SystemTime::now();
         let starting = |(number, _): &(u64, Vec<u32>)| Line::Starting {
@@ -29,21 +58,20 @@ impl Keeper {
             at_unix_ms: unix_ms(at),
         };
         let lines: Vec<Line> = starts.iter().map(starting).collect();
-        if self.journal.append(&lines).is_err() {
-            for (number, gpus) in starts.into_iter().rev() {
-                if let Some(Phase::Queued(submission)) = self.phase(number) {
-                    let cpus = submission.resources.cpus;
-                    self.slots.release(cpus, &gpus);
-                    self.table.queue.push_front(number);
-                }
-            }
-            let retry = Instant::now() + RETRY;
-            self.timers.push(Reverse((retry, 0)));
+        if let Err(error) = self.journal.append(&lines) {
+            self.put_back(starts);
+            self.in_trouble(format!("the journal can't be written: {error}"));
             return false;
         }
         let mut lines = Vec::new();
         let mut failed = Vec::new();
+        let mut trouble = None;
+        let mut put_back = Vec::new();
         for (number, gpus) in starts {
+            if trouble.is_some() {
+                put_back.push((number, gpus));
+                continue;
+            }
             let Some(Job {
                 id,
                 phase: Phase::Queued(submission),
@@ -69,20 +97,65 @@ impl Keeper {
                     }
                     self.keep(number, &limits);
                 }
-                Err(reason) => {
+                Err(NotStarted::Trouble(reason)) if !self.is_patience_over() => {
+                    trouble = Some(reason);
+                    put_back.push((number, gpus));
+                }
+                Err(NotStarted::Trouble(reason) | NotStarted::Refused(reason)) => {
+                    self.trouble = None;
                     self.slots.release(cpus, &gpus);
                     failed.push((number, Cause::NotStarted, reason));
                 }
             }
         }
+        lines.extend(self.put_back(put_back));
+        let is_in_trouble = trouble.is_some();
+        match trouble {
+            Some(reason) => self.in_trouble(reason),
+            None => self.trouble = None,
+        }
         self.journal.append_later(lines);
         self.record_ends(failed);
         self.changed = true;
-        true
+        !is_in_trouble
     }
 
-    fn phase(&self, number: u64) -> Option<&Phase> {
-        self.table.jobs.get(&number).map(|job| &job.phase)
+    /// Puts into the queue again, in front, what was about to be started, and returns the lines that
+    /// say so.
+    fn put_back(&mut self, starts: Vec<(u64, Vec<u32>)>) -> Vec<Line> {
+        let mut lines = Vec::new();
+        for (number, gpus) in starts.into_iter().rev() {
+            if let Some(job) = self.table.jobs.get(&number)
+                && let Phase::Queued(submission) = &job.phase
+            {
+                self.slots.release(submission.resources.cpus, &gpus);
+                self.table.queue.push_front(number);
+                let queued = record::Queued::new(number, job.id.clone(), submission);
+                lines.push(Line::Queued(Box::new(queued)));
+            }
+        }
+        lines
+    }
+
+    /// Starts nothing for a while, since this machine lacks something.
+    pub(super) fn in_trouble(&mut self, reason: String) {
+        let now = Instant::now();
+        let mut trouble = self.trouble.take().unwrap_or_else(|| Trouble {
+            since: now,
+            reason: format!("this machine can't start it now: {reason}"),
+            wait: RETRY,
+            until: now,
+        });
+        trouble.until = now + trouble.wait;
+        trouble.wait = (trouble.wait * 2).min(LONGEST_RETRY);
+        self.timers.push(Reverse((trouble.until, 0)));
+        self.changed |= trouble.told().is_some();
+        self.trouble = Some(trouble);
+    }
+
+    fn is_patience_over(&self) -> bool {
+        let trouble = self.trouble.as_ref();
+        trouble.is_some_and(|it| it.since.elapsed() > PATIENCE)
     }
 
     /// What an attempt finds in its environment beside what was submitted.
@@ -135,8 +208,12 @@ impl Keeper {
     /// Watches the leader of the running job `number`, or looks at it again and again.
     fn watch_leader(&mut self, number: u64) {
         let running = self.table.running(number);
-        let leader = running.and_then(|running| running.leader.as_ref());
-        if leader.is_some_and(|leader| !watch(&self.epoll, number, leader)) {
+        let leader = running.and_then(|running| running.leader.as_mut());
+        let watched = |leader: &mut Leader| {
+            let pidfd = leader.watchable();
+            pidfd.is_some_and(|pidfd| watch(&self.epoll, number, pidfd))
+        };
+        if leader.is_some_and(|leader| !watched(leader)) {
             self.stirred.insert(number);
             self.timers.push(Reverse((Instant::now() + RETRY, 0)));
         }
@@ -225,7 +302,9 @@ impl Keeper {
                     self.watch_leader(number);
                     continue;
                 };
-                unwatch(&self.epoll, &leader);
+                if let Some(pidfd) = leader.pidfd() {
+                    unwatch(&self.epoll, pidfd);
+                }
                 let Some(running) = self.table.running(number) else {
                     continue;
                 };
@@ -266,7 +345,13 @@ impl Keeper {
                     .for_each(|leftover| unwatch(&self.epoll, leftover));
             }
         }
-        for process in proc_fs::survey(&self.token) {
+        let Ok(processes) = proc_fs::survey(&self.token) else {
+            // Who can't be looked for may live.
+            self.stirred.extend(numbers);
+            self.timers.push(Reverse((Instant::now() + RETRY, 0)));
+            return Vec::new();
+        };
+        for process in processes {
             let by_mark = process.job.as_ref().and_then(|id| self.table.number(id));
             let by_mark = by_mark.filter(|number| numbers.contains(number));
             let by_group = || groups.get(&process.group).copied();
@@ -288,9 +373,9 @@ impl Keeper {
             match alive.remove(number) {
                 Some(leftovers) => {
                     if leftovers.is_empty() {
-                        // They ended while we looked: look again.
+                        // They ended while we looked, or no descriptor is free: look again.
                         self.stirred.insert(*number);
-                        self.timers.push(Reverse((Instant::now(), 0)));
+                        self.timers.push(Reverse((Instant::now() + LOOK_AGAIN, 0)));
                     }
                     if let Some(running) = self.table.running(*number) {
                         running.leftovers = leftovers;
@@ -325,6 +410,10 @@ impl Keeper {
         for ended in ends {
             self.table.end(ended.number, ended);
             self.changed = true;
+            // There may be room now.
+            if let Some(trouble) = &mut self.trouble {
+                trouble.until = Instant::now();
+            }
         }
     }
 }

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
-use rustix::event::{Timespec, epoll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::io::Errno;
 use tokio::sync::{oneshot, watch};
 
+use super::attempts::{RETRY, Trouble};
 use super::journal::Journal;
 use super::lock::Lock;
 use super::record::{Cause, Line, Queued};
@@ -22,8 +24,6 @@ use crate::{
     Cancel, ClusterJobId, Error, Found, Observation, Submission, SubmissionName, SubmitError,
 };
 
-/// What stands in an event of `epoll` for the request channel; jobs stand by their number.
-const REQUESTS: u64 = 0;
 /// So many attempts are started before requests and ends are looked at again.
 const STARTS_AT_ONCE: usize = 32;
 
@@ -53,6 +53,8 @@ pub(super) struct Keeper {
     pub epoll: OwnedFd,
     pub wake: Arc<OwnedFd>,
     pub requests: Receiver<Request>,
+    /// Why nothing is started for now, though it would fit.
+    pub trouble: Option<Trouble>,
     /// When some signal of which job is due; outdated entries are passed over.
     pub timers: BinaryHeap<Reverse<(Instant, u64)>>,
     /// Counted up when an attempt started or ended.
@@ -67,15 +69,6 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Until the backend is dropped.
     pub fn run(mut self) {
-        let registered = epoll::add(
-            &self.epoll,
-            &*self.wake,
-            epoll::EventData::new_u64(REQUESTS),
-            epoll::EventFlags::IN,
-        );
-        if registered.is_err() {
-            return; // The requests' senders see a closed channel and say so.
-        }
         loop {
             if !self.answer_requests() {
                 return;
@@ -105,20 +98,28 @@ impl Keeper {
                 tv_nsec: 0,
             })
         });
+        // Requests are not among what `epoll` watches: that may be limited, and they must come through.
+        let mut both = [
+            PollFd::new(&*self.wake, PollFlags::IN),
+            PollFd::new(&self.epoll, PollFlags::IN),
+        ];
+        match poll(&mut both, timeout.as_ref()) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return, // The loop looks at everything and comes back.
+            // No memory: nothing is heard for a moment, and all is looked at after it.
+            Err(_) => {
+                std::thread::sleep(RETRY);
+                self.stirred.extend(self.table.all_running());
+            }
+        }
+        if both[0].revents().contains(PollFlags::IN) {
+            rustix::io::read(&*self.wake, &mut [0; 8]).ok();
+        }
         let mut events = Vec::with_capacity(256);
         let buffer = rustix::buffer::spare_capacity(&mut events);
-        if epoll::wait(&self.epoll, buffer, timeout.as_ref()).is_err() {
-            return; // Interrupted: the loop looks at everything and comes back.
-        }
-        for event in &events {
-            match event.data.u64() {
-                REQUESTS => {
-                    rustix::io::read(&*self.wake, &mut [0; 8]).ok();
-                }
-                number => {
-                    self.stirred.insert(number);
-                }
-            }
+        if epoll::wait(&self.epoll, buffer, Some(&Timespec::default())).is_ok() {
+            let numbers = events.iter().map(|event: &epoll::Event| event.data.u64());
+            self.stirred.extend(numbers);
         }
     }
 
@@ -130,11 +131,15 @@ impl Keeper {
                     answer.send(self.submit(batch)).ok();
                 }
                 Ok(Request::Observe(jobs, answer)) => {
-                    let observations = jobs.iter().map(|job| self.table.observe(job));
+                    let trouble = self.trouble.as_ref().and_then(Trouble::told);
+                    let observations = jobs.iter().map(|job| self.table.observe(job, trouble));
                     answer.send(observations.collect()).ok();
                 }
                 Ok(Request::Find(names, answer)) => {
-                    let found = names.iter().filter_map(|name| self.table.find(name));
+                    let trouble = self.trouble.as_ref().and_then(Trouble::told);
+                    let found = names
+                        .iter()
+                        .filter_map(|name| self.table.find(name, trouble));
                     answer.send(found.collect()).ok();
                 }
                 Ok(Request::Cancel(jobs, how, answer)) => {
@@ -256,7 +261,12 @@ impl Keeper {
     /// Starts what is next in the queue and fits; `true` if there may be more.
     fn start_what_fits(&mut self) -> bool {
         let mut starts = Vec::new();
-        while starts.len() < STARTS_AT_ONCE {
+        let most = match &self.trouble {
+            Some(trouble) if trouble.until > Instant::now() => return false,
+            Some(_) => 1,
+            None => STARTS_AT_ONCE,
+        };
+        while starts.len() < most {
             let Some(&number) = self.table.queue.front() else {
                 break;
             };
@@ -269,13 +279,18 @@ impl Keeper {
                 self.table.queue.pop_front();
                 continue;
             };
+            if let Some(limit) = self.slots.lacks_descriptors(starts.len()) {
+                let reason = format!("of {limit} files that may be open, too few are free");
+                self.in_trouble(reason);
+                break;
+            }
             let Some(gpus) = self.slots.take(&submission.resources) else {
                 break;
             };
             self.table.queue.pop_front();
             starts.push((number, gpus));
         }
-        let more = starts.len() == STARTS_AT_ONCE;
+        let more = starts.len() == most;
         let started = starts.is_empty() || self.start(starts);
         // A journal that can't be shortened is only long: whoever must write it will hear.
         self.journal.shorten().ok();
@@ -366,6 +381,28 @@ mod tests {
     }
 
     #[test]
+    fn requests_come_through_though_epoll_takes_no_watch() {
+        let folder = tempfile::tempdir().expect("the disk has room");
+        let mut keeper = open(folder.path());
+        let (requests, receiver) = std::sync::mpsc::channel();
+        keeper.requests = receiver;
+        keeper.epoll = eventfd(0, EventfdFlags::empty()).expect("a descriptor is left");
+        let wake = keeper.wake.clone();
+        let keeping = std::thread::spawn(move || keeper.run());
+        for _ in 0..3 {
+            let (answer, answered) = oneshot::channel();
+            let request = Request::Find(Vec::new(), answer);
+            requests.send(request).expect("the keeper lives");
+            rustix::io::write(&*wake, &1_u64.to_ne_bytes()).expect("it can be woken");
+            let found = answered.blocking_recv();
+            assert_eq!(found.expect("the keeper answers"), []);
+        }
+        drop(requests);
+        rustix::io::write(&*wake, &1_u64.to_ne_bytes()).expect("it can be woken");
+        keeping.join().expect("it ends by itself");
+    }
+
+    #[test]
     fn who_can_t_be_watched_lives_on_and_is_looked_at_again() {
         let folder = tempfile::tempdir().expect("the disk has room");
         let mut keeper = open(folder.path());
@@ -394,7 +431,7 @@ mod tests {
             keeper.wait(false);
             keeper.see_out_the_dead();
         }
-        let end = keeper.table.observe(&job[0]).state;
+        let end = keeper.table.observe(&job[0], None).state;
         assert!(matches!(end, ClusterState::Ended(end) if end.cause == EndCause::Cancelled));
     }
 }

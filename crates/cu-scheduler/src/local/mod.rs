@@ -157,9 +157,9 @@ impl Local {
     }
 
     fn keeper_is_gone(&self) -> Error {
-        Error::Unavailable {
+        Error::Ended {
             scheduler: self.to_string(),
-            reason: "the thread that keeps its jobs has ended; open it again".into(),
+            reason: "the thread that keeps its jobs has panicked".into(),
         }
     }
 }
@@ -236,5 +236,31 @@ impl Scheduler for Local {
         self.ask(|answer| Request::Cancel(jobs.to_vec(), how, answer))
             .await
             .unwrap_or_else(|| Err(self.keeper_is_gone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_backend_without_its_keeper_says_that_it_has_ended() {
+        let folder = tempfile::tempdir().expect("the disk has room");
+        let mut cluster =
+            Local::open(LocalOptions::new(folder.path())).expect("the folder is ours");
+        let (requests, receiver) = mpsc::channel();
+        drop(receiver);
+        cluster.requests = Some(requests);
+        let job = ClusterJobId("local-1".into());
+        let jobs = std::slice::from_ref(&job);
+        let name = SubmissionName::new("run", 1, 0).expect("a valid name");
+        let errors = [
+            cluster.observe(jobs).await.err(),
+            cluster.find(&[name]).await.err(),
+            cluster.cancel(jobs, Cancel::Kill).await.err(),
+        ];
+        for error in errors {
+            assert!(matches!(error, Some(Error::Ended { .. })), "{error:?}");
+        }
     }
 }

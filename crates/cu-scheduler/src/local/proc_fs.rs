@@ -1,7 +1,9 @@
 //! Which processes belong to which attempt: by a mark in the environment that each was started with.
 
+use std::io;
+
 use cu_system::machine::host;
-use cu_system::process::{Stat, all_processes, environment};
+use cu_system::process::{Stat, list_processes, read_environment};
 
 use super::table;
 use crate::ClusterJobId;
@@ -54,17 +56,21 @@ pub(super) fn is_alive_here(owner: &str) -> bool {
 }
 
 /// All living processes that we may look at, those with our mark told apart.
-pub(super) fn survey(token: &str) -> Vec<Process> {
+///
+/// # Errors
+/// If one may have been overlooked, for want of descriptors or memory.
+pub(super) fn survey(token: &str) -> io::Result<Vec<Process>> {
     let mark = format!("{MARK}={token}/");
-    all_processes()
-        .filter_map(|pid| {
-            let environment = environment(pid);
-            let stat = Stat::of(pid).filter(|stat| !stat.has_ended)?;
-            let job = environment.and_then(|environment| marked(&environment, mark.as_bytes()));
-            let process = Process::new(pid, stat)?;
-            Some(Process { job, ..process })
-        })
-        .collect()
+    let mut all = Vec::new();
+    for pid in list_processes()? {
+        let environment = read_environment(pid)?;
+        let Some(stat) = Stat::look(pid)?.filter(|stat| !stat.has_ended) else {
+            continue;
+        };
+        let job = environment.and_then(|environment| marked(&environment, mark.as_bytes()));
+        all.extend(Process::new(pid, stat).map(|process| Process { job, ..process }));
+    }
+    Ok(all)
 }
 
 fn marked(environment: &[u8], mark: &[u8]) -> Option<ClusterJobId> {
@@ -84,7 +90,7 @@ mod tests {
     #[test]
     fn the_survey_holds_ourselves() {
         let pid = i32::try_from(std::process::id()).unwrap();
-        let all = survey("no token");
+        let all = survey("no token").unwrap();
         let own = all.iter().find(|process| process.pid == pid).unwrap();
         assert_eq!(Some(own.clone()), look_at(pid));
     }

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use cu_system::files;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, pidfd_open,
     pidfd_send_signal, test_kill_process_group, waitid,
 };
 
@@ -30,7 +30,18 @@ pub(super) struct Leader {
     start_ticks: u64,
     /// Whether it leads its process group. Only a descendant adopted in its stead may not.
     leads: bool,
-    pidfd: OwnedFd,
+    /// `None` as long as no descriptor is free for it, which only a child of ours can do without:
+    /// until it is waited for, its number is its own.
+    pidfd: Option<OwnedFd>,
+}
+
+/// Why an attempt was not started.
+#[derive(Debug)]
+pub(super) enum NotStarted {
+    /// By what it asks for: it would not be the next time either.
+    Refused(String),
+    /// By this machine, which lacks something for now.
+    Trouble(String),
 }
 
 impl Leader {
@@ -38,11 +49,11 @@ impl Leader {
     ///
     /// # Errors
     /// A sentence that says what is missing: the file, the folder, or a resource of this machine.
-    pub fn start(submission: &Submission, added: &[(&str, String)]) -> Result<Self, String> {
+    pub fn start(submission: &Submission, added: &[(&str, String)]) -> Result<Self, NotStarted> {
         let (program, arguments) = submission
             .command
             .split_first()
-            .ok_or_else(|| "there is no command".to_owned())?;
+            .ok_or_else(|| NotStarted::Refused("there is no command".to_owned()))?;
         let stdout = append_to(&submission.directory.join("stdout"))?;
         let stderr = append_to(&submission.directory.join("stderr"))?;
         let mut command = Command::new(program);
@@ -55,17 +66,20 @@ impl Leader {
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(stderr);
-        let mut child = command.spawn().map_err(|error| {
+        let child = command.spawn().map_err(|error| {
             let folder = submission.working_directory.display();
-            format!("{program} can't be started in {folder}: {error}")
+            let text = format!("{program} can't be started in {folder}: {error}");
+            NotStarted::by(&error, text)
         })?;
         // Dropping a `Child` neither ends it nor waits for it: from here on the pidfd does both.
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.expect("a child's process id is positive");
-        Self::open(pid).ok_or_else(|| {
-            kill_process_group(pid, Signal::KILL).ok();
-            child.wait().ok();
-            format!("{program} was killed at its start, for it can't be watched: no pidfd is free")
+        Ok(Self {
+            pid,
+            // Who has not been waited for can be looked at, unless no descriptor is free.
+            start_ticks: proc_fs::look_at(pid.as_raw_pid()).map_or(0, |it| it.start_ticks),
+            leads: true,
+            pidfd: pidfd_open(pid, PidfdFlags::empty()).ok(),
         })
     }
 
@@ -84,7 +98,7 @@ impl Leader {
             pid,
             start_ticks: process.start_ticks,
             leads: process.group == process.pid,
-            pidfd,
+            pidfd: Some(pidfd),
         })
     }
 
@@ -92,13 +106,29 @@ impl Leader {
         self.pid.as_raw_pid()
     }
 
+    /// When it started; 0 if that could not be found out.
     pub fn start_ticks(&self) -> u64 {
         self.start_ticks
     }
 
+    /// What becomes readable once it is dead; `None` as long as no descriptor is free for it.
+    pub fn watchable(&mut self) -> Option<&OwnedFd> {
+        if self.pidfd.is_none() {
+            self.pidfd = pidfd_open(self.pid, PidfdFlags::empty()).ok();
+        }
+        self.pidfd.as_ref()
+    }
+
+    pub fn pidfd(&self) -> Option<&OwnedFd> {
+        self.pidfd.as_ref()
+    }
+
     /// Sends `signal` to the leader alone. That it is gone already is no error.
     pub fn signal(&self, signal: Signal) {
-        pidfd_send_signal(&self.pidfd, signal).ok();
+        match &self.pidfd {
+            Some(pidfd) => pidfd_send_signal(pidfd, signal).ok(),
+            None => kill_process(self.pid, signal).ok(),
+        };
     }
 
     /// Sends `signal` to the whole group. The leader is not yet waited for, so the number of the
@@ -113,8 +143,19 @@ impl Leader {
 
     /// Whether it is dead. Who is not its parent can know this too.
     fn is_dead(&self) -> bool {
-        let mut pidfd = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        let Some(pidfd) = &self.pidfd else {
+            let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            return !matches!(waitid(self.id(), look), Ok(None));
+        };
+        let mut pidfd = [PollFd::new(pidfd, PollFlags::IN)];
         poll(&mut pidfd, Some(&Timespec::default())).is_ok_and(|count| count == 1)
+    }
+
+    fn id(&self) -> WaitId<'_> {
+        match &self.pidfd {
+            Some(pidfd) => WaitId::PidFd(pidfd.as_fd()),
+            None => WaitId::Pid(self.pid),
+        }
     }
 
     /// Waits for the leader, if it is dead: the cause, and whether its group still lives. `None` if it
@@ -127,8 +168,7 @@ impl Leader {
             // As long as the dead leader isn't waited for, the group's number is its own.
             self.signal_group(Signal::KILL);
         }
-        let id = WaitId::PidFd(self.pidfd.as_fd());
-        let cause = match waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+        let cause = match waitid(self.id(), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
             Ok(None) => return None,
             Ok(Some(status)) => status
                 .exit_status()
@@ -142,9 +182,30 @@ impl Leader {
     }
 }
 
-impl AsFd for Leader {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+impl NotStarted {
+    /// What the system said, and what it means for another try.
+    fn by(error: &io::Error, text: String) -> Self {
+        use rustix::io::Errno;
+        // Every other error may pass: no descriptor, process or memory is free, a disk is full, the
+        // program is being written.
+        const FOR_GOOD: [Errno; 9] = [
+            Errno::NOENT,
+            Errno::ACCESS,
+            Errno::PERM,
+            Errno::NOTDIR,
+            Errno::ISDIR,
+            Errno::NOEXEC,
+            Errno::TOOBIG,
+            Errno::LOOP,
+            Errno::NAMETOOLONG,
+        ];
+        let code = error.raw_os_error();
+        let is_for_good =
+            code.is_none_or(|code| FOR_GOOD.iter().any(|it| it.raw_os_error() == code));
+        match is_for_good {
+            true => Self::Refused(text),
+            false => Self::Trouble(text),
+        }
     }
 }
 
@@ -159,9 +220,8 @@ impl Leftover {
     pub fn kill(process: &proc_fs::Process) -> Option<Self> {
         let leader = Leader::adopt(process.pid, process.start_ticks)?;
         leader.signal(Signal::KILL);
-        Some(Self {
-            pidfd: leader.pidfd,
-        })
+        let pidfd = leader.pidfd?;
+        Some(Self { pidfd })
     }
 }
 
@@ -187,9 +247,11 @@ pub(super) fn to_system(signal: crate::Signal) -> Signal {
     }
 }
 
-fn append_to(path: &Path) -> Result<File, String> {
-    files::open_own(path, files::new_file().append(true))
-        .map_err(|error| format!("{} can't be written: {error}", path.display()))
+fn append_to(path: &Path) -> Result<File, NotStarted> {
+    files::open_own(path, files::new_file().append(true)).map_err(|error| {
+        let text = format!("{} can't be written: {error}", path.display());
+        NotStarted::by(&error, text)
+    })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::{fs, io};
 
 use cu_system::files;
 use cu_system::machine::{boot_id, host, unique_token};
@@ -63,7 +64,7 @@ impl Keeper {
             .as_ref()
             .is_some_and(|old| old.boot != header.boot);
         let mut slots = Slots::new(cpus, options.gpus, options.max_running);
-        let adopted = settle(&mut folded, &header.token, rebooted, &mut slots);
+        let adopted = settle(&mut folded, &header.token, rebooted, &mut slots).map_err(failed)?;
         let journal = Journal::rewrite(state_dir, &folded, header.clone()).map_err(failed)?;
         let epoll =
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|errno| failed(errno.into()))?;
@@ -77,6 +78,7 @@ impl Keeper {
             epoll,
             wake,
             requests,
+            trouble: None,
             timers: BinaryHeap::<Reverse<_>>::new(),
             changes,
             changed: false,
@@ -137,10 +139,15 @@ fn header(folded: &Folded, state_dir: &Path) -> Result<Header, Error> {
 }
 
 /// Decides for all that has not ended whether it ended meanwhile, and returns what runs.
-fn settle(folded: &mut Folded, token: &str, rebooted: bool, slots: &mut Slots) -> Vec<Adopted> {
+fn settle(
+    folded: &mut Folded,
+    token: &str,
+    rebooted: bool,
+    slots: &mut Slots,
+) -> io::Result<Vec<Adopted>> {
     let started = |known: &Known| matches!(known, Known::Started(_));
     let processes = if folded.jobs.values().any(started) && !rebooted {
-        by_job(proc_fs::survey(token))
+        by_job(proc_fs::survey(token)?)
     } else {
         BTreeMap::new()
     };
@@ -183,7 +190,7 @@ fn settle(folded: &mut Folded, token: &str, rebooted: bool, slots: &mut Slots) -
         };
         *known = Known::Ended(end);
     }
-    adopted
+    Ok(adopted)
 }
 
 /// The processes that carry our mark, by job, the oldest of each first.

@@ -2,7 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use rustix::process::{Resource, getrlimit};
+
 use crate::Resources;
+
+/// How many more files may be opened than attempts need, where they are not counted.
+const PLENTY: u64 = 256;
+/// How many descriptors are left for the start of an attempt and the rest of this process.
+const RESERVE: u64 = 12;
 
 #[derive(Debug)]
 pub(super) struct Slots {
@@ -48,6 +55,22 @@ impl Slots {
         } else {
             None
         }
+    }
+
+    /// Whether too few files may be opened for another attempt, and the limit, once `starting` more
+    /// run than are running. Each takes one here and one for its connection; without room for the
+    /// rest of this process nobody would get on. The only attempt is always tried.
+    pub fn lacks_descriptors(&self, starting: usize) -> Option<u64> {
+        let limit = getrlimit(Resource::Nofile).current?;
+        let of_each = |attempts: usize| u64::try_from(attempts * 2).unwrap_or(u64::MAX);
+        // To count them takes longer the more there are.
+        if self.running == 0 || of_each(self.running) + PLENTY <= limit {
+            return None;
+        }
+        // What can't be counted for want of one is too few.
+        let open = std::fs::read_dir("/proc/self/fd").map_or(limit, |all| all.count() as u64);
+        let free = limit.saturating_sub(open);
+        (free < RESERVE + of_each(starting)).then_some(limit)
     }
 
     /// Takes `resources` if they are free now, and tells which graphics processors they got.

@@ -108,6 +108,15 @@ impl Table {
         }
     }
 
+    /// The numbers of those that run.
+    pub fn all_running(&self) -> impl Iterator<Item = u64> {
+        let running = |job: &Job| matches!(job.phase, Phase::Running(_));
+        self.jobs
+            .iter()
+            .filter(move |(_, job)| running(job))
+            .map(|(number, _)| *number)
+    }
+
     pub fn is_queued(&self, number: u64) -> bool {
         let job = self.jobs.get(&number);
         job.is_some_and(|job| matches!(job.phase, Phase::Queued(_)))
@@ -127,11 +136,16 @@ impl Table {
         }
     }
 
-    pub fn observe(&self, id: &ClusterJobId) -> Observation {
+    /// What is known of a submission. `trouble` is why nothing is started for now.
+    pub fn observe(&self, id: &ClusterJobId, trouble: Option<&str>) -> Observation {
         let job = self.number(id).and_then(|number| self.jobs.get(&number));
         let state = job.map_or(ClusterState::Gone, |job| match &job.phase {
             Phase::Queued(_) => ClusterState::Queued {
-                reason: Some("all slots of this machine are taken".into()),
+                reason: Some(
+                    trouble
+                        .unwrap_or("all slots of this machine are taken")
+                        .into(),
+                ),
             },
             Phase::Running(running) => ClusterState::Running {
                 since: Some(running.since),
@@ -151,11 +165,11 @@ impl Table {
         }
     }
 
-    pub fn find(&self, name: &SubmissionName) -> Option<Found> {
+    pub fn find(&self, name: &SubmissionName, trouble: Option<&str>) -> Option<Found> {
         let job = self.jobs.get(&self.number_of(name)?)?;
         Some(Found {
             name: name.clone(),
-            observation: self.observe(&job.id),
+            observation: self.observe(&job.id, trouble),
         })
     }
 }
