@@ -221,6 +221,10 @@ impl Actor {
         previous: Option<ClusterJobId>,
         metrics: &Metrics,
     ) -> Result<Submission> {
+        let plan = &self.plans[job.0 as usize];
+        if create::restore_job(&self.run_dir, self.run, job, plan)? {
+            self.happened(job, Event::OutputRemade { attempt }, Reply::Nobody);
+        }
         let directory = self.run_dir.attempt(job, attempt);
         create::make_dir(&directory)?;
         let newest = self.run_dir.newest_attempt(job);
@@ -246,7 +250,7 @@ impl Actor {
             environment: std::collections::BTreeMap::new(),
             working_directory: self.run_dir.output_dir(job),
             directory,
-            resources: self.plans[job.0 as usize].resources.clone(),
+            resources: plan.resources.clone(),
             previous,
         })
     }

@@ -1,8 +1,9 @@
 //! Makes a run: its directories, secret, settings, and last its store, which is what makes a
 //! directory a run.
 
-use std::fs::{File, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -171,6 +172,33 @@ fn check(plan: &RunPlan) -> Result<()> {
 fn create_job(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> Result<()> {
     make_dir(&run_dir.output_dir(id))?;
     make_dir(&run_dir.attempts(id))?;
+    write_spec(run_dir, run, id, plan)?;
+    write_json(&run_dir.settings(id), &plan.settings)
+}
+
+/// Makes anew what is missing of that, since somebody has deleted it. `true` if the output directory
+/// was missing.
+///
+/// # Errors
+/// [`Error::File`], also if something else is in the place of a directory.
+pub(crate) fn restore_job(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> Result<bool> {
+    let is_missing = |path: &Path| path.try_exists().map(|it| !it);
+    let is_missing = |path: &Path| is_missing(path).map_err(Error::file("examine", path));
+    let output_dir = run_dir.output_dir(id);
+    let was_missing = is_missing(&output_dir)?;
+    make_dir(&output_dir)?;
+    make_dir(&run_dir.attempts(id))?;
+    if is_missing(&run_dir.job_spec(id))? {
+        write_spec(run_dir, run, id, plan)?;
+    }
+    // Of what else is in there the program is the master.
+    if was_missing {
+        write_json(&run_dir.settings(id), &plan.settings)?;
+    }
+    Ok(was_missing)
+}
+
+fn write_spec(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> Result<()> {
     let spec = JobSpec {
         version: JobSpec::VERSION,
         run,
@@ -181,8 +209,7 @@ fn create_job(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> Result
         resume_exit_code: plan.resume_exit_code,
         stop: plan.stop.clone(),
     };
-    write_json(&run_dir.job_spec(id), &spec)?;
-    write_json(&run_dir.settings(id), &plan.settings)
+    write_json(&run_dir.job_spec(id), &spec)
 }
 
 /// Makes all that was written survive a power failure, since a run that has a store is never made
@@ -197,7 +224,14 @@ fn sync(run_dir: &RunDir) -> Result<()> {
 
 /// Makes a directory that is nobody else's business, with those above it.
 pub(crate) fn make_dir(path: &Path) -> Result<()> {
-    files::make_dir(path).map_err(Error::file("make the directory", path))
+    files::make_dir(path)
+        .map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => {
+                std::io::Error::other("a file is there, which is not a directory: move it away")
+            }
+            _ => error,
+        })
+        .map_err(Error::file("make the directory", path))
 }
 
 /// Takes from others what they may do with a directory of ours, so that nobody but us can

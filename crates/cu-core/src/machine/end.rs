@@ -4,7 +4,7 @@ use cu_protocol::{OutputChange, ProgramEnd, Timestamp};
 
 use super::action::Level;
 use super::job::{Active, Job, Late, LateWord, Outcome, Phase, Wanted};
-use super::step::{CANCELLED, Step, late_results, left_behind};
+use super::step::{CANCELLED, OUTPUT_REMADE, Step, late_results, left_behind};
 use crate::{AttemptEnd, Policy};
 
 /// Draws the conclusions from the end of `active`.
@@ -193,6 +193,10 @@ fn describe(active: &Active, end: AttemptEnd, said: fn(&str) -> String) -> Strin
     let seen = match &active.evidence.last_words {
         Some(text) => format!("{seen}; its standard error ends with: {text}"),
         None => seen,
+    };
+    let seen = match active.output_remade {
+        true => format!("{seen}; {OUTPUT_REMADE} before it"),
+        false => seen,
     };
     let seen = match &active.evidence.failure {
         Some(text) => format!("{seen}, after it said: {}", said(text)),

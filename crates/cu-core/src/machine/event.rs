@@ -39,6 +39,11 @@ pub enum Event {
         #[serde(default)]
         last_words: Option<String>,
     },
+    /// The output directory was missing before the attempt was submitted, and was made anew.
+    OutputRemade {
+        /// Which attempt.
+        attempt: Attempt,
+    },
     /// The scheduler took the attempt, or was found to have taken it.
     Submitted {
         /// Which attempt.

@@ -161,6 +161,9 @@ pub struct Active {
     /// stands.
     #[serde(default)]
     pub unknown: Option<String>,
+    /// Whether the output directory was missing before it, and was made anew.
+    #[serde(default)]
+    pub output_remade: bool,
     /// Whether it announced a larger fraction than any attempt before.
     pub advanced: bool,
     /// What was wished of it.
@@ -338,6 +341,7 @@ impl Active {
             evidence: Evidence::default(),
             left_behind: None,
             unknown: None,
+            output_remade: false,
             advanced: false,
             wish: None,
             cancel_again: None,

@@ -62,6 +62,7 @@ impl Step<'_> {
                 started,
                 last_words,
             } => self.records_read(*attempt, *begun, *started, last_words.as_ref()),
+            Event::OutputRemade { attempt } => self.output_remade(*attempt),
             Event::Submitted {
                 attempt,
                 cluster_job,
@@ -298,6 +299,16 @@ impl Step<'_> {
             });
             active.evidence.last_words = last_words.cloned();
             self.judge();
+        }
+    }
+
+    fn output_remade(&mut self, attempt: Attempt) {
+        if let Some(active) = self.active(attempt) {
+            active.output_remade = true;
+            self.notify(
+                Level::Warning,
+                format!("{OUTPUT_REMADE} before attempt {attempt}"),
+            );
         }
     }
 
@@ -592,6 +603,9 @@ const NOWHERE: Phase = Phase::Waiting {
 };
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
+/// What is told of an output directory that somebody has deleted.
+pub(super) const OUTPUT_REMADE: &str =
+    "its output directory was missing and was made anew, without any checkpoint,";
 pub(super) const CANCELLED: &str = "an operator cancelled it";
 
 /// To follow "attempt 3 ".

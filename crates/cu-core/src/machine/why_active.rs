@@ -5,7 +5,7 @@ use cu_scheduler::ClusterState;
 
 use super::end::moment;
 use super::job::{Active, Job, Reading, Stage};
-use super::step::{CANCELLED, late_results};
+use super::step::{CANCELLED, OUTPUT_REMADE, late_results};
 use super::witnesses::{Verdict, judge};
 use crate::Policy;
 
@@ -115,7 +115,11 @@ pub(super) fn sentence(job: &Job, active: &Active, policy: &Policy) -> String {
         }
         (None, None) => "its end, or its request to be resumed, is waited for",
     };
-    format!("attempt {attempt} {doing}; {then}")
+    let anew = match active.output_remade {
+        true => format!("; {OUTPUT_REMADE} before it"),
+        false => String::new(),
+    };
+    format!("attempt {attempt} {doing}; {then}{anew}")
 }
 
 /// What an attempt waits for that runs and has not started its program.

@@ -184,6 +184,7 @@ fn events() -> impl Strategy<Value = Event> {
             reason: "timed out".to_owned()
         }),
         1 => attempts().prop_map(|attempt| Event::NotFound { attempt }),
+        1 => attempts().prop_map(|attempt| Event::OutputRemade { attempt }),
         1 => prop_oneof![
             Just(Order::Stop),
             Just(Order::Pause),
