@@ -59,6 +59,21 @@ fn store_files(run: &Run) -> Vec<PathBuf> {
     ["", "-wal", "-shm"].map(name).to_vec()
 }
 
+fn store_copy(run: &Run) -> Vec<(Vec<u8>, PathBuf)> {
+    let files = store_files(run).into_iter();
+    let copies = files.filter_map(|path| Some((fs::read(&path).ok()?, path)));
+    copies.collect()
+}
+
+fn restore(run: &Run, copy: Vec<(Vec<u8>, PathBuf)>) {
+    for path in store_files(run) {
+        fs::remove_file(path).ok();
+    }
+    for (content, path) in copy {
+        fs::write(path, content).unwrap();
+    }
+}
+
 fn assert_each_step_once(run: &Run, main_process: Process) {
     let exit = main_process.wait();
     assert_eq!(exit.code, Some(0), "{exit:?}");
@@ -87,10 +102,7 @@ fn a_store_restored_from_a_copy_fails_no_job() {
         let mut main_process = run.start();
         await_attempts(&run, 0);
         main_process.kill();
-        let copies: Vec<_> = store_files(&run)
-            .into_iter()
-            .filter_map(|path| Some((fs::read(&path).ok()?, path)))
-            .collect();
+        let copy = store_copy(&run);
         let mut main_process = run.go_on();
         (0..3).for_each(|attempt| open_gate(&run, attempt));
         await_attempts(&run, 3);
@@ -101,15 +113,47 @@ fn a_store_restored_from_a_copy_fails_no_job() {
             let exit = main_process.wait();
             assert_eq!(exit.code, Some(0), "{exit:?}");
         }
-        for path in store_files(&run) {
-            fs::remove_file(path).ok();
-        }
-        for (content, path) in copies {
-            fs::write(path, content).unwrap();
-        }
+        restore(&run, copy);
         let main_process = run.go_on();
         (3..=LAST).for_each(|attempt| open_gate(&run, attempt));
         assert_each_step_once(&run, main_process);
+    }
+}
+
+/// Nothing knows of the attempts but their files: none is started before the newest of them.
+#[test]
+fn no_attempt_before_the_newest_starts_from_a_restored_store() {
+    let run = run_of(STEPS, JOBS, "");
+    let mut main_process = run.start();
+    await_attempts(&run, 0);
+    main_process.kill();
+    let copy = store_copy(&run);
+    let mut main_process = run.go_on();
+    (0..3).for_each(|attempt| open_gate(&run, attempt));
+    await_attempts(&run, 3);
+    main_process.kill();
+    kill_marked(&format!(
+        "CU_TESTS_SCRATCH={}",
+        run.config().parent().unwrap().display()
+    ));
+    restore(&run, copy);
+    fs::remove_dir_all(run.dir().path().join("backend/local")).unwrap();
+    for attempt in 0..3 {
+        for job in 0..JOBS {
+            let files = run.dir().path().join(format!("attempts/{job}/{attempt}"));
+            fs::remove_dir_all(files).unwrap();
+        }
+    }
+    let main_process = run.go_on();
+    (3..=LAST).for_each(|attempt| open_gate(&run, attempt));
+    let exit = main_process.wait();
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    for job in 0..JOBS {
+        assert_eq!(
+            lines(&run, job, "steps"),
+            ["0", "1", "2", "3", "4"],
+            "job {job}"
+        );
     }
 }
 

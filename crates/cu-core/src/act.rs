@@ -1,14 +1,16 @@
 //! Act: keep what was promised, submit, look up, cancel, tell. Each as a task whose outcome is an
 //! event again.
 
+use std::io::ErrorKind;
 use std::panic::resume_unwind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cu_protocol::{Attempt, JobId, Metrics, RunId, Sequence, Timestamp};
 use cu_scheduler::{
     Cancel, ClusterJobId, Reach, Scheduler, Submission, SubmissionName, SubmitError,
 };
+use cu_system::files;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
@@ -23,6 +25,9 @@ use crate::server::Connections;
 use crate::submitter::{Due, Gathering, submit_all};
 use crate::watcher::{Watched, submission_name};
 use crate::{Error, JobPlan, Result, RunDir, create, records};
+
+/// An attempt's number is not longer than this, in bytes.
+const LONGEST_NUMBER: u64 = 64;
 
 /// Something that people should read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -228,7 +233,11 @@ impl Actor {
         let directory = self.run_dir.attempt(job, attempt);
         create::make_dir(&directory)?;
         let newest = self.run_dir.newest_attempt(job);
-        create::replace(&newest, attempt.to_string().as_bytes())?;
+        // A store that was restored from a copy is behind. An attempt before those that have run would
+        // begin with their checkpoints, and its own would count for less: it is not to start.
+        if newest_submitted(&newest)?.is_none_or(|newest| newest < attempt) {
+            create::replace(&newest, attempt.to_string().as_bytes())?;
+        }
         // Most jobs have none, and no such file.
         if !metrics.is_empty() {
             let path = self.run_dir.metrics(job);
@@ -297,6 +306,16 @@ impl Actor {
     fn silent(&self, error: &cu_scheduler::Error) {
         tracing::warn!("{error}");
         let _ = self.sender.send(Item::from(error));
+    }
+}
+
+/// The attempt in a job's file of its newest one; `None` if there is none, or none can be read in it.
+fn newest_submitted(path: &Path) -> Result<Option<Attempt>> {
+    match files::read(path, LONGEST_NUMBER) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).trim().parse().ok()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if files::refusal(&error).is_some() => Ok(None),
+        Err(error) => Err(Error::file("read", path)(error)),
     }
 }
 
