@@ -129,11 +129,12 @@ impl Error {
         let code = match self {
             Self::Usage { .. } | Self::Config(_) => ExitCode::Usage,
             Self::NoRun { .. } | Self::Read { .. } => ExitCode::NoRun,
-            Self::Write { .. } => ExitCode::CantWrite,
-            Self::System { .. } => ExitCode::Internal,
+            Self::Write { .. } | Self::System { .. } => ExitCode::CantWrite,
             Self::Refused { .. } => ExitCode::Refused,
             Self::Backend { source, .. } => match source {
-                cu_scheduler::Error::State { .. } => ExitCode::CantWrite,
+                cu_scheduler::Error::State { .. } | cu_scheduler::Error::System { .. } => {
+                    ExitCode::CantWrite
+                }
                 _ => ExitCode::SchedulerUnreachable,
             },
             Self::NotReady { code, .. } => return *code,
@@ -146,7 +147,7 @@ impl Error {
                     ExitCode::NoRun
                 }
                 Run::File { what, .. } if what.starts_with("read") => ExitCode::NoRun,
-                Run::Record { .. } | Run::File { .. } => ExitCode::CantWrite,
+                Run::Record { .. } | Run::File { .. } | Run::System { .. } => ExitCode::CantWrite,
                 _ => ExitCode::Internal,
             },
         };
@@ -182,12 +183,18 @@ impl Error {
                     "make room or mend the permissions, then `cu resume` goes on".to_owned()
                 }
                 Run::File { source, .. } => return file_hint(source.kind()),
+                Run::System { source, .. } => return system_hint(source),
                 Run::SchedulerUnreachable { .. } => {
                     "the jobs are as they were: `cu resume` when the scheduler answers again"
                         .to_owned()
                 }
                 _ => return None,
             },
+            Self::System { source, .. }
+            | Self::Backend {
+                source: cu_scheduler::Error::System { source, .. },
+                ..
+            } => return system_hint(source),
             Self::Backend { .. } => {
                 "`cu doctor` tells more; `cu resume` goes on with a run that is made".to_owned()
             }
@@ -225,4 +232,19 @@ fn file_hint(kind: std::io::ErrorKind) -> Option<String> {
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+/// What to do about something that the system has run out of.
+fn system_hint(error: &std::io::Error) -> Option<String> {
+    use rustix::io::Errno;
+    let limits = match Errno::from_io_error(error)? {
+        Errno::AGAIN => "of processes and threads (`ulimit -u`, `pids.max` of a cgroup)",
+        Errno::MFILE | Errno::NFILE => "of open files (`ulimit -n`)",
+        Errno::NOMEM => "of memory",
+        _ => return None,
+    };
+    Some(format!(
+        "a limit {limits} is reached here: end something or raise it; a run that was made goes on \
+         with `cu resume`"
+    ))
 }

@@ -10,7 +10,7 @@ use cu_scheduler::{
     Cancel, ClusterJobId, Reach, Scheduler, Submission, SubmissionName, SubmitError,
 };
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::backoff::Backoff;
@@ -18,11 +18,12 @@ use crate::clock::Clock;
 use crate::decide::Promise;
 use crate::inbox::{Item, Reply, Sender};
 use crate::machine::{Action, Event, Job, Level, one_line};
-use crate::records::Unread;
+use crate::records::{Readers, Unread};
 use crate::server::Connections;
 use crate::submitter::{Due, Gathering, submit_all};
+use crate::threads::Lane;
 use crate::watcher::Watched;
-use crate::{Error, JobPlan, Result, RunDir, create, records};
+use crate::{Error, JobPlan, Result, RunDir, create};
 
 /// Something that people should read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,9 @@ pub(crate) struct Actor {
     pub connections: Arc<Connections>,
     pub watched: Arc<Watched>,
     pub unread: Arc<Unread>,
+    pub readers: Arc<Readers>,
+    /// For what is written into the run directory, besides the store.
+    pub writers: Arc<Lane>,
     pub gathering: Arc<Gathering>,
     pub notify: mpsc::UnboundedSender<Notice>,
 }
@@ -80,7 +84,8 @@ impl Actor {
             }
         }
         if !taken.is_empty() {
-            tasks.spawn_blocking(|| remove_from_outboxes(taken));
+            let removed = self.writers.ask(|| remove_from_outboxes(taken));
+            tasks.spawn(async { removed.await.unwrap_or_else(|panic| resume_unwind(panic)) });
         }
     }
 
@@ -100,7 +105,7 @@ impl Actor {
                 Action::Cancel { cluster_job } => cancellations.push(cluster_job),
                 Action::ReadRecords { job, attempt } => {
                     // Its outcome is an event; if none comes, that is not waited for for ever.
-                    drop(records::read(self, vec![(job, attempt)]));
+                    drop(self.readers.read(job, attempt));
                 }
                 Action::Observe { job, attempt } => self.watched.doubt(job, attempt),
                 Action::Tell { job, attempt, wish } => self.connections.tell(job, attempt, wish),
@@ -156,13 +161,9 @@ impl Actor {
 
     pub async fn submit(self, due: Vec<Due>) {
         let actor = self.clone();
-        let prepared = tokio::task::spawn_blocking(move || actor.prepare(due)).await;
-        let batch = match prepared.map_err(JoinError::try_into_panic) {
-            Ok(batch) => batch,
-            // The submissions stay intents, and the next main process finds them as such.
-            Err(Ok(panic)) => resume_unwind(panic),
-            Err(Err(_)) => return,
-        };
+        let prepared = self.writers.ask(move || actor.prepare(due)).await;
+        // The submissions stay intents, and the next main process finds them as such.
+        let batch = prepared.unwrap_or_else(|panic| resume_unwind(panic));
         let most = self.scheduler.capabilities().batch.max(1);
         for chunk in batch.chunks(most) {
             let mut outcomes = self.scheduler.submit(chunk).await.into_iter();

@@ -1,5 +1,6 @@
 //! What can go wrong with a run, by what the caller can do about it.
 
+use std::any::Any;
 use std::path::PathBuf;
 
 /// A result of this crate.
@@ -90,6 +91,15 @@ pub enum Error {
         /// The words of the panic.
         reason: String,
     },
+    /// The operating system refused something that concerns no single file: threads, memory, file
+    /// descriptors. The run is as it was recorded.
+    #[error("can't {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// There is no such job in this run.
     #[error("there is no job {job} in this run: {}", jobs_of(*jobs))]
     NoJob {
@@ -114,11 +124,7 @@ fn jobs_of(count: u32) -> String {
 impl Error {
     pub(crate) fn died(error: tokio::task::JoinError) -> Self {
         let reason = match error.try_into_panic() {
-            Ok(panic) => match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-                (Some(text), _) => (*text).to_owned(),
-                (None, Some(text)) => text.clone(),
-                (None, None) => "it said nothing".to_owned(),
-            },
+            Ok(panic) => words(panic),
             Err(error) => error.to_string(),
         };
         Self::Died { reason }
@@ -130,5 +136,14 @@ impl Error {
     ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { what, path, source }
+    }
+}
+
+/// The words of a panic.
+pub(crate) fn words(panic: Box<dyn Any + Send>) -> String {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => (*text).to_owned(),
+        (None, Some(text)) => text.clone(),
+        (None, None) => "it said nothing".to_owned(),
     }
 }

@@ -6,6 +6,7 @@
 //!   records, `act.rs` acts.
 //! - `server.rs` and `conversation.rs` listen, `watcher.rs` asks the scheduler,
 //!   `submitter.rs` gathers what is due for a cluster, `records.rs` reads what attempts leave in files, `recovery.rs` takes up what a main process before has left.
+//! - `threads.rs` has what blocks done in threads.
 //! - `journal.rs` tells the log what was recorded.
 //! - `file_system.rs` and `addresses.rs` know the machine.
 //! - `create.rs` makes a run, `store/read.rs` reads one, `operator.rs` talks to one.
@@ -35,6 +36,7 @@ mod resume_loop;
 mod server;
 mod store;
 mod submitter;
+mod threads;
 mod watcher;
 
 pub use act::Notice;

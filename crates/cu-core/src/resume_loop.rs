@@ -16,13 +16,17 @@ use crate::inbox::Inbox;
 use crate::lock::Lock;
 use crate::machine::Machine;
 use crate::operator::Operator;
+use crate::records::Readers;
 use crate::recovery;
 use crate::server::Server;
 use crate::store::{Changes, Reader, Store};
-use crate::{Error, Result, RunDir, RunState, Status, journal, results, watcher};
+use crate::threads::{Lane, Recorder};
+use crate::{Error, Result, RunDir, RunState, Status, error, journal, results, watcher};
 
 /// How long the last actions may take. Every call to a scheduler returns within about a minute.
 const LAST_ACTIONS: Duration = Duration::from_secs(60);
+/// How many threads write into the run directory when each is held up.
+const MOST_WRITERS: usize = 16;
 
 /// How the loop meets the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +63,7 @@ pub struct ResumeLoop {
     /// What goes on as long as the loop lives: it listens, watches the scheduler, reads files.
     background: JoinSet<()>,
     server: Server,
+    recorder: Recorder,
     /// Keeps others out. Dropped last, when nothing of ours is at work any more.
     store: Arc<Mutex<Store>>,
 }
@@ -69,7 +74,7 @@ impl ResumeLoop {
     ///
     /// # Errors
     /// [`Error::NoRun`], [`Error::InUse`], [`Error::NewerVersion`], [`Error::Damaged`],
-    /// [`Error::File`].
+    /// [`Error::File`], [`Error::System`].
     pub async fn open(
         run_dir: RunDir,
         scheduler: Arc<dyn Scheduler>,
@@ -77,6 +82,9 @@ impl ResumeLoop {
     ) -> Result<Self> {
         let before = Reader::open(&run_dir)?; // Without a run there is nothing to lock.
         let lock = Lock::take(&run_dir).await?;
+        // Before anything is begun that would take them.
+        let recorder = Recorder::start()?;
+        let writers = Lane::start("write", 1, MOST_WRITERS)?;
         let mut store = Store::open(&run_dir, lock)?;
         store.set_backend(&scheduler.to_string())?;
         let loaded = store.load()?;
@@ -89,6 +97,7 @@ impl ResumeLoop {
         let machine = Machine::new(loaded.jobs, loaded.policy);
         let mut background = JoinSet::new();
         let watched = watcher::start(scheduler.clone(), sender.clone(), &mut background);
+        let readers = Readers::start(run_dir.clone(), clock, sender.clone(), &mut background)?;
         let run = loaded.run;
         let server = Server::start(
             &run_dir,
@@ -111,6 +120,8 @@ impl ResumeLoop {
             connections: server.connections(),
             watched,
             unread: Arc::default(),
+            readers: readers.into(),
+            writers: writers.into(),
             gathering: Arc::default(),
             notify,
         };
@@ -127,6 +138,7 @@ impl ResumeLoop {
             tasks: JoinSet::new(),
             background,
             server,
+            recorder,
             store: Arc::new(Mutex::new(store)),
         })
     }
@@ -182,14 +194,13 @@ impl ResumeLoop {
         self.actor.watch(&changes.jobs);
         let store = self.store.clone();
         let path = self.run_dir.store();
-        let recorded = tokio::task::spawn_blocking(move || {
+        let recorded = self.recorder.ask(move || {
             let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
             store.commit(&changes).map(|()| changes)
-        })
-        .await
-        .map_err(|error| Error::Record {
+        });
+        let recorded = recorded.await.map_err(|panic| Error::Record {
             path,
-            reason: error.to_string(),
+            reason: error::words(panic),
         })??;
         journal::log(&recorded);
         self.status

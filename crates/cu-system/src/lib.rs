@@ -1,13 +1,15 @@
-//! What Linux says about this machine: its processes, its name and boot, its files.
+//! What Linux says about this machine: its processes, its name and boot, its files; and threads of it.
 #![doc = include_str!("../README.md")]
 //!
 //! # A map of this crate
 //! - [`files`] opens and reads files that others could have put in the way.
 //! - [`process`] finds processes, and tells a living one from a later one of the same number.
 //! - [`machine`] names this machine and its boot.
+//! - [`threads`] do what blocks, and are had before they are needed.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod files;
 pub mod machine;
 pub mod process;
+pub mod threads;
