@@ -58,7 +58,7 @@ fn limited(run: &Run, processes: u32) -> Exit {
         true => ("resume", run.dir().path().to_owned()),
         false => ("run", run.config()),
     };
-    let cu = run.command(&[verb, what.to_str().unwrap()]);
+    let cu = run.command(&[verb, what.to_str().expect("UTF-8")]);
     let mut command = Command::new("prlimit");
     command.arg(format!("--nproc={processes}:{processes}"));
     command.arg(cu.get_program()).args(cu.get_args());
@@ -71,7 +71,7 @@ fn limited(run: &Run, processes: u32) -> Exit {
 }
 
 fn give(path: &Path) {
-    chown(path, Some(USER), Some(USER)).unwrap();
+    chown(path, Some(USER), Some(USER)).expect("root gives");
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         give(&entry.path());
     }

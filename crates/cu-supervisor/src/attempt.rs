@@ -16,7 +16,7 @@ use crate::event::Event;
 use crate::fence::Held;
 use crate::mail::Mail;
 use crate::program::{Program, signal_descendants};
-use crate::stop::{Push, Stop};
+use crate::stop::{Push, Stop, make_stop_file};
 use crate::{JobSpec, tell};
 
 /// How often the file that asks to stop is looked for.
@@ -261,7 +261,7 @@ impl Running<'_> {
         }
         match self.stop.due(now) {
             Some(Push::Ask) => {
-                if let Err(error) = std::fs::write(&self.stop_file, "") {
+                if let Err(error) = make_stop_file(&self.stop_file) {
                     tell(&format!(
                         "can't create {}: {error}",
                         self.stop_file.display()

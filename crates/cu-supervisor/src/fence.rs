@@ -37,6 +37,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cu_protocol::{Attempt, JobId, Timestamp};
+use cu_system::files;
 use cu_system::machine::Place;
 use cu_system::process::ProcessId;
 use rustix::fs::{FlockOperation, flock};
@@ -50,6 +51,9 @@ use crate::{Error, Result, RunDir, StopPolicy, door, json_file};
 /// use small ones (`exec 3>file`). Not 64 or more: then the kernel enlarges the table of descriptors,
 /// which takes a process with threads some milliseconds.
 const INHERITED_DESCRIPTOR: i32 = 50;
+
+/// The longest that a record or a number can be.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// How long things take here.
 #[derive(Clone, Copy, Debug)]
@@ -166,10 +170,12 @@ impl<'a> Fence<'a> {
     }
 
     /// Asks whether the program may be started. What can't be read or written now (a stale handle, a
-    /// full disk, no descriptor left) is waited for as another attempt is.
+    /// full disk, no descriptor left) is waited for as another attempt is; what is damaged is not.
     pub fn ask(&mut self, now: Instant) -> Turn {
         match self.look(now) {
             Ok(turn) => turn,
+            // The number of the newest attempt, which is written as a whole and anew for the next.
+            Err(error @ Error::Content { .. }) => Turn::Never(error.to_string()),
             Err(error) => self.wait_or_give_up(error.to_string(), now),
         }
     }
@@ -217,11 +223,7 @@ impl<'a> Fence<'a> {
         let path = self.run.attempt_lock(self.job);
         let file = match self.lock.take() {
             Some(file) => file,
-            None => OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
+            None => files::open(&path, OpenOptions::new().write(true).create(true))
                 .map_err(Error::file("open", &path))?,
         };
         let lock = match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -237,9 +239,10 @@ impl<'a> Fence<'a> {
     /// Who is in the way, if anybody.
     fn obstacle(&mut self, lock: &Lock, now: Instant) -> Result<Option<String>> {
         let path = self.run.attempt_holder(self.job);
-        let record = match std::fs::read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            record => Some(record.map_err(Error::file("read", &path))?),
+        let record = match json_file::content(&path, MOST_BYTES) {
+            // A damaged one, all the same.
+            Err(Error::Content { reason, .. }) => Some(reason.into_bytes()),
+            record => record?,
         };
         let holder = record.as_deref().and_then(Holder::parse);
         let described = match &holder {
@@ -424,16 +427,11 @@ fn newer_attempt(run: &RunDir, job: JobId, attempt: Attempt) -> Result<Option<At
 /// What the main process wrote before it submitted the newest attempt.
 pub(crate) fn newest_attempt(run: &RunDir, job: JobId) -> Result<Option<Attempt>> {
     let path = run.newest_attempt(job);
-    match std::fs::read_to_string(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        text => {
-            let text = text.map_err(Error::file("read", &path))?;
-            let number = text.trim().parse();
-            number
-                .map(Some)
-                .map_err(|error| Error::content(&path, error))
-        }
-    }
+    let text = json_file::content(&path, MOST_BYTES)?;
+    let number = text.map(|text| String::from_utf8_lossy(&text).trim().parse());
+    number
+        .transpose()
+        .map_err(|error| Error::content(&path, error))
 }
 
 /// Creates the file that decides; `false` if it is there.

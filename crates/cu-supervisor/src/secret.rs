@@ -2,7 +2,10 @@
 
 use cu_protocol::Secret;
 
-use crate::{Error, Result, RunDir};
+use crate::{Error, Result, RunDir, json_file};
+
+/// More than digits and a line end is something else.
+const MOST_BYTES: u64 = 1024;
 
 /// Reads what lets attempts and operators in: 64 hexadecimal digits.
 ///
@@ -10,6 +13,7 @@ use crate::{Error, Result, RunDir};
 /// If the file can't be read, or holds something else.
 pub fn read_secret(run_dir: &RunDir) -> Result<Secret> {
     let path = run_dir.secret();
-    let text = std::fs::read_to_string(&path).map_err(Error::file("read", &path))?;
-    Secret::parse(&text).map_err(|error| Error::content(&path, error))
+    let missing = || Error::file("read", &path)(std::io::ErrorKind::NotFound.into());
+    let text = json_file::content(&path, MOST_BYTES)?.ok_or_else(missing)?;
+    Secret::parse(&String::from_utf8_lossy(&text)).map_err(|error| Error::content(&path, error))
 }

@@ -1,8 +1,11 @@
 //! From the wish to stop to SIGKILL: what is done to the program, and when. No clock of its own.
 
+use std::fs::OpenOptions;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cu_protocol::StopCause;
+use cu_system::files;
 
 /// Before the scheduler's SIGKILL there is at least so much time to record the program's end.
 const LEAST_TO_RECORD: Duration = Duration::from_secs(1);
@@ -16,6 +19,11 @@ pub(crate) enum Push {
     Terminate,
     /// SIGKILL.
     Kill,
+}
+
+/// Makes the file that asks the program to stop. Whatever lies there exists, and so asks as well.
+pub(crate) fn make_stop_file(path: &Path) -> std::io::Result<()> {
+    files::open(path, OpenOptions::new().write(true).create(true)).map(drop)
 }
 
 /// Whether and why the program is asked to stop, and how far that has gone.

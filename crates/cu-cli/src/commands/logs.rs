@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cu_core::{AttemptReport, JobReport, Reader, RunDir, RunState};
 use cu_protocol::{Attempt, JobId};
+use cu_system::files;
 use serde_json::json;
 
 use crate::args::{Common, Logs};
@@ -132,7 +133,7 @@ impl Files {
     fn copy(&self, attempt: Attempt, from: u64, sink: Sink<'_>) -> Result<ControlFlow<(), Copied>> {
         let path = self.path(attempt);
         let read = |error| Error::read("read", &path)(error);
-        let mut file = match File::open(&path) {
+        let mut file = match files::open(&path, File::options().read(true)) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Ok(ControlFlow::Continue(Copied {

@@ -297,7 +297,7 @@ fn files(directory: &Path) -> Vec<String> {
 
 /// The last line of a file that says something.
 fn last_words(path: &Path) -> Option<String> {
-    let mut file = File::open(path).ok()?;
+    let mut file = cu_system::files::open(path, File::options().read(true)).ok()?;
     let length = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(LAST_BYTES)))
         .ok()?;

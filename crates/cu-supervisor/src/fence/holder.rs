@@ -9,8 +9,9 @@ use cu_system::process::{ProcessId, Stat, all_processes, has_in_environment, loc
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
+use super::MOST_BYTES;
 use crate::program::signal_process;
-use crate::stop::{Push, Stop};
+use crate::stop::{Push, Stop, make_stop_file};
 use crate::{Result, RunDir, StopPolicy, json_file};
 
 /// `.cu-holder.json` in the output directory.
@@ -71,7 +72,8 @@ impl Holder {
 
     /// Removes the record, if it is this one's.
     pub fn remove(&self, path: &Path) {
-        let found = std::fs::read(path).ok().and_then(|it| Self::parse(&it));
+        let found = json_file::content(path, MOST_BYTES).ok().flatten();
+        let found = found.and_then(|it| Self::parse(&it));
         let is_mine = found
             .is_some_and(|found| found.place == self.place && found.supervisor == self.supervisor);
         if is_mine {
@@ -144,7 +146,7 @@ impl Orphans {
         let signal = match push {
             Push::Ask => {
                 // For a program that looks for nothing else. Signals follow anyhow.
-                let _ = std::fs::write(run.stop_file(job, holder.attempt), "");
+                let _ = make_stop_file(&run.stop_file(job, holder.attempt));
                 self.signal
             }
             Push::Terminate => Signal::TERM,
