@@ -213,6 +213,8 @@ impl Actor {
     ) -> Result<Submission> {
         let directory = self.run_dir.attempt(job, attempt);
         create::make_dir(&directory)?;
+        let plan = &self.plans[job.0 as usize];
+        create::restore_job_spec(&self.run_dir, self.run, job, plan)?;
         let newest = self.run_dir.newest_attempt(job);
         create::replace(&newest, attempt.to_string().as_bytes())?;
         let run_dir = self.run_dir.path().to_str().ok_or_else(|| {
@@ -229,7 +231,7 @@ impl Actor {
             environment: std::collections::BTreeMap::new(),
             working_directory: self.run_dir.output_dir(job),
             directory,
-            resources: self.plans[job.0 as usize].resources.clone(),
+            resources: plan.resources.clone(),
             previous,
         })
     }
