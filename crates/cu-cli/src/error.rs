@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cu_core::{Reader, RunDir, RunState};
+use cu_core::{Reader, RunDir, RunState, Silence};
 
 use crate::backend::Kind;
 use crate::config;
@@ -141,7 +141,7 @@ impl Error {
             Self::Run(error) => match error {
                 Run::RunExists { .. } | Run::NoJob { .. } | Run::Plan(_) => ExitCode::Usage,
                 Run::InUse { .. } => ExitCode::InUse,
-                Run::NoMainProcess { .. } => ExitCode::Refused,
+                Run::NoMainProcess { .. } | Run::NoAnswer { .. } => ExitCode::Refused,
                 Run::SchedulerUnreachable { .. } => ExitCode::SchedulerUnreachable,
                 Run::NoRun { .. } | Run::NewerVersion { .. } | Run::Damaged { .. } => {
                     ExitCode::NoRun
@@ -171,6 +171,7 @@ impl Error {
                 Run::NoMainProcess { path: run, .. } => {
                     format!("`cu resume {}` starts one", shell_word(run))
                 }
+                Run::NoAnswer { path: run, silence } => silence_hint(run, silence),
                 Run::NewerVersion { .. } => "use the newer version of cu".to_owned(),
                 Run::Damaged { .. } => {
                     "restore the file from a copy; the jobs' output directories \
@@ -218,6 +219,22 @@ fn exists_hint(run: &Path) -> String {
         Err(_) => "move it away".to_owned(),
     };
     format!("{what}, or make another with `--name NAME`")
+}
+
+/// What to do about a main process that says nothing.
+fn silence_hint(run: &Path, silence: &Silence) -> String {
+    let run = shell_word(run);
+    match &silence.process {
+        Some((process, host)) if *host == cu_supervisor::host() => format!(
+            "if it was stopped, `kill -CONT {process}` lets it go on; else `kill -KILL {process}`, \
+             and `cu resume {run}` goes on with the run"
+        ),
+        Some((process, host)) => format!(
+            "see what process {process} does on {host}; once it has ended, `cu resume {run}` goes on \
+             with the run"
+        ),
+        None => format!("try again; once it has ended, `cu resume {run}` goes on with the run"),
+    }
 }
 
 /// What to do about a file of the run that can't be used.

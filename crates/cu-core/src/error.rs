@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::path::PathBuf;
 
+use crate::operator::Silence;
+
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -37,6 +39,14 @@ pub enum Error {
         path: PathBuf,
         /// What was tried.
         reason: String,
+    },
+    /// A main process works on this run, and does not answer: it is stopped, or its machine hangs.
+    #[error("the main process of the run in {} does not answer: {silence}", path.display())]
+    NoAnswer {
+        /// The run directory.
+        path: PathBuf,
+        /// Who says nothing, and for how long.
+        silence: Silence,
     },
     /// A newer version of this software wrote the run.
     #[error("the run in {} was written by a newer version (format {found}, we know {known})", path.display())]

@@ -45,7 +45,7 @@ pub use create::{NewRun, create_run};
 pub use cu_supervisor::RunDir;
 pub use error::{Error, Result};
 pub use file_system::{FileSystem, Sharing};
-pub use operator::{Operator, ask};
+pub use operator::{Operator, Silence, ask};
 pub use plan::{JobPlan, RunPlan};
 pub use policy::Policy;
 pub use report::{AttemptEnd, AttemptReport, Counts, JobReport, JobState, RunState, Status};
