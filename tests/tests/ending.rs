@@ -4,10 +4,11 @@
 #[path = "../../crates/cu-core/tests/support/stuck.rs"]
 mod stuck;
 
+use std::process::Command;
 use std::time::Duration;
 
 use cu_protocol::{Attempt, JobId};
-use cu_tests::process::kill;
+use cu_tests::process::{Process, kill};
 use cu_tests::run::Run;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -82,5 +83,30 @@ fn a_main_process_that_is_stopped_is_named_by_whoever_asks_it() {
     // As was said, nothing is left of the request.
     std::fs::write(run.output(0, "go"), "").expect("it goes");
     let exit = main_process.wait();
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+}
+
+#[test]
+fn without_file_descriptors_cu_says_so_and_resumes_whole() {
+    let run = Run::new(&["true"], "");
+    // With a few more the run is opened, and its attempts are what fails.
+    for descriptors in 6..=20 {
+        let (verb, what) = match run.dir().store().exists() {
+            true => ("resume", run.dir().path().to_owned()),
+            false => ("run", run.config()),
+        };
+        let cu = run.command(&[verb, what.to_str().expect("UTF-8")]);
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={descriptors}:{descriptors}"));
+        command.arg(cu.get_program()).args(cu.get_args());
+        command.envs(
+            cu.get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        let exit = Process::start(command, &run.path("")).wait();
+        assert_eq!(exit.code, Some(7), "{descriptors}: {exit:?}");
+        assert!(!exit.stderr.contains("panicked"), "{exit:?}");
+    }
+    let exit = run.go_on().wait();
     assert_eq!(exit.code, Some(0), "{exit:?}");
 }

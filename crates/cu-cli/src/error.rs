@@ -146,6 +146,7 @@ impl Error {
                 Run::NoRun { .. } | Run::NewerVersion { .. } | Run::Damaged { .. } => {
                     ExitCode::NoRun
                 }
+                Run::File { source, .. } if system_hint(source).is_some() => ExitCode::CantWrite,
                 Run::File { what, .. } if what.starts_with("read") => ExitCode::NoRun,
                 Run::Record { .. } | Run::File { .. } | Run::System { .. } => ExitCode::CantWrite,
                 _ => ExitCode::Internal,
@@ -183,7 +184,9 @@ impl Error {
                 Run::Record { .. } => {
                     "make room or mend the permissions, then `cu resume` goes on".to_owned()
                 }
-                Run::File { source, .. } => return file_hint(source.kind()),
+                Run::File { source, .. } => {
+                    return file_hint(source.kind()).or_else(|| system_hint(source));
+                }
                 Run::System { source, .. } => return system_hint(source),
                 Run::SchedulerUnreachable { .. } => {
                     "the jobs are as they were: `cu resume` when the scheduler answers again"
