@@ -1,6 +1,7 @@
 //! `--detach`: a main process in the background, and how the one that starts it hears that it is
 //! ready or why not.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
@@ -15,16 +16,23 @@ use crate::logging;
 /// says an error, if it has one.
 pub const READY: &str = "ready";
 
-/// What the main process runs on. It mostly waits.
+/// How many file descriptors a runtime and what it starts with take, at least.
+const DESCRIPTORS: usize = 16;
+
+/// What the main process runs on. It mostly waits: one thread does. What blocks is done in pools of
+/// their own, so that nothing here starts a thread later, nor waits for one at its end.
 ///
 /// # Errors
-/// If threads can't be had.
+/// If the system gives no file descriptors.
 pub fn runtime() -> Result<Runtime> {
-    Builder::new_multi_thread()
-        .worker_threads(2)
+    // The runtime panics where it gets none.
+    let given: std::io::Result<Vec<File>> =
+        (0..DESCRIPTORS).map(|_| File::open("/dev/null")).collect();
+    given.map_err(Error::system("open files"))?;
+    Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(Error::system("start threads"))
+        .map_err(Error::system("wait for events"))
 }
 
 /// Starts `cu main-process` for `run` and waits until it is ready.

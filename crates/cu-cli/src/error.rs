@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cu_core::{Distrust, Reader, RunDir, RunState, Untrusted};
+use cu_core::{Distrust, Reader, RunDir, RunState, Silence, Untrusted};
 use cu_system::users;
 
 use crate::backend::Kind;
@@ -130,11 +130,12 @@ impl Error {
         let code = match self {
             Self::Usage { .. } | Self::Config(_) => ExitCode::Usage,
             Self::NoRun { .. } | Self::Read { .. } => ExitCode::NoRun,
-            Self::Write { .. } => ExitCode::CantWrite,
-            Self::System { .. } => ExitCode::Internal,
+            Self::Write { .. } | Self::System { .. } => ExitCode::CantWrite,
             Self::Refused { .. } => ExitCode::Refused,
             Self::Backend { source, .. } => match source {
-                cu_scheduler::Error::State { .. } => ExitCode::CantWrite,
+                cu_scheduler::Error::State { .. } | cu_scheduler::Error::System { .. } => {
+                    ExitCode::CantWrite
+                }
                 _ => ExitCode::SchedulerUnreachable,
             },
             Self::NotReady { code, .. } => return *code,
@@ -143,15 +144,18 @@ impl Error {
                     ExitCode::Usage
                 }
                 Run::InUse { .. } => ExitCode::InUse,
-                Run::NoMainProcess { .. } => ExitCode::Refused,
+                Run::NoMainProcess { .. } | Run::NoAnswer { .. } => ExitCode::Refused,
                 Run::SchedulerUnreachable { .. } | Run::BackendEnded { .. } => {
                     ExitCode::SchedulerUnreachable
                 }
                 Run::NoRun { .. } | Run::NewerVersion { .. } | Run::Damaged { .. } => {
                     ExitCode::NoRun
                 }
+                Run::File { source, .. } if system_hint(source).is_some() => ExitCode::CantWrite,
                 Run::File { what, .. } if what.starts_with("read") => ExitCode::NoRun,
-                Run::Record { .. } | Run::File { .. } | Run::Untrusted(_) => ExitCode::CantWrite,
+                Run::Record { .. } | Run::File { .. } | Run::Untrusted(_) | Run::System { .. } => {
+                    ExitCode::CantWrite
+                }
                 _ => ExitCode::Internal,
             },
         };
@@ -175,6 +179,7 @@ impl Error {
                 Run::NoMainProcess { path: run, .. } => {
                     format!("`cu resume {}` starts one", shell_word(run))
                 }
+                Run::NoAnswer { path: run, silence } => silence_hint(run, silence),
                 Run::NewerVersion { .. } => "use the newer version of cu".to_owned(),
                 Run::Damaged { .. } => {
                     "restore the file from a copy; the jobs' output directories \
@@ -192,7 +197,10 @@ impl Error {
                      that one away",
                     shell_word(original)
                 ),
-                Run::File { source, .. } => return file_hint(source.kind()),
+                Run::File { source, .. } => {
+                    return file_hint(source.kind()).or_else(|| system_hint(source));
+                }
+                Run::System { source, .. } => return system_hint(source),
                 Run::SchedulerUnreachable { .. } => {
                     "the jobs are as they were: `cu resume` when the scheduler answers again"
                         .to_owned()
@@ -202,6 +210,11 @@ impl Error {
                 }
                 _ => return None,
             },
+            Self::System { source, .. }
+            | Self::Backend {
+                source: cu_scheduler::Error::System { source, .. },
+                ..
+            } => return system_hint(source),
             Self::Backend { .. } => {
                 "`cu doctor` tells more; `cu resume` goes on with a run that is made".to_owned()
             }
@@ -259,6 +272,22 @@ fn untrusted_hint(untrusted: &Untrusted) -> String {
     }
 }
 
+/// What to do about a main process that says nothing.
+fn silence_hint(run: &Path, silence: &Silence) -> String {
+    let run = shell_word(run);
+    match &silence.process {
+        Some((process, host)) if *host == cu_supervisor::host() => format!(
+            "if it was stopped, `kill -CONT {process}` lets it go on; else `kill -KILL {process}`, \
+             and `cu resume {run}` goes on with the run"
+        ),
+        Some((process, host)) => format!(
+            "see what process {process} does on {host}; once it has ended, `cu resume {run}` goes on \
+             with the run"
+        ),
+        None => format!("try again; once it has ended, `cu resume {run}` goes on with the run"),
+    }
+}
+
 /// What to do about a file of the run that can't be used.
 fn file_hint(kind: std::io::ErrorKind) -> Option<String> {
     use std::io::ErrorKind::{
@@ -272,4 +301,19 @@ fn file_hint(kind: std::io::ErrorKind) -> Option<String> {
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+/// What to do about something that the system has run out of.
+fn system_hint(error: &std::io::Error) -> Option<String> {
+    use rustix::io::Errno;
+    let limits = match Errno::from_io_error(error)? {
+        Errno::AGAIN => "of processes and threads (`ulimit -u`, `pids.max` of a cgroup)",
+        Errno::MFILE | Errno::NFILE => "of open files (`ulimit -n`)",
+        Errno::NOMEM => "of memory",
+        _ => return None,
+    };
+    Some(format!(
+        "a limit {limits} is reached here: end something or raise it; a run that was made goes on \
+         with `cu resume`"
+    ))
 }

@@ -17,7 +17,8 @@ pub enum ExitCode {
     SchedulerUnreachable = 5,
     /// There is no such run, or it is damaged or of a newer version.
     NoRun = 6,
-    /// A file or directory can't be written: permissions, a full disk, a quota.
+    /// The machine refuses what it takes: a file or directory can't be written (permissions, a full
+    /// disk, a quota), or there are no threads, file descriptors or memory left.
     CantWrite = 7,
     /// The main process refused a request or does not answer.
     Refused = 8,

@@ -3,12 +3,16 @@
 use std::io::BufRead;
 
 use cu_protocol::{OperatorRequest, Selection};
+use cu_system::threads;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::args::OnInterrupt;
 use crate::error::{Error, Result};
-use crate::terminal::{can_ask, say};
+use crate::terminal::{can_ask, say, warn};
+
+/// Of the thread that reads one line.
+const STACK_BYTES: usize = 256 * 1024;
 
 /// What to do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +50,9 @@ pub enum Choice {
 }
 
 impl Choice {
+    /// That of the cautious: nothing is cancelled.
+    const WITHOUT_AN_ANSWER: Self = Self::Detach;
+
     fn read(line: &str) -> Self {
         match line.trim() {
             "d" | "detach" => Self::Detach,
@@ -148,16 +155,20 @@ impl Sources {
              anything else: go on. Ctrl-C again ends this process at once.",
         );
         let answer = self.answer.clone();
-        std::thread::spawn(move || {
+        let asking = threads::spawn("question", STACK_BYTES, move || {
             let mut line = String::new();
-            // Without an answer, that of the cautious: nothing is cancelled.
             let read = std::io::stdin().lock().read_line(&mut line);
             let choice = match read {
                 Ok(1..) => Choice::read(&line),
-                _ => Choice::Detach,
+                _ => Choice::WITHOUT_AN_ANSWER,
             };
-            answer.blocking_send(choice)
+            // The process may be about to end.
+            let _ = answer.try_send(choice);
         });
+        if let Err(error) = asking {
+            warn(&format!("the answer can't be read: {error}"));
+            let _ = self.answer.try_send(Choice::WITHOUT_AN_ANSWER);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use cu_core::{Finish, LoopOptions, ResumeLoop, RunDir, Status};
 use cu_protocol::{OperatorAnswer, OperatorRequest};
 use cu_scheduler::{Reach, Scheduler};
+use cu_system::threads::Pool;
 use tokio::sync::mpsc;
 
 use crate::error::{Error, Result};
@@ -32,6 +33,8 @@ pub enum Outcome {
 pub struct MainProcess {
     run: RunDir,
     resume_loop: ResumeLoop,
+    /// Reads the store to say what is waited for.
+    explainer: Pool,
 }
 
 impl MainProcess {
@@ -49,8 +52,13 @@ impl MainProcess {
             listen: IpAddr::V4(listen),
         };
         tracing::info!(process = std::process::id(), %scheduler, "a main process opens the run");
+        let explainer = Pool::start("explain", 1, 1).map_err(Error::system("start a thread"))?;
         let resume_loop = ResumeLoop::open(run.clone(), scheduler, options).await?;
-        Ok(Self { run, resume_loop })
+        Ok(Self {
+            run,
+            resume_loop,
+            explainer,
+        })
     }
 
     /// Asks the loop for something before it runs. The answer comes while it does, or at its end.
@@ -98,9 +106,9 @@ impl MainProcess {
                     view.tick(now);
                     if waiting.is_due(&status.borrow(), now) {
                         let (run, explain) = (self.run.clone(), explain.clone());
-                        tokio::task::spawn_blocking(move || {
+                        self.explainer.run(move || {
                             // By then all may have ended.
-                            waiting::reason(&run).map(|reason| explain.send(reason))
+                            waiting::reason(&run).map(|reason| explain.send(reason));
                         });
                     }
                 }

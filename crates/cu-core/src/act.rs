@@ -12,7 +12,7 @@ use cu_scheduler::{
 };
 use cu_system::files;
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::backoff::Backoff;
@@ -20,11 +20,13 @@ use crate::clock::Clock;
 use crate::decide::Promise;
 use crate::inbox::{Item, Reply, Sender};
 use crate::machine::{Action, Event, Job, Level, one_line};
-use crate::records::Unread;
+use crate::records::{Readers, Unread};
+use crate::recovery::read_in_turn;
 use crate::server::Connections;
 use crate::submitter::{Due, Gathering, submit_all};
+use crate::threads::Lane;
 use crate::watcher::{Watched, submission_name};
-use crate::{Error, JobPlan, Result, RunDir, create, records};
+use crate::{Error, JobPlan, Result, RunDir, create};
 
 /// An attempt's number is not longer than this, in bytes.
 const LONGEST_NUMBER: u64 = 64;
@@ -64,6 +66,9 @@ pub(crate) struct Actor {
     pub connections: Arc<Connections>,
     pub watched: Arc<Watched>,
     pub unread: Arc<Unread>,
+    pub readers: Arc<Readers>,
+    /// For what is written into the run directory, besides the store.
+    pub writers: Arc<Lane>,
     pub gathering: Arc<Gathering>,
     pub notify: mpsc::UnboundedSender<Notice>,
 }
@@ -88,7 +93,8 @@ impl Actor {
             }
         }
         if !taken.is_empty() {
-            tasks.spawn_blocking(|| remove_from_outboxes(taken));
+            let removed = self.writers.ask(|| remove_from_outboxes(taken));
+            tasks.spawn(async { removed.await.unwrap_or_else(|panic| resume_unwind(panic)) });
         }
     }
 
@@ -109,11 +115,11 @@ impl Actor {
                 Action::Cancel { cluster_job } => cancellations.push(cluster_job),
                 Action::ReadRecords { job, attempt } => {
                     // Its outcome is an event; if none comes, that is not waited for for ever.
-                    drop(records::read(self, vec![(job, attempt)]));
+                    drop(self.readers.read(job, attempt));
                 }
                 Action::ReadLate { job, attempts } => {
                     let attempts = attempts.into_iter().map(|attempt| (job, attempt));
-                    drop(records::read(self, attempts.collect()));
+                    tasks.spawn(read_in_turn(self.clone(), attempts.collect()));
                 }
                 Action::Observe { job, attempt } => self.watched.doubt(job, attempt),
                 Action::Tell { job, attempt, wish } => self.connections.tell(job, attempt, wish),
@@ -171,13 +177,9 @@ impl Actor {
 
     pub async fn submit(self, due: Vec<Due>) {
         let actor = self.clone();
-        let prepared = tokio::task::spawn_blocking(move || actor.prepare(due)).await;
-        let batch = match prepared.map_err(JoinError::try_into_panic) {
-            Ok(batch) => batch,
-            // The submissions stay intents, and the next main process finds them as such.
-            Err(Ok(panic)) => resume_unwind(panic),
-            Err(Err(_)) => return,
-        };
+        let prepared = self.writers.ask(move || actor.prepare(due)).await;
+        // The submissions stay intents, and the next main process finds them as such.
+        let batch = prepared.unwrap_or_else(|panic| resume_unwind(panic));
         let most = self.scheduler.capabilities().batch.max(1);
         for chunk in batch.chunks(most) {
             let mut outcomes = self.scheduler.submit(chunk).await.into_iter();

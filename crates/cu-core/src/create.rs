@@ -162,6 +162,9 @@ fn check(plan: &RunPlan) -> Result<()> {
                 "has a zero byte in its command"
             }
             _ if job.resources.cpus == 0 => "asks for no processor",
+            _ if !job.stop.has_a_known_signal() => {
+                "is to be stopped by a signal that can't stop it"
+            }
             _ => continue,
         };
         return Err(Error::Plan(format!("job {number} {problem}")));
@@ -172,25 +175,22 @@ fn check(plan: &RunPlan) -> Result<()> {
 fn create_job(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> Result<()> {
     make_dir(&run_dir.output_dir(id))?;
     make_dir(&run_dir.attempts(id))?;
-    write_spec(run_dir, run, id, plan)?;
+    write_json(&run_dir.job_spec(id), &job_spec(run, id, plan))?;
     write_json(&run_dir.settings(id), &plan.settings)
 }
 
-/// Makes anew what is missing of that, since somebody has deleted it. `true` if the output directory
-/// was missing.
+/// Makes anew what is missing of that, since somebody has deleted it, and what the supervisors of the
+/// job are told, unless it is there as it was made. `true` if the output directory was missing.
 ///
 /// # Errors
 /// [`Error::File`], also if something else is in the place of a directory.
 pub(crate) fn restore_job(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> Result<bool> {
-    let is_missing = |path: &Path| path.try_exists().map(|it| !it);
-    let is_missing = |path: &Path| is_missing(path).map_err(Error::file("examine", path));
     let output_dir = run_dir.output_dir(id);
-    let was_missing = is_missing(&output_dir)?;
+    let is_there = output_dir.try_exists();
+    let was_missing = !is_there.map_err(Error::file("examine", &output_dir))?;
     make_dir(&output_dir)?;
     make_dir(&run_dir.attempts(id))?;
-    if is_missing(&run_dir.job_spec(id))? {
-        write_spec(run_dir, run, id, plan)?;
-    }
+    restore_job_spec(run_dir, run, id, plan)?;
     // Of what else is in there the program is the master.
     if was_missing {
         write_json(&run_dir.settings(id), &plan.settings)?;
@@ -198,18 +198,29 @@ pub(crate) fn restore_job(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPla
     Ok(was_missing)
 }
 
-fn write_spec(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> Result<()> {
-    let spec = JobSpec {
+fn restore_job_spec(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> Result<()> {
+    let path = run_dir.job_spec(id);
+    let spec = job_spec(run, id, plan);
+    let reason = match JobSpec::read(&path) {
+        Ok(found) if found == spec => return Ok(()),
+        Ok(_) => format!("{} was changed", path.display()),
+        Err(error) => error.to_string(),
+    };
+    tracing::warn!("{reason}; it is written anew");
+    replace(&path, &json(&path, &spec)?)
+}
+
+fn job_spec(run: RunId, job: JobId, plan: &JobPlan) -> JobSpec {
+    JobSpec {
         version: JobSpec::VERSION,
         run,
-        job: id,
+        job,
         command: plan.command.clone(),
         working_directory: plan.working_directory.clone(),
         environment: plan.environment.clone(),
         resume_exit_code: plan.resume_exit_code,
         stop: plan.stop.clone(),
-    };
-    write_json(&run_dir.job_spec(id), &spec)
+    }
 }
 
 /// Makes all that was written survive a power failure, since a run that has a store is never made
@@ -261,10 +272,14 @@ fn keep_private(run_dir: &RunDir) -> Result<()> {
 }
 
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+    write_private(path, &json(path, value)?)
+}
+
+fn json(path: &Path, value: &impl serde::Serialize) -> Result<Vec<u8>> {
     let mut text = serde_json::to_vec_pretty(value)
         .map_err(|error| Error::file("write", path)(error.into()))?;
     text.push(b'\n');
-    write_private(path, &text)
+    Ok(text)
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {

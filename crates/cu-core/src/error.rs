@@ -1,6 +1,9 @@
 //! What can go wrong with a run, by what the caller can do about it.
 
+use std::any::Any;
 use std::path::PathBuf;
+
+use crate::operator::Silence;
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -36,6 +39,14 @@ pub enum Error {
         path: PathBuf,
         /// What was tried.
         reason: String,
+    },
+    /// A main process works on this run, and does not answer: it is stopped, or its machine hangs.
+    #[error("the main process of the run in {} does not answer: {silence}", path.display())]
+    NoAnswer {
+        /// The run directory.
+        path: PathBuf,
+        /// Who says nothing, and for how long.
+        silence: Silence,
     },
     /// A newer version of this software wrote the run.
     #[error("the run in {} was written by a newer version (format {found}, we know {known})", path.display())]
@@ -111,6 +122,15 @@ pub enum Error {
         /// The words of the panic.
         reason: String,
     },
+    /// The operating system refused something that concerns no single file: threads, memory, file
+    /// descriptors. The run is as it was recorded.
+    #[error("can't {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// There is no such job in this run.
     #[error("there is no job {job} in this run: {}", jobs_of(*jobs))]
     NoJob {
@@ -135,11 +155,7 @@ fn jobs_of(count: u32) -> String {
 impl Error {
     pub(crate) fn died(error: tokio::task::JoinError) -> Self {
         let reason = match error.try_into_panic() {
-            Ok(panic) => match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-                (Some(text), _) => (*text).to_owned(),
-                (None, Some(text)) => text.clone(),
-                (None, None) => "it said nothing".to_owned(),
-            },
+            Ok(panic) => words(panic),
             Err(error) => error.to_string(),
         };
         Self::Died { reason }
@@ -151,5 +167,14 @@ impl Error {
     ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { what, path, source }
+    }
+}
+
+/// The words of a panic.
+pub(crate) fn words(panic: Box<dyn Any + Send>) -> String {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => (*text).to_owned(),
+        (None, Some(text)) => text.clone(),
+        (None, None) => "it said nothing".to_owned(),
     }
 }

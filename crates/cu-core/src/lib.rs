@@ -7,6 +7,7 @@
 //! - `server.rs` and `conversation.rs` listen, `watcher.rs` asks the scheduler,
 //!   `submitter.rs` gathers what is due for a cluster, `records.rs` reads what attempts leave in files, `recovery.rs` takes up what a main process before has left.
 //! - `lock.rs` keeps a second main process out, `secret.rs` strangers.
+//! - `threads.rs` has what blocks done in threads.
 //! - `journal.rs` tells the log what was recorded.
 //! - `file_system.rs` and `addresses.rs` know the machine.
 //! - `trust.rs` says whether a run may be acted on; `create.rs` makes a run, `store/read.rs` reads one, `operator.rs` talks to one.
@@ -37,6 +38,7 @@ mod secret;
 mod server;
 mod store;
 mod submitter;
+mod threads;
 mod trust;
 mod watcher;
 
@@ -46,7 +48,7 @@ pub use create::{NewRun, create_run};
 pub use cu_supervisor::{Distrust, RunDir, Untrusted};
 pub use error::{Error, Result};
 pub use file_system::{FileSystem, Sharing};
-pub use operator::{Operator, ask};
+pub use operator::{Operator, Silence, ask};
 pub use plan::{JobPlan, RunPlan};
 pub use policy::Policy;
 pub use report::{AttemptEnd, AttemptReport, Counts, JobReport, JobState, RunState, Status};

@@ -6,12 +6,12 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cu_protocol::OperatorRequest;
 use cu_supervisor::host;
 use cu_system::files;
 use rustix::fs::{FlockOperation, flock};
 
-use crate::{Error, Result, RunDir, ask};
+use crate::operator::is_there;
+use crate::{Error, Result, RunDir};
 
 /// Who only asks whether it is held, or finds that a run is made already, holds it for an instant:
 /// so often it is tried, and so long is waited in between.
@@ -60,10 +60,11 @@ impl Lock {
     /// Takes the lock, or tells who has it.
     ///
     /// On some file systems locks are kept by each machine for itself (Lustre mounted with
-    /// `localflock`). So a holder on another machine that answers is believed to be there.
+    /// `localflock`). So a holder on another machine that accepts connections is believed to be
+    /// there, also if it says nothing: it may be stopped, and go on.
     pub async fn take(run_dir: &RunDir) -> Result<Self> {
         let (file, holder) = lock(run_dir)?;
-        if is_elsewhere(&holder) && answers(run_dir).await {
+        if is_elsewhere(&holder) && is_there(run_dir).await {
             return Err(in_use(run_dir, &holder));
         }
         Self::named(run_dir, file, &holder)
@@ -167,10 +168,6 @@ const ON: &str = " on ";
 fn is_elsewhere(holder: &str) -> bool {
     let named = holder.trim().rsplit_once(ON);
     named.is_some_and(|(_, named)| named != host())
-}
-
-async fn answers(run_dir: &RunDir) -> bool {
-    ask(run_dir, OperatorRequest::Ping).await.is_ok()
 }
 
 /// Takes the lock for a moment, without a name: the one who named itself last may have been killed,

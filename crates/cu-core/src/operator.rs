@@ -1,6 +1,7 @@
 //! The operator's ways to a loop: a handle within the process, a connection from outside.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use cu_protocol::tokio::connect;
@@ -8,15 +9,21 @@ use cu_protocol::{FromServer, OperatorAnswer, OperatorRequest, Role, Secret, ToS
 use cu_supervisor::ServerFile;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::inbox::{Item, Sender};
+use crate::lock::is_held;
 use crate::{Error, Result, RunDir, check_run};
 
-/// How long an address may take to answer.
+/// How long an address may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long the main process may take to record a request and answer it.
+/// How long a main process may take to greet: it does that whatever else it has to do.
+const GREETING: Duration = Duration::from_secs(10);
+/// How long it may take to record a request and answer it.
 const ANSWER: Duration = Duration::from_secs(60);
+/// How long one that holds the run is looked for: it may just have begun or be about to end.
+const SEARCH: Duration = Duration::from_secs(15);
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// A handle to ask a loop in this process for something.
 #[derive(Clone, Debug)]
@@ -44,55 +51,151 @@ impl Operator {
 /// Asks the main process that works on the run in `run_dir`, over its encrypted connection.
 ///
 /// # Errors
-/// Those of [`check_run`]; [`Error::NoMainProcess`] if none answers.
+/// Those of [`check_run`]; [`Error::NoMainProcess`] if none works on it, [`Error::NoAnswer`] if one does and says nothing, within two minutes.
 pub async fn ask(run_dir: &RunDir, request: OperatorRequest) -> Result<OperatorAnswer> {
     check_run(run_dir)?;
-    let nobody = |reason: String| Error::NoMainProcess {
-        path: run_dir.path().to_owned(),
-        reason,
-    };
-    let server =
-        ServerFile::read(&run_dir.server_file()).map_err(|error| nobody(error.to_string()))?;
-    let secret = read_secret(run_dir)?;
-    let mut reason = "it names no address".to_owned();
-    for address in &server.addresses {
-        let stream = match timeout(CONNECT, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                reason = format!("{address}: {error}");
-                continue;
+    let path = || run_dir.path().to_owned();
+    let end = Instant::now() + SEARCH;
+    loop {
+        let reason = match reach(run_dir, &request).await? {
+            Reached::Answer(answer) => return Ok(answer),
+            Reached::Silent(silence) => {
+                return Err(Error::NoAnswer {
+                    path: path(),
+                    silence,
+                });
             }
-            Err(_) => {
-                reason = format!("{address} does not answer");
-                continue;
-            }
+            Reached::Nobody(reason) => reason,
         };
-        let conversation = converse(stream, &secret, &server, request.clone());
-        match timeout(ANSWER, conversation).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => reason = format!("{address}: {error}"),
-            Err(_) => reason = format!("{address} does not answer"),
+        if !is_held(run_dir) {
+            return Err(Error::NoMainProcess {
+                path: path(),
+                reason,
+            });
         }
+        if Instant::now() >= end {
+            let silence = Silence {
+                reason,
+                ..Silence::default()
+            };
+            return Err(Error::NoAnswer {
+                path: path(),
+                silence,
+            });
+        }
+        sleep(AGAIN).await;
     }
-    Err(nobody(reason))
 }
 
-async fn converse(
-    stream: TcpStream,
-    secret: &Secret,
-    server: &ServerFile,
-    request: OperatorRequest,
-) -> Result<OperatorAnswer, cu_protocol::Error> {
-    let (read, write) = stream.into_split();
-    let (mut sender, mut receiver, _) =
-        connect(read, write, secret, server.run, Role::Operator).await?;
-    sender.send(&ToServer::Request(request)).await?;
-    loop {
-        match receiver.receive().await? {
-            FromServer::Answer(answer) => return Ok(answer),
-            FromServer::Refused(reason) => return Ok(OperatorAnswer::Refused(reason)),
-            FromServer::Welcome(_) | FromServer::Acknowledgement(_) => {}
+/// Whether a main process is where `server.json` says: it answers, or accepts connections at least,
+/// as one that is stopped does.
+pub(crate) async fn is_there(run_dir: &RunDir) -> bool {
+    let reached = reach(run_dir, &OperatorRequest::Ping).await;
+    matches!(reached, Ok(Reached::Answer(_) | Reached::Silent(_)))
+}
+
+/// A main process that accepts connections and does not answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Silence {
+    /// Its number and its host, if they are known.
+    pub process: Option<(u32, String)>,
+    /// What was waited for.
+    pub reason: String,
+    /// The request is with it: it may carry it out once it goes on.
+    pub has_the_request: bool,
+}
+
+impl std::fmt::Display for Silence {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some((process, host)) = &self.process {
+            write!(out, "process {process} on {host}: ")?;
         }
+        let kept = match self.has_the_request {
+            true => "it may carry the request out once it goes on",
+            false => "the request was not handed over",
+        };
+        write!(out, "{}; {kept}", self.reason)
+    }
+}
+
+enum Reached {
+    Answer(OperatorAnswer),
+    Silent(Silence),
+    Nobody(String),
+}
+
+async fn reach(run_dir: &RunDir, request: &OperatorRequest) -> Result<Reached> {
+    let server = match ServerFile::read(&run_dir.server_file()) {
+        Ok(server) => server,
+        Err(error) => return Ok(Reached::Nobody(error.to_string())),
+    };
+    let secret = read_secret(run_dir)?;
+    let mut reason = "it names no address".to_owned();
+    let mut silent = None;
+    for address in &server.addresses {
+        match reach_at(address, &server, &secret, request).await {
+            Ok(answer) => return Ok(Reached::Answer(answer)),
+            Err(Unreached::Nobody(why)) => reason = why,
+            Err(Unreached::Silent(silence)) => {
+                // Elsewhere it would say no more.
+                let has_the_request = silence.has_the_request;
+                silent = Some(silence);
+                if has_the_request {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(silent.map_or(Reached::Nobody(reason), Reached::Silent))
+}
+
+enum Unreached {
+    Silent(Silence),
+    Nobody(String),
+}
+
+async fn reach_at(
+    address: &str,
+    server: &ServerFile,
+    secret: &Secret,
+    request: &OperatorRequest,
+) -> Result<OperatorAnswer, Unreached> {
+    let nobody = |reason: &dyn std::fmt::Display| Unreached::Nobody(format!("{address}: {reason}"));
+    let silent = |limit: Duration, has_the_request| {
+        Unreached::Silent(Silence {
+            process: Some((server.process, server.host.clone())),
+            reason: format!(
+                "{address} accepts connections and said nothing for {} s",
+                limit.as_secs()
+            ),
+            has_the_request,
+        })
+    };
+    // Never a name that somebody has to look up.
+    let socket_address: SocketAddr = address.parse().map_err(|error| nobody(&error))?;
+    let stream = match timeout(CONNECT, TcpStream::connect(socket_address)).await {
+        Ok(stream) => stream.map_err(|error| nobody(&error))?,
+        Err(_) => return Err(nobody(&"it does not answer")),
+    };
+    let (read, write) = stream.into_split();
+    let greeting = connect(read, write, secret, server.run, Role::Operator);
+    let (mut sender, mut receiver, _) = match timeout(GREETING, greeting).await {
+        Ok(greeted) => greeted.map_err(|error| nobody(&error))?,
+        Err(_) => return Err(silent(GREETING, false)),
+    };
+    let conversation = async {
+        sender.send(&ToServer::Request(request.clone())).await?;
+        loop {
+            match receiver.receive().await? {
+                FromServer::Answer(answer) => return Ok(answer),
+                FromServer::Refused(reason) => return Ok(OperatorAnswer::Refused(reason)),
+                FromServer::Welcome(_) | FromServer::Acknowledgement(_) => {}
+            }
+        }
+    };
+    match timeout(ANSWER, conversation).await {
+        Ok(said) => said.map_err(|error: cu_protocol::Error| nobody(&error)),
+        Err(_) => Err(silent(ANSWER, true)),
     }
 }
 

@@ -8,21 +8,38 @@
 //! anew, at which its attributes are asked for. So the attempt's directory is opened first. Where a
 //! mount gives that up (`nocto`), the grace for a record must be longer than its attribute cache:
 //! [`Policy::record_grace`](crate::Policy::record_grace).
+//!
+//! A file that does not open or does not read, ever, takes one thread for good: its attempt is not
+//! read again as long as that goes on, and the others are.
 
-use std::collections::HashMap;
+use std::any::Any;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cu_protocol::{Attempt, Envelope, JobId};
 use cu_supervisor::Error;
 use cu_system::files;
-use tokio::task::JoinHandle;
+use rustix::fs::OFlags;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
-use crate::act::Actor;
-use crate::inbox::Reply;
+use crate::clock::Clock;
+use crate::inbox::{Item, Reply, Sender};
 use crate::machine::{Event, Job};
+use crate::threads::Lane;
+use crate::{Result, RunDir};
+
+/// How many attempts are read at a time when each holds its thread up.
+const MOST_THREADS: usize = 64;
+/// How many things that were said are remembered, so that they are said once.
+const MOST_SAID: usize = 10_000;
+
+type Key = (JobId, Attempt);
 
 /// How much of an attempt's standard error is told of one whose program was not started.
 const LAST_LINES: usize = 5;
@@ -43,7 +60,7 @@ impl Unread {
         };
     }
 
-    pub fn attempts(&self) -> Vec<(JobId, Attempt)> {
+    pub fn attempts(&self) -> Vec<Key> {
         let all = self.lock();
         let each = all
             .iter()
@@ -56,65 +73,226 @@ impl Unread {
     }
 }
 
-/// Reads the files of these attempts in a thread of their own; what they say comes as events.
-pub(crate) fn read(actor: &Actor, attempts: Vec<(JobId, Attempt)>) -> JoinHandle<()> {
-    let actor = actor.clone();
-    tokio::task::spawn_blocking(move || {
-        for (job, attempt) in attempts {
-            // What can't be read now is read the next time.
-            if let Err(error) = read_one(&actor, job, attempt) {
-                tracing::warn!("{error}");
-            }
-        }
-    })
+/// The threads that read.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    desk: Arc<Desk>,
+    lane: Lane,
 }
 
-fn read_one(actor: &Actor, job: JobId, attempt: Attempt) -> Result<(), Error> {
-    let begun = actor.clock.now();
-    open_anew(actor, job, attempt)?;
-    // Before the outbox: whatever the program was told is noted lies there before the record does.
-    let record = cu_supervisor::read_exit_record(&actor.run_dir.exit_record(job, attempt));
-    let outbox = cu_supervisor::read_outbox(&actor.run_dir.outbox(job, attempt))?;
-    for problem in outbox.problems {
-        tracing::warn!("{problem}");
-    }
-    for envelope in outbox.messages {
-        let Envelope {
-            sequence, message, ..
-        } = envelope;
-        let event = Event::Said {
-            attempt,
-            sequence,
-            message,
+/// What a thread that reads has at hand: as little as it takes, since one may never give it back.
+#[derive(Debug)]
+struct Desk {
+    run_dir: RunDir,
+    clock: Clock,
+    sender: Sender,
+    in_hand: Mutex<HashMap<Key, Hand>>,
+    said: Mutex<HashSet<String>>,
+    panics: mpsc::UnboundedSender<Box<dyn Any + Send>>,
+}
+
+/// A reading that goes on, or is about to.
+#[derive(Debug, Default)]
+struct Hand {
+    has_begun: bool,
+    /// Dropped when it is over.
+    waiting: Vec<oneshot::Sender<()>>,
+    /// Those who came after it had begun, and have another one follow.
+    again: Vec<oneshot::Sender<()>>,
+}
+
+impl Readers {
+    /// What they read comes to `sender` as events. Should one die, so does a task of `background`.
+    ///
+    /// # Errors
+    /// If the system refuses the first thread.
+    pub fn start(
+        run_dir: RunDir,
+        clock: Clock,
+        sender: Sender,
+        background: &mut JoinSet<()>,
+    ) -> Result<Self> {
+        let (panics, mut died) = mpsc::unbounded_channel();
+        background.spawn(async move {
+            match died.recv().await {
+                Some(panic) => resume_unwind(panic),
+                None => std::future::pending().await,
+            }
+        });
+        let desk = Desk {
+            run_dir,
+            clock,
+            sender,
+            in_hand: Mutex::default(),
+            said: Mutex::default(),
+            panics,
         };
-        actor.happened(job, event, Reply::Outbox);
+        Ok(Self {
+            desk: desk.into(),
+            lane: Lane::start("read", 1, MOST_THREADS)?,
+        })
     }
-    if outbox.unread.is_some() {
-        return Ok(()); // The record is the last word, not to be heard before the others.
-    }
-    let record = match record {
-        // What is damaged will never be a record.
-        Err(error @ Error::Content { .. }) => {
-            tracing::warn!("{error}");
-            None
-        }
-        record => record?,
-    };
-    let event = match record {
-        Some(record) => Event::RecordFound { attempt, record },
-        None => {
-            let started = actor.run_dir.started(job, attempt).exists();
-            let stderr = actor.run_dir.stderr(job, attempt);
-            Event::RecordsRead {
-                attempt,
-                begun,
-                started,
-                last_words: if started { None } else { last_words(&stderr) },
+
+    /// Has the attempt's files read; what they say comes as events. It is over when a reading is that
+    /// began after this call.
+    pub fn read(&self, job: JobId, attempt: Attempt) -> impl Future<Output = ()> + Send + use<> {
+        let key = (job, attempt);
+        let (done, is_done) = oneshot::channel();
+        let mut in_hand = self.desk.in_hand();
+        match in_hand.get_mut(&key) {
+            Some(hand) if hand.has_begun => hand.again.push(done),
+            Some(hand) => hand.waiting.push(done),
+            None => {
+                let waiting = vec![done];
+                in_hand.insert(
+                    key,
+                    Hand {
+                        waiting,
+                        ..Hand::default()
+                    },
+                );
+                let desk = self.desk.clone();
+                drop(self.lane.ask(move || desk.read(key)));
             }
         }
-    };
-    actor.happened(job, event, Reply::Nobody);
-    Ok(())
+        drop(in_hand);
+        async {
+            // Nothing is ever sent.
+            let _ = is_done.await;
+        }
+    }
+
+    /// Whether the attempt's files are being read.
+    pub fn are_at(&self, job: JobId, attempt: Attempt) -> bool {
+        self.desk.in_hand().contains_key(&(job, attempt))
+    }
+}
+
+impl Desk {
+    fn in_hand(&self) -> MutexGuard<'_, HashMap<Key, Hand>> {
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the attempt's files, and again if somebody asks for it meanwhile.
+    fn read(&self, key: Key) {
+        while self.begin(key) {
+            // What can't be read now is read the next time.
+            match catch_unwind(AssertUnwindSafe(|| self.read_one(key))) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => self.warn(&error),
+                Err(panic) => drop(self.panics.send(panic)),
+            }
+        }
+    }
+
+    /// Whether a reading is wanted; it has begun then. Whoever waited for the one before hears that
+    /// it is over.
+    fn begin(&self, key: Key) -> bool {
+        let mut in_hand = self.in_hand();
+        let Some(hand) = in_hand.get_mut(&key) else {
+            return false;
+        };
+        if !std::mem::replace(&mut hand.has_begun, true) {
+            return true;
+        }
+        hand.waiting = std::mem::take(&mut hand.again);
+        if hand.waiting.is_empty() {
+            in_hand.remove(&key);
+            return false;
+        }
+        true
+    }
+
+    /// Says it once, however often it is found.
+    fn warn(&self, problem: &Error) {
+        let problem = problem.to_string();
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.len() >= MOST_SAID {
+            said.clear();
+        }
+        if !said.contains(&problem) {
+            tracing::warn!("{problem}");
+            said.insert(problem);
+        }
+    }
+
+    fn happened(&self, job: JobId, event: Event, reply: Reply) {
+        // Without a loop there is nobody whom it concerns: the next one finds out by itself.
+        let _ = self.sender.send(Item::Happened { job, event, reply });
+    }
+
+    fn read_one(&self, (job, attempt): Key) -> Result<(), Error> {
+        let begun = self.clock.now();
+        self.open_anew(job, attempt)?;
+        // Before the outbox: whatever the program was told is noted lies there before the record does.
+        let record = cu_supervisor::read_exit_record(&self.run_dir.exit_record(job, attempt));
+        let outbox = cu_supervisor::read_outbox(&self.run_dir.outbox(job, attempt))?;
+        outbox
+            .problems
+            .iter()
+            .for_each(|problem| self.warn(problem));
+        for envelope in outbox.messages {
+            let Envelope {
+                sequence, message, ..
+            } = envelope;
+            let event = Event::Said {
+                attempt,
+                sequence,
+                message,
+            };
+            self.happened(job, event, Reply::Outbox);
+        }
+        if outbox.unread.is_some() {
+            return Ok(()); // The record is the last word, not to be heard before the others.
+        }
+        let record = match record {
+            // What is damaged will never be a record.
+            Err(error @ Error::Content { .. }) => {
+                self.warn(&error);
+                None
+            }
+            record => record?,
+        };
+        let event = match record {
+            Some(record) => Event::RecordFound { attempt, record },
+            None => {
+                let started = self.run_dir.started(job, attempt).exists();
+                let stderr = self.run_dir.stderr(job, attempt);
+                Event::RecordsRead {
+                    attempt,
+                    begun,
+                    started,
+                    last_words: if started { None } else { last_words(&stderr) },
+                }
+            }
+        };
+        self.happened(job, event, Reply::Nobody);
+        Ok(())
+    }
+
+    /// Has a network file system ask what there is in the attempt's directory now.
+    fn open_anew(&self, job: JobId, attempt: Attempt) -> Result<(), Error> {
+        let path = self.run_dir.attempt(job, attempt);
+        let only_directories = (OFlags::DIRECTORY | OFlags::NONBLOCK).bits();
+        let opened = File::options()
+            .read(true)
+            .custom_flags(i32::try_from(only_directories).unwrap_or_default())
+            .open(&path);
+        match opened {
+            // Then nothing was left there.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                Ok(())
+            }
+            Err(source) => Err(Error::File {
+                what: "open",
+                path,
+                source,
+            }),
+            Ok(_) => Ok(()),
+        }
+    }
 }
 
 /// The last lines of a text file that may be long; `None` if there are none.
@@ -130,17 +308,4 @@ fn last_words(path: &Path) -> Option<String> {
     let lines: Vec<_> = lines.filter(|line| !line.trim().is_empty()).collect();
     let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
     (!last.is_empty()).then(|| last.join("\n"))
-}
-
-/// Has a network file system ask what there is in the attempt's directory now.
-fn open_anew(actor: &Actor, job: JobId, attempt: Attempt) -> Result<(), Error> {
-    let path = actor.run_dir.attempt(job, attempt);
-    match File::open(&path) {
-        Err(source) if source.kind() != ErrorKind::NotFound => Err(Error::File {
-            what: "open",
-            path,
-            source,
-        }),
-        _ => Ok(()),
-    }
 }

@@ -1,7 +1,6 @@
 //! After a crash: find by name what may have been submitted, watch what was, read what the attempts
 //! have left meanwhile. And the same, gently, for attempts without a connection while we live.
 
-use std::panic::resume_unwind;
 use std::time::Duration;
 
 use cu_protocol::{Attempt, JobId};
@@ -11,10 +10,11 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::act::Actor;
 use crate::inbox::Reply;
 use crate::machine::{Event, Job, LONGEST_READING, Machine, Stage};
-use crate::records;
 
 /// How often the files of attempts without a connection are looked at.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long the files of one attempt keep those of the next from being read.
+const TURN: Duration = Duration::from_secs(1);
 
 /// Takes up what the main process before has left.
 pub(crate) fn adopt_survivors(machine: &Machine, actor: &Actor, tasks: &mut JoinSet<()>) {
@@ -29,7 +29,7 @@ pub(crate) fn adopt_survivors(machine: &Machine, actor: &Actor, tasks: &mut Join
         }
     }
     if !left.is_empty() {
-        drop(records::read(actor, left)); // As when they have just ended.
+        tasks.spawn(read_in_turn(actor.clone(), left)); // As when they have just ended.
     }
     // At the end they are looked at in any case.
     if !machine.is_settled() {
@@ -53,41 +53,56 @@ pub(crate) fn look_at_the_given_up(machine: &Machine, actor: &Actor, tasks: &mut
     if given_up.is_empty() {
         return;
     }
-    let actor = actor.clone();
-    tasks.spawn(async move {
-        if let Err(error) = records::read(&actor, given_up).await
-            && let Ok(panic) = error.try_into_panic()
-        {
-            resume_unwind(panic);
-        }
-    });
+    tasks.spawn(read_in_turn(actor.clone(), given_up));
 }
+
+/// What may have been submitted, and how far its submission was.
+type Unanswered = (JobId, Attempt, Stage);
 
 /// Looks up what may have been submitted. Its files first: they tell of an attempt that has ended
 /// meanwhile, and that a scheduler may have forgotten. Without them it would be submitted again, and
-/// what it asked for would be lost.
-async fn look_up(actor: Actor, unanswered: Vec<(JobId, Attempt, Stage)>) {
-    let attempts = unanswered.iter().map(|(job, attempt, _)| (*job, *attempt));
-    let reading = records::read(&actor, attempts.collect());
-    if let Ok(Err(error)) = timeout(LONGEST_READING, reading).await
-        && let Ok(panic) = error.try_into_panic()
-    {
-        resume_unwind(panic);
-    }
-    let mut lookups = Vec::new();
+/// what it asked for would be lost. One whose files can't be read keeps only itself waiting.
+async fn look_up(actor: Actor, unanswered: Vec<Unanswered>) {
+    let mut read = Vec::new();
+    let mut late = JoinSet::new();
     for (job, attempt, stage) in unanswered {
-        if stage == Stage::Uncertain {
-            lookups.push((job, attempt));
-            continue;
+        let mut reading = Box::pin(actor.readers.read(job, attempt));
+        match timeout(TURN, &mut reading).await {
+            Ok(()) => read.push((job, attempt, stage)),
+            Err(_) => {
+                late.spawn(async move {
+                    let _ = timeout(LONGEST_READING, reading).await;
+                    vec![(job, attempt, stage)]
+                });
+            }
         }
-        let event = Event::SubmitUncertain {
-            attempt,
-            reason: "the main process ended before the scheduler's answer was recorded".to_owned(),
-        };
-        actor.happened(job, event, Reply::Nobody);
     }
-    if !lookups.is_empty() {
-        actor.find(lookups).await;
+    actor.look_up_now(read).await;
+    while let Some(read) = late.join_next().await {
+        // Nothing in it panics, and nobody cancels it.
+        actor.look_up_now(read.unwrap_or_default()).await;
+    }
+}
+
+impl Actor {
+    /// Looks these up by their names.
+    async fn look_up_now(&self, unanswered: Vec<Unanswered>) {
+        let mut lookups = Vec::new();
+        for (job, attempt, stage) in unanswered {
+            if stage == Stage::Uncertain {
+                lookups.push((job, attempt));
+                continue;
+            }
+            let event = Event::SubmitUncertain {
+                attempt,
+                reason: "the main process ended before the scheduler's answer was recorded"
+                    .to_owned(),
+            };
+            self.happened(job, event, Reply::Nobody);
+        }
+        if !lookups.is_empty() {
+            self.clone().find(lookups).await;
+        }
     }
 }
 
@@ -101,12 +116,17 @@ pub(crate) async fn look_now_and_then(actor: Actor) {
         let begun = Instant::now();
         let mut unconnected = actor.unread.attempts();
         unconnected.retain(|(job, attempt)| !actor.connections.has(*job, *attempt));
-        if !unconnected.is_empty()
-            && let Err(error) = records::read(&actor, unconnected).await
-            && let Ok(panic) = error.try_into_panic()
-        {
-            resume_unwind(panic);
-        }
+        read_in_turn(actor.clone(), unconnected).await;
         pause = LOOK.max(begun.elapsed() * 9);
+    }
+}
+
+/// Reads the files of one attempt after the other. Those that can't be read now are left to their
+/// thread, and passed over as long as that goes on.
+pub(crate) async fn read_in_turn(actor: Actor, attempts: Vec<(JobId, Attempt)>) {
+    for (job, attempt) in attempts {
+        if !actor.readers.are_at(job, attempt) {
+            let _ = timeout(TURN, actor.readers.read(job, attempt)).await;
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use cu_scheduler::Scheduler;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::act::{Actor, Notice};
@@ -16,15 +16,20 @@ use crate::inbox::Inbox;
 use crate::lock::{Lock, Note};
 use crate::machine::{Level, Machine};
 use crate::operator::Operator;
+use crate::records::Readers;
 use crate::recovery;
 use crate::server::Server;
 use crate::store::{Abandoned, Changes, Reader, Store};
+use crate::threads::{Answer, Lane, Recorder};
 use crate::{
-    Error, Result, RunDir, RunState, Status, check_run, journal, results, secret, store, watcher,
+    Error, Result, RunDir, RunState, Status, check_run, error, journal, results, secret, store,
+    watcher,
 };
 
 /// How long the last actions may take. Every call to a scheduler returns within about a minute.
 const LAST_ACTIONS: Duration = Duration::from_secs(60);
+/// How many threads write into the run directory when each is held up.
+const MOST_WRITERS: usize = 16;
 
 /// A commit that takes longer is told to people.
 const SLOW_COMMIT: Duration = Duration::from_secs(10);
@@ -69,6 +74,7 @@ pub struct ResumeLoop {
     /// A commit that still waits when the loop is dropped is wanted no more.
     unwanted: Unwanted,
     note: Note,
+    recorder: Recorder,
     /// Keeps others out. Dropped last, when nothing of ours is at work any more.
     store: Arc<Mutex<Store>>,
 }
@@ -78,7 +84,8 @@ impl ResumeLoop {
     /// killed. To be called within a tokio runtime.
     ///
     /// # Errors
-    /// Those of [`check_run`]; [`Error::InUse`], [`Error::NewerVersion`], [`Error::Damaged`].
+    /// Those of [`check_run`]; [`Error::InUse`], [`Error::NewerVersion`], [`Error::Damaged`],
+    /// [`Error::System`].
     pub async fn open(
         run_dir: RunDir,
         scheduler: Arc<dyn Scheduler>,
@@ -88,6 +95,9 @@ impl ResumeLoop {
         let before = Reader::open(&run_dir)?; // Without a run there is nothing to lock.
         let mut lock = Lock::take(&run_dir).await?;
         let predecessor = lock.predecessor.take();
+        // Before anything is begun that would take them.
+        let recorder = Recorder::start()?;
+        let writers = Lane::start("write", 1, MOST_WRITERS)?;
         let mut store = Store::open(&run_dir, lock)?;
         store.set_opener(&run_dir, &scheduler.to_string())?;
         let loaded = store.load()?;
@@ -99,6 +109,7 @@ impl ResumeLoop {
         let (sender, inbox) = Inbox::new(clock);
         let machine = Machine::new(loaded.jobs, loaded.policy);
         let mut background = JoinSet::new();
+        let readers = Readers::start(run_dir.clone(), clock, sender.clone(), &mut background)?;
         let run = loaded.run;
         let watched = watcher::start(run, scheduler.clone(), sender.clone(), &mut background);
         let secret = secret::keep(&run_dir)?;
@@ -124,6 +135,8 @@ impl ResumeLoop {
             connections: server.connections(),
             watched,
             unread: Arc::default(),
+            readers: readers.into(),
+            writers: writers.into(),
             gathering: Arc::default(),
             notify,
         };
@@ -156,6 +169,7 @@ impl ResumeLoop {
             server,
             unwanted: Unwanted(store.abandoned()),
             note: store.note(),
+            recorder,
             store: Arc::new(Mutex::new(store)),
         })
     }
@@ -217,7 +231,7 @@ impl ResumeLoop {
         self.actor.watch(&changes.jobs);
         let store = self.store.clone();
         let path = self.run_dir.store();
-        let mut commit = tokio::task::spawn_blocking(move || {
+        let mut commit = self.recorder.ask(move || {
             let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
             store.commit(&changes).map(|()| changes)
         });
@@ -235,9 +249,9 @@ impl ResumeLoop {
                 return Ok(Recorded::Abandoned);
             }
         };
-        let recorded = recorded.map_err(|error| Error::Record {
+        let recorded = recorded.map_err(|panic| Error::Record {
             path,
-            reason: error.to_string(),
+            reason: error::words(panic),
         })??;
         journal::log(&recorded);
         self.status
@@ -319,8 +333,8 @@ impl Drop for Unwanted {
 async fn told_if_slow<T>(
     actor: &Actor,
     note: &Note,
-    commit: &mut JoinHandle<T>,
-) -> Result<T, JoinError> {
+    commit: &mut Answer<T>,
+) -> std::thread::Result<T> {
     let (begun, since) = (Instant::now(), SystemTime::now());
     if let Ok(done) = timeout(SLOW_COMMIT, &mut *commit).await {
         return done;

@@ -3,19 +3,19 @@
 
 mod support;
 
-use std::fs::File;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cu_core::machine::Event;
 use cu_core::{AttemptEnd, JobState, Policy, Reader, RunDir};
-use cu_protocol::{Attempt, Failure, Message, ResumeRequest, Sequence};
+use cu_protocol::{Attempt, Failure, JobId, Message, ResumeRequest, Sequence};
 use cu_scheduler::simulated::Stop;
 use cu_scheduler::{Cancel, ClusterState, Scheduler};
+use cu_supervisor::JobSpec;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use support::attempt::{JOB, put_in_outbox, results, write_exit_record};
 use support::remote::{Calls, Remote};
+use support::stuck::Stuck;
 use support::{BOUND, endless, eventually, on_a_paused_clock, open, patient, scratch, settled};
 use tokio::time::{sleep, timeout};
 
@@ -23,6 +23,14 @@ const FIRST: Attempt = Attempt(0);
 
 /// Longer than from one look at files to the next.
 const TWO_LOOKS: Duration = Duration::from_secs(11);
+
+/// The scheduler's word decides as soon as a reading has found no record.
+fn without_grace() -> Policy {
+    Policy {
+        record_grace: Duration::ZERO,
+        ..patient()
+    }
+}
 
 #[tokio::test]
 async fn a_record_that_lies_there_is_read_before_its_absence_is_judged() {
@@ -111,7 +119,8 @@ fn a_message_that_could_not_be_read_is_read_later_and_before_those_after_it() {
         eventually("a start", || cluster.starts().len() == 1).await;
         // The first can't be read now, as for want of file descriptors; the others can.
         let path = |number| run.outbox_message(JOB, FIRST, Sequence(number));
-        std::fs::create_dir_all(path(1)).expect("a directory");
+        std::fs::create_dir_all(run.outbox(JOB, FIRST)).expect("an outbox");
+        std::os::unix::fs::symlink(path(1), path(1)).expect("a link to itself");
         let failure = Failure {
             text: "oh".to_owned(),
         };
@@ -129,7 +138,7 @@ fn a_message_that_could_not_be_read_is_read_later_and_before_those_after_it() {
             JobState::Running,
             "the record was heard before them"
         );
-        std::fs::remove_dir(path(1)).expect("removed");
+        std::fs::remove_file(path(1)).expect("removed");
         put_in_outbox(run, FIRST, 1, results());
         let finish = timeout(BOUND, main_process).await.expect("it ends");
         let status = settled(finish.expect("no panic").expect("no error"));
@@ -145,18 +154,15 @@ async fn what_lay_there_before_the_record_is_heard_before_it() {
     let cluster = endless();
     let main_process = tokio::spawn(open(&scratch, Arc::new(cluster.clone())).await.run());
     eventually("a start", || cluster.starts().len() == 1).await;
-    // A pipe in the record's place holds its reader up until the record is written.
     let run = scratch.run.clone();
-    let path = run.exit_record(JOB, FIRST);
-    let mode = Mode::RUSR | Mode::WUSR;
-    mknodat(CWD, &path, FileType::Fifo, mode, 0).expect("a pipe");
+    write_exit_record(&run, FIRST, 0);
+    let Some(stuck) = Stuck::mark(&run.exit_record(JOB, FIRST), false) else {
+        return;
+    };
     let ending = tokio::task::spawn_blocking(move || {
-        let mut pipe = File::options().write(true).open(&path).expect("a reader");
+        let readers = stuck.wait();
         put_in_outbox(&run, FIRST, 1, results());
-        std::fs::remove_file(&path).expect("removed");
-        write_exit_record(&run, FIRST, 0);
-        let record = std::fs::read(&path).expect("a record");
-        pipe.write_all(&record).expect("written");
+        stuck.let_through(&readers);
     });
     let first = cluster.starts()[0].job.clone();
     cluster
@@ -172,6 +178,80 @@ async fn what_lay_there_before_the_record_is_heard_before_it() {
     assert_eq!(status.jobs.completed, 1);
     let job = Reader::open(&scratch.run).and_then(|reader| reader.job(JOB));
     assert!(job.expect("a job").metrics.contains_key("loss"));
+}
+
+#[tokio::test]
+async fn one_file_that_never_opens_keeps_no_other_from_being_read() {
+    let scratch = scratch(patient(), 4);
+    let cluster = endless();
+    let main_process = tokio::spawn(open(&scratch, Arc::new(cluster.clone())).await.run());
+    eventually("all starts", || cluster.starts().len() == 4).await;
+    // Of all jobs but the last, whatever their order.
+    let mut stuck = Vec::new();
+    for job in (0..3).map(JobId) {
+        let record = scratch.run.exit_record(job, FIRST);
+        std::fs::write(&record, "").expect("a record");
+        let Some(marked) = Stuck::mark(&record, false) else {
+            return;
+        };
+        stuck.push(marked);
+    }
+    let last = JobId(3);
+    let envelope = serde_json::json!({"job": 3, "attempt": 0, "sequence": 1, "message": results()});
+    let file = serde_json::json!({"version": 1, "envelope": envelope}).to_string();
+    std::fs::create_dir_all(scratch.run.outbox(last, FIRST)).expect("an outbox");
+    let path = scratch.run.outbox_message(last, FIRST, Sequence(1));
+    std::fs::write(path, file).expect("a message");
+    let is_heard = || {
+        let job = Reader::open(&scratch.run).and_then(|reader| reader.job(last));
+        job.is_ok_and(|job| job.metrics.contains_key("loss"))
+    };
+    eventually("the message of the last job", is_heard).await;
+    main_process.abort();
+    assert!(main_process.await.is_err_and(|error| error.is_cancelled()));
+    drop(stuck);
+}
+
+#[tokio::test]
+async fn a_record_that_is_no_file_ends_the_wait_for_it_at_once() {
+    let scratch = scratch(without_grace(), 1);
+    let cluster = endless();
+    let main_process = tokio::spawn(open(&scratch, Arc::new(cluster.clone())).await.run());
+    eventually("a start", || cluster.starts().len() == 1).await;
+    let mode = Mode::RUSR | Mode::WUSR;
+    let record = scratch.run.exit_record(JOB, FIRST);
+    mknodat(CWD, &record, FileType::Fifo, mode, 0).expect("a pipe");
+    std::fs::create_dir(scratch.run.outbox(JOB, FIRST)).expect("an outbox");
+    let message = scratch.run.outbox_message(JOB, FIRST, Sequence(1));
+    std::os::unix::fs::symlink("/dev/zero", message).expect("a link");
+    let first = cluster.starts()[0].job.clone();
+    cluster.stop(&first, Stop::NodeFailure);
+    eventually("the next start", || cluster.starts().len() == 2).await;
+    assert!(!main_process.is_finished());
+}
+
+#[tokio::test]
+async fn what_supervisors_are_told_is_written_anew_if_damaged() {
+    let scratch = scratch(without_grace(), 1);
+    let path = scratch.run.job_spec(JOB);
+    let told = JobSpec::read(&path).expect("as it was made");
+    let cluster = endless();
+    let main_process = tokio::spawn(open(&scratch, Arc::new(cluster.clone())).await.run());
+    let end_and_await = async |starts: usize| {
+        let last = cluster.starts().pop().expect("a start").job;
+        cluster.stop(&last, Stop::NodeFailure);
+        eventually("the next start", || cluster.starts().len() == starts).await;
+        assert_eq!(JobSpec::read(&path).expect("whole"), told);
+    };
+    eventually("a start", || cluster.starts().len() == 1).await;
+    let text = std::fs::read_to_string(&path).expect("a text");
+    std::fs::write(&path, &text[..text.len() / 2]).expect("cut");
+    end_and_await(2).await;
+    std::fs::write(&path, text.replace("/bin/true", "/bin/trae")).expect("another command");
+    end_and_await(3).await;
+    std::fs::remove_file(&path).expect("lost");
+    end_and_await(4).await;
+    assert!(!main_process.is_finished());
 }
 
 #[test]

@@ -59,6 +59,23 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The operating system refused what the backend needs on this machine: threads, mostly.
+    #[error("can't {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+#[cfg(any(feature = "local", feature = "slurm", feature = "htcondor"))]
+impl Error {
+    /// The system gave no thread.
+    pub(crate) fn no_thread(source: io::Error) -> Self {
+        let what = "start a thread";
+        Self::System { what, source }
+    }
 }
 
 /// Why one submission did not give a cluster job id.

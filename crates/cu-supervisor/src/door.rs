@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cu_protocol::lines::{LineDecoder, to_line};
 use cu_protocol::{ProgramAnswer, ProgramRequest};
@@ -32,6 +32,8 @@ const DIRECTORY_MODE: u32 = 0o700;
 const CONNECTIONS: usize = 64;
 /// How long an answer may take: longer than any wait for the main process.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection waits for a thread where the machine has none left.
+const THREAD_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a program may take to read an answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -222,15 +224,31 @@ impl Acceptor {
             refuse(stream, &reason);
             return;
         }
-        let open = Arc::clone(&self.open);
-        let inside = Arc::clone(&self.inside);
-        let serve = move || {
-            // An error here is the program's: it has gone.
-            let _ = serve(stream, &inside.0);
-            open.fetch_sub(1, Ordering::AcqRel);
-        };
-        if crate::spawn_thread("program", serve).is_err() {
-            self.open.fetch_sub(1, Ordering::AcqRel);
+        // Handed over once there is a thread: until then it can be refused.
+        let until = Instant::now() + THREAD_PATIENCE;
+        loop {
+            let (hand_over, handed_over) = mpsc::channel();
+            let open = Arc::clone(&self.open);
+            let inside = Arc::clone(&self.inside);
+            let started = crate::spawn_thread("program", move || {
+                if let Ok(stream) = handed_over.recv() {
+                    // An error here is the program's: it has gone.
+                    let _ = serve(stream, &inside.0);
+                    open.fetch_sub(1, Ordering::AcqRel);
+                }
+            });
+            match started {
+                Ok(()) => {
+                    let _ = hand_over.send(stream);
+                    return;
+                }
+                Err(error) if Instant::now() >= until => {
+                    self.open.fetch_sub(1, Ordering::AcqRel);
+                    refuse(stream, &format!("{error}; try again"));
+                    return;
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            }
         }
     }
 }

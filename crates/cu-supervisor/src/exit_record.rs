@@ -1,8 +1,10 @@
 //! `exit.json`: how the attempt ended, as its supervisor saw it. Written once, before anybody is told.
 
+use std::fs::OpenOptions;
 use std::path::Path;
 
 use cu_protocol::ExitRecord;
+use cu_system::files;
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::{Deserialize, Serialize};
 
@@ -47,10 +49,13 @@ pub(crate) fn write_exit_record(path: &Path, record: &ExitRecord) -> Result<()> 
 /// Makes a record that was written survive a power failure. Not needed once the main process has
 /// acknowledged the same record, and on a file system with a disk it costs more than all else.
 pub(crate) fn sync_exit_record(path: &Path) -> Result<()> {
-    let sync = |path: &Path| std::fs::File::open(path)?.sync_all();
-    sync(path).map_err(Error::file("sync", path))?;
+    let record = files::open(path, OpenOptions::new().read(true));
+    record
+        .and_then(|record| record.sync_all())
+        .map_err(Error::file("sync", path))?;
     path.parent().map_or(Ok(()), |directory| {
-        sync(directory).map_err(Error::file("sync", directory))
+        let sync = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
+        sync.map_err(Error::file("sync", directory))
     })
 }
 

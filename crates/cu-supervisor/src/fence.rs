@@ -182,11 +182,13 @@ impl<'a> Fence<'a> {
     }
 
     /// Asks whether the program may be started. What can't be read or written now (a stale handle, a
-    /// full disk, no descriptor left) is waited for as another attempt is.
+    /// full disk, no descriptor left) is waited for as another attempt is; what is damaged is not.
     pub fn ask(&mut self, now: Instant) -> Turn {
         let begun = Instant::now();
         let turn = match self.look(now) {
             Ok(turn) => turn,
+            // The number of the newest attempt, which is written as a whole and anew for the next.
+            Err(error @ Error::Content { .. }) => Turn::Never(error.to_string()),
             Err(error) => self.wait_or_give_up(error.to_string(), now),
         };
         self.took = begun.elapsed();
@@ -254,11 +256,10 @@ impl<'a> Fence<'a> {
     /// Who is in the way, if anybody.
     fn way(&mut self, lock: &Lock, now: Instant) -> Result<Way> {
         let path = self.run.attempt_holder(self.job);
-        let record = match files::read(&path, holder::LONGEST) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        let record = match json_file::content(&path, holder::LONGEST) {
             // A record is none of that: it is damaged.
-            Err(error) if files::refusal(&error).is_some() => Some(Vec::new()),
-            record => Some(record.map_err(Error::file("read", &path))?),
+            Err(Error::Content { reason, .. }) => Some(reason.into_bytes()),
+            record => record?,
         };
         let is_locked = matches!(lock, Lock::Others);
         match record {
@@ -444,16 +445,11 @@ fn newer_attempt(run: &RunDir, job: JobId, attempt: Attempt) -> Result<Option<At
 /// What the main process wrote before it submitted the newest attempt.
 pub(crate) fn newest_attempt(run: &RunDir, job: JobId) -> Result<Option<Attempt>> {
     let path = run.newest_attempt(job);
-    match files::read_own(&path, LONGEST_NUMBER) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        text => {
-            let text = text.map_err(Error::file("read", &path))?;
-            let number = String::from_utf8_lossy(&text).trim().parse();
-            number
-                .map(Some)
-                .map_err(|error| Error::content(&path, error))
-        }
-    }
+    let text = json_file::own_content(&path, LONGEST_NUMBER)?;
+    let number = text.map(|text| String::from_utf8_lossy(&text).trim().parse());
+    number
+        .transpose()
+        .map_err(|error| Error::content(&path, error))
 }
 
 #[cfg(test)]

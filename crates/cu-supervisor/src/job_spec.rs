@@ -7,6 +7,7 @@ use std::time::Duration;
 use cu_protocol::{JobId, RunId};
 use serde::{Deserialize, Serialize};
 
+use crate::signals::stop_signal;
 use crate::{Error, Result, json_file};
 
 /// `attempts/{id}/job.json`.
@@ -67,6 +68,14 @@ pub struct StopPolicy {
     /// How long after the signal SIGTERM follows, and how long after that SIGKILL.
     #[serde(with = "seconds")]
     pub grace: Duration,
+}
+
+impl StopPolicy {
+    /// Whether its signal is one to stop with.
+    #[must_use]
+    pub fn has_a_known_signal(&self) -> bool {
+        stop_signal(&self.signal).is_some()
+    }
 }
 
 impl Default for StopPolicy {

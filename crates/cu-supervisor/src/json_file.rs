@@ -1,18 +1,16 @@
 //! Small files of JSON with a `version`: read with clear errors, replaced as a whole.
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use cu_checkpoint::{AtomicOptions, Durability};
-use cu_system::files;
+use cu_system::files::{self, Refusal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// No file of ours is longer, in bytes.
-const LONGEST: u64 = 64 << 20;
 /// Nobody else's business, whatever the umask.
 const MODE: u32 = 0o600;
 
@@ -21,24 +19,28 @@ struct Versioned {
     version: u32,
 }
 
-/// The value in a file of this version; `None` if there is no such file.
+/// The longest that such a file can be. A message is 1 MiB at most in the form in which it is sent,
+/// a program's arguments and environment 6 MiB, and each is longer here.
+const MOST_BYTES: u64 = 16 << 20;
+
+/// The value in a file of this version; `None` if there is no such file. What is not a regular file,
+/// or too long, is damaged, and is neither waited for nor read.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path, version: u32) -> Result<Option<T>> {
-    parse(path, std::fs::read(path), version)
+    parse(path, content(path, MOST_BYTES)?, version)
 }
 
-/// The value in a file of this version that is ours alone, for what is acted on.
+/// As [`read`], of a file that is ours alone: for what is acted on.
 pub(crate) fn read_own<T: DeserializeOwned>(path: &Path, version: u32) -> Result<Option<T>> {
-    parse(path, files::read_own(path, LONGEST), version)
+    parse(path, own_content(path, MOST_BYTES)?, version)
 }
 
 fn parse<T: DeserializeOwned>(
     path: &Path,
-    text: std::io::Result<Vec<u8>>,
+    text: Option<Vec<u8>>,
     version: u32,
 ) -> Result<Option<T>> {
-    let text = match text {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        text => text.map_err(Error::file("read", path))?,
+    let Some(text) = text else {
+        return Ok(None);
     };
     // The version first: of a newer one, nothing else is understood.
     let found: Versioned =
@@ -53,6 +55,38 @@ fn parse<T: DeserializeOwned>(
     serde_json::from_slice(&text)
         .map(Some)
         .map_err(|error| Error::content(path, error))
+}
+
+/// What is in a file that others could have put there; `None` if there is none.
+///
+/// # Errors
+/// [`Error::Content`] if it never will be one that we wrote; [`Error::File`] if it can't be read now.
+pub(crate) fn content(path: &Path, most_bytes: u64) -> Result<Option<Vec<u8>>> {
+    if_there(path, files::read(path, most_bytes))
+}
+
+/// As [`content`], of a file that must be ours alone.
+///
+/// # Errors
+/// As [`content`]; [`Error::File`] for a link, and for a file that others may write to.
+pub(crate) fn own_content(path: &Path, most_bytes: u64) -> Result<Option<Vec<u8>>> {
+    if_there(path, files::read_own(path, most_bytes))
+}
+
+fn if_there(path: &Path, content: std::io::Result<Vec<u8>>) -> Result<Option<Vec<u8>>> {
+    match content {
+        Ok(content) => Ok(Some(content)),
+        // Where something else lies in the place of a directory above, there is no file either.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(match files::refusal(&error) {
+            Some(refusal @ (Refusal::NotRegular(_) | Refusal::TooLong(_))) => {
+                Error::content(path, refusal)
+            }
+            _ => Error::file("read", path)(error),
+        }),
+    }
 }
 
 /// Writes it so that it survives a power failure.
@@ -70,7 +104,7 @@ pub(crate) fn write_quickly<T: Serialize>(path: &Path, value: &T) -> Result<()> 
 pub(crate) fn overwrite<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let json = to_json(path, value)?;
     let overwrite = || {
-        let mut file = OpenOptions::new().write(true).open(path)?;
+        let mut file = files::open(path, OpenOptions::new().write(true))?;
         file.write_all(&json)?;
         file.set_len(json.len() as u64)
     };
@@ -93,6 +127,30 @@ fn write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_small_file_is_damaged_and_not_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let scratch = tempfile::tempdir().unwrap();
+        let path = |name: &str| scratch.path().join(name);
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, path("fifo"), FileType::Fifo, mode, 0).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path("endless")).unwrap();
+        std::fs::create_dir(path("directory")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+        // Without a single byte on the disk.
+        let huge = std::fs::File::create(path("huge")).unwrap();
+        huge.set_len(1 << 40).unwrap();
+        for name in ["fifo", "endless", "directory", "socket", "huge"] {
+            let read = read::<u32>(&path(name), 1);
+            assert!(
+                matches!(read, Err(Error::Content { .. })),
+                "{name}: {read:?}"
+            );
+        }
+        let below_a_file = path("huge/file");
+        assert!(matches!(read::<u32>(&below_a_file, 1), Ok(None)));
+    }
 
     #[test]
     fn what_the_system_said_is_told() {

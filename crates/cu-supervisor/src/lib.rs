@@ -58,10 +58,5 @@ fn tell(text: &str) {
 
 /// A thread with a name, for whoever looks at the process.
 fn spawn_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .stack_size(256 * 1024)
-        .spawn(work)
-        .map(drop)
-        .map_err(Error::system("start a thread"))
+    cu_system::threads::spawn(name, 256 * 1024, work).map_err(Error::system("start a thread"))
 }

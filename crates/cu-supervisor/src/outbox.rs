@@ -1,6 +1,7 @@
 //! Messages that could not be delivered: one durable file each in the attempt's directory, for the
 //! main process to take.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use cu_protocol::{Envelope, Sequence};
@@ -11,6 +12,10 @@ use crate::{Error, Result, json_file};
 /// The version of the files that this crate writes.
 const VERSION: u32 = 1;
 const SUFFIX: &str = ".json";
+/// How much is read at once. What lies there beyond that is read when this was taken.
+const MOST_BYTES: u64 = 32 << 20;
+/// How many problems of one outbox are told at once.
+const MOST_PROBLEMS: usize = 100;
 
 #[derive(Serialize, Deserialize)]
 struct File {
@@ -23,12 +28,12 @@ struct File {
 pub struct Outbox {
     /// The messages, in their order, up to the first that is `unread`.
     pub messages: Vec<Envelope>,
-    /// The first message that lies there and could not be read this time: too many open files, a
-    /// file system that did not answer. Those after it are left out, since a message that comes after
-    /// a later one counts as a repeat.
+    /// The first message that lies there and was not read this time: too many open files, a file
+    /// system that did not answer, too much before it. Those after it are left out, since a message
+    /// that comes after a later one counts as a repeat.
     pub unread: Option<Sequence>,
-    /// Why some files were left alone. What is damaged, of a newer version, or not ours keeps no
-    /// other message from being read.
+    /// Why some files were left alone, the first hundred. What is damaged, of a newer version, no
+    /// regular file, or not ours keeps no other message from being read.
     pub problems: Vec<Error>,
 }
 
@@ -46,11 +51,51 @@ pub struct Outbox {
 /// If the directory can't be listed. What is wrong with a single file is in
 /// [`problems`](Outbox::problems).
 pub fn read_outbox(outbox: &Path) -> Result<Outbox> {
+    read_part(outbox, MOST_BYTES)
+}
+
+/// Reads it up to the message that makes it so long.
+fn read_part(outbox: &Path, most_bytes: u64) -> Result<Outbox> {
     let mut found = Outbox::default();
+    let mut bytes = 0;
+    for number in list(outbox, &mut found.problems)? {
+        let path = message(outbox, number);
+        // What is left for later is no more than the messages that are taken before.
+        if bytes > most_bytes {
+            found.unread = Some(number);
+            break;
+        }
+        // Removed meanwhile, it has no length.
+        bytes += path.metadata().map_or(0, |metadata| metadata.len());
+        match read(&path, number) {
+            Ok(Some(envelope)) => found.messages.push(envelope),
+            // Removed meanwhile.
+            Ok(None) => {}
+            Err(error) => {
+                let is_unread = matches!(error, Error::File { .. });
+                complain(&mut found.problems, error);
+                if is_unread {
+                    found.unread = Some(number);
+                    break;
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The messages that lie there, in their order.
+fn list(outbox: &Path, problems: &mut Vec<Error>) -> Result<Vec<Sequence>> {
     let entries = match std::fs::read_dir(outbox) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        // It never will be one.
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            complain(problems, Error::content(outbox, error));
+            return Ok(Vec::new());
+        }
         entries => entries.map_err(Error::file("list", outbox))?,
     };
+    let mut numbers = Vec::new();
     for entry in entries {
         let entry = entry.map_err(Error::file("list", outbox))?;
         let name = entry.file_name();
@@ -61,33 +106,26 @@ pub fn read_outbox(outbox: &Path) -> Result<Outbox> {
         {
             continue;
         }
-        let path = entry.path();
         let number = name.to_str().and_then(|name| {
             let number: u64 = name.strip_suffix(SUFFIX)?.parse().ok()?;
             (file_name(Sequence(number)) == name).then_some(Sequence(number))
         });
-        let Some(number) = number else {
-            let reason = "its name is that of no message";
-            found.problems.push(Error::content(&path, reason));
-            continue;
-        };
-        match read(&path, number) {
-            Ok(Some(envelope)) => found.messages.push(envelope),
-            // Removed meanwhile.
-            Ok(None) => {}
-            Err(error) => {
-                if matches!(error, Error::File { .. }) {
-                    found.unread = Some(found.unread.map_or(number, |first| first.min(number)));
-                }
-                found.problems.push(error);
-            }
+        match number {
+            Some(number) => numbers.push(number),
+            None => complain(
+                problems,
+                Error::content(&entry.path(), "its name is that of no message"),
+            ),
         }
     }
-    if let Some(unread) = found.unread {
-        found.messages.retain(|envelope| envelope.sequence < unread);
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn complain(problems: &mut Vec<Error>, problem: Error) {
+    if problems.len() < MOST_PROBLEMS {
+        problems.push(problem);
     }
-    found.messages.sort_by_key(|envelope| envelope.sequence);
-    Ok(found)
 }
 
 /// Removes a message that has been recorded. One that is not there is fine.
@@ -97,7 +135,7 @@ pub fn read_outbox(outbox: &Path) -> Result<Outbox> {
 pub fn remove_from_outbox(outbox: &Path, sequence: Sequence) -> Result<()> {
     let path = message(outbox, sequence);
     match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(Error::file("remove", &path)(error))
         }
         _ => Ok(()),
@@ -200,15 +238,54 @@ mod tests {
         for message in &all {
             write_to_outbox(outbox, message).unwrap();
         }
-        // A directory can't be read as a file, whoever asks.
+        // A link to itself can't be followed, whoever asks.
         for number in [3, 2] {
             let path = outbox.join(file_name(Sequence(number)));
             std::fs::remove_file(&path).unwrap();
-            std::fs::create_dir(&path).unwrap();
+            std::os::unix::fs::symlink(&path, &path).unwrap();
         }
         let found = read_outbox(outbox).unwrap();
         assert_eq!(found.messages, all[..1]);
         assert_eq!(found.unread, Some(Sequence(2)));
-        assert_eq!(found.problems.len(), 2, "{:?}", found.problems);
+        assert_eq!(found.problems.len(), 1, "{:?}", found.problems);
+    }
+
+    #[test]
+    fn what_is_no_file_in_an_outbox_keeps_no_message_from_being_read() {
+        let scratch = tempfile::tempdir().unwrap();
+        let outbox = scratch.path().join("outbox");
+        let last = envelope(4, Message::Results(Metrics::default()));
+        write_to_outbox(&outbox, &last).unwrap();
+        let path = |number| outbox.join(file_name(Sequence(number)));
+        std::fs::create_dir(path(1)).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path(2)).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(path(3)).unwrap();
+        let found = read_outbox(&outbox).unwrap();
+        assert_eq!((found.messages, found.unread), (vec![last], None));
+        assert_eq!(found.problems.len(), 3, "{:?}", found.problems);
+
+        let found = read_outbox(&path(4)).unwrap();
+        assert!(found.messages.is_empty() && found.unread.is_none());
+        assert_eq!(found.problems.len(), 1, "{:?}", found.problems);
+    }
+
+    #[test]
+    fn an_outbox_that_is_too_large_is_read_in_parts() {
+        let scratch = tempfile::tempdir().unwrap();
+        let outbox = scratch.path();
+        for number in 1..=9 {
+            let message = Message::Results(Metrics::default());
+            write_to_outbox(outbox, &envelope(number, message)).unwrap();
+        }
+        let length = message(outbox, Sequence(1)).metadata().unwrap().len();
+        let part = || read_part(outbox, 5 * length - 1).unwrap();
+        assert_eq!(
+            (part().messages.len(), part().unread),
+            (5, Some(Sequence(6)))
+        );
+        for number in 1..=5 {
+            remove_from_outbox(outbox, Sequence(number)).unwrap();
+        }
+        assert_eq!((part().messages.len(), part().unread), (4, None));
     }
 }

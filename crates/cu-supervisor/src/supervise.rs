@@ -192,7 +192,8 @@ impl Supervisor {
         files::make_dir(&directory).map_err(Error::file("create", &directory))?;
         let spec = match JobSpec::read(&self.run.job_spec(self.job)) {
             Ok(spec) => spec,
-            Err(error) => return self.give_up(None, unstarted(&error)),
+            // The main process writes it anew for the next attempt.
+            Err(error) => return self.give_up(None, ProgramEnd::Fenced(error.to_string())),
         };
         match self.pass_the_fence(&spec) {
             Admission::Admitted(held) => Ok(self.run_program(&spec, *held)),
@@ -448,11 +449,13 @@ impl Supervisor {
 }
 
 /// How an attempt ended whose program this error kept from starting. Only what its user can mend is
-/// the job's failure: the next attempt finds another machine, or the same one in a better state.
+/// the job's failure: the next attempt finds another machine, or the same one in a better state, and
+/// files that were written anew.
 fn unstarted(error: &Error) -> ProgramEnd {
     match error {
-        Error::Program(_) | Error::Content { .. } => ProgramEnd::NotStarted(error.to_string()),
-        Error::File { .. }
+        Error::Program(_) => ProgramEnd::NotStarted(error.to_string()),
+        Error::Content { .. }
+        | Error::File { .. }
         | Error::System { .. }
         | Error::Connection { .. }
         | Error::NotSubmitted { .. }

@@ -155,7 +155,7 @@ fn what_can_t_be_started_says_why() {
 fn a_damaged_specification_and_a_missing_directory_are_recorded() {
     let run = Run::script("exit 0");
     std::fs::write(run.dir.job_spec(common::JOB), "{\"version\":1,").unwrap();
-    assert!(matches!(run.run(0).end, ProgramEnd::NotStarted(text) if text.contains("job.json")));
+    assert!(matches!(run.run(0).end, ProgramEnd::Fenced(text) if text.contains("job.json")));
 
     let mut run = Run::script("exit 0");
     run.spec.working_directory = Some("/no/such/directory".into());
@@ -167,8 +167,9 @@ fn a_damaged_specification_and_a_missing_directory_are_recorded() {
 #[test]
 fn what_can_t_be_read_now_is_no_failure_of_the_job() {
     let run = Run::script("exit 0");
-    // As with a stale handle, an I/O error, no descriptor left.
-    std::fs::create_dir(run.dir.newest_attempt(common::JOB)).unwrap();
+    // As with a stale handle, an I/O error, no descriptor left: a link to itself can't be followed.
+    let newest = run.dir.newest_attempt(common::JOB);
+    std::os::unix::fs::symlink(&newest, &newest).unwrap();
     let mut supervisor = run.start_behind_the_back(0, &[]);
     let said = supervisor.next_line();
     assert!(
@@ -185,7 +186,7 @@ fn what_can_t_be_read_now_is_no_failure_of_the_job() {
 
     let mut supervisor = run.start_behind_the_back(1, &[]);
     supervisor.next_line();
-    std::fs::remove_dir(run.dir.newest_attempt(common::JOB)).unwrap();
+    std::fs::remove_file(&newest).unwrap();
     assert_eq!(supervisor.code(), 0);
     assert_eq!(run.record(1).end, ProgramEnd::Exited(0));
 

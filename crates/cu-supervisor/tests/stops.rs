@@ -254,6 +254,6 @@ fn at_the_time_limit_a_program_that_never_heard_of_us_is_ended_at_once() {
 fn an_unknown_signal_is_refused_before_anything_starts() {
     let run = Run::script_with("touch ran", policy(|stop| stop.signal = "KILL".into()));
     let end = run.run(0).end;
-    assert!(matches!(end, ProgramEnd::NotStarted(text) if text.contains("`KILL`")));
+    assert!(matches!(end, ProgramEnd::Fenced(text) if text.contains("`KILL`")));
     assert!(!run.file("ran").exists());
 }

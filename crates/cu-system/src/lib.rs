@@ -1,4 +1,4 @@
-//! What Linux says about this machine: its processes, its name and boot, its files.
+//! What Linux says about this machine: its processes, its name and boot, its files; and threads of it.
 #![doc = include_str!("../README.md")]
 //!
 //! # A map of this crate
@@ -7,11 +7,13 @@
 //! - [`machine`] names this machine and its boot.
 //! - [`trust`] finds out who else may replace what lies at a path.
 //! - [`users`] names users and groups, and says who is at the other end of a socket.
+//! - [`threads`] do what blocks, and are had before they are needed.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod files;
 pub mod machine;
 pub mod process;
+pub mod threads;
 pub mod trust;
 pub mod users;

@@ -4,6 +4,8 @@
 use cu_core::{Counts, JobReport, Reader, RunDir, RunState, ask, check_run};
 use cu_protocol::{OperatorAnswer, OperatorRequest, Selection};
 use serde_json::json;
+use std::pin::pin;
+use std::time::Duration;
 
 use crate::args::{Common, JobsArgument, OnInterrupt};
 use crate::error::{Error, Result};
@@ -14,6 +16,9 @@ use crate::selection::Jobs;
 use crate::shell_word::shell_word;
 use crate::view::{self, Silent, View, summary};
 use crate::{backend, background, logging, runs, terminal};
+
+/// How long nobody is told that the answer is waited for.
+const SILENTLY: Duration = Duration::from_secs(3);
 
 /// What is asked of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +93,7 @@ pub fn operate(
     let selection = jobs.of(reader.status()?.jobs.total)?;
     let request = operation.request(selection.clone());
     let runtime = background::runtime()?;
-    let answer = match runtime.block_on(ask(&run, request.clone())) {
+    let answer = match runtime.block_on(ask_aloud(common, &run, request.clone())) {
         Err(cu_core::Error::NoMainProcess { .. }) => {
             // Else the backend and the run's lock would be taken for nothing.
             if reader.affected(&request)? > 0 {
@@ -104,6 +109,22 @@ pub fn operate(
         jobs => report(common, operation, &run, jobs)?,
     }
     Ok(ExitCode::Done)
+}
+
+/// Asks, and says so if the answer takes long.
+async fn ask_aloud(
+    common: &Common,
+    run: &RunDir,
+    request: OperatorRequest,
+) -> cu_core::Result<OperatorAnswer> {
+    let mut answer = pin!(ask(run, request));
+    if let Ok(answer) = tokio::time::timeout(SILENTLY, &mut answer).await {
+        return answer;
+    }
+    if !common.quiet {
+        terminal::say("waiting for the main process, which has not answered yet");
+    }
+    answer.await
 }
 
 /// No main process works on the run: be one. To stop takes until all jobs are settled; anything

@@ -3,6 +3,7 @@
 
 pub mod attempt;
 pub mod remote;
+pub mod stuck;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

@@ -74,6 +74,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cu_system::files;
+use cu_system::threads::Pool;
 
 use crate::{
     Cancel, Capabilities, ClusterJobId, Error, ExitCodes, Finding, Found, Observation, Preview,
@@ -100,6 +101,8 @@ pub struct Htcondor {
     commands: Commands,
     tickets: Tickets,
     watch: Watch,
+    /// Writes scripts, tickets and descriptions.
+    writer: Pool,
     /// Checksums of the headers that HTCondor parsed without a complaint.
     checked: Mutex<BTreeSet<u64>>,
 }
@@ -153,6 +156,7 @@ impl Htcondor {
             commands,
             tickets,
             watch,
+            writer: Pool::start("cu-htcondor", 1, 4).map_err(Error::no_thread)?,
             checked: Mutex::default(),
         })
     }

@@ -301,7 +301,7 @@ async fn write_group(
         write_whole(&path, &text, 0o600)?;
         Ok(path)
     };
-    match tokio::task::spawn_blocking(write).await {
+    match condor.writer.ask(write).await {
         Ok(written) => written.map_err(|error| format!("its files can't be written: {error}")),
         Err(_) => Err("writing its files panicked, which is a bug of ours".into()),
     }

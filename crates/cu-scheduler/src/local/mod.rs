@@ -132,7 +132,7 @@ impl Local {
         let keeper = std::thread::Builder::new()
             .name("cu-local".into())
             .spawn(move || keeper.run())
-            .map_err(failed)?;
+            .map_err(Error::no_thread)?;
         Ok(Self {
             cpus,
             requests: Some(requests),

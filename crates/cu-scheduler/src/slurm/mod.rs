@@ -73,6 +73,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use cu_system::threads::Pool;
 
 use crate::{
     Cancel, Capabilities, ClusterJobId, Error, ExitCodes, Finding, Found, Observation, Preview,
@@ -101,6 +102,8 @@ struct Cluster {
     journal: Lazy,
     pace: Pace,
     missing: Missing,
+    /// Writes scripts and the journal.
+    writer: Pool,
 }
 
 /// The journal, opened when something is first submitted or looked up: to examine a cluster leaves
@@ -162,6 +165,7 @@ impl Slurm {
         Ok(Self(Arc::new(Cluster {
             pace: Pace::new(options.poll),
             missing: Missing::default(),
+            writer: Pool::start("cu-slurm", 1, 4).map_err(Error::no_thread)?,
             journal: Lazy {
                 state_dir: options.state_dir.clone(),
                 journal: Mutex::new(None),

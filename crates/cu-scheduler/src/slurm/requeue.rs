@@ -37,7 +37,7 @@ impl Cluster {
             return;
         }
         let (cluster, members) = (self.clone(), batch.to_vec());
-        let prepared = tokio::task::spawn_blocking(move || {
+        let prepared = self.writer.ask(move || {
             again.retain(|again| cluster.prepare_again(again, &members[again.index]).is_ok());
             again
         });

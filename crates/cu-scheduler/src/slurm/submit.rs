@@ -162,11 +162,14 @@ impl Cluster {
     /// One call of sbatch for submissions of equal needs: an array if they are several.
     async fn call(self: &Arc<Self>, members: Vec<Submission>) -> Answer {
         let cluster = self.clone();
-        let prepared = tokio::task::spawn_blocking(move || cluster.prepare(&members)).await;
+        let prepared = self.writer.ask(move || cluster.prepare(&members)).await;
         let (call, lock) = match prepared {
             Ok(Ok(prepared)) => prepared,
             Ok(Err(refused)) => return refused,
-            Err(panicked) => return Answer::Away(panicked.to_string()),
+            Err(_) => {
+                let reason = "writing its files panicked, which is a bug of ours";
+                return Answer::Away(reason.to_owned());
+            }
         };
         let sbatch = self.client().sbatch();
         let command = sbatch.argument("--parsable").argument(&call.script);

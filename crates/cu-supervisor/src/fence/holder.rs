@@ -99,7 +99,7 @@ impl Holder {
     /// Removes the record, if it is this one's. `is_sole`: nobody else can have written there, so that
     /// a damaged one is this one's, too.
     pub fn remove(&self, path: &Path, is_sole: bool) {
-        let Ok(record) = cu_system::files::read(path, LONGEST) else {
+        let Ok(Some(record)) = json_file::content(path, LONGEST) else {
             return;
         };
         let is_mine = match Self::parse(&record) {

@@ -481,7 +481,9 @@ fn who_enters_too_late_leaves_no_record_that_would_keep_it_waiting() {
 #[test]
 fn what_can_t_be_read_lets_nobody_in_and_is_read_again() {
     let job = Job::new();
-    fs::write(job.run.newest_attempt(JOB), "many").unwrap();
+    // A link to itself can't be followed, whoever asks.
+    let newest = job.run.newest_attempt(JOB);
+    std::os::unix::fs::symlink(&newest, &newest).unwrap();
     let mut fence = job.fence(1);
     let text = reason(fence.ask(job.start));
     assert!(text.contains("newest"), "{text}");
@@ -491,8 +493,43 @@ fn what_can_t_be_read_lets_nobody_in_and_is_read_again() {
         text.contains("newest") && text.contains("within 900 s"),
         "{text}"
     );
+    fs::remove_file(&newest).unwrap();
     job.set_newest(1);
     held(fence.ask(job.after(901)));
+}
+
+#[test]
+fn a_damaged_number_of_the_newest_attempt_lets_nobody_in() {
+    let job = Job::new();
+    let newest = job.run.newest_attempt(JOB);
+    fs::write(&newest, "many").unwrap();
+    let text = refusal(job.fence(1).ask(job.start));
+    assert!(text.contains("newest"), "{text}");
+    fs::remove_file(&newest).unwrap();
+    fs::create_dir(&newest).unwrap();
+    let text = refusal(job.fence(1).ask(job.start));
+    assert!(text.contains("a directory"), "{text}");
+    assert!(!job.run.started(JOB, Attempt(1)).exists());
+}
+
+#[test]
+fn what_is_no_file_in_the_fence_is_waited_for_within_bounds() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let fifo = |path: &Path| {
+        mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    };
+    let job = Job::new();
+    fifo(&job.run.attempt_holder(JOB));
+    let mut fence = job.fence(1);
+    reason(fence.ask(job.start));
+    held(fence.ask(job.after(300)));
+
+    let job = Job::new();
+    fifo(&job.run.attempt_lock(JOB));
+    let mut fence = job.fence(1);
+    let text = reason(fence.ask(job.start));
+    assert!(text.contains("a FIFO"), "{text}");
+    refusal(fence.ask(job.after(900)));
 }
 
 #[test]

@@ -1,0 +1,66 @@
+//! A file that does not open until a test lets it, as on a file server that is gone.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use nix::sys::fanotify::{
+    EventFFlags, Fanotify, FanotifyEvent, FanotifyResponse, InitFlags, MarkFlags, MaskFlags,
+    Response,
+};
+
+const BOUND: Duration = Duration::from_secs(60);
+
+/// Whoever opens what is marked waits in the kernel. Dropped, nobody does.
+pub struct Stuck(Arc<Fanotify>);
+
+impl Stuck {
+    /// The file `path`; with `children`, those in the directory `path` instead. `None` where that
+    /// can't be had and is not expected.
+    pub fn mark(path: &Path, children: bool) -> Option<Self> {
+        let flags = InitFlags::FAN_CLASS_CONTENT | InitFlags::FAN_CLOEXEC;
+        let events = EventFFlags::O_RDONLY | EventFFlags::O_CLOEXEC;
+        let fanotify = match Fanotify::init(flags, events) {
+            Ok(fanotify) => fanotify,
+            Err(error)
+                if std::env::var_os("CU_TESTS_UNPRIVILEGED").is_some_and(|set| set == "1") =>
+            {
+                eprintln!("NOT TESTED: files that do not open, since that can't be had: {error}");
+                return None;
+            }
+            Err(error) => panic!(
+                "no file can be held up: {error}. Run the tests as root, or set \
+                 CU_TESTS_UNPRIVILEGED=1 to do without files that do not open"
+            ),
+        };
+        let mask = match children {
+            true => MaskFlags::FAN_OPEN_PERM | MaskFlags::FAN_EVENT_ON_CHILD,
+            false => MaskFlags::FAN_OPEN_PERM,
+        };
+        let here = std::fs::File::open("/").expect("a root");
+        fanotify
+            .mark(MarkFlags::FAN_MARK_ADD, mask, here.as_fd(), Some(path))
+            .expect("it can be marked");
+        Some(Self(fanotify.into()))
+    }
+
+    /// Waits until somebody waits for it.
+    pub fn wait(&self) -> Vec<FanotifyEvent> {
+        let (sender, receiver) = mpsc::channel();
+        let fanotify = self.0.clone();
+        std::thread::spawn(move || sender.send(fanotify.read_events()));
+        let events = receiver.recv_timeout(BOUND).expect("nobody opens it");
+        events.expect("events can be read")
+    }
+
+    /// Lets those through.
+    pub fn let_through(&self, events: &[FanotifyEvent]) {
+        for event in events {
+            let fd = event.fd().expect("an open file");
+            let response = FanotifyResponse::new(fd, Response::FAN_ALLOW);
+            self.0.write_response(response).expect("it waits");
+        }
+    }
+}
