@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cu_core::{Reader, RunDir, RunState};
 
-use crate::backend::Kind;
+use crate::backend::kind::Kind;
 use crate::config;
 use crate::exit_code::ExitCode;
 use crate::shell_word::shell_word;

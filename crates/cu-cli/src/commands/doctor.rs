@@ -9,7 +9,7 @@ use owo_colors::OwoColorize;
 use serde_json::json;
 
 use crate::args::{Common, Doctor};
-use crate::backend::{self, Backend, Choice, Kind};
+use crate::backend::{self, Choice, Kind};
 use crate::config::{Config, File, Override, Source};
 use crate::doctor::{Nodes, Probe, Proof, examine_host, examine_place};
 use crate::error::{Error, Result};
@@ -163,12 +163,11 @@ async fn at_cluster(
         return Ok(Proof::Found(Vec::new()));
     };
     let place = place.unwrap_or_else(|| RunDir::new(scratch.within(&results_dir.join("RUN"))));
-    let opened = Backend::open(kind, &place, file).await;
+    let opened = backend::open(kind, &place, file).await;
     let Some(backend) = examination.take("scheduler", opened) else {
         return Ok(Proof::Found(Vec::new()));
     };
-    let scheduler = backend.scheduler();
-    examination.scheduler = Some(scheduler.to_string());
+    examination.scheduler = Some(backend.to_string());
     let findings = backend.examine().await.into_iter();
     let meant = findings.map(|finding| Finding {
         text: scratch.forget_in(&finding.text),
@@ -182,7 +181,7 @@ async fn at_cluster(
             }
             // Before there is a job that somebody may want to be rid of.
             let mut sources = Sources::listen()?;
-            let outcome = probe.run(&*scheduler, arguments.wait, sources.next());
+            let outcome = probe.run(&*backend, arguments.wait, sources.next());
             let outcome = outcome.await;
             Ok(examination
                 .take("probe", outcome)

@@ -130,7 +130,7 @@ pub enum Error {
         /// Where it was looked for; in PATH if nowhere else.
         folder: Option<PathBuf>,
         /// The key that says where its commands are.
-        key: &'static str,
+        key: String,
     },
 }
 

@@ -4,12 +4,9 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use serde::Deserialize;
-
-use super::htcondor::Htcondor;
-use super::slurm::Slurm;
 use super::table::table;
 use super::units::{Bytes, SignalName, Time};
+use crate::backend::keys::Backend;
 
 table! {
     /// The config of a run, in TOML. Unknown keys are errors. Times are text with a unit
@@ -117,60 +114,4 @@ table! {
         /// The longest such wait.
         backoff_max: Time = Default("\"5min\""),
     }
-}
-
-table! {
-    /// Where attempts run.
-    Backend {
-        /// auto, local, slurm or htcondor. auto is Slurm if its command sbatch is here, else HTCondor
-        /// if condor_submit is, else this machine. The run keeps what was chosen.
-        kind: Wish = Default("\"auto\""),
-        /// The most attempts that are queued or running at a time; left out, any number.
-        max_submitted: NonZeroU32 = Example("100"),
-        /// How long after the scheduler's word that an attempt is over its own record may still
-        /// arrive, before the scheduler's word decides.
-        record_grace: Time = Default("\"5s\""),
-        /// How long the scheduler may be unreachable before the main process ends with a message.
-        patience: Time = Default("\"1day\""),
-    }
-    tables {
-        local: Local,
-        slurm: Slurm,
-        htcondor: Htcondor,
-    }
-}
-
-table! {
-    /// This machine as a backend.
-    Local {
-        /// How many processors the attempts may use in all; left out, as many as there are.
-        cpus: NonZeroU32 = Example("8"),
-        /// How many graphics processors they may use, by their index from 0.
-        gpus: u32 = Default("0"),
-    }
-}
-
-/// Which backend is wished for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Wish {
-    /// The one that is found here.
-    #[default]
-    Auto,
-    /// This machine.
-    Local,
-    /// Slurm.
-    Slurm,
-    /// HTCondor.
-    Htcondor,
-}
-
-/// Which variables of its surroundings a program finds on a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Surroundings {
-    /// Those of the main process.
-    Inherit,
-    /// Those that the cluster gives.
-    Clean,
 }

@@ -1,30 +1,24 @@
-//! Which values are paths. They are relative to the config's folder; made absolute, they mean the
-//! same wherever the config is read again.
+//! Makes the paths of a config absolute, so that they mean the same wherever it is read again. The
+//! types of the keys say which they are.
 
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-/// Always a path.
-const PATHS: [&str; 3] = [
-    "backend.slurm.activate",
-    "backend.slurm.commands",
-    "backend.htcondor.commands",
-];
-
-/// A path if such a file exists; else something else, such as the address of an image.
-const PERHAPS: [&str; 2] = ["backend.slurm.container.image", "backend.htcondor.image"];
+use super::reference::sections;
+use super::table::join;
+use super::units::PathKind;
 
 /// Makes the paths of `table` absolute, taking them from `folder` (absolute).
 pub fn make_absolute(table: &mut Table, folder: &Path) {
-    let absolute = |text: &str| plain(folder.join(text));
-    for key in PATHS {
-        replace(table, key, |text| Some(absolute(text)));
-    }
-    for key in PERHAPS {
-        replace(table, key, |text| {
-            Some(absolute(text)).filter(|path| path.exists())
-        });
+    for section in sections() {
+        for key in section.keys {
+            let Some(kind) = key.path else { continue };
+            replace(table, &join(&section.path, key.name), |text| {
+                let path = plain(folder.join(text));
+                (kind == PathKind::Always || path.exists()).then_some(path)
+            });
+        }
     }
 }
 
@@ -51,6 +45,23 @@ fn replace(table: &mut Table, key: &str, path: impl Fn(&str) -> Option<PathBuf>)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_types_of_the_keys_say_which_are_paths() {
+        let sections = sections();
+        let paths = sections.iter().flat_map(|section| {
+            let paths = section.keys.iter().filter(|key| key.path.is_some());
+            paths.map(|key| join(&section.path, key.name))
+        });
+        let expected = [
+            "backend.slurm.activate",
+            "backend.slurm.commands",
+            "backend.slurm.container.image",
+            "backend.htcondor.image",
+            "backend.htcondor.commands",
+        ];
+        assert_eq!(paths.collect::<Vec<_>>(), expected);
+    }
 
     #[test]
     fn paths_become_absolute_and_nothing_else_changes() {

@@ -216,7 +216,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use crate::config::Wish;
+    use crate::backend::Kind;
     use crate::config::overrides::Override;
 
     const COMPLETE: &str = "name = \"a\"\ncommand = [\"/bin/sh\"]\n";
@@ -360,6 +360,6 @@ mod tests {
         let csv = folder.path().join("2.csv");
         assert_eq!(Path::new(&there.plan.jobs[1].command[2]), csv);
         assert_eq!(there.plan.jobs[1].command[3], "2");
-        assert_eq!(there.file.backend.kind, Some(Wish::Slurm));
+        assert_eq!(there.file.backend.kind, Some(Kind::Slurm));
     }
 }

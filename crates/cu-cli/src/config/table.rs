@@ -1,6 +1,8 @@
 //! The macro that declares a table of the config once: a struct for serde, and its part of the
 //! reference.
 
+use super::units::PathKind;
+
 /// A key of the config, as the reference tells it.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -10,6 +12,8 @@ pub struct Key {
     pub doc: &'static [&'static str],
     /// What the reference shows as its value.
     pub shown: Shown,
+    /// When its value is a path.
+    pub path: Option<PathKind>,
 }
 
 /// What the reference shows as the value of a key, in TOML.
@@ -50,7 +54,8 @@ pub fn join(path: &str, name: &str) -> String {
 }
 
 /// Declares a table. Each key has its documentation, its type, and what the reference shows; it
-/// becomes an `Option`. `tables` are the tables inside it. A `free` table wraps a map.
+/// becomes an `Option`. A `#[serde(…)]` below the documentation goes to the field. `tables` are the
+/// tables inside it. A `free` table wraps a map.
 macro_rules! table {
     (
         $(#[doc = $doc:literal])*
@@ -67,7 +72,7 @@ macro_rules! table {
                 sections.push(Section {
                     path: path.to_owned(),
                     doc: &[$($doc),*],
-                    keys: &[$(Key { name: $key, doc: &[], shown: Shown::Example($shown) }),*],
+                    keys: &[$(Key { name: $key, doc: &[], shown: Shown::Example($shown), path: None }),*],
                     free: true,
                 });
             }
@@ -78,6 +83,7 @@ macro_rules! table {
         $name:ident {
             $(
                 $(#[doc = $key_doc:literal])*
+                $(#[serde($($serde:tt)*)])?
                 $key:ident: $type:ty = $shown:ident($text:literal),
             )*
         }
@@ -87,7 +93,7 @@ macro_rules! table {
         #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
         #[serde(default)]
         pub struct $name {
-            $($(#[doc = $key_doc])* pub $key: Option<$type>,)*
+            $($(#[doc = $key_doc])* $(#[serde($($serde)*)])? pub $key: Option<$type>,)*
             $($(
                 #[doc = concat!("The table `", stringify!($inner), "`.")]
                 pub $inner: $inner_type,
@@ -97,6 +103,7 @@ macro_rules! table {
         impl $crate::config::table::Table for $name {
             fn describe(path: &str, sections: &mut Vec<$crate::config::table::Section>) {
                 use $crate::config::table::{Key, Section, Shown};
+                use $crate::config::units::NoPath as _;
                 sections.push(Section {
                     path: path.to_owned(),
                     doc: &[$($doc),*],
@@ -104,6 +111,7 @@ macro_rules! table {
                         name: stringify!($key),
                         doc: &[$($key_doc),*],
                         shown: Shown::$shown($text),
+                        path: <$type>::PATH,
                     }),*],
                     free: false,
                 });

@@ -1,5 +1,6 @@
-//! Values with a unit, as the config writes them: times, sizes, signals.
+//! The types of keys: values with a unit (times, sizes), signals, paths.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use cu_scheduler::Signal;
@@ -114,8 +115,66 @@ impl<'de> Deserialize<'de> for SignalName {
     }
 }
 
+/// Which variables of its surroundings a program finds on a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Surroundings {
+    /// Those of the main process.
+    Inherit,
+    /// Those that the cluster gives.
+    Clean,
+}
+
+/// A path. One that is relative in a config is taken from the config's directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePath(pub PathBuf);
+
+impl FilePath {
+    /// Shadows [`NoPath::PATH`].
+    pub const PATH: Option<PathKind> = Some(PathKind::Always);
+}
+
+impl<'de> Deserialize<'de> for FilePath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(text(deserializer, "a string")?.into()))
+    }
+}
+
+/// A path if such a file exists, else the name of something elsewhere, such as of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathOrName(pub String);
+
+impl PathOrName {
+    /// Shadows [`NoPath::PATH`].
+    pub const PATH: Option<PathKind> = Some(PathKind::IfItExists);
+}
+
+impl<'de> Deserialize<'de> for PathOrName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(text(deserializer, "a string")?))
+    }
+}
+
+/// When the value of a key is a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathKind {
+    /// Whatever it says.
+    Always,
+    /// If there is such a file.
+    IfItExists,
+}
+
+/// Every type of a key has a constant `PATH`: the path types one of their own, which hides this one.
+/// So [`table!`](super::table) asks each type, and nothing else lists the keys that are paths.
+pub trait NoPath {
+    /// When a value of this type is a path.
+    const PATH: Option<PathKind> = None;
+}
+
+impl<T> NoPath for T {}
+
 /// The text that is there, or an error that says what was expected in its place.
-fn text<'de, D: Deserializer<'de>>(
+pub fn text<'de, D: Deserializer<'de>>(
     deserializer: D,
     expected: &'static str,
 ) -> Result<String, D::Error> {

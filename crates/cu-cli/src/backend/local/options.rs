@@ -1,12 +1,11 @@
-//! This machine as a backend, as the config says.
+//! From the keys of a config to the options of this machine as a backend.
 
 use std::num::NonZeroU32;
 
 use cu_core::RunDir;
-use cu_scheduler::local::{Local, LocalOptions};
-use cu_scheduler::{Finding, Level};
+use cu_scheduler::local::LocalOptions;
 
-use super::supervisor_grace;
+use crate::backend::shared::supervisor_grace;
 use crate::config::File;
 
 /// What the backend is opened with.
@@ -17,12 +16,6 @@ pub fn options(run: &RunDir, file: &File) -> LocalOptions {
     options.gpus = local.gpus.unwrap_or_default();
     options.grace = supervisor_grace(file);
     options
-}
-
-/// That there is nothing to say.
-pub fn finding(local: &Local) -> Finding {
-    let text = format!("attempts run on {local}, as long as it is not restarted");
-    Finding::new("scheduler", Level::Good, text)
 }
 
 #[cfg(test)]

@@ -2,9 +2,8 @@
 
 use serde::Deserialize;
 
-use super::file::Surroundings;
-use super::table::table;
-use super::units::{Bytes, Time};
+use crate::config::table::table;
+use crate::config::units::{Bytes, FilePath, PathOrName, Surroundings, Time};
 
 table! {
     /// HTCondor as a backend: what holds for all submissions alike. The run directory must lie on a
@@ -27,7 +26,7 @@ table! {
         /// docker://NAME) and docker. cu and the program must be found in it under the same paths:
         /// they lie in the image, or the pool shows their folders. The run directory is shown in a
         /// container anyway; in docker, by the pool alone.
-        image: String = Example("\"docker://debian:13\""),
+        image: PathOrName = Example("\"docker://debian:13\""),
         /// Disk space in the scratch folder; left out, HTCondor's guess.
         request_disk: Bytes = Example("\"10GiB\""),
         /// The least memory of each graphics processor.
@@ -80,7 +79,7 @@ table! {
         poll: Time = Default("\"30s\""),
         /// The folder that holds condor_submit and the like, relative to the config's; left out,
         /// they are looked up in PATH.
-        commands: String = Example("\"/opt/condor/bin\""),
+        commands: FilePath = Example("\"/opt/condor/bin\""),
     }
 }
 

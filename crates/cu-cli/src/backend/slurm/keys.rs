@@ -4,9 +4,8 @@ use std::num::NonZeroU32;
 
 use serde::Deserialize;
 
-use super::file::Surroundings;
-use super::table::table;
-use super::units::Time;
+use crate::config::table::table;
+use crate::config::units::{FilePath, PathOrName, Surroundings, Time};
 
 table! {
     /// Slurm as a backend: what holds for all submissions alike. Times are counted in whole minutes
@@ -48,7 +47,7 @@ table! {
         modules: Vec<String> = Example("[\"cuda/12.4\"]"),
         /// A script that is sourced before the program starts, such as one that activates a virtual
         /// environment; relative to the config's folder.
-        activate: String = Example("\"/home/ada/venv/bin/activate\""),
+        activate: FilePath = Example("\"/home/ada/venv/bin/activate\""),
         /// Which variables a program finds beside those of environment. inherit: those of the main process.
         /// clean: those of a fresh login on the node.
         environment: Surroundings = Default("\"inherit\""),
@@ -61,7 +60,7 @@ table! {
         poll: Time = Default("\"30s\""),
         /// The folder that holds sbatch, squeue, sacct, scancel and scontrol, relative to the
         /// config's; left out, they are looked up in PATH.
-        commands: String = Example("\"/opt/slurm/bin\""),
+        commands: FilePath = Example("\"/opt/slurm/bin\""),
     }
     tables {
         container: Container,
@@ -73,7 +72,7 @@ table! {
     /// and the run directory must be found in it under the same paths.
     Container {
         /// The image; left out, there is no container. A file is relative to the config's folder.
-        image: String = Example("\"/images/science.sif\""),
+        image: PathOrName = Example("\"/images/science.sif\""),
         /// What runs a program in it.
         command: Vec<String> = Default("[\"apptainer\", \"exec\"]"),
         /// Arguments between that and the image.

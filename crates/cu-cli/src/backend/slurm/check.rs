@@ -1,0 +1,148 @@
+//! What of a config does not suit Slurm.
+
+use std::time::Duration;
+
+use cu_core::RunDir;
+
+use super::options::options;
+use crate::backend::kind::Kind;
+use crate::backend::shared::wrong_option;
+use crate::config::{Error, File, Source};
+
+/// Slurm looks so often whether a warning is due, and sends it when the next look would be late.
+const LOOKS: Duration = Duration::from_secs(30);
+/// A warning can be asked for at most so long before the time limit.
+const EARLIEST_WARNING: Duration = Duration::from_secs(65_535);
+
+/// What of the config can't be meant (an error), or probably isn't (warnings).
+///
+/// # Errors
+/// The first key with a value that no Slurm takes.
+pub fn check(run: &RunDir, source: &Source, file: &File) -> Result<Vec<String>, Error> {
+    let wrong = |wrong| wrong_option(Kind::Slurm, source, wrong);
+    options(run, file).check().map_err(wrong)?;
+    let container = &file.backend.slurm.container;
+    if container.image.is_none() && (container.command.is_some() || container.arguments.is_some()) {
+        let reason = "it is missing, and the container's command has nothing to run in";
+        return Err(source.wrong("backend.slurm.container.image", reason));
+    }
+    let before = file.stop_policy().before_limit;
+    if before.is_some_and(|before| before > EARLIEST_WARNING) {
+        let reason = "Slurm's warning comes at most 65535 s before the time limit";
+        return Err(source.wrong("stop.before_limit", reason));
+    }
+    let shown = |time: Duration| humantime::format_duration(time).to_string();
+    let mut warnings = Vec::new();
+    let slurm = &file.backend.slurm;
+    if slurm.array_throttle.is_some() && slurm.array.is_some_and(|array| array < 2) {
+        warnings.push(
+            "backend.slurm.array_throttle has no effect without arrays: backend.slurm.array is \
+             less than 2"
+                .to_owned(),
+        );
+    }
+    let Some(limit) = file.resources.time_limit.map(|limit| limit.0) else {
+        warnings.push(
+            "resources.time_limit is not set: attempts run as long as their partition lets them by \
+             default"
+                .to_owned(),
+        );
+        return Ok(warnings);
+    };
+    let whole = Duration::from_secs(60 * limit.as_secs_f64().div_euclid(60.0) as u64);
+    if whole != limit {
+        warnings.push(format!(
+            "resources.time_limit = {}: Slurm counts whole minutes and makes it {}",
+            shown(limit),
+            shown(whole + Duration::from_secs(60))
+        ));
+    }
+    if let Some(before) = before {
+        if before < 2 * LOOKS {
+            warnings.push(format!(
+                "stop.before_limit = {}: Slurm looks every 30 s only, so that its warning comes up \
+                 to 30 s earlier than that; with less than 1m there may be no time left to save if \
+                 Slurm is busy",
+                shown(before)
+            ));
+        }
+        if before + LOOKS >= limit {
+            warnings.push(format!(
+                "stop.before_limit = {} is close to resources.time_limit, which is {}: Slurm may \
+                 warn an attempt as soon as it starts",
+                shown(before),
+                shown(limit)
+            ));
+        }
+    }
+    Ok(warnings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Override;
+
+    fn run() -> RunDir {
+        RunDir::new("/results/digits")
+    }
+
+    fn checked(overrides: &[&str]) -> Result<Vec<String>, Error> {
+        let overrides: Result<Vec<_>, _> = overrides
+            .iter()
+            .map(|words| Override::parse(words))
+            .collect();
+        let source = Source::command_line(overrides?)?;
+        check(&run(), &source, &source.file()?)
+    }
+
+    #[test]
+    fn what_no_slurm_takes_is_an_error_at_its_key() {
+        for (overrides, expected) in [
+            (
+                &["backend.slurm.qos=\"a b\""][..],
+                "`backend.slurm.qos=\"a b\"`: `backend.slurm.qos`: ",
+            ),
+            (
+                &["backend.slurm.container.arguments=[\"--nv\"]"],
+                "`backend.slurm.container.image`: it is missing",
+            ),
+            (
+                &["stop.before_limit=1day", "resources.time_limit=2days"],
+                "`stop.before_limit`: Slurm's warning comes at most",
+            ),
+        ] {
+            let error = checked(overrides).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_slurm_makes_of_times_is_a_warning() {
+        for (overrides, expected) in [
+            (&[][..], "as long as their partition lets them"),
+            (&["resources.time_limit=90s"], "makes it 2m"),
+            (
+                &["resources.time_limit=1h", "stop.before_limit=50s"],
+                "up to 30 s earlier",
+            ),
+            (
+                &["resources.time_limit=2min", "stop.before_limit=90s"],
+                "as soon as it starts",
+            ),
+        ] {
+            let warnings = checked(overrides).expect("consistent");
+            assert_eq!(warnings.len(), 1, "{warnings:?}");
+            assert!(warnings[0].contains(expected), "{warnings:?}");
+        }
+        let no_arrays = [
+            "resources.time_limit=1h",
+            "backend.slurm.array=0",
+            "backend.slurm.array_throttle=5",
+        ];
+        let warnings = checked(&no_arrays).expect("consistent");
+        assert!(warnings[0].contains("without arrays"), "{warnings:?}");
+        let fine = ["resources.time_limit=1h", "stop.before_limit=2min"];
+        assert_eq!(checked(&fine).expect("consistent"), [""; 0]);
+    }
+}
