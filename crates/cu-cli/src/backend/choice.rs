@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::kind::Kind;
-use crate::config::{self, Error, File, Source};
+use crate::config::{self, Error, File, Override, Parsed};
 
 /// A backend with the reason for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,13 +17,22 @@ pub struct Choice {
     pub warning: Option<String>,
 }
 
-/// The backend for what `file`, which is what `source` says, wishes for.
+impl Choice {
+    /// The choice as a key, so that whoever reads the config again makes the same one.
+    pub fn as_override(&self) -> Override {
+        let name = self.kind.name();
+        Override::option("backend.kind", name, format!("--backend {name}"))
+    }
+}
+
+/// The backend that a config asks for.
 ///
 /// # Errors
 /// If this build does not have it, or its commands are not here.
-pub fn choose(source: &Source, file: &File) -> Result<Choice, Error> {
+pub fn choose(parsed: &Parsed) -> Result<Choice, Error> {
+    let file = &parsed.file;
     let lacking = |kind: Kind| Error::NoBackend {
-        place: source.place("backend.kind"),
+        place: parsed.place("backend.kind"),
         backend: kind.title(),
     };
     if let Some(kind) = file.backend.kind {
@@ -32,7 +41,7 @@ pub fn choose(source: &Source, file: &File) -> Result<Choice, Error> {
         }
         return match (kind.command(), command_path(kind, file)) {
             (Some(command), None) => Err(Error::NoCommand {
-                place: source.place("backend.kind"),
+                place: parsed.place("backend.kind"),
                 backend: kind.title(),
                 command,
                 folder: commands(kind, file).map(Path::to_owned),

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use cu_core::RunDir;
 use cu_scheduler::Scheduler;
 
-use crate::config::{self, File, Source};
+use crate::config::{self, File, Parsed, Source};
 use crate::error::{Error, Result};
 
 pub use choice::{Choice, choose};
@@ -48,8 +48,7 @@ pub async fn open(kind: Kind, run: &RunDir, file: &File) -> Result<Arc<dyn Opene
     })
 }
 
-/// What `source`, which is what `file` says, means for the backend `kind`: an error where it can't be
-/// meant, else warnings.
+/// Checks a config for the backend `kind`. Returns warnings about what is probably not meant.
 ///
 /// # Errors
 /// The first key with a value that can't be right on any cluster of this kind.
@@ -60,17 +59,12 @@ pub async fn open(kind: Kind, run: &RunDir, file: &File) -> Result<Arc<dyn Opene
         reason = "for this machine there is nothing of the kind"
     )
 )]
-pub fn check(
-    kind: Kind,
-    run: &RunDir,
-    source: &Source,
-    file: &File,
-) -> Result<Vec<String>, config::Error> {
+pub fn check(kind: Kind, run: &RunDir, parsed: &Parsed) -> Result<Vec<String>, config::Error> {
     match kind {
         #[cfg(feature = "slurm")]
-        Kind::Slurm => slurm::check(run, source, file),
+        Kind::Slurm => slurm::check(run, parsed),
         #[cfg(feature = "htcondor")]
-        Kind::Htcondor => htcondor::check(run, source, file),
+        Kind::Htcondor => htcondor::check(run, parsed),
         _ => Ok(Vec::new()),
     }
 }
@@ -83,14 +77,14 @@ pub fn check(
 pub async fn of_run(run: &RunDir) -> Result<Arc<dyn Scheduler>> {
     let source = match run.config().exists() {
         true => Source::read(&run.config(), Vec::new())?,
-        false => Source::command_line(Vec::new())?,
+        false => Source::command_line(Vec::new()),
     };
-    let file = source.file()?;
-    let open_choice = file.backend.kind.is_none();
+    let parsed = source.parse()?;
+    let open_choice = parsed.file.backend.kind.is_none();
     let mut before = Kind::ALL.into_iter().filter(|_| open_choice);
     let kind = match before.find(|kind| run.backend(kind.name()).is_dir()) {
         Some(kind) => kind,
-        None => choose(&source, &file)?.kind,
+        None => choose(&parsed)?.kind,
     };
-    Ok(open(kind, run, &file).await?)
+    Ok(open(kind, run, &parsed.file).await?)
 }

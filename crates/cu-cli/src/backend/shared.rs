@@ -8,17 +8,17 @@ use super::kind::Kind;
 #[cfg(any(feature = "local", feature = "htcondor"))]
 use crate::config::File;
 #[cfg(any(feature = "slurm", feature = "htcondor"))]
-use crate::config::{Error, Source};
+use crate::config::{Error, Parsed};
 
 /// The error about an option that a backend refuses, at the key that it comes from.
 #[cfg(any(feature = "slurm", feature = "htcondor"))]
-pub fn wrong_option(kind: Kind, source: &Source, wrong: cu_scheduler::InvalidOption) -> Error {
+pub fn wrong_option(kind: Kind, parsed: &Parsed, wrong: cu_scheduler::InvalidOption) -> Error {
     let key = match wrong.option {
         "grace" => "stop.grace".to_owned(),
         "resume_exit_code" => "resume.exit_code".to_owned(),
         option => kind.key(option),
     };
-    source.wrong(&key, wrong.reason)
+    parsed.wrong(&key, wrong.reason)
 }
 
 /// How long a supervisor that is asked to end may take, in whole seconds: one grace time to SIGTERM,

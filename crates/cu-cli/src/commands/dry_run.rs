@@ -53,7 +53,7 @@ struct Asked {
 async fn ask(run: &RunDir, config: &Config, kind: Kind) -> Result<Asked> {
     let scratch = Scratch::new(&std::env::temp_dir())?;
     let there = RunDir::new(scratch.within(run.path()));
-    let backend = backend::open(kind, &there, &config.file).await?;
+    let backend = backend::open(kind, &there, &config.parsed.file).await?;
     let batch = first_attempts(&there, config)?;
     for job in &batch {
         for directory in [&job.directory, &job.working_directory] {

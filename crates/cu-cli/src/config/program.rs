@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::error::{Error, Result};
 use super::paths::plain;
 use super::placeholder;
-use super::source::Source;
+use super::source::Parsed;
 
 /// The commands of a run.
 pub struct Commands {
@@ -24,22 +24,22 @@ pub struct Commands {
 /// # Errors
 /// If a placeholder names no setting, or a job's program can't be executed.
 pub fn commands<'a>(
-    source: &Source,
+    parsed: &Parsed,
     given: &[String],
     settings: impl Iterator<Item = &'a Map<String, Value>>,
-    folder: &Path,
     keep_arguments: bool,
 ) -> Result<Commands> {
+    let folder = parsed.directory();
     let mut of_jobs: Vec<Vec<String>> = Vec::new();
     let mut anywhere = Vec::new();
     let mut last_filled = Vec::new();
     for settings in settings {
         let filled = placeholder::fill(given, settings);
-        let filled = filled.map_err(|reason| source.wrong("command", reason))?;
+        let filled = filled.map_err(|reason| parsed.wrong("command", reason))?;
         let command = match of_jobs.last() {
             // Most commands have no placeholder, and are looked up once.
             Some(last) if filled == last_filled => last.clone(),
-            _ => resolve(source, &filled, folder, keep_arguments)?,
+            _ => resolve(parsed, &filled, folder, keep_arguments)?,
         };
         if of_jobs.is_empty() {
             let arguments = given.iter().zip(&filled).zip(&command);
@@ -77,16 +77,16 @@ fn of_the_same_meaning_anywhere(given: &str, filled: &str, found: &str, folder: 
 /// # Errors
 /// If there is no such program, or it can't be executed.
 fn resolve(
-    source: &Source,
+    parsed: &Parsed,
     command: &[String],
     folder: &Path,
     keep_arguments: bool,
 ) -> Result<Vec<String>> {
     let Some((program, arguments)) = command.split_first() else {
-        return Err(source.wrong("command", "it is empty: a program is expected"));
+        return Err(parsed.wrong("command", "it is empty: a program is expected"));
     };
     let missing = |reason: String| Error::Program {
-        place: source.place("command"),
+        place: parsed.place("command"),
         program: program.clone(),
         reason,
     };
@@ -149,6 +149,7 @@ fn executable(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::source::tests::parsed;
     use std::fs::{File, Permissions, create_dir, set_permissions};
     use std::os::unix::fs::PermissionsExt;
 
@@ -196,14 +197,14 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         make(&folder.path().join("train.py"), 0o644);
         create_dir(folder.path().join("test")).expect("a folder");
-        let source = Source::command_line(Vec::new()).expect("empty");
+        let parsed = parsed("", &[]).expect("empty");
         let hostile = "a $(touch F) b\n\"'";
         let command = ["/bin/sh", "train.py", "test", hostile, ""].map(str::to_owned);
-        let resolved = resolve(&source, &command, folder.path(), false).expect("found");
+        let resolved = resolve(&parsed, &command, folder.path(), false).expect("found");
         let script = folder.path().join("train.py");
         let script = script.to_str().expect("UTF-8");
         assert_eq!(resolved, ["/bin/sh", script, "test", hostile, ""]);
-        let kept = resolve(&source, &command, folder.path(), true).expect("found");
+        let kept = resolve(&parsed, &command, folder.path(), true).expect("found");
         assert_eq!(kept, command);
     }
 }

@@ -6,27 +6,28 @@ use super::keys::{Resume, Universe};
 use super::options::options;
 use crate::backend::kind::Kind;
 use crate::backend::shared::wrong_option;
-use crate::config::{Error, File, Source};
+use crate::config::{Error, Parsed};
 
 /// What of the config can't be meant (an error), or probably isn't (warnings).
 ///
 /// # Errors
 /// The first key with a value that no HTCondor takes.
-pub fn check(run: &RunDir, source: &Source, file: &File) -> Result<Vec<String>, Error> {
+pub fn check(run: &RunDir, parsed: &Parsed) -> Result<Vec<String>, Error> {
+    let file = &parsed.file;
     let settings = &file.backend.htcondor;
     let vanilla = settings.universe.unwrap_or_default() == Universe::Vanilla;
     match (&settings.image, vanilla) {
         (Some(_), true) => {
             let reason = "an image needs backend.htcondor.universe = container or docker";
-            return Err(source.wrong("backend.htcondor.image", reason));
+            return Err(parsed.wrong("backend.htcondor.image", reason));
         }
         (None, false) => {
             let reason = "it needs backend.htcondor.image";
-            return Err(source.wrong("backend.htcondor.universe", reason));
+            return Err(parsed.wrong("backend.htcondor.universe", reason));
         }
         _ => {}
     }
-    let wrong = |wrong| wrong_option(Kind::Htcondor, source, wrong);
+    let wrong = |wrong| wrong_option(Kind::Htcondor, parsed, wrong);
     options(run, file).check().map_err(wrong)?;
     let mut warnings = Vec::new();
     if ["/tmp", "/var/tmp"]
@@ -67,21 +68,14 @@ pub fn check(run: &RunDir, source: &Source, file: &File) -> Result<Vec<String>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Override;
+    use crate::config::source::tests::parsed;
 
     fn run() -> RunDir {
         RunDir::new("/results/digits")
     }
 
-    fn source(overrides: &[&str]) -> Source {
-        let overrides = overrides.iter();
-        let overrides = overrides.map(|words| Override::parse(words).expect(words));
-        Source::command_line(overrides.collect()).expect("consistent")
-    }
-
     fn checked(overrides: &[&str]) -> Result<Vec<String>, Error> {
-        let source = source(overrides);
-        check(&run(), &source, &source.file()?)
+        check(&run(), &parsed("", overrides)?)
     }
 
     #[test]
@@ -133,10 +127,8 @@ mod tests {
             assert!(warnings[0].contains(expected), "{warnings:?}");
         }
         assert_eq!(checked(&[]).expect("consistent"), [""; 0]);
-        let source = source(&[]);
         let below = RunDir::new("/tmp/results/digits");
-        let file = source.file().expect("a config");
-        let warnings = check(&below, &source, &file).expect("consistent");
+        let warnings = check(&below, &parsed("", &[]).expect("a config")).expect("consistent");
         assert!(warnings[0].contains("below /tmp"), "{warnings:?}");
     }
 }

@@ -82,20 +82,14 @@ fn universe(settings: &keys::Htcondor) -> Universe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Override, Source, reference::tests};
+    use crate::config::{reference::tests, source::tests::parsed};
 
     fn run() -> RunDir {
         RunDir::new("/results/digits")
     }
 
-    fn source(overrides: &[&str]) -> Source {
-        let overrides = overrides.iter();
-        let overrides = overrides.map(|words| Override::parse(words).expect(words));
-        Source::command_line(overrides.collect()).expect("consistent")
-    }
-
     fn chosen(overrides: &[&str]) -> HtcondorOptions {
-        options(&run(), &source(overrides).file().expect("a config"))
+        options(&run(), &parsed("", overrides).expect("a config").file)
     }
 
     #[test]

@@ -21,15 +21,14 @@ pub fn options(run: &RunDir, file: &File) -> LocalOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Source;
+    use crate::config::source::tests::parsed;
     use std::time::Duration;
 
     #[test]
     fn the_config_arrives_in_the_backend() {
         let text = "[stop]\ngrace = \"10s\"\n[backend.local]\ncpus = 3\ngpus = 1\n";
-        let source = Source::new("run.toml".into(), text.to_owned(), Vec::new()).expect("TOML");
         let run = RunDir::new("/results/digits");
-        let options = options(&run, &source.file().expect("a config"));
+        let options = options(&run, &parsed(text, &[]).expect("a config").file);
         assert_eq!(options.state_dir, run.backend("local"));
         assert_eq!((options.cpus, options.gpus), (Some(3), 1));
         assert_eq!(options.grace, Duration::from_secs(25));

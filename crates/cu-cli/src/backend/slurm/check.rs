@@ -7,7 +7,7 @@ use cu_core::RunDir;
 use super::options::options;
 use crate::backend::kind::Kind;
 use crate::backend::shared::wrong_option;
-use crate::config::{Error, File, Source};
+use crate::config::{Error, Parsed};
 
 /// Slurm looks so often whether a warning is due, and sends it when the next look would be late.
 const LOOKS: Duration = Duration::from_secs(30);
@@ -18,18 +18,19 @@ const EARLIEST_WARNING: Duration = Duration::from_secs(65_535);
 ///
 /// # Errors
 /// The first key with a value that no Slurm takes.
-pub fn check(run: &RunDir, source: &Source, file: &File) -> Result<Vec<String>, Error> {
-    let wrong = |wrong| wrong_option(Kind::Slurm, source, wrong);
+pub fn check(run: &RunDir, parsed: &Parsed) -> Result<Vec<String>, Error> {
+    let file = &parsed.file;
+    let wrong = |wrong| wrong_option(Kind::Slurm, parsed, wrong);
     options(run, file).check().map_err(wrong)?;
     let container = &file.backend.slurm.container;
     if container.image.is_none() && (container.command.is_some() || container.arguments.is_some()) {
         let reason = "it is missing, and the container's command has nothing to run in";
-        return Err(source.wrong("backend.slurm.container.image", reason));
+        return Err(parsed.wrong("backend.slurm.container.image", reason));
     }
     let before = file.stop_policy().before_limit;
     if before.is_some_and(|before| before > EARLIEST_WARNING) {
         let reason = "Slurm's warning comes at most 65535 s before the time limit";
-        return Err(source.wrong("stop.before_limit", reason));
+        return Err(parsed.wrong("stop.before_limit", reason));
     }
     let shown = |time: Duration| humantime::format_duration(time).to_string();
     let mut warnings = Vec::new();
@@ -81,19 +82,14 @@ pub fn check(run: &RunDir, source: &Source, file: &File) -> Result<Vec<String>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Override;
+    use crate::config::source::tests::parsed;
 
     fn run() -> RunDir {
         RunDir::new("/results/digits")
     }
 
     fn checked(overrides: &[&str]) -> Result<Vec<String>, Error> {
-        let overrides: Result<Vec<_>, _> = overrides
-            .iter()
-            .map(|words| Override::parse(words))
-            .collect();
-        let source = Source::command_line(overrides?)?;
-        check(&run(), &source, &source.file()?)
+        check(&run(), &parsed("", overrides)?)
     }
 
     #[test]

@@ -61,7 +61,7 @@ fn container(keys: &keys::Container) -> Option<Container> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Override, Source, reference::tests};
+    use crate::config::{reference::tests, source::tests::parsed};
     use std::time::Duration;
 
     fn run() -> RunDir {
@@ -117,19 +117,14 @@ mod tests {
 
     #[test]
     fn the_other_choices_arrive() {
-        let source = Source::command_line(
-            [
-                "backend.slurm.exclusive=true",
-                "backend.slurm.resume=requeue",
-                "backend.slurm.environment=clean",
-                "backend.slurm.container.image=docker://debian",
-                "stop.grace=1200ms",
-            ]
-            .map(|words| Override::parse(words).expect(words))
-            .to_vec(),
-        );
-        let file = source.expect("consistent").file().expect("a config");
-        let options = options(&run(), &file);
+        let given = [
+            "backend.slurm.exclusive=true",
+            "backend.slurm.resume=requeue",
+            "backend.slurm.environment=clean",
+            "backend.slurm.container.image=docker://debian",
+            "stop.grace=1200ms",
+        ];
+        let options = options(&run(), &parsed("", &given).expect("a config").file);
         assert!(options.exclusive);
         assert_eq!(options.resume, Resume::Requeue);
         assert_eq!(options.environment, Environment::Clean);
