@@ -44,7 +44,7 @@ pub fn choose(parsed: &Parsed) -> Result<Choice, Error> {
                 place: parsed.place("backend.kind"),
                 backend: kind.title(),
                 command,
-                folder: commands(kind, file).map(Path::to_owned),
+                directory: commands(kind, file).map(Path::to_owned),
                 key: kind.key("commands"),
             }),
             _ => Ok(Choice {

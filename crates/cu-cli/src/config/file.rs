@@ -18,12 +18,12 @@ table! {
         /// Where run directories are made, relative to the current directory.
         results_dir: String = Default("\"results\""),
         /// Program and arguments; no shell reads them. A program with a slash is relative to the
-        /// config's folder, one without is looked up in PATH. An argument that names a file in the
-        /// config's folder becomes its absolute path, unless working_directory is given. For programs
-        /// that read no settings.json, "--rate={settings.learning_rate}" has the setting filled in:
-        /// text as it is, all else as in JSON. "{{settings." stands for "{settings." itself.
+        /// config's directory, one without is looked up in PATH. An argument that names a file in the
+        /// config's directory becomes its absolute path, unless working_directory is given. For
+        /// programs that read no settings.json, "--rate={settings.learning_rate}" has the setting
+        /// filled in: text as it is, all else as in JSON. "{{settings." stands for "{settings." itself.
         command: Vec<String> = Example("[\"python3\", \"train.py\"]"),
-        /// Where the program starts, relative to the config's folder. Left out, it is the job's
+        /// Where the program starts, relative to the config's directory. Left out, it is the job's
         /// output directory.
         working_directory: String = Example("\".\""),
     }
@@ -72,9 +72,9 @@ table! {
     /// When the program is asked to stop, and how. It should then save and exit for resume. This
     /// is for programs that don't ask `should_exit` themselves as well as for those that do.
     Stop {
-        /// After so much time.
+        /// After this time.
         after: Time = Example("\"50min\""),
-        /// So long before the time limit.
+        /// This long before the time limit.
         before_limit: Time = Example("\"2min\""),
         /// When this file exists; relative to the job's output directory.
         file: String = Example("\"please_stop\""),
@@ -92,7 +92,7 @@ table! {
     Resume {
         /// The exit code that by itself says "submit me again".
         exit_code: i32 = Default("3"),
-        /// So many attempts in a row without any progress fail the job.
+        /// A job fails after this many attempts in a row without progress.
         stuck_after: NonZeroU32 = Default("3"),
         /// How many attempts may end at the time limit.
         time_limits: u32 = Default("20"),

@@ -21,11 +21,11 @@ pub struct Point {
     pub parameters: Map<String, Value>,
 }
 
-/// The jobs of the config's settings and grid: one without parameters if the grid is empty. In the order
-/// of the names, the last one varying fastest.
+/// The jobs of the config's settings and grid, in the order of the names, the last one varying fastest.
+/// One without parameters if the grid is empty.
 ///
 /// # Errors
-/// If a grid's value is no list, is empty, collides with a setting, or there are too many jobs.
+/// If a grid's value is not a list, is empty, collides with a setting, or there are too many jobs.
 pub fn points(parsed: &Parsed) -> Result<Vec<Point>> {
     let (settings, grid) = (&parsed.file.settings.0, &parsed.file.grid.0);
     let mut axes = Vec::new();

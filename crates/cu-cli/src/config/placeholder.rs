@@ -59,9 +59,9 @@ fn missing(settings: &Map<String, Value>, name: &str) -> String {
     let names: Vec<_> = names.into_iter().collect();
     let hint = match nearest(name, &names) {
         Some(nearest) => format!("did you mean `{BEGIN}{nearest}}}`?"),
-        None => format!("to mean these characters, write `{{{BEGIN}`"),
+        None => format!("to write this literally, use `{{{BEGIN}`"),
     };
-    format!("there is no setting for `{BEGIN}{name}}}`; {hint}")
+    format!("`{BEGIN}{name}}}` is not a setting; {hint}")
 }
 
 fn collect_names(path: &str, settings: &Map<String, Value>, names: &mut BTreeSet<String>) {
@@ -128,22 +128,22 @@ mod tests {
         for (argument, reason) in [
             (
                 "{settings.rat}",
-                "there is no setting for `{settings.rat}`; did you mean `{settings.rate}`?",
+                "`{settings.rat}` is not a setting; did you mean `{settings.rate}`?",
             ),
             (
                 "{settings.optimizer.nam}",
-                "there is no setting for `{settings.optimizer.nam}`; \
+                "`{settings.optimizer.nam}` is not a setting; \
                  did you mean `{settings.optimizer.name}`?",
             ),
             (
                 "{settings.quite.other}",
-                "there is no setting for `{settings.quite.other}`; \
-                 to mean these characters, write `{{settings.`",
+                "`{settings.quite.other}` is not a setting; \
+                 to write this literally, use `{{settings.`",
             ),
             (
                 "{settings.}",
-                "there is no setting for `{settings.}`; \
-                 to mean these characters, write `{{settings.`",
+                "`{settings.}` is not a setting; \
+                 to write this literally, use `{{settings.`",
             ),
             ("--rate={settings.rate", "`{settings.rate` has no `}`"),
         ] {

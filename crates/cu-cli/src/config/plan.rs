@@ -160,7 +160,7 @@ fn working_directory(parsed: &Parsed) -> Result<Option<PathBuf>> {
     if path.is_dir() {
         Ok(Some(path))
     } else {
-        let reason = format!("{} is no directory", path.display());
+        let reason = format!("{} is not a directory", path.display());
         Err(parsed.wrong("working_directory", reason))
     }
 }
@@ -169,7 +169,9 @@ fn check_environment(parsed: &Parsed) -> Result<()> {
     for (name, value) in &parsed.file.environment.0 {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
             let key = super::table::join("environment", name);
-            return Err(parsed.wrong(&key, "no program can be given such a variable"));
+            let reason = "a variable's name can't be empty or contain `=`, and neither its name nor \
+                          its value can contain a zero byte";
+            return Err(parsed.wrong(&key, reason));
         }
     }
     Ok(())
@@ -301,16 +303,19 @@ mod tests {
             (&["command=[]"], "`command`: it is empty"),
             (
                 &["command=[\"/bin/sh\", \"{settings.rate}\"]"],
-                "`command`: there is no setting for `{settings.rate}`",
+                "`command`: `{settings.rate}` is not a setting; ",
             ),
-            (&["command=[\"/absent\"]"], "there is no program `/absent`"),
+            (
+                &["command=[\"/absent\"]"],
+                "can't run `/absent`: /absent is not a file",
+            ),
             (
                 &["working_directory=absent"],
-                "`working_directory`: /absent is no directory",
+                "`working_directory`: /absent is not a directory",
             ),
             (
                 &["environment={ \"a=b\" = \"1\" }"],
-                "`environment.a=b`: no program can be given",
+                "`environment.a=b`: a variable's name can't be empty or contain `=`",
             ),
         ] {
             let error = config(COMPLETE, overrides).expect_err(expected).to_string();
@@ -327,9 +332,9 @@ mod tests {
 
     #[test]
     fn the_effective_config_means_the_same_elsewhere() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let directory = tempfile::tempdir().expect("a directory");
         for name in ["train.sh", "1.csv", "2.csv"] {
-            std::fs::write(folder.path().join(name), "").expect("a file");
+            std::fs::write(directory.path().join(name), "").expect("a file");
         }
         let text = "name = \"a\"\n[grid]\nx.y = [1, 2]\nshell = [\"sh\"]\n";
         let command =
@@ -337,13 +342,13 @@ mod tests {
         let text = format!("command = {command}\n{text}");
         let given = ["settings.seed=3", "backend.kind=slurm"];
         let given = given.map(|words| Override::parse(words).expect("an override"));
-        let source = Source::new("run.toml".into(), text, given.to_vec()).within(folder.path());
+        let source = Source::new("run.toml".into(), text, given.to_vec()).within(directory.path());
         let here = Config::new(source.parse().expect("TOML")).expect("a config");
         let text = toml::to_string(&here.effective).expect("a table is TOML");
         let there = config(&text, &[]).expect("a config");
         assert_eq!(there.plan, here.plan);
         assert_eq!(there.plan.jobs[1].settings["seed"], 3);
-        let csv = folder.path().join("2.csv");
+        let csv = directory.path().join("2.csv");
         assert_eq!(Path::new(&there.plan.jobs[1].command[2]), csv);
         assert_eq!(there.plan.jobs[1].command[3], "2");
         assert_eq!(there.parsed.file.backend.kind, Some(Kind::Slurm));

@@ -1,4 +1,4 @@
-//! The command as every attempt will run it: found now, before anything is made.
+//! Finds the command of each job, before anything is made.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::source::Parsed;
 pub struct Commands {
     /// Each job's, with nothing left to be found or filled in.
     pub of_jobs: Vec<Vec<String>>,
-    /// As it was given, placeholders and all, but of the same meaning in any folder.
+    /// As given, with its placeholders, but with the same meaning in any directory.
     pub given: Vec<String>,
 }
 
@@ -29,7 +29,7 @@ pub fn commands<'a>(
     settings: impl Iterator<Item = &'a Map<String, Value>>,
     keep_arguments: bool,
 ) -> Result<Commands> {
-    let folder = parsed.directory();
+    let directory = parsed.directory();
     let mut of_jobs: Vec<Vec<String>> = Vec::new();
     let mut anywhere = Vec::new();
     let mut last_filled = Vec::new();
@@ -39,13 +39,12 @@ pub fn commands<'a>(
         let command = match of_jobs.last() {
             // Most commands have no placeholder, and are looked up once.
             Some(last) if filled == last_filled => last.clone(),
-            _ => resolve(parsed, &filled, folder, keep_arguments)?,
+            _ => resolve(parsed, &filled, directory, keep_arguments)?,
         };
         if of_jobs.is_empty() {
             let arguments = given.iter().zip(&filled).zip(&command);
-            let arguments = arguments.map(|((given, filled), found)| {
-                of_the_same_meaning_anywhere(given, filled, found, folder)
-            });
+            let arguments = arguments
+                .map(|((given, filled), found)| portable_argument(given, filled, found, directory));
             anywhere = arguments.collect();
         }
         last_filled = filled;
@@ -58,12 +57,12 @@ pub fn commands<'a>(
 }
 
 /// The argument `given`, which with settings filled in is `filled`, and that was `found` to be a path
-/// in `folder`, or something else.
-fn of_the_same_meaning_anywhere(given: &str, filled: &str, found: &str, folder: &Path) -> String {
+/// in `directory`, or something else.
+fn portable_argument(given: &str, filled: &str, found: &str, directory: &Path) -> String {
     if given == filled {
         return found.to_owned();
     }
-    let absolute = |text: &str| plain(folder.join(text));
+    let absolute = |text: &str| plain(directory.join(text));
     let template = absolute(given);
     match template.to_str() {
         Some(template) if absolute(filled) == Path::new(found) => template.to_owned(),
@@ -71,7 +70,7 @@ fn of_the_same_meaning_anywhere(given: &str, filled: &str, found: &str, folder: 
     }
 }
 
-/// Makes the program of `command` an absolute path. An argument that names a file in `folder`
+/// Makes the program of `command` an absolute path. An argument that names a file in `directory`
 /// becomes its absolute path as well, unless `keep_arguments`.
 ///
 /// # Errors
@@ -79,7 +78,7 @@ fn of_the_same_meaning_anywhere(given: &str, filled: &str, found: &str, folder: 
 fn resolve(
     parsed: &Parsed,
     command: &[String],
-    folder: &Path,
+    directory: &Path,
     keep_arguments: bool,
 ) -> Result<Vec<String>> {
     let Some((program, arguments)) = command.split_first() else {
@@ -90,11 +89,11 @@ fn resolve(
         program: program.clone(),
         reason,
     };
-    let found = find(program, folder, std::env::var_os("PATH").as_deref()).map_err(missing)?;
+    let found = find(program, directory, std::env::var_os("PATH").as_deref()).map_err(missing)?;
     let found = found.into_os_string().into_string();
-    let found = found.map_err(|_| missing("its path is no UTF-8".to_owned()))?;
+    let found = found.map_err(|_| missing("its path is not valid UTF-8".to_owned()))?;
     let argument = |argument: &String| {
-        let path = plain(folder.join(argument));
+        let path = plain(directory.join(argument));
         match path.to_str() {
             Some(path_text) if !keep_arguments && !argument.is_empty() && path.is_file() => {
                 path_text.to_owned()
@@ -107,37 +106,37 @@ fn resolve(
         .collect())
 }
 
-/// Where `program` is, absolute; else what was looked for.
-fn find(program: &str, folder: &Path, search: Option<&OsStr>) -> Result<PathBuf, String> {
+/// The absolute path of `program`, or why there is none.
+fn find(program: &str, directory: &Path, search: Option<&OsStr>) -> Result<PathBuf, String> {
     if program.is_empty() {
         return Err("its name is empty".to_owned());
     }
     if program.contains('/') {
-        let path = plain(folder.join(program));
+        let path = plain(directory.join(program));
         return match executable(&path) {
             true => Ok(path),
             false if path.is_file() => Err(format!("{} can't be executed", path.display())),
-            false => Err(format!("{} is no file", path.display())),
+            false => Err(format!("{} is not a file", path.display())),
         };
     }
-    let folders = search.map(std::env::split_paths).into_iter().flatten();
-    let mut found = folders
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(program))
+    let directories = search.map(std::env::split_paths).into_iter().flatten();
+    let mut found = directories
+        .filter(|directory| directory.is_absolute())
+        .map(|directory| directory.join(program))
         .filter(|path| executable(path));
     match found.next() {
         Some(path) => Ok(path),
-        None if folder.join(program).is_file() => Err(format!(
+        None if directory.join(program).is_file() => Err(format!(
             "it is not in PATH; for the file here, write ./{program}"
         )),
         None => Err("it is not in PATH".to_owned()),
     }
 }
 
-/// Where the command `name` is: in `folder`, or else in PATH.
-pub fn find_command(name: &str, folder: Option<&Path>) -> Option<PathBuf> {
-    match folder {
-        Some(folder) => Some(folder.join(name)).filter(|path| executable(path)),
+/// Where the command `name` is: in `directory`, or else in PATH.
+pub fn find_command(name: &str, directory: Option<&Path>) -> Option<PathBuf> {
+    match directory {
+        Some(directory) => Some(directory.join(name)).filter(|path| executable(path)),
         None => find(name, Path::new("/"), std::env::var_os("PATH").as_deref()).ok(),
     }
 }
@@ -159,52 +158,52 @@ mod tests {
     }
 
     #[test]
-    fn with_a_slash_it_is_relative_to_the_folder() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let program = folder.path().join("train");
+    fn with_a_slash_it_is_relative_to_the_directory() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let program = directory.path().join("train");
         make(&program, 0o755);
-        make(&folder.path().join("data.csv"), 0o644);
-        assert_eq!(find("./train", folder.path(), None), Ok(program.clone()));
+        make(&directory.path().join("data.csv"), 0o644);
+        assert_eq!(find("./train", directory.path(), None), Ok(program.clone()));
         let absolute = program.to_str().expect("UTF-8");
-        assert_eq!(find(absolute, folder.path(), None), Ok(program.clone()));
-        let error = find("./data.csv", folder.path(), None).expect_err("no program");
+        assert_eq!(find(absolute, directory.path(), None), Ok(program.clone()));
+        let error = find("./data.csv", directory.path(), None).expect_err("no program");
         assert!(error.ends_with("data.csv can't be executed"), "{error}");
-        let error = find("./absent", folder.path(), None).expect_err("absent");
-        assert!(error.ends_with("absent is no file"), "{error}");
+        let error = find("./absent", directory.path(), None).expect_err("absent");
+        assert!(error.ends_with("absent is not a file"), "{error}");
     }
 
     #[test]
     fn without_a_slash_it_is_looked_up_in_path() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (first, second) = (folder.path().join("a"), folder.path().join("b"));
-        create_dir(&first).expect("a folder");
-        create_dir(&second).expect("a folder");
+        let directory = tempfile::tempdir().expect("a directory");
+        let (first, second) = (directory.path().join("a"), directory.path().join("b"));
+        create_dir(&first).expect("a directory");
+        create_dir(&second).expect("a directory");
         make(&first.join("tool"), 0o644);
         make(&second.join("tool"), 0o755);
         let search = std::env::join_paths([&first, &second]).expect("plain paths");
         assert_eq!(
-            find("tool", folder.path(), Some(&search)),
+            find("tool", directory.path(), Some(&search)),
             Ok(second.join("tool"))
         );
-        assert!(find("other", folder.path(), Some(&search)).is_err());
-        make(&folder.path().join("other"), 0o755);
-        let error = find("other", folder.path(), Some(&search)).expect_err("not in PATH");
+        assert!(find("other", directory.path(), Some(&search)).is_err());
+        make(&directory.path().join("other"), 0o755);
+        let error = find("other", directory.path(), Some(&search)).expect_err("not in PATH");
         assert!(error.ends_with("write ./other"), "{error}");
     }
 
     #[test]
     fn files_among_the_arguments_become_absolute_and_nothing_else_changes() {
-        let folder = tempfile::tempdir().expect("a folder");
-        make(&folder.path().join("train.py"), 0o644);
-        create_dir(folder.path().join("test")).expect("a folder");
+        let directory = tempfile::tempdir().expect("a directory");
+        make(&directory.path().join("train.py"), 0o644);
+        create_dir(directory.path().join("test")).expect("a directory");
         let parsed = parsed("", &[]).expect("empty");
         let hostile = "a $(touch F) b\n\"'";
         let command = ["/bin/sh", "train.py", "test", hostile, ""].map(str::to_owned);
-        let resolved = resolve(&parsed, &command, folder.path(), false).expect("found");
-        let script = folder.path().join("train.py");
+        let resolved = resolve(&parsed, &command, directory.path(), false).expect("found");
+        let script = directory.path().join("train.py");
         let script = script.to_str().expect("UTF-8");
         assert_eq!(resolved, ["/bin/sh", script, "test", hostile, ""]);
-        let kept = resolve(&parsed, &command, folder.path(), true).expect("found");
+        let kept = resolve(&parsed, &command, directory.path(), true).expect("found");
         assert_eq!(kept, command);
     }
 }

@@ -205,7 +205,7 @@ impl Parsed {
     }
 }
 
-/// What is wrong with `key`. Whoever reads the values has names of its own for what a config holds.
+/// The message about the value of `key`, in the words of TOML instead of those of serde.
 fn in_words_of_toml(key: &str, message: &str) -> String {
     match message.rsplit_once(", expected ") {
         Some((found, "a sequence")) => {
@@ -222,8 +222,8 @@ fn in_words_of_toml(key: &str, message: &str) -> String {
     }
 }
 
-/// The one of `known` that `key` was probably meant to be: first among its siblings, then the
-/// same name in another table.
+/// The one of `known` that `key` was probably meant to be: a sibling first, else the same name in
+/// another table.
 pub fn nearest(key: &str, known: &[String]) -> Option<String> {
     let parent_and_name = |path: &str| match path.rsplit_once('.') {
         Some((parent, name)) => (parent.to_owned(), name.to_owned()),
@@ -374,7 +374,7 @@ pub mod tests {
     fn a_syntax_error_names_its_line() {
         let (message, _) = error("name = \"a\"\n[stop\n", &[]);
         assert!(
-            message.starts_with("run.toml, line 2: this is no TOML: "),
+            message.starts_with("run.toml, line 2: this is not valid TOML: "),
             "{message}"
         );
     }

@@ -3,7 +3,7 @@
 
 use super::units::PathKind;
 
-/// A key of the config, as the reference tells it.
+/// A key of the config, as the reference shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// Its name within its table.
@@ -25,7 +25,7 @@ pub enum Shown {
     Example(&'static str),
 }
 
-/// A table with its dotted path, as the reference tells it.
+/// A table with its dotted path, as the reference shows it.
 #[derive(Clone, Debug)]
 pub struct Section {
     /// The dotted path; empty for the top.

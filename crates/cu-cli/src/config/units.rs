@@ -27,13 +27,13 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// Why a text is no time that anybody can wait for.
+/// Why a text is not a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WrongTime {
     /// It can't be read.
     #[error("a time with its unit is expected, such as 90s, 50min or 1h 30m")]
     NoTime,
-    /// It is beyond all use. Whatever is below can be added to any moment, also a few times.
+    /// It is too long to be of use. Shorter times can be added to any moment without an overflow.
     #[error("a time of at most 100 years is expected")]
     TooLong,
 }
@@ -41,7 +41,7 @@ pub enum WrongTime {
 /// A time with its unit.
 ///
 /// # Errors
-/// If it is none, or more than 100 years.
+/// If it has no unit, or is more than 100 years.
 pub fn parse_time(text: &str) -> Result<Duration, WrongTime> {
     // A hundred years as humantime has them, of 365.25 days each.
     const LONGEST: Duration = Duration::from_secs(36_525 * 24 * 60 * 60);

@@ -8,7 +8,7 @@ use crate::backend::kind::Kind;
 use crate::backend::shared::wrong_option;
 use crate::config::{Error, Parsed};
 
-/// What of the config can't be meant (an error), or probably isn't (warnings).
+/// Checks a config for HTCondor. Returns warnings about what is probably not meant.
 ///
 /// # Errors
 /// The first key with a value that no HTCondor takes.

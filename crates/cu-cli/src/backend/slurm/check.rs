@@ -9,12 +9,12 @@ use crate::backend::kind::Kind;
 use crate::backend::shared::wrong_option;
 use crate::config::{Error, Parsed};
 
-/// Slurm looks so often whether a warning is due, and sends it when the next look would be late.
+/// How often Slurm looks whether a warning is due. It sends one when the next look would be late.
 const LOOKS: Duration = Duration::from_secs(30);
-/// A warning can be asked for at most so long before the time limit.
+/// The longest time before the time limit for which Slurm can be asked to warn.
 const EARLIEST_WARNING: Duration = Duration::from_secs(65_535);
 
-/// What of the config can't be meant (an error), or probably isn't (warnings).
+/// Checks a config for Slurm. Returns warnings about what is probably not meant.
 ///
 /// # Errors
 /// The first key with a value that no Slurm takes.
@@ -24,7 +24,7 @@ pub fn check(run: &RunDir, parsed: &Parsed) -> Result<Vec<String>, Error> {
     options(run, file).check().map_err(wrong)?;
     let container = &file.backend.slurm.container;
     if container.image.is_none() && (container.command.is_some() || container.arguments.is_some()) {
-        let reason = "it is missing, and the container's command has nothing to run in";
+        let reason = "it is missing: a container's command and arguments need an image";
         return Err(parsed.wrong("backend.slurm.container.image", reason));
     }
     let before = file.stop_policy().before_limit;
