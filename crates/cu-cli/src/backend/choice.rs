@@ -44,7 +44,7 @@ pub fn choose(parsed: &Parsed) -> Result<Choice, Error> {
                 place: parsed.place("backend.kind"),
                 backend: kind.title(),
                 command,
-                directory: commands(kind, file).map(Path::to_owned),
+                directory: file.backend.commands(kind).map(Path::to_owned),
                 key: kind.key("commands"),
             }),
             _ => Ok(Choice {
@@ -85,16 +85,5 @@ pub fn choose(parsed: &Parsed) -> Result<Choice, Error> {
 
 /// Where the command is whose presence shows that the cluster is here.
 fn command_path(kind: Kind, file: &File) -> Option<PathBuf> {
-    config::find_command(kind.command()?, commands(kind, file))
-}
-
-/// The directory that the config names for a backend's commands.
-fn commands(kind: Kind, file: &File) -> Option<&Path> {
-    let backend = &file.backend;
-    let directory = match kind {
-        Kind::Local => None,
-        Kind::Slurm => backend.slurm.commands.as_ref(),
-        Kind::Htcondor => backend.htcondor.commands.as_ref(),
-    };
-    directory.map(|path| path.0.as_path())
+    config::find_command(kind.command()?, file.backend.commands(kind))
 }

@@ -1,6 +1,7 @@
 //! What may stand in `[backend]`: the keys that hold for every backend, and the table of each.
 
 use std::num::NonZeroU32;
+use std::path::Path;
 
 use super::htcondor::keys::Htcondor;
 use super::kind::{Kind, kind_or_auto};
@@ -28,5 +29,17 @@ table! {
         local: Local,
         slurm: Slurm,
         htcondor: Htcondor,
+    }
+}
+
+impl Backend {
+    /// The directory that the config names for the commands of a backend.
+    pub fn commands(&self, kind: Kind) -> Option<&Path> {
+        let commands = match kind {
+            Kind::Local => &None,
+            Kind::Slurm => &self.slurm.commands,
+            Kind::Htcondor => &self.htcondor.commands,
+        };
+        commands.as_ref().map(|path| path.0.as_path())
     }
 }

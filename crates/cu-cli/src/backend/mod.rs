@@ -1,6 +1,6 @@
-//! The backends of `cu`: which one a run takes, and one directory for each with its keys, what they
-//! become, and what of a config does not suit it. `kind.rs` lists them, `keys.rs` lists their tables,
-//! and [`open`] and [`check`] here call theirs. ARCHITECTURE.md says how to add one.
+//! The backends of `cu`. Each has a directory with its keys, its options and its checks. `kind.rs`
+//! lists the backends, `keys.rs` their tables; [`open`] and [`check`] call each, and `choice.rs`
+//! finds the one that a run takes. ARCHITECTURE.md says how to add one.
 
 mod choice;
 mod htcondor;
@@ -8,6 +8,7 @@ pub mod keys;
 pub mod kind;
 mod local;
 mod opened;
+#[allow(dead_code, reason = "each backend needs some of it")]
 mod shared;
 mod slurm;
 
@@ -52,19 +53,15 @@ pub async fn open(kind: Kind, run: &RunDir, file: &File) -> Result<Arc<dyn Opene
 ///
 /// # Errors
 /// The first key with a value that can't be right on any cluster of this kind.
-#[cfg_attr(
-    not(any(feature = "slurm", feature = "htcondor")),
-    allow(
-        unused_variables,
-        reason = "for this machine there is nothing of the kind"
-    )
-)]
+#[allow(unused_variables, reason = "this machine alone has nothing to check")]
 pub fn check(kind: Kind, run: &RunDir, parsed: &Parsed) -> Result<Vec<String>, config::Error> {
     match kind {
         #[cfg(feature = "slurm")]
         Kind::Slurm => slurm::check(run, parsed),
         #[cfg(feature = "htcondor")]
         Kind::Htcondor => htcondor::check(run, parsed),
+        Kind::Local => Ok(Vec::new()),
+        #[cfg(not(all(feature = "slurm", feature = "htcondor")))]
         _ => Ok(Vec::new()),
     }
 }

@@ -1,18 +1,15 @@
 //! What the options and checks of several backends have in common.
 
-#[cfg(any(feature = "slurm", feature = "htcondor"))]
-use cu_core::RunDir;
+use std::time::Duration;
 
-#[cfg(any(feature = "slurm", feature = "htcondor"))]
+use cu_core::RunDir;
+use cu_scheduler::InvalidOption;
+
 use super::kind::Kind;
-#[cfg(any(feature = "local", feature = "htcondor"))]
-use crate::config::File;
-#[cfg(any(feature = "slurm", feature = "htcondor"))]
-use crate::config::{Error, Parsed};
+use crate::config::{Error, File, Parsed};
 
 /// The error about an option that a backend refuses, at the key that it comes from.
-#[cfg(any(feature = "slurm", feature = "htcondor"))]
-pub fn wrong_option(kind: Kind, parsed: &Parsed, wrong: cu_scheduler::InvalidOption) -> Error {
+pub fn wrong_option(kind: Kind, parsed: &Parsed, wrong: InvalidOption) -> Error {
     let key = match wrong.option {
         "grace" => "stop.grace".to_owned(),
         "resume_exit_code" => "resume.exit_code".to_owned(),
@@ -23,16 +20,13 @@ pub fn wrong_option(kind: Kind, parsed: &Parsed, wrong: cu_scheduler::InvalidOpt
 
 /// How long a supervisor that is asked to end may take, in whole seconds: one grace time to SIGTERM,
 /// one more to SIGKILL, and then it writes how its program ended. No backend must kill it before.
-#[cfg(any(feature = "local", feature = "htcondor"))]
-pub fn supervisor_grace(file: &File) -> std::time::Duration {
-    use std::time::Duration;
+pub fn supervisor_grace(file: &File) -> Duration {
     // No sum of times of a config can overflow: each is 100 years at most.
     let grace = 2 * file.stop_policy().grace + Duration::from_secs(5);
     Duration::from_secs(grace.as_secs() + u64::from(grace.subsec_nanos() > 0))
 }
 
 /// What people see of a run at the cluster.
-#[cfg(any(feature = "slurm", feature = "htcondor"))]
 pub fn label(run: &RunDir) -> String {
     let name = run.path().file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
