@@ -1,4 +1,4 @@
-//! Which backend a run takes: the one that its config names, else the first whose commands are here,
+//! Chooses the backend of a run: the one that its config names, else the first whose commands are here,
 //! else this machine.
 
 use std::path::{Path, PathBuf};
@@ -9,16 +9,16 @@ use crate::config::{self, Error, File, Override, Parsed};
 /// A backend with the reason for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// Which.
+    /// The backend.
     pub kind: Kind,
     /// Why, for people.
     pub reason: String,
-    /// What a person may have expected instead.
+    /// A warning if a person may have expected another.
     pub warning: Option<String>,
 }
 
 impl Choice {
-    /// The choice as a key, so that whoever reads the config again makes the same one.
+    /// The choice as a key: a config with it leaves no choice open.
     pub fn as_override(&self) -> Override {
         let name = self.kind.name();
         Override::option("backend.kind", name, format!("--backend {name}"))
@@ -83,7 +83,7 @@ pub fn choose(parsed: &Parsed) -> Result<Choice, Error> {
     })
 }
 
-/// Where the command is whose presence shows that the cluster is here.
+/// The path of the command whose presence shows that the cluster is here.
 fn command_path(kind: Kind, file: &File) -> Option<PathBuf> {
     config::find_command(kind.command()?, file.backend.commands(kind))
 }

@@ -1,4 +1,4 @@
-//! The list of backends, and what is known of each whether or not this build has it.
+//! The list of backends, with what every build knows of each.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub enum Kind {
     Htcondor,
 }
 
-/// What tells one backend from another before it is opened.
+/// What is known of a backend before it is opened.
 struct About {
     /// As the config writes it.
     name: &'static str,

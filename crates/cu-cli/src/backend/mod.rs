@@ -66,11 +66,11 @@ pub fn check(kind: Kind, run: &RunDir, parsed: &Parsed) -> Result<Vec<String>, c
     }
 }
 
-/// The backend of `run`, as its `run.toml` says. A run without one, as a program of somebody's own
-/// makes it, and one whose config leaves the choice open, keeps to the backend that it had before.
+/// Opens the backend of `run`, as its `run.toml` says. A run that was made without one by another
+/// program than `cu`, or whose config leaves the choice open, keeps the backend that it had before.
 ///
 /// # Errors
-/// If the file can't be read, or the backend can't be had.
+/// If the file can't be read, or the backend can't be used.
 pub async fn of_run(run: &RunDir) -> Result<Arc<dyn Scheduler>> {
     let source = match run.config().exists() {
         true => Source::read(&run.config(), Vec::new())?,

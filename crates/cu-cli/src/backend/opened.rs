@@ -1,4 +1,4 @@
-//! What the command line asks of an open backend beside [`Scheduler`].
+//! The trait of an open backend: a [`Scheduler`] that `cu doctor` and dry runs can ask for more.
 
 use async_trait::async_trait;
 use cu_scheduler::{Finding, Preview, Scheduler, Submission};
@@ -6,9 +6,10 @@ use cu_scheduler::{Finding, Preview, Scheduler, Submission};
 /// An open backend.
 #[async_trait]
 pub trait Opened: Scheduler {
-    /// What a person should know about the cluster before relying on it.
+    /// Findings about the cluster that a person should know before relying on it.
     async fn examine(&self) -> Vec<Finding>;
 
-    /// What the cluster would be given for `batch`, and its verdict. Empty for this machine.
+    /// The files that the cluster would be given for `batch`, and its verdict on them. Empty for this
+    /// machine.
     async fn preview(&self, batch: &[Submission]) -> Vec<Preview>;
 }

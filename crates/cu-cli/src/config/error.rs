@@ -9,7 +9,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// The hint for a program that was named where a config is expected.
 const NO_COMMAND: &str = "a config is a TOML file; to run a command, `cu run -- COMMAND`";
 
-/// Where a key was given.
+/// The place where a key was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// In a line of a file, counted from 1.
@@ -21,7 +21,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Whether it is in a file that is not called like a config: a script, perhaps.
+    /// Whether it is in a file without the extension of a config: a script, perhaps.
     fn is_strange(&self) -> bool {
         match self {
             Self::Line(path, _) | Self::Config(path) => {
@@ -135,7 +135,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What to do about it, if that can be said.
+    /// Advice on what to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::UnknownKey { nearest, .. } => Some(match nearest {

@@ -1,4 +1,4 @@
-//! `key=value`: what is given on the command line in place of the file's word.
+//! `key=value` on the command line, which takes the place of the key in the file.
 
 use toml::{Table, Value};
 
@@ -9,7 +9,7 @@ use super::error::{Error, Result};
 pub struct Override {
     /// The parts of the dotted key.
     pub key: Vec<String>,
-    /// What it is.
+    /// Its value.
     pub value: Value,
     /// The words in which it was given, for messages.
     pub words: String,
@@ -37,7 +37,7 @@ impl Override {
         })
     }
 
-    /// What an option of ours says, in the words of the user.
+    /// The override that an option of `cu` stands for, `words` being as the user gave it.
     pub fn option(key: &str, value: impl Into<Value>, words: String) -> Self {
         Self {
             key: key.split('.').map(str::to_owned).collect(),

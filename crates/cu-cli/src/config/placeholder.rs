@@ -9,14 +9,14 @@ use super::overrides::split_key;
 use super::source::nearest;
 use super::table::join;
 
-/// What a placeholder begins with. No other brace means anything.
+/// The beginning of a placeholder. No other brace has a meaning.
 const BEGIN: &str = "{settings.";
 
 /// `command` with the job's `settings` in the place of their placeholders: text as it is, all else
 /// as in JSON.
 ///
 /// # Errors
-/// What is wrong with the first placeholder that names no setting, or has no end.
+/// The first placeholder that names no setting, or has no end.
 pub fn fill(command: &[String], settings: &Map<String, Value>) -> Result<Vec<String>, String> {
     let argument = |argument: &String| fill_one(argument, settings);
     command.iter().map(argument).collect()
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_brace_means_anything() {
+    fn other_braces_stay_as_they_are() {
         for (argument, expected) in [
             ("{print $1}", "{print $1}"),
             ("{rate}{settings}{", "{rate}{settings}{"),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_setting_is_an_error() {
+    fn a_placeholder_without_a_setting_is_an_error() {
         for (argument, reason) in [
             (
                 "{settings.rat}",

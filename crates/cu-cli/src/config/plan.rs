@@ -17,13 +17,13 @@ use super::{grid, program, times};
 /// A run as a config describes it, complete and consistent.
 #[derive(Debug)]
 pub struct Config {
-    /// All that was given: what the backend is made from.
+    /// The keys, from which the backend is opened.
     pub parsed: Parsed,
-    /// What the run is made from.
+    /// The plan from which the run is made.
     pub plan: RunPlan,
-    /// What is allowed and yet probably not meant.
+    /// Warnings about what is allowed but probably not meant.
     pub warnings: Vec<String>,
-    /// The config again, with overrides in it and every path absolute: it means the same wherever
+    /// The config again, with overrides applied and every path absolute: it means the same wherever
     /// it is read.
     pub effective: Table,
 }
@@ -43,9 +43,8 @@ impl Config {
         let command = command.ok_or_else(|| parsed.missing("command"))?;
         check_environment(&parsed)?;
         let points = grid::points(&parsed)?;
-        let keep_arguments = working_directory.is_some();
         let settings = points.iter().map(|point| &point.settings);
-        let commands = program::commands(&parsed, command, settings, keep_arguments)?;
+        let commands = program::commands(&parsed, command, settings)?;
         let effective = effective(&parsed, &commands.given, working_directory.as_deref());
         let jobs = points.into_iter().zip(commands.of_jobs);
         let jobs = jobs.map(|(point, command)| JobPlan {
@@ -115,8 +114,8 @@ impl File {
         }
     }
 
-    /// What each attempt asks of the scheduler. The warning goes to our supervisor, which passes
-    /// the signal of the user's choice on: which one it is itself warned by is our matter.
+    /// What each attempt asks of the scheduler. The scheduler warns the supervisor, always by the
+    /// same signal; the supervisor sends the program the signal that the user chose.
     pub fn scheduler_resources(&self) -> Resources {
         let resources = &self.resources;
         let time_limit = resources.time_limit.map(|time| time.0);
@@ -139,7 +138,7 @@ impl File {
     }
 }
 
-/// Whether a run directory can be called so.
+/// Checks that a run can have this name.
 pub fn check_name(name: &str) -> Result<(), &'static str> {
     match name {
         "" => Err("a run's name can't be empty"),
@@ -295,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_is_an_error() {
+    fn a_wrong_value_is_an_error_at_its_key() {
         for (overrides, expected) in [
             (&["name=a/b"][..], "`name`: a run's name has no slash"),
             (&["name=.."], "`name`: a run's name can't begin"),

@@ -19,7 +19,7 @@ pub struct Commands {
     pub given: Vec<String>,
 }
 
-/// The command `given` for each job, by its `settings`. See [`resolve`].
+/// The command `given` for each job, by its `settings`. See [`with_absolute_paths`].
 ///
 /// # Errors
 /// If a placeholder names no setting, or a job's program can't be executed.
@@ -27,7 +27,6 @@ pub fn commands<'a>(
     parsed: &Parsed,
     given: &[String],
     settings: impl Iterator<Item = &'a Map<String, Value>>,
-    keep_arguments: bool,
 ) -> Result<Commands> {
     let directory = parsed.directory();
     let mut of_jobs: Vec<Vec<String>> = Vec::new();
@@ -39,7 +38,7 @@ pub fn commands<'a>(
         let command = match of_jobs.last() {
             // Most commands have no placeholder, and are looked up once.
             Some(last) if filled == last_filled => last.clone(),
-            _ => resolve(parsed, &filled, directory, keep_arguments)?,
+            _ => with_absolute_paths(parsed, &filled)?,
         };
         if of_jobs.is_empty() {
             let arguments = given.iter().zip(&filled).zip(&command);
@@ -70,17 +69,14 @@ fn portable_argument(given: &str, filled: &str, found: &str, directory: &Path) -
     }
 }
 
-/// Makes the program of `command` an absolute path. An argument that names a file in `directory`
-/// becomes its absolute path as well, unless `keep_arguments`.
+/// Makes the program of `command` an absolute path. An argument that names a file in the config's
+/// directory becomes its absolute path as well, unless the config has a working directory.
 ///
 /// # Errors
 /// If there is no such program, or it can't be executed.
-fn resolve(
-    parsed: &Parsed,
-    command: &[String],
-    directory: &Path,
-    keep_arguments: bool,
-) -> Result<Vec<String>> {
+fn with_absolute_paths(parsed: &Parsed, command: &[String]) -> Result<Vec<String>> {
+    let directory = parsed.directory();
+    let keep_arguments = parsed.file.working_directory.is_some();
     let Some((program, arguments)) = command.split_first() else {
         return Err(parsed.wrong("command", "it is empty: a program is expected"));
     };
@@ -133,7 +129,7 @@ fn find(program: &str, directory: &Path, search: Option<&OsStr>) -> Result<PathB
     }
 }
 
-/// Where the command `name` is: in `directory`, or else in PATH.
+/// The path of the command `name` in `directory`; without one, in PATH.
 pub fn find_command(name: &str, directory: Option<&Path>) -> Option<PathBuf> {
     match directory {
         Some(directory) => Some(directory.join(name)).filter(|path| executable(path)),
@@ -148,7 +144,7 @@ fn executable(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::source::tests::parsed;
+    use crate::config::source::Source;
     use std::fs::{File, Permissions, create_dir, set_permissions};
     use std::os::unix::fs::PermissionsExt;
 
@@ -196,14 +192,19 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         make(&directory.path().join("train.py"), 0o644);
         create_dir(directory.path().join("test")).expect("a directory");
-        let parsed = parsed("", &[]).expect("empty");
+        let resolved = |config: &str, command: &[String]| {
+            let source = Source::new("run.toml".into(), config.to_owned(), Vec::new());
+            let parsed = source.within(directory.path()).parse().expect("a config");
+            with_absolute_paths(&parsed, command).expect("found")
+        };
         let hostile = "a $(touch F) b\n\"'";
         let command = ["/bin/sh", "train.py", "test", hostile, ""].map(str::to_owned);
-        let resolved = resolve(&parsed, &command, directory.path(), false).expect("found");
         let script = directory.path().join("train.py");
         let script = script.to_str().expect("UTF-8");
-        assert_eq!(resolved, ["/bin/sh", script, "test", hostile, ""]);
-        let kept = resolve(&parsed, &command, directory.path(), true).expect("found");
-        assert_eq!(kept, command);
+        assert_eq!(
+            resolved("", &command),
+            ["/bin/sh", script, "test", hostile, ""]
+        );
+        assert_eq!(resolved("working_directory = \".\"", &command), command);
     }
 }

@@ -1,4 +1,4 @@
-//! What the user wrote, the keys that it means, and where each was given.
+//! Reads a config: from the text and the overrides to typed keys that know where they were given.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use super::paths;
 use super::reference::{known_paths, shown};
 use super::table::join;
 
-/// What was given: a file's text, and what the command line says in its place.
+/// What the user wrote: a file's text, and the overrides of the command line.
 #[derive(Clone, Debug)]
 pub struct Source {
     path: PathBuf,
@@ -111,7 +111,7 @@ impl Source {
         }
     }
 
-    /// Where `key` (dotted) was given last.
+    /// The place where `key` (dotted) was given last.
     fn place(&self, key: &str) -> Place {
         // An element is where its list is.
         let list = key.strip_suffix(']').and_then(|key| key.rsplit_once('['));
@@ -128,7 +128,7 @@ impl Source {
         self.place_of(table.and_then(|table| span_of(table.get_ref(), &parts)))
     }
 
-    /// Where the bytes `span` of the text are.
+    /// The place of the bytes `span` of the text; without them, the file.
     fn place_of(&self, span: Option<Range<usize>>) -> Place {
         match span {
             Some(span) => Place::Line(self.path.clone(), line_of(&self.text, span.start)),
@@ -176,13 +176,13 @@ impl Parsed {
         &self.table
     }
 
-    /// Where relative paths are taken from.
+    /// The directory from which relative paths are taken.
     pub fn directory(&self) -> &Path {
         let directory = self.source.directory.as_deref();
         directory.unwrap_or(Path::new("/"))
     }
 
-    /// Where `key` (dotted) was given last.
+    /// The place where `key` (dotted) was given last.
     pub fn place(&self, key: &str) -> Place {
         self.source.place(key)
     }
@@ -242,7 +242,7 @@ pub fn nearest(key: &str, known: &[String]) -> Option<String> {
         .map(|(_, _, candidate)| candidate.clone())
 }
 
-/// Where the key `parts` stands, or the last part of the way to it that exists.
+/// The bytes of the key `parts`, or of the last part of the way to it that exists.
 fn span_of(table: &DeTable<'_>, parts: &[&str]) -> Option<Range<usize>> {
     let (first, rest) = parts.split_first()?;
     let (key, value) = table
@@ -418,7 +418,7 @@ pub mod tests {
         }
 
         #[test]
-        fn what_is_overridden_is_what_was_given(seed in any::<i64>(), name in "[a-z]{1,8}") {
+        fn an_override_arrives_as_it_was_given(seed in any::<i64>(), name in "[a-z]{1,8}") {
             let words = [format!("settings.{name}={seed}"), format!("settings.Inner.{name}=\"{seed}\"")];
             let parsed = parsed("[settings]\nkept = true\n", &[&words[0], &words[1]]).expect("valid");
             let settings = parsed.file.settings.0;

@@ -19,9 +19,9 @@ pub struct Key {
 /// What the reference shows as the value of a key, in TOML.
 #[derive(Clone, Copy, Debug)]
 pub enum Shown {
-    /// What it is when it is left out.
+    /// Its value when it is left out.
     Default(&'static str),
-    /// Left out, it is nothing at all, or must be given.
+    /// An example; left out, it has no value, or it must be given.
     Example(&'static str),
 }
 

@@ -1,11 +1,11 @@
-//! How the times of a config fit together, on whichever backend.
+//! Checks how the times of a config fit together, on any backend.
 
 use std::time::Duration;
 
 use super::error::Result;
 use super::source::Parsed;
 
-/// What the times mean for each other: errors where they contradict each other, else warnings.
+/// Checks the times against each other. Returns warnings about what is probably not meant.
 ///
 /// # Errors
 /// The first contradiction.
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_probably_not_meant_is_a_warning() {
+    fn times_that_are_probably_not_meant_are_warnings() {
         for (overrides, expected) in [
             (&["stop.before_limit=1min"][..], "has no effect without"),
             (&["resources.time_limit=1h"], "without a warning"),

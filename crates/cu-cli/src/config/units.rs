@@ -115,7 +115,7 @@ impl<'de> Deserialize<'de> for SignalName {
     }
 }
 
-/// Which variables of its surroundings a program finds on a cluster.
+/// The variables that a program finds on a cluster, beside those of the config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Surroundings {
@@ -173,7 +173,7 @@ pub trait NoPath {
 
 impl<T> NoPath for T {}
 
-/// The text that is there, or an error that says what was expected in its place.
+/// Reads a text; otherwise, the error says what was `expected`.
 pub fn text<'de, D: Deserializer<'de>>(
     deserializer: D,
     expected: &'static str,
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_more_than_a_hundred_years() {
+    fn a_time_is_at_most_a_hundred_years() {
         for good in ["0s", "100years", "36500days"] {
             assert!(read::<Time>(good).is_ok(), "{good}");
         }

@@ -1,4 +1,4 @@
-//! What of a config does not suit HTCondor.
+//! Checks whether a config suits HTCondor.
 
 use cu_core::RunDir;
 
@@ -11,7 +11,7 @@ use crate::config::{Error, Parsed};
 /// Checks a config for HTCondor. Returns warnings about what is probably not meant.
 ///
 /// # Errors
-/// The first key with a value that no HTCondor takes.
+/// The first key with a value that HTCondor never takes.
 pub fn check(run: &RunDir, parsed: &Parsed) -> Result<Vec<String>, Error> {
     let file = &parsed.file;
     let settings = &file.backend.htcondor;
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_htcondor_takes_is_an_error_at_its_key() {
+    fn a_wrong_option_is_an_error_at_its_key() {
         for (overrides, expected) in [
             (
                 &["backend.htcondor.transfer=true"][..],
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_probably_not_meant_is_a_warning() {
+    fn keys_without_an_effect_are_warnings() {
         for (overrides, expected) in [
             (
                 &["backend.htcondor.slot_wait=2min"][..],

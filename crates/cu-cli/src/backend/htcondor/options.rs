@@ -14,7 +14,7 @@ use crate::config::units::Surroundings;
 /// How long a slot is kept for the next attempt, unless the config says otherwise.
 const SLOT_WAIT: Duration = Duration::from_secs(60);
 
-/// What the backend is opened with.
+/// The options with which the backend is opened.
 pub fn options(run: &RunDir, file: &File) -> HtcondorOptions {
     let settings = &file.backend.htcondor;
     let mut options = HtcondorOptions::new(run.backend(Kind::Htcondor.name()));

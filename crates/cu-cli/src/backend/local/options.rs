@@ -8,7 +8,7 @@ use cu_scheduler::local::LocalOptions;
 use crate::backend::shared::supervisor_grace;
 use crate::config::File;
 
-/// What the backend is opened with.
+/// The options with which the backend is opened.
 pub fn options(run: &RunDir, file: &File) -> LocalOptions {
     let local = &file.backend.local;
     let mut options = LocalOptions::new(run.backend("local"));

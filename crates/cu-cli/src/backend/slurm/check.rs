@@ -1,4 +1,4 @@
-//! What of a config does not suit Slurm.
+//! Checks whether a config suits Slurm.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const EARLIEST_WARNING: Duration = Duration::from_secs(65_535);
 /// Checks a config for Slurm. Returns warnings about what is probably not meant.
 ///
 /// # Errors
-/// The first key with a value that no Slurm takes.
+/// The first key with a value that Slurm never takes.
 pub fn check(run: &RunDir, parsed: &Parsed) -> Result<Vec<String>, Error> {
     let file = &parsed.file;
     let wrong = |wrong| wrong_option(Kind::Slurm, parsed, wrong);
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_slurm_takes_is_an_error_at_its_key() {
+    fn a_wrong_option_is_an_error_at_its_key() {
         for (overrides, expected) in [
             (
                 &["backend.slurm.qos=\"a b\""][..],
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_slurm_makes_of_times_is_a_warning() {
+    fn times_that_slurm_changes_are_warnings() {
         for (overrides, expected) in [
             (&[][..], "as long as their partition lets them"),
             (&["resources.time_limit=90s"], "makes it 2m"),

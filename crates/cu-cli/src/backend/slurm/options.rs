@@ -11,7 +11,7 @@ use crate::backend::shared::label;
 use crate::config::File;
 use crate::config::units::Surroundings;
 
-/// What the backend is opened with.
+/// The options with which the backend is opened.
 pub fn options(run: &RunDir, file: &File) -> SlurmOptions {
     let slurm = &file.backend.slurm;
     let mut options = SlurmOptions::new(run.backend(Kind::Slurm.name()));
