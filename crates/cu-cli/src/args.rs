@@ -160,10 +160,10 @@ pub struct RunOptions {
     /// resources.time_limit: how long an attempt may run
     #[arg(long, value_name = "TIME")]
     pub time_limit: Option<String>,
-    /// stop.after: ask the program to stop after so much time
+    /// stop.after: ask the program to stop after this time
     #[arg(long, value_name = "TIME")]
     pub stop_after: Option<String>,
-    /// stop.before_limit: ask it so long before the time limit
+    /// stop.before_limit: ask it this long before the time limit
     #[arg(long, value_name = "TIME")]
     pub stop_before_limit: Option<String>,
     /// stop.file: ask it when this file exists
@@ -178,7 +178,7 @@ pub struct RunOptions {
     /// resume.exit_code: the exit code that says "submit me again" [default: 3]
     #[arg(long, value_name = "CODE")]
     pub resume_exit_code: Option<u8>,
-    /// resume.stuck_after: so many attempts without progress fail the job
+    /// resume.stuck_after: fail a job after this many attempts without progress
     #[arg(long, value_name = "N")]
     pub stuck_after: Option<u32>,
     /// resume.failure_retries: how often an attempt that failed is repeated

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use cu_core::{Distrust, Reader, RunDir, RunState, Silence, Untrusted};
 use cu_system::users;
 
-use crate::backend::Kind;
+use crate::backend::kind::Kind;
 use crate::config;
 use crate::exit_code::ExitCode;
 use crate::shell_word::shell_word;

@@ -1,118 +1,51 @@
-//! Which backend a run takes: the one that its config names, else the first whose commands are here,
+//! Chooses the backend of a run: the one that its config names, else the first whose commands are here,
 //! else this machine.
 
-use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::config::{self, Error, File, Source, Wish};
-
-/// A backend of `cu`, in this build or another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// This machine.
-    Local,
-    /// Slurm.
-    Slurm,
-    /// HTCondor.
-    Htcondor,
-}
-
-/// Those that are looked for, in this order, before this machine is taken.
-const CLUSTERS: [Kind; 2] = [Kind::Slurm, Kind::Htcondor];
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Local, Self::Slurm, Self::Htcondor];
-
-    /// As the config writes it; its state is kept under this name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Slurm => "slurm",
-            Self::Htcondor => "htcondor",
-        }
-    }
-
-    /// Whether this build has it.
-    pub fn is_built(self) -> bool {
-        match self {
-            Self::Local => cfg!(feature = "local"),
-            Self::Slurm => cfg!(feature = "slurm"),
-            Self::Htcondor => cfg!(feature = "htcondor"),
-        }
-    }
-
-    /// For people.
-    fn title(self) -> &'static str {
-        match self {
-            Self::Local => "this machine",
-            Self::Slurm => "Slurm",
-            Self::Htcondor => "HTCondor",
-        }
-    }
-
-    /// The command by whose presence it is recognised, and the key of the config that says where it
-    /// is.
-    fn command(self) -> Option<(&'static str, &'static str)> {
-        match self {
-            Self::Local => None,
-            Self::Slurm => Some(("sbatch", "backend.slurm.commands")),
-            Self::Htcondor => Some(("condor_submit", "backend.htcondor.commands")),
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.title())
-    }
-}
+use super::kind::Kind;
+use crate::config::{self, Error, File, Override, Parsed};
 
 /// A backend with the reason for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// Which.
+    /// The backend.
     pub kind: Kind,
     /// Why, for people.
     pub reason: String,
-    /// What a person may have expected instead.
+    /// A warning if a person may have expected another.
     pub warning: Option<String>,
 }
 
-/// The backend for what `file`, which is what `source` says, wishes for.
+impl Choice {
+    /// The choice as a key: a config with it leaves no choice open.
+    pub fn as_override(&self) -> Override {
+        let name = self.kind.name();
+        Override::option("backend.kind", name, format!("--backend {name}"))
+    }
+}
+
+/// The backend that a config asks for.
 ///
 /// # Errors
 /// If this build does not have it, or its commands are not here.
-pub fn choose(source: &Source, file: &File) -> Result<Choice, Error> {
-    let command_of = |kind: Kind| {
-        let (command, _) = kind.command()?;
-        config::find_command(command, commands(kind, file))
-    };
+pub fn choose(parsed: &Parsed) -> Result<Choice, Error> {
+    let file = &parsed.file;
     let lacking = |kind: Kind| Error::NoBackend {
-        place: source.place("backend.kind"),
+        place: parsed.place("backend.kind"),
         backend: kind.title(),
     };
-    let found = |kind: Kind| {
-        let path = command_of(kind)?;
-        Some((kind, path))
-    };
-    let forced = match file.backend.kind.unwrap_or_default() {
-        Wish::Auto => None,
-        Wish::Local => Some(Kind::Local),
-        Wish::Slurm => Some(Kind::Slurm),
-        Wish::Htcondor => Some(Kind::Htcondor),
-    };
-    if let Some(kind) = forced {
+    if let Some(kind) = file.backend.kind {
         if !kind.is_built() {
             return Err(lacking(kind));
         }
-        return match (kind.command(), command_of(kind)) {
-            (Some((command, key)), None) => Err(Error::NoCommand {
-                place: source.place("backend.kind"),
+        return match (kind.command(), command_path(kind, file)) {
+            (Some(command), None) => Err(Error::NoCommand {
+                place: parsed.place("backend.kind"),
                 backend: kind.title(),
                 command,
-                folder: commands(kind, file).map(Path::to_owned),
-                key,
+                directory: file.backend.commands(kind).map(Path::to_owned),
+                key: kind.key("commands"),
             }),
             _ => Ok(Choice {
                 kind,
@@ -121,7 +54,8 @@ pub fn choose(source: &Source, file: &File) -> Result<Choice, Error> {
             }),
         };
     }
-    let here: Vec<_> = CLUSTERS.into_iter().filter_map(found).collect();
+    let found = |kind: Kind| Some((kind, command_path(kind, file)?));
+    let here: Vec<_> = Kind::CLUSTERS.into_iter().filter_map(found).collect();
     if let Some((kind, path)) = here.iter().find(|(kind, _)| kind.is_built()) {
         return Ok(Choice {
             kind: *kind,
@@ -132,9 +66,13 @@ pub fn choose(source: &Source, file: &File) -> Result<Choice, Error> {
     if !Kind::Local.is_built() {
         return Err(lacking(Kind::Local));
     }
+    let looked_for: Vec<_> = Kind::CLUSTERS
+        .iter()
+        .filter_map(|kind| kind.command())
+        .collect();
     Ok(Choice {
         kind: Kind::Local,
-        reason: "because neither sbatch nor condor_submit is in PATH".to_owned(),
+        reason: format!("because neither {} is in PATH", looked_for.join(" nor ")),
         warning: here.first().map(|(kind, path)| {
             format!(
                 "{} is here, but this build of cu has no {kind} backend: all jobs run on this \
@@ -146,18 +84,13 @@ pub fn choose(source: &Source, file: &File) -> Result<Choice, Error> {
 }
 
 /// The backend that a run was with: `named` is how its scheduler names itself, which is recorded.
-/// `None` before the first main process, and for one that is not of ours.
+/// `None` before the first main process, and for a scheduler that is not one of `cu`.
 pub fn recorded(named: &str) -> Option<Kind> {
     let mut all = Kind::ALL.into_iter();
     all.find(|kind| named.starts_with(kind.title()))
 }
 
-/// The folder that the config names for a backend's commands.
-fn commands(kind: Kind, file: &File) -> Option<&Path> {
-    let folder = match kind {
-        Kind::Local => None,
-        Kind::Slurm => file.backend.slurm.commands.as_deref(),
-        Kind::Htcondor => file.backend.htcondor.commands.as_deref(),
-    };
-    folder.map(Path::new)
+/// The path of the command whose presence shows that the cluster is here.
+fn command_path(kind: Kind, file: &File) -> Option<PathBuf> {
+    config::find_command(kind.command()?, file.backend.commands(kind))
 }

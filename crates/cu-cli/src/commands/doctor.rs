@@ -1,7 +1,7 @@
 //! `cu doctor`: what a person should know before relying on a cluster, in the order in which it
 //! matters. With `--submit`, proven by a job.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cu_core::RunDir;
 use cu_scheduler::{Finding, Level};
@@ -9,8 +9,8 @@ use owo_colors::OwoColorize;
 use serde_json::json;
 
 use crate::args::{Common, Doctor};
-use crate::backend::{self, Backend, Choice, Kind};
-use crate::config::{Config, File, Override, Source};
+use crate::backend::{self, Choice, Kind};
+use crate::config::{Config, File, Override, Parsed, Source};
 use crate::doctor::{Nodes, Probe, Proof, examine_host, examine_place};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
@@ -47,15 +47,15 @@ impl Examination {
 /// # Errors
 /// If the config can't be read.
 pub fn doctor(common: &Common, arguments: &Doctor) -> Result<ExitCode> {
-    let (config, source, folder) = read(arguments)?;
-    let file = source.file()?;
+    let (config, parsed) = read(arguments)?;
+    let file = &parsed.file;
     let results_dir = common.results_dir_for(file.results_dir.as_deref());
     let results_dir = runs::absolute(results_dir)?;
     let mut examination = Examination::default();
-    let choice = backend::choose(&source, &file);
+    let choice = backend::choose(&parsed);
     examination.choice = examination.take("scheduler", choice.map_err(Error::from));
     if config {
-        let outcome = of_config(&source, &folder, &results_dir, examination.choice.as_ref());
+        let outcome = of_config(&parsed, &results_dir, examination.choice.as_ref());
         let warnings = examination.take("config", outcome);
         let warnings = warnings.into_iter().flatten();
         let findings = warnings.map(|warning| Finding::new("config", Level::Warning, warning));
@@ -66,7 +66,7 @@ pub fn doctor(common: &Common, arguments: &Doctor) -> Result<ExitCode> {
         match kind {
             Some(kind) => {
                 let words = (common, arguments);
-                at_cluster(&mut examination, kind, &results_dir, &file, words).await
+                at_cluster(&mut examination, kind, &results_dir, file, words).await
             }
             None => Ok(Proof::Found(Vec::new())),
         }
@@ -93,8 +93,8 @@ pub fn doctor(common: &Common, arguments: &Doctor) -> Result<ExitCode> {
     })
 }
 
-/// Whether there is a config, all that was given, and the folder from which its paths are taken.
-fn read(arguments: &Doctor) -> Result<(bool, Source, PathBuf)> {
+/// Whether a file was named, and what the arguments describe.
+fn read(arguments: &Doctor) -> Result<(bool, Parsed)> {
     let words = arguments.config_and_overrides.iter();
     // Folders of experiments are called like `rate=0.1`.
     let is_override = |word: &&String| word.contains('=') && !Path::new(word).is_file();
@@ -106,34 +106,30 @@ fn read(arguments: &Doctor) -> Result<(bool, Source, PathBuf)> {
         Override::option("backend.kind", kind.clone(), words)
     }));
     let here = runs::absolute(Path::new("."))?;
-    let (source, folder) = match configs[..] {
-        [] => (Source::command_line(overrides)?, here),
+    let source = match configs[..] {
+        [] => Source::command_line(overrides).within(&here),
         [path] => {
             let path = Path::new(path);
-            let folder = runs::absolute(path)?.parent().unwrap_or(&here).to_owned();
-            (Source::read(path, overrides)?, folder)
+            let path_absolute = runs::absolute(path)?;
+            let directory = path_absolute.parent().unwrap_or(&here);
+            Source::read(path, overrides)?.within(directory)
         }
         [_, second, ..] => {
             let message = format!("`{second}`: one config is expected");
             return Err(Error::usage(message));
         }
     };
-    Ok((!configs.is_empty(), source.within(&folder), folder))
+    Ok((!configs.is_empty(), source.parse()?))
 }
 
 /// What is allowed in a config and yet probably not meant.
-fn of_config(
-    source: &Source,
-    folder: &Path,
-    results_dir: &Path,
-    choice: Option<&Choice>,
-) -> Result<Vec<String>> {
-    let config = Config::new(source, folder)?;
+fn of_config(parsed: &Parsed, results_dir: &Path, choice: Option<&Choice>) -> Result<Vec<String>> {
+    let config = Config::new(parsed.clone())?;
     let run = RunDir::new(results_dir.join(&config.plan.name));
     let mut warnings = config.warnings;
     if let Some(choice) = choice {
         warnings.extend(choice.warning.clone());
-        warnings.extend(backend::check(choice.kind, &run, source, &config.file)?);
+        warnings.extend(backend::check(choice.kind, &run, parsed)?);
     }
     Ok(warnings)
 }
@@ -164,12 +160,11 @@ async fn at_cluster(
         return Ok(Proof::Found(Vec::new()));
     };
     let place = place.unwrap_or_else(|| RunDir::new(scratch.within(&results_dir.join("RUN"))));
-    let opened = Backend::open(kind, &place, file).await;
+    let opened = backend::open(kind, &place, file).await;
     let Some(backend) = examination.take("scheduler", opened) else {
         return Ok(Proof::Found(Vec::new()));
     };
-    let scheduler = backend.scheduler();
-    examination.scheduler = Some(scheduler.to_string());
+    examination.scheduler = Some(backend.to_string());
     let findings = backend.examine().await.into_iter();
     let meant = findings.map(|finding| Finding {
         text: scratch.forget_in(&finding.text),
@@ -183,7 +178,7 @@ async fn at_cluster(
             }
             // Before there is a job that somebody may want to be rid of.
             let mut sources = Sources::listen()?;
-            let outcome = probe.run(&*scheduler, arguments.wait, sources.next());
+            let outcome = probe.run(&*backend, arguments.wait, sources.next());
             let outcome = outcome.await;
             Ok(examination
                 .take("probe", outcome)

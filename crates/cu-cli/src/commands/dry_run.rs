@@ -10,7 +10,7 @@ use cu_scheduler::{Preview, Submission, SubmissionName};
 use serde_json::{Value, json};
 
 use crate::args::Common;
-use crate::backend::{Backend, Choice, Kind};
+use crate::backend::{self, Choice, Kind};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
@@ -53,15 +53,14 @@ struct Asked {
 async fn ask(run: &RunDir, config: &Config, kind: Kind) -> Result<Asked> {
     let scratch = Scratch::new(&std::env::temp_dir())?;
     let there = RunDir::new(scratch.within(run.path()));
-    let backend = Backend::open(kind, &there, &config.file).await?;
+    let backend = backend::open(kind, &there, &config.parsed.file).await?;
     let batch = first_attempts(&there, config)?;
     for job in &batch {
         for directory in [&job.directory, &job.working_directory] {
             make(directory)?;
         }
     }
-    let scheduler = backend.scheduler();
-    let most = scheduler.capabilities().batch.max(1);
+    let most = backend.capabilities().batch.max(1);
     let mut previews = Vec::new();
     for chunk in batch.chunks(most) {
         previews.extend(backend.preview(chunk).await);
@@ -74,7 +73,7 @@ async fn ask(run: &RunDir, config: &Config, kind: Kind) -> Result<Asked> {
         ..preview
     };
     Ok(Asked {
-        scheduler: scheduler.to_string(),
+        scheduler: backend.to_string(),
         previews: previews.into_iter().map(meant).collect(),
     })
 }

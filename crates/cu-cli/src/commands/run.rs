@@ -7,7 +7,8 @@ use cu_core::{NewRun, RunDir};
 use super::dry_run::dry_run;
 use super::resume::see_through;
 use crate::args::{Common, Run, RunOptions};
-use crate::config::{Config, Override, Source};
+use crate::backend::Choice;
+use crate::config::{Config, Override, Parsed, Source};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::{backend, results_dir, runs, terminal};
@@ -17,12 +18,14 @@ use crate::{backend, results_dir, runs, terminal};
 /// # Errors
 /// If the config is wrong, or the run can't be made, or its main process has to give up.
 pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
-    let (source, folder) = read(common, arguments)?;
-    let mut config = Config::new(&source, &folder)?;
+    let parsed = read(common, arguments)?;
+    let choice = backend::choose(&parsed);
+    // A mistake in the config is reported before a backend that is missing.
+    let chosen = choice.iter().map(Choice::as_override);
+    let mut config = Config::new(parsed.with(chosen)?)?;
+    let choice = choice?;
     let run = RunDir::new(directory(common, &config)?);
-    let choice = backend::choose(&source, &config.file)?;
-    config.pin_backend(choice.kind.name());
-    let cluster = backend::check(choice.kind, &run, &source, &config.file)?;
+    let cluster = backend::check(choice.kind, &run, &config.parsed)?;
     if !common.quiet {
         let all = config
             .warnings
@@ -65,7 +68,7 @@ fn make(common: &Common, arguments: &Run, config: &mut Config, mut run: RunDir) 
         let new_run = match NewRun::begin(&run, &config.plan) {
             Err(RunExists { .. } | InUse { .. }) if found_name => {
                 let name = free_name(common, &arguments.command);
-                config.rename(&name);
+                *config = Config::new(config.parsed.with([name])?)?;
                 run = RunDir::new(directory(common, config)?);
                 continue;
             }
@@ -80,34 +83,35 @@ fn make(common: &Common, arguments: &Run, config: &mut Config, mut run: RunDir) 
 }
 
 /// A name for a run of `command` that no other has, at this moment.
-fn free_name(common: &Common, command: &[String]) -> String {
-    runs::free_name(common.results_dir(), &runs::name_of(command))
+fn free_name(common: &Common, command: &[String]) -> Override {
+    let name = runs::free_name(common.results_dir(), &runs::name_of(command));
+    Override::option("name", name, "--name".to_owned())
 }
 
-/// The config that the arguments describe, and the folder from which its paths are taken.
-fn read(common: &Common, arguments: &Run) -> Result<(Source, PathBuf)> {
+/// The config that the arguments describe.
+fn read(common: &Common, arguments: &Run) -> Result<Parsed> {
     let here = runs::absolute(Path::new("."))?;
     let mut overrides = options(&arguments.options, &here)?;
-    match &arguments.config {
+    let source = match &arguments.config {
         Some(path) => {
             for words in &arguments.overrides {
                 overrides.push(Override::parse(words)?);
             }
             let path_absolute = runs::absolute(path)?;
-            let folder = path_absolute.parent().unwrap_or(&here).to_owned();
-            Ok((Source::read(path, overrides)?.within(&folder), folder))
+            let directory = path_absolute.parent().unwrap_or(&here);
+            Source::read(path, overrides)?.within(directory)
         }
         None => {
             let command = &arguments.command;
             if !overrides.iter().any(|given| given.key == ["name"]) {
-                let name = free_name(common, command);
-                overrides.push(Override::option("name", name, "--name".to_owned()));
+                overrides.push(free_name(common, command));
             }
             let words = format!("-- {}", command.join(" "));
             overrides.push(Override::option("command", command.clone(), words));
-            Ok((Source::command_line(overrides)?.within(&here), here))
+            Source::command_line(overrides).within(&here)
         }
-    }
+    };
+    Ok(source.parse()?)
 }
 
 /// The options that are keys of the config, as overrides in the words of the user.
@@ -178,7 +182,7 @@ fn options(options: &RunOptions, here: &Path) -> Result<Vec<Override>> {
 }
 
 fn directory(common: &Common, config: &Config) -> Result<PathBuf> {
-    let results_dir = common.results_dir_for(config.file.results_dir.as_deref());
+    let results_dir = common.results_dir_for(config.parsed.file.results_dir.as_deref());
     runs::absolute(&results_dir.join(&config.plan.name))
 }
 
@@ -221,8 +225,8 @@ mod tests {
             command,
             "-- /bin/sh".to_owned(),
         ));
-        let source = Source::command_line(overrides).expect("consistent");
-        let plan = Config::new(&source, Path::new("/")).expect("a config").plan;
+        let parsed = Source::command_line(overrides).parse().expect("a config");
+        let plan = Config::new(parsed).expect("a run").plan;
         let job = &plan.jobs[0];
         assert_eq!(plan.name, "a");
         assert_eq!(job.settings["opt"]["lr"], 0.1);
@@ -257,8 +261,8 @@ mod tests {
             ..RunOptions::default()
         };
         let overrides = options(&given, Path::new("/")).expect("options");
-        let source = Source::command_line(overrides).expect("consistent");
-        let error = source.file().expect_err("no time").to_string();
+        let parsed = Source::command_line(overrides).parse();
+        let error = parsed.expect_err("no time").to_string();
         assert!(
             error.starts_with("`--stop-after ten`: `stop.after`: "),
             "{error}"

@@ -1,4 +1,4 @@
-//! What can be wrong with a config, with the place and, where there is one, the remedy.
+//! What can be wrong with a config: the place, the reason and, where there is one, a hint.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,10 +6,10 @@ use std::path::PathBuf;
 /// A result of this module.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// For those who have named a program where a config is expected.
+/// The hint for a program that was named where a config is expected.
 const NO_COMMAND: &str = "a config is a TOML file; to run a command, `cu run -- COMMAND`";
 
-/// Where a key was given.
+/// The place where a key was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// In a line of a file, counted from 1.
@@ -21,7 +21,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Whether it is in a file that is not called like a config: a script, perhaps.
+    /// Whether it is in a file without the extension of a config: a script, perhaps.
     fn is_strange(&self) -> bool {
         match self {
             Self::Line(path, _) | Self::Config(path) => {
@@ -53,15 +53,15 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
-    /// The file is no TOML.
-    #[error("{place}: this is no TOML: {reason}")]
+    /// The file is not valid TOML.
+    #[error("{place}: this is not valid TOML: {reason}")]
     Syntax {
         /// Where.
         place: Place,
         /// What the parser says.
         reason: String,
     },
-    /// A key that no one reads.
+    /// A key that does not exist.
     #[error("{place}: unknown key `{key}`")]
     UnknownKey {
         /// Where.
@@ -71,7 +71,7 @@ pub enum Error {
         /// The one that was probably meant.
         nearest: Option<String>,
     },
-    /// A key with a value that it can't have.
+    /// A key with a wrong value.
     #[error("{place}: `{key}`: {reason}")]
     Value {
         /// Where.
@@ -89,16 +89,16 @@ pub enum Error {
         /// The dotted key.
         key: &'static str,
     },
-    /// An override that is no `key=value`.
-    #[error("`{words}` is no override: {reason}")]
+    /// An override that is not `key=value`.
+    #[error("`{words}` is not an override: {reason}")]
     Override {
         /// As it was given.
         words: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// The program is not there.
-    #[error("{place}: there is no program `{program}`: {reason}")]
+    /// A program that can't be run.
+    #[error("{place}: can't run `{program}`: {reason}")]
     Program {
         /// Where it was named.
         place: Place,
@@ -115,9 +115,9 @@ pub enum Error {
         /// Which.
         backend: &'static str,
     },
-    /// A backend whose command is not here.
-    #[error("{place}: {backend} is not here: {command} is not in {}", match folder {
-        Some(folder) => folder.display().to_string(),
+    /// A backend whose command can't be found.
+    #[error("{place}: can't find {backend}: {command} is not in {}", match directory {
+        Some(directory) => directory.display().to_string(),
         None => "PATH".to_owned(),
     })]
     NoCommand {
@@ -128,14 +128,14 @@ pub enum Error {
         /// Its command that was looked for.
         command: &'static str,
         /// Where it was looked for; in PATH if nowhere else.
-        folder: Option<PathBuf>,
+        directory: Option<PathBuf>,
         /// The key that says where its commands are.
-        key: &'static str,
+        key: String,
     },
 }
 
 impl Error {
-    /// What to do about it, if that can be said.
+    /// Advice on what to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::UnknownKey { nearest, .. } => Some(match nearest {
@@ -150,18 +150,18 @@ impl Error {
                 Some("`cu config reference` explains all keys".to_owned())
             }
             Self::Program { .. } => Some(
-                "a program with a slash is relative to the config's folder, after `--` to the \
+                "a program with a slash is relative to the config's directory, after `--` to the \
                  current directory; one without is looked up in PATH"
                     .to_owned(),
             ),
             Self::NoBackend { .. } => Some(
-                "cargo's default features of cu-cli bring all of them; `backend.kind=local` runs \
-                 the jobs on this machine"
+                "build cu-cli with its default features to have all backends; `backend.kind=local` \
+                 runs the jobs on this machine"
                     .to_owned(),
             ),
             Self::NoCommand { key, .. } => Some(format!(
-                "work on a machine that submits to it, load its module, or say with {key} where \
-                 its commands are; `backend.kind=local` runs the jobs on this machine"
+                "work on a machine that submits to it, load its module, or set {key} to the \
+                 directory of its commands; `backend.kind=local` runs the jobs on this machine"
             )),
             Self::Syntax { place, .. } => place.is_strange().then(|| NO_COMMAND.to_owned()),
         }

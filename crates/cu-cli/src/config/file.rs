@@ -4,12 +4,9 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use serde::Deserialize;
-
-use super::htcondor::Htcondor;
-use super::slurm::Slurm;
 use super::table::table;
 use super::units::{Bytes, SignalName, Time};
+use crate::backend::keys::Backend;
 
 table! {
     /// The config of a run, in TOML. Unknown keys are errors. Times are text with a unit
@@ -21,12 +18,12 @@ table! {
         /// Where run directories are made, relative to the current directory.
         results_dir: String = Default("\"results\""),
         /// Program and arguments; no shell reads them. A program with a slash is relative to the
-        /// config's folder, one without is looked up in PATH. An argument that names a file in the
-        /// config's folder becomes its absolute path, unless working_directory is given. For programs
-        /// that read no settings.json, "--rate={settings.learning_rate}" has the setting filled in:
-        /// text as it is, all else as in JSON. "{{settings." stands for "{settings." itself.
+        /// config's directory, one without is looked up in PATH. An argument that names a file in the
+        /// config's directory becomes its absolute path, unless working_directory is given. For
+        /// programs that read no settings.json, "--rate={settings.learning_rate}" has the setting
+        /// filled in: text as it is, all else as in JSON. "{{settings." stands for "{settings." itself.
         command: Vec<String> = Example("[\"python3\", \"train.py\"]"),
-        /// Where the program starts, relative to the config's folder. Left out, it is the job's
+        /// Where the program starts, relative to the config's directory. Left out, it is the job's
         /// output directory.
         working_directory: String = Example("\".\""),
     }
@@ -75,9 +72,9 @@ table! {
     /// When the program is asked to stop, and how. It should then save and exit for resume. This
     /// is for programs that don't ask `should_exit` themselves as well as for those that do.
     Stop {
-        /// After so much time.
+        /// After this time.
         after: Time = Example("\"50min\""),
-        /// So long before the time limit.
+        /// This long before the time limit.
         before_limit: Time = Example("\"2min\""),
         /// When this file exists; relative to the job's output directory.
         file: String = Example("\"please_stop\""),
@@ -96,7 +93,7 @@ table! {
     Resume {
         /// The exit code that by itself says "submit me again".
         exit_code: i32 = Default("3"),
-        /// So many attempts in a row without any progress fail the job.
+        /// A job fails after this many attempts in a row without progress.
         stuck_after: NonZeroU32 = Default("3"),
         /// How many attempts may end at the time limit.
         time_limits: u32 = Default("20"),
@@ -118,60 +115,4 @@ table! {
         /// The longest such wait.
         backoff_max: Time = Default("\"5min\""),
     }
-}
-
-table! {
-    /// Where attempts run.
-    Backend {
-        /// auto, local, slurm or htcondor. auto is Slurm if its command sbatch is here, else HTCondor
-        /// if condor_submit is, else this machine. The run keeps what was chosen.
-        kind: Wish = Default("\"auto\""),
-        /// The most attempts that are queued or running at a time; left out, any number.
-        max_submitted: NonZeroU32 = Example("100"),
-        /// How long after the scheduler's word that an attempt is over its own record may still
-        /// arrive, before the scheduler's word decides.
-        record_grace: Time = Default("\"5s\""),
-        /// How long the scheduler may be unreachable before the main process ends with a message.
-        patience: Time = Default("\"1day\""),
-    }
-    tables {
-        local: Local,
-        slurm: Slurm,
-        htcondor: Htcondor,
-    }
-}
-
-table! {
-    /// This machine as a backend.
-    Local {
-        /// How many processors the attempts may use in all; left out, as many as there are.
-        cpus: NonZeroU32 = Example("8"),
-        /// How many graphics processors they may use, by their index from 0.
-        gpus: u32 = Default("0"),
-    }
-}
-
-/// Which backend is wished for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Wish {
-    /// The one that is found here.
-    #[default]
-    Auto,
-    /// This machine.
-    Local,
-    /// Slurm.
-    Slurm,
-    /// HTCondor.
-    Htcondor,
-}
-
-/// Which variables of its surroundings a program finds on a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Surroundings {
-    /// Those of the main process.
-    Inherit,
-    /// Those that the cluster gives.
-    Clean,
 }

@@ -6,7 +6,7 @@ use toml::Table;
 use super::error::Result;
 use super::json;
 use super::overrides::{insert, split_key};
-use super::source::Source;
+use super::source::Parsed;
 use super::table::join;
 
 /// The most jobs that a grid may make: far above what any scheduler takes.
@@ -21,18 +21,19 @@ pub struct Point {
     pub parameters: Map<String, Value>,
 }
 
-/// The jobs of `settings` and `grid`: one without parameters if the grid is empty. In the order
-/// of the names, the last one varying fastest.
+/// The jobs of the config's settings and grid, in the order of the names, the last one varying fastest.
+/// One without parameters if the grid is empty.
 ///
 /// # Errors
-/// If a grid's value is no list, is empty, collides with a setting, or there are too many jobs.
-pub fn points(source: &Source, settings: &Table, grid: &Table) -> Result<Vec<Point>> {
+/// If a grid's value is not a list, is empty, collides with a setting, or there are too many jobs.
+pub fn points(parsed: &Parsed) -> Result<Vec<Point>> {
+    let (settings, grid) = (&parsed.file.settings.0, &parsed.file.grid.0);
     let mut axes = Vec::new();
-    flatten(source, "", grid, &mut axes)?;
+    flatten(parsed, "", grid, &mut axes)?;
     axes.sort_by(|(a, _), (b, _)| a.cmp(b));
     let too_many = || {
         let reason = format!("these are more than {MOST_JOBS} jobs");
-        source.wrong("grid", reason)
+        parsed.wrong("grid", reason)
     };
     let count = axes
         .iter()
@@ -42,29 +43,29 @@ pub fn points(source: &Source, settings: &Table, grid: &Table) -> Result<Vec<Poi
         .filter(|count| *count <= MOST_JOBS)
         .ok_or_else(too_many)?;
     (0..count)
-        .map(|number| point(source, settings, &axes, number))
+        .map(|number| point(parsed, settings, &axes, number))
         .collect()
 }
 
 type Axis = (String, Vec<toml::Value>);
 
 /// The lists of a grid by their dotted names. TOML's own dotted keys have made tables of them.
-fn flatten(source: &Source, path: &str, table: &Table, axes: &mut Vec<Axis>) -> Result<()> {
+fn flatten(parsed: &Parsed, path: &str, table: &Table, axes: &mut Vec<Axis>) -> Result<()> {
     for (name, value) in table {
         let name = join(path, name);
         match value {
-            toml::Value::Table(inner) if !inner.is_empty() => flatten(source, &name, inner, axes)?,
+            toml::Value::Table(inner) if !inner.is_empty() => flatten(parsed, &name, inner, axes)?,
             toml::Value::Array(values) if !values.is_empty() => axes.push((name, values.clone())),
             _ => {
                 let reason = "a list of at least one value is expected, such as [0.1, 0.01]";
-                return Err(source.wrong(&join("grid", &name), reason));
+                return Err(parsed.wrong(&join("grid", &name), reason));
             }
         }
     }
     Ok(())
 }
 
-fn point(source: &Source, settings: &Table, axes: &[Axis], number: usize) -> Result<Point> {
+fn point(parsed: &Parsed, settings: &Table, axes: &[Axis], number: usize) -> Result<Point> {
     let mut settings = settings.clone();
     let mut parameters = Map::new();
     let mut rest = number;
@@ -76,18 +77,18 @@ fn point(source: &Source, settings: &Table, axes: &[Axis], number: usize) -> Res
     for (name, value) in chosen.into_iter().rev() {
         let key = join("grid", name);
         let way = split_key(name)
-            .ok_or_else(|| source.wrong(&key, "a part of the dotted name is empty"))?;
+            .ok_or_else(|| parsed.wrong(&key, "a part of the dotted name is empty"))?;
         if holds(&settings, &way) {
             let reason = "this is a setting already: keep it here or in [settings]";
-            return Err(source.wrong(&key, reason));
+            return Err(parsed.wrong(&key, reason));
         }
         insert(&mut settings, &way, value.clone())
-            .map_err(|part| source.wrong(&key, format!("`{part}` is a setting already")))?;
-        let number = |_| source.wrong(&key, "JSON has no such number");
+            .map_err(|part| parsed.wrong(&key, format!("`{part}` is a setting already")))?;
+        let number = |_| parsed.wrong(&key, "JSON has no such number");
         parameters.insert(name.clone(), json::value_of(value).map_err(number)?);
     }
     let settings = json::object(&settings)
-        .map_err(|key| source.wrong(&join("settings", &key), "JSON has no such number"))?;
+        .map_err(|key| parsed.wrong(&join("settings", &key), "JSON has no such number"))?;
     Ok(Point {
         settings,
         parameters,
@@ -108,14 +109,13 @@ fn holds(table: &Table, way: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::source::tests::parsed;
     use proptest::prelude::*;
     use serde_json::json;
     use std::collections::HashSet;
 
     fn points_of(text: &str) -> Result<Vec<Point>> {
-        let source = Source::new("run.toml".into(), text.to_owned(), Vec::new())?;
-        let file = source.file()?;
-        points(&source, &file.settings.0, &file.grid.0)
+        points(&parsed(text, &[])?)
     }
 
     #[test]

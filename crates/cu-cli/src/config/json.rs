@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn what_json_lacks_is_named() {
+    fn a_number_that_json_lacks_is_an_error() {
         let table: Table = toml::from_str("[a]\nb = [1.0, nan]\n").expect("valid");
         assert_eq!(object(&table), Err("a.b".to_owned()));
     }

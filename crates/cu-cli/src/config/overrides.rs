@@ -1,4 +1,4 @@
-//! `key=value`: what is given on the command line in place of the file's word.
+//! `key=value` on the command line, which takes the place of the key in the file.
 
 use toml::{Table, Value};
 
@@ -9,7 +9,7 @@ use super::error::{Error, Result};
 pub struct Override {
     /// The parts of the dotted key.
     pub key: Vec<String>,
-    /// What it is.
+    /// Its value.
     pub value: Value,
     /// The words in which it was given, for messages.
     pub words: String,
@@ -37,7 +37,7 @@ impl Override {
         })
     }
 
-    /// What an option of ours says, in the words of the user.
+    /// The override that an option of `cu` stands for, `words` being as the user gave it.
     pub fn option(key: &str, value: impl Into<Value>, words: String) -> Self {
         Self {
             key: key.split('.').map(str::to_owned).collect(),
@@ -49,11 +49,11 @@ impl Override {
     /// Puts the value into `table`, with the tables on the way to it.
     ///
     /// # Errors
-    /// If something on the way is no table.
+    /// If something on the way is not a table.
     pub fn apply(&self, table: &mut Table) -> Result<()> {
         insert(table, &self.key, self.value.clone()).map_err(|part| Error::Override {
             words: self.words.clone(),
-            reason: format!("`{part}` is no table"),
+            reason: format!("`{part}` is not a table"),
         })
     }
 }
@@ -64,7 +64,8 @@ pub fn split_key(key: &str) -> Option<Vec<String>> {
     parts.iter().all(|part| !part.is_empty()).then_some(parts)
 }
 
-/// Puts `value` at `key`, making the tables on the way. What is no table on the way is the error.
+/// Puts `value` at `key`, making the tables on the way. The error is the part of the key at which
+/// something else than a table is in the way.
 pub fn insert(table: &mut Table, key: &[String], value: Value) -> Result<(), String> {
     let Some((last, way)) = key.split_last() else {
         return Ok(());

@@ -1,30 +1,24 @@
-//! Which values are paths. They are relative to the config's folder; made absolute, they mean the
-//! same wherever the config is read again.
+//! Makes the paths of a config absolute, so that they mean the same wherever it is read again. The
+//! types of the keys say which they are.
 
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-/// Always a path.
-const PATHS: [&str; 3] = [
-    "backend.slurm.activate",
-    "backend.slurm.commands",
-    "backend.htcondor.commands",
-];
+use super::reference::sections;
+use super::table::join;
+use super::units::PathKind;
 
-/// A path if such a file exists; else something else, such as the address of an image.
-const PERHAPS: [&str; 2] = ["backend.slurm.container.image", "backend.htcondor.image"];
-
-/// Makes the paths of `table` absolute, taking them from `folder` (absolute).
-pub fn make_absolute(table: &mut Table, folder: &Path) {
-    let absolute = |text: &str| plain(folder.join(text));
-    for key in PATHS {
-        replace(table, key, |text| Some(absolute(text)));
-    }
-    for key in PERHAPS {
-        replace(table, key, |text| {
-            Some(absolute(text)).filter(|path| path.exists())
-        });
+/// Makes the paths of `table` absolute, taking them from `directory` (absolute).
+pub fn make_absolute(table: &mut Table, directory: &Path) {
+    for section in sections() {
+        for key in section.keys {
+            let Some(kind) = key.path else { continue };
+            replace(table, &join(&section.path, key.name), |text| {
+                let path = plain(directory.join(text));
+                (kind == PathKind::Always || path.exists()).then_some(path)
+            });
+        }
     }
 }
 
@@ -33,8 +27,8 @@ pub fn plain(path: PathBuf) -> PathBuf {
     path.components().collect()
 }
 
-/// Puts in the place of the text at `key` the path that it means. A value of another type is an
-/// error that is told later.
+/// Puts in the place of the text at `key` the path that it means. A value of another type is
+/// left to the check of types.
 fn replace(table: &mut Table, key: &str, path: impl Fn(&str) -> Option<PathBuf>) {
     let mut parts = key.split('.');
     let first = parts.next().and_then(|part| table.get_mut(part));
@@ -53,9 +47,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_types_of_the_keys_say_which_are_paths() {
+        let sections = sections();
+        let paths = sections.iter().flat_map(|section| {
+            let paths = section.keys.iter().filter(|key| key.path.is_some());
+            paths.map(|key| join(&section.path, key.name))
+        });
+        let expected = [
+            "backend.slurm.activate",
+            "backend.slurm.commands",
+            "backend.slurm.container.image",
+            "backend.htcondor.image",
+            "backend.htcondor.commands",
+        ];
+        assert_eq!(paths.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
     fn paths_become_absolute_and_nothing_else_changes() {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("science.sif"), "").expect("a file");
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join("science.sif"), "").expect("a file");
         let table = |image: &str, activate: &str| -> Table {
             toml::from_str(&format!(
                 "[backend.slurm]\npartition = \"gpu\"\nactivate = \"{activate}\"\n\
@@ -64,8 +75,8 @@ mod tests {
             .expect("TOML")
         };
         let mut given = table("science.sif", "./venv/bin/activate");
-        make_absolute(&mut given, folder.path());
-        let here = folder.path().to_str().expect("UTF-8");
+        make_absolute(&mut given, directory.path());
+        let here = directory.path().to_str().expect("UTF-8");
         let expected = table(
             &format!("{here}/science.sif"),
             &format!("{here}/venv/bin/activate"),
@@ -74,7 +85,7 @@ mod tests {
 
         let elsewhere = table("docker://science", "/opt/venv/bin/activate");
         let mut given = elsewhere.clone();
-        make_absolute(&mut given, folder.path());
+        make_absolute(&mut given, directory.path());
         assert_eq!(given, elsewhere);
     }
 }

@@ -9,14 +9,14 @@ use super::overrides::split_key;
 use super::source::nearest;
 use super::table::join;
 
-/// What a placeholder begins with. No other brace means anything.
+/// The beginning of a placeholder. No other brace has a meaning.
 const BEGIN: &str = "{settings.";
 
 /// `command` with the job's `settings` in the place of their placeholders: text as it is, all else
 /// as in JSON.
 ///
 /// # Errors
-/// What is wrong with the first placeholder that names no setting, or has no end.
+/// The first placeholder that names no setting, or has no end.
 pub fn fill(command: &[String], settings: &Map<String, Value>) -> Result<Vec<String>, String> {
     let argument = |argument: &String| fill_one(argument, settings);
     command.iter().map(argument).collect()
@@ -59,9 +59,9 @@ fn missing(settings: &Map<String, Value>, name: &str) -> String {
     let names: Vec<_> = names.into_iter().collect();
     let hint = match nearest(name, &names) {
         Some(nearest) => format!("did you mean `{BEGIN}{nearest}}}`?"),
-        None => format!("to mean these characters, write `{{{BEGIN}`"),
+        None => format!("to write this literally, use `{{{BEGIN}`"),
     };
-    format!("there is no setting for `{BEGIN}{name}}}`; {hint}")
+    format!("`{BEGIN}{name}}}` is not a setting; {hint}")
 }
 
 fn collect_names(path: &str, settings: &Map<String, Value>, names: &mut BTreeSet<String>) {
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_brace_means_anything() {
+    fn other_braces_stay_as_they_are() {
         for (argument, expected) in [
             ("{print $1}", "{print $1}"),
             ("{rate}{settings}{", "{rate}{settings}{"),
@@ -124,26 +124,26 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_setting_is_an_error() {
+    fn a_placeholder_without_a_setting_is_an_error() {
         for (argument, reason) in [
             (
                 "{settings.rat}",
-                "there is no setting for `{settings.rat}`; did you mean `{settings.rate}`?",
+                "`{settings.rat}` is not a setting; did you mean `{settings.rate}`?",
             ),
             (
                 "{settings.optimizer.nam}",
-                "there is no setting for `{settings.optimizer.nam}`; \
+                "`{settings.optimizer.nam}` is not a setting; \
                  did you mean `{settings.optimizer.name}`?",
             ),
             (
                 "{settings.quite.other}",
-                "there is no setting for `{settings.quite.other}`; \
-                 to mean these characters, write `{{settings.`",
+                "`{settings.quite.other}` is not a setting; \
+                 to write this literally, use `{{settings.`",
             ),
             (
                 "{settings.}",
-                "there is no setting for `{settings.}`; \
-                 to mean these characters, write `{{settings.`",
+                "`{settings.}` is not a setting; \
+                 to write this literally, use `{{settings.`",
             ),
             ("--rate={settings.rate", "`{settings.rate` has no `}`"),
         ] {

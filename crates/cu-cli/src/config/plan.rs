@@ -8,48 +8,44 @@ use cu_scheduler::{Resources, Signal, Warning};
 use cu_supervisor::StopPolicy;
 use toml::{Table, Value};
 
-use super::error::{Error, Result};
+use super::error::Result;
 use super::file::File;
-use super::source::Source;
+use super::source::Parsed;
 use super::units::{Bytes, Time};
 use super::{grid, program, times};
 
 /// A run as a config describes it, complete and consistent.
 #[derive(Debug)]
 pub struct Config {
-    /// What the run is made from.
+    /// The keys, from which the backend is opened.
+    pub parsed: Parsed,
+    /// The plan from which the run is made.
     pub plan: RunPlan,
-    /// All that was given: what the backend is made from.
-    pub file: File,
-    /// What is allowed and yet probably not meant.
+    /// Warnings about what is allowed but probably not meant.
     pub warnings: Vec<String>,
-    /// The config again, with overrides in it and every path absolute: it means the same wherever
+    /// The config again, with overrides applied and every path absolute: it means the same wherever
     /// it is read.
     pub effective: Table,
 }
 
 impl Config {
-    /// The run that `source` describes, with its relative paths taken from `folder` (absolute).
+    /// The run that `parsed` describes.
     ///
     /// # Errors
     /// The first thing that is wrong with it.
-    pub fn new(source: &Source, folder: &Path) -> Result<Self> {
-        let file = source.file()?;
-        let name = file.name.clone().ok_or_else(|| missing(source, "name"))?;
-        check_name(&name).map_err(|reason| source.wrong("name", reason))?;
-        let warnings = times::check(source, &file)?;
-        let working_directory = match &file.working_directory {
-            Some(path) => Some(existing_folder(source, &folder.join(path))?),
-            None => None,
-        };
+    pub fn new(parsed: Parsed) -> Result<Self> {
+        let file = &parsed.file;
+        let name = file.name.clone().ok_or_else(|| parsed.missing("name"))?;
+        check_name(&name).map_err(|reason| parsed.wrong("name", reason))?;
+        let warnings = times::check(&parsed)?;
+        let working_directory = working_directory(&parsed)?;
         let command = file.command.as_ref();
-        let command = command.ok_or_else(|| missing(source, "command"))?;
-        check_environment(source, &file)?;
-        let points = grid::points(source, &file.settings.0, &file.grid.0)?;
-        let keep_arguments = working_directory.is_some();
+        let command = command.ok_or_else(|| parsed.missing("command"))?;
+        check_environment(&parsed)?;
+        let points = grid::points(&parsed)?;
         let settings = points.iter().map(|point| &point.settings);
-        let commands = program::commands(source, command, settings, folder, keep_arguments)?;
-        let effective = effective(source, &commands.given, working_directory.as_deref());
+        let commands = program::commands(&parsed, command, settings)?;
+        let effective = effective(&parsed, &commands.given, working_directory.as_deref());
         let jobs = points.into_iter().zip(commands.of_jobs);
         let jobs = jobs.map(|(point, command)| JobPlan {
             command,
@@ -67,29 +63,10 @@ impl Config {
                 policy: file.policy(),
                 jobs: jobs.collect(),
             },
-            file,
+            parsed,
             warnings,
             effective,
         })
-    }
-
-    /// Makes it the config of a run with another name.
-    pub fn rename(&mut self, name: &str) {
-        name.clone_into(&mut self.plan.name);
-        self.file.name = Some(name.to_owned());
-        let name = Value::String(name.to_owned());
-        self.effective.insert("name".to_owned(), name);
-    }
-
-    /// Leaves no choice of the backend to whoever reads the config again: it is `kind`.
-    pub fn pin_backend(&mut self, kind: &str) {
-        let backend = self
-            .effective
-            .entry("backend")
-            .or_insert_with(|| Value::Table(Table::new()));
-        if let Some(backend) = backend.as_table_mut() {
-            backend.insert("kind".to_owned(), Value::String(kind.to_owned()));
-        }
     }
 }
 
@@ -137,8 +114,8 @@ impl File {
         }
     }
 
-    /// What each attempt asks of the scheduler. The warning goes to our supervisor, which passes
-    /// the signal of the user's choice on: which one it is itself warned by is our matter.
+    /// What each attempt asks of the scheduler. The scheduler warns the supervisor, always by the
+    /// same signal; the supervisor sends the program the signal that the user chose.
     pub fn scheduler_resources(&self) -> Resources {
         let resources = &self.resources;
         let time_limit = resources.time_limit.map(|time| time.0);
@@ -161,14 +138,7 @@ impl File {
     }
 }
 
-fn missing(source: &Source, key: &'static str) -> Error {
-    Error::Missing {
-        path: source.path().to_owned(),
-        key,
-    }
-}
-
-/// Whether a run directory can be called so.
+/// Checks that a run can have this name.
 pub fn check_name(name: &str) -> Result<(), &'static str> {
     match name {
         "" => Err("a run's name can't be empty"),
@@ -181,27 +151,33 @@ pub fn check_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-fn existing_folder(source: &Source, path: &Path) -> Result<PathBuf> {
+fn working_directory(parsed: &Parsed) -> Result<Option<PathBuf>> {
+    let Some(path) = &parsed.file.working_directory else {
+        return Ok(None);
+    };
+    let path = parsed.directory().join(path);
     if path.is_dir() {
-        Ok(path.to_owned())
+        Ok(Some(path))
     } else {
-        let reason = format!("{} is no directory", path.display());
-        Err(source.wrong("working_directory", reason))
+        let reason = format!("{} is not a directory", path.display());
+        Err(parsed.wrong("working_directory", reason))
     }
 }
 
-fn check_environment(source: &Source, file: &File) -> Result<()> {
-    for (name, value) in &file.environment.0 {
+fn check_environment(parsed: &Parsed) -> Result<()> {
+    for (name, value) in &parsed.file.environment.0 {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
             let key = super::table::join("environment", name);
-            return Err(source.wrong(&key, "no program can be given such a variable"));
+            let reason = "a variable's name can't be empty or contain `=`, and neither its name nor \
+                          its value can contain a zero byte";
+            return Err(parsed.wrong(&key, reason));
         }
     }
     Ok(())
 }
 
-fn effective(source: &Source, command: &[String], working_directory: Option<&Path>) -> Table {
-    let mut table = source.table().clone();
+fn effective(parsed: &Parsed, command: &[String], working_directory: Option<&Path>) -> Table {
+    let mut table = parsed.table().clone();
     let text = |text: &str| Value::String(text.to_owned());
     let command = command.iter().map(|argument| text(argument)).collect();
     table.insert("command".to_owned(), Value::Array(command));
@@ -216,18 +192,14 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use crate::config::Wish;
+    use crate::backend::Kind;
     use crate::config::overrides::Override;
+    use crate::config::source::{Source, tests::parsed};
 
     const COMPLETE: &str = "name = \"a\"\ncommand = [\"/bin/sh\"]\n";
 
     fn config(text: &str, overrides: &[&str]) -> Result<Config> {
-        let overrides: Result<Vec<_>> = overrides
-            .iter()
-            .map(|words| Override::parse(words))
-            .collect();
-        let source = Source::new("run.toml".into(), text.to_owned(), overrides?)?;
-        Config::new(&source, Path::new("/"))
+        Config::new(parsed(text, overrides)?)
     }
 
     #[test]
@@ -306,7 +278,23 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_is_an_error() {
+    fn a_later_override_arrives_in_every_form_of_the_config() {
+        let parsed = parsed(COMPLETE, &["backend.kind=auto"]).expect("valid");
+        let given = ["name=a-2", "backend.kind=local"];
+        let given = given.map(|words| Override::parse(words).expect(words));
+        let config = Config::new(parsed.with(given).expect("valid")).expect("a config");
+        assert_eq!(config.plan.name, "a-2");
+        assert_eq!(config.parsed.file.name.as_deref(), Some("a-2"));
+        assert_eq!(config.parsed.file.backend.kind, Some(Kind::Local));
+        assert_eq!(config.effective["name"].as_str(), Some("a-2"));
+        let kind = &config.effective["backend"]["kind"];
+        assert_eq!(kind.as_str(), Some("local"));
+        let place = config.parsed.place("name").to_string();
+        assert_eq!(place, "`name=a-2`");
+    }
+
+    #[test]
+    fn a_wrong_value_is_an_error_at_its_key() {
         for (overrides, expected) in [
             (&["name=a/b"][..], "`name`: a run's name has no slash"),
             (&["name=.."], "`name`: a run's name can't begin"),
@@ -314,16 +302,19 @@ mod tests {
             (&["command=[]"], "`command`: it is empty"),
             (
                 &["command=[\"/bin/sh\", \"{settings.rate}\"]"],
-                "`command`: there is no setting for `{settings.rate}`",
+                "`command`: `{settings.rate}` is not a setting; ",
             ),
-            (&["command=[\"/absent\"]"], "there is no program `/absent`"),
+            (
+                &["command=[\"/absent\"]"],
+                "can't run `/absent`: /absent is not a file",
+            ),
             (
                 &["working_directory=absent"],
-                "`working_directory`: /absent is no directory",
+                "`working_directory`: /absent is not a directory",
             ),
             (
                 &["environment={ \"a=b\" = \"1\" }"],
-                "`environment.a=b`: no program can be given",
+                "`environment.a=b`: a variable's name can't be empty or contain `=`",
             ),
         ] {
             let error = config(COMPLETE, overrides).expect_err(expected).to_string();
@@ -340,26 +331,25 @@ mod tests {
 
     #[test]
     fn the_effective_config_means_the_same_elsewhere() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let directory = tempfile::tempdir().expect("a directory");
         for name in ["train.sh", "1.csv", "2.csv"] {
-            std::fs::write(folder.path().join(name), "").expect("a file");
+            std::fs::write(directory.path().join(name), "").expect("a file");
         }
         let text = "name = \"a\"\n[grid]\nx.y = [1, 2]\nshell = [\"sh\"]\n";
         let command =
             "[\"{settings.shell}\", \"train.sh\", \"{settings.x.y}.csv\", \"{settings.x.y}\"]";
         let text = format!("command = {command}\n{text}");
-        let given = vec![Override::parse("settings.seed=3").expect("an override")];
-        let source = Source::new("run.toml".into(), text, given).expect("TOML");
-        let mut here = Config::new(&source, folder.path()).expect("a config");
-        here.pin_backend("slurm");
+        let given = ["settings.seed=3", "backend.kind=slurm"];
+        let given = given.map(|words| Override::parse(words).expect("an override"));
+        let source = Source::new("run.toml".into(), text, given.to_vec()).within(directory.path());
+        let here = Config::new(source.parse().expect("TOML")).expect("a config");
         let text = toml::to_string(&here.effective).expect("a table is TOML");
-        let source = Source::new("run.toml".into(), text, Vec::new()).expect("TOML");
-        let there = Config::new(&source, Path::new("/")).expect("a config");
+        let there = config(&text, &[]).expect("a config");
         assert_eq!(there.plan, here.plan);
         assert_eq!(there.plan.jobs[1].settings["seed"], 3);
-        let csv = folder.path().join("2.csv");
+        let csv = directory.path().join("2.csv");
         assert_eq!(Path::new(&there.plan.jobs[1].command[2]), csv);
         assert_eq!(there.plan.jobs[1].command[3], "2");
-        assert_eq!(there.file.backend.kind, Some(Wish::Slurm));
+        assert_eq!(there.parsed.file.backend.kind, Some(Kind::Slurm));
     }
 }

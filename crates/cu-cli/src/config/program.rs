@@ -1,4 +1,4 @@
-//! The command as every attempt will run it: found now, before anything is made.
+//! Finds the command of each job, before anything is made.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -9,43 +9,41 @@ use serde_json::{Map, Value};
 use super::error::{Error, Result};
 use super::paths::plain;
 use super::placeholder;
-use super::source::Source;
+use super::source::Parsed;
 
 /// The commands of a run.
 pub struct Commands {
     /// Each job's, with nothing left to be found or filled in.
     pub of_jobs: Vec<Vec<String>>,
-    /// As it was given, placeholders and all, but of the same meaning in any folder.
+    /// As given, with its placeholders, but with the same meaning in any directory.
     pub given: Vec<String>,
 }
 
-/// The command `given` for each job, by its `settings`. See [`resolve`].
+/// The command `given` for each job, by its `settings`. See [`with_absolute_paths`].
 ///
 /// # Errors
 /// If a placeholder names no setting, or a job's program can't be executed.
 pub fn commands<'a>(
-    source: &Source,
+    parsed: &Parsed,
     given: &[String],
     settings: impl Iterator<Item = &'a Map<String, Value>>,
-    folder: &Path,
-    keep_arguments: bool,
 ) -> Result<Commands> {
+    let directory = parsed.directory();
     let mut of_jobs: Vec<Vec<String>> = Vec::new();
     let mut anywhere = Vec::new();
     let mut last_filled = Vec::new();
     for settings in settings {
         let filled = placeholder::fill(given, settings);
-        let filled = filled.map_err(|reason| source.wrong("command", reason))?;
+        let filled = filled.map_err(|reason| parsed.wrong("command", reason))?;
         let command = match of_jobs.last() {
             // Most commands have no placeholder, and are looked up once.
             Some(last) if filled == last_filled => last.clone(),
-            _ => resolve(source, &filled, folder, keep_arguments)?,
+            _ => with_absolute_paths(parsed, &filled)?,
         };
         if of_jobs.is_empty() {
             let arguments = given.iter().zip(&filled).zip(&command);
-            let arguments = arguments.map(|((given, filled), found)| {
-                of_the_same_meaning_anywhere(given, filled, found, folder)
-            });
+            let arguments = arguments
+                .map(|((given, filled), found)| portable_argument(given, filled, found, directory));
             anywhere = arguments.collect();
         }
         last_filled = filled;
@@ -58,12 +56,12 @@ pub fn commands<'a>(
 }
 
 /// The argument `given`, which with settings filled in is `filled`, and that was `found` to be a path
-/// in `folder`, or something else.
-fn of_the_same_meaning_anywhere(given: &str, filled: &str, found: &str, folder: &Path) -> String {
+/// in `directory`, or something else.
+fn portable_argument(given: &str, filled: &str, found: &str, directory: &Path) -> String {
     if given == filled {
         return found.to_owned();
     }
-    let absolute = |text: &str| plain(folder.join(text));
+    let absolute = |text: &str| plain(directory.join(text));
     let template = absolute(given);
     match template.to_str() {
         Some(template) if absolute(filled) == Path::new(found) => template.to_owned(),
@@ -71,30 +69,27 @@ fn of_the_same_meaning_anywhere(given: &str, filled: &str, found: &str, folder: 
     }
 }
 
-/// Makes the program of `command` an absolute path. An argument that names a file in `folder`
-/// becomes its absolute path as well, unless `keep_arguments`.
+/// Makes the program of `command` an absolute path. An argument that names a file in the config's
+/// directory becomes its absolute path as well, unless the config has a working directory.
 ///
 /// # Errors
 /// If there is no such program, or it can't be executed.
-fn resolve(
-    source: &Source,
-    command: &[String],
-    folder: &Path,
-    keep_arguments: bool,
-) -> Result<Vec<String>> {
+fn with_absolute_paths(parsed: &Parsed, command: &[String]) -> Result<Vec<String>> {
+    let directory = parsed.directory();
+    let keep_arguments = parsed.file.working_directory.is_some();
     let Some((program, arguments)) = command.split_first() else {
-        return Err(source.wrong("command", "it is empty: a program is expected"));
+        return Err(parsed.wrong("command", "it is empty: a program is expected"));
     };
     let missing = |reason: String| Error::Program {
-        place: source.place("command"),
+        place: parsed.place("command"),
         program: program.clone(),
         reason,
     };
-    let found = find(program, folder, std::env::var_os("PATH").as_deref()).map_err(missing)?;
+    let found = find(program, directory, std::env::var_os("PATH").as_deref()).map_err(missing)?;
     let found = found.into_os_string().into_string();
-    let found = found.map_err(|_| missing("its path is no UTF-8".to_owned()))?;
+    let found = found.map_err(|_| missing("its path is not valid UTF-8".to_owned()))?;
     let argument = |argument: &String| {
-        let path = plain(folder.join(argument));
+        let path = plain(directory.join(argument));
         match path.to_str() {
             Some(path_text) if !keep_arguments && !argument.is_empty() && path.is_file() => {
                 path_text.to_owned()
@@ -107,37 +102,37 @@ fn resolve(
         .collect())
 }
 
-/// Where `program` is, absolute; else what was looked for.
-fn find(program: &str, folder: &Path, search: Option<&OsStr>) -> Result<PathBuf, String> {
+/// The absolute path of `program`, or why there is none.
+fn find(program: &str, directory: &Path, search: Option<&OsStr>) -> Result<PathBuf, String> {
     if program.is_empty() {
         return Err("its name is empty".to_owned());
     }
     if program.contains('/') {
-        let path = plain(folder.join(program));
+        let path = plain(directory.join(program));
         return match executable(&path) {
             true => Ok(path),
             false if path.is_file() => Err(format!("{} can't be executed", path.display())),
-            false => Err(format!("{} is no file", path.display())),
+            false => Err(format!("{} is not a file", path.display())),
         };
     }
-    let folders = search.map(std::env::split_paths).into_iter().flatten();
-    let mut found = folders
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(program))
+    let directories = search.map(std::env::split_paths).into_iter().flatten();
+    let mut found = directories
+        .filter(|directory| directory.is_absolute())
+        .map(|directory| directory.join(program))
         .filter(|path| executable(path));
     match found.next() {
         Some(path) => Ok(path),
-        None if folder.join(program).is_file() => Err(format!(
+        None if directory.join(program).is_file() => Err(format!(
             "it is not in PATH; for the file here, write ./{program}"
         )),
         None => Err("it is not in PATH".to_owned()),
     }
 }
 
-/// Where the command `name` is: in `folder`, or else in PATH.
-pub fn find_command(name: &str, folder: Option<&Path>) -> Option<PathBuf> {
-    match folder {
-        Some(folder) => Some(folder.join(name)).filter(|path| executable(path)),
+/// The path of the command `name` in `directory`; without one, in PATH.
+pub fn find_command(name: &str, directory: Option<&Path>) -> Option<PathBuf> {
+    match directory {
+        Some(directory) => Some(directory.join(name)).filter(|path| executable(path)),
         None => find(name, Path::new("/"), std::env::var_os("PATH").as_deref()).ok(),
     }
 }
@@ -149,6 +144,7 @@ fn executable(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::source::Source;
     use std::fs::{File, Permissions, create_dir, set_permissions};
     use std::os::unix::fs::PermissionsExt;
 
@@ -158,52 +154,57 @@ mod tests {
     }
 
     #[test]
-    fn with_a_slash_it_is_relative_to_the_folder() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let program = folder.path().join("train");
+    fn with_a_slash_it_is_relative_to_the_directory() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let program = directory.path().join("train");
         make(&program, 0o755);
-        make(&folder.path().join("data.csv"), 0o644);
-        assert_eq!(find("./train", folder.path(), None), Ok(program.clone()));
+        make(&directory.path().join("data.csv"), 0o644);
+        assert_eq!(find("./train", directory.path(), None), Ok(program.clone()));
         let absolute = program.to_str().expect("UTF-8");
-        assert_eq!(find(absolute, folder.path(), None), Ok(program.clone()));
-        let error = find("./data.csv", folder.path(), None).expect_err("no program");
+        assert_eq!(find(absolute, directory.path(), None), Ok(program.clone()));
+        let error = find("./data.csv", directory.path(), None).expect_err("no program");
         assert!(error.ends_with("data.csv can't be executed"), "{error}");
-        let error = find("./absent", folder.path(), None).expect_err("absent");
-        assert!(error.ends_with("absent is no file"), "{error}");
+        let error = find("./absent", directory.path(), None).expect_err("absent");
+        assert!(error.ends_with("absent is not a file"), "{error}");
     }
 
     #[test]
     fn without_a_slash_it_is_looked_up_in_path() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (first, second) = (folder.path().join("a"), folder.path().join("b"));
-        create_dir(&first).expect("a folder");
-        create_dir(&second).expect("a folder");
+        let directory = tempfile::tempdir().expect("a directory");
+        let (first, second) = (directory.path().join("a"), directory.path().join("b"));
+        create_dir(&first).expect("a directory");
+        create_dir(&second).expect("a directory");
         make(&first.join("tool"), 0o644);
         make(&second.join("tool"), 0o755);
         let search = std::env::join_paths([&first, &second]).expect("plain paths");
         assert_eq!(
-            find("tool", folder.path(), Some(&search)),
+            find("tool", directory.path(), Some(&search)),
             Ok(second.join("tool"))
         );
-        assert!(find("other", folder.path(), Some(&search)).is_err());
-        make(&folder.path().join("other"), 0o755);
-        let error = find("other", folder.path(), Some(&search)).expect_err("not in PATH");
+        assert!(find("other", directory.path(), Some(&search)).is_err());
+        make(&directory.path().join("other"), 0o755);
+        let error = find("other", directory.path(), Some(&search)).expect_err("not in PATH");
         assert!(error.ends_with("write ./other"), "{error}");
     }
 
     #[test]
     fn files_among_the_arguments_become_absolute_and_nothing_else_changes() {
-        let folder = tempfile::tempdir().expect("a folder");
-        make(&folder.path().join("train.py"), 0o644);
-        create_dir(folder.path().join("test")).expect("a folder");
-        let source = Source::command_line(Vec::new()).expect("empty");
+        let directory = tempfile::tempdir().expect("a directory");
+        make(&directory.path().join("train.py"), 0o644);
+        create_dir(directory.path().join("test")).expect("a directory");
+        let resolved = |config: &str, command: &[String]| {
+            let source = Source::new("run.toml".into(), config.to_owned(), Vec::new());
+            let parsed = source.within(directory.path()).parse().expect("a config");
+            with_absolute_paths(&parsed, command).expect("found")
+        };
         let hostile = "a $(touch F) b\n\"'";
         let command = ["/bin/sh", "train.py", "test", hostile, ""].map(str::to_owned);
-        let resolved = resolve(&source, &command, folder.path(), false).expect("found");
-        let script = folder.path().join("train.py");
+        let script = directory.path().join("train.py");
         let script = script.to_str().expect("UTF-8");
-        assert_eq!(resolved, ["/bin/sh", script, "test", hostile, ""]);
-        let kept = resolve(&source, &command, folder.path(), true).expect("found");
-        assert_eq!(kept, command);
+        assert_eq!(
+            resolved("", &command),
+            ["/bin/sh", script, "test", hostile, ""]
+        );
+        assert_eq!(resolved("working_directory = \".\"", &command), command);
     }
 }

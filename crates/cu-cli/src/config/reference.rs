@@ -126,10 +126,7 @@ pub mod tests {
             nothing.scheduler_resources()
         );
         assert_eq!(defaults.resume_exit_code(), nothing.resume_exit_code());
-        assert_eq!(
-            defaults.backend.kind.unwrap_or_default(),
-            nothing.backend.kind.unwrap_or_default()
-        );
+        assert_eq!(defaults.backend.kind, nothing.backend.kind);
         assert_eq!(
             defaults.results_dir.as_deref(),
             Some(crate::runs::RESULTS_DIR)

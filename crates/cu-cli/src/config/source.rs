@@ -1,4 +1,4 @@
-//! The text of a config with its overrides, and where each key came from.
+//! Reads a config: from the text and the overrides to typed keys that know where they were given.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -18,32 +18,32 @@ use super::table::join;
 /// More than a config holds, in bytes.
 const LONGEST: u64 = 64 << 20;
 
-/// What was given: a file's text, and what the command line says in its place.
-#[derive(Debug)]
+/// What the user wrote: a file's text, and the overrides of the command line.
+#[derive(Clone, Debug)]
 pub struct Source {
     path: PathBuf,
     text: String,
     overrides: Vec<Override>,
-    table: Table,
+    directory: Option<PathBuf>,
 }
 
 impl Source {
     /// The config in the file `path` with `overrides`.
     ///
     /// # Errors
-    /// If the file can't be read or is no TOML, or an override runs through a value.
+    /// If the file can't be read.
     pub fn read(path: &Path, overrides: Vec<Override>) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
             path: path.to_owned(),
             source,
         })?;
-        Self::new(path.to_owned(), text, overrides)
+        Ok(Self::new(path.to_owned(), text, overrides))
     }
 
     /// The config that is kept with a run: nobody else may have written it.
     ///
     /// # Errors
-    /// If the file can't be read, is not this user's alone, or is no TOML.
+    /// If the file can't be read, or is not this user's alone.
     pub fn read_own(path: &Path) -> Result<Self> {
         let read = |source| Error::Read {
             path: path.to_owned(),
@@ -51,66 +51,67 @@ impl Source {
         };
         let text = files::read_own(path, LONGEST).map_err(read)?;
         let text = String::from_utf8(text).map_err(|error| read(std::io::Error::other(error)))?;
-        Self::new(path.to_owned(), text, Vec::new())
+        Ok(Self::new(path.to_owned(), text, Vec::new()))
     }
 
     /// A config made of options alone.
-    ///
-    /// # Errors
-    /// If an override runs through a value.
-    pub fn command_line(overrides: Vec<Override>) -> Result<Self> {
+    pub fn command_line(overrides: Vec<Override>) -> Self {
         Self::new(PathBuf::from("the command line"), String::new(), overrides)
     }
 
-    /// The config `text`, which is in the file `path`, with `overrides`.
-    ///
-    /// # Errors
-    /// As [`Source::read`].
-    pub fn new(path: PathBuf, text: String, overrides: Vec<Override>) -> Result<Self> {
-        let parsed: Result<Table, _> = toml::from_str(&text);
-        let mut table = parsed.map_err(|error| Error::Syntax {
-            place: match error.span() {
-                Some(span) => Place::Line(path.clone(), line_of(&text, span.start)),
-                None => Place::Config(path.clone()),
-            },
-            reason: error.message().to_owned(),
-        })?;
-        for given in &overrides {
-            given.apply(&mut table)?;
-        }
-        Ok(Self {
+    /// The config `text`, which is in the file `path`, with `overrides`. Its paths stay as they are.
+    pub fn new(path: PathBuf, text: String, overrides: Vec<Override>) -> Self {
+        Self {
             path,
             text,
             overrides,
-            table,
-        })
+            directory: None,
+        }
     }
 
-    /// The same, its paths taken from `folder` (absolute) and made absolute.
+    /// The same, its relative paths taken from `directory` (absolute).
     #[must_use]
-    pub fn within(mut self, folder: &Path) -> Self {
-        paths::make_absolute(&mut self.table, folder);
+    pub fn within(mut self, directory: &Path) -> Self {
+        self.directory = Some(directory.to_owned());
         self
     }
 
-    /// The file, or what stands for it in messages.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// All that was given, overrides included.
-    pub fn table(&self) -> &Table {
-        &self.table
-    }
-
-    /// The config as far as types go.
+    /// Reads the keys.
     ///
     /// # Errors
-    /// The first key that is unknown, or whose value has the wrong type.
-    pub fn file(&self) -> Result<File> {
+    /// If the text is not valid TOML, an override needs a table where a value is, a key is unknown, or
+    /// a value has the wrong type: the first of these.
+    pub fn parse(self) -> Result<Parsed> {
+        let table = self.table()?;
+        let file = self.file(&table)?;
+        Ok(Parsed {
+            file,
+            table,
+            source: self,
+        })
+    }
+
+    /// All that was given, with overrides applied and paths absolute.
+    fn table(&self) -> Result<Table> {
+        let parsed: Result<Table, _> = toml::from_str(&self.text);
+        let mut table = parsed.map_err(|error| Error::Syntax {
+            place: self.place_of(error.span()),
+            reason: error.message().to_owned(),
+        })?;
+        for given in &self.overrides {
+            given.apply(&mut table)?;
+        }
+        if let Some(directory) = &self.directory {
+            paths::make_absolute(&mut table, directory);
+        }
+        Ok(table)
+    }
+
+    /// The keys of `table`.
+    fn file(&self, table: &Table) -> Result<File> {
         let mut unknown = Vec::new();
         let mut track = serde_path_to_error::Track::new();
-        let tracked = serde_path_to_error::Deserializer::new(self.table.clone(), &mut track);
+        let tracked = serde_path_to_error::Deserializer::new(table.clone(), &mut track);
         let file = File::deserialize(serde_ignored::Deserializer::new(tracked, &mut |path| {
             unknown.push(path.to_string());
         }));
@@ -123,13 +124,13 @@ impl Source {
             }
         })?;
         match unknown.into_iter().next() {
-            Some(key) => Err(self.unknown(key)),
+            Some(key) => Err(self.unknown(key, table)),
             None => Ok(file),
         }
     }
 
-    /// Where `key` (dotted) was given last.
-    pub fn place(&self, key: &str) -> Place {
+    /// The place where `key` (dotted) was given last.
+    fn place(&self, key: &str) -> Place {
         // An element is where its list is.
         let list = key.strip_suffix(']').and_then(|key| key.rsplit_once('['));
         let key = list.map_or(key, |(list, _)| list);
@@ -141,28 +142,22 @@ impl Source {
         if let Some(given) = self.overrides.iter().rev().find(given) {
             return Place::CommandLine(given.words.clone());
         }
-        match DeTable::parse(&self.text) {
-            Ok(table) => match span_of(table.get_ref(), &parts) {
-                Some(span) => Place::Line(self.path.clone(), line_of(&self.text, span.start)),
-                None => Place::Config(self.path.clone()),
-            },
-            Err(_) => Place::Config(self.path.clone()),
+        let table = DeTable::parse(&self.text).ok();
+        self.place_of(table.and_then(|table| span_of(table.get_ref(), &parts)))
+    }
+
+    /// The place of the bytes `span` of the text; without them, the file.
+    fn place_of(&self, span: Option<Range<usize>>) -> Place {
+        match span {
+            Some(span) => Place::Line(self.path.clone(), line_of(&self.text, span.start)),
+            None => Place::Config(self.path.clone()),
         }
     }
 
-    /// An error about the value of `key`.
-    pub fn wrong(&self, key: &str, reason: impl Into<String>) -> Error {
-        Error::Value {
-            place: self.place(key),
-            key: key.to_owned(),
-            reason: reason.into(),
-        }
-    }
-
-    fn unknown(&self, key: String) -> Error {
+    fn unknown(&self, key: String, table: &Table) -> Error {
         let place = self.place(&key);
         let mut known = known_paths();
-        if let Some(settings) = self.table.get("settings").and_then(toml::Value::as_table) {
+        if let Some(settings) = table.get("settings").and_then(toml::Value::as_table) {
             known.extend(settings.keys().map(|name| join("settings", name)));
         }
         let nearest = nearest(&key, &known);
@@ -174,7 +169,61 @@ impl Source {
     }
 }
 
-/// What is wrong with `key`. Whoever reads the values has names of its own for what a config holds.
+/// A config as far as types go: its keys, and where each was given.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    /// The keys.
+    pub file: File,
+    table: Table,
+    source: Source,
+}
+
+impl Parsed {
+    /// The same with further overrides, parsed again.
+    ///
+    /// # Errors
+    /// As [`Source::parse`].
+    pub fn with(&self, overrides: impl IntoIterator<Item = Override>) -> Result<Self> {
+        let mut source = self.source.clone();
+        source.overrides.extend(overrides);
+        source.parse()
+    }
+
+    /// All that was given, with overrides applied and paths absolute.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The directory from which relative paths are taken.
+    pub fn directory(&self) -> &Path {
+        let directory = self.source.directory.as_deref();
+        directory.unwrap_or(Path::new("/"))
+    }
+
+    /// The place where `key` (dotted) was given last.
+    pub fn place(&self, key: &str) -> Place {
+        self.source.place(key)
+    }
+
+    /// An error about the value of `key`.
+    pub fn wrong(&self, key: &str, reason: impl Into<String>) -> Error {
+        Error::Value {
+            place: self.place(key),
+            key: key.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    /// The error that `key` is missing.
+    pub fn missing(&self, key: &'static str) -> Error {
+        Error::Missing {
+            path: self.source.path.clone(),
+            key,
+        }
+    }
+}
+
+/// The message about the value of `key`, in the words of TOML instead of those of serde.
 fn in_words_of_toml(key: &str, message: &str) -> String {
     match message.rsplit_once(", expected ") {
         Some((found, "a sequence")) => {
@@ -191,8 +240,8 @@ fn in_words_of_toml(key: &str, message: &str) -> String {
     }
 }
 
-/// The one of `known` that `key` was probably meant to be: first among its siblings, then the
-/// same name in another table.
+/// The one of `known` that `key` was probably meant to be: a sibling first, else the same name in
+/// another table.
 pub fn nearest(key: &str, known: &[String]) -> Option<String> {
     let parent_and_name = |path: &str| match path.rsplit_once('.') {
         Some((parent, name)) => (parent.to_owned(), name.to_owned()),
@@ -211,7 +260,7 @@ pub fn nearest(key: &str, known: &[String]) -> Option<String> {
         .map(|(_, _, candidate)| candidate.clone())
 }
 
-/// Where the key `parts` stands, or the last part of the way to it that exists.
+/// The bytes of the key `parts`, or of the last part of the way to it that exists.
 fn span_of(table: &DeTable<'_>, parts: &[&str]) -> Option<Range<usize>> {
     let (first, rest) = parts.split_first()?;
     let (key, value) = table
@@ -230,22 +279,19 @@ fn line_of(text: &str, at: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn source(text: &str, overrides: &[&str]) -> Result<Source> {
-        let overrides: Result<Vec<_>> = overrides
-            .iter()
-            .map(|words| Override::parse(words))
-            .collect();
-        Source::new(PathBuf::from("run.toml"), text.to_owned(), overrides?)
+    /// The config `text` in run.toml, with `overrides` as the command line has them.
+    pub fn parsed(text: &str, overrides: &[&str]) -> Result<Parsed> {
+        let overrides = overrides.iter().map(|words| Override::parse(words));
+        let overrides = overrides.collect::<Result<_>>()?;
+        Source::new("run.toml".into(), text.to_owned(), overrides).parse()
     }
 
     fn error(text: &str, overrides: &[&str]) -> (String, Option<String>) {
-        let error = source(text, overrides)
-            .and_then(|source| source.file())
-            .expect_err("it is wrong");
+        let error = parsed(text, overrides).expect_err("it is wrong");
         (error.to_string(), error.hint())
     }
 
@@ -346,7 +392,7 @@ mod tests {
     fn a_syntax_error_names_its_line() {
         let (message, _) = error("name = \"a\"\n[stop\n", &[]);
         assert!(
-            message.starts_with("run.toml, line 2: this is no TOML: "),
+            message.starts_with("run.toml, line 2: this is not valid TOML: "),
             "{message}"
         );
     }
@@ -384,16 +430,16 @@ mod tests {
             overrides in proptest::collection::vec(any::<String>(), 0..3),
         ) {
             let overrides: Vec<&str> = overrides.iter().map(String::as_str).collect();
-            if let Err(error) = source(&text, &overrides).and_then(|source| source.file()) {
+            if let Err(error) = parsed(&text, &overrides) {
                 prop_assert!(!error.to_string().is_empty());
             }
         }
 
         #[test]
-        fn what_is_overridden_is_what_was_given(seed in any::<i64>(), name in "[a-z]{1,8}") {
+        fn an_override_arrives_as_it_was_given(seed in any::<i64>(), name in "[a-z]{1,8}") {
             let words = [format!("settings.{name}={seed}"), format!("settings.Inner.{name}=\"{seed}\"")];
-            let source = source("[settings]\nkept = true\n", &[&words[0], &words[1]]).expect("valid");
-            let settings = source.file().expect("valid").settings.0;
+            let parsed = parsed("[settings]\nkept = true\n", &[&words[0], &words[1]]).expect("valid");
+            let settings = parsed.file.settings.0;
             prop_assert_eq!(settings[&name].as_integer(), Some(seed));
             let text = seed.to_string();
             prop_assert_eq!(settings["Inner"][&name].as_str(), Some(text.as_str()));

@@ -1,7 +1,9 @@
 //! The macro that declares a table of the config once: a struct for serde, and its part of the
 //! reference.
 
-/// A key of the config, as the reference tells it.
+use super::units::PathKind;
+
+/// A key of the config, as the reference shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// Its name within its table.
@@ -10,18 +12,20 @@ pub struct Key {
     pub doc: &'static [&'static str],
     /// What the reference shows as its value.
     pub shown: Shown,
+    /// When its value is a path.
+    pub path: Option<PathKind>,
 }
 
 /// What the reference shows as the value of a key, in TOML.
 #[derive(Clone, Copy, Debug)]
 pub enum Shown {
-    /// What it is when it is left out.
+    /// Its value when it is left out.
     Default(&'static str),
-    /// Left out, it is nothing at all, or must be given.
+    /// An example; left out, it has no value, or it must be given.
     Example(&'static str),
 }
 
-/// A table with its dotted path, as the reference tells it.
+/// A table with its dotted path, as the reference shows it.
 #[derive(Clone, Debug)]
 pub struct Section {
     /// The dotted path; empty for the top.
@@ -50,7 +54,8 @@ pub fn join(path: &str, name: &str) -> String {
 }
 
 /// Declares a table. Each key has its documentation, its type, and what the reference shows; it
-/// becomes an `Option`. `tables` are the tables inside it. A `free` table wraps a map.
+/// becomes an `Option`. A `#[serde(…)]` below the documentation goes to the field. `tables` are the
+/// tables inside it. A `free` table wraps a map.
 macro_rules! table {
     (
         $(#[doc = $doc:literal])*
@@ -67,7 +72,7 @@ macro_rules! table {
                 sections.push(Section {
                     path: path.to_owned(),
                     doc: &[$($doc),*],
-                    keys: &[$(Key { name: $key, doc: &[], shown: Shown::Example($shown) }),*],
+                    keys: &[$(Key { name: $key, doc: &[], shown: Shown::Example($shown), path: None }),*],
                     free: true,
                 });
             }
@@ -78,6 +83,7 @@ macro_rules! table {
         $name:ident {
             $(
                 $(#[doc = $key_doc:literal])*
+                $(#[serde($($serde:tt)*)])?
                 $key:ident: $type:ty = $shown:ident($text:literal),
             )*
         }
@@ -87,7 +93,7 @@ macro_rules! table {
         #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
         #[serde(default)]
         pub struct $name {
-            $($(#[doc = $key_doc])* pub $key: Option<$type>,)*
+            $($(#[doc = $key_doc])* $(#[serde($($serde)*)])? pub $key: Option<$type>,)*
             $($(
                 #[doc = concat!("The table `", stringify!($inner), "`.")]
                 pub $inner: $inner_type,
@@ -97,6 +103,7 @@ macro_rules! table {
         impl $crate::config::table::Table for $name {
             fn describe(path: &str, sections: &mut Vec<$crate::config::table::Section>) {
                 use $crate::config::table::{Key, Section, Shown};
+                use $crate::config::units::NoPath as _;
                 sections.push(Section {
                     path: path.to_owned(),
                     doc: &[$($doc),*],
@@ -104,6 +111,7 @@ macro_rules! table {
                         name: stringify!($key),
                         doc: &[$($key_doc),*],
                         shown: Shown::$shown($text),
+                        path: <$type>::PATH,
                     }),*],
                     free: false,
                 });

@@ -1,16 +1,16 @@
-//! How the times of a config fit together, on whichever backend.
+//! Checks how the times of a config fit together, on any backend.
 
 use std::time::Duration;
 
 use super::error::Result;
-use super::file::File;
-use super::source::Source;
+use super::source::Parsed;
 
-/// What the times mean for each other: errors where they contradict each other, else warnings.
+/// Checks the times against each other. Returns warnings about what is probably not meant.
 ///
 /// # Errors
 /// The first contradiction.
-pub fn check(source: &Source, file: &File) -> Result<Vec<String>> {
+pub fn check(parsed: &Parsed) -> Result<Vec<String>> {
+    let file = &parsed.file;
     let shown = |time: Duration| humantime::format_duration(time).to_string();
     let policy = file.policy();
     let stop = file.stop_policy();
@@ -18,12 +18,12 @@ pub fn check(source: &Source, file: &File) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     for (key, time) in [("resources.time_limit", limit), ("stop.after", stop.after)] {
         if time.is_some_and(|time| time.is_zero()) {
-            return Err(source.wrong(key, "a time above 0 is expected"));
+            return Err(parsed.wrong(key, "a time above 0 is expected"));
         }
     }
     if !(1..=255).contains(&file.resume_exit_code()) {
         let reason = "an exit code from 1 to 255 is expected: 0 means that the job is done";
-        return Err(source.wrong("resume.exit_code", reason));
+        return Err(parsed.wrong("resume.exit_code", reason));
     }
     if policy.backoff > policy.backoff_max {
         let reason = format!(
@@ -31,7 +31,7 @@ pub fn check(source: &Source, file: &File) -> Result<Vec<String>> {
             shown(policy.backoff),
             shown(policy.backoff_max)
         );
-        return Err(source.wrong("resume.backoff", reason));
+        return Err(parsed.wrong("resume.backoff", reason));
     }
     if let Some(limit) = limit {
         for (key, time) in [
@@ -44,7 +44,7 @@ pub fn check(source: &Source, file: &File) -> Result<Vec<String>> {
                     shown(time),
                     shown(limit)
                 );
-                return Err(source.wrong(key, reason));
+                return Err(parsed.wrong(key, reason));
             }
         }
         if stop.before_limit.is_none() && stop.after.is_none() {
@@ -87,15 +87,10 @@ pub fn check(source: &Source, file: &File) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::overrides::Override;
+    use crate::config::source::tests::parsed;
 
     fn checked(overrides: &[&str]) -> Result<Vec<String>> {
-        let overrides: Result<Vec<_>> = overrides
-            .iter()
-            .map(|words| Override::parse(words))
-            .collect();
-        let source = Source::command_line(overrides?)?;
-        check(&source, &source.file()?)
+        check(&parsed("", overrides)?)
     }
 
     #[test]
@@ -133,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_probably_not_meant_is_a_warning() {
+    fn times_that_are_probably_not_meant_are_warnings() {
         for (overrides, expected) in [
             (&["stop.before_limit=1min"][..], "has no effect without"),
             (&["resources.time_limit=1h"], "without a warning"),

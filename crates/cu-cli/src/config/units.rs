@@ -1,5 +1,6 @@
-//! Values with a unit, as the config writes them: times, sizes, signals.
+//! The types of keys: values with a unit (times, sizes), signals, paths.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use cu_scheduler::Signal;
@@ -26,13 +27,13 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// Why a text is no time that anybody can wait for.
+/// Why a text is not a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WrongTime {
     /// It can't be read.
     #[error("a time with its unit is expected, such as 90s, 50min or 1h 30m")]
     NoTime,
-    /// It is beyond all use. Whatever is below can be added to any moment, also a few times.
+    /// It is too long to be of use. Shorter times can be added to any moment without an overflow.
     #[error("a time of at most 100 years is expected")]
     TooLong,
 }
@@ -40,7 +41,7 @@ pub enum WrongTime {
 /// A time with its unit.
 ///
 /// # Errors
-/// If it is none, or more than 100 years.
+/// If it has no unit, or is more than 100 years.
 pub fn parse_time(text: &str) -> Result<Duration, WrongTime> {
     // A hundred years as humantime has them, of 365.25 days each.
     const LONGEST: Duration = Duration::from_secs(36_525 * 24 * 60 * 60);
@@ -114,8 +115,66 @@ impl<'de> Deserialize<'de> for SignalName {
     }
 }
 
-/// The text that is there, or an error that says what was expected in its place.
-fn text<'de, D: Deserializer<'de>>(
+/// The variables that a program finds on a cluster, beside those of the config.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Surroundings {
+    /// Those of the main process.
+    Inherit,
+    /// Those that the cluster gives.
+    Clean,
+}
+
+/// A path. One that is relative in a config is taken from the config's directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePath(pub PathBuf);
+
+impl FilePath {
+    /// Shadows [`NoPath::PATH`].
+    pub const PATH: Option<PathKind> = Some(PathKind::Always);
+}
+
+impl<'de> Deserialize<'de> for FilePath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(text(deserializer, "a string")?.into()))
+    }
+}
+
+/// A path if such a file exists, else the name of something elsewhere, such as of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathOrName(pub String);
+
+impl PathOrName {
+    /// Shadows [`NoPath::PATH`].
+    pub const PATH: Option<PathKind> = Some(PathKind::IfItExists);
+}
+
+impl<'de> Deserialize<'de> for PathOrName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(text(deserializer, "a string")?))
+    }
+}
+
+/// When the value of a key is a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathKind {
+    /// Whatever it says.
+    Always,
+    /// If there is such a file.
+    IfItExists,
+}
+
+/// Every type of a key has a constant `PATH`: the path types one of their own, which hides this one.
+/// So [`table!`](super::table) asks each type, and nothing else lists the keys that are paths.
+pub trait NoPath {
+    /// When a value of this type is a path.
+    const PATH: Option<PathKind> = None;
+}
+
+impl<T> NoPath for T {}
+
+/// Reads a text; otherwise, the error says what was `expected`.
+pub fn text<'de, D: Deserializer<'de>>(
     deserializer: D,
     expected: &'static str,
 ) -> Result<String, D::Error> {
@@ -155,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_more_than_a_hundred_years() {
+    fn a_time_is_at_most_a_hundred_years() {
         for good in ["0s", "100years", "36500days"] {
             assert!(read::<Time>(good).is_ok(), "{good}");
         }

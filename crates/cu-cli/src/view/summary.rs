@@ -283,7 +283,7 @@ pub fn job(run: &RunDir, job: &JobReport) -> String {
         }
     }
     let kept = |kind: &Kind| Some(run.backend(kind.name())).filter(|path| path.is_dir());
-    for directory in [Kind::Slurm, Kind::Htcondor].iter().filter_map(kept) {
+    for directory in Kind::CLUSTERS.iter().filter_map(kept) {
         let _ = write!(text, "\nsubmission files: {}", directory.display());
     }
     text

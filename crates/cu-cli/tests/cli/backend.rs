@@ -63,6 +63,56 @@ fn a_run_that_had_a_backend_keeps_to_it_without_a_config() {
     assert_eq!(ended.code, 0, "{ended:?}");
 }
 
+/// As ARCHITECTURE.md says in "Which copy of a setting counts".
+#[test]
+fn a_resume_reads_only_the_backend_from_run_toml() {
+    let bench = bench(&[]);
+    let program = "command=[\"/bin/sh\", \"-c\", \"echo $MARK; exit 1\"]";
+    let given = [
+        "environment.MARK=old",
+        "resources.cpus=2",
+        "backend.local.cpus=2",
+    ];
+    let ended = cu(
+        &bench,
+        &[&["run", "run.toml", program], &given[..]].concat(),
+    );
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let edit = |before: &str, after: &str| {
+        let text = bench.read("results/a/run.toml");
+        assert!(text.contains(before), "{text}");
+        bench.write("results/a/run.toml", text.replace(before, after));
+    };
+    let resume = || {
+        assert_eq!(cu(&bench, &["retry", "0", "a"]).code, 0);
+        let ended = cu(&bench, &["resume", "a"]);
+        assert_eq!(ended.code, 1, "{ended:?}");
+        ended
+    };
+    // Neither the command nor the budgets nor the resources are read again.
+    edit("MARK = \"old\"", "MARK = \"new\"");
+    edit(
+        "[resources]",
+        "[resume]\nfailure_retries = 2\n\n[resources]",
+    );
+    edit("[resources]\ncpus = 2", "[resources]\ncpus = 1");
+    resume();
+    assert_eq!(bench.read("results/a/attempts/0/1/stdout"), "old\n");
+    assert!(!bench.path("results/a/attempts/0/2").exists());
+    // The backend is.
+    edit("[backend.local]\ncpus = 2", "[backend.local]\ncpus = 1");
+    let ended = resume();
+    assert!(
+        ended
+            .stdout
+            .contains("it asks for 2 CPUs, and this machine offers 1"),
+        "{ended:?}"
+    );
+    // It must still be a config.
+    edit("[resources]", "[resauces]");
+    assert_eq!(cu(&bench, &["resume", "a"]).code, 2);
+}
+
 #[test]
 fn without_config_and_backend_directory_the_recorded_one_is_taken() {
     let bench = bench(&[]);

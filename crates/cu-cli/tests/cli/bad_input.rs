@@ -47,16 +47,12 @@ fn a_config_that_is_wrong_is_exit_code_2_and_makes_nothing() {
         ),
         (
             &["run", "absent.toml"],
-            &[
-                "absent.toml, line 2",
-                "there is no program `no-such-program`",
-                "PATH",
-            ],
+            &["absent.toml, line 2", "can't run `no-such-program`", "PATH"],
         ),
         (
             &["run", "--", "./no-such-program"],
             &[
-                "no-such-program is no file",
+                "no-such-program is not a file",
                 "after `--` to the current directory",
             ],
         ),
@@ -66,11 +62,11 @@ fn a_config_that_is_wrong_is_exit_code_2_and_makes_nothing() {
         ),
         (
             &["run", "count.sh"],
-            &["this is no TOML", "cu run -- COMMAND"],
+            &["this is not valid TOML", "cu run -- COMMAND"],
         ),
         (
             &["run", "good.toml", "nonsense"],
-            &["`nonsense` is no override"],
+            &["`nonsense` is not an override"],
         ),
         (
             &["run", "--name", "a/b", "--", "./count.sh"],

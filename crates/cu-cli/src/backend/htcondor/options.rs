@@ -1,19 +1,20 @@
-//! HTCondor as a backend, as the config says, and what of the config does not suit it.
+//! From the keys of a config to the options of HTCondor.
 
-use std::path::PathBuf;
+use std::time::Duration;
 
 use cu_core::RunDir;
 use cu_scheduler::htcondor::{Environment, HoldPolicy, HtcondorOptions, Resume, Universe};
 
-use super::{Kind, label, supervisor_grace, wrong_option};
-use crate::config::file::Surroundings;
-use crate::config::htcondor as table;
-use crate::config::{Error, File, Source};
+use super::keys;
+use crate::backend::kind::Kind;
+use crate::backend::shared::{label, supervisor_grace};
+use crate::config::File;
+use crate::config::units::Surroundings;
 
 /// How long a slot is kept for the next attempt, unless the config says otherwise.
-const SLOT_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
+const SLOT_WAIT: Duration = Duration::from_secs(60);
 
-/// What the backend is opened with.
+/// The options with which the backend is opened.
 pub fn options(run: &RunDir, file: &File) -> HtcondorOptions {
     let settings = &file.backend.htcondor;
     let mut options = HtcondorOptions::new(run.backend(Kind::Htcondor.name()));
@@ -21,9 +22,9 @@ pub fn options(run: &RunDir, file: &File) -> HtcondorOptions {
     options.initial_dir = Some(run.path().to_owned());
     options.label = label(run);
     options.resume = match settings.resume.unwrap_or_default() {
-        table::Resume::Submit => Resume::Submit,
-        table::Resume::Requeue => Resume::Requeue,
-        table::Resume::Checkpoint => Resume::Checkpoint {
+        keys::Resume::Submit => Resume::Submit,
+        keys::Resume::Requeue => Resume::Requeue,
+        keys::Resume::Checkpoint => Resume::Checkpoint {
             max_restarts: settings.max_restarts,
             wait: settings.slot_wait.map_or(SLOT_WAIT, |wait| wait.0),
         },
@@ -64,98 +65,31 @@ pub fn options(run: &RunDir, file: &File) -> HtcondorOptions {
     };
     options.extra = settings.extra.clone().unwrap_or_default();
     options.poll = settings.poll.map_or(options.poll, |poll| poll.0);
-    options.commands = settings.commands.as_ref().map(PathBuf::from);
+    options.commands = settings.commands.as_ref().map(|path| path.0.clone());
     options
 }
 
-fn universe(settings: &table::Htcondor) -> Universe {
-    let image = settings.image.clone().unwrap_or_default();
+fn universe(settings: &keys::Htcondor) -> Universe {
+    let image = settings.image.as_ref();
+    let image = image.map(|image| image.0.clone()).unwrap_or_default();
     match settings.universe.unwrap_or_default() {
-        table::Universe::Vanilla => Universe::Vanilla,
-        table::Universe::Container => Universe::Container { image },
-        table::Universe::Docker => Universe::Docker { image },
+        keys::Universe::Vanilla => Universe::Vanilla,
+        keys::Universe::Container => Universe::Container { image },
+        keys::Universe::Docker => Universe::Docker { image },
     }
-}
-
-/// What of the config can't be meant (an error), or probably isn't (warnings).
-///
-/// # Errors
-/// The first key with a value that no HTCondor takes.
-pub fn check(run: &RunDir, source: &Source, file: &File) -> Result<Vec<String>, Error> {
-    let settings = &file.backend.htcondor;
-    let vanilla = settings.universe.unwrap_or_default() == table::Universe::Vanilla;
-    match (&settings.image, vanilla) {
-        (Some(_), true) => {
-            let reason = "an image needs backend.htcondor.universe = container or docker";
-            return Err(source.wrong("backend.htcondor.image", reason));
-        }
-        (None, false) => {
-            let reason = "it needs backend.htcondor.image";
-            return Err(source.wrong("backend.htcondor.universe", reason));
-        }
-        _ => {}
-    }
-    let wrong = |wrong| wrong_option(Kind::Htcondor, source, wrong);
-    options(run, file).check().map_err(wrong)?;
-    let mut warnings = Vec::new();
-    if ["/tmp", "/var/tmp"]
-        .iter()
-        .any(|path| run.path().starts_with(path))
-    {
-        warnings.push(format!(
-            "{} is below /tmp: on most pools jobs see a /tmp of their own, and are held; \
-             --results-dir names another place",
-            run.path().display()
-        ));
-    }
-    let checkpoint = settings.resume == Some(table::Resume::Checkpoint);
-    if !checkpoint && (settings.max_restarts.is_some() || settings.slot_wait.is_some()) {
-        warnings.push(
-            "backend.htcondor.max_restarts and slot_wait have no effect without \
-             backend.htcondor.resume = checkpoint"
-                .to_owned(),
-        );
-    }
-    if checkpoint && file.resources.time_limit.is_some() {
-        warnings.push(
-            "with backend.htcondor.resume = checkpoint, resources.time_limit counts over all \
-             attempts that follow each other in one slot"
-                .to_owned(),
-        );
-    }
-    let no_gpus = file.resources.gpus.unwrap_or_default() == 0;
-    if no_gpus && (settings.gpu_memory.is_some() || settings.cuda_requirement.is_some()) {
-        warnings.push(
-            "backend.htcondor.gpu_memory and cuda_requirement have no effect without resources.gpus"
-                .to_owned(),
-        );
-    }
-    Ok(warnings)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Override, reference::tests};
-    use std::time::Duration;
+    use crate::config::{reference::tests, source::tests::parsed};
 
     fn run() -> RunDir {
         RunDir::new("/results/digits")
     }
 
-    fn source(overrides: &[&str]) -> Source {
-        let overrides = overrides.iter();
-        let overrides = overrides.map(|words| Override::parse(words).expect(words));
-        Source::command_line(overrides.collect()).expect("consistent")
-    }
-
-    fn checked(overrides: &[&str]) -> Result<Vec<String>, Error> {
-        let source = source(overrides);
-        check(&run(), &source, &source.file()?)
-    }
-
     fn chosen(overrides: &[&str]) -> HtcondorOptions {
-        options(&run(), &source(overrides).file().expect("a config"))
+        options(&run(), &parsed("", overrides).expect("a config").file)
     }
 
     #[test]
@@ -252,61 +186,5 @@ mod tests {
         ] {
             assert_eq!(chosen(&[key, image_key]).universe, universe);
         }
-    }
-
-    #[test]
-    fn what_no_htcondor_takes_is_an_error_at_its_key() {
-        for (overrides, expected) in [
-            (
-                &["backend.htcondor.transfer=true"][..],
-                "`backend.htcondor.transfer`: ",
-            ),
-            (
-                &["backend.htcondor.image=debian"],
-                "`backend.htcondor.image`: an image needs",
-            ),
-            (
-                &["backend.htcondor.universe=docker"],
-                "`backend.htcondor.universe`: it needs",
-            ),
-            (
-                &["backend.htcondor.resume=requeue", "resume.exit_code=254"],
-                "`resume.exit_code`: 254 is taken",
-            ),
-        ] {
-            let error = checked(overrides).expect_err(expected).to_string();
-            assert!(error.contains(expected), "{error}");
-        }
-    }
-
-    #[test]
-    fn what_is_probably_not_meant_is_a_warning() {
-        for (overrides, expected) in [
-            (
-                &["backend.htcondor.slot_wait=2min"][..],
-                "have no effect without backend.htcondor.resume",
-            ),
-            (
-                &["backend.htcondor.gpu_memory=8GiB"],
-                "have no effect without resources.gpus",
-            ),
-            (
-                &[
-                    "backend.htcondor.resume=checkpoint",
-                    "resources.time_limit=1h",
-                ],
-                "counts over all attempts",
-            ),
-        ] {
-            let warnings = checked(overrides).expect("consistent");
-            assert_eq!(warnings.len(), 1, "{warnings:?}");
-            assert!(warnings[0].contains(expected), "{warnings:?}");
-        }
-        assert_eq!(checked(&[]).expect("consistent"), [""; 0]);
-        let source = source(&[]);
-        let below = RunDir::new("/tmp/results/digits");
-        let file = source.file().expect("a config");
-        let warnings = check(&below, &source, &file).expect("consistent");
-        assert!(warnings[0].contains("below /tmp"), "{warnings:?}");
     }
 }

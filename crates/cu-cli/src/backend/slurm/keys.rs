@@ -4,18 +4,17 @@ use std::num::NonZeroU32;
 
 use serde::Deserialize;
 
-use super::file::Surroundings;
-use super::table::table;
-use super::units::Time;
+use crate::config::table::table;
+use crate::config::units::{FilePath, PathOrName, Surroundings, Time};
 
 table! {
     /// Slurm as a backend: what holds for all submissions alike. Times are counted in whole minutes
     /// there, and the warning before the time limit may come up to 30 s early.
     Slurm {
-        /// The partition, or several with commas between; left out, as for any sbatch: what
-        /// SBATCH_PARTITION says, or else the cluster's default. So it is with the four below.
+        /// The partition, or several with commas between; left out, $SBATCH_PARTITION, else the
+        /// cluster's default. Likewise qos, constraint and reservation.
         partition: String = Example("\"gpu\""),
-        /// The account that is charged; left out, the user's default.
+        /// The account that is charged; left out, $SBATCH_ACCOUNT, else the user's default.
         account: String = Example("\"physics\""),
         /// The quality of service.
         qos: String = Example("\"long\""),
@@ -29,11 +28,11 @@ table! {
         ntasks: NonZeroU32 = Example("4"),
         /// Generic resources per node. If it names a gpu, it takes the place of resources.gpus.
         gres: String = Example("\"gpu:a100:2\""),
-        /// Whether nobody else may share the nodes.
+        /// Whether no other job may share the nodes.
         exclusive: bool = Default("false"),
         /// Nodes never to be used.
         exclude_hosts: Vec<String> = Example("[\"node[01-04]\"]"),
-        /// Nodes that must all be part of an attempt. Seldom what is wanted: see constraint.
+        /// Nodes that must all be part of an attempt. You rarely want this: see constraint.
         hosts: Vec<String> = Example("[\"node07\"]"),
         /// The most attempts that are submitted as one job array; 0 or 1 make none.
         array: u32 = Default("1000"),
@@ -41,16 +40,16 @@ table! {
         array_throttle: NonZeroU32 = Example("50"),
         /// How a job is resumed. submit: by a new Slurm job, which gives others their turn and can
         /// start at once. requeue: by the same Slurm job, which keeps its id, and its age where
-        /// priorities count that, and starts two minutes later at the earliest. Whoever else
-        /// requeues it costs a turn of resume.preemptions.
+        /// priorities count that, and starts two minutes later at the earliest. If somebody else
+        /// requeues it, that counts as one of resume.preemptions.
         resume: Resume = Default("\"submit\""),
         /// Modules to load, in this order.
         modules: Vec<String> = Example("[\"cuda/12.4\"]"),
         /// A script that is sourced before the program starts, such as one that activates a virtual
-        /// environment; relative to the config's folder.
-        activate: String = Example("\"/home/ada/venv/bin/activate\""),
-        /// Which variables a program finds beside those of environment. inherit: those of the main process.
-        /// clean: those of a fresh login on the node.
+        /// environment; relative to the config's directory.
+        activate: FilePath = Example("\"/home/ada/venv/bin/activate\""),
+        /// Which variables a program finds beside those of environment. inherit: those of the main
+        /// process. clean: those of a fresh login on the node.
         environment: Surroundings = Default("\"inherit\""),
         /// A command in front of each attempt's. It ends by executing its arguments, or passes
         /// signals on to them.
@@ -59,9 +58,9 @@ table! {
         extra: Vec<String> = Example("[\"--mail-type=FAIL\"]"),
         /// How often Slurm is asked when nothing is expected. Administrators ask for this or more.
         poll: Time = Default("\"30s\""),
-        /// The folder that holds sbatch, squeue, sacct, scancel and scontrol, relative to the
+        /// The directory that holds sbatch, squeue, sacct, scancel and scontrol, relative to the
         /// config's; left out, they are looked up in PATH.
-        commands: String = Example("\"/opt/slurm/bin\""),
+        commands: FilePath = Example("\"/opt/slurm/bin\""),
     }
     tables {
         container: Container,
@@ -72,8 +71,8 @@ table! {
     /// The container in which attempts run: COMMAND ARGUMENTS IMAGE and then cu with the program. cu
     /// and the run directory must be found in it under the same paths.
     Container {
-        /// The image; left out, there is no container. A file is relative to the config's folder.
-        image: String = Example("\"/images/science.sif\""),
+        /// The image; left out, there is no container. A file is relative to the config's directory.
+        image: PathOrName = Example("\"/images/science.sif\""),
         /// What runs a program in it.
         command: Vec<String> = Default("[\"apptainer\", \"exec\"]"),
         /// Arguments between that and the image.

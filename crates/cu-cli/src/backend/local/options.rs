@@ -1,15 +1,14 @@
-//! This machine as a backend, as the config says.
+//! From the keys of a config to the options of this machine as a backend.
 
 use std::num::NonZeroU32;
 
 use cu_core::RunDir;
-use cu_scheduler::local::{Local, LocalOptions};
-use cu_scheduler::{Finding, Level};
+use cu_scheduler::local::LocalOptions;
 
-use super::supervisor_grace;
+use crate::backend::shared::supervisor_grace;
 use crate::config::File;
 
-/// What the backend is opened with.
+/// The options with which the backend is opened.
 pub fn options(run: &RunDir, file: &File) -> LocalOptions {
     let local = &file.backend.local;
     let mut options = LocalOptions::new(run.backend("local"));
@@ -19,24 +18,17 @@ pub fn options(run: &RunDir, file: &File) -> LocalOptions {
     options
 }
 
-/// That there is nothing to say.
-pub fn finding(local: &Local) -> Finding {
-    let text = format!("attempts run on {local}, as long as it is not restarted");
-    Finding::new("scheduler", Level::Good, text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Source;
+    use crate::config::source::tests::parsed;
     use std::time::Duration;
 
     #[test]
     fn the_config_arrives_in_the_backend() {
         let text = "[stop]\ngrace = \"10s\"\n[backend.local]\ncpus = 3\ngpus = 1\n";
-        let source = Source::new("run.toml".into(), text.to_owned(), Vec::new()).expect("TOML");
         let run = RunDir::new("/results/digits");
-        let options = options(&run, &source.file().expect("a config"));
+        let options = options(&run, &parsed(text, &[]).expect("a config").file);
         assert_eq!(options.state_dir, run.backend("local"));
         assert_eq!((options.cpus, options.gpus), (Some(3), 1));
         assert_eq!(options.grace, Duration::from_secs(25));

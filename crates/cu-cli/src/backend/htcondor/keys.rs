@@ -2,9 +2,8 @@
 
 use serde::Deserialize;
 
-use super::file::Surroundings;
-use super::table::table;
-use super::units::{Bytes, Time};
+use crate::config::table::table;
+use crate::config::units::{Bytes, FilePath, PathOrName, Surroundings, Time};
 
 table! {
     /// HTCondor as a backend: what holds for all submissions alike. The run directory must lie on a
@@ -23,12 +22,12 @@ table! {
         /// vanilla: on the machine as it is. container: in whichever kind of container the machine
         /// has. docker: in a Docker container.
         universe: Universe = Default("\"vanilla\""),
-        /// The image for container (a file or a folder, relative to the config's folder, or
+        /// The image for container (a file or a directory, relative to the config's directory, or
         /// docker://NAME) and docker. cu and the program must be found in it under the same paths:
-        /// they lie in the image, or the pool shows their folders. The run directory is shown in a
+        /// they lie in the image, or the pool shows their directories. The run directory is shown in a
         /// container anyway; in docker, by the pool alone.
-        image: String = Example("\"docker://debian:13\""),
-        /// Disk space in the scratch folder; left out, HTCondor's guess.
+        image: PathOrName = Example("\"docker://debian:13\""),
+        /// Disk space in the scratch directory; left out, HTCondor's guess.
         request_disk: Bytes = Example("\"10GiB\""),
         /// The least memory of each graphics processor.
         gpu_memory: Bytes = Example("\"20GiB\""),
@@ -68,8 +67,8 @@ table! {
         hold_keep: Vec<i32> = Example("[34]"),
         /// Further hold codes that end the attempt.
         hold_end: Vec<i32> = Example("[1]"),
-        /// Which variables a program finds beside those of environment. inherit: those of the main process.
-        /// clean: those that HTCondor sets, and a PATH.
+        /// Which variables a program finds beside those of environment. inherit: those of the main
+        /// process. clean: those that HTCondor sets, and a PATH.
         environment: Surroundings = Default("\"inherit\""),
         /// A command in front of each attempt's. It ends by executing its arguments, or passes
         /// signals on to them.
@@ -78,9 +77,9 @@ table! {
         extra: Vec<String> = Example("[\"+WantFlocking = true\"]"),
         /// How often the queue is asked beside the event log.
         poll: Time = Default("\"30s\""),
-        /// The folder that holds condor_submit and the like, relative to the config's; left out,
+        /// The directory that holds condor_submit and the like, relative to the config's; left out,
         /// they are looked up in PATH.
-        commands: String = Example("\"/opt/condor/bin\""),
+        commands: FilePath = Example("\"/opt/condor/bin\""),
     }
 }
 

@@ -1,0 +1,14 @@
+//! HTCondor as a backend. Every build knows its keys; the rest is for builds that have it.
+
+#[cfg(feature = "htcondor")]
+mod check;
+pub mod keys;
+#[cfg(feature = "htcondor")]
+mod open;
+#[cfg(feature = "htcondor")]
+mod options;
+
+#[cfg(feature = "htcondor")]
+pub use check::check;
+#[cfg(feature = "htcondor")]
+pub use open::open;

@@ -1,0 +1,31 @@
+//! Opens HTCondor as a backend.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cu_core::RunDir;
+use cu_scheduler::htcondor::Htcondor;
+use cu_scheduler::{Error, Finding, Preview, Submission};
+
+use super::options::options;
+use crate::backend::opened::Opened;
+use crate::config::File;
+
+/// Opens the backend for `run`, as `file` says. Writes nothing before something is submitted.
+///
+/// # Errors
+/// As [`Htcondor::open`].
+pub async fn open(run: &RunDir, file: &File) -> Result<Arc<dyn Opened>, Error> {
+    Ok(Arc::new(Htcondor::open(options(run, file)).await?))
+}
+
+#[async_trait]
+impl Opened for Htcondor {
+    async fn examine(&self) -> Vec<Finding> {
+        Self::examine(self).await
+    }
+
+    async fn preview(&self, batch: &[Submission]) -> Vec<Preview> {
+        Self::preview(self, batch).await
+    }
+}

@@ -1,0 +1,15 @@
+//! What may stand in `[backend.local]`. The comments here are part of the reference.
+
+use std::num::NonZeroU32;
+
+use crate::config::table::table;
+
+table! {
+    /// This machine as a backend.
+    Local {
+        /// How many processors the attempts may use in all; left out, as many as there are.
+        cpus: NonZeroU32 = Example("8"),
+        /// How many graphics processors they may use, by their index from 0.
+        gpus: u32 = Default("0"),
+    }
+}

@@ -1,0 +1,10 @@
+//! This machine as a backend. Every build knows its keys; the rest is for builds that have it.
+
+pub mod keys;
+#[cfg(feature = "local")]
+mod open;
+#[cfg(feature = "local")]
+mod options;
+
+#[cfg(feature = "local")]
+pub use open::open;
