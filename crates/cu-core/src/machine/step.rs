@@ -1,19 +1,19 @@
 //! Decide: `(job, time, event) → (job, actions)`. No I/O, no clock, no chance.
 
-use std::sync::Arc;
+mod said;
+
 use std::time::Duration;
 
-use cu_protocol::{
-    Attempt, ExitRecord, LeftBehind, Message, Metrics, Sequence, Timestamp, Waiting, Wish,
-};
+use cu_protocol::{Attempt, ExitRecord, Metrics, Timestamp, Wish};
 use cu_scheduler::{ClusterJobId, ClusterState, Observation};
 
 use super::action::{Action, Level};
 use super::end;
 use super::event::{Event, Order};
-use super::job::{Active, Job, Late, LateWord, Outcome, Phase, Reading, Stage, Wanted};
+use super::job::{Active, Job, Outcome, Phase, Reading, Stage, Wanted};
 use super::witnesses::{Verdict, is_over, judge};
 use crate::{AttemptReport, Policy};
+pub(super) use said::{late_results, left_behind};
 
 /// How long after a cancellation that had no effect the scheduler is asked again.
 const CANCEL_AGAIN: Duration = Duration::from_secs(60);
@@ -140,127 +140,6 @@ impl Step<'_> {
             Phase::Active(active) if active.attempt == attempt => Some(active),
             _ => None,
         }
-    }
-
-    fn said(&mut self, attempt: Attempt, sequence: Sequence, message: &Message) {
-        let at = self.at;
-        if let Message::Waiting(waiting) = message {
-            return self.waits(attempt, waiting);
-        }
-        let Some(active) = self.active(attempt) else {
-            return self.said_late(attempt, message);
-        };
-        if sequence <= active.last_sequence {
-            return; // A repeat: recorded already, and acknowledged again.
-        }
-        active.last_sequence = sequence;
-        match message {
-            Message::Started(started) => {
-                active.host = Some(started.host.clone());
-                active.started = Some(started.at);
-                active.waiting = None;
-            }
-            Message::Waiting(_) => {} // Taken in above.
-            Message::LeftBehind(left) => {
-                active.left_behind = Some(left.clone());
-                let text = format!("attempt {attempt} {}", left_behind(left));
-                self.notify(Level::Warning, text);
-            }
-            Message::Progress(fraction) => {
-                if self.job.fraction.is_none_or(|known| *fraction > known) {
-                    self.job.fraction = Some(*fraction);
-                    if let Some(active) = self.active(attempt) {
-                        active.advanced = true;
-                    }
-                }
-                return; // No evidence of an end, and not always kept in the history.
-            }
-            Message::EarlyMetrics(metrics) => {
-                // Early is what comes before the results.
-                if !active.evidence.results {
-                    self.measured(Measured::More(metrics.clone()));
-                }
-                return; // As progress.
-            }
-            Message::Results(metrics) => {
-                active.evidence.results = true;
-                self.measured(Measured::Results(metrics.clone()));
-            }
-            Message::ResumeRequest(request) => active.evidence.request = Some(request.clone()),
-            Message::Failed(failure) => active.evidence.failure = Some(failure.text.clone()),
-            Message::Ended(record) => active.evidence.record = Some((at, record.clone())),
-        }
-        self.judge();
-    }
-
-    /// It stands outside the order of an attempt's messages: a repeat is recognised by what it says.
-    fn waits(&mut self, attempt: Attempt, waiting: &Waiting) {
-        let Some(active) = self.active(attempt) else {
-            return;
-        };
-        if active.has_spoken() || active.waiting.as_ref() == Some(waiting) {
-            return;
-        }
-        active.host.get_or_insert_with(|| waiting.host.clone());
-        active.waiting = Some(waiting.clone());
-        let text = super::why_active::waits(attempt, waiting);
-        self.notify(Level::Warning, text);
-    }
-
-    /// A word of an attempt that was given up: its end has been judged. That may have been by its own
-    /// record, if the connection that brings the rest of what it said was slower than the file. A late
-    /// success beats an early end: results end the job, whatever has been begun meanwhile. An attempt
-    /// that may be with the scheduler is cancelled first, so that no job is completed while one of its
-    /// attempts runs. A settled job stays as it is.
-    fn said_late(&mut self, attempt: Attempt, message: &Message) {
-        if attempt >= self.job.next_attempt {
-            return;
-        }
-        let metrics = match message {
-            Message::Results(metrics) => metrics,
-            Message::Ended(_) => return self.heard(attempt),
-            Message::EarlyMetrics(_) => return self.note_late(attempt, LateWord::EarlyMetrics),
-            Message::ResumeRequest(_) => return self.note_late(attempt, LateWord::ResumeRequest),
-            Message::Failed(_) => return self.note_late(attempt, LateWord::Failure),
-            _ => return,
-        };
-        match &mut self.job.phase {
-            Phase::Settled { .. } => self.note_late(attempt, LateWord::Results),
-            Phase::Waiting { .. } => {
-                self.measured(Measured::Results(metrics.clone()));
-                self.settle(Outcome::Completed, late_results(attempt));
-            }
-            Phase::Active(active) if active.evidence.results => {}
-            Phase::Active(active) => {
-                active.evidence.results = true;
-                active.needless = Some(attempt);
-                self.measured(Measured::Results(metrics.clone()));
-                self.cancel();
-                self.judge();
-            }
-        }
-    }
-
-    /// Takes down what changes nothing, so that people hear of it. What an attempt says again that has
-    /// told its own end is no news.
-    fn note_late(&mut self, attempt: Attempt, said: LateWord) {
-        if !self.job.unheard.contains(&attempt) {
-            return;
-        }
-        let late = Late { attempt, said };
-        if self.job.late.replace(late) != Some(late) {
-            self.notify(Level::Warning, end::too_late(late));
-        }
-    }
-
-    fn measured(&mut self, measured: Measured) {
-        match &measured {
-            Measured::More(metrics) => {
-                Arc::make_mut(&mut self.job.metrics).extend(metrics.clone());
-            }
-            Measured::Results(metrics) => self.job.metrics = Arc::new(metrics.clone()),
-        }
-        self.effects.measured.push((self.job.id, measured));
     }
 
     fn record_found(&mut self, attempt: Attempt, record: &ExitRecord) {
@@ -607,19 +486,6 @@ pub(super) const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const OUTPUT_REMADE: &str =
     "its output directory was missing and was made anew, without any checkpoint,";
 pub(super) const CANCELLED: &str = "an operator cancelled it";
-
-/// To follow "attempt 3 ".
-pub(super) fn left_behind(left: &LeftBehind) -> String {
-    format!(
-        "left processes behind on {} that can't be killed: {}; the next attempt waits for their end",
-        left.host, left.processes
-    )
-}
-
-/// Why a job is completed that an attempt completed which had been given up.
-pub(super) fn late_results(attempt: Attempt) -> String {
-    format!("attempt {attempt}, which had been given up, delivered the results")
-}
 
 /// When something happens to `job` by itself, if nothing else does.
 pub(super) fn next_deadline(job: &Job, policy: &Policy) -> Option<Timestamp> {

@@ -1,6 +1,8 @@
 //! Holders that are dead, alive, orphaned, elsewhere, damaged; with times given, so none is waited
 //! for. What two real processes do to each other is in `tests/killed.rs`.
 
+mod once;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
@@ -530,99 +532,4 @@ fn what_is_no_file_in_the_fence_is_waited_for_within_bounds() {
     let text = reason(fence.ask(job.start));
     assert!(text.contains("a FIFO"), "{text}");
     refusal(fence.ask(job.after(900)));
-}
-
-#[test]
-fn who_can_t_write_its_decision_enters_later() {
-    let job = Job::new();
-    let mut fence = job.fence(1);
-    fs::remove_dir(job.run.attempt(JOB, Attempt(1))).unwrap();
-    let text = reason(fence.ask(job.start));
-    assert!(text.contains("started.json"), "{text}");
-    // Its own record is not in its way.
-    fs::create_dir(job.run.attempt(JOB, Attempt(1))).unwrap();
-    held(fence.ask(job.start));
-}
-
-#[test]
-fn a_second_copy_of_an_attempt_learns_who_decided_and_whether_it_is_over() {
-    let job = Job::new();
-    let first = held(job.fence(0).ask(job.start));
-    let mut copy = job.fence(0);
-    reason(copy.ask(job.start));
-    let Turn::DecidedByAnother { text, at, is_over } = copy.ask(job.after(900)) else {
-        panic!("it is not decided");
-    };
-    assert!(!is_over && at.is_some());
-    assert!(
-        text.contains(&format!("process {}", std::process::id())),
-        "{text}"
-    );
-    drop(first);
-    let turn = copy.ask(job.start);
-    assert!(matches!(turn, Turn::DecidedByAnother { is_over: true, .. }));
-}
-
-#[test]
-fn an_attempt_that_was_given_up_is_never_started() {
-    let job = Job::new();
-    assert!(Fence::decide_against(&job.run, JOB, Attempt(0)).unwrap());
-    assert!(!Fence::decide_against(&job.run, JOB, Attempt(0)).unwrap());
-    let turn = job.fence(0).ask(job.start);
-    assert!(matches!(turn, Turn::DecidedByAnother { is_over: true, .. }));
-}
-
-#[test]
-fn the_record_is_renewed_and_a_newer_attempt_noticed() {
-    let job = Job::new();
-    job.set_newest(1);
-    let mut held = held(job.fence(1).ask(job.start));
-    let record = || fs::read(job.run.attempt_holder(JOB)).unwrap();
-    let before = record();
-    let due = held.next_deadline();
-    assert_eq!(held.renew_if_due(due - Duration::from_millis(1)), None);
-    assert_eq!(record(), before);
-    assert_eq!(held.renew_if_due(due), Some(Renewal::Done));
-    assert_ne!(record(), before);
-    assert!(held.next_deadline() <= due + TIMES.renew_every);
-    job.set_newest(2);
-    let renewal = held.renew_if_due(due + TIMES.renew_every);
-    assert_eq!(renewal, Some(Renewal::Superseded));
-}
-
-#[test]
-fn a_record_is_renewed_where_no_new_file_can_be_made() {
-    let scratch = tempfile::tempdir().unwrap();
-    // So long a path that the record has a place there, and a temporary file's longer name has none.
-    let longest = 4095 - "/.cu-holder.json".len();
-    let mut directory = scratch.path().to_owned();
-    while directory.as_os_str().len() < longest {
-        let left = longest - directory.as_os_str().len() - 1;
-        directory.push("d".repeat(if left > 200 { 100 } else { left }));
-    }
-    fs::create_dir_all(&directory).unwrap();
-    let path = directory.join(".cu-holder.json");
-    let mut holder = Holder::new(Attempt(0), Place::here());
-    assert!(
-        holder.write(&path).is_err(),
-        "it makes no file half-written"
-    );
-    fs::write(&path, "").unwrap();
-    for renewals in [1000, 1] {
-        holder.renewals = renewals;
-        holder.write(&path).unwrap();
-        assert_eq!(
-            Holder::parse(&fs::read(&path).unwrap()),
-            Some(holder.clone())
-        );
-    }
-}
-
-#[test]
-fn a_record_of_somebody_else_s_is_left_alone() {
-    let job = Job::new();
-    let held = held(job.fence(0).ask(job.start));
-    job.forge(elsewhere);
-    drop(held);
-    assert!(job.run.attempt_holder(JOB).exists());
 }

@@ -1,0 +1,146 @@
+//! Decide: what follows from a message of an attempt, also from one that was given up.
+
+use std::sync::Arc;
+
+use cu_protocol::{Attempt, LeftBehind, Message, Sequence, Waiting};
+
+use super::{Measured, Step};
+use crate::machine::action::Level;
+use crate::machine::job::{Late, LateWord, Outcome, Phase};
+use crate::machine::{end, why_active};
+
+impl Step<'_> {
+    pub fn said(&mut self, attempt: Attempt, sequence: Sequence, message: &Message) {
+        let at = self.at;
+        if let Message::Waiting(waiting) = message {
+            return self.waits(attempt, waiting);
+        }
+        let Some(active) = self.active(attempt) else {
+            return self.said_late(attempt, message);
+        };
+        if sequence <= active.last_sequence {
+            return; // A repeat: recorded already, and acknowledged again.
+        }
+        active.last_sequence = sequence;
+        match message {
+            Message::Started(started) => {
+                active.host = Some(started.host.clone());
+                active.started = Some(started.at);
+                active.waiting = None;
+            }
+            Message::Waiting(_) => {} // Taken in above.
+            Message::LeftBehind(left) => {
+                active.left_behind = Some(left.clone());
+                let text = format!("attempt {attempt} {}", left_behind(left));
+                self.notify(Level::Warning, text);
+            }
+            Message::Progress(fraction) => {
+                if self.job.fraction.is_none_or(|known| *fraction > known) {
+                    self.job.fraction = Some(*fraction);
+                    if let Some(active) = self.active(attempt) {
+                        active.advanced = true;
+                    }
+                }
+                return; // No evidence of an end, and not always kept in the history.
+            }
+            Message::EarlyMetrics(metrics) => {
+                // Early is what comes before the results.
+                if !active.evidence.results {
+                    self.measured(Measured::More(metrics.clone()));
+                }
+                return; // As progress.
+            }
+            Message::Results(metrics) => {
+                active.evidence.results = true;
+                self.measured(Measured::Results(metrics.clone()));
+            }
+            Message::ResumeRequest(request) => active.evidence.request = Some(request.clone()),
+            Message::Failed(failure) => active.evidence.failure = Some(failure.text.clone()),
+            Message::Ended(record) => active.evidence.record = Some((at, record.clone())),
+        }
+        self.judge();
+    }
+
+    /// It stands outside the order of an attempt's messages: a repeat is recognised by what it says.
+    fn waits(&mut self, attempt: Attempt, waiting: &Waiting) {
+        let Some(active) = self.active(attempt) else {
+            return;
+        };
+        if active.has_spoken() || active.waiting.as_ref() == Some(waiting) {
+            return;
+        }
+        active.host.get_or_insert_with(|| waiting.host.clone());
+        active.waiting = Some(waiting.clone());
+        let text = why_active::waits(attempt, waiting);
+        self.notify(Level::Warning, text);
+    }
+
+    /// A word of an attempt that was given up: its end has been judged. That may have been by its own
+    /// record, if the connection that brings the rest of what it said was slower than the file. A late
+    /// success beats an early end: results end the job, whatever has been begun meanwhile. An attempt
+    /// that may be with the scheduler is cancelled first, so that no job is completed while one of its
+    /// attempts runs. A settled job stays as it is.
+    fn said_late(&mut self, attempt: Attempt, message: &Message) {
+        if attempt >= self.job.next_attempt {
+            return;
+        }
+        let metrics = match message {
+            Message::Results(metrics) => metrics,
+            Message::Ended(_) => return self.heard(attempt),
+            Message::EarlyMetrics(_) => return self.note_late(attempt, LateWord::EarlyMetrics),
+            Message::ResumeRequest(_) => return self.note_late(attempt, LateWord::ResumeRequest),
+            Message::Failed(_) => return self.note_late(attempt, LateWord::Failure),
+            _ => return,
+        };
+        match &mut self.job.phase {
+            Phase::Settled { .. } => self.note_late(attempt, LateWord::Results),
+            Phase::Waiting { .. } => {
+                self.measured(Measured::Results(metrics.clone()));
+                self.settle(Outcome::Completed, late_results(attempt));
+            }
+            Phase::Active(active) if active.evidence.results => {}
+            Phase::Active(active) => {
+                active.evidence.results = true;
+                active.needless = Some(attempt);
+                self.measured(Measured::Results(metrics.clone()));
+                self.cancel();
+                self.judge();
+            }
+        }
+    }
+
+    /// Takes down what changes nothing, so that people hear of it. What an attempt says again that has
+    /// told its own end is no news.
+    fn note_late(&mut self, attempt: Attempt, said: LateWord) {
+        if !self.job.unheard.contains(&attempt) {
+            return;
+        }
+        let late = Late { attempt, said };
+        if self.job.late.replace(late) != Some(late) {
+            self.notify(Level::Warning, end::too_late(late));
+        }
+    }
+
+    fn measured(&mut self, measured: Measured) {
+        match &measured {
+            Measured::More(metrics) => {
+                Arc::make_mut(&mut self.job.metrics).extend(metrics.clone());
+            }
+            Measured::Results(metrics) => self.job.metrics = Arc::new(metrics.clone()),
+        }
+        self.effects.measured.push((self.job.id, measured));
+    }
+}
+
+/// To follow "attempt 3 ".
+pub(in crate::machine) fn left_behind(left: &LeftBehind) -> String {
+    format!(
+        "left processes behind on {} that can't be killed: {}; the next attempt waits for their end",
+        left.host, left.processes
+    )
+}
+
+/// Why a job is completed that an attempt completed which had been given up.
+pub(in crate::machine) fn late_results(attempt: Attempt) -> String {
+    format!("attempt {attempt}, which had been given up, delivered the results")
+}
