@@ -231,6 +231,11 @@ impl Run {
         until_within(self.place.patience, what, look)
     }
 
+    /// Kills every process of the run.
+    pub fn kill_all(&self) {
+        kill_marked(&format!("{MARK}={}", self.scratch.path().display()));
+    }
+
     /// A file in the output directory of a job.
     #[must_use]
     pub fn output(&self, job: u32, name: &str) -> PathBuf {
@@ -240,7 +245,7 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        kill_marked(&format!("{MARK}={}", self.scratch.path().display()));
+        self.kill_all();
         if std::thread::panicking() {
             // The files are about to be gone; the log is what tells most.
             let log = std::fs::read_to_string(self.dir().log()).unwrap_or_default();

@@ -218,6 +218,9 @@ fn a_run_that_was_swapped_starts_nothing_of_a_stranger() {
     // His whole run, or a directory of his within ours, or a file.
     let run = make_run(&results.join("run"), &DONE);
     let his = make_run(&public.path("his"), &touch);
+    for run in [&run, &his] {
+        fs::write(run.newest_attempt(JobId(0)), "0").expect("an attempt was submitted");
+    }
     let in_the_way = |path: &Path| {
         let aside = public.path("aside");
         let copied = public.path("copied");

@@ -85,9 +85,8 @@ impl Outcome {
 ///
 /// # Errors
 /// If the run is not this user's own, it isn't known which attempt is meant, it was never submitted, or
-/// it could neither be started nor be given up durably. Nothing was started then. Exit with
-/// [`Outcome::FENCED`] then. Everything else that keeps a program from running
-/// is an [`Outcome`].
+/// it could neither be started nor be given up durably. Nothing was started then: exit with
+/// [`Outcome::FENCED`]. Everything else that keeps a program from running is an [`Outcome`].
 pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<Outcome> {
     let path = std::path::absolute(run.path()).map_err(Error::file("find", run.path()))?;
     let run = RunDir::new(path);
@@ -98,7 +97,7 @@ pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<O
     let _ = set_child_subreaper(Some(getpid()));
     let (events, happening) = mpsc::channel();
     let _signals = Signals::to_events(events.clone())?;
-    trust::check_way(&run)?;
+    trust::check_way(&run)?; // Before the number of the newest attempt counts.
     let attempt = match attempt {
         Some(attempt) => attempt,
         None => newest_attempt(&run, job)?.ok_or_else(|| {
@@ -106,6 +105,7 @@ pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<O
             Error::file("read", &path)(std::io::ErrorKind::NotFound.into())
         })?,
     };
+    trust::check_attempt(&run, job, attempt)?;
     check_submitted(&run, job, attempt, &happening)?;
     let supervisor = Supervisor {
         run,
@@ -187,7 +187,6 @@ enum Admission {
 
 impl Supervisor {
     fn run(self) -> Result<Outcome> {
-        trust::check_attempt(&self.run, self.job, self.attempt)?;
         let directory = self.run.attempt(self.job, self.attempt);
         files::make_dir(&directory).map_err(Error::file("create", &directory))?;
         let spec = match JobSpec::read(&self.run.job_spec(self.job)) {

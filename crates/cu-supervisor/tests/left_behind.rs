@@ -262,6 +262,7 @@ fn start_as_nobody(run: &Run, attempt: u32) -> Option<Supervisor> {
         eprintln!("NOT TESTED: processes that can't be killed, since we are not root");
         return None;
     }
+    cu_checkpoint::atomic_write(run.dir.newest_attempt(JOB), attempt.to_string()).unwrap();
     let prepare = r#"
         cd "$1" && cp -n "$2" exec && cp -n "$(command -v setpriv)" as-root
         chown -R nobody . && chown root as-root && chmod 4755 as-root"#;
@@ -275,7 +276,6 @@ fn start_as_nobody(run: &Run, attempt: u32) -> Option<Supervisor> {
     command.args(["--reuid", "nobody", "--clear-groups"]);
     command.arg(run.dir.path().join("exec")).arg(run.dir.path());
     command.args([JOB.to_string(), attempt.to_string()]);
-    cu_checkpoint::atomic_write(run.dir.newest_attempt(JOB), attempt.to_string()).unwrap();
     Some(Supervisor::of(command))
 }
 

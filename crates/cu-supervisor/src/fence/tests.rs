@@ -248,8 +248,10 @@ fn nothing_that_stands_in_for_a_record_or_lock_is_waited_for_in_vain() {
     drop(held(job.fence(0).ask(job.start)));
     let job = Job::new();
     fifo(&job.run.attempt_lock(JOB));
-    let text = reason(job.fence(0).ask(job.start));
+    let mut fence = job.fence(0);
+    let text = reason(fence.ask(job.start));
     assert!(text.contains("not a regular file"), "{text}");
+    refusal(fence.ask(job.after(900)));
 }
 
 #[test]
@@ -512,24 +514,4 @@ fn a_damaged_number_of_the_newest_attempt_lets_nobody_in() {
     let text = refusal(job.fence(1).ask(job.start));
     assert!(text.contains("a directory"), "{text}");
     assert!(!job.run.started(JOB, Attempt(1)).exists());
-}
-
-#[test]
-fn what_is_no_file_in_the_fence_is_waited_for_within_bounds() {
-    use rustix::fs::{CWD, FileType, Mode, mknodat};
-    let fifo = |path: &Path| {
-        mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    };
-    let job = Job::new();
-    fifo(&job.run.attempt_holder(JOB));
-    let mut fence = job.fence(1);
-    reason(fence.ask(job.start));
-    held(fence.ask(job.after(300)));
-
-    let job = Job::new();
-    fifo(&job.run.attempt_lock(JOB));
-    let mut fence = job.fence(1);
-    let text = reason(fence.ask(job.start));
-    assert!(text.contains("a FIFO"), "{text}");
-    refusal(fence.ask(job.after(900)));
 }
