@@ -60,9 +60,10 @@ fn a_program_that_is_not_in_its_container_is_told() {
     in_a_condor_lane(|pool, mut place| {
         let image = image::make(pool, &place.folder);
         place.config.push_str(&in_image(&image));
-        let run = tiny_job(place, "stays", "");
+        // Nothing was started, so that its exit code is not the program's.
+        let run = tiny_job(place, "stays", "resume.losses = 1\n");
         let shown = format!("{}: not found", program("cu")[0]);
-        assert_fails(&run, &["failed"], &shown);
+        assert_fails(&run, &["lost", "lost"], &shown);
     });
 }
 

@@ -294,6 +294,9 @@ fn nodes_that_cant_reach_the_main_process_leave_word_in_files() {
     let work = cluster.work_folder();
     let mut place = place::on_slurm(&cluster, &lane, work.path());
     place.environment.push(("CU_USER".into(), "root".into()));
+    // The work directory is the cluster user's.
+    let trust = ("CU_TRUST_PARENTS".into(), "1".into());
+    place.environment.push(trust);
     let config = "backend.slurm.wrapper = [\"unshare\", \"--net\"]\n\
          settings.behaviour = \"tells\"\nsettings.parameter = \"a\"\n";
     let run = Run::at(place, &program("tiny_job"), config);
