@@ -21,12 +21,12 @@ pub fn check(results_dir: &Path, trusts_parents: bool) -> Result<Vec<String>> {
     let is_serious = |risk: &&Risk| !matches!(risk.by, Others::Group(_));
     match risks.iter().find(is_serious) {
         Some(risk) if !trusts_parents => Err(Error::usage_hint(
-            format!("{risk}, and so runs in {}", results_dir.display()),
+            format!("no run is safe in {}: {risk}", results_dir.display()),
             remedy(risk),
         )),
         _ => Ok(risks
             .iter()
-            .map(|risk| format!("{risk}, runs too"))
+            .map(|risk| format!("{risk}; they could replace runs, too"))
             .collect()),
     }
 }
@@ -47,11 +47,13 @@ pub fn remedy(risk: &Risk) -> String {
     let directory = shell_word(&risk.directory);
     let found = risk.directory.metadata();
     let is_ours = found.is_ok_and(|found| found.uid() == users::own());
-    let elsewhere = "name a directory below your own with `--results-dir DIR`, or say with \
-                     `--trust-parents` that these users may";
+    let elsewhere = "choose another directory with `--results-dir DIR`, or trust these users with \
+                     `--trust-parents`";
     match risk.by {
         Others::Everybody if is_ours => {
-            format!("`chmod +t {directory}` lets each user rename only what is his; or {elsewhere}")
+            format!(
+                "`chmod +t {directory}` lets users rename only their own files there; or {elsewhere}"
+            )
         }
         _ => elsewhere.to_owned(),
     }

@@ -35,7 +35,7 @@ pub enum Distrust {
     #[error(transparent)]
     Refused(#[from] files::Refusal),
     /// It is a secret that others may read.
-    #[error("others can read it (mode {0:o}), and whoever has read it can speak for every job")]
+    #[error("others can read it (mode {0:o}), and with it they can speak for every job")]
     Readable(u32),
 }
 

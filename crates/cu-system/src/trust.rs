@@ -43,18 +43,18 @@ impl fmt::Display for Risk {
         match self.by {
             Others::Everybody => write!(
                 out,
-                "every user may replace what is in {directory}, which all may write to and which has \
-                 no sticky bit"
+                "every user may replace files in {directory}: all may write to it, and it has no \
+                 sticky bit"
             ),
             Others::User(user) => {
                 let user = users::describe(user);
-                write!(out, "{user} may replace what is in {directory}")
+                write!(out, "{user} may replace files in {directory}")
             }
             Others::Group(group) => {
                 let group = users::describe_group(group);
                 write!(
                     out,
-                    "members of the group {group} may replace what is in {directory}"
+                    "members of the group {group} may replace files in {directory}"
                 )
             }
         }
