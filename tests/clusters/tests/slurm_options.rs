@@ -6,7 +6,7 @@ mod slurm;
 
 use std::path::Path;
 
-use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite};
+use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite, wait};
 use cu_scheduler::slurm::{Environment, Resume, Slurm, SlurmOptions};
 use cu_scheduler::{
     Cancel, ClusterJobId, ClusterState, EndCause, Scheduler, Submission, SubmitError,
@@ -234,7 +234,11 @@ fn nodes_are_chosen_by_their_features_and_shared_with_nobody() {
         let slurm = bed.open(Resume::Submit).await;
         let other = submit(&slurm, &bed.submission(4, 0, "true")).await.unwrap();
         assert_eq!(queued_for(&reason(&slurm, &other).await), "Resources");
-        assert_eq!(read(&alone.directory, "stdout"), "3\n", "all processors");
+        let printed = wait::until("the number of processors", wait::BOUND, || {
+            let text = read(&alone.directory, "stdout");
+            text.ends_with('\n').then_some(text)
+        });
+        assert_eq!(printed, "3\n", "all processors");
         bounded(slurm.cancel(&[alone_job], Cancel::Kill))
             .await
             .unwrap();
