@@ -5,7 +5,9 @@
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, test_kill_process, test_kill_process_group};
@@ -53,7 +55,15 @@ pub struct Stat {
     pub start_ticks: u64,
     /// A zombie, or about to vanish, and none of its threads lives.
     pub has_ended: bool,
+    /// It was forked and has executed nothing since: it runs its parent's program.
+    pub is_fork: bool,
+    /// Where its stack begins. A fork has its parent's address, and each `exec` draws a new one. 0 if
+    /// the kernel withholds it.
+    pub stack: u64,
 }
+
+/// `PF_FORKNOEXEC` of the kernel, which `ps` shows in its column F.
+const FORKED: u64 = 0x40;
 
 impl Stat {
     /// Of the process that has this number now; `None` if there is none.
@@ -80,7 +90,11 @@ impl Stat {
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         // The state is that of the first thread, which may end before the others do.
         let threads: u64 = fields.get(17)?.parse().ok()?;
+        let flags: u64 = fields.get(6)?.parse().ok()?;
+        let stack = fields.get(25).and_then(|stack| stack.parse().ok());
         Some(Self {
+            is_fork: flags & FORKED != 0,
+            stack: stack.unwrap_or_default(),
             has_ended: matches!(*fields.first()?, "Z" | "X" | "x") && threads <= 1,
             parent: fields.get(1)?.parse().ok()?,
             group: fields.get(2)?.parse().ok()?,
@@ -153,25 +167,105 @@ fn unless_gone(read: io::Result<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Whether a process does something about a signal: it has a handler, or it blocks the signal and
-/// waits for it (`sigwait`, a signalfd), as `srun` does. `None` if the kernel withholds it.
-#[must_use]
-pub fn handles(pid: u32, signal: Signal) -> Option<bool> {
-    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
-    let caught = has_signal(&status, "SigCgt:", signal)?;
-    let blocked = has_signal(&status, "SigBlk:", signal)?;
-    // A process that blocks even this one is being started, with all signals blocked for a moment.
-    let all_blocked = has_signal(&status, "SigBlk:", Signal::SEGV)?;
-    Some(caught || blocked && !all_blocked)
+/// A set of signals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SignalSet(u64);
+
+impl SignalSet {
+    /// Whether this one is in it.
+    #[must_use]
+    pub fn has(self, signal: Signal) -> bool {
+        self.0 & Self::from_iter([signal]).0 != 0
+    }
+
+    /// Whether all of the other set are in it.
+    #[must_use]
+    pub fn has_all(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
 }
 
-fn has_signal(status: &[u8], mask: &str, signal: Signal) -> Option<bool> {
+impl FromIterator<Signal> for SignalSet {
+    fn from_iter<T: IntoIterator<Item = Signal>>(signals: T) -> Self {
+        let bit =
+            |signal: Signal| 1_u64.checked_shl(signal.as_raw().unsigned_abs().wrapping_sub(1));
+        let bits = signals.into_iter().filter_map(bit);
+        Self(bits.fold(0, |set, bit| set | bit))
+    }
+}
+
+/// The signals about which a process does something: it has a handler, or it blocks the signal and
+/// waits for it (`sigwait`, a signalfd), as `srun` does. `None` if the kernel withholds it.
+///
+/// Shells block signals for a moment while they start a command. So what is blocked is looked at again,
+/// which takes 15 ms.
+#[must_use]
+pub fn handled(pid: u32) -> Option<SignalSet> {
+    let look = || handled_by(&fs::read(format!("/proc/{pid}/status")).ok()?);
+    let mut found = look()?;
+    for _ in 0..LOOK_AGAIN {
+        if found.blocked != SignalSet::default() {
+            std::thread::sleep(LOOK_AGAIN_AFTER);
+            let again = look()?;
+            found.caught = again.caught;
+            found.blocked.0 &= again.blocked.0;
+        }
+    }
+    Some(SignalSet(found.caught.0 | found.blocked.0))
+}
+
+const LOOK_AGAIN: u32 = 3;
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(5);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Handled {
+    caught: SignalSet,
+    blocked: SignalSet,
+}
+
+fn handled_by(status: &[u8]) -> Option<Handled> {
+    let caught = signals_in(status, "SigCgt:")?;
+    let blocked = signals_in(status, "SigBlk:")?;
+    // A process that blocks even this one is being started, with all signals blocked for a moment.
+    let is_starting = blocked.has(Signal::SEGV);
+    let blocked = if is_starting {
+        SignalSet::default()
+    } else {
+        blocked
+    };
+    Some(Handled { caught, blocked })
+}
+
+fn signals_in(status: &[u8], mask: &str) -> Option<SignalSet> {
     let mut lines = status.split(|byte| *byte == b'\n');
     let mask = lines.find_map(|line| line.strip_prefix(mask.as_bytes()))?;
     let mask = str::from_utf8(mask).ok()?;
-    let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
-    let bit = u32::try_from(signal.as_raw()).ok()?.checked_sub(1)?;
-    Some(mask.checked_shr(bit)? & 1 == 1)
+    u64::from_str_radix(mask.trim(), 16).ok().map(SignalSet)
+}
+
+/// The program that a process runs: the path of its file. `None` if the kernel withholds it.
+#[must_use]
+pub fn executable(pid: u32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/exe")).ok()
+}
+
+/// How many bytes wait to be read in the pipe that is a process's standard input. `None` if that is no
+/// pipe, or the kernel withholds it.
+#[must_use]
+pub fn unread_input(pid: u32) -> Option<u64> {
+    let path = format!("/proc/{pid}/fd/0");
+    let input = fs::read_link(&path).ok()?;
+    if !input.as_os_str().as_bytes().starts_with(b"pipe:") {
+        return None;
+    }
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let mut options = fs::OpenOptions::new();
+    let pipe = options
+        .read(true)
+        .custom_flags(nonblocking)
+        .open(&path)
+        .ok()?;
+    rustix::io::ioctl_fionread(pipe).ok()
 }
 
 /// The environment that a process was started with, variables separated by zero bytes. `None` if the
@@ -249,19 +343,60 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mask_of_signals_is_read() {
+    fn a_handler_and_a_blocked_signal_count_as_handled() {
         let status = |caught: &str, blocked: &str| {
             let mut status = b"Name:\tx\xc3\n".to_vec();
             let masks =
                 format!("SigBlk:\t{blocked}\nSigIgn:\t0000000000000000\nSigCgt:\t{caught}\n");
             status.extend(masks.as_bytes());
-            status
+            let found = handled_by(&status)?;
+            Some((
+                found.caught.has(Signal::USR1),
+                found.blocked.has(Signal::TERM),
+            ))
         };
-        let usr1 = |status: &[u8]| has_signal(status, "SigBlk:", Signal::USR1);
-        // USR1 is the tenth.
-        assert_eq!(usr1(&status("0", "0000000000000200")), Some(true));
-        assert_eq!(usr1(&status("0000000000000200", "0")), Some(false));
-        assert_eq!(usr1(b"no masks"), None);
+        // USR1 is the tenth, TERM the fifteenth.
+        assert_eq!(status("200", "4000"), Some((true, true)));
+        assert_eq!(status("0000000000000200", "0"), Some((true, false)));
+        // All are blocked: it is being started.
+        assert_eq!(status("200", "fffffffe7ffbfeff"), Some((true, false)));
+        assert_eq!(handled_by(b"no masks"), None);
+        let both = SignalSet::from_iter([Signal::USR1, Signal::TERM]);
+        assert!(both.has_all(SignalSet::from_iter([Signal::TERM])));
+        assert!(!both.has_all(SignalSet::from_iter([Signal::TERM, Signal::INT])));
+    }
+
+    #[test]
+    fn a_fork_without_exec_has_its_parents_stack() {
+        let mut parent = std::process::Command::new("sh")
+            .args(["-c", "while :; do sleep 1; done & wait"])
+            .spawn()
+            .unwrap();
+        let is_child = |(_, stat): &(u32, Stat)| stat.parent == parent.id();
+        let look = || {
+            all_processes()
+                .filter_map(|pid| Some((pid, Stat::of(pid)?)))
+                .find(is_child)
+        };
+        let start = std::time::Instant::now();
+        let found = loop {
+            match look() {
+                Some(child) => break child,
+                None if start.elapsed().as_secs() < 60 => std::thread::yield_now(),
+                None => panic!("no child came"),
+            }
+        };
+        let (child, forked) = found;
+        let original = Stat::of(parent.id()).unwrap();
+        assert!(forked.is_fork && !original.is_fork);
+        assert_eq!(forked.stack, original.stack);
+        assert_eq!(executable(child), executable(parent.id()));
+        let this = Stat::of(std::process::id()).unwrap();
+        assert!(this.stack != 0 && this.stack != original.stack);
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        rustix::process::kill_process(Pid::from_raw(child.cast_signed()).unwrap(), Signal::KILL)
+            .unwrap();
     }
 
     proptest! {
@@ -312,6 +447,27 @@ mod tests {
             ..this
         };
         assert!(!earlier.is_alive());
+    }
+
+    #[test]
+    fn what_waits_in_a_pipe_is_counted() {
+        use std::io::Write;
+        let start = |stdin| {
+            std::process::Command::new("sleep")
+                .arg("60")
+                .stdin(stdin)
+                .spawn()
+        };
+        let mut reader = start(std::process::Stdio::piped()).unwrap();
+        let mut other = start(std::process::Stdio::null()).unwrap();
+        assert_eq!(unread_input(reader.id()), Some(0));
+        reader.stdin.as_ref().unwrap().write_all(b"12345").unwrap();
+        assert_eq!(unread_input(reader.id()), Some(5));
+        assert_eq!(unread_input(other.id()), None);
+        for child in [&mut reader, &mut other] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 
     #[test]
