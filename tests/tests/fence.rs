@@ -87,7 +87,7 @@ const DAEMON: &str = r#"
     state() { cut -d")" -f2 "/proc/$(cat daemon)/stat" 2>/dev/null; }
     [ "$CU_ATTEMPT" = 0 ] || { case $(state) in ""|" Z"*) ;; *) touch overlap; esac; touch next; exit 0; }
     setsid bash -c 'for n in {3..254}; do eval "exec $n>&-"; done
-        trap "" USR1; echo $$ > daemon; while :; do sleep 0.05; done' >/dev/null 2>&1 &
+        trap "" USR1 TERM; echo $$ > daemon; while :; do sleep 0.05; done' >/dev/null 2>&1 &
     echo $$ > program; while :; do sleep 0.05; done"#;
 
 #[test]

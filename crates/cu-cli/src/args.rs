@@ -169,7 +169,7 @@ pub struct RunOptions {
     /// stop.file: ask it when this file exists
     #[arg(long, value_name = "FILE")]
     pub stop_file: Option<String>,
-    /// stop.signal: how to ask it: HUP, INT, TERM, USR1 or USR2
+    /// stop.signal: how to ask it: auto, HUP, INT, TERM, USR1, USR2 or none
     #[arg(long, value_name = "SIGNAL")]
     pub signal: Option<String>,
     /// stop.grace: how long after the signal SIGTERM follows, and then SIGKILL

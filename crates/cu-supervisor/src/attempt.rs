@@ -12,24 +12,22 @@ use cu_protocol::{
 };
 use cu_system::files;
 use cu_system::machine::host;
-use cu_system::process::{self, ProcessId};
+use cu_system::process::{self, unread_input};
 use rustix::process::Signal;
 
+use crate::asking::{Manner, Relative, relatives, whom_to_ask};
+use crate::clearing::{Clearing, Sweep};
 use crate::door::Door;
 use crate::event::Event;
 use crate::fence::{Held, Renewal};
 use crate::mail::Mail;
-use crate::members::{descendants, signal_descendants};
 use crate::program::{Program, Reaped};
+use crate::sent::{Sender, SentSignal, SignalReason, listed};
 use crate::stop::{Push, Stop};
 use crate::{JobSpec, tell};
 
 /// How often the file that asks to stop is looked for.
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
-/// Between two rounds of SIGKILL for what the program left behind, and how many there are. What
-/// survives them hangs in the kernel.
-const KILL_INTERVAL: Duration = Duration::from_millis(500);
-const KILL_ROUNDS: u32 = 10;
 /// Requests that were made before the end are read until there is none for so long, and in any case
 /// not longer than that: who is not of this attempt may hold a connection open for ever.
 const DRAIN_SILENCE: Duration = Duration::from_secs(1);
@@ -44,11 +42,16 @@ pub(crate) struct Running<'a> {
     pub door: &'a Door,
     pub mail: &'a mut Mail,
     pub stop: Stop,
-    pub stop_signal: Signal,
+    pub manner: Manner,
+    pub sender: Sender,
+    /// Whether the program asks by the door if it should exit: then it needs no signal.
+    pub listens: bool,
     /// How long after its SIGTERM the scheduler sends SIGKILL.
     pub kill_wait: Duration,
     /// The time limit, if one is known. A SIGTERM from then on is the scheduler's last word.
     pub limit: Option<SystemTime>,
+    /// When a program that is being stopped is past its time limit. Once only.
+    pub bound: Option<Instant>,
     pub stop_file: std::path::PathBuf,
     /// The file that asks to stop, and when it is looked for next.
     pub asking_file: Option<(std::path::PathBuf, Instant)>,
@@ -63,12 +66,7 @@ pub(crate) enum Phase {
     /// The program runs.
     Runs,
     /// It has ended; others that it started have not.
-    Clears {
-        end: End,
-        /// When SIGKILL is sent, again if need be. Never if that is beyond all time.
-        kill_at: Option<Instant>,
-        rounds: u32,
-    },
+    Clears { end: End, clearing: Clearing },
     /// Nobody is left; what was said is being read.
     Drains {
         end: End,
@@ -121,6 +119,7 @@ impl Running<'_> {
             Event::ChildEnded => self.child_ended(now),
             Event::StopSignal(signal) => self.stop_signal(signal, now),
             Event::Asked(ProgramRequest::ShouldExit, reply) => {
+                self.listens = true;
                 // The program may have left.
                 let _ = reply.send(ProgramAnswer::ShouldExit(self.stop.cause()));
             }
@@ -162,9 +161,9 @@ impl Running<'_> {
     }
 
     fn stop_signal(&mut self, signal: Signal, now: Instant) {
-        if let Phase::Clears { kill_at, .. } = &mut self.phase {
+        if let Phase::Clears { clearing, .. } = &mut self.phase {
             // Whoever signals now has no time left.
-            *kill_at = Some(now);
+            clearing.hurry(now);
         }
         if signal == Signal::TERM && self.limit.is_some_and(|limit| limit <= SystemTime::now()) {
             return self.stop.end(self.kill_wait, now);
@@ -176,34 +175,78 @@ impl Running<'_> {
     }
 
     fn child_ended(&mut self, now: Instant) {
+        // Once it is waited for, it has no name any more.
+        let called = process::name(self.program.pid());
         let Reaped { end, is_last } = self.program.reap();
         // Whoever waited for it instead of us keeps how it ended to itself.
         let unseen = || ProgramEnd::Fenced("somebody else has waited for it".to_owned());
         let end = end.or_else(|| is_last.then(unseen));
         if let (Phase::Runs, Some(end)) = (&self.phase, end) {
+            let has_moved_on = end == ProgramEnd::Exited(0) && called.as_deref() == Some("setsid");
+            if has_moved_on && !is_last && self.follow() {
+                return;
+            }
             let end = End {
                 end,
                 at: SystemTime::now().into(),
             };
-            if !is_last {
-                signal_descendants(Signal::TERM);
-            }
-            self.phase = Phase::Clears {
-                end,
-                kill_at: now.checked_add(self.spec.stop.grace),
-                rounds: 0,
-            };
+            let clearing = Clearing::new(self.spec.stop.grace, self.stop.kill_by(), now);
+            self.phase = Phase::Clears { end, clearing };
         }
         if is_last {
             self.drain(now);
         }
     }
 
+    /// `setsid` forks if it leads a process group, as a program does, and ends at once. What it started
+    /// takes its place.
+    fn follow(&mut self) -> bool {
+        let family = relatives();
+        let is_orphan = |relative: &&Relative| relative.parent == std::process::id();
+        let orphans = family.iter().filter(is_orphan);
+        let Some(heir) = orphans.min_by_key(|relative| relative.id.start_ticks) else {
+            return false;
+        };
+        let pid = heir.id.pid;
+        self.program.hand_over(pid);
+        self.held.program_started(pid, self.door.directory());
+        true
+    }
+
+    /// Ends what the program left behind.
+    fn sweep(&mut self, sweep: Sweep, now: Instant) {
+        let family = relatives();
+        let (signal, all) = match sweep {
+            Sweep::Terminate { all } => (Signal::TERM, all),
+            Sweep::Kill => (Signal::KILL, true),
+            Sweep::GiveUp => return self.give_up_killing(&family, now),
+        };
+        // What filters still have to read are the program's last lines. After a program that was asked to
+        // stop, a process that reads no more may well be the work itself.
+        let is_asked = self.stop.cause().is_some();
+        let may_read = |relative: &Relative| match unread_input(relative.id.pid) {
+            Some(unread) => unread > 0 || !is_asked,
+            None => false,
+        };
+        let is_draining = !all && family.iter().any(may_read);
+        let is_left_out = |relative: &&Relative| is_draining && reads_a_pipe(relative);
+        let ended = family.iter().filter(|relative| !is_left_out(relative));
+        let sent = self
+            .sender
+            .send(by(ended, signal), SignalReason::LeftBehind);
+        if !sent.is_empty() {
+            tell(&left_behind(&sent, signal));
+        }
+        if let (true, Phase::Clears { clearing, .. }) = (is_draining, &mut self.phase) {
+            clearing.is_draining(now);
+        }
+    }
+
     /// What SIGKILL has not ended is left to the next attempt, which waits for it.
-    fn give_up_killing(&mut self, now: Instant) {
-        let left = descendants();
+    fn give_up_killing(&mut self, left: &[Relative], now: Instant) {
         if !left.is_empty() {
-            let processes = named(&left);
+            let names = left.iter().map(|it| (it.id.pid, it.name.as_str()));
+            let processes = listed(names);
             tell(&format!(
                 "the program left processes behind that can't be killed: {processes}; the next attempt \
                  waits for their end"
@@ -211,7 +254,7 @@ impl Running<'_> {
             let host = host();
             self.mail
                 .say(Message::LeftBehind(LeftBehind { host, processes }));
-            self.held.leave_to(left);
+            self.held.leave_to(left.iter().map(|it| it.id).collect());
         }
         self.drain(now);
     }
@@ -251,14 +294,9 @@ impl Running<'_> {
         }
         match &mut self.phase {
             Phase::Runs => self.push_if_due(now),
-            Phase::Clears { rounds, .. } if *rounds > KILL_ROUNDS => self.give_up_killing(now),
-            Phase::Clears {
-                kill_at, rounds, ..
-            } => {
-                if kill_at.is_some_and(|at| at <= now) {
-                    signal_descendants(Signal::KILL);
-                    *kill_at = Some(now + KILL_INTERVAL);
-                    *rounds += 1;
+            Phase::Clears { clearing, .. } => {
+                if let Some(sweep) = clearing.due(now) {
+                    self.sweep(sweep, now);
                 }
             }
             Phase::Drains { end, until, .. } => {
@@ -285,19 +323,45 @@ impl Running<'_> {
                 self.wish(StopCause::StopFile, now);
             }
         }
+        let is_past_limit = self.bound.is_some_and(|bound| bound <= now);
+        if is_past_limit && self.stop.cause().is_some() {
+            self.bound = None;
+            self.stop.end(self.kill_wait, now);
+        }
         match self.stop.due(now) {
-            Some(Push::Ask) => {
-                if let Err(error) = files::touch(&self.stop_file) {
-                    tell(&format!(
-                        "can't create {}: {error}",
-                        self.stop_file.display()
-                    ));
-                }
-                self.program.ask(self.stop_signal);
-            }
-            Some(Push::Terminate) => self.program.signal(Signal::TERM),
-            Some(Push::Kill) => self.program.signal(Signal::KILL),
+            Some(Push::Ask) => self.ask(now),
+            Some(Push::Terminate) => self.end(Signal::TERM),
+            Some(Push::Kill) => self.end(Signal::KILL),
             None => {}
+        }
+    }
+
+    fn ask(&mut self, now: Instant) {
+        if let Err(error) = files::touch(&self.stop_file) {
+            let file = self.stop_file.display();
+            tell(&format!("can't create {file}: {error}"));
+        }
+        let family = relatives();
+        let asked = whom_to_ask(&family, self.manner).into_iter();
+        let asked = asked.map(|(it, signal)| (it.id, it.name.as_str(), signal));
+        let sent = self.sender.send(asked, SignalReason::Asked);
+        let has_other_means = self.listens || self.manner == Manner::File;
+        if sent.is_empty() && !has_other_means {
+            self.stop.nobody_hears(now);
+        }
+    }
+
+    /// Ends the program with all its descendants. Those who read what others wrote are left to read the
+    /// last of it; they are looked at again once the program has ended.
+    fn end(&mut self, signal: Signal) {
+        let family = relatives();
+        let program = self.program.pid();
+        let is_ended = |relative: &&Relative| relative.id.pid == program || !reads_a_pipe(relative);
+        let ended = family.iter().filter(is_ended);
+        self.sender.send(by(ended, signal), SignalReason::Ended);
+        if family.is_empty() {
+            // They can't be seen.
+            self.program.signal(signal);
         }
     }
 
@@ -308,9 +372,10 @@ impl Running<'_> {
                 let asking_file = self.asking_file.iter().map(|(_, at)| *at);
                 let stop_at = self.stop_at.iter().map(|(at, _)| *at);
                 let push = self.stop.next_deadline();
-                asking_file.chain(stop_at).chain(push).min()
+                let bound = self.bound.filter(|_| self.stop.cause().is_some());
+                asking_file.chain(stop_at).chain(push).chain(bound).min()
             }
-            Phase::Clears { kill_at, .. } => *kill_at,
+            Phase::Clears { clearing, .. } => clearing.next_deadline(),
             Phase::Drains { until, .. } => Some(*until),
             Phase::Over(_) => None,
         };
@@ -321,19 +386,28 @@ impl Running<'_> {
     }
 }
 
-/// Processes for people: number and name of the first few.
-fn named(processes: &[ProcessId]) -> String {
-    const MOST_NAMED: usize = 10;
-    let name = |process: &ProcessId| {
-        let name = process::name(process.pid).unwrap_or_default();
-        format!("{} ({name})", process.pid)
-    };
-    let names: Vec<_> = processes.iter().take(MOST_NAMED).map(name).collect();
-    let more = match processes.len().saturating_sub(MOST_NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("{}{more}", names.join(", "))
+fn by<'a>(
+    relatives: impl Iterator<Item = &'a Relative>,
+    signal: Signal,
+) -> impl Iterator<Item = (process::ProcessId, &'a str, Signal)> {
+    relatives.map(move |it| (it.id, it.name.as_str(), signal))
+}
+
+fn reads_a_pipe(relative: &Relative) -> bool {
+    unread_input(relative.id.pid).is_some()
+}
+
+fn left_behind(sent: &[SentSignal], signal: Signal) -> String {
+    let processes = listed(sent.iter().map(|sent| (sent.pid, sent.name.as_str())));
+    match signal {
+        Signal::KILL => {
+            format!("the program left processes behind that did not end: killed {processes}")
+        }
+        _ => format!(
+            "the program has ended and left processes behind, which are ended by SIGTERM: {processes}; if \
+             they do the work, let the program `wait` for them, or run them in the foreground"
+        ),
+    }
 }
 
 /// The time limit as the backend gave it, in `CU_DEADLINE`: Unix seconds.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cu_protocol::{JobId, RunId};
 use serde::{Deserialize, Serialize};
 
-use crate::signals::stop_signal;
+use crate::asking::Manner;
 use crate::{Error, Result, json_file};
 
 /// `attempts/{id}/job.json`.
@@ -62,19 +62,21 @@ pub struct StopPolicy {
     pub before_limit: Option<Duration>,
     /// When this file exists; relative to the output directory.
     pub file: Option<PathBuf>,
-    /// The signal to those processes of the program's group that handle it, without `SIG`: HUP, INT,
-    /// TERM, USR1 or USR2. If none does, HUP, INT and TERM go to all of them, USR1 and USR2 to none.
+    /// How those processes of the program are asked that handle a signal: `auto`, by what each of them
+    /// handles; a signal without `SIG`, that is HUP, INT, TERM, USR1 or USR2; or `none`, by the stop
+    /// file alone.
     pub signal: String,
-    /// How long after the signal SIGTERM follows, and how long after that SIGKILL.
+    /// How long after the signal SIGTERM follows, and how long after that SIGKILL. If no process could
+    /// be asked, SIGTERM follows at once.
     #[serde(with = "seconds")]
     pub grace: Duration,
 }
 
 impl StopPolicy {
-    /// Whether its signal is one to stop with.
+    /// Whether its signal is one to stop with, `auto` or `none`.
     #[must_use]
     pub fn has_a_known_signal(&self) -> bool {
-        stop_signal(&self.signal).is_some()
+        Manner::named(&self.signal).is_some()
     }
 }
 
@@ -84,7 +86,7 @@ impl Default for StopPolicy {
             after: None,
             before_limit: None,
             file: None,
-            signal: "USR1".to_owned(),
+            signal: "auto".to_owned(),
             grace: Duration::from_secs(30),
         }
     }

@@ -7,7 +7,9 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod asking;
 mod attempt;
+mod clearing;
 mod door;
 mod error;
 mod event;
@@ -24,6 +26,7 @@ mod program;
 mod relay;
 mod run_dir;
 mod secret;
+mod sent;
 mod server_file;
 mod signals;
 mod stop;
@@ -46,6 +49,7 @@ pub use outbox::{Outbox, read_outbox, remove_from_outbox};
 pub use relay::keep_alive;
 pub use run_dir::RunDir;
 pub use secret::read_secret;
+pub use sent::{SentSignal, SignalReason, sent_signals};
 pub use server_file::ServerFile;
 pub use supervise::{Outcome, supervise};
 pub use trust::{Distrust, Untrusted, check_run};

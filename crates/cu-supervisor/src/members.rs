@@ -30,10 +30,8 @@ use std::path::{Path, PathBuf};
 
 use cu_protocol::JobId;
 use cu_system::process::{ProcessId, Stat, all_processes, environment, is_taken, variable};
-use rustix::process::Signal;
 
 use crate::RunDir;
-use crate::program::signal_process;
 
 /// What is known of an attempt whose supervisor is dead.
 #[derive(Clone, Copy, Debug)]
@@ -226,15 +224,8 @@ pub(crate) fn descendants() -> Vec<ProcessId> {
     descendants.filter_map(identify).collect()
 }
 
-/// Sends a signal to every living process that descends from this one.
-pub(crate) fn signal_descendants(signal: Signal) {
-    for process in descendants() {
-        signal_process(process.pid, signal);
-    }
-}
-
 /// All living processes that can be seen.
-fn survey() -> Vec<(u32, Stat)> {
+pub(crate) fn survey() -> Vec<(u32, Stat)> {
     all_processes()
         .filter_map(|pid| Some((pid, Stat::of(pid)?)))
         .filter(|(_, stat)| !stat.has_ended)
@@ -242,7 +233,7 @@ fn survey() -> Vec<(u32, Stat)> {
 }
 
 /// Who of `all` descends from `roots`, these excepted.
-fn descendants_in(all: &[(u32, Stat)], roots: &[u32]) -> Vec<u32> {
+pub(crate) fn descendants_in(all: &[(u32, Stat)], roots: &[u32]) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for (pid, stat) in all {
         children.entry(stat.parent).or_default().push(*pid);

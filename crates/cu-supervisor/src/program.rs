@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cu_protocol::{Attempt, JobId, ProgramEnd};
-use cu_system::process::{Stat, all_processes, handles};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 
 use crate::{Error, JobSpec, Result, RunDir};
 
@@ -91,31 +90,16 @@ impl Program {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// Passes the wish to stop on: the signal goes to those processes of its group that handle it.
-    /// A wrapper or a shell that doesn't would only die of it, and take the program's exit code
-    /// along. If none does, HUP, INT and TERM go to all: that is how they end a program. USR1 and
-    /// USR2, which would end one that never heard of them, go to nobody; the stop file is there.
-    pub fn ask(&self, signal: Signal) {
-        let group = self.pid();
-        let in_group = |pid: &u32| Stat::of(*pid).is_some_and(|stat| stat.group == group);
-        let members: Vec<(u32, bool)> = all_processes()
-            .filter(in_group)
-            // Who has just ended is no member any more.
-            .filter_map(|pid| Some((pid, handles(pid, signal)?)))
-            .collect();
-        let is_handled = members.iter().any(|(_, handles)| *handles);
-        if is_handled {
-            let handlers = members.iter().filter(|(_, handles)| *handles);
-            handlers.for_each(|(pid, _)| signal_process(*pid, signal));
-        } else if members.is_empty() || !matches!(signal, Signal::USR1 | Signal::USR2) {
-            // Nobody handles it, or nobody can tell.
-            self.signal(signal);
-        }
-    }
-
     /// Sends a signal to its process group. Nobody there is fine.
     pub fn signal(&self, signal: Signal) {
         let _ = kill_process_group(self.pid, signal);
+    }
+
+    /// This process takes its place: the program has only started it.
+    pub fn hand_over(&mut self, pid: u32) {
+        if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+            self.pid = pid;
+        }
     }
 
     /// Takes note of all children that have ended: the program, and orphans it left to us.
@@ -140,13 +124,6 @@ impl Program {
                 Err(_) => return reaped,
             }
         }
-    }
-}
-
-/// Sends a signal to one process. If it has ended, that is fine.
-pub(crate) fn signal_process(pid: u32, signal: Signal) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        let _ = kill_process(pid, signal);
     }
 }
 

@@ -101,15 +101,3 @@ impl Drop for Signals {
         self.0.close();
     }
 }
-
-/// The signal of this name, without `SIG`, that a config may choose.
-pub(crate) fn stop_signal(name: &str) -> Option<Signal> {
-    match name {
-        "HUP" => Some(Signal::HUP),
-        "INT" => Some(Signal::INT),
-        "TERM" => Some(Signal::TERM),
-        "USR1" => Some(Signal::USR1),
-        "USR2" => Some(Signal::USR2),
-        _ => None,
-    }
-}

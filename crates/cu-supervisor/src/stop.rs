@@ -12,7 +12,7 @@ const LEAST_TO_RECORD: Duration = Duration::from_secs(1);
 pub(crate) enum Push {
     /// The stop file appears, and the signal of the user's choice is sent: save and exit.
     Ask,
-    /// SIGTERM.
+    /// SIGTERM. It follows at once if nobody could be asked.
     Terminate,
     /// SIGKILL.
     Kill,
@@ -53,6 +53,13 @@ impl Stop {
         }
         if self.cause.is_none() || cause == StopCause::Cancel {
             self.cause = Some(cause);
+        }
+    }
+
+    /// Nobody could be asked: SIGTERM at once.
+    pub fn nobody_hears(&mut self, now: Instant) {
+        if let Some((at, Push::Terminate)) = &mut self.next {
+            *at = now;
         }
     }
 
@@ -97,6 +104,12 @@ impl Stop {
         Some(push)
     }
 
+    /// By when SIGKILL is to be sent, so that there is time to record the end before the scheduler
+    /// kills us too.
+    pub fn kill_by(&self) -> Option<Instant> {
+        self.last_moments.map(|(_, kill)| kill)
+    }
+
     /// When the next push is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.coming().map(|(at, _)| at)
@@ -134,6 +147,20 @@ mod tests {
         assert_eq!(stop.due(start + 2 * GRACE), Some(Push::Kill));
         assert_eq!(stop.next_deadline(), None);
         assert_eq!(stop.cause(), Some(StopCause::TimeBudget));
+    }
+
+    #[test]
+    fn nobody_who_hears_is_ended_at_once() {
+        let mut stop = Stop::new(GRACE);
+        let start = Instant::now();
+        stop.wish(StopCause::Operator, start);
+        assert_eq!(stop.due(start), Some(Push::Ask));
+        stop.nobody_hears(start);
+        assert_eq!(stop.due(start), Some(Push::Terminate));
+        // Once it is killed for good, this changes nothing.
+        stop.nobody_hears(start);
+        assert_eq!(stop.next_deadline(), Some(start + GRACE));
+        assert_eq!(stop.due(start + GRACE), Some(Push::Kill));
     }
 
     #[test]

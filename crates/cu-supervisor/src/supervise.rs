@@ -10,8 +10,9 @@ use cu_protocol::{
 };
 use cu_system::files;
 use cu_system::machine::host;
-use rustix::process::{Signal, getpid, set_child_subreaper, setsid};
+use rustix::process::{getpid, set_child_subreaper, setsid};
 
+use crate::asking::Manner;
 use crate::attempt::{Phase, Running, kill_wait, stop_moments, time_limit};
 use crate::door::Door;
 use crate::event::{Event, Events};
@@ -21,7 +22,8 @@ use crate::mail::Mail;
 use crate::output_dir::{Before, Moment, look, newest_checkpoint};
 use crate::program::Program;
 use crate::relay::{Identity, Relay};
-use crate::signals::{Signals, stop_signal};
+use crate::sent::Sender;
+use crate::signals::Signals;
 use crate::stop::Stop;
 use crate::waiting::Herald;
 use crate::{Error, JobSpec, Result, RunDir, metrics_file, read_exit_record, tell, trust};
@@ -263,7 +265,7 @@ impl Supervisor {
             checkpoint,
             start: Moment::of_change(&run.attempt_holder(job)),
         };
-        let (program, door, stop_signal) = match self.start_program(spec, &mut held) {
+        let (program, door, manner) = match self.start_program(spec, &mut held) {
             Ok(started) => started,
             Err(error) => return self.record_unstarted(Some(spec), unstarted(&error)),
         };
@@ -293,9 +295,14 @@ impl Supervisor {
             door: &door,
             mail: &mut mail,
             stop: Stop::new(spec.stop.grace),
-            stop_signal,
+            manner,
+            sender: Sender::of(run, job, attempt),
+            listens: false,
             kill_wait: kill_wait(spec, given_kill_wait.as_deref()),
             limit,
+            bound: limit.and_then(|limit| {
+                now.checked_add(limit.duration_since(SystemTime::now()).unwrap_or_default())
+            }),
             stop_file: run.stop_file(job, attempt),
             asking_file: spec
                 .stop
@@ -330,9 +337,9 @@ impl Supervisor {
         Outcome { end }
     }
 
-    fn start_program(&self, spec: &JobSpec, held: &mut Held) -> Result<(Program, Door, Signal)> {
-        let signal = stop_signal(&spec.stop.signal).ok_or_else(|| {
-            let reason = format!("`{}` is no signal to stop with", spec.stop.signal);
+    fn start_program(&self, spec: &JobSpec, held: &mut Held) -> Result<(Program, Door, Manner)> {
+        let manner = Manner::named(&spec.stop.signal).ok_or_else(|| {
+            let reason = format!("`{}` is not a signal to stop with", spec.stop.signal);
             Error::content(&self.run.job_spec(self.job), reason)
         })?;
         let directory = self.run.attempt(self.job, self.attempt);
@@ -342,7 +349,7 @@ impl Supervisor {
         let names = (self.job, self.attempt);
         let program = Program::start(spec, &self.run, names, &door.path())?;
         held.program_started(program.pid(), door.directory());
-        Ok((program, door, signal))
+        Ok((program, door, manner))
     }
 
     /// Ends an attempt that was not started here, unless another supervisor has taken it up.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::{Run, eventually, is_alive};
 use cu_protocol::{Attempt, Generation, OutputChange, ProgramEnd};
-use cu_supervisor::{Outcome, StopPolicy};
+use cu_supervisor::{Outcome, SignalReason, StopPolicy, sent_signals};
 use proptest::prelude::*;
 use rustix::process::Signal;
 
@@ -121,6 +121,88 @@ fn what_fled_into_a_session_of_its_own_and_ignores_sigterm_is_killed() {
     let run = Run::script_with(script, policy);
     assert_eq!(run.run(0).end, ProgramEnd::Exited(5));
     assert!(!is_alive(run.await_pid("fled")));
+}
+
+/// Adds the time to each line, slowly, and passes it on.
+const FILTER: &str = r#"while read -r line; do echo "noon $line"; sleep 0.005; done"#;
+
+#[test]
+fn a_filter_that_still_reads_is_not_cut_off() {
+    // Both of the program's own accord and when it is asked to stop.
+    for (last, after, code) in [("exit 4", None, 4), ("sleep 600", Some(1), 143)] {
+        let stop = StopPolicy {
+            after: after.map(Duration::from_secs),
+            grace: Duration::from_secs(600),
+            ..StopPolicy::default()
+        };
+        let script = format!("exec > >({FILTER} | tee log); seq 1 500; echo RESULT; {last}");
+        let mut run = Run::of(["bash", "-c", &script]);
+        run.spec.stop = stop;
+        run.write_spec();
+        let mut supervisor = run.start(0);
+        assert_eq!(supervisor.code(), code);
+        let log = run.text("log");
+        assert_eq!(log.lines().count(), 501);
+        assert!(log.ends_with("noon RESULT\n"), "{log}");
+        // Nobody had to be ended, so nothing is said.
+        assert_eq!(supervisor.said(), "");
+    }
+}
+
+#[test]
+fn a_filter_that_never_ends_is_ended() {
+    let policy = StopPolicy {
+        grace: Duration::from_millis(300),
+        ..StopPolicy::default()
+    };
+    let script = "exec > >(trap '' TERM; cat; echo $BASHPID > filter; while :; do sleep 0.01; done)
+        exit 6";
+    let mut run = Run::of(["bash", "-c", script]);
+    run.spec.stop = policy;
+    run.write_spec();
+    assert_eq!(run.run(0).end, ProgramEnd::Exited(6));
+    let filter = run.await_pid("filter");
+    assert!(!is_alive(filter));
+}
+
+#[test]
+fn a_command_that_goes_into_the_background_is_not_ended_in_silence() {
+    let script = "sleep 1000 & echo $! > child; exit 0";
+    let run = Run::script(script);
+    let mut supervisor = run.start(0);
+    assert_eq!(supervisor.code(), 0);
+    let child = run.await_pid("child").as_raw_nonzero().get().unsigned_abs();
+    let said = supervisor.said();
+    let named = format!("{child} (sleep)");
+    assert!(said.contains(&named) && said.contains("`wait`"), "{said}");
+    let sent = sent_signals(&run.dir, common::JOB, Attempt(0)).unwrap();
+    let [signal] = &sent[..] else {
+        panic!("{sent:?}");
+    };
+    assert_eq!(
+        (signal.pid, signal.name.as_str(), signal.signal.as_str()),
+        (child, "sleep", "TERM")
+    );
+    assert_eq!(signal.reason, SignalReason::LeftBehind);
+}
+
+#[test]
+fn setsid_is_waited_for_and_its_program_asked() {
+    // It leads a process group, so it forks and ends at once.
+    let run = Run::of(["setsid", "sh", "-c", "sleep 0.3; echo done > done; exit 5"]);
+    assert_eq!(run.run(0).end, ProgramEnd::Exited(5));
+    assert_eq!(run.text("done"), "done\n");
+
+    let saves =
+        "trap 'echo saved > state; exit 3' TERM; echo up > up; while :; do sleep 0.01; done";
+    let mut run = Run::of(["env", "A=b", "setsid", "bash", "-c", saves]);
+    run.spec.stop.grace = Duration::from_secs(600);
+    run.write_spec();
+    let mut supervisor = run.start(0);
+    run.await_line("up", "up");
+    supervisor.signal(Signal::USR1);
+    assert_eq!(supervisor.code(), 3);
+    assert_eq!(run.text("state"), "saved\n");
 }
 
 #[test]

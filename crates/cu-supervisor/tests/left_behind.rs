@@ -113,7 +113,7 @@ fn a_child_whose_name_is_cut_within_a_character_is_cleared_away() {
 
 #[test]
 fn a_program_whose_name_is_cut_within_a_character_is_on_record() {
-    let script = chain(&format!("{CLOSE}; trap '' USR1; echo $$ > left"));
+    let script = chain(&format!("{CLOSE}; trap '' USR1 TERM; echo $$ > left"));
     let run = called(CUT_NAME, &script, patient());
     let mut first = run.start(0);
     let left = run.await_pid("left");
@@ -131,7 +131,7 @@ fn a_program_whose_name_is_cut_within_a_character_is_on_record() {
 #[test]
 fn a_child_in_a_session_of_its_own_without_the_lock_is_waited_for() {
     let script = chain(&format!(
-        "setsid bash -c '{CLOSE}; trap \"\" USR1; echo $$ > left; while :; do sleep 0.01; done' &"
+        "setsid bash -c '{CLOSE}; trap \"\" USR1 TERM; echo $$ > left; while :; do sleep 0.01; done' &"
     ));
     let run = Run::script_with(&script, patient());
     let left = kill_both(&run, &mut run.start(0));
@@ -152,7 +152,7 @@ fn a_child_in_a_session_of_its_own_is_stopped_by_the_next_attempt() {
 
 #[test]
 fn a_supervisor_killed_before_it_recorded_its_program_hides_nothing() {
-    let script = chain(&format!("{CLOSE}; trap '' USR1; echo $$ > left"));
+    let script = chain(&format!("{CLOSE}; trap '' USR1 TERM; echo $$ > left"));
     let mut run = Run::of(["bash", "-c", &script]);
     run.spec.stop = patient();
     run.write_spec();

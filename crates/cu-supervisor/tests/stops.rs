@@ -115,10 +115,10 @@ fn at_any_signal_that_schedulers_send() {
 
 #[test]
 fn a_program_that_knows_only_the_stop_file() {
-    // It would die of USR1.
+    // It would die of any signal.
     let script = r#"echo up > up; while ! [ -e "$CU_STOP_FILE" ]; do sleep 0.01; done
         echo saved > state; exit 3"#;
-    let run = Run::script_with(script, policy(|_| {}));
+    let run = Run::script_with(script, policy(|stop| stop.signal = "none".to_owned()));
     let mut supervisor = run.start(0);
     run.await_line("up", "up");
     supervisor.signal(Signal::USR1);

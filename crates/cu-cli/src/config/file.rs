@@ -78,9 +78,12 @@ table! {
         before_limit: Time = Example("\"2min\""),
         /// When this file exists; relative to the job's output directory.
         file: String = Example("\"please_stop\""),
-        /// The signal to those of its processes that handle it: HUP, INT, TERM, USR1 or USR2.
-        signal: SignalName = Default("\"USR1\""),
-        /// How long after the signal SIGTERM follows, and how long after that SIGKILL.
+        /// How its processes are asked: "auto", each by a signal that it handles; by one signal, which
+        /// is HUP, INT, TERM, USR1 or USR2; or "none", by the file $CU_STOP_FILE alone. See
+        /// docs/stopping.md.
+        signal: SignalName = Default("\"auto\""),
+        /// How long after the signal SIGTERM follows, and how long after that SIGKILL. If no process
+        /// handles the signal, SIGTERM follows at once.
         grace: Time = Default("\"30s\""),
     }
 }

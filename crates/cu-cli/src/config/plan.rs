@@ -109,7 +109,7 @@ impl File {
             file: stop.file.as_ref().map(PathBuf::from),
             signal: stop
                 .signal
-                .map_or(default.signal, |signal| signal.0.name().to_owned()),
+                .map_or(default.signal, |signal| signal.0.to_owned()),
             grace: time(stop.grace).unwrap_or(default.grace),
         }
     }

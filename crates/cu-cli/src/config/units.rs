@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cu_scheduler::Signal;
 use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer};
 
@@ -92,26 +91,20 @@ fn parse_bytes(text: &str) -> Option<u64> {
     (bytes >= 1.0 && bytes <= 2f64.powi(53)).then_some(bytes as u64)
 }
 
-/// A signal by its name, with or without `SIG`.
+/// How a program is asked to stop: a signal by its name, with or without `SIG`, or another way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SignalName(pub Signal);
+pub struct SignalName(pub &'static str);
 
 impl<'de> Deserialize<'de> for SignalName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const EXPECTED: &str = "one of the signals HUP, INT, TERM, USR1, USR2";
+        const EXPECTED: &str = "auto, none, or one of the signals HUP, INT, TERM, USR1, USR2";
         let text = text(deserializer, EXPECTED)?;
         let name = text.strip_prefix("SIG").unwrap_or(&text);
-        [
-            Signal::Hup,
-            Signal::Int,
-            Signal::Term,
-            Signal::Usr1,
-            Signal::Usr2,
-        ]
-        .into_iter()
-        .find(|signal| signal.name() == name)
-        .map(Self)
-        .ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &EXPECTED))
+        ["auto", "none", "HUP", "INT", "TERM", "USR1", "USR2"]
+            .into_iter()
+            .find(|known| *known == name)
+            .map(Self)
+            .ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &EXPECTED))
     }
 }
 
@@ -242,8 +235,9 @@ mod tests {
 
     #[test]
     fn signals_go_by_either_name() {
-        assert_eq!(read("SIGTERM"), Ok(SignalName(Signal::Term)));
-        assert_eq!(read("USR2"), Ok(SignalName(Signal::Usr2)));
+        assert_eq!(read("SIGTERM"), Ok(SignalName("TERM")));
+        assert_eq!(read("USR2"), Ok(SignalName("USR2")));
+        assert_eq!(read("auto"), Ok(SignalName("auto")));
         assert!(read::<SignalName>("KILL").is_err());
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cu_core::{AttemptEnd, AttemptReport, Counts, JobReport, JobState, RunDir, RunState, Status};
 use cu_protocol::{Attempt, JobId, Metrics};
+use cu_supervisor::{SentSignal, SignalReason, sent_signals};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -75,7 +76,7 @@ impl<'a> JobJson<'a> {
             fraction: report.fraction,
             why: &report.why,
             attempts: attempts
-                .map(|attempt| AttemptJson::new(run.attempt(report.job, attempt.attempt), attempt))
+                .map(|attempt| AttemptJson::new(run, report.job, attempt))
                 .collect(),
         }
     }
@@ -93,12 +94,16 @@ struct AttemptJson<'a> {
     exit_code: Option<i32>,
     signal: Option<i32>,
     detail: Option<&'a str>,
+    /// What the supervisor sent to its processes.
+    signals: Vec<SignalJson>,
     /// What it wrote, and what its backend left: the submission file among it.
     directory: PathBuf,
 }
 
 impl<'a> AttemptJson<'a> {
-    fn new(directory: PathBuf, attempt: &'a AttemptReport) -> Self {
+    fn new(run: &RunDir, job: JobId, attempt: &'a AttemptReport) -> Self {
+        // A report without them says more than none.
+        let sent = sent_signals(run, job, attempt.attempt).unwrap_or_default();
         Self {
             attempt: attempt.attempt,
             cluster_job_id: attempt.cluster_job_id.as_deref(),
@@ -110,7 +115,29 @@ impl<'a> AttemptJson<'a> {
             exit_code: attempt.exit_code,
             signal: attempt.signal,
             detail: attempt.detail.as_deref(),
-            directory,
+            signals: sent.into_iter().map(SignalJson::from).collect(),
+            directory: run.attempt(job, attempt.attempt),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct SignalJson {
+    at: String,
+    signal: String,
+    pid: u32,
+    process: String,
+    reason: SignalReason,
+}
+
+impl From<SentSignal> for SignalJson {
+    fn from(sent: SentSignal) -> Self {
+        Self {
+            at: iso(sent.at),
+            signal: sent.signal,
+            pid: sent.pid,
+            process: sent.name,
+            reason: sent.reason,
         }
     }
 }
@@ -194,10 +221,11 @@ mod tests {
                 {"attempt": 0, "cluster_job_id": "local-17", "host": "node1",
                  "submitted": "1970-01-01T00:00:00.000Z", "started": "1970-01-01T00:00:00.001Z",
                  "ended": "1970-01-01T00:00:01.000Z", "end": "resume_requested", "exit_code": 3,
-                 "signal": null, "detail": null, "directory": "/results/digits/attempts/7/0"},
+                 "signal": null, "detail": null, "signals": [],
+                 "directory": "/results/digits/attempts/7/0"},
                 {"attempt": 1, "cluster_job_id": null, "host": null,
                  "submitted": "1970-01-01T00:00:02.000Z", "started": null, "ended": null,
-                 "end": null, "exit_code": null, "signal": null, "detail": null,
+                 "end": null, "exit_code": null, "signal": null, "detail": null, "signals": [],
                  "directory": "/results/digits/attempts/7/1"},
             ],
         });

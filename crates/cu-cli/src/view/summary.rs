@@ -9,6 +9,7 @@ use std::path::Path;
 use comfy_table::{ContentArrangement, Table, presets};
 use cu_core::{AttemptEnd, AttemptReport, JobReport, JobState, RunDir, RunState, Status};
 use cu_protocol::{MetricValue, Metrics};
+use cu_supervisor::{SentSignal, SignalReason, sent_signals};
 use cu_system::{files, users};
 
 use super::lines::counts;
@@ -275,6 +276,17 @@ pub fn job(run: &RunDir, job: &JobReport) -> String {
             directory.display(),
             files(&directory).join("  ")
         );
+        let sent = sent_signals(run, job.job, last.attempt).unwrap_or_default();
+        if !sent.is_empty() {
+            let _ = write!(text, "\nsignals that cu sent in attempt {}:", last.attempt);
+        }
+        for signal in sent.iter().take(FEW) {
+            let _ = write!(text, "\n  {}", signal_line(signal));
+        }
+        if sent.len() > FEW {
+            let more = sent.len() - FEW;
+            let _ = write!(text, "\n  … and {more} more, which --json has, too");
+        }
         // Also what came before the program, such as a module that could not be loaded.
         if matches!(last.end, Some(AttemptEnd::Failed | AttemptEnd::Lost))
             && let Some(words) = last_words(&directory.join("stderr"))
@@ -287,6 +299,17 @@ pub fn job(run: &RunDir, job: &JobReport) -> String {
         let _ = write!(text, "\nsubmission files: {}", directory.display());
     }
     text
+}
+
+/// `2026-11-24T16:48:32.120Z SIGTERM to python3 (4711): asked to stop`
+fn signal_line(sent: &SentSignal) -> String {
+    let reason = match sent.reason {
+        SignalReason::Asked => "asked to stop",
+        SignalReason::Ended => "ended: nobody could be asked, or it did not stop in time",
+        SignalReason::LeftBehind => "ended: the program left it behind",
+    };
+    let (at, signal, name) = (iso(sent.at), &sent.signal, &sent.name);
+    format!("{at} SIG{signal} to {name} ({}): {reason}", sent.pid)
 }
 
 /// The names of what is in `directory`: what an attempt wrote, and what its backend left.
@@ -308,8 +331,10 @@ fn last_words(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
     file.take(LAST_BYTES).read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8_lossy(&bytes);
-    let mut lines = text.lines().map(str::trim);
-    lines.rfind(|line| !line.is_empty()).map(str::to_owned)
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    // The program's own words, if there are any: the supervisor may have cleared up after it.
+    let own = lines().rfind(|line| !line.starts_with("cu exec: "));
+    own.or_else(|| lines().next_back()).map(str::to_owned)
 }
 
 fn attempt_row(attempt: &AttemptReport) -> [String; 7] {

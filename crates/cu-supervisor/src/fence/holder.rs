@@ -10,8 +10,9 @@ use cu_system::process::{ProcessId, lock_holders, ticks_since_boot};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
+use crate::asking::{Manner, relatives_among, whom_to_ask};
 use crate::members::{Members, Traces, descendants, left_behind};
-use crate::program::signal_process;
+use crate::sent::{Sender, SignalReason};
 use crate::stop::{Push, Stop};
 use crate::{Result, RunDir, StopPolicy, json_file};
 
@@ -137,7 +138,8 @@ impl Holder {
 #[derive(Debug)]
 pub(super) struct Orphans {
     stop: Stop,
-    signal: Signal,
+    manner: Manner,
+    sender: Option<Sender>,
     /// The last push was SIGKILL, which whoever was started meanwhile gets, too.
     is_killing: bool,
 }
@@ -146,7 +148,8 @@ impl Orphans {
     pub fn new(policy: &StopPolicy) -> Self {
         Self {
             stop: Stop::new(policy.grace),
-            signal: crate::signals::stop_signal(&policy.signal).unwrap_or(Signal::TERM),
+            manner: Manner::named(&policy.signal).unwrap_or(Manner::Auto),
+            sender: None,
             is_killing: false,
         }
     }
@@ -166,23 +169,31 @@ impl Orphans {
             return;
         };
         self.is_killing = push == Push::Kill;
-        let signal = match push {
-            Push::Ask => {
-                // For a program that looks for nothing else. Signals follow anyhow.
-                let _ = files::touch(&run.stop_file(job, attempt));
-                self.signal
-            }
-            Push::Terminate => Signal::TERM,
-            Push::Kill => Signal::KILL,
-        };
         let mut survivors = lock_holders(&run.attempt_lock(job));
         survivors.extend(&members.certain);
-        // The stop signal once only: two would be two wishes to some programs.
-        survivors.sort_unstable();
-        survivors.dedup();
         survivors.retain(|pid| *pid != std::process::id());
-        for pid in survivors {
-            signal_process(pid, signal);
+        let family = relatives_among(&survivors);
+        let sender = self
+            .sender
+            .get_or_insert_with(|| Sender::of(run, job, attempt));
+        let all = |signal| {
+            family
+                .iter()
+                .map(move |it| (it.id, it.name.as_str(), signal))
+        };
+        match push {
+            Push::Ask => {
+                // For a program that looks for nothing else.
+                let _ = files::touch(&run.stop_file(job, attempt));
+                let asked = whom_to_ask(&family, self.manner).into_iter();
+                let asked = asked.map(|(it, signal)| (it.id, it.name.as_str(), signal));
+                let sent = sender.send(asked, SignalReason::Asked);
+                if sent.is_empty() && self.manner != Manner::File {
+                    self.stop.nobody_hears(now);
+                }
+            }
+            Push::Terminate => drop(sender.send(all(Signal::TERM), SignalReason::LeftBehind)),
+            Push::Kill => drop(sender.send(all(Signal::KILL), SignalReason::LeftBehind)),
         }
     }
 }
