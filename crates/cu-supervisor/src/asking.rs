@@ -25,13 +25,18 @@
 //! is named in the config only if nobody below handles it, and then together with all below, as from a
 //! terminal.
 //!
+//! Every Python handles INT, a mere wrapper too, and `subprocess.run` kills its child soon after it. So
+//! who does nothing but wait for a child gets INT only if nobody below handles it.
+//!
 //! A fork that has lost its parent and runs the same program as a process that is asked is left out: it
 //! is a worker of that one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use cu_system::process::{ProcessId, SignalSet, Stat, executable, handled, name};
+use cu_system::process::{
+    ProcessId, SignalSet, Stat, executable, handled, name, waits_for_a_child,
+};
 use rustix::process::Signal;
 
 use crate::members::{descendants_in, survey};
@@ -74,6 +79,8 @@ pub(crate) struct Relative {
     pub name: String,
     handled: SignalSet,
     is_fork: bool,
+    /// It waits for a child and does nothing else.
+    waits: bool,
     /// Same for a process and what it forks, until that executes something.
     image: (Option<PathBuf>, u64),
 }
@@ -149,7 +156,8 @@ impl Relative {
             Kind::Timeout => true,
             Kind::Mpirun => !PASSED_ON.contains(&signal),
             _ => {
-                self.catches_nearly_all() || signal == Signal::INT && self.may_be_a_waiting_shell()
+                self.catches_nearly_all()
+                    || signal == Signal::INT && (self.waits || self.may_be_a_waiting_shell())
             }
         }
     }
@@ -178,6 +186,7 @@ fn described(all: &[(u32, Stat)], pids: &BTreeSet<u32>) -> Vec<Relative> {
         // What the kernel withholds is passed over.
         handled: handled(*pid).unwrap_or_default(),
         is_fork: stat.is_fork,
+        waits: waits_for_a_child(*pid),
         image: (executable(*pid), stat.stack),
     };
     let belongs = |(pid, _): &&(u32, Stat)| pids.contains(pid);
@@ -267,9 +276,12 @@ impl<'a> Tree<'a> {
             return vec![(top, signal)];
         }
         let mut below = self.ask_children(top, choose);
-        // Who is about to execute something has its parent's handlers, and does nothing with them.
-        below
-            .retain(|(it, signal)| !(it.is_fork && it.image == top.image && it.gives_way(*signal)));
+        // Who is about to execute something has its parent's handlers, and does nothing with them. Every
+        // fork of Python's handles INT.
+        below.retain(|(it, signal)| {
+            let is_copy = it.is_fork && it.image == top.image;
+            !(is_copy && (it.gives_way(*signal) || *signal == Signal::INT))
+        });
         let Some((_, first)) = below.first().copied() else {
             return match chosen {
                 // As from a terminal: a shell goes by what becomes of the command that it waits for.
@@ -368,6 +380,7 @@ mod tests {
             name: name.to_owned(),
             handled: handled.iter().copied().collect(),
             is_fork: false,
+            waits: false,
             image: (None, u64::from(pid)),
         }
     }
@@ -453,6 +466,23 @@ mod tests {
         assert_eq!(asked(&family), [(100, Signal::TERM)]);
         family[1] = relative(1, 100, "trainer", &[Signal::TERM]);
         assert_eq!(asked(&family), [(101, Signal::TERM)]);
+    }
+
+    #[test]
+    fn a_wrapper_that_only_waits_gives_way_for_int() {
+        let mut family = family("python3>python3");
+        family[0].waits = true;
+        let asked = |family: &[Relative]| {
+            let asked = whom_to_ask(family, Manner::Auto).into_iter();
+            asked
+                .map(|(it, signal)| (it.id.pid, signal))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(asked(&family), [(101, Signal::INT)]);
+        // A worker of its own is no program below a wrapper.
+        family[1].is_fork = true;
+        family[1].image = family[0].image.clone();
+        assert_eq!(asked(&family), [(100, Signal::INT)]);
     }
 
     #[test]

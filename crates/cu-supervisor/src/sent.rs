@@ -111,7 +111,10 @@ impl Sender {
         for (process, name, signal) in signals {
             let key = (process.pid, process.start_ticks, signal.as_raw());
             let is_new = self.known.insert(key);
-            if (is_new || signal == Signal::KILL) && is_sent(process.pid, signal) && is_new {
+            if !is_new && signal != Signal::KILL {
+                continue;
+            }
+            if is_sent(process.pid, signal) && is_new {
                 sent.push(SentSignal {
                     at: SystemTime::now().into(),
                     signal: signal_name(signal),

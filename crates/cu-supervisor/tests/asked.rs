@@ -245,15 +245,29 @@ exit $?"#;
 }
 
 #[test]
+fn a_python_wrapper_does_not_kill_what_int_has_it_save() {
+    // `subprocess.run` kills its child a quarter of a second after INT; saving takes longer.
+    let wrapper = r#"python3 -c '
+import os, subprocess, sys
+trainer = os.environ["TRAINER"].split() + ["a", "INT"]
+sys.exit(subprocess.run(trainer).returncode)'
+exit $?"#;
+    for signal in ["auto", "INT"] {
+        assert_saves(wrapper, signal, "INT");
+    }
+}
+
+#[test]
 fn a_trap_for_int_is_asked_if_int_is_named() {
     let script =
         "trap 'echo saved > state; exit 3' INT; echo up > a.up; while :; do sleep 0.01; done";
     let run = bash(script, "INT");
     assert_eq!(ask(&run, &["a"]).code(), 3);
     assert_eq!(run.text("state"), "saved\n");
-    // Without a trap, bash waits for its command, which gets it too, as from a terminal.
-    let run = bash("echo up > a.up; sleep 600; exit 1", "INT");
-    assert_eq!(ask(&run, &["a"]).code(), 130);
+    // Without a trap, bash waits for its command, which gets it too, as from a terminal. Only once that
+    // is no copy of bash any more.
+    let command = "sh -c 'echo up > a.up; exec sleep 600'; exit 1";
+    assert_eq!(ask(&bash(command, "INT"), &["a"]).code(), 130);
 }
 
 #[test]

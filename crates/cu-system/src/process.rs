@@ -249,6 +249,13 @@ pub fn executable(pid: u32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe")).ok()
 }
 
+/// Whether a process waits for the end of a child and does nothing else. `false` if the kernel withholds
+/// it.
+#[must_use]
+pub fn waits_for_a_child(pid: u32) -> bool {
+    fs::read(format!("/proc/{pid}/wchan")).is_ok_and(|place| place == b"do_wait")
+}
+
 /// How many bytes wait to be read in the pipe that is a process's standard input. `None` if that is no
 /// pipe, or the kernel withholds it.
 #[must_use]

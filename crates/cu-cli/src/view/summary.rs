@@ -276,9 +276,14 @@ pub fn job(run: &RunDir, job: &JobReport) -> String {
             directory.display(),
             files(&directory).join("  ")
         );
-        let sent = sent_signals(run, job.job, last.attempt).unwrap_or_default();
+        let sent_in = |attempt: &AttemptReport| {
+            let sent = sent_signals(run, job.job, attempt.attempt).unwrap_or_default();
+            Some((attempt.attempt, sent)).filter(|(_, sent)| !sent.is_empty())
+        };
+        let newest = job.attempts.iter().rev().take(MANY).find_map(sent_in);
+        let (attempt, sent) = newest.unwrap_or((last.attempt, Vec::new()));
         if !sent.is_empty() {
-            let _ = write!(text, "\nsignals that cu sent in attempt {}:", last.attempt);
+            let _ = write!(text, "\nsignals that cu sent in attempt {attempt}:");
         }
         for signal in sent.iter().take(FEW) {
             let _ = write!(text, "\n  {}", signal_line(signal));
