@@ -177,14 +177,26 @@ impl Running<'_> {
     fn child_ended(&mut self, now: Instant) {
         // Once it is waited for, it has no name any more.
         let called = process::name(self.program.pid());
-        let Reaped { end, is_last } = self.program.reap();
+        let Reaped {
+            end,
+            other,
+            mut is_last,
+        } = self.program.reap();
         // Whoever waited for it instead of us keeps how it ended to itself.
         let unseen = || ProgramEnd::Fenced("somebody else has waited for it".to_owned());
         let end = end.or_else(|| is_last.then(unseen));
-        if let (Phase::Runs, Some(end)) = (&self.phase, end) {
+        if let (Phase::Runs, Some(mut end)) = (&self.phase, end) {
             let has_moved_on = end == ProgramEnd::Exited(0) && called.as_deref() == Some("setsid");
-            if has_moved_on && !is_last && self.follow() {
-                return;
+            if has_moved_on && let Some(heirs) = other {
+                end = heirs;
+            } else if has_moved_on && !is_last {
+                if self.follow() {
+                    return;
+                }
+                // It has ended meanwhile.
+                let reaped = self.program.reap();
+                is_last = reaped.is_last;
+                end = reaped.other.unwrap_or(end);
             }
             let end = End {
                 end,

@@ -25,6 +25,8 @@ pub(crate) struct Program {
 pub(crate) struct Reaped {
     /// How the program ended, if it has just done so.
     pub end: Option<ProgramEnd>,
+    /// How another child ended, the last one if there are several.
+    pub other: Option<ProgramEnd>,
     /// Whether no child is left, the program included.
     pub is_last: bool,
 }
@@ -107,14 +109,18 @@ impl Program {
         let mut reaped = Reaped::default();
         loop {
             match wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, status))) if pid == self.pid => {
-                    reaped.end = match (status.exit_status(), status.terminating_signal()) {
+                Ok(Some((pid, status))) => {
+                    let end = match (status.exit_status(), status.terminating_signal()) {
                         (Some(code), _) => Some(ProgramEnd::Exited(code)),
                         (None, Some(signal)) => Some(ProgramEnd::Signaled(signal)),
                         (None, None) => None,
                     };
+                    match pid == self.pid {
+                        true => reaped.end = end,
+                        false => reaped.other = end,
+                    }
                 }
-                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Err(Errno::INTR) => {}
                 Ok(None) => return reaped,
                 Err(Errno::CHILD) => {
                     reaped.is_last = true;
