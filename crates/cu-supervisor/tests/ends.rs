@@ -7,7 +7,7 @@ mod common;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use common::{Run, eventually, is_alive};
+use common::{Run, children_of, eventually, is_alive};
 use cu_protocol::{Attempt, Generation, OutputChange, ProgramEnd};
 use cu_supervisor::{Outcome, SignalReason, StopPolicy, sent_signals};
 use proptest::prelude::*;
@@ -203,6 +203,24 @@ fn setsid_is_waited_for_and_its_program_asked() {
     supervisor.signal(Signal::USR1);
     assert_eq!(supervisor.code(), 3);
     assert_eq!(run.text("state"), "saved\n");
+}
+
+#[test]
+fn setsid_hides_no_failure_that_comes_at_once() {
+    let run =
+        Run::script("echo $$ > pid; while ! [ -e go ]; do sleep 0.01; done; exec setsid false");
+    let mut supervisor = run.start(0);
+    run.await_pid("pid");
+    // Both have ended before their parent looks.
+    supervisor.signal(Signal::STOP);
+    std::fs::write(run.file("go"), "").unwrap();
+    eventually("the end of both", || {
+        let children = children_of(supervisor.pid());
+        children.len() == 2 && !children.into_iter().any(is_alive)
+    });
+    supervisor.signal(Signal::CONT);
+    assert_eq!(supervisor.code(), 1);
+    assert_eq!(run.record(0).end, ProgramEnd::Exited(1));
 }
 
 #[test]

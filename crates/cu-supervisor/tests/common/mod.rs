@@ -257,7 +257,7 @@ impl Drop for Supervisor {
     }
 }
 
-fn children_of(parent: u32) -> Vec<Pid> {
+pub fn children_of(parent: u32) -> Vec<Pid> {
     let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
     let children = children.unwrap_or_default();
     let numbers = children.split_ascii_whitespace();
