@@ -176,10 +176,8 @@ impl Keeper {
             let deadline = since.checked_add(limit).map(|at| unix_ms(at) / 1000);
             variables.extend(deadline.map(|at| ("CU_DEADLINE", at.to_string())));
         }
-        if self.slots.hands_out_gpus() {
-            let gpus: Vec<String> = gpus.iter().map(u32::to_string).collect();
-            variables.push(("CUDA_VISIBLE_DEVICES", gpus.join(",")));
-        }
+        let visible = self.slots.visible(gpus);
+        variables.extend(visible.map(|gpus| ("CUDA_VISIBLE_DEVICES", gpus)));
         variables
     }
 

@@ -70,8 +70,11 @@ pub struct LocalOptions {
     pub state_dir: PathBuf,
     /// How many processors are handed out; all that this process may use if `None`.
     pub cpus: Option<u32>,
-    /// How many graphics processors are handed out, by their index from 0: `0` unless set.
+    /// How many graphics processors are handed out: `0` unless set.
     pub gpus: u32,
+    /// Which ones, as `CUDA_VISIBLE_DEVICES` names them: `2,3`, or a list of UUIDs. By their index
+    /// from 0 if `None`. [`Local::open`] refuses fewer than `gpus`.
+    pub visible_gpus: Option<String>,
     /// How many attempts run at once at the most, whatever they ask for; `None` for no such limit.
     pub max_running: Option<usize>,
     /// The time from SIGTERM to SIGKILL, after a cancel and at the time limit: 30 s unless set.
@@ -85,6 +88,7 @@ impl LocalOptions {
             state_dir: state_dir.into(),
             cpus: None,
             gpus: 0,
+            visible_gpus: None,
             max_running: None,
             grace: Duration::from_secs(30),
         }

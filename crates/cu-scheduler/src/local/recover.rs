@@ -20,7 +20,7 @@ use super::lock::Lock;
 use super::proc_fs::{self, Process};
 use super::process::{self, Leader};
 use super::record::{Cause, Header, VERSION, from_unix_ms};
-use super::slots::Slots;
+use super::slots::{self, Slots};
 use super::table::{Job, Phase, Running, Table};
 use crate::{ClusterJobId, Error, Resources, SubmissionName};
 
@@ -63,7 +63,15 @@ impl Keeper {
             .header
             .as_ref()
             .is_some_and(|old| old.boot != header.boot);
-        let mut slots = Slots::new(cpus, options.gpus, options.max_running);
+        let gpus = slots::names(options.gpus, options.visible_gpus.as_deref());
+        let gpus = gpus.map_err(|shown| Error::Refused {
+            scheduler: "this machine".into(),
+            reason: format!(
+                "{} GPUs are to be handed out, and CUDA_VISIBLE_DEVICES shows {shown} of them",
+                options.gpus
+            ),
+        })?;
+        let mut slots = Slots::new(cpus, gpus, options.max_running);
         let adopted = settle(&mut folded, &header.token, rebooted, &mut slots).map_err(failed)?;
         let journal = Journal::rewrite(state_dir, &folded, header.clone()).map_err(failed)?;
         let epoll =

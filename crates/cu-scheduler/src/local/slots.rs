@@ -14,7 +14,8 @@ const RESERVE: u64 = 12;
 #[derive(Debug)]
 pub(super) struct Slots {
     cpus: u32,
-    gpus: u32,
+    /// What each graphics processor is called in `CUDA_VISIBLE_DEVICES`, by index.
+    gpus: Vec<String>,
     most_running: usize,
     cpus_taken: u32,
     free_gpus: BTreeSet<u32>,
@@ -22,20 +23,23 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    pub fn new(cpus: u32, gpus: u32, most_running: Option<usize>) -> Self {
+    pub fn new(cpus: u32, gpus: Vec<String>, most_running: Option<usize>) -> Self {
         Self {
             cpus,
-            gpus,
             most_running: most_running.unwrap_or(usize::MAX),
             cpus_taken: 0,
-            free_gpus: (0..gpus).collect(),
+            free_gpus: (0..count(&gpus)).collect(),
+            gpus,
             running: 0,
         }
     }
 
-    /// Whether graphics processors are handed out at all.
-    pub fn hands_out_gpus(&self) -> bool {
-        self.gpus > 0
+    /// The value of `CUDA_VISIBLE_DEVICES` for an attempt that got these graphics processors; `None`
+    /// if none are handed out here, and the variable is not ours to set.
+    pub fn visible(&self, gpus: &[u32]) -> Option<String> {
+        let name = |gpu: &u32| self.gpus.get(*gpu as usize).map(String::as_str);
+        let names: Vec<&str> = gpus.iter().filter_map(name).collect();
+        (!self.gpus.is_empty()).then(|| names.join(","))
     }
 
     /// Why `resources` are never free here, even with nothing else running.
@@ -47,10 +51,11 @@ impl Slots {
                 "it asks for {} CPUs, and this machine offers {}",
                 resources.cpus, self.cpus
             ))
-        } else if resources.gpus > self.gpus {
+        } else if resources.gpus > count(&self.gpus) {
             Some(format!(
-                "of GPUs it asks for {}, and this machine is set to offer {}",
-                resources.gpus, self.gpus
+                "it asks for {} GPUs, and this machine is set to offer {}",
+                resources.gpus,
+                self.gpus.len()
             ))
         } else {
             None
@@ -98,8 +103,34 @@ impl Slots {
     pub fn release(&mut self, cpus: u32, gpus: &[u32]) {
         self.running = self.running.saturating_sub(1);
         self.cpus_taken = self.cpus_taken.saturating_sub(cpus);
-        let known = gpus.iter().filter(|gpu| **gpu < self.gpus);
-        self.free_gpus.extend(known);
+        let offered = count(&self.gpus);
+        self.free_gpus
+            .extend(gpus.iter().filter(|gpu| **gpu < offered));
+    }
+}
+
+fn count(gpus: &[String]) -> u32 {
+    u32::try_from(gpus.len()).unwrap_or(u32::MAX)
+}
+
+/// What the first `wanted` graphics processors are called, where `CUDA_VISIBLE_DEVICES` is `visible`
+/// for this process.
+///
+/// # Errors
+/// How many it shows, if they are fewer.
+pub(super) fn names(wanted: u32, visible: Option<&str>) -> Result<Vec<String>, usize> {
+    let Some(visible) = visible else {
+        return Ok((0..wanted).map(|gpu| gpu.to_string()).collect());
+    };
+    // CUDA takes a list up to the first entry that names no device.
+    let shown = visible.split(',').map(str::trim);
+    let shown: Vec<&str> = shown
+        .take_while(|name| !name.is_empty() && *name != "-1")
+        .collect();
+    let wanted = wanted as usize;
+    match shown.get(..wanted) {
+        Some(names) => Ok(names.iter().map(|name| (*name).to_owned()).collect()),
+        None => Err(shown.len()),
     }
 }
 
@@ -117,7 +148,7 @@ mod tests {
 
     #[test]
     fn takes_what_is_free_and_no_more() {
-        let mut slots = Slots::new(4, 0, None);
+        let mut slots = Slots::new(4, Vec::new(), None);
         assert_eq!(slots.take(&asks(3, 0)), Some(vec![]));
         assert_eq!(slots.take(&asks(2, 0)), None);
         assert_eq!(slots.take(&asks(1, 0)), Some(vec![]));
@@ -127,7 +158,7 @@ mod tests {
 
     #[test]
     fn no_two_attempts_share_a_graphics_processor() {
-        let mut slots = Slots::new(8, 2, None);
+        let mut slots = Slots::new(8, names(2, None).unwrap(), None);
         assert_eq!(slots.take(&asks(1, 1)), Some(vec![0]));
         assert_eq!(slots.take(&asks(1, 1)), Some(vec![1]));
         assert_eq!(slots.take(&asks(1, 1)), None);
@@ -136,15 +167,40 @@ mod tests {
     }
 
     #[test]
+    fn gpus_of_other_users_are_not_handed_out() {
+        let mut slots = Slots::new(8, names(2, Some("2, GPU-8932f937")).unwrap(), None);
+        let first = slots.take(&asks(1, 1)).unwrap();
+        let second = slots.take(&asks(1, 1)).unwrap();
+        assert_eq!(slots.visible(&first).as_deref(), Some("2"));
+        assert_eq!(slots.visible(&second).as_deref(), Some("GPU-8932f937"));
+        assert_eq!(
+            slots.visible(&[]).as_deref(),
+            Some(""),
+            "none for who asks for none"
+        );
+    }
+
+    #[test]
+    fn more_gpus_than_are_visible_are_refused_with_their_number() {
+        assert_eq!(names(3, Some("2,3")), Err(2));
+        assert_eq!(names(1, Some("")), Err(0));
+        assert_eq!(names(2, Some("4,-1,5")), Err(1));
+        assert_eq!(names(0, Some("4")), Ok(Vec::new()));
+        assert_eq!(names(2, None).unwrap(), ["0", "1"]);
+        // Whoever asks for no GPUs leaves the variable as it is.
+        assert_eq!(Slots::new(1, Vec::new(), None).visible(&[]), None);
+    }
+
+    #[test]
     fn the_number_of_attempts_can_be_limited_too() {
-        let mut slots = Slots::new(8, 0, Some(1));
+        let mut slots = Slots::new(8, Vec::new(), Some(1));
         assert!(slots.take(&asks(1, 0)).is_some());
         assert_eq!(slots.take(&asks(1, 0)), None);
     }
 
     #[test]
     fn what_is_never_free_is_refused_with_both_numbers() {
-        let slots = Slots::new(2, 0, None);
+        let slots = Slots::new(2, Vec::new(), None);
         let reason = slots.refusal(&asks(3, 0)).unwrap();
         assert!(reason.contains('3') && reason.contains('2'), "{reason}");
         assert!(slots.refusal(&asks(1, 1)).unwrap().contains("GPUs"));
