@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`cu`] | finds or builds the binary `cu` |
 //! | [`run`] | a run of its own for each test: started, killed, resumed, asked, cleaned up |
+//! | [`fake`] | small fake clusters, for what real ones do once in a year |
 //! | [`fuse`] | a file system where runs are recorded as on network file systems |
 //! | [`process`] | processes with bounds: waited for, killed, found |
 //! | [`wait`] | the one place where a condition is polled for |
@@ -19,6 +20,7 @@
 pub mod chance;
 pub mod checker;
 pub mod cu;
+pub mod fake;
 pub mod fuse;
 pub mod history;
 pub mod process;
