@@ -55,6 +55,8 @@ pub struct Rule {
     pub command: String,
     /// Which of its calls match: those that have this in their arguments, separated by blanks.
     pub arguments: String,
+    /// Whether only calls of sbatch with a job array match.
+    pub only_arrays: bool,
     /// How many matching calls come before it.
     pub skip: usize,
     /// How many calls it answers.
@@ -205,6 +207,18 @@ impl Fake {
             .collect()
     }
 
+    /// How each job is, in the order of [`jobs`](Self::jobs): `PENDING`, `RUNNING` or its end.
+    #[must_use]
+    pub fn states(&self) -> Vec<String> {
+        let jobs = node::all(&self.home).into_iter();
+        jobs.map(|job| job.state).collect()
+    }
+
+    /// Says why a job that waits does so.
+    pub fn waits_for(&self, id: &str, reason: &str) {
+        node::wait_for(&self.home, id, reason);
+    }
+
     /// The directory of the cluster: `home/` in it is the home directory on its node.
     #[must_use]
     pub fn home(&self) -> &Path {
@@ -329,7 +343,10 @@ fn matching(home: &Path, command: &str, line: &str) -> Option<Rule> {
     let mut found = None;
     for counted in &mut rules {
         let rule = &counted.rule;
-        if found.is_some() || rule.command != command || !line.contains(&rule.arguments) {
+        let matches = rule.command == command
+            && line.contains(&rule.arguments)
+            && (!rule.only_arrays || slurm::is_array(line));
+        if found.is_some() || !matches {
             continue;
         }
         let (first, last) = (rule.skip, rule.skip.saturating_add(rule.times));

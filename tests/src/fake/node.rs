@@ -212,3 +212,11 @@ pub fn signal(home: &Path, id: &str, signal: i32) {
         send(&job.mark(home), signal);
     }
 }
+
+/// Says why a job that waits does so.
+pub fn wait_for(home: &Path, id: &str, reason: &str) {
+    let _locked = lock(home);
+    let mut job = load(home, id).filter(Job::waits).unwrap();
+    job.reason = reason.into();
+    save(home, &job);
+}

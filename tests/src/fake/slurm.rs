@@ -36,6 +36,12 @@ impl Directives {
     }
 }
 
+/// Whether a call of sbatch submits an array.
+pub fn is_array(arguments: &str) -> bool {
+    let script = arguments.split(' ').next_back().unwrap();
+    fs::read_to_string(script).is_ok_and(|text| Directives(text).get("array").is_some())
+}
+
 fn sbatch(home: &Path, arguments: &[String]) -> Answer {
     if arguments.iter().any(|argument| argument == "--test-only") {
         return Answer::default();

@@ -13,12 +13,14 @@ pub(super) struct Client {
     pub commands: Option<PathBuf>,
     /// Where they start: a folder that surely exists.
     pub folder: PathBuf,
+    /// Which cluster of several behind one login they speak to; the login's own if `None`.
+    pub cluster: Option<String>,
 }
 
 /// What an outage of the controller sounds like before anything was sent to it, or one of the name
 /// service, up to version 22.05.
 const OUT_OF_REACH: [&str; 4] = [
-    "Unable to contact slurm controller",
+    "Unable to contact slurm controller (connect failure)",
     "Unable to establish control machine address",
     "Unable to establish configuration source",
     "fatal: Could not establish a configuration source",
@@ -46,6 +48,7 @@ impl Client {
         Self {
             commands: options.commands.clone(),
             folder: folder.unwrap_or(Path::new("/")).to_path_buf(),
+            cluster: options.cluster.clone(),
         }
     }
 
@@ -71,7 +74,10 @@ impl Client {
     }
 
     fn bare(&self, name: &str, unwanted: impl Fn(&str) -> bool) -> Command {
-        let command = Command::new(self.commands.as_deref(), name).folder(&self.folder);
+        let mut command = Command::new(self.commands.as_deref(), name).folder(&self.folder);
+        if let Some(cluster) = &self.cluster {
+            command = command.argument(format!("--clusters={cluster}"));
+        }
         our_variables(unwanted)
             .into_iter()
             .fold(command, Command::without_variable)
@@ -124,7 +130,9 @@ pub(super) fn is_out_of_reach(words: &str) -> bool {
 
 /// Whether a command failed while it talked to the controller: then what it did is not known.
 pub(super) fn is_unclear(words: &str) -> bool {
-    const UNCLEAR: [&str; 9] = [
+    const UNCLEAR: [&str; 12] = [
+        // Also when its answer is lost on the way: `(receive failure)`.
+        "Unable to contact slurm controller",
         "Socket timed out",
         "Zero Bytes were transmitted",
         "Transport endpoint",
@@ -134,6 +142,8 @@ pub(super) fn is_unclear(words: &str) -> bool {
         "Message send failure",
         "Unexpected message received",
         "communication",
+        "Communication",
+        "Connection timed out",
     ];
-    UNCLEAR.iter().any(|unclear| words.contains(unclear))
+    !is_out_of_reach(words) && UNCLEAR.iter().any(|unclear| words.contains(unclear))
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::client::Client;
 use super::config::{Config, Partition};
 use super::limits::{self, Limits};
 use super::options::{Resume, SlurmOptions};
@@ -86,7 +87,12 @@ impl Cluster {
     }
 
     async fn ask_limits(&self) -> Result<Vec<Limits>, Error> {
-        let client = self.client();
+        // sacctmgr knows no `--clusters`: it always sees all of them.
+        let cluster = self.client().cluster.map(|name| format!("cluster={name}"));
+        let client = Client {
+            cluster: None,
+            ..self.client()
+        };
         let user = client.ask(Command::new(None, "id").argument("-un")).await?;
         let user = format!("user={}", user.stdout.trim());
         let ask = |arguments: &[&str]| {
@@ -95,7 +101,8 @@ impl Cluster {
                 .arguments(["--noheader", "--parsable2"]);
             client.ask(command.arguments(arguments))
         };
-        let of_user = ["show", "association", user.as_str(), limits::ASSOCIATION];
+        let mut of_user = vec!["show", "association", user.as_str(), limits::ASSOCIATION];
+        of_user.extend(cluster.as_deref());
         let associations = ask(&of_user).await?;
         let qualities = ask(&["show", "qos", limits::QOS]).await?;
         Ok(limits::parse(&associations.stdout, &qualities.stdout))

@@ -23,6 +23,9 @@ pub struct SlurmOptions {
     /// What people see first in a job's name: the name of the run. Letters, digits, `.`, `_` and
     /// `-`; all else becomes `_`.
     pub label: String,
+    /// Which cluster, where several can be reached from one login; if it is `None`, the one that
+    /// `SBATCH_CLUSTERS` or `SLURM_CLUSTERS` names, or else the login's own.
+    pub cluster: Option<String>,
     /// The partition, or several with commas between. If it, or one of the four below, is `None`, it
     /// is as for any sbatch: what `SBATCH_PARTITION` says, or else the cluster's default.
     pub partition: Option<String>,
@@ -140,6 +143,11 @@ impl SlurmOptions {
     /// The same, with what a person has set for all that they submit (`SBATCH_PARTITION`, …) where
     /// it is left open here. `variable` is the environment.
     pub(super) fn or_as_for_sbatch(mut self, variable: impl Fn(&str) -> Option<String>) -> Self {
+        if self.cluster.is_none() {
+            let names = ["SBATCH_CLUSTERS", "SLURM_CLUSTERS"];
+            let set = |name| variable(name).filter(|value| !value.is_empty());
+            self.cluster = names.into_iter().find_map(set);
+        }
         let open = [
             (&mut self.account, "SBATCH_ACCOUNT"),
             (&mut self.partition, "SBATCH_PARTITION"),
@@ -160,6 +168,7 @@ impl SlurmOptions {
     /// The first option that is wrong, and why.
     pub fn check(&self) -> Result<(), InvalidOption> {
         let words = [
+            ("cluster", &self.cluster),
             ("partition", &self.partition),
             ("account", &self.account),
             ("qos", &self.qos),
@@ -170,6 +179,14 @@ impl SlurmOptions {
             if let Some(value) = value {
                 plain(option, value, |byte| byte.is_ascii_graphic())?;
             }
+        }
+        if self
+            .cluster
+            .as_ref()
+            .is_some_and(|name| name.contains(',') || name == "all")
+        {
+            let reason = "the jobs of a run must be on one cluster, and this names several";
+            return invalid("cluster", reason);
         }
         if let Some(constraint) = &self.constraint {
             plain("constraint", constraint, |byte| {
@@ -215,9 +232,7 @@ impl SlurmOptions {
                 return invalid("container", format!("`{}` is no image", container.image));
             }
         }
-        if self.wrapper.first().is_some_and(String::is_empty) {
-            return invalid("wrapper", "its first word is empty");
-        }
+        self.check_wrapper()?;
         for option in &self.extra {
             check_extra(option)?;
         }
@@ -226,17 +241,41 @@ impl SlurmOptions {
             _ => Ok(()),
         }
     }
+
+    /// A launcher of parallel programs starts what is behind it once for each task: here that would
+    /// be several supervisors for one attempt, of which one starts the program and the others end.
+    fn check_wrapper(&self) -> Result<(), InvalidOption> {
+        const LAUNCHERS: [&str; 5] = ["srun", "mpirun", "mpiexec", "orterun", "prun"];
+        let Some(first) = self.wrapper.first() else {
+            return Ok(());
+        };
+        if first.is_empty() {
+            return invalid("wrapper", "its first word is empty");
+        }
+        let name = first.rsplit('/').next().unwrap_or_default();
+        let tasks = self.ntasks.unwrap_or(1).max(self.nodes.unwrap_or(1));
+        let words: Vec<&str> = self.wrapper.iter().map(String::as_str).collect();
+        let starts_one = words.iter().any(|it| ["-n1", "--ntasks=1"].contains(it))
+            || words
+                .windows(2)
+                .any(|it| it == ["-n", "1"] || it == ["--ntasks", "1"]);
+        if LAUNCHERS.contains(&name) && tasks > 1 && !starts_one {
+            let reason = format!(
+                "`{name}` would start each attempt {tasks} times, once for each task or node; put \
+                 it into the command instead: command = [\"{name}\", ...]"
+            );
+            return invalid("wrapper", reason);
+        }
+        Ok(())
+    }
 }
 
 /// What we set ourselves, and would be lost or broken by a second word on it.
-const OURS: [&str; 25] = [
+const OURS: [&str; 22] = [
     "array",
     "a",
     "chdir",
     "D",
-    "clusters",
-    "M",
-    "comment",
     "error",
     "e",
     "export",
@@ -259,11 +298,17 @@ const OURS: [&str; 25] = [
 
 /// What has an option of its own, long and short, and where: time limits are compared and deadlines
 /// told by it.
-const REASONED_ABOUT: [(&str, &str, &str); 3] = [
+const REASONED_ABOUT: [(&str, &str, &str); 4] = [
+    ("clusters", "M", "`cluster`"),
     ("partition", "p", "`partition`"),
     ("qos", "q", "`qos`"),
     ("time", "t", "the time limit of the resources"),
 ];
+
+/// The comment among options of a person's, which a site may give a meaning.
+pub(super) fn has_comment(extra: &[String]) -> bool {
+    extra.iter().any(|option| option.starts_with("--comment"))
+}
 
 fn check_extra(option: &str) -> Result<(), InvalidOption> {
     let name = match option.strip_prefix("--") {

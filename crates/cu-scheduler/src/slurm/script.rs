@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::known::Call;
 use super::needs;
-use super::options::{Environment, Resume, SlurmOptions};
+use super::options::{Environment, Resume, SlurmOptions, has_comment};
 use super::quote::{for_bash, for_sbatch, path_for_bash, path_for_sbatch, words_for_bash};
 use crate::{Submission, SubmissionName};
 
@@ -125,11 +125,11 @@ impl Batch<'_> {
             lines.push(format!("--output={file}.out"));
             lines.push(format!("--error={file}.err"));
             lines.push(format!("--chdir={}", path_for_sbatch(folder, false)?));
-            lines.push(format!("--comment={}", for_sbatch(&self.comment())));
+            lines.extend(self.comment(&self.named()));
         }
         if let ([one], false) = (self.members, is_indirect(options, self.members.len())) {
             let file = |name: &str| path_for_sbatch(&one.directory.join(name), true);
-            lines.push(format!("--comment={}", for_sbatch(&one.name.to_string())));
+            lines.extend(self.comment(&one.name.to_string()));
             lines.push(format!("--output={}", file("stdout")?));
             lines.push(format!("--error={}", file("stderr")?));
             let folder = path_for_sbatch(&one.working_directory, false)?;
@@ -151,8 +151,14 @@ impl Batch<'_> {
         Ok(lines)
     }
 
-    /// Which submissions these are, for people, as far as Slurm takes it.
-    fn comment(&self) -> String {
+    /// A comment for people, unless they use comments for something else.
+    fn comment(&self, text: &str) -> Option<String> {
+        let is_free = !has_comment(&self.options.extra);
+        is_free.then(|| format!("--comment={}", for_sbatch(text)))
+    }
+
+    /// Which submissions these are, as far as Slurm takes it.
+    fn named(&self) -> String {
         const LONGEST: usize = 1000;
         let mut comment = String::new();
         for member in self.members {

@@ -6,10 +6,11 @@ use crate::{ClusterEnd, ClusterState, EndCause};
 
 /// Reasons for a wait that time does not cure: a person must change the job or the cluster. Where
 /// Slurm has many that begin alike, that part.
-const HOLDING: [&str; 18] = [
+const HOLDING: [&str; 19] = [
     "JobHeld",
     "JobHoldMaxRequeue",
-    "launch failed requeued held",
+    "BurstBufferOperation",
+    "MaxMemPerLimit",
     "BadConstraints",
     "DependencyNeverSatisfied",
     "PartitionDown",
@@ -27,15 +28,21 @@ const HOLDING: [&str; 18] = [
     "DeadLine",
 ];
 
-/// Part of all limits that one job exceeds, whatever others do: `QOSMaxCpuPerJobLimit`,
-/// `AssocMaxGRESPerJob`.
-const OF_ONE_JOB: &str = "PerJob";
+/// Parts of all limits that one job exceeds, whatever others do: `QOSMaxCpuPerJobLimit`,
+/// `AssocMaxGRESPerJob`, `QOSMaxMemoryPerNode`.
+const OF_ONE_JOB: [&str; 2] = ["PerJob", "PerNode"];
 
-/// Those of them, and the states, that end by `scontrol release`.
-const RELEASED: [&str; 6] = [
+/// What Slurm writes somewhere in the reason when it holds a job by itself: `launch failed requeued
+/// held`, `License request … is no longer valid, holding job`, `burst_buffer/lua: JobHeldAdmin: …`.
+const HELD_BY_SLURM: [&str; 3] = [" held", "holding job", ": JobHeld"];
+
+/// Parts of those, and of the states, that end by `scontrol release`.
+const RELEASED: [&str; 8] = [
     "JobHeld",
     "JobHoldMaxRequeue",
-    "launch failed requeued held",
+    "BurstBufferOperation",
+    " held",
+    "holding job",
     "REQUEUE_HOLD",
     "SPECIAL_EXIT",
     "RESV_DEL_HOLD",
@@ -78,9 +85,9 @@ pub(super) fn of(row: &Row) -> ClusterState {
 /// The same, with the command that ends a hold of `job`, where there is one.
 pub(super) fn with_release(state: ClusterState, job: JobId) -> ClusterState {
     match state {
-        ClusterState::Held { reason } if RELEASED.iter().any(|it| reason.starts_with(it)) => {
+        ClusterState::Held { reason } if RELEASED.iter().any(|it| reason.contains(it)) => {
             // Who holds it by right is who runs the cluster.
-            let by = match reason.starts_with("JobHeldAdmin") {
+            let by = match reason.contains("JobHeldAdmin") {
                 true => "until an administrator says",
                 false => "until",
             };
@@ -102,9 +109,10 @@ fn waiting(reason: Option<String>) -> ClusterState {
     // The tasks of an array in one row may have several: `Priority,JobHeldAdmin`.
     let holding = |reason: &str| {
         let of_one = |reason: &str| {
-            reason.contains(OF_ONE_JOB) || HOLDING.iter().any(|it| reason.starts_with(it))
+            OF_ONE_JOB.iter().any(|it| reason.contains(it))
+                || HOLDING.iter().any(|it| reason.starts_with(it))
         };
-        reason.split(',').all(of_one)
+        HELD_BY_SLURM.iter().any(|it| reason.contains(it)) || reason.split(',').all(of_one)
     };
     match reason {
         Some(reason) if holding(&reason) => ClusterState::Held { reason },

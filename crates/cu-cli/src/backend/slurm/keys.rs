@@ -11,6 +11,9 @@ table! {
     /// Slurm as a backend: what holds for all submissions alike. Times are counted in whole minutes
     /// there, and the warning before the time limit may come up to 30 s early.
     Slurm {
+        /// Which cluster, where several can be reached from one login; left out, the one that
+        /// $SBATCH_CLUSTERS or $SLURM_CLUSTERS names, else the login's own.
+        cluster: String = Example("\"genius\""),
         /// The partition, or several with commas between; left out, $SBATCH_PARTITION, else the
         /// cluster's default. Likewise qos, constraint and reservation.
         partition: String = Example("\"gpu\""),
@@ -52,8 +55,9 @@ table! {
         /// process. clean: those of a fresh login on the node.
         environment: Surroundings = Default("\"inherit\""),
         /// A command in front of each attempt's. It ends by executing its arguments, or passes
-        /// signals on to them.
-        wrapper: Vec<String> = Example("[\"srun\"]"),
+        /// signals on to them. A launcher such as srun belongs into command instead, where an
+        /// attempt has several tasks or nodes.
+        wrapper: Vec<String> = Example("[\"numactl\", \"--localalloc\"]"),
         /// More options of sbatch, each with its value.
         extra: Vec<String> = Example("[\"--mail-type=FAIL\"]"),
         /// How often Slurm is asked when nothing is expected. Administrators ask for this or more.

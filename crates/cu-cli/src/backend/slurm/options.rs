@@ -16,6 +16,7 @@ pub fn options(run: &RunDir, file: &File) -> SlurmOptions {
     let slurm = &file.backend.slurm;
     let mut options = SlurmOptions::new(run.backend(Kind::Slurm.name()));
     options.label = label(run);
+    options.cluster.clone_from(&slurm.cluster);
     options.partition.clone_from(&slurm.partition);
     options.account.clone_from(&slurm.account);
     options.qos.clone_from(&slurm.qos);
@@ -75,6 +76,7 @@ mod tests {
         let expected = SlurmOptions {
             state_dir: run().backend("slurm"),
             label: "digits".to_owned(),
+            cluster: text("genius"),
             partition: text("gpu"),
             account: text("physics"),
             qos: text("long"),
@@ -97,7 +99,7 @@ mod tests {
             modules: words(&["cuda/12.4"]),
             activate: Some("/home/ada/venv/bin/activate".into()),
             environment: Environment::Inherit,
-            wrapper: words(&["srun"]),
+            wrapper: words(&["numactl", "--localalloc"]),
             extra: words(&["--mail-type=FAIL"]),
             poll: Some(Duration::from_secs(30)),
             grace: Some(Duration::from_secs(30)),
