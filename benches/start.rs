@@ -14,7 +14,7 @@ use anyhow::{Result, ensure};
 use cu_benches::{Contest, acknowledging_server, cu, scratch, timed};
 use cu_protocol::lines::to_line;
 use cu_protocol::{JobId, ProgramAnswer, RunId, Secret};
-use cu_supervisor::{JobSpec, RunDir, ServerFile, StopPolicy};
+use cu_run_dir::{JobSpec, RunDir, ServerFile, StopPolicy};
 
 const ROUNDS: usize = 31;
 /// So many processes are started in one turn.

@@ -40,7 +40,7 @@ impl History {
             for number in 0..job.attempts.len() {
                 let attempt = Attempt(u32::try_from(number)?);
                 let outbox = run_dir.outbox(job.job, attempt);
-                let outbox = cu_supervisor::read_outbox(&outbox)?;
+                let outbox = cu_run_dir::read_outbox(&outbox)?;
                 history.undelivered.extend(outbox.messages);
             }
         }

@@ -9,10 +9,11 @@ use std::process::Command;
 use serde_json::Value;
 
 /// From the foundation upwards: each may use those before it, and the facade and the binary all.
-const LAYERS: [&str; 9] = [
+const LAYERS: [&str; 10] = [
     "cu-system",
     "cu-protocol",
     "cu-checkpoint",
+    "cu-run-dir",
     "cu-scheduler",
     "cu-client",
     "cu-supervisor",
@@ -111,11 +112,15 @@ fn the_lower_crates_know_what_they_may() {
     let unknown = [
         ("cu-protocol", &["cu-checkpoint", "cu-scheduler"][..]),
         ("cu-checkpoint", &["cu-protocol", "cu-scheduler"]),
-        ("cu-scheduler", &["cu-protocol", "cu-checkpoint"]),
+        ("cu-run-dir", &["cu-scheduler"]),
+        (
+            "cu-scheduler",
+            &["cu-protocol", "cu-checkpoint", "cu-run-dir"],
+        ),
         ("cu-system", &["cu-protocol", "cu-checkpoint"]),
-        ("cu-client", &["cu-scheduler"]),
+        ("cu-client", &["cu-run-dir", "cu-scheduler"]),
         ("cu-supervisor", &["cu-scheduler", "cu-client"]),
-        ("cu-core", &["cu-client"]),
+        ("cu-core", &["cu-client", "cu-supervisor"]),
     ];
     let dependencies = dependencies();
     for (layer, strangers) in unknown {

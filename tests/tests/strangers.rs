@@ -10,7 +10,7 @@ use cu_protocol::blocking::connect;
 use cu_protocol::{
     FromServer, OperatorAnswer, OperatorRequest, Role, RunId, Secret, Selection, ToServer,
 };
-use cu_supervisor::ServerFile;
+use cu_run_dir::ServerFile;
 use cu_tests::chance::Chance;
 use cu_tests::process::Process;
 use cu_tests::run::Run;

@@ -276,7 +276,7 @@ fn untrusted_hint(untrusted: &Untrusted) -> String {
 fn silence_hint(run: &Path, silence: &Silence) -> String {
     let run = shell_word(run);
     match &silence.process {
-        Some((process, host)) if *host == cu_supervisor::host() => format!(
+        Some((process, host)) if *host == cu_system::machine::host() => format!(
             "if it was stopped, `kill -CONT {process}` lets it go on; else `kill -KILL {process}`, \
              and `cu resume {run}` goes on with the run"
         ),

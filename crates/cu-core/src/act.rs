@@ -233,19 +233,19 @@ impl Actor {
             self.happened(job, Event::OutputRemade { attempt }, Reply::Nobody);
         }
         let directory = self.run_dir.attempt(job, attempt);
-        create::make_dir(&directory)?;
+        cu_run_dir::make_dir(&directory)?;
         let newest = self.run_dir.newest_attempt(job);
         // A store that was restored from a copy is behind. An attempt before those that have run would
         // begin with their checkpoints, and its own would count for less: it is not to start.
         if newest_submitted(&newest)?.is_none_or(|newest| newest < attempt) {
-            create::replace(&newest, attempt.to_string().as_bytes())?;
+            cu_run_dir::replace(&newest, attempt.to_string().as_bytes())?;
         }
         // Most jobs have none, and no such file.
         if !metrics.is_empty() {
             let path = self.run_dir.metrics(job);
-            let text = cu_supervisor::metrics_file(metrics)
+            let text = cu_run_dir::metrics_file(metrics)
                 .map_err(|error| Error::file("write", &path)(error.into()))?;
-            create::replace(&path, &text)?;
+            cu_run_dir::replace(&path, &text)?;
         }
         let run_dir = self.run_dir.path().to_str().ok_or_else(|| {
             Error::Plan(format!(
@@ -323,7 +323,7 @@ fn newest_submitted(path: &Path) -> Result<Option<Attempt>> {
 
 fn remove_from_outboxes(taken: Vec<(PathBuf, Sequence)>) {
     for (outbox, sequence) in taken {
-        if let Err(error) = cu_supervisor::remove_from_outbox(&outbox, sequence) {
+        if let Err(error) = cu_run_dir::remove_from_outbox(&outbox, sequence) {
             // It is read again, and is a repeat then.
             tracing::warn!("{error}");
         }

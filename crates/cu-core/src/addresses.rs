@@ -11,7 +11,7 @@ pub fn host_addresses() -> Vec<IpAddr> {
         socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
         socket.local_addr()
     });
-    let named = (cu_supervisor::host(), 0_u16).to_socket_addrs();
+    let named = (cu_system::machine::host(), 0_u16).to_socket_addrs();
     let all = routed.into_iter().chain(named.into_iter().flatten());
     let mut addresses = Vec::new();
     for address in all.map(|address| address.ip()) {

@@ -1,21 +1,17 @@
 //! Makes a run: its directories, secret, settings, and last its store, which is what makes a
 //! directory a run.
 
-use std::fs::{File, Permissions};
-use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use cu_checkpoint::{AtomicOptions, Durability};
 use cu_protocol::{JobId, RunId, Timestamp};
-use cu_supervisor::JobSpec;
-use cu_system::files::{self, Refusal};
-use cu_system::users;
+use cu_run_dir::{JobSpec, keep_private, make_dir, replace};
+use cu_system::files;
 
 use crate::lock::Lock;
 use crate::store::Store;
-use crate::{Error, JobPlan, Result, RunDir, RunPlan, Untrusted, secret};
+use crate::{Error, JobPlan, Result, RunDir, RunPlan, secret};
 
 /// Makes the run `plan` in `run_dir`. Directories are of mode 0700, the secret 0600, also if
 /// something lay there before; in a directory that belongs to another user no run is made. A creation
@@ -207,7 +203,7 @@ fn restore_job_spec(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> 
         Err(error) => error.to_string(),
     };
     tracing::warn!("{reason}; it is written anew");
-    replace(&path, &json(&path, &spec)?)
+    Ok(replace(&path, &json(&path, &spec)?)?)
 }
 
 fn job_spec(run: RunId, job: JobId, plan: &JobPlan) -> JobSpec {
@@ -233,44 +229,6 @@ fn sync(run_dir: &RunDir) -> Result<()> {
         .map_err(Error::file("sync", path))
 }
 
-/// Makes a directory that is nobody else's business, with those above it.
-pub(crate) fn make_dir(path: &Path) -> Result<()> {
-    files::make_dir(path)
-        .map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => {
-                std::io::Error::other("a file is there, which is not a directory: move it away")
-            }
-            _ => error,
-        })
-        .map_err(Error::file("make the directory", path))
-}
-
-/// Takes from others what they may do with a directory of ours, so that nobody but us can
-/// read what is in it, or put something else there.
-///
-/// # Errors
-/// [`Error::Untrusted`] if it belongs to somebody else, or a link of somebody else leads there.
-fn keep_private(run_dir: &RunDir) -> Result<()> {
-    let path = run_dir.path();
-    let examined = |error| Error::file("examine", path)(error);
-    let link = cu_system::trust::foreign_link(path).map_err(examined)?;
-    let found = std::fs::metadata(path).map_err(examined)?;
-    let owner = Some((path.to_owned(), found.uid()));
-    let foreign = link.or(owner.filter(|(_, owner)| *owner != users::own()));
-    if let Some((path, owner)) = foreign {
-        return Err(Error::Untrusted(Untrusted {
-            run_dir: run_dir.path().to_owned(),
-            path,
-            reason: Refusal::Foreign(owner).into(),
-        }));
-    }
-    if found.mode() & 0o077 == 0 {
-        return Ok(());
-    }
-    std::fs::set_permissions(path, Permissions::from_mode(0o700))
-        .map_err(Error::file("make private", path))
-}
-
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
     write_private(path, &json(path, value)?)
 }
@@ -284,30 +242,4 @@ fn json(path: &Path, value: &impl serde::Serialize) -> Result<Vec<u8>> {
 
 fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     files::write_own(path, bytes).map_err(Error::file("write", path))
-}
-
-/// Replaces a small file, so that a reader sees the old content or the new. Not durable: what is
-/// written so matters to living processes alone.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
-    AtomicOptions::new()
-        .mode(0o600)
-        .durability(Durability::ProcessDeath)
-        .write(path, content)
-        .map_err(|error| Error::file("write", path)(error.into_source()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_system_said_is_told() {
-        let scratch = tempfile::tempdir().expect("a temporary directory");
-        let path = scratch.path().join("no/such/directory");
-        let error = replace(&path, b"1").expect_err("nowhere").to_string();
-        assert!(
-            error.ends_with("No such file or directory (os error 2)"),
-            "{error}"
-        );
-    }
 }

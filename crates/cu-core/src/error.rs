@@ -77,7 +77,7 @@ pub enum Error {
     },
     /// The run, or something in its directory that is acted on, is not this user's alone.
     #[error(transparent)]
-    Untrusted(#[from] cu_supervisor::Untrusted),
+    Untrusted(#[from] cu_run_dir::Untrusted),
     /// The run is a copy of another one that is still there.
     #[error(
         "the run in {} is a copy of the one in {}: each would take the other's jobs for its own",
@@ -142,6 +142,19 @@ pub enum Error {
     /// The plan can't be made into a run.
     #[error("{0}")]
     Plan(String),
+}
+
+impl From<cu_run_dir::Error> for Error {
+    fn from(error: cu_run_dir::Error) -> Self {
+        match error {
+            cu_run_dir::Error::File { what, path, source } => Self::File { what, path, source },
+            cu_run_dir::Error::Untrusted(untrusted) => Self::Untrusted(untrusted),
+            cu_run_dir::Error::Content { path, reason } => {
+                let source = std::io::Error::new(std::io::ErrorKind::InvalidData, reason);
+                Self::file("read", &path)(source)
+            }
+        }
+    }
 }
 
 fn jobs_of(count: u32) -> String {

@@ -45,7 +45,7 @@ mod watcher;
 pub use act::Notice;
 pub use addresses::host_addresses;
 pub use create::{NewRun, create_run};
-pub use cu_supervisor::{Distrust, RunDir, Untrusted};
+pub use cu_run_dir::{Distrust, RunDir, Untrusted};
 pub use error::{Error, Result};
 pub use file_system::{FileSystem, Sharing};
 pub use operator::{Operator, Silence, ask};

@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cu_supervisor::host;
 use cu_system::files;
+use cu_system::machine::host;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::operator::is_there;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cu_protocol::tokio::connect;
 use cu_protocol::{FromServer, OperatorAnswer, OperatorRequest, Role, Secret, ToServer};
-use cu_supervisor::ServerFile;
+use cu_run_dir::ServerFile;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
@@ -200,14 +200,5 @@ async fn reach_at(
 }
 
 pub(crate) fn read_secret(run_dir: &RunDir) -> Result<Secret> {
-    cu_supervisor::read_secret(run_dir).map_err(|error| {
-        let source = match error {
-            cu_supervisor::Error::File { source, .. } => source,
-            cu_supervisor::Error::Content { reason, .. } => {
-                std::io::Error::new(std::io::ErrorKind::InvalidData, reason)
-            }
-            other => std::io::Error::other(other),
-        };
-        Error::file("read", &run_dir.secret())(source)
-    })
+    Ok(cu_run_dir::read_secret(run_dir)?)
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use cu_run_dir::StopPolicy;
 use cu_scheduler::Resources;
-use cu_supervisor::StopPolicy;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 

@@ -22,7 +22,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cu_protocol::{Attempt, Envelope, JobId};
-use cu_supervisor::Error;
+use cu_run_dir::Error;
 use cu_system::files;
 use rustix::fs::OFlags;
 use tokio::sync::{mpsc, oneshot};
@@ -225,8 +225,8 @@ impl Desk {
         let begun = self.clock.now();
         self.open_anew(job, attempt)?;
         // Before the outbox: whatever the program was told is noted lies there before the record does.
-        let record = cu_supervisor::read_exit_record(&self.run_dir.exit_record(job, attempt));
-        let outbox = cu_supervisor::read_outbox(&self.run_dir.outbox(job, attempt))?;
+        let record = cu_run_dir::read_exit_record(&self.run_dir.exit_record(job, attempt));
+        let outbox = cu_run_dir::read_outbox(&self.run_dir.outbox(job, attempt))?;
         outbox
             .problems
             .iter()

@@ -10,13 +10,13 @@ use std::collections::BTreeSet;
 
 use cu_protocol::MetricValue;
 
-use crate::{Error, JobReport, JobState, Result, RunDir, create};
+use crate::{Error, JobReport, JobState, Result, RunDir};
 
 /// Writes the table of all completed jobs.
 pub(crate) fn write_all_data(run_dir: &RunDir, jobs: &[JobReport]) -> Result<()> {
     let path = run_dir.all_data();
     let table = table(jobs).map_err(|error| Error::file("write", &path)(error.into()))?;
-    create::replace(&path, &table)
+    Ok(cu_run_dir::replace(&path, &table)?)
 }
 
 fn table(jobs: &[JobReport]) -> Result<Vec<u8>, csv::Error> {

@@ -6,7 +6,7 @@
 
 use cu_protocol::Secret;
 
-use crate::{Error, Result, RunDir, create, operator};
+use crate::{Error, Result, RunDir, operator};
 
 /// The secret of a run.
 pub(crate) struct Kept {
@@ -23,7 +23,7 @@ pub(crate) fn make(run_dir: &RunDir) -> Result<Secret> {
     let path = run_dir.secret();
     let secret = Secret::generate()
         .map_err(|error| Error::file("find randomness for", &path)(std::io::Error::other(error)))?;
-    create::replace(&path, secret.reveal().as_bytes())?;
+    cu_run_dir::replace(&path, secret.reveal().as_bytes())?;
     Ok(secret)
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cu_protocol::tokio::accept;
 use cu_protocol::{Attempt, JobId, RunId, Secret, Wish};
-use cu_supervisor::ServerFile;
+use cu_run_dir::ServerFile;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use crate::addresses::host_addresses;
 use crate::inbox::Sender;
 use crate::watcher::Watched;
-use crate::{Error, Result, RunDir, conversation, create};
+use crate::{Error, Result, RunDir, conversation};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -108,7 +108,7 @@ impl Server {
             version: ServerFile::VERSION,
             run,
             addresses: addresses(listen, port),
-            host: cu_supervisor::host(),
+            host: cu_system::machine::host(),
             process: std::process::id(),
         };
         write(&path, &file)?;
@@ -204,7 +204,7 @@ async fn shake_hands(
 ) -> Option<(conversation::Write, conversation::Read, cu_protocol::Role)> {
     // Small messages that are waited for: never hold one back.
     stream.set_nodelay(true).ok()?;
-    cu_supervisor::keep_alive(&stream).ok()?;
+    cu_system::sockets::keep_alive(&stream).ok()?;
     let (read, write) = stream.into_split();
     accept(read, write, secret, run).await.ok()
 }
@@ -240,5 +240,5 @@ fn addresses(listen: IpAddr, port: u16) -> Vec<String> {
 fn write(path: &std::path::Path, file: &ServerFile) -> Result<()> {
     let text = serde_json::to_vec_pretty(file)
         .map_err(|error| Error::file("write", path)(error.into()))?;
-    create::replace(path, &text)
+    Ok(cu_run_dir::replace(path, &text)?)
 }

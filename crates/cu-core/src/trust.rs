@@ -17,11 +17,7 @@ use crate::{Error, Reader, Result, RunDir};
 /// and its original is still there; [`Error::File`].
 pub fn check_run(run_dir: &RunDir) -> Result<()> {
     must_exist(run_dir)?;
-    cu_supervisor::check_run(run_dir).map_err(|error| match error {
-        cu_supervisor::Error::Untrusted(untrusted) => Error::Untrusted(untrusted),
-        cu_supervisor::Error::File { what, path, source } => Error::File { what, path, source },
-        other => Error::file("examine", run_dir.path())(std::io::Error::other(other)),
-    })?;
+    cu_run_dir::check_run(run_dir)?;
     check_original(run_dir)
 }
 

@@ -117,7 +117,7 @@ fn an_attempt_that_the_cluster_starts_anew_is_resumed() {
         let inner = Simulated::new(options, |run| async move {
             if run.restarts > 0 {
                 // What a supervisor exits with that must not start its program again.
-                return EndCause::Exited(i32::from(cu_supervisor::Outcome::FENCED));
+                return EndCause::Exited(200);
             }
             sleep(Duration::from_secs(600)).await;
             program_exits(&run, 0)

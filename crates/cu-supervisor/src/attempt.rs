@@ -10,6 +10,7 @@ use cu_protocol::{
     Acknowledgement, LeftBehind, Message, ProgramAnswer, ProgramEnd, ProgramRequest, StopCause,
     Timestamp, Wish,
 };
+use cu_run_dir::JobSpec;
 use cu_system::files;
 use cu_system::machine::host;
 use cu_system::process::{self, ProcessId};
@@ -22,7 +23,7 @@ use crate::mail::Mail;
 use crate::members::{descendants, signal_descendants};
 use crate::program::{Program, Reaped};
 use crate::stop::{Push, Stop};
-use crate::{JobSpec, tell};
+use crate::tell;
 
 /// How often the file that asks to stop is looked for.
 const FILE_INTERVAL: Duration = Duration::from_secs(1);

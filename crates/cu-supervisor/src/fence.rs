@@ -34,7 +34,6 @@
 //! SIGKILL, on a host that does not share its locks, nobody renews the record of the program that
 //! lives on: it overlaps with its successor on another host, and nobody stops it but the scheduler.
 
-mod decision;
 mod held;
 mod holder;
 
@@ -42,16 +41,16 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 use cu_protocol::{Attempt, JobId, Timestamp};
+use cu_run_dir::{StartedFile, StopPolicy, json_file};
 use cu_system::files;
 use cu_system::machine::Place;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use self::decision::{Decision, decide};
 pub(crate) use self::held::{Held, Renewal};
 use self::holder::{Holder, Orphans};
 use crate::members::left_behind;
-use crate::{Error, Result, RunDir, StopPolicy, door, json_file};
+use crate::{Error, Result, RunDir, door};
 
 /// More than the number of an attempt takes, in bytes.
 const LONGEST_NUMBER: u64 = 64;
@@ -188,7 +187,9 @@ impl<'a> Fence<'a> {
         let turn = match self.look(now) {
             Ok(turn) => turn,
             // The number of the newest attempt, which is written as a whole and anew for the next.
-            Err(error @ Error::Content { .. }) => Turn::Never(error.to_string()),
+            Err(error @ Error::RunDir(cu_run_dir::Error::Content { .. })) => {
+                Turn::Never(error.to_string())
+            }
             Err(error) => self.wait_or_give_up(error.to_string(), now),
         };
         self.took = begun.elapsed();
@@ -227,7 +228,10 @@ impl<'a> Fence<'a> {
 
     /// Decides that this attempt is not started. `false` if another supervisor decided before.
     pub fn decide_against(run: &RunDir, job: JobId, attempt: Attempt) -> Result<bool> {
-        decide(&run.started(job, attempt), &Place::here())
+        Ok(StartedFile::create(
+            &run.started(job, attempt),
+            &Place::here(),
+        )?)
     }
 
     fn has_waited_enough(&self, now: Instant) -> bool {
@@ -258,7 +262,7 @@ impl<'a> Fence<'a> {
         let path = self.run.attempt_holder(self.job);
         let record = match json_file::content(&path, holder::LONGEST) {
             // A record is none of that: it is damaged.
-            Err(Error::Content { reason, .. }) => Some(reason.into_bytes()),
+            Err(cu_run_dir::Error::Content { reason, .. }) => Some(reason.into_bytes()),
             record => record?,
         };
         let is_locked = matches!(lock, Lock::Others);
@@ -342,7 +346,7 @@ impl<'a> Fence<'a> {
                 return true;
             }
             let started = self.run.started(self.job, attempt);
-            match json_file::read::<Decision>(&started, Decision::VERSION) {
+            match StartedFile::read(&started) {
                 Ok(None) => true,
                 Ok(Some(decision)) => {
                     let here = decision.place.as_ref();
@@ -406,7 +410,7 @@ impl<'a> Fence<'a> {
         if let Some(newest) = newer_attempt(self.run, self.job, self.attempt)? {
             return Ok(Some(Turn::Never(self.superseded(newest))));
         }
-        if !decide(&self.run.started(self.job, self.attempt), &self.here)? {
+        if !StartedFile::create(&self.run.started(self.job, self.attempt), &self.here)? {
             return Ok(Some(Turn::WaitForAnother(self.decided_by_another().0)));
         }
         Ok(None)
@@ -423,7 +427,7 @@ impl<'a> Fence<'a> {
 
     fn decided_by_another(&self) -> (String, Option<Timestamp>) {
         let path = self.run.started(self.job, self.attempt);
-        let decision = json_file::read::<Decision>(&path, Decision::VERSION);
+        let decision = StartedFile::read(&path);
         let decision = decision.ok().flatten();
         let by = decision.as_ref().map_or_else(
             || "another supervisor".to_owned(),

@@ -10,8 +10,8 @@ use cu_protocol::{
     Attempt, Envelope, Fraction, JobId, Message, Metrics, ProgramAnswer, Sequence, ToServer,
     check_metrics, frame,
 };
+use cu_run_dir::{remove_from_outbox, write_to_outbox};
 
-use crate::outbox::{remove_from_outbox, write_to_outbox};
 use crate::relay::Link;
 
 /// How long a program waits for the main process before its message goes to the outbox.
@@ -365,7 +365,7 @@ impl Mail {
 
     /// All of them up to this one, in their order: a repeat is recognised by its number, so a later
     /// message must not overtake an earlier one.
-    fn put_in_outbox(&mut self, up_to: Sequence) -> crate::Result<()> {
+    fn put_in_outbox(&mut self, up_to: Sequence) -> cu_run_dir::Result<()> {
         for letter in &mut self.letters {
             if letter.envelope.sequence > up_to {
                 break;

@@ -9,12 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use cu_checkpoint::Checkpoints;
-use cu_protocol::{Attempt, Generation, OutputChange};
+use cu_protocol::{Generation, OutputChange};
+use cu_run_dir::{OUR_PREFIX, newest_checkpoint};
 use rustix::io::Errno;
-
-/// Names of our own files begin so, as those of `cu-checkpoint` do while it writes them.
-pub(crate) const OUR_PREFIX: &str = ".cu-";
 
 /// How long the end of an attempt waits for what it left to be looked at: a file system may have
 /// millions of files, or may not answer. There is no bound on the number of entries: a local disk
@@ -26,17 +23,6 @@ const SHORTEST_LOOK: Duration = Duration::from_millis(500);
 /// How far the clocks of two file servers may differ. Files behind links may be on another one than
 /// the output directory, whose clock tells when the attempt began.
 const LARGEST_SKEW: Duration = Duration::from_secs(300);
-
-/// The newest checkpoint in `output_dir/checkpoints`, by its name: whether it is intact, the next
-/// attempt finds out when it loads it. `None` also if the directory can't be listed.
-pub(crate) fn newest_checkpoint(output_dir: &Path) -> Option<Generation> {
-    let checkpoints = Checkpoints::open(output_dir.join("checkpoints")).ok()?;
-    let newest = *checkpoints.generations().ok()?.first()?;
-    Some(Generation {
-        attempt: Attempt(newest.attempt()),
-        counter: newest.counter(),
-    })
-}
 
 /// A moment by the clock of the file system on which the output directory is.
 #[derive(Clone, Copy, Debug)]
@@ -281,6 +267,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::time::SystemTime;
+
+    use cu_protocol::Attempt;
 
     use super::*;
 

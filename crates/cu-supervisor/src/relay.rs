@@ -3,7 +3,6 @@
 //! Nothing waits for it. A run without `server.json` or `secret` is simply not reachable now.
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::AsFd;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
@@ -11,17 +10,16 @@ use cu_protocol::blocking::{Receiver, Sender, connect};
 use cu_protocol::{
     Acknowledgement, Attempt, Envelope, FromServer, JobId, Role, RunId, Secret, ToServer,
 };
-use rustix::net::sockopt;
+use cu_run_dir::{ServerFile, read_secret};
+use cu_system::sockets::keep_alive;
 
 use crate::event::{Event, Events};
-use crate::{Error, Result, RunDir, ServerFile, read_secret};
+use crate::{Error, Result, RunDir};
 
 /// How long one address may take to accept.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the handshake may wait for the other end, and a message for the network.
 const STALL_TIMEOUT: Duration = Duration::from_secs(20);
-/// A silent connection is tested so often, and given up after three tests without an answer.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Between two attempts to connect: the first pause, doubled each time up to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
@@ -188,19 +186,6 @@ fn prepared(address: &SocketAddr) -> std::io::Result<TcpStream> {
     stream.set_write_timeout(Some(STALL_TIMEOUT))?;
     keep_alive(&stream)?;
     Ok(stream)
-}
-
-/// Has the system end a silent TCP connection within about two minutes once the other end is gone
-/// without a word: its machine, or the network between.
-///
-/// # Errors
-/// If the system can't.
-pub fn keep_alive(stream: impl AsFd) -> std::io::Result<()> {
-    sockopt::set_socket_keepalive(&stream, true)?;
-    sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE)?;
-    sockopt::set_tcp_keepintvl(&stream, KEEP_ALIVE)?;
-    sockopt::set_tcp_keepcnt(&stream, 3)?;
-    Ok(())
 }
 
 /// Until the link is dropped or the connection fails; then the listener ends too.

@@ -8,6 +8,10 @@ use cu_protocol::{
     Attempt, ExitRecord, JobId, Message, Metrics, OutputChange, ProgramEnd, Started, StopCause,
     Timestamp,
 };
+use cu_run_dir::{
+    JobSpec, check_attempt, check_way, newest_checkpoint, read_exit_record, read_metrics,
+    sync_exit_record, write_exit_record,
+};
 use cu_system::files;
 use cu_system::machine::host;
 use rustix::process::{Signal, getpid, set_child_subreaper, setsid};
@@ -15,16 +19,16 @@ use rustix::process::{Signal, getpid, set_child_subreaper, setsid};
 use crate::attempt::{Phase, Running, kill_wait, stop_moments, time_limit};
 use crate::door::Door;
 use crate::event::{Event, Events};
-use crate::exit_record::{peak_memory_bytes, sync_exit_record, write_exit_record};
 use crate::fence::{Fence, FenceTimes, Held, Turn, newest_attempt};
 use crate::mail::Mail;
-use crate::output_dir::{Before, Moment, look, newest_checkpoint};
+use crate::output_dir::{Before, Moment, look};
+use crate::peak_memory::peak_memory_bytes;
 use crate::program::Program;
 use crate::relay::{Identity, Relay};
 use crate::signals::{Signals, stop_signal};
 use crate::stop::Stop;
 use crate::waiting::Herald;
-use crate::{Error, JobSpec, Result, RunDir, metrics_file, read_exit_record, tell, trust};
+use crate::{Error, Result, RunDir, tell};
 
 /// How long the end waits for the main process to acknowledge it, if there is a connection, or the
 /// first one is just being made. If the main process was not reached the last time, nothing waits.
@@ -97,7 +101,7 @@ pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<O
     let _ = set_child_subreaper(Some(getpid()));
     let (events, happening) = mpsc::channel();
     let _signals = Signals::to_events(events.clone())?;
-    trust::check_way(&run)?; // Before the number of the newest attempt counts.
+    check_way(&run)?; // Before the number of the newest attempt counts.
     let attempt = match attempt {
         Some(attempt) => attempt,
         None => newest_attempt(&run, job)?.ok_or_else(|| {
@@ -105,7 +109,7 @@ pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<O
             Error::file("read", &path)(std::io::ErrorKind::NotFound.into())
         })?,
     };
-    trust::check_attempt(&run, job, attempt)?;
+    check_attempt(&run, job, attempt)?;
     check_submitted(&run, job, attempt, &happening)?;
     let supervisor = Supervisor {
         run,
@@ -428,7 +432,7 @@ impl Supervisor {
 
     fn mail(&self) -> Mail {
         let outbox = self.run.outbox(self.job, self.attempt);
-        let measured = metrics_file::read(&self.run.metrics(self.job));
+        let measured = read_metrics(&self.run.metrics(self.job));
         let measured = measured.unwrap_or_else(|error| {
             // The attempt is bounded all the same.
             tell(&error.to_string());
@@ -453,11 +457,10 @@ impl Supervisor {
 fn unstarted(error: &Error) -> ProgramEnd {
     match error {
         Error::Program(_) => ProgramEnd::NotStarted(error.to_string()),
-        Error::Content { .. }
+        Error::RunDir(_)
         | Error::File { .. }
         | Error::System { .. }
         | Error::Connection { .. }
-        | Error::NotSubmitted { .. }
-        | Error::Untrusted(_) => ProgramEnd::Fenced(error.to_string()),
+        | Error::NotSubmitted { .. } => ProgramEnd::Fenced(error.to_string()),
     }
 }

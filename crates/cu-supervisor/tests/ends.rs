@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use common::{Run, eventually, is_alive};
 use cu_protocol::{Attempt, Generation, OutputChange, ProgramEnd};
-use cu_supervisor::{Outcome, StopPolicy};
+use cu_run_dir::StopPolicy;
+use cu_supervisor::Outcome;
 use proptest::prelude::*;
 use rustix::process::Signal;
 

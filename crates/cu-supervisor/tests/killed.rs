@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use common::{JOB, Run, eventually, is_alive};
 use cu_protocol::{Attempt, ProgramEnd, StopCause};
-use cu_supervisor::{Outcome, StopPolicy};
+use cu_run_dir::StopPolicy;
+use cu_supervisor::Outcome;
 use rustix::process::{Signal, kill_process};
 
 const FENCED: i32 = Outcome::FENCED as i32;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::{EXEC, JOB, Run, Supervisor, eventually, is_alive};
 use cu_protocol::ProgramEnd;
-use cu_supervisor::StopPolicy;
+use cu_run_dir::StopPolicy;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -262,7 +262,7 @@ fn start_as_nobody(run: &Run, attempt: u32) -> Option<Supervisor> {
         eprintln!("NOT TESTED: processes that can't be killed, since we are not root");
         return None;
     }
-    cu_checkpoint::atomic_write(run.dir.newest_attempt(JOB), attempt.to_string()).unwrap();
+    cu_run_dir::replace(&run.dir.newest_attempt(JOB), attempt.to_string().as_bytes()).unwrap();
     let prepare = r#"
         cd "$1" && cp -n "$2" exec && cp -n "$(command -v setpriv)" as-root
         chown -R nobody . && chown root as-root && chmod 4755 as-root"#;
@@ -332,7 +332,7 @@ while True:
 #[test]
 fn the_end_of_a_program_is_seen_though_no_signal_tells_of_it() {
     let run = Run::script("touch ready; while ! [ -e go ]; do sleep 0.01; done; exit 3");
-    cu_checkpoint::atomic_write(run.dir.newest_attempt(JOB), "0").unwrap();
+    cu_run_dir::replace(&run.dir.newest_attempt(JOB), b"0").unwrap();
     let mut command = Command::new("python3");
     command.args(["-c", DEAFEN]);
     command

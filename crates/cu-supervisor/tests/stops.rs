@@ -9,7 +9,7 @@ use common::{JOB, Run};
 use cu_protocol::{
     Attempt, Message, ProgramAnswer, ProgramEnd, ProgramRequest, ResumeRequest, StopCause,
 };
-use cu_supervisor::StopPolicy;
+use cu_run_dir::StopPolicy;
 use nix::sys::signal::SigSet;
 use rustix::process::Signal;
 

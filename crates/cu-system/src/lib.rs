@@ -7,6 +7,7 @@
 //! - [`machine`] names this machine and its boot.
 //! - [`trust`] finds out who else may replace what lies at a path.
 //! - [`users`] names users and groups, and says who is at the other end of a socket.
+//! - [`sockets`] sets options of sockets.
 //! - [`threads`] do what blocks, and are had before they are needed.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -14,6 +15,7 @@
 pub mod files;
 pub mod machine;
 pub mod process;
+pub mod sockets;
 pub mod threads;
 pub mod trust;
 pub mod users;

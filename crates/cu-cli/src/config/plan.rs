@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use cu_core::{JobPlan, Policy, RunPlan};
+use cu_run_dir::StopPolicy;
 use cu_scheduler::{Resources, Signal, Warning};
-use cu_supervisor::StopPolicy;
 use toml::{Table, Value};
 
 use super::error::Result;

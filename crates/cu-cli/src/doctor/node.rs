@@ -67,7 +67,7 @@ pub fn answer(folder: &Path, output: &mut dyn Write) -> io::Result<()> {
     let question: Question =
         serde_json::from_slice(&files::read_own(&Question::file(folder), LONGEST)?)?;
     let mut answer = Answer {
-        host: cu_supervisor::host(),
+        host: cu_system::machine::host(),
         time,
         python3: find_command("python3", None),
         reached: None,

@@ -4,7 +4,7 @@
 use cu_core::RunDir;
 use cu_protocol::tokio::{Receiver, Sender, connect};
 use cu_protocol::{Attempt, Envelope, JobId, Message, Metrics, Role, Secret, Sequence};
-use cu_supervisor::ServerFile;
+use cu_run_dir::ServerFile;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cu_protocol::{Attempt, JobId, StopCause};
+use cu_run_dir::{StopPolicy, json_file};
 use cu_system::files;
 use cu_system::machine::Place;
 use cu_system::process::{ProcessId, lock_holders, ticks_since_boot};
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::members::{Members, Traces, descendants, left_behind};
 use crate::program::signal_process;
 use crate::stop::{Push, Stop};
-use crate::{Result, RunDir, StopPolicy, json_file};
+use crate::{Result, RunDir};
 
 /// No record is longer.
 pub(super) const LONGEST: u64 = 1024 * 1024;
@@ -78,11 +79,12 @@ impl Holder {
 
     /// Replaces the record. It need not survive a power failure: neither does the holder.
     pub fn write(&self, path: &Path) -> Result<()> {
-        json_file::write_quickly(path, self).or_else(|error| {
+        let written = json_file::write_quickly(path, self).or_else(|error| {
             // Over a quota no file can be made, but there is room for what is there; and a record that
             // is not renewed counts as dead. Who finds it half-written waits.
             json_file::overwrite(path, self).map_err(|_| error)
-        })
+        });
+        Ok(written?)
     }
 
     /// Takes down who descends from this process now.

@@ -174,8 +174,8 @@ fn a_holder_elsewhere_that_renews_its_record_is_alive() {
 
 /// As a supervisor that decided there has left it.
 fn started(job: &Job, attempt: u32, place: Place, process: ProcessId) {
-    let decision = Decision {
-        version: Decision::VERSION,
+    let decision = StartedFile {
+        version: StartedFile::VERSION,
         host: place.host.clone(),
         supervisor: process.pid,
         at: std::time::SystemTime::now().into(),

@@ -3,10 +3,10 @@
 use std::sync::mpsc::Receiver;
 
 use cu_protocol::{Failure, Metrics, ResumeRequest};
+use cu_run_dir::read_outbox;
 use proptest::prelude::*;
 
 use super::*;
-use crate::read_outbox;
 
 struct Post {
     scratch: tempfile::TempDir,

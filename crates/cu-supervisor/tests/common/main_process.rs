@@ -10,7 +10,7 @@ use cu_protocol::blocking::{ServerSender, accept};
 use cu_protocol::{
     Acknowledgement, Envelope, FromServer, Message, Secret, Sequence, ToServer, Wish,
 };
-use cu_supervisor::ServerFile;
+use cu_run_dir::ServerFile;
 
 use super::{BOUND, RUN, Run};
 

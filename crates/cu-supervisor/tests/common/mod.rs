@@ -19,7 +19,7 @@ use cu_protocol::lines::to_line;
 use cu_protocol::{
     Attempt, Envelope, ExitRecord, JobId, ProgramAnswer, ProgramRequest, RunId, Sequence,
 };
-use cu_supervisor::{JobSpec, RunDir, StopPolicy, read_exit_record, read_outbox};
+use cu_run_dir::{JobSpec, RunDir, StopPolicy, read_exit_record, read_outbox};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// No wait of a test is longer.
@@ -98,7 +98,7 @@ impl Run {
     /// The same with more in its environment.
     pub fn start_with(&self, attempt: u32, environment: &[(&str, &str)]) -> Supervisor {
         let newest = self.dir.newest_attempt(JOB);
-        cu_checkpoint::atomic_write(newest, attempt.to_string()).unwrap();
+        cu_run_dir::replace(&newest, attempt.to_string().as_bytes()).unwrap();
         self.start_behind_the_back(attempt, environment)
     }
 

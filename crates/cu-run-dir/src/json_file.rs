@@ -4,15 +4,12 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-use cu_checkpoint::{AtomicOptions, Durability};
+use cu_checkpoint::Durability;
 use cu_system::files::{self, Refusal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
-
-/// Nobody else's business, whatever the umask.
-const MODE: u32 = 0o600;
+use crate::{Error, Result, private};
 
 #[derive(Deserialize)]
 struct Versioned {
@@ -25,12 +22,18 @@ const MOST_BYTES: u64 = 16 << 20;
 
 /// The value in a file of this version; `None` if there is no such file. What is not a regular file,
 /// or too long, is damaged, and is neither waited for nor read.
-pub(crate) fn read<T: DeserializeOwned>(path: &Path, version: u32) -> Result<Option<T>> {
+///
+/// # Errors
+/// Those of [`content`]; [`Error::Content`] if it is damaged or of another version.
+pub fn read<T: DeserializeOwned>(path: &Path, version: u32) -> Result<Option<T>> {
     parse(path, content(path, MOST_BYTES)?, version)
 }
 
 /// As [`read`], of a file that is ours alone: for what is acted on.
-pub(crate) fn read_own<T: DeserializeOwned>(path: &Path, version: u32) -> Result<Option<T>> {
+///
+/// # Errors
+/// As [`read`]; [`Error::File`] for a link, and for a file that others may write to.
+pub fn read_own<T: DeserializeOwned>(path: &Path, version: u32) -> Result<Option<T>> {
     parse(path, own_content(path, MOST_BYTES)?, version)
 }
 
@@ -61,7 +64,7 @@ fn parse<T: DeserializeOwned>(
 ///
 /// # Errors
 /// [`Error::Content`] if it never will be one that we wrote; [`Error::File`] if it can't be read now.
-pub(crate) fn content(path: &Path, most_bytes: u64) -> Result<Option<Vec<u8>>> {
+pub fn content(path: &Path, most_bytes: u64) -> Result<Option<Vec<u8>>> {
     if_there(path, files::read(path, most_bytes))
 }
 
@@ -69,7 +72,7 @@ pub(crate) fn content(path: &Path, most_bytes: u64) -> Result<Option<Vec<u8>>> {
 ///
 /// # Errors
 /// As [`content`]; [`Error::File`] for a link, and for a file that others may write to.
-pub(crate) fn own_content(path: &Path, most_bytes: u64) -> Result<Option<Vec<u8>>> {
+pub fn own_content(path: &Path, most_bytes: u64) -> Result<Option<Vec<u8>>> {
     if_there(path, files::read_own(path, most_bytes))
 }
 
@@ -90,18 +93,27 @@ fn if_there(path: &Path, content: std::io::Result<Vec<u8>>) -> Result<Option<Vec
 }
 
 /// Writes it so that it survives a power failure.
-pub(crate) fn write_durably<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+///
+/// # Errors
+/// [`Error::File`].
+pub fn write_durably<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     write(path, value, Durability::PowerFailure)
 }
 
 /// Writes it so that it survives the death of any process, for what no longer matters after a
 /// power failure.
-pub(crate) fn write_quickly<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+///
+/// # Errors
+/// [`Error::File`].
+pub fn write_quickly<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     write(path, value, Durability::ProcessDeath)
 }
 
 /// Writes it into the file that is there, and makes none. A reader may find it half-written.
-pub(crate) fn overwrite<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+///
+/// # Errors
+/// [`Error::File`].
+pub fn overwrite<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let json = to_json(path, value)?;
     let overwrite = || {
         let mut file = files::open(path, OpenOptions::new().write(true))?;
@@ -116,12 +128,7 @@ fn to_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>> {
 }
 
 fn write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> Result<()> {
-    let json = to_json(path, value)?;
-    AtomicOptions::new()
-        .mode(MODE)
-        .durability(durability)
-        .write(path, json)
-        .map_err(|error| Error::file("write", path)(error.into_source()))
+    private::write(path, &to_json(path, value)?, durability)
 }
 
 #[cfg(test)]

@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 
 use cu_protocol::{Attempt, JobId, Sequence};
 
+/// Names of our own files begin so, as those of `cu-checkpoint` do while it writes them.
+pub const OUR_PREFIX: &str = ".cu-";
+
 /// The directory of a run.
 ///
 /// ```
-/// # use cu_supervisor::RunDir;
+/// # use cu_run_dir::RunDir;
 /// # use cu_protocol::{Attempt, JobId};
 /// let run = RunDir::new("/home/ada/results/digits");
 /// assert!(run.stdout(JobId(7), Attempt(3)).ends_with("attempts/7/3/stdout"));

@@ -71,7 +71,10 @@ pub fn check_run(run_dir: &RunDir) -> Result<()> {
 }
 
 /// Whether an attempt of the run in `run_dir` may be started.
-pub(crate) fn check_attempt(run_dir: &RunDir, job: JobId, attempt: Attempt) -> Result<()> {
+///
+/// # Errors
+/// Those of [`check_run`].
+pub fn check_attempt(run_dir: &RunDir, job: JobId, attempt: Attempt) -> Result<()> {
     check_way(run_dir)?;
     let directories = [
         run_dir.all_attempts(),
@@ -84,7 +87,10 @@ pub(crate) fn check_attempt(run_dir: &RunDir, job: JobId, attempt: Attempt) -> R
 }
 
 /// Whether the run directory itself is ours, and no stranger has set a link on the way there.
-pub(crate) fn check_way(run_dir: &RunDir) -> Result<()> {
+///
+/// # Errors
+/// Those of [`check_run`].
+pub fn check_way(run_dir: &RunDir) -> Result<()> {
     let path = run_dir.path();
     let failed = |error| Error::file("examine", path)(error);
     if let Some((link, user)) = trust::foreign_link(path).map_err(failed)? {

@@ -42,7 +42,7 @@ pub struct Outbox {
 ///
 /// ```
 /// # let scratch = tempfile::tempdir()?;
-/// let outbox = cu_supervisor::read_outbox(&scratch.path().join("outbox"))?;
+/// let outbox = cu_run_dir::read_outbox(&scratch.path().join("outbox"))?;
 /// assert!(outbox.messages.is_empty() && outbox.problems.is_empty());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -102,7 +102,7 @@ fn list(outbox: &Path, problems: &mut Vec<Error>) -> Result<Vec<Sequence>> {
         // Half-written files; their writer renames or removes them.
         if name
             .as_encoded_bytes()
-            .starts_with(crate::output_dir::OUR_PREFIX.as_bytes())
+            .starts_with(crate::OUR_PREFIX.as_bytes())
         {
             continue;
         }
@@ -143,7 +143,10 @@ pub fn remove_from_outbox(outbox: &Path, sequence: Sequence) -> Result<()> {
 }
 
 /// Writes a message durably.
-pub(crate) fn write_to_outbox(outbox: &Path, envelope: &Envelope) -> Result<()> {
+///
+/// # Errors
+/// [`Error::File`].
+pub fn write_to_outbox(outbox: &Path, envelope: &Envelope) -> Result<()> {
     cu_system::files::make_dir(outbox).map_err(Error::file("create", outbox))?;
     let file = File {
         version: VERSION,

@@ -33,8 +33,11 @@ pub fn metrics_file(metrics: &Metrics) -> serde_json::Result<Vec<u8>> {
     })
 }
 
-/// What it says; nothing if there is none.
-pub(crate) fn read(path: &Path) -> Result<Metrics> {
+/// What [`RunDir::metrics`](crate::RunDir::metrics) says; nothing if there is none.
+///
+/// # Errors
+/// If the file is there and can't be read, or is damaged or of a newer version.
+pub fn read_metrics(path: &Path) -> Result<Metrics> {
     let found = json_file::read::<Read>(path, VERSION)?;
     Ok(found.map(|found| found.metrics).unwrap_or_default())
 }

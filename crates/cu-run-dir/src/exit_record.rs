@@ -5,7 +5,6 @@ use std::path::Path;
 
 use cu_protocol::ExitRecord;
 use cu_system::files;
-use nix::sys::resource::{UsageWho, getrusage};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, json_file};
@@ -25,7 +24,7 @@ struct File {
 ///
 /// ```
 /// # let scratch = tempfile::tempdir()?;
-/// use cu_supervisor::read_exit_record;
+/// use cu_run_dir::read_exit_record;
 ///
 /// assert_eq!(read_exit_record(&scratch.path().join("exit.json"))?, None);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -38,7 +37,10 @@ pub fn read_exit_record(path: &Path) -> Result<Option<ExitRecord>> {
 }
 
 /// Writes the record so that it survives the death of any process.
-pub(crate) fn write_exit_record(path: &Path, record: &ExitRecord) -> Result<()> {
+///
+/// # Errors
+/// [`Error::File`].
+pub fn write_exit_record(path: &Path, record: &ExitRecord) -> Result<()> {
     let file = File {
         version: VERSION,
         record: record.clone(),
@@ -48,7 +50,10 @@ pub(crate) fn write_exit_record(path: &Path, record: &ExitRecord) -> Result<()> 
 
 /// Makes a record that was written survive a power failure. Not needed once the main process has
 /// acknowledged the same record, and on a file system with a disk it costs more than all else.
-pub(crate) fn sync_exit_record(path: &Path) -> Result<()> {
+///
+/// # Errors
+/// [`Error::File`].
+pub fn sync_exit_record(path: &Path) -> Result<()> {
     let record = files::open(path, OpenOptions::new().read(true));
     record
         .and_then(|record| record.sync_all())
@@ -57,16 +62,6 @@ pub(crate) fn sync_exit_record(path: &Path) -> Result<()> {
         let sync = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
         sync.map_err(Error::file("sync", directory))
     })
-}
-
-/// The greatest resident memory of any one of the descendants that have ended and been waited for,
-/// in bytes.
-pub(crate) fn peak_memory_bytes() -> Option<u64> {
-    let kibibytes = getrusage(UsageWho::RUSAGE_CHILDREN).ok()?.max_rss();
-    u64::try_from(kibibytes)
-        .ok()
-        .filter(|kibibytes| *kibibytes > 0)
-        .map(|kibibytes| kibibytes * 1024)
 }
 
 #[cfg(test)]
