@@ -1,6 +1,6 @@
 //! Where words go: data to stdout, what is said to people to stderr. A reader that has gone away
 //! is harmless, and so is what programs have said: it never gives orders to a terminal, nor does it read
-//! otherwise than it is. [`visible`](crate::visible) has the rule; only [`bytes`] is not under it.
+//! otherwise than it is. [`visible`](crate::text::visible) has the rule; only [`bytes`] is not under it.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -12,7 +12,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::visible::{Visible, is_order, printable};
+use crate::text::visible::{Visible, is_order, printable};
 
 /// When to use colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -4,8 +4,7 @@ use serde_json::json;
 
 use crate::args::{Common, Config};
 use crate::config;
-use crate::error::Result;
-use crate::exit_code::ExitCode;
+use crate::error::{ExitCode, Result};
 use crate::terminal;
 
 /// Prints what was asked for.

@@ -11,14 +11,15 @@ use serde_json::json;
 use crate::args::{Common, Doctor};
 use crate::backend::{self, Choice, Kind};
 use crate::config::{Config, File, Override, Parsed, Source};
-use crate::doctor::{Nodes, Probe, Proof, examine_host, examine_place};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
-use crate::interrupt::Sources;
-use crate::scratch::Scratch;
+use crate::error::render;
+use crate::error::{Error, ExitCode, Result};
+use crate::examine::{Nodes, Probe, Proof, examine_host, examine_place};
+use crate::runs;
+use crate::runs::scratch::Scratch;
+use crate::start::background;
+use crate::start::interrupt::Sources;
 use crate::terminal;
-use crate::visible::printable;
-use crate::{background, render_error, runs};
+use crate::text::visible::printable;
 
 /// What was found out, as far as it was.
 #[derive(Debug, Default)]
@@ -191,7 +192,7 @@ async fn at_cluster(
 /// An error as a finding: message and causes, and the hint as advice.
 fn problem(subject: &'static str, error: &Error) -> Finding {
     let mut text = error.to_string();
-    for cause in render_error::causes(error) {
+    for cause in render::causes(error) {
         text.push_str(": ");
         text.push_str(&cause);
     }

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use crate::args::Common;
 use crate::backend::{self, Choice, Kind};
 use crate::config::Config;
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
-use crate::main_process::this_program;
-use crate::scratch::{Scratch, make};
-use crate::{background, terminal};
+use crate::error::{Error, ExitCode, Result};
+use crate::runs::scratch::{Scratch, make};
+use crate::start::background;
+use crate::start::watched::this_program;
+use crate::terminal;
 
 /// Prints it.
 ///

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use cu_protocol::{Attempt, JobId};
 use cu_supervisor::{Error, Outcome, RunDir};
 
-use crate::exit_code::ExitCode;
+use crate::error::ExitCode;
 use crate::terminal::{data, say};
 
 const HELP: &str = "\

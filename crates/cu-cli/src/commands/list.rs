@@ -4,12 +4,12 @@ use cu_system::users;
 use serde_json::{Value, json};
 
 use crate::args::Common;
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::error::render;
+use crate::error::{Error, ExitCode, Result};
 use crate::runs::{self, Listed};
+use crate::terminal;
 use crate::view::json::RunJson;
 use crate::view::summary;
-use crate::{render_error, terminal};
 
 /// Prints them.
 ///
@@ -41,7 +41,7 @@ fn of_status(listed: Listed) -> Result<Value> {
         Ok(status) => serde_json::to_value(RunJson::from(&status))
             .map_err(|error| Error::system("write JSON")(error.into())),
         Err(error) => {
-            let mut value = render_error::json(&Error::Run(error));
+            let mut value = render::json(&Error::Run(error));
             value["run_dir"] = json!(listed.run.path());
             value["state"] = json!(summary::UNREADABLE);
             Ok(value)

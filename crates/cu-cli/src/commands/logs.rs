@@ -13,12 +13,11 @@ use cu_system::files;
 use serde_json::json;
 
 use crate::args::{Common, Logs};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::error::{Error, ExitCode, Result};
 use crate::shell_word::shell_word;
 use crate::terminal::Written;
+use crate::text::visible::printable;
 use crate::view::summary::attempt_end;
-use crate::visible::printable;
 use crate::{runs, terminal};
 
 /// How often `-f` looks. Nothing tells us that a file on a network file system has grown.

@@ -5,12 +5,13 @@
 use cu_core::{RunDir, RunState, check_run};
 
 use crate::args::{Common, MainProcess as Arguments, OnInterrupt};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
-use crate::interrupt::Interrupts;
-use crate::main_process::{MainProcess, Outcome};
+use crate::error::render;
+use crate::error::{Error, ExitCode, Result};
+use crate::start::interrupt::Interrupts;
+use crate::start::watched::{MainProcess, Outcome};
+use crate::start::{background, logging};
 use crate::view::Silent;
-use crate::{backend, background, logging, render_error, terminal};
+use crate::{backend, terminal};
 
 /// Is the main process of a run.
 ///
@@ -22,7 +23,7 @@ pub fn main_process(common: &Common, arguments: &Arguments) -> Result<u8> {
     match run_it(common, &run) {
         Ok(code) => Ok(code as u8),
         Err(error) => {
-            let text = render_error::text(&error);
+            let text = render::text(&error);
             let text = anstream::adapter::strip_str(&text).to_string();
             tracing::error!("{text}");
             terminal::data(&text)?;

@@ -8,14 +8,14 @@ use std::pin::pin;
 use std::time::Duration;
 
 use crate::args::{Common, JobsArgument, OnInterrupt};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
-use crate::interrupt::Interrupts;
-use crate::main_process::{MainProcess, Outcome};
-use crate::selection::Jobs;
+use crate::error::{Error, ExitCode, Result};
 use crate::shell_word::shell_word;
+use crate::start::interrupt::Interrupts;
+use crate::start::watched::{MainProcess, Outcome};
+use crate::start::{background, logging};
+use crate::text::selection::Jobs;
 use crate::view::{self, Silent, View, summary};
-use crate::{backend, background, logging, runs, terminal};
+use crate::{backend, runs, terminal};
 
 /// How long nobody is told that the answer is waited for.
 const SILENTLY: Duration = Duration::from_secs(3);

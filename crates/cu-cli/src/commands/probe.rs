@@ -1,9 +1,8 @@
 //! `cu probe FOLDER`: what `cu doctor --submit` runs on a node.
 
 use crate::args::Probe;
-use crate::doctor::answer_on_node;
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::error::{Error, ExitCode, Result};
+use crate::examine::answer_on_node;
 
 /// Answers what is asked in the folder.
 ///

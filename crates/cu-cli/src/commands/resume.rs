@@ -4,14 +4,15 @@
 use cu_core::{Reader, RunDir, RunState, Status, check_run};
 
 use crate::args::{Common, Resume, Watch};
-use crate::error::Result;
-use crate::exit_code::ExitCode;
-use crate::interrupt::Interrupts;
-use crate::main_process::{MainProcess, Outcome};
+use crate::error::{ExitCode, Result};
+use crate::runs::{self, results_dir};
 use crate::shell_word::shell_word;
+use crate::start::interrupt::Interrupts;
+use crate::start::watched::{MainProcess, Outcome};
+use crate::start::{background, logging};
 use crate::view::json::RunJson;
 use crate::view::{self, summary};
-use crate::{backend, background, logging, results_dir, runs, terminal};
+use crate::{backend, terminal};
 
 /// Goes on with a run.
 ///

@@ -9,9 +9,9 @@ use super::resume::see_through;
 use crate::args::{Common, Run, RunOptions};
 use crate::backend::Choice;
 use crate::config::{Config, Override, Parsed, Source};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
-use crate::{backend, results_dir, runs, terminal};
+use crate::error::{Error, ExitCode, Result};
+use crate::runs::{self, results_dir};
+use crate::{backend, terminal};
 
 /// Makes the run and sees it through.
 ///

@@ -4,8 +4,7 @@ use cu_core::Reader;
 use cu_protocol::JobId;
 
 use crate::args::{Common, JobArgument};
-use crate::error::Result;
-use crate::exit_code::ExitCode;
+use crate::error::{ExitCode, Result};
 use crate::shell_word::shell_word;
 use crate::view::json::JobJson;
 use crate::view::summary;

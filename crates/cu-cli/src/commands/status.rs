@@ -3,8 +3,7 @@
 use cu_core::Reader;
 
 use crate::args::{Common, RunArgument};
-use crate::error::Result;
-use crate::exit_code::ExitCode;
+use crate::error::{ExitCode, Result};
 use crate::view::json::RunJson;
 use crate::view::summary;
 use crate::{runs, terminal};

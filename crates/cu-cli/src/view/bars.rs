@@ -8,8 +8,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::View;
 use super::estimate::Estimate;
 use super::lines::counts;
-use crate::moment;
-use crate::visible::printable;
+use crate::text::moment;
+use crate::text::visible::printable;
 
 /// A progress bar on stderr.
 pub struct Bars {

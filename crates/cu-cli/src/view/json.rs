@@ -7,7 +7,7 @@ use cu_protocol::{Attempt, JobId, Metrics};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::moment::iso;
+use crate::text::moment::iso;
 
 /// The version of these forms.
 const VERSION: u32 = 1;

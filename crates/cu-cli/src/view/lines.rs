@@ -6,7 +6,7 @@ use cu_core::{Counts, RunState, Status};
 
 use super::View;
 use super::estimate::Estimate;
-use crate::moment;
+use crate::text::moment;
 
 /// The least time between two lines.
 const PAUSE: Duration = Duration::from_secs(5);

@@ -4,7 +4,9 @@ mod bars;
 pub mod estimate;
 pub mod json;
 mod lines;
+pub mod notices;
 pub mod summary;
+pub mod waiting;
 
 use std::io::IsTerminal;
 use std::time::Instant;

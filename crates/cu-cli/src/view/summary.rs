@@ -13,9 +13,9 @@ use cu_system::{files, users};
 
 use super::lines::counts;
 use crate::backend::Kind;
-use crate::moment::{iso, rounded};
 use crate::runs::Listed;
 use crate::shell_word::shell_word;
+use crate::text::moment::{iso, rounded};
 
 /// So many jobs are told one by one; more are only counted.
 const FEW: usize = 20;

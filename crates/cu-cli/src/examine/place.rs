@@ -11,8 +11,8 @@ use cu_system::trust::{Others, Risk};
 use rustix::fs::{Access, StatVfs, access, statvfs};
 
 use super::Nodes;
-use crate::moment::rounded;
-use crate::results_dir;
+use crate::runs::results_dir;
+use crate::text::moment::rounded;
 
 /// With less room than this, a run may fill it up.
 const LITTLE_ROOM: u64 = 1 << 30;

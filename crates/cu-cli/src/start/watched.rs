@@ -12,10 +12,10 @@ use cu_system::threads::Pool;
 use tokio::sync::mpsc;
 
 use crate::error::{Error, Result};
-use crate::interrupt::{Interrupts, Reaction, Sources};
-use crate::notices::Notices;
+use crate::start::interrupt::{Interrupts, Reaction, Sources};
 use crate::view::View;
-use crate::waiting::{self, Waiting};
+use crate::view::notices::Notices;
+use crate::view::waiting::{self, Waiting};
 
 /// How a main process ended.
 #[derive(Debug)]

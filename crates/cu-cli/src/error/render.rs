@@ -7,7 +7,7 @@ use owo_colors::OwoColorize;
 use serde_json::json;
 
 use crate::error::Error;
-use crate::visible::printable;
+use crate::text::visible::printable;
 
 /// The error for people, with colours.
 pub fn text(error: &Error) -> String {

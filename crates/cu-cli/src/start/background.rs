@@ -8,9 +8,8 @@ use std::process::{Command, Stdio};
 use cu_core::RunDir;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
-use crate::logging;
+use crate::error::{Error, ExitCode, Result};
+use crate::start::logging;
 
 /// What the main process in the background says once it holds the run and listens. Until then it
 /// says an error, if it has one.

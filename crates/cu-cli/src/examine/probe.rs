@@ -20,10 +20,10 @@ use tokio::task::JoinSet;
 
 use super::node::{Answer, LONGEST, Question};
 use crate::error::{Error, Result};
-use crate::main_process::this_program;
-use crate::moment::rounded;
-use crate::results_dir;
-use crate::scratch::make;
+use crate::runs::results_dir;
+use crate::runs::scratch::make;
+use crate::start::watched::this_program;
+use crate::text::moment::rounded;
 
 /// How often the answer's file is looked for.
 const LOOK: Duration = Duration::from_millis(200);

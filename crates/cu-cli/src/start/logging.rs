@@ -10,7 +10,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
 
 use crate::error::{Error, Result};
-use crate::visible::printable;
+use crate::text::visible::printable;
 
 /// Logs to the run's `main.log` from now on; with `verbose` more of it, and to stderr as well.
 ///

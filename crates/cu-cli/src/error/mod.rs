@@ -1,5 +1,8 @@
 //! What can go wrong at the command line: which exit code it has, and what to do about it.
 
+mod exit_code;
+pub mod render;
+
 use std::path::{Path, PathBuf};
 
 use cu_core::{Distrust, Reader, RunDir, RunState, Silence, Untrusted};
@@ -7,8 +10,9 @@ use cu_system::users;
 
 use crate::backend::kind::Kind;
 use crate::config;
-use crate::exit_code::ExitCode;
 use crate::shell_word::shell_word;
+
+pub use exit_code::ExitCode;
 
 /// A result of a command.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

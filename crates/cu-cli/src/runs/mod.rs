@@ -1,5 +1,8 @@
 //! Which run is meant: by path, by name, or the newest.
 
+pub mod results_dir;
+pub mod scratch;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
