@@ -143,7 +143,7 @@ fn misbehave(
         Behaviour::AsksAndStays if is_first => {
             save(job, log, state)?;
             // The shell's door, since ours does not come back from it.
-            let _code = cu_client::shell::Door::open()?.exit_for_resume();
+            let _code = cu_client::shell::ShellJob::open()?.exit_for_resume();
             announce(&output_dir)?;
             sleep_until(|| false);
         }
