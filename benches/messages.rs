@@ -1,5 +1,5 @@
-//! Messages encoded and decoded, beside JSON of the same; a connection with its handshake, beside
-//! one without.
+//! Encoding and decoding messages, compared with JSON; a connection with its handshake, compared
+//! with one without.
 
 use std::hint::black_box;
 use std::io::{Read, Write};
@@ -15,9 +15,9 @@ use cu_protocol::{
 };
 
 const ROUNDS: usize = 31;
-/// So many messages are encoded or decoded in one turn.
+/// The number of messages in one turn.
 const MESSAGES: u32 = 20_000;
-/// So many connections are made in one turn.
+/// The number of connections in one turn.
 const CONNECTIONS: u32 = 100;
 
 const RUN: RunId = RunId([7; 16]);
@@ -31,7 +31,7 @@ fn main() -> Result<()> {
     connections()
 }
 
-/// The messages of an attempt that are sent often, and the largest.
+/// The frequent messages of an attempt, and the largest one.
 fn messages() -> Vec<(&'static str, Message)> {
     let checkpoint = Some(Generation {
         attempt: ATTEMPT,
@@ -124,7 +124,7 @@ fn connections() -> Result<()> {
     let message = ToServer::Message(envelope(Message::ResumeRequest(ResumeRequest::default())));
     let secret = Secret::generate()?;
     let plain = serve(|stream| {
-        // If this fails, the client misses its answer, and says so.
+        // If this fails, the client misses its answer and reports that.
         let _ = echo(stream);
     })?;
     let noise = acknowledging_server(RUN, secret.clone())?;

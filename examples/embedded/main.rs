@@ -1,7 +1,7 @@
 //! The resume loop in a program of its own, on a scheduler of its own.
 //!
-//! This one file is all three processes of a run: the main process that it is started as, the
-//! supervisor (`embedded exec …`), and the job (`embedded job`).
+//! This one binary is all three processes of a run: the main process, the supervisor (`embedded
+//! exec …`), and the job (`embedded job`).
 
 mod two_at_a_time;
 mod zeta;
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// The parent of the job's program. Before any thread is started, as it asks for.
+/// The supervisor of the job's program. It must run before any thread is started.
 fn supervisor(run_dir: &str, job: &str, attempt: &str) -> anyhow::Result<ExitCode> {
     let attempt = Some(attempt.parse().context(USAGE)?);
     let job = job.parse().context(USAGE)?;
@@ -94,5 +94,5 @@ fn plan(this_program: &Path) -> anyhow::Result<RunPlan> {
 
 fn text(path: &Path) -> anyhow::Result<String> {
     let path = PathBuf::from(path).into_os_string().into_string();
-    path.map_err(|path| anyhow::anyhow!("{} is no UTF-8", path.display()))
+    path.map_err(|path| anyhow::anyhow!("{} is not valid UTF-8", path.display()))
 }

@@ -1,8 +1,8 @@
-//! A file system that more than one machine could have: FUSE, where runs are recorded as on NFS or
-//! Lustre, with a rollback journal. It shows a directory in memory, by bindfs.
+//! A FUSE file system, which stands for NFS and Lustre: several machines could mount it, so runs
+//! there use a rollback journal. bindfs shows a directory in memory through it.
 //!
-//! Only root can mount it. Without that right its tests fail, unless `CU_TESTS_UNPRIVILEGED=1` says
-//! that they are not expected to run.
+//! Only root can mount it. Without that right its tests fail, unless `CU_TESTS_UNPRIVILEGED=1`
+//! leaves them out.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::run::scratch;
 
-/// It, unmounted when dropped.
+/// The mounted file system, unmounted when dropped.
 #[derive(Debug)]
 pub struct Fuse {
     mounted: TempDir,
@@ -20,7 +20,7 @@ pub struct Fuse {
 }
 
 impl Fuse {
-    /// A new and empty one. `None` only if the tester has said that this part need not run.
+    /// Mounts an empty file system. `None` only if `CU_TESTS_UNPRIVILEGED=1` leaves this part out.
     ///
     /// # Panics
     /// If it can't be mounted.
@@ -50,7 +50,7 @@ impl Fuse {
         None
     }
 
-    /// Where it is.
+    /// Its mount point.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.mounted.path()

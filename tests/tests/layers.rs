@@ -1,5 +1,5 @@
 //! The house rules that a program can check: no crate depends upwards or sideways, every file says
-//! what it is for, none is too long, and what is to be replaceable is named in one place.
+//! what it is for, none is too long, and a replaceable dependency is named in one place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// From the foundation upwards: each may use those before it, and the facade and the binary all.
+/// From the foundation upwards. Each crate may use those before it.
 const LAYERS: [&str; 10] = [
     "cu-system",
     "cu-protocol",
@@ -22,8 +22,8 @@ const LAYERS: [&str; 10] = [
     "cu-cli",
 ];
 
-/// Where our code lies.
-const FOLDERS: [&str; 4] = ["crates", "examples", "benches", "tests"];
+/// The directories of our code.
+const DIRECTORIES: [&str; 4] = ["crates", "examples", "benches", "tests"];
 
 const LONGEST_FILE: usize = 600;
 
@@ -106,9 +106,9 @@ fn crates_are_published_after_those_they_need() {
     assert_eq!(list.split(' ').collect::<Vec<_>>(), LAYERS);
 }
 
-/// What each of the lower crates knows nothing of.
+/// Each of the lower crates, and the crates that it must not know.
 #[test]
-fn the_lower_crates_know_what_they_may() {
+fn lower_crates_know_nothing_of_their_strangers() {
     let unknown = [
         ("cu-protocol", &["cu-checkpoint", "cu-scheduler"][..]),
         ("cu-checkpoint", &["cu-protocol", "cu-scheduler"]),
@@ -152,7 +152,7 @@ fn a_program_takes_no_runtime_along() {
     }
 }
 
-/// All files below `directory` that end so, but what cargo builds.
+/// All files below `directory` with this extension, except for those that cargo builds.
 fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).expect("a directory").flatten() {
@@ -168,9 +168,9 @@ fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
 }
 
 fn sources() -> Vec<(PathBuf, String)> {
-    let paths = FOLDERS
+    let paths = DIRECTORIES
         .iter()
-        .flat_map(|folder| files(&root().join(folder), "rs"));
+        .flat_map(|directory| files(&root().join(directory), "rs"));
     let sources: Vec<_> = paths
         .map(|path| {
             let text = fs::read_to_string(&path).expect("a source");
@@ -201,7 +201,7 @@ fn no_source_is_too_long() {
 }
 
 #[test]
-fn what_may_have_to_be_replaced_is_named_once() {
+fn bincode_is_named_in_one_module_of_each_crate() {
     for layer in ["cu-protocol", "cu-checkpoint"] {
         let sources = files(&root().join("crates").join(layer).join("src"), "rs");
         let names_it = |path: &PathBuf| {
@@ -228,10 +228,10 @@ fn the_architecture_page_names_only_what_exists() {
     let text = fs::read_to_string(&path).unwrap_or_else(|error| {
         panic!("{}: {error}", path.display());
     });
-    // Every word in backquotes that begins as paths of the repository do, not of a run directory.
+    // Every word in backquotes that begins like a path of the repository, not of a run directory.
     let quoted = text.split('`').skip(1).step_by(2);
-    let folders = FOLDERS.map(|folder| format!("{folder}/"));
-    let is_path = |word: &&str| folders.iter().any(|folder| word.starts_with(folder));
+    let directories = DIRECTORIES.map(|directory| format!("{directory}/"));
+    let is_path = |word: &&str| directories.iter().any(|directory| word.starts_with(directory));
     let named: Vec<_> = quoted.filter(is_path).collect();
     assert!(named.len() > 10, "only {} paths", named.len());
     for word in named {

@@ -1,5 +1,5 @@
-//! Real programs under a supervisor, without one, and under one that dies: what it hears, what is
-//! in the output directory, and how the programs end.
+//! Real programs with a supervisor, without one, and with one that dies: the messages, the output
+//! directory, and the ends of the programs.
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 mod support;
@@ -103,7 +103,7 @@ fn the_second_term_ends_a_program_that_never_asks() {
     let mut process = supervisor.start("ignores_signals_and_never_asks");
     assert_eq!(supervisor.message(), ready());
     let begun = Instant::now();
-    // Several, since signals that wait together are one.
+    // Sent several times, since the kernel merges signals that wait together.
     while process.is_running() {
         process.signal(Signal::TERM);
         assert!(begun.elapsed() < BOUND);
@@ -180,7 +180,7 @@ fn a_panic_is_reported_with_its_place() {
 }
 
 #[test]
-fn a_caught_panic_is_no_failure() {
+fn a_caught_panic_is_not_a_failure() {
     let supervisor = Supervisor::new();
     let end = supervisor.start("catches_its_panics").end();
     assert!(end.status.success(), "{end:?}");
@@ -236,7 +236,7 @@ fn the_loop_as_one_call_needs_four_attempts() {
 
 #[test]
 fn a_supervisor_that_dies_stops_nobody() {
-    // It dies on the second message, and nobody listens any more: every connection ends at once.
+    // It dies on the second message, and every later connection ends at once.
     let supervisor = Supervisor::answering(|request| match request {
         ProgramRequest::Say(Message::EarlyMetrics(metrics)) if metrics["step"] == integer(0) => {
             Some(ProgramAnswer::Noted)
@@ -248,11 +248,8 @@ fn a_supervisor_that_dies_stops_nobody() {
     assert!(end.status.success(), "{end:?}");
     assert!(supervisor.read("metrics.csv").starts_with("done,"));
     let outcome = supervisor.read("outcome");
-    assert!(
-        outcome.contains("did not take note of the results"),
-        "{outcome}"
-    );
-    let complaints = end.stderr.matches("can't be reached").count();
+    assert!(outcome.contains("did not confirm the results"), "{outcome}");
+    let complaints = end.stderr.matches("can't reach the supervisor").count();
     assert_eq!(complaints, 1, "once is enough: {end:?}");
 }
 
@@ -272,7 +269,7 @@ fn a_refusal_is_an_error_where_it_matters() {
     );
     let outcome = supervisor.read("outcome");
     assert_eq!(outcome, "the supervisor refused the results: not today");
-    // Refused, the exit code still says it.
+    // The request is refused, but the exit code means the same.
     std::fs::write(supervisor.output("settings.json"), r#"{"after_millis": 1}"#).unwrap();
     let end = supervisor.start("steps_until_told").end();
     assert_eq!(end.status.code(), Some(3), "{end:?}");
@@ -309,7 +306,7 @@ fn without_a_supervisor_everything_works_and_says_so_once() {
     }
 }
 
-/// Nobody's id on every Linux.
+/// The id of the user `nobody` on every Linux.
 const STRANGER: u32 = 65_534;
 
 #[test]
@@ -328,7 +325,7 @@ fn a_socket_of_another_user_hears_no_results() {
         .permissions(std::fs::Permissions::from_mode(0o755))
         .tempdir()
         .unwrap();
-    // What is built here may lie where nobody else can go.
+    // Another user may not enter the directory where cargo builds.
     let program = his.path().join("program");
     std::fs::copy(env!("CARGO_BIN_EXE_cu-client-programs"), &program).unwrap();
     std::os::unix::fs::chown(his.path(), Some(STRANGER), Some(STRANGER)).unwrap();

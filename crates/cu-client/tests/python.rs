@@ -1,5 +1,5 @@
-//! The door for Python: its own tests under each Python there is, and that both doors write the
-//! same files and read each other's checkpoints.
+//! Runs the tests of `cu_job.py` under each Python, and checks that Rust and Python write the same
+//! files and read each other's checkpoints.
 //!
 //! `CU_PYTHON` may name the Pythons to test with, separated by colons; otherwise it is `python3`.
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
@@ -79,7 +79,7 @@ data = cu_job.Job(output_dir=sys.argv[1]).load_bytes()
 assert data == b'n' * 3_000_000, (len(data), data[:10])",
         directory.path(),
     );
-    // A value is intact, and yet nothing that Python could read.
+    // A checkpoint of a Rust value is intact, but Python can't read it.
     checkpoints.save(&1_u64).unwrap();
     python(
         "import cu_job, sys

@@ -1,18 +1,18 @@
-//! How much a job may measure: bounds on its metrics, so that no job fills memory, disk and tables of
-//! the main process, which has thousands of them.
+//! Limits on the metrics of a job, so that no job fills the main process's memory, disk and tables. A
+//! main process has thousands of jobs.
 
 use crate::{MetricValue, Metrics};
 
-/// The most metrics that a job may have, early ones and results.
+/// The greatest number of metrics that a job may have, early ones and results together.
 pub const MOST_METRICS: usize = 1024;
 
-/// The most bytes that the name of a metric, or its text, may have: 64 KiB.
+/// The greatest length of a metric's name, and of its text: 64 KiB.
 pub const LONGEST_METRIC: usize = 64 * 1024;
 
-/// The most bytes that the names and texts of all metrics of a job may have together: 256 KiB.
+/// The greatest length of all names and texts of a job's metrics together: 256 KiB.
 pub const METRICS_LIMIT: usize = 256 * 1024;
 
-/// Metrics exceed a limit. The text says which, and what to do.
+/// Metrics exceed a limit. The message names the limit and says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TooMuch {
@@ -34,9 +34,9 @@ pub enum TooMuch {
          it into a file"
     )]
     Text {
-        /// Whose: the beginning of its name.
+        /// The beginning of the metric's name.
         name: String,
-        /// How long it is.
+        /// The length of its text.
         bytes: usize,
     },
     /// More than [`METRICS_LIMIT`] altogether.
@@ -47,8 +47,8 @@ pub enum TooMuch {
     Bytes(usize),
 }
 
-/// Checks that a job that has `so_far` may announce `more` metrics. Results take the place of all that
-/// was announced: compare them with nothing.
+/// Checks that a job with the metrics `so_far` may announce `more`. Results replace all earlier
+/// metrics, so check them against no metrics.
 ///
 /// ```
 /// use cu_protocol::{MOST_METRICS, Metrics, check_metrics};
@@ -64,7 +64,7 @@ pub enum TooMuch {
 /// ```
 ///
 /// # Errors
-/// [`TooMuch`], with nothing of `more` taken.
+/// [`TooMuch`] if a limit is exceeded; the job then keeps only `so_far`.
 pub fn check_metrics(so_far: &Metrics, more: &Metrics) -> Result<(), TooMuch> {
     let mut names = so_far.len();
     let mut bytes: usize = so_far.iter().map(|(name, value)| size(name, value)).sum();
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(check_metrics(&full, &text("d", left)), Ok(()));
         let error = check_metrics(&full, &text("d", left + 1));
         assert_eq!(error, Err(TooMuch::Bytes(METRICS_LIMIT + 1)));
-        // What takes the place of something is not counted twice.
+        // A metric that replaces another is not counted twice.
         full.extend(text("d", left));
         assert_eq!(check_metrics(&full, &text("d", left)), Ok(()));
         assert_eq!(check_metrics(&full, &text("d", 0)), Ok(()));

@@ -1,4 +1,4 @@
-//! What a writer remembers between two messages, whatever its stream is.
+//! The state of a writer between two messages, for blocking and asynchronous streams alike.
 
 use crate::codec::Wire;
 use crate::{Error, Result, Sealer};
@@ -6,7 +6,7 @@ use crate::{Error, Result, Sealer};
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     sealer: Sealer,
-    /// A message was cut off: whatever followed it would be nonsense to the other end.
+    /// Whether a message was cut off. The other end could not decode anything that followed it.
     broken: bool,
 }
 
@@ -16,7 +16,8 @@ impl Outgoing {
         Self { sealer, broken }
     }
 
-    /// The bytes to send for this message. Unless [`sent`](Self::sent) follows, they were cut off.
+    /// Returns the bytes to send for this message. Call [`sent`](Self::sent) once they are sent;
+    /// otherwise the message counts as cut off.
     pub(crate) fn seal<T: Wire>(&mut self, message: &T) -> Result<Vec<u8>> {
         if self.broken {
             return Err(Error::Closed);
@@ -26,7 +27,7 @@ impl Outgoing {
         Ok(records)
     }
 
-    /// All bytes of the last message are with the stream.
+    /// Notes that the stream has taken all bytes of the last message.
     pub(crate) fn sent(&mut self) {
         self.broken = false;
     }

@@ -1,4 +1,4 @@
-//! A moment, as messages and records carry it.
+//! Timestamps of messages and records.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::Encode;
 
-/// Milliseconds since the Unix epoch, UTC. In JSON that number, shown in ISO 8601.
+/// Milliseconds since the Unix epoch, UTC. Serialised as that number, displayed as ISO 8601.
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,14 +38,14 @@ impl Timestamp {
     /// The last moment that can be decoded: databases and other languages have 63 bits for a number.
     pub const MAX: Self = Self(i64::MAX as u64);
 
-    /// This moment later, [`MAX`](Self::MAX) at the latest.
+    /// This moment plus `duration`, but at most [`MAX`](Self::MAX).
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(millis)).min(Self::MAX)
     }
 
-    /// How long it is since `earlier`; zero if `earlier` is the later one.
+    /// The time since `earlier`; zero if `earlier` is later than this.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
@@ -54,7 +54,7 @@ impl Timestamp {
 
 /// A number of milliseconds beyond the last moment.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0} ms after 1970 is beyond all time")]
+#[error("{0} ms after 1970 is later than the last timestamp that is supported")]
 pub struct InvalidTimestamp(pub u64);
 
 impl TryFrom<u64> for Timestamp {
@@ -90,8 +90,8 @@ impl fmt::Display for Timestamp {
 
 /// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
 ///
-/// Years are taken to begin on the first of March, so that a leap day is the last of its year, its
-/// four years, and its four centuries.
+/// Counts years from the first of March, so that a leap day is the last day of its year, of its
+/// four years and of its four centuries.
 fn date(days_since_epoch: u64) -> (u64, u64, u64) {
     /// Days from 0000-03-01 to 1970-01-01.
     const EPOCH: u64 = 719_468;
@@ -115,7 +115,7 @@ fn date(days_since_epoch: u64) -> (u64, u64, u64) {
     ];
     let days = days_since_epoch + EPOCH;
     let (four_centuries, rest) = (days / FOUR_CENTURIES, days % FOUR_CENTURIES);
-    // The last day of the four is a fourth century's or year's, not the first of a fifth.
+    // The last of four centuries, and of four years, is one day longer: it has no fifth.
     let century = (rest / CENTURY).min(3);
     let rest = rest - century * CENTURY;
     let (four_years, rest) = (rest / FOUR_YEARS, rest % FOUR_YEARS);

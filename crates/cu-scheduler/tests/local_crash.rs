@@ -23,20 +23,20 @@ const MOST: u32 = 60;
 const SCRIPT: &str = r#"echo x >> "$1/started-$CU_SUBMISSION_NUMBER"
     while [ -d "$1" ] && [ ! -e "$1/go" ]; do sleep 0.05; done"#;
 
-fn started(folder: &Path, attempt: u32) -> PathBuf {
-    folder.join(format!("started-{attempt}"))
+fn started(directory: &Path, attempt: u32) -> PathBuf {
+    directory.join(format!("started-{attempt}"))
 }
 
 /// What the process that is killed does. It writes down what was promised to it.
-async fn be_the_victim(folder: &Path) {
-    let cluster = open(folder);
-    let mut promised = std::fs::File::create(folder.join("promised")).unwrap();
+async fn be_the_victim(directory: &Path) {
+    let cluster = open(directory);
+    let mut promised = std::fs::File::create(directory.join("promised")).unwrap();
     let batches = [1, 3, 16, 40];
     let mut next = 0;
     for size in batches {
         let batch: Vec<_> = (next..next + size)
             .map(|attempt| {
-                let mut asked = submission(folder, attempt, SCRIPT);
+                let mut asked = submission(directory, attempt, SCRIPT);
                 let number = attempt.to_string();
                 asked
                     .environment
@@ -51,14 +51,14 @@ async fn be_the_victim(folder: &Path) {
         next += size;
     }
     // It was not killed meanwhile: it waits for it.
-    std::fs::write(folder.join("all"), "").unwrap();
+    std::fs::write(directory.join("all"), "").unwrap();
     std::future::pending::<()>().await;
 }
 
 /// Kills the victim as soon as `wanted` of its jobs began, and checks what is left.
 async fn kill_after(wanted: usize) {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path();
+    let directory = TempDir::new().unwrap();
+    let path = directory.path();
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", THE_TEST])
         .env(FOLDER, path)
@@ -114,8 +114,8 @@ async fn kill_after(wanted: usize) {
 
 #[tokio::test]
 async fn a_kill_at_any_moment_neither_loses_nor_repeats_a_submission() {
-    if let Some(folder) = std::env::var_os(FOLDER) {
-        return be_the_victim(Path::new(&folder)).await;
+    if let Some(directory) = std::env::var_os(FOLDER) {
+        return be_the_victim(Path::new(&directory)).await;
     }
     for wanted in [0, 1, 2, 4, 5, 8, 13, 17, 20, 21, 25, 33, 41, 50, 57, 60] {
         kill_after(wanted).await;

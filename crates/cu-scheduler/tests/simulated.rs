@@ -15,7 +15,7 @@ use cu_scheduler::{EndCause, Faults, Faulty, Scheduler, Signal};
 use tempfile::TempDir;
 
 struct InMemory {
-    folder: TempDir,
+    directory: TempDir,
     cluster: Simulated,
     programs: Arc<Mutex<Vec<Program>>>,
 }
@@ -42,7 +42,7 @@ impl Testbed for InMemory {
             }
         });
         Self {
-            folder: TempDir::new().unwrap(),
+            directory: TempDir::new().unwrap(),
             cluster,
             programs,
         }
@@ -52,8 +52,8 @@ impl Testbed for InMemory {
         Arc::new(self.cluster.reopened())
     }
 
-    fn folder(&self) -> &Path {
-        self.folder.path()
+    fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     fn command(&self, program: &Program, arguments: &[String]) -> Vec<String> {
@@ -98,8 +98,8 @@ impl Testbed for BehindABadLine {
         Arc::new(Faulty::new(self.0.open().await, Faults::all(0.3), 7))
     }
 
-    fn folder(&self) -> &Path {
-        self.0.folder()
+    fn directory(&self) -> &Path {
+        self.0.directory()
     }
 
     fn command(&self, program: &Program, arguments: &[String]) -> Vec<String> {
@@ -157,8 +157,8 @@ async fn follow(program: Program, mut run: Run) -> EndCause {
                 fs::write(path, &submission.environment[&name]).unwrap();
             }
             Step::WorkingDirectory(path) => {
-                let folder = submission.working_directory.canonicalize().unwrap();
-                fs::write(path, folder.to_str().unwrap()).unwrap();
+                let directory = submission.working_directory.canonicalize().unwrap();
+                fs::write(path, directory.to_str().unwrap()).unwrap();
             }
             Step::Print(text) => append(submission.directory.join("stdout"), &text),
             Step::PrintError(text) => append(submission.directory.join("stderr"), &text),

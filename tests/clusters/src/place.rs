@@ -51,7 +51,7 @@ pub fn in_pool(pool: &CondorPool, folder: &Path) -> Place {
 fn place(folder: &Path, config: String) -> Place {
     Place {
         cu: static_program("cu"),
-        folder: folder.to_owned(),
+        directory: folder.to_owned(),
         config,
         environment: Vec::new(),
         patience: PATIENCE,

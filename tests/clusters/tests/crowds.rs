@@ -13,7 +13,7 @@ const ATTEMPTS: usize = 3 * JOBS;
 
 /// Runs [`JOBS`] jobs with two resumes each. `submit` is called seldom, and so are those that ask.
 fn assert_few_calls(cluster: &Instance, mut place: Place, submit: &str, ask: &[&str]) {
-    let counted = CountedCommands::new(cluster, &place.folder);
+    let counted = CountedCommands::new(cluster, &place.directory);
     let own = format!("{:?}", cluster.commands());
     place.config = place
         .config

@@ -37,7 +37,7 @@ impl<W: Way> Testbed for Pool<W> {
         Arc::new(self.bed.open(W::RESUME).await)
     }
 
-    fn folder(&self) -> &Path {
+    fn directory(&self) -> &Path {
         self.bed.folder()
     }
 

@@ -26,7 +26,7 @@ fn with_folder(config: &mut String, folder: &Path) {
 fn a_program_in_a_container_is_resumed_in_every_way() {
     for way in WAYS {
         in_a_condor_lane(|pool, mut place| {
-            let image = image::make(pool, &place.folder);
+            let image = image::make(pool, &place.directory);
             let (command, programs) = image::marked_tiny_job();
             place.config.push_str(&in_image(&image));
             with_folder(&mut place.config, &programs);
@@ -42,7 +42,7 @@ fn a_program_in_a_container_is_resumed_in_every_way() {
 #[test]
 fn an_attempt_that_is_evicted_from_its_container_is_resumed() {
     in_a_condor_lane(|pool, mut place| {
-        let image = image::make(pool, &place.folder);
+        let image = image::make(pool, &place.directory);
         let (_, programs) = image::marked_tiny_job();
         place.config.push_str(&in_image(&image));
         with_folder(&mut place.config, &programs);
@@ -58,7 +58,7 @@ fn an_attempt_that_is_evicted_from_its_container_is_resumed() {
 #[test]
 fn a_program_that_is_not_in_its_container_is_told() {
     in_a_condor_lane(|pool, mut place| {
-        let image = image::make(pool, &place.folder);
+        let image = image::make(pool, &place.directory);
         place.config.push_str(&in_image(&image));
         // Nothing was started, so that its exit code is not the program's.
         let run = tiny_job(place, "stays", "resume.losses = 1\n");
@@ -70,7 +70,7 @@ fn a_program_that_is_not_in_its_container_is_told() {
 #[test]
 fn a_container_that_never_starts_is_not_tried_for_ever() {
     in_a_condor_lane(|_, mut place| {
-        let image = place.folder.join("nothing");
+        let image = place.directory.join("nothing");
         std::fs::create_dir(&image).expect("a new folder");
         place.config.push_str(&in_image(&image));
         let run = tiny_job(place, "stays", "resume.losses = 1\n");

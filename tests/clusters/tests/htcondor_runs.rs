@@ -19,7 +19,7 @@ fn digits(way: &str) {
     in_a_condor_lane(|_, place| {
         let here = Place {
             cu: place.cu.clone(),
-            folder: place.folder.clone(),
+            directory: place.directory.clone(),
             config: "backend.kind = \"local\"".to_owned(),
             environment: Vec::new(),
             patience: place.patience,

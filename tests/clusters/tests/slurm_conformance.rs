@@ -39,7 +39,7 @@ impl<K: Kind> Testbed for Lane<K> {
         Arc::new(self.bed.open(K::RESUME).await)
     }
 
-    fn folder(&self) -> &Path {
+    fn directory(&self) -> &Path {
         self.bed.folder()
     }
 

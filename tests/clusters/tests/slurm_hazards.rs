@@ -298,7 +298,7 @@ fn nodes_that_cant_reach_the_main_process_leave_word_in_files() {
     let trust = ("CU_TRUST_PARENTS".into(), "1".into());
     place.environment.push(trust);
     let config = "backend.slurm.wrapper = [\"unshare\", \"--net\"]\n\
-         settings.behaviour = \"tells\"\nsettings.parameter = \"a\"\n";
+         settings.behaviour = \"reports\"\nsettings.parameter = \"a\"\n";
     let run = Run::at(place, &program("tiny_job"), config);
     complete(&run);
     assert_promises(&run);

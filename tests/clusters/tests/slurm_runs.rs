@@ -94,7 +94,7 @@ fn who_is_killed_by_the_limit_goes_on_from_its_last_state(suite: Suite) {
 #[test]
 fn a_program_in_a_container_is_resumed() {
     in_a_lane(Suite::Forky, |cluster, place| {
-        let image = image::make(cluster, &place.folder);
+        let image = image::make(cluster, &place.directory);
         let (command, programs) = image::marked_tiny_job();
         let config = format!(
             "[backend.slurm.container]\nimage = {image:?}\narguments = [\"--bind\", {programs:?}]\n"

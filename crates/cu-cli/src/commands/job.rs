@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use cu_client::shell::{Door, MARGIN, in_words};
+use cu_client::shell::{MARGIN, ShellJob};
 
 use crate::config::parse_time;
 use crate::terminal::{bytes, data, say};
@@ -110,7 +110,7 @@ fn answer(request: Request<'_>) -> Result<u8, String> {
     if request == Request::Help {
         return data(HELP).map(|()| YES).map_err(|error| error.to_string());
     }
-    let mut door = Door::open().map_err(in_full)?;
+    let mut job = ShellJob::open().map_err(in_full)?;
     // Programs read it: byte for byte.
     let print = |text: &str| {
         bytes(format!("{text}\n").as_bytes())
@@ -120,8 +120,8 @@ fn answer(request: Request<'_>) -> Result<u8, String> {
     match request {
         Request::Help => {}
         Request::Started => {
-            let start = door.started().map_err(in_full)?;
-            let job = start
+            let start = job.started().map_err(in_full)?;
+            let number = start
                 .job
                 .map(|job| format!("job {job}, "))
                 .unwrap_or_default();
@@ -129,30 +129,30 @@ fn answer(request: Request<'_>) -> Result<u8, String> {
                 Some(generation) => format!("from checkpoint {generation}"),
                 None => "from the beginning".to_owned(),
             };
-            print(&format!("{job}attempt {}, {from}", start.attempt))?;
+            print(&format!("{number}attempt {}, {from}", start.attempt))?;
         }
-        Request::Progress(fraction) => door.progress(fraction).map_err(in_full)?,
-        Request::Metrics(words) => door.metrics(&words).map_err(in_full)?,
-        Request::Finish(words) => door.finish(&words).map_err(in_full)?,
-        Request::ShouldExit(margin) => match door.should_exit(margin) {
-            Some(cause) => say(&format!("cu job: {}", in_words(cause))),
+        Request::Progress(fraction) => job.progress(fraction).map_err(in_full)?,
+        Request::Metrics(words) => job.metrics(&words).map_err(in_full)?,
+        Request::Finish(words) => job.finish(&words).map_err(in_full)?,
+        Request::ShouldExit(margin) => match job.should_exit(margin) {
+            Some(cause) => say(&format!("cu job: {cause}")),
             None => return Ok(NO),
         },
         Request::SaveCheckpoint(path) => {
-            door.save_checkpoint(path).map_err(in_full)?;
+            job.save_checkpoint(path).map_err(in_full)?;
         }
         Request::LoadCheckpoint(path) => {
-            if door.load_checkpoint(path).map_err(in_full)?.is_none() {
+            if job.load_checkpoint(path).map_err(in_full)?.is_none() {
                 return Ok(NO);
             }
         }
-        Request::CheckpointPath => match door.checkpoint_path().map_err(in_full)? {
+        Request::CheckpointPath => match job.checkpoint_path().map_err(in_full)? {
             Some(path) => print(&path.display().to_string())?,
             None => return Ok(NO),
         },
-        Request::Setting(key) => print(&door.setting(key).map_err(in_full)?)?,
+        Request::Setting(key) => print(&job.setting(key).map_err(in_full)?)?,
         Request::ExitForResume => {
-            let code = door.exit_for_resume();
+            let code = job.exit_for_resume();
             return u8::try_from(code).map_err(|_| format!("{code} is no exit code"));
         }
     }

@@ -105,7 +105,7 @@ fn a_resume_reads_only_the_backend_from_run_toml() {
     assert!(
         ended
             .stdout
-            .contains("it asks for 2 CPUs, and this machine offers 1"),
+            .contains("it asks for 2 CPUs, but this machine offers 1"),
         "{ended:?}"
     );
     // It must still be a config.

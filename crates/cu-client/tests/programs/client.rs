@@ -1,4 +1,4 @@
-//! What the tests of processes start: `cu-client-programs NAME` runs one of these programs.
+//! The programs that the tests of processes start: `cu-client-programs NAME` runs one of them.
 //!
 //! A binary of its own, so that it is built whenever a test that starts it is. It is not published.
 #![allow(
@@ -14,11 +14,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use cu_client::{Job, Settings, StopCause, resumable, shell::Door};
+use cu_client::{Job, Settings, StopCause, shell::ShellJob};
 use cu_protocol::lines::to_line;
 use cu_protocol::{Attempt, ProgramAnswer};
 
-/// A program that waits in vain ends by itself, should the test that started it be killed.
+/// How long a program waits before it ends by itself, in case the test that started it was killed.
 const BOUND: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Takes the place of a supervisor, and says "noted" to whatever is said.
+/// Acts as a supervisor that confirms every message.
 fn listens_and_notes_all() {
     let listener = UnixListener::bind(std::env::args().nth(2).unwrap()).unwrap();
     println!("listening");
@@ -56,7 +56,7 @@ fn listens_and_notes_all() {
     }
 }
 
-/// Ends with all that can be said, all at once.
+/// Sends every kind of message, then ends.
 fn says_everything() {
     let mut job = Job::<Settings>::initialize().unwrap();
     assert_eq!(job.id().map(|id| id.0), Some(7));
@@ -99,7 +99,7 @@ fn ignores_signals_and_never_asks() {
 
 fn panics() {
     let job = Job::<Settings>::initialize().unwrap();
-    // One that is caught is no failure, but may be the cause of one.
+    // A caught panic does not fail the program, but may be the cause of a failure.
     let caught = std::panic::catch_unwind(|| panic!("the cause"));
     assert!(caught.is_err());
     let limit: Vec<u8> = Vec::new();
@@ -123,7 +123,7 @@ fn returns_an_error() -> ExitCode {
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code)] // Read from settings that have something else.
+#[allow(dead_code)] // The settings in the test have another key.
 struct Training {
     seed: u64,
 }
@@ -137,7 +137,7 @@ fn counts_to_ten() -> ExitCode {
     cu_client::run(|mut job: Job<Settings>| {
         job.exit_after_steps(3);
         let start = |_: &Job<Settings>| Ok(0_u64);
-        resumable::run_job(job, start, |_, count| {
+        job.run_steps(start, |_, count| {
             *count += 1;
             let is_done = *count == 10;
             let metrics = BTreeMap::from([("count", *count)]);
@@ -150,7 +150,7 @@ fn counts_to_ten() -> ExitCode {
     })
 }
 
-/// Goes on to its end whatever happens to its supervisor, and writes down what it is told.
+/// Continues to its end whatever happens to its supervisor, and records the outcome.
 fn outlives_its_supervisor() {
     let mut job = Job::<Settings>::initialize().unwrap();
     for step in 0..3 {
@@ -171,16 +171,13 @@ fn cu_client_look() -> Duration {
 }
 
 fn is_a_script() {
-    let door = || Door::open().unwrap();
-    let start = door().started().unwrap();
+    let job = || ShellJob::open().unwrap();
+    let start = job().started().unwrap();
     assert_eq!((start.attempt, start.checkpoint), (Attempt(3), None));
-    door().progress(0.5).unwrap();
-    door().metrics(&["loss=0.5"]).unwrap();
-    assert_eq!(
-        door().should_exit(Duration::ZERO),
-        Some(StopCause::Operator)
-    );
+    job().progress(0.5).unwrap();
+    job().metrics(&["loss=0.5"]).unwrap();
+    assert_eq!(job().should_exit(Duration::ZERO), Some(StopCause::Operator));
     std::fs::write("state", "1").unwrap();
-    door().save_checkpoint(Path::new("state")).unwrap();
-    std::process::exit(door().exit_for_resume());
+    job().save_checkpoint(Path::new("state")).unwrap();
+    std::process::exit(job().exit_for_resume());
 }

@@ -1,4 +1,4 @@
-//! One message of every kind, each with a name that stays.
+//! One message of every kind, each with a fixed name.
 
 use cu_protocol::{
     Acknowledgement, Attempt, Envelope, ExitRecord, Failure, Fraction, FromServer, Generation,
@@ -7,8 +7,8 @@ use cu_protocol::{
     Sequence, Started, StopCause, Timestamp, ToServer, Waiting, Wish,
 };
 
-/// For a type with variants the name of each, and what names it: a new variant has no name, so the
-/// tests don't compile until it has one, and fail until there is a sample of it.
+/// Names the variants of a type. The tests don't compile until a new variant has a name, and fail
+/// until it has a sample.
 macro_rules! kinds {
     ($($function:ident, $all:ident: $type:ty { $($pattern:pat => $name:literal),+ $(,)? })+) => {$(
         pub const $all: &[&str] = &[$($name),+];
@@ -104,7 +104,7 @@ kinds! {
     }
 }
 
-/// Samples with names made of the kinds they show.
+/// Samples, named after their kinds.
 pub type Samples<T> = Vec<(String, T)>;
 
 const GENERATION: Generation = Generation {
@@ -219,7 +219,7 @@ fn messages() -> Samples<Message> {
     messages
 }
 
-/// Those that version 2 has more.
+/// The messages that version 2 adds.
 fn messages_of_version_2() -> Samples<Message> {
     let host = || "node-17".to_owned();
     let messages = [
@@ -246,7 +246,7 @@ fn enveloped(message: Message) -> ToServer {
     })
 }
 
-/// Of everything that goes to the server since version 2.
+/// Messages to the server that came with version 2.
 pub fn to_server_of_version_2() -> Samples<ToServer> {
     let samples = messages_of_version_2().into_iter();
     let samples = samples.map(|(name, message)| (name, enveloped(message)));
@@ -283,7 +283,7 @@ fn requests() -> Samples<OperatorRequest> {
         .collect()
 }
 
-/// Of everything that goes to the server.
+/// Messages to the server.
 pub fn to_server() -> Samples<ToServer> {
     let supervisor = Role::Supervisor {
         job: JobId(7),
@@ -304,7 +304,7 @@ pub fn to_server() -> Samples<ToServer> {
     named(samples, to_server_kind)
 }
 
-/// Of everything that comes from the server.
+/// Messages from the server.
 pub fn from_server() -> Samples<FromServer> {
     let mut samples = Vec::new();
     for wish in [None, Some(Wish::CheckpointAndExit), Some(Wish::Cancel)] {
@@ -333,7 +333,7 @@ pub fn from_server() -> Samples<FromServer> {
     named(samples, from_server_kind)
 }
 
-/// Of everything that a program says.
+/// Requests of a program.
 pub fn program_requests() -> Samples<ProgramRequest> {
     let mut samples: Vec<_> = messages()
         .into_iter()
@@ -343,7 +343,7 @@ pub fn program_requests() -> Samples<ProgramRequest> {
     named(samples, program_request_kind)
 }
 
-/// Of everything that a program is answered.
+/// Answers to a program.
 pub fn program_answers() -> Samples<ProgramAnswer> {
     let mut samples: Vec<_> = causes()
         .into_iter()

@@ -1,4 +1,4 @@
-//! What is free on this machine: processors by number, graphics processors each by its index.
+//! The free slots of this machine: a number of processors, and graphics processors by their index.
 
 use std::collections::BTreeSet;
 
@@ -6,9 +6,10 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::Resources;
 
-/// How many more files may be opened than attempts need, where they are not counted.
+/// If this many more files may be opened than the attempts need, open files are not counted.
 const PLENTY: u64 = 256;
-/// How many descriptors are left for the start of an attempt and the rest of this process.
+/// The number of descriptors to keep free for the start of an attempt and for the rest of this
+/// process.
 const RESERVE: u64 = 12;
 
 #[derive(Debug)]
@@ -34,26 +35,26 @@ impl Slots {
         }
     }
 
-    /// The value of `CUDA_VISIBLE_DEVICES` for an attempt that got these graphics processors; `None`
-    /// if none are handed out here, and the variable is not ours to set.
+    /// Returns the value of `CUDA_VISIBLE_DEVICES` for an attempt that got these graphics processors;
+    /// `None` if the backend hands out none and leaves the variable alone.
     pub fn visible(&self, gpus: &[u32]) -> Option<String> {
         let name = |gpu: &u32| self.gpus.get(*gpu as usize).map(String::as_str);
         let names: Vec<&str> = gpus.iter().filter_map(name).collect();
         (!self.gpus.is_empty()).then(|| names.join(","))
     }
 
-    /// Why `resources` are never free here, even with nothing else running.
+    /// Returns why `resources` can never be free here, even if no other job runs.
     pub fn refusal(&self, resources: &Resources) -> Option<String> {
         if resources.cpus == 0 {
-            Some("it asks for 0 CPUs, and 1 is the least".into())
+            Some("it asks for 0 CPUs, but the least is 1".into())
         } else if resources.cpus > self.cpus {
             Some(format!(
-                "it asks for {} CPUs, and this machine offers {}",
+                "it asks for {} CPUs, but this machine offers {}",
                 resources.cpus, self.cpus
             ))
         } else if resources.gpus > count(&self.gpus) {
             Some(format!(
-                "it asks for {} GPUs, and this machine is set to offer {}",
+                "it asks for {} GPUs, but this machine is configured to offer {}",
                 resources.gpus,
                 self.gpus.len()
             ))
@@ -62,23 +63,23 @@ impl Slots {
         }
     }
 
-    /// Whether too few files may be opened for another attempt, and the limit, once `starting` more
-    /// run than are running. Each takes one here and one for its connection; without room for the
-    /// rest of this process nobody would get on. The only attempt is always tried.
+    /// Returns the limit on open files if it leaves too few for another attempt, beside the running
+    /// attempts and `starting` more. Each attempt needs one descriptor here and one for its
+    /// connection, and the rest of this process needs some. A single attempt is always tried.
     pub fn lacks_descriptors(&self, starting: usize) -> Option<u64> {
         let limit = getrlimit(Resource::Nofile).current?;
         let of_each = |attempts: usize| u64::try_from(attempts * 2).unwrap_or(u64::MAX);
-        // To count them takes longer the more there are.
+        // Counting takes longer the more files are open.
         if self.running == 0 || of_each(self.running) + PLENTY <= limit {
             return None;
         }
-        // What can't be counted for want of one is too few.
+        // If no descriptor is left for counting, there are too few.
         let open = std::fs::read_dir("/proc/self/fd").map_or(limit, |all| all.count() as u64);
         let free = limit.saturating_sub(open);
         (free < RESERVE + of_each(starting)).then_some(limit)
     }
 
-    /// Takes `resources` if they are free now, and tells which graphics processors they got.
+    /// Takes `resources` if they are free now. Returns their graphics processors.
     pub fn take(&mut self, resources: &Resources) -> Option<Vec<u32>> {
         let gpus = resources.gpus as usize;
         let fits = self.running < self.most_running
@@ -91,7 +92,7 @@ impl Slots {
         })
     }
 
-    /// Notes what an adopted attempt holds, even if that is more than there is.
+    /// Notes the resources of an adopted attempt, even if they are more than this machine has.
     pub fn occupy(&mut self, cpus: u32, gpus: &[u32]) {
         self.running += 1;
         self.cpus_taken = self.cpus_taken.saturating_add(cpus);
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_what_is_free_and_no_more() {
+    fn resources_beyond_the_free_ones_are_not_taken() {
         let mut slots = Slots::new(4, Vec::new(), None);
         assert_eq!(slots.take(&asks(3, 0)), Some(vec![]));
         assert_eq!(slots.take(&asks(2, 0)), None);
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_never_free_is_refused_with_both_numbers() {
+    fn an_impossible_request_is_refused_with_both_numbers() {
         let slots = Slots::new(2, Vec::new(), None);
         let reason = slots.refusal(&asks(3, 0)).unwrap();
         assert!(reason.contains('3') && reason.contains('2'), "{reason}");

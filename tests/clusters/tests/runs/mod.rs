@@ -94,7 +94,7 @@ pub fn with_first_submission(
     submit: &str,
     script: &str,
 ) -> Place {
-    let changed = place.folder.join("commands");
+    let changed = place.directory.join("commands");
     std::fs::create_dir(&changed).expect("the folder is the user's");
     for entry in std::fs::read_dir(commands).expect("it is there") {
         let name = entry.expect("it can be read").file_name();
@@ -106,7 +106,7 @@ pub fn with_first_submission(
         "#!/bin/sh\nSUBMIT={}\ncase \" $* \" in *--version*) exec $SUBMIT \"$@\" ;; esac\n\
          mkdir {} 2>/dev/null || exec $SUBMIT \"$@\"\n{script}\n",
         commands.join(submit).display(),
-        place.folder.join("once").display(),
+        place.directory.join("once").display(),
     );
     let path = changed.join(submit);
     std::fs::write(&path, text).expect("a new folder");
