@@ -7,6 +7,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use cu_system::shell::quote;
+
 use crate::Submission;
 
 /// The exit code with which a job gives up a slot that it had kept for its next attempt.
@@ -16,7 +18,7 @@ pub(super) const SLOT_GIVEN_UP: u8 = 254;
 /// [`Resume::Checkpoint`](super::Resume::Checkpoint) also how long to wait in seconds, and how many
 /// times it goes on in one slot.
 pub(super) fn start(state_dir: &str) -> String {
-    let state = quoted(state_dir);
+    let state = quote(state_dir);
     format!(
         r#"#!/bin/sh
 # What HTCondor starts: `start NAME [WAIT [RESTARTS]]`. It runs the script that the newest ticket of
@@ -102,18 +104,18 @@ pub(super) fn attempt(submission: &Submission, folder: &str, wrapper: &[String])
     let mut script = format!(
         "#!/bin/sh\n# Attempt {}, as HTCondor runs it.\nexec >>{} 2>>{} </dev/null || exit 126\n",
         submission.name,
-        quoted(&format!("{folder}/stdout")),
-        quoted(&format!("{folder}/stderr")),
+        quote(&format!("{folder}/stdout")),
+        quote(&format!("{folder}/stderr")),
     );
     let mut line = |text: String| {
         script.push_str(&text);
         script.push('\n');
     };
     let working_directory = submission.working_directory.to_string_lossy();
-    line(format!("cd {} || exit 126", quoted(&working_directory)));
+    line(format!("cd {} || exit 126", quote(&working_directory)));
     line(format!("export CU_SUBMISSION={}", submission.name));
     for (name, value) in &submission.environment {
-        line(format!("export {name}={}", quoted(value)));
+        line(format!("export {name}={}", quote(value)));
     }
     if let Some(warning) = submission.resources.warning {
         // HTCondor warns of nothing. The watcher is no child of the command, holds none of its
@@ -130,7 +132,7 @@ pub(super) fn attempt(submission: &Submission, folder: &str, wrapper: &[String])
     let mut command = String::from("exec");
     for argument in wrapper.iter().chain(&submission.command) {
         // Writing to a string can't fail.
-        let _ = write!(command, " {}", quoted(argument));
+        let _ = write!(command, " {}", quote(argument));
     }
     line(command);
     script
@@ -167,9 +169,4 @@ pub(super) fn refusal(submission: &Submission) -> Option<String> {
         }
     }
     None
-}
-
-/// `text` as one word for a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
