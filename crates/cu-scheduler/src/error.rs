@@ -69,7 +69,7 @@ pub enum Error {
     },
 }
 
-#[cfg(any(feature = "local", feature = "slurm", feature = "htcondor"))]
+#[cfg(any(feature = "local", feature = "cluster"))]
 impl Error {
     /// The system gave no thread.
     pub(crate) fn no_thread(source: io::Error) -> Self {

@@ -110,8 +110,7 @@ impl Faulty {
     fn tell(&self, now: Observation) -> Observation {
         let mut luck = self.luck();
         let before = luck.told.get(&now.job).cloned();
-        let final_word =
-            |told: &Observation| matches!(told.state, ClusterState::Ended(_) | ClusterState::Gone);
+        let final_word = |told: &Observation| told.state.is_over();
         let told = if before.as_ref().is_some_and(final_word) {
             now
         } else if luck.chance.happens(self.faults.outdated) {

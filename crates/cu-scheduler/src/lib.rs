@@ -9,6 +9,7 @@
 //! | `local` (default) | this machine |
 //! | `slurm` | Slurm, through its commands |
 //! | `htcondor` | HTCondor, through its commands and its event log |
+//! | `cluster` | parts for backends on clusters, which those of Slurm and HTCondor share |
 //! | `simulated` | a cluster in memory under virtual time |
 //! | `conformance` | the suite every backend passes, and `Faulty`, a wrapper that loses answers |
 #![forbid(unsafe_code)]
@@ -16,8 +17,8 @@
 
 #[cfg(any(feature = "simulated", feature = "conformance"))]
 mod chance;
-#[cfg(any(feature = "slurm", feature = "htcondor"))]
-mod command;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;

@@ -56,6 +56,15 @@ pub enum ClusterState {
     },
 }
 
+impl ClusterState {
+    /// Whether the job is neither queued nor running any more: it ended, or the scheduler has no such
+    /// job.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Ended(_) | Self::Gone)
+    }
+}
+
 /// How a cluster job ended, as the scheduler tells it. Weaker than what the command itself left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

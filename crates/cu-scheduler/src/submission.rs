@@ -119,7 +119,7 @@ pub struct Submission {
 }
 
 /// What a command needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Resources {
     /// Processors, at least 1.
@@ -148,7 +148,7 @@ impl Default for Resources {
 
 /// A signal to the command's own process, so long before its time limit. Early is allowed (Slurm
 /// looks every 30 seconds), late is not. If it is due before the start, it comes soon after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Warning {
     /// Which.

@@ -21,8 +21,7 @@ pub async fn a_queued_job_never_starts<B: Testbed>(case: Case<B>) {
         .await;
     case.cancel(std::slice::from_ref(&queued), Cancel::Terminate)
         .await;
-    let over = |state: &ClusterState| matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
-    let state = case.until(&queued, "is over", over).await;
+    let state = case.until(&queued, "is over", ClusterState::is_over).await;
     if let ClusterState::Ended(end) = state {
         assert_eq!(end.cause, EndCause::Cancelled);
     }

@@ -204,9 +204,8 @@ impl<B: Testbed> Case<B> {
                 if wanted(&state) {
                     return state;
                 }
-                let over = matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
                 assert!(
-                    !over,
+                    !state.is_over(),
                     "{job} can't come to that state any more ({what}): {state:?}"
                 );
                 self.scheduler().changed().await;
@@ -264,10 +263,8 @@ impl<B: Testbed> Case<B> {
     pub async fn stay_queued(&self, jobs: &[ClusterJobId]) {
         for _ in 0..20 {
             for observation in self.observe(jobs).await {
-                let begun = matches!(
-                    observation.state,
-                    ClusterState::Running { .. } | ClusterState::Ended(_) | ClusterState::Gone
-                );
+                let running = matches!(observation.state, ClusterState::Running { .. });
+                let begun = running || observation.state.is_over();
                 assert!(!begun, "no slot is free: {observation:?}");
             }
         }

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use cu_system::shell::quote;
+
 use crate::Signal;
 
 /// One step of a program. All paths are absolute.
@@ -65,9 +67,9 @@ impl Program {
                     whole(&mut script, &format!("printf '%s' \"${name}\""), path)
                 }
                 Step::WorkingDirectory(path) => whole(&mut script, "pwd -P", path),
-                Step::Print(text) => writeln!(script, "printf '%s\\n' {}", quoted_text(text)),
+                Step::Print(text) => writeln!(script, "printf '%s\\n' {}", quote(text)),
                 Step::PrintError(text) => {
-                    writeln!(script, "printf '%s\\n' {} >&2", quoted_text(text))
+                    writeln!(script, "printf '%s\\n' {} >&2", quote(text))
                 }
                 Step::Await(path) => {
                     let (path, directory) = (quoted(path), quoted(parent(path)));
@@ -77,7 +79,7 @@ impl Program {
                     )
                 }
                 Step::Note(signal, path) => {
-                    let note = quoted_text(&format!(": > {}", quoted(path)));
+                    let note = quote(&format!(": > {}", quoted(path)));
                     writeln!(script, "trap {note} {}", signal.name())
                 }
                 Step::IgnoreTerminate => writeln!(script, "trap '' TERM"),
@@ -112,11 +114,7 @@ fn parent(path: &Path) -> &Path {
 }
 
 fn quoted(path: &Path) -> String {
-    quoted_text(&path.to_string_lossy())
-}
-
-fn quoted_text(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
+    quote(&path.to_string_lossy())
 }
 
 #[cfg(test)]
@@ -125,7 +123,6 @@ mod tests {
 
     #[test]
     fn quotes_survive_the_shell() {
-        assert_eq!(quoted_text("it's"), r"'it'\''s'");
         let program = Program::new([Step::Print("a'b $(x)".into()), Step::Exit(3)]);
         let output = std::process::Command::new("/bin/sh")
             .args(["-c", &program.to_shell()])

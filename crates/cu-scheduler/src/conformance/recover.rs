@@ -57,8 +57,7 @@ pub async fn an_end_meanwhile_is_an_end<B: Testbed>(mut case: Case<B>) {
         case.until_exists(&done).await;
     })
     .await;
-    let over = |state: &ClusterState| matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
-    let state = case.until(&job, "is over", over).await;
+    let state = case.until(&job, "is over", ClusterState::is_over).await;
     if case.scheduler().capabilities().exit_codes == ExitCodes::Kept {
         assert!(matches!(state, ClusterState::Ended(end) if end.cause == EndCause::Exited(4)));
     }
@@ -70,10 +69,9 @@ pub async fn an_end_told_before_is_not_taken_back<B: Testbed>(mut case: Case<B>)
     let job = case.submit(&Program::new([Step::Exit(6)])).await;
     case.end(&job).await;
     case.reopen(async |_: &Case<B>| {}).await;
-    let over = |state: &ClusterState| matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
     let known = |state: &ClusterState| !matches!(state, ClusterState::Unknown { .. });
     let state = case.until(&job, "is known", known).await;
-    assert!(over(&state), "{state:?}");
+    assert!(state.is_over(), "{state:?}");
 }
 
 /// An id is never given to a second job.
@@ -162,7 +160,7 @@ pub async fn an_ended_name_is_found_as_over_or_not_at_all<B: Testbed>(mut case: 
         for found in &found {
             assert_eq!((&found.name, &found.observation.job), (&name, &job));
             let state = &found.observation.state;
-            let over = matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
+            let over = state.is_over();
             assert!(over, "it has ended: {state:?}");
         }
         assert!(found.len() <= 1, "found more than once: {found:?}");

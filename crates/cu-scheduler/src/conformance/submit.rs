@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Case, Program, Step, Testbed};
-use crate::{ClusterState, EndCause, SubmitError};
+use crate::{EndCause, SubmitError};
 
 /// Texts that a shell, a submission file or a line-based format would change.
 const HOSTILE: [&str; 12] = [
@@ -207,10 +207,7 @@ pub async fn a_rejected_submission_leaves_nothing<B: Testbed>(case: Case<B>) {
     let good = good.expect("its neighbour is not to blame");
     assert_eq!(case.end(&good).await.cause, EndCause::Exited(0));
     for found in case.find(&[name]).await {
-        let over = matches!(
-            found.observation.state,
-            ClusterState::Ended(_) | ClusterState::Gone
-        );
+        let over = found.observation.state.is_over();
         assert!(over, "a rejected submission is on the cluster: {found:?}");
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::description;
+use super::attributes;
 use super::event::{Exit, Id};
 use crate::SubmissionName;
 
@@ -134,9 +134,9 @@ fn ad(value: &Value) -> Option<Ad> {
             5 => Status::Held,
             other => Status::Other(other),
         },
-        name: text(description::NAME).and_then(|name| name.parse().ok()),
+        name: text(attributes::NAME).and_then(|name| name.parse().ok()),
         run_count: count("JobRunCount").unwrap_or(0),
-        starts: count(description::STARTS),
+        starts: count(attributes::STARTS),
         hold: hold(
             "HoldReason",
             "HoldReasonCode",

@@ -42,10 +42,7 @@ impl Watch {
                 }
             }
         })?;
-        let ids: Vec<ClusterJobId> = named
-            .iter()
-            .map(|(_, id, _)| ClusterJobId(id.to_string()))
-            .collect();
+        let ids: Vec<ClusterJobId> = named.iter().map(|(_, id, _)| id.to_cluster()).collect();
         let observations = self.observe(commands, &ids).await?;
         let found = named.into_iter().zip(observations);
         Ok(found

@@ -42,6 +42,7 @@
 //! Files are not transferred: jobs must see the run folder at the same path.
 
 mod ad;
+mod attributes;
 mod description;
 mod event;
 mod event_log;
@@ -74,15 +75,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cu_system::files;
-use cu_system::threads::Pool;
 
+use crate::cluster::{self, Writer};
 use crate::{
     Cancel, Capabilities, ClusterJobId, Error, ExitCodes, Finding, Found, Observation, Preview,
     Reach, Scheduler, Submission, SubmissionName, SubmitError, TimeLimits,
 };
 use event::Id;
 use queue::Commands;
-use ticket::{Tickets, write_whole};
+use ticket::Tickets;
 use watch::Watch;
 
 pub use options::{Environment, HoldPolicy, HtcondorOptions, Resume, Universe};
@@ -102,7 +103,7 @@ pub struct Htcondor {
     tickets: Tickets,
     watch: Watch,
     /// Writes scripts, tickets and descriptions.
-    writer: Pool,
+    writer: Writer,
     /// Checksums of the headers that HTCondor parsed without a complaint.
     checked: Mutex<BTreeSet<u64>>,
 }
@@ -156,7 +157,7 @@ impl Htcondor {
             commands,
             tickets,
             watch,
-            writer: Pool::start("cu-htcondor", 1, 4).map_err(Error::no_thread)?,
+            writer: Writer::start("cu-htcondor")?,
             checked: Mutex::default(),
         })
     }
@@ -173,6 +174,11 @@ impl Htcondor {
         preview::preview(self, batch).await
     }
 
+    /// All of a description but its items: equal for submissions that go into one.
+    fn header(&self, submission: &Submission) -> String {
+        description::header(&self.options, &self.state_dir, &submission.resources)
+    }
+
     /// The path `name` in the state folder.
     fn path(&self, name: &str) -> PathBuf {
         Path::new(&self.state_dir).join(name)
@@ -182,13 +188,13 @@ impl Htcondor {
     fn is_checked(&self, header: &str) -> bool {
         let checked = self.checked.lock();
         let checked = checked.unwrap_or_else(PoisonError::into_inner);
-        checked.contains(&submit::needs(header))
+        checked.contains(&description::checksum(header))
     }
 
     fn note_checked(&self, header: &str) {
         let checked = self.checked.lock();
         let mut checked = checked.unwrap_or_else(PoisonError::into_inner);
-        checked.insert(submit::needs(header));
+        checked.insert(description::checksum(header));
     }
 }
 
@@ -208,7 +214,7 @@ fn prepare(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
     if files::read_own(&start, text.len() as u64).is_ok_and(|before| before == text.as_bytes()) {
         return Ok(());
     }
-    write_whole(&start, &text, 0o700).map_err(at(&start))
+    files::write_whole(&start, text.as_bytes(), files::PRIVATE_PROGRAM).map_err(at(&start))
 }
 
 fn state_error(path: &Path, source: io::Error) -> Error {
@@ -236,7 +242,7 @@ impl Scheduler for Htcondor {
     }
 
     async fn submit(&self, batch: &[Submission]) -> Vec<Result<ClusterJobId, SubmitError>> {
-        submit::submit(self, batch).await
+        cluster::submit(self, batch).await
     }
 
     async fn observe(&self, jobs: &[ClusterJobId]) -> Result<Vec<Observation>, Error> {
@@ -252,9 +258,8 @@ impl Scheduler for Htcondor {
             return Ok(Vec::new());
         }
         // A submission of a process that was killed may still be under way.
-        let _none_under_way = submit::lock(&self.path("submit.lock"))
-            .await
-            .map_err(|reason| self.commands.unavailable(reason))?;
+        let locked = submit::lock_submit(self).await;
+        let _none_at_work = locked.map_err(|reason| self.commands.unavailable(reason))?;
         self.watch.find(&self.commands, names).await
     }
 

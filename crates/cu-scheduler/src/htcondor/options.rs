@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::attributes;
 use crate::InvalidOption;
 
 /// What [`Htcondor::open`](super::Htcondor::open) needs to know. All but the first has a default.
@@ -241,7 +242,7 @@ impl HtcondorOptions {
             require(false, "wrapper", "no argument can hold a NUL")?;
         }
         for line in &self.extra {
-            super::description::check_extra(line).map_err(|reason| InvalidOption {
+            check_extra(line).map_err(|reason| InvalidOption {
                 option: "extra",
                 reason,
             })?;
@@ -280,6 +281,64 @@ impl HtcondorOptions {
         groups
             .chain(hosts)
             .chain(excluded.map(|host| ("exclude_hosts", host)))
+    }
+}
+
+/// Keys that are ours, and what to set instead.
+const OURS: [(&str, &str); 23] = [
+    ("executable", "the command of the run"),
+    ("arguments", "the command of the run"),
+    ("queue", "the jobs of the run"),
+    ("log", "nothing: the backend reads it"),
+    ("log_xml", "nothing: the backend reads the log"),
+    ("output", "nothing: it goes to `stdout` of each attempt"),
+    ("error", "nothing: it goes to `stderr` of each attempt"),
+    ("initialdir", "the working directory of the run"),
+    ("universe", "`universe`"),
+    ("requirements", "`requirements`"),
+    ("rank", "`rank`"),
+    ("request_cpus", "the job's CPUs"),
+    ("request_gpus", "the job's GPUs"),
+    ("request_memory", "the job's memory"),
+    ("getenv", "`environment`"),
+    ("kill_sig", "the warning signal of the job"),
+    ("job_max_vacate_time", "`grace`"),
+    ("on_exit_remove", "`resume`"),
+    ("on_exit_hold", "`resume`"),
+    (
+        "periodic_remove",
+        "nothing: it frees jobs whose end is known",
+    ),
+    ("checkpoint_exit_code", "`resume`"),
+    ("should_transfer_files", "`transfer`"),
+    ("submit_event_notes", "nothing: it names the attempt"),
+];
+
+/// Why a line of `extra` can't stand in a description.
+pub(super) fn check_extra(line: &str) -> Result<(), String> {
+    let Some((key, _)) = line.split_once('=') else {
+        return Err(format!("`{line}` is not of the form `key = value`"));
+    };
+    let key = key.trim();
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+".contains(&byte);
+    if key.is_empty() || !key.bytes().all(word) {
+        return Err(format!("`{key}` is not the name of a submit command"));
+    }
+    if line.contains(['\n', '\r', '\0']) || line.trim_end().ends_with('\\') {
+        return Err(format!("`{key}` has more than one line"));
+    }
+    let bare = key
+        .trim_start_matches('+')
+        .trim_start_matches("My.")
+        .trim_start_matches("MY.");
+    for attribute in attributes::ALL {
+        if bare.eq_ignore_ascii_case(attribute) {
+            return Err(format!("`{key}` is how the backend finds its jobs"));
+        }
+    }
+    match OURS.iter().find(|(ours, _)| ours.eq_ignore_ascii_case(key)) {
+        Some((_, instead)) => Err(format!("`{key}` is set by the backend; set {instead}")),
+        None => Ok(()),
     }
 }
 

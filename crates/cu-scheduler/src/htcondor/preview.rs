@@ -3,15 +3,15 @@
 use super::Htcondor;
 use super::description::description;
 use super::queue::first_lines;
-use super::submit::{description_path, dry_run, groups, unused};
-use crate::command::Output;
+use super::submit::{description_path, dry_run, unused};
+use crate::cluster::{Batch, Output};
 use crate::{Preview, Submission, SubmissionName};
 
 /// One preview for each condor_submit that `batch` would take. Nothing is written or submitted.
 pub(super) async fn preview(condor: &Htcondor, batch: &[Submission]) -> Vec<Preview> {
-    let all: Vec<usize> = (0..batch.len()).collect();
     let mut previews = Vec::new();
-    for (header, group) in groups(condor, batch, &all) {
+    for group in Batch::new(batch).groups(condor) {
+        let header = condor.header(&batch[group[0]]);
         let names: Vec<&SubmissionName> = group.iter().map(|at| &batch[*at].name).collect();
         let text = description(&header, &names);
         let verdict = match dry_run(condor, &text).await {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::ad::{self, Ad};
 use super::event::Id;
-use crate::command::{Command, Failure, Output};
+use crate::cluster::{Command, Failure, Output};
 use crate::{Error, SubmissionName};
 
 /// How many ids or names are named in one question. Each is compared with each job of the queue.
@@ -25,7 +25,7 @@ pub(super) struct Commands {
 impl Commands {
     /// The command `name`, not yet started.
     pub fn command(&self, name: &str) -> Command {
-        Command::new(self.folder.as_deref(), name).folder(&self.start_in)
+        Command::new(self.folder.as_deref(), name).start_in(&self.start_in)
     }
 
     /// The output of a command that must succeed.
@@ -129,7 +129,7 @@ pub(super) fn first_lines(output: &Output) -> String {
 
 /// True of the jobs of `runs`. A run's name holds no character with a meaning.
 fn of_runs(runs: &BTreeSet<String>) -> String {
-    any(runs.iter().map(|run| equal(super::description::RUN, run)))
+    any(runs.iter().map(|run| equal(super::attributes::RUN, run)))
 }
 
 /// True of the jobs submitted under `names`; where they are many, of all jobs of their runs.
@@ -140,7 +140,7 @@ fn named(names: &[SubmissionName]) -> String {
     }
     any(names
         .iter()
-        .map(|name| equal(super::description::NAME, &name.to_string())))
+        .map(|name| equal(super::attributes::NAME, &name.to_string())))
 }
 
 fn equal(attribute: &str, value: &str) -> String {

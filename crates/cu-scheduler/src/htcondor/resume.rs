@@ -13,15 +13,16 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::ad::{Ad, Status};
-use super::description::{STARTS, header};
+use super::attributes::STARTS;
+use super::description::checksum;
 use super::event::Id;
 use super::queue::first_lines;
-use super::submit::{Refusal, needs, write_script};
+use super::script::write_script;
 use super::table::{Job, Phase, Table};
-use super::ticket::Ticket;
+use super::ticket::{Ticket, files_refused};
 use super::{Htcondor, remove};
-use crate::command::Failure;
-use crate::{ClusterJobId, Error, Submission, SubmissionName, SubmitError};
+use crate::cluster::{Batch, Refusal};
+use crate::{ClusterJobId, Error, Submission, SubmissionName};
 
 /// How long the end of a predecessor is waited for that HTCondor does not tell yet: the command said
 /// itself that it ends, and what watches it needs a moment.
@@ -42,7 +43,7 @@ struct Candidate<'a> {
     first: SubmissionName,
     /// The number of the next ticket.
     number: u32,
-    needs: u64,
+    header_checksum: u64,
 }
 
 /// Where a predecessor is.
@@ -58,109 +59,91 @@ enum Place {
     Over,
 }
 
-/// Puts back what can be put back, and answers for it in `answers`.
-pub(super) async fn put_back(
-    condor: &Htcondor,
-    batch: &[Submission],
-    answers: &mut [Option<Result<ClusterJobId, SubmitError>>],
-) {
-    let candidates = match candidates(condor, batch, answers) {
-        Ok(candidates) => candidates,
-        Err((at, error)) => {
-            let refusal = Refusal::Unavailable(error.to_string(), None);
-            answers[at] = Some(Err(refusal.of(&batch[at].name)));
-            return;
-        }
-    };
+/// Puts back what can be put back, and answers for it in `batch`.
+pub(super) async fn put_back(condor: &Htcondor, batch: &mut Batch<'_>) {
+    let candidates = candidates(condor, batch);
     if candidates.is_empty() {
         return;
     }
     let places = match settle(condor, &candidates).await {
         Ok(places) => places,
         Err(error) => {
+            let refusal = Refusal::unavailable(error.to_string());
             for candidate in &candidates {
-                let refusal = Refusal::Unavailable(error.to_string(), None);
-                answers[candidate.at] = Some(Err(refusal.of(&candidate.submission.name)));
+                batch.refuse(candidate.at, &refusal);
             }
             return;
         }
     };
     let mut kept: BTreeMap<u32, Vec<&Candidate>> = BTreeMap::new();
     for (candidate, place) in candidates.iter().zip(places) {
-        let name = &candidate.submission.name;
         match place {
             Place::Kept { run_count } => kept
                 .entry(run_count.saturating_add(1))
                 .or_default()
                 .push(candidate),
-            Place::InSlot => {
-                // If it gave up its slot just now, it is kept, and asked for once more.
-                let answer = grant(condor, candidate).map_err(|refusal| refusal.of(name));
-                answers[candidate.at] = Some(answer);
-            }
+            // If it gave up its slot just now, it is kept, and asked for once more.
+            Place::InSlot => match grant(condor, candidate) {
+                Ok(job) => batch.accept(candidate.at, job),
+                Err(refusal) => batch.refuse(candidate.at, &refusal),
+            },
             Place::Runs => {
-                let reason = format!("HTCondor does not tell yet that {} ended", candidate.id);
-                let refusal = Refusal::Unavailable(reason, Some(ASK));
-                answers[candidate.at] = Some(Err(refusal.of(name)));
+                let refusal = Refusal::Unavailable {
+                    reason: format!("HTCondor does not report yet that {} ended", candidate.id),
+                    retry_after: Some(ASK),
+                };
+                batch.refuse(candidate.at, &refusal);
             }
             Place::Over => {}
         }
     }
-    let mut calls: Vec<(u32, &[&Candidate])> = Vec::new();
     for (starts, candidates) in &kept {
         for some in candidates.chunks(MOST_OPENED) {
-            calls.push((*starts, some));
-        }
-    }
-    for (starts, candidates) in calls {
-        let opened = open_gates(condor, starts, candidates).await;
-        for candidate in candidates {
-            let answer = match &opened {
-                Ok(opened) if opened.contains(&candidate.id) => {
-                    Ok(ClusterJobId(candidate.id.to_string()))
+            let opened = open_gates(condor, *starts, some).await;
+            for candidate in some {
+                match &opened {
+                    Ok(opened) if opened.contains(&candidate.id) => {
+                        batch.accept(candidate.at, candidate.id.to_cluster());
+                    }
+                    // It left the queue meanwhile: it is submitted anew.
+                    Ok(_) => {}
+                    Err(refusal) => batch.refuse(candidate.at, refusal),
                 }
-                // It left the queue meanwhile: it is submitted anew.
-                Ok(_) => continue,
-                Err(refusal) => Err(refusal.clone().of(&candidate.submission.name)),
-            };
-            answers[candidate.at] = Some(answer);
+            }
         }
     }
 }
 
-/// Submissions with a predecessor of equal needs. One with other needs is freed.
-fn candidates<'a>(
-    condor: &Htcondor,
-    batch: &'a [Submission],
-    answers: &[Option<Result<ClusterJobId, SubmitError>>],
-) -> Result<Vec<Candidate<'a>>, (usize, Error)> {
+/// Submissions with a predecessor of equal needs. A submission whose predecessor can't be looked up is
+/// refused.
+fn candidates<'a>(condor: &Htcondor, batch: &mut Batch<'a>) -> Vec<Candidate<'a>> {
     let mut candidates = Vec::new();
-    for (at, submission) in batch.iter().enumerate() {
-        let previous = submission
-            .previous
-            .as_ref()
-            .filter(|_| answers[at].is_none());
+    let open: Vec<(usize, &Submission)> = batch.open().collect();
+    for (at, submission) in open {
+        let previous = submission.previous.as_ref();
         let Some(id) = previous.and_then(|id| id.0.parse::<Id>().ok()) else {
             continue;
         };
-        let header = header(&condor.options, &condor.state_dir, &submission.resources);
-        let needs = needs(&header);
+        let header_checksum = checksum(&condor.header(submission));
         let candidate = condor.watch.up_to_date(&condor.commands, |table| {
             let job = table.job(id)?;
             let first = job.first.clone()?;
             let before = condor.tickets.read(&first, job.tickets)?;
-            (before.needs == needs).then_some(Candidate {
+            (before.header_checksum == header_checksum).then_some(Candidate {
                 at,
                 submission,
                 id,
                 first,
                 number: job.tickets + 1,
-                needs,
+                header_checksum,
             })
         });
-        candidates.extend(candidate.map_err(|error| (at, error))?);
+        match candidate {
+            Ok(candidate) => candidates.extend(candidate),
+            Err(error) => batch.refuse(at, &Refusal::unavailable(error.to_string())),
+        }
     }
-    Ok(candidates)
+    candidates
 }
 
 /// Where the predecessors are, once they have ended or [`SETTLE`] is over.
@@ -238,7 +221,7 @@ fn begin(
             starts,
             events: before.events,
             in_slot,
-            needs: candidate.needs,
+            header_checksum: candidate.header_checksum,
         };
         tickets.write(first, candidate.number, &ticket)?;
         if !is_honoured()? {
@@ -248,9 +231,8 @@ fn begin(
         table.put_back(candidate.id, &ticket);
         Ok(Some(Begun(before)))
     });
-    let unavailable = |reason: String| Refusal::Unavailable(reason, None);
-    let begun = begun.map_err(|error| unavailable(error.to_string()))?;
-    begun.map_err(|error: io::Error| unavailable(format!("its files can't be written: {error}")))
+    let begun = begun.map_err(|error| Refusal::unavailable(error.to_string()))?;
+    begun.map_err(files_refused)
 }
 
 /// What was known of a job before its next attempt began.
@@ -276,11 +258,11 @@ impl Begun {
 fn grant(condor: &Htcondor, candidate: &Candidate) -> Result<ClusterJobId, Refusal> {
     let granted = || condor.tickets.grant(&candidate.first);
     match begin(condor, candidate, 0, true, granted)? {
-        Some(_) => Ok(ClusterJobId(candidate.id.to_string())),
-        None => {
-            let reason = "it gave up its slot just now";
-            Err(Refusal::Unavailable(reason.into(), Some(ASK)))
-        }
+        Some(_) => Ok(candidate.id.to_cluster()),
+        None => Err(Refusal::Unavailable {
+            reason: "it gave up its slot just now".into(),
+            retry_after: Some(ASK),
+        }),
     }
 }
 
@@ -290,7 +272,6 @@ async fn open_gates(
     starts: u32,
     candidates: &[&Candidate<'_>],
 ) -> Result<BTreeSet<Id>, Refusal> {
-    let unavailable = |reason: String| Refusal::Unavailable(reason, None);
     let mut begun: Vec<(&Candidate, Begun)> = Vec::new();
     let take_back = |begun: Vec<(&Candidate, Begun)>| {
         begun
@@ -318,13 +299,15 @@ async fn open_gates(
         .command("condor_qedit")
         .arguments(["-constraint", &these.join(" || ")])
         .arguments([STARTS, &starts.to_string()]);
-    let edited = match command.run().await {
+    let edited = match command.run().await.map_err(Refusal::of_failure) {
         Ok(output) => output,
-        Err(failure @ Failure::NotStarted { .. }) => {
-            take_back(begun);
-            return Err(unavailable(failure.to_string()));
+        Err(refusal) => {
+            // Otherwise it may have opened some.
+            if matches!(refusal, Refusal::Unavailable { .. }) {
+                take_back(begun);
+            }
+            return Err(refusal);
         }
-        Err(failure) => return Err(Refusal::Uncertain(failure.to_string())),
     };
     // It says how many it changed, and not which: whatever it said, the queue knows, or the log of
     // those that have left the queue since.
@@ -333,7 +316,7 @@ async fn open_gates(
         .iter()
         .map(|it| it.first.run().to_owned())
         .collect();
-    let uncertain = |error: Error| Refusal::Uncertain(error.to_string());
+    let uncertain = |error: Error| Refusal::uncertain(error.to_string());
     let queue = condor.commands.queued(&ids, &runs).await;
     let queue = queue.map_err(uncertain)?;
     let mut opened: BTreeSet<Id> = queue
@@ -350,7 +333,7 @@ async fn open_gates(
     begun.retain(|(candidate, _)| !opened.contains(&candidate.id));
     take_back(begun);
     if edited.code != 0 && opened.is_empty() && !queue.is_empty() {
-        return Err(unavailable(first_lines(&edited)));
+        return Err(Refusal::unavailable(first_lines(&edited)));
     }
     // The negotiator is told that there is something to do; otherwise it learns of it later.
     condor

@@ -21,7 +21,7 @@
 use std::fmt::Write as _;
 
 use super::ad::{Ad, Hold, Status};
-use super::description::STARTS;
+use super::attributes::STARTS;
 use super::event::{Exit, Id};
 use super::options::HoldPolicy;
 use super::remove::FREED;

@@ -5,12 +5,13 @@
 //! waits in its slot for the next one makes the file `waiting`: who renames it decides.
 
 use std::fs;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use cu_system::files;
 
 use crate::SubmissionName;
+use crate::cluster::Refusal;
 
 /// More than a ticket holds, or a job complains of, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -29,8 +30,8 @@ pub(super) struct Ticket {
     pub events: u64,
     /// It goes on in the slot of its predecessor.
     pub in_slot: bool,
-    /// What tells submissions with other needs apart.
-    pub needs: u64,
+    /// The checksum of the header of its description: other needs, another header.
+    pub header_checksum: u64,
 }
 
 /// The folder `jobs`.
@@ -47,7 +48,8 @@ impl Tickets {
     pub fn write(&self, first: &SubmissionName, number: u32, ticket: &Ticket) -> io::Result<()> {
         let folder = self.folder(first);
         files::make_dir(&folder)?;
-        write_whole(&folder.join(number.to_string()), &ticket.to_text(), 0o600)
+        let path = folder.join(number.to_string());
+        files::write_whole(&path, ticket.to_text().as_bytes(), files::PRIVATE_FILE)
     }
 
     /// The ticket `number`, if it is there and whole.
@@ -115,7 +117,7 @@ impl Ticket {
     fn to_text(&self) -> String {
         format!(
             "{}\n{}\nstarts {}\nevents {}\nin slot {}\nneeds {:016x}\n",
-            self.script, self.name, self.starts, self.events, self.in_slot, self.needs
+            self.script, self.name, self.starts, self.events, self.in_slot, self.header_checksum
         )
     }
 
@@ -129,22 +131,14 @@ impl Ticket {
             starts: field("starts")?.parse().ok()?,
             events: field("events")?.parse().ok()?,
             in_slot: field("in slot")?.parse().ok()?,
-            needs: u64::from_str_radix(field("needs")?, 16).ok()?,
+            header_checksum: u64::from_str_radix(field("needs")?, 16).ok()?,
         })
     }
 }
 
-/// Writes a file that others see whole or not at all. It need not outlive a crash of the machine: a
-/// job that does not find it has not started.
-pub(super) fn write_whole(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".part");
-    let beside = PathBuf::from(beside);
-    let mut file = files::open_own(&beside, files::new_file().write(true).mode(mode))?;
-    file.set_len(0)?;
-    file.write_all(text.as_bytes())?;
-    fs::rename(beside, path)
+/// The refusal if files of a submission can't be written.
+pub(super) fn files_refused(error: io::Error) -> Refusal {
+    Refusal::unavailable(format!("the submission's files can't be written: {error}"))
 }
 
 #[cfg(test)]
@@ -162,7 +156,7 @@ mod tests {
             starts: 2,
             events: 9,
             in_slot: true,
-            needs: 0xab,
+            header_checksum: 0xab,
         };
         tickets.write(&name(3), 1, &ticket).unwrap();
         assert_eq!(tickets.read(&name(3), 1), Some(ticket.clone()));

@@ -379,7 +379,7 @@ fn observation(table: &Table, id: Id, state: ClusterState, ad: Option<&Ad>) -> O
     let host = host.or_else(|| ad.and_then(|ad| ad.host.clone()));
     let has_begun = matches!(state, ClusterState::Running { .. } | ClusterState::Ended(_));
     Observation {
-        job: ClusterJobId(id.to_string()),
+        job: id.to_cluster(),
         name: None,
         state,
         host: host.filter(|_| has_begun),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::options::SlurmOptions;
 use crate::Error;
-use crate::command::{Command, Failure, Output, our_variables};
+use crate::cluster::{Command, Failure, Output};
 
 /// Slurm's commands on one cluster.
 #[derive(Clone, Debug)]
@@ -74,13 +74,9 @@ impl Client {
     }
 
     fn bare(&self, name: &str, unwanted: impl Fn(&str) -> bool) -> Command {
-        let mut command = Command::new(self.commands.as_deref(), name).folder(&self.folder);
-        if let Some(cluster) = &self.cluster {
-            command = command.argument(format!("--clusters={cluster}"));
-        }
-        our_variables(unwanted)
-            .into_iter()
-            .fold(command, Command::without_variable)
+        let command = Command::new(self.commands.as_deref(), name).start_in(&self.folder);
+        let cluster = self.cluster.iter().map(|name| format!("--clusters={name}"));
+        command.arguments(cluster).without_variables(unwanted)
     }
 
     /// What `scontrol show` says, one entry a line where it has several.

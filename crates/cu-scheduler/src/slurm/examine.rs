@@ -7,7 +7,7 @@ use super::config::{Config, Partition};
 use super::limits::{self, Limits};
 use super::options::{Resume, SlurmOptions};
 use super::{Cluster, needs, sacct};
-use crate::command::Command;
+use crate::cluster::Command;
 use crate::{Error, Finding, Level};
 
 /// The versions that the backend is tested with.

@@ -25,7 +25,7 @@ pub(super) fn write_script(call: &Call, text: &str) -> Result<File, String> {
         if let Some(folder) = call.script.parent() {
             files::make_dir(folder)?;
         }
-        replace(&call.script, text)?;
+        write_private(&call.script, text)?;
         let opened = open_script(call);
         opened.inspect(|file| {
             // On a file system without locks nobody can tell that sbatch is at work but by time.
@@ -66,7 +66,7 @@ pub(super) fn point(
         script.display()
     );
     let pointed = || {
-        replace(&start, &(title + text))?;
+        write_private(&start, &(title + text))?;
         link(
             &submission.directory.join("stdout"),
             &beside(script, task, "out"),
@@ -89,11 +89,8 @@ pub(super) fn discard(call: &Call) {
     }
 }
 
-/// Writes a file so that it is there whole or not at all.
-pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let part = part_of(path);
-    files::write_own(&part, text.as_bytes())?;
-    std::fs::rename(&part, path)
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    files::write_whole(path, text.as_bytes(), files::PRIVATE_FILE)
 }
 
 fn link(target: &Path, path: &Path) -> io::Result<()> {

@@ -73,8 +73,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use cu_system::threads::Pool;
 
+use crate::cluster::Writer;
 use crate::{
     Cancel, Capabilities, ClusterJobId, Error, ExitCodes, Finding, Found, Observation, Preview,
     Reach, Scheduler, Submission, SubmissionName, SubmitError, TimeLimits,
@@ -103,7 +103,7 @@ struct Cluster {
     pace: Pace,
     missing: Missing,
     /// Writes scripts and the journal.
-    writer: Pool,
+    writer: Writer,
 }
 
 /// The journal, opened when something is first submitted or looked up: to examine a cluster leaves
@@ -165,7 +165,7 @@ impl Slurm {
         Ok(Self(Arc::new(Cluster {
             pace: Pace::new(options.poll),
             missing: Missing::default(),
-            writer: Pool::start("cu-slurm", 1, 4).map_err(Error::no_thread)?,
+            writer: Writer::start("cu-slurm")?,
             journal: Lazy {
                 state_dir: options.state_dir.clone(),
                 journal: Mutex::new(None),

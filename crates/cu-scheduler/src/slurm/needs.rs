@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::config::Partition;
 use super::options::{Environment, SlurmOptions};
 use super::quote::for_sbatch;
+use crate::cluster;
 use crate::{Resources, Submission};
 
 /// The longest warning that sbatch takes, in seconds.
@@ -122,28 +123,7 @@ pub(super) fn check(
     options: &SlurmOptions,
     partitions: &[Partition],
 ) -> Result<(), String> {
-    let program = submission.command.first().map(String::as_str);
-    match program {
-        Some(program) if program.starts_with('/') => {}
-        Some(program) => return Err(format!("`{program}` is no absolute path to a program")),
-        None => return Err("there is no command".into()),
-    }
-    let texts = submission.command.iter();
-    let pairs = submission.environment.iter();
-    let texts = texts.chain(pairs.flat_map(|(name, value)| [name, value]));
-    if let Some(text) = texts.into_iter().find(|text| text.contains('\0')) {
-        return Err(format!("{text:?} holds a zero byte"));
-    }
-    let names = submission.environment.keys();
-    if let Some(name) = names
-        .into_iter()
-        .find(|name| name.is_empty() || name.contains('='))
-    {
-        return Err(format!("{name:?} is no name of a variable"));
-    }
-    if submission.resources.cpus == 0 {
-        return Err("0 processors are none".into());
-    }
+    cluster::check(submission)?;
     let chosen = chosen(options, partitions);
     // A quality of service may lift the limit of a partition.
     if let (Some(limit), None, false) = (
@@ -172,16 +152,13 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Whether the folders of a submission are there: Slurm would run it in `/tmp`, or lose its output.
-pub(super) fn check_folders(submission: &Submission) -> Result<(), String> {
-    for folder in [&submission.working_directory, &submission.directory] {
-        if !folder.is_absolute() {
-            return Err(format!("{} is no absolute path", folder.display()));
-        }
-        match std::fs::metadata(folder) {
+/// Checks that the directories of a submission exist: Slurm would run it in `/tmp`, or lose its output.
+pub(super) fn check_directories(submission: &Submission) -> Result<(), String> {
+    for directory in [&submission.working_directory, &submission.directory] {
+        match std::fs::metadata(directory) {
             Ok(metadata) if metadata.is_dir() => {}
-            Ok(_) => return Err(format!("{} is no folder", folder.display())),
-            Err(error) => return Err(format!("{}: {error}", folder.display())),
+            Ok(_) => return Err(format!("{} is not a directory", directory.display())),
+            Err(error) => return Err(format!("{}: {error}", directory.display())),
         }
     }
     Ok(())

@@ -3,15 +3,13 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use cu_system::shell;
+
 /// `text` as one word of a bash script. It stays on one line, so that neither a line break in it
 /// nor a `\r\n`, which sbatch refuses in a script, ever stands in one.
 pub(super) fn for_bash(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
-    if !text.is_empty() && text.bytes().all(plain) {
-        return text.to_owned();
-    }
     if !text.chars().any(|letter| letter.is_ascii_control()) {
-        return format!("'{}'", text.replace('\'', r"'\''"));
+        return shell::quote(text);
     }
     let mut quoted = String::from("$'");
     for letter in text.chars() {

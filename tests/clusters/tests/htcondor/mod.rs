@@ -112,7 +112,7 @@ pub async fn until(
             if wanted(&state) {
                 return state;
             }
-            let over = matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
+            let over = state.is_over();
             assert!(!over, "{job} is {state:?}, and was to be {what}");
             pool.changed().await;
         }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::htcondor::description::{check_extra, description, header, path_refusal, refusal};
+use crate::htcondor::description::{check, description, header, path_refusal};
+use crate::htcondor::options::check_extra;
 use crate::htcondor::options::{HtcondorOptions, Resume, Universe};
 use crate::{Resources, SubmissionName};
 
@@ -145,17 +146,12 @@ fn what_is_ours_cannot_be_overruled() {
 
 #[test]
 fn what_no_description_can_ask_for_is_refused() {
-    let none = Resources {
-        cpus: 0,
-        ..Resources::default()
-    };
-    assert!(refusal(&none).is_some());
     let short = Resources {
         time_limit: Some(Duration::from_millis(500)),
         ..Resources::default()
     };
-    assert!(refusal(&short).is_some());
-    assert_eq!(refusal(&Resources::default()), None);
+    assert!(check(&short).is_err());
+    assert_eq!(check(&Resources::default()), Ok(()));
 }
 
 #[test]

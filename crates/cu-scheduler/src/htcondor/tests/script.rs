@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant, SystemTime};
 
+use cu_system::files;
 use proptest::prelude::*;
 
-use crate::htcondor::script;
-use crate::htcondor::submit::write_script;
-use crate::htcondor::ticket::{Ticket, Tickets, write_whole};
+use crate::htcondor::script::{self, write_script};
+use crate::htcondor::ticket::{Ticket, Tickets};
 use crate::{Resources, Signal, Submission, SubmissionName, Warning};
 
 /// How long anything may take.
@@ -30,7 +30,8 @@ impl Machine {
         let state = folder.path().join("state $(x) 'y'");
         fs::create_dir(&state).unwrap();
         let start = script::start(state.to_str().unwrap());
-        write_whole(&state.join("start"), &start, 0o700).unwrap();
+        let path = state.join("start");
+        files::write_whole(&path, start.as_bytes(), files::PRIVATE_PROGRAM).unwrap();
         let scratch = folder.path().join("scratch");
         fs::create_dir(&scratch).unwrap();
         Self {
@@ -53,7 +54,7 @@ impl Machine {
             starts: number,
             events: 0,
             in_slot: false,
-            needs: 0,
+            header_checksum: 0,
         };
         self.tickets.write(&name(), number, &ticket).unwrap();
     }
@@ -323,11 +324,11 @@ fn what_goes_wrong_before_the_command_is_said_in_its_stderr() {
 fn what_a_shell_cannot_pass_on_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let good = submission(folder.path(), 1, "true");
-    assert_eq!(script::refusal(&good), None);
+    assert_eq!(script::check(&good), Ok(()));
     let refused = |change: fn(&mut Submission)| {
         let mut bad = good.clone();
         change(&mut bad);
-        script::refusal(&bad).is_some()
+        script::check(&bad).is_err()
     };
     assert!(refused(|it| it.command.clear()));
     assert!(refused(|it| it.command[0] = "relative".into()));
@@ -337,7 +338,7 @@ fn what_a_shell_cannot_pass_on_is_refused() {
     for name in ["", "1A", "A-B", "A B", "ä"] {
         let mut bad = good.clone();
         bad.environment.insert(name.into(), String::new());
-        assert!(script::refusal(&bad).is_some(), "{name}");
+        assert!(script::check(&bad).is_err(), "{name}");
     }
 }
 

@@ -263,7 +263,7 @@ fn a_ticket_begins_a_new_attempt_for_this_process_and_the_next() {
         starts: 2,
         events: 3,
         in_slot: false,
-        needs: 0,
+        header_checksum: 0,
     };
     let requeued = || Kind::Requeued {
         exit: Exit::Code(3),

@@ -14,14 +14,15 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Child;
 
-/// Enough for the answer about a hundred thousand jobs. Whoever says more has gone wrong.
+/// Enough for the answer about a hundred thousand jobs. A command that prints more has gone wrong.
 const MOST_OUTPUT: usize = 64 << 20;
-/// Some commands take 20 s to say that their daemon is away.
+/// How long a command may take unless told otherwise: some take 20 s to report that their daemon is
+/// away.
 const LIMIT: Duration = Duration::from_secs(45);
 
 /// One command, not yet started.
 #[derive(Debug)]
-pub(crate) struct Command {
+pub struct Command {
     program: PathBuf,
     inner: tokio::process::Command,
     input: Vec<u8>,
@@ -29,38 +30,55 @@ pub(crate) struct Command {
     most_output: usize,
 }
 
-/// What a command that ran to its end left.
+/// The exit code and the output of a command that ran to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Output {
-    /// Its exit code: 0 if all went well.
+pub struct Output {
+    /// The exit code: 0 if all went well.
     pub code: i32,
-    /// What it wrote. Bytes that are no UTF-8 stand as U+FFFD.
+    /// Its standard output. Bytes that are not UTF-8 are replaced by U+FFFD.
     pub stdout: String,
-    /// What it complained of, the same way.
+    /// Its standard error, likewise.
     pub stderr: String,
 }
 
 /// Why a command did not run to its end.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+#[non_exhaustive]
+pub enum Failure {
     /// It was never started: nothing happened.
-    #[error("{} can't be started: {source}", program.display())]
-    NotStarted { program: PathBuf, source: io::Error },
+    #[error("{} can't be started: {error}", program.display())]
+    NotStarted {
+        /// The program.
+        program: PathBuf,
+        /// What the system reported.
+        error: io::Error,
+    },
     /// It was killed for taking too long. What it did until then is not known.
     #[error("{} did not answer within {} s", program.display(), limit.as_secs())]
-    TimedOut { program: PathBuf, limit: Duration },
-    /// It died by a signal of somebody else, said too much, or its output could not be read. What
-    /// it did until then is not known.
-    #[error("{} came to no end of its own: {reason}", program.display())]
-    Broken { program: PathBuf, reason: String },
+    TimedOut {
+        /// The program.
+        program: PathBuf,
+        /// How long it was given.
+        limit: Duration,
+    },
+    /// It was killed by a signal that is not ours, printed too much, or its output could not be read.
+    /// What it did until then is not known.
+    #[error("{} did not run to its end: {reason}", program.display())]
+    Broken {
+        /// The program.
+        program: PathBuf,
+        /// What happened.
+        reason: String,
+    },
 }
 
 impl Command {
-    /// The command `name` of the folder `commands`, or of `PATH`.
+    /// The command `name` in the directory `commands`, or in `PATH`.
     ///
-    /// It starts in the folder of the caller, in the C locale, with nothing on standard input.
+    /// It starts in the directory of the caller, in the C locale, with nothing on standard input.
+    #[must_use]
     pub fn new(commands: Option<&Path>, name: &str) -> Self {
-        let program = commands.map_or_else(|| PathBuf::from(name), |folder| folder.join(name));
+        let program = commands.map_or_else(|| PathBuf::from(name), |them| them.join(name));
         let mut inner = tokio::process::Command::new(&program);
         inner
             .env("LC_ALL", "C")
@@ -78,32 +96,39 @@ impl Command {
     }
 
     /// Adds one argument.
+    #[must_use]
     pub fn argument(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.inner.arg(argument);
         self
     }
 
     /// Adds arguments.
+    #[must_use]
     pub fn arguments<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.inner.args(arguments);
         self
     }
 
     /// Sets a variable of its environment, which is ours otherwise.
-    #[cfg(feature = "slurm")]
+    #[must_use]
     pub fn variable(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.inner.env(name, value);
         self
     }
 
-    /// Takes a variable out of its environment.
-    #[cfg(feature = "slurm")]
-    pub fn without_variable(mut self, name: impl AsRef<OsStr>) -> Self {
-        self.inner.env_remove(name);
+    /// Takes those variables out of its environment for whose names `is_unwanted` holds.
+    #[must_use]
+    pub fn without_variables(mut self, is_unwanted: impl Fn(&str) -> bool) -> Self {
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(&is_unwanted) {
+                self.inner.env_remove(name);
+            }
+        }
         self
     }
 
     /// Leaves the locale as it is: for a command that hands its environment on.
+    #[must_use]
     pub fn with_our_locale(mut self) -> Self {
         match std::env::var_os("LC_ALL") {
             Some(locale) => self.inner.env("LC_ALL", locale),
@@ -112,28 +137,31 @@ impl Command {
         self
     }
 
-    /// Where it starts.
-    pub fn folder(mut self, folder: &Path) -> Self {
-        self.inner.current_dir(folder);
+    /// The directory in which it starts.
+    #[must_use]
+    pub fn start_in(mut self, directory: &Path) -> Self {
+        self.inner.current_dir(directory);
         self
     }
 
-    /// What it reads on standard input.
+    /// The text on its standard input.
+    #[must_use]
     pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = input.into();
         self.inner.stdin(Stdio::piped());
         self
     }
 
-    /// Holds `file` open as its standard input: a lock on it lasts as long as the command lives,
-    /// even if we don't.
+    /// Holds `file` open as its standard input: a lock on it lasts as long as the command lives, even
+    /// if this process is killed.
+    #[must_use]
     pub fn holding(mut self, file: File) -> Self {
         self.inner.stdin(Stdio::from(file));
         self
     }
 
     /// How long it may take: 45 s unless set.
-    #[cfg(any(feature = "htcondor", test))]
+    #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
@@ -144,9 +172,9 @@ impl Command {
     /// # Errors
     /// See [`Failure`]: only [`Failure::NotStarted`] says that nothing happened.
     pub async fn run(mut self) -> Result<Output, Failure> {
-        let child = self.inner.spawn().map_err(|source| Failure::NotStarted {
+        let child = self.inner.spawn().map_err(|error| Failure::NotStarted {
             program: self.program.clone(),
-            source,
+            error,
         })?;
         let mut group = Group(child);
         let talk = converse(&mut group.0, &self.input, self.most_output);
@@ -175,17 +203,18 @@ impl Command {
 }
 
 impl Output {
-    /// What it said, for people: its complaint, or else its answer, or else its exit code.
+    /// What it printed, for people: its standard error, else its standard output, else its exit code.
+    #[must_use]
     pub fn words(&self) -> String {
         let said = [&self.stderr, &self.stdout].map(|text| text.trim());
         match said.into_iter().find(|text| !text.is_empty()) {
             Some(text) => text.to_owned(),
-            None => format!("exit code {} without a word", self.code),
+            None => format!("exit code {}, and no output", self.code),
         }
     }
 }
 
-/// A command's processes, killed when nobody waits for them any more.
+/// The process group of a command, killed when it is dropped.
 struct Group(Child);
 
 impl Drop for Group {
@@ -230,15 +259,6 @@ async fn read(from: Option<impl AsyncRead + Unpin>, most: usize) -> io::Result<V
 fn into_text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
-}
-
-/// The names in our environment for which `unwanted` holds.
-#[cfg(feature = "slurm")]
-pub(crate) fn our_variables(unwanted: impl Fn(&str) -> bool) -> Vec<std::ffi::OsString> {
-    std::env::vars_os()
-        .map(|(name, _)| name)
-        .filter(|name| name.to_str().is_some_and(&unwanted))
-        .collect()
 }
 
 #[cfg(test)]
