@@ -231,7 +231,11 @@ fn the_architecture_page_names_only_what_exists() {
     // Every word in backquotes that begins like a path of the repository, not of a run directory.
     let quoted = text.split('`').skip(1).step_by(2);
     let directories = DIRECTORIES.map(|directory| format!("{directory}/"));
-    let is_path = |word: &&str| directories.iter().any(|directory| word.starts_with(directory));
+    let is_path = |word: &&str| {
+        directories
+            .iter()
+            .any(|directory| word.starts_with(directory))
+    };
     let named: Vec<_> = quoted.filter(is_path).collect();
     assert!(named.len() > 10, "only {} paths", named.len());
     for word in named {
