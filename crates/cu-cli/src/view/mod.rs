@@ -3,6 +3,7 @@
 mod bars;
 pub mod estimate;
 pub mod json;
+mod limit;
 mod lines;
 pub mod notices;
 pub mod summary;
