@@ -120,8 +120,8 @@ fn a_resume_finds_results_of_an_attempt_that_was_given_up() {
     assert_eq!(exit.code, Some(0), "{exit:?}");
     assert!(!message.exists(), "it was taken");
     let shown = run.cu(&["show", "0"]).stdout;
-    let late = "attempt 0, which had been given up, has said something since, at last its results: \
-                that is recorded, and the job stays as it is";
+    let late = "attempt 0, which had been given up, has reported something since, most recently its \
+                results: that is recorded, and the job stays as it is";
     assert!(shown.contains(late), "{shown}");
     assert!(shown.contains("job 0 is completed"), "{shown}");
     assert!(shown.contains("loss = 0.25"), "it stays as it is: {shown}");

@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn each_limit_names_a_key_of_the_reference() {
-        let reference = include_str!("../docs/config.toml");
+        let reference = include_str!("../../docs/config.toml");
         let all = [
             Limit::StuckAfter(1),
             Limit::TimeLimits(1),
