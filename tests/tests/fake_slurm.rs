@@ -224,3 +224,30 @@ fn several_clusters_behind_one_login_are_named() {
         );
     }
 }
+
+#[test]
+fn a_submission_nobody_knows_of_never_runs_after_a_stop() {
+    let site = Site::new();
+    site.slurm.starts_after(Duration::from_secs(4));
+    let words = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (receive failure)";
+    site.slurm
+        .rule(Rule::fails("sbatch", words).though_it_acts().once_after(0));
+    site.slurm.rule(Rule::prints("squeue", ""));
+    site.slurm.rule(Rule::prints("sacct", ""));
+    let run = site.run(TWO_RESUMES, "", "");
+    let main = run.start();
+    run.until("a submission", || {
+        (!site.slurm.jobs().is_empty()).then_some(())
+    });
+    completed(&run.cu(&["stop", "all"]));
+    let exit = main.wait();
+    assert_eq!(exit.code, Some(1), "{exit:?}");
+    run.until("the end of the job", || {
+        site.slurm
+            .states()
+            .iter()
+            .all(|state| state != "PENDING" && state != "RUNNING")
+            .then_some(())
+    });
+    assert_eq!(attempts(&run), 0);
+}

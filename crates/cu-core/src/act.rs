@@ -84,6 +84,7 @@ impl Actor {
                     metrics,
                 }),
                 Action::Find { job, attempt } => lookups.push((job, attempt)),
+                Action::Withdraw { job, attempt } => self.withdraw(job, attempt, tasks),
                 Action::Cancel { cluster_job } => cancellations.push(cluster_job),
                 Action::ReadRecords { job, attempt } => {
                     // Its outcome is an event, which nobody awaits for ever.
@@ -119,6 +120,22 @@ impl Actor {
     pub fn read_in_turn(&self, attempts: Vec<(JobId, Attempt)>, tasks: &mut JoinSet<()>) {
         let readers = self.readers.clone();
         tasks.spawn(async move { readers.read_in_turn(attempts).await });
+    }
+
+    /// Makes the mark that keeps an attempt's program from being started.
+    fn withdraw(&self, job: JobId, attempt: Attempt, tasks: &mut JoinSet<()>) {
+        let run_dir = self.context.run_dir.clone();
+        let written = self.writers.ask(move || {
+            let mark = run_dir.cancelled(job, attempt);
+            let written = cu_run_dir::make_dir(&run_dir.attempt(job, attempt)).and_then(|()| {
+                cu_run_dir::replace(&mark, b"An operator cancelled this attempt.\n")
+            });
+            if let Err(error) = written {
+                // It is asked for again as long as the attempt may be with the scheduler.
+                tracing::warn!("{error}");
+            }
+        });
+        tasks.spawn(async { written.await.unwrap_or_else(|panic| resume_unwind(panic)) });
     }
 
     /// Asks once: the machine has whatever does not end cancelled again.

@@ -98,7 +98,11 @@ fn cancel_before_the_submit_answer_claims_no_cluster_end() {
     });
     assert!(matches!(
         cancelled[..],
-        [Action::Tell { .. }, Action::Cancel { .. }]
+        [
+            Action::Tell { .. },
+            Action::Withdraw { .. },
+            Action::Cancel { .. }
+        ]
     ));
     assert!(
         world

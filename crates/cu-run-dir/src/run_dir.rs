@@ -175,6 +175,12 @@ impl RunDir {
         self.attempt(job, attempt).join("started.json")
     }
 
+    /// Exists once the attempt is cancelled: its program is not started any more.
+    #[must_use]
+    pub fn cancelled(&self, job: JobId, attempt: Attempt) -> PathBuf {
+        self.attempt(job, attempt).join("cancelled")
+    }
+
     /// How the attempt ended, as its supervisor saw it.
     #[must_use]
     pub fn exit_record(&self, job: JobId, attempt: Attempt) -> PathBuf {

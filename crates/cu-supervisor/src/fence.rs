@@ -197,8 +197,8 @@ impl<'a> Fence<'a> {
     }
 
     fn look(&mut self, now: Instant) -> Result<Turn> {
-        if let Some(newest) = newer_attempt(self.run, self.job, self.attempt)? {
-            return Ok(Turn::Never(self.superseded(newest)));
+        if let Some(reason) = self.forbidden()? {
+            return Ok(Turn::Never(reason));
         }
         let lock = self.try_lock()?;
         let way = self.way(&lock, now)?;
@@ -407,8 +407,8 @@ impl<'a> Fence<'a> {
         // Where locks are not seen by all, two may come this far. The number of the newest attempt
         // was written before its supervisor started, and our record before this line: so of two
         // attempts the older one sees the newer number here, or the newer one saw the older's record.
-        if let Some(newest) = newer_attempt(self.run, self.job, self.attempt)? {
-            return Ok(Some(Turn::Never(self.superseded(newest))));
+        if let Some(reason) = self.forbidden()? {
+            return Ok(Some(Turn::Never(reason)));
         }
         if !StartedFile::create(&self.run.started(self.job, self.attempt), &self.here)? {
             return Ok(Some(Turn::WaitForAnother(self.decided_by_another().0)));
@@ -420,9 +420,23 @@ impl<'a> Fence<'a> {
         self.run.started(self.job, self.attempt).exists()
     }
 
-    fn superseded(&self, newest: Attempt) -> String {
+    /// Why this attempt must not start its program, however long it waits.
+    fn forbidden(&self) -> Result<Option<String>> {
         let (job, attempt) = (self.job, self.attempt);
-        format!("attempt {attempt} of job {job} was not started: attempt {newest} is newer")
+        let not_started = |why: String| {
+            Ok(Some(format!(
+                "attempt {attempt} of job {job} was not started: {why}"
+            )))
+        };
+        if let Some(newest) = newer_attempt(self.run, job, attempt)? {
+            return not_started(format!("attempt {newest} is newer"));
+        }
+        let cancelled = self.run.cancelled(job, attempt);
+        match cancelled.try_exists() {
+            Ok(true) => not_started("it was cancelled before".to_owned()),
+            Ok(false) => Ok(None),
+            Err(error) => Err(Error::file("find", &cancelled)(error)),
+        }
     }
 
     fn decided_by_another(&self) -> (String, Option<Timestamp>) {

@@ -50,6 +50,14 @@ pub enum Action {
         /// Which.
         attempt: Attempt,
     },
+    /// Mark the attempt as cancelled, so that its program is not started any more: the scheduler may
+    /// have it without our knowing, or may not be able to end it.
+    Withdraw {
+        /// Whose.
+        job: JobId,
+        /// Which.
+        attempt: Attempt,
+    },
     /// Have the scheduler end this cluster job.
     Cancel {
         /// Which.

@@ -83,6 +83,7 @@ fn action_job(action: &Action) -> Option<cu_protocol::JobId> {
         | Action::Find { job, .. }
         | Action::ReadRecords { job, .. }
         | Action::ReadLate { job, .. }
+        | Action::Withdraw { job, .. }
         | Action::Observe { job, .. }
         | Action::Tell { job, .. }
         | Action::Notify { job, .. } => Some(*job),

@@ -393,11 +393,18 @@ impl Step<'_> {
 
     fn cancel(&mut self) {
         self.tell(Wish::Cancel);
-        let again = self.at.after(CANCEL_AGAIN);
-        if let Phase::Active(active) = &mut self.job.phase
-            && let Some(cluster_job) = active.cluster_job().cloned()
-        {
-            active.cancel_again = Some(again);
+        let job = self.job.id;
+        let Phase::Active(active) = &mut self.job.phase else {
+            return;
+        };
+        let (attempt, cluster_job) = (active.attempt, active.cluster_job().cloned());
+        if cluster_job.is_some() {
+            active.cancel_again = Some(self.at.after(CANCEL_AGAIN));
+        }
+        if !active.was_started() {
+            self.act(Action::Withdraw { job, attempt });
+        }
+        if let Some(cluster_job) = cluster_job {
             self.act(Action::Cancel { cluster_job });
         }
     }

@@ -43,6 +43,31 @@ fn an_attempt_that_was_given_up_is_never_started() {
 }
 
 #[test]
+fn a_cancelled_attempt_that_arrives_later_starts_nothing() {
+    let job = Job::new();
+    fs::write(job.run.cancelled(JOB, Attempt(0)), "").unwrap();
+    let Turn::Never(text) = job.fence(0).ask(job.start) else {
+        panic!("it may start");
+    };
+    assert!(text.contains("it was cancelled before"), "{text}");
+    // The mark is of one attempt: a retried job runs.
+    job.set_newest(1);
+    held(job.fence(1).ask(job.start));
+}
+
+#[test]
+fn an_attempt_cancelled_while_it_waits_starts_nothing() {
+    let job = Job::new();
+    let first = held(job.fence(0).ask(job.start));
+    job.set_newest(1);
+    let mut second = job.fence(1);
+    reason(second.ask(job.start));
+    fs::write(job.run.cancelled(JOB, Attempt(1)), "").unwrap();
+    drop(first);
+    assert!(matches!(second.ask(job.start), Turn::Never(_)));
+}
+
+#[test]
 fn the_record_is_renewed_and_a_newer_attempt_noticed() {
     let job = Job::new();
     job.set_newest(1);
