@@ -11,6 +11,7 @@
 //! | [`stranger`] | another user of this machine, for tests that run as root |
 //! | [`chance`] | numbers that a seed repeats |
 //! | [`steps`] | what `tiny_job` writes down of its steps, and by which clock |
+//! | [`modules`] | which modules of a crate use which |
 //! | [`history`], [`checker`] | all that a run leaves, and whether the promise was kept |
 #![forbid(unsafe_code)]
 // A harness has nobody to hand an error to: it says what went wrong and fails the test.
@@ -21,6 +22,7 @@ pub mod checker;
 pub mod cu;
 pub mod fuse;
 pub mod history;
+pub mod modules;
 pub mod process;
 pub mod run;
 pub mod steps;

@@ -9,7 +9,7 @@ use cu_protocol::{JobId, RunId, Timestamp};
 use cu_run_dir::{JobSpec, keep_private, make_dir, replace};
 use cu_system::files;
 
-use crate::lock::Lock;
+use crate::lock::{self, Lock};
 use crate::store::Store;
 use crate::{Error, JobPlan, Result, RunDir, RunPlan, secret};
 
@@ -45,7 +45,7 @@ impl<'a> NewRun<'a> {
         check_place(run_dir)?;
         make_dir(run_dir.path())?;
         keep_private(run_dir)?;
-        let lock = Lock::take_for_new(run_dir)?;
+        let lock = lock::take(run_dir)?.name()?;
         check_place(run_dir)?; // Another may just have finished one.
         clear(run_dir)?;
         Ok(Self {

@@ -3,8 +3,6 @@
 use std::any::Any;
 use std::path::PathBuf;
 
-use crate::operator::Silence;
-
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -189,5 +187,29 @@ pub(crate) fn words(panic: Box<dyn Any + Send>) -> String {
         (Some(text), _) => (*text).to_owned(),
         (None, Some(text)) => text.clone(),
         (None, None) => "it said nothing".to_owned(),
+    }
+}
+
+/// A main process that accepts connections and does not answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Silence {
+    /// Its number and its host, if they are known.
+    pub process: Option<(u32, String)>,
+    /// What was waited for.
+    pub reason: String,
+    /// The request is with it: it may carry it out once it goes on.
+    pub has_the_request: bool,
+}
+
+impl std::fmt::Display for Silence {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some((process, host)) = &self.process {
+            write!(out, "process {process} on {host}: ")?;
+        }
+        let kept = match self.has_the_request {
+            true => "it may carry the request out once it goes on",
+            false => "the request was not handed over",
+        };
+        write!(out, "{}; {kept}", self.reason)
     }
 }

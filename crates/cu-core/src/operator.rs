@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::inbox::{Item, Sender};
 use crate::lock::is_held;
-use crate::{Error, Result, RunDir, check_run};
+use crate::{Error, Result, RunDir, Silence, check_run};
 
 /// How long an address may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -94,30 +94,6 @@ pub(crate) async fn is_there(run_dir: &RunDir) -> bool {
     matches!(reached, Ok(Reached::Answer(_) | Reached::Silent(_)))
 }
 
-/// A main process that accepts connections and does not answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Silence {
-    /// Its number and its host, if they are known.
-    pub process: Option<(u32, String)>,
-    /// What was waited for.
-    pub reason: String,
-    /// The request is with it: it may carry it out once it goes on.
-    pub has_the_request: bool,
-}
-
-impl std::fmt::Display for Silence {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let Some((process, host)) = &self.process {
-            write!(out, "process {process} on {host}: ")?;
-        }
-        let kept = match self.has_the_request {
-            true => "it may carry the request out once it goes on",
-            false => "the request was not handed over",
-        };
-        write!(out, "{}; {kept}", self.reason)
-    }
-}
-
 enum Reached {
     Answer(OperatorAnswer),
     Silent(Silence),
@@ -129,7 +105,7 @@ async fn reach(run_dir: &RunDir, request: &OperatorRequest) -> Result<Reached> {
         Ok(server) => server,
         Err(error) => return Ok(Reached::Nobody(error.to_string())),
     };
-    let secret = read_secret(run_dir)?;
+    let secret = cu_run_dir::read_secret(run_dir)?;
     let mut reason = "it names no address".to_owned();
     let mut silent = None;
     for address in &server.addresses {
@@ -197,8 +173,4 @@ async fn reach_at(
         Ok(said) => said.map_err(|error: cu_protocol::Error| nobody(&error)),
         Err(_) => Err(silent(ANSWER, true)),
     }
-}
-
-pub(crate) fn read_secret(run_dir: &RunDir) -> Result<Secret> {
-    Ok(cu_run_dir::read_secret(run_dir)?)
 }

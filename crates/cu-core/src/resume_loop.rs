@@ -16,9 +16,9 @@ use crate::connections::Connections;
 use crate::context::Context;
 use crate::decide::{Silence, decide};
 use crate::inbox::{Batch, Inbox};
-use crate::lock::{Lock, Note};
+use crate::lock::{self, Note};
 use crate::machine::{Machine, moment};
-use crate::operator::Operator;
+use crate::operator::{self, Operator};
 use crate::recovery;
 use crate::server::Server;
 use crate::store::{Abandoned, Changes, Reader, Store};
@@ -96,7 +96,13 @@ impl ResumeLoop {
     ) -> Result<Self> {
         check_run(&run_dir)?;
         let before = Reader::open(&run_dir)?; // Without a run there is nothing to lock.
-        let mut lock = Lock::take(&run_dir).await?;
+        let taken = lock::take(&run_dir)?;
+        // It may hold the run although we have the lock. It is believed to be there if it accepts
+        // connections, even without an answer: it may be stopped, and go on.
+        if taken.was_held_elsewhere() && operator::is_there(&run_dir).await {
+            return Err(taken.in_use());
+        }
+        let mut lock = taken.name()?;
         let predecessor = lock.predecessor.take();
         // Before anything is begun that would take them.
         let recorder = Recorder::start()?;

@@ -6,7 +6,7 @@
 
 use cu_protocol::Secret;
 
-use crate::{Error, Result, RunDir, operator};
+use crate::{Error, Result, RunDir};
 
 /// The secret of a run.
 pub(crate) struct Kept {
@@ -33,7 +33,7 @@ pub(crate) fn make(run_dir: &RunDir) -> Result<Secret> {
 /// [`Error::File`] if it can't be read or made.
 pub(crate) fn keep(run_dir: &RunDir) -> Result<Kept> {
     use std::io::ErrorKind::{InvalidData, NotFound};
-    let lost = match operator::read_secret(run_dir) {
+    let lost = match cu_run_dir::read_secret(run_dir).map_err(Error::from) {
         Ok(secret) => return Ok(Kept { secret, lost: None }),
         Err(Error::File { source, .. }) => match source.kind() {
             NotFound => "is missing".to_owned(),

@@ -6,7 +6,7 @@
 use cu_system::machine::unique_token;
 use cu_system::{files, users};
 
-use crate::store::must_exist;
+use crate::store::{must_exist, place};
 use crate::{Error, Reader, Result, RunDir};
 
 /// Whether the run in `run_dir` may be resumed, stopped, or asked for anything. To read it needs less:
@@ -28,12 +28,6 @@ pub fn foreign_owner(run_dir: &RunDir) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
     let found = run_dir.path().metadata().ok()?;
     Some(found.uid()).filter(|owner| *owner != users::own())
-}
-
-/// Where a run is, as the run itself takes it down; `None` if that can't be written in UTF-8.
-pub(crate) fn place(run_dir: &RunDir) -> Option<String> {
-    let place = run_dir.path().canonicalize().ok()?;
-    place.into_os_string().into_string().ok()
 }
 
 /// Tells a copy from its original: both say that they are the same run, so that at a cluster each would

@@ -10,7 +10,6 @@ use cu_protocol::{
 use cu_scheduler::{ClusterJobId, ClusterState};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::reason::Reason;
 use crate::{AttemptEnd, AttemptReport, JobState, Limit};
 
 /// A job at a moment.
@@ -85,7 +84,7 @@ pub enum Phase {
     Waiting {
         /// When the next one may be submitted.
         until: Timestamp,
-        /// Why not before: half a sentence.
+        /// Why not before: half a sentence; empty if nothing has happened to the job yet.
         reason: String,
     },
     /// An attempt is, or may be, with the scheduler.
@@ -250,7 +249,7 @@ impl Job {
             resume_exit_code,
             phase: Phase::Waiting {
                 until: Timestamp(0),
-                reason: Reason::New.to_string(),
+                reason: String::new(),
             },
             wanted: Wanted::Run,
             next_attempt: Attempt(0),

@@ -19,7 +19,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::lock::{Lock, Note};
 use crate::machine::{Event, Job, Measured};
-use crate::{AttemptReport, Error, JobPlan, Policy, Result, RunDir, RunPlan, trust};
+use crate::{AttemptReport, Error, JobPlan, Policy, Result, RunDir, RunPlan};
 
 pub(crate) use open::must_exist;
 pub(crate) use others::{Abandoned, holders};
@@ -104,7 +104,7 @@ impl Store {
             .map_err(record)?;
         let transaction = connection.transaction().map_err(record)?;
         write_plan(&transaction, run, plan, at).map_err(record)?;
-        if let Some(place) = trust::place(run_dir) {
+        if let Some(place) = place(run_dir) {
             rows::set_fact(&transaction, "place", &place).map_err(record)?;
         }
         transaction.commit().map_err(record)?;
@@ -151,7 +151,7 @@ impl Store {
     /// [`Error::Record`]; [`Error::File`] if others are in the way for long.
     pub fn set_opener(&mut self, run_dir: &RunDir, backend: &str) -> Result<()> {
         let until = Instant::now() + open::BUSY;
-        let place = trust::place(run_dir);
+        let place = place(run_dir);
         let set = |transaction: &Transaction<'_>| {
             rows::set_fact(transaction, "backend", backend)?;
             match &place {
@@ -253,6 +253,12 @@ impl Store {
     }
 }
 
+/// Where a run is, as its store records it; `None` if the path is not valid UTF-8.
+pub(crate) fn place(run_dir: &RunDir) -> Option<String> {
+    let place = run_dir.path().canonicalize().ok()?;
+    place.into_os_string().into_string().ok()
+}
+
 /// Removes a file, if it is there.
 fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
@@ -275,6 +281,7 @@ mod tests {
     use cu_protocol::{Attempt, Fraction, Message, Sequence};
 
     use super::*;
+    use crate::lock;
 
     async fn store() -> (tempfile::TempDir, RunDir, Store) {
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -285,7 +292,8 @@ mod tests {
             jobs: Vec::new(),
         };
         Store::create(&run_dir, RunId([0; 16]), &plan, Timestamp(0)).expect("a new store");
-        let lock = Lock::take(&run_dir).await.expect("nobody else has it");
+        let lock = lock::take(&run_dir).and_then(lock::Taken::name);
+        let lock = lock.expect("nobody else has it");
         let store = Store::open(&run_dir, lock).expect("it opens");
         (directory, run_dir, store)
     }
