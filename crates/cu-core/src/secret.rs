@@ -1,8 +1,7 @@
-//! The secret of a run, as its main process takes it: one that nobody else can know, and a new one in
-//! the place of one that is lost.
+//! The secret of a run. If it is lost, its main process makes a new one.
 //!
-//! With a new secret nothing is lost. Supervisors read the file each time they connect; whatever one
-//! can't deliver meanwhile lies in its attempt's outbox, which is read without any secret.
+//! A new secret loses nothing: supervisors read the file each time they connect, and messages that one
+//! can't deliver meanwhile are in its attempt's outbox, which is read without any secret.
 
 use cu_protocol::Secret;
 
@@ -15,7 +14,7 @@ pub(crate) struct Kept {
     pub lost: Option<String>,
 }
 
-/// Makes a new secret, in the place of whatever lies there: who may open that has no part in this.
+/// Makes a new secret in a new file, so that a process that has the old file open does not see it.
 ///
 /// # Errors
 /// [`Error::File`].
@@ -27,7 +26,7 @@ pub(crate) fn make(run_dir: &RunDir) -> Result<Secret> {
     Ok(secret)
 }
 
-/// The secret. A new one if there is none, or something else in its file.
+/// Reads the secret. Makes a new one if it is missing or damaged.
 ///
 /// # Errors
 /// [`Error::File`] if it can't be read or made.
