@@ -12,6 +12,7 @@
 //! | [`stranger`] | another user of this machine, for tests that run as root |
 //! | [`chance`] | random numbers from a seed |
 //! | [`steps`] | the log that `tiny_job` writes of its steps, and its clock |
+//! | [`modules`] | which modules of a crate use which |
 //! | [`history`], [`checker`] | all traces of a run, and whether the promise was kept |
 #![forbid(unsafe_code)]
 // A harness reports an error by failing the test.
@@ -23,6 +24,7 @@ pub mod cu;
 pub mod fake;
 pub mod fuse;
 pub mod history;
+pub mod modules;
 pub mod process;
 pub mod run;
 pub mod steps;

@@ -1,16 +1,15 @@
-//! What attempts leave in files: messages in outboxes, exit records. Read when the scheduler says
-//! that an attempt is over, and now and then for those that run without a connection or were given up
-//! without a record.
+//! Reads what attempts leave in files: messages in outboxes, and exit records. It reads them when the
+//! scheduler reports that an attempt is over, and periodically for attempts that run without a connection
+//! or were given up without a record.
 //!
-//! A reading sees whatever another machine had closed before it began. On a file system that is
-//! coherent between opening and closing only, NFS above all, that takes one thing: a name that was
-//! looked for in vain is believed to be missing for up to a minute, unless the directory is opened
-//! anew, at which its attributes are asked for. So the attempt's directory is opened first. Where a
-//! mount gives that up (`nocto`), the grace for a record must be longer than its attribute cache:
-//! [`Policy::record_grace`](crate::Policy::record_grace).
+//! A reading must see whatever another machine had closed before it began. File systems that are only
+//! coherent between closing and opening, NFS above all, cache for up to a minute that a name is missing,
+//! unless the directory is opened again, which fetches its attributes. So the attempt's directory is
+//! opened first. Where a mount gives this up (`nocto`), the grace for a record must be longer than its
+//! attribute cache: [`Policy::record_grace`](crate::Policy::record_grace).
 //!
-//! A file that does not open or does not read, ever, takes one thread for good: its attempt is not
-//! read again as long as that goes on, and the others are.
+//! A file that never opens or never reads occupies one thread for good. Its attempt is not read again as
+//! long as that lasts; the others are.
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
@@ -36,9 +35,9 @@ use crate::machine::{Event, Job};
 use crate::threads::Lane;
 use crate::{Result, RunDir};
 
-/// How many attempts are read at a time when each holds its thread up.
+/// At most this many attempts are read at a time, if each blocks its thread.
 const MOST_THREADS: usize = 64;
-/// How many things that were said are remembered, so that they are said once.
+/// At most this many warnings are remembered, so that each is logged once.
 const MOST_SAID: usize = 10_000;
 
 /// How long the files of one attempt may delay those of the next.
@@ -46,16 +45,16 @@ pub(crate) const TURN: Duration = Duration::from_secs(1);
 
 type Key = (JobId, Attempt);
 
-/// How much of an attempt's standard error is told of one whose program was not started.
+/// How much of its standard error is shown if an attempt's program was not started.
 const LAST_LINES: usize = 5;
 const LAST_BYTES: u64 = 2000;
 
-/// The attempts whose files are read now and then, as long as they have no connection.
+/// The attempts whose files are read periodically, as long as they have no connection.
 #[derive(Debug, Default)]
 pub(crate) struct Unread(Mutex<HashMap<JobId, Vec<Attempt>>>);
 
 impl Unread {
-    /// Takes down which of this job's attempts are to be read from now on.
+    /// Sets which of this job's attempts are to be read from now on.
     pub fn set(&self, job: &Job) {
         let attempts: Vec<_> = job.to_be_read().collect();
         let mut all = self.lock();
@@ -85,7 +84,7 @@ pub(crate) struct Readers {
     lane: Lane,
 }
 
-/// What a thread that reads has at hand: as little as it takes, since one may never give it back.
+/// Everything that a reading thread needs. As little as possible, since a thread may never return it.
 #[derive(Debug)]
 struct Desk {
     run_dir: RunDir,
@@ -100,14 +99,14 @@ struct Desk {
 #[derive(Debug, Default)]
 struct Hand {
     has_begun: bool,
-    /// Dropped when it is over.
+    /// Dropped when this reading is over.
     waiting: Vec<oneshot::Sender<()>>,
-    /// Those who came after it had begun, and have another one follow.
+    /// Callers that came after it had begun, for whom another reading follows.
     again: Vec<oneshot::Sender<()>>,
 }
 
 impl Readers {
-    /// What they read comes to `sender` as events. Should one die, so does a task of `background`.
+    /// Whatever they read arrives at `sender` as events. If one panics, so does a task of `background`.
     ///
     /// # Errors
     /// If the system refuses the first thread.
@@ -138,8 +137,8 @@ impl Readers {
         })
     }
 
-    /// Has the attempt's files read; what they say comes as events. It is over when a reading is that
-    /// began after this call.
+    /// Has the attempt's files read; their content arrives as events. Completes when a reading that began
+    /// after this call is over.
     pub fn read(&self, job: JobId, attempt: Attempt) -> impl Future<Output = ()> + Send + use<> {
         let key = (job, attempt);
         let (done, is_done) = oneshot::channel();
@@ -188,10 +187,10 @@ impl Desk {
         self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the attempt's files, and again if somebody asks for it meanwhile.
+    /// Reads the attempt's files, and again if that was asked for meanwhile.
     fn read(&self, key: Key) {
         while self.begin(key) {
-            // What can't be read now is read the next time.
+            // After an error, the next reading tries again.
             match catch_unwind(AssertUnwindSafe(|| self.read_one(key))) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => self.warn(&error),
@@ -200,8 +199,7 @@ impl Desk {
         }
     }
 
-    /// Whether a reading is wanted; it has begun then. Whoever waited for the one before hears that
-    /// it is over.
+    /// Begins a reading if one is wanted, and returns whether it is. Completes the reading before it.
     fn begin(&self, key: Key) -> bool {
         let mut in_hand = self.in_hand();
         let Some(hand) = in_hand.get_mut(&key) else {
@@ -218,7 +216,7 @@ impl Desk {
         true
     }
 
-    /// Says it once, however often it is found.
+    /// Logs a problem once, however often it is found.
     fn warn(&self, problem: &Error) {
         let problem = problem.to_string();
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
@@ -232,14 +230,14 @@ impl Desk {
     }
 
     fn happened(&self, job: JobId, event: Event, reply: Reply) {
-        // Without a loop there is nobody whom it concerns: the next one finds out by itself.
+        // Without a loop the event is lost, and the next main process finds out by itself.
         let _ = self.sender.send(Item::Happened { job, event, reply });
     }
 
     fn read_one(&self, (job, attempt): Key) -> Result<(), Error> {
         let begun = self.clock.now();
         self.open_anew(job, attempt)?;
-        // Before the outbox: whatever the program was told is noted lies there before the record does.
+        // Before the outbox: a message that was promised to the program is there before the record is.
         let record = cu_run_dir::read_exit_record(&self.run_dir.exit_record(job, attempt));
         let outbox = cu_run_dir::read_outbox(&self.run_dir.outbox(job, attempt))?;
         outbox
@@ -258,10 +256,10 @@ impl Desk {
             self.happened(job, event, Reply::Outbox);
         }
         if outbox.unread.is_some() {
-            return Ok(()); // The record is the last word, not to be heard before the others.
+            return Ok(()); // The record must come after all messages.
         }
         let record = match record {
-            // What is damaged will never be a record.
+            // A damaged file never becomes a record.
             Err(error @ Error::Content { .. }) => {
                 self.warn(&error);
                 None
@@ -285,7 +283,7 @@ impl Desk {
         Ok(())
     }
 
-    /// Has a network file system ask what there is in the attempt's directory now.
+    /// Has a network file system fetch the present content of the attempt's directory.
     fn open_anew(&self, job: JobId, attempt: Attempt) -> Result<(), Error> {
         let path = self.run_dir.attempt(job, attempt);
         let only_directories = (OFlags::DIRECTORY | OFlags::NONBLOCK).bits();
@@ -294,7 +292,7 @@ impl Desk {
             .custom_flags(i32::try_from(only_directories).unwrap_or_default())
             .open(&path);
         match opened {
-            // Then nothing was left there.
+            // The attempt has left nothing.
             Err(error)
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
             {

@@ -9,13 +9,13 @@ use cu_protocol::{JobId, RunId, Timestamp};
 use cu_run_dir::{JobSpec, keep_private, make_dir, replace};
 use cu_system::files;
 
-use crate::lock::Lock;
+use crate::lock::{self, Lock};
 use crate::store::Store;
 use crate::{Error, JobPlan, Result, RunDir, RunPlan, secret};
 
-/// Makes the run `plan` in `run_dir`. Directories are of mode 0700, the secret 0600, also if
-/// something lay there before; in a directory that belongs to another user no run is made. A creation
-/// that was killed leaves no run, and can be repeated.
+/// Makes the run `plan` in `run_dir`. Directories get mode 0700 and the secret 0600, also if they existed
+/// before. Refuses a directory that belongs to another user. A killed creation leaves no run, and can be
+/// repeated.
 ///
 /// # Errors
 /// Those of [`NewRun::begin`].
@@ -23,8 +23,8 @@ pub fn create_run(run_dir: &RunDir, plan: &RunPlan) -> Result<RunId> {
     NewRun::begin(run_dir, plan)?.finish()
 }
 
-/// A run that is being made. As long as this lives nobody else makes one in the same directory, so
-/// that whatever is added to it before [`finish`](Self::finish) belongs to the run that comes out.
+/// A run that is being made. As long as this lives, no other process makes one in the same directory, so
+/// that whatever is added before [`finish`](Self::finish) belongs to this run.
 #[derive(Debug)]
 pub struct NewRun<'a> {
     run_dir: &'a RunDir,
@@ -33,19 +33,18 @@ pub struct NewRun<'a> {
 }
 
 impl<'a> NewRun<'a> {
-    /// Takes `run_dir` for the run `plan`, and removes what a creation that was killed has left
-    /// there.
+    /// Takes `run_dir` for the run `plan`, and removes what a killed creation has left there.
     ///
     /// # Errors
     /// [`Error::RunExists`]; [`Error::InUse`] if another process makes one at this moment;
-    /// [`Error::Plan`] for a plan without jobs or commands, or a directory that is no place for a
+    /// [`Error::Plan`] for a plan without jobs or commands, or a directory that is not fit for a
     /// run; [`Error::Untrusted`] for one that belongs to another user; [`Error::File`].
     pub fn begin(run_dir: &'a RunDir, plan: &'a RunPlan) -> Result<Self> {
         check(plan)?;
         check_place(run_dir)?;
         make_dir(run_dir.path())?;
         keep_private(run_dir)?;
-        let lock = Lock::take_for_new(run_dir)?;
+        let lock = lock::take(run_dir)?.name()?;
         check_place(run_dir)?; // Another may just have finished one.
         clear(run_dir)?;
         Ok(Self {
@@ -55,7 +54,7 @@ impl<'a> NewRun<'a> {
         })
     }
 
-    /// Puts the config beside the run, from which whoever resumes it reads the backend.
+    /// Stores the config in the run directory, for a later main process to read the backend from.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -97,14 +96,14 @@ fn check_place(run_dir: &RunDir) -> Result<()> {
     match path.to_str() {
         Some(_) => Ok(()),
         None => Err(Error::Plan(format!(
-            "the path of the run directory is no UTF-8, which attempts could not be told: {}",
+            "the path of the run directory is not valid UTF-8, so it can't be passed to attempts: {}",
             path.display()
         ))),
     }
 }
 
-/// Removes the jobs that a creation that was killed has made. Whatever else is there is somebody's
-/// work: no run is made over it, and nothing is removed.
+/// Removes the jobs that a killed creation has made. If anything else is there, it is somebody's work:
+/// the run is refused, and nothing is removed.
 fn clear(run_dir: &RunDir) -> Result<()> {
     let job = JobId(0);
     let mut abandoned = Vec::new();
@@ -115,12 +114,12 @@ fn clear(run_dir: &RunDir) -> Result<()> {
         for of_job in entries(all)? {
             let is_foreign = |found: &PathBuf| found.file_name() != made.file_name();
             if !of_job.is_dir() {
-                continue; // In the way, as making the job's directory will tell.
+                continue; // Making the job's directory fails on it.
             }
             if entries(&of_job)?.iter().any(is_foreign) {
                 return Err(Error::Plan(format!(
-                    "{} is left of a run whose run.sqlite is missing, and no run is made over it: \
-                     take another name, or move it away",
+                    "{} is left from a run without its run.sqlite, and would be overwritten: \
+                     choose another name, or move it away",
                     of_job.display()
                 )));
             }
@@ -133,7 +132,7 @@ fn clear(run_dir: &RunDir) -> Result<()> {
     Ok(())
 }
 
-/// What is in a directory; nothing if there is none.
+/// The entries of a directory; none if it does not exist.
 fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
     let read = || {
         let entries = std::fs::read_dir(directory)?;
@@ -157,9 +156,9 @@ fn check(plan: &RunPlan) -> Result<()> {
             _ if job.command.iter().any(|argument| argument.contains('\0')) => {
                 "has a zero byte in its command"
             }
-            _ if job.resources.cpus == 0 => "asks for no processor",
+            _ if job.resources.cpus == 0 => "asks for 0 processors",
             _ if !job.stop.has_a_known_signal() => {
-                "is to be stopped by a signal that can't stop it"
+                "is to be stopped by a signal that can't stop a program"
             }
             _ => continue,
         };
@@ -175,11 +174,11 @@ fn create_job(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> Result
     write_json(&run_dir.settings(id), &plan.settings)
 }
 
-/// Makes anew what is missing of that, since somebody has deleted it, and what the supervisors of the
-/// job are told, unless it is there as it was made. `true` if the output directory was missing.
+/// Makes anew what somebody has deleted of that, and the job's `job.json` if it was changed. Returns
+/// whether the output directory was missing.
 ///
 /// # Errors
-/// [`Error::File`], also if something else is in the place of a directory.
+/// [`Error::File`], also if something that is not a directory is in the place of one.
 pub(crate) fn restore_job(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> Result<bool> {
     let output_dir = run_dir.output_dir(id);
     let is_there = output_dir.try_exists();
@@ -187,7 +186,7 @@ pub(crate) fn restore_job(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPla
     make_dir(&output_dir)?;
     make_dir(&run_dir.attempts(id))?;
     restore_job_spec(run_dir, run, id, plan)?;
-    // Of what else is in there the program is the master.
+    // The program may have changed whatever else is in there.
     if was_missing {
         write_json(&run_dir.settings(id), &plan.settings)?;
     }
@@ -202,7 +201,7 @@ fn restore_job_spec(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> 
         Ok(_) => format!("{} was changed", path.display()),
         Err(error) => error.to_string(),
     };
-    tracing::warn!("{reason}; it is written anew");
+    tracing::warn!("{reason}; it is rewritten");
     Ok(replace(&path, &json(&path, &spec)?)?)
 }
 
@@ -219,8 +218,8 @@ fn job_spec(run: RunId, job: JobId, plan: &JobPlan) -> JobSpec {
     }
 }
 
-/// Makes all that was written survive a power failure, since a run that has a store is never made
-/// again. Once for thousands of files: one by one they would take minutes on a disk.
+/// Makes all that was written survive a power failure: a run that has a store is never made again. All
+/// files at once, since thousands one by one would take minutes on a disk.
 fn sync(run_dir: &RunDir) -> Result<()> {
     let path = run_dir.path();
     let sync = |directory: File| rustix::fs::syncfs(directory).map_err(std::io::Error::from);

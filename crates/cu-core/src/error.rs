@@ -1,9 +1,7 @@
-//! What can go wrong with a run, by what the caller can do about it.
+//! The errors of this crate, by what the caller can do about them.
 
 use std::any::Any;
 use std::path::PathBuf;
-
-use crate::operator::Silence;
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -37,7 +35,7 @@ pub enum Error {
     NoMainProcess {
         /// The run directory.
         path: PathBuf,
-        /// What was tried.
+        /// The outcome of the last try.
         reason: String,
     },
     /// A main process works on this run, and does not answer: it is stopped, or its machine hangs.
@@ -45,20 +43,20 @@ pub enum Error {
     NoAnswer {
         /// The run directory.
         path: PathBuf,
-        /// Who says nothing, and for how long.
+        /// What did not answer, and for how long.
         silence: Silence,
     },
     /// A newer version of this software wrote the run.
-    #[error("the run in {} was written by a newer version (format {found}, we know {known})", path.display())]
+    #[error("the run in {} was written by a newer version (format {found}; this version knows formats up to {known})", path.display())]
     NewerVersion {
         /// The run directory.
         path: PathBuf,
         /// The format it has.
         found: i64,
-        /// The newest we know.
+        /// The newest format that we know.
         known: i64,
     },
-    /// The store can't be read: damaged, or not ours.
+    /// The store can't be read: it is damaged, or not a store.
     #[error("the store {} is damaged: {reason}", path.display())]
     Damaged {
         /// The database.
@@ -66,8 +64,8 @@ pub enum Error {
         /// What was found.
         reason: String,
     },
-    /// The store could not be written. What happened since the last commit is known to nobody
-    /// else: end, and resume the run.
+    /// The store could not be written. Whatever happened since the last commit is lost: end the main
+    /// process, and resume the run.
     #[error("can't record in {}: {reason}", path.display())]
     Record {
         /// The database.
@@ -93,7 +91,7 @@ pub enum Error {
     /// A file or directory of the run could not be made, read or written.
     #[error("can't {what} {}: {source}", path.display())]
     File {
-        /// What was tried.
+        /// The operation, as in "can't read".
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -104,29 +102,29 @@ pub enum Error {
     /// was; resume it when the scheduler is back.
     #[error("the scheduler has not answered for {} s: {reason}", after.as_secs())]
     SchedulerUnreachable {
-        /// How long.
+        /// For how long.
         after: std::time::Duration,
-        /// The last thing it said.
+        /// Its last answer.
         reason: String,
     },
     /// The backend has ended, while the run goes on. The run is as it was recorded; resume it.
     #[error("{reason}")]
     BackendEnded {
-        /// Which, and what of it.
+        /// The backend, and how it ended.
         reason: String,
     },
     /// A part of the main process has panicked: a bug of ours, or of a backend. The run is as it was
     /// recorded; resume it.
-    #[error("a part of the main process has died, which is a bug: {reason}")]
+    #[error("a part of the main process panicked, which is a bug: {reason}")]
     Died {
-        /// The words of the panic.
+        /// The message of the panic.
         reason: String,
     },
     /// The operating system refused something that concerns no single file: threads, memory, file
     /// descriptors. The run is as it was recorded.
     #[error("can't {what}: {source}")]
     System {
-        /// What was tried.
+        /// The operation, as in "can't read".
         what: &'static str,
         /// Why not.
         source: std::io::Error,
@@ -134,7 +132,7 @@ pub enum Error {
     /// There is no such job in this run.
     #[error("there is no job {job} in this run: {}", jobs_of(*jobs))]
     NoJob {
-        /// What was asked for.
+        /// The job.
         job: cu_protocol::JobId,
         /// How many there are.
         jobs: u32,
@@ -183,11 +181,35 @@ impl Error {
     }
 }
 
-/// The words of a panic.
+/// The message of a panic.
 pub(crate) fn words(panic: Box<dyn Any + Send>) -> String {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(text), _) => (*text).to_owned(),
         (None, Some(text)) => text.clone(),
-        (None, None) => "it said nothing".to_owned(),
+        (None, None) => "the panic has no message".to_owned(),
+    }
+}
+
+/// A main process that accepts connections and does not answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Silence {
+    /// Its process number and host, if they are known.
+    pub process: Option<(u32, String)>,
+    /// What was awaited.
+    pub reason: String,
+    /// It has the request, and may carry it out when it goes on.
+    pub has_the_request: bool,
+}
+
+impl std::fmt::Display for Silence {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some((process, host)) = &self.process {
+            write!(out, "process {process} on {host}: ")?;
+        }
+        let kept = match self.has_the_request {
+            true => "it may carry the request out once it goes on",
+            false => "the request was not handed over",
+        };
+        write!(out, "{}; {kept}", self.reason)
     }
 }

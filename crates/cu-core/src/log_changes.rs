@@ -1,11 +1,11 @@
-//! The log's account of what was recorded: submissions, starts and ends of attempts, a line each.
+//! Logs what was recorded: submissions, starts and ends of attempts, one line each.
 
 use cu_protocol::Message;
 
 use crate::machine::{Event, one_line};
 use crate::store::Changes;
 
-/// Logs what `changes` tell of attempts.
+/// Logs what happened to attempts in `changes`.
 pub(crate) fn log(changes: &Changes) {
     if tracing::enabled!(tracing::Level::INFO) {
         lines(changes).for_each(|line| tracing::info!("{line}"));
@@ -47,7 +47,7 @@ mod tests {
     use crate::machine::Active;
 
     #[test]
-    fn submissions_starts_and_ends_are_told() {
+    fn submissions_starts_and_ends_are_logged() {
         let (job, attempt) = (JobId(2), Attempt(1));
         let started = Message::Started(Started {
             host: "n1".to_owned(),
@@ -80,12 +80,12 @@ mod tests {
             attempts: vec![(job, active.report(Some(end))), (job, active.report(None))],
             ..Changes::default()
         };
-        let told: Vec<_> = lines(&changes).collect();
+        let logged: Vec<_> = lines(&changes).collect();
         let expected = [
             "job 2: attempt 1 is submitted as 812.0",
             "job 2: attempt 1 has started on n1",
             "job 2: attempt 1 was / lost",
         ];
-        assert_eq!(told, expected);
+        assert_eq!(logged, expected);
     }
 }

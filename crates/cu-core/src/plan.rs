@@ -1,4 +1,4 @@
-//! What a run is made from.
+//! The plan that a run is made from.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,11 +17,11 @@ pub struct RunPlan {
     pub name: String,
     /// Budgets and limits, the same for all jobs.
     pub policy: Policy,
-    /// The jobs. Their place is their number.
+    /// The jobs. The position of each is its number.
     pub jobs: Vec<JobPlan>,
 }
 
-/// A job to be made: all that is the same for its attempts.
+/// A job to be made: everything that its attempts share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobPlan {
     /// Program and arguments, run without a shell.
@@ -34,7 +34,7 @@ pub struct JobPlan {
     pub settings: Map<String, Value>,
     /// Those of the settings that differ between the jobs, by dotted name: `param_choice.csv`.
     pub parameters: Map<String, Value>,
-    /// What each attempt asks of the scheduler.
+    /// The resources that each attempt requests from the scheduler.
     pub resources: Resources,
     /// When an attempt is asked to stop, and how.
     pub stop: StopPolicy,

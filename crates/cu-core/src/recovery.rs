@@ -11,7 +11,7 @@ use crate::act::Actor;
 use crate::attempt_files::TURN;
 use crate::machine::{Event, Job, LONGEST_READING, Machine, Stage};
 
-/// How often the files of attempts without a connection are looked at.
+/// How often the files of attempts without a connection are read.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Takes over what the main process before has left.
@@ -54,7 +54,7 @@ pub(crate) fn look_at_the_given_up(machine: &Machine, actor: &Actor, tasks: &mut
     actor.read_in_turn(given_up, tasks);
 }
 
-/// What may have been submitted, and how far its submission was.
+/// An attempt that may have been submitted, and how far its submission was.
 type Unanswered = (JobId, Attempt, Stage);
 
 /// Looks up what may have been submitted. Its files come first: they show an attempt that has ended
@@ -77,7 +77,7 @@ async fn look_up(actor: Actor, unanswered: Vec<Unanswered>) {
     }
     look_up_now(&actor, read).await;
     while let Some(read) = late.join_next().await {
-        // Nothing in it panics, and nobody cancels it.
+        // The task neither panics nor is cancelled.
         look_up_now(&actor, read.unwrap_or_default()).await;
     }
 }

@@ -1,5 +1,5 @@
-//! What a run is at a moment, for people and programs: the values behind `cu status`, `cu list`
-//! and `cu show`. Plain data; the names are stable.
+//! Snapshots of a run, for people and programs: the values behind `cu status`, `cu list` and `cu show`.
+//! Plain data; the names are stable.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ pub struct Status {
     pub run_dir: PathBuf,
     /// The run's name.
     pub name: String,
-    /// What it is.
+    /// The state of the run.
     pub state: RunState,
     /// The scheduler, as it names itself; empty before the first main process has started.
     pub backend: String,
@@ -29,12 +29,12 @@ pub struct Status {
     pub created: Timestamp,
     /// When the last job was settled, if all are.
     pub ended: Option<Timestamp>,
-    /// The fraction of all work that is done, as far as the jobs tell: completed ones count 1,
-    /// the others what they announced last. In thousandths, and 1000 only if all are completed.
+    /// The fraction of all work that is done, in thousandths: completed jobs count 1, the others the
+    /// fraction that they announced last. 1000 only if all are completed.
     pub done_per_mille: u32,
 }
 
-/// What a run is.
+/// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
@@ -100,7 +100,7 @@ impl Counts {
     }
 }
 
-/// What a job is.
+/// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
@@ -134,38 +134,38 @@ pub enum AttemptEnd {
     ResumeRequested,
     /// The job is done.
     Completed,
-    /// By an error of its own.
+    /// It failed by itself.
     Failed,
     /// At its time limit.
     TimeLimit,
-    /// It had to give way.
+    /// The scheduler took its resources back.
     Preempted,
     /// Its node was lost.
     NodeFailure,
-    /// It needed more memory than it had.
+    /// It used more memory than it was given.
     OutOfMemory,
     /// A person cancelled it.
     Cancelled,
-    /// Nobody knows how, or it was kept from starting.
+    /// It is not known how, or it was kept from starting.
     Lost,
 }
 
 /// One job with its chain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobReport {
-    /// Which.
+    /// Its number.
     pub job: JobId,
-    /// What it is.
+    /// Its state.
     pub state: JobState,
     /// Its output directory.
     pub output_dir: PathBuf,
     /// The settings in which it differs from the other jobs, by dotted name.
     pub parameters: serde_json::Map<String, serde_json::Value>,
-    /// What it measured: the results, or until then the early metrics.
+    /// Its metrics: the results, or until then the early metrics.
     pub metrics: Metrics,
-    /// How much of it is done, from 0 to 1, if it told.
+    /// How much of it is done, from 0 to 1, if it announced that.
     pub fraction: Option<f64>,
-    /// One sentence, in one line: what is waited for and what happens then, or why it ended.
+    /// One sentence, in one line: what it waits for and what happens then, or why it ended.
     pub why: String,
     /// The limit that decides it, if one does.
     pub limit: Option<Limit>,
@@ -194,6 +194,6 @@ pub struct AttemptReport {
     pub exit_code: Option<i32>,
     /// The signal that killed its program, if one did.
     pub signal: Option<i32>,
-    /// What was said about the end, for people: the evidence.
+    /// The evidence of its end, for people.
     pub detail: Option<String>,
 }

@@ -16,9 +16,9 @@ use crate::connections::Connections;
 use crate::context::Context;
 use crate::decide::{Silence, decide};
 use crate::inbox::{Batch, Inbox};
-use crate::lock::{Lock, Note};
+use crate::lock::{self, Note};
 use crate::machine::{Machine, moment};
-use crate::operator::Operator;
+use crate::operator::{self, Operator};
 use crate::recovery;
 use crate::server::Server;
 use crate::store::{Abandoned, Changes, Reader, Store};
@@ -29,17 +29,17 @@ use crate::{
     secret, store, watcher,
 };
 
-/// How long the last actions may take. Every call to a scheduler returns within about a minute.
+/// How long the last actions may take. Each call to a scheduler returns within about a minute.
 const LAST_ACTIONS: Duration = Duration::from_secs(60);
 /// How many threads write into the run directory when each is held up.
 const MOST_WRITERS: usize = 16;
 
-/// A commit that takes longer is told to people.
+/// People read of a commit that takes longer.
 const SLOW_COMMIT: Duration = Duration::from_secs(10);
-/// How long a commit may take once somebody wants the main process to end.
+/// How long a commit may take once an operator wants the main process to end.
 const LAST_COMMIT: Duration = Duration::from_secs(2);
 
-/// How the loop meets the world.
+/// How the loop reaches its attempts, and they it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoopOptions {
     /// The command of the supervisor, an absolute path and arguments: the run directory, the job
@@ -69,16 +69,16 @@ pub struct ResumeLoop {
     status: watch::Sender<Status>,
     notices: Option<mpsc::UnboundedReceiver<Notice>>,
     run_dir: RunDir,
-    /// What is being acted on. Ends, as everything here, when the loop is dropped.
+    /// Actions in progress. Like everything here, they end when the loop is dropped.
     tasks: JoinSet<()>,
-    /// What goes on as long as the loop lives: it listens, watches the scheduler, reads files.
+    /// Tasks that last as long as the loop: they listen, watch the scheduler, read files.
     background: JoinSet<()>,
     server: Server,
-    /// A commit that still waits when the loop is dropped is wanted no more.
+    /// Gives up a commit that still waits when the loop is dropped.
     unwanted: Unwanted,
     note: Note,
     recorder: Recorder,
-    /// Keeps others out. Dropped last, when nothing of ours is at work any more.
+    /// Keeps other main processes out. Dropped last, when nothing of ours is at work.
     store: Arc<Mutex<Store>>,
 }
 
@@ -95,10 +95,16 @@ impl ResumeLoop {
         options: LoopOptions,
     ) -> Result<Self> {
         check_run(&run_dir)?;
-        let before = Reader::open(&run_dir)?; // Without a run there is nothing to lock.
-        let mut lock = Lock::take(&run_dir).await?;
+        let before = Reader::open(&run_dir)?; // Without a run, there is nothing to lock.
+        let taken = lock::take(&run_dir)?;
+        // It may hold the run although we have the lock. It is believed to be there if it accepts
+        // connections, even without an answer: it may be stopped, and go on.
+        if taken.was_held_elsewhere() && operator::is_there(&run_dir).await {
+            return Err(taken.in_use());
+        }
+        let mut lock = taken.name()?;
         let predecessor = lock.predecessor.take();
-        // Before anything is begun that would take them.
+        // Threads come first, before anything else can use up their number.
         let recorder = Recorder::start()?;
         let writers = Arc::new(Lane::start("write", 1, MOST_WRITERS)?);
         let mut store = Store::open(&run_dir, lock)?;
@@ -152,14 +158,14 @@ impl ResumeLoop {
         };
         if let Some(killed) = predecessor {
             let text = format!(
-                "{killed} had the run before and was killed, or it crashed: nothing that was \
+                "{killed} had the run before and was killed, or it crashed; nothing that was \
                  recorded is lost"
             );
             actor.context.notify(Level::Info, &text);
         }
         if let Some(lost) = secret.lost {
             let text = format!(
-                "{} {lost}, and a new one is made: attempts that run take it over",
+                "{} {lost}, and a new one is made; running attempts switch to it",
                 run_dir.secret().display()
             );
             actor.context.notify(Level::Warning, &text);
@@ -184,13 +190,13 @@ impl ResumeLoop {
         })
     }
 
-    /// What the run is, renewed after each record.
+    /// The status of the run, renewed after each commit.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
     }
 
-    /// What people should read. To be taken once; a second call gets an empty channel.
+    /// What people should read. Call it once: a second call returns an empty channel.
     pub fn notices(&mut self) -> mpsc::UnboundedReceiver<Notice> {
         let taken = self.notices.take();
         taken.unwrap_or_else(|| mpsc::unbounded_channel().1)
@@ -202,7 +208,7 @@ impl ResumeLoop {
         self.operator.clone()
     }
 
-    /// Runs until every job is settled, or an operator detaches.
+    /// Runs until every job is settled, or an operator detaches the main process.
     ///
     /// # Errors
     /// [`Error::Record`] if something could not be recorded, [`Error::SchedulerUnreachable`],
@@ -280,7 +286,7 @@ impl ResumeLoop {
         Ok(Some(recorded))
     }
 
-    /// What the run is once we have gone, as far as that is recorded.
+    /// The status of the run after our end, as far as it is recorded.
     fn as_recorded(&self) -> Status {
         let status = self.status.borrow().clone();
         Status {
@@ -317,11 +323,11 @@ impl ResumeLoop {
         }
         let reader = Reader::open(&self.run_dir)?;
         let (jobs, mut status) = (reader.jobs()?, reader.status()?);
-        drop(reader); // Where few files may be open, the next one needs its descriptors.
+        drop(reader); // Frees its file descriptors, which may be scarce.
         results::write_all_data(&self.run_dir, &jobs)?;
-        // Our own lock is still held, which isn't what the run will be.
+        // The reader saw our own lock, which is about to be released.
         status.state = crate::store::state_without_us(status.jobs);
-        drop(self.server); // Before others may come.
+        drop(self.server); // Before another main process may open the run.
         if let Some(store) = Arc::into_inner(self.store) {
             let store = store.into_inner().unwrap_or_else(PoisonError::into_inner);
             store.close()?;
@@ -381,7 +387,7 @@ async fn reported_if_slow<T>(
     done
 }
 
-/// Waits for a task to die: what it was about to say would be waited for for ever.
+/// Waits for a task to panic: its outcome would be awaited for ever.
 async fn death(tasks: &mut JoinSet<()>, background: &mut JoinSet<()>) -> Error {
     loop {
         let ended = tokio::select! {

@@ -1,5 +1,5 @@
-//! Listens for supervisors and operators. Strangers are kept out by the handshake, and kept from
-//! filling the place up by a limit on handshakes at a time.
+//! Listens for supervisors and operators. The handshake keeps strangers out, and a limit on simultaneous
+//! handshakes keeps them from using everything up.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -20,10 +20,10 @@ use crate::{Error, Result, RunDir, conversation};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How many handshakes may go on at a time. One more ends the oldest: an honest one takes
-/// milliseconds, one of idle strangers as long as it may.
+/// At most this many handshakes go on at a time. One more ends the oldest: an honest handshake takes
+/// milliseconds, an idle stranger's as long as allowed.
 const HANDSHAKES: usize = 128;
-/// The wait after a connection could not be accepted, for want of file descriptors mostly.
+/// The wait after a connection could not be accepted, mostly because file descriptors are scarce.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 /// The server of a main process.
@@ -69,7 +69,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Those who come later need not try an address where nobody is.
+        // So that later clients don't try a dead address.
         let _ = std::fs::remove_file(self.run_dir.server_file());
     }
 }
@@ -118,7 +118,7 @@ impl Handshakes {
         task: impl Future<Output = ()> + Send + 'static,
     ) {
         let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Under the lock, so that it can't end before it is entered.
+        // Under the lock, so that the task can't end before it is entered.
         pending.insert(number, tasks.spawn(task));
         if pending.len() > HANDSHAKES
             && let Some((_, oldest)) = pending.pop_first()
@@ -138,14 +138,14 @@ async fn shake_hands(
     secret: &Secret,
     run: RunId,
 ) -> Option<(conversation::Write, conversation::Read, cu_protocol::Role)> {
-    // Small messages that are waited for: never hold one back.
+    // The peer waits for small messages: never delay one.
     stream.set_nodelay(true).ok()?;
     cu_system::sockets::keep_alive(&stream).ok()?;
     let (read, write) = stream.into_split();
     accept(read, write, secret, run).await.ok()
 }
 
-/// A connection a running attempt needs a file descriptor each; the usual soft limit is 1024.
+/// Each running attempt needs a file descriptor for its connection; the usual soft limit is 1024.
 fn allow_many_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -154,12 +154,12 @@ fn allow_many_files() {
         maximum: limit.maximum,
     };
     if limit.current < raised.current {
-        // Without it the server does with what it has.
+        // If this fails, fewer attempts can be connected.
         let _ = setrlimit(Resource::Nofile, raised);
     }
 }
 
-/// Where others reach us, the likeliest first.
+/// The addresses at which others reach us, the likeliest first.
 fn addresses(listen: IpAddr, port: u16) -> Vec<String> {
     let hosts = match listen.is_unspecified() {
         true => host_addresses().into_iter(),

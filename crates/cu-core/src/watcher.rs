@@ -1,5 +1,5 @@
-//! Watches the scheduler: asks for all attempts at once, when it is worth it, and passes on what
-//! has changed.
+//! Watches the scheduler: asks about all attempts at once, when there is a reason to, and passes changes
+//! on.
 
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
@@ -49,7 +49,7 @@ impl Pace {
     }
 }
 
-/// The cluster jobs that are watched, and whose attempts they are.
+/// The watched cluster jobs, and the attempts that they are.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
     watches: Mutex<Watches>,
@@ -206,8 +206,8 @@ impl Looking {
                 sleep_until(last + BETWEEN_LOOKS).await;
             }
         };
-        // One future for all turns: for a scheduler that is only asked at intervals, a new one
-        // would begin a new interval.
+        // One future for all turns: if the scheduler is only asked at intervals, a new future would begin
+        // a new interval.
         let mut changed = pin!(changed);
         loop {
             let due = async {
@@ -263,8 +263,8 @@ impl Looking {
         }
     }
 
-    /// The submission that an observation is about, if it is not this attempt: a scheduler that has
-    /// lost its state may give an id again.
+    /// The other submission that an observation is about, if it is not about this attempt: a scheduler that
+    /// has lost its state may reuse an id.
     fn other_submission<'a>(
         &self,
         job: JobId,
@@ -272,10 +272,10 @@ impl Looking {
         observation: &'a Observation,
     ) -> Option<&'a SubmissionName> {
         let ours = submission_name(self.run, job, attempt);
-        observation.name.as_ref().filter(|told| **told != ours)
+        observation.name.as_ref().filter(|name| **name != ours)
     }
 
-    /// Passes on what has changed since the look before.
+    /// Passes on what has changed since the last look.
     fn pass_on(&mut self, asked: Vec<(JobId, Watch)>, observations: Vec<Observation>) {
         let before = std::mem::take(&mut self.seen);
         for ((job, watch), mut observation) in asked.into_iter().zip(observations) {
@@ -287,8 +287,8 @@ impl Looking {
             if let Some(other) = self.other_submission(job, attempt, &observation) {
                 if before.get(&cluster_job) != Some(&ClusterState::Gone) {
                     tracing::warn!(
-                        "job {job}: {cluster_job} is now the id of {other}: nothing follows from \
-                         it for attempt {attempt}, which the scheduler has no longer"
+                        "job {job}: {cluster_job} is now the id of {other}; the scheduler no longer has \
+                         attempt {attempt}"
                     );
                 }
                 observation.state = ClusterState::Gone;

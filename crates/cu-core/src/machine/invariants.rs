@@ -4,7 +4,7 @@ use super::job::{Job, Outcome, Phase, Stage};
 use super::{Action, Effects};
 use crate::AttemptEnd;
 
-/// What must hold between a job before and after one step.
+/// Checks what must hold between a job before and after one step.
 ///
 /// # Errors
 /// The first violation, in words.

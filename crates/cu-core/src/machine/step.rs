@@ -17,7 +17,7 @@ use super::witnesses::{Verdict, is_over, judge};
 use super::words;
 use crate::{AttemptEnd, AttemptReport, Level, Limit, Policy};
 
-/// How long after a cancellation that had no effect the scheduler is asked again.
+/// How long to wait for the effect of a cancellation before it is repeated.
 const CANCEL_AGAIN: Duration = Duration::from_secs(60);
 
 /// What one step leads to, besides the job's new state.
@@ -27,16 +27,16 @@ pub struct Effects {
     pub actions: Vec<Action>,
     /// Attempts that are over, for the history.
     pub ended: Vec<(cu_protocol::JobId, AttemptReport)>,
-    /// What has become of jobs' metrics, in this order.
+    /// Changes of jobs' metrics, in this order.
     pub measured: Vec<(cu_protocol::JobId, Measured)>,
 }
 
 /// How a job's metrics have changed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Measured {
-    /// These were announced: they are added, or take the place of those with the same names.
+    /// Announced metrics: they are added, or replace those with the same names.
     More(Metrics),
-    /// These are the results: they take the place of all.
+    /// Results: they replace all metrics.
     Results(Metrics),
 }
 
@@ -256,7 +256,7 @@ impl Step<'_> {
             return false; // An answer that was late: the scheduler has it.
         }
         if active.was_heard() {
-            // It has spoken, so it was submitted, whatever the scheduler says. The scheduler no longer
+            // It has sent a message, so it was submitted, whatever the scheduler reports. The scheduler no longer
             // has it, so it is over.
             active.stage = Stage::Uncertain;
             active.evidence.cluster = Some((at, ClusterState::Gone));
@@ -284,7 +284,7 @@ impl Step<'_> {
         };
     }
 
-    /// How the job is settled if an attempt that is not wanted any more was not submitted.
+    /// How the job is settled if an attempt that is no longer wanted was not submitted.
     fn unwanted(&self, superseded_by: Option<Attempt>) -> Option<(Outcome, Reason<'static>)> {
         match superseded_by {
             Some(earlier) => Some((Outcome::Completed, Reason::LateResults(earlier))),

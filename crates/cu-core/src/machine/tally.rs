@@ -1,4 +1,4 @@
-//! Jobs summed up: what a status says of a run.
+//! The sum over the jobs of a run, for its status.
 
 use super::Job;
 use crate::{Counts, Status};

@@ -43,6 +43,9 @@ pub struct Why {
 pub fn why(job: &Job, policy: &Policy) -> Why {
     let (sentence, limit) = match &job.phase {
         Phase::Settled { why, limit, .. } => (why.clone(), *limit),
+        Phase::Waiting { until, reason } if reason.is_empty() => {
+            waiting(job, *until, &Reason::New.to_string(), policy)
+        }
         Phase::Waiting { until, reason } => waiting(job, *until, reason, policy),
         Phase::Active(active) => (with_the_scheduler(job, active, policy), None),
     };

@@ -16,21 +16,21 @@ use crate::{
     Status,
 };
 
-/// Something that happened, as it was recorded.
+/// A recorded event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordedEvent {
     /// When it was recorded.
     pub at: Timestamp,
-    /// To which job.
+    /// The job.
     pub job: JobId,
-    /// What.
+    /// The event.
     pub event: Event,
 }
 
 /// Reads a run.
 #[derive(Debug)]
 pub struct Reader {
-    /// Opened anew when a main process that lived meanwhile was killed.
+    /// Opened again if a main process was killed meanwhile.
     connection: RefCell<Connection>,
     run_dir: RunDir,
 }
@@ -151,13 +151,12 @@ impl Reader {
         }
     }
 
-    /// Which run it is.
+    /// The id of the run.
     pub(crate) fn run(&self) -> Result<RunId> {
         self.read(run)
     }
 
-    /// The run directory, without links, when a main process opened it last. None of before this was
-    /// taken down.
+    /// The run directory, without links, when a main process last opened it. `None` in old stores.
     pub(crate) fn place(&self) -> Result<Option<String>> {
         self.read(|connection| fact(connection, "place"))
     }
@@ -181,9 +180,9 @@ impl Reader {
         Ok(orders(&jobs, request)?.len() as u32) // At most as many as there are job ids.
     }
 
-    /// Everything that happened, in the order in which it was recorded: the jobs follow from it. Of
-    /// the progress that an attempt announced, the largest and the last are there, and not what came
-    /// between; of its early metrics, the last of each name.
+    /// All events, in the order in which they were recorded: the jobs follow from them. Of the progress
+    /// that an attempt announced, only the largest and the last are kept; of its early metrics, the last
+    /// of each name.
     ///
     /// # Errors
     /// [`Error::Damaged`], [`Error::File`].
@@ -230,7 +229,7 @@ impl Reader {
         read(&transaction).map_err(unusable)
     }
 
-    /// `waits` is what keeps the main process from all that jobs wait for.
+    /// `waits` is what the main process itself waits for, before anything that the job waits for.
     fn report(&self, job: &Job, plan: JobPlan, policy: &Policy, waits: Option<&str>) -> JobReport {
         let why = why(job, policy);
         JobReport {
@@ -256,7 +255,7 @@ impl Reader {
 const ATTEMPTS_OF_ALL: &str = "SELECT * FROM attempts ORDER BY job, attempt";
 const ATTEMPTS_OF_ONE: &str = "SELECT * FROM attempts WHERE job = ?1 ORDER BY attempt";
 
-/// What a run is, from its jobs and from whether somebody holds its lock.
+/// The state of a run, from its jobs and from whether a main process holds its lock.
 fn state(run_dir: &RunDir, counts: Counts) -> RunState {
     match state_without_us(counts) {
         RunState::Interrupted if lock::is_held(run_dir) => RunState::Running,
@@ -264,7 +263,7 @@ fn state(run_dir: &RunDir, counts: Counts) -> RunState {
     }
 }
 
-/// What a run is that no main process works on.
+/// The state of a run without a main process.
 pub(crate) fn state_without_us(counts: Counts) -> RunState {
     match counts {
         _ if counts.settled() < counts.total => RunState::Interrupted,
@@ -307,8 +306,7 @@ fn run(connection: &Connection) -> rusqlite::Result<RunId> {
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, TEXT, Box::new(error)))
 }
 
-/// The metrics of all jobs, or of one, as far as they are stored by themselves: in format 1 they are in
-/// the jobs.
+/// The metrics of all jobs, or of one. Empty in format 1, where the jobs hold them.
 fn metrics(
     connection: &Connection,
     only: Option<JobId>,

@@ -1,10 +1,10 @@
 //! Makes a store readable whose writer was killed within a transaction.
 //!
-//! What such a writer leaves beside the database (a rollback journal, or a write-ahead log without its
-//! index) must be played back before anybody reads, and SQLite does not let a reader do that. So
-//! whoever meets it plays it back in place, under the run's lock, which a living main process holds.
-//! Where we may not write, as in a run of another user or on a read-only medium, or can't know that
-//! nobody else does, a private copy is played back and read instead, and the run stays untouched.
+//! Such a writer leaves a rollback journal, or a write-ahead log without its index, beside the database.
+//! It must be played back before anything is read, and SQLite does not let a reader do that. So the first
+//! process that needs it plays it back in place, under the run's lock, which a living main process holds.
+//! If we may not write, as in a run of another user or on a read-only medium, or can't know that no other
+//! process does, a private copy is played back and read instead, and the run stays untouched.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -18,9 +18,9 @@ use rusqlite::{Connection, OpenFlags, ffi};
 use super::open::{self, BUSY, FILES_BESIDE};
 use crate::{Error, Result, RunDir, lock};
 
-/// The wait between two looks at a store that somebody else is about to play back.
+/// The wait between two looks at a store that another process is about to play back.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How often a store that changes while it is copied is copied anew.
+/// At most this many copies are tried of a store that changes meanwhile.
 const COPIES: u32 = 5;
 
 /// Opens for reading what may have to be played back first.
@@ -40,14 +40,14 @@ pub(super) fn readable(run_dir: &RunDir) -> Result<Connection> {
         }
         match in_place(run_dir) {
             Ok(()) => was_recovered = true,
-            // It plays it back itself, before it does anything else.
+            // The main process plays it back before it does anything else.
             Err(Error::InUse { .. }) if lock::is_held(run_dir) && Instant::now() < until => {
                 std::thread::sleep(PAUSE);
             }
             Err(Error::InUse { holder, .. }) if lock::is_held(run_dir) => {
                 let reason = format!(
                     "a main process was killed while it recorded, and {holder} has not played back \
-                     what it left"
+                     its journal"
                 );
                 let busy = std::io::Error::new(std::io::ErrorKind::ResourceBusy, reason);
                 return Err(Error::file("read", &run_dir.store())(busy));
@@ -57,7 +57,7 @@ pub(super) fn readable(run_dir: &RunDir) -> Result<Connection> {
     }
 }
 
-/// Whether `error` is the refusal of a reader to whom a store is not readable as it is.
+/// Whether `error` means that the store must be played back before it can be read.
 pub(super) fn is_needed(error: &Error) -> bool {
     let Error::File { source, .. } = error else {
         return false;
@@ -82,7 +82,7 @@ pub(super) fn is_needed(error: &Error) -> bool {
     }
 }
 
-/// Plays the store back where it lies.
+/// Plays the store back in place.
 ///
 /// # Errors
 /// [`Error::InUse`] if a main process works on the run, or may do so; others if that can't be known,
@@ -100,7 +100,7 @@ fn in_place(run_dir: &RunDir) -> Result<()> {
         .map_err(|error| open::unusable(&path, error))
 }
 
-/// Whoever opens it for writing plays back what was left, with the first look into it.
+/// Opening it for writing plays it back, with the first look into it.
 fn play_back(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -126,7 +126,7 @@ fn copy_instead(run_dir: &RunDir, why: &Error) -> Result<Connection> {
     })
 }
 
-/// A copy of the store, played back. Its files have no names any more, and are gone when it is closed.
+/// A copy of the store, played back. Its files have been unlinked, and vanish when it is closed.
 fn copied(store: &Path, temporary: &Path) -> std::io::Result<Connection> {
     let directory = Temporary::new(temporary)?;
     let copy = directory.0.join("run.sqlite");
@@ -201,7 +201,7 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // Whose it is, is in its name.
+        // Its name shows what it belongs to.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

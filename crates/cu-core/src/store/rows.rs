@@ -9,7 +9,7 @@ use super::progress::Announcements;
 use crate::machine::{Job, Measured};
 use crate::{AttemptReport, JobPlan, RunPlan};
 
-/// What a commit writes.
+/// The rows of a commit.
 pub(super) struct Rows<'a> {
     at: Timestamp,
     /// With their numbers.
@@ -21,10 +21,10 @@ pub(super) struct Rows<'a> {
     attempts: &'a [(JobId, AttemptReport)],
 }
 
-/// What a commit does to the metrics of a job.
+/// A change to the metrics of a job.
 struct Metrics {
     job: JobId,
-    /// What was there goes.
+    /// Whether they replace all that were there.
     replace: bool,
     /// Names with their values.
     values: Vec<(String, String)>,
@@ -47,7 +47,7 @@ impl Metrics {
 }
 
 impl<'a> Rows<'a> {
-    /// Of `changes`, whose events are numbered from `next`.
+    /// The rows of `changes`, whose events are numbered from `next`.
     pub fn of(
         changes: &'a Changes,
         next: i64,

@@ -74,7 +74,7 @@ impl World {
         self.watched.set(JobId(job), Some(&active));
     }
 
-    /// Waits for such a word of the scheduler, and tells how long that took.
+    /// Waits for such a report of the scheduler, and returns how long that took.
     async fn until(&mut self, fits: impl Fn(&ClusterState) -> bool) -> Duration {
         loop {
             while let Some(state) = self.told.pop_front() {
@@ -176,7 +176,7 @@ async fn who_has_come_back_is_not_looked_for() {
     world.watched.stop_asking(JobId(0), Attempt(0));
     sleep(INTERVAL / 3).await;
     assert_eq!(world.cluster.looks(), 1);
-    // One that is not of the attempt that runs says nothing about it.
+    // A change of another attempt means nothing for the running one.
     world.watched.ask_until_over(JobId(0), Attempt(1));
     sleep(INTERVAL / 10).await;
     assert_eq!(world.cluster.looks(), 1);
@@ -204,7 +204,7 @@ async fn the_end_of_another_under_the_same_id_is_no_end() {
     world.until(is_cancelled).await;
     world.set(0, 1, found[0].observation.job.clone());
     let is_gone = |state: &ClusterState| {
-        assert!(!is_cancelled(state), "job 0 was told the end of job 1");
+        assert!(!is_cancelled(state), "job 0 received the end of job 1");
         *state == ClusterState::Gone
     };
     let told = tokio::time::timeout(INTERVAL * 10, world.until(is_gone)).await;
