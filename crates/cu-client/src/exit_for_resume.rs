@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::time::Duration;
 
-use cu_protocol::{Attempt, Message, ResumeRequest};
+use cu_protocol::{Attempt, Message, ResumeExitCode, ResumeRequest};
 
 use crate::Job;
 use crate::should_exit::in_words;
 
 /// The exit code that by itself is a resume request.
-pub const RESUME_EXIT_CODE: i32 = 3;
+pub const RESUME_EXIT_CODE: i32 = ResumeExitCode::DEFAULT.code();
 
 /// How long the request waits to be noted. The exit code says the same, so that an attempt near its
 /// time limit need not wait longer.

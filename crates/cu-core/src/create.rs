@@ -153,14 +153,10 @@ fn check(plan: &RunPlan) -> Result<()> {
     for (number, job) in plan.jobs.iter().enumerate() {
         let problem = match job {
             _ if job.command.first().is_none_or(String::is_empty) => "has no command",
-            _ if job.resume_exit_code == 0 => "can't use exit code 0, which means done, to resume",
             _ if job.command.iter().any(|argument| argument.contains('\0')) => {
                 "has a zero byte in its command"
             }
             _ if job.resources.cpus == 0 => "asks for no processor",
-            _ if !job.stop.has_a_known_signal() => {
-                "is to be stopped by a signal that can't stop it"
-            }
             _ => continue,
         };
         return Err(Error::Plan(format!("job {number} {problem}")));
@@ -214,7 +210,6 @@ fn job_spec(run: RunId, job: JobId, plan: &JobPlan) -> JobSpec {
         command: plan.command.clone(),
         working_directory: plan.working_directory.clone(),
         environment: plan.environment.clone(),
-        resume_exit_code: plan.resume_exit_code,
         stop: plan.stop.clone(),
     }
 }

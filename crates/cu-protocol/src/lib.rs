@@ -106,6 +106,7 @@ mod operator;
 mod outgoing;
 mod program;
 #[cfg(feature = "handshake")]
+mod resume_exit_code;
 mod secret;
 #[cfg(feature = "handshake")]
 mod session;
@@ -127,6 +128,7 @@ pub use metrics::{MetricValue, Metrics};
 pub use operator::{OperatorAnswer, OperatorRequest, Selection};
 pub use program::{ProgramAnswer, ProgramRequest};
 #[cfg(feature = "handshake")]
+pub use resume_exit_code::{NotAnExitCode, ResumeExitCode};
 pub use secret::Secret;
 #[cfg(feature = "handshake")]
 pub use session::{Opener, Sealer, Session};

@@ -148,7 +148,7 @@ impl Orphans {
     pub fn new(policy: &StopPolicy) -> Self {
         Self {
             stop: Stop::new(policy.grace),
-            signal: crate::signals::stop_signal(&policy.signal).unwrap_or(Signal::TERM),
+            signal: crate::signals::stop_signal(policy.signal),
             is_killing: false,
         }
     }
