@@ -41,10 +41,12 @@ impl<S> Job<S> {
 }
 
 /// The newest checkpoint, in the protocol's terms.
-pub(crate) fn newest(checkpoints: &cu_checkpoint::Checkpoints) -> Option<cu_protocol::Generation> {
+pub(crate) fn newest(
+    checkpoints: &cu_checkpoint::Checkpoints,
+) -> Option<cu_protocol::CheckpointId> {
     // Which one it is only helps to judge progress: the request goes out without it, too.
     let newest = checkpoints.generations().ok()?.first().copied()?;
-    Some(cu_protocol::Generation {
+    Some(cu_protocol::CheckpointId {
         attempt: Attempt(newest.attempt()),
         counter: newest.counter(),
     })

@@ -118,7 +118,7 @@ mod version;
 pub use codec::{MESSAGE_LIMIT, Wire};
 pub use connection::{FromServer, Role, ToServer};
 pub use error::{Error, Result};
-pub use ids::{Attempt, Generation, InvalidRunId, JobId, RunId, Sequence};
+pub use ids::{Attempt, CheckpointId, InvalidRunId, JobId, RunId, Sequence};
 pub use limits::{LONGEST_METRIC, METRICS_LIMIT, MOST_METRICS, TooMuch, check_metrics};
 pub use message::{
     Acknowledgement, Envelope, ExitRecord, Failure, Fraction, InvalidFraction, LeftBehind, Message,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cu_core::Policy;
 use cu_core::machine::{Action, Effects, Event, Job, Machine, Order, Phase, Stage, invariants};
 use cu_protocol::{
-    Attempt, ExitRecord, Failure, Fraction, Generation, JobId, LeftBehind, Message, Metrics,
+    Attempt, CheckpointId, ExitRecord, Failure, Fraction, JobId, LeftBehind, Message, Metrics,
     OutputChange, ProgramEnd, ResumeRequest, Sequence, Started, StopCause, Timestamp, Waiting,
 };
 use cu_scheduler::{ClusterEnd, ClusterJobId, ClusterState, EndCause, Observation};
@@ -36,9 +36,9 @@ fn attempts() -> impl Strategy<Value = Attempt> {
     (0..4_u32).prop_map(Attempt)
 }
 
-fn generations() -> impl Strategy<Value = Option<Generation>> {
+fn generations() -> impl Strategy<Value = Option<CheckpointId>> {
     prop::option::of(
-        (attempts(), 0..3_u64).prop_map(|(attempt, counter)| Generation { attempt, counter }),
+        (attempts(), 0..3_u64).prop_map(|(attempt, counter)| CheckpointId { attempt, counter }),
     )
 }
 
