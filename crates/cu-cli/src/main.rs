@@ -15,6 +15,7 @@ mod doctor;
 mod error;
 mod exit_code;
 mod interrupt;
+mod limit;
 mod logging;
 mod main_process;
 mod moment;

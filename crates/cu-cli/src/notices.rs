@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use cu_core::Notice;
 
+use crate::limit;
+
 /// What has come since it was told last.
 #[derive(Debug, Default)]
 pub struct Notices {
@@ -28,10 +30,13 @@ impl Notices {
     /// What is to be told, a line each. Nothing of it is afterwards.
     pub fn take(&mut self) -> Vec<String> {
         self.places.clear();
-        let line = |(notice, more): (Notice, usize)| match more {
-            0 => notice.to_string(),
-            1 => format!("{notice} (… and 1 more job)"),
-            more => format!("{notice} (… and {more} more jobs)"),
+        let line = |(notice, more): (Notice, usize)| {
+            let text = limit::with_key(&notice.to_string(), notice.limit);
+            match more {
+                0 => text,
+                1 => format!("{text} (… and 1 more job)"),
+                more => format!("{text} (… and {more} more jobs)"),
+            }
         };
         self.gathered.drain(..).map(line).collect()
     }
@@ -39,7 +44,7 @@ impl Notices {
 
 #[cfg(test)]
 mod tests {
-    use cu_core::machine::Level;
+    use cu_core::Level;
     use cu_protocol::{JobId, Timestamp};
 
     use super::*;
@@ -48,12 +53,8 @@ mod tests {
     fn equal_ones_of_many_jobs_are_one_line() {
         let mut notices = Notices::default();
         let mut add = |job, text: &str| {
-            notices.add(Notice {
-                at: Timestamp(0),
-                job: Some(JobId(job)),
-                level: Level::Info,
-                text: text.to_owned(),
-            });
+            let (at, job) = (Timestamp(0), Some(JobId(job)));
+            notices.add(Notice::new(at, job, Level::Info, text.to_owned()));
         };
         (7..49).for_each(|job| add(job, "no"));
         add(3, "never");

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use cu_core::{JobReport, JobState, Reader, RunDir, Status};
 
+use crate::limit;
+
 /// A queue that is shorter is not worth a word.
 const SHORT: Duration = Duration::from_secs(10);
 /// How often the reason is asked for: reading all jobs takes a while if they are many.
@@ -53,7 +55,8 @@ fn sentence(jobs: &[JobReport]) -> Option<String> {
     };
     Some(format!(
         "nothing runs: job {}: {}{more}",
-        first.job, first.why
+        first.job,
+        limit::why(first)
     ))
 }
 

@@ -11,9 +11,9 @@ use cu_protocol::{
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
 
+use crate::connections::Connections;
 use crate::inbox::{Item, Reply, Sender};
 use crate::machine::Event;
-use crate::server::Connections;
 
 pub(crate) type Write = ServerSender<OwnedWriteHalf>;
 pub(crate) type Read = ServerReceiver<OwnedReadHalf>;

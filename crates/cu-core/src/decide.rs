@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use cu_protocol::{
-    Acknowledgement, Attempt, FromServer, JobId, OperatorAnswer, OperatorRequest, Selection,
-    Sequence, Timestamp,
+    Acknowledgement, Attempt, FromServer, JobId, OperatorAnswer, OperatorRequest, Sequence,
+    Timestamp,
 };
 use tokio::sync::oneshot;
 
 use crate::inbox::{Batch, Item, Reply};
-use crate::machine::{Action, Effects, Event, Job, Machine, Order, Wanted};
+use crate::machine::{Action, Effects, Event, Machine, orders};
 use crate::store::Changes;
-use crate::{Error, JobState, Policy, Result};
+use crate::{Error, Policy, Result};
 
 /// What is to be recorded, and what is to be done once it is.
 #[derive(Debug)]
@@ -182,49 +182,6 @@ fn acknowledgement(
         sequence,
         wish: active.and_then(|active| active.wish),
     }
-}
-
-/// Which jobs a request changes, and what it means for each.
-///
-/// # Errors
-/// [`Error::NoJob`].
-pub(crate) fn orders(jobs: &[Job], request: &OperatorRequest) -> Result<Vec<(JobId, Order)>> {
-    let goes_on = |job: &Job| !job.state().is_settled() && !job.is_being_cancelled();
-    let (selection, order, fits): (_, _, &dyn Fn(&Job) -> bool) = match request {
-        OperatorRequest::Ping | OperatorRequest::Detach => return Ok(Vec::new()),
-        OperatorRequest::Stop(selection) => {
-            (selection, Order::Stop, &|job| !job.state().is_settled())
-        }
-        OperatorRequest::Pause(selection) => (selection, Order::Pause, &|job| {
-            goes_on(job) && job.wanted != Wanted::Pause
-        }),
-        OperatorRequest::Continue(selection) => (selection, Order::Continue, &|job| {
-            goes_on(job) && job.wanted == Wanted::Pause
-        }),
-        OperatorRequest::Checkpoint(selection) => (selection, Order::Checkpoint, &|job| {
-            goes_on(job) && job.state() == JobState::Running
-        }),
-        OperatorRequest::Retry(selection) => (selection, Order::Retry, &Job::can_be_retried),
-    };
-    let all: Vec<JobId>;
-    let chosen = match selection {
-        Selection::All => {
-            all = jobs.iter().map(|job| job.id).collect();
-            &all
-        }
-        Selection::Jobs(chosen) => chosen,
-    };
-    let mut orders = Vec::new();
-    for id in chosen {
-        let job = jobs.get(id.0 as usize).ok_or(Error::NoJob {
-            job: *id,
-            jobs: jobs.len() as u32, // Each has a number of its own, of that width.
-        })?;
-        if fits(job) {
-            orders.push((*id, order));
-        }
-    }
-    Ok(orders)
 }
 
 impl Silence {

@@ -67,3 +67,47 @@ impl Default for Policy {
         }
     }
 }
+
+/// A limit of a [`Policy`] that has decided something, with its value.
+///
+/// Exhaustive on purpose: whoever shows a limit names the setting that changes it, for each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// [`Policy::stuck_after`].
+    StuckAfter(u32),
+    /// [`Policy::time_limits`].
+    TimeLimits(u32),
+    /// [`Policy::preemptions`].
+    Preemptions(u32),
+    /// [`Policy::node_failures`].
+    NodeFailures(u32),
+    /// [`Policy::losses`].
+    Losses(u32),
+    /// [`Policy::out_of_memory_retries`].
+    OutOfMemoryRetries(u32),
+    /// [`Policy::failure_retries`].
+    FailureRetries(u32),
+    /// [`Policy::submissions_per_hour`].
+    SubmissionsPerHour(u32),
+    /// [`Policy::max_submitted`].
+    MaxSubmitted(u32),
+}
+
+impl Limit {
+    /// Its value.
+    #[must_use]
+    pub fn value(self) -> u32 {
+        match self {
+            Self::StuckAfter(value)
+            | Self::TimeLimits(value)
+            | Self::Preemptions(value)
+            | Self::NodeFailures(value)
+            | Self::Losses(value)
+            | Self::OutOfMemoryRetries(value)
+            | Self::FailureRetries(value)
+            | Self::SubmissionsPerHour(value)
+            | Self::MaxSubmitted(value) => value,
+        }
+    }
+}

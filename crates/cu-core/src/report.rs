@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use cu_protocol::{Attempt, JobId, Metrics, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::Limit;
+
 /// A run as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -165,6 +167,8 @@ pub struct JobReport {
     pub fraction: Option<f64>,
     /// One sentence, in one line: what is waited for and what happens then, or why it ended.
     pub why: String,
+    /// The limit that decides it, if one does.
+    pub limit: Option<Limit>,
     /// Its attempts, in order.
     pub attempts: Vec<AttemptReport>,
 }

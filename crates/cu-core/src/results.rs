@@ -88,6 +88,7 @@ mod tests {
             metrics: metrics.collect::<Metrics>(),
             fraction: None,
             why: String::new(),
+            limit: None,
             attempts: Vec::new(),
         }
     }

@@ -1,22 +1,21 @@
 //! Listens for supervisors and operators. Strangers are kept out by the handshake, and kept from
 //! filling the place up by a limit on handshakes at a time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cu_protocol::tokio::accept;
-use cu_protocol::{Attempt, JobId, RunId, Secret, Wish};
+use cu_protocol::{RunId, Secret};
 use cu_run_dir::ServerFile;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::addresses::host_addresses;
+use crate::connections::Connections;
 use crate::inbox::Sender;
-use crate::watcher::Watched;
 use crate::{Error, Result, RunDir, conversation};
 
 /// How long a handshake may take.
@@ -27,60 +26,9 @@ const HANDSHAKES: usize = 128;
 /// The wait after a connection could not be accepted, for want of file descriptors mostly.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
-/// Supervisors that are connected, by attempt, with the way to tell them a wish.
-#[derive(Debug)]
-pub(crate) struct Connections {
-    of: Mutex<HashMap<(JobId, Attempt), mpsc::UnboundedSender<Wish>>>,
-    watched: Arc<Watched>,
-}
-
-impl Connections {
-    fn new(watched: Arc<Watched>) -> Self {
-        let of = Mutex::default();
-        Self { of, watched }
-    }
-
-    pub fn tell(&self, job: JobId, attempt: Attempt, wish: Wish) {
-        if let Some(supervisor) = self.lock().get(&(job, attempt)) {
-            // One that has just gone hears it when it connects again.
-            let _ = supervisor.send(wish);
-        }
-    }
-
-    pub fn has(&self, job: JobId, attempt: Attempt) -> bool {
-        self.lock().contains_key(&(job, attempt))
-    }
-
-    /// Enters one, in the place of an older one of the same attempt, whose receiver closes.
-    pub fn enter(&self, job: JobId, attempt: Attempt) -> mpsc::UnboundedReceiver<Wish> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        self.lock().insert((job, attempt), sender);
-        self.watched.trust(job, attempt);
-        receiver
-    }
-
-    /// Takes out the one whose receiver this is, and no newer one of the same attempt. The attempt may
-    /// be over.
-    pub fn leave(&self, job: JobId, attempt: Attempt, mut receiver: mpsc::UnboundedReceiver<Wish>) {
-        receiver.close();
-        let mut connections = self.lock();
-        if let Some(sender) = connections.get(&(job, attempt))
-            && sender.is_closed()
-        {
-            connections.remove(&(job, attempt));
-            self.watched.doubt(job, attempt);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<(JobId, Attempt), mpsc::UnboundedSender<Wish>>> {
-        self.of.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The server of a main process.
 #[derive(Debug)]
 pub(crate) struct Server {
-    connections: Arc<Connections>,
     run_dir: RunDir,
 }
 
@@ -92,7 +40,7 @@ impl Server {
         secret: Secret,
         listen: IpAddr,
         sender: Sender,
-        watched: Arc<Watched>,
+        connections: Arc<Connections>,
         tasks: &mut JoinSet<()>,
     ) -> Result<Self> {
         allow_many_files();
@@ -112,22 +60,10 @@ impl Server {
             process: std::process::id(),
         };
         write(&path, &file)?;
-        let connections = Arc::new(Connections::new(watched));
-        tasks.spawn(listen_on(
-            listener,
-            secret,
-            run,
-            sender,
-            connections.clone(),
-        ));
+        tasks.spawn(listen_on(listener, secret, run, sender, connections));
         Ok(Self {
-            connections,
             run_dir: run_dir.clone(),
         })
-    }
-
-    pub fn connections(&self) -> Arc<Connections> {
-        self.connections.clone()
     }
 }
 

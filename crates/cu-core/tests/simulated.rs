@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use cu_core::{JobState, Policy, Reader, ResumeLoop};
+use cu_core::{JobState, Limit, Policy, Reader, ResumeLoop};
 use cu_protocol::{Attempt, OperatorRequest, Selection};
 use cu_scheduler::simulated::{Failures, Simulated, SimulatedOptions};
 use cu_scheduler::{EndCause, Faults, Faulty};
@@ -267,7 +267,7 @@ fn a_job_that_nothing_starts_fails_when_its_budget_is_spent() {
         let status = settled(resume_loop.run().await.expect("it ends"));
         assert_eq!(status.jobs.failed, 1);
         let jobs = Reader::open(&scratch.run).and_then(|reader| reader.jobs());
-        let why = &jobs.expect("a readable run")[0].why;
-        assert!(why.contains("resume.losses"), "{why}");
+        let job = &jobs.expect("a readable run")[0];
+        assert_eq!(job.limit, Some(Limit::Losses(3)), "{}", job.why);
     });
 }

@@ -26,7 +26,7 @@ fn patience(evidence: &Evidence) -> Timestamp {
         (Some(_), _) => SCHEDULER_GRACE,
         (None, None) => GRACE,
         (None, Some(Reading::Begun(_))) => LONGEST_READING,
-        (None, Some(Reading::Vain | Reading::Started)) => Duration::ZERO,
+        (None, Some(Reading::NoRecord | Reading::Started)) => Duration::ZERO,
     })
 }
 
@@ -81,7 +81,7 @@ fn readings() -> [Option<Reading>; 4] {
     [
         None,
         Some(Reading::Begun(HEARD)),
-        Some(Reading::Vain),
+        Some(Reading::NoRecord),
         Some(Reading::Started),
     ]
 }

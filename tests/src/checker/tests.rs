@@ -76,6 +76,7 @@ fn good() -> History {
         metrics: metrics(3),
         fraction: None,
         why: String::new(),
+        limit: None,
         attempts: vec![
             report(0, AttemptEnd::ResumeRequested, 3),
             report(1, AttemptEnd::Completed, 0),

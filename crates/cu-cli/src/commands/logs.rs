@@ -276,6 +276,7 @@ mod tests {
             metrics: Metrics::new(),
             fraction: None,
             why: String::new(),
+            limit: None,
             attempts,
         }
     }

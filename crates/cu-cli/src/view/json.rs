@@ -7,6 +7,7 @@ use cu_protocol::{Attempt, JobId, Metrics};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::limit;
 use crate::moment::iso;
 
 /// The version of these forms.
@@ -57,7 +58,7 @@ pub struct JobJson<'a> {
     parameters: &'a Map<String, Value>,
     metrics: &'a Metrics,
     fraction: Option<f64>,
-    why: &'a str,
+    why: String,
     attempts: Vec<AttemptJson<'a>>,
 }
 
@@ -73,7 +74,7 @@ impl<'a> JobJson<'a> {
             parameters: &report.parameters,
             metrics: &report.metrics,
             fraction: report.fraction,
-            why: &report.why,
+            why: limit::why(report),
             attempts: attempts
                 .map(|attempt| AttemptJson::new(run.attempt(report.job, attempt.attempt), attempt))
                 .collect(),
@@ -152,6 +153,7 @@ mod tests {
             metrics: Metrics::from([("test_accuracy".to_owned(), MetricValue::Float(0.923))]),
             fraction: Some(1.0),
             why: "The program ended with exit code 0.".to_owned(),
+            limit: None,
             attempts: vec![
                 AttemptReport {
                     attempt: Attempt(0),

@@ -13,6 +13,7 @@ use cu_system::{files, users};
 
 use super::lines::counts;
 use crate::backend::Kind;
+use crate::limit;
 use crate::moment::{iso, rounded};
 use crate::runs::Listed;
 use crate::shell_word::shell_word;
@@ -100,7 +101,7 @@ fn job_line(job: &JobReport) -> String {
     }
     let more = match job.state {
         JobState::Completed => metrics(&job.metrics),
-        _ => job.why.clone(),
+        _ => limit::why(job),
     };
     if !more.is_empty() {
         let _ = write!(text, ": {more}");
@@ -162,7 +163,7 @@ pub fn status(status: &Status, jobs: &[JobReport]) -> String {
                 job_state(job.state).to_owned(),
                 job.attempts.len().to_string(),
                 job.fraction.map(percent).unwrap_or_default(),
-                job.why.clone(),
+                limit::why(job),
             ]);
         }
         let _ = write!(text, "\n\n{table}");
@@ -235,7 +236,12 @@ pub fn list(runs: &[Listed]) -> String {
 
 /// What `cu show` prints.
 pub fn job(run: &RunDir, job: &JobReport) -> String {
-    let mut text = format!("job {} is {}: {}", job.job, job_state(job.state), job.why);
+    let mut text = format!(
+        "job {} is {}: {}",
+        job.job,
+        job_state(job.state),
+        limit::why(job)
+    );
     for (name, value) in &job.parameters {
         let _ = write!(text, "\n  {name} = {value}");
     }
@@ -373,6 +379,7 @@ pub mod tests {
             metrics: Metrics::from([("test_accuracy".to_owned(), MetricValue::Float(0.923))]),
             fraction: None,
             why: "Attempt 0 ended with exit code 1.".to_owned(),
+            limit: None,
             attempts: (0..attempts).map(attempt).collect(),
         }
     }

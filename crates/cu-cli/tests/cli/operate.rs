@@ -285,10 +285,10 @@ fn the_log_tells_what_attempts_did_and_all_of_it_once() {
         });
         let log = bench.read("results/fail/main.log");
         for line in [
-            "INFO cu_core::journal: job 0: attempt 0 is submitted as local-",
-            "INFO cu_core::journal: job 0: attempt 0 has started on ",
-            "INFO cu_core::journal: job 0: attempt 0 failed (its program exited with code 7)",
-            "ERROR cu_core::act: job 0: attempt 0 failed (its program exited with code 7)",
+            "INFO cu_core::log_changes: job 0: attempt 0 is submitted as local-",
+            "INFO cu_core::log_changes: job 0: attempt 0 has started on ",
+            "INFO cu_core::log_changes: job 0: attempt 0 failed (its program exited with code 7)",
+            "ERROR cu_core::context: job 0: attempt 0 failed (its program exited with code 7)",
             "the main process ends: all jobs are settled",
         ] {
             assert_eq!(log.matches(line).count(), 1, "{line} in {log}");

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use cu_protocol::{Attempt, JobId, Metrics, Wish};
 use cu_scheduler::ClusterJobId;
 
+use crate::{Level, Limit};
+
 /// What is to be done, once the events that led to it are recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -70,16 +72,7 @@ pub enum Action {
         level: Level,
         /// In a sentence.
         text: String,
+        /// The limit that decided it, if one did.
+        limit: Option<Limit>,
     },
-}
-
-/// How much a notice matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Good to know.
-    Info,
-    /// Something went wrong, and the run goes on by itself.
-    Warning,
-    /// A job has failed.
-    Error,
 }

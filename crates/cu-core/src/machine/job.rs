@@ -10,7 +10,8 @@ use cu_protocol::{
 use cu_scheduler::{ClusterJobId, ClusterState};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{AttemptEnd, AttemptReport, JobState};
+use super::reason::Reason;
+use crate::{AttemptEnd, AttemptReport, JobState, Limit};
 
 /// A job at a moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,11 +28,11 @@ pub struct Job {
     pub next_attempt: Attempt,
     /// The cluster job of the attempt before.
     pub previous: Option<ClusterJobId>,
-    /// Those of its earlier attempts that ended without a record of their own, the newest
-    /// [`MOST_UNHEARD`]: one may live on, cut off from everybody, and still have something to say.
-    #[serde(default)]
-    pub unheard: Vec<Attempt>,
-    /// The last of what such attempts have said since, if they have and it changes nothing.
+    /// The earlier attempts that ended without a record of their own, the newest
+    /// [`MOST_WITHOUT_RECORD`]: one may live on without a connection, and still report something.
+    #[serde(default, rename = "unheard")]
+    pub ended_without_record: Vec<Attempt>,
+    /// The newest report of such an attempt that changed nothing.
     #[serde(default)]
     pub late: Option<Late>,
     /// How its attempts have ended, counted by cause.
@@ -95,6 +96,9 @@ pub enum Phase {
         outcome: Outcome,
         /// Why: one sentence.
         why: String,
+        /// The limit that decided it, if one did. Before there was this field, `why` named it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<Limit>,
     },
 }
 
@@ -171,9 +175,9 @@ pub struct Active {
     /// When the scheduler is asked to cancel it again, if it was asked.
     pub cancel_again: Option<Timestamp>,
     /// The earlier attempt that had been given up and has delivered the results, so that this one
-    /// is needed no longer.
-    #[serde(default)]
-    pub needless: Option<Attempt>,
+    /// is no longer needed.
+    #[serde(default, rename = "needless")]
+    pub superseded_by: Option<Attempt>,
 }
 
 /// What is known of a submission.
@@ -220,9 +224,10 @@ pub struct Evidence {
 pub enum Reading {
     /// It began then.
     Begun(Timestamp),
-    /// There is none, and nothing shows that the program was started.
-    Vain,
-    /// There is none, though the program was started, or was about to be: `started.json` is there.
+    /// There is no record, and nothing shows that the program was started.
+    #[serde(rename = "vain")]
+    NoRecord,
+    /// There is no record, though the program was started, or was about to be: `started.json` is there.
     Started,
 }
 
@@ -232,7 +237,7 @@ fn shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Metrics>, D:
 
 /// How many attempts that ended without a record are known. What they leave is looked at when the job
 /// is settled, and whenever a main process opens or ends the run.
-pub const MOST_UNHEARD: usize = 1000;
+pub const MOST_WITHOUT_RECORD: usize = 1000;
 /// How many of them, the newest, are looked at now and then as long as the job goes on.
 const MOST_IN_SIGHT: usize = 8;
 
@@ -245,12 +250,12 @@ impl Job {
             resume_exit_code,
             phase: Phase::Waiting {
                 until: Timestamp(0),
-                reason: "it has not been submitted yet".to_owned(),
+                reason: Reason::New.to_string(),
             },
             wanted: Wanted::Run,
             next_attempt: Attempt(0),
             previous: None,
-            unheard: Vec::new(),
+            ended_without_record: Vec::new(),
             late: None,
             ends: BTreeMap::new(),
             without_progress: 0,
@@ -289,17 +294,20 @@ impl Job {
     /// The attempts whose files are to be read now and then.
     pub fn to_be_read(&self) -> impl Iterator<Item = Attempt> {
         let active = self.active().filter(|active| active.may_have_run());
-        let hidden = self.unheard.len().saturating_sub(MOST_IN_SIGHT);
-        let all = self.unheard[hidden..].iter().copied();
+        let hidden = self
+            .ended_without_record
+            .len()
+            .saturating_sub(MOST_IN_SIGHT);
+        let all = self.ended_without_record[hidden..].iter().copied();
         let all = all.chain(active.map(|active| active.attempt));
         all.filter(|_| !self.state().is_settled())
     }
 
     /// Takes down that `attempt` ended without a record.
-    pub(super) fn lose_sight_of(&mut self, attempt: Attempt) {
-        self.unheard.push(attempt);
-        if self.unheard.len() > MOST_UNHEARD {
-            self.unheard.remove(0);
+    pub(super) fn mark_lost(&mut self, attempt: Attempt) {
+        self.ended_without_record.push(attempt);
+        if self.ended_without_record.len() > MOST_WITHOUT_RECORD {
+            self.ended_without_record.remove(0);
         }
     }
 
@@ -345,11 +353,11 @@ impl Active {
             advanced: false,
             wish: None,
             cancel_again: None,
-            needless: None,
+            superseded_by: None,
         }
     }
 
-    /// Whether the scheduler is to end it: an operator stopped the job, or it is needless.
+    /// Whether the scheduler is to end it: an operator stopped the job, or it was superseded.
     #[must_use]
     pub fn is_being_cancelled(&self) -> bool {
         self.wish == Some(Wish::Cancel)

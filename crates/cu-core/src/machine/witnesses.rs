@@ -92,7 +92,7 @@ pub fn judge(active: &Active, resume_exit_code: i32, grace: Duration, at: Timest
             let given_up = match evidence.reading {
                 None => return Verdict::Unread(since.after(grace)),
                 Some(Reading::Begun(begun)) => begun.after(LONGEST_READING),
-                Some(Reading::Vain | Reading::Started) => at,
+                Some(Reading::NoRecord | Reading::Started) => at,
             };
             if at < given_up {
                 return Verdict::Until(given_up);

@@ -9,9 +9,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
 
 use super::{Loaded, open, recover};
-use crate::decide::orders;
 use crate::lock;
-use crate::machine::{Event, Job, Tally, why};
+use crate::machine::{Event, Job, Tally, orders, why};
 use crate::{
     AttemptReport, Counts, Error, JobPlan, JobReport, JobState, Policy, Result, RunDir, RunState,
     Status,
@@ -245,9 +244,10 @@ impl Reader {
                 _ => job.fraction.map(cu_protocol::Fraction::get),
             },
             why: match waits.filter(|_| !job.state().is_settled()) {
-                Some(waits) => format!("{waits}; as recorded last: {why}"),
-                None => why,
+                Some(waits) => format!("{waits}; as recorded last: {}", why.sentence),
+                None => why.sentence,
             },
+            limit: why.limit,
             attempts: Vec::new(),
         }
     }

@@ -20,6 +20,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cu_protocol::{Attempt, Envelope, JobId};
 use cu_run_dir::Error;
@@ -27,6 +28,7 @@ use cu_system::files;
 use rustix::fs::OFlags;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::inbox::{Item, Reply, Sender};
@@ -38,6 +40,9 @@ use crate::{Result, RunDir};
 const MOST_THREADS: usize = 64;
 /// How many things that were said are remembered, so that they are said once.
 const MOST_SAID: usize = 10_000;
+
+/// How long the files of one attempt may delay those of the next.
+pub(crate) const TURN: Duration = Duration::from_secs(1);
 
 type Key = (JobId, Attempt);
 
@@ -162,8 +167,18 @@ impl Readers {
         }
     }
 
+    /// Reads the files of one attempt after the other. A file that can't be read now keeps only its own
+    /// thread; its attempt is passed over as long as that lasts.
+    pub async fn read_in_turn(&self, attempts: Vec<(JobId, Attempt)>) {
+        for (job, attempt) in attempts {
+            if !self.are_at(job, attempt) {
+                let _ = timeout(TURN, self.read(job, attempt)).await;
+            }
+        }
+    }
+
     /// Whether the attempt's files are being read.
-    pub fn are_at(&self, job: JobId, attempt: Attempt) -> bool {
+    fn are_at(&self, job: JobId, attempt: Attempt) -> bool {
         self.desk.in_hand().contains_key(&(job, attempt))
     }
 }
