@@ -60,10 +60,7 @@ impl<'a> NewRun<'a> {
     /// # Errors
     /// [`Error::File`].
     pub fn keep_config(&self, text: &str) -> Result<()> {
-        let path = self.run_dir.config();
-        let temporary = path.with_extension("toml.new");
-        files::write_own(&temporary, text.as_bytes()).map_err(Error::file("write", &temporary))?;
-        std::fs::rename(&temporary, &path).map_err(Error::file("write", &path))
+        Ok(replace(&self.run_dir.config(), text.as_bytes())?)
     }
 
     /// Makes all of it, the store last.

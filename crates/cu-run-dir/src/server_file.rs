@@ -6,7 +6,7 @@ use std::path::Path;
 use cu_protocol::RunId;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, json_file};
+use crate::{Error, Result, json_file, private};
 
 /// `server.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,5 +34,16 @@ impl ServerFile {
     pub fn read(path: &Path) -> Result<Self> {
         json_file::read_own(path, Self::VERSION)?
             .ok_or_else(|| Error::file("read", path)(std::io::ErrorKind::NotFound.into()))
+    }
+
+    /// Replaces the file.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut text =
+            serde_json::to_vec_pretty(self).map_err(|error| Error::content(path, error))?;
+        text.push(b'\n');
+        private::replace(path, &text)
     }
 }

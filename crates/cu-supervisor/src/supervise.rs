@@ -10,7 +10,7 @@ use cu_protocol::{
 };
 use cu_run_dir::{
     JobSpec, check_attempt, check_way, newest_checkpoint, read_exit_record, read_metrics,
-    sync_exit_record, write_exit_record,
+    read_newest_attempt, sync_exit_record, write_exit_record,
 };
 use cu_system::files;
 use cu_system::machine::host;
@@ -19,7 +19,7 @@ use rustix::process::{getpid, set_child_subreaper, setsid};
 use crate::attempt::{Phase, Running, kill_wait, stop_moments, time_limit};
 use crate::door::Door;
 use crate::event::{Event, Events};
-use crate::fence::{Fence, FenceTimes, Held, Turn, newest_attempt};
+use crate::fence::{Fence, FenceTimes, Held, Turn};
 use crate::mail::Mail;
 use crate::output_dir::{Before, Moment, look};
 use crate::peak_memory::peak_memory_bytes;
@@ -104,7 +104,7 @@ pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<O
     check_way(&run)?; // Before the number of the newest attempt counts.
     let attempt = match attempt {
         Some(attempt) => attempt,
-        None => newest_attempt(&run, job)?.ok_or_else(|| {
+        None => read_newest_attempt(&run, job)?.ok_or_else(|| {
             let path = run.newest_attempt(job);
             Error::file("read", &path)(std::io::ErrorKind::NotFound.into())
         })?,
@@ -136,7 +136,7 @@ fn check_submitted(
     let mut is_asked_to_stop = false;
     let mut is_told = false;
     loop {
-        let newest = match newest_attempt(run, job) {
+        let newest = match read_newest_attempt(run, job) {
             Ok(newest) => newest,
             // The fence waits until it can be read.
             Err(_) => return Ok(()),
