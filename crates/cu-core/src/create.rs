@@ -196,7 +196,7 @@ fn restore_job_spec(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> 
         Err(error) => error.to_string(),
     };
     tracing::warn!("{reason}; it is written anew");
-    Ok(replace(&path, &json(&path, &spec)?)?)
+    Ok(spec.write(&path)?)
 }
 
 fn job_spec(run: RunId, job: JobId, plan: &JobPlan) -> JobSpec {
@@ -222,16 +222,10 @@ fn sync(run_dir: &RunDir) -> Result<()> {
 }
 
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
-    write_private(path, &json(path, value)?)
-}
-
-fn json(path: &Path, value: &impl serde::Serialize) -> Result<Vec<u8>> {
-    let mut text = serde_json::to_vec_pretty(value)
-        .map_err(|error| Error::file("write", path)(error.into()))?;
-    text.push(b'\n');
-    Ok(text)
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    files::write_own(path, bytes).map_err(Error::file("write", path))
+    let written = serde_json::to_vec_pretty(value).map_err(std::io::Error::from);
+    let written = written.and_then(|mut text| {
+        text.push(b'\n');
+        files::write_own(path, &text)
+    });
+    written.map_err(Error::file("write", path))
 }

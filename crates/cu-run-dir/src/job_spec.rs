@@ -44,6 +44,14 @@ impl JobSpec {
         }
         Ok(spec)
     }
+
+    /// Replaces the file.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn write(&self, path: &Path) -> Result<()> {
+        json_file::write_for_people(path, self)
+    }
 }
 
 #[cfg(test)]

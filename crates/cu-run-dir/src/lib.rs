@@ -1,5 +1,6 @@
-//! The directory of a run: its paths, and the files that the main process and the supervisors of the
-//! attempts share.
+//! The directory of a run: its paths, the formats of its files, and who may write there.
+#![doc = include_str!("../README.md")]
+#![doc = include_str!("../FORMATS.md")]
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

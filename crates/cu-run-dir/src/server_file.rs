@@ -6,7 +6,7 @@ use std::path::Path;
 use cu_protocol::RunId;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, json_file, private};
+use crate::{Error, Result, json_file};
 
 /// `server.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,9 +41,6 @@ impl ServerFile {
     /// # Errors
     /// [`Error::File`].
     pub fn write(&self, path: &Path) -> Result<()> {
-        let mut text =
-            serde_json::to_vec_pretty(self).map_err(|error| Error::content(path, error))?;
-        text.push(b'\n');
-        private::replace(path, &text)
+        json_file::write_for_people(path, self)
     }
 }
