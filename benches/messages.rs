@@ -9,9 +9,9 @@ use anyhow::{Context, Result};
 use cu_benches::{Contest, acknowledging_server, serve, timed};
 use cu_protocol::frame::{self, Decoder};
 use cu_protocol::{
-    Attempt, Envelope, ExitRecord, Fraction, Generation, JobId, Message, MetricValue, OutputChange,
-    ProgramEnd, ResumeRequest, Role, RunId, Secret, Sequence, StopCause, Timestamp, ToServer,
-    blocking,
+    Attempt, CheckpointId, Envelope, ExitRecord, Fraction, JobId, Message, MetricValue,
+    OutputChange, ProgramEnd, ResumeRequest, Role, RunId, Secret, Sequence, StopCause, Timestamp,
+    ToServer, blocking,
 };
 
 const ROUNDS: usize = 31;
@@ -33,7 +33,7 @@ fn main() -> Result<()> {
 
 /// The frequent messages of an attempt, and the largest one.
 fn messages() -> Vec<(&'static str, Message)> {
-    let checkpoint = Some(Generation {
+    let checkpoint = Some(CheckpointId {
         attempt: ATTEMPT,
         counter: 17,
     });

@@ -69,7 +69,6 @@ impl Attempts {
             command: vec![NOTHING.to_owned()],
             working_directory: None,
             environment: BTreeMap::new(),
-            resume_exit_code: 3,
             stop: StopPolicy::default(),
         };
         fs::write(run.job_spec(JOB), serde_json::to_vec(&spec)?)?;

@@ -133,6 +133,21 @@ fn lower_crates_know_nothing_of_their_strangers() {
 }
 
 #[test]
+fn the_main_process_and_the_supervisor_share_files_only() {
+    let tree = |package| {
+        let edges = "--edges=normal,dev,build";
+        let tree = cargo(&["tree", "-p", package, edges, "--prefix=none"]);
+        let names = tree.lines().filter_map(|line| line.split(' ').next());
+        names.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    for (one, other) in [("cu-core", "cu-supervisor"), ("cu-supervisor", "cu-core")] {
+        let packages = tree(one);
+        assert!(packages.contains("cu-run-dir"), "{packages:?}");
+        assert!(!packages.contains(other), "{one} depends on {other}");
+    }
+}
+
+#[test]
 fn a_program_takes_no_runtime_along() {
     let tree = cargo(&[
         "tree",

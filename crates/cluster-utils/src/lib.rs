@@ -15,7 +15,8 @@
 //! | submit and watch commands on a cluster | `cu-scheduler` | `scheduler`, with `slurm`, `htcondor` or `local` (this machine) |
 //! | test against a cluster in memory, under virtual time | `cu-scheduler` | `simulated` |
 //! | run the resume loop in a program of your own | `cu-core` | `core`, with its backends |
-//! | write another supervisor | `cu-supervisor` | `supervisor` |
+//! | read the files of a run | `cu-run-dir` | `run-dir` |
+//! | start programs as `cu exec` does | `cu-supervisor` | `supervisor` |
 //! | speak to a main process or a supervisor | `cu-protocol` | `protocol` |
 //! | type commands | `cu-cli`, the binary `cu` | none |
 //!
@@ -56,6 +57,8 @@ pub use cu_client as client;
 pub use cu_core as core;
 #[cfg(feature = "protocol")]
 pub use cu_protocol as protocol;
+#[cfg(feature = "run-dir")]
+pub use cu_run_dir as run_dir;
 #[cfg(feature = "scheduler")]
 pub use cu_scheduler as scheduler;
 #[cfg(feature = "supervisor")]

@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::time::Duration;
 
-use cu_protocol::{Attempt, Message, ResumeRequest};
+use cu_protocol::{Attempt, Message, ResumeExitCode, ResumeRequest};
 
 use crate::Job;
 use crate::error::with_causes;
 
 /// The exit code that by itself is a resume request.
-pub const RESUME_EXIT_CODE: i32 = 3;
+pub const RESUME_EXIT_CODE: i32 = ResumeExitCode::DEFAULT.code();
 
 /// How long the request waits for its confirmation. The exit code means the same, so an attempt
 /// near its time limit need not wait longer.
@@ -44,10 +44,12 @@ impl<S> Job<S> {
 }
 
 /// The newest checkpoint, in the protocol's terms.
-pub(crate) fn newest(checkpoints: &cu_checkpoint::Checkpoints) -> Option<cu_protocol::Generation> {
+pub(crate) fn newest(
+    checkpoints: &cu_checkpoint::Checkpoints,
+) -> Option<cu_protocol::CheckpointId> {
     // It only helps to judge progress, so the request is sent without it, too.
     let newest = checkpoints.generations().ok()?.first().copied()?;
-    Some(cu_protocol::Generation {
+    Some(cu_protocol::CheckpointId {
         attempt: Attempt(newest.attempt()),
         counter: newest.counter(),
     })

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use cu_client::StopCause;
 use cu_protocol::{
-    Attempt, Generation, Message, MetricValue, ProgramAnswer, ProgramRequest, ResumeRequest,
+    Attempt, CheckpointId, Message, MetricValue, ProgramAnswer, ProgramRequest, ResumeRequest,
 };
 use rustix::process::Signal;
 use support::{BOUND, Process, Supervisor, program};
@@ -73,7 +73,7 @@ fn exit_for_resume_ends_with_code_3_and_names_the_checkpoint() {
         let end = supervisor.start("steps_until_told").end();
         assert_eq!(end.status.code(), Some(3), "{end:?}");
         assert_eq!(supervisor.message(), ready());
-        let checkpoint = Some(Generation {
+        let checkpoint = Some(CheckpointId {
             attempt: Attempt(3),
             counter,
         });

@@ -13,8 +13,8 @@
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use cu_protocol::{Attempt, Envelope, JobId};
 use cu_run_dir::Error;
-use cu_system::files;
+use cu_system::tail::last_lines;
 use rustix::fs::OFlags;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -308,17 +308,8 @@ impl Desk {
     }
 }
 
-/// The last lines of a text file that may be long; `None` if there are none.
+/// The last lines of a text file; `None` if there are none.
 fn last_words(path: &Path) -> Option<String> {
-    let mut file = files::open(path, OpenOptions::new().read(true)).ok()?;
-    let length = file.metadata().ok()?.len();
-    let start = length.saturating_sub(LAST_BYTES);
-    file.seek(SeekFrom::Start(start)).ok()?;
-    let mut bytes = Vec::new();
-    file.take(LAST_BYTES).read_to_end(&mut bytes).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    let lines = text.lines().skip(usize::from(start > 0));
-    let lines: Vec<_> = lines.filter(|line| !line.trim().is_empty()).collect();
-    let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
-    (!last.is_empty()).then(|| last.join("\n"))
+    let lines = last_lines(path, LAST_LINES, LAST_BYTES).ok()?;
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }

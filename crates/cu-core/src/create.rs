@@ -59,10 +59,7 @@ impl<'a> NewRun<'a> {
     /// # Errors
     /// [`Error::File`].
     pub fn keep_config(&self, text: &str) -> Result<()> {
-        let path = self.run_dir.config();
-        let temporary = path.with_extension("toml.new");
-        files::write_own(&temporary, text.as_bytes()).map_err(Error::file("write", &temporary))?;
-        std::fs::rename(&temporary, &path).map_err(Error::file("write", &path))
+        Ok(replace(&self.run_dir.config(), text.as_bytes())?)
     }
 
     /// Makes all of it, the store last.
@@ -152,14 +149,10 @@ fn check(plan: &RunPlan) -> Result<()> {
     for (number, job) in plan.jobs.iter().enumerate() {
         let problem = match job {
             _ if job.command.first().is_none_or(String::is_empty) => "has no command",
-            _ if job.resume_exit_code == 0 => "can't use exit code 0, which means done, to resume",
             _ if job.command.iter().any(|argument| argument.contains('\0')) => {
                 "has a zero byte in its command"
             }
             _ if job.resources.cpus == 0 => "asks for 0 processors",
-            _ if !job.stop.has_a_known_signal() => {
-                "is to be stopped by a signal that can't stop a program"
-            }
             _ => continue,
         };
         return Err(Error::Plan(format!("job {number} {problem}")));
@@ -202,7 +195,7 @@ fn restore_job_spec(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> 
         Err(error) => error.to_string(),
     };
     tracing::warn!("{reason}; it is rewritten");
-    Ok(replace(&path, &json(&path, &spec)?)?)
+    Ok(spec.write(&path)?)
 }
 
 fn job_spec(run: RunId, job: JobId, plan: &JobPlan) -> JobSpec {
@@ -213,7 +206,6 @@ fn job_spec(run: RunId, job: JobId, plan: &JobPlan) -> JobSpec {
         command: plan.command.clone(),
         working_directory: plan.working_directory.clone(),
         environment: plan.environment.clone(),
-        resume_exit_code: plan.resume_exit_code,
         stop: plan.stop.clone(),
     }
 }
@@ -229,16 +221,10 @@ fn sync(run_dir: &RunDir) -> Result<()> {
 }
 
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
-    write_private(path, &json(path, value)?)
-}
-
-fn json(path: &Path, value: &impl serde::Serialize) -> Result<Vec<u8>> {
-    let mut text = serde_json::to_vec_pretty(value)
-        .map_err(|error| Error::file("write", path)(error.into()))?;
-    text.push(b'\n');
-    Ok(text)
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    files::write_own(path, bytes).map_err(Error::file("write", path))
+    let written = serde_json::to_vec_pretty(value).map_err(std::io::Error::from);
+    let written = written.and_then(|mut text| {
+        text.push(b'\n');
+        files::write_own(path, &text)
+    });
+    written.map_err(Error::file("write", path))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use cu_protocol::ResumeExitCode;
 use cu_run_dir::StopPolicy;
 use cu_scheduler::Resources;
 use serde::{Deserialize, Serialize};
@@ -39,7 +40,7 @@ pub struct JobPlan {
     /// When an attempt is asked to stop, and how.
     pub stop: StopPolicy,
     /// The exit code that by itself is a resume request.
-    pub resume_exit_code: i32,
+    pub resume_exit_code: ResumeExitCode,
 }
 
 impl JobPlan {
@@ -55,10 +56,7 @@ impl JobPlan {
             parameters: Map::new(),
             resources: Resources::default(),
             stop: StopPolicy::default(),
-            resume_exit_code: RESUME_EXIT_CODE,
+            resume_exit_code: ResumeExitCode::DEFAULT,
         }
     }
 }
-
-/// "Submit me again", unless a job says otherwise.
-const RESUME_EXIT_CODE: i32 = 3;

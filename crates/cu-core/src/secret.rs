@@ -22,7 +22,7 @@ pub(crate) fn make(run_dir: &RunDir) -> Result<Secret> {
     let path = run_dir.secret();
     let secret = Secret::generate()
         .map_err(|error| Error::file("find randomness for", &path)(std::io::Error::other(error)))?;
-    cu_run_dir::replace(&path, secret.reveal().as_bytes())?;
+    cu_run_dir::write_secret(run_dir, &secret)?;
     Ok(secret)
 }
 

@@ -59,7 +59,7 @@ impl Server {
             host: cu_system::machine::host(),
             process: std::process::id(),
         };
-        write(&path, &file)?;
+        file.write(&path)?;
         tasks.spawn(listen_on(listener, secret, run, sender, connections));
         Ok(Self {
             run_dir: run_dir.clone(),
@@ -171,10 +171,4 @@ fn addresses(listen: IpAddr, port: u16) -> Vec<String> {
     let all = hosts.chain(here);
     all.map(|host| SocketAddr::new(host, port).to_string())
         .collect()
-}
-
-fn write(path: &std::path::Path, file: &ServerFile) -> Result<()> {
-    let text = serde_json::to_vec_pretty(file)
-        .map_err(|error| Error::file("write", path)(error.into()))?;
-    Ok(cu_run_dir::replace(path, &text)?)
 }

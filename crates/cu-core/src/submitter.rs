@@ -2,13 +2,12 @@
 //! moment, so that it goes out in few calls: a call takes a controller almost the same time however much
 //! it hands over, and a cluster keeps a job waiting far longer than anything waits here.
 
-use std::io::ErrorKind;
 use std::panic::resume_unwind;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cu_protocol::{Attempt, JobId, Metrics};
+use cu_run_dir::{make_dir, read_newest_attempt, write_metrics, write_newest_attempt};
 use cu_scheduler::{ClusterJobId, Reach, Submission, SubmitError};
 use cu_system::files;
 use tokio::task::JoinSet;
@@ -18,12 +17,10 @@ use crate::backoff::Backoff;
 use crate::context::Context;
 use crate::machine::Event;
 use crate::threads::Lane;
-use crate::{Error, JobPlan, Result, create};
+use crate::{Error, JobPlan, Result, RunDir, create};
 
 /// The least time between two calls. The first goes out at once.
 const BETWEEN_CALLS: Duration = Duration::from_secs(2);
-/// The longest number of an attempt, in bytes.
-const LONGEST_NUMBER: u64 = 64;
 
 /// An attempt that is due.
 #[derive(Debug)]
@@ -145,19 +142,15 @@ impl Submitter {
             self.context.happened(job, Event::OutputRemade { attempt });
         }
         let directory = run_dir.attempt(job, attempt);
-        cu_run_dir::make_dir(&directory)?;
-        let newest = run_dir.newest_attempt(job);
+        make_dir(&directory)?;
         // A store that was restored from a copy is behind. An attempt older than those that have run
         // must not start: it would begin with their checkpoints, and its own would rank below them.
-        if newest_submitted(&newest)?.is_none_or(|newest| newest < attempt) {
-            cu_run_dir::replace(&newest, attempt.to_string().as_bytes())?;
+        if newest_submitted(run_dir, job)?.is_none_or(|newest| newest < attempt) {
+            write_newest_attempt(run_dir, job, attempt)?;
         }
         // Most jobs have no metrics, and no such file.
         if !metrics.is_empty() {
-            let path = run_dir.metrics(job);
-            let text = cu_run_dir::metrics_file(&metrics)
-                .map_err(|error| Error::file("write", &path)(error.into()))?;
-            cu_run_dir::replace(&path, &text)?;
+            write_metrics(&run_dir.metrics(job), &metrics)?;
         }
         let run_path = run_dir.path().to_str().ok_or_else(|| {
             Error::Plan(format!(
@@ -249,13 +242,14 @@ impl Gathering {
     }
 }
 
-/// The attempt in a job's file `newest`; `None` if the file is missing, or does not hold a number.
-fn newest_submitted(path: &Path) -> Result<Option<Attempt>> {
-    match files::read(path, LONGEST_NUMBER) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).trim().parse().ok()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) if files::refusal(&error).is_some() => Ok(None),
-        Err(error) => Err(Error::file("read", path)(error)),
+/// The attempt in a job's file `newest`; `None` if the file is missing, or no supervisor would believe it.
+fn newest_submitted(run_dir: &RunDir, job: JobId) -> Result<Option<Attempt>> {
+    match read_newest_attempt(run_dir, job) {
+        Err(cu_run_dir::Error::Content { .. }) => Ok(None),
+        Err(cu_run_dir::Error::File { source, .. }) if files::refusal(&source).is_some() => {
+            Ok(None)
+        }
+        found => Ok(found?),
     }
 }
 

@@ -125,14 +125,14 @@ number!(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode,
 )]
 #[serde(deny_unknown_fields)]
-pub struct Generation {
+pub struct CheckpointId {
     /// The attempt that wrote it.
     pub attempt: Attempt,
     /// Counts the checkpoints of that attempt from 0.
     pub counter: u64,
 }
 
-impl fmt::Display for Generation {
+impl fmt::Display for CheckpointId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}.{}", self.attempt, self.counter)
     }

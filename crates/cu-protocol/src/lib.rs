@@ -107,6 +107,7 @@ mod operator;
 mod outgoing;
 mod program;
 #[cfg(feature = "handshake")]
+mod resume_exit_code;
 mod secret;
 #[cfg(feature = "handshake")]
 mod session;
@@ -118,7 +119,7 @@ mod version;
 pub use codec::{MESSAGE_LIMIT, Wire};
 pub use connection::{FromServer, Role, ToServer};
 pub use error::{Error, Result};
-pub use ids::{Attempt, Generation, InvalidRunId, JobId, RunId, Sequence};
+pub use ids::{Attempt, CheckpointId, InvalidRunId, JobId, RunId, Sequence};
 pub use limits::{LONGEST_METRIC, METRICS_LIMIT, MOST_METRICS, TooMuch, check_metrics};
 pub use message::{
     Acknowledgement, Envelope, ExitRecord, Failure, Fraction, InvalidFraction, LeftBehind, Message,
@@ -128,6 +129,7 @@ pub use metrics::{MetricValue, Metrics};
 pub use operator::{OperatorAnswer, OperatorRequest, Selection};
 pub use program::{ProgramAnswer, ProgramRequest};
 #[cfg(feature = "handshake")]
+pub use resume_exit_code::{NotAnExitCode, ResumeExitCode};
 pub use secret::Secret;
 #[cfg(feature = "handshake")]
 pub use session::{Opener, Sealer, Session};

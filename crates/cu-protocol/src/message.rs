@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Decode, Encode};
-use crate::{Attempt, Generation, JobId, Metrics, Sequence, Timestamp};
+use crate::{Attempt, CheckpointId, JobId, Metrics, Sequence, Timestamp};
 
 /// A message with its sender and its sequence number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Encode, Decode)]
@@ -85,7 +85,7 @@ pub struct Started {
     /// When the program was started, by the host's clock.
     pub at: Timestamp,
     /// The newest checkpoint in the output directory at the start.
-    pub checkpoint: Option<Generation>,
+    pub checkpoint: Option<CheckpointId>,
 }
 
 /// A part of a whole: a finite number from 0 to 1, in JSON a number.
@@ -146,7 +146,7 @@ impl From<Fraction> for f64 {
 #[serde(deny_unknown_fields)]
 pub struct ResumeRequest {
     /// The last checkpoint, if the program uses our checkpoints.
-    pub checkpoint: Option<Generation>,
+    pub checkpoint: Option<CheckpointId>,
 }
 
 /// A program's own words on why it fails.
@@ -194,7 +194,7 @@ pub struct ExitRecord {
     /// The greatest resident memory of the program and its children, in bytes, where known.
     pub peak_memory_bytes: Option<u64>,
     /// The newest checkpoint in the output directory at the end.
-    pub checkpoint: Option<Generation>,
+    pub checkpoint: Option<CheckpointId>,
     /// Whether the attempt changed a file of the output directory other than our own.
     pub output_changed: OutputChange,
 }

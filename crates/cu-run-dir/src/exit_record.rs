@@ -66,7 +66,7 @@ pub fn sync_exit_record(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use cu_protocol::{Attempt, Generation, OutputChange, ProgramEnd, StopCause, Timestamp};
+    use cu_protocol::{Attempt, CheckpointId, OutputChange, ProgramEnd, StopCause, Timestamp};
     use proptest::prelude::*;
 
     use super::*;
@@ -84,7 +84,7 @@ mod tests {
             started: Some(Timestamp(1000)),
             ended: Timestamp(2500),
             peak_memory_bytes: Some(1_048_576),
-            checkpoint: Some(Generation {
+            checkpoint: Some(CheckpointId {
                 attempt: Attempt(3),
                 counter: 7,
             }),

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use cu_protocol::{JobId, RunId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, json_file};
+use crate::{Error, Result, StopPolicy, json_file};
 
-/// `attempts/{id}/job.json`.
+/// `attempts/{id}/job.json`. Fields that it does not know are passed over: the first version also had
+/// `resume_exit_code`, which no supervisor needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct JobSpec {
     /// The version of this file: [`JobSpec::VERSION`].
     pub version: u32,
@@ -25,8 +24,6 @@ pub struct JobSpec {
     pub working_directory: Option<PathBuf>,
     /// Added to the environment.
     pub environment: BTreeMap<String, String>,
-    /// The exit code that by itself is a resume request.
-    pub resume_exit_code: i32,
     /// When the program is asked to stop, and how.
     pub stop: StopPolicy,
 }
@@ -47,87 +44,75 @@ impl JobSpec {
         }
         Ok(spec)
     }
-}
 
-/// When the program is asked to stop, and how. Times are in seconds in the file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct StopPolicy {
-    /// After so much time.
-    #[serde(with = "optional_seconds")]
-    pub after: Option<Duration>,
-    /// So long before the time limit, where that is known.
-    #[serde(with = "optional_seconds")]
-    pub before_limit: Option<Duration>,
-    /// When this file exists; relative to the output directory.
-    pub file: Option<PathBuf>,
-    /// The signal to those processes of the program's group that handle it, without `SIG`: HUP, INT,
-    /// TERM, USR1 or USR2. If none does, HUP, INT and TERM go to all of them, USR1 and USR2 to none.
-    pub signal: String,
-    /// How long after the signal SIGTERM follows, and how long after that SIGKILL.
-    #[serde(with = "seconds")]
-    pub grace: Duration,
-}
-
-impl StopPolicy {
-    /// Whether its signal is one to stop with.
-    #[must_use]
-    pub fn has_a_known_signal(&self) -> bool {
-        matches!(
-            self.signal.as_str(),
-            "HUP" | "INT" | "TERM" | "USR1" | "USR2"
-        )
+    /// Replaces the file.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn write(&self, path: &Path) -> Result<()> {
+        json_file::write_for_people(path, self)
     }
 }
 
-impl Default for StopPolicy {
-    fn default() -> Self {
-        Self {
-            after: None,
-            before_limit: None,
-            file: None,
-            signal: "USR1".to_owned(),
-            grace: Duration::from_secs(30),
-        }
-    }
-}
-
-mod seconds {
+#[cfg(test)]
+mod tests {
     use std::time::Duration;
 
-    use serde::{Deserialize, Deserializer, Serializer};
+    use super::*;
+    use crate::StopSignal;
 
-    pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(value.as_secs_f64())
+    /// Written by version 0.1.0; later ones must still read it.
+    const FIRST: &str = r#"{
+  "version": 1,
+  "run": "00112233445566778899aabbccddeeff",
+  "job": 7,
+  "command": ["./train", "--steps", "10"],
+  "working_directory": null,
+  "environment": {"OMP_NUM_THREADS": "4"},
+  "resume_exit_code": 85,
+  "stop": {"after": 1.5, "before_limit": null, "file": "stop", "signal": "TERM", "grace": 30.0}
+}"#;
+
+    fn read(content: &str) -> Result<JobSpec> {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("job.json");
+        std::fs::write(&path, content).unwrap();
+        JobSpec::read(&path)
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        Duration::try_from_secs_f64(f64::deserialize(deserializer)?)
-            .map_err(serde::de::Error::custom)
+    #[test]
+    fn the_first_version_is_read() {
+        let expected = JobSpec {
+            version: 1,
+            run: "00112233445566778899aabbccddeeff".parse().unwrap(),
+            job: JobId(7),
+            command: ["./train", "--steps", "10"].map(str::to_owned).into(),
+            working_directory: None,
+            environment: [("OMP_NUM_THREADS".to_owned(), "4".to_owned())].into(),
+            stop: StopPolicy {
+                after: Some(Duration::from_millis(1500)),
+                before_limit: None,
+                file: Some("stop".into()),
+                signal: StopSignal::Term,
+                grace: Duration::from_secs(30),
+            },
+        };
+        assert_eq!(read(FIRST).unwrap(), expected);
+        let written = serde_json::to_string(&expected).unwrap();
+        assert_eq!(read(&written).unwrap(), expected);
     }
-}
 
-mod optional_seconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(
-        value: &Option<Duration>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match value {
-            Some(value) => serializer.serialize_some(&value.as_secs_f64()),
-            None => serializer.serialize_none(),
+    #[test]
+    fn a_spec_that_starts_nothing_or_stops_by_no_signal_is_damaged() {
+        for (whole, damaged) in [
+            (r#"["./train", "--steps", "10"]"#, "[]"),
+            ("TERM", "KILL"),
+            ("grace", "grase"),
+            ("30.0", "-30.0"),
+            ("\"version\": 1", "\"version\": 2"),
+        ] {
+            let read = read(&FIRST.replace(whole, damaged));
+            assert!(matches!(read, Err(Error::Content { .. })), "{read:?}");
         }
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Duration>, D::Error> {
-        Option::<f64>::deserialize(deserializer)?
-            .map(Duration::try_from_secs_f64)
-            .transpose()
-            .map_err(serde::de::Error::custom)
     }
 }

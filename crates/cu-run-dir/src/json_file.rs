@@ -109,6 +109,16 @@ pub fn write_quickly<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     write(path, value, Durability::ProcessDeath)
 }
 
+/// As [`write_quickly`], with a line for each field.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn write_for_people<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let mut text = serde_json::to_vec_pretty(value).map_err(|error| Error::content(path, error))?;
+    text.push(b'\n');
+    private::replace(path, &text)
+}
+
 /// Writes it into the file that is there, and makes none. A reader may find it half-written.
 ///
 /// # Errors

@@ -22,15 +22,16 @@ struct Read {
     metrics: Metrics,
 }
 
-/// The content of [`RunDir::metrics`](crate::RunDir::metrics) for a job with these metrics.
+/// Replaces [`RunDir::metrics`](crate::RunDir::metrics) for a job with these metrics.
 ///
 /// # Errors
-/// If they have no form in JSON.
-pub fn metrics_file(metrics: &Metrics) -> serde_json::Result<Vec<u8>> {
-    serde_json::to_vec(&Written {
+/// [`Error::File`](crate::Error::File).
+pub fn write_metrics(path: &Path, metrics: &Metrics) -> Result<()> {
+    let written = Written {
         version: VERSION,
         metrics,
-    })
+    };
+    json_file::write_quickly(path, &written)
 }
 
 /// What [`RunDir::metrics`](crate::RunDir::metrics) says; nothing if there is none.

@@ -2,7 +2,7 @@
 
 use cu_protocol::Secret;
 
-use crate::{Error, Result, RunDir, json_file};
+use crate::{Error, Result, RunDir, json_file, private};
 
 /// More than digits and a line end is something else.
 const MOST_BYTES: u64 = 1024;
@@ -16,4 +16,12 @@ pub fn read_secret(run_dir: &RunDir) -> Result<Secret> {
     let missing = || Error::file("read", &path)(std::io::ErrorKind::NotFound.into());
     let text = json_file::own_content(&path, MOST_BYTES)?.ok_or_else(missing)?;
     Secret::parse(&String::from_utf8_lossy(&text)).map_err(|error| Error::content(&path, error))
+}
+
+/// Replaces the file: whoever has opened the old one has no part in this.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn write_secret(run_dir: &RunDir, secret: &Secret) -> Result<()> {
+    private::replace(&run_dir.secret(), secret.reveal().as_bytes())
 }

@@ -35,4 +35,12 @@ impl ServerFile {
         json_file::read_own(path, Self::VERSION)?
             .ok_or_else(|| Error::file("read", path)(std::io::ErrorKind::NotFound.into()))
     }
+
+    /// Replaces the file.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn write(&self, path: &Path) -> Result<()> {
+        json_file::write_for_people(path, self)
+    }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use cu_protocol::{Attempt, JobId};
 use cu_system::{files, trust};
 
-use crate::{Error, Result, RunDir};
+use crate::{Error, Result, RunDir, SQLITE_SUFFIXES, beside};
 
 /// Something in the directory of a run, or on the way to it, is not this user's alone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,8 +53,9 @@ pub fn check_run(run_dir: &RunDir) -> Result<()> {
         run_dir.secret(),
     ];
     // SQLite opens what it finds beside its database, too.
-    let store = ["", "-journal", "-wal", "-shm"].map(|end| beside(&run_dir.store(), end));
-    for file in store.iter().chain(&files) {
+    let store = run_dir.store();
+    let beside_it = SQLITE_SUFFIXES.map(|suffix| beside(&store, suffix));
+    for file in [&store].into_iter().chain(&beside_it).chain(&files) {
         check(run_dir, file, files::own_file)?;
     }
     let directories = [run_dir.all_attempts(), run_dir.all_output_dirs()];
@@ -131,12 +132,6 @@ fn untrusted(run_dir: &RunDir, path: &Path, reason: impl Into<Distrust>) -> Erro
         path: path.to_owned(),
         reason: reason.into(),
     })
-}
-
-fn beside(path: &Path, end: &str) -> PathBuf {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(end);
-    beside.into()
 }
 
 /// The directory of all backends and those in it.

@@ -41,19 +41,16 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 use cu_protocol::{Attempt, JobId, Timestamp};
-use cu_run_dir::{StartedFile, StopPolicy, json_file};
+use cu_run_dir::{Holder, StartedFile, StopPolicy, read_newest_attempt};
 use cu_system::files;
 use cu_system::machine::Place;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 pub(crate) use self::held::{Held, Renewal};
-use self::holder::{Holder, Orphans};
+use self::holder::{Orphans, describe, left_by};
 use crate::members::left_behind;
 use crate::{Error, Result, RunDir, door};
-
-/// More than the number of an attempt takes, in bytes.
-const LONGEST_NUMBER: u64 = 64;
 
 /// The longest wait before the holder is asked again, however long asking takes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -260,7 +257,7 @@ impl<'a> Fence<'a> {
     /// Who is in the way, if anybody.
     fn way(&mut self, lock: &Lock, now: Instant) -> Result<Way> {
         let path = self.run.attempt_holder(self.job);
-        let record = match json_file::content(&path, holder::LONGEST) {
+        let record = match Holder::read(&path) {
             // A record is none of that: it is damaged.
             Err(cu_run_dir::Error::Content { reason, .. }) => Some(reason.into_bytes()),
             record => record?,
@@ -275,7 +272,8 @@ impl<'a> Fence<'a> {
                 }
                 Some(holder) => {
                     let stale_after = self.times.stale_after.as_secs();
-                    let described = holder.describe(
+                    let described = describe(
+                        &holder,
                         self.job,
                         &format!(
                             ", which can't be asked from here: it counts as dead once its record has \
@@ -304,14 +302,14 @@ impl<'a> Fence<'a> {
     /// inherit.
     fn way_past(&mut self, holder: &Holder, record: Vec<u8>, is_locked: bool, now: Instant) -> Way {
         if holder.supervisor.is_alive() {
-            return Way::Blocked(holder.describe(self.job, ""));
+            return Way::Blocked(describe(holder, self.job, ""));
         }
-        let members = holder.left_behind(self.run, self.job);
+        let members = left_by(holder, self.run, self.job);
         let names = (self.job, holder.attempt);
         self.orphans.stop(self.run, names, &members, now);
         let follows =
             ": its supervisor is dead, and what is left of it is asked to stop, then killed";
-        let described = holder.describe(self.job, follows);
+        let described = describe(holder, self.job, follows);
         if is_locked || !(members.certain.is_empty() && members.possible.is_empty()) {
             return Way::Blocked(described);
         }
@@ -386,7 +384,8 @@ impl<'a> Fence<'a> {
     fn enter(&mut self) -> Result<Turn> {
         let path = self.run.attempt_holder(self.job);
         let holder = Holder::new(self.attempt, self.here.clone());
-        let kept_out = match holder.write(&path).and_then(|()| self.decide_to_start()) {
+        let written = holder.write(&path).map_err(Error::from);
+        let kept_out = match written.and_then(|()| self.decide_to_start()) {
             Ok(None) => {
                 let names = (self.job, self.attempt);
                 let lock = self.lock.take();
@@ -457,17 +456,7 @@ impl<'a> Fence<'a> {
 
 /// The newest attempt, if it is newer than ours.
 fn newer_attempt(run: &RunDir, job: JobId, attempt: Attempt) -> Result<Option<Attempt>> {
-    Ok(newest_attempt(run, job)?.filter(|newest| *newest > attempt))
-}
-
-/// What the main process wrote before it submitted the newest attempt.
-pub(crate) fn newest_attempt(run: &RunDir, job: JobId) -> Result<Option<Attempt>> {
-    let path = run.newest_attempt(job);
-    let text = json_file::own_content(&path, LONGEST_NUMBER)?;
-    let number = text.map(|text| String::from_utf8_lossy(&text).trim().parse());
-    number
-        .transpose()
-        .map_err(|error| Error::content(&path, error))
+    Ok(read_newest_attempt(run, job)?.filter(|newest| *newest > attempt))
 }
 
 #[cfg(test)]

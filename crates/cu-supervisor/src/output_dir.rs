@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use cu_protocol::{Generation, OutputChange};
+use cu_protocol::{CheckpointId, OutputChange};
 use cu_run_dir::{OUR_PREFIX, newest_checkpoint};
 use rustix::io::Errno;
 
@@ -46,7 +46,7 @@ impl Moment {
 #[derive(Debug)]
 pub(crate) struct Before {
     /// The newest checkpoint.
-    pub checkpoint: Option<Generation>,
+    pub checkpoint: Option<CheckpointId>,
     /// When the program was about to be started.
     pub start: io::Result<Moment>,
 }
@@ -55,7 +55,7 @@ pub(crate) struct Before {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Left {
     /// The newest checkpoint.
-    pub checkpoint: Option<Generation>,
+    pub checkpoint: Option<CheckpointId>,
     /// Whether anything changed.
     pub output_changed: OutputChange,
 }
@@ -286,7 +286,7 @@ mod tests {
         ] {
             fs::write(checkpoints.join(name), "").unwrap();
         }
-        let expected = Generation {
+        let expected = CheckpointId {
             attempt: Attempt(10),
             counter: 2,
         };
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn a_newer_checkpoint_is_a_change_however_long_a_look_takes() {
         let output = tempfile::tempdir().unwrap();
-        let generation = |counter| Generation {
+        let generation = |counter| CheckpointId {
             attempt: Attempt(1),
             counter,
         };

@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use cu_run_dir::StopSignal;
 use nix::sys::signal::{SigSet, Signal as Caught};
 use rustix::process::Signal;
 use signal_hook::iterator::backend::{Handle, SignalDelivery};
@@ -102,14 +103,13 @@ impl Drop for Signals {
     }
 }
 
-/// The signal of this name, without `SIG`, that a config may choose.
-pub(crate) fn stop_signal(name: &str) -> Option<Signal> {
-    match name {
-        "HUP" => Some(Signal::HUP),
-        "INT" => Some(Signal::INT),
-        "TERM" => Some(Signal::TERM),
-        "USR1" => Some(Signal::USR1),
-        "USR2" => Some(Signal::USR2),
-        _ => None,
+/// The system's signal for the one that the user chose.
+pub(crate) fn stop_signal(chosen: StopSignal) -> Signal {
+    match chosen {
+        StopSignal::Hup => Signal::HUP,
+        StopSignal::Int => Signal::INT,
+        StopSignal::Term => Signal::TERM,
+        StopSignal::Usr1 => Signal::USR1,
+        StopSignal::Usr2 => Signal::USR2,
     }
 }

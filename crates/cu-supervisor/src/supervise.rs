@@ -10,16 +10,16 @@ use cu_protocol::{
 };
 use cu_run_dir::{
     JobSpec, check_attempt, check_way, newest_checkpoint, read_exit_record, read_metrics,
-    sync_exit_record, write_exit_record,
+    read_newest_attempt, sync_exit_record, write_exit_record,
 };
 use cu_system::files;
 use cu_system::machine::host;
-use rustix::process::{Signal, getpid, set_child_subreaper, setsid};
+use rustix::process::{getpid, set_child_subreaper, setsid};
 
 use crate::attempt::{Phase, Running, kill_wait, stop_moments, time_limit};
 use crate::door::Door;
 use crate::event::{Event, Events};
-use crate::fence::{Fence, FenceTimes, Held, Turn, newest_attempt};
+use crate::fence::{Fence, FenceTimes, Held, Turn};
 use crate::mail::Mail;
 use crate::output_dir::{Before, Moment, look};
 use crate::peak_memory::peak_memory_bytes;
@@ -104,7 +104,7 @@ pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<O
     check_way(&run)?; // Before the number of the newest attempt counts.
     let attempt = match attempt {
         Some(attempt) => attempt,
-        None => newest_attempt(&run, job)?.ok_or_else(|| {
+        None => read_newest_attempt(&run, job)?.ok_or_else(|| {
             let path = run.newest_attempt(job);
             Error::file("read", &path)(std::io::ErrorKind::NotFound.into())
         })?,
@@ -136,7 +136,7 @@ fn check_submitted(
     let mut is_asked_to_stop = false;
     let mut is_told = false;
     loop {
-        let newest = match newest_attempt(run, job) {
+        let newest = match read_newest_attempt(run, job) {
             Ok(newest) => newest,
             // The fence waits until it can be read.
             Err(_) => return Ok(()),
@@ -267,7 +267,7 @@ impl Supervisor {
             checkpoint,
             start: Moment::of_change(&run.attempt_holder(job)),
         };
-        let (program, door, stop_signal) = match self.start_program(spec, &mut held) {
+        let (program, door) = match self.start_program(spec, &mut held) {
             Ok(started) => started,
             Err(error) => return self.record_unstarted(Some(spec), unstarted(&error)),
         };
@@ -297,7 +297,7 @@ impl Supervisor {
             door: &door,
             mail: &mut mail,
             stop: Stop::new(spec.stop.grace),
-            stop_signal,
+            stop_signal: stop_signal(spec.stop.signal),
             kill_wait: kill_wait(spec, given_kill_wait.as_deref()),
             limit,
             stop_file: run.stop_file(job, attempt),
@@ -334,11 +334,7 @@ impl Supervisor {
         Outcome { end }
     }
 
-    fn start_program(&self, spec: &JobSpec, held: &mut Held) -> Result<(Program, Door, Signal)> {
-        let signal = stop_signal(&spec.stop.signal).ok_or_else(|| {
-            let reason = format!("`{}` is no signal to stop with", spec.stop.signal);
-            Error::content(&self.run.job_spec(self.job), reason)
-        })?;
+    fn start_program(&self, spec: &JobSpec, held: &mut Held) -> Result<(Program, Door)> {
         let directory = self.run.attempt(self.job, self.attempt);
         let door = Door::open(self.events.clone(), &directory)?;
         // Open in this process until the program has it.
@@ -346,7 +342,7 @@ impl Supervisor {
         let names = (self.job, self.attempt);
         let program = Program::start(spec, &self.run, names, &door.path())?;
         held.program_started(program.pid(), door.directory());
-        Ok((program, door, signal))
+        Ok((program, door))
     }
 
     /// Ends an attempt that was not started here, unless another supervisor has taken it up.

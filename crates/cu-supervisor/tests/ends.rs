@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use common::{Run, eventually, is_alive};
-use cu_protocol::{Attempt, Generation, OutputChange, ProgramEnd};
+use cu_protocol::{Attempt, CheckpointId, OutputChange, ProgramEnd};
 use cu_run_dir::StopPolicy;
 use cu_supervisor::Outcome;
 use proptest::prelude::*;
@@ -203,7 +203,7 @@ fn what_can_t_be_read_now_is_no_failure_of_the_job() {
 #[test]
 fn the_record_tells_what_the_attempt_left() {
     let run = Run::script("mkdir -p checkpoints; : > checkpoints/$CU_ATTEMPT.5.checkpoint; exit 3");
-    let generation = |attempt| Generation {
+    let generation = |attempt| CheckpointId {
         attempt: Attempt(attempt),
         counter: 5,
     };

@@ -9,7 +9,7 @@ use common::{JOB, Run};
 use cu_protocol::{
     Attempt, Message, ProgramAnswer, ProgramEnd, ProgramRequest, ResumeRequest, StopCause,
 };
-use cu_run_dir::StopPolicy;
+use cu_run_dir::{StopPolicy, StopSignal};
 use nix::sys::signal::SigSet;
 use rustix::process::Signal;
 
@@ -102,7 +102,7 @@ fn at_any_signal_that_schedulers_send() {
     ] {
         let run = Run::script_with(
             &obedient("USR2"),
-            policy(|stop| stop.signal = "USR2".into()),
+            policy(|stop| stop.signal = StopSignal::Usr2),
         );
         let mut supervisor = run.start(0);
         run.await_line("up", "up");
@@ -146,7 +146,7 @@ fn the_signal_passes_through_a_wrapper() {
 fn sigterm_ends_a_program_that_has_no_handler_at_once() {
     let stop = policy(|stop| {
         stop.after = Some(Duration::from_millis(300));
-        stop.signal = "TERM".to_owned();
+        stop.signal = StopSignal::Term;
     });
     let run = Run::script_with("sleep 600; exit 1", stop);
     assert_eq!(run.start(0).code(), 128 + 15);
@@ -252,7 +252,9 @@ fn at_the_time_limit_a_program_that_never_heard_of_us_is_ended_at_once() {
 
 #[test]
 fn an_unknown_signal_is_refused_before_anything_starts() {
-    let run = Run::script_with("touch ran", policy(|stop| stop.signal = "KILL".into()));
+    let run = Run::script("touch ran");
+    let spec = std::fs::read_to_string(run.dir.job_spec(JOB)).unwrap();
+    std::fs::write(run.dir.job_spec(JOB), spec.replace("\"USR1\"", "\"KILL\"")).unwrap();
     let end = run.run(0).end;
     assert!(matches!(end, ProgramEnd::Fenced(text) if text.contains("`KILL`")));
     assert!(!run.file("ran").exists());

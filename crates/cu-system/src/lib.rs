@@ -9,6 +9,7 @@
 //! - [`trust`] finds out who else may replace what lies at a path.
 //! - [`users`] names users and groups, and says who is at the other end of a socket.
 //! - [`sockets`] sets options of sockets.
+//! - [`tail`] reads the end of a text file that may be long.
 //! - [`threads`] do what blocks, and are had before they are needed.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -18,6 +19,7 @@ pub mod machine;
 pub mod process;
 pub mod shell;
 pub mod sockets;
+pub mod tail;
 pub mod threads;
 pub mod trust;
 pub mod users;

@@ -246,10 +246,10 @@ mod tests {
         );
         assert_eq!(job.stop.file.as_deref(), Some(Path::new("stop")));
         assert_eq!(
-            (job.stop.signal.as_str(), job.stop.grace.as_secs()),
+            (job.stop.signal.name(), job.stop.grace.as_secs()),
             ("TERM", 10)
         );
-        assert_eq!(job.resume_exit_code, 85);
+        assert_eq!(job.resume_exit_code.code(), 85);
         assert_eq!(plan.policy.stuck_after.get(), 4);
         assert_eq!(plan.policy.failure_retries, 5);
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use super::table::table;
-use super::units::{Bytes, SignalName, Time};
+use super::units::{Bytes, ExitCode, SignalName, Time};
 use crate::backend::keys::Backend;
 
 table! {
@@ -92,7 +92,7 @@ table! {
     /// not be looked at counts as progress.
     Resume {
         /// The exit code that by itself says "submit me again".
-        exit_code: i32 = Default("3"),
+        exit_code: ExitCode = Default("3"),
         /// A job fails after this many attempts in a row without progress.
         stuck_after: NonZeroU32 = Default("3"),
         /// How many attempts may end at the time limit.

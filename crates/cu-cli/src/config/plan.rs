@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use cu_core::{JobPlan, Policy, RunPlan};
+use cu_protocol::ResumeExitCode;
 use cu_run_dir::StopPolicy;
 use cu_scheduler::{Resources, Signal, Warning};
 use toml::{Table, Value};
@@ -107,9 +108,7 @@ impl File {
             after: time(stop.after),
             before_limit: time(stop.before_limit),
             file: stop.file.as_ref().map(PathBuf::from),
-            signal: stop
-                .signal
-                .map_or(default.signal, |signal| signal.0.name().to_owned()),
+            signal: stop.signal.map_or(default.signal, |signal| signal.0),
             grace: time(stop.grace).unwrap_or(default.grace),
         }
     }
@@ -133,8 +132,10 @@ impl File {
     }
 
     /// The exit code that by itself is a resume request.
-    pub fn resume_exit_code(&self) -> i32 {
-        self.resume.exit_code.unwrap_or(3)
+    pub fn resume_exit_code(&self) -> ResumeExitCode {
+        self.resume
+            .exit_code
+            .map_or_else(ResumeExitCode::default, |code| code.0)
     }
 }
 
@@ -192,6 +193,8 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    use cu_run_dir::StopSignal;
+
     use crate::backend::Kind;
     use crate::config::overrides::Override;
     use crate::config::source::{Source, tests::parsed};
@@ -223,7 +226,7 @@ mod tests {
         assert_eq!(warning.before_limit, Duration::from_secs(120));
         assert_eq!(job.stop.after, Some(Duration::from_secs(3000)));
         assert_eq!(job.stop.file.as_deref(), Some(Path::new("please_stop")));
-        assert_eq!(job.resume_exit_code, 3);
+        assert_eq!(job.resume_exit_code, ResumeExitCode::DEFAULT);
     }
 
     #[test]
@@ -273,7 +276,7 @@ mod tests {
             scheduler_patience: Duration::from_secs(13),
         };
         assert_eq!(plan.policy, expected);
-        assert_eq!(plan.jobs[0].stop.signal, "TERM");
+        assert_eq!(plan.jobs[0].stop.signal, StopSignal::Term);
         assert_eq!(plan.jobs[0].stop.grace, Duration::from_secs(15));
     }
 

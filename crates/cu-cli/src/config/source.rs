@@ -375,6 +375,10 @@ pub mod tests {
                 "resume.exit_code=x",
                 "string \"x\", expected a whole number",
             ),
+            (
+                "resume.exit_code=0",
+                "`resume.exit_code`: an exit code from 1 to 255 is expected: 0 means that the job is done",
+            ),
         ] {
             let (message, _) = error("", &[given]);
             assert!(message.ends_with(expected), "{message}");

@@ -21,10 +21,6 @@ pub fn check(parsed: &Parsed) -> Result<Vec<String>> {
             return Err(parsed.wrong(key, "a time above 0 is expected"));
         }
     }
-    if !(1..=255).contains(&file.resume_exit_code()) {
-        let reason = "an exit code from 1 to 255 is expected: 0 means that the job is done";
-        return Err(parsed.wrong("resume.exit_code", reason));
-    }
     if policy.backoff > policy.backoff_max {
         let reason = format!(
             "{} is more than resume.backoff_max, which is {}",
@@ -116,10 +112,6 @@ mod tests {
             (
                 &["resume.backoff=2s", "resume.backoff_max=1s"],
                 "`resume.backoff`: 2s is more",
-            ),
-            (
-                &["resume.exit_code=0"],
-                "`resume.exit_code`: an exit code from 1 to 255",
             ),
         ] {
             let error = checked(overrides).expect_err(expected).to_string();

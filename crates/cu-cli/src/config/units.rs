@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cu_scheduler::Signal;
+use cu_protocol::ResumeExitCode;
+use cu_run_dir::StopSignal;
 use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer};
 
@@ -94,24 +95,26 @@ fn parse_bytes(text: &str) -> Option<u64> {
 
 /// A signal by its name, with or without `SIG`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SignalName(pub Signal);
+pub struct SignalName(pub StopSignal);
 
 impl<'de> Deserialize<'de> for SignalName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         const EXPECTED: &str = "one of the signals HUP, INT, TERM, USR1, USR2";
         let text = text(deserializer, EXPECTED)?;
-        let name = text.strip_prefix("SIG").unwrap_or(&text);
-        [
-            Signal::Hup,
-            Signal::Int,
-            Signal::Term,
-            Signal::Usr1,
-            Signal::Usr2,
-        ]
-        .into_iter()
-        .find(|signal| signal.name() == name)
-        .map(Self)
-        .ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &EXPECTED))
+        text.parse()
+            .map(Self)
+            .map_err(|_| D::Error::invalid_value(Unexpected::Str(&text), &EXPECTED))
+    }
+}
+
+/// An exit code that asks to be resumed: from 1 to 255.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExitCode(pub ResumeExitCode);
+
+impl<'de> Deserialize<'de> for ExitCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = i32::deserialize(deserializer)?;
+        code.try_into().map(Self).map_err(D::Error::custom)
     }
 }
 
@@ -242,8 +245,8 @@ mod tests {
 
     #[test]
     fn signals_go_by_either_name() {
-        assert_eq!(read("SIGTERM"), Ok(SignalName(Signal::Term)));
-        assert_eq!(read("USR2"), Ok(SignalName(Signal::Usr2)));
+        assert_eq!(read("SIGTERM"), Ok(SignalName(StopSignal::Term)));
+        assert_eq!(read("USR2"), Ok(SignalName(StopSignal::Usr2)));
         assert!(read::<SignalName>("KILL").is_err());
     }
 }

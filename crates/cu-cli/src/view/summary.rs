@@ -2,14 +2,13 @@
 //! for people.
 
 use std::fmt::Write;
-use std::fs::OpenOptions;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use cu_core::{AttemptEnd, AttemptReport, JobReport, JobState, RunDir, RunState, Status};
 use cu_protocol::{MetricValue, Metrics};
-use cu_system::{files, users};
+use cu_system::tail::last_lines;
+use cu_system::users;
 
 use super::limit;
 use super::lines::counts;
@@ -283,9 +282,10 @@ pub fn job(run: &RunDir, job: &JobReport) -> String {
         );
         // Also what came before the program, such as a module that could not be loaded.
         if matches!(last.end, Some(AttemptEnd::Failed | AttemptEnd::Lost))
-            && let Some(words) = last_words(&directory.join("stderr"))
+            && let Ok(lines) = last_lines(&directory.join("stderr"), 1, LAST_BYTES)
+            && let Some(line) = lines.last()
         {
-            let _ = write!(text, "\nthe last line of its stderr: {words}");
+            let _ = write!(text, "\nthe last line of its stderr: {}", line.trim());
         }
     }
     let kept = |kind: &Kind| Some(run.backend(kind.name())).filter(|path| path.is_dir());
@@ -303,19 +303,6 @@ fn files(directory: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
-}
-
-/// The last line of a file that says something.
-fn last_words(path: &Path) -> Option<String> {
-    let mut file = files::open(path, OpenOptions::new().read(true)).ok()?;
-    let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LAST_BYTES)))
-        .ok()?;
-    let mut bytes = Vec::new();
-    file.take(LAST_BYTES).read_to_end(&mut bytes).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    let mut lines = text.lines().map(str::trim);
-    lines.rfind(|line| !line.is_empty()).map(str::to_owned)
 }
 
 fn attempt_row(attempt: &AttemptReport) -> [String; 7] {

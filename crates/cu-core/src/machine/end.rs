@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cu_protocol::{Generation, OutputChange};
+use cu_protocol::{CheckpointId, OutputChange};
 
 use super::job::{Active, Job, Outcome, Wanted};
 use super::reason::{Ended, Reason};
@@ -16,7 +16,7 @@ pub(super) struct Conclusion<'a> {
     pub such_ends: u32,
     pub without_progress: u32,
     pub setbacks: u32,
-    pub newest_checkpoint: Option<Generation>,
+    pub newest_checkpoint: Option<CheckpointId>,
     pub next: Next<'a>,
 }
 
@@ -105,7 +105,7 @@ fn settled<'a>(
 }
 
 /// The newest checkpoint that the attempt mentions.
-fn newest_left(active: &Active) -> Option<Generation> {
+fn newest_left(active: &Active) -> Option<CheckpointId> {
     let record = active.evidence.record.as_ref().map(|(_, record)| record);
     let request = active.evidence.request.as_ref();
     record

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cu_protocol::{
-    Attempt, ExitRecord, Fraction, Generation, JobId, LeftBehind, Metrics, ProgramEnd,
+    Attempt, CheckpointId, ExitRecord, Fraction, JobId, LeftBehind, Metrics, ProgramEnd,
     ResumeRequest, Sequence, Timestamp, Waiting, Wish,
 };
 use cu_scheduler::{ClusterJobId, ClusterState};
@@ -41,7 +41,7 @@ pub struct Job {
     /// How many times in a row an attempt ended without progress and unasked, or was not submitted.
     pub setbacks: u32,
     /// The newest checkpoint that an ended attempt left.
-    pub newest_checkpoint: Option<Generation>,
+    pub newest_checkpoint: Option<CheckpointId>,
     /// The largest fraction announced.
     pub fraction: Option<Fraction>,
     /// Early metrics, then results. They are stored in a table of their own, so that the cost of an

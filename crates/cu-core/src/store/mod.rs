@@ -84,9 +84,9 @@ impl Store {
         let unfinished = path.with_extension("sqlite.new");
         // A killed creation may have left these, or a deleted store, which SQLite would play back into the
         // new one.
-        let left = open::FILES_BESIDE.map(|suffix| open::beside(&path, suffix));
+        let left = open::FILES_BESIDE.map(|suffix| cu_run_dir::beside(&path, suffix));
         remove(&unfinished)?;
-        remove(&open::beside(&unfinished, "-journal"))?;
+        remove(&cu_run_dir::beside(&unfinished, "-journal"))?;
         left.iter().try_for_each(|file| remove(file))?;
         let record = |error: rusqlite::Error| Error::Record {
             path: path.clone(),

@@ -7,9 +7,10 @@
 //! no readers.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use cu_run_dir::{SQLITE_SUFFIXES, beside};
 use cu_system::files;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
@@ -23,13 +24,6 @@ pub(super) const BUSY: Duration = Duration::from_secs(30);
 /// The suffixes of the files that SQLite keeps beside a database. The index `-shm` is not among them: it
 /// is made anew from the write-ahead log, and no copy needs it.
 pub(super) const FILES_BESIDE: [&str; 2] = ["-journal", "-wal"];
-
-/// The file beside the database whose name has this suffix.
-pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
 
 pub(super) fn for_writing(run_dir: &RunDir) -> Result<Connection> {
     let path = run_dir.store();
@@ -100,7 +94,7 @@ fn must_be_regular(database: &Path) -> Result<()> {
     let database = database
         .canonicalize()
         .map_err(Error::file("read", database))?;
-    for suffix in ["-journal", "-wal", "-shm"] {
+    for suffix in SQLITE_SUFFIXES {
         let path = beside(&database, suffix);
         match files::examine(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {

@@ -133,7 +133,10 @@ fn copied(store: &Path, temporary: &Path) -> std::io::Result<Connection> {
     for _ in 0..COPIES {
         let before = Seen::of(store)?;
         for beside in [""].into_iter().chain(FILES_BESIDE) {
-            copy_file(&open::beside(store, beside), &open::beside(&copy, beside))?;
+            copy_file(
+                &cu_run_dir::beside(store, beside),
+                &cu_run_dir::beside(&copy, beside),
+            )?;
         }
         if Seen::of(store)? == before {
             let opened = play_back(&copy).and_then(|played_back| {
@@ -172,7 +175,7 @@ struct Seen(Vec<Option<[i64; 4]>>);
 
 impl Seen {
     fn of(store: &Path) -> std::io::Result<Self> {
-        let seen = |beside| match open::beside(store, beside).metadata() {
+        let seen = |beside| match cu_run_dir::beside(store, beside).metadata() {
             Ok(found) => Ok(Some([
                 found.ino() as i64,
                 found.size() as i64,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cu_core::machine::{Event, Order};
 use cu_protocol::{
-    Attempt, ExitRecord, Failure, Fraction, Generation, JobId, LeftBehind, Message, Metrics,
+    Attempt, CheckpointId, ExitRecord, Failure, Fraction, JobId, LeftBehind, Message, Metrics,
     OutputChange, ProgramEnd, ResumeRequest, Sequence, Started, StopCause, Timestamp, Waiting,
 };
 use cu_scheduler::{ClusterEnd, ClusterState, EndCause, Observation};
@@ -16,9 +16,9 @@ fn attempts() -> impl Strategy<Value = Attempt> {
     (0..4_u32).prop_map(Attempt)
 }
 
-fn generations() -> impl Strategy<Value = Option<Generation>> {
+fn generations() -> impl Strategy<Value = Option<CheckpointId>> {
     prop::option::of(
-        (attempts(), 0..3_u64).prop_map(|(attempt, counter)| Generation { attempt, counter }),
+        (attempts(), 0..3_u64).prop_map(|(attempt, counter)| CheckpointId { attempt, counter }),
     )
 }
 

@@ -1,7 +1,7 @@
 //! One message of every kind, each with a fixed name.
 
 use cu_protocol::{
-    Acknowledgement, Attempt, Envelope, ExitRecord, Failure, Fraction, FromServer, Generation,
+    Acknowledgement, Attempt, CheckpointId, Envelope, ExitRecord, Failure, Fraction, FromServer,
     JobId, LeftBehind, Message, MetricValue, Metrics, OperatorAnswer, OperatorRequest,
     OutputChange, ProgramAnswer, ProgramEnd, ProgramRequest, ResumeRequest, Role, RunId, Selection,
     Sequence, Started, StopCause, Timestamp, ToServer, Waiting, Wish,
@@ -107,7 +107,7 @@ kinds! {
 /// Samples, named after their kinds.
 pub type Samples<T> = Vec<(String, T)>;
 
-const GENERATION: Generation = Generation {
+const GENERATION: CheckpointId = CheckpointId {
     attempt: Attempt(300),
     counter: 70_000,
 };

@@ -1,5 +1,6 @@
 //! What a person sets for HTCondor, and what of it can be seen to be wrong without a pool.
 
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ pub struct HtcondorOptions {
     pub resume: Resume,
     /// The exit code with which a command asks to be run again: 3 unless set. [`Resume::Requeue`]
     /// and [`Resume::Checkpoint`] tell HTCondor.
-    pub resume_exit_code: u8,
+    pub resume_exit_code: NonZeroU8,
     /// The time from SIGTERM to SIGKILL: HTCondor's `job_max_vacate_time`. A machine may allow less
     /// (`MachineMaxVacateTime`, 10 minutes as a rule). 30 s unless set. Like all durations here it
     /// is rounded up to whole seconds.
@@ -198,12 +199,7 @@ impl HtcondorOptions {
         )?;
         if self.resume != Resume::Submit {
             require(
-                self.resume_exit_code != 0,
-                "resume_exit_code",
-                "0 says that a job is done",
-            )?;
-            require(
-                self.resume_exit_code != super::script::SLOT_GIVEN_UP,
+                self.resume_exit_code.get() != super::script::SLOT_GIVEN_UP,
                 "resume_exit_code",
                 "254 is taken: it is how a job gives up its slot",
             )?;
@@ -364,7 +360,7 @@ impl Default for HtcondorOptions {
             initial_dir: None,
             label: String::new(),
             resume: Resume::default(),
-            resume_exit_code: 3,
+            resume_exit_code: const { NonZeroU8::new(3).unwrap() },
             grace: Duration::from_secs(30),
             universe: Universe::default(),
             environment: Environment::default(),
@@ -424,7 +420,7 @@ mod tests {
         );
         let resume = |it: &mut HtcondorOptions| {
             it.resume = Resume::Requeue;
-            it.resume_exit_code = 0;
+            it.resume_exit_code = NonZeroU8::new(super::super::script::SLOT_GIVEN_UP).unwrap();
         };
         assert_eq!(fault(resume), Some("resume_exit_code"));
     }

@@ -100,7 +100,7 @@ impl Watch {
             tickets,
             rules: Rules {
                 holds: options.holds.clone(),
-                resume_exit_code: options.resume_exit_code.into(),
+                resume_exit_code: options.resume_exit_code.get().into(),
             },
             resume: options.resume,
             poll: options.poll,

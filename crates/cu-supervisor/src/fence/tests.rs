@@ -183,7 +183,7 @@ fn started(job: &Job, attempt: u32, place: Place, process: ProcessId) {
         process: Some(process),
     };
     let path = job.run.started(JOB, Attempt(attempt));
-    json_file::write_quickly(&path, &decision).unwrap();
+    fs::write(&path, serde_json::to_vec(&decision).unwrap()).unwrap();
 }
 
 #[test]
@@ -365,7 +365,7 @@ fn who_may_belong_is_waited_for_and_who_surely_does_is_stopped() {
             of_dead(Some(first))(holder);
             holder.seen_at = seen_at;
         });
-        holder.left_behind(&job.run, JOB)
+        left_by(&holder, &job.run, JOB)
     };
     let unsure = members(0);
     assert_eq!((unsure.certain.len(), unsure.possible.len()), (0, 1));
@@ -386,7 +386,7 @@ fn whom_the_supervisor_has_listed_is_known_by_its_number_alone() {
             of_dead(None)(holder);
             holder.seen = vec![process];
         });
-        holder.left_behind(&job.run, JOB)
+        left_by(&holder, &job.run, JOB)
     };
     assert_eq!(listed(process).certain, [process.pid]);
     let earlier = ProcessId {

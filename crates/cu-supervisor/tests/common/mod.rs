@@ -50,7 +50,6 @@ impl Run {
             command: command.into_iter().map(Into::into).collect(),
             working_directory: None,
             environment: BTreeMap::new(),
-            resume_exit_code: 3,
             stop: StopPolicy::default(),
         };
         let run = Self {

@@ -29,8 +29,7 @@ pub fn options(run: &RunDir, file: &File) -> HtcondorOptions {
             wait: settings.slot_wait.map_or(SLOT_WAIT, |wait| wait.0),
         },
     };
-    // The config allows 1 to 255.
-    options.resume_exit_code = u8::try_from(file.resume_exit_code()).unwrap_or_default();
+    options.resume_exit_code = file.resume_exit_code().0;
     options.grace = supervisor_grace(file);
     options.universe = universe(settings);
     options.environment = match settings.environment {
@@ -81,6 +80,8 @@ fn universe(settings: &keys::Htcondor) -> Universe {
 
 #[cfg(test)]
 mod tests {
+    use cu_protocol::ResumeExitCode;
+
     use super::*;
     use crate::config::{reference::tests, source::tests::parsed};
 
@@ -101,7 +102,7 @@ mod tests {
             initial_dir: Some(run().path().to_owned()),
             label: "digits".to_owned(),
             resume: Resume::Submit,
-            resume_exit_code: 3,
+            resume_exit_code: ResumeExitCode::DEFAULT.0,
             grace: Duration::from_secs(65),
             universe: Universe::Vanilla,
             environment: Environment::Inherit,
@@ -163,7 +164,7 @@ mod tests {
             wait: Duration::from_secs(60),
         };
         assert_eq!(checkpoint.resume, resume);
-        assert_eq!(checkpoint.resume_exit_code, 85);
+        assert_eq!(checkpoint.resume_exit_code.get(), 85);
         // One grace time to SIGTERM, one to SIGKILL, and 5 s; whole seconds.
         assert_eq!(chosen(&["stop.grace=1200ms"]).grace.as_millis(), 8000);
         let requeue = chosen(&["backend.htcondor.resume=requeue"]).resume;
