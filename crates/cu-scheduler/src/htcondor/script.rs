@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 
 use cu_system::files;
-use cu_system::shell::quote;
+use cu_system::shell::{is_name, quote};
 
 use crate::{Submission, cluster};
 
@@ -156,12 +156,9 @@ pub(super) fn write_script(submission: &Submission, wrapper: &[String]) -> io::R
 /// Why not, in a sentence.
 pub(super) fn check(submission: &Submission) -> Result<(), String> {
     cluster::check(submission)?;
-    for name in submission.environment.keys() {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        let starts_well = !name.starts_with(|first: char| first.is_ascii_digit());
-        if !name.bytes().all(plain) || !starts_well {
-            return Err(format!("a shell can't set a variable called `{name}`"));
-        }
+    let names = &mut submission.environment.keys();
+    if let Some(name) = names.find(|name| !is_name(name)) {
+        return Err(format!("a shell can't set a variable called `{name}`"));
     }
     for directory in [&submission.working_directory, &submission.directory] {
         match directory.to_str() {

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cu_system::shell;
+
 use super::known::Call;
 use super::needs;
 use super::options::{Environment, Resume, SlurmOptions};
@@ -270,12 +272,7 @@ pub(super) fn start(submission: &Submission, options: &SlurmOptions) -> Result<S
 }
 
 fn is_settable(name: &str) -> bool {
-    let letters = |letter: char| letter == '_' || letter.is_ascii_alphabetic();
-    name.starts_with(letters)
-        && name
-            .chars()
-            .all(|letter| letters(letter) || letter.is_ascii_digit())
-        && !READ_ONLY.contains(&name)
+    shell::is_name(name) && !READ_ONLY.contains(&name)
 }
 
 #[cfg(test)]
