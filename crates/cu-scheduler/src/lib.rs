@@ -22,6 +22,7 @@ pub mod cluster;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+mod examine;
 #[cfg(feature = "conformance")]
 mod faulty;
 mod finding;
@@ -39,9 +40,10 @@ pub mod slurm;
 mod submission;
 
 pub use error::{Error, SubmitError};
+pub use examine::Examine;
 #[cfg(feature = "conformance")]
 pub use faulty::{Faults, Faulty};
-pub use finding::{Finding, InvalidOption, Level};
+pub use finding::{Advice, Finding, InvalidOption, Level, Subject};
 pub use observation::{ClusterEnd, ClusterState, EndCause, Found, Observation};
 pub use preview::Preview;
 pub use scheduler::{Cancel, Capabilities, ExitCodes, Reach, Scheduler, TimeLimits};

@@ -24,6 +24,20 @@ pub struct Observation {
     pub restarts: Option<u32>,
 }
 
+impl Observation {
+    /// A job and its state; nothing else is known.
+    #[must_use]
+    pub fn new(job: ClusterJobId, state: ClusterState) -> Self {
+        Self {
+            job,
+            name: None,
+            state,
+            host: None,
+            restarts: None,
+        }
+    }
+}
+
 /// The state of a cluster job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

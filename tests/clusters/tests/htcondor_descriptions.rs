@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cu_cluster_tests::CondorPool;
 use cu_scheduler::htcondor::{Htcondor, HtcondorOptions, Resume, Universe};
-use cu_scheduler::{Resources, Submission, SubmissionName};
+use cu_scheduler::{Examine, Resources, Submission, SubmissionName};
 use proptest::prelude::*;
 use serde_json::Value;
 

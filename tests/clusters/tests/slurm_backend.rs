@@ -11,7 +11,7 @@ use std::time::Duration;
 use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite};
 use cu_scheduler::slurm::{Resume, Slurm};
 use cu_scheduler::{
-    Cancel, ClusterJobId, ClusterState, EndCause, Finding, Level, Scheduler, Submission,
+    Cancel, ClusterJobId, ClusterState, EndCause, Examine, Level, Scheduler, Subject, Submission,
     SubmissionName, SubmitError,
 };
 
@@ -212,19 +212,29 @@ fn an_examination_says_what_will_hurt() {
         options.poll = None;
         let slurm = Slurm::open(options).await.unwrap();
         let findings = slurm.examine().await;
-        let told = |subject: &str| {
-            let of_subject = |finding: &&Finding| finding.subject == subject;
-            let finding = findings.iter().find(of_subject);
-            finding.unwrap_or_else(|| panic!("{subject}: {findings:?}"))
+        let level = |subject: Subject| {
+            let finding = findings.iter().find(|finding| finding.subject == subject);
+            finding
+                .unwrap_or_else(|| panic!("{subject}: {findings:?}"))
+                .level
         };
-        for subject in ["kill wait", "ended jobs", "requeue"] {
-            assert_eq!(told(subject).level, Level::Warning, "{:?}", told(subject));
+        for subject in [Subject::GraceTime, Subject::EndedJobs, Subject::ExitCodes] {
+            assert_eq!(level(subject), Level::Warning, "{subject}: {findings:?}");
         }
-        for subject in ["accounting", "arrays", "partition limits"] {
-            assert_eq!(told(subject).level, Level::Note, "{:?}", told(subject));
+        for subject in [
+            Subject::Accounting,
+            Subject::Arrays,
+            Subject::PartitionLimits,
+        ] {
+            assert_eq!(level(subject), Level::Note, "{subject}: {findings:?}");
         }
-        for subject in ["version", "clock", "partition", "nodes"] {
-            assert_eq!(told(subject).level, Level::Good, "{:?}", told(subject));
+        for subject in [
+            Subject::Version,
+            Subject::Clock,
+            Subject::Partition,
+            Subject::Nodes,
+        ] {
+            assert_eq!(level(subject), Level::Good, "{subject}: {findings:?}");
         }
         assert!(!bed.folder().join("state").exists(), "it leaves no trace");
     });

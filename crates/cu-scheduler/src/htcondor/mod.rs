@@ -78,8 +78,8 @@ use cu_system::files;
 
 use crate::cluster::{self, Writer};
 use crate::{
-    Cancel, Capabilities, ClusterJobId, Error, ExitCodes, Finding, Found, Observation, Preview,
-    Reach, Scheduler, Submission, SubmissionName, SubmitError, TimeLimits,
+    Cancel, Capabilities, ClusterJobId, Error, Examine, ExitCodes, Finding, Found, Observation,
+    Preview, Reach, Scheduler, Submission, SubmissionName, SubmitError, TimeLimits,
 };
 use event::Id;
 use queue::Commands;
@@ -160,18 +160,6 @@ impl Htcondor {
             writer: Writer::start("cu-htcondor")?,
             checked: Mutex::default(),
         })
-    }
-
-    /// What a person should know of this pool before relying on it: its version, whether it
-    /// answers, whether its machines share the run folder, its intervals and limits.
-    pub async fn examine(&self) -> Vec<Finding> {
-        examine::examine(&self.commands, &self.options).await
-    }
-
-    /// The descriptions that submitting `batch` would write, each with what `condor_submit -dry-run`
-    /// says of it. Nothing is written, and the pool is not asked.
-    pub async fn preview(&self, batch: &[Submission]) -> Vec<Preview> {
-        preview::preview(self, batch).await
     }
 
     /// All of a description but its items: equal for submissions that go into one.
@@ -267,5 +255,17 @@ impl Scheduler for Htcondor {
         // Anything that is not a number would be a user's name to condor_rm.
         let ids: Vec<Id> = jobs.iter().filter_map(|job| job.0.parse().ok()).collect();
         remove::remove(&self.commands, &ids, "cancelled by its run").await
+    }
+}
+
+#[async_trait]
+impl Examine for Htcondor {
+    async fn examine(&self) -> Vec<Finding> {
+        examine::examine(&self.commands, &self.options).await
+    }
+
+    /// Asks `condor_submit -dry-run`, which does not ask the pool.
+    async fn preview(&self, batch: &[Submission]) -> Vec<Preview> {
+        preview::preview(self, batch).await
     }
 }

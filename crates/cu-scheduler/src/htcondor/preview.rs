@@ -18,12 +18,9 @@ pub(super) async fn preview(condor: &Htcondor, batch: &[Submission]) -> Vec<Prev
             Ok(output) => verdict(&output, names.len()),
             Err(failure) => Err(failure.to_string()),
         };
-        previews.push(Preview {
-            path: description_path(condor, names[0]),
-            names: names.into_iter().cloned().collect(),
-            text,
-            verdict,
-        });
+        let path = description_path(condor, names[0]);
+        let names = names.into_iter().cloned().collect();
+        previews.push(Preview::new(names, path, text, verdict));
     }
     previews
 }

@@ -76,8 +76,8 @@ use async_trait::async_trait;
 
 use crate::cluster::Writer;
 use crate::{
-    Cancel, Capabilities, ClusterJobId, Error, ExitCodes, Finding, Found, Observation, Preview,
-    Reach, Scheduler, Submission, SubmissionName, SubmitError, TimeLimits,
+    Cancel, Capabilities, ClusterJobId, Error, Examine, ExitCodes, Finding, Found, Observation,
+    Preview, Reach, Scheduler, Submission, SubmissionName, SubmitError, TimeLimits,
 };
 use client::Client;
 use journal::Journal;
@@ -174,17 +174,6 @@ impl Slurm {
             settings,
         })))
     }
-
-    /// What of this cluster will hurt, and what not: asked anew, for `cu doctor`.
-    pub async fn examine(&self) -> Vec<Finding> {
-        self.0.examine().await
-    }
-
-    /// What `batch` would be handed over as, and what `sbatch --test-only` says of it. Nothing is
-    /// written anywhere; the folders of the submissions need not exist.
-    pub async fn preview(&self, batch: &[Submission]) -> Vec<Preview> {
-        self.0.preview(batch).await
-    }
 }
 
 impl Cluster {
@@ -252,5 +241,17 @@ impl Scheduler for Slurm {
 
     async fn cancel(&self, jobs: &[ClusterJobId], how: Cancel) -> Result<(), Error> {
         self.0.cancel_all(jobs, how).await
+    }
+}
+
+#[async_trait]
+impl Examine for Slurm {
+    async fn examine(&self) -> Vec<Finding> {
+        self.0.examine().await
+    }
+
+    /// Asks `sbatch --test-only`. The directories of the submissions need not exist.
+    async fn preview(&self, batch: &[Submission]) -> Vec<Preview> {
+        self.0.preview(batch).await
     }
 }

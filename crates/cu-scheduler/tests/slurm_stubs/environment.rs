@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use cu_scheduler::{Level, Scheduler};
+use cu_scheduler::{Examine, Level, Scheduler, Subject};
 
 use crate::cluster::Stubs;
 
@@ -82,6 +82,9 @@ async fn what_a_person_wants_sinfo_to_show_is_not_all_there_is() {
     let stubs = Stubs::new();
     stubs.does("sinfo", "echo \"${SINFO_PARTITION:-debug}|idle|2\"");
     let findings = stubs.open().await.examine().await;
-    let nodes = findings.iter().find(|it| it.subject == "nodes").unwrap();
+    let nodes = findings
+        .iter()
+        .find(|it| it.subject == Subject::Nodes)
+        .unwrap();
     assert_eq!((nodes.level, nodes.text.as_str()), (Level::Good, "2 idle"));
 }
