@@ -43,10 +43,10 @@ pub enum Error {
         /// In its own words.
         reason: String,
     },
-    /// Another living process holds the backend's state: end it, or take another folder.
+    /// Another living process holds the backend's state: end it, or take another directory.
     #[error("{} is in use by {owner}", state_dir.display())]
     InUse {
-        /// The folder that holds the state.
+        /// The directory that holds the state.
         state_dir: PathBuf,
         /// Which process, on which machine.
         owner: String,
@@ -54,7 +54,7 @@ pub enum Error {
     /// A file of the backend's state can't be read or written.
     #[error("{} can't be used: {source}", path.display())]
     State {
-        /// Which file or folder.
+        /// Which file or directory.
         path: PathBuf,
         /// What the system said.
         source: io::Error,

@@ -174,7 +174,7 @@ fn a_run_that_no_machine_can_take_says_so_and_can_be_stopped() {
 fn a_grid_of_jobs_goes_on_through_the_death_of_the_schedd() {
     let pool = CondorPool::own("");
     let lane = pool.lane();
-    let work = pool.work_folder();
+    let work = pool.work_directory();
     let place = place::on_htcondor(&pool, &lane, work.path());
     let _user = pool.become_user();
     let run = Run::at(place, &program("tiny_job"), GRID);

@@ -152,7 +152,7 @@ fn what_is_above_a_limit_waits_and_says_why() {
             assert!(reason.contains("MaxSubmitJob"), "{reason}");
             assert!(retry_after.is_some());
         }
-        std::fs::write(bed.folder().join("go"), "").unwrap();
+        std::fs::write(bed.directory().join("go"), "").unwrap();
         for answer in taken {
             let job = answer.as_ref().unwrap();
             assert_eq!(end(&slurm, job).await, EndCause::Exited(0));
@@ -236,7 +236,10 @@ fn an_examination_says_what_will_hurt() {
         ] {
             assert_eq!(level(subject), Level::Good, "{subject}: {findings:?}");
         }
-        assert!(!bed.folder().join("state").exists(), "it leaves no trace");
+        assert!(
+            !bed.directory().join("state").exists(),
+            "it leaves no trace"
+        );
     });
 }
 
@@ -255,7 +258,7 @@ fn a_preview_leaves_no_trace_and_no_job() {
                     assert_eq!(previews.len(), 1, "one array");
                     let verdict = previews[0].verdict.as_ref().unwrap();
                     assert!(verdict.contains("to start at"), "{suite:?}: {verdict}");
-                    assert!(!bed.folder().join("state").exists());
+                    assert!(!bed.directory().join("state").exists());
                     let mut closed = bed.options(Resume::Submit);
                     closed.partition = Some("closed".into());
                     let slurm = Slurm::open(closed).await.unwrap();
@@ -287,13 +290,13 @@ fn tasks_are_found_though_the_state_folder_was_lost(suite: Suite) {
         })
         .await;
         drop(slurm);
-        std::fs::remove_dir_all(bed.folder().join("state")).unwrap();
+        std::fs::remove_dir_all(bed.directory().join("state")).unwrap();
         let slurm = bed.open(Resume::Submit).await;
         for (submission, job) in batch.iter().zip(&jobs) {
             assert_eq!(find(&slurm, &submission.name).await.as_ref(), Some(job));
         }
         assert_eq!(find(&slurm, &bed.submission(2, 0, "true").name).await, None);
-        std::fs::write(bed.folder().join("go"), "").unwrap();
+        std::fs::write(bed.directory().join("go"), "").unwrap();
         for job in &jobs {
             assert_eq!(end(&slurm, job).await, EndCause::Exited(3));
         }

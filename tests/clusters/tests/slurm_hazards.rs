@@ -291,7 +291,7 @@ fn an_answer_that_was_lost_is_looked_up() {
 fn nodes_that_cant_reach_the_main_process_leave_word_in_files() {
     let cluster = SlurmCluster::up(Suite::Forky);
     let lane = cluster.lane();
-    let work = cluster.work_folder();
+    let work = cluster.work_directory();
     let mut place = place::on_slurm(&cluster, &lane, work.path());
     place.environment.push(("CU_USER".into(), "root".into()));
     // The work directory is the cluster user's.

@@ -223,8 +223,8 @@ mod tests {
 
     #[test]
     fn a_renamed_log_is_read_to_its_end_and_then_the_new_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("log");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
         let mut log = EventLog::new(path.clone());
         assert!(!log.has_more());
         assert_eq!(log.read().unwrap(), []);
@@ -232,7 +232,7 @@ mod tests {
         assert!(log.has_more());
         assert_eq!(log.read().unwrap().len(), 2);
         assert!(!log.has_more());
-        let old = folder.path().join("log.old");
+        let old = directory.path().join("log.old");
         std::fs::rename(&path, &old).unwrap();
         let mut append = File::options().append(true).open(&old).unwrap();
         append
@@ -246,8 +246,8 @@ mod tests {
 
     #[test]
     fn a_log_that_was_cut_short_is_read_from_its_beginning() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("log");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
         std::fs::write(&path, TWO.repeat(2)).unwrap();
         let mut log = EventLog::new(path.clone());
         assert_eq!(log.read().unwrap().len(), 4);

@@ -3,7 +3,7 @@
 //! Submissions that need the same go into one submit description (`queue … from`). What HTCondor
 //! starts is a script of ours that runs the script of the attempt, so that no word of a command, a
 //! variable or a path passes through HTCondor's quoting. Output goes to `stdout` and `stderr` in
-//! the submission's folder.
+//! the submission's directory.
 //!
 //! Beside what was submitted, an attempt finds `CU_SUBMISSION` (its [`SubmissionName`]) in its
 //! environment, `CU_DEADLINE` (Unix seconds) if it has a time limit, and `CU_KILL_WAIT` (the seconds
@@ -30,7 +30,7 @@
 //! forgetting the job while it runs.
 //!
 //! # What is kept where
-//! The state folder holds `events.log`, `start` (what HTCondor starts), `descriptions/` (what was
+//! The state directory holds `events.log`, `start` (what HTCondor starts), `descriptions/` (what was
 //! submitted) and `jobs/` (which script each cluster job runs). If it is lost, jobs are still found
 //! by the attribute `CuAttempt`, but for attempts that went on in a job of their predecessor.
 //!
@@ -39,7 +39,7 @@
 //! more.
 //!
 //! # What it does not do
-//! Files are not transferred: jobs must see the run folder at the same path.
+//! Files are not transferred: jobs must see the run directory at the same path.
 
 mod ad;
 mod attributes;
@@ -109,10 +109,10 @@ pub struct Htcondor {
 }
 
 impl Htcondor {
-    /// Opens the state folder and asks HTCondor for its version. The pool need not answer yet.
+    /// Opens the state directory and asks HTCondor for its version. The pool need not answer yet.
     ///
     /// # Errors
-    /// [`Error::Refused`] if an option can't be right, [`Error::State`] if the folder can't be used,
+    /// [`Error::Refused`] if an option can't be right, [`Error::State`] if the directory can't be used,
     /// [`Error::Unavailable`] if HTCondor's commands are not there.
     pub async fn open(mut options: HtcondorOptions) -> Result<Self, Error> {
         let refused = |reason: String| Error::Refused {
@@ -122,8 +122,9 @@ impl Htcondor {
         options
             .check()
             .map_err(|error| refused(error.to_string()))?;
-        let told = |folder: &Path| {
-            let path = std::path::absolute(folder).map_err(|source| state_error(folder, source))?;
+        let told = |directory: &Path| {
+            let path =
+                std::path::absolute(directory).map_err(|source| state_error(directory, source))?;
             let no_text = || refused(format!("{} is not UTF-8", path.display()));
             let text = path.to_str().ok_or_else(no_text)?.to_owned();
             match description::path_refusal(&text, &options.universe) {
@@ -134,23 +135,23 @@ impl Htcondor {
             }
         };
         let state_dir = told(&options.state_dir)?;
-        if let Some(folder) = &mut options.initial_dir {
-            *folder = told(folder)?.into();
+        if let Some(directory) = &mut options.initial_dir {
+            *directory = told(directory)?.into();
         }
-        let folder = PathBuf::from(&state_dir);
-        options.state_dir.clone_from(&folder);
-        prepare(&folder).map_err(|(path, source)| state_error(&path, source))?;
+        let directory = PathBuf::from(&state_dir);
+        options.state_dir.clone_from(&directory);
+        prepare(&directory).map_err(|(path, source)| state_error(&path, source))?;
         let mut commands = Commands {
-            folder: options.commands.clone(),
-            start_in: folder.clone(),
+            directory: options.commands.clone(),
+            start_in: directory.clone(),
             pool: "HTCondor".into(),
         };
         let version = commands.command("condor_version").limit(VERSION_LIMIT);
         let version = commands.answer(version).await?;
         let number = version.stdout.split_whitespace().nth(1).unwrap_or("?");
         commands.pool = format!("HTCondor {number}");
-        let tickets = Tickets::new(&folder);
-        let watch = Watch::new(&folder, tickets.clone(), &options);
+        let tickets = Tickets::new(&directory);
+        let watch = Watch::new(&directory, tickets.clone(), &options);
         Ok(Self {
             options,
             state_dir,
@@ -167,7 +168,7 @@ impl Htcondor {
         description::header(&self.options, &self.state_dir, &submission.resources)
     }
 
-    /// The path `name` in the state folder.
+    /// The path `name` in the state directory.
     fn path(&self, name: &str) -> PathBuf {
         Path::new(&self.state_dir).join(name)
     }
@@ -187,17 +188,17 @@ impl Htcondor {
 }
 
 /// Makes what must be there before anything is submitted: HTCondor would run jobs without a log.
-fn prepare(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
+fn prepare(directory: &Path) -> Result<(), (PathBuf, io::Error)> {
     let at = |path: &Path| {
         let path = path.to_path_buf();
         move |source| (path, source)
     };
-    files::make_dir(folder).map_err(at(folder))?;
-    files::own_directory(folder).map_err(at(folder))?;
-    let log = folder.join("events.log");
+    files::make_dir(directory).map_err(at(directory))?;
+    files::own_directory(directory).map_err(at(directory))?;
+    let log = directory.join("events.log");
     files::open_own(&log, files::new_file().append(true)).map_err(at(&log))?;
-    let start = folder.join("start");
-    let text = script::start(&folder.to_string_lossy());
+    let start = directory.join("start");
+    let text = script::start(&directory.to_string_lossy());
     // A job may be starting: it must not find the script half written, nor held open for writing.
     if files::read_own(&start, text.len() as u64).is_ok_and(|before| before == text.as_bytes()) {
         return Ok(());

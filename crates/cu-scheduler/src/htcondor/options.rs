@@ -22,9 +22,9 @@ pub struct HtcondorOptions {
     /// access point and the machines that run jobs must see it under the same path, so it must not
     /// lie below `/tmp` on most pools.
     pub state_dir: PathBuf,
-    /// The folder in which HTCondor starts jobs: `state_dir` if `None`. A job in a container sees
-    /// nothing of the machine but this and its scratch folder, unless the pool shows it more
-    /// (`SINGULARITY_BIND_EXPR`). So for containers it should hold `state_dir` and the jobs' folders.
+    /// The directory in which HTCondor starts jobs: `state_dir` if `None`. A job in a container sees
+    /// nothing of the machine but this and its scratch directory, unless the pool shows it more
+    /// (`SINGULARITY_BIND_EXPR`). So for containers it should hold `state_dir` and the jobs' directories.
     pub initial_dir: Option<PathBuf>,
     /// The name of the run for people: the batch name in `condor_q`. Empty for none.
     pub label: String,
@@ -44,7 +44,7 @@ pub struct HtcondorOptions {
     /// Put before each command, each as one argument: `["unshare", "--net"]`. The first is an
     /// absolute path or found in the job's `PATH`.
     pub wrapper: Vec<String>,
-    /// Disk space in the scratch folder in bytes; HTCondor's guess if `None`.
+    /// Disk space in the scratch directory in bytes; HTCondor's guess if `None`.
     pub request_disk: Option<u64>,
     /// The least memory of each GPU in bytes.
     pub gpu_memory: Option<u64>,
@@ -84,7 +84,7 @@ pub struct HtcondorOptions {
     pub extra: Vec<String>,
     /// How often the queue is asked, beside the event log: 30 s unless set.
     pub poll: Duration,
-    /// The folder of HTCondor's commands; `PATH` is searched if `None`.
+    /// The directory of HTCondor's commands; `PATH` is searched if `None`.
     pub commands: Option<PathBuf>,
 }
 
@@ -93,7 +93,7 @@ pub struct HtcondorOptions {
 /// Measured on a pool of one machine that negotiates every second or two, from the start of an
 /// attempt that ends at once to the start of the next, medians of 11:
 ///
-/// | | cycle | id | slot, scratch folder | others run in between |
+/// | | cycle | id | slot, scratch directory | others run in between |
 /// | --- | --- | --- | --- | --- |
 /// | `Submit` | 1.6 s | new | new | yes |
 /// | `Requeue` | 1.9 s | stays | new | yes |
@@ -130,7 +130,7 @@ pub enum Universe {
     Vanilla,
     /// In a container of whichever kind the machine has.
     Container {
-        /// A file, an unpacked folder, or `docker://NAME`.
+        /// A file, an unpacked directory, or `docker://NAME`.
         image: String,
     },
     /// In a Docker container.
@@ -146,7 +146,7 @@ pub enum Environment {
     /// All of it (`getenv = True`).
     #[default]
     Inherit,
-    /// Nothing but what HTCondor and the submission set, and a `PATH` of the system's folders.
+    /// Nothing but what HTCondor and the submission set, and a `PATH` of the system's directories.
     Clean,
 }
 
@@ -193,8 +193,8 @@ impl HtcondorOptions {
         require(
             !self.transfer,
             "transfer",
-            "jobs need the run folder at the same path, on a file system that the access point \
-             and the machines share; set `results_dir` to such a folder, and leave this off",
+            "jobs need the run directory at the same path, on a file system that the access point \
+             and the machines share; set `results_dir` to such a directory, and leave this off",
         )?;
         if self.resume != Resume::Submit {
             require(

@@ -7,7 +7,7 @@
 //! A batch script that sets a few variables and then `exec`s the command, so that the warning
 //! (`--signal=B:…`) reaches the command itself. It is written to be read, and lies in the directory
 //! of its submission as `submit.sh`. Submissions that are handed over together and need the same
-//! become one job array, whose script lies in the state folder; each task reads what to execute from
+//! become one job array, whose script lies in the state directory; each task reads what to execute from
 //! `start.sh` in the directory of its own submission. Output goes to `stdout` and `stderr` there,
 //! with what Slurm itself has to say.
 //!
@@ -24,12 +24,12 @@
 //! [`ClusterState::Held`](crate::ClusterState::Held).
 //!
 //! # What is kept where
-//! `journal` in the state folder says which submission went into which call of sbatch, before it is
+//! `journal` in the state directory says which submission went into which call of sbatch, before it is
 //! made, and what became of it. `calls/` has the files of arrays, and of jobs that are to be
-//! requeued. If the state folder is lost, [`find`](Scheduler::find) still knows submissions by the
+//! requeued. If the state directory is lost, [`find`](Scheduler::find) still knows submissions by the
 //! names of jobs, and tasks of arrays by the script that Slurm keeps, as long as the controller has
 //! not forgotten them; if it does not hand out the script of an array that may be alive, that is an
-//! error. What can't be known then is a call of sbatch that hangs just when the folder is lost. Tasks
+//! error. What can't be known then is a call of sbatch that hangs just when the directory is lost. Tasks
 //! that have not started yet fail without their `start.sh`.
 //!
 //! # What it does not do

@@ -74,7 +74,7 @@ pub struct SlurmOptions {
     /// How long a command may take after SIGTERM. Slurm itself decides: this is what
     /// [`Slurm::examine`](super::Slurm::examine) compares its `KillWait` with.
     pub grace: Option<Duration>,
-    /// The folder that holds `sbatch`, `squeue`, `sacct`, `scancel`, `scontrol`; those of `PATH` if
+    /// The directory that holds `sbatch`, `squeue`, `sacct`, `scancel`, `scontrol`; those of `PATH` if
     /// `None`.
     pub commands: Option<PathBuf>,
 }

@@ -45,7 +45,7 @@ async fn the_partition_that_a_person_set_for_sbatch_is_the_one_whose_limits_coun
     );
     // It goes where either the script or the environment says.
     stubs.sbatch(
-        "echo \"${SBATCH_PARTITION:-$(grep partition \"$2\")}\" >\"$folder/where\"; take \"$2\"; echo \"$id\"",
+        "echo \"${SBATCH_PARTITION:-$(grep partition \"$2\")}\" >\"$directory/where\"; take \"$2\"; echo \"$id\"",
     );
     let slurm = stubs.open().await;
     let mut long = stubs.submission(0);

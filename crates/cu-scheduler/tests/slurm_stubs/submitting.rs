@@ -68,7 +68,7 @@ async fn what_was_given_up_runs_nothing_if_it_arrives_after_all() {
     let stubs = Stubs::new();
     // The controller is hung: it will take the script when it goes on.
     stubs.sbatch(&format!(
-        "cp \"$2\" \"$folder/late\"; echo '{TIMED_OUT}' >&2; exit 1"
+        "cp \"$2\" \"$directory/late\"; echo '{TIMED_OUT}' >&2; exit 1"
     ));
     let slurm = stubs.open().await;
     slurm.submit(&stubs.submissions(1)).await;
@@ -79,7 +79,7 @@ async fn what_was_given_up_runs_nothing_if_it_arrives_after_all() {
         .unwrap();
     assert_eq!(late.stdout, b"", "{late:?}");
     // The repetition is another job, and it runs.
-    stubs.sbatch("take \"$2\"; cp \"$2\" \"$folder/again\"; echo \"$id\"");
+    stubs.sbatch("take \"$2\"; cp \"$2\" \"$directory/again\"; echo \"$id\"");
     let answers = slurm.submit(&stubs.submissions(1)).await;
     assert_eq!(answers[0].as_ref().unwrap().0, "101");
     let again = std::process::Command::new("bash")
@@ -88,7 +88,7 @@ async fn what_was_given_up_runs_nothing_if_it_arrives_after_all() {
         .unwrap();
     assert_eq!(again.stdout, b"it runs\n");
     // Late or not, the first is nobody's: it has another name.
-    stubs.sbatch("take \"$folder/late\"");
+    stubs.sbatch("take \"$directory/late\"");
     std::process::Command::new(stubs.path("sbatch"))
         .output()
         .unwrap();
@@ -120,7 +120,8 @@ async fn a_dropped_submission_ends_its_sbatch() {
     let mode = rustix::fs::Mode::RWXU;
     let kind = rustix::fs::FileType::Fifo;
     rustix::fs::mknodat(rustix::fs::CWD, stubs.path("fifo"), kind, mode, 0).unwrap();
-    stubs.sbatch("echo begun >\"$folder/fifo\"; read -r never <\"$folder/fifo\"; take \"$2\"");
+    stubs
+        .sbatch("echo begun >\"$directory/fifo\"; read -r never <\"$directory/fifo\"; take \"$2\"");
     let slurm = stubs.open().await;
     let fifo = stubs.path("fifo");
     let begun = tokio::task::spawn_blocking(move || std::fs::read(fifo));
@@ -159,7 +160,7 @@ async fn what_fits_under_a_limit_is_taken_in_order() {
     stubs.sbatch(
         r#"
         tasks=$(sed -n 's/^#SBATCH --array=0-\([0-9]*\).*$/\1/p' "$2")
-        there=$(wc -l <"$folder/queue")
+        there=$(wc -l <"$directory/queue")
         if [ $((there + ${tasks:-0} + 1)) -gt 11 ]; then
             echo 'sbatch: error: AssocMaxSubmitJobLimit' >&2
             echo 'sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, …)' >&2

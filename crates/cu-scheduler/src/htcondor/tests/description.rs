@@ -180,21 +180,21 @@ proptest! {
     fn free_text_stays_in_its_place(
         label in "\\PC*",
         control in "[\\n\\r\\t\"$\\\\ ]{0,6}",
-        folder in "[^\\pC\"\\\\]{1,20}",
+        directory in "[^\\pC\"\\\\]{1,20}",
         image in "[^\\pC\\s]{1,20}",
         jobs in proptest::collection::vec((any::<u32>(), any::<u32>()), 1..6),
     ) {
         let mut options = options();
         options.label = format!("{label}{control}{label}");
         options.universe = Universe::Container { image: image.clone() };
-        let header = header(&options, &format!("/{folder}"), &Resources::default());
+        let header = header(&options, &format!("/{directory}"), &Resources::default());
         let name = |(job, attempt): &(u32, u32)| SubmissionName::new("run", *job, *attempt);
         let names: Vec<SubmissionName> = jobs.iter().map(|it| name(it).unwrap()).collect();
         let named: Vec<&SubmissionName> = names.iter().collect();
         let (commands, items) = read(&description(&header, &named));
         prop_assert_eq!(&commands["container_image"], &image);
-        prop_assert_eq!(&commands["executable"], &format!("/{folder}/start"));
-        prop_assert_eq!(&commands["log"], &format!("/{folder}/events.log"));
+        prop_assert_eq!(&commands["executable"], &format!("/{directory}/start"));
+        prop_assert_eq!(&commands["log"], &format!("/{directory}/events.log"));
         let items_expected: Vec<String> = names.iter().map(SubmissionName::to_string).collect();
         prop_assert_eq!(items, items_expected);
         if !options.label.is_empty() {

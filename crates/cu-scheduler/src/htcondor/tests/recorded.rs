@@ -42,8 +42,8 @@ pub const GATE: &str = recorded!("gate.log");
 fn table(log: &str) -> (Table, Vec<Id>) {
     let mut events = Vec::new();
     Decoder::default().feed(log.as_bytes(), &mut events);
-    let folder = tempfile::tempdir().unwrap();
-    let mut table = Table::new(Tickets::new(folder.path()));
+    let directory = tempfile::tempdir().unwrap();
+    let mut table = Table::new(Tickets::new(directory.path()));
     let mut ids = Vec::new();
     for event in events {
         if !ids.contains(&event.id) {

@@ -26,7 +26,7 @@ fn name(attempt: u32) -> SubmissionName {
     SubmissionName::new("run", 7, attempt).unwrap()
 }
 
-/// A table in a folder of its own.
+/// A table in a directory of its own.
 struct Log {
     table: Table,
     tickets: Tickets,
@@ -35,12 +35,12 @@ struct Log {
 
 impl Log {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let tickets = Tickets::new(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let tickets = Tickets::new(directory.path());
         Self {
             table: Table::new(tickets.clone()),
             tickets,
-            _folder: folder,
+            _folder: directory,
         }
     }
 
