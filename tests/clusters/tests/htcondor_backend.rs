@@ -293,7 +293,7 @@ fn an_attempt_that_is_over_at_once_was_put_back() {
 /// A predecessor that HTCondor does not tell yet to have ended is waited for, and what it tells then
 /// is about that one, for the next main process, too.
 #[test]
-fn what_is_told_late_of_a_predecessor_is_not_about_its_successor() {
+fn a_late_event_of_a_predecessor_ends_no_successor() {
     on_the_pool(Resume::Requeue, async |bed, pool| {
         let files = files(bed.directory());
         let script = format!("{STARTED}; exit 3");
@@ -364,7 +364,7 @@ fn cancelling_frees_a_kept_job() {
 
 /// The state directory lost with all that is in it: names are still found, ends still told.
 #[test]
-fn names_and_ends_are_found_without_the_state_folder() {
+fn names_and_ends_are_found_without_the_state_directory() {
     on_the_pool(Resume::Submit, async |bed, pool| {
         let files = files(bed.directory());
         let (runs, ended) = (

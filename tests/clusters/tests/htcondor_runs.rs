@@ -118,7 +118,7 @@ fn condor_rm_ends_the_chain_in_every_way() {
 }
 
 #[test]
-fn an_evicted_attempt_is_resumed_from_its_checkpoint_in_every_way() {
+fn an_evicted_attempt_is_resumed_in_every_way() {
     for way in WAYS {
         in_a_condor_lane(|pool, place| {
             let run = tiny_job(place, "stays", &resume(way));
@@ -193,7 +193,7 @@ fn a_grid_of_jobs_goes_on_through_the_death_of_the_schedd() {
 }
 
 #[test]
-fn a_main_process_killed_before_it_noted_the_id_adopts_what_it_submitted() {
+fn killed_before_the_id_is_noted_the_job_is_adopted() {
     in_a_condor_lane(|pool, place| {
         let script = "$SUBMIT \"$@\"\nkill -9 $PPID";
         let place = with_first_submission(place, &pool.commands(), "condor_submit", script);

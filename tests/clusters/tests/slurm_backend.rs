@@ -116,7 +116,7 @@ fn a_thousand_are_one_array() {
 }
 
 #[test]
-fn what_is_above_a_limit_waits_and_says_why() {
+fn a_job_above_a_limit_waits_and_says_why() {
     let lines = vec!["AccountingStorageEnforce=limits".to_owned()];
     let settings = SlurmSettings {
         lines,
@@ -272,7 +272,7 @@ fn a_preview_leaves_no_trace_and_no_job() {
 }
 
 /// Both tasks of an array run on, and nothing of ours says which they are.
-fn tasks_are_found_though_the_state_folder_was_lost(suite: Suite) {
+fn tasks_are_found_without_the_state_directory(suite: Suite) {
     let cluster = slurm::cluster(suite);
     let bed = Bed::new(cluster);
     slurm::runtime(cluster).block_on(async {
@@ -304,23 +304,23 @@ fn tasks_are_found_though_the_state_folder_was_lost(suite: Suite) {
 }
 
 #[test]
-fn tasks_are_found_though_the_state_folder_was_lost_20_11() {
-    tasks_are_found_though_the_state_folder_was_lost(Suite::Bullseye);
+fn tasks_are_found_without_the_state_directory_20_11() {
+    tasks_are_found_without_the_state_directory(Suite::Bullseye);
 }
 
 #[test]
-fn tasks_are_found_though_the_state_folder_was_lost_22_05() {
-    tasks_are_found_though_the_state_folder_was_lost(Suite::Bookworm);
+fn tasks_are_found_without_the_state_directory_22_05() {
+    tasks_are_found_without_the_state_directory(Suite::Bookworm);
 }
 
 #[test]
-fn tasks_are_found_though_the_state_folder_was_lost_24_11() {
-    tasks_are_found_though_the_state_folder_was_lost(Suite::Trixie);
+fn tasks_are_found_without_the_state_directory_24_11() {
+    tasks_are_found_without_the_state_directory(Suite::Trixie);
 }
 
 #[test]
-fn tasks_are_found_though_the_state_folder_was_lost_26_05() {
-    tasks_are_found_though_the_state_folder_was_lost(Suite::Forky);
+fn tasks_are_found_without_the_state_directory_26_05() {
+    tasks_are_found_without_the_state_directory(Suite::Forky);
 }
 
 #[test]

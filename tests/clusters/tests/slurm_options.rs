@@ -159,7 +159,7 @@ fn an_environment_is_inherited_or_that_of_a_login() {
 }
 
 #[test]
-fn as_many_gpus_are_had_as_asked_for() {
+fn the_job_gets_the_gpus_it_asked_for() {
     on(slurm::cluster(Suite::Trixie), async |bed| {
         let slurm = bed.open(Resume::Submit).await;
         let mut one = bed.submission(

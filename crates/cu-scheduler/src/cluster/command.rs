@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_there_did_nothing() {
+    async fn a_missing_command_did_nothing() {
         let failure = Command::new(None, "no-such-command-anywhere").run().await;
         assert!(matches!(failure, Err(Failure::NotStarted { .. })));
     }
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_says_too_much_is_stopped() {
+    async fn a_command_that_prints_too_much_is_stopped() {
         let mut command = shell("exec yes");
         command.most_output = 1000;
         let failure = command.run().await.unwrap_err();

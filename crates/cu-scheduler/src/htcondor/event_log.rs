@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_on_too_long_is_left_out_and_what_follows_is_read() {
+    fn an_overlong_event_is_skipped_and_the_next_is_read() {
         let mut decoder = Decoder::default();
         let mut events = Vec::new();
         for _ in 0..3 {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_grows_without_an_end_is_looked_at_once() {
+    fn an_endless_line_is_not_read_again_and_again() {
         let mut decoder = Decoder::default();
         let mut events = Vec::new();
         decoder.feed(b"001 (1.000.000) ", &mut events);

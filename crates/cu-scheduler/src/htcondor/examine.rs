@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn what_will_hurt_is_told() {
+    fn each_bad_setting_is_found() {
         let mut options = HtcondorOptions::new("/tmp/run");
         options.grace = Duration::from_secs(46);
         let mut facts = good();

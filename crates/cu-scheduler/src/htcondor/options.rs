@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_right_is_named() {
+    fn each_wrong_option_is_named() {
         assert_eq!(fault(|_| ()), None);
         let no_time = fault(|it| it.allowed_job_duration = Some(Duration::ZERO));
         assert_eq!(no_time, Some("allowed_job_duration"));

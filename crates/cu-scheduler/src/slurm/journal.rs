@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_known_again() {
+    fn a_reopened_journal_knows_every_line() {
         let directory = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(directory.path()).unwrap();
         journal.intend(call(5)).unwrap();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_which_a_full_disk_took_a_part_harms_no_other() {
+    fn a_line_cut_by_a_full_disk_harms_no_other() {
         let directory = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(directory.path()).unwrap();
         // A pipe that nobody reads takes as much as it holds, and then no more.

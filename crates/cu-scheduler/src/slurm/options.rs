@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clusters_use_is_allowed() {
+    fn options_that_clusters_use_are_allowed() {
         let allowed = checked(|options| {
             options.partition = Some("gpu,gpu-long".into());
             options.constraint = Some("[rack1*2&rack2*4]|(a100 & nvlink)".into());
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_is_named() {
+    fn each_wrong_option_is_named() {
         type Change = fn(&mut SlurmOptions);
         let wrong: [(&str, Change); 11] = [
             ("partition", |it| it.partition = Some("a b".into())),
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_backend_sets_can_not_be_set_again() {
+    fn extra_options_can_not_override_our_own() {
         for extra in [
             "--output=x",
             "-o x",

@@ -346,7 +346,7 @@ mod tests {
     ];
 
     #[test]
-    fn it_becomes_the_command() {
+    fn the_script_becomes_the_command() {
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path().canonicalize().unwrap();
         let mut one = submission(&directory, &SHOW);
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_up_runs_nothing() {
+    fn a_withdrawn_script_runs_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path();
         let one = submission(directory, &SHOW);
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_around_the_command_is_in_order() {
+    fn wrapper_and_container_precede_the_command_in_order() {
         let mut options = SlurmOptions::new("/state");
         options.wrapper = ["srun", "--mpi=none"].map(str::to_owned).to_vec();
         options.container = Some(Container {

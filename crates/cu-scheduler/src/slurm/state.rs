@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_time_does_not_cure_is_held() {
+    fn a_wait_that_time_does_not_end_is_a_hold() {
         for reason in [
             "JobHeldUser",
             "JobHeldAdmin",
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn who_can_release_a_job_is_told_how() {
+    fn each_hold_says_who_can_release_it_and_how() {
         let job = JobId {
             base: 7,
             task: Some(3),

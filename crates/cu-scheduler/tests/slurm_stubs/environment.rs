@@ -32,8 +32,8 @@ fn is_made_here(test: &str, variables: &[(&str, &str)]) -> bool {
 }
 
 #[tokio::test]
-async fn the_partition_that_a_person_set_for_sbatch_is_the_one_whose_limits_count() {
-    let test = "the_partition_that_a_person_set_for_sbatch_is_the_one_whose_limits_count";
+async fn limits_are_those_of_the_partition_in_sbatch_partition() {
+    let test = "limits_are_those_of_the_partition_in_sbatch_partition";
     if !is_made_here(test, &[("SBATCH_PARTITION", "long")]) {
         return;
     }
@@ -74,8 +74,8 @@ async fn the_partition_that_a_person_set_for_sbatch_is_the_one_whose_limits_coun
 }
 
 #[tokio::test]
-async fn what_a_person_wants_sinfo_to_show_is_not_all_there_is() {
-    let test = "what_a_person_wants_sinfo_to_show_is_not_all_there_is";
+async fn sinfo_partition_does_not_hide_other_nodes() {
+    let test = "sinfo_partition_does_not_hide_other_nodes";
     if !is_made_here(test, &[("SINFO_PARTITION", "mine")]) {
         return;
     }

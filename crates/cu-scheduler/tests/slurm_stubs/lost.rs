@@ -56,7 +56,7 @@ async fn tasks_are_found_by_the_script_that_slurm_keeps() {
 }
 
 #[tokio::test]
-async fn an_array_that_nobody_can_read_is_in_the_way_as_long_as_it_lives() {
+async fn an_unreadable_live_array_makes_find_an_error() {
     let stubs = Stubs::new();
     stubs.keeps_scripts();
     let slurm = stubs.open().await;

@@ -82,7 +82,7 @@ async fn without_two_of_four(stubs: &Stubs, slurm: &impl Scheduler) -> Vec<Clust
 }
 
 #[tokio::test]
-async fn a_task_that_a_person_cancels_while_it_waits_is_cancelled_and_not_lost() {
+async fn a_waiting_task_cancelled_by_a_person_is_not_lost() {
     let stubs = Stubs::new();
     let slurm = stubs.open().await;
     let jobs = without_two_of_four(&stubs, &slurm).await;
@@ -126,7 +126,7 @@ else
 fi"#;
 
 #[tokio::test]
-async fn tasks_that_were_cancelled_while_they_waited_are_found_however_many() {
+async fn many_tasks_cancelled_while_waiting_are_all_found() {
     let stubs = Stubs::new();
     let slurm = stubs.open().await;
     let answers = slurm.submit(&stubs.submissions(60)).await;
@@ -184,7 +184,7 @@ async fn a_silent_controller_is_no_end() {
 }
 
 #[tokio::test]
-async fn a_number_that_was_given_away_again_is_neither_watched_nor_ended() {
+async fn a_reused_job_id_is_neither_watched_nor_cancelled() {
     let stubs = Stubs::new();
     stubs.write(
         "config",
@@ -213,7 +213,7 @@ async fn one_scancel_ends_all_and_no_others() {
 }
 
 #[tokio::test]
-async fn what_scancel_says_of_jobs_that_just_ended_is_no_error() {
+async fn scancel_of_a_job_that_just_ended_is_not_an_error() {
     let stubs = Stubs::new();
     let slurm = stubs.open().await;
     let jobs = [slurm.submit(&stubs.submissions(1)).await.remove(0).unwrap()];

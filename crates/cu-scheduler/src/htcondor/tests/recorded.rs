@@ -164,7 +164,7 @@ fn an_ad_of_a_held_job_tells_its_hold() {
 }
 
 #[test]
-fn no_answer_is_an_empty_queue_and_anything_else_is_not() {
+fn only_an_empty_answer_is_an_empty_queue() {
     assert_eq!(ad::parse("\n"), Ok(Vec::new()));
     assert_eq!(ad::parse("[\n]\n"), Ok(Vec::new()));
     for other in [

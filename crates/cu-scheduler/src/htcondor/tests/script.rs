@@ -242,7 +242,7 @@ fn a_slot_that_nobody_grants_is_given_up() {
 }
 
 #[test]
-fn when_the_restarts_are_used_up_the_slot_is_given_up_at_once() {
+fn the_slot_is_given_up_after_the_last_restart() {
     let machine = Machine::new();
     machine.ticket(1, "exit 3");
     assert_eq!(machine.code(&["60", "1"]), Some(3));
@@ -260,7 +260,7 @@ fn when_the_restarts_are_used_up_the_slot_is_given_up_at_once() {
 }
 
 #[test]
-fn when_half_of_the_time_is_used_up_the_slot_is_given_up_at_once() {
+fn the_slot_is_given_up_after_half_of_the_time() {
     let machine = Machine::new();
     machine.ticket(1, "exit 3");
     let ad = machine.directory.path().join("ad");
@@ -313,7 +313,7 @@ fn a_wrapper_stands_before_the_command() {
 }
 
 #[test]
-fn what_goes_wrong_before_the_command_is_said_in_its_stderr() {
+fn a_failure_before_the_command_is_in_its_stderr() {
     let directory = tempfile::tempdir().unwrap();
     let mut submission = submission(directory.path(), 1, "echo never");
     submission.working_directory = directory.path().join("missing");
@@ -324,7 +324,7 @@ fn what_goes_wrong_before_the_command_is_said_in_its_stderr() {
 }
 
 #[test]
-fn what_a_shell_cannot_pass_on_is_refused() {
+fn text_that_a_shell_cannot_pass_on_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let good = submission(directory.path(), 1, "true");
     assert_eq!(script::check(&good), Ok(()));

@@ -144,7 +144,7 @@ fn a_lost_machine_is_no_eviction() {
 }
 
 #[test]
-fn what_the_log_does_not_explain_is_in_doubt() {
+fn an_answer_the_log_does_not_explain_is_doubted() {
     let log = Log::of([executing()]);
     let idle = ad(Status::Idle, 1);
     let doubt = log.judge(Word::Queue(&idle));
@@ -208,7 +208,7 @@ fn a_removal_is_a_cancellation_unless_the_end_was_known() {
 }
 
 #[test]
-fn what_was_held_while_it_ran_has_ended_once_it_is_released() {
+fn a_job_held_while_running_has_ended_once_released() {
     let idle = ad(Status::Idle, 1);
     let log = Log::of([executing(), evicted(), held(1), Kind::Released]);
     assert_eq!(log.cause(Word::Queue(&idle)), Some(EndCause::Preempted));

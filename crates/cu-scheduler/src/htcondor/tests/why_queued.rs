@@ -72,7 +72,7 @@ fn an_analysis_tells_whether_any_machine_will_do() {
 }
 
 #[test]
-fn what_is_no_analysis_finds_nothing() {
+fn text_that_is_not_an_analysis_finds_nothing() {
     for length in 0..BUSY.trim_end().len() {
         if let Some(found) = found(&BUSY[..length]) {
             assert!(found.contains("1 of the pool's 9 slots"), "{found}");
@@ -168,7 +168,7 @@ fn one_job_of_a_kind_is_analysed_and_rarely() {
 
 /// Of many jobs that need the same HTCondor notes a failure at one, which may be another run's.
 #[test]
-fn who_has_waited_long_is_analysed_though_nothing_is_said() {
+fn a_long_wait_is_analysed_without_a_stated_reason() {
     let mut fresh = waits(0, 1);
     fresh.idle_since = Some(SystemTime::now());
     assert_eq!(Findings::default().choose([&fresh].into_iter()), None);
