@@ -97,7 +97,7 @@ fn a_pool_without_docker_says_so() {
         let run = tiny_job(place, "stays", "");
         let why = why_no_machine_takes(&run);
         let expected = "no machine of the pool can run it: none of its 9 slots meets the job's \
-                        requirements; nowhere holds `TARGET.HasDocker`";
+                        requirements; no slot meets `TARGET.HasDocker`";
         assert!(why.contains(expected), "{why}");
     });
 }

@@ -162,8 +162,8 @@ fn a_run_that_no_machine_can_take_says_so_and_can_be_stopped() {
         let id = ids(&run.show(0))[0].to_owned();
         for part in [
             "is queued (no machine of the pool can run it: none of its 9 slots meets",
-            "nowhere holds `TARGET.Colour == \"green\"`",
-            &format!("`condor_q -better-analyze {id}` tells more"),
+            "no slot meets `TARGET.Colour == \"green\"`",
+            &format!("`condor_q -better-analyze {id}` shows more"),
         ] {
             assert!(why.contains(part), "{why}");
         }

@@ -42,7 +42,7 @@ fn a_job_that_no_machine_can_run_says_so_and_why() {
             reason.contains("`TARGET.Cpus >= RequestCpus` (RequestCpus = 100)"),
             "{reason}"
         );
-        let hint = format!("`condor_q -better-analyze {job}` tells more");
+        let hint = format!("`condor_q -better-analyze {job}` shows more");
         assert!(reason.ends_with(&hint), "{reason}");
         cancel(&pool, &job).await;
     });
@@ -58,7 +58,7 @@ fn a_requirement_that_holds_nowhere_is_named() {
         let job = submit(&pool, &attempt(bed.directory(), 0, STARTED)).await;
         let reason = until_queued(&pool, &job, "no machine of the pool can run it").await;
         assert!(
-            reason.contains("nowhere holds `TARGET.Colour == \"green\"`"),
+            reason.contains("no slot meets `TARGET.Colour == \"green\"`"),
             "{reason}"
         );
         cancel(&pool, &job).await;

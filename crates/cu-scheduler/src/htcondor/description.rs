@@ -236,14 +236,14 @@ fn string(text: &str) -> String {
 /// Why HTCondor can't be given the directory `path`; nothing if it can.
 pub(super) fn path_refusal(path: &str, universe: &Universe) -> Option<&'static str> {
     if path.contains(|letter: char| letter.is_control()) {
-        return Some("the path holds a control character");
+        return Some("the path contains a control character");
     }
     if path.contains(['"', '\\']) || path.contains("$$") {
-        return Some("the path holds a double quote, a backslash or two dollar signs");
+        return Some("the path contains a double quote, a backslash or two dollar signs");
     }
     if matches!(universe, Universe::Container { .. }) && path.contains([':', ',']) {
         return Some(
-            "the path holds a colon or a comma, which no directory shown in a container can",
+            "the path contains a colon or a comma, which no directory shown in a container may have",
         );
     }
     None

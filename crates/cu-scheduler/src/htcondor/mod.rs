@@ -1,18 +1,18 @@
 //! HTCondor, through its commands and one event log for the run.
 //!
-//! Submissions that need the same go into one submit description (`queue … from`). What HTCondor
-//! starts is a script of ours that runs the script of the attempt, so that no word of a command, a
-//! variable or a path passes through HTCondor's quoting. Output goes to `stdout` and `stderr` in
+//! Submissions that need the same go into one submit description (`queue … from`). HTCondor starts a
+//! script of ours, which runs the script of the attempt, so that no word of a command, a variable or a
+//! path passes through HTCondor's quoting. Output goes to `stdout` and `stderr` in
 //! the submission's directory.
 //!
-//! Beside what was submitted, an attempt finds `CU_SUBMISSION` (its [`SubmissionName`]) in its
+//! Beside the variables of its submission, an attempt finds `CU_SUBMISSION` (its [`SubmissionName`]) in its
 //! environment, `CU_DEADLINE` (Unix seconds) if it has a time limit, and `CU_KILL_WAIT` (the seconds
 //! from SIGTERM to SIGKILL: the [grace](HtcondorOptions::grace), or less if the machine allows no
 //! more).
 //!
 //! # Nothing is started twice
 //! HTCondor starts a job again after an eviction, a lost node, or the death of the process that
-//! watched it (condor_shadow), in that case beside a copy that may still run. Our jobs forbid it:
+//! watched it (condor_shadow), then beside a copy that may still run. Our jobs forbid it:
 //! the attribute `CuStarts` says how many times HTCondor may start them, and their requirements ask
 //! for `JobRunCount < CuStarts`. So every start was asked for and is an attempt of its own, and an
 //! eviction is an end: the next attempt goes on from the checkpoint.
@@ -29,16 +29,16 @@
 //! faster than [`Cancel::Terminate`]: HTCondor kills at once only by
 //! forgetting the job while it runs.
 //!
-//! # What is kept where
-//! The state directory holds `events.log`, `start` (what HTCondor starts), `descriptions/` (what was
-//! submitted) and `jobs/` (which script each cluster job runs). If it is lost, jobs are still found
-//! by the attribute `CuAttempt`, but for attempts that went on in a job of their predecessor.
+//! # Files
+//! The state directory has `events.log`, `start` (what HTCondor starts), `descriptions/` (the
+//! descriptions that were submitted) and `jobs/` (the script of each cluster job). If it is lost, jobs are
+//! still found by the attribute `CuAttempt`, except attempts that went on in a job of their predecessor.
 //!
 //! # Memory
-//! A submission that asks for none gets 1 GiB. HTCondor's own default is 1 MB, and it kills who takes
-//! more.
+//! A submission that asks for no memory gets 1 GiB. HTCondor's own default is 1 MB, and it kills a job
+//! that takes more.
 //!
-//! # What it does not do
+//! # Limits
 //! Files are not transferred: jobs must see the run directory at the same path.
 
 mod ad;
@@ -90,7 +90,7 @@ pub use options::{Environment, HoldPolicy, HtcondorOptions, Resume, Universe};
 #[cfg(feature = "conformance")]
 pub use told::told;
 
-/// How long condor_version may take, which asks nobody.
+/// How long condor_version may take, which asks no daemon.
 const VERSION_LIMIT: Duration = Duration::from_secs(30);
 
 /// An HTCondor pool as a [`Scheduler`], seen from one of its access points.
@@ -122,21 +122,21 @@ impl Htcondor {
         options
             .check()
             .map_err(|error| refused(error.to_string()))?;
-        let told = |directory: &Path| {
+        let as_text = |directory: &Path| {
             let path =
                 std::path::absolute(directory).map_err(|source| state_error(directory, source))?;
             let no_text = || refused(format!("{} is not UTF-8", path.display()));
             let text = path.to_str().ok_or_else(no_text)?.to_owned();
             match description::path_refusal(&text, &options.universe) {
                 Some(reason) => Err(refused(format!(
-                    "{text} can't be told to HTCondor: {reason}"
+                    "HTCondor can't be given the directory {text}: {reason}"
                 ))),
                 None => Ok(text),
             }
         };
-        let state_dir = told(&options.state_dir)?;
+        let state_dir = as_text(&options.state_dir)?;
         if let Some(directory) = &mut options.initial_dir {
-            *directory = told(directory)?.into();
+            *directory = as_text(directory)?.into();
         }
         let directory = PathBuf::from(&state_dir);
         options.state_dir.clone_from(&directory);

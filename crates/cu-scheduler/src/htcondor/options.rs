@@ -1,4 +1,4 @@
-//! What a person sets for HTCondor, and what of it can be seen to be wrong without a pool.
+//! The options of the HTCondor backend, and a check for values that no pool takes.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::attributes;
 use crate::InvalidOption;
 
-/// What [`Htcondor::open`](super::Htcondor::open) needs to know. All but the first has a default.
+/// The options of [`Htcondor::open`](super::Htcondor::open). All but the first have a default.
 ///
 /// ```
 /// use cu_scheduler::htcondor::{HtcondorOptions, Resume};
@@ -18,9 +18,9 @@ use crate::InvalidOption;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct HtcondorOptions {
-    /// Where the event log, the submit descriptions and the tickets lie. Made if it is missing. The
-    /// access point and the machines that run jobs must see it under the same path, so it must not
-    /// lie below `/tmp` on most pools.
+    /// The directory of the event log, the submit descriptions and the tickets. It is made if it is
+    /// missing. The access point and the machines that run jobs must see it under the same path, so on
+    /// most pools it can't be below `/tmp`.
     pub state_dir: PathBuf,
     /// The directory in which HTCondor starts jobs: `state_dir` if `None`. A job in a container sees
     /// nothing of the machine but this and its scratch directory, unless the pool shows it more
@@ -37,7 +37,7 @@ pub struct HtcondorOptions {
     /// (`MachineMaxVacateTime`, 10 minutes as a rule). 30 s unless set. Like all durations here it
     /// is rounded up to whole seconds.
     pub grace: Duration,
-    /// In what a job runs.
+    /// The container or machine in which a job runs.
     pub universe: Universe,
     /// Whether a job gets the environment of this process.
     pub environment: Environment,
@@ -48,7 +48,7 @@ pub struct HtcondorOptions {
     pub request_disk: Option<u64>,
     /// The least memory of each GPU in bytes.
     pub gpu_memory: Option<u64>,
-    /// What the GPUs must be able to do: `7.5` for at least that CUDA capability, an operator and
+    /// The abilities that GPUs must have: `7.5` for at least that CUDA capability, an operator and
     /// a number (`<8.0`), or an expression on a GPU's properties for `require_gpus`.
     pub cuda_requirement: Option<String>,
     /// Limits that the pool counts, each as `NAME` or `NAME:COUNT`.
@@ -65,7 +65,8 @@ pub struct HtcondorOptions {
     pub hosts: Vec<String>,
     /// None of these machines.
     pub exclude_hosts: Vec<String>,
-    /// The time limit of submissions that have none of their own. HTCondor counts it from the start, and with [`Resume::Checkpoint`] over all attempts in one slot.
+    /// The time limit of submissions that have none of their own. HTCondor counts it from the start, and
+    /// with [`Resume::Checkpoint`] over all attempts in one slot.
     pub allowed_job_duration: Option<Duration>,
     /// HTCondor's limit on the time without transfers. HTCondor keeps it only
     /// where files are transferred, so [`check`](HtcondorOptions::check) refuses it here.
@@ -73,12 +74,12 @@ pub struct HtcondorOptions {
     /// Whether files are to be transferred to the machine. Not supported:
     /// [`check`](HtcondorOptions::check) says what to do instead.
     pub transfer: bool,
-    /// What is bid for a job, where a pool has that: the first argument of `submit_command`.
+    /// The bid for a job, where a pool has that: the first argument of `submit_command`.
     pub bid: Option<u32>,
     /// The command that submits, and arguments that go before all others: `condor_submit` if
     /// empty, or `condor_submit_bid` with a `bid`.
     pub submit_command: Vec<String>,
-    /// What is done about held jobs.
+    /// How held jobs are treated.
     pub holds: HoldPolicy,
     /// Lines `key = value` for the submit description.
     pub extra: Vec<String>,
@@ -97,7 +98,7 @@ pub struct HtcondorOptions {
 /// | --- | --- | --- | --- | --- |
 /// | `Submit` | 1.6 s | new | new | yes |
 /// | `Requeue` | 1.9 s | stays | new | yes |
-/// | `Checkpoint` | 0.3 s, or up to 1.3 s if nobody but the backend tells of the end | stays | stay | no |
+/// | `Checkpoint` | 0.3 s, or up to 1.3 s if only the backend reports the end | stays | stay | no |
 ///
 /// With HTCondor's own interval between negotiations, 60 s, the first two take up to a minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,7 +123,7 @@ pub enum Resume {
     },
 }
 
-/// In what a job runs.
+/// The container or machine in which a job runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Universe {
     /// On the machine as it is.
@@ -150,8 +151,8 @@ pub enum Environment {
     Clean,
 }
 
-/// What is done about held jobs. A hold whose code says how the job ended (over its memory, over its
-/// time, never started) is told as that end, and the held job is removed; these two lists say
+/// How held jobs are treated. A hold whose code says how the job ended (over its memory, over its time,
+/// never started) is reported as that end, and the held job is removed, unless these two lists say
 /// otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HoldPolicy {
@@ -170,10 +171,10 @@ impl HtcondorOptions {
         }
     }
 
-    /// Whether these options can be right on any pool.
+    /// Checks for values that no pool takes.
     ///
     /// # Errors
-    /// The first option that can't, and why.
+    /// The first option that is wrong, and why.
     pub fn check(&self) -> Result<(), InvalidOption> {
         let require = |holds: bool, option: &'static str, reason: &str| {
             let reason = reason.to_owned();
@@ -182,7 +183,7 @@ impl HtcondorOptions {
         require(
             self.allowed_job_duration != Some(Duration::ZERO),
             "allowed_job_duration",
-            "nothing can be done in no time",
+            "must be longer than 0 s",
         )?;
         require(
             self.allowed_execute_duration.is_none(),
@@ -200,7 +201,7 @@ impl HtcondorOptions {
             require(
                 self.resume_exit_code != 0,
                 "resume_exit_code",
-                "0 says that a job is done",
+                "must not be 0, which says that a job is done",
             )?;
             require(
                 self.resume_exit_code != super::script::SLOT_GIVEN_UP,
@@ -208,11 +209,7 @@ impl HtcondorOptions {
                 "254 is taken: it is how a job gives up its slot",
             )?;
         }
-        require(
-            !self.poll.is_zero(),
-            "poll",
-            "the queue can't be asked without a pause",
-        )?;
+        require(!self.poll.is_zero(), "poll", "must be longer than 0 s")?;
         for (option, text) in self.lines() {
             let clean = !text.trim().is_empty() && !text.contains(['\n', '\r', '\0']);
             require(clean, option, "one line of text is expected")?;
@@ -222,7 +219,7 @@ impl HtcondorOptions {
             require(
                 plain,
                 "universe",
-                "two dollar signs in an image can't be told to HTCondor",
+                "HTCondor can't be given an image with two dollar signs in its name",
             )?;
         }
         for (option, text) in self.names() {
@@ -239,7 +236,7 @@ impl HtcondorOptions {
             require(is_limit(text), "concurrency_limits", limit)?;
         }
         if self.wrapper.iter().any(|argument| argument.contains('\0')) {
-            require(false, "wrapper", "no argument can hold a NUL")?;
+            require(false, "wrapper", "an argument contains a zero byte")?;
         }
         for line in &self.extra {
             check_extra(line).map_err(|reason| InvalidOption {
@@ -250,7 +247,7 @@ impl HtcondorOptions {
         Ok(())
     }
 
-    /// What goes into the description as one line of free text.
+    /// Options that go into the description as one line of free text.
     fn lines(&self) -> impl Iterator<Item = (&'static str, &String)> {
         let image = match &self.universe {
             Universe::Vanilla => None,
@@ -267,7 +264,7 @@ impl HtcondorOptions {
             .filter_map(|(option, text)| Some((option, text?)))
     }
 
-    /// What goes into the description as a word.
+    /// Options that go into the description as a word.
     fn names(&self) -> impl Iterator<Item = (&'static str, &String)> {
         let groups = [
             ("accounting_group", &self.accounting_group),
@@ -333,7 +330,9 @@ pub(super) fn check_extra(line: &str) -> Result<(), String> {
         .trim_start_matches("MY.");
     for attribute in attributes::ALL {
         if bare.eq_ignore_ascii_case(attribute) {
-            return Err(format!("`{key}` is how the backend finds its jobs"));
+            return Err(format!(
+                "`{key}` is set by the backend, which finds its jobs by it"
+            ));
         }
     }
     match OURS.iter().find(|(ours, _)| ours.eq_ignore_ascii_case(key)) {

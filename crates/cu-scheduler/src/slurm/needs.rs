@@ -138,13 +138,13 @@ pub(super) fn check(
             .filter(too_short)
             .map(|partition| {
                 let max = partition.max_time.unwrap_or_default().as_secs() / 60;
-                format!("partition {} allows {max}", partition.name)
+                format!("partition {} allows {max} minutes", partition.name)
             })
             .collect();
         if short.len() == chosen.len() {
             let minutes = limit.as_secs() / 60;
             return Err(format!(
-                "its time limit is {minutes} minutes, and {}: it would wait for ever",
+                "the time limit is {minutes} minutes, but {}: the job would wait for ever",
                 short.join(", ")
             ));
         }

@@ -81,8 +81,8 @@ pub(super) fn with_release(state: ClusterState, job: JobId) -> ClusterState {
         ClusterState::Held { reason } if RELEASED.iter().any(|it| reason.starts_with(it)) => {
             // Who holds it by right is who runs the cluster.
             let by = match reason.starts_with("JobHeldAdmin") {
-                true => "until an administrator says",
-                false => "until",
+                true => "until an administrator runs",
+                false => "until you run",
             };
             ClusterState::Held {
                 reason: format!("{reason}, {by} `scontrol release {job}`"),
@@ -285,14 +285,17 @@ mod tests {
             state => panic!("{state:?}"),
         };
         let held = told("PENDING", "JobHeldUser");
-        assert_eq!(held, "JobHeldUser, until `scontrol release 7_3`");
+        assert_eq!(held, "JobHeldUser, until you run `scontrol release 7_3`");
         let held = told("PENDING", "JobHeldAdmin");
         assert!(
-            held.contains("until an administrator says `scontrol release 7_3`"),
+            held.contains("until an administrator runs `scontrol release 7_3`"),
             "{held}"
         );
         let held = told("REQUEUE_HOLD", "None");
-        assert!(held.ends_with("until `scontrol release 7_3`"), "{held}");
+        assert!(
+            held.ends_with("until you run `scontrol release 7_3`"),
+            "{held}"
+        );
         // That would not help.
         assert_eq!(told("PENDING", "PartitionDown"), "PartitionDown");
     }
