@@ -5,7 +5,7 @@
 //! - [`files`] opens and reads files that others could have put in the way.
 //! - [`process`] finds processes, and tells a living one from a later one of the same number.
 //! - [`machine`] names this machine and its boot.
-//! - [`shell`] quotes text for a shell.
+//! - [`shell`] quotes words for a shell.
 //! - [`trust`] finds out who else may replace what lies at a path.
 //! - [`users`] names users and groups, and says who is at the other end of a socket.
 //! - [`sockets`] sets options of sockets.

@@ -1,4 +1,4 @@
-//! Quotes text for a shell.
+//! Text as a shell reads it: words and names.
 
 /// `text` as one word that any shell of the sh family reads byte for byte. Text without a character that
 /// means anything to a shell stays as it is, so that scripts and messages are easy to read.
@@ -16,6 +16,15 @@ pub fn quote(text: &str) -> String {
         true => text.to_owned(),
         false => format!("'{}'", text.replace('\'', r"'\''")),
     }
+}
+
+/// Whether a shell can set a variable of this name: ASCII letters, digits and `_`, not beginning with a
+/// digit.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let is_digit = |first: char| first.is_ascii_digit();
+    !text.is_empty() && text.bytes().all(is_letter) && !text.starts_with(is_digit)
 }
 
 #[cfg(test)]
@@ -46,5 +55,15 @@ mod tests {
         assert_eq!(quote(""), "''");
         assert_eq!(quote("a b"), "'a b'");
         assert_eq!(quote("~ada"), "'~ada'");
+    }
+
+    #[test]
+    fn only_what_a_shell_can_set_is_a_name() {
+        for name in ["A", "_a1"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "1A", "A-B", "A B", "ä", "A="] {
+            assert!(!is_name(name), "{name}");
+        }
     }
 }

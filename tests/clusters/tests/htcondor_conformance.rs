@@ -38,7 +38,7 @@ impl<W: Way> Testbed for Pool<W> {
     }
 
     fn directory(&self) -> &Path {
-        self.bed.folder()
+        self.bed.directory()
     }
 
     fn patience(&self) -> Duration {

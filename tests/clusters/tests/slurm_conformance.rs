@@ -40,7 +40,7 @@ impl<K: Kind> Testbed for Lane<K> {
     }
 
     fn directory(&self) -> &Path {
-        self.bed.folder()
+        self.bed.directory()
     }
 
     fn patience(&self) -> Duration {

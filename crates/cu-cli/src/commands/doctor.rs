@@ -4,12 +4,12 @@
 use std::path::Path;
 
 use cu_core::RunDir;
-use cu_scheduler::{Finding, Level};
+use cu_scheduler::Level;
 use owo_colors::OwoColorize;
 use serde_json::json;
 
 use crate::args::{Common, Doctor};
-use crate::backend::{self, Choice, Kind};
+use crate::backend::{self, Choice, Finding, Kind};
 use crate::config::{Config, File, Override, Parsed, Source};
 use crate::error::render;
 use crate::error::{Error, ExitCode, Result};
@@ -166,7 +166,7 @@ async fn at_cluster(
         return Ok(Proof::Found(Vec::new()));
     };
     examination.scheduler = Some(backend.to_string());
-    let findings = backend.examine().await.into_iter();
+    let findings = backend::examine(kind, &*backend).await.into_iter();
     let meant = findings.map(|finding| Finding {
         text: scratch.forget_in(&finding.text),
         ..finding

@@ -66,11 +66,11 @@ async fn ask(run: &RunDir, config: &Config, kind: Kind) -> Result<Asked> {
         previews.extend(backend.preview(chunk).await);
     }
     let forget = |text: String| scratch.forget_in(&text);
-    let meant = |preview: Preview| Preview {
-        path: forget(preview.path.to_string_lossy().into_owned()).into(),
-        text: forget(preview.text),
-        verdict: preview.verdict.map(forget).map_err(forget),
-        ..preview
+    let meant = |mut preview: Preview| {
+        preview.path = forget(preview.path.to_string_lossy().into_owned()).into();
+        preview.text = forget(preview.text);
+        preview.verdict = preview.verdict.map(forget).map_err(forget);
+        preview
     };
     Ok(Asked {
         scheduler: backend.to_string(),

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use cu_core::{FileSystem, Sharing, host_addresses};
-use cu_scheduler::{Finding, Level};
+use cu_scheduler::Level;
 
 use super::Nodes;
+use crate::backend::Finding;
 use crate::config::find_command;
 
 /// What is to be said of it to those whose attempts run on `nodes`.

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use cu_core::{FileSystem, Sharing};
-use cu_scheduler::{Finding, Level};
+use cu_scheduler::Level;
 use cu_system::trust::{Others, Risk};
 use rustix::fs::{Access, StatVfs, access, statvfs};
 
 use super::Nodes;
+use crate::backend::Finding;
 use crate::runs::results_dir;
 use crate::text::moment::rounded;
 

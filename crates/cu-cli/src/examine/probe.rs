@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 use cu_core::RunDir;
 use cu_protocol::RunId;
 use cu_scheduler::{
-    Cancel, ClusterEnd, ClusterJobId, ClusterState, EndCause, Finding, Level, Reach, Resources,
-    Scheduler, Submission, SubmissionName, SubmitError,
+    Cancel, ClusterEnd, ClusterJobId, ClusterState, EndCause, Level, Reach, Resources, Scheduler,
+    Submission, SubmissionName, SubmitError,
 };
 use cu_system::files;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::node::{Answer, LONGEST, Question};
+use crate::backend::Finding;
 use crate::error::{Error, Result};
 use crate::runs::results_dir;
 use crate::runs::scratch::make;

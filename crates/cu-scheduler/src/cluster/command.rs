@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_there_did_nothing() {
+    async fn a_missing_command_did_nothing() {
         let failure = Command::new(None, "no-such-command-anywhere").run().await;
         assert!(matches!(failure, Err(Failure::NotStarted { .. })));
     }
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_says_too_much_is_stopped() {
+    async fn a_command_that_prints_too_much_is_stopped() {
         let mut command = shell("exec yes");
         command.most_output = 1000;
         let failure = command.run().await.unwrap_err();
@@ -310,8 +310,8 @@ mod tests {
 
     /// A script whose child holds the returned pipe open until it is killed.
     fn with_a_child() -> (Command, tokio::net::unix::pipe::Receiver, tempfile::TempDir) {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("pipe");
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
         let kind = rustix::fs::FileType::Fifo;
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, mode, 0).unwrap();
@@ -319,7 +319,7 @@ mod tests {
             .open_receiver(&pipe)
             .unwrap();
         let script = "(exec 9>\"$0\"; echo ready >&9; while :; do sleep 100; done) & wait";
-        (shell(script).argument(&pipe), reader, folder)
+        (shell(script).argument(&pipe), reader, directory)
     }
 
     /// Awaits the death of the last process that has the other end open.

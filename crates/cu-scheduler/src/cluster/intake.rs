@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_invalid_or_put_back_is_not_submitted() {
+    async fn invalid_or_put_back_submissions_are_not_submitted() {
         let cluster = scripted(|_: &[u32]| Ok(()));
         let mut batch = batch(&[0, 0, 0]);
         batch[0].command.clear();

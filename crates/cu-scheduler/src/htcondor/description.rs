@@ -233,16 +233,18 @@ fn string(text: &str) -> String {
     format!("\"{text}\"")
 }
 
-/// Why HTCondor can't be given the folder `path`; nothing if it can.
+/// Why HTCondor can't be given the directory `path`; nothing if it can.
 pub(super) fn path_refusal(path: &str, universe: &Universe) -> Option<&'static str> {
     if path.contains(|letter: char| letter.is_control()) {
-        return Some("the path holds a control character");
+        return Some("the path contains a control character");
     }
     if path.contains(['"', '\\']) || path.contains("$$") {
-        return Some("the path holds a double quote, a backslash or two dollar signs");
+        return Some("the path contains a double quote, a backslash or two dollar signs");
     }
     if matches!(universe, Universe::Container { .. }) && path.contains([':', ',']) {
-        return Some("the path holds a colon or a comma, which no folder shown in a container can");
+        return Some(
+            "the path contains a colon or a comma, which no directory shown in a container may have",
+        );
     }
     None
 }

@@ -18,12 +18,9 @@ pub(super) async fn preview(condor: &Htcondor, batch: &[Submission]) -> Vec<Prev
             Ok(output) => verdict(&output, names.len()),
             Err(failure) => Err(failure.to_string()),
         };
-        previews.push(Preview {
-            path: description_path(condor, names[0]),
-            names: names.into_iter().cloned().collect(),
-            text,
-            verdict,
-        });
+        let path = description_path(condor, names[0]);
+        let names = names.into_iter().cloned().collect();
+        previews.push(Preview::new(names, path, text, verdict));
     }
     previews
 }
@@ -89,7 +86,7 @@ mod tests {
 
     /// As submitting it would.
     #[test]
-    fn what_would_be_refused_is() {
+    fn a_dry_run_that_warns_or_fails_is_a_refusal() {
         let unused = "WARNING: the line 'x = 5' was unused by condor_submit. Is it a typo?\n";
         let said = verdict(&output(0, "ClusterId=1\n", unused), 1).unwrap_err();
         assert!(said.starts_with("the line 'x = 5' was unused"), "{said}");

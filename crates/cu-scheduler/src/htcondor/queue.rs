@@ -15,8 +15,8 @@ const MOST_NAMED: usize = 100;
 #[derive(Clone, Debug)]
 pub(super) struct Commands {
     /// Where they are; `PATH` is searched if `None`.
-    pub folder: Option<PathBuf>,
-    /// Where they start: a folder that exists as long as we do.
+    pub directory: Option<PathBuf>,
+    /// Where they start: a directory that exists as long as we do.
     pub start_in: PathBuf,
     /// How the pool is named in errors.
     pub pool: String,
@@ -25,7 +25,7 @@ pub(super) struct Commands {
 impl Commands {
     /// The command `name`, not yet started.
     pub fn command(&self, name: &str) -> Command {
-        Command::new(self.folder.as_deref(), name).start_in(&self.start_in)
+        Command::new(self.directory.as_deref(), name).start_in(&self.start_in)
     }
 
     /// The output of a command that must succeed.
@@ -160,16 +160,16 @@ mod tests {
 
     #[tokio::test]
     async fn an_access_point_that_keeps_no_history_remembers_nothing() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         // It is one file, never written by this process, so that it can be executed at any time.
         let stub = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stubs/command");
-        symlink(stub, folder.path().join("condor_history")).unwrap();
+        symlink(stub, directory.path().join("condor_history")).unwrap();
         let says = |script: &str| {
-            std::fs::write(folder.path().join("condor_history.sh"), script).unwrap();
+            std::fs::write(directory.path().join("condor_history.sh"), script).unwrap();
         };
         let commands = Commands {
-            folder: Some(folder.path().to_path_buf()),
-            start_in: folder.path().to_path_buf(),
+            directory: Some(directory.path().to_path_buf()),
+            start_in: directory.path().to_path_buf(),
             pool: "HTCondor".into(),
         };
         let id = [Id {

@@ -260,7 +260,7 @@ fn grant(condor: &Htcondor, candidate: &Candidate) -> Result<ClusterJobId, Refus
     match begin(condor, candidate, 0, true, granted)? {
         Some(_) => Ok(candidate.id.to_cluster()),
         None => Err(Refusal::Unavailable {
-            reason: "it gave up its slot just now".into(),
+            reason: "the job gave up its slot just now".into(),
             retry_after: Some(ASK),
         }),
     }

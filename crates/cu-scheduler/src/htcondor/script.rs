@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 
 use cu_system::files;
-use cu_system::shell::quote;
+use cu_system::shell::{is_name, quote};
 
 use crate::{Submission, cluster};
 
@@ -67,7 +67,7 @@ while [ -e "$tickets/$((newest + 1))" ]; do newest=$((newest + 1)); done
 [ "$newest" -gt 0 ] || fail "there is no ticket in $tickets"
 
 # With WAIT, HTCondor starts this again in the same slot. What ran here before stands in the slot's
-# scratch folder. The next attempt is waited for; whoever renames the file `waiting` decides. Where
+# scratch directory. The next attempt is waited for; whoever renames the file `waiting` decides. Where
 # restarts or more than half of the time are used up, the next attempt is better off elsewhere.
 if [ -n "${{2:-}}" ]; then
     memory=$_CONDOR_SCRATCH_DIR/.ticket
@@ -101,13 +101,17 @@ exec /bin/sh "$script"
 }
 
 /// What is run for one attempt. Its output goes to `stdout` and `stderr` in the submission's
-/// folder, what goes wrong before the command too.
-pub(super) fn attempt_script(submission: &Submission, folder: &str, wrapper: &[String]) -> String {
+/// directory, what goes wrong before the command too.
+pub(super) fn attempt_script(
+    submission: &Submission,
+    directory: &str,
+    wrapper: &[String],
+) -> String {
     let mut script = format!(
         "#!/bin/sh\n# Attempt {}, as HTCondor runs it.\nexec >>{} 2>>{} </dev/null || exit 126\n",
         submission.name,
-        quote(&format!("{folder}/stdout")),
-        quote(&format!("{folder}/stderr")),
+        quote(&format!("{directory}/stdout")),
+        quote(&format!("{directory}/stderr")),
     );
     let mut line = |text: String| {
         script.push_str(&text);
@@ -156,12 +160,9 @@ pub(super) fn write_script(submission: &Submission, wrapper: &[String]) -> io::R
 /// Why not, in a sentence.
 pub(super) fn check(submission: &Submission) -> Result<(), String> {
     cluster::check(submission)?;
-    for name in submission.environment.keys() {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        let starts_well = !name.starts_with(|first: char| first.is_ascii_digit());
-        if !name.bytes().all(plain) || !starts_well {
-            return Err(format!("a shell can't set a variable called `{name}`"));
-        }
+    let names = &mut submission.environment.keys();
+    if let Some(name) = names.find(|name| !is_name(name)) {
+        return Err(format!("a shell can't set a variable called `{name}`"));
     }
     for directory in [&submission.working_directory, &submission.directory] {
         match directory.to_str() {

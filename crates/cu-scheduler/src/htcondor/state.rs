@@ -138,7 +138,7 @@ impl Rules {
     fn exited(&self, exit: Exit) -> ClusterEnd {
         let (cause, text) = match exit {
             Exit::Code(code) if code == i32::from(SLOT_GIVEN_UP) => {
-                let text = "it gave up the slot in which it waited for its next attempt";
+                let text = "the job gave up the slot in which it waited for its next attempt";
                 (EndCause::Exited(self.resume_exit_code), text.to_owned())
             }
             Exit::Code(code) => (EndCause::Exited(code), format!("exit code {code}")),
@@ -182,21 +182,21 @@ impl Rules {
             Status::Removed => match job.map(|job| &job.phase) {
                 Some(Phase::Running) => ClusterState::Running { since: ad.since },
                 _ => ClusterState::Queued {
-                    reason: Some("it is being removed".into()),
+                    reason: Some("the job is being removed".into()),
                 },
             },
             Status::Held => match &ad.hold {
                 Some(hold) => self.held(ad.id, hold),
                 None => ClusterState::Held {
                     reason: format!(
-                        "HTCondor tells no reason; `condor_release {}` releases it",
+                        "HTCondor gives no reason; `condor_release {}` releases it",
                         ad.id
                     ),
                 },
             },
             Status::Completed => ClusterState::Ended(self.past(ad)),
             Status::Other(number) => ClusterState::Unknown {
-                reason: format!("HTCondor tells the unknown JobStatus {number}"),
+                reason: format!("HTCondor reports the unknown JobStatus {number}"),
             },
         };
         Verdict::State(state)
@@ -232,7 +232,7 @@ impl Rules {
         let unknown = || ClusterEnd {
             cause: EndCause::Unknown,
             at: None,
-            text: "HTCondor's history does not tell how".into(),
+            text: "HTCondor's history does not say how".into(),
         };
         ClusterEnd {
             at: ad.at,

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_away_and_what_is_wrong_are_told_apart() {
+    fn an_outage_is_not_taken_for_a_rejection() {
         let output = |stderr: &str| Output {
             code: 1,
             stdout: String::new(),

@@ -34,7 +34,7 @@ pub(super) struct Ticket {
     pub header_checksum: u64,
 }
 
-/// The folder `jobs`.
+/// The directory `jobs`.
 #[derive(Clone, Debug)]
 pub(super) struct Tickets(PathBuf);
 
@@ -46,15 +46,15 @@ impl Tickets {
     /// Writes the ticket `number` of the cluster job that was submitted as `first`, whole or not at
     /// all.
     pub fn write(&self, first: &SubmissionName, number: u32, ticket: &Ticket) -> io::Result<()> {
-        let folder = self.folder(first);
-        files::make_dir(&folder)?;
-        let path = folder.join(number.to_string());
+        let directory = self.directory(first);
+        files::make_dir(&directory)?;
+        let path = directory.join(number.to_string());
         files::write_whole(&path, ticket.to_text().as_bytes(), files::PRIVATE_FILE)
     }
 
     /// The ticket `number`, if it is there and whole.
     pub fn read(&self, first: &SubmissionName, number: u32) -> Option<Ticket> {
-        let path = self.folder(first).join(number.to_string());
+        let path = self.directory(first).join(number.to_string());
         let text = files::read_own(&path, LONGEST).ok()?;
         Ticket::from_text(str::from_utf8(&text).ok()?)
     }
@@ -68,18 +68,18 @@ impl Tickets {
     /// Takes back the ticket `number`, of which nobody made use.
     pub fn remove(&self, first: &SubmissionName, number: u32) {
         // If it stays, it names an attempt that is found nowhere else.
-        fs::remove_file(self.folder(first).join(number.to_string())).ok();
+        fs::remove_file(self.directory(first).join(number.to_string())).ok();
     }
 
     /// Whether the job waits in its slot for the next ticket.
     pub fn is_waiting(&self, first: &SubmissionName) -> bool {
-        self.folder(first).join("waiting").exists()
+        self.directory(first).join("waiting").exists()
     }
 
     /// Lets a job go on that waits in its slot; `false` if it no longer does.
     pub fn grant(&self, first: &SubmissionName) -> io::Result<bool> {
-        let folder = self.folder(first);
-        match fs::rename(folder.join("waiting"), folder.join("granted")) {
+        let directory = self.directory(first);
+        match fs::rename(directory.join("waiting"), directory.join("granted")) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
@@ -88,15 +88,15 @@ impl Tickets {
 
     /// What the job's start complained of, if it did: the newest line.
     pub fn failure(&self, first: &SubmissionName) -> Option<String> {
-        let text = files::read(&self.folder(first).join("failures"), LONGEST).ok()?;
+        let text = files::read(&self.directory(first).join("failures"), LONGEST).ok()?;
         let text = String::from_utf8_lossy(&text);
         text.lines().last().map(str::to_owned)
     }
 
     /// The first submissions of all cluster jobs of `run` and the job `job`.
     pub fn firsts(&self, run: &str, job: u32) -> Vec<SubmissionName> {
-        let folder = self.0.join(run).join(job.to_string());
-        let Ok(entries) = fs::read_dir(folder) else {
+        let directory = self.0.join(run).join(job.to_string());
+        let Ok(entries) = fs::read_dir(directory) else {
             return Vec::new();
         };
         let name = |entry: io::Result<fs::DirEntry>| {
@@ -106,7 +106,7 @@ impl Tickets {
         entries.filter_map(name).collect()
     }
 
-    fn folder(&self, first: &SubmissionName) -> PathBuf {
+    fn directory(&self, first: &SubmissionName) -> PathBuf {
         let attempt = first.attempt().to_string();
         let job = self.0.join(first.run()).join(first.job().to_string());
         job.join(attempt)
@@ -147,11 +147,11 @@ mod tests {
 
     #[test]
     fn a_ticket_is_read_as_it_was_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let tickets = Tickets::new(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let tickets = Tickets::new(directory.path());
         let name = |attempt| SubmissionName::new("run", 7, attempt).unwrap();
         let ticket = Ticket {
-            script: "/a folder/run.sh".into(),
+            script: "/a directory/run.sh".into(),
             name: name(4),
             starts: 2,
             events: 9,
@@ -168,11 +168,11 @@ mod tests {
 
     #[test]
     fn one_grant_is_given_to_one_who_waits() {
-        let folder = tempfile::tempdir().unwrap();
-        let tickets = Tickets::new(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let tickets = Tickets::new(directory.path());
         let name = SubmissionName::new("run", 7, 3).unwrap();
         assert!(!tickets.grant(&name).unwrap());
-        let waiting = tickets.folder(&name).join("waiting");
+        let waiting = tickets.directory(&name).join("waiting");
         fs::create_dir_all(waiting.parent().unwrap()).unwrap();
         fs::write(&waiting, "").unwrap();
         assert!(tickets.is_waiting(&name));

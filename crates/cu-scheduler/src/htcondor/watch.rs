@@ -278,11 +278,11 @@ impl Watch {
                 job.doubt = None;
                 state
             }
-            Verdict::Ask => unknown("the event log does not tell yet what follows"),
+            Verdict::Ask => unknown("the event log does not say yet how the job goes on"),
             Verdict::Doubt(state) => {
                 let since = *job.doubt.get_or_insert_with(Instant::now);
                 if since.elapsed() < DOUBT {
-                    return unknown("queue and event log do not agree yet");
+                    return unknown("the queue and the event log do not agree yet");
                 }
                 state
             }

@@ -81,17 +81,17 @@ pub(super) async fn analyse(commands: &Commands, ad: &Ad) -> Option<String> {
 
 /// In one sentence, why a job waits that may start.
 pub(super) fn reason(ad: &Ad) -> String {
-    let hint = format!("`condor_q -better-analyze {}` tells more", ad.id);
+    let hint = format!("`condor_q -better-analyze {}` shows more", ad.id);
     match (ad.is_matched(), &ad.found, ad.rejected()) {
-        (true, ..) => "a machine was found for it and is being claimed".into(),
+        (true, ..) => "a machine was found for the job and is being claimed".into(),
         (false, Some(found), _) => format!("{found}; {hint}"),
         (false, None, Some(NO_MATCH)) => {
-            format!("the last negotiation found no machine that is free for it; {hint}")
+            format!("the last negotiation found no free machine that suits the job; {hint}")
         }
         (false, None, Some(reason)) => {
-            format!("the last negotiation gave it no machine: {reason}; {hint}")
+            format!("the last negotiation gave the job no machine: {reason}; {hint}")
         }
-        (false, None, None) => "it waits for a negotiation".into(),
+        (false, None, None) => "waiting for the next negotiation".into(),
     }
 }
 
@@ -152,7 +152,7 @@ pub(super) fn found(text: &str) -> Option<String> {
     };
     let never = never(text);
     if !never.is_empty() {
-        let _ = write!(said, "; nowhere holds {}", never.join(", "));
+        let _ = write!(said, "; no slot meets {}", never.join(", "));
     }
     Some(said)
 }

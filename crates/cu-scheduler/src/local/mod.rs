@@ -26,6 +26,7 @@
 //! no limit is enforced. A reboot ends everything, the queue too.
 
 mod attempts;
+mod examine;
 mod journal;
 mod keeper;
 mod lock;

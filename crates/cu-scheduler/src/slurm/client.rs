@@ -9,10 +9,10 @@ use crate::cluster::{Command, Failure, Output};
 /// Slurm's commands on one cluster.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    /// Their folder; `PATH` if `None`.
+    /// Their directory; `PATH` if `None`.
     pub commands: Option<PathBuf>,
-    /// Where they start: a folder that surely exists.
-    pub folder: PathBuf,
+    /// Where they start: a directory that surely exists.
+    pub directory: PathBuf,
     /// Which cluster of several behind one login they speak to; the login's own if `None`.
     pub cluster: Option<String>,
 }
@@ -44,10 +44,10 @@ const OF_THE_CLUSTER: [&str; 5] = [
 impl Client {
     pub fn new(options: &SlurmOptions) -> Self {
         let state_dir = options.state_dir.ancestors();
-        let folder = state_dir.into_iter().find(|folder| folder.is_dir());
+        let directory = state_dir.into_iter().find(|directory| directory.is_dir());
         Self {
             commands: options.commands.clone(),
-            folder: folder.unwrap_or(Path::new("/")).to_path_buf(),
+            directory: directory.unwrap_or(Path::new("/")).to_path_buf(),
             cluster: options.cluster.clone(),
         }
     }
@@ -74,7 +74,7 @@ impl Client {
     }
 
     fn bare(&self, name: &str, unwanted: impl Fn(&str) -> bool) -> Command {
-        let command = Command::new(self.commands.as_deref(), name).start_in(&self.folder);
+        let command = Command::new(self.commands.as_deref(), name).start_in(&self.directory);
         let cluster = self.cluster.iter().map(|name| format!("--clusters={name}"));
         command.arguments(cluster).without_variables(unwanted)
     }

@@ -22,8 +22,8 @@ const START: &str = "start.sh";
 /// What the system said of which file.
 pub(super) fn write_script(call: &Call, text: &str) -> Result<File, String> {
     let written = || {
-        if let Some(folder) = call.script.parent() {
-            files::make_dir(folder)?;
+        if let Some(directory) = call.script.parent() {
+            files::make_dir(directory)?;
         }
         write_private(&call.script, text)?;
         let opened = open_script(call);
@@ -83,9 +83,9 @@ pub(super) fn point(
 /// Removes the files of a call that came to nothing, as far as they are its alone.
 pub(super) fn discard(call: &Call) {
     if call.array
-        && let Some(folder) = call.script.parent()
+        && let Some(directory) = call.script.parent()
     {
-        std::fs::remove_dir_all(folder).ok();
+        std::fs::remove_dir_all(directory).ok();
     }
 }
 

@@ -190,7 +190,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_printed_is_read(base: u32, task: Option<u32>) {
+        fn each_printed_job_id_is_read(base: u32, task: Option<u32>) {
             let job = JobId { base, task };
             prop_assert_eq!(JobId::parse(&job.to_cluster()), Some(job));
             prop_assert_eq!(Listed::parse(&job.to_string()), Some(Listed::One(job)));

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_greatest_number_of_a_damaged_journal_is_not_exceeded() {
+    fn a_damaged_journal_does_not_overflow_call_numbers() {
         let known = known([call(u64::MAX, &[1])]);
         assert_eq!(known.next_call(SystemTime::UNIX_EPOCH), u64::MAX);
     }

@@ -1,6 +1,6 @@
-//! Limits on how many jobs a user may have, as sacctmgr tells them.
+//! Limits on how many jobs a user may have, as sacctmgr reports them.
 
-use crate::{Finding, Level};
+use crate::{Finding, Level, Subject};
 
 /// What is asked of a user's associations.
 pub(super) const ASSOCIATION: &str = "format=Account,Partition,MaxJobs,MaxSubmitJobs,MaxWall";
@@ -50,7 +50,11 @@ pub(super) fn parse(associations: &str, qualities: &str) -> Vec<Limits> {
 /// What follows from them.
 pub(super) fn judge(limits: &[Limits]) -> Finding {
     if limits.is_empty() {
-        return Finding::new("limits", Level::Good, "enforced, and none is set for you");
+        return Finding::new(
+            Subject::Limits,
+            Level::Good,
+            "enforced, and none applies to you",
+        );
     }
     let one = |limits: &Limits| {
         let mut parts = Vec::new();
@@ -69,8 +73,8 @@ pub(super) fn judge(limits: &[Limits]) -> Finding {
         format!("{}: {}", limits.from, parts.join(", "))
     };
     let told: Vec<String> = limits.iter().map(one).collect();
-    let text = format!("{}. What does not fit waits", told.join("; "));
-    Finding::new("limits", Level::Note, text)
+    let text = format!("{}. Jobs beyond them wait", told.join("; "));
+    Finding::new(Subject::Limits, Level::Note, text)
 }
 
 #[cfg(test)]
@@ -89,8 +93,8 @@ mod tests {
         assert_eq!(
             text,
             "account physics: 10 jobs at once, 200 queued or running; account physics: time \
-             limits up to 2-00:00:00; quality of service short: 5 jobs at once. What does not fit \
-             waits"
+             limits up to 2-00:00:00; quality of service short: 5 jobs at once. Jobs beyond them \
+             wait"
         );
     }
 

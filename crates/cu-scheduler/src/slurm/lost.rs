@@ -1,4 +1,4 @@
-//! Submissions whose call of sbatch the journal does not know, because the state folder was lost.
+//! Submissions whose call of sbatch the journal does not know, because the state directory was lost.
 //!
 //! A job of one submission bears its name. The script of an array, which Slurm keeps, lists those of
 //! its tasks. A job that was put back in the queue still bears the name of an earlier attempt of the

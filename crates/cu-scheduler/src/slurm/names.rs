@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_label_is_what_people_called_it_as_far_as_possible() {
+    fn a_label_keeps_the_characters_that_slurm_takes() {
         assert_eq!(label("digits"), "digits");
         assert_eq!(label("größe, 2:x"), "gr__e__2_x");
         assert_eq!(label("--help"), "help");
@@ -70,7 +70,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(wanted in ".{0,80}", run in "[A-Za-z0-9_-]{1,64}", job: u32, attempt: u32, call: u64) {
+        fn a_job_name_is_read_as_it_was_written(wanted in ".{0,80}", run in "[A-Za-z0-9_-]{1,64}", job: u32, attempt: u32, call: u64) {
             let name = SubmissionName::new(run, job, attempt).unwrap();
             let written = of_one(&label(&wanted), &name, call);
             prop_assert!(!written.contains(',') && !written.contains('|'));

@@ -138,13 +138,13 @@ pub(super) fn check(
             .filter(too_short)
             .map(|partition| {
                 let max = partition.max_time.unwrap_or_default().as_secs() / 60;
-                format!("partition {} allows {max}", partition.name)
+                format!("partition {} allows {max} minutes", partition.name)
             })
             .collect();
         if short.len() == chosen.len() {
             let minutes = limit.as_secs() / 60;
             return Err(format!(
-                "its time limit is {minutes} minutes, and {}: it would wait for ever",
+                "the time limit is {minutes} minutes, but {}: the job would wait for ever",
                 short.join(", ")
             ));
         }
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_is_asked_for() {
+    fn each_option_becomes_a_directive() {
         let lines = lines(Resources::default(), |options| {
             options.partition = Some("a,b".into());
             options.exclude_hosts = vec!["n1".into(), "n[3-4]".into()];
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_of_who_asks_for_none_is_that_of_the_partition() {
+    fn without_a_time_limit_the_partitions_default_holds() {
         let limit = |name: Option<&str>| {
             let mut options = SlurmOptions::new("/state");
             options.partition = name.map(str::to_owned);

@@ -48,7 +48,7 @@ impl Missing {
             }
             Cause::Unknown(_) => ClusterState::Gone,
             Cause::NeverStarted(_) => cancelled("by somebody while it waited"),
-            Cause::Cancelled => cancelled("while it waited, at our wish"),
+            Cause::Cancelled => cancelled("by us while it waited"),
         }
     }
 
@@ -212,7 +212,7 @@ impl Cluster {
             Ok(Some(at)) if end.at.is_none_or(|end| end >= at) => ClusterState::Ended(ClusterEnd {
                 cause: EndCause::Cancelled,
                 at: end.at,
-                text: format!("{}, killed at our wish", end.text),
+                text: format!("{}, killed by us", end.text),
             }),
             _ => state,
         }

@@ -31,12 +31,8 @@ impl Cluster {
             }
             Err(reason) => (String::new(), Err(reason)),
         };
-        Preview {
-            names: members.iter().map(|it| it.name.clone()).collect(),
-            path: call.script,
-            text,
-            verdict,
-        }
+        let names = members.iter().map(|it| it.name.clone()).collect();
+        Preview::new(names, call.script, text, verdict)
     }
 
     async fn verdict(&self, members: &[Submission], text: &str) -> Result<String, String> {

@@ -40,7 +40,7 @@ pub(super) fn words_for_bash<'a>(words: impl IntoIterator<Item = &'a String>) ->
 pub(super) fn path_for_bash(path: &Path) -> Result<String, String> {
     path.to_str()
         .map(for_bash)
-        .ok_or_else(|| format!("the path {} is no UTF-8", path.display()))
+        .ok_or_else(|| format!("the path {} is not UTF-8", path.display()))
 }
 
 /// The value of an option in an `#SBATCH` line.
@@ -65,8 +65,8 @@ pub(super) fn path_for_sbatch(path: &Path, pattern: bool) -> Result<String, Stri
             Ok(for_sbatch(&text))
         }
         _ => Err(format!(
-            "sbatch can't be given the path {path:?}: it holds a backslash, a control character, \
-             or no UTF-8"
+            "sbatch can't be given the path {path:?}: it contains a backslash or a control \
+             character, or is not UTF-8"
         )),
     }
 }

@@ -157,7 +157,7 @@ impl Cluster {
         });
         match prepared {
             Ok(Some(script)) => files::point(&script, again.job.task, submission, &start),
-            Ok(None) => Err("its call is not known".into()),
+            Ok(None) => Err("the call that made it is not known".into()),
             Err(error) => Err(error.to_string()),
         }
     }

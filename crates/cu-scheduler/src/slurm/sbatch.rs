@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_each_version_refuses_is_a_refusal_in_its_words() {
+    fn recorded_refusals_of_each_version_are_read() {
         for (version, recorded) in RECORDED {
             let blocks = blocks(recorded);
             assert!(blocks.len() > 10, "{version}");
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_understands_is_not_taken_for_a_refusal() {
+    fn unknown_words_of_sbatch_are_not_a_refusal() {
         assert!(matches!(
             failed("Segmentation fault"),
             Refusal::Uncertain { .. }

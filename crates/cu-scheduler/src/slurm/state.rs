@@ -88,8 +88,8 @@ pub(super) fn with_release(state: ClusterState, job: JobId) -> ClusterState {
         ClusterState::Held { reason } if RELEASED.iter().any(|it| reason.contains(it)) => {
             // Who holds it by right is who runs the cluster.
             let by = match reason.contains("JobHeldAdmin") {
-                true => "until an administrator says",
-                false => "until",
+                true => "until an administrator runs",
+                false => "until you run",
             };
             ClusterState::Held {
                 reason: format!("{reason}, {by} `scontrol release {job}`"),
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_time_does_not_cure_is_held() {
+    fn a_wait_that_time_does_not_end_is_a_hold() {
         for reason in [
             "JobHeldUser",
             "JobHeldAdmin",
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn who_can_release_a_job_is_told_how() {
+    fn each_hold_says_who_can_release_it_and_how() {
         let job = JobId {
             base: 7,
             task: Some(3),
@@ -293,14 +293,17 @@ mod tests {
             state => panic!("{state:?}"),
         };
         let held = told("PENDING", "JobHeldUser");
-        assert_eq!(held, "JobHeldUser, until `scontrol release 7_3`");
+        assert_eq!(held, "JobHeldUser, until you run `scontrol release 7_3`");
         let held = told("PENDING", "JobHeldAdmin");
         assert!(
-            held.contains("until an administrator says `scontrol release 7_3`"),
+            held.contains("until an administrator runs `scontrol release 7_3`"),
             "{held}"
         );
         let held = told("REQUEUE_HOLD", "None");
-        assert!(held.ends_with("until `scontrol release 7_3`"), "{held}");
+        assert!(
+            held.ends_with("until you run `scontrol release 7_3`"),
+            "{held}"
+        );
         // That would not help.
         assert_eq!(told("PENDING", "PartitionDown"), "PartitionDown");
     }

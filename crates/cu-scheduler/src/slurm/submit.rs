@@ -145,7 +145,7 @@ impl Cluster {
         } else {
             names::of_one(&label, &first.name, number)
         };
-        let folder = if script::is_indirect(&self.options, members.len()) {
+        let directory = if script::is_indirect(&self.options, members.len()) {
             let calls = self.options.state_dir.join("calls");
             calls.join(number.to_string())
         } else {
@@ -155,7 +155,7 @@ impl Cluster {
             number,
             at_unix_s: number / 1000,
             job_name,
-            script: folder.join("submit.sh"),
+            script: directory.join("submit.sh"),
             names: members.iter().map(|it| it.name.to_string()).collect(),
             array,
         }
