@@ -121,8 +121,7 @@ impl Written {
 /// # Errors
 /// As [`data`].
 pub fn json(value: &impl serde::Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|error| Error::system("write JSON")(error.into()))?;
+    let text = serde_json::to_string_pretty(value).map_err(Error::internal("write JSON"))?;
     // JSON may have these in texts as they are, and has no other place for them.
     let mut escaped = String::with_capacity(text.len() + 1);
     for part in text.split_inclusive(is_order) {

@@ -35,7 +35,7 @@ pub enum Error {
         reason: String,
     },
     /// A file could not be read or written.
-    #[error("can't {action} {}: {source}", path.display())]
+    #[error("can't {action} {}", path.display())]
     File {
         /// What was tried: `read`, `write`, …
         action: &'static str,
@@ -48,7 +48,7 @@ pub enum Error {
     #[error(transparent)]
     Checkpoint(#[from] cu_checkpoint::Error),
     /// Signals can't be noted.
-    #[error("can't note signals: {source}")]
+    #[error("can't note signals")]
     Signals {
         /// Why not.
         source: std::io::Error,
@@ -76,7 +76,7 @@ pub enum Error {
         reason: String,
     },
     /// The supervisor did not take note: it is gone, or did not answer in time.
-    #[error("the supervisor at {} did not take note of {what}: {source}", socket.display())]
+    #[error("the supervisor at {} did not take note of {what}", socket.display())]
     Unheard {
         /// What it was told.
         what: &'static str,

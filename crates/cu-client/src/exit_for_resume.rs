@@ -6,6 +6,7 @@ use std::time::Duration;
 use cu_protocol::{Attempt, Message, ResumeRequest};
 
 use crate::Job;
+use crate::error::with_causes;
 use crate::should_exit::in_words;
 
 /// The exit code that by itself is a resume request.
@@ -27,6 +28,7 @@ impl<S> Job<S> {
             checkpoint: newest(self.checkpoints()),
         });
         if let Err(error) = self.link.say(request, PATIENCE) {
+            let error = with_causes(&error);
             eprintln!("cu-client: {error}; the exit code {RESUME_EXIT_CODE} says the same");
         }
         if self.environment.socket.is_none() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cu_protocol::{Failure, Message};
 
+use crate::error::with_causes;
 use crate::link::Link;
 
 /// How long a failing program waits for its last words to be noted.
@@ -57,7 +58,7 @@ pub(crate) fn report(link: &mut Link, mut text: String) {
         text.truncate(cut.unwrap_or(0));
     }
     if let Err(error) = link.say(Message::Failed(Failure { text }), PATIENCE) {
-        eprintln!("cu-client: {error}");
+        eprintln!("cu-client: {}", with_causes(&error));
     }
 }
 

@@ -31,6 +31,7 @@ use cu_protocol::{Attempt, Fraction, JobId, Message, Metrics, ResumeRequest, Sto
 use serde_json::Value;
 
 use crate::environment::Environment;
+use crate::error::with_causes;
 use crate::link::Link;
 use crate::settings::Source;
 use crate::{Error, RESUME_EXIT_CODE, Result, exit_for_resume, results};
@@ -146,6 +147,7 @@ impl Door {
         let checkpoint = exit_for_resume::newest(&self.checkpoints);
         let request = Message::ResumeRequest(ResumeRequest { checkpoint });
         if let Err(error) = self.link.say(request, exit_for_resume::PATIENCE) {
+            let error = with_causes(&error);
             eprintln!("cu job: {error}; the exit code {RESUME_EXIT_CODE} says the same");
         }
         RESUME_EXIT_CODE

@@ -10,6 +10,7 @@ use cu_protocol::{Attempt, JobId, Metrics, RunId, Sequence, Timestamp};
 use cu_scheduler::{
     Cancel, ClusterJobId, Reach, Scheduler, Submission, SubmissionName, SubmitError,
 };
+use cu_system::causes::in_one_line;
 use cu_system::files;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -211,7 +212,7 @@ impl Actor {
                     job,
                     Event::SubmitDelayed {
                         attempt,
-                        reason: error.to_string(),
+                        reason: in_one_line(&error),
                         retry_after: None,
                     },
                     Reply::Nobody,
@@ -306,7 +307,7 @@ impl Actor {
     }
 
     fn silent(&self, error: &cu_scheduler::Error) {
-        tracing::warn!("{error}");
+        tracing::warn!("{}", in_one_line(error));
         let _ = self.sender.send(Item::from(error));
     }
 }
@@ -317,7 +318,7 @@ fn newest_submitted(path: &Path) -> Result<Option<Attempt>> {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).trim().parse().ok()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) if files::refusal(&error).is_some() => Ok(None),
-        Err(error) => Err(Error::file("read", path)(error)),
+        Err(error) => Err(Error::read(path)(error)),
     }
 }
 

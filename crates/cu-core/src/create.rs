@@ -146,7 +146,7 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
     };
     match read() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        found => found.map_err(Error::file("read", directory)),
+        found => found.map_err(Error::read(directory)),
     }
 }
 
@@ -298,13 +298,16 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use cu_system::causes::in_one_line;
+
     use super::*;
 
     #[test]
     fn what_the_system_said_is_told() {
         let scratch = tempfile::tempdir().expect("a temporary directory");
         let path = scratch.path().join("no/such/directory");
-        let error = replace(&path, b"1").expect_err("nowhere").to_string();
+        let error = replace(&path, b"1").expect_err("nowhere");
+        let error = in_one_line(&error);
         assert!(
             error.ends_with("No such file or directory (os error 2)"),
             "{error}"

@@ -208,6 +208,6 @@ pub(crate) fn read_secret(run_dir: &RunDir) -> Result<Secret> {
             }
             other => std::io::Error::other(other),
         };
-        Error::file("read", &run_dir.secret())(source)
+        Error::read(&run_dir.secret())(source)
     })
 }

@@ -41,13 +41,7 @@ pub async fn open(kind: Kind, run: &RunDir, file: &File) -> Result<Arc<dyn Opene
         #[cfg(not(all(feature = "local", feature = "slurm", feature = "htcondor")))]
         lacking => return Err(Error::usage(format!("this build of cu lacks {lacking}"))),
     };
-    opened.map_err(|source| match source {
-        cu_scheduler::Error::InUse { owner, .. } => Error::Run(cu_core::Error::InUse {
-            path: run.path().to_owned(),
-            holder: owner,
-        }),
-        source => Error::Backend { kind, source },
-    })
+    opened.map_err(|source| Error::Backend { kind, source })
 }
 
 /// Checks a config for the backend `kind`. Returns warnings about what is probably not meant.

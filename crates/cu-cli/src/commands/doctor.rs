@@ -5,13 +5,13 @@ use std::path::Path;
 
 use cu_core::RunDir;
 use cu_scheduler::{Finding, Level};
+use cu_system::causes::in_one_line;
 use owo_colors::OwoColorize;
 use serde_json::json;
 
 use crate::args::{Common, Doctor};
 use crate::backend::{self, Choice, Kind};
 use crate::config::{Config, File, Override, Parsed, Source};
-use crate::error::render;
 use crate::error::{Error, ExitCode, Result};
 use crate::examine::{Nodes, Probe, Proof, examine_host, examine_place};
 use crate::runs;
@@ -191,12 +191,7 @@ async fn at_cluster(
 
 /// An error as a finding: message and causes, and the hint as advice.
 fn problem(subject: &'static str, error: &Error) -> Finding {
-    let mut text = error.to_string();
-    for cause in render::causes(error) {
-        text.push_str(": ");
-        text.push_str(&cause);
-    }
-    let finding = Finding::new(subject, Level::Problem, text);
+    let finding = Finding::new(subject, Level::Problem, in_one_line(error));
     match error.hint() {
         // It would send people here.
         Some(_) if matches!(error, Error::Backend { .. }) => finding,

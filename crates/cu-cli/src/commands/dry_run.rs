@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use cu_core::RunDir;
-use cu_protocol::{Attempt, JobId, RunId};
+use cu_protocol::{Attempt, JobId};
 use cu_scheduler::{Preview, Submission, SubmissionName};
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::args::Common;
 use crate::backend::{self, Choice, Kind};
 use crate::config::Config;
 use crate::error::{Error, ExitCode, Result};
-use crate::runs::scratch::{Scratch, make};
+use crate::runs::scratch::{Scratch, make, new_id};
 use crate::start::background;
 use crate::start::watched::this_program;
 use crate::terminal;
@@ -80,9 +80,7 @@ async fn ask(run: &RunDir, config: &Config, kind: Kind) -> Result<Asked> {
 
 /// What the main process would submit first.
 fn first_attempts(run: &RunDir, config: &Config) -> Result<Vec<Submission>> {
-    let chance =
-        |error: cu_protocol::Error| Error::system("find randomness")(std::io::Error::other(error));
-    let id = RunId::generate().map_err(chance)?;
+    let id = new_id()?;
     let program = this_program()?;
     let path = run.path().to_string_lossy().into_owned();
     let jobs = (0..).zip(&config.plan.jobs);
@@ -143,8 +141,8 @@ fn in_json(run: &RunDir, config: &Config, choice: &Choice, asked: Option<&Asked>
 }
 
 fn in_words(run: &RunDir, config: &Config, asked: Option<&Asked>) -> Result<String> {
-    let effective = toml::to_string(&config.effective)
-        .map_err(|error| Error::usage(format!("the config can't be written as TOML: {error}")))?;
+    let effective =
+        toml::to_string(&config.effective).map_err(Error::internal("write the config as TOML"))?;
     let mut text = format!("# {} would be made\n{effective}\n", run.path().display());
     for (number, job) in config.plan.jobs.iter().enumerate() {
         let settings = Value::Object(job.settings.clone());

@@ -38,8 +38,9 @@ fn entry(listed: Listed) -> Result<Value> {
 
 fn of_status(listed: Listed) -> Result<Value> {
     match listed.status {
-        Ok(status) => serde_json::to_value(RunJson::from(&status))
-            .map_err(|error| Error::system("write JSON")(error.into())),
+        Ok(status) => {
+            serde_json::to_value(RunJson::from(&status)).map_err(Error::internal("write JSON"))
+        }
         Err(error) => {
             let mut value = render::json(&Error::Run(error));
             value["run_dir"] = json!(listed.run.path());

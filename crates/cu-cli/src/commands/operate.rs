@@ -90,7 +90,7 @@ pub fn operate(
     let run = runs::find(run.as_deref(), common.results_dir())?;
     check_run(&run)?;
     let reader = Reader::open(&run)?;
-    let selection = jobs.of(reader.status()?.jobs.total)?;
+    let selection = jobs.of(reader.status()?.jobs.total).map_err(Error::usage)?;
     let request = operation.request(selection.clone());
     let runtime = background::runtime()?;
     let answer = match runtime.block_on(ask_aloud(common, &run, request.clone())) {

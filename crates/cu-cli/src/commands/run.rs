@@ -76,7 +76,7 @@ fn make(common: &Common, arguments: &Run, config: &mut Config, mut run: RunDir) 
         };
         // Before the store, which makes the directory a run: whoever goes on with it after we were
         // killed reads the backend from there.
-        new_run.keep_config(&config_text(&run, config)?)?;
+        new_run.keep_config(&config_text(config)?)?;
         new_run.finish()?;
         return Ok(run);
     }
@@ -187,9 +187,8 @@ fn directory(common: &Common, config: &Config) -> Result<PathBuf> {
 }
 
 /// The text of the config that is kept with the run.
-fn config_text(run: &RunDir, config: &Config) -> Result<String> {
-    toml::to_string(&config.effective)
-        .map_err(|error| Error::write("write", &run.config())(std::io::Error::other(error)))
+fn config_text(config: &Config) -> Result<String> {
+    toml::to_string(&config.effective).map_err(Error::internal("write the config as TOML"))
 }
 
 #[cfg(test)]

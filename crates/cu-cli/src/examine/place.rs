@@ -13,6 +13,7 @@ use rustix::fs::{Access, StatVfs, access, statvfs};
 use super::Nodes;
 use crate::runs::results_dir;
 use crate::text::moment::rounded;
+use crate::text::size;
 
 /// With less room than this, a run may fill it up.
 const LITTLE_ROOM: u64 = 1 << 30;
@@ -119,21 +120,6 @@ fn room(stat: &StatVfs) -> Finding {
     }
 }
 
-/// `3.2 GiB`.
-fn size(bytes: u64) -> String {
-    let units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    let mut amount = bytes as f64;
-    let mut unit = 0;
-    while amount >= 1024.0 && unit + 1 < units.len() {
-        amount /= 1024.0;
-        unit += 1;
-    }
-    match unit {
-        0 => format!("{bytes} bytes"),
-        _ => format!("{amount:.1} {}", units[unit]),
-    }
-}
-
 /// Compares our clock with that of the file server, if a file can be made.
 fn clock(existing: &Path) -> Option<Finding> {
     let path = existing.join(format!(".cu-doctor-{}", std::process::id()));
@@ -219,12 +205,5 @@ mod tests {
         let advice = of(&findings, "permissions").advice.clone();
         let expected = format!("`chmod +t '{}'`", folder.display());
         assert!(advice.is_some_and(|advice| advice.starts_with(&expected)));
-    }
-
-    #[test]
-    fn sizes_are_for_people() {
-        assert_eq!(size(17), "17 bytes");
-        assert_eq!(size(5 << 29), "2.5 GiB");
-        assert_eq!(size(u64::MAX), "16384.0 PiB");
     }
 }

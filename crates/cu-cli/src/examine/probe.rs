@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use super::node::{Answer, LONGEST, Question};
 use crate::error::{Error, Result};
 use crate::runs::results_dir;
-use crate::runs::scratch::make;
+use crate::runs::scratch::{make, new_id};
 use crate::start::watched::this_program;
 use crate::text::moment::rounded;
 
@@ -74,8 +74,7 @@ impl Probe {
     /// # Errors
     /// If it can't be made.
     pub fn new(results_dir: &Path) -> Result<Self> {
-        let id = RunId::generate()
-            .map_err(|error| Error::system("find randomness")(std::io::Error::other(error)))?;
+        let id = new_id()?;
         let name = format!("cu-doctor-{}", &id.to_string()[..8]);
         let folder = results_dir.join(name);
         results_dir::check(results_dir, false)?;
@@ -134,8 +133,7 @@ impl Probe {
 
     fn write_question(&self, question: Question) -> Result<()> {
         let path = Question::file(&self.folder);
-        let text = serde_json::to_vec(&question)
-            .map_err(|error| Error::write("write", &path)(error.into()))?;
+        let text = serde_json::to_vec(&question).map_err(Error::internal("write JSON"))?;
         files::write_own(&path, &text).map_err(Error::write("write", &path))
     }
 

@@ -1,6 +1,7 @@
 //! Directories, and a folder for what is only tried: paths that will exist later exist below it now.
 //! It is removed again, and nothing of it is left in what is shown.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use cu_protocol::RunId;
@@ -18,9 +19,7 @@ impl Scratch {
     /// # Errors
     /// If it can't be made.
     pub fn new(parent: &Path) -> Result<Self> {
-        let id = RunId::generate()
-            .map_err(|error| Error::system("find randomness")(std::io::Error::other(error)))?;
-        let scratch = Self(parent.join(format!("cu-{id}")));
+        let scratch = Self(parent.join(format!("cu-{}", new_id()?)));
         make(&scratch.0)?;
         Ok(scratch)
     }
@@ -34,6 +33,14 @@ impl Scratch {
     pub fn forget_in(&self, text: &str) -> String {
         text.replace(&*self.0.to_string_lossy(), "")
     }
+}
+
+/// A name that nothing else has.
+///
+/// # Errors
+/// If the system gives no randomness.
+pub fn new_id() -> Result<RunId> {
+    RunId::generate().map_err(|error| Error::system("find randomness")(io::Error::other(error)))
 }
 
 /// Makes a directory that is nobody else's business, with those above it.

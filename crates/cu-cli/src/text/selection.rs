@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use cu_protocol::{JobId, Selection};
 
+use super::plural;
+
 /// Jobs as a person writes them: numbers and ranges with commas in between, or `all`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Jobs {
@@ -48,16 +50,16 @@ impl Jobs {
     ///
     /// # Errors
     /// If one of them does not exist.
-    pub fn of(&self, total: u32) -> Result<Selection, cu_core::Error> {
+    pub fn of(&self, total: u32) -> Result<Selection, String> {
         let Self::Ranges(ranges) = self else {
             return Ok(Selection::All);
         };
         let last = ranges.iter().map(|range| *range.end()).max();
         if let Some(last) = last.filter(|last| *last >= total) {
-            return Err(cu_core::Error::NoJob {
-                job: JobId(last),
-                jobs: total,
-            });
+            let jobs = plural(total.into(), "job");
+            return Err(format!(
+                "there is no job {last}: the run has {jobs}, numbered from 0"
+            ));
         }
         let mut jobs: Vec<_> = ranges.iter().cloned().flatten().map(JobId).collect();
         jobs.sort_unstable();
@@ -105,11 +107,9 @@ mod tests {
     fn jobs_that_do_not_exist_are_refused() {
         // A huge range is refused before it becomes a list.
         let jobs: Jobs = "0-4294967295".parse().expect("a range");
-        let error = jobs.of(3).expect_err("3 jobs").to_string();
-        assert_eq!(
-            error,
-            "there is no job 4294967295 in this run: it has jobs 0 to 2"
-        );
+        let error = jobs.of(3).expect_err("3 jobs");
+        let expected = "there is no job 4294967295: the run has 3 jobs, numbered from 0";
+        assert_eq!(error, expected);
     }
 
     proptest! {

@@ -9,6 +9,7 @@ use std::path::Path;
 use comfy_table::{ContentArrangement, Table, presets};
 use cu_core::{AttemptEnd, AttemptReport, JobReport, JobState, RunDir, RunState, Status};
 use cu_protocol::{MetricValue, Metrics};
+use cu_system::causes::in_one_line;
 use cu_system::{files, users};
 
 use super::lines::counts;
@@ -205,7 +206,7 @@ pub fn list(runs: &[Listed]) -> String {
                 iso(status.created),
             ],
             Err(error) => {
-                problems.push(error.to_string());
+                problems.push(in_one_line(error));
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 let none = String::new;
                 [

@@ -247,7 +247,7 @@ mod on_clusters {
         for words in [
             "on Slurm (because /",
             "Unable to contact slurm controller",
-            "hint: `cu doctor` tells more",
+            "hint: `cu doctor` examines the cluster",
         ] {
             assert!(
                 ended.stderr.contains(words),

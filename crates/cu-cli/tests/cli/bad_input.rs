@@ -122,8 +122,8 @@ fn a_run_that_exists_is_not_touched() {
         2,
         &[
             "there is a run in",
-            "hint: it has ended, and `cu show 0 ",
-            "remove the directory, or make another with `--name NAME`",
+            "hint: it has ended: look at it with `cu show 0 ",
+            "remove the directory, or choose another name with `--name NAME`",
         ],
     );
     assert_eq!(
@@ -249,11 +249,11 @@ fn a_run_whose_name_is_a_number_is_told_from_a_job() {
     let name = ["run", "--name", "7", "--", "true"];
     assert_eq!(bench.cu(&name).code, 0);
     assert_eq!(bench.cu(&["run", "--", "true"]).code, 0);
-    let hint = "hint: `7` is also a run: JOB comes first, so its job 0 is `0 7`";
+    let hint = "hint: `7` is also a run: JOB comes first, so write `0 7` for its job 0";
     expect(&bench, &["show", "7"], 2, &["there is no job 7", hint]);
     expect(&bench, &["logs", "7"], 2, &["there is no job 7", hint]);
     expect(&bench, &["stop", "7"], 2, &["`all 7` means the run"]);
-    let hint = "a job's number is expected, and a run comes after it: `0 true`";
+    let hint = "expected a job's number; the run comes after it: `0 true`";
     expect(&bench, &["show", "true"], 2, &[hint]);
     for run in ["7", "true"] {
         let shown = bench.json(&["show", "0", run, "--json"]);
@@ -412,7 +412,7 @@ fn the_inner_commands_refuse_what_they_do_not_know() {
         2,
         &["usage: cu exec"],
     );
-    expect(&bench, &["job", "dance"], 2, &["`dance` is no command"]);
+    expect(&bench, &["job", "dance"], 2, &["`dance` is not a command"]);
     expect(&bench, &["job"], 2, &["cu job: a command is missing"]);
     let help = bench.cu(&["job", "--help"]);
     assert!(

@@ -218,7 +218,7 @@ fn without_a_main_process_the_jobs_concerned_are_counted() {
     });
     let busy = bench.cu(&["run", "run.toml"]);
     assert!(
-        busy.stderr.contains("hint: it is running, and `cu status "),
+        busy.stderr.contains("hint: it is running: `cu status "),
         "{busy:?}"
     );
     run.signal(rustix::process::Signal::KILL);

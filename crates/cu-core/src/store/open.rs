@@ -85,11 +85,7 @@ pub(crate) fn must_exist(run_dir: &RunDir) -> Result<()> {
                 path: run_dir.path().to_owned(),
             })
         }
-        Err(source) => Err(Error::File {
-            what: "read",
-            path,
-            source,
-        }),
+        Err(source) => Err(Error::Read { path, source }),
     }
 }
 
@@ -97,16 +93,14 @@ pub(crate) fn must_exist(run_dir: &RunDir) -> Result<()> {
 /// They are not opened for that: closing a database file ends all the locks that this process has on
 /// it, also those of SQLite.
 fn must_be_regular(database: &Path) -> Result<()> {
-    files::examine(database).map_err(Error::file("read", database))?;
+    files::examine(database).map_err(Error::read(database))?;
     // What belongs to a database lies where the database does, however it was reached.
-    let database = database
-        .canonicalize()
-        .map_err(Error::file("read", database))?;
+    let database = database.canonicalize().map_err(Error::read(database))?;
     for suffix in ["-journal", "-wal", "-shm"] {
         let path = beside(&database, suffix);
         match files::examine(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::file("read", &path)(error));
+                return Err(Error::read(&path)(error));
             }
             _ => {}
         }
@@ -143,10 +137,10 @@ fn open(run_dir: &RunDir, flags: OpenFlags) -> Result<Connection> {
 /// What `error` says about an attempt to write to the store in `path`.
 pub(super) fn unwritable(path: &Path, error: rusqlite::Error) -> Error {
     match unusable(path, error) {
-        Error::File { source, .. } if source.kind() == ErrorKind::ResourceBusy => {
+        Error::Read { source, .. } if source.kind() == ErrorKind::ResourceBusy => {
             Error::file("write", path)(source)
         }
-        Error::File { source, .. } => Error::Record {
+        Error::Read { source, .. } => Error::Record {
             path: path.to_owned(),
             reason: source.to_string(),
         },
@@ -160,7 +154,7 @@ pub(super) fn unusable(path: &Path, error: rusqlite::Error) -> Error {
     if others::are_in_the_way(&error) {
         let reason = format!("it is held by {}", others::holders(path));
         let busy = std::io::Error::new(ErrorKind::ResourceBusy, reason);
-        return Error::file("read", path)(busy);
+        return Error::read(path)(busy);
     }
     let kind = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => ErrorKind::StorageFull,
@@ -180,7 +174,7 @@ pub(super) fn unusable(path: &Path, error: rusqlite::Error) -> Error {
             };
         }
     };
-    Error::file("read", path)(std::io::Error::new(kind, error))
+    Error::read(path)(std::io::Error::new(kind, error))
 }
 
 /// What keeps us from the database and its directory, which SQLite does not hand on.
@@ -212,7 +206,7 @@ mod tests {
         // A link to itself stops everybody, root too, as a folder of somebody else's stops others.
         std::os::unix::fs::symlink(run.store(), run.store()).unwrap();
         let opened = read_only(&run);
-        assert!(matches!(opened, Err(Error::File { .. })), "{opened:?}");
+        assert!(matches!(opened, Err(Error::Read { .. })), "{opened:?}");
     }
 
     #[test]
@@ -236,7 +230,7 @@ mod tests {
         }
         let full = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None);
         assert!(
-            matches!(unusable(path, full), Error::File { source, .. } if source.kind() == ErrorKind::StorageFull)
+            matches!(unusable(path, full), Error::Read { source, .. } if source.kind() == ErrorKind::StorageFull)
         );
     }
 }

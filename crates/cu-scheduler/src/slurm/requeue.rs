@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use cu_system::causes::in_one_line;
+
 use super::find::is_again;
 use super::job_id::JobId;
 use super::known::{Line, Requeue};
@@ -31,7 +33,7 @@ impl Cluster {
     ) {
         let mut again = match self.candidates(batch, answers).await {
             Ok(again) => again,
-            Err(error) => return refuse(batch, answers, &error.to_string()),
+            Err(error) => return refuse(batch, answers, &in_one_line(&error)),
         };
         if again.is_empty() {
             return;
@@ -166,7 +168,7 @@ impl Cluster {
         match prepared {
             Ok(Some(script)) => files::point(&script, again.job.task, submission, &start),
             Ok(None) => Err("its call is not known".into()),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(in_one_line(&error)),
         }
     }
 }

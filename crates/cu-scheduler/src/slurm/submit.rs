@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use cu_system::causes::in_one_line;
+
 use super::job_id::JobId;
 use super::known::{Call, Line};
 use super::options::Resume;
@@ -200,7 +202,7 @@ impl Cluster {
     /// Writes down that `members` are about to be handed over, and the files for it.
     fn prepare(&self, members: &[Submission]) -> Result<(Call, std::fs::File), Answer> {
         let now = SystemTime::now();
-        let away = |error: crate::Error| Answer::Away(error.to_string());
+        let away = |error: crate::Error| Answer::Away(in_one_line(&error));
         let number = self
             .journal
             .with(|journal| Ok(journal.known().next_call(now)))
