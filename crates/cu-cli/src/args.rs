@@ -37,7 +37,7 @@ fn after_long_help() -> String {
     format!("{AFTER_HELP}\n\n{}", ExitCode::help())
 }
 
-/// What every command understands.
+/// The options of every command.
 #[derive(Debug, Args)]
 pub struct Common {
     /// Print one JSON value on stdout

@@ -20,7 +20,7 @@ pub fn list(common: &Common) -> Result<ExitCode> {
     if common.json {
         terminal::json(&listed.into_iter().map(entry).collect::<Result<Vec<_>>>()?)?;
     } else if listed.is_empty() {
-        terminal::say(&format!("no run in {}", common.results_dir().display()));
+        terminal::say(&format!("no runs in {}", common.results_dir().display()));
     } else {
         terminal::data(&summary::list(&listed))?;
     }

@@ -1,5 +1,5 @@
-//! `cu resume`: goes on with a run whose main process has ended; the part of `cu run` after the
-//! run is made.
+//! `cu resume`: continues a run whose main process has ended. `cu run` does the same once it has made
+//! its run.
 
 use cu_core::{Reader, RunDir, RunState, Status, check_run};
 
@@ -10,17 +10,18 @@ use crate::shell_word::shell_word;
 use crate::start::interrupt::Interrupts;
 use crate::start::watched::{MainProcess, Outcome};
 use crate::start::{background, logging};
+use crate::text::plural;
 use crate::view::json::RunJson;
 use crate::view::{self, summary};
 use crate::{backend, terminal};
 
-/// Goes on with a run.
+/// Continues a run.
 ///
 /// # Errors
-/// If there is no such run, somebody else works on it, or its main process has to give up.
+/// If there is no such run, another process works on it, or its main process has to give up.
 pub fn resume(common: &Common, arguments: &Resume) -> Result<ExitCode> {
     let run = runs::find(arguments.run.run.as_deref(), common.results_dir())?;
-    // Before a log, a lock or a backend is opened in a directory that is none of ours.
+    // Before it opens a log, a lock or a backend in a directory that is not ours.
     check_run(&run)?;
     Reader::open(&run)?.status()?;
     if !common.quiet {
@@ -29,15 +30,15 @@ pub fn resume(common: &Common, arguments: &Resume) -> Result<ExitCode> {
     see_through(common, &arguments.watch, run)
 }
 
-/// Where a run should not have been made, it goes on: it is ours still.
+/// Only warns: the run exists already, and is still ours.
 fn warn_of_strangers(run: &RunDir) {
     let results_dir = run.path().parent().unwrap_or(run.path());
-    // What can't be examined tells so when it is opened.
+    // Opening what can't be examined reports the error.
     let warnings = results_dir::check(results_dir, true).unwrap_or_default();
     warnings.iter().for_each(|warning| terminal::warn(warning));
 }
 
-/// Is the main process of `run` until all its jobs are settled, or starts one in the background.
+/// Acts as the main process of `run` until all its jobs have ended, or starts one in the background.
 ///
 /// # Errors
 /// As [`resume`].
@@ -64,19 +65,19 @@ pub fn see_through(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCo
         }
         Outcome::Detached(status) => {
             report(common, &run, &status)?;
-            let attempts = match status.jobs.queued + status.jobs.running {
-                0 => "",
-                _ => "attempts go on; ",
-            };
-            terminal::say(&format!(
-                "{attempts}`cu resume {}` goes on with the run",
-                shell_word(run.path())
-            ));
+            let resume = format!("`cu resume {}`", shell_word(run.path()));
+            terminal::say(&match status.jobs.queued + status.jobs.running {
+                0 => format!("{resume} continues the run"),
+                attempts => format!(
+                    "{} of the run continue; nothing is resubmitted until you run {resume}",
+                    plural(attempts.into(), "attempt")
+                ),
+            });
             Ok(ExitCode::Interrupted)
         }
         Outcome::Ended => {
             terminal::say(&format!(
-                "ended at once; `cu resume {}` goes on with the run",
+                "ended at once; `cu resume {}` continues the run",
                 shell_word(run.path())
             ));
             Ok(ExitCode::Interrupted)
@@ -84,7 +85,7 @@ pub fn see_through(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCo
     }
 }
 
-/// What a main process ends with.
+/// Prints the outcome of a run.
 fn report(common: &Common, run: &RunDir, status: &Status) -> Result<()> {
     if common.json {
         terminal::json(&RunJson::from(status))
@@ -102,7 +103,7 @@ fn detach(common: &Common, run: &RunDir) -> Result<ExitCode> {
     } else {
         terminal::data(&run.path().display().to_string())?;
         terminal::say(&format!(
-            "the run goes on in the background; `cu status {0}` shows it, {1} tells more",
+            "the run continues in the background; `cu status {0}` shows it, {1} is its log",
             shell_word(run.path()),
             run.log().display()
         ));

@@ -1,4 +1,4 @@
-//! `1-3,5`: which jobs are meant.
+//! Selections of jobs, such as `1-3,5`.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -26,7 +26,7 @@ impl FromStr for Jobs {
         let number = |digits: &str| {
             let valid = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
             let number = digits.parse().ok().filter(|_| valid);
-            number.ok_or_else(|| format!("`{text}` names no jobs: 1-3,5 or `all` is expected"))
+            number.ok_or_else(|| format!("`{text}` does not name jobs; write 1-3,5 or `all`"))
         };
         let range = |part: &str| {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -34,7 +34,7 @@ impl FromStr for Jobs {
             match first <= last {
                 true => Ok(first..=last),
                 false => Err(format!(
-                    "`{part}` is no range of jobs: {first} is more than {last}"
+                    "`{part}` is not a range of jobs: {first} is greater than {last}"
                 )),
             }
         };
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_jobs_is_refused() {
+    fn anything_that_names_no_jobs_is_refused() {
         for text in [
             "",
             ",",
