@@ -28,8 +28,8 @@ usage: cu job COMMAND
   progress FRACTION          report how much of the whole job is done, from 0 to 1
   metrics NAME=VALUE...      report metrics before the end
   should-exit [--margin TIME]
-                             exit with 0 if it is time to save and exit for resume, else with 1.
-                             It is time at TIME (default 60s) before the time limit, if not earlier
+                             exit with 0 if it is time to save and exit for resume, else with 1;
+                             0 at the latest TIME (default 60s) before the time limit
   checkpoint save PATH       save a file or a directory as a checkpoint
   checkpoint load PATH       put the newest intact checkpoint at PATH; 1 if there is none
   checkpoint path            print the path of the newest directory checkpoint; 1 if there is none

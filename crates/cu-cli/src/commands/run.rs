@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use cu_core::{NewRun, RunDir};
 
 use super::dry_run::dry_run;
-use super::resume::see_through;
 use crate::args::{Common, Run, RunOptions};
 use crate::backend::Choice;
 use crate::config::{Config, Override, Parsed, Source};
 use crate::error::{Error, ExitCode, Result};
 use crate::runs::{self, results_dir};
+use crate::start::foreground::work_on;
 use crate::text::plural;
 use crate::{backend, terminal};
 
@@ -54,7 +54,7 @@ pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
             choice.reason
         ));
     }
-    see_through(common, &arguments.watch, run)
+    work_on(common, &arguments.watch, run)
 }
 
 /// Makes the run in the directory `run`. If we found its name and another process has taken it since,

@@ -55,7 +55,7 @@ impl ExitCode {
     pub fn help() -> String {
         let mut text = String::from("Exit codes:");
         for (code, meaning) in Self::ALL {
-            let lines = meaning.join("\n      ");
+            let lines = meaning.join("\n     ");
             // Writing to a String can't fail.
             let _ = write!(text, "\n  {:<3}{lines}", *code as u8);
         }
