@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use cu_core::{JobState, Reader, RunDir, RunState};
 use cu_protocol::JobId;
+use cu_test_privileges::leave_out;
 use cu_tests::run::{Run, scratch};
 use rusqlite::Connection;
 use rustix::mount::{MountFlags, UnmountFlags, mount_bind, mount_remount, unmount};
@@ -146,18 +147,12 @@ fn content(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-/// Returns whether `CU_TESTS_UNPRIVILEGED=1` leaves out tests that only root can run.
-fn is_unprivileged() -> bool {
-    std::env::var_os("CU_TESTS_UNPRIVILEGED").is_some_and(|set| set == "1")
-}
-
 #[test]
 fn a_foreign_run_cut_off_in_a_commit_is_read_and_not_touched() {
     let run = interrupted();
     cut_off(&run.dir());
-    match chown(run.dir().store(), Some(65534), None) {
-        Err(error) if is_unprivileged() => return eprintln!("NOT TESTED: {error}"),
-        changed => changed.expect("root may give files away; CU_TESTS_UNPRIVILEGED=1 does without"),
+    if let Err(error) = chown(run.dir().store(), Some(65534), None) {
+        return leave_out("runs of other users", error);
     }
     let before = content(run.dir().path());
     assert_as_before(&run.reader());
@@ -191,14 +186,11 @@ impl ReadOnly {
         let mounted = mount_bind(directory, directory)
             .and_then(|()| mount_remount(directory, MountFlags::BIND | MountFlags::RDONLY, c""));
         match mounted {
-            Err(error) if is_unprivileged() => {
-                eprintln!("NOT TESTED: a read-only medium, since mounting fails: {error}");
+            Err(error) => {
+                leave_out("a read-only medium", format!("mounting fails: {error}"));
                 None
             }
-            mounted => {
-                mounted.expect("root may mount; CU_TESTS_UNPRIVILEGED=1 does without");
-                Some(Self(directory.to_owned()))
-            }
+            Ok(()) => Some(Self(directory.to_owned())),
         }
     }
 }

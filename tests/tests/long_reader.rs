@@ -108,7 +108,7 @@ fn ended_by(signals: &[Signal]) {
     }
     let exit = held.main_process.wait_at_most(BOUND).expect("it ends");
     assert_eq!(exit.code, Some(130), "{exit:?}");
-    assert!(exit.stderr.contains("goes on with the run"), "{exit:?}");
+    assert!(exit.stderr.contains("`cu resume "), "{exit:?}");
     held.let_go();
     let exit = held.run.go_on().wait();
     assert_complete(&held.run, &exit);

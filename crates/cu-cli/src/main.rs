@@ -1,7 +1,7 @@
 //! The binary `cu`: run long work as a chain of short, resumable jobs.
 //!
-//! `cu exec` and `cu job` are part of every attempt of every job, and are told apart before
-//! anything else is read or started. The rest is parse, run, render the error, exit.
+//! `cu exec` and `cu job` are part of every attempt of every job, so they begin before anything else
+//! is read or started. The rest is parse, run, render the error, exit.
 
 #[cfg(not(any(feature = "local", feature = "slurm", feature = "htcondor")))]
 compile_error!("cu needs a backend: choose at least one of the features local, slurm, htcondor");
@@ -36,8 +36,8 @@ fn main() -> ExitCode {
         Some("job") => commands::job::job(&arguments[2..]),
         _ => command(&arguments),
     });
-    // A panic has said what happened on stderr. Its own exit code, 101, would be one more number
-    // that scripts take for a job's.
+    // The panic has printed its message. Its own exit code, 101, would be one more number that
+    // scripts could take for a job's.
     ExitCode::from(code.unwrap_or(Code::Internal as u8))
 }
 
@@ -79,7 +79,7 @@ fn dispatch(arguments: &Arguments) -> Result<u8> {
     code.map(|code| code as u8)
 }
 
-/// Help and version are data; anything else is bad usage, told as JSON to those who want that.
+/// Help and version are data; anything else is bad usage, reported as JSON if that is wanted.
 fn usage(words: &[OsString], error: &clap::Error) -> u8 {
     let wants_json = words
         .iter()
@@ -100,7 +100,7 @@ fn usage(words: &[OsString], error: &clap::Error) -> u8 {
     u8::try_from(error.exit_code()).unwrap_or(Code::Usage as u8)
 }
 
-/// Tells an error: to programs on stdout, to people on stderr.
+/// Reports an error: to programs on stdout, to people on stderr.
 fn fail(as_json: bool, error: &Error) {
     if as_json && terminal::json(&render::json(error)).is_ok() {
         return;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cu_protocol::{Attempt, JobId, RunId};
 use cu_scheduler::{Scheduler, SubmissionName};
+use cu_system::causes::in_one_line;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
@@ -33,7 +34,7 @@ impl Context {
 
     /// The scheduler did not answer.
     pub fn silent(&self, error: &cu_scheduler::Error) {
-        tracing::warn!("{error}");
+        tracing::warn!("{}", in_one_line(error));
         let _ = self.sender.send(Item::from(error));
     }
 

@@ -138,7 +138,7 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
     };
     match read() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        found => found.map_err(Error::file("read", directory)),
+        found => found.map_err(Error::read(directory)),
     }
 }
 

@@ -88,8 +88,16 @@ pub enum Error {
         /// The run directory that it was copied from.
         original: PathBuf,
     },
-    /// A file or directory of the run could not be made, read or written.
-    #[error("can't {what} {}: {source}", path.display())]
+    /// A file or directory of the run could not be read.
+    #[error("can't read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A file or directory of the run could not be made, examined or written.
+    #[error("can't {what} {}", path.display())]
     File {
         /// The operation, as in "can't read".
         what: &'static str,
@@ -122,7 +130,7 @@ pub enum Error {
     },
     /// The operating system refused something that concerns no single file: threads, memory, file
     /// descriptors. The run is as it was recorded.
-    #[error("can't {what}: {source}")]
+    #[error("can't {what}")]
     System {
         /// The operation, as in "can't read".
         what: &'static str,
@@ -170,6 +178,11 @@ impl Error {
             Err(error) => error.to_string(),
         };
         Self::Died { reason }
+    }
+
+    pub(crate) fn read(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Read { path, source }
     }
 
     pub(crate) fn file(

@@ -40,7 +40,7 @@ pub(crate) enum Item {
 
 impl From<&cu_scheduler::Error> for Item {
     fn from(error: &cu_scheduler::Error) -> Self {
-        let reason = error.to_string();
+        let reason = cu_system::causes::in_one_line(error);
         match error {
             cu_scheduler::Error::Ended { .. } => Self::BackendEnded { reason },
             _ => Self::Silent { reason },

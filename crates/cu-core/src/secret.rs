@@ -34,10 +34,10 @@ pub(crate) fn keep(run_dir: &RunDir) -> Result<Kept> {
     use std::io::ErrorKind::{InvalidData, NotFound};
     let lost = match cu_run_dir::read_secret(run_dir).map_err(Error::from) {
         Ok(secret) => return Ok(Kept { secret, lost: None }),
-        Err(Error::File { source, .. }) => match source.kind() {
+        Err(Error::Read { source, .. }) => match source.kind() {
             NotFound => "is missing".to_owned(),
             InvalidData => format!("is damaged ({source})"),
-            _ => return Err(Error::file("read", &run_dir.secret())(source)),
+            _ => return Err(Error::read(&run_dir.secret())(source)),
         },
         Err(other) => return Err(other),
     };

@@ -244,7 +244,7 @@ fn a_store_that_can_not_be_opened_is_not_called_damaged() {
     let (_directory, run) = scratch();
     std::fs::create_dir_all(run.store()).expect("a directory in its place");
     let error = Reader::open(&run).expect_err("no database");
-    assert!(matches!(error, Error::File { .. }), "{error}");
+    assert!(matches!(error, Error::Read { .. }), "{error}");
 }
 
 fn mode(path: &Path) -> u32 {

@@ -52,7 +52,7 @@ pub enum Error {
         owner: String,
     },
     /// A file of the backend's state can't be read or written.
-    #[error("{} can't be used: {source}", path.display())]
+    #[error("can't use {}", path.display())]
     State {
         /// The file or directory.
         path: PathBuf,
@@ -60,7 +60,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The operating system refused what the backend needs on this machine: threads, mostly.
-    #[error("can't {what}: {source}")]
+    #[error("can't {what}")]
     System {
         /// The operation that failed.
         what: &'static str,

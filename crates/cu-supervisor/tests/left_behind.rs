@@ -10,6 +10,7 @@ use std::time::Duration;
 use common::{EXEC, JOB, Run, Supervisor, eventually, is_alive};
 use cu_protocol::ProgramEnd;
 use cu_run_dir::StopPolicy;
+use cu_test_privileges::leave_out;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -254,12 +255,7 @@ ctypes.CDLL(None).pthread_exit(None)";
 /// if the tester has said that this part need not run.
 fn start_as_nobody(run: &Run, attempt: u32) -> Option<Supervisor> {
     if !rustix::process::geteuid().is_root() {
-        let is_left_out = std::env::var_os("CU_TESTS_UNPRIVILEGED").is_some_and(|set| set == "1");
-        assert!(
-            is_left_out,
-            "run the tests as root, or set CU_TESTS_UNPRIVILEGED=1"
-        );
-        eprintln!("NOT TESTED: processes that can't be killed, since we are not root");
+        leave_out("processes that can't be killed", "only root can start one");
         return None;
     }
     cu_run_dir::replace(&run.dir.newest_attempt(JOB), attempt.to_string().as_bytes()).unwrap();

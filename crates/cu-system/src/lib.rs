@@ -2,6 +2,7 @@
 #![doc = include_str!("../README.md")]
 //!
 //! # A map of this crate
+//! - [`causes`] writes an error with its causes in one line.
 //! - [`files`] opens and reads files that others could have put in the way.
 //! - [`process`] finds processes, and tells a living one from a later one of the same number.
 //! - [`machine`] names this machine and its boot.
@@ -14,6 +15,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod causes;
 pub mod files;
 pub mod machine;
 pub mod process;

@@ -36,16 +36,8 @@ pub use kind::Kind;
 pub async fn open(kind: Kind, run: &RunDir, file: &File) -> Result<Arc<dyn Examine>> {
     let lacking = || Error::usage(format!("this build of cu lacks {kind}"));
     let backend = built(kind).ok_or_else(lacking)?;
-    backend
-        .open(run, file)
-        .await
-        .map_err(|source| match source {
-            cu_scheduler::Error::InUse { owner, .. } => Error::Run(cu_core::Error::InUse {
-                path: run.path().to_owned(),
-                holder: owner,
-            }),
-            source => Error::Backend { kind, source },
-        })
+    let opened = backend.open(run, file).await;
+    opened.map_err(|source| Error::Backend { kind, source })
 }
 
 /// Examines the open backend `kind`. The findings name keys of the config.

@@ -1,4 +1,4 @@
-//! `cu config`: about the config of a run.
+//! `cu config`: the reference of the config.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::config;
 use crate::error::{ExitCode, Result};
 use crate::terminal;
 
-/// Prints what was asked for.
+/// Prints the reference.
 ///
 /// # Errors
 /// If stdout can't be written.

@@ -20,7 +20,7 @@ pub fn list(common: &Common) -> Result<ExitCode> {
     if common.json {
         terminal::json(&listed.into_iter().map(entry).collect::<Result<Vec<_>>>()?)?;
     } else if listed.is_empty() {
-        terminal::say(&format!("no run in {}", common.results_dir().display()));
+        terminal::say(&format!("no runs in {}", common.results_dir().display()));
     } else {
         terminal::data(&summary::list(&listed))?;
     }
@@ -38,8 +38,9 @@ fn entry(listed: Listed) -> Result<Value> {
 
 fn of_status(listed: Listed) -> Result<Value> {
     match listed.status {
-        Ok(status) => serde_json::to_value(RunJson::from(&status))
-            .map_err(|error| Error::system("write JSON")(error.into())),
+        Ok(status) => {
+            serde_json::to_value(RunJson::from(&status)).map_err(Error::internal("write JSON"))
+        }
         Err(error) => {
             let mut value = render::json(&Error::Run(error));
             value["run_dir"] = json!(listed.run.path());

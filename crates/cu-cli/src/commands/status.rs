@@ -1,4 +1,4 @@
-//! `cu status`: what a run is now, read from its store.
+//! `cu status`: the state of a run, read from its store.
 
 use cu_core::Reader;
 

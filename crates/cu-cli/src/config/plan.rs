@@ -143,10 +143,10 @@ impl File {
 pub fn check_name(name: &str) -> Result<(), &'static str> {
     match name {
         "" => Err("a run's name can't be empty"),
-        _ if name.len() > 200 => Err("a run's name has at most 200 bytes"),
+        _ if name.len() > 200 => Err("a run's name can have at most 200 bytes"),
         _ if name.starts_with(['.', '-']) => Err("a run's name can't begin with `.` or `-`"),
         _ if name.contains('/') || name.contains(char::is_control) => {
-            Err("a run's name has no slash and no control character: it is a directory's name")
+            Err("a run's name can't contain `/` or control characters: it names a directory")
         }
         _ => Ok(()),
     }
@@ -169,8 +169,8 @@ fn check_environment(parsed: &Parsed) -> Result<()> {
     for (name, value) in &parsed.file.environment.0 {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
             let key = super::table::join("environment", name);
-            let reason = "a variable's name can't be empty or contain `=`, and neither its name nor \
-                          its value can contain a zero byte";
+            let reason = "a variable's name can't be empty or contain `=`; its name and value can't \
+                          contain a zero byte";
             return Err(parsed.wrong(&key, reason));
         }
     }
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn a_wrong_value_is_an_error_at_its_key() {
         for (overrides, expected) in [
-            (&["name=a/b"][..], "`name`: a run's name has no slash"),
+            (&["name=a/b"][..], "`name`: a run's name can't contain `/`"),
             (&["name=.."], "`name`: a run's name can't begin"),
             (&["name="], "`name`: a run's name can't be empty"),
             (&["command=[]"], "`command`: it is empty"),

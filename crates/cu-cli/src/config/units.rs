@@ -19,7 +19,7 @@ impl<'de> Deserialize<'de> for Time {
         match parse_time(&text) {
             Ok(time) => Ok(Self(time)),
             Err(WrongTime::TooLong) => Err(D::Error::custom(format!(
-                "invalid value: string {text:?}, a time of at most 100 years is expected"
+                "expected a time of at most 100 years, found string {text:?}"
             ))),
             Err(WrongTime::NoTime) => {
                 Err(D::Error::invalid_value(Unexpected::Str(&text), &EXPECTED))
@@ -32,10 +32,10 @@ impl<'de> Deserialize<'de> for Time {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WrongTime {
     /// It can't be read.
-    #[error("a time with its unit is expected, such as 90s, 50min or 1h 30m")]
+    #[error("expected a time with its unit, such as 90s, 50min or 1h 30m")]
     NoTime,
-    /// It is too long to be of use. Shorter times can be added to any moment without an overflow.
-    #[error("a time of at most 100 years is expected")]
+    /// It is too long to be useful. Shorter times never overflow when they are added to a moment.
+    #[error("expected a time of at most 100 years")]
     TooLong,
 }
 
@@ -118,7 +118,7 @@ impl<'de> Deserialize<'de> for ExitCode {
     }
 }
 
-/// The variables that a program finds on a cluster, beside those of the config.
+/// The variables that a program gets on a cluster, beside those of the config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Surroundings {
@@ -128,7 +128,7 @@ pub enum Surroundings {
     Clean,
 }
 
-/// A path. One that is relative in a config is taken from the config's directory.
+/// A path. A relative one starts at the config's directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilePath(pub PathBuf);
 
@@ -229,8 +229,8 @@ mod tests {
             "99999999999999999999s",
         ] {
             let error = read::<Time>(wrong).expect_err(wrong).to_string();
-            let expected = "a time of at most 100 years is expected";
-            assert!(error.ends_with(expected), "{error}");
+            let expected = "expected a time of at most 100 years, found ";
+            assert!(error.starts_with(expected), "{error}");
         }
     }
 

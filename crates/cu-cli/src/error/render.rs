@@ -1,8 +1,8 @@
 //! Errors as people and programs read them: message, causes, `hint:`; or one JSON value.
 
-use std::error::Error as StdError;
 use std::fmt::Write;
 
+use cu_system::causes;
 use owo_colors::OwoColorize;
 use serde_json::json;
 
@@ -16,7 +16,7 @@ pub fn text(error: &Error) -> String {
     }
     let message = error.to_string();
     let mut text = format!("{} {}", "error:".red().bold(), printable(&message));
-    for cause in causes(error) {
+    for cause in causes::of(error) {
         // Writing to a String can't fail.
         let _ = write!(text, "\n  caused by: {}", printable(&cause));
     }
@@ -35,27 +35,11 @@ pub fn json(error: &Error) -> serde_json::Value {
     json!({
         "error": {
             "message": message,
-            "causes": causes(error),
+            "causes": causes::of(error).collect::<Vec<_>>(),
             "hint": error.hint(),
             "exit_code": error.exit_code(),
         }
     })
-}
-
-/// The chain of causes, those left out that the message before them tells already.
-pub fn causes(error: &Error) -> Vec<String> {
-    let mut said = error.to_string();
-    let mut causes = Vec::new();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !said.contains(&cause_text) {
-            causes.push(cause_text.clone());
-            said = cause_text;
-        }
-        source = cause.source();
-    }
-    causes
 }
 
 #[cfg(test)]
@@ -79,12 +63,12 @@ mod tests {
             path: "/results/a".into(),
         });
         let expected = "error: there is a run in /results/a already\n\
-                        hint: move it away, or make another with `--name NAME`";
+                        hint: move it away, or choose another name with `--name NAME`";
         assert_eq!(plain(&error), expected);
     }
 
     #[test]
-    fn a_run_that_was_deleted_is_not_said_to_go_on() {
+    fn a_deleted_run_gets_no_hint_to_resume() {
         let error = Error::Run(cu_core::Error::Record {
             path: "/nowhere/results/a/run.sqlite".into(),
             reason: "it was deleted while the run went on".to_owned(),
@@ -95,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_was_told_is_not_told_again() {
+    fn each_cause_is_shown_once() {
         let error = Error::Run(cu_core::Error::File {
             what: "make",
             path: "/results".into(),
@@ -103,7 +87,7 @@ mod tests {
         });
         assert_eq!(
             plain(&error),
-            "error: can't make /results: read-only file system"
+            "error: can't make /results\n  caused by: read-only file system"
         );
     }
 

@@ -1,4 +1,4 @@
-//! What this host brings: the program `cu`, addresses that nodes could reach, Python.
+//! Checks this host: the program `cu`, addresses that nodes could reach, Python.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::Nodes;
 use crate::backend::Finding;
 use crate::config::find_command;
 
-/// What is to be said of it to those whose attempts run on `nodes`.
+/// The findings for attempts on `nodes`.
 pub fn examine(nodes: Nodes) -> Vec<Finding> {
     let mut findings = Vec::new();
     if nodes == Nodes::Unproven {
@@ -22,7 +22,7 @@ pub fn examine(nodes: Nodes) -> Vec<Finding> {
         None => Finding::new(
             "python3",
             Level::Note,
-            "it is not in PATH: jobs in Python need it",
+            "it is not in PATH; jobs in Python need it",
         ),
     });
     findings
@@ -37,11 +37,11 @@ fn program(path: &Path) -> Finding {
         Some(Sharing::Own | Sharing::Memory) => Finding::new(
             "cu",
             Level::Warning,
-            format!("{text}, which other machines seldom see; attempts start it by this path"),
+            format!("{text}, which other machines rarely see; attempts start it by this path"),
         )
         .advise(
-            "install cu where the nodes see it, or under the same path on all of them; \
-             `cu doctor --submit` proves that they do",
+            "install cu where the nodes see it, or under the same path on each of them; \
+             `cu doctor --submit` checks that",
         ),
         None => Finding::new("cu", Level::Note, text),
     }
@@ -49,12 +49,15 @@ fn program(path: &Path) -> Finding {
 
 fn network(addresses: &[IpAddr]) -> Finding {
     if addresses.is_empty() {
-        let text = "this host has no address but loopback: what attempts say comes through files, \
-                    and later";
+        let text = "this host has only its loopback address: messages of attempts come through \
+                    files, with a delay";
         return Finding::new("network", Level::Warning, text);
     }
     let addresses: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
-    let text = format!("nodes would reach this host at {}", addresses.join(", "));
+    let text = format!(
+        "nodes will try to reach this host at {}",
+        addresses.join(", ")
+    );
     Finding::new("network", Level::Good, text)
 }
 
@@ -63,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_without_addresses_is_warned_of() {
+    fn a_host_without_addresses_is_a_warning() {
         assert_eq!(network(&[]).level, Level::Warning);
         let addresses = [IpAddr::from([10, 0, 0, 7]), IpAddr::from([192, 168, 0, 7])];
         let finding = network(&addresses);

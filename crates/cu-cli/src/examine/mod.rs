@@ -1,5 +1,5 @@
-//! What `cu doctor` looks at beside the scheduler itself: the place of the results, this host, and a
-//! probe on a node.
+//! The checks of `cu doctor` beside the scheduler's own: the results directory, this host, and a probe
+//! on a node.
 
 mod host;
 mod node;
@@ -11,10 +11,10 @@ pub use node::answer as answer_on_node;
 pub use place::examine as examine_place;
 pub use probe::{Probe, Proof};
 
-/// Where attempts run, and how far that is known to work.
+/// The machines on which attempts run, and whether that is known to work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nodes {
-    /// There are none: attempts run on this machine.
+    /// No others: attempts run on this machine.
     None,
     /// On other machines.
     Unproven,

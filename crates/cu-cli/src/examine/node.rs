@@ -1,4 +1,4 @@
-//! The probe on a node: it finds out what an attempt there could do, and says so in a file and on its
+//! The probe on a node: finds out what an attempt there could do, and answers in a file and on its
 //! standard output.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -14,58 +14,58 @@ use crate::config::find_command;
 
 /// How long an address may take to answer.
 const CONNECT: Duration = Duration::from_secs(5);
-/// Who says more in a line is not who we look for.
+/// A peer that says more in a line is not ours.
 const MOST_HEARD: u64 = 1024;
-/// More than a question or an answer holds, in bytes.
+/// A longer file is no question and no answer, in bytes.
 pub const LONGEST: u64 = 1 << 20;
 
-/// What the probe is asked: the file `probe.json` in its folder.
+/// The question to the probe: the file `probe.json` in its directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Question {
-    /// Where this host may be reached, to be tried in this order.
+    /// Addresses of this host, to be tried in this order.
     pub addresses: Vec<SocketAddr>,
-    /// What is said and heard there, so that no stranger is taken for us.
+    /// Said and heard there, so that no stranger is taken for us.
     pub token: String,
 }
 
 impl Question {
-    /// The file in `folder` that holds it.
-    pub fn file(folder: &Path) -> PathBuf {
-        folder.join("probe.json")
+    /// The file in `directory` that holds it.
+    pub fn file(directory: &Path) -> PathBuf {
+        directory.join("probe.json")
     }
 }
 
-/// What the probe answers: the file `answer.json` in its folder.
+/// The probe's answer: the file `answer.json` in its directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// The node.
     pub host: String,
     /// Its time when the probe began.
     pub time: Timestamp,
-    /// Where python3 is there.
+    /// The path of python3 there.
     pub python3: Option<PathBuf>,
-    /// The address that was reached.
+    /// The address that it reached.
     pub reached: Option<SocketAddr>,
-    /// Those that were not, and why.
+    /// The addresses that it did not reach, and why.
     pub unreached: Vec<(SocketAddr, String)>,
 }
 
 impl Answer {
-    /// The file in `folder` that holds it.
-    pub fn file(folder: &Path) -> PathBuf {
-        folder.join("answer.json")
+    /// The file in `directory` that holds it.
+    pub fn file(directory: &Path) -> PathBuf {
+        directory.join("answer.json")
     }
 }
 
-/// Answers what is asked in `folder`, by a file there and by a line on `output`.
+/// Answers the question in `directory`, in a file there and in a line on `output`.
 ///
 /// # Errors
-/// If the folder is not this user's alone, the question can't be read, or the answer not be written.
-pub fn answer(folder: &Path, output: &mut dyn Write) -> io::Result<()> {
-    files::own_directory(folder)?;
+/// If the directory is not this user's alone, or the question can't be read or the answer written.
+pub fn answer(directory: &Path, output: &mut dyn Write) -> io::Result<()> {
+    files::own_directory(directory)?;
     let time = Timestamp::from(SystemTime::now());
     let question: Question =
-        serde_json::from_slice(&files::read_own(&Question::file(folder), LONGEST)?)?;
+        serde_json::from_slice(&files::read_own(&Question::file(directory), LONGEST)?)?;
     let mut answer = Answer {
         host: cu_system::machine::host(),
         time,
@@ -84,7 +84,7 @@ pub fn answer(folder: &Path, output: &mut dyn Write) -> io::Result<()> {
     }
     let text = serde_json::to_vec(&answer)?;
     output.write_all(&text)?;
-    let path = Answer::file(folder);
+    let path = Answer::file(directory);
     let temporary = path.with_extension("new");
     files::write_own(&temporary, &text)?;
     std::fs::rename(&temporary, &path)

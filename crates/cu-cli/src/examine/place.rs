@@ -1,5 +1,4 @@
-//! Where runs are made: on which file system, who may write there, how much room there is, and
-//! whether its clock is ours.
+//! Checks the results directory: its file system, who may write there, its free space and its clock.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -7,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use cu_core::{FileSystem, Sharing};
 use cu_scheduler::Level;
+use cu_system::causes::in_one_line;
 use cu_system::trust::{Others, Risk};
 use rustix::fs::{Access, StatVfs, access, statvfs};
 
@@ -14,17 +14,18 @@ use super::Nodes;
 use crate::backend::Finding;
 use crate::runs::results_dir;
 use crate::text::moment::rounded;
+use crate::text::size;
 
-/// With less room than this, a run may fill it up.
+/// With less free space than this, a run may fill it up.
 const LITTLE_ROOM: u64 = 1 << 30;
-/// With less room than this, a run can't even be made.
+/// With less free space than this, a run can't even be made.
 const NO_ROOM: u64 = 16 << 20;
 /// A run has some ten files a job and some five an attempt.
 const FEW_FILES: u64 = 10_000;
-/// A file's time is told in coarse steps, and it takes a moment to write one.
+/// File systems round the time of a file, and writing one takes a moment.
 const TOLERANCE: Duration = Duration::from_secs(2);
 
-/// What is to be said of `results_dir` (absolute) to those whose attempts run on `nodes`.
+/// The findings on `results_dir` (absolute) for attempts on `nodes`.
 pub fn examine(results_dir: &Path, nodes: Nodes) -> Vec<Finding> {
     let mut ancestors = results_dir.ancestors();
     let Some(existing) = ancestors.find(|path| path.is_dir()) else {
@@ -36,7 +37,7 @@ pub fn examine(results_dir: &Path, nodes: Nodes) -> Vec<Finding> {
     match statvfs(existing) {
         Ok(stat) => findings.push(room(&stat)),
         Err(error) => {
-            let text = format!("how much is free can't be told: {error}");
+            let text = format!("can't find out how much is free: {error}");
             findings.push(Finding::new("free space", Level::Note, text));
         }
     }
@@ -51,49 +52,51 @@ fn file_system(results_dir: &Path, existing: &Path, nodes: Nodes) -> Finding {
         |level, more: &str| Finding::new("results directory", level, format!("{text}{more}"));
     let doubtful = |level, more: &str| {
         finding(level, more).advise(
-            "name a directory that the nodes see with results_dir or --results-dir; \
-             `cu doctor --submit` proves that they do",
+            "set results_dir or --results-dir to a directory that the nodes see; \
+             `cu doctor --submit` checks that",
         )
     };
     let temporary = ["/tmp", "/var/tmp"];
     let temporary = temporary.iter().any(|path| results_dir.starts_with(path));
     match (nodes, sharing) {
         (Nodes::None, Some(Sharing::Memory)) => {
-            let more = ", which is gone when this machine is restarted";
+            let more = ", which a restart of this machine empties";
             finding(Level::Note, more)
         }
         (Nodes::None, _) => finding(Level::Good, ""),
-        (Nodes::Proven, _) => finding(Level::Good, ", and a node has seen it"),
+        (Nodes::Proven, _) => finding(Level::Good, ", and a node sees it"),
         (Nodes::Unproven, _) if temporary => {
-            let more = ", below a directory for temporary files: nodes have one of their own, and \
-                        jobs often one each";
+            let more = ", in a directory for temporary files: each node has its own, and often each \
+                        job";
             doubtful(Level::Warning, more)
         }
         (Nodes::Unproven, Some(Sharing::Shared)) => finding(Level::Good, ""),
         (Nodes::Unproven, Some(Sharing::Own | Sharing::Memory)) => {
-            let more = ", which other machines seldom see: attempts on them find no run there";
+            let more = ", which other machines rarely see: attempts there would not find the run";
             doubtful(Level::Warning, more)
         }
-        (Nodes::Unproven, None) => doubtful(Level::Note, "; whether nodes see that is not known"),
+        (Nodes::Unproven, None) => doubtful(Level::Note, "; it is not known whether nodes see it"),
     }
 }
 
 fn permissions(results_dir: &Path, existing: &Path) -> Vec<Finding> {
     let finding = |level, text: String| Finding::new("permissions", level, text);
     if let Err(error) = access(existing, Access::WRITE_OK | Access::EXEC_OK) {
-        let text = format!("no run can be made in {}: {error}", existing.display());
-        return vec![finding(Level::Problem, text).advise("name another with --results-dir")];
+        let text = format!("can't make runs in {}: {error}", existing.display());
+        return vec![
+            finding(Level::Problem, text).advise("choose another directory with --results-dir"),
+        ];
     }
     let risks = match results_dir::risks(results_dir) {
         Ok(risks) => risks,
-        Err(error) => return vec![finding(Level::Note, error.to_string())],
+        Err(error) => return vec![finding(Level::Note, in_one_line(&error))],
     };
     if risks.is_empty() {
-        let text = "runs can be made, and nobody else can touch them".to_owned();
+        let text = "runs can be made, and nobody else can change them".to_owned();
         return vec![finding(Level::Good, text)];
     }
     let finding = |risk: &Risk| {
-        let text = format!("{risk}, and so move or remove runs");
+        let text = format!("{risk}, and so could move or remove runs");
         match risk.by {
             Others::Group(_) => finding(Level::Note, text),
             _ => finding(Level::Warning, text).advise(results_dir::remedy(risk)),
@@ -104,9 +107,9 @@ fn permissions(results_dir: &Path, existing: &Path) -> Vec<Finding> {
 
 fn room(stat: &StatVfs) -> Finding {
     let bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
-    // Some file systems make room for files as they go, and say 0 of 0.
+    // Some file systems create inodes as needed, and report 0 of 0.
     let files = Some(stat.f_favail).filter(|_| stat.f_files > 0);
-    let text = format!("{} are free, quotas aside", size(bytes));
+    let text = format!("{} free, quotas not counted", size(bytes));
     let finding = |level, text| Finding::new("free space", level, text);
     match files {
         _ if bytes < NO_ROOM => finding(Level::Problem, text),
@@ -117,21 +120,6 @@ fn room(stat: &StatVfs) -> Finding {
         ),
         _ if bytes < LITTLE_ROOM => finding(Level::Warning, text),
         _ => finding(Level::Good, text),
-    }
-}
-
-/// `3.2 GiB`.
-fn size(bytes: u64) -> String {
-    let units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    let mut amount = bytes as f64;
-    let mut unit = 0;
-    while amount >= 1024.0 && unit + 1 < units.len() {
-        amount /= 1024.0;
-        unit += 1;
-    }
-    match unit {
-        0 => format!("{bytes} bytes"),
-        _ => format!("{amount:.1} {}", units[unit]),
     }
 }
 
@@ -148,12 +136,12 @@ fn clock(existing: &Path) -> Option<Finding> {
     let late = written.duration_since(after).unwrap_or_default();
     let off = early.max(late);
     Some(if off <= TOLERANCE {
-        let text = "the results directory has the time of this host";
+        let text = "the clock of the results directory agrees with that of this host";
         Finding::new("clock of files", Level::Good, text)
     } else {
         let text = format!(
-            "the clock of this host and that of the results directory differ by {}: times of \
-             attempts are told wrongly",
+            "the clocks of this host and of the results directory differ by {}: times of \
+             attempts will be wrong",
             rounded(off)
         );
         Finding::new("clock of files", Level::Warning, text).advise("have the clocks synchronised")
@@ -168,25 +156,25 @@ mod tests {
     fn of<'a>(findings: &'a [Finding], subject: &str) -> &'a Finding {
         let mut found = findings.iter().filter(|finding| finding.subject == subject);
         let finding = found.next().expect("it is looked at");
-        assert_eq!(found.next(), None, "told once");
+        assert_eq!(found.next(), None, "reported once");
         finding
     }
 
     #[test]
-    fn a_folder_of_ones_own_is_good_for_this_machine() {
-        let folder = tempfile::tempdir().expect("a folder");
+    fn a_private_directory_is_good_for_this_machine() {
+        let folder = tempfile::tempdir().expect("a directory");
         let findings = examine(&folder.path().join("results/a"), Nodes::None);
         for subject in ["permissions", "clock of files"] {
             assert_eq!(of(&findings, subject).level, Level::Good, "{findings:?}");
         }
         assert!(of(&findings, "results directory").level <= Level::Note);
         assert!(!folder.path().join("results").exists(), "nothing is made");
-        let left = fs::read_dir(folder.path()).expect("a folder").count();
+        let left = fs::read_dir(folder.path()).expect("a directory").count();
         assert_eq!(left, 0, "nothing is left");
     }
 
     #[test]
-    fn a_temporary_directory_is_none_for_other_machines() {
+    fn a_temporary_directory_is_a_warning_on_clusters() {
         let level = |nodes| {
             let findings = examine(Path::new("/tmp/results"), nodes);
             of(&findings, "results directory").level
@@ -196,8 +184,8 @@ mod tests {
     }
 
     #[test]
-    fn who_else_may_write_is_told() {
-        let folder = tempfile::tempdir().expect("a folder");
+    fn other_writers_are_reported() {
+        let folder = tempfile::tempdir().expect("a directory");
         let mode = |mode| {
             let permissions = fs::Permissions::from_mode(mode);
             fs::set_permissions(folder.path(), permissions).expect("it is ours");
@@ -211,21 +199,14 @@ mod tests {
 
     #[test]
     fn the_advice_can_be_pasted() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let folder = folder.path().join("my results");
-        fs::create_dir(&folder).expect("a folder");
+        fs::create_dir(&folder).expect("a directory");
         let permissions = fs::Permissions::from_mode(0o777);
         fs::set_permissions(&folder, permissions).expect("it is ours");
         let findings = examine(&folder, Nodes::None);
         let advice = of(&findings, "permissions").advice.clone();
         let expected = format!("`chmod +t '{}'`", folder.display());
         assert!(advice.is_some_and(|advice| advice.starts_with(&expected)));
-    }
-
-    #[test]
-    fn sizes_are_for_people() {
-        assert_eq!(size(17), "17 bytes");
-        assert_eq!(size(5 << 29), "2.5 GiB");
-        assert_eq!(size(u64::MAX), "16384.0 PiB");
     }
 }

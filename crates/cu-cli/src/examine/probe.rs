@@ -1,5 +1,5 @@
-//! `cu doctor --submit`: one short job that proves what can't be seen from here. Does the node see the
-//! results directory, does `cu` start there, does the node reach this host?
+//! `cu doctor --submit`: one short job that checks what can't be seen from here. Does the node see the
+//! results directory? Does `cu` start there? Does the node reach this host?
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,6 +13,7 @@ use cu_scheduler::{
     Cancel, ClusterEnd, ClusterJobId, ClusterState, EndCause, Level, Reach, Resources, Scheduler,
     Submission, SubmissionName, SubmitError,
 };
+use cu_system::causes::in_one_line;
 use cu_system::files;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,39 +23,39 @@ use super::node::{Answer, LONGEST, Question};
 use crate::backend::Finding;
 use crate::error::{Error, Result};
 use crate::runs::results_dir;
-use crate::runs::scratch::make;
+use crate::runs::scratch::{make, new_id};
 use crate::start::watched::this_program;
 use crate::text::moment::rounded;
 
-/// How often the answer's file is looked for.
+/// How often to look for the answer's file.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long after the job's end its answer may still appear: network file systems remember for a
-/// while what was not there.
+/// How long after the job's end its answer may still appear: network file systems cache for a while
+/// that a file does not exist.
 const APPEARS: Duration = Duration::from_secs(30);
 /// The same for a job that failed: there is no answer, but perhaps an error message.
 const EXPLAINS: Duration = Duration::from_secs(3);
 /// How long an answered job may take to end before it is cancelled.
 const ENDS: Duration = Duration::from_secs(10);
-/// What the probe may take once it runs; it takes a moment.
+/// The time limit of the probe, which needs only a moment.
 const TIME_LIMIT: Duration = Duration::from_secs(300);
-/// What `cu` needs is a hundredth of that; some clusters round less up, others kill for it.
+/// `cu` needs a hundredth of this. Some clusters round up less, others kill a job for it.
 const MEMORY: u64 = 256 << 20;
 /// Clocks that differ by more make times of attempts look wrong.
 const TOLERANCE: Duration = Duration::from_secs(5);
 
-/// What came of a probe.
+/// The outcome of a probe.
 #[derive(Debug)]
 pub enum Proof {
     /// It is over.
     Found(Vec<Finding>),
-    /// A person did not want to wait. The job is cancelled.
+    /// Ctrl-C ended it, and the job was cancelled.
     Interrupted,
 }
 
-/// A probe, with a folder of its own in the results directory. The folder goes with it.
+/// A probe with a directory of its own in the results directory, which is removed with it.
 #[derive(Debug)]
 pub struct Probe {
-    folder: PathBuf,
+    directory: PathBuf,
     id: RunId,
 }
 
@@ -70,27 +71,26 @@ impl Proof {
 }
 
 impl Probe {
-    /// Makes the folder.
+    /// Makes the directory.
     ///
     /// # Errors
     /// If it can't be made.
     pub fn new(results_dir: &Path) -> Result<Self> {
-        let id = RunId::generate()
-            .map_err(|error| Error::system("find randomness")(std::io::Error::other(error)))?;
+        let id = new_id()?;
         let name = format!("cu-doctor-{}", &id.to_string()[..8]);
-        let folder = results_dir.join(name);
+        let directory = results_dir.join(name);
         results_dir::check(results_dir, false)?;
-        make(&folder)?;
-        Ok(Self { folder, id })
+        make(&directory)?;
+        Ok(Self { directory, id })
     }
 
-    /// The folder, as if it were a run: a backend keeps its state there.
+    /// The directory, as if it were a run: a backend keeps its state there.
     pub fn place(&self) -> RunDir {
-        RunDir::new(&self.folder)
+        RunDir::new(&self.directory)
     }
 
-    /// Submits the job and waits for its answer, `bound` at most and until `interrupted` is ready.
-    /// Whatever comes of it, no job is left.
+    /// Submits the job and waits for its answer, at most for `bound` and until `interrupted` is ready.
+    /// In any case no job is left.
     ///
     /// # Errors
     /// If this host can't do its part.
@@ -123,7 +123,7 @@ impl Probe {
             .cancel(std::slice::from_ref(&job), Cancel::Kill)
             .await
         {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", in_one_line(&error));
         }
         Ok(match outcome {
             Outcome::Interrupted => Proof::Interrupted,
@@ -134,25 +134,26 @@ impl Probe {
     }
 
     fn write_question(&self, question: Question) -> Result<()> {
-        let path = Question::file(&self.folder);
-        let text = serde_json::to_vec(&question)
-            .map_err(|error| Error::write("write", &path)(error.into()))?;
+        let path = Question::file(&self.directory);
+        let text = serde_json::to_vec(&question).map_err(Error::internal("write JSON"))?;
         files::write_own(&path, &text).map_err(Error::write("write", &path))
     }
 
     fn submission(&self) -> Result<Submission> {
-        let folder = self.folder.to_str().ok_or_else(|| {
-            let path = self.folder.display();
-            Error::usage(format!("the results directory's path is no UTF-8: {path}"))
+        let own = self.directory.to_str().ok_or_else(|| {
+            let path = self.directory.display();
+            Error::usage(format!(
+                "the path of the results directory is not valid UTF-8: {path}"
+            ))
         })?;
-        let directory = self.folder.join("job");
+        let directory = self.directory.join("job");
         make(&directory)?;
         Ok(Submission {
             name: SubmissionName::new(self.id.to_string(), 0, 0)
                 .expect("32 hexadecimal digits are letters and digits"),
-            command: vec![this_program()?, "probe".to_owned(), folder.to_owned()],
+            command: vec![this_program()?, "probe".to_owned(), own.to_owned()],
             environment: BTreeMap::new(),
-            working_directory: self.folder.clone(),
+            working_directory: self.directory.clone(),
             directory,
             resources: Resources {
                 memory_bytes: Some(MEMORY),
@@ -163,7 +164,7 @@ impl Probe {
         })
     }
 
-    /// A submission without a cluster job id may be there all the same.
+    /// Cancels a submission that gave no cluster job id, and may exist nevertheless.
     async fn give_up(&self, scheduler: &dyn Scheduler, name: &SubmissionName, error: &SubmitError) {
         if !matches!(error, SubmitError::Uncertain { .. }) {
             return;
@@ -172,7 +173,7 @@ impl Probe {
         let jobs = found.unwrap_or_default().into_iter();
         let jobs: Vec<_> = jobs.map(|found| found.observation.job).collect();
         if let Err(error) = scheduler.cancel(&jobs, Cancel::Kill).await {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", in_one_line(&error));
         }
     }
 
@@ -192,7 +193,7 @@ impl Probe {
             tokio::select! {
                 () = &mut changed => {
                     changed = scheduler.changed();
-                    // An outage is waited through: the bound is ours.
+                    // Waits through an outage, up to our bound.
                     if let Ok(observations) = scheduler.observe(std::slice::from_ref(job)).await {
                         seen = observations.into_iter().next().map(|seen| seen.state);
                     }
@@ -206,7 +207,7 @@ impl Probe {
                 over = seen.as_ref().and_then(end).map(|end| (end, Instant::now()));
             }
             match (answered.take(), &over) {
-                // Its folder is not taken away from under it.
+                // While it runs, its directory stays.
                 (Some((answer, at)), None) if at.elapsed() < ENDS => answered = Some((answer, at)),
                 (Some((answer, _)), _) => return Outcome::Answered(answer),
                 (None, Some((end, at))) if at.elapsed() >= patience(end) => {
@@ -220,16 +221,16 @@ impl Probe {
 
     /// The answer, if it is there.
     fn answer(&self) -> Option<Answer> {
-        // Listing the folder makes a network file system look.
-        let _ = fs::read_dir(&self.folder).map(Iterator::count);
-        let answer = files::read_own(&Answer::file(&self.folder), LONGEST).ok()?;
+        // Listing the directory makes a network file system look.
+        let _ = fs::read_dir(&self.directory).map(Iterator::count);
+        let answer = files::read_own(&Answer::file(&self.directory), LONGEST).ok()?;
         serde_json::from_slice(&answer).ok()
     }
 
-    /// What is to be said of a job that is over and has not answered.
+    /// The finding about a job that ended without an answer.
     fn unanswered(&self, job: &ClusterJobId, end: &ClusterEnd) -> Finding {
         let said = |name: &str| {
-            let text = fs::read(self.folder.join("job").join(name)).unwrap_or_default();
+            let text = fs::read(self.directory.join("job").join(name)).unwrap_or_default();
             String::from_utf8_lossy(&text).trim().to_owned()
         };
         let (heard, complaint) = (said("stdout"), said("stderr"));
@@ -238,20 +239,20 @@ impl Probe {
             .find_map(|line| serde_json::from_str(line).ok())
         {
             let Answer { host, .. } = answer;
-            let text = format!("{host} ran {job}, and does not see this results directory");
+            let text = format!("{job} ran on {host}, which does not see this results directory");
             return Finding::new("probe", Level::Problem, text)
-                .advise("name a directory that the nodes see with --results-dir");
+                .advise("choose a directory that the nodes see with --results-dir");
         }
         let mut text = format!("{job} ended without an answer: {}", end.text);
         if !complaint.is_empty() {
-            text.push_str(&format!("; it said: {}", last_lines(&complaint)));
+            text.push_str(&format!("; its stderr: {}", last_lines(&complaint)));
         }
         let advice = if complaint.contains("GLIBC") {
-            "cu was built on a newer system than the node's: build it on the oldest one, or with \
+            "cu was built on a newer system than the node's: build it on the oldest system, or with \
              RUSTFLAGS=-Ctarget-feature=+crt-static"
         } else {
-            "either the node does not see the results directory or cu under these paths, or it \
-             can't start cu"
+            "check that the node sees the results directory and cu under these paths, and that cu \
+             starts there"
         };
         Finding::new("probe", Level::Problem, text).advise(advice)
     }
@@ -259,8 +260,8 @@ impl Probe {
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.folder) {
-            tracing::warn!("can't remove {}: {error}", self.folder.display());
+        if let Err(error) = fs::remove_dir_all(&self.directory) {
+            tracing::warn!("can't remove {}: {error}", self.directory.display());
         }
     }
 }
@@ -280,7 +281,7 @@ fn end(state: &ClusterState) -> Option<ClusterEnd> {
         ClusterState::Gone => Some(ClusterEnd {
             cause: EndCause::Unknown,
             at: None,
-            text: "the scheduler has forgotten it".to_owned(),
+            text: "the scheduler no longer knows it".to_owned(),
         }),
         _ => None,
     }
@@ -293,7 +294,7 @@ fn patience(end: &ClusterEnd) -> Duration {
     }
 }
 
-/// Listens where the job can reach us, and says its token to whoever knows it.
+/// Listens where the job can reach us, and repeats the token to a peer that knows it.
 async fn listen(reach: Reach, token: &str) -> Result<(JoinSet<()>, Vec<SocketAddr>)> {
     let (address, hosts) = match reach {
         Reach::ThisMachine => (Ipv4Addr::LOCALHOST, Vec::new()),
@@ -325,14 +326,14 @@ async fn greet(stream: TcpStream, token: String) {
     let mut heard = String::new();
     let mut read = BufReader::new(read.take(token.len() as u64 + 1));
     if read.read_line(&mut heard).await.is_ok() && heard.trim_end() == token {
-        // It has gone away, or it hears us.
+        // If it has gone away, there is nobody to answer.
         let _ = write.write_all(heard.as_bytes()).await;
     }
 }
 
 fn refused(error: &SubmitError) -> Finding {
     let text = match error {
-        SubmitError::Rejected { reason, .. } => format!("the job was refused: {reason}"),
+        SubmitError::Rejected { reason, .. } => format!("the scheduler refused the job: {reason}"),
         SubmitError::Unavailable { reason, .. } => {
             format!("the job can't be submitted now: {reason}")
         }
@@ -341,7 +342,7 @@ fn refused(error: &SubmitError) -> Finding {
     Finding::new("probe", Level::Problem, text)
 }
 
-/// What a job that was not done in time was doing.
+/// The finding about a job that did not finish in time.
 fn late(job: &ClusterJobId, state: Option<&ClusterState>, bound: Duration) -> Finding {
     let (level, doing) = match state {
         Some(ClusterState::Queued { reason }) => {
@@ -351,19 +352,13 @@ fn late(job: &ClusterJobId, state: Option<&ClusterState>, bound: Duration) -> Fi
         }
         Some(ClusterState::Held { reason }) => (Level::Problem, format!("was held: {reason}")),
         Some(ClusterState::Running { .. }) => (Level::Problem, "ran and did not answer".to_owned()),
-        _ => (
-            Level::Warning,
-            "was in a state that is not known".to_owned(),
-        ),
+        _ => (Level::Warning, "was in an unknown state".to_owned()),
     };
-    let text = format!(
-        "within {}, {job} did not get done: it {doing}",
-        rounded(bound)
-    );
-    Finding::new("probe", level, text).advise("`--wait TIME` waits longer")
+    let text = format!("{job} did not finish within {}: it {doing}", rounded(bound));
+    Finding::new("probe", level, text).advise("wait longer with `--wait TIME`")
 }
 
-/// What an answer proves.
+/// The findings from an answer.
 fn proven(answer: &Answer, took: Duration) -> Vec<Finding> {
     let host = &answer.host;
     let text = format!(
@@ -382,16 +377,16 @@ fn proven(answer: &Answer, took: Duration) -> Vec<Finding> {
                 .map(|(address, why)| format!("{address}: {why}"))
                 .collect();
             let text = format!(
-                "{host} does not reach this host ({}): what attempts say comes through files, and \
-                 later",
+                "{host} can't reach this host ({}): messages of attempts come through files, with a \
+                 delay",
                 tried.join("; ")
             );
             Finding::new("connection", Level::Warning, text)
-                .advise("run the main process where nodes reach it, in a job of its own perhaps")
+                .advise("run the main process on a host that nodes can reach, perhaps in a job of its own")
         }
     });
     let (now, there) = (SystemTime::now(), SystemTime::from(answer.time));
-    // It began after the submission, and we look soon after its answer.
+    // The probe began after the submission, and we look soon after its answer.
     let late = there.duration_since(now).unwrap_or_default();
     let early = now
         .duration_since(there)
@@ -399,7 +394,10 @@ fn proven(answer: &Answer, took: Duration) -> Vec<Finding> {
         .saturating_sub(took);
     let off = late.max(early);
     if off > TOLERANCE {
-        let text = format!("the clock of {host} and ours differ by {}", rounded(off));
+        let text = format!(
+            "the clocks of {host} and of this host differ by {}",
+            rounded(off)
+        );
         findings.push(
             Finding::new("clock on the node", Level::Warning, text)
                 .advise("have the clocks synchronised"),
@@ -411,14 +409,14 @@ fn proven(answer: &Answer, took: Duration) -> Vec<Finding> {
             Finding::new("python3 on the node", Level::Good, text)
         }
         None => {
-            let text = format!("it is not in PATH on {host}: jobs in Python need it");
+            let text = format!("it is not in PATH on {host}; jobs in Python need it");
             Finding::new("python3 on the node", Level::Note, text)
         }
     });
     findings
 }
 
-/// The end of `text`, which says what went wrong.
+/// The end of `text`, where errors stand.
 fn last_lines(text: &str) -> String {
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(5)..].join("\n")

@@ -1,4 +1,4 @@
-//! Which run is meant: by path, by name, or the newest.
+//! Finds runs: by path, by name, or the newest.
 
 pub mod results_dir;
 pub mod scratch;
@@ -11,23 +11,23 @@ use cu_core::{Reader, RunDir, Status, foreign_owner};
 use crate::config::check_name;
 use crate::error::{Error, Result};
 
-/// Where runs are made and looked for, if nobody says otherwise: below the current directory.
+/// The default results directory, below the current directory.
 pub const RESULTS_DIR: &str = "results";
 
-/// A run directory with what its store says, or why that can't be told.
+/// A run directory with the state of its run, or why that can't be read.
 pub struct Listed {
     /// The directory.
     pub run: RunDir,
     /// Whose it is, if it belongs to another user. Such a run is only read.
     pub owner: Option<u32>,
-    /// What the run is.
+    /// The state of the run.
     pub status: Result<Status, cu_core::Error>,
 }
 
 /// The path made absolute; attempts run in other directories.
 ///
 /// # Errors
-/// If the current directory can't be told.
+/// If the current directory can't be found.
 pub fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(Error::read("make absolute", path))
 }
@@ -52,7 +52,7 @@ pub fn list(results_dir: &Path) -> Result<Vec<Listed>> {
     Ok(listed)
 }
 
-/// What is to be listed of `run`, if it may be one.
+/// The entry of `run` in the list, if it may be a run.
 fn look(run: RunDir) -> Option<Listed> {
     match Reader::open(&run).and_then(|reader| reader.status()) {
         Err(cu_core::Error::NoRun { .. }) => None,
@@ -64,8 +64,8 @@ fn look(run: RunDir) -> Option<Listed> {
     }
 }
 
-/// The run called `run`: a path, or a name in `results_dir`. The newest of one's own in `results_dir`
-/// if nothing is called.
+/// The run called `run`: a path, or a name in `results_dir`. Without a name, the user's newest run in
+/// `results_dir`.
 ///
 /// # Errors
 /// If there is none.
@@ -76,11 +76,11 @@ pub fn find(run: Option<&str>, results_dir: &Path) -> Result<RunDir> {
     let candidates = candidates(called, results_dir);
     let found = candidates.iter().find(|path| is_run(path));
     match found.or_else(|| candidates.iter().find(|path| may_be_run(path))) {
-        // What it really is, is told by whoever opens it.
+        // Opening it shows what it really is.
         Some(path) => Ok(RunDir::new(absolute(path)?)),
         None => Err(Error::NoRun {
             message: format!(
-                "there is no run {called}, nor one of that name in {}",
+                "there is no run {called}: neither a run directory nor a name in {}",
                 results_dir.display()
             ),
             hint: "`cu list` shows the runs of a results directory".to_owned(),
@@ -103,7 +103,7 @@ fn is_run(path: &Path) -> bool {
     RunDir::new(path).store().exists()
 }
 
-/// Whether something is there that can be opened as a run, or nobody lets us see what.
+/// Whether the path may be a run: a directory, or something that we are not allowed to look at.
 fn may_be_run(path: &Path) -> bool {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     match path.metadata() {
@@ -116,14 +116,15 @@ fn newest(results_dir: &Path) -> Result<RunDir> {
     let listed = list(results_dir)?.into_iter();
     let mut readable = listed.filter(|listed| listed.status.is_ok()).peekable();
     let are_there = readable.peek().is_some();
-    // Whoever can make a directory here decides what his runs say, their dates too.
+    // Another user's run may claim any date.
     let mut own = readable.filter(|listed| listed.owner.is_none());
     let of_yours = if are_there { " of yours" } else { "" };
     own.next()
         .map(|listed| listed.run)
         .ok_or_else(|| Error::NoRun {
             message: format!("there is no run{of_yours} in {}", results_dir.display()),
-            hint: "name a run directory, or say with --results-dir where runs are".to_owned(),
+            hint: "name a run directory, or choose the results directory with --results-dir"
+                .to_owned(),
         })
 }
 
@@ -173,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_command_gives_its_run_a_name() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let script = folder.path().join("train.py");
         fs::write(&script, "").expect("a file");
         let script = script.to_str().expect("UTF-8");
@@ -193,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_taken_name_gets_a_number() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         assert_eq!(free_name(folder.path(), "a"), "a");
         fs::create_dir(folder.path().join("a")).expect("a directory");
         fs::create_dir(folder.path().join("a-2")).expect("a directory");
@@ -201,10 +202,10 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_cannot_be_looked_for_is_not_said_to_be_missing() {
-        let folder = tempfile::tempdir().expect("a folder");
+    fn an_unreachable_run_is_not_called_missing() {
+        let folder = tempfile::tempdir().expect("a directory");
         let results = folder.path().join("results");
-        // Stops everybody, as a folder of somebody else's stops others.
+        // It stops every user, as a private directory stops all but its owner.
         std::os::unix::fs::symlink(&results, &results).expect("a link to itself");
         let path = results.join("a");
         let found = find(path.to_str(), folder.path()).expect("it may be there");
@@ -214,15 +215,15 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_is_not_there_is_said_to_be_missing() {
-        let folder = tempfile::tempdir().expect("a folder");
+    fn a_missing_run_is_called_missing() {
+        let folder = tempfile::tempdir().expect("a directory");
         let error = find(None, folder.path()).expect_err("none").to_string();
         assert!(error.starts_with("there is no run in "), "{error}");
         let error = find(Some("a"), folder.path())
             .expect_err("none")
             .to_string();
         assert!(
-            error.starts_with("there is no run a, nor one of that name in "),
+            error.starts_with("there is no run a: neither a run directory nor a name in "),
             "{error}"
         );
     }

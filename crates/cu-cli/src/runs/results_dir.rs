@@ -1,4 +1,4 @@
-//! Whether a results directory is a place for runs: who else could put other runs in the place of ours.
+//! Checks that no other user can replace runs in a results directory.
 
 use std::path::{Path, PathBuf};
 
@@ -8,11 +8,12 @@ use cu_system::users;
 use crate::error::{Error, Result};
 use crate::shell_word::shell_word;
 
-/// Who else may replace runs in `results_dir` (absolute), where a run is to be made.
+/// Checks who else may replace runs in `results_dir` (absolute), where a run is to be made. Returns
+/// warnings.
 ///
-/// Runs are private, but whoever may rename in a directory above can put one of his own there, with
-/// commands that we would start. Members of a group are trusted with a word, since laboratories share
-/// directories so. Other users are not, unless the user says so.
+/// Runs are private, but another user who may rename in a directory above can put his own run there,
+/// with commands that we would start. Members of a group get a warning, since laboratories share
+/// directories so. Other users are an error, unless the user trusts them.
 ///
 /// # Errors
 /// If users who are not trusted may, and `trusts_parents` is not set.
@@ -26,7 +27,7 @@ pub fn check(results_dir: &Path, trusts_parents: bool) -> Result<Vec<String>> {
         )),
         _ => Ok(risks
             .iter()
-            .map(|risk| format!("{risk}; they could replace runs, too"))
+            .map(|risk| format!("{risk}, and so could replace runs"))
             .collect()),
     }
 }
@@ -36,12 +37,12 @@ pub fn check(results_dir: &Path, trusts_parents: bool) -> Result<Vec<String>> {
 /// # Errors
 /// If one can't be examined.
 pub fn risks(results_dir: &Path) -> Result<Vec<Risk>> {
-    // Asked for a run in it.
+    // For a run in it.
     let run: PathBuf = results_dir.join("run");
     trust::risks(&run).map_err(Error::write("examine", results_dir))
 }
 
-/// What to do about a danger.
+/// The advice about a danger.
 pub fn remedy(risk: &Risk) -> String {
     use std::os::unix::fs::MetadataExt;
     let directory = shell_word(&risk.directory);
@@ -66,10 +67,10 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn where_all_may_rename_no_run_is_made_unless_that_is_meant() {
-        let folder = tempfile::tempdir().expect("a folder");
+    fn a_directory_in_which_all_may_rename_is_refused() {
+        let folder = tempfile::tempdir().expect("a directory");
         let results = folder.path().join("shared/results");
-        fs::create_dir_all(&results).expect("a folder");
+        fs::create_dir_all(&results).expect("a directory");
         assert_eq!(check(&results, false).expect("ours"), [""; 0]);
         let shared = folder.path().join("shared");
         let mode = |mode| {

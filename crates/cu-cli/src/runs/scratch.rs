@@ -1,6 +1,7 @@
-//! Directories, and a folder for what is only tried: paths that will exist later exist below it now.
-//! It is removed again, and nothing of it is left in what is shown.
+//! A scratch directory for what is only tried. Paths that a run will have later exist below it for a
+//! while; it is removed again, and texts for people have the later paths.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use cu_protocol::RunId;
@@ -8,7 +9,7 @@ use cu_system::files;
 
 use crate::error::{Error, Result};
 
-/// The folder.
+/// The directory.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
 
@@ -18,25 +19,31 @@ impl Scratch {
     /// # Errors
     /// If it can't be made.
     pub fn new(parent: &Path) -> Result<Self> {
-        let id = RunId::generate()
-            .map_err(|error| Error::system("find randomness")(std::io::Error::other(error)))?;
-        let scratch = Self(parent.join(format!("cu-{id}")));
+        let scratch = Self(parent.join(format!("cu-{}", new_id()?)));
         make(&scratch.0)?;
         Ok(scratch)
     }
 
-    /// What stands for `path` (absolute).
+    /// The path below the scratch directory that stands for `path` (absolute).
     pub fn within(&self, path: &Path) -> PathBuf {
         self.0.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// `text` with the paths that are meant in the place of those that stand for them.
-    pub fn forget_in(&self, text: &str) -> String {
+    /// `text` with the scratch paths replaced by the real ones.
+    pub fn restore_paths(&self, text: &str) -> String {
         text.replace(&*self.0.to_string_lossy(), "")
     }
 }
 
-/// Makes a directory that is nobody else's business, with those above it.
+/// A name that nothing else has.
+///
+/// # Errors
+/// If the system gives no randomness.
+pub fn new_id() -> Result<RunId> {
+    RunId::generate().map_err(|error| Error::system("find randomness")(io::Error::other(error)))
+}
+
+/// Makes a private directory, with those above it.
 ///
 /// # Errors
 /// If it can't be made.
@@ -46,7 +53,7 @@ pub fn make(path: &Path) -> Result<()> {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What can't be removed says by its name whose it is.
+        // If it can't be removed, its name says whose it is.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -56,18 +63,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_tried_leaves_nothing() {
-        let parent = tempfile::tempdir().expect("a folder");
-        let scratch = Scratch::new(parent.path()).expect("a folder");
+    fn a_scratch_directory_leaves_nothing() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let scratch = Scratch::new(parent.path()).expect("a directory");
         let meant = Path::new("/results/a b/attempts");
         let there = scratch.within(meant);
-        make(&there).expect("a folder");
+        make(&there).expect("a directory");
         assert!(there.is_dir());
         let text = format!("cd '{}' && ls", there.display());
-        assert_eq!(scratch.forget_in(&text), "cd '/results/a b/attempts' && ls");
+        assert_eq!(
+            scratch.restore_paths(&text),
+            "cd '/results/a b/attempts' && ls"
+        );
         drop(scratch);
         assert_eq!(
-            std::fs::read_dir(parent.path()).expect("a folder").count(),
+            std::fs::read_dir(parent.path())
+                .expect("a directory")
+                .count(),
             0
         );
     }

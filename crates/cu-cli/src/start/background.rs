@@ -1,5 +1,5 @@
-//! `--detach`: a main process in the background, and how the one that starts it hears that it is
-//! ready or why not.
+//! `--detach`: starts a main process in the background, and waits until it is ready or says why it is
+//! not.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -11,20 +11,20 @@ use tokio::runtime::{Builder, Runtime};
 use crate::error::{Error, ExitCode, Result};
 use crate::start::logging;
 
-/// What the main process in the background says once it holds the run and listens. Until then it
-/// says an error, if it has one.
+/// The word that the main process in the background prints once it holds the run and listens. Before
+/// that it prints an error, if there is one.
 pub const READY: &str = "ready";
 
-/// How many file descriptors a runtime and what it starts with take, at least.
+/// How many file descriptors a runtime needs at least.
 const DESCRIPTORS: usize = 16;
 
-/// What the main process runs on. It mostly waits: one thread does. What blocks is done in pools of
-/// their own, so that nothing here starts a thread later, nor waits for one at its end.
+/// The runtime of the main process, which mostly waits: one thread is enough. Blocking calls have pools
+/// of their own, so nothing here starts a thread later or waits for one at its end.
 ///
 /// # Errors
 /// If the system gives no file descriptors.
 pub fn runtime() -> Result<Runtime> {
-    // The runtime panics where it gets none.
+    // Without descriptors the runtime would panic.
     let given: std::io::Result<Vec<File>> =
         (0..DESCRIPTORS).map(|_| File::open("/dev/null")).collect();
     given.map_err(Error::system("open files"))?;
@@ -37,7 +37,7 @@ pub fn runtime() -> Result<Runtime> {
 /// Starts `cu main-process` for `run` and waits until it is ready.
 ///
 /// # Errors
-/// What it says instead.
+/// The error that it prints instead.
 pub fn start(run: &RunDir, verbose: u8) -> Result<()> {
     let log = logging::open(run)?;
     let executable = std::env::current_exe().map_err(Error::system("find this program"))?;
@@ -55,7 +55,7 @@ pub fn start(run: &RunDir, verbose: u8) -> Result<()> {
     let mut said = String::new();
     if let Some(stdout) = child.stdout.take() {
         let mut stdout = BufReader::new(stdout);
-        // An unreadable word is as good as none: the exit code tells.
+        // An unreadable word counts as none: then the exit code decides.
         let _ = stdout.read_line(&mut said);
         if said.trim_end() == READY {
             return Ok(());

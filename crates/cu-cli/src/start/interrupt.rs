@@ -14,20 +14,20 @@ use crate::terminal::{can_ask, say, warn};
 /// Of the thread that reads one line.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// What to do now.
+/// The reaction to an interruption.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reaction {
-    /// Tell the loop this.
+    /// Make this request to the loop.
     Request(OperatorRequest),
     /// Clear the view and ask the person.
     Question,
-    /// Go on as if nothing had happened.
+    /// Continue as if nothing had happened.
     GoOn,
-    /// End at once. The run is as safe as in any crash: `cu resume` goes on with it.
+    /// End at once. The run is as safe as in any crash: `cu resume` continues it.
     EndNow,
 }
 
-/// What has come.
+/// An interruption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interruption {
     /// Ctrl-C.
@@ -41,7 +41,7 @@ pub enum Interruption {
 /// A person's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// End the main process; attempts go on.
+    /// End the main process; attempts continue.
     Detach,
     /// Cancel all jobs.
     Stop,
@@ -50,7 +50,7 @@ pub enum Choice {
 }
 
 impl Choice {
-    /// That of the cautious: nothing is cancelled.
+    /// The cautious choice, which cancels nothing.
     const WITHOUT_AN_ANSWER: Self = Self::Detach;
 
     fn read(line: &str) -> Self {
@@ -70,7 +70,7 @@ pub struct Interrupts {
 }
 
 impl Interrupts {
-    /// With what `--on-interrupt` says; left out, a person is asked where that can be done.
+    /// Follows `--on-interrupt`. By default it asks on a terminal, and else detaches.
     pub fn new(on_interrupt: Option<OnInterrupt>) -> Self {
         let on_interrupt = match on_interrupt {
             None | Some(OnInterrupt::Ask) if can_ask() => OnInterrupt::Ask,
@@ -83,12 +83,12 @@ impl Interrupts {
         }
     }
 
-    /// Whether there was one that has not been taken back.
+    /// Whether there was an interruption that was not taken back.
     pub fn interrupted(&self) -> bool {
         self.before
     }
 
-    /// What to do about `interruption`.
+    /// The reaction to `interruption`.
     pub fn react(&mut self, interruption: Interruption) -> Reaction {
         let detach = Reaction::Request(OperatorRequest::Detach);
         let stop = Reaction::Request(OperatorRequest::Stop(Selection::All));
@@ -110,7 +110,7 @@ impl Interrupts {
     }
 }
 
-/// Where interruptions come from: three signals, and the answer to the question.
+/// The sources of interruptions: three signals, and the answer to the question.
 #[derive(Debug)]
 pub struct Sources {
     interrupt: Signal,
@@ -151,8 +151,8 @@ impl Sources {
     /// own reads it, since nothing can end a read from a terminal but the end of the process.
     pub fn ask(&self) {
         say(
-            "Interrupted. [d]etach: this process ends, attempts go on; [s]top: cancel all jobs; \
-             anything else: go on. Ctrl-C again ends this process at once.",
+            "Interrupted. d: detach (this process ends, running attempts continue), s: stop all jobs, \
+             c: continue; then Enter. Ctrl-C again ends this process at once.",
         );
         let answer = self.answer.clone();
         let asking = threads::spawn("question", STACK_BYTES, move || {
@@ -166,7 +166,7 @@ impl Sources {
             let _ = answer.try_send(choice);
         });
         if let Err(error) = asking {
-            warn(&format!("the answer can't be read: {error}"));
+            warn(&format!("can't read the answer: {error}"));
             let _ = self.answer.try_send(Choice::WITHOUT_AN_ANSWER);
         }
     }
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_on_is_asked_again() {
+    fn after_continue_the_next_ctrl_c_asks_again() {
         let mut interrupts = interrupts(OnInterrupt::Ask);
         assert_eq!(interrupts.react(Interruption::CtrlC), Reaction::Question);
         let choice = Choice::read("\n");

@@ -28,7 +28,7 @@ pub fn start_in_background(run: &RunDir, verbose: u8) -> Result<()> {
     start_beside(run, verbose, false)
 }
 
-/// The log, to be appended to. Nothing else is written to in its place, and it is not waited for.
+/// Opens the log for appending. It never writes to another file in its place, and never blocks.
 ///
 /// # Errors
 /// If it can't be opened for writing, or is not this user's alone.
@@ -49,7 +49,7 @@ fn start_beside(run: &RunDir, verbose: u8, stderr: bool) -> Result<()> {
         true => BoxMakeWriter::new(file.and(Stderr)),
         false => BoxMakeWriter::new(file),
     };
-    // One process logs for one run: a second subscriber would be a second run, which there is not.
+    // Fails only for a second subscriber; a process logs for one run.
     let _ = tracing_subscriber::fmt()
         .with_writer(writer)
         .with_max_level(level)
@@ -59,7 +59,7 @@ fn start_beside(run: &RunDir, verbose: u8, stderr: bool) -> Result<()> {
     Ok(())
 }
 
-/// The file, of which people read what programs, schedulers and file names say.
+/// The file. People read in it what programs, schedulers and file names say.
 struct Log(File);
 
 impl<'a> MakeWriter<'a> for Log {
@@ -70,7 +70,7 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-/// Makes whole events visible: each comes in one piece.
+/// Writes events in visible form; each comes in one piece.
 struct Printable<W>(W);
 
 impl<W: Write> Write for Printable<W> {

@@ -1,4 +1,4 @@
-//! To be a run's main process: the resume loop, watched, interrupted, and asked.
+//! The main process of a run: the resume loop with a view, interruptions and requests.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
@@ -20,11 +20,11 @@ use crate::view::waiting::{self, Waiting};
 /// How a main process ended.
 #[derive(Debug)]
 pub enum Outcome {
-    /// All jobs are settled.
+    /// All jobs have ended.
     Settled(Status),
-    /// The main process ends, attempts go on.
+    /// The main process ends, attempts continue.
     Detached(Status),
-    /// Somebody wanted it to end at once.
+    /// A second Ctrl-C ended it at once.
     Ended,
 }
 
@@ -33,7 +33,7 @@ pub enum Outcome {
 pub struct MainProcess {
     run: RunDir,
     resume_loop: ResumeLoop,
-    /// Reads the store to say what is waited for.
+    /// Reads the store to explain what the jobs wait for.
     explainer: Pool,
 }
 
@@ -69,7 +69,7 @@ impl MainProcess {
         self.resume_loop.operator().ask(request)
     }
 
-    /// Runs the loop until all jobs are settled or somebody ends it.
+    /// Runs the loop until all jobs have ended or an interruption ends it.
     ///
     /// # Errors
     /// If the loop has to give up.
@@ -115,7 +115,7 @@ impl MainProcess {
                 interruption = sources.next() => match interrupts.react(interruption) {
                     Reaction::Request(request) => {
                         view.go_on();
-                        // What an interruption asks for is never refused, unless the loop has ended.
+                        // The loop refuses an interruption only if it has ended.
                         drop(operator.ask(request));
                     }
                     Reaction::Question => {
@@ -124,14 +124,14 @@ impl MainProcess {
                     }
                     Reaction::GoOn => view.go_on(),
                     Reaction::EndNow => {
-                        tracing::info!("the main process ends at once, as it was told");
+                        tracing::info!("the main process ends at once: Ctrl-C was pressed twice");
                         view.pause();
                         return Ok(Outcome::Ended);
                     }
                 },
             }
         };
-        // What was said at the very end is still to be read.
+        // The last notices are still unread.
         while let Ok(notice) = news.try_recv() {
             notices.add(notice);
         }
@@ -139,11 +139,11 @@ impl MainProcess {
         view.pause();
         Ok(match finish {
             Finish::Settled(status) => {
-                tracing::info!("the main process ends: all jobs are settled");
+                tracing::info!("the main process ends: all jobs have ended");
                 Outcome::Settled(status)
             }
             Finish::Detached(status) => {
-                tracing::info!("the main process ends: it was detached, attempts go on");
+                tracing::info!("the main process ends: it was detached; attempts continue");
                 Outcome::Detached(status)
             }
         })
@@ -153,14 +153,14 @@ impl MainProcess {
 /// The absolute path of this program: attempts start it.
 ///
 /// # Errors
-/// If it can't be found, or is no UTF-8.
+/// If it can't be found, or is not valid UTF-8.
 pub fn this_program() -> Result<String> {
     let executable = std::env::current_exe().map_err(Error::system("find this program"))?;
     executable.into_os_string().into_string().map_err(|path| {
         let path = path.to_string_lossy().into_owned();
         Error::usage_hint(
-            format!("the path of this program is no UTF-8: {path}"),
-            "install cu elsewhere",
+            format!("the path of cu is not valid UTF-8: {path}"),
+            "install cu under another path",
         )
     })
 }

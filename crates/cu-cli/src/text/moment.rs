@@ -1,4 +1,4 @@
-//! Times as they are shown: ISO 8601 in UTC for programs, rounded durations for people.
+//! Shows times: ISO 8601 in UTC for programs, rounded durations for people.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,9 +1,11 @@
-//! `1-3,5`: which jobs are meant.
+//! Selections of jobs, such as `1-3,5`.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use cu_protocol::{JobId, Selection};
+
+use super::plural;
 
 /// Jobs as a person writes them: numbers and ranges with commas in between, or `all`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +26,7 @@ impl FromStr for Jobs {
         let number = |digits: &str| {
             let valid = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
             let number = digits.parse().ok().filter(|_| valid);
-            number.ok_or_else(|| format!("`{text}` names no jobs: 1-3,5 or `all` is expected"))
+            number.ok_or_else(|| format!("`{text}` does not name jobs; write 1-3,5 or `all`"))
         };
         let range = |part: &str| {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -32,7 +34,7 @@ impl FromStr for Jobs {
             match first <= last {
                 true => Ok(first..=last),
                 false => Err(format!(
-                    "`{part}` is no range of jobs: {first} is more than {last}"
+                    "`{part}` is not a range of jobs: {first} is greater than {last}"
                 )),
             }
         };
@@ -48,16 +50,16 @@ impl Jobs {
     ///
     /// # Errors
     /// If one of them does not exist.
-    pub fn of(&self, total: u32) -> Result<Selection, cu_core::Error> {
+    pub fn of(&self, total: u32) -> Result<Selection, String> {
         let Self::Ranges(ranges) = self else {
             return Ok(Selection::All);
         };
         let last = ranges.iter().map(|range| *range.end()).max();
         if let Some(last) = last.filter(|last| *last >= total) {
-            return Err(cu_core::Error::NoJob {
-                job: JobId(last),
-                jobs: total,
-            });
+            let jobs = plural(total.into(), "job");
+            return Err(format!(
+                "there is no job {last}: the run has {jobs}, numbered from 0"
+            ));
         }
         let mut jobs: Vec<_> = ranges.iter().cloned().flatten().map(JobId).collect();
         jobs.sort_unstable();
@@ -83,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_jobs_is_refused() {
+    fn anything_that_names_no_jobs_is_refused() {
         for text in [
             "",
             ",",
@@ -105,11 +107,9 @@ mod tests {
     fn jobs_that_do_not_exist_are_refused() {
         // A huge range is refused before it becomes a list.
         let jobs: Jobs = "0-4294967295".parse().expect("a range");
-        let error = jobs.of(3).expect_err("3 jobs").to_string();
-        assert_eq!(
-            error,
-            "there is no job 4294967295 in this run: it has jobs 0 to 2"
-        );
+        let error = jobs.of(3).expect_err("3 jobs");
+        let expected = "there is no job 4294967295: the run has 3 jobs, numbered from 0";
+        assert_eq!(error, expected);
     }
 
     proptest! {

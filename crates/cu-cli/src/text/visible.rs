@@ -1,18 +1,18 @@
-//! What others wrote, made visible for people: which characters are shown by their number, since a
-//! terminal, or an editor, would obey them or show the text otherwise than it is. One rule for all that
-//! `cu` prints and logs.
+//! Makes texts of others safe to show. Some characters are shown by their number, since a terminal or
+//! an editor would obey them or show a misleading text. This one rule holds for all that `cu` prints
+//! and logs.
 //!
 //! Shown as `\x1b` or `\u{202e}`:
-//! - control characters, the ends of lines and tabulators aside: they move the cursor, set the title,
-//!   answer in our place;
-//! - bidirectional controls: they let a text read otherwise than it is;
+//! - control characters other than line ends and tabs: they move the cursor, set the title, or answer
+//!   in our place;
+//! - bidirectional controls: they reverse parts of a text;
 //! - characters without width: they hide in names. Those that join emoji are among them.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::str::Utf8Error;
 
-/// Whether a text with this character is not what it looks like.
+/// Whether this character makes a text differ from what it looks like.
 pub fn is_order(character: char) -> bool {
     match character {
         '\n' | '\t' => false,
@@ -36,7 +36,7 @@ pub fn is_order(character: char) -> bool {
     }
 }
 
-/// `text` with all that [`is_order`] made visible.
+/// `text` with each such character in visible form.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(is_order) {
         return Cow::Borrowed(text);
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_shown_instead() {
+    fn a_terminal_gets_no_orders() {
         let orders = "\x1b]0;title\x07\x1b[2J\r\u{9b}31m\x7f";
         let shown = r"\x1b]0;title\x07\x1b[2J\x0d\x9b31m\x7f";
         assert_eq!(printable(orders), shown);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_reads_otherwise_than_it_is_is_shown() {
+    fn hidden_and_reversing_characters_are_shown() {
         let hidden = "a\u{202e}b\u{2066}c\u{200f}d\u{200b}e\u{feff}f\u{e0041}";
         let shown = r"a\u{202e}b\u{2066}c\u{200f}d\u{200b}e\u{feff}f\u{e0041}";
         assert_eq!(printable(hidden), shown);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_progress_bar_passes_and_what_is_no_text_does_not() {
+    fn progress_bars_pass_and_broken_text_is_shown() {
         let log = b"\r10 %\r20 %\n\xe9t\xe9 \xc2\xb5 \x1b[31m\xf0\x9f\x98";
         let expected = "\r10 %\r20 %\n\\xe9t\\xe9 µ \\x1b[31m\\xf0\\x9f\\x98";
         assert_eq!(show([&log[..]]), expected);

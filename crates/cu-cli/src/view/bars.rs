@@ -1,4 +1,4 @@
-//! A run on a terminal: one line that stays, with a bar; notices scroll by above it.
+//! A run on a terminal: one line with a bar stays, notices scroll by above it.
 
 use std::time::Instant;
 

@@ -1,17 +1,17 @@
-//! When a run will be done, judged by what was done since we looked first.
+//! Estimates the time left, from the work done since the first look.
 
 use std::time::{Duration, Instant};
 
 use cu_core::Status;
 
-/// Watches the part of the work that is done.
+/// Watches the fraction of the work that is done.
 #[derive(Debug, Default)]
 pub struct Estimate {
     first: Option<(Instant, u32)>,
 }
 
 impl Estimate {
-    /// The time left after `status` was seen at `now`, once anything was done meanwhile.
+    /// The time left after `status` was seen at `now`, if there was progress since the first look.
     pub fn left(&mut self, status: &Status, now: Instant) -> Option<Duration> {
         let done = status.done_per_mille.min(1000);
         let (since, before) = *self.first.get_or_insert((now, done));
@@ -51,7 +51,7 @@ pub mod tests {
     }
 
     #[test]
-    fn what_is_left_takes_as_long_as_what_was_done() {
+    fn the_rest_takes_as_long_as_the_work_so_far() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut estimate = Estimate::default();

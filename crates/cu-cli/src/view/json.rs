@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::limit;
+use super::peak_memory_bytes;
 use crate::text::moment::iso;
 
 /// The version of these forms.
@@ -63,7 +64,7 @@ pub struct JobJson<'a> {
 }
 
 impl<'a> JobJson<'a> {
-    /// The job of `run` that `report` tells of.
+    /// The job of `run` in `report`.
     pub fn new(run: &RunDir, report: &'a JobReport) -> Self {
         let attempts = report.attempts.iter();
         Self {
@@ -76,7 +77,7 @@ impl<'a> JobJson<'a> {
             fraction: report.fraction,
             why: limit::why(report),
             attempts: attempts
-                .map(|attempt| AttemptJson::new(run.attempt(report.job, attempt.attempt), attempt))
+                .map(|attempt| AttemptJson::new(run, report.job, attempt))
                 .collect(),
         }
     }
@@ -93,13 +94,15 @@ struct AttemptJson<'a> {
     end: Option<AttemptEnd>,
     exit_code: Option<i32>,
     signal: Option<i32>,
+    /// The most memory that a process of it used.
+    peak_memory_bytes: Option<u64>,
     detail: Option<&'a str>,
-    /// What it wrote, and what its backend left: the submission file among it.
+    /// The directory of its output, and of its submission file.
     directory: PathBuf,
 }
 
 impl<'a> AttemptJson<'a> {
-    fn new(directory: PathBuf, attempt: &'a AttemptReport) -> Self {
+    fn new(run: &RunDir, job: JobId, attempt: &'a AttemptReport) -> Self {
         Self {
             attempt: attempt.attempt,
             cluster_job_id: attempt.cluster_job_id.as_deref(),
@@ -110,8 +113,9 @@ impl<'a> AttemptJson<'a> {
             end: attempt.end,
             exit_code: attempt.exit_code,
             signal: attempt.signal,
+            peak_memory_bytes: peak_memory_bytes(run, job, attempt.attempt),
             detail: attempt.detail.as_deref(),
-            directory,
+            directory: run.attempt(job, attempt.attempt),
         }
     }
 }
@@ -123,7 +127,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_run() {
+    fn the_names_of_a_run_in_json_stay() {
         let status = crate::view::estimate::tests::status(250);
         let value = serde_json::to_value(RunJson::from(&status)).expect("JSON");
         let expected = json!({
@@ -144,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job() {
+    fn the_names_of_a_job_in_json_stay() {
         let report = JobReport {
             job: JobId(7),
             state: JobState::Completed,
@@ -196,11 +200,12 @@ mod tests {
                 {"attempt": 0, "cluster_job_id": "local-17", "host": "node1",
                  "submitted": "1970-01-01T00:00:00.000Z", "started": "1970-01-01T00:00:00.001Z",
                  "ended": "1970-01-01T00:00:01.000Z", "end": "resume_requested", "exit_code": 3,
-                 "signal": null, "detail": null, "directory": "/results/digits/attempts/7/0"},
+                 "signal": null, "peak_memory_bytes": null, "detail": null,
+                 "directory": "/results/digits/attempts/7/0"},
                 {"attempt": 1, "cluster_job_id": null, "host": null,
                  "submitted": "1970-01-01T00:00:02.000Z", "started": null, "ended": null,
-                 "end": null, "exit_code": null, "signal": null, "detail": null,
-                 "directory": "/results/digits/attempts/7/1"},
+                 "end": null, "exit_code": null, "signal": null, "peak_memory_bytes": null,
+                 "detail": null, "directory": "/results/digits/attempts/7/1"},
             ],
         });
         assert_eq!(value, expected);

@@ -1,22 +1,23 @@
-//! Notices on their way to people: gathered for a moment, so that equal ones of many jobs are one line.
+//! Gathers notices for a moment, so that equal ones of many jobs are one line.
 
 use std::collections::HashMap;
 
 use cu_core::Notice;
 
 use super::limit;
+use crate::text::plural;
 
-/// What has come since it was told last.
+/// The notices since the last lines.
 #[derive(Debug, Default)]
 pub struct Notices {
     /// The first of its kind, and how many equal ones of other jobs have followed.
-    gathered: Vec<(Notice, usize)>,
+    gathered: Vec<(Notice, u64)>,
     /// Where in `gathered` a text is.
     places: HashMap<String, usize>,
 }
 
 impl Notices {
-    /// Takes in one more.
+    /// Adds one.
     pub fn add(&mut self, notice: Notice) {
         match self.places.get(&notice.text) {
             Some(place) => self.gathered[*place].1 += 1,
@@ -27,15 +28,14 @@ impl Notices {
         }
     }
 
-    /// What is to be told, a line each. Nothing of it is afterwards.
+    /// Takes all of them, as one line each.
     pub fn take(&mut self) -> Vec<String> {
         self.places.clear();
-        let line = |(notice, more): (Notice, usize)| {
+        let line = |(notice, more): (Notice, u64)| {
             let text = limit::with_key(&notice.to_string(), notice.limit);
             match more {
                 0 => text,
-                1 => format!("{text} (… and 1 more job)"),
-                more => format!("{text} (… and {more} more jobs)"),
+                more => format!("{text} (… and {})", plural(more, "more job")),
             }
         };
         self.gathered.drain(..).map(line).collect()

@@ -1,4 +1,4 @@
-//! What is said while nothing runs: for what the scheduler lets the jobs wait.
+//! Explains, while no job runs, what the scheduler makes the jobs wait for.
 
 use std::time::{Duration, Instant};
 
@@ -6,21 +6,21 @@ use cu_core::{JobReport, JobState, Reader, RunDir, Status};
 
 use super::limit;
 
-/// A queue that is shorter is not worth a word.
+/// A shorter time in the queue needs no explanation.
 const SHORT: Duration = Duration::from_secs(10);
-/// How often the reason is asked for: reading all jobs takes a while if they are many.
+/// How often to look for the reason: reading many jobs takes a while.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// When to ask, and what was said last.
+/// When to look, and the last reason.
 #[derive(Debug, Default)]
 pub struct Waiting {
-    /// When to ask, while nothing runs.
+    /// When to look next, while nothing runs.
     next: Option<Instant>,
     said: Option<String>,
 }
 
 impl Waiting {
-    /// Whether it is time to ask for the reason.
+    /// Whether it is time to look for the reason.
     pub fn is_due(&mut self, status: &Status, now: Instant) -> bool {
         if status.jobs.running > 0 || status.jobs.queued == 0 {
             *self = Self::default();
@@ -34,7 +34,7 @@ impl Waiting {
         due
     }
 
-    /// Whether `text` was not the last thing said.
+    /// Whether `text` differs from the last reason.
     pub fn is_news(&mut self, text: &str) -> bool {
         self.said.replace(text.to_owned()).as_deref() != Some(text)
     }
@@ -54,7 +54,7 @@ fn sentence(jobs: &[JobReport]) -> Option<String> {
         more => format!(" (and {more} more)"),
     };
     Some(format!(
-        "nothing runs: job {}: {}{more}",
+        "no job is running; job {}: {}{more}",
         first.job,
         limit::why(first)
     ))
@@ -67,7 +67,7 @@ mod tests {
     use crate::view::summary::tests::report;
 
     #[test]
-    fn it_is_asked_after_a_while_and_then_now_and_then() {
+    fn a_long_wait_is_explained_now_and_then() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut waiting = Waiting::default();
@@ -95,7 +95,7 @@ mod tests {
         let mut jobs: Vec<_> = (0..4).map(|job| report(job, JobState::Queued, 1)).collect();
         jobs[0].state = JobState::Completed;
         jobs[1].why = "attempt 0 is queued (PartitionDown); its end is waited for".to_owned();
-        let text = "nothing runs: job 1: attempt 0 is queued (PartitionDown); its end is waited for \
+        let text = "no job is running; job 1: attempt 0 is queued (PartitionDown); its end is waited for \
                     (and 2 more)";
         assert_eq!(sentence(&jobs).as_deref(), Some(text));
         assert_eq!(sentence(&jobs[..1]), None);

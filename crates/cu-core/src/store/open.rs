@@ -78,27 +78,21 @@ pub(crate) fn must_exist(run_dir: &RunDir) -> Result<()> {
                 path: run_dir.path().to_owned(),
             })
         }
-        Err(source) => Err(Error::File {
-            what: "read",
-            path,
-            source,
-        }),
+        Err(source) => Err(Error::Read { path, source }),
     }
 }
 
 /// Checks that SQLite is given only regular files: it would wait for a FIFO, or read a device to its end.
 /// The check does not open them: closing a database file would release SQLite's locks on it.
 fn must_be_regular(database: &Path) -> Result<()> {
-    files::examine(database).map_err(Error::file("read", database))?;
+    files::examine(database).map_err(Error::read(database))?;
     // The files of a database are beside the database itself, not beside a link to it.
-    let database = database
-        .canonicalize()
-        .map_err(Error::file("read", database))?;
+    let database = database.canonicalize().map_err(Error::read(database))?;
     for suffix in SQLITE_SUFFIXES {
         let path = beside(&database, suffix);
         match files::examine(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::file("read", &path)(error));
+                return Err(Error::read(&path)(error));
             }
             _ => {}
         }
@@ -135,10 +129,10 @@ fn open(run_dir: &RunDir, flags: OpenFlags) -> Result<Connection> {
 /// The meaning of `error` for a write to the store in `path`.
 pub(super) fn unwritable(path: &Path, error: rusqlite::Error) -> Error {
     match unusable(path, error) {
-        Error::File { source, .. } if source.kind() == ErrorKind::ResourceBusy => {
+        Error::Read { source, .. } if source.kind() == ErrorKind::ResourceBusy => {
             Error::file("write", path)(source)
         }
-        Error::File { source, .. } => Error::Record {
+        Error::Read { source, .. } => Error::Record {
             path: path.to_owned(),
             reason: source.to_string(),
         },
@@ -152,7 +146,7 @@ pub(super) fn unusable(path: &Path, error: rusqlite::Error) -> Error {
     if others::are_in_the_way(&error) {
         let reason = format!("it is held by {}", others::holders(path));
         let busy = std::io::Error::new(ErrorKind::ResourceBusy, reason);
-        return Error::file("read", path)(busy);
+        return Error::read(path)(busy);
     }
     let kind = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => ErrorKind::StorageFull,
@@ -172,7 +166,7 @@ pub(super) fn unusable(path: &Path, error: rusqlite::Error) -> Error {
             };
         }
     };
-    Error::file("read", path)(std::io::Error::new(kind, error))
+    Error::read(path)(std::io::Error::new(kind, error))
 }
 
 /// Why the database or its directory can't be accessed, which SQLite does not report.
@@ -204,7 +198,7 @@ mod tests {
         // A link to itself stops even root, as another user's directory stops others.
         std::os::unix::fs::symlink(run.store(), run.store()).unwrap();
         let opened = read_only(&run);
-        assert!(matches!(opened, Err(Error::File { .. })), "{opened:?}");
+        assert!(matches!(opened, Err(Error::Read { .. })), "{opened:?}");
     }
 
     #[test]
@@ -228,7 +222,7 @@ mod tests {
         }
         let full = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None);
         assert!(
-            matches!(unusable(path, full), Error::File { source, .. } if source.kind() == ErrorKind::StorageFull)
+            matches!(unusable(path, full), Error::Read { source, .. } if source.kind() == ErrorKind::StorageFull)
         );
     }
 }

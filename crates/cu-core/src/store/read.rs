@@ -39,7 +39,7 @@ impl Reader {
     /// Opens the run in `run_dir` for reading.
     ///
     /// # Errors
-    /// [`Error::NoRun`], [`Error::NewerVersion`], [`Error::Damaged`], [`Error::File`].
+    /// [`Error::NoRun`], [`Error::NewerVersion`], [`Error::Damaged`], [`Error::Read`].
     pub fn open(run_dir: &RunDir) -> Result<Self> {
         Ok(Self {
             connection: RefCell::new(recover::readable(run_dir)?),
@@ -50,7 +50,7 @@ impl Reader {
     /// The run as a whole.
     ///
     /// # Errors
-    /// [`Error::Damaged`], [`Error::File`].
+    /// [`Error::Damaged`], [`Error::Read`].
     pub fn status(&self) -> Result<Status> {
         self.read(|connection| {
             let mut tally = Tally::default();
@@ -83,7 +83,7 @@ impl Reader {
     /// All jobs, by their numbers.
     ///
     /// # Errors
-    /// [`Error::Damaged`], [`Error::File`].
+    /// [`Error::Damaged`], [`Error::Read`].
     pub fn jobs(&self) -> Result<Vec<JobReport>> {
         let waits = lock::waits(&self.run_dir);
         self.read(|connection| {
@@ -114,7 +114,7 @@ impl Reader {
     /// One job with its chain.
     ///
     /// # Errors
-    /// [`Error::NoJob`], [`Error::Damaged`], [`Error::File`].
+    /// [`Error::NoJob`], [`Error::Damaged`], [`Error::Read`].
     pub fn job(&self, job: JobId) -> Result<JobReport> {
         let waits = lock::waits(&self.run_dir);
         let found = self.read(|connection| {
@@ -170,7 +170,7 @@ impl Reader {
     /// How many jobs an operator's request changes, as the run was recorded last.
     ///
     /// # Errors
-    /// [`Error::NoJob`], [`Error::Damaged`], [`Error::File`].
+    /// [`Error::NoJob`], [`Error::Damaged`], [`Error::Read`].
     pub fn affected(&self, request: &OperatorRequest) -> Result<u32> {
         let jobs = self.read(|connection| {
             let mut jobs = connection.prepare("SELECT body FROM jobs ORDER BY job")?;
@@ -185,7 +185,7 @@ impl Reader {
     /// of each name.
     ///
     /// # Errors
-    /// [`Error::Damaged`], [`Error::File`].
+    /// [`Error::Damaged`], [`Error::Read`].
     pub fn events(&self) -> Result<Vec<RecordedEvent>> {
         self.read(|connection| {
             let mut events =
@@ -204,7 +204,7 @@ impl Reader {
     /// The plan that a job was made from.
     ///
     /// # Errors
-    /// [`Error::Damaged`], [`Error::File`].
+    /// [`Error::Damaged`], [`Error::Read`].
     pub fn plan(&self, job: JobId) -> Result<JobPlan> {
         self.read(|connection| {
             connection.query_row("SELECT plan FROM jobs WHERE job = ?1", [job.0], |row| {

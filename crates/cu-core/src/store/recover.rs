@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cu_protocol::RunId;
+use cu_system::causes::in_one_line;
 use cu_system::files;
 use rusqlite::{Connection, OpenFlags, ffi};
 
@@ -26,7 +27,7 @@ const COPIES: u32 = 5;
 /// Opens for reading what may have to be played back first.
 ///
 /// # Errors
-/// Those of [`open::read_only`]; [`Error::File`] if the store can't be played back, with the reasons.
+/// Those of [`open::read_only`]; [`Error::Read`] if the store can't be played back, with the reasons.
 pub(super) fn readable(run_dir: &RunDir) -> Result<Connection> {
     let until = Instant::now() + BUSY;
     let mut was_recovered = false;
@@ -50,7 +51,7 @@ pub(super) fn readable(run_dir: &RunDir) -> Result<Connection> {
                      its journal"
                 );
                 let busy = std::io::Error::new(std::io::ErrorKind::ResourceBusy, reason);
-                return Err(Error::file("read", &run_dir.store())(busy));
+                return Err(Error::read(&run_dir.store())(busy));
             }
             Err(why) => return copy_instead(run_dir, &why),
         }
@@ -59,7 +60,7 @@ pub(super) fn readable(run_dir: &RunDir) -> Result<Connection> {
 
 /// Whether `error` means that the store must be played back before it can be read.
 pub(super) fn is_needed(error: &Error) -> bool {
-    let Error::File { source, .. } = error else {
+    let Error::Read { source, .. } = error else {
         return false;
     };
     let refusal = source.get_ref().and_then(|source| source.downcast_ref());
@@ -89,7 +90,7 @@ pub(super) fn is_needed(error: &Error) -> bool {
 /// or the store is not ours or can't be written.
 fn in_place(run_dir: &RunDir) -> Result<()> {
     let path = run_dir.store();
-    let owner = path.metadata().map_err(Error::file("read", &path))?.uid();
+    let owner = path.metadata().map_err(Error::read(&path))?.uid();
     if owner != rustix::process::geteuid().as_raw() {
         let reason = format!("it belongs to another user (id {owner})");
         return Err(Error::file("write", &path)(std::io::Error::other(reason)));
@@ -119,10 +120,11 @@ fn copy_instead(run_dir: &RunDir, why: &Error) -> Result<Connection> {
     copied.map_err(|error| {
         let reason = format!(
             "its last writer was killed, and what that left must be played back; here that fails \
-             ({why}), and so it does in a copy in {} (TMPDIR can name another directory): {error}",
+             ({}), and so it does in a copy in {} (TMPDIR can name another directory): {error}",
+            in_one_line(why),
             temporary.display()
         );
-        Error::file("read", &path)(std::io::Error::other(reason))
+        Error::read(&path)(std::io::Error::other(reason))
     })
 }
 

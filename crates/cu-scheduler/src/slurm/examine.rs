@@ -3,6 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use super::client::Client;
+use cu_system::causes::in_one_line;
+
 use super::config::{Config, Partition};
 use super::limits::{self, Limits};
 use super::options::{Resume, SlurmOptions};
@@ -26,7 +28,7 @@ impl Cluster {
         let (config, partitions) = match asked {
             Ok(answers) => answers,
             Err(error) => {
-                let text = format!("the controller does not answer: {error}");
+                let text = format!("the controller does not answer: {}", in_one_line(&error));
                 let away = Finding::new(Subject::Scheduler, Level::Problem, text);
                 return vec![away.advise("ask again later, or ask an administrator")];
             }
@@ -64,7 +66,7 @@ impl Cluster {
                 Finding::new(Subject::Accounting, Level::Good, text)
             }
             Err(error) => {
-                let text = format!("on, but it does not answer: {error}");
+                let text = format!("on, but it does not answer: {}", in_one_line(&error));
                 let silent = Finding::new(Subject::Accounting, Level::Warning, text);
                 silent
                     .advise("jobs go on; until it answers, ends older than MinJobAge are not known")
@@ -81,7 +83,10 @@ impl Cluster {
         match self.ask_limits().await {
             Ok(limits) => limits::judge(&limits),
             Err(error) => {
-                let text = format!("enforced, but sacctmgr does not list them: {error}");
+                let text = format!(
+                    "enforced, but sacctmgr does not list them: {}",
+                    in_one_line(&error)
+                );
                 Finding::new(Subject::Limits, Level::Note, text)
             }
         }
@@ -403,7 +408,7 @@ fn of_nodes(
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) => {
-            let text = format!("sinfo does not answer: {error}");
+            let text = format!("sinfo does not answer: {}", in_one_line(&error));
             return Finding::new(Subject::Nodes, Level::Warning, text);
         }
     };

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cu_system::causes::in_one_line;
 use tokio::time::Instant;
 
 use super::job_id::JobId;
@@ -188,7 +189,10 @@ impl Cluster {
                     self.missing.tell(job, why, never_started)
                 }
                 (_, Some(Err(error))) => {
-                    let why = format!("not in the queue, and accounting is silent: {error}");
+                    let why = format!(
+                        "not in the queue, and accounting is silent: {}",
+                        in_one_line(&error)
+                    );
                     self.missing.tell(job, why, false)
                 }
             };

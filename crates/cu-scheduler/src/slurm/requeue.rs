@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use cu_system::causes::in_one_line;
+
 use super::find::is_again;
 use super::job_id::JobId;
 use super::known::{Line, Requeue};
@@ -27,7 +29,7 @@ impl Cluster {
     pub(super) async fn requeue_all(self: &Arc<Self>, batch: &mut Batch<'_>) {
         let again = match self.candidates(batch).await {
             Ok(again) => again,
-            Err(error) => return batch.refuse_open(&Refusal::unavailable(error.to_string())),
+            Err(error) => return batch.refuse_open(&Refusal::unavailable(in_one_line(&error))),
         };
         if again.is_empty() {
             return;
@@ -70,7 +72,7 @@ impl Cluster {
         let queue = match (unclear, self.queue().await) {
             (None, Ok(queue)) => queue,
             (unclear, looked) => {
-                let looked = looked.err().map(|error| error.to_string());
+                let looked = looked.err().map(|error| in_one_line(&error));
                 let refusal = Refusal::uncertain(unclear.or(looked).unwrap_or_default());
                 for one in &again {
                     batch.refuse(one.index, &refusal);
@@ -158,7 +160,7 @@ impl Cluster {
         match prepared {
             Ok(Some(script)) => files::point(&script, again.job.task, submission, &start),
             Ok(None) => Err("the call that made it is not known".into()),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(in_one_line(&error)),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
+use cu_system::causes::in_one_line;
+
 use super::job_id::JobId;
 use super::known::{Call, Line};
 use super::options::Resume;
@@ -22,7 +24,7 @@ impl Cluster {
         };
         if let Err(error) = self.settings.renew(&self.client(), refused).await {
             let mut batch = cluster::Batch::new(submissions);
-            batch.refuse_open(&Refusal::unavailable(error.to_string()));
+            batch.refuse_open(&Refusal::unavailable(in_one_line(&error)));
             return batch.into_answers();
         }
         let answers = cluster::submit(self, submissions).await;
@@ -110,7 +112,7 @@ impl Cluster {
     /// Writes down that `members` are about to be handed over, and the files for it.
     fn prepare(&self, members: &[Submission]) -> Result<(Call, std::fs::File), Refusal> {
         let now = SystemTime::now();
-        let away = |error: crate::Error| Refusal::unavailable(error.to_string());
+        let away = |error: crate::Error| Refusal::unavailable(in_one_line(&error));
         let number = self
             .journal
             .with(|journal| Ok(journal.known().next_call(now)))

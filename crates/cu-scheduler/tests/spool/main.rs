@@ -51,7 +51,7 @@ impl Testbed for Cluster {
         Arc::new(Spool::open(self.options()).unwrap())
     }
 
-    fn folder(&self) -> &Path {
+    fn directory(&self) -> &Path {
         self.directory.path()
     }
 

@@ -116,12 +116,12 @@ async fn probe_until(
     bound: Duration,
     interrupted: impl Future<Output = ()>,
 ) -> Proof {
-    let folder = tempfile::tempdir().expect("a folder");
-    let probe = Probe::new(folder.path()).expect("a folder");
+    let folder = tempfile::tempdir().expect("a directory");
+    let probe = Probe::new(folder.path()).expect("a directory");
     let proof = probe.run(scheduler, bound, interrupted).await;
     let proof = proof.expect("this host works");
     drop(probe);
-    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+    assert_eq!(fs::read_dir(folder.path()).expect("a directory").count(), 0);
     assert_eq!(scheduler.cancelled(), [id()]);
     proof
 }
@@ -135,7 +135,7 @@ async fn finding(scheduler: &Staged, bound: Duration) -> Finding {
 }
 
 #[tokio::test]
-async fn a_job_that_does_not_start_in_time_tells_for_what_it_waits() {
+async fn a_late_job_shows_what_it_waits_for() {
     let scheduler = Staged::new(queued(), |_| ());
     let late = finding(&scheduler, Duration::from_millis(300)).await;
     assert_eq!(late.level, Level::Warning);
@@ -149,7 +149,7 @@ async fn a_job_that_does_not_start_in_time_tells_for_what_it_waits() {
 }
 
 #[tokio::test]
-async fn a_node_where_cu_does_not_start_tells_why() {
+async fn a_node_where_cu_does_not_start_shows_why() {
     let scheduler = Staged::new(ended(1), |submission| {
         let complaint = "cu: version `GLIBC_2.34' not found (required by cu)\n";
         fs::write(submission.directory.join("stderr"), complaint).expect("a file");
@@ -162,7 +162,7 @@ async fn a_node_where_cu_does_not_start_tells_why() {
 }
 
 #[tokio::test]
-async fn a_node_that_does_not_see_the_results_directory_says_so_on_its_output() {
+async fn a_node_without_the_results_directory_answers_on_stdout() {
     let scheduler = Staged::new(ended(1), |submission| {
         let answer = Answer {
             host: "node7".to_owned(),
@@ -177,13 +177,13 @@ async fn a_node_that_does_not_see_the_results_directory_says_so_on_its_output() 
     let finding = finding(&scheduler, Duration::from_secs(60)).await;
     assert_eq!(finding.level, Level::Problem);
     assert!(
-        finding.text.contains("node7 ran 17, and does not see"),
+        finding.text.contains("17 ran on node7, which does not see"),
         "{finding:?}"
     );
 }
 
 #[tokio::test]
-async fn what_a_node_answers_is_told() {
+async fn an_answer_is_reported() {
     let scheduler = Staged::new(ended(0), |submission| {
         let folder = submission.working_directory.clone();
         // In a thread, since the connection is served by this one.
@@ -198,7 +198,7 @@ async fn what_a_node_answers_is_told() {
 }
 
 #[test]
-fn clocks_and_networks_that_differ_are_warned_of() {
+fn a_differing_clock_and_an_unreachable_host_are_warnings() {
     let answer = Answer {
         host: "node7".to_owned(),
         time: (SystemTime::now() - Duration::from_secs(600)).into(),
@@ -228,7 +228,7 @@ fn clocks_and_networks_that_differ_are_warned_of() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_a_problem_and_an_uncertain_submission_is_cancelled() {
+async fn an_uncertain_submission_is_cancelled() {
     let name = SubmissionName::new("a", 0, 0).expect("a name");
     let mut scheduler = Staged::new(queued(), |_| ());
     scheduler.refusal = Some(SubmitError::Uncertain {
@@ -241,7 +241,7 @@ async fn a_refusal_is_a_problem_and_an_uncertain_submission_is_cancelled() {
 }
 
 #[tokio::test]
-async fn who_interrupts_it_leaves_no_job() {
+async fn an_interrupted_probe_leaves_no_job() {
     let scheduler = Staged::new(queued(), |_| ());
     let proof = probe_until(&scheduler, Duration::from_secs(60), ready(())).await;
     assert!(matches!(proof, Proof::Interrupted), "{proof:?}");
