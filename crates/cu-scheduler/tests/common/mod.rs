@@ -30,17 +30,17 @@ pub fn name(attempt: u32) -> SubmissionName {
     SubmissionName::new("local", 1, attempt).unwrap()
 }
 
-/// A submission of a shell script, to which `directory` is `$1`.
-pub fn submission(directory: &Path, attempt: u32, script: &str) -> Submission {
-    let directory = directory.join(format!("attempt-{attempt}"));
+/// A submission of a shell script, to which `root` is `$1`.
+pub fn submission(root: &Path, attempt: u32, script: &str) -> Submission {
+    let directory = root.join(format!("attempt-{attempt}"));
     std::fs::create_dir_all(&directory).unwrap();
-    let directory_text = directory.to_str().unwrap();
-    let command = ["/bin/sh", "-c", script, "sh", directory_text];
+    let argument = root.to_str().unwrap();
+    let command = ["/bin/sh", "-c", script, "sh", argument];
     Submission {
         name: name(attempt),
         command: command.map(str::to_owned).to_vec(),
         environment: BTreeMap::new(),
-        working_directory: directory.to_path_buf(),
+        working_directory: root.to_path_buf(),
         directory,
         resources: Resources::default(),
         previous: None,
