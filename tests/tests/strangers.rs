@@ -269,7 +269,7 @@ fn texts_of_a_config_reach_the_program_unchanged() {
 #[test]
 fn texts_of_a_command_line_reach_the_program_unchanged() {
     let run = Run::new(&["unused"], "");
-    let mut arguments = vec!["run", "--name", "run", "--setting", "behaviour=tells"];
+    let mut arguments = vec!["run", "--name", "run", "--setting", "behaviour=reports"];
     let setting = "parameter=a $(touch F) 'b'\n\"c\"";
     arguments.extend(["--setting", setting, "--"]);
     arguments.push(env!("CARGO_BIN_EXE_tiny_job"));

@@ -63,7 +63,7 @@ fn counters_continue_in_a_new_process_and_restart_per_attempt() {
 }
 
 #[test]
-fn an_outdated_attempt_removes_only_checkpoints_older_than_its_own() {
+fn an_outdated_attempt_removes_no_newer_checkpoints() {
     let scratch = tempfile::tempdir().unwrap();
     let keep = |attempt, count| {
         Checkpoints::open(scratch.path())

@@ -141,7 +141,7 @@ fn a_full_disk_costs_only_the_new_checkpoint() {
 }
 
 #[test]
-fn a_disk_that_fills_during_a_save_costs_only_the_new_checkpoint() {
+fn a_disk_full_during_a_save_costs_only_the_new_checkpoint() {
     let Some(disk) = SmallDisk::mount() else {
         return;
     };

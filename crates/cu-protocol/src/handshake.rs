@@ -68,7 +68,7 @@ pub enum Then {
 /// let secret = Secret::generate()?;
 /// let mut client = Handshake::client(&secret, Versions::SPOKEN);
 /// let mut server = Handshake::server(&secret, Versions::SPOKEN);
-/// // Whoever has something to say says it, until both are done.
+/// // One end sends and the other receives, until both are done.
 /// while let (Then::Receive { .. }, _) | (_, Then::Receive { .. }) = (&client.then, &server.then) {
 ///     let (speaker, listener) = if client.send.is_empty() {
 ///         (&mut server, &mut client)

@@ -1,4 +1,5 @@
-//! What only the local backend promises of living jobs: the queue, the environment, whole groups.
+//! Promises of the local backend only, about living jobs: the queue, the environment, whole process
+//! groups.
 #![cfg(feature = "local")]
 #![allow(clippy::unwrap_used)]
 
@@ -41,7 +42,7 @@ async fn an_attempt_knows_its_submission_and_its_deadline() {
 }
 
 #[tokio::test]
-async fn a_time_limit_beyond_the_end_of_time_is_none() {
+async fn a_time_limit_that_no_clock_reaches_is_ignored() {
     let directory = TempDir::new().unwrap();
     let mut options = LocalOptions::new(state(directory.path()));
     options.grace = Duration::MAX;
@@ -73,7 +74,7 @@ async fn a_second_attempt_in_the_same_directory_appends_its_output() {
 }
 
 #[tokio::test]
-async fn more_processors_than_there_are_is_a_rejection_with_both_numbers() {
+async fn too_many_processors_are_rejected_with_both_numbers() {
     let directory = TempDir::new().unwrap();
     let cluster = open(directory.path());
     let mut asked = submission(directory.path(), 0, "true");
@@ -88,7 +89,7 @@ async fn more_processors_than_there_are_is_a_rejection_with_both_numbers() {
 }
 
 #[tokio::test]
-async fn a_name_is_taken_once() {
+async fn a_name_is_accepted_only_once() {
     let directory = TempDir::new().unwrap();
     let cluster = open(directory.path());
     let asked = submission(directory.path(), 0, "echo x >> started");
@@ -129,7 +130,7 @@ async fn a_large_job_is_not_overtaken() {
     }
 }
 
-/// A kill gives a supervisor no chance to end the group it made: the backend does it.
+/// A killed supervisor can't end the process group that it made, so the backend does it.
 #[tokio::test]
 async fn a_child_in_a_session_of_its_own_dies_with_a_killed_leader() {
     let directory = TempDir::new().unwrap();
@@ -142,7 +143,7 @@ async fn a_child_in_a_session_of_its_own_dies_with_a_killed_leader() {
     until("the child runs", || child.exists());
     let pid = std::fs::read_to_string(&child).unwrap();
     let alive = || {
-        // A zombie, waiting for a reaper that takes its time, is dead.
+        // A zombie that waits for a slow reaper counts as dead.
         std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
             .is_ok_and(|stat| !stat.contains(") Z "))
     };
@@ -152,12 +153,12 @@ async fn a_child_in_a_session_of_its_own_dies_with_a_killed_leader() {
         .await
         .unwrap();
     assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Cancelled);
-    assert!(!alive(), "it ended with a process alive");
+    assert!(!alive(), "the attempt ended while a process of it lived");
 }
 
-/// An attempt that ends by itself leaves nothing of its group either.
+/// An attempt that ends by itself leaves no process of its group either.
 #[tokio::test]
-async fn an_end_by_itself_takes_the_group_along() {
+async fn an_end_by_itself_ends_the_whole_group() {
     let directory = TempDir::new().unwrap();
     let cluster = open(directory.path());
     let script = r#"(trap '' TERM HUP; while [ -d "$1" ]; do sleep 0.1; done) & echo $! > child"#;
@@ -184,7 +185,7 @@ async fn a_state_directory_in_use_is_an_error_that_names_the_process() {
 }
 
 #[tokio::test]
-async fn a_state_directory_that_cannot_be_made_is_an_error_that_names_it() {
+async fn a_state_directory_that_cannot_be_made_is_named() {
     let directory = TempDir::new().unwrap();
     std::fs::write(state(directory.path()), "a file, not a directory").unwrap();
     let error = Local::open(LocalOptions::new(state(directory.path()))).unwrap_err();

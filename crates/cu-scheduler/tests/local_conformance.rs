@@ -50,7 +50,7 @@ mod plain {
     cu_scheduler::conformance_tests!(super::ThisMachine);
 }
 
-/// This machine behind a line that loses, repeats and delays answers.
+/// This machine behind a wrapper that loses, repeats and delays answers.
 struct BehindABadLine(ThisMachine);
 
 #[async_trait]

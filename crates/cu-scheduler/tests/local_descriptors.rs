@@ -1,5 +1,5 @@
-//! What is promised is in the journal also where no descriptor was left while it was rewritten. The
-//! limit is one of the whole process: so this is the only test in its program.
+//! An accepted cancel is in the journal even if no descriptor was left while the journal was
+//! rewritten. The limit applies to the whole process, so this is the only test in its program.
 #![cfg(feature = "local")]
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +15,7 @@ use cu_scheduler::{Cancel, EndCause, Scheduler};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 
-/// More lines of history than a journal keeps before it is rewritten, two a job.
+/// Enough jobs, with two lines each, to make the backend rewrite the journal.
 const JOBS: u32 = 22_000;
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Reopening a state directory whose journal was forged: recycled pids, lost records, other boots.
+//! Reopens state directories with forged journals: recycled pids, lost records, other boots.
 #![cfg(feature = "local")]
 #![allow(clippy::unwrap_used)]
 
@@ -14,7 +14,7 @@ use cu_scheduler::{Cancel, ClusterJobId, ClusterState, EndCause, Error, Schedule
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Changes the journal line by line: a line for which `change` says `false` is dropped.
+/// Changes the journal line by line, and drops the lines for which `change` returns `false`.
 fn forge(directory: &Path, mut change: impl FnMut(&mut Value) -> bool) {
     let path = state(directory).join("journal");
     let mut lines: Vec<Value> = std::fs::read_to_string(&path)
@@ -27,7 +27,8 @@ fn forge(directory: &Path, mut change: impl FnMut(&mut Value) -> bool) {
     std::fs::write(path, text).unwrap();
 }
 
-/// A directory in which one attempt runs that ends at `go`, and nobody holds the backend.
+/// A directory with one running attempt, which ends when `go` appears. No process holds the
+/// backend.
 async fn abandoned() -> (TempDir, ClusterJobId) {
     let directory = TempDir::new().unwrap();
     let cluster = open(directory.path());
@@ -40,7 +41,7 @@ fn let_go(directory: &TempDir) {
     std::fs::write(directory.path().join("go"), "").unwrap();
 }
 
-/// A process that has nothing to do with us. It ends with the test, however that ends.
+/// A process that is not ours. It ends with the test, also if the test fails.
 struct Stranger(Child);
 
 impl Drop for Stranger {
@@ -121,7 +122,7 @@ async fn a_start_without_a_record_is_found_by_its_mark() {
 async fn a_start_that_may_have_been_is_not_repeated() {
     let (directory, job) = abandoned().await;
     let_go(&directory);
-    // Ended before its record was written.
+    // It ended before its record was written.
     end_of(&open(directory.path()), &job).await;
     forge(directory.path(), |line| {
         line.get("running").is_none() && line.get("ended").is_none()
@@ -139,7 +140,7 @@ async fn a_restart_of_the_machine_ends_all_and_reuses_no_id() {
         if let Some(header) = line.get_mut("header") {
             header["boot"] = "another".into();
         }
-        // The last lines were not on the disk yet.
+        // The last lines had not reached the disk.
         line.get("running").is_none() && line.get("starting").is_none()
     });
     let cluster = open(directory.path());
@@ -151,7 +152,7 @@ async fn a_restart_of_the_machine_ends_all_and_reuses_no_id() {
     };
     assert!(
         number(&next) > number(&job) + 1,
-        "{next} may have been given before"
+        "{next} may have been used before"
     );
 }
 
@@ -187,7 +188,7 @@ async fn a_later_format_is_refused_not_misread() {
 }
 
 #[tokio::test]
-async fn a_torn_last_line_was_never_promised() {
+async fn a_last_line_that_was_cut_off_is_ignored() {
     let (directory, job) = abandoned().await;
     let path = state(directory.path()).join("journal");
     let mut text = std::fs::read_to_string(&path).unwrap();
@@ -221,7 +222,7 @@ async fn a_limit_that_passed_while_nobody_watched_ends_it_at_once() {
 }
 
 #[tokio::test]
-async fn a_cancel_that_was_promised_is_carried_out_after_a_crash() {
+async fn an_accepted_cancel_is_carried_out_after_a_crash() {
     let (directory, job) = abandoned().await;
     let path = state(directory.path()).join("journal");
     let mut text = std::fs::read_to_string(&path).unwrap();
@@ -231,7 +232,7 @@ async fn a_cancel_that_was_promised_is_carried_out_after_a_crash() {
     assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Cancelled);
 }
 
-/// Forges what version 1 wrote: ids without an opening.
+/// Forges a journal of version 1, whose ids have no opening.
 fn as_version_1(line: &mut Value) {
     if let Some(header) = line.get_mut("header") {
         header["version"] = 1.into();
@@ -272,11 +273,11 @@ async fn a_journal_of_version_1_keeps_its_ids() {
 }
 
 #[tokio::test]
-async fn an_id_is_not_given_again_though_the_journal_was_lost() {
+async fn no_id_is_used_twice_though_the_journal_was_lost() {
     let damages: [fn(&Path); 4] = [
         |journal| std::fs::remove_file(journal).unwrap(),
         |journal| std::fs::write(journal, "").unwrap(),
-        // All but the header is cut off; then all but the reservation.
+        // Cuts off all but the header, then all but the reservation.
         |journal| cut(journal, 1),
         |journal| cut(journal, 2),
     ];
@@ -296,7 +297,7 @@ async fn an_id_is_not_given_again_though_the_journal_was_lost() {
     }
 }
 
-/// Keeps the first lines of a journal.
+/// Truncates a journal to its first lines.
 fn cut(journal: &Path, lines: usize) {
     let text = std::fs::read_to_string(journal).unwrap();
     let kept: Vec<_> = text.split_inclusive('\n').take(lines).collect();

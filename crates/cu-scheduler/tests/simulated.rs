@@ -1,4 +1,4 @@
-//! The conformance suite on the simulated cluster, and what only a simulated cluster can be made to do.
+//! The conformance suite on the simulated cluster, and tests that only a simulated cluster allows.
 #![cfg(all(feature = "simulated", feature = "conformance"))]
 #![allow(clippy::unwrap_used)]
 
@@ -85,7 +85,7 @@ impl Testbed for InMemory {
     }
 }
 
-/// The same behind a line that loses, repeats and delays answers.
+/// The same behind a wrapper that loses, repeats and delays answers.
 struct BehindABadLine(InMemory);
 
 #[async_trait]
@@ -131,7 +131,7 @@ mod faulty {
     cu_scheduler::conformance_tests!(super::BehindABadLine);
 }
 
-/// What a shell would do with the program.
+/// Runs the program as a shell would.
 async fn follow(program: Program, mut run: Run) -> EndCause {
     let mut noted: Vec<(Signal, PathBuf)> = Vec::new();
     let mut ignores_terminate = false;
@@ -192,7 +192,7 @@ async fn follow(program: Program, mut run: Run) -> EndCause {
             }
             Step::Exit(code) => return EndCause::Exited(code.into()),
             Step::KillItself => return EndCause::Signaled(9),
-            other => panic!("a step that this cluster does not know: {other:?}"),
+            other => panic!("this cluster does not know the step {other:?}"),
         }
     }
     EndCause::Exited(0)

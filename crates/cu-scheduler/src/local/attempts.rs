@@ -172,7 +172,7 @@ impl Keeper {
             ("CU_KILL_WAIT", self.grace.as_secs_f64().to_string()),
         ];
         if let Some(limit) = submission.resources.time_limit {
-            // A limit that no clock can reach is no limit.
+            // Ignore a limit that no clock can reach.
             let deadline = since.checked_add(limit).map(|at| unix_ms(at) / 1000);
             variables.extend(deadline.map(|at| ("CU_DEADLINE", at.to_string())));
         }

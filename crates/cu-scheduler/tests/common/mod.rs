@@ -1,4 +1,4 @@
-//! What the tests of the local backend share: submissions of shell scripts, and bounded waits.
+//! Shared by the tests of the local backend: submissions of shell scripts, and bounded waits.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use cu_scheduler::{
     ClusterEnd, ClusterJobId, ClusterState, Resources, Scheduler, Submission, SubmissionName,
 };
 
-/// No wait of these tests takes longer, on however busy a machine.
+/// The longest wait of these tests, on any busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The state directory below `directory`.
@@ -72,7 +72,7 @@ pub async fn end_of(cluster: &Local, job: &ClusterJobId) -> ClusterEnd {
     tokio::time::timeout(PATIENCE, end).await.expect("it ends")
 }
 
-/// Waits until `condition` holds, where no event tells.
+/// Waits until `condition` holds, where no event reports it.
 pub fn until(what: &str, condition: impl Fn() -> bool) {
     let give_up = Instant::now() + PATIENCE;
     while !condition() {
