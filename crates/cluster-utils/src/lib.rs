@@ -22,6 +22,21 @@
 //!
 //! A job needs only `client`: no runtime, no network, no scheduler. Jobs in shell and Python need
 //! no crate at all: they call `cu job …` and `cu_job.py`.
+//!
+//! # Features
+//!
+//! Features are additive, and none changes the behaviour of another.
+//!
+//! | feature | module here | also enables |
+//! | --- | --- | --- |
+//! | `client` (default) | `client`: the library for a job's program | `checkpoint` |
+//! | `checkpoint` | `checkpoint`: atomic checkpoints | |
+//! | `protocol` | `protocol`: messages and their encoding, without streams | |
+//! | `supervisor` | `supervisor`: the parent of a job's program | `protocol` |
+//! | `scheduler` | `scheduler`: the trait, without backends | |
+//! | `local`, `slurm`, `htcondor` | `scheduler` with this backend | `scheduler` |
+//! | `simulated` | `scheduler` with a cluster in memory | `scheduler` |
+//! | `core` | `core`: the resume loop | `protocol`, `scheduler`, `supervisor` |
 #![cfg_attr(
     feature = "client",
     doc = r#"
@@ -48,6 +63,7 @@ job.finalize(&std::collections::BTreeMap::from([("steps", step)]))?;
 "#
 )]
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "checkpoint")]
 pub use cu_checkpoint as checkpoint;

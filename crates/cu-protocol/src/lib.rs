@@ -75,6 +75,13 @@
 //! # }
 //! ```
 //!
+//! # How it grows
+//!
+//! A new message is a new variant at the end of its enum and a new version of the protocol
+//! ([`Versions`]); existing messages never change. The enums are exhaustive on purpose: both ends
+//! must decide about every message. So a new version of the protocol is a breaking change of this
+//! crate, too.
+//!
 //! # Hostile bytes
 //!
 //! Any bytes become a message or an [`Error`], never a panic. A message has at most
@@ -84,6 +91,7 @@
 //! make us allocate a mebibyte. A stranger, who doesn't know the secret, can send only two
 //! messages, of 12 and 48 bytes.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "blocking")]
 pub mod blocking;

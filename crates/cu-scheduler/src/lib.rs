@@ -13,6 +13,7 @@
 //! | `simulated` | a cluster in memory under virtual time |
 //! | `conformance` | the suite that every backend passes, and `Faulty`, a wrapper that loses answers |
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 #[cfg(any(feature = "simulated", feature = "conformance"))]
