@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn time_goes_on_from_the_last_record_if_set_back() {
         let now = Timestamp::from(SystemTime::now());
-        assert!(Clock::start(Timestamp(0)).now() >= now);
+        assert!(Clock::start(Timestamp::from_millis(0)).now() >= now);
         let recorded = now.after(Duration::from_secs(3600));
         assert!(Clock::start(recorded).now() >= recorded);
     }

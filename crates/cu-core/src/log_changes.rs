@@ -53,11 +53,15 @@ mod tests {
             host: "n1".to_owned(),
             supervisor: 1,
             program: 2,
-            at: Timestamp(0),
+            at: Timestamp::from_millis(0),
             checkpoint: None,
         });
-        let active = Active::intended(attempt, Timestamp(0));
-        let end = (AttemptEnd::Lost, Timestamp(0), "was\n lost".to_owned());
+        let active = Active::intended(attempt, Timestamp::from_millis(0));
+        let end = (
+            AttemptEnd::Lost,
+            Timestamp::from_millis(0),
+            "was\n lost".to_owned(),
+        );
         let changes = Changes {
             events: vec![
                 (job, Event::TimePassed),

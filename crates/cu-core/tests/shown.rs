@@ -121,7 +121,7 @@ fn a_fenced_wait_is_reported_once_and_shown_until_the_start() {
         message: Message::Waiting(Waiting {
             host: "n1".to_owned(),
             reason: reason.to_owned(),
-            until: Timestamp(1_700_000_900_000),
+            until: Timestamp::from_millis(1_700_000_900_000),
         }),
     };
     let mut world = World::submitted();

@@ -13,7 +13,7 @@ use cu_protocol::{
 use cu_scheduler::{ClusterEnd, ClusterState, EndCause};
 
 const GRACE: Duration = Duration::from_secs(5);
-const HEARD: Timestamp = Timestamp(1_000_000);
+const HEARD: Timestamp = Timestamp::from_millis(1_000_000);
 const RESUME: i32 = 3;
 
 fn at_once() -> Timestamp {
@@ -35,8 +35,8 @@ fn record(end: ProgramEnd, stop: Option<StopCause>) -> ExitRecord {
         end,
         stop,
         host: "n1".to_owned(),
-        started: Some(Timestamp(1)),
-        ended: Timestamp(2),
+        started: Some(Timestamp::from_millis(1)),
+        ended: Timestamp::from_millis(2),
         peak_memory_bytes: None,
         checkpoint: None,
         output_changed: OutputChange::Unchanged,
@@ -159,8 +159,9 @@ fn all_evidence() -> Vec<Active> {
                 for request in [None, Some(ResumeRequest::default())] {
                     for reading in readings() {
                         for (requeued, started) in TWICE_TWO {
-                            let mut active = Active::intended(Attempt(0), Timestamp(0));
-                            active.started = started.then_some(Timestamp(1));
+                            let mut active =
+                                Active::intended(Attempt(0), Timestamp::from_millis(0));
+                            active.started = started.then_some(Timestamp::from_millis(1));
                             active.evidence = Evidence {
                                 results,
                                 request: request.clone(),
@@ -256,7 +257,7 @@ fn every_combination_is_judged_as_the_table_says() {
     assert_eq!(all.len(), (1 + 8 * 8) * (6 + 12) * 2 * 2 * 4 * 4);
     for active in all {
         let late = patience(&active.evidence);
-        let just_before = Timestamp(late.0 - 1);
+        let just_before = Timestamp::from_millis(late.millis() - 1);
         for (late, at) in [(false, at_once()), (false, just_before), (true, late)] {
             let verdict = judge(&active, RESUME, GRACE, at);
             let expected = expected(&active, late);

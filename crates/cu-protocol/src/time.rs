@@ -13,7 +13,7 @@ use crate::codec::Encode;
 /// use std::time::Duration;
 /// use cu_protocol::Timestamp;
 ///
-/// let leap_day = Timestamp(1_709_164_800_000);
+/// let leap_day = Timestamp::from_millis(1_709_164_800_000);
 /// assert_eq!(leap_day.to_string(), "2024-02-29T00:00:00.000Z");
 /// assert_eq!(leap_day.after(Duration::from_secs(90)).since(leap_day).as_secs(), 90);
 /// ```
@@ -32,11 +32,26 @@ use crate::codec::Encode;
     Encode,
 )]
 #[serde(try_from = "u64", into = "u64")]
-pub struct Timestamp(pub u64);
+pub struct Timestamp(u64);
 
 impl Timestamp {
     /// The last moment that can be decoded: databases and other languages have 63 bits for a number.
     pub const MAX: Self = Self(i64::MAX as u64);
+
+    /// The moment this many milliseconds after the Unix epoch, but at most [`MAX`](Self::MAX).
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        if millis > Self::MAX.0 {
+            return Self::MAX;
+        }
+        Self(millis)
+    }
+
+    /// The milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn millis(self) -> u64 {
+        self.0
+    }
 
     /// This moment plus `duration`, but at most [`MAX`](Self::MAX).
     #[must_use]
@@ -193,8 +208,15 @@ mod tests {
             let json = serde_json::to_string(&started).expect("it is written");
             assert_eq!(serde_json::from_str::<Message>(&json).is_ok(), is_fine);
         }
-        let late = Timestamp(5).after(Duration::MAX);
-        assert_eq!(late, Timestamp::MAX);
+    }
+
+    #[test]
+    fn no_constructor_exceeds_the_last_moment() {
+        assert_eq!(Timestamp::from_millis(u64::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp(5).after(Duration::MAX), Timestamp::MAX);
+        let last = Timestamp::MAX.millis();
+        assert_eq!(Timestamp::try_from(last), Ok(Timestamp::MAX));
+        assert!(Timestamp::try_from(last + 1).is_err());
     }
 
     #[test]

@@ -81,8 +81,8 @@ mod tests {
             end,
             stop: Some(StopCause::Signal(10)),
             host: "node1".to_owned(),
-            started: Some(Timestamp(1000)),
-            ended: Timestamp(2500),
+            started: Some(Timestamp::from_millis(1000)),
+            ended: Timestamp::from_millis(2500),
             peak_memory_bytes: Some(1_048_576),
             checkpoint: Some(CheckpointId {
                 attempt: Attempt(3),

@@ -26,7 +26,7 @@ fn entry(kind: Kind, attempt: u32, number: u64, begin: u64) -> Entry {
 
 fn event(event: Event) -> RecordedEvent {
     RecordedEvent {
-        at: Timestamp(0),
+        at: Timestamp::from_millis(0),
         job: JOB,
         event,
     }
@@ -52,7 +52,7 @@ fn report(attempt: u32, end: AttemptEnd, exit_code: i32) -> AttemptReport {
         attempt: Attempt(attempt),
         cluster_job_id: None,
         host: None,
-        submitted: Timestamp(0),
+        submitted: Timestamp::from_millis(0),
         started: None,
         ended: None,
         end: Some(end),

@@ -253,7 +253,7 @@ mod tests {
             attempt: Attempt(number),
             cluster_job_id: Some(format!("local-{number}")),
             host: None,
-            submitted: Timestamp(0),
+            submitted: Timestamp::from_millis(0),
             started: None,
             ended: None,
             end,

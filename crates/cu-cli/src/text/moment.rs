@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use cu_protocol::Timestamp;
 
 /// The last millisecond of the year 9999: ISO 8601 has four digits for a year.
-const LAST: Timestamp = Timestamp(253_402_300_799_999);
+const LAST: Timestamp = Timestamp::from_millis(253_402_300_799_999);
 
 /// `2026-11-24T16:48:32.120Z`.
 pub fn iso(moment: Timestamp) -> String {
@@ -30,12 +30,15 @@ mod tests {
 
     #[test]
     fn any_moment_has_a_text() {
-        assert_eq!(iso(Timestamp(0)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(iso(Timestamp::from_millis(0)), "1970-01-01T00:00:00.000Z");
         assert_eq!(
-            iso(Timestamp(1_795_538_912_120)),
+            iso(Timestamp::from_millis(1_795_538_912_120)),
             "2026-11-24T16:48:32.120Z"
         );
-        assert_eq!(iso(Timestamp(u64::MAX)), "9999-12-31T23:59:59.999Z");
+        assert_eq!(
+            iso(Timestamp::from_millis(u64::MAX)),
+            "9999-12-31T23:59:59.999Z"
+        );
     }
 
     #[test]

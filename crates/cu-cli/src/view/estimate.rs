@@ -44,7 +44,7 @@ pub mod tests {
             },
             attempts: 12,
             resumes: 6,
-            created: Timestamp(1_795_538_912_120),
+            created: Timestamp::from_millis(1_795_538_912_120),
             ended: None,
             done_per_mille,
         }

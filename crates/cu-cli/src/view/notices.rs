@@ -53,7 +53,7 @@ mod tests {
     fn equal_ones_of_many_jobs_are_one_line() {
         let mut notices = Notices::default();
         let mut add = |job, text: &str| {
-            let (at, job) = (Timestamp(0), Some(JobId(job)));
+            let (at, job) = (Timestamp::from_millis(0), Some(JobId(job)));
             notices.add(Notice::new(at, job, Level::Info, text.to_owned()));
         };
         (7..49).for_each(|job| add(job, "no"));

@@ -247,7 +247,7 @@ impl Job {
             id,
             resume_exit_code,
             phase: Phase::Waiting {
-                until: Timestamp(0),
+                until: Timestamp::from_millis(0),
                 reason: String::new(),
             },
             wanted: Wanted::Run,

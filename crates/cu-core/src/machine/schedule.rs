@@ -22,7 +22,7 @@ pub(super) fn next_deadline(job: &Job, policy: &Policy) -> Option<Timestamp> {
                 active,
                 job.resume_exit_code,
                 policy.record_grace,
-                Timestamp(0),
+                Timestamp::from_millis(0),
             );
             let better = match verdict {
                 Verdict::Unread(due) | Verdict::Until(due) => Some(due),
@@ -39,7 +39,7 @@ pub(super) fn cap_ends(job: &Job, policy: &Policy) -> Timestamp {
     if job.window.submissions >= policy.submissions_per_hour.get() {
         job.window.since.after(HOUR)
     } else {
-        Timestamp(0)
+        Timestamp::from_millis(0)
     }
 }
 

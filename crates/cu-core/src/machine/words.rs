@@ -73,7 +73,7 @@ fn waiting(job: &Job, until: Timestamp, reason: &str, policy: &Policy) -> (Strin
         );
         return (sentence, Some(Limit::SubmissionsPerHour(most)));
     }
-    let when = match until.0 {
+    let when = match until.millis() {
         0 => "next".to_owned(),
         _ => format!("after {}", moment(until)),
     };
@@ -94,7 +94,7 @@ fn with_the_scheduler(job: &Job, active: &Active, policy: &Policy) -> String {
     if active.is_being_cancelled() {
         return being_cancelled(active);
     }
-    let now = Timestamp(0);
+    let now = Timestamp::from_millis(0);
     let verdict = judge(active, job.resume_exit_code, policy.record_grace, now);
     if let Some(sentence) = over(active, verdict) {
         return sentence;

@@ -290,7 +290,8 @@ mod tests {
             policy: Policy::default(),
             jobs: Vec::new(),
         };
-        Store::create(&run_dir, RunId([0; 16]), &plan, Timestamp(0)).expect("a new store");
+        Store::create(&run_dir, RunId([0; 16]), &plan, Timestamp::from_millis(0))
+            .expect("a new store");
         let lock = lock::take(&run_dir).and_then(lock::Taken::name);
         let lock = lock.expect("nobody else has it");
         let store = Store::open(&run_dir, lock).expect("it opens");

@@ -141,7 +141,12 @@ mod tests {
     fn fold<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<Job> {
         let mut machine = Machine::new(vec![Job::new(JOB, 3)], Policy::default());
         for event in events {
-            machine.step(Timestamp(1), JOB, event, &mut Effects::default());
+            machine.step(
+                Timestamp::from_millis(1),
+                JOB,
+                event,
+                &mut Effects::default(),
+            );
         }
         machine.jobs().to_vec()
     }

@@ -72,7 +72,7 @@ impl Reader {
                 attempts: 0,
                 resumes: 0,
                 created: created(connection)?,
-                ended: ended.filter(|_| settled).map(Timestamp),
+                ended: ended.filter(|_| settled).map(Timestamp::from_millis),
                 done_per_mille: 0,
             };
             tally.show_in(&mut status);
@@ -192,7 +192,7 @@ impl Reader {
                 connection.prepare("SELECT at, job, event FROM events ORDER BY number")?;
             let rows = events.query_map([], |row| {
                 Ok(RecordedEvent {
-                    at: Timestamp(row.get(0)?),
+                    at: Timestamp::from_millis(row.get(0)?),
                     job: JobId(row.get(1)?),
                     event: parse(row, 2)?,
                 })
@@ -293,7 +293,7 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
         .optional()?;
     Ok(Loaded {
         run,
-        last_recorded: Timestamp(newest.unwrap_or(0)),
+        last_recorded: Timestamp::from_millis(newest.unwrap_or(0)),
         policy: policy(connection)?,
         jobs,
         plans,
@@ -329,7 +329,7 @@ fn metrics(
 
 fn created(connection: &Connection) -> rusqlite::Result<Timestamp> {
     let created = fact(connection, "created")?;
-    Ok(Timestamp(
+    Ok(Timestamp::from_millis(
         created.and_then(|text| text.parse().ok()).unwrap_or(0),
     ))
 }
@@ -358,8 +358,12 @@ pub(super) fn parse<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqli
 }
 
 fn attempt_report(row: &Row<'_>) -> rusqlite::Result<(JobId, AttemptReport)> {
-    let moment =
-        |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<u64>>(column)?.map(Timestamp));
+    let moment = |column| {
+        Ok::<_, rusqlite::Error>(
+            row.get::<_, Option<u64>>(column)?
+                .map(Timestamp::from_millis),
+        )
+    };
     let end: Option<String> = row.get(7)?;
     let end = end
         .map(|word| serde_json::from_value(serde_json::Value::String(word)))
@@ -369,7 +373,7 @@ fn attempt_report(row: &Row<'_>) -> rusqlite::Result<(JobId, AttemptReport)> {
         attempt: Attempt(row.get(1)?),
         cluster_job_id: row.get(2)?,
         host: row.get(3)?,
-        submitted: Timestamp(row.get(4)?),
+        submitted: Timestamp::from_millis(row.get(4)?),
         started: moment(5)?,
         ended: moment(6)?,
         end,

@@ -78,7 +78,7 @@ impl<'a> Rows<'a> {
         let mut insert =
             transaction.prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4)")?;
         for (number, job, event) in &self.events {
-            insert.execute(params![number, self.at.0, job.0, event])?;
+            insert.execute(params![number, self.at.millis(), job.0, event])?;
         }
         let mut delete = transaction.prepare_cached("DELETE FROM events WHERE number = ?1")?;
         for superseded in &self.superseded {
@@ -109,9 +109,9 @@ impl<'a> Rows<'a> {
                 attempt.attempt.0,
                 attempt.cluster_job_id,
                 attempt.host,
-                attempt.submitted.0,
-                attempt.started.map(|at| at.0),
-                attempt.ended.map(|at| at.0),
+                attempt.submitted.millis(),
+                attempt.started.map(Timestamp::millis),
+                attempt.ended.map(Timestamp::millis),
                 attempt.end.as_ref().map(word).transpose()?,
                 attempt.exit_code,
                 attempt.signal,
@@ -131,7 +131,7 @@ pub(super) fn write_plan(
 ) -> rusqlite::Result<()> {
     set_fact(transaction, "name", &plan.name)?;
     set_fact(transaction, "run", &run.to_string())?;
-    set_fact(transaction, "created", &at.0.to_string())?;
+    set_fact(transaction, "created", &at.millis().to_string())?;
     set_fact(transaction, "policy", &json(&plan.policy)?)?;
     let mut insert = transaction.prepare("INSERT INTO jobs VALUES (?1, ?2, ?3, ?4)")?;
     for (number, job_plan) in (0..).zip(&plan.jobs) {

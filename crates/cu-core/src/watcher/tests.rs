@@ -42,7 +42,7 @@ impl World {
             std::future::pending().await
         });
         let cluster = Arc::new(Remote::new(inner, Calls::Every(INTERVAL)));
-        let (sender, inbox) = Inbox::new(Clock::start(Timestamp(0)));
+        let (sender, inbox) = Inbox::new(Clock::start(Timestamp::from_millis(0)));
         let mut watching = JoinSet::new();
         let watched = start(RUN, cluster.clone(), sender, &mut watching);
         let mut world = Self {
@@ -69,7 +69,7 @@ impl World {
     }
 
     fn set(&self, job: u32, attempt: u32, cluster_job: ClusterJobId) {
-        let mut active = Active::intended(Attempt(attempt), Timestamp(0));
+        let mut active = Active::intended(Attempt(attempt), Timestamp::from_millis(0));
         active.stage = Stage::Submitted(cluster_job);
         self.watched.set(JobId(job), Some(&active));
     }

@@ -47,7 +47,7 @@ fn records() -> impl Strategy<Value = ExitRecord> {
             stop,
             host: "n1".to_owned(),
             started: None,
-            ended: Timestamp(0),
+            ended: Timestamp::from_millis(0),
             peak_memory_bytes: None,
             checkpoint,
             output_changed,
@@ -60,7 +60,7 @@ fn messages() -> impl Strategy<Value = Message> {
         host: "n1".to_owned(),
         supervisor: 1,
         program: 2,
-        at: Timestamp(0),
+        at: Timestamp::from_millis(0),
         checkpoint: None,
     };
     prop_oneof![
@@ -77,7 +77,7 @@ fn messages() -> impl Strategy<Value = Message> {
             Message::Waiting(Waiting {
                 host: "n1".to_owned(),
                 reason: "attempt 0 may still be running".to_owned(),
-                until: Timestamp(until),
+                until: Timestamp::from_millis(until),
             })
         }),
         Just(Message::LeftBehind(LeftBehind {
@@ -137,7 +137,7 @@ fn events() -> impl Strategy<Value = Event> {
         1 => (attempts(), 0..200_000_u64, any::<bool>()).prop_map(|(attempt, ms, started)| {
             Event::RecordsRead {
                 attempt,
-                begun: Timestamp(START.0 + ms),
+                begun: Timestamp::from_millis(START.millis() + ms),
                 started,
                 last_words: (!started).then(|| "no such library".to_owned()),
             }

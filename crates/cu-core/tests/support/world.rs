@@ -18,7 +18,7 @@ pub const JOBS: u32 = 3;
 pub const JOB: JobId = JobId(0);
 /// Its first attempt.
 pub const ATTEMPT: Attempt = Attempt(0);
-pub const START: Timestamp = Timestamp(1_700_000_000_000);
+pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
 fn policy() -> Policy {
     Policy {

@@ -117,8 +117,8 @@ fn exit_record(end: ProgramEnd, stop: Option<StopCause>) -> ExitRecord {
         end,
         stop,
         host: "node-17".into(),
-        started: Some(Timestamp(1_700_000_000_000)),
-        ended: Timestamp(1_700_000_360_000),
+        started: Some(Timestamp::from_millis(1_700_000_000_000)),
+        ended: Timestamp::from_millis(1_700_000_360_000),
         peak_memory_bytes: Some(5_000_000_000),
         checkpoint: Some(GENERATION),
         output_changed: OutputChange::Changed,
@@ -175,7 +175,7 @@ fn messages() -> Samples<Message> {
         host: "node-17".into(),
         supervisor: 4242,
         program: 4243,
-        at: Timestamp(1_700_000_000_000),
+        at: Timestamp::from_millis(1_700_000_000_000),
         checkpoint: None,
     };
     let third = Fraction::new(1.0 / 3.0).unwrap();
@@ -226,7 +226,7 @@ fn messages_of_version_2() -> Samples<Message> {
         Message::Waiting(Waiting {
             host: host(),
             reason: "attempt 299 may still be running".into(),
-            until: Timestamp(1_700_000_900_000),
+            until: Timestamp::from_millis(1_700_000_900_000),
         }),
         Message::LeftBehind(LeftBehind {
             host: host(),

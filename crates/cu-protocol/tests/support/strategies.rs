@@ -23,7 +23,7 @@ fn generation() -> impl Strategy<Value = CheckpointId> {
 }
 
 fn timestamp() -> impl Strategy<Value = Timestamp> {
-    (0..=Timestamp::MAX.0).prop_map(Timestamp)
+    (0..=Timestamp::MAX.millis()).prop_map(Timestamp::from_millis)
 }
 
 fn fraction() -> impl Strategy<Value = Fraction> {
