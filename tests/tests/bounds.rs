@@ -59,9 +59,9 @@ fn more_metrics_than_a_job_may_have_are_an_error_in_a_shell() {
     let shown = show_after(&run);
     let refused = std::fs::read_to_string(run.output(0, "refused")).expect("what was said");
     for words in [
-        "the supervisor refused the early results: with these the job would have 1025 metrics, and \
-         1024 is the most",
-        "the text of the metric `m1` has 70000 bytes, and 65536 is the most",
+        "the supervisor refused the early results: with these the job would have 1025 metrics, but \
+         at most 1024",
+        "the text of the metric `m1` has 70000 bytes, but at most 65536",
         "the supervisor refused the results: with these the job would have 1025 metrics",
     ] {
         assert!(refused.contains(words), "{words}: {refused}\n{shown}");

@@ -18,20 +18,20 @@ pub const METRICS_LIMIT: usize = 256 * 1024;
 pub enum TooMuch {
     /// More names than [`MOST_METRICS`].
     #[error(
-        "with these the job would have {0} metrics, and {MOST_METRICS} is the most; write the \
-         others into a file"
+        "with these the job would have {0} metrics, but at most {MOST_METRICS} are allowed; write \
+         the others into a file"
     )]
     Names(usize),
     /// A name longer than [`LONGEST_METRIC`].
     #[error(
-        "the name of a metric has {0} bytes, and {LONGEST_METRIC} is the most; give it a shorter \
-         name"
+        "the name of a metric has {0} bytes, but at most {LONGEST_METRIC} are allowed; give it a \
+         shorter name"
     )]
     Name(usize),
     /// A text longer than [`LONGEST_METRIC`].
     #[error(
-        "the text of the metric `{name}` has {bytes} bytes, and {LONGEST_METRIC} is the most; write \
-         it into a file"
+        "the text of the metric `{name}` has {bytes} bytes, but at most {LONGEST_METRIC} are \
+         allowed; write it into a file"
     )]
     Text {
         /// The beginning of the metric's name.
@@ -41,8 +41,8 @@ pub enum TooMuch {
     },
     /// More than [`METRICS_LIMIT`] altogether.
     #[error(
-        "with these the names and texts of the job's metrics would have {0} bytes, and \
-         {METRICS_LIMIT} is the most; write long texts into a file"
+        "with these the names and texts of the job's metrics would have {0} bytes, but at \
+         most {METRICS_LIMIT} are allowed; write long texts into a file"
     )]
     Bytes(usize),
 }
@@ -60,7 +60,7 @@ pub enum TooMuch {
 /// assert_eq!(check_metrics(&Metrics::new(), &most), Ok(()));
 /// assert_eq!(check_metrics(&most, &most), Ok(()));
 /// let error = check_metrics(&most, &[("new".into(), 1.into())].into()).unwrap_err();
-/// assert!(error.to_string().contains("1025 metrics, and 1024 is the most"));
+/// assert!(error.to_string().contains("1025 metrics, but at most 1024"));
 /// ```
 ///
 /// # Errors

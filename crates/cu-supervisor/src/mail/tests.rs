@@ -261,7 +261,7 @@ fn more_metrics_than_a_job_may_have_are_refused_with_words() {
     let answer = post.take(Message::EarlyMetrics(names(MOST_METRICS, MOST_METRICS + 1)));
     let reason = refused(answer).unwrap();
     assert!(
-        reason.contains("1025 metrics, and 1024 is the most"),
+        reason.contains("1025 metrics, but at most 1024"),
         "{reason}"
     );
     // What is there may change, and results take the place of all.
@@ -270,7 +270,7 @@ fn more_metrics_than_a_job_may_have_are_refused_with_words() {
     let long = Metrics::from([("text".to_owned(), "x".repeat(100_000).into())]);
     let reason = refused(post.take(Message::Results(long))).unwrap();
     assert!(
-        reason.contains("`text` has 100000 bytes, and 65536 is the most"),
+        reason.contains("`text` has 100000 bytes, but at most 65536"),
         "{reason}"
     );
     let answer = post.take(Message::Results(names(5000, 5000 + MOST_METRICS)));
