@@ -130,7 +130,7 @@ fn a_full_disk_costs_only_the_new_checkpoint() {
     let filler = disk.path().join("filler");
     let spoil = |is_full| {
         if is_full {
-            // Not a byte is left: even a header has no room.
+            // No byte is free, so even a header has no room.
             let mut file = fs::File::create(&filler).unwrap();
             while file.write_all(&[0; 4096]).is_ok() {}
         } else {

@@ -71,7 +71,7 @@ fn exit_for_resume_ends_with_code_3_and_names_the_checkpoint() {
     let supervisor = Supervisor::new();
     std::fs::write(supervisor.output("settings.json"), r#"{"after_millis": 1}"#).unwrap();
     for counter in 0..2 {
-        let end = supervisor.start("steps_until_told").end();
+        let end = supervisor.start("steps_until_it_should_exit").end();
         assert_eq!(end.status.code(), Some(3), "{end:?}");
         assert_eq!(supervisor.message(), ready());
         let checkpoint = Some(CheckpointId {
@@ -88,7 +88,7 @@ fn exit_for_resume_ends_with_code_3_and_names_the_checkpoint() {
 fn each_signal_is_a_reason_to_exit() {
     for signal in [Signal::USR1, Signal::USR2, Signal::TERM, Signal::INT] {
         let supervisor = Supervisor::new();
-        let process = supervisor.start("steps_until_told");
+        let process = supervisor.start("steps_until_it_should_exit");
         assert_eq!(supervisor.message(), ready());
         process.signal(signal);
         let end = process.end();
@@ -116,7 +116,7 @@ fn the_second_term_ends_a_program_that_never_asks() {
 #[test]
 fn the_stop_file_is_a_reason_to_exit() {
     let supervisor = Supervisor::new();
-    let process = supervisor.start("steps_until_told");
+    let process = supervisor.start("steps_until_it_should_exit");
     assert_eq!(supervisor.message(), ready());
     std::fs::write(supervisor.path("stop"), "").unwrap();
     assert_eq!(process.end().status.code(), Some(3));
@@ -132,7 +132,7 @@ fn the_operators_wish_is_a_reason_to_exit() {
         })
     };
     let supervisor = Supervisor::answering(wishes);
-    let end = supervisor.start("steps_until_told").end();
+    let end = supervisor.start("steps_until_it_should_exit").end();
     assert_eq!(end.status.code(), Some(3), "{end:?}");
     assert_eq!(supervisor.read("reason"), r#""operator""#);
 
@@ -157,7 +157,7 @@ fn the_time_limit_is_a_reason_to_exit() {
     let deadline = in_five_seconds
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap();
-    let mut command = supervisor.supervise(program("steps_until_told"));
+    let mut command = supervisor.supervise(program("steps_until_it_should_exit"));
     command.env("CU_DEADLINE", deadline.as_secs().to_string());
     assert_eq!(Process::start(command).end().status.code(), Some(3));
     assert_eq!(supervisor.read("reason"), r#""time_limit""#);
@@ -272,7 +272,7 @@ fn a_refusal_is_an_error_where_it_matters() {
     assert_eq!(outcome, "the supervisor refused the results: not today");
     // The request is refused, but the exit code means the same.
     std::fs::write(supervisor.output("settings.json"), r#"{"after_millis": 1}"#).unwrap();
-    let end = supervisor.start("steps_until_told").end();
+    let end = supervisor.start("steps_until_it_should_exit").end();
     assert_eq!(end.status.code(), Some(3), "{end:?}");
 }
 
@@ -288,7 +288,7 @@ fn without_a_supervisor_everything_works_and_says_so_once() {
             .env("CU_SETTINGS", &settings);
         Process::start(command).end()
     };
-    let end = by_hand("steps_until_told");
+    let end = by_hand("steps_until_it_should_exit");
     assert_eq!(end.status.code(), Some(3), "{end:?}");
     assert_eq!(end.stderr.matches("no supervisor").count(), 1, "{end:?}");
     assert!(
@@ -326,7 +326,7 @@ fn a_socket_of_another_user_hears_no_results() {
     std::os::unix::fs::chown(his.path(), Some(STRANGER), Some(STRANGER)).unwrap();
     let socket = his.path().join("socket");
     let mut impostor = Command::new(program)
-        .arg("listens_and_notes_all")
+        .arg("confirms_every_message")
         .arg(&socket)
         .uid(STRANGER)
         .gid(STRANGER)

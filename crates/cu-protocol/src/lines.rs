@@ -176,7 +176,7 @@ fn parse<T: Line>(line: &[u8]) -> Result<Option<T>> {
         .map_err(|error| Error::Line(explain::<T>(&error)))
 }
 
-/// What is wrong with a line, for the person who wrote the program that sent it.
+/// Explains an error in a line to the author of the program that sent it.
 fn explain<T: Line>(error: &serde_json::Error) -> String {
     let text = error.to_string();
     // The text is always one line, so show the column alone.

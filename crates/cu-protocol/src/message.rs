@@ -73,7 +73,7 @@ impl Message {
     }
 }
 
-/// Where an attempt runs.
+/// The program of an attempt has started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Started {
     /// The host's name, as the host reports it.

@@ -70,7 +70,7 @@ pub struct Faulty {
 #[derive(Debug)]
 struct Luck {
     chance: Chance,
-    told: HashMap<ClusterJobId, Observation>,
+    reported: HashMap<ClusterJobId, Observation>,
     /// Whether an answer was outdated, so that the caller should look again although nothing will
     /// change.
     outdated: bool,
@@ -81,7 +81,7 @@ impl Faulty {
     pub fn new(inner: Arc<dyn Scheduler>, faults: Faults, seed: u64) -> Self {
         let luck = Luck {
             chance: Chance::seeded(seed),
-            told: HashMap::new(),
+            reported: HashMap::new(),
             outdated: false,
         };
         Self {
@@ -109,9 +109,9 @@ impl Faulty {
     /// Returns an outdated observation instead of `now`.
     fn tell(&self, now: Observation) -> Observation {
         let mut luck = self.luck();
-        let before = luck.told.get(&now.job).cloned();
-        let final_word = |told: &Observation| told.state.is_over();
-        let told = if before.as_ref().is_some_and(final_word) {
+        let before = luck.reported.get(&now.job).cloned();
+        let final_word = |reported: &Observation| reported.state.is_over();
+        let reported = if before.as_ref().is_some_and(final_word) {
             now
         } else if luck.chance.happens(self.faults.outdated) {
             luck.outdated = true;
@@ -126,8 +126,8 @@ impl Faulty {
         } else {
             now
         };
-        luck.told.insert(told.job.clone(), told.clone());
-        told
+        luck.reported.insert(reported.job.clone(), reported.clone());
+        reported
     }
 }
 
@@ -155,7 +155,7 @@ impl Scheduler for Faulty {
             .map(|(submission, _)| submission.clone())
             .collect();
         let mut answers = self.inner.submit(&arriving).await.into_iter();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for (submission, lost) in batch.iter().zip(lost) {
             let uncertain = |reason: &str| {
                 Err(SubmitError::Uncertain {
@@ -164,7 +164,7 @@ impl Scheduler for Faulty {
                 })
             };
             let answer = if lost { None } else { answers.next() };
-            told.push(match answer {
+            reported.push(match answer {
                 None => uncertain("no answer came"),
                 Some(Ok(_)) if self.happens(self.faults.submit_answer_lost) => {
                     uncertain("the answer was lost")
@@ -172,7 +172,7 @@ impl Scheduler for Faulty {
                 Some(answer) => answer,
             });
         }
-        told
+        reported
     }
 
     async fn observe(&self, jobs: &[ClusterJobId]) -> Result<Vec<Observation>, Error> {

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     let name = std::env::args().nth(1).unwrap_or_default();
     match name.as_str() {
         "says_everything" => says_everything(),
-        "steps_until_told" => steps_until_told(),
+        "steps_until_it_should_exit" => steps_until_it_should_exit(),
         "ignores_signals_and_never_asks" => ignores_signals_and_never_asks(),
         "panics" => panics(),
         "catches_its_panics" => catches_its_panics(),
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         "counts_to_ten" => return counts_to_ten(),
         "outlives_its_supervisor" => outlives_its_supervisor(),
         "is_a_script" => is_a_script(),
-        "listens_and_notes_all" => listens_and_notes_all(),
+        "confirms_every_message" => confirms_every_message(),
         _ => {
             eprintln!("there is no program `{name}`");
             return ExitCode::FAILURE;
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
 }
 
 /// Acts as a supervisor that confirms every message.
-fn listens_and_notes_all() {
+fn confirms_every_message() {
     let listener = UnixListener::bind(std::env::args().nth(2).unwrap()).unwrap();
     println!("listening");
     for stream in listener.incoming() {
@@ -72,7 +72,7 @@ fn says_everything() {
 }
 
 /// Steps until it should exit, and leaves the reason in the output directory.
-fn steps_until_told() {
+fn steps_until_it_should_exit() {
     let mut job = Job::<Settings>::initialize().unwrap();
     if let Ok(millis) = job.setting("after_millis") {
         job.exit_after(Duration::from_millis(millis));
@@ -82,7 +82,7 @@ fn steps_until_told() {
     let mut step = job.load::<u64>().unwrap().unwrap_or(0);
     while !job.should_exit() {
         step += 1;
-        assert!(begun.elapsed() < BOUND, "never told");
+        assert!(begun.elapsed() < BOUND, "it was never asked to stop");
         std::thread::yield_now();
     }
     let reason = serde_json::to_string(&job.exit_reason()).unwrap();

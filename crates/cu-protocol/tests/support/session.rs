@@ -59,7 +59,7 @@ fn hear(step: Step, said: &[u8]) -> Step {
             );
             handshake.advance(said)
         }
-        then => panic!("nobody listens: {then:?}"),
+        then => panic!("neither end receives: {then:?}"),
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Trouble {
 
 impl Trouble {
     /// The text for people, once the trouble lasts.
-    pub fn told(&self) -> Option<&str> {
+    pub fn reported(&self) -> Option<&str> {
         (self.since.elapsed() >= SHORT_TROUBLE).then_some(&*self.reason)
     }
 }
@@ -149,7 +149,7 @@ impl Keeper {
         trouble.until = now + trouble.wait;
         trouble.wait = (trouble.wait * 2).min(LONGEST_RETRY);
         self.timers.push(Reverse((trouble.until, 0)));
-        self.changed |= trouble.told().is_some();
+        self.changed |= trouble.reported().is_some();
         self.trouble = Some(trouble);
     }
 

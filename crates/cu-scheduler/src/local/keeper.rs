@@ -132,12 +132,12 @@ impl Keeper {
                     answer.send(self.submit(batch)).ok();
                 }
                 Ok(Request::Observe(jobs, answer)) => {
-                    let trouble = self.trouble.as_ref().and_then(Trouble::told);
+                    let trouble = self.trouble.as_ref().and_then(Trouble::reported);
                     let observations = jobs.iter().map(|job| self.table.observe(job, trouble));
                     answer.send(observations.collect()).ok();
                 }
                 Ok(Request::Find(names, answer)) => {
-                    let trouble = self.trouble.as_ref().and_then(Trouble::told);
+                    let trouble = self.trouble.as_ref().and_then(Trouble::reported);
                     let found = names
                         .iter()
                         .filter_map(|name| self.table.find(name, trouble));
@@ -172,7 +172,7 @@ impl Keeper {
             }
             match self.journal.number() {
                 Ok(number) => {
-                    let id = table::id(&self.opening, number);
+                    let id = table::new_id(&self.opening, number);
                     let queued = Queued::new(number, id.clone(), &submission);
                     lines.push(Line::Queued(Box::new(queued)));
                     taken.insert(name.clone());

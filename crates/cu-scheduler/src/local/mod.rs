@@ -110,7 +110,7 @@ pub struct Local {
     wake: Arc<OwnedFd>,
     changes: watch::Receiver<u64>,
     /// The last change that `changed` has reported.
-    told: AtomicU64,
+    reported: AtomicU64,
     keeper: Option<JoinHandle<()>>,
 }
 
@@ -145,7 +145,7 @@ impl Local {
             requests: Some(requests),
             wake,
             changes,
-            told: AtomicU64::new(0),
+            reported: AtomicU64::new(0),
             keeper: Some(keeper),
         })
     }
@@ -223,14 +223,14 @@ impl Scheduler for Local {
     }
 
     async fn changed(&self) {
-        let told = self.told.load(Ordering::Acquire);
+        let reported = self.reported.load(Ordering::Acquire);
         let mut changes = self.changes.clone();
-        let now = match changes.wait_for(|count| *count > told).await {
+        let now = match changes.wait_for(|count| *count > reported).await {
             Ok(count) => *count,
             // The keeper is gone: `observe` says so.
             Err(_) => return,
         };
-        self.told.fetch_max(now, Ordering::AcqRel);
+        self.reported.fetch_max(now, Ordering::AcqRel);
     }
 
     async fn find(&self, names: &[SubmissionName]) -> Result<Vec<Found>, Error> {

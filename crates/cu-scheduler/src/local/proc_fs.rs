@@ -78,7 +78,7 @@ fn marked(environment: &[u8], mark: &[u8]) -> Option<ClusterJobId> {
     let id = variables.find_map(|variable| variable.strip_prefix(mark))?;
     let id = str::from_utf8(id).ok()?;
     Some(match id.parse() {
-        Ok(number) => table::first_id(number),
+        Ok(number) => table::id_of_version_1(number),
         Err(_) => ClusterJobId(id.to_owned()),
     })
 }

@@ -121,7 +121,7 @@ impl Queued {
 
     pub fn id(&self) -> ClusterJobId {
         let id = self.id.clone();
-        id.unwrap_or_else(|| table::first_id(self.number))
+        id.unwrap_or_else(|| table::id_of_version_1(self.number))
     }
 
     /// Its end, at an unknown time.
@@ -165,7 +165,7 @@ impl Ended {
 
     pub fn id(&self) -> ClusterJobId {
         let id = self.id.clone();
-        id.unwrap_or_else(|| table::first_id(self.number))
+        id.unwrap_or_else(|| table::id_of_version_1(self.number))
     }
 
     /// Its name. `None` only in a damaged journal.

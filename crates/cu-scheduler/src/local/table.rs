@@ -176,12 +176,12 @@ impl Table {
 
 /// The id of the submission with `number`. `opening` is a text that is new each time the directory
 /// is opened, since a journal that has lost lines may use a number again.
-pub(super) fn id(opening: &str, number: u64) -> ClusterJobId {
+pub(super) fn new_id(opening: &str, number: u64) -> ClusterJobId {
     ClusterJobId(format!("local-{opening}-{number}"))
 }
 
 /// The id in version 1 of the journal.
-pub(super) fn first_id(number: u64) -> ClusterJobId {
+pub(super) fn id_of_version_1(number: u64) -> ClusterJobId {
     ClusterJobId(format!("local-{number}"))
 }
 
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn only_our_own_ids_have_a_number() {
         let mut table = Table::new("n1".into());
-        for (number, id) in [(17, first_id(17)), (18, id("a", 18))] {
+        for (number, id) in [(17, id_of_version_1(17)), (18, new_id("a", 18))] {
             let ended = Ended::for_test(number);
             let job = Job {
                 id,

@@ -95,7 +95,7 @@ pub struct Failures {
 pub struct Simulated {
     shared: Arc<Shared>,
     /// The last change that `changed` of this clone has reported.
-    told: Arc<AtomicU64>,
+    reported: Arc<AtomicU64>,
 }
 
 /// The state that all clones and all jobs share.
@@ -135,7 +135,7 @@ impl Simulated {
         };
         Self {
             shared: Arc::new(shared),
-            told: Arc::default(),
+            reported: Arc::default(),
         }
     }
 
@@ -144,7 +144,7 @@ impl Simulated {
     pub fn reopened(&self) -> Self {
         Self {
             shared: self.shared.clone(),
-            told: Arc::default(),
+            reported: Arc::default(),
         }
     }
 
@@ -231,10 +231,10 @@ impl Scheduler for Simulated {
     }
 
     async fn changed(&self) {
-        let told = self.told.load(Ordering::Acquire);
+        let reported = self.reported.load(Ordering::Acquire);
         let mut changes = self.shared.changes.subscribe();
-        if let Ok(now) = changes.wait_for(|count| *count > told).await {
-            self.told.fetch_max(*now, Ordering::AcqRel);
+        if let Ok(now) = changes.wait_for(|count| *count > reported).await {
+            self.reported.fetch_max(*now, Ordering::AcqRel);
         }
     }
 
