@@ -28,11 +28,8 @@ const WAITS: [&str; 3] = [
 fn make_run(path: &Path, command: &[&str]) -> RunDir {
     let run = RunDir::new(path);
     let command = command.iter().map(|&word| word.to_owned()).collect();
-    let plan = RunPlan {
-        name: "made".to_owned(),
-        policy: Policy::default(),
-        jobs: vec![JobPlan::new(command)],
-    };
+    let jobs = vec![JobPlan::new(command)];
+    let plan = RunPlan::new("made".to_owned(), Policy::default(), jobs);
     create_run(&run, &plan).expect("a run");
     fs::write(run.config(), "[backend]\nkind = \"local\"\n").expect("its config");
     set_mode(&run.config(), 0o600);

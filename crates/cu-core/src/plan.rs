@@ -13,6 +13,7 @@ use crate::Policy;
 
 /// A run to be made.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct RunPlan {
     /// The name that people know it by.
     pub name: String,
@@ -22,8 +23,17 @@ pub struct RunPlan {
     pub jobs: Vec<JobPlan>,
 }
 
+impl RunPlan {
+    /// A run called `name`.
+    #[must_use]
+    pub fn new(name: String, policy: Policy, jobs: Vec<JobPlan>) -> Self {
+        Self { name, policy, jobs }
+    }
+}
+
 /// A job to be made: everything that its attempts share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct JobPlan {
     /// Program and arguments, run without a shell.
     pub command: Vec<String>,
@@ -44,8 +54,8 @@ pub struct JobPlan {
 }
 
 impl JobPlan {
-    /// A job that runs `command` on one processor, never asked to stop before its time, without
-    /// settings. Change what is to be otherwise.
+    /// A job that runs `command` on one processor, without settings, and is never asked to stop before its
+    /// time. Change the fields that should differ.
     #[must_use]
     pub fn new(command: Vec<String>) -> Self {
         Self {

@@ -9,8 +9,16 @@ use serde::{Deserialize, Serialize};
 ///
 /// Budgets count attempts of one job. A resume that a program asks for is free as long as there is
 /// progress: a newer checkpoint, a changed file in the output directory, a larger fraction.
+///
+/// ```
+/// use cu_core::Policy;
+///
+/// let policy = Policy::default().with(|policy| policy.failure_retries = 2);
+/// assert_eq!(policy.failure_retries, 2);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Policy {
     /// The job fails after this many attempts in a row that made no progress and asked to be resumed, or
     /// reached their time limit. An attempt whose record is lost at the time limit does not count.
@@ -45,6 +53,15 @@ pub struct Policy {
     pub record_grace: Duration,
     /// How long a scheduler may be unreachable before the main process ends with a message.
     pub scheduler_patience: Duration,
+}
+
+impl Policy {
+    /// The same policy with these changes.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
 }
 
 impl Default for Policy {

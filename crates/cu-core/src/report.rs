@@ -10,6 +10,7 @@ use crate::Limit;
 
 /// A run as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Status {
     /// The run directory.
     pub run_dir: PathBuf,
@@ -32,6 +33,48 @@ pub struct Status {
     /// The fraction of all work that is done, in thousandths: completed jobs count 1, the others the
     /// fraction that they announced last. 1000 only if all are completed.
     pub done_per_mille: u32,
+    /// While jobs are queued and none runs: what the first of them waits for.
+    pub waits_for: Option<JobWait>,
+}
+
+/// What a job waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JobWait {
+    /// Its number.
+    pub job: JobId,
+    /// One sentence, in one line.
+    pub why: String,
+    /// The limit that decides it, if one does.
+    pub limit: Option<Limit>,
+}
+
+impl Status {
+    /// The status of a run without jobs.
+    #[must_use]
+    pub fn new(run_dir: PathBuf, name: String, state: RunState, created: Timestamp) -> Self {
+        Self {
+            run_dir,
+            name,
+            state,
+            backend: String::new(),
+            jobs: Counts::default(),
+            attempts: 0,
+            resumes: 0,
+            created,
+            ended: None,
+            done_per_mille: 0,
+            waits_for: None,
+        }
+    }
+}
+
+impl JobWait {
+    /// `job` waits, as the sentence `why` explains.
+    #[must_use]
+    pub fn new(job: JobId, why: String, limit: Option<Limit>) -> Self {
+        Self { job, why, limit }
+    }
 }
 
 /// The state of a run.
@@ -152,6 +195,7 @@ pub enum AttemptEnd {
 
 /// One job with its chain.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct JobReport {
     /// Its number.
     pub job: JobId,
@@ -173,8 +217,27 @@ pub struct JobReport {
     pub attempts: Vec<AttemptReport>,
 }
 
+impl JobReport {
+    /// A job of which only this is known.
+    #[must_use]
+    pub fn new(job: JobId, state: JobState) -> Self {
+        Self {
+            job,
+            state,
+            output_dir: PathBuf::new(),
+            parameters: serde_json::Map::new(),
+            metrics: Metrics::new(),
+            fraction: None,
+            why: String::new(),
+            limit: None,
+            attempts: Vec::new(),
+        }
+    }
+}
+
 /// One attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AttemptReport {
     /// Its number.
     pub attempt: Attempt,
@@ -196,4 +259,23 @@ pub struct AttemptReport {
     pub signal: Option<i32>,
     /// The evidence of its end, for people.
     pub detail: Option<String>,
+}
+
+impl AttemptReport {
+    /// An attempt of which only this is known.
+    #[must_use]
+    pub fn new(attempt: Attempt, submitted: Timestamp) -> Self {
+        Self {
+            attempt,
+            cluster_job_id: None,
+            host: None,
+            submitted,
+            started: None,
+            ended: None,
+            end: None,
+            exit_code: None,
+            signal: None,
+            detail: None,
+        }
+    }
 }

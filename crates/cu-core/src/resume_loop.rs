@@ -41,12 +41,21 @@ const LAST_COMMIT: Duration = Duration::from_secs(2);
 
 /// How the loop reaches its attempts, and they it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LoopOptions {
     /// The command of the supervisor, an absolute path and arguments: the run directory, the job
     /// and the attempt are appended.
     pub supervisor: Vec<String>,
     /// Where to listen: loopback if attempts run on this machine.
     pub listen: IpAddr,
+}
+
+impl LoopOptions {
+    /// Attempts start `supervisor`, and reach the loop at the address `listen`.
+    #[must_use]
+    pub fn new(supervisor: Vec<String>, listen: IpAddr) -> Self {
+        Self { supervisor, listen }
+    }
 }
 
 /// How the loop ended.

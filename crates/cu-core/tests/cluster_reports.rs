@@ -1,4 +1,5 @@
-//! What the machine makes of the scheduler's reports about an attempt, and what people read of it.
+//! Decisions of the machine on the scheduler's reports about an attempt, and the sentences for people.
+#![cfg(feature = "unstable")]
 
 #[path = "support/world.rs"]
 mod world;

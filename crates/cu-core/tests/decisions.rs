@@ -1,4 +1,5 @@
-//! What the machine makes of what happens to a job, one case at a time.
+//! Decisions of the machine about a job, one case at a time.
+#![cfg(feature = "unstable")]
 
 #[path = "support/world.rs"]
 mod world;
@@ -366,12 +367,11 @@ fn processes_left_behind_are_reported_with_the_end() {
 
 #[test]
 fn files_of_given_up_attempts_are_read_when_the_job_settles() {
-    let mut world = World::with(Policy {
-        losses: 20,
-        submissions_per_hour: 1000.try_into().expect("not 0"),
-        max_submitted: None,
-        ..Policy::default()
-    });
+    let mut world = World::with(Policy::default().with(|policy| {
+        policy.losses = 20;
+        policy.submissions_per_hour = 1000.try_into().expect("not 0");
+        policy.max_submitted = None;
+    }));
     let id = JobId(0);
     // More than are looked at now and then.
     let given_up: Vec<_> = (0..12)

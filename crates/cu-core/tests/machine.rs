@@ -1,5 +1,6 @@
 //! Any order, loss and repetition of events keeps the promise; and whatever has happened, an honest
 //! world brings every job to an end.
+#![cfg(feature = "unstable")]
 
 #[path = "support/world.rs"]
 mod world;

@@ -1,4 +1,5 @@
-//! What people are shown of a job, and what they may ask of it.
+//! The sentences that people read about a job, and the orders that they may give.
+#![cfg(feature = "unstable")]
 
 #[path = "support/world.rs"]
 mod world;
@@ -12,10 +13,9 @@ use cu_protocol::{JobId, Message, OperatorRequest, Selection, Sequence, Timestam
 use world::{ATTEMPT, JOB, World, cluster_job, queued, running, warns};
 
 fn five_an_hour() -> Policy {
-    Policy {
-        submissions_per_hour: NonZeroU32::new(5).expect("5 is not 0"),
-        ..Policy::default()
-    }
+    Policy::default().with(|policy| {
+        policy.submissions_per_hour = NonZeroU32::new(5).expect("5 is not 0");
+    })
 }
 
 #[test]
@@ -69,10 +69,9 @@ fn waiting_for_room_names_the_limit() {
     let second = JobId(1);
     let sentence = |max_submitted| {
         let jobs = vec![Job::new(JOB, 3), Job::new(second, 3)];
-        let policy = Policy {
-            max_submitted: std::num::NonZeroU32::new(max_submitted),
-            ..Policy::default()
-        };
+        let policy = Policy::default().with(|policy| {
+            policy.max_submitted = std::num::NonZeroU32::new(max_submitted);
+        });
         let machine = Machine::new(jobs, policy);
         why(&machine.jobs()[1], machine.policy())
     };

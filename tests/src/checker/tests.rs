@@ -1,7 +1,5 @@
 //! A good history has no violation, and the checker finds and names every forgery.
 
-use std::path::PathBuf;
-
 use cu_core::machine::Event;
 use cu_core::{AttemptEnd, AttemptReport, JobReport, JobState, RecordedEvent};
 use cu_protocol::{Attempt, Envelope, JobId, Message, Metrics, ResumeRequest, Sequence, Timestamp};
@@ -48,18 +46,9 @@ fn submitted(attempt: u32, id: &str) -> RecordedEvent {
 }
 
 fn report(attempt: u32, end: AttemptEnd, exit_code: i32) -> AttemptReport {
-    AttemptReport {
-        attempt: Attempt(attempt),
-        cluster_job_id: None,
-        host: None,
-        submitted: Timestamp::from_millis(0),
-        started: None,
-        ended: None,
-        end: Some(end),
-        exit_code: Some(exit_code),
-        signal: None,
-        detail: None,
-    }
+    let mut report = AttemptReport::new(Attempt(attempt), Timestamp::from_millis(0));
+    (report.end, report.exit_code) = (Some(end), Some(exit_code));
+    report
 }
 
 fn metrics(sum: i64) -> Metrics {
@@ -68,20 +57,12 @@ fn metrics(sum: i64) -> Metrics {
 
 /// One job with two steps and two attempts, without a violation.
 fn good() -> History {
-    let job = JobReport {
-        job: JOB,
-        state: JobState::Completed,
-        output_dir: PathBuf::new(),
-        parameters: Default::default(),
-        metrics: metrics(3),
-        fraction: None,
-        why: String::new(),
-        limit: None,
-        attempts: vec![
-            report(0, AttemptEnd::ResumeRequested, 3),
-            report(1, AttemptEnd::Completed, 0),
-        ],
-    };
+    let mut job = JobReport::new(JOB, JobState::Completed);
+    job.metrics = metrics(3);
+    job.attempts = vec![
+        report(0, AttemptEnd::ResumeRequested, 3),
+        report(1, AttemptEnd::Completed, 0),
+    ];
     let steps = vec![
         entry(Kind::Loaded, 0, 0, 0),
         entry(Kind::Step, 0, 1, 10),

@@ -245,36 +245,20 @@ fn mark(attempt: &AttemptReport, before: Option<&AttemptReport>, within_line: bo
 mod tests {
     use super::*;
     use cu_core::{AttemptEnd, JobState};
-    use cu_protocol::{Metrics, Timestamp};
+    use cu_protocol::Timestamp;
     use std::fs;
 
     fn attempt(number: u32, end: Option<AttemptEnd>) -> AttemptReport {
-        AttemptReport {
-            attempt: Attempt(number),
-            cluster_job_id: Some(format!("local-{number}")),
-            host: None,
-            submitted: Timestamp::from_millis(0),
-            started: None,
-            ended: None,
-            end,
-            exit_code: None,
-            signal: None,
-            detail: None,
-        }
+        let mut attempt = AttemptReport::new(Attempt(number), Timestamp::from_millis(0));
+        attempt.cluster_job_id = Some(format!("local-{number}"));
+        attempt.end = end;
+        attempt
     }
 
     fn job(attempts: Vec<AttemptReport>) -> JobReport {
-        JobReport {
-            job: JobId(0),
-            state: JobState::Running,
-            output_dir: PathBuf::new(),
-            parameters: serde_json::Map::new(),
-            metrics: Metrics::new(),
-            fraction: None,
-            why: String::new(),
-            limit: None,
-            attempts,
-        }
+        let mut job = JobReport::new(JobId(0), JobState::Running);
+        job.attempts = attempts;
+        job
     }
 
     #[test]

@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 use cu_core::{Finish, LoopOptions, ResumeLoop, RunDir, Status};
 use cu_protocol::{OperatorAnswer, OperatorRequest};
 use cu_scheduler::{Reach, Scheduler};
-use cu_system::threads::Pool;
-use tokio::sync::mpsc;
 
 use crate::error::{Error, Result};
 use crate::start::interrupt::{Interrupts, Reaction, Sources};
@@ -31,10 +29,7 @@ pub enum Outcome {
 /// A main process that holds the run and listens.
 #[derive(Debug)]
 pub struct MainProcess {
-    run: RunDir,
     resume_loop: ResumeLoop,
-    /// Reads the store to explain what the jobs wait for.
-    explainer: Pool,
 }
 
 impl MainProcess {
@@ -47,18 +42,11 @@ impl MainProcess {
             Reach::ThisMachine => Ipv4Addr::LOCALHOST,
             Reach::OtherMachines => Ipv4Addr::UNSPECIFIED,
         };
-        let options = LoopOptions {
-            supervisor: vec![this_program()?, "exec".to_owned()],
-            listen: IpAddr::V4(listen),
-        };
+        let supervisor = vec![this_program()?, "exec".to_owned()];
+        let options = LoopOptions::new(supervisor, IpAddr::V4(listen));
         tracing::info!(process = std::process::id(), %scheduler, "a main process opens the run");
-        let explainer = Pool::start("explain", 1, 1).map_err(Error::system("start a thread"))?;
-        let resume_loop = ResumeLoop::open(run.clone(), scheduler, options).await?;
-        Ok(Self {
-            run,
-            resume_loop,
-            explainer,
-        })
+        let resume_loop = ResumeLoop::open(run, scheduler, options).await?;
+        Ok(Self { resume_loop })
     }
 
     /// Asks the loop for something before it runs. The answer comes while it does, or at its end.
@@ -85,7 +73,6 @@ impl MainProcess {
         let operator = self.resume_loop.operator();
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut waiting = Waiting::default();
-        let (explain, mut reasons) = mpsc::unbounded_channel::<String>();
         let mut running = pin!(self.resume_loop.run());
         view.status(&status.borrow_and_update().clone(), Instant::now());
         let finish = loop {
@@ -96,20 +83,17 @@ impl MainProcess {
                     view.status(&now, Instant::now());
                 }
                 Some(notice) = news.recv() => notices.add(notice),
-                Some(reason) = reasons.recv() => if waiting.is_news(&reason) {
-                    tracing::info!("{reason}");
-                    view.notice(&reason);
-                },
                 _ = tick.tick() => {
                     let now = Instant::now();
                     notices.take().iter().for_each(|notice| view.notice(notice));
                     view.tick(now);
-                    if waiting.is_due(&status.borrow(), now) {
-                        let (run, explain) = (self.run.clone(), explain.clone());
-                        self.explainer.run(move || {
-                            // By then all may have ended.
-                            waiting::reason(&run).map(|reason| explain.send(reason));
-                        });
+                    let status = status.borrow();
+                    if waiting.is_due(&status, now)
+                        && let Some(reason) = waiting::reason(&status)
+                        && waiting.is_news(&reason)
+                    {
+                        tracing::info!("{reason}");
+                        view.notice(&reason);
                     }
                 }
                 interruption = sources.next() => match interrupts.react(interruption) {

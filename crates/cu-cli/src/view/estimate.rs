@@ -29,25 +29,21 @@ pub mod tests {
 
     /// A run of ten jobs, two of them running, so far done.
     pub fn status(done_per_mille: u32) -> Status {
-        Status {
-            run_dir: "/results/digits".into(),
-            name: "digits".to_owned(),
-            state: RunState::Running,
-            backend: "this machine (8 CPUs)".to_owned(),
-            jobs: Counts {
-                total: 10,
-                waiting: 4,
-                running: 2,
-                completed: 3,
-                failed: 1,
-                ..Counts::default()
-            },
-            attempts: 12,
-            resumes: 6,
-            created: Timestamp::from_millis(1_795_538_912_120),
-            ended: None,
-            done_per_mille,
-        }
+        let created = Timestamp::from_millis(1_795_538_912_120);
+        let (run_dir, name) = ("/results/digits".into(), "digits".to_owned());
+        let mut status = Status::new(run_dir, name, RunState::Running, created);
+        status.backend = "this machine (8 CPUs)".to_owned();
+        status.jobs = Counts {
+            total: 10,
+            waiting: 4,
+            running: 2,
+            completed: 3,
+            failed: 1,
+            ..Counts::default()
+        };
+        (status.attempts, status.resumes) = (12, 6);
+        status.done_per_mille = done_per_mille;
+        status
     }
 
     #[test]

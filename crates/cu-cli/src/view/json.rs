@@ -149,42 +149,21 @@ mod tests {
 
     #[test]
     fn the_names_of_a_job_in_json_stay() {
-        let report = JobReport {
-            job: JobId(7),
-            state: JobState::Completed,
-            output_dir: "/results/digits/working_directories/7".into(),
-            parameters: Map::from_iter([("learning_rate".to_owned(), json!(0.1))]),
-            metrics: Metrics::from([("test_accuracy".to_owned(), MetricValue::Float(0.923))]),
-            fraction: Some(1.0),
-            why: "The program ended with exit code 0.".to_owned(),
-            limit: None,
-            attempts: vec![
-                AttemptReport {
-                    attempt: Attempt(0),
-                    cluster_job_id: Some("local-17".to_owned()),
-                    host: Some("node1".to_owned()),
-                    submitted: Timestamp::from_millis(0),
-                    started: Some(Timestamp::from_millis(1)),
-                    ended: Some(Timestamp::from_millis(1000)),
-                    end: Some(AttemptEnd::ResumeRequested),
-                    exit_code: Some(3),
-                    signal: None,
-                    detail: None,
-                },
-                AttemptReport {
-                    attempt: Attempt(1),
-                    cluster_job_id: None,
-                    host: None,
-                    submitted: Timestamp::from_millis(2000),
-                    started: None,
-                    ended: None,
-                    end: None,
-                    exit_code: None,
-                    signal: None,
-                    detail: None,
-                },
-            ],
-        };
+        let mut first = AttemptReport::new(Attempt(0), Timestamp::from_millis(0));
+        first.cluster_job_id = Some("local-17".to_owned());
+        first.host = Some("node1".to_owned());
+        first.started = Some(Timestamp::from_millis(1));
+        first.ended = Some(Timestamp::from_millis(1000));
+        first.end = Some(AttemptEnd::ResumeRequested);
+        first.exit_code = Some(3);
+        let second = AttemptReport::new(Attempt(1), Timestamp::from_millis(2000));
+        let mut report = JobReport::new(JobId(7), JobState::Completed);
+        report.output_dir = "/results/digits/working_directories/7".into();
+        report.parameters = Map::from_iter([("learning_rate".to_owned(), json!(0.1))]);
+        report.metrics = Metrics::from([("test_accuracy".to_owned(), MetricValue::Float(0.923))]);
+        report.fraction = Some(1.0);
+        report.why = "The program ended with exit code 0.".to_owned();
+        report.attempts = vec![first, second];
         let run = RunDir::new("/results/digits");
         let value = serde_json::to_value(JobJson::new(&run, &report)).expect("JSON");
         let expected = json!({

@@ -371,29 +371,22 @@ pub mod tests {
 
     /// A job whose attempts, all but the last, asked to be resumed.
     pub fn report(job: u32, state: JobState, attempts: u32) -> JobReport {
-        let attempt = |number| AttemptReport {
-            attempt: Attempt(number),
-            cluster_job_id: Some(format!("local-{number}")),
-            host: Some("node1".to_owned()),
-            submitted: Timestamp::from_millis(0),
-            started: Some(Timestamp::from_millis(0)),
-            ended: Some(Timestamp::from_millis(61_000)),
-            end: Some(AttemptEnd::ResumeRequested),
-            exit_code: Some(3),
-            signal: None,
-            detail: None,
+        let attempt = |number| {
+            let mut attempt = AttemptReport::new(Attempt(number), Timestamp::from_millis(0));
+            attempt.cluster_job_id = Some(format!("local-{number}"));
+            attempt.host = Some("node1".to_owned());
+            attempt.started = Some(Timestamp::from_millis(0));
+            attempt.ended = Some(Timestamp::from_millis(61_000));
+            attempt.end = Some(AttemptEnd::ResumeRequested);
+            attempt.exit_code = Some(3);
+            attempt
         };
-        JobReport {
-            job: JobId(job),
-            state,
-            output_dir: "/results/digits/working_directories/0".into(),
-            parameters: serde_json::Map::new(),
-            metrics: Metrics::from([("test_accuracy".to_owned(), MetricValue::Float(0.923))]),
-            fraction: None,
-            why: "Attempt 0 ended with exit code 1.".to_owned(),
-            limit: None,
-            attempts: (0..attempts).map(attempt).collect(),
-        }
+        let mut report = JobReport::new(JobId(job), state);
+        report.output_dir = "/results/digits/working_directories/0".into();
+        report.metrics = Metrics::from([("test_accuracy".to_owned(), MetricValue::Float(0.923))]);
+        report.why = "Attempt 0 ended with exit code 1.".to_owned();
+        report.attempts = (0..attempts).map(attempt).collect();
+        report
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use cu_core::{JobReport, JobState, Reader, RunDir, Status};
+use cu_core::Status;
 
 use super::limit;
 
 /// A shorter time in the queue needs no explanation.
 const SHORT: Duration = Duration::from_secs(10);
-/// How often to look for the reason: reading many jobs takes a while.
+/// How often a new reason is shown.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// When to look, and the last reason.
@@ -40,31 +40,23 @@ impl Waiting {
     }
 }
 
-/// What the first queued job of `run` waits for, if there is one.
-pub fn reason(run: &RunDir) -> Option<String> {
-    let jobs = Reader::open(run).and_then(|reader| reader.jobs()).ok()?;
-    sentence(&jobs)
-}
-
-fn sentence(jobs: &[JobReport]) -> Option<String> {
-    let mut queued = jobs.iter().filter(|job| job.state == JobState::Queued);
-    let first = queued.next()?;
-    let more = match queued.count() {
-        0 => String::new(),
-        more => format!(" (and {more} more)"),
+/// What the first queued job waits for, if nothing runs.
+pub fn reason(status: &Status) -> Option<String> {
+    let first = status.waits_for.as_ref()?;
+    let why = limit::with_key(&first.why, first.limit);
+    let more = match status.jobs.queued {
+        0 | 1 => String::new(),
+        queued => format!(" (and {} more)", queued - 1),
     };
-    Some(format!(
-        "no job is running; job {}: {}{more}",
-        first.job,
-        limit::why(first)
-    ))
+    Some(format!("no job is running; job {}: {why}{more}", first.job))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::view::estimate::tests::status;
-    use crate::view::summary::tests::report;
+    use cu_core::JobWait;
+    use cu_protocol::JobId;
 
     #[test]
     fn a_long_wait_is_explained_now_and_then() {
@@ -92,12 +84,12 @@ mod tests {
 
     #[test]
     fn the_first_queued_job_speaks_for_all() {
-        let mut jobs: Vec<_> = (0..4).map(|job| report(job, JobState::Queued, 1)).collect();
-        jobs[0].state = JobState::Completed;
-        jobs[1].why = "attempt 0 is queued (PartitionDown); its end is waited for".to_owned();
-        let text = "no job is running; job 1: attempt 0 is queued (PartitionDown); its end is waited for \
-                    (and 2 more)";
-        assert_eq!(sentence(&jobs).as_deref(), Some(text));
-        assert_eq!(sentence(&jobs[..1]), None);
+        let why = "attempt 0 is queued (PartitionDown)".to_owned();
+        let mut status = status(0);
+        status.jobs.queued = 3;
+        assert_eq!(reason(&status), None, "something runs");
+        status.waits_for = Some(JobWait::new(JobId(1), why, None));
+        let text = "no job is running; job 1: attempt 0 is queued (PartitionDown) (and 2 more)";
+        assert_eq!(reason(&status).as_deref(), Some(text));
     }
 }

@@ -46,7 +46,7 @@ pub use witnesses::{LONGEST_READING, SCHEDULER_GRACE, Verdict, judge};
 pub use words::{Why, why};
 pub(crate) use words::{moment, one_line};
 
-use crate::{Level, Policy, Status};
+use crate::{JobState, Level, Policy, Status};
 use step::Step;
 
 /// All jobs of a run, and when something is due for one of them.
@@ -230,7 +230,11 @@ impl Machine {
 
     /// Writes what the jobs are into the status of their run.
     pub(crate) fn show_in(&self, status: &mut Status) {
-        self.tally.show_in(status);
+        let first_queued = match self.tally.counts.running {
+            0 => self.jobs.iter().find(|job| job.state() == JobState::Queued),
+            _ => None,
+        };
+        self.tally.show_in(status, first_queued, &self.policy);
     }
 
     /// The numbers it decides by.

@@ -24,8 +24,10 @@ use crate::{AttemptReport, Error, JobPlan, Policy, Result, RunDir, RunPlan};
 pub(crate) use open::must_exist;
 pub(crate) use others::{Abandoned, holders};
 use progress::Announcements;
+pub use read::Reader;
+#[cfg(feature = "unstable")]
+pub use read::RecordedEvent;
 pub(crate) use read::state_without_us;
-pub use read::{Reader, RecordedEvent};
 use rows::{Rows, write_plan};
 
 /// The version of the store's format that this crate writes.

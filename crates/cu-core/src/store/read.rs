@@ -10,13 +10,16 @@ use serde::de::DeserializeOwned;
 
 use super::{Loaded, open, recover};
 use crate::lock;
-use crate::machine::{Event, Job, Tally, orders, why};
+#[cfg(feature = "unstable")]
+use crate::machine::Event;
+use crate::machine::{Job, Tally, orders, why};
 use crate::{
     AttemptReport, Counts, Error, JobPlan, JobReport, JobState, Policy, Result, RunDir, RunState,
     Status,
 };
 
 /// A recorded event.
+#[cfg(feature = "unstable")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordedEvent {
     /// When it was recorded.
@@ -54,28 +57,29 @@ impl Reader {
     pub fn status(&self) -> Result<Status> {
         self.read(|connection| {
             let mut tally = Tally::default();
+            let mut first_queued = None;
             let mut jobs = connection.prepare("SELECT body FROM jobs ORDER BY job")?;
             let mut rows = jobs.query([])?;
             while let Some(row) = rows.next()? {
-                tally.add(&parse(row, 0)?);
+                let job: Job = parse(row, 0)?;
+                tally.add(&job);
+                if first_queued.is_none() && job.state() == JobState::Queued {
+                    first_queued = Some(job);
+                }
             }
             let counts = tally.counts;
             let settled = counts.settled() == counts.total;
             let ended: Option<u64> =
                 connection.query_row("SELECT max(at) FROM events", [], |row| row.get(0))?;
-            let mut status = Status {
-                run_dir: self.run_dir.path().to_owned(),
-                name: fact(connection, "name")?.unwrap_or_default(),
-                state: state(&self.run_dir, counts),
-                backend: fact(connection, "backend")?.unwrap_or_default(),
-                jobs: counts,
-                attempts: 0,
-                resumes: 0,
-                created: created(connection)?,
-                ended: ended.filter(|_| settled).map(Timestamp::from_millis),
-                done_per_mille: 0,
-            };
-            tally.show_in(&mut status);
+            let mut status = Status::new(
+                self.run_dir.path().to_owned(),
+                fact(connection, "name")?.unwrap_or_default(),
+                state(&self.run_dir, counts),
+                created(connection)?,
+            );
+            status.backend = fact(connection, "backend")?.unwrap_or_default();
+            status.ended = ended.filter(|_| settled).map(Timestamp::from_millis);
+            tally.show_in(&mut status, first_queued.as_ref(), &policy(connection)?);
             Ok(status)
         })
     }
@@ -186,6 +190,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`Error::Damaged`], [`Error::Read`].
+    #[cfg(feature = "unstable")]
     pub fn events(&self) -> Result<Vec<RecordedEvent>> {
         self.read(|connection| {
             let mut events =
@@ -198,18 +203,6 @@ impl Reader {
                 })
             })?;
             rows.collect()
-        })
-    }
-
-    /// The plan that a job was made from.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`], [`Error::Read`].
-    pub fn plan(&self, job: JobId) -> Result<JobPlan> {
-        self.read(|connection| {
-            connection.query_row("SELECT plan FROM jobs WHERE job = ?1", [job.0], |row| {
-                parse(row, 0)
-            })
         })
     }
 

@@ -140,7 +140,7 @@ async fn an_end_is_looked_for_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_that_is_told_late_is_looked_for_again() {
+async fn a_late_report_of_an_end_is_asked_for_again() {
     let mut world = World::new(1).await;
     world.ask_until_over(0);
     let kill = async {
@@ -154,7 +154,7 @@ async fn an_end_that_is_told_late_is_looked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn thousands_of_ends_in_a_moment_are_a_few_looks() {
+async fn thousands_of_ends_at_once_are_few_looks() {
     let mut world = World::new(2000).await;
     for job in 0..2000 {
         world.kill(job).await;
@@ -195,7 +195,7 @@ async fn new_jobs_wait_for_the_interval() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_another_under_the_same_id_is_no_end() {
+async fn the_end_of_another_job_with_the_same_id_is_ignored() {
     let mut world = World::new(2).await;
     let name = submission(1).name;
     let found = world.cluster.find(&[name]).await.expect("it answers");

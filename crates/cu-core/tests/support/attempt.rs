@@ -1,4 +1,4 @@
-//! What an attempt of job 0 says to the main process, and leaves for it in files.
+//! An attempt of job 0: its messages to the main process, and its files.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use cu_core::RunDir;

@@ -14,7 +14,7 @@ use nix::sys::fanotify::{
 
 const BOUND: Duration = Duration::from_secs(60);
 
-/// Whoever opens what is marked waits in the kernel. Dropped, nobody does.
+/// Opening a marked file blocks in the kernel, until this is dropped.
 pub struct Stuck(Arc<Fanotify>);
 
 impl Stuck {
@@ -44,12 +44,12 @@ impl Stuck {
         Some(Self(fanotify.into()))
     }
 
-    /// Waits until somebody waits for it.
+    /// Waits until a process is blocked.
     pub fn wait(&self) -> Vec<FanotifyEvent> {
         let (sender, receiver) = mpsc::channel();
         let fanotify = self.0.clone();
         std::thread::spawn(move || sender.send(fanotify.read_events()));
-        let events = receiver.recv_timeout(BOUND).expect("nobody opens it");
+        let events = receiver.recv_timeout(BOUND).expect("a process opens it");
         events.expect("events can be read")
     }
 

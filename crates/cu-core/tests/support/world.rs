@@ -21,14 +21,13 @@ pub const ATTEMPT: Attempt = Attempt(0);
 pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
 fn policy() -> Policy {
-    Policy {
-        failure_retries: 1,
-        losses: 2,
-        time_limits: 2,
-        max_submitted: NonZeroU32::new(2),
-        submissions_per_hour: NonZeroU32::new(20).expect("20 is not 0"),
-        ..Policy::default()
-    }
+    Policy::default().with(|policy| {
+        policy.failure_retries = 1;
+        policy.losses = 2;
+        policy.time_limits = 2;
+        policy.max_submitted = NonZeroU32::new(2);
+        policy.submissions_per_hour = NonZeroU32::new(20).expect("20 is not 0");
+    })
 }
 
 pub fn machine(jobs: u32, policy: Policy) -> Machine {
@@ -44,7 +43,7 @@ pub fn cluster_job(attempt: Attempt) -> ClusterJobId {
 pub struct World {
     pub machine: Machine,
     pub now: Timestamp,
-    /// What a store would have recorded.
+    /// The events that a store would have recorded.
     pub recorded: Vec<(Timestamp, JobId, Event)>,
     /// The history of ended attempts.
     pub ended: Vec<AttemptReport>,
@@ -59,10 +58,9 @@ impl World {
 
     /// In which no job waits for another.
     pub fn with_room() -> Self {
-        Self::with(Policy {
-            max_submitted: None,
-            ..policy()
-        })
+        Self::with(policy().with(|policy| {
+            policy.max_submitted = None;
+        }))
     }
 
     pub fn with(policy: Policy) -> Self {
@@ -211,7 +209,7 @@ impl World {
                 && job.wanted == Wanted::Run
         });
         if none_before && counts.queued + counts.running < most {
-            assert!(due.is_some(), "a job is due and nothing is waited for");
+            assert!(due.is_some(), "a job is due and there is no deadline");
         }
         let ended = effects.ended.into_iter().map(|(_, report)| report);
         self.ended.extend(ended);

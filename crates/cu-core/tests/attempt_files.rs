@@ -1,5 +1,6 @@
 //! What attempts leave in files is heard whole and in its order, however late and badly it can be
 //! read.
+#![cfg(feature = "unstable")]
 
 mod support;
 
@@ -26,17 +27,17 @@ const TWO_LOOKS: Duration = Duration::from_secs(11);
 
 /// The scheduler's word decides as soon as a reading has found no record.
 fn without_grace() -> Policy {
-    Policy {
-        record_grace: Duration::ZERO,
-        ..patient()
-    }
+    patient().with(|policy| {
+        policy.record_grace = Duration::ZERO;
+    })
 }
 
 #[tokio::test]
-async fn a_record_that_lies_there_is_read_before_its_absence_is_judged() {
-    let policy = |record_grace| Policy {
-        record_grace,
-        ..patient()
+async fn an_existing_record_is_read_before_the_verdict() {
+    let policy = |record_grace| {
+        patient().with(|policy| {
+            policy.record_grace = record_grace;
+        })
     };
     let scratch = scratch(policy(Duration::from_secs(3600)), 1);
     let cluster = endless();
@@ -82,7 +83,7 @@ fn is_seen_to_end(run: &RunDir) -> bool {
 }
 
 #[tokio::test]
-async fn what_an_attempt_has_left_is_heard_before_the_scheduler_is_asked_for_it() {
+async fn files_are_read_before_the_scheduler_is_asked() {
     let scratch = scratch(patient(), 1);
     let cluster = Remote::new(endless(), Calls::Never);
     cluster.set_answers_after(Duration::from_secs(3600));
@@ -110,7 +111,7 @@ async fn what_an_attempt_has_left_is_heard_before_the_scheduler_is_asked_for_it(
 }
 
 #[test]
-fn a_message_that_could_not_be_read_is_read_later_and_before_those_after_it() {
+fn an_unreadable_message_is_read_later_in_its_order() {
     on_a_paused_clock(async {
         let scratch = scratch(patient(), 1);
         let run = &scratch.run;
@@ -149,7 +150,7 @@ fn a_message_that_could_not_be_read_is_read_later_and_before_those_after_it() {
 }
 
 #[tokio::test]
-async fn what_lay_there_before_the_record_is_heard_before_it() {
+async fn messages_before_the_record_are_read_before_it() {
     let scratch = scratch(patient(), 1);
     let cluster = endless();
     let main_process = tokio::spawn(open(&scratch, Arc::new(cluster.clone())).await.run());
@@ -181,12 +182,12 @@ async fn what_lay_there_before_the_record_is_heard_before_it() {
 }
 
 #[tokio::test]
-async fn one_file_that_never_opens_keeps_no_other_from_being_read() {
+async fn a_file_that_never_opens_blocks_no_other() {
     let scratch = scratch(patient(), 4);
     let cluster = endless();
     let main_process = tokio::spawn(open(&scratch, Arc::new(cluster.clone())).await.run());
     eventually("all starts", || cluster.starts().len() == 4).await;
-    // Of all jobs but the last, whatever their order.
+    // For all jobs but the last, whatever their order.
     let mut stuck = Vec::new();
     for job in (0..3).map(JobId) {
         let record = scratch.run.exit_record(job, FIRST);
@@ -213,7 +214,7 @@ async fn one_file_that_never_opens_keeps_no_other_from_being_read() {
 }
 
 #[tokio::test]
-async fn a_record_that_is_no_file_ends_the_wait_for_it_at_once() {
+async fn a_record_that_is_not_a_file_ends_the_wait() {
     let scratch = scratch(without_grace(), 1);
     let cluster = endless();
     let main_process = tokio::spawn(open(&scratch, Arc::new(cluster.clone())).await.run());
@@ -231,7 +232,7 @@ async fn a_record_that_is_no_file_ends_the_wait_for_it_at_once() {
 }
 
 #[tokio::test]
-async fn what_supervisors_are_told_is_written_anew_if_damaged() {
+async fn a_damaged_job_file_is_rewritten() {
     let scratch = scratch(without_grace(), 1);
     let path = scratch.run.job_spec(JOB);
     let told = JobSpec::read(&path).expect("as it was made");
@@ -255,7 +256,7 @@ async fn what_supervisors_are_told_is_written_anew_if_damaged() {
 }
 
 #[test]
-fn an_attempt_that_was_given_up_and_lives_is_heard_by_its_outbox() {
+fn the_outbox_of_a_given_up_attempt_is_read() {
     on_a_paused_clock(async {
         let scratch = scratch(patient(), 1);
         let cluster = endless();
