@@ -34,6 +34,8 @@ fn main() -> ExitCode {
         "counts_to_ten" => return counts_to_ten(),
         "outlives_its_supervisor" => outlives_its_supervisor(),
         "is_a_script" => is_a_script(),
+        "saves_a_directory" => saves_a_directory(),
+        "loads_a_directory" => loads_a_directory(),
         "listens_and_notes_all" => listens_and_notes_all(),
         _ => {
             eprintln!("there is no program `{name}`");
@@ -54,6 +56,25 @@ fn listens_and_notes_all() {
             stream.write_all(&to_line(&ProgramAnswer::Noted)).unwrap();
         }
     }
+}
+
+/// As `cu job checkpoint save`: a directory with the name of who saved it.
+fn saves_a_directory() {
+    let source = Path::new("of_the_shell");
+    std::fs::create_dir_all(source.join("empty")).unwrap();
+    std::fs::create_dir_all(source.join("model")).unwrap();
+    std::fs::write(source.join("model/weights ä"), "shell").unwrap();
+    Door::open().unwrap().save_checkpoint(source).unwrap();
+}
+
+/// As `cu job checkpoint load`: compares the name with the one that is expected.
+fn loads_a_directory() {
+    let target = Path::new("loaded");
+    let door = Door::open().unwrap();
+    door.load_checkpoint(target).unwrap().unwrap();
+    let saved = std::fs::read_to_string(target.join("model/weights ä")).unwrap();
+    assert_eq!(saved, std::fs::read_to_string("expected").unwrap());
+    assert!(target.join("empty").is_dir());
 }
 
 /// Ends with all that can be said, all at once.
