@@ -38,9 +38,9 @@ the program fails with an exception, the supervisor is told.
 Signals. A job that is made in the main thread notes SIGUSR1, SIGUSR2, SIGTERM and SIGINT as reasons
 to exit. Nothing interrupts the program, however often they come: it may be saving. There is one
 exception: without a supervisor, a second Ctrl-C interrupts as usual. A handler of the program's own
-that was there before is called each time, and a handler that is installed later replaces ours. After
-`finalize`, SIGTERM and SIGINT do again what they did before the job was made, and so do they after
-`exit_for_resume`, once the supervisor knows. At the end of the `with` block all of them do.
+that was there before is called each time, and a handler that is installed later replaces ours.
+After `finalize`, SIGTERM and SIGINT do again what they did before the job was made. They also do
+after `exit_for_resume`, once the supervisor knows. At the end of the `with` block all of them do.
 
 Child processes. A child, whether of os.fork or of multiprocessing, has the signal handlers that it
 would have without a job. It may announce, ask `should_exit`, save and load. Only the process that
@@ -201,8 +201,10 @@ def _plain(value: Any) -> Any:
 
 def _metrics(metrics: Mapping[str, Any]) -> Dict[str, Any]:
     if not isinstance(metrics, Mapping):
-        kind = type(metrics).__name__
-        raise JobError(f'metrics are a dict of names and values, such as {{"loss": 0.1}}, not a {kind}')
+        raise JobError(
+            'metrics are a dict of names and values, such as {"loss": 0.1}, '
+            f"not a {type(metrics).__name__}"
+        )
     return {name: _plain(value) for name, value in sorted(_flatten(metrics).items())}
 
 
@@ -292,8 +294,8 @@ def _remove(path: Union[str, Path]) -> None:
 
 @contextlib.contextmanager
 def _removed_at_the_end(temporary: str) -> Iterator[None]:
-    """Removes a temporary that was not renamed. Only the process that made it does: a child that was
-    forked within the block leaves the block, too."""
+    """Removes a temporary that was not renamed. Only the process that made it does: a child that
+    was forked within the block leaves the block, too."""
     process = os.getpid()
     try:
         yield
@@ -336,8 +338,8 @@ class _Damaged(Exception):
 
 
 class _Checkpoints:
-    """The checkpoints in one directory. Each has a header, with generation, length and checksum, and
-    a payload: the bytes of a stream, or the manifest of a directory."""
+    """The checkpoints in one directory. Each has a header, with generation, length and checksum,
+    and a payload: the bytes of a stream, or the manifest of a directory."""
 
     def __init__(self, directory: Path, attempt: int, keep: int) -> None:
         self._directory = directory
@@ -380,8 +382,8 @@ class _Checkpoints:
             yield Path(temporary)
             if os.fstat(file.fileno()).st_nlink == 0:
                 raise CheckpointError(
-                    f"{temporary} was removed while the checkpoint was being written; a library that "
-                    "clears its directory needs one of its own, such as `path / 'model'`"
+                    f"{temporary} was removed while the checkpoint was being written; a library "
+                    "that clears its directory needs one of its own, such as `path / 'model'`"
                 )
             container.write(_describe(temporary))
             self._publish(temporary, _DIRECTORY, container)
@@ -439,7 +441,7 @@ class _Checkpoints:
         """Whether the checkpoint got this name. It does not if there is one of this name."""
         try:
             if form == _DIRECTORY:
-                os.rename(temporary, path)  # replaces no directory with a manifest in it, and no file
+                os.rename(temporary, path)  # replaces neither a file nor a directory with files
             else:
                 os.link(temporary, path)  # replaces nothing
         except (FileExistsError, NotADirectoryError):
@@ -498,7 +500,7 @@ class _Checkpoints:
             else:
                 raise CheckpointError("every checkpoint is damaged: " + "; ".join(skipped))
         raise CheckpointError(
-            f"can't load from {self._directory}: checkpoints are removed faster than they can be read"
+            f"can't load from {self._directory}: checkpoints are removed faster than they are read"
         )
 
     def _open(self, path: Path, generation: _Generation) -> Tuple[int, io.FileIO, int]:
@@ -556,7 +558,7 @@ def _measure(file: IO[bytes]) -> Tuple[int, int]:
 
 
 def _contents(root: Union[str, Path]) -> Dict[str, Optional[int]]:
-    """All below a directory but its manifest, by path: the kind of its entry, None if it has none."""
+    """The kind of all below a directory but its manifest, by path. None if it can't be saved."""
     found: Dict[str, Optional[int]] = {}
     pending = [""]
     while pending:
@@ -643,8 +645,9 @@ class _Container(io.RawIOBase):
     def refuse_another_process(self) -> None:
         if os.getpid() != self._process:
             raise CheckpointError(
-                f"process {self._process} began this checkpoint, and process {os.getpid()}, its child, "
-                "can't end it: end the child with os._exit, or begin the checkpoint after the fork"
+                f"process {self._process} began this checkpoint, and process {os.getpid()}, its "
+                "child, can't end it: end the child with os._exit, or begin the checkpoint after "
+                "the fork"
             )
 
     def seal(self, form: int, generation: _Generation) -> None:
@@ -736,8 +739,8 @@ class _Link:
         self.wish: Any = None
 
     def continue_in_a_child(self) -> None:
-        """Closes the child's copy of the parent's socket, which stays open in the parent. The lock is
-        new, since the old one may be held by a thread that only the parent has."""
+        """Closes the child's copy of the parent's socket, which stays open in the parent. The lock
+        is new, since the old one may be held by a thread that only the parent has."""
         self._lock = threading.RLock()
         self._is_of_a_child = True
         self._given_up = False
@@ -752,7 +755,7 @@ class _Link:
             self._take_answers(_PATIENCE_OF_A_CHILD if self._is_of_a_child else 0.0)
 
     def say(self, kind: str, content: Any) -> bool:
-        """Sends something, and waits until the supervisor confirms it. False without a supervisor."""
+        """Sends something, and waits until the supervisor confirms it. False if there is none."""
         if self._path is None:
             return False
         until = time.monotonic() + _PATIENCE[kind]
@@ -1074,7 +1077,7 @@ class Job:
         if os.getpid() != self._process:
             raise JobError(
                 f"{call} was called in process {os.getpid()}, a child of the process that made the "
-                f"job: let the child return or exit, and call {call} in the process that made the job"
+                f"job: let the child return or exit, and call {call} in the process that made it"
             )
 
     def exit_after_steps(self, count: int) -> None:
@@ -1133,7 +1136,7 @@ class Job:
         return "stop_file" if self._stop_file and os.path.exists(self._stop_file) else None
 
     def should_save(self) -> bool:
-        """Whether it is time for a periodic save. After a crash the job goes on from the last one."""
+        """Whether it is time for a periodic save. After a crash the job goes on from the last."""
         interval = max(self._save_every, _SHARE_OF_SAVES * self._longest_save)
         return time.monotonic() - self._last_save >= interval
 

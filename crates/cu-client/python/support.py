@@ -34,7 +34,7 @@ class Supervisor:
             self.settings.write_text("{}")
         self.stop_file = self.directory / "stop"
         self.heard = queue.Queue()
-        self.connections = 0
+        self.kinds = []  # of requests, for each connection
         self.has_closed = threading.Condition()
         self.open = set()
         self._answer = answer or (lambda request: None)
@@ -49,15 +49,18 @@ class Supervisor:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            self.connections += 1
+            kinds = set()
+            self.kinds.append(kinds)
             self.open.add(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            arguments = (connection, kinds)
+            threading.Thread(target=self._serve, args=arguments, daemon=True).start()
 
-    def _serve(self, connection):
+    def _serve(self, connection, kinds):
         try:
             with connection, connection.makefile("rwb") as file:
                 for line in file:
                     request = json.loads(line)
+                    kinds.update([request] if request == "should_exit" else request["say"])
                     if request != "should_exit":
                         self.heard.put(request["say"])
                     answer = self._answer(request)

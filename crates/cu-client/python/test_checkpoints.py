@@ -182,8 +182,8 @@ class Directories(Case):
 
     @mock.patch("os.fsync", lambda descriptor: None)  # it is slow, and a kill does not need it
     def test_killed_at_any_line_the_old_or_the_new_is_there(self):
-        """A child saves the next step. SIGKILL ends it at the N-th line of cu_job.py that it reaches,
-        each line counted once."""
+        """A child saves the next step. SIGKILL ends it at the N-th line of cu_job.py that it
+        reaches, each line counted once."""
         step, lines, was_killed = 0, 0, True
         while was_killed:
             self.save(self.job(), step)
@@ -322,12 +322,14 @@ class Directories(Case):
                     self.save(other, 5)
                 else:
                     other.save_json(5)
-                calls = iter([listed])
-                generations = job._checkpoints.generations
+                list_now, old_lists = job._checkpoints.generations, [listed]
                 with mock.patch.object(
-                    job._checkpoints, "generations", lambda: next(calls, None) or generations()
+                    job._checkpoints,
+                    "generations",
+                    lambda: old_lists.pop() if old_lists else list_now(),
                 ):
                     self.save(job, 6)
+                self.assertEqual(old_lists, [])
                 self.assertEqual(self.loaded(job), 6)
                 self.assertGreaterEqual(len(job._checkpoints.generations()), 2)
 

@@ -243,13 +243,17 @@ class Conversations(Case):
             with self.subTest(method):
                 heard.clear()
                 all_heard.clear()
+                supervisor.kinds.clear()
                 code, output = self.end(self.start(program, method))
                 self.assertEqual((code, output), (3, ""))
                 self.assertEqual(len(heard), workers * messages)
                 self.assertIn("resume_request", supervisor.messages()[-1])
+                of_the_parent, *of_workers = supervisor.kinds
+                self.assertEqual(of_the_parent, {"should_exit", "resume_request"})
+                self.assertEqual(set().union(*of_workers), {"early_metrics"})
 
     def test_a_child_keeps_no_connection_open(self):
-        """The supervisor serves a limited number, and a pool may have more workers."""
+        """The supervisor serves a limited number, and a pool may have more workers than that."""
         supervisor = self.supervisor()
         process = self.start(
             """
@@ -268,6 +272,7 @@ class Conversations(Case):
         with supervisor.has_closed:
             closed = supervisor.has_closed.wait_for(lambda: len(supervisor.open) == 1, BOUND)
         self.assertTrue(closed)
+        self.assertEqual(supervisor.kinds[:3], [{"should_exit"}, {"progress"}, {"early_metrics"}])
         self.assertEqual(supervisor.messages(), [{"progress": 0.5}, {"early_metrics": {"loss": 1}}])
 
     def test_a_fork_while_a_thread_holds_our_lock(self):
@@ -376,7 +381,7 @@ class ForksWhileSaving(Case):
         self.assertEqual(self.end(self.start(program)), (3, ""))
 
     def test_a_child_that_leaves_a_save_leaves_it_to_the_parent(self):
-        """It raises, leaves by sys.exit with bytes in its buffer, or reaches the end of the block."""
+        """It raises, leaves by sys.exit with bytes in its buffer, or reaches the block's end."""
         self.supervisor()
         program = """
             how = sys.argv[1]

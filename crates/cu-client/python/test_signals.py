@@ -8,7 +8,7 @@ import unittest
 from unittest import mock
 
 import cu_job
-from support import BOUND, Case
+from support import Case
 
 NOTED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
 
@@ -75,14 +75,20 @@ class Signals(Case):
         self.assertEqual(code, 3, output)
 
     def test_without_a_supervisor_a_second_ctrl_c_interrupts(self):
-        process = self.ready("cu_job.Job(); print('ready', flush=True); input(); input()")
+        process = self.ready(
+            """
+            job = cu_job.Job()
+            print("ready", flush=True)
+            input()
+            print(job.should_exit(), flush=True)
+            threading.Event().wait()
+            """
+        )
         process.send_signal(signal.SIGINT)
         process.stdin.write("\n")  # is read after the first was noted
         process.stdin.flush()
-        while process.poll() is None:  # several, since signals that wait together are one
-            process.send_signal(signal.SIGINT)
-            with contextlib.suppress(Exception):
-                process.wait(0.05)
+        self.assertEqual(process.stdout.readline(), "True\n")
+        process.send_signal(signal.SIGINT)
         code, output = self.end(process)
         self.assertEqual(code, -signal.SIGINT, output)
         self.assertIn("KeyboardInterrupt", output)
@@ -92,7 +98,16 @@ class Signals(Case):
         self.supervisor()
         script = self.directory / "script.sh"
         script.write_text(
-            '"$@" <&0 & p=$!; trap "kill -TERM $p; echo forwarded >&2" TERM; wait $p; wait $p; exit $?'
+            """
+            "$@" <&0 & program=$!
+            forward() {
+                until [ -e asked ]; do sleep 0.01; done  # or the two signals may become one
+                kill -TERM $program
+                echo forwarded >&2
+            }
+            trap forward TERM
+            wait $program; wait $program; exit $?
+            """
         )
         process = self.ready(
             """
@@ -100,6 +115,7 @@ class Signals(Case):
                 print("ready", flush=True)
                 while not job.should_exit():
                     time.sleep(0.01)
+                open("asked", "w").close()
                 with job.checkpoint_writer() as file:
                     input()  # until the test knows that the signal was forwarded
                     file.write(b"saved")

@@ -87,7 +87,10 @@ fn no_file_of_its_own_tests_is_left_out() {
     let source = include_str!("python.rs");
     for entry in std::fs::read_dir(python_directory()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        if let Some(module) = name.strip_suffix(".py").filter(|_| name.starts_with("test_")) {
+        if let Some(module) = name
+            .strip_suffix(".py")
+            .filter(|_| name.starts_with("test_"))
+        {
             let call = format!("own_tests_pass(\"{module}\")");
             assert!(source.contains(&call), "{name} is not run here");
         }
