@@ -114,8 +114,8 @@ mod operator;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 mod outgoing;
 mod program;
-#[cfg(feature = "handshake")]
 mod resume_exit_code;
+#[cfg(feature = "handshake")]
 mod secret;
 #[cfg(feature = "handshake")]
 mod session;
@@ -136,8 +136,8 @@ pub use message::{
 pub use metrics::{MetricValue, Metrics};
 pub use operator::{OperatorAnswer, OperatorRequest, Selection};
 pub use program::{ProgramAnswer, ProgramRequest};
-#[cfg(feature = "handshake")]
 pub use resume_exit_code::{NotAnExitCode, ResumeExitCode};
+#[cfg(feature = "handshake")]
 pub use secret::Secret;
 #[cfg(feature = "handshake")]
 pub use session::{Opener, Sealer, Session};

@@ -35,6 +35,8 @@ fn main() -> ExitCode {
         "outlives_its_supervisor" => outlives_its_supervisor(),
         "is_a_script" => is_a_script(),
         "confirms_every_message" => confirms_every_message(),
+        "saves_a_directory" => saves_a_directory(),
+        "loads_a_directory" => loads_a_directory(),
         _ => {
             eprintln!("there is no program `{name}`");
             return ExitCode::FAILURE;
@@ -54,6 +56,25 @@ fn confirms_every_message() {
             stream.write_all(&to_line(&ProgramAnswer::Noted)).unwrap();
         }
     }
+}
+
+/// As `cu job checkpoint save`: a directory with the name of who saved it.
+fn saves_a_directory() {
+    let source = Path::new("of_the_shell");
+    std::fs::create_dir_all(source.join("empty")).unwrap();
+    std::fs::create_dir_all(source.join("model")).unwrap();
+    std::fs::write(source.join("model/weights ä"), "shell").unwrap();
+    ShellJob::open().unwrap().save_checkpoint(source).unwrap();
+}
+
+/// As `cu job checkpoint load`: compares the name with the one that is expected.
+fn loads_a_directory() {
+    let target = Path::new("loaded");
+    let door = ShellJob::open().unwrap();
+    door.load_checkpoint(target).unwrap().unwrap();
+    let saved = std::fs::read_to_string(target.join("model/weights ä")).unwrap();
+    assert_eq!(saved, std::fs::read_to_string("expected").unwrap());
+    assert!(target.join("empty").is_dir());
 }
 
 /// Sends every kind of message, then ends.
