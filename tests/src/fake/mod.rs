@@ -51,7 +51,7 @@ impl Kind {
 /// An answer in the place of the cluster's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
-    /// Of which command.
+    /// The command.
     pub command: String,
     /// Which of its calls match: those that have this in their arguments, separated by blanks.
     pub arguments: String,

@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(names(2, Some("4,-1,5")), Err(1));
         assert_eq!(names(0, Some("4")), Ok(Vec::new()));
         assert_eq!(names(2, None).unwrap(), ["0", "1"]);
-        // Whoever asks for no GPUs leaves the variable as it is.
+        // A backend without GPUs leaves the variable alone.
         assert_eq!(Slots::new(1, Vec::new(), None).visible(&[]), None);
     }
 
