@@ -74,7 +74,7 @@ fn a_program_that_is_not_there() {
 fn a_program_that_can_t_be_executed() {
     let run = Run::new(&["./job"], "");
     fs::write(run.path("job"), "#!/bin/sh\n").expect("a script");
-    assert_refused(&run.start().wait(), USAGE, &["./job", "executed"]);
+    assert_refused(&run.start().wait(), USAGE, &["./job", "chmod +x"]);
 }
 
 #[test]
