@@ -75,7 +75,7 @@ fn a_missing_program_is_named() {
 fn a_program_without_the_right_to_execute_is_named() {
     let run = Run::new(&["./job"], "");
     fs::write(run.path("job"), "#!/bin/sh\n").expect("a script");
-    assert_refused(&run.start().wait(), USAGE, &["./job", "executed"]);
+    assert_refused(&run.start().wait(), USAGE, &["./job", "chmod +x"]);
 }
 
 #[test]

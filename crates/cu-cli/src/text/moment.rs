@@ -1,6 +1,6 @@
 //! Shows times: ISO 8601 in UTC for programs, rounded durations for people.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use cu_protocol::Timestamp;
 
@@ -9,7 +9,7 @@ const LAST: Timestamp = Timestamp::from_millis(253_402_300_799_999);
 
 /// `2026-11-24T16:48:32.120Z`.
 pub fn iso(moment: Timestamp) -> String {
-    humantime::format_rfc3339_millis(SystemTime::from(moment.min(LAST))).to_string()
+    moment.min(LAST).to_string()
 }
 
 /// `3h 12m`: a duration in its two largest units.

@@ -144,10 +144,7 @@ fn job_line(job: &JobReport) -> String {
 fn metrics(metrics: &Metrics) -> String {
     let texts = metrics.iter().map(|(name, value)| match value {
         MetricValue::Null => format!("{name} = none"),
-        MetricValue::Boolean(value) => format!("{name} = {value}"),
-        MetricValue::Integer(value) => format!("{name} = {value}"),
-        MetricValue::Float(value) => format!("{name} = {value}"),
-        MetricValue::Text(value) => format!("{name} = {value}"),
+        value => format!("{name} = {value}"),
     });
     texts.collect::<Vec<_>>().join(", ")
 }
