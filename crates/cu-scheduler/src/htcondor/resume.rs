@@ -68,7 +68,7 @@ pub(super) async fn put_back(condor: &Htcondor, batch: &mut Batch<'_>) {
     let places = match settle(condor, &candidates).await {
         Ok(places) => places,
         Err(error) => {
-            let refusal = Refusal::unavailable(error.to_string());
+            let refusal = Refusal::from(error);
             for candidate in &candidates {
                 batch.refuse(candidate.at, &refusal);
             }
@@ -140,7 +140,7 @@ fn candidates<'a>(condor: &Htcondor, batch: &mut Batch<'a>) -> Vec<Candidate<'a>
         });
         match candidate {
             Ok(candidate) => candidates.extend(candidate),
-            Err(error) => batch.refuse(at, &Refusal::unavailable(error.to_string())),
+            Err(error) => batch.refuse(at, &error.into()),
         }
     }
     candidates
@@ -156,7 +156,7 @@ async fn settle(condor: &Htcondor, candidates: &[Candidate<'_>]) -> Result<Vec<P
         .collect();
     loop {
         let asked = Instant::now();
-        let queue = condor.commands.queued(&ids, &runs).await?;
+        let queue = condor.commands.ask_queue(&ids, &runs).await?;
         let queue: BTreeMap<Id, Ad> = queue.into_iter().map(|ad| (ad.id, ad)).collect();
         let places = condor.watch.up_to_date(&condor.commands, |table| {
             let place = |candidate: &Candidate| {
@@ -231,8 +231,7 @@ fn begin(
         table.put_back(candidate.id, &ticket);
         Ok(Some(Begun(before)))
     });
-    let begun = begun.map_err(|error| Refusal::unavailable(error.to_string()))?;
-    begun.map_err(files_refused)
+    begun?.map_err(files_refused)
 }
 
 /// What was known of a job before its next attempt began.
@@ -317,7 +316,7 @@ async fn open_gates(
         .map(|it| it.first.run().to_owned())
         .collect();
     let uncertain = |error: Error| Refusal::uncertain(error.to_string());
-    let queue = condor.commands.queued(&ids, &runs).await;
+    let queue = condor.commands.ask_queue(&ids, &runs).await;
     let queue = queue.map_err(uncertain)?;
     let mut opened: BTreeSet<Id> = queue
         .iter()

@@ -183,7 +183,7 @@ impl Watch {
             return Ok(Answers::default());
         }
         let asked: Vec<Id> = open.keys().copied().collect();
-        let queue = commands.queued(&asked, &runs).await?;
+        let queue = commands.ask_queue(&asked, &runs).await?;
         self.known().asked = Some(Instant::now());
         let mut answers = Answers {
             asked: open,
@@ -208,7 +208,7 @@ impl Watch {
             unexplained.filter(is_unexplained).collect::<Vec<Id>>()
         })?;
         if !unexplained.is_empty() {
-            let past = commands.past(&unexplained).await?;
+            let past = commands.ask_history(&unexplained).await?;
             answers
                 .history
                 .extend(past.into_iter().map(|ad| (ad.id, ad)));
@@ -346,9 +346,9 @@ impl Watch {
         }
     }
 
-    /// Returns when another look is worth it. While the log grows all the time, not more often than
-    /// it is looked at anyway.
-    pub async fn changed(&self) {
+    /// Waits until another look is worth it, and notes that somebody looks now. Returns at most once per
+    /// look at the log, however fast it grows.
+    pub async fn wait_for_change(&self) {
         loop {
             {
                 let known = &mut *self.known();

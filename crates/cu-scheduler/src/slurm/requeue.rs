@@ -27,7 +27,7 @@ impl Cluster {
     pub(super) async fn requeue_all(self: &Arc<Self>, batch: &mut Batch<'_>) {
         let again = match self.candidates(batch).await {
             Ok(again) => again,
-            Err(error) => return batch.refuse_open(&Refusal::unavailable(error.to_string())),
+            Err(error) => return batch.refuse_open(&error.into()),
         };
         if again.is_empty() {
             return;

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 
 use super::job_id::JobId;
+use super::journal::Journal;
 use super::known::{Call, Line};
 use super::options::Resume;
 use super::script::{self, Batch};
@@ -22,7 +23,7 @@ impl Cluster {
         };
         if let Err(error) = self.settings.renew(&self.client(), refused).await {
             let mut batch = cluster::Batch::new(submissions);
-            batch.refuse_open(&Refusal::unavailable(error.to_string()));
+            batch.refuse_open(&error.into());
             return batch.into_answers();
         }
         let answers = cluster::submit(self, submissions).await;
@@ -110,11 +111,8 @@ impl Cluster {
     /// Writes down that `members` are about to be handed over, and the files for it.
     fn prepare(&self, members: &[Submission]) -> Result<(Call, std::fs::File), Refusal> {
         let now = SystemTime::now();
-        let away = |error: crate::Error| Refusal::unavailable(error.to_string());
-        let number = self
-            .journal
-            .with(|journal| Ok(journal.known().next_call(now)))
-            .map_err(away)?;
+        let next_call = |journal: &mut Journal| Ok(journal.known().next_call(now));
+        let number = self.journal.with(next_call)?;
         let call = self.plan(members, number);
         let borrowed: Vec<&Submission> = members.iter().collect();
         let text = self
@@ -130,8 +128,7 @@ impl Cluster {
             }
         }
         self.journal
-            .with(|journal| journal.intend(Line::Call(call.clone())))
-            .map_err(away)?;
+            .with(|journal| journal.intend(Line::Call(call.clone())))?;
         Ok((call, lock))
     }
 
