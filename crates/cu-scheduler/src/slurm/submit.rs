@@ -1,4 +1,4 @@
-//! Handing over: what is due together and needs the same goes in one call of sbatch.
+//! Hands submissions over: those that are due together and need the same go in one call of sbatch.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -70,7 +70,7 @@ impl Intake for Arc<Cluster> {
         let command = sbatch.argument("--parsable").argument(&call.script);
         let answer = sbatch::read(command.holding(lock).run().await);
         self.note_answer(&call, &answer);
-        // The script of what was refused stays for the person who has to find out why.
+        // The script of a refused call stays, so that a person can find out why.
         let base = answer.map_err(|refusal| match refusal {
             Refusal::Rejected { reason } => {
                 Refusal::rejected(format!("{reason} (the script: {})", call.script.display()))
@@ -158,7 +158,7 @@ impl Cluster {
         }
     }
 
-    /// What the script of a call is written from.
+    /// The parts of the script of a call.
     pub(super) fn batch<'a>(&'a self, call: &'a Call, members: &'a [&'a Submission]) -> Batch<'a> {
         let first = members.first();
         let settings = self.settings.get();
