@@ -18,7 +18,7 @@ const SLOT_WAIT: Duration = Duration::from_secs(60);
 pub fn options(run: &RunDir, file: &File) -> HtcondorOptions {
     let settings = &file.backend.htcondor;
     let mut options = HtcondorOptions::new(run.backend(Kind::Htcondor.name()));
-    // What a container shows of the machine.
+    // The directory of the machine that a container shows.
     options.initial_dir = Some(run.path().to_owned());
     options.label = label(run);
     options.resume = match settings.resume.unwrap_or_default() {

@@ -43,7 +43,7 @@ pub fn options(run: &RunDir, file: &File) -> SlurmOptions {
     options.wrapper = slurm.wrapper.clone().unwrap_or_default();
     options.extra = slurm.extra.clone().unwrap_or_default();
     options.poll = slurm.poll.map(|poll| poll.0);
-    // What a program may take once it is asked to stop; Slurm's KillWait is compared with it.
+    // The time that a program may take to stop; Slurm's KillWait is compared with it.
     options.grace = Some(file.stop_policy().grace);
     options.commands = slurm.commands.as_ref().map(|path| path.0.clone());
     options
