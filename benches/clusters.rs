@@ -125,7 +125,7 @@ struct Place<'a> {
 
 fn compare(title: &str, cluster: &Instance, kind: &Kind, jobs: usize, rounds: usize) -> Result<()> {
     let built = static_programs()?;
-    let work = cluster.work_folder();
+    let work = cluster.work_directory();
     let _user = cluster.become_user();
     let programs = work.path().join("programs");
     fs::create_dir(&programs)?;
@@ -212,7 +212,7 @@ fn plain_loop(place: &Place<'_>) -> Result<Turn> {
     }
     let begun = Instant::now();
     for folder in &folders {
-        let mut submit = Command::new(place.commands.folder().join(place.kind.submit));
+        let mut submit = Command::new(place.commands.directory().join(place.kind.submit));
         submit.args((place.kind.arguments)(path(&script)?, path(folder)?));
         succeed(submit.current_dir(&place.folder))?;
     }
@@ -253,7 +253,7 @@ fn cu_run(place: &Place<'_>) -> Result<Turn> {
              backend.{backend}.commands = {:?}\n",
             place.folder,
             place.program,
-            place.commands.folder(),
+            place.commands.directory(),
         ),
     )?;
     let begun = Instant::now();
