@@ -214,13 +214,10 @@ fn end(cause: EndCause, text: impl fmt::Display) -> ClusterEnd {
 }
 
 fn observation(id: &ClusterJobId, job: Option<&Job>) -> Observation {
-    Observation {
-        job: id.clone(),
-        name: None,
-        state: job.map_or_else(unknown, |job| job.state.clone()),
-        host: None,
-        restarts: None,
-    }
+    Observation::new(
+        id.clone(),
+        job.map_or_else(unknown, |job| job.state.clone()),
+    )
 }
 
 /// Of another process's jobs nothing is known, which is not to say that they are gone.

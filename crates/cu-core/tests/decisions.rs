@@ -84,13 +84,7 @@ fn what_could_not_be_looked_at_is_not_taken_for_no_progress() {
             id,
             &Event::Observed {
                 attempt,
-                observation: Observation {
-                    job: cluster_job(attempt),
-                    name: None,
-                    state: ClusterState::Gone,
-                    host: None,
-                    restarts: None,
-                },
+                observation: Observation::new(cluster_job(attempt), ClusterState::Gone),
             },
         );
         world.pass(Duration::from_secs(600));
@@ -144,13 +138,7 @@ fn the_cap_of_an_hour_holds_even_with_progress() {
 fn is(attempt: Attempt, state: ClusterState) -> Event {
     Event::Observed {
         attempt,
-        observation: Observation {
-            job: cluster_job(attempt),
-            name: None,
-            state,
-            host: None,
-            restarts: None,
-        },
+        observation: Observation::new(cluster_job(attempt), state),
     }
 }
 

@@ -76,13 +76,7 @@ impl World {
     fn is(&mut self, state: ClusterState) -> Vec<Action> {
         self.happens(Event::Observed {
             attempt: ATTEMPT,
-            observation: Observation {
-                job: ClusterJobId("812.0".to_owned()),
-                name: None,
-                state,
-                host: None,
-                restarts: None,
-            },
+            observation: Observation::new(ClusterJobId("812.0".to_owned()), state),
         })
     }
 
@@ -236,17 +230,14 @@ fn a_time_limit_without_a_record_is_no_lack_of_progress() {
         });
         world.happens(Event::Observed {
             attempt,
-            observation: Observation {
-                job: cluster_job,
-                name: None,
-                state: ClusterState::Ended(ClusterEnd {
+            observation: Observation::new(
+                cluster_job,
+                ClusterState::Ended(ClusterEnd {
                     cause: EndCause::TimeLimit,
                     at: None,
                     text: "TIMEOUT".to_owned(),
                 }),
-                host: None,
-                restarts: None,
-            },
+            ),
         });
         world.passes(Policy::default().record_grace);
         let begun = world.now;
