@@ -214,13 +214,10 @@ fn end(cause: EndCause, text: impl fmt::Display) -> ClusterEnd {
 }
 
 fn observation(id: &ClusterJobId, job: Option<&Job>) -> Observation {
-    Observation {
-        job: id.clone(),
-        name: None,
-        state: job.map_or_else(unknown, |job| job.state.clone()),
-        host: None,
-        restarts: None,
-    }
+    Observation::new(
+        id.clone(),
+        job.map_or_else(unknown, |job| job.state.clone()),
+    )
 }
 
 /// It knows nothing of another process's jobs, which does not mean that they are gone.

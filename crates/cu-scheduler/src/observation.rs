@@ -7,6 +7,7 @@ use crate::{ClusterJobId, SubmissionName};
 /// One cluster job as the cluster reports it at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Observation {
     /// The job.
     pub job: ClusterJobId,

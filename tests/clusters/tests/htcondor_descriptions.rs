@@ -62,21 +62,19 @@ fn set() -> impl Strategy<Value = Set> {
                 // No container is shown such a directory.
                 universe = Universe::Vanilla;
             }
-            let options = HtcondorOptions {
-                resume,
-                universe,
-                label,
-                grace: Duration::from_secs(seconds % 3600 + 1),
-                requirements: Some(string(&text) + " != TARGET.Name"),
-                rank: Some("KFlops + size(".to_owned() + &string(&text) + ")"),
-                hosts: vec!["node-7.example".into()],
-                exclude_hosts: vec!["node8".into(), "node9".into()],
-                concurrency_limits: vec!["licence:2".into(), "disk".into()],
-                gpu_memory: Some(memory),
-                cuda_requirement: Some("7.5".into()),
-                extra: vec![format!("+CuText = {}", string(&text))],
-                ..HtcondorOptions::default()
-            };
+            let mut options = HtcondorOptions::default();
+            options.resume = resume;
+            options.universe = universe;
+            options.label = label;
+            options.grace = Duration::from_secs(seconds % 3600 + 1);
+            options.requirements = Some(string(&text) + " != TARGET.Name");
+            options.rank = Some("KFlops + size(".to_owned() + &string(&text) + ")");
+            options.hosts = vec!["node-7.example".into()];
+            options.exclude_hosts = vec!["node8".into(), "node9".into()];
+            options.concurrency_limits = vec!["licence:2".into(), "disk".into()];
+            options.gpu_memory = Some(memory);
+            options.cuda_requirement = Some("7.5".into());
+            options.extra = vec![format!("+CuText = {}", string(&text))];
             let resources = Resources {
                 cpus,
                 gpus,

@@ -6,7 +6,7 @@ mod htcondor;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cu_scheduler::htcondor::{Resume, told};
+use cu_scheduler::htcondor::{Resume, read_events};
 use cu_scheduler::{EndCause, SubmissionName};
 use serde_json::Value;
 
@@ -75,7 +75,7 @@ fn compare(logs: &[PathBuf]) -> BTreeMap<u64, usize> {
         for length in lengths(&content) {
             let place = format!("{} cut to {length} bytes", log.display());
             let part = &content[..length];
-            let ours = told([part]);
+            let ours = read_events([part]);
             let theirs = at(length);
             // An event ends with a line, which HTCondor takes at times before its line break.
             let early = usize::from(part.ends_with(b"\n..."));
@@ -89,8 +89,8 @@ fn compare(logs: &[PathBuf]) -> BTreeMap<u64, usize> {
             }
             // What follows a cut is read all the same.
             assert_eq!(
-                told([part, &content[length..]]),
-                told([&*content]),
+                read_events([part, &content[length..]]),
+                read_events([&*content]),
                 "{place}"
             );
         }

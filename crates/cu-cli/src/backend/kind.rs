@@ -18,7 +18,7 @@ pub enum Kind {
     Htcondor,
 }
 
-/// What is known of a backend before it is opened.
+/// The facts about a backend before it is opened.
 struct About {
     /// As the config writes it.
     name: &'static str,

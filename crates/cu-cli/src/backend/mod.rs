@@ -56,12 +56,11 @@ pub fn check(kind: Kind, run: &RunDir, parsed: &Parsed) -> Result<Vec<String>, c
     built(kind).map_or(Ok(Vec::new()), |backend| backend.check(run, parsed))
 }
 
-/// Opens the backend of `run`, as its `run.toml` says. A run that was made without one by another
-/// program than `cu`, or whose config leaves the choice open, keeps the backend that it had before.
+/// Opens the backend of `run`, as its `run.toml` says. A run without that file, which another program than
+/// `cu` made, or whose config leaves the choice open, keeps the backend that it had before.
 ///
 /// # Errors
-/// If the file can't be read, the backend can't be used, or it is another than the one that attempts
-/// are with.
+/// If the file can't be read, the backend can't be used, or attempts are queued or running on another.
 pub async fn of_run(run: &RunDir) -> Result<Arc<dyn Scheduler>> {
     let source = match run.config().exists() {
         true => Source::read_own(&run.config())?,
@@ -79,7 +78,8 @@ pub async fn of_run(run: &RunDir) -> Result<Arc<dyn Scheduler>> {
     if let Some(before) = before.filter(|before| *before != kind && attempts > 0) {
         return Err(Error::usage_hint(
             format!(
-                "{} says {kind}, and attempts of the run are with {before}, which nobody would watch",
+                "{} says {kind}, but attempts of the run are queued or running on {before}, and would not be \
+                 watched any more",
                 parsed.place("backend.kind")
             ),
             format!(
@@ -91,8 +91,8 @@ pub async fn of_run(run: &RunDir) -> Result<Arc<dyn Scheduler>> {
     }
     if let (false, Some(kind)) = (run.config().exists(), before) {
         let text = format!(
-            "{} is missing: the run goes on with {kind}, as recorded, and the defaults of all other \
-             settings of that",
+            "{} is missing: the run goes on with {kind}, as recorded, and with the defaults of its \
+             other settings",
             run.config().display()
         );
         tracing::warn!("{text}");

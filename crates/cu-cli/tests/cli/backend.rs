@@ -149,7 +149,7 @@ fn no_other_backend_takes_over_attempts_that_run() {
     for command in ["resume", "stop"] {
         let ended = bench.cu(&[command, "a"]);
         assert_eq!(ended.code, 2, "{command}: {ended:?}");
-        let words = "says Slurm, and attempts of the run are with this machine";
+        let words = "says Slurm, but attempts of the run are queued or running on this machine";
         assert!(ended.stderr.contains(words), "{command}: {ended:?}");
         let hint = "set backend.kind to \"local\" in ";
         assert!(ended.stderr.contains(hint), "{command}: {ended:?}");

@@ -121,13 +121,7 @@ fn events() -> impl Strategy<Value = Event> {
         });
     let observed = (attempts(), cluster_states()).prop_map(|(attempt, state)| Event::Observed {
         attempt,
-        observation: Observation {
-            job: cluster_job(attempt),
-            name: None,
-            state,
-            host: None,
-            restarts: None,
-        },
+        observation: Observation::new(cluster_job(attempt), state),
     });
     prop_oneof![
         4 => said,

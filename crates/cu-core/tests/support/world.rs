@@ -303,13 +303,7 @@ pub fn record(world: &World, end: ProgramEnd) -> ExitRecord {
 pub fn observed(attempt: Attempt, state: ClusterState) -> Event {
     Event::Observed {
         attempt,
-        observation: Observation {
-            job: cluster_job(attempt),
-            name: None,
-            state,
-            host: None,
-            restarts: None,
-        },
+        observation: Observation::new(cluster_job(attempt), state),
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use cu_system::causes::in_one_line;
+
 use super::Failure;
-use crate::{SubmissionName, SubmitError};
+use crate::{Error, SubmissionName, SubmitError};
 
 /// When asking again is worth it after a limit on jobs was reached.
 const AFTER_A_LIMIT: Duration = Duration::from_secs(60);
@@ -108,5 +110,12 @@ impl Refusal {
                 "the outcome of the call before is not known: {reason}"
             ))),
         }
+    }
+}
+
+/// An error before the submit command was started: nothing was submitted.
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::unavailable(in_one_line(&error))
     }
 }

@@ -1,4 +1,4 @@
-//! What HTCondor says of a job: the attributes of its ad that we ask for.
+//! The ad of a job: the attributes that we ask for.
 
 use std::time::{Duration, SystemTime};
 
@@ -20,7 +20,7 @@ pub(super) const ATTRIBUTES: &str = "ClusterId,ProcId,JobStatus,JobRunCount,CuSt
 pub(super) struct Ad {
     pub id: Id,
     pub status: Status,
-    /// Of its first submission.
+    /// The name of its first submission.
     pub name: Option<SubmissionName>,
     /// How many times HTCondor started it.
     pub run_count: u32,
@@ -44,7 +44,7 @@ pub(super) struct Ad {
     pub matched: Option<SystemTime>,
     /// Equal for jobs that need the same, as HTCondor counts them.
     pub kind: Option<i64>,
-    /// What an analysis of a job of its kind found. It stands in no ad.
+    /// The result of an analysis of a job of its kind. It is not part of the ad.
     pub found: Option<String>,
 }
 

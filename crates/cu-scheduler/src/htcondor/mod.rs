@@ -52,6 +52,8 @@ mod holds;
 mod options;
 mod preview;
 mod queue;
+#[cfg(feature = "conformance")]
+mod read_events;
 mod remove;
 mod resume;
 mod script;
@@ -61,8 +63,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod ticket;
-#[cfg(feature = "conformance")]
-mod told;
 mod watch;
 mod why_queued;
 
@@ -88,7 +88,7 @@ use watch::Watch;
 
 pub use options::{Environment, HoldPolicy, HtcondorOptions, Resume, Universe};
 #[cfg(feature = "conformance")]
-pub use told::told;
+pub use read_events::read_events;
 
 /// How long condor_version may take, which asks no daemon.
 const VERSION_LIMIT: Duration = Duration::from_secs(30);
@@ -239,7 +239,7 @@ impl Scheduler for Htcondor {
     }
 
     async fn changed(&self) {
-        self.watch.changed().await;
+        self.watch.wait_for_change().await;
     }
 
     async fn find(&self, names: &[SubmissionName]) -> Result<Vec<Found>, Error> {

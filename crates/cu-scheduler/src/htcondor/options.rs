@@ -18,6 +18,7 @@ use crate::InvalidOption;
 /// assert_eq!(options.check(), Ok(()));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct HtcondorOptions {
     /// The directory of the event log, the submit descriptions and the tickets. It is made if it is
     /// missing. The access point and the machines that run jobs must see it under the same path, so on
@@ -69,12 +70,6 @@ pub struct HtcondorOptions {
     /// The time limit of submissions that have none of their own. HTCondor counts it from the start, and
     /// with [`Resume::Checkpoint`] over all attempts in one slot.
     pub allowed_job_duration: Option<Duration>,
-    /// HTCondor's limit on the time without transfers. HTCondor keeps it only
-    /// where files are transferred, so [`check`](HtcondorOptions::check) refuses it here.
-    pub allowed_execute_duration: Option<Duration>,
-    /// Whether files are to be transferred to the machine. Not supported:
-    /// [`check`](HtcondorOptions::check) says what to do instead.
-    pub transfer: bool,
     /// The bid for a job, where a pool has that: the first argument of `submit_command`.
     pub bid: Option<u32>,
     /// The command that submits, and arguments that go before all others: `condor_submit` if
@@ -186,18 +181,6 @@ impl HtcondorOptions {
             "allowed_job_duration",
             "must be longer than 0 s",
         )?;
-        require(
-            self.allowed_execute_duration.is_none(),
-            "allowed_execute_duration",
-            "HTCondor keeps this limit only where files are transferred; set a time limit or \
-             `allowed_job_duration`",
-        )?;
-        require(
-            !self.transfer,
-            "transfer",
-            "jobs need the run directory at the same path, on a file system that the access point \
-             and the machines share; set `results_dir` to such a directory, and leave this off",
-        )?;
         if self.resume != Resume::Submit {
             require(
                 self.resume_exit_code.get() != super::script::SLOT_GIVEN_UP,
@@ -303,7 +286,10 @@ const OURS: [(&str, &str); 23] = [
         "nothing: it frees jobs whose end is known",
     ),
     ("checkpoint_exit_code", "`resume`"),
-    ("should_transfer_files", "`transfer`"),
+    (
+        "should_transfer_files",
+        "nothing: files are not transferred",
+    ),
     ("submit_event_notes", "nothing: it names the attempt"),
 ];
 
@@ -375,8 +361,6 @@ impl Default for HtcondorOptions {
             hosts: Vec::new(),
             exclude_hosts: Vec::new(),
             allowed_job_duration: None,
-            allowed_execute_duration: None,
-            transfer: false,
             bid: None,
             submit_command: Vec::new(),
             holds: HoldPolicy::default(),
@@ -402,10 +386,6 @@ mod tests {
         assert_eq!(fault(|_| ()), None);
         let no_time = fault(|it| it.allowed_job_duration = Some(Duration::ZERO));
         assert_eq!(no_time, Some("allowed_job_duration"));
-        assert_eq!(fault(|it| it.transfer = true), Some("transfer"));
-        let limit = Some(Duration::from_secs(60));
-        let execute = fault(|it| it.allowed_execute_duration = limit);
-        assert_eq!(execute, Some("allowed_execute_duration"));
         assert_eq!(fault(|it| it.rank = Some("a\nb".into())), Some("rank"));
         let host = fault(|it| it.hosts = vec!["a\" || true".into()]);
         assert_eq!(host, Some("hosts"));

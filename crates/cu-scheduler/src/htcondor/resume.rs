@@ -1,8 +1,8 @@
-//! Putting a cluster job back in the queue for its next attempt, or letting it go on in its slot.
+//! Puts a cluster job back in the queue for its next attempt, or lets it go on in its slot.
 //!
 //! The job stays idle behind the gate of its requirements, `JobRunCount < CuStarts`. Its next
 //! ticket is written first, then the gate is opened by condor_qedit. A job that waits in its slot
-//! is let go on by renaming its file `waiting`. What can't be put back is submitted anew.
+//! goes on when its file `waiting` is renamed. A job that can't be put back is submitted anew.
 //!
 //! A ticket says how many events of the log are of its predecessors. So it is written once these
 //! have ended, and noted in the table before its job can start: whatever the log says from then on
@@ -24,8 +24,8 @@ use super::{Htcondor, remove};
 use crate::cluster::{Batch, Refusal};
 use crate::{ClusterJobId, Error, Submission, SubmissionName};
 
-/// How long the end of a predecessor is waited for that HTCondor does not tell yet: the command said
-/// itself that it ends, and what watches it needs a moment.
+/// How long to wait for the end of a predecessor that HTCondor does not report yet: the command itself
+/// said that it ends, and HTCondor needs a moment to see it.
 const SETTLE: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(100);
 /// How often the queue is asked meanwhile.
@@ -36,7 +36,7 @@ const MOST_OPENED: usize = 1_000;
 
 /// A submission whose predecessor may go on under the same id.
 struct Candidate<'a> {
-    /// Where it stands in the batch.
+    /// Its place in the batch.
     at: usize,
     submission: &'a Submission,
     id: Id,
@@ -46,14 +46,14 @@ struct Candidate<'a> {
     header_checksum: u64,
 }
 
-/// Where a predecessor is.
+/// The place of a predecessor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// Idle behind its gate, after so many starts.
     Kept { run_count: u32 },
     /// Waiting in its slot.
     InSlot,
-    /// It runs, as far as HTCondor tells.
+    /// It runs, as far as HTCondor reports.
     Runs,
     /// It can't go on.
     Over,
@@ -68,7 +68,7 @@ pub(super) async fn put_back(condor: &Htcondor, batch: &mut Batch<'_>) {
     let places = match settle(condor, &candidates).await {
         Ok(places) => places,
         Err(error) => {
-            let refusal = Refusal::unavailable(error.to_string());
+            let refusal = Refusal::from(error);
             for candidate in &candidates {
                 batch.refuse(candidate.at, &refusal);
             }
@@ -140,13 +140,13 @@ fn candidates<'a>(condor: &Htcondor, batch: &mut Batch<'a>) -> Vec<Candidate<'a>
         });
         match candidate {
             Ok(candidate) => candidates.extend(candidate),
-            Err(error) => batch.refuse(at, &Refusal::unavailable(error.to_string())),
+            Err(error) => batch.refuse(at, &error.into()),
         }
     }
     candidates
 }
 
-/// Where the predecessors are, once they have ended or [`SETTLE`] is over.
+/// The places of the predecessors, once they have ended or [`SETTLE`] is over.
 async fn settle(condor: &Htcondor, candidates: &[Candidate<'_>]) -> Result<Vec<Place>, Error> {
     let began = Instant::now();
     let ids: Vec<Id> = candidates.iter().map(|it| it.id).collect();
@@ -156,7 +156,7 @@ async fn settle(condor: &Htcondor, candidates: &[Candidate<'_>]) -> Result<Vec<P
         .collect();
     loop {
         let asked = Instant::now();
-        let queue = condor.commands.queued(&ids, &runs).await?;
+        let queue = condor.commands.ask_queue(&ids, &runs).await?;
         let queue: BTreeMap<Id, Ad> = queue.into_iter().map(|ad| (ad.id, ad)).collect();
         let places = condor.watch.up_to_date(&condor.commands, |table| {
             let place = |candidate: &Candidate| {
@@ -200,9 +200,8 @@ fn place(
     }
 }
 
-/// Writes the script and the next ticket of a job, and notes it in the table if `is_honoured` says
-/// so; nothing if it does not. What was known of its predecessor is returned. Nobody else sees or
-/// changes the table meanwhile.
+/// Writes the script and the next ticket of a job, and notes it in the table if `is_honoured` returns
+/// true; otherwise does nothing. Returns the former knowledge of the job. The table is locked meanwhile.
 fn begin(
     condor: &Htcondor,
     candidate: &Candidate,
@@ -231,15 +230,14 @@ fn begin(
         table.put_back(candidate.id, &ticket);
         Ok(Some(Begun(before)))
     });
-    let begun = begun.map_err(|error| Refusal::unavailable(error.to_string()))?;
-    begun.map_err(files_refused)
+    begun?.map_err(files_refused)
 }
 
-/// What was known of a job before its next attempt began.
+/// The knowledge of a job before its next attempt began.
 struct Begun(Job);
 
 impl Begun {
-    /// Whether the log tells of the new attempt.
+    /// Whether the log mentions the new attempt.
     fn is_told(&self, table: &Table, id: Id) -> bool {
         table.job(id).is_some_and(|job| job.events > self.0.events)
     }
@@ -266,7 +264,7 @@ fn grant(condor: &Htcondor, candidate: &Candidate) -> Result<ClusterJobId, Refus
     }
 }
 
-/// Opens the gates of jobs that may have `starts` starts from now on, and tells of which it did.
+/// Opens the gates of jobs that may have `starts` starts from now on. Returns those that it opened.
 async fn open_gates(
     condor: &Htcondor,
     starts: u32,
@@ -317,7 +315,7 @@ async fn open_gates(
         .map(|it| it.first.run().to_owned())
         .collect();
     let uncertain = |error: Error| Refusal::uncertain(error.to_string());
-    let queue = condor.commands.queued(&ids, &runs).await;
+    let queue = condor.commands.ask_queue(&ids, &runs).await;
     let queue = queue.map_err(uncertain)?;
     let mut opened: BTreeSet<Id> = queue
         .iter()
@@ -335,7 +333,7 @@ async fn open_gates(
     if edited.code != 0 && opened.is_empty() && !queue.is_empty() {
         return Err(Refusal::unavailable(first_lines(&edited)));
     }
-    // The negotiator is told that there is something to do; otherwise it learns of it later.
+    // Wakes the negotiator, which would learn of the jobs later otherwise.
     condor
         .commands
         .command("condor_reschedule")
@@ -345,7 +343,7 @@ async fn open_gates(
     Ok(opened)
 }
 
-/// Frees the predecessors of `submissions`, which were submitted anew: nobody will put them back.
+/// Frees the predecessors of `submissions`, which were submitted anew and will not be put back.
 pub(super) async fn free_predecessors(condor: &Htcondor, submissions: &[&Submission]) {
     let previous = submissions.iter().filter_map(|it| it.previous.as_ref());
     let ids: Vec<Id> = previous.filter_map(|id| id.0.parse().ok()).collect();

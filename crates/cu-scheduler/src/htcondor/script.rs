@@ -16,7 +16,7 @@ use crate::{Submission, cluster};
 /// The exit code with which a job gives up a slot that it had kept for its next attempt.
 pub(super) const SLOT_GIVEN_UP: u8 = 254;
 
-/// What HTCondor starts, with a submission's name as its argument: `start RUN/JOB/ATTEMPT`, and for
+/// The script that HTCondor starts, with a submission's name as its argument: `start RUN/JOB/ATTEMPT`, and for
 /// [`Resume::Checkpoint`](super::Resume::Checkpoint) also how long to wait in seconds, and how many
 /// times it goes on in one slot.
 pub(super) fn start(state_dir: &str) -> String {
@@ -100,7 +100,7 @@ exec /bin/sh "$script"
     )
 }
 
-/// What is run for one attempt. Its output goes to `stdout` and `stderr` in the submission's
+/// The script of one attempt. Its output goes to `stdout` and `stderr` in the submission's
 /// directory, what goes wrong before the command too.
 pub(super) fn attempt_script(
     submission: &Submission,
@@ -124,7 +124,7 @@ pub(super) fn attempt_script(
         line(format!("export {name}={}", quote(value)));
     }
     if let Some(warning) = submission.resources.warning {
-        // HTCondor warns of nothing. The watcher is no child of the command, holds none of its
+        // HTCondor has no warning. The watcher is not a child of the command, holds none of its
         // files, and is killed with the job. One second lets the command install its handler.
         line(format!(
             "if [ -n \"${{CU_DEADLINE:-}}\" ]; then\n    \

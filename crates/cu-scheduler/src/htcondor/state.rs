@@ -1,4 +1,4 @@
-//! What a job's state is, from the log and from the queue or the history: pure, one table.
+//! Decides the state of a job from the log and from the queue or the history: pure, in one table.
 //!
 //! | log | queue or history | state |
 //! | --- | --- | --- |
@@ -30,7 +30,7 @@ use super::table::{Job, Phase};
 use super::why_queued;
 use crate::{ClusterEnd, ClusterState, EndCause};
 
-/// What queue and history say of a job.
+/// The answer of queue and history about a job.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Word<'a> {
     NotAsked,
@@ -39,21 +39,21 @@ pub(super) enum Word<'a> {
     Nowhere,
 }
 
-/// What follows.
+/// The verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     State(ClusterState),
-    /// The log alone does not tell.
+    /// The log alone does not decide.
     Ask,
     /// It is so if it stays so.
     Doubt(ClusterState),
 }
 
-/// What the options decide.
+/// The rules that options set.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     pub holds: HoldPolicy,
-    /// What the exit code [`SLOT_GIVEN_UP`] stands for.
+    /// The exit code that [`SLOT_GIVEN_UP`] stands for.
     pub resume_exit_code: i32,
 }
 
@@ -96,7 +96,7 @@ pub(super) fn judge(
 }
 
 impl Rules {
-    /// What follows from the log alone, whatever else is said.
+    /// The state that the log alone decides, whatever else is known.
     fn settled(&self, id: Id, phase: &Phase) -> Option<ClusterState> {
         match phase {
             Phase::Terminated { exit, at } => {

@@ -57,7 +57,7 @@ impl Intake for Htcondor {
     }
 }
 
-/// Where the description lies whose first submission is `first`.
+/// The path of the description whose first submission is `first`.
 pub(super) fn description_path(condor: &Htcondor, first: &SubmissionName) -> PathBuf {
     let name = format!("{}-{}-{}.sub", first.run(), first.job(), first.attempt());
     condor.path("descriptions").join(name)
@@ -107,7 +107,7 @@ pub(super) fn submit_command(condor: &Htcondor) -> Command {
     command.with_our_locale().arguments(own.chain(bid))
 }
 
-/// What condor_submit would only warn of is an error of ours: a word in `extra` that it does not
+/// Makes an error of what condor_submit would only warn of: a word in `extra` that it does not
 /// know. Each header is tried once; HTCondor parses it without asking the pool.
 async fn check_once(condor: &Htcondor, header: &str) -> Result<(), Refusal> {
     if condor.is_checked(header) {
@@ -125,7 +125,7 @@ async fn check_once(condor: &Htcondor, header: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What a dry run says of a line that HTCondor does not know. It would only warn of it.
+/// The warning of a dry run about a line that HTCondor does not know, without its prefix.
 pub(super) fn unused(output: &Output) -> Option<String> {
     let mut lines = output.stderr.lines();
     let unused = lines.find(|line| line.contains("was unused by condor_submit"))?;
@@ -138,7 +138,7 @@ pub(super) fn unused(output: &Output) -> Option<String> {
     )
 }
 
-/// What condor_submit says of a description without taking it.
+/// Has condor_submit parse a description without submitting it.
 pub(super) async fn dry_run(condor: &Htcondor, text: &str) -> Result<Output, Failure> {
     let command = condor.commands.command("condor_submit").with_our_locale();
     // The ads go to standard output; the description is read from standard input.
@@ -161,7 +161,7 @@ fn refusal(output: &Output) -> Refusal {
         "AUTHENTICATE",
         "Failed to fetch",
         "communication",
-        // It died while it was told of the jobs, of which it keeps none then.
+        // The schedd died while it took the jobs. It keeps none of them then.
         "Failed to create proc",
         "aborting entire submit",
     ];
@@ -283,7 +283,7 @@ mod tests {
                 ..
             }
         ));
-        // What a schedd that dies meanwhile leaves. It takes all jobs at the end, or none.
+        // The words after the death of a schedd. It takes all jobs at the end, or none.
         for died in [
             "\nERROR: Failed to create proc\n",
             "\nERROR: Failed submission for job 1.139 - aborting entire submit\n\n\

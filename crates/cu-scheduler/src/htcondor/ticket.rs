@@ -2,7 +2,7 @@
 //!
 //! The tickets of the cluster job that was submitted as `RUN/JOB/ATTEMPT` are the files `1`, `2`, …
 //! in `jobs/RUN/JOB/ATTEMPT`. A job that starts runs what the newest names. Beside them, a job that
-//! waits in its slot for the next one makes the file `waiting`: who renames it decides.
+//! waits in its slot for the next one makes the file `waiting`; whichever side renames it decides.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -16,12 +16,12 @@ use crate::cluster::Refusal;
 /// More than a ticket holds, or a job complains of, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// What one attempt needs to be known by.
+/// The record of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ticket {
     /// The script that is run.
     pub script: String,
-    /// Which attempt it is.
+    /// The attempt.
     pub name: SubmissionName,
     /// How many starts of the cluster job this attempt is allowed, those before it included.
     pub starts: u32,
@@ -65,7 +65,7 @@ impl Tickets {
         (number..).map_while(read).collect()
     }
 
-    /// Takes back the ticket `number`, of which nobody made use.
+    /// Removes the ticket `number`, which no job has used.
     pub fn remove(&self, first: &SubmissionName, number: u32) {
         // If it stays, it names an attempt that is found nowhere else.
         fs::remove_file(self.directory(first).join(number.to_string())).ok();
@@ -86,7 +86,7 @@ impl Tickets {
         }
     }
 
-    /// What the job's start complained of, if it did: the newest line.
+    /// The newest complaint of the job's start, if there is one.
     pub fn failure(&self, first: &SubmissionName) -> Option<String> {
         let text = files::read(&self.directory(first).join("failures"), LONGEST).ok()?;
         let text = String::from_utf8_lossy(&text);

@@ -11,14 +11,14 @@ use crate::cluster::{Command, Failure, Output};
 pub(super) struct Client {
     /// Their directory; `PATH` if `None`.
     pub commands: Option<PathBuf>,
-    /// Where they start: a directory that surely exists.
+    /// The directory in which they start. It exists.
     pub directory: PathBuf,
     /// Which cluster of several behind one login they speak to; the login's own if `None`.
     pub cluster: Option<String>,
 }
 
-/// What an outage of the controller sounds like before anything was sent to it, or one of the name
-/// service, up to version 22.05.
+/// The words for an outage of the controller before anything was sent to it, and, up to version 22.05,
+/// for one of the name service.
 const OUT_OF_REACH: [&str; 4] = [
     "Unable to contact slurm controller (connect failure)",
     "Unable to establish control machine address",
@@ -31,8 +31,8 @@ const OUT_OF_REACH: [&str; 4] = [
 /// what we ask for.
 const DEFAULTS: [&str; 3] = ["SBATCH_DEBUG", "SBATCH_NO_KILL", "SBATCH_ACCTG_FREQ"];
 
-/// What tells the commands where the cluster is. All other `SLURM_` variables are those of a job
-/// in which we may run, and not of the job we submit.
+/// Variables by which the commands find the cluster. All other `SLURM_` variables belong to a job in
+/// which we may run, not to the job that we submit.
 const OF_THE_CLUSTER: [&str; 5] = [
     "SLURM_CONF",
     "SLURM_CONF_SERVER",
@@ -53,7 +53,7 @@ impl Client {
     }
 
     /// A command that asks or orders something about jobs that are there. Times are in Unix seconds,
-    /// and the tasks of an array are told however many they are.
+    /// and the tasks of an array are listed however many they are.
     pub fn command(&self, name: &str) -> Command {
         let filters = ["SQUEUE_", "SACCT_", "SCANCEL_", "SCONTROL_", "SINFO_"];
         let unwanted = |variable: &str| {
@@ -79,10 +79,10 @@ impl Client {
         command.arguments(cluster).without_variables(unwanted)
     }
 
-    /// What `scontrol show` says, one entry a line where it has several.
+    /// The output of `scontrol show`, with one entry a line where it has several.
     ///
     /// # Errors
-    /// [`Error::Refused`] if there is no scontrol here; [`Error::Unavailable`] if the controller
+    /// [`Error::Refused`] if scontrol is missing; [`Error::Unavailable`] if the controller
     /// does not answer.
     pub async fn show(&self, what: &str) -> Result<String, Error> {
         let command = self.command("scontrol");
@@ -107,7 +107,7 @@ impl Client {
     }
 }
 
-/// What a command that came to no end says of the scheduler.
+/// The error for a command that did not run to its end.
 pub(super) fn unavailable(failure: &Failure) -> Error {
     let reason = failure.to_string();
     let scheduler = "Slurm".into();

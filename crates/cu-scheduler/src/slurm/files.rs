@@ -12,14 +12,14 @@ use super::known::Call;
 use super::script::beside;
 use crate::Submission;
 
-/// What one start executes, in the directory of its submission.
+/// The file that one start executes, in the directory of its submission.
 const START: &str = "start.sh";
 
 /// Writes the script of a call, and locks it: as long as somebody holds the lock, sbatch may be at
 /// work with it.
 ///
 /// # Errors
-/// What the system said of which file.
+/// The file, and the answer of the system.
 pub(super) fn write_script(call: &Call, text: &str) -> Result<File, String> {
     let written = || {
         if let Some(directory) = call.script.parent() {
@@ -28,7 +28,7 @@ pub(super) fn write_script(call: &Call, text: &str) -> Result<File, String> {
         write_private(&call.script, text)?;
         let opened = open_script(call);
         opened.inspect(|file| {
-            // On a file system without locks nobody can tell that sbatch is at work but by time.
+            // On a file system without locks only time shows whether sbatch is at work.
             file.try_lock().ok();
         })
     };
@@ -51,7 +51,7 @@ fn open_script(call: &Call) -> io::Result<File> {
 /// directory of `submission`.
 ///
 /// # Errors
-/// What the system said of which file.
+/// The file, and the answer of the system.
 pub(super) fn point(
     script: &Path,
     task: Option<u32>,
@@ -102,7 +102,7 @@ fn link(target: &Path, path: &Path) -> io::Result<()> {
     std::fs::rename(&part, path)
 }
 
-/// Where a file is written before it is moved to its place.
+/// The path of a link before it is moved to its place.
 fn part_of(path: &Path) -> PathBuf {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");

@@ -62,7 +62,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// What it says.
+    /// The state that its lines add up to.
     pub fn known(&self) -> &Known {
         &self.known
     }
@@ -91,7 +91,7 @@ impl Journal {
         let mut text = String::from(if self.torn { "\n" } else { "" });
         text.push_str(&serde_json::to_string(line)?);
         text.push('\n');
-        // As long as the disk is full, a part of it may be taken.
+        // While the disk is full, it may take a part of the line.
         self.torn = true;
         self.file.write_all(text.as_bytes())?;
         self.torn = false;
@@ -194,7 +194,7 @@ mod tests {
     fn a_line_cut_by_a_full_disk_harms_no_other() {
         let directory = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(directory.path()).unwrap();
-        // A pipe that nobody reads takes as much as it holds, and then no more.
+        // A pipe without a reader takes as much as it holds, and then no more.
         let (mut reader, writer) = std::io::pipe().unwrap();
         let writer = std::os::fd::OwnedFd::from(writer);
         rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::NONBLOCK).unwrap();

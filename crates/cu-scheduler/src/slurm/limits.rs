@@ -2,15 +2,15 @@
 
 use crate::{Finding, Level, Subject};
 
-/// What is asked of a user's associations.
+/// The fields of a user's associations.
 pub(super) const ASSOCIATION: &str = "format=Account,Partition,MaxJobs,MaxSubmitJobs,MaxWall";
-/// What is asked of each quality of service, in the same order.
+/// The fields of each quality of service, in the same order.
 pub(super) const QOS: &str = "format=Name,Name,MaxJobsPerUser,MaxSubmitJobsPerUser,MaxWall";
 
 /// The limits that come from one place; `None` where there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
-    /// Where from: `account physics`, `quality of service long`.
+    /// Their origin: `account physics`, `quality of service long`.
     pub from: String,
     /// How many jobs run at once.
     pub running: Option<u32>,
@@ -47,7 +47,7 @@ pub(super) fn parse(associations: &str, qualities: &str) -> Vec<Limits> {
     limits
 }
 
-/// What follows from them.
+/// The finding about these limits.
 pub(super) fn judge(limits: &[Limits]) -> Finding {
     if limits.is_empty() {
         return Finding::new(
@@ -72,8 +72,8 @@ pub(super) fn judge(limits: &[Limits]) -> Finding {
         );
         format!("{}: {}", limits.from, parts.join(", "))
     };
-    let told: Vec<String> = limits.iter().map(one).collect();
-    let text = format!("{}. Jobs beyond them wait", told.join("; "));
+    let listed: Vec<String> = limits.iter().map(one).collect();
+    let text = format!("{}. Jobs beyond them wait", listed.join("; "));
     Finding::new(Subject::Limits, Level::Note, text)
 }
 
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_limits_that_are_set_are_told() {
+    fn only_limits_that_are_set_are_listed() {
         let limits = parse(
             "physics||10|200|\nphysics|long|||2-00:00:00\n",
             "normal|normal|||\nshort|short|5||\n",

@@ -21,10 +21,10 @@ struct Stranger<'a> {
 }
 
 impl Cluster {
-    /// Which of `names` the queue knows though the journal does not.
+    /// Finds those of `names` that the queue knows and the journal does not.
     ///
     /// # Errors
-    /// If nobody can tell which submissions an array is that may be alive.
+    /// If the submissions of an array that may be alive can't be read.
     pub(super) async fn find_lost(
         &self,
         names: &[SubmissionName],

@@ -1,4 +1,4 @@
-//! What a submission needs, as lines of a batch script, and what of it can't be had.
+//! Writes the needs of a submission as lines of a batch script, and checks them.
 
 use std::time::Duration;
 
@@ -117,7 +117,7 @@ pub(super) fn chosen<'a>(
     partitions.iter().filter(is_chosen).collect()
 }
 
-/// Says what sbatch would not, and what would leave the job waiting for ever or running elsewhere.
+/// Checks for what sbatch would accept although the job would wait for ever or run elsewhere.
 pub(super) fn check(
     submission: &Submission,
     options: &SlurmOptions,

@@ -16,6 +16,7 @@ use crate::InvalidOption;
 /// # Ok::<(), cu_scheduler::InvalidOption>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SlurmOptions {
     /// The directory in which the backend records its submissions. It is made if it is missing. The nodes
     /// must see it under the same path.
@@ -109,6 +110,7 @@ pub enum Environment {
 
 /// The container in which commands run.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Container {
     /// The image, as the container's command takes it.
     pub image: String,

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// Unless a person sets it.
 pub(super) const POLL: Duration = Duration::from_secs(30);
-/// So many times as often is asked at most, and never more often than every two seconds unless a
+/// Asks at most this many times as often, and never more often than every two seconds unless a
 /// person sets less.
 const QUICKER: u32 = 15;
 

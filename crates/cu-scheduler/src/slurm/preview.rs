@@ -1,4 +1,4 @@
-//! What would be submitted, and what sbatch and we say of it.
+//! Previews a submission: the script, and the verdict of sbatch and of our own check.
 
 use std::sync::Arc;
 use std::time::SystemTime;

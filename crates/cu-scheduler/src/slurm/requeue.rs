@@ -1,4 +1,4 @@
-//! Putting the same job back in the queue instead of submitting a new one.
+//! Puts the same job back in the queue instead of submitting a new one.
 //!
 //! Each start of the job reads in a file what to execute, so that file is changed first. Slurm
 //! requeues a job that has ended as long as its controller knows it; whatever it can't requeue is
@@ -29,7 +29,7 @@ impl Cluster {
     pub(super) async fn requeue_all(self: &Arc<Self>, batch: &mut Batch<'_>) {
         let again = match self.candidates(batch).await {
             Ok(again) => again,
-            Err(error) => return batch.refuse_open(&Refusal::unavailable(in_one_line(&error))),
+            Err(error) => return batch.refuse_open(&error.into()),
         };
         if again.is_empty() {
             return;
@@ -68,7 +68,7 @@ impl Cluster {
             Ok(_) => None,
             Err(reason) => Some(reason),
         };
-        // What was put back and what wasn't is seen in the queue, whatever the command said.
+        // The queue shows which jobs were put back, whatever the command said.
         let queue = match (unclear, self.queue().await) {
             (None, Ok(queue)) => queue,
             (unclear, looked) => {

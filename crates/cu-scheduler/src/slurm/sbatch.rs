@@ -21,7 +21,7 @@ const OF_ONE_JOB: [&str; 8] = [
     "MaxWall", "MaxTRES", "MaxNode", "MaxCpu", "MaxMem", "MinTRES", "PerJob", "QOSMin",
 ];
 
-/// What passes without our doing, though sbatch calls it a refusal.
+/// Refusals of sbatch that pass by themselves.
 const NOT_NOW: [&str; 7] = [
     "Required partition not available (inactive or drain)",
     "Requested partition configuration not available now",
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_controller_whose_name_is_not_found_was_asked_nothing() {
-        // As versions 20.11 and 22.05 say it; later ones say that they can't reach it.
+        // The words of versions 20.11 and 22.05; later ones say that they can't reach it.
         let words = "sbatch: error: get_addr_info: getaddrinfo() failed: Name or service not known\n\
              sbatch: error: slurm_set_addr: Unable to resolve \"slurm1\"\n\
              sbatch: error: Unable to establish control machine address\n\
@@ -188,7 +188,7 @@ mod tests {
             Refusal::Uncertain { .. }
         ));
         assert!(matches!(failed(""), Refusal::Uncertain { .. }));
-        // As that of a command that runs sbatch elsewhere, whatever it said before.
+        // The words of a command that runs sbatch elsewhere, whatever it said before.
         let lost = output(255, "", "Connection to login1 closed by remote host.");
         assert!(matches!(read(lost), Err(Refusal::Uncertain { .. })));
         let failure = Failure::Broken {

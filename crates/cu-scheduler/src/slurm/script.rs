@@ -24,7 +24,7 @@ const READ_ONLY: [&str; 7] = [
     "_",
 ];
 
-/// What a batch script is written from.
+/// The parts of a batch script.
 pub(super) struct Batch<'a> {
     pub options: &'a SlurmOptions,
     pub call: &'a Call,
@@ -32,7 +32,7 @@ pub(super) struct Batch<'a> {
     pub members: &'a [&'a Submission],
     /// The time limit that Slurm will keep, if we know it.
     pub time_limit: Option<Duration>,
-    /// How long after SIGTERM Slurm sends SIGKILL, if it tells.
+    /// How long after SIGTERM Slurm sends SIGKILL, if it reports that.
     pub kill_wait: Option<Duration>,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn withdrawn(call: &Call) -> PathBuf {
         .with_file_name(format!("withdrawn-{}", call.number))
 }
 
-/// What stands beside the script of an indirect call for one of its tasks: `sh` is what it
+/// The files beside the script of an indirect call for one of its tasks: `sh` is what it
 /// executes, `out` and `err` are where its output goes.
 pub(super) fn beside(script: &Path, task: Option<u32>, kind: &str) -> PathBuf {
     script.with_file_name(format!("{}.{kind}", task.unwrap_or(0)))
@@ -58,7 +58,7 @@ impl Batch<'_> {
     /// The whole script.
     ///
     /// # Errors
-    /// What can't be written in one, in a sentence.
+    /// The part that a script can't express, in a sentence.
     pub fn text(&self) -> Result<String, String> {
         let options = self.options;
         let login = if options.modules.is_empty() {
@@ -159,7 +159,7 @@ impl Batch<'_> {
         is_free.then(|| format!("--comment={}", for_sbatch(text)))
     }
 
-    /// Which submissions these are, as far as Slurm takes it.
+    /// The names of the submissions, for people, as far as Slurm takes them.
     fn named(&self) -> String {
         const LONGEST: usize = 1000;
         let mut comment = String::new();
@@ -245,10 +245,10 @@ pub(super) fn listed(script: &str) -> Vec<SubmissionName> {
     names
 }
 
-/// What a start of `submission` executes, for bash.
+/// The commands that a start of `submission` executes, for bash.
 ///
 /// # Errors
-/// What can't be written in a script, in a sentence.
+/// The part that a script can't express, in a sentence.
 pub(super) fn start(submission: &Submission, options: &SlurmOptions) -> Result<String, String> {
     let mut text = format!("export CU_SUBMISSION={}\n", submission.name);
     let mut by_env = Vec::new();
@@ -412,10 +412,10 @@ mod tests {
             time_limit: None,
             kill_wait: Some(Duration::from_secs(30)),
         };
-        let told = |batch: &Batch| run(&batch.text().unwrap(), &[("CU_KILL_WAIT", "7")]).0;
-        assert_eq!(told(&batch), "30\n");
+        let seen = |batch: &Batch| run(&batch.text().unwrap(), &[("CU_KILL_WAIT", "7")]).0;
+        assert_eq!(seen(&batch), "30\n");
         batch.kill_wait = None;
-        assert_eq!(told(&batch), "none\n", "7 would be that of another cluster");
+        assert_eq!(seen(&batch), "none\n", "7 would be that of another cluster");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What squeue is asked, and how its answer is read.
+//! The question to squeue, and the reader of its answer.
 
 use super::job_id::Listed;
 use super::row::{Exit, Row, time, told};
@@ -17,7 +17,7 @@ pub(super) const ARGUMENTS: [&str; 7] = [
     "--sort=i",
 ];
 
-/// Reads the rows; what is none is passed over.
+/// Reads the rows, and skips other lines.
 pub(super) fn parse(answer: &str) -> Vec<Row> {
     answer.lines().filter_map(row).collect()
 }

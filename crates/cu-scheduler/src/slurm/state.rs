@@ -48,7 +48,7 @@ const RELEASED: [&str; 8] = [
     "RESV_DEL_HOLD",
 ];
 
-/// The state that a row tells.
+/// The state that a row reports.
 pub(super) fn of(row: &Row) -> ClusterState {
     // `CANCELLED by 1000` loses its last words when the controller restarts.
     let word = row.state.split([' ', '+']).next().unwrap_or_default();
@@ -86,7 +86,7 @@ pub(super) fn of(row: &Row) -> ClusterState {
 pub(super) fn with_release(state: ClusterState, job: JobId) -> ClusterState {
     match state {
         ClusterState::Held { reason } if RELEASED.iter().any(|it| reason.contains(it)) => {
-            // Who holds it by right is who runs the cluster.
+            // Only an administrator may release this hold.
             let by = match reason.contains("JobHeldAdmin") {
                 true => "until an administrator runs",
                 false => "until you run",
@@ -278,7 +278,7 @@ mod tests {
         ] {
             assert_eq!(kind("PENDING", Some(reason)), "queued", "{reason}");
         }
-        // Of the tasks in one row some wait for their turn.
+        // Some of the tasks in one row wait for their turn.
         assert_eq!(kind("PENDING", Some("Priority,JobHeldAdmin")), "queued");
     }
 
@@ -288,24 +288,24 @@ mod tests {
             base: 7,
             task: Some(3),
         };
-        let told = |state, reason| match with_release(of(&row(state, Some(reason), None)), job) {
+        let shown = |state, reason| match with_release(of(&row(state, Some(reason), None)), job) {
             ClusterState::Held { reason } => reason,
             state => panic!("{state:?}"),
         };
-        let held = told("PENDING", "JobHeldUser");
+        let held = shown("PENDING", "JobHeldUser");
         assert_eq!(held, "JobHeldUser, until you run `scontrol release 7_3`");
-        let held = told("PENDING", "JobHeldAdmin");
+        let held = shown("PENDING", "JobHeldAdmin");
         assert!(
             held.contains("until an administrator runs `scontrol release 7_3`"),
             "{held}"
         );
-        let held = told("REQUEUE_HOLD", "None");
+        let held = shown("REQUEUE_HOLD", "None");
         assert!(
             held.ends_with("until you run `scontrol release 7_3`"),
             "{held}"
         );
-        // That would not help.
-        assert_eq!(told("PENDING", "PartitionDown"), "PartitionDown");
+        // Releasing the job would not help.
+        assert_eq!(shown("PENDING", "PartitionDown"), "PartitionDown");
     }
 
     #[test]

@@ -1,13 +1,12 @@
-//! Handing over: what is due together and needs the same goes in one call of sbatch.
+//! Hands submissions over: those that are due together and need the same go in one call of sbatch.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use cu_system::causes::in_one_line;
-
 use super::job_id::JobId;
+use super::journal::Journal;
 use super::known::{Call, Line};
 use super::options::Resume;
 use super::script::{self, Batch};
@@ -24,7 +23,7 @@ impl Cluster {
         };
         if let Err(error) = self.settings.renew(&self.client(), refused).await {
             let mut batch = cluster::Batch::new(submissions);
-            batch.refuse_open(&Refusal::unavailable(in_one_line(&error)));
+            batch.refuse_open(&error.into());
             return batch.into_answers();
         }
         let answers = cluster::submit(self, submissions).await;
@@ -71,7 +70,7 @@ impl Intake for Arc<Cluster> {
         let command = sbatch.argument("--parsable").argument(&call.script);
         let answer = sbatch::read(command.holding(lock).run().await);
         self.note_answer(&call, &answer);
-        // The script of what was refused stays for the person who has to find out why.
+        // The script of a refused call stays, so that a person can find out why.
         let base = answer.map_err(|refusal| match refusal {
             Refusal::Rejected { reason } => {
                 Refusal::rejected(format!("{reason} (the script: {})", call.script.display()))
@@ -112,11 +111,8 @@ impl Cluster {
     /// Writes down that `members` are about to be handed over, and the files for it.
     fn prepare(&self, members: &[Submission]) -> Result<(Call, std::fs::File), Refusal> {
         let now = SystemTime::now();
-        let away = |error: crate::Error| Refusal::unavailable(in_one_line(&error));
-        let number = self
-            .journal
-            .with(|journal| Ok(journal.known().next_call(now)))
-            .map_err(away)?;
+        let next_call = |journal: &mut Journal| Ok(journal.known().next_call(now));
+        let number = self.journal.with(next_call)?;
         let call = self.plan(members, number);
         let borrowed: Vec<&Submission> = members.iter().collect();
         let text = self
@@ -132,8 +128,7 @@ impl Cluster {
             }
         }
         self.journal
-            .with(|journal| journal.intend(Line::Call(call.clone())))
-            .map_err(away)?;
+            .with(|journal| journal.intend(Line::Call(call.clone())))?;
         Ok((call, lock))
     }
 
@@ -163,7 +158,7 @@ impl Cluster {
         }
     }
 
-    /// What the script of a call is written from.
+    /// The parts of the script of a call.
     pub(super) fn batch<'a>(&'a self, call: &'a Call, members: &'a [&'a Submission]) -> Batch<'a> {
         let first = members.first();
         let settings = self.settings.get();

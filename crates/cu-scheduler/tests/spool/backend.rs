@@ -144,8 +144,7 @@ impl Intake for Spool {
     }
 
     async fn call(&self, group: &[&Submission]) -> Result<Vec<ClusterJobId>, Refusal> {
-        let jobs = self.jobs();
-        let jobs = jobs.map_err(|error| Refusal::unavailable(error.to_string()))?;
+        let jobs = self.jobs()?;
         let known: BTreeSet<&SubmissionName> = jobs.iter().map(|(_, name)| name).collect();
         if group.iter().any(|it| known.contains(&it.name)) {
             return Err(Refusal::uncertain("it is in the spool already"));

@@ -1,4 +1,4 @@
-//! What may stand in `[backend.local]`. The comments here are part of the reference.
+//! The keys of `[backend.local]`. The comments here are part of the reference.
 
 use std::num::NonZeroU32;
 

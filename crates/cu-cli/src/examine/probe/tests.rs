@@ -37,13 +37,7 @@ impl Staged {
     }
 
     fn observation(&self) -> Observation {
-        Observation {
-            job: id(),
-            name: None,
-            state: self.state.clone(),
-            host: None,
-            restarts: None,
-        }
+        Observation::new(id(), self.state.clone())
     }
 }
 

@@ -1,4 +1,4 @@
-//! What our reader makes of an event log, in a form that other readers can be compared with.
+//! Reads an event log into a form that can be compared with other readers.
 
 use std::time::SystemTime;
 
@@ -10,18 +10,19 @@ use super::event_log::Decoder;
 /// The events in the bytes of an event log that come in these parts, each as a JSON object: its
 /// `type` by HTCondor's number, its job as `cluster` and `proc`, and what the backend takes from it
 /// beyond (`name`, `host`, `code`, `signal`, `at` in Unix seconds, `reason`, `hold_code`,
-/// `hold_subcode`). Of what the log does not tell nothing stands there.
+/// `hold_subcode`). Fields missing from the log are
+/// omitted.
 ///
-/// It is for comparing this reader with HTCondor's own. What an attempt's state is tells
-/// [`Scheduler::observe`](crate::Scheduler::observe).
+/// It is for comparing this reader with HTCondor's own. The state of an attempt is what
+/// [`Scheduler::observe`](crate::Scheduler::observe) returns.
 ///
 /// ```
 /// let log = b"001 (812.000.000) 2026-11-24 16:06:11 Job executing on host: <10.0.0.7:9618?>\n...\n";
 /// let (begin, rest) = log.split_at(40);
-/// let events = cu_scheduler::htcondor::told([begin, rest]);
+/// let events = cu_scheduler::htcondor::read_events([begin, rest]);
 /// assert_eq!(events[0].to_string(), r#"{"cluster":812,"host":"10.0.0.7:9618","proc":0,"type":1}"#);
 /// ```
-pub fn told<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Vec<Value> {
+pub fn read_events<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Vec<Value> {
     let (mut decoder, mut events) = (Decoder::default(), Vec::new());
     for part in parts {
         decoder.feed(part, &mut events);
