@@ -60,7 +60,7 @@ fn cu_show_reports_an_attempt_that_waits_at_the_fence() {
         "attempt 0 of job 0 may still be running on node9",
         "has not started its program",
         "if that is not before 20",
-        "ends without having started anything",
+        "it ends without starting anything",
     ] {
         assert!(why.contains(words), "{words}: {why}");
     }

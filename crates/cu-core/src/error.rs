@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a run could not be made, read or continued.
+///
+/// `Display` leaves out the cause, which `source()` returns.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -224,5 +226,21 @@ impl std::fmt::Display for Silence {
             false => "the request was not handed over",
         };
         write!(out, "{}; {kept}", self.reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_shown_once() {
+        let full = std::io::Error::other("disk full");
+        let error = Error::file("write", std::path::Path::new("/results/a"))(full);
+        assert_eq!(error.to_string(), "can't write /results/a");
+        assert_eq!(
+            cu_system::causes::in_one_line(&error),
+            "can't write /results/a: disk full"
+        );
     }
 }

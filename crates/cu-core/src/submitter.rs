@@ -9,6 +9,7 @@ use std::time::Duration;
 use cu_protocol::{Attempt, JobId, Metrics};
 use cu_run_dir::{make_dir, read_newest_attempt, write_metrics, write_newest_attempt};
 use cu_scheduler::{ClusterJobId, Reach, Submission, SubmitError};
+use cu_system::causes::in_one_line;
 use cu_system::files;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -120,7 +121,7 @@ impl Submitter {
                     job,
                     Event::SubmitDelayed {
                         attempt,
-                        reason: error.to_string(),
+                        reason: in_one_line(&error),
                         retry_after: None,
                     },
                 ),

@@ -193,7 +193,7 @@ fn a_controller_that_hangs_submits_nothing_twice() {
         let main_process = run.start();
         run.await_file(&run.output(0, "steps.log"));
         cluster.pause("slurmctld");
-        until_why(&run, &["nobody knows whether"]);
+        until_why(&run, &["it is not known whether"]);
         cluster.start("slurmctld");
         assert_completes(&run, main_process);
         assert_grid(&run);
