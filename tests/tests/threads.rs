@@ -16,7 +16,7 @@ use cu_tests::run::{Place, Run, scratch};
 const USER: u32 = 61_234;
 
 /// The number of threads of the main process at its start, less one.
-const TOO_FEW: std::ops::RangeInclusive<u32> = 1..=5;
+const TOO_FEW: std::ops::RangeInclusive<u32> = 1..=4;
 
 #[test]
 fn without_threads_cu_says_so_ends_and_resumes_whole() {
