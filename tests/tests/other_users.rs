@@ -429,7 +429,7 @@ fn no_socket_is_made_where_others_may_rename() {
     assert!(!Path::new(&socket).starts_with(&open), "{socket}");
     assert_eq!(run.show(0)["metrics"]["accuracy"], 0.9);
     let told = fs::read_to_string(run.dir().stderr(JobId(0), Attempt(0))).expect("stderr");
-    assert!(told.contains("no socket is made in"), "{told}");
+    assert!(told.contains("the socket can't be in"), "{told}");
 }
 
 #[test]

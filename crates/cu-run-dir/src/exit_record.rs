@@ -123,7 +123,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(code: i32, text in ".*") {
+        fn any_record_written_is_read_back(code: i32, text in ".*") {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("exit.json");
             let mut unknown = record(ProgramEnd::Exited(code));

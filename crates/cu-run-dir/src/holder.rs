@@ -1,4 +1,4 @@
-//! `.cu-holder.json`: who runs a job's program now.
+//! `.cu-holder.json`: the supervisor that runs a job's program now.
 
 use std::path::{Path, PathBuf};
 
@@ -9,15 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Result, json_file};
 
-/// No record is longer.
+/// The longest record that is read.
 const MOST_BYTES: u64 = 1024 * 1024;
 /// `.cu-holder.json` in the output directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     version: u32,
-    /// Of this attempt.
+    /// The attempt that holds the job.
     pub attempt: Attempt,
-    /// Here.
+    /// Where its processes are.
     pub place: Place,
     /// The supervisor.
     pub supervisor: ProcessId,
@@ -41,7 +41,8 @@ pub struct Holder {
 impl Holder {
     const VERSION: u32 = 1;
 
-    /// This process.
+    /// A record of this process, which is to run the attempt here.
+    #[must_use]
     pub fn new(attempt: Attempt, place: Place) -> Self {
         let pid = std::process::id();
         let supervisor = ProcessId::of(pid).unwrap_or(ProcessId {
@@ -61,32 +62,37 @@ impl Holder {
         }
     }
 
-    /// What is in the file, to be [parsed](Self::parse); `None` if there is none.
+    /// Reads the file, to be [parsed](Self::parse); `None` if there is none.
     ///
     /// # Errors
-    /// [`Error::Content`](crate::Error::Content) if it never will be a record;
+    /// [`Error::Content`](crate::Error::Content) if something else than a file lies there;
     /// [`Error::File`](crate::Error::File) if it can't be read now.
     pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
         json_file::content(path, MOST_BYTES)
     }
 
-    /// `None` if it is damaged or of another version: then it is watched without being understood.
+    /// Returns `None` for a record that is damaged or of another version. The fence then only watches
+    /// whether it changes.
+    #[must_use]
     pub fn parse(record: &[u8]) -> Option<Self> {
         let holder: Self = serde_json::from_slice(record).ok()?;
         (holder.version == Self::VERSION).then_some(holder)
     }
 
-    /// Replaces the record. It need not survive a power failure: neither does the holder.
+    /// Replaces the record. It need not survive a power failure, since the holder does not either.
+    ///
+    /// # Errors
+    /// [`Error::File`](crate::Error::File).
     pub fn write(&self, path: &Path) -> Result<()> {
         json_file::write_quickly(path, self).or_else(|error| {
-            // Over a quota no file can be made, but there is room for what is there; and a record that
-            // is not renewed counts as dead. Who finds it half-written waits.
+            // Over a quota no file can be made, but the old one has room; and a record that is not
+            // renewed counts as dead. A reader that finds it half-written waits.
             json_file::overwrite(path, self).map_err(|_| error)
         })
     }
 
-    /// Removes the record, if it is this one's. `is_sole`: nobody else can have written there, so that
-    /// a damaged one is this one's, too.
+    /// Removes the record if this holder has written it. `is_sole`: no other process can have written
+    /// there, so a damaged record is this holder's, too.
     pub fn remove(&self, path: &Path, is_sole: bool) {
         let Ok(Some(record)) = Self::read(path) else {
             return;
@@ -96,7 +102,7 @@ impl Holder {
             None => is_sole,
         };
         if is_mine {
-            // If it stays, the next attempt finds the lock free, or waits until it is stale.
+            // If the record stays, the next attempt finds the lock free, or waits until it is stale.
             let _ = std::fs::remove_file(path);
         }
     }

@@ -1,4 +1,5 @@
-//! What the supervisors of a job are told: written once by the main process, read by each attempt.
+//! `job.json`: what the supervisors of a job need to know. The main process writes it, each attempt reads
+//! it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, StopPolicy, json_file};
 
-/// `attempts/{id}/job.json`. Fields that it does not know are passed over: the first version also had
-/// `resume_exit_code`, which no supervisor needs.
+/// `attempts/{id}/job.json`. Unknown fields are ignored: the first release also wrote `resume_exit_code`,
+/// which no supervisor needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobSpec {
     /// The version of this file: [`JobSpec::VERSION`].

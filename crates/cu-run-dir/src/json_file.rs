@@ -16,12 +16,12 @@ struct Versioned {
     version: u32,
 }
 
-/// The longest that such a file can be. A message is 1 MiB at most in the form in which it is sent,
-/// a program's arguments and environment 6 MiB, and each is longer here.
+/// The longest file that is read. A message has at most 1 MiB in the form in which it is sent, a program's
+/// arguments and environment at most 6 MiB, and each is longer in JSON.
 const MOST_BYTES: u64 = 16 << 20;
 
-/// The value in a file of this version; `None` if there is no such file. What is not a regular file,
-/// or too long, is damaged, and is neither waited for nor read.
+/// Reads the value in a file of this version; `None` if there is no such file. Something that is not a
+/// regular file, or is too long, counts as damaged; it is neither waited for nor read.
 ///
 /// # Errors
 /// Those of [`content`]; [`Error::Content`] if it is damaged or of another version.
@@ -29,7 +29,7 @@ pub fn read<T: DeserializeOwned>(path: &Path, version: u32) -> Result<Option<T>>
     parse(path, content(path, MOST_BYTES)?, version)
 }
 
-/// As [`read`], of a file that is ours alone: for what is acted on.
+/// As [`read`], but the file must be this user's alone: for files that we act on.
 ///
 /// # Errors
 /// As [`read`]; [`Error::File`] for a link, and for a file that others may write to.
@@ -45,7 +45,7 @@ fn parse<T: DeserializeOwned>(
     let Some(text) = text else {
         return Ok(None);
     };
-    // The version first: of a newer one, nothing else is understood.
+    // The version first: the rest of a newer file can't be understood.
     let found: Versioned =
         serde_json::from_slice(&text).map_err(|error| Error::content(path, error))?;
     if found.version != version {
@@ -60,15 +60,15 @@ fn parse<T: DeserializeOwned>(
         .map_err(|error| Error::content(path, error))
 }
 
-/// What is in a file that others could have put there; `None` if there is none.
+/// Reads a file that others could have put there; `None` if there is none.
 ///
 /// # Errors
-/// [`Error::Content`] if it never will be one that we wrote; [`Error::File`] if it can't be read now.
+/// [`Error::Content`] if something else than a file lies there; [`Error::File`] if it can't be read now.
 pub fn content(path: &Path, most_bytes: u64) -> Result<Option<Vec<u8>>> {
     if_there(path, files::read(path, most_bytes))
 }
 
-/// As [`content`], of a file that must be ours alone.
+/// As [`content`], but the file must be this user's alone.
 ///
 /// # Errors
 /// As [`content`]; [`Error::File`] for a link, and for a file that others may write to.
@@ -79,7 +79,7 @@ pub fn own_content(path: &Path, most_bytes: u64) -> Result<Option<Vec<u8>>> {
 fn if_there(path: &Path, content: std::io::Result<Vec<u8>>) -> Result<Option<Vec<u8>>> {
     match content {
         Ok(content) => Ok(Some(content)),
-        // Where something else lies in the place of a directory above, there is no file either.
+        // Nor is there a file if something else lies in the place of a directory above.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Ok(None)
         }
@@ -92,7 +92,7 @@ fn if_there(path: &Path, content: std::io::Result<Vec<u8>>) -> Result<Option<Vec
     }
 }
 
-/// Writes it so that it survives a power failure.
+/// Replaces a file, so that the new one survives a power failure.
 ///
 /// # Errors
 /// [`Error::File`].
@@ -100,8 +100,8 @@ pub fn write_durably<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     write(path, value, Durability::PowerFailure)
 }
 
-/// Writes it so that it survives the death of any process, for what no longer matters after a
-/// power failure.
+/// Replaces a file, so that the new one survives the death of any process: for content that does not
+/// matter after a power failure.
 ///
 /// # Errors
 /// [`Error::File`].
@@ -119,7 +119,7 @@ pub fn write_for_people<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     private::replace(path, &text)
 }
 
-/// Writes it into the file that is there, and makes none. A reader may find it half-written.
+/// Writes into the file that is there, and makes none. A reader may find it half-written.
 ///
 /// # Errors
 /// [`Error::File`].
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_small_file_is_damaged_and_not_waited_for() {
+    fn a_fifo_or_huge_file_is_damaged_and_never_blocks() {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
         let scratch = tempfile::tempdir().unwrap();
         let path = |name: &str| scratch.path().join(name);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_system_said_is_told() {
+    fn an_error_quotes_the_system() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("no/such/directory");
         let error = write_durably(&path, &1).unwrap_err().to_string();

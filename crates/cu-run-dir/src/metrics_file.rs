@@ -34,7 +34,7 @@ pub fn write_metrics(path: &Path, metrics: &Metrics) -> Result<()> {
     json_file::write_quickly(path, &written)
 }
 
-/// What [`RunDir::metrics`](crate::RunDir::metrics) says; nothing if there is none.
+/// Reads [`RunDir::metrics`](crate::RunDir::metrics); no metrics if there is no such file.
 ///
 /// # Errors
 /// If the file is there and can't be read, or is damaged or of a newer version.

@@ -12,9 +12,9 @@ use crate::{Error, Result, json_file};
 /// The version of the files that this crate writes.
 const VERSION: u32 = 1;
 const SUFFIX: &str = ".json";
-/// How much is read at once. What lies there beyond that is read when this was taken.
+/// The most bytes that are read at once. The next reading takes the rest.
 const MOST_BYTES: u64 = 32 << 20;
-/// How many problems of one outbox are told at once.
+/// The most problems of one outbox that are reported at once.
 const MOST_PROBLEMS: usize = 100;
 
 #[derive(Serialize, Deserialize)]
@@ -23,17 +23,17 @@ struct File {
     envelope: Envelope,
 }
 
-/// What lies in an outbox.
+/// The content of an outbox.
 #[derive(Debug, Default)]
 pub struct Outbox {
     /// The messages, in their order, up to the first that is `unread`.
     pub messages: Vec<Envelope>,
-    /// The first message that lies there and was not read this time: too many open files, a file
-    /// system that did not answer, too much before it. Those after it are left out, since a message
-    /// that comes after a later one counts as a repeat.
+    /// The first message that could not be read this time: too many open files, a file system that did
+    /// not answer, too much before it. Later messages are left out, since an earlier message that
+    /// follows a later one counts as a repeat.
     pub unread: Option<Sequence>,
-    /// Why some files were left alone, the first hundred. What is damaged, of a newer version, no
-    /// regular file, or not ours keeps no other message from being read.
+    /// Why files were passed over, at most a hundred reasons: they are damaged, of a newer version, not
+    /// regular files, or not ours.
     pub problems: Vec<Error>,
 }
 
@@ -54,13 +54,13 @@ pub fn read_outbox(outbox: &Path) -> Result<Outbox> {
     read_part(outbox, MOST_BYTES)
 }
 
-/// Reads it up to the message that makes it so long.
+/// Reads messages until they have `most_bytes`.
 fn read_part(outbox: &Path, most_bytes: u64) -> Result<Outbox> {
     let mut found = Outbox::default();
     let mut bytes = 0;
     for number in list(outbox, &mut found.problems)? {
         let path = message(outbox, number);
-        // What is left for later is no more than the messages that are taken before.
+        // Later messages are left for the next reading.
         if bytes > most_bytes {
             found.unread = Some(number);
             break;
@@ -84,11 +84,11 @@ fn read_part(outbox: &Path, most_bytes: u64) -> Result<Outbox> {
     Ok(found)
 }
 
-/// The messages that lie there, in their order.
+/// The numbers of its messages, in their order.
 fn list(outbox: &Path, problems: &mut Vec<Error>) -> Result<Vec<Sequence>> {
     let entries = match std::fs::read_dir(outbox) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        // It never will be one.
+        // It never will be a directory.
         Err(error) if error.kind() == ErrorKind::NotADirectory => {
             complain(problems, Error::content(outbox, error));
             return Ok(Vec::new());
@@ -114,7 +114,7 @@ fn list(outbox: &Path, problems: &mut Vec<Error>) -> Result<Vec<Sequence>> {
             Some(number) => numbers.push(number),
             None => complain(
                 problems,
-                Error::content(&entry.path(), "its name is that of no message"),
+                Error::content(&entry.path(), "its name is not that of a message"),
             ),
         }
     }
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_or_foreign_file_is_reported_and_keeps_no_other_from_being_read() {
+    fn a_damaged_or_foreign_file_hides_no_other_message() {
         let scratch = tempfile::tempdir().unwrap();
         let outbox = scratch.path();
         let good = envelope(2, Message::Results(Metrics::default()));
@@ -241,7 +241,7 @@ mod tests {
         for message in &all {
             write_to_outbox(outbox, message).unwrap();
         }
-        // A link to itself can't be followed, whoever asks.
+        // Nobody can follow a link to itself, not even root.
         for number in [3, 2] {
             let path = outbox.join(file_name(Sequence(number)));
             std::fs::remove_file(&path).unwrap();
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_in_an_outbox_keeps_no_message_from_being_read() {
+    fn a_directory_or_socket_in_an_outbox_hides_no_message() {
         let scratch = tempfile::tempdir().unwrap();
         let outbox = scratch.path().join("outbox");
         let last = envelope(4, Message::Results(Metrics::default()));

@@ -1,4 +1,4 @@
-//! Makes directories and replaces files that are nobody else's business, whatever the umask.
+//! Makes directories and replaces files that only this user may read, whatever the umask.
 
 use std::fs::Permissions;
 use std::io::ErrorKind;
@@ -11,7 +11,7 @@ use cu_system::{trust, users};
 
 use crate::{Error, Result, RunDir, Untrusted};
 
-/// Makes a directory that is nobody else's business (mode 0700), with those above it.
+/// Makes a directory that only this user may enter (mode 0700), with those above it.
 ///
 /// # Errors
 /// [`Error::File`], also if something else lies there.
@@ -19,15 +19,15 @@ pub fn make_dir(path: &Path) -> Result<()> {
     files::make_dir(path)
         .map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => {
-                std::io::Error::other("a file is there, which is not a directory: move it away")
+                std::io::Error::other("a file is in its place: move it away")
             }
             _ => error,
         })
         .map_err(Error::file("make the directory", path))
 }
 
-/// Takes from others what they may do with a directory of ours, so that nobody but us can
-/// read what is in it, or put something else there.
+/// Takes all rights in the run directory from other users, so that only this user can read what is in it,
+/// or put something there.
 ///
 /// # Errors
 /// [`Error::Untrusted`] if it belongs to somebody else, or a link of somebody else leads there.
@@ -52,8 +52,8 @@ pub fn keep_private(run_dir: &RunDir) -> Result<()> {
         .map_err(Error::file("make private", path))
 }
 
-/// Replaces a small file (mode 0600), so that a reader sees the old content or the new. Not durable:
-/// what is written so matters to living processes alone.
+/// Replaces a small file (mode 0600), so that a reader sees the old content or the new. The file survives
+/// the death of any process, but not a power failure.
 ///
 /// # Errors
 /// [`Error::File`].
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_system_said_is_told() {
+    fn an_error_quotes_the_system() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("no/such/directory");
         let error = replace(&path, b"1").unwrap_err().to_string();

@@ -36,19 +36,19 @@ impl RunDir {
         self.0.join("run.sqlite")
     }
 
-    /// The run's config, as it was given, overrides included.
+    /// The run's config, overrides included.
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.0.join("run.toml")
     }
 
-    /// Where the main process listens now.
+    /// The file that says where the main process listens.
     #[must_use]
     pub fn server_file(&self) -> PathBuf {
         self.0.join("server.json")
     }
 
-    /// The 32 bytes that let attempts and operators in.
+    /// The key of the connections to the main process.
     #[must_use]
     pub fn secret(&self) -> PathBuf {
         self.0.join("secret")
@@ -60,25 +60,25 @@ impl RunDir {
         self.0.join("main.log")
     }
 
-    /// Locked by the main process while it lives.
+    /// The file that the main process keeps locked while it lives.
     #[must_use]
     pub fn lock(&self) -> PathBuf {
         self.0.join("lock")
     }
 
-    /// Settings and metrics of all completed jobs, one row a job.
+    /// The table of settings and metrics of all completed jobs, one row a job.
     #[must_use]
     pub fn all_data(&self) -> PathBuf {
         self.0.join("all_data.csv")
     }
 
-    /// Where backends keep what they must remember.
+    /// The directory of all backends' own files.
     #[must_use]
     pub fn all_backends(&self) -> PathBuf {
         self.0.join("backend")
     }
 
-    /// Where a backend keeps what it must remember.
+    /// The directory of a backend's own files.
     #[must_use]
     pub fn backend(&self, name: &str) -> PathBuf {
         self.all_backends().join(name)
@@ -102,98 +102,100 @@ impl RunDir {
         self.output_dir(job).join("settings.json")
     }
 
-    /// What the supervisors of a job are told.
+    /// The file that says what the supervisors of a job need to know.
     #[must_use]
     pub fn job_spec(&self, job: JobId) -> PathBuf {
         self.attempts(job).join("job.json")
     }
 
-    /// The number of the job's newest attempt, written before it is submitted: supervisors of
-    /// older ones don't start.
+    /// The file with the number of the job's newest attempt, written before that is submitted.
+    /// Supervisors of older attempts don't start.
     #[must_use]
     pub fn newest_attempt(&self, job: JobId) -> PathBuf {
         self.attempts(job).join("newest")
     }
 
-    /// All attempts of all jobs.
+    /// The directory of all attempts of all jobs.
     #[must_use]
     pub fn all_attempts(&self) -> PathBuf {
         self.0.join("attempts")
     }
 
-    /// What the job had measured when its newest attempt was submitted; missing if that is nothing.
+    /// The file of what the job had measured when its newest attempt was submitted; missing if that was
+    /// nothing.
     #[must_use]
     pub fn metrics(&self, job: JobId) -> PathBuf {
         self.attempts(job).join("metrics.json")
     }
 
-    /// All attempts of a job.
+    /// The directory of all attempts of a job.
     #[must_use]
     pub fn attempts(&self, job: JobId) -> PathBuf {
         self.all_attempts().join(job.to_string())
     }
 
-    /// What belongs to one attempt.
+    /// The directory of one attempt.
     #[must_use]
     pub fn attempt(&self, job: JobId, attempt: Attempt) -> PathBuf {
         self.attempts(job).join(attempt.to_string())
     }
 
-    /// What the attempt wrote to its standard output.
+    /// The file of the attempt's standard output.
     #[must_use]
     pub fn stdout(&self, job: JobId, attempt: Attempt) -> PathBuf {
         self.attempt(job, attempt).join("stdout")
     }
 
-    /// What the attempt wrote to its standard error.
+    /// The file of the attempt's standard error.
     #[must_use]
     pub fn stderr(&self, job: JobId, attempt: Attempt) -> PathBuf {
         self.attempt(job, attempt).join("stderr")
     }
 
-    /// Exists as soon as the attempt's program should save and exit.
+    /// The file that exists as soon as the attempt's program should save and exit.
     #[must_use]
     pub fn stop_file(&self, job: JobId, attempt: Attempt) -> PathBuf {
         self.attempt(job, attempt).join("stop")
     }
 
-    /// Locked as long as any process of the job's running attempt lives that has not closed it.
+    /// The file that is locked while a process of the job's running attempt lives that has not closed it.
     #[must_use]
     pub fn attempt_lock(&self, job: JobId) -> PathBuf {
         self.output_dir(job).join(".cu-lock")
     }
 
-    /// Who runs the job's program now: for hosts that don't see each other's locks.
+    /// The record of the supervisor that runs the job's program: for hosts that don't see each other's
+    /// locks.
     #[must_use]
     pub fn attempt_holder(&self, job: JobId) -> PathBuf {
         self.output_dir(job).join(".cu-holder.json")
     }
 
-    /// Exists as soon as the attempt's program is about to be started: it is started once.
+    /// The file that decides an attempt's fate: its program is started at most once.
     #[must_use]
     pub fn started(&self, job: JobId, attempt: Attempt) -> PathBuf {
         self.attempt(job, attempt).join("started.json")
     }
 
-    /// Exists once the attempt is cancelled: its program is not started any more.
+    /// The mark of a cancelled attempt: while it exists, its program is not started.
     #[must_use]
     pub fn cancelled(&self, job: JobId, attempt: Attempt) -> PathBuf {
         self.attempt(job, attempt).join("cancelled")
     }
 
-    /// How the attempt ended, as its supervisor saw it.
+    /// The record of how the attempt ended, as its supervisor saw it.
     #[must_use]
     pub fn exit_record(&self, job: JobId, attempt: Attempt) -> PathBuf {
         self.attempt(job, attempt).join("exit.json")
     }
 
-    /// Messages that could not be delivered.
+    /// The directory of messages that could not be delivered.
     #[must_use]
     pub fn outbox(&self, job: JobId, attempt: Attempt) -> PathBuf {
         self.attempt(job, attempt).join("outbox")
     }
 
-    /// One message that could not be delivered. Names sort by sequence.
+    /// The file of one message that could not be delivered. Names sort by sequence.
     #[must_use]
     pub fn outbox_message(&self, job: JobId, attempt: Attempt, sequence: Sequence) -> PathBuf {
         self.outbox(job, attempt)

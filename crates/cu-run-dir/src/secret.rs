@@ -7,7 +7,7 @@ use crate::{Error, Result, RunDir, json_file, private};
 /// More than digits and a line end is something else.
 const MOST_BYTES: u64 = 1024;
 
-/// Reads what lets attempts and operators in: 64 hexadecimal digits.
+/// Reads the key of the connections to the main process: 64 hexadecimal digits.
 ///
 /// # Errors
 /// If the file can't be read, is not this user's alone, or holds something else.
@@ -18,7 +18,7 @@ pub fn read_secret(run_dir: &RunDir) -> Result<Secret> {
     Secret::parse(&String::from_utf8_lossy(&text)).map_err(|error| Error::content(&path, error))
 }
 
-/// Replaces the file: whoever has opened the old one has no part in this.
+/// Replaces the file. A process that has the old one open does not learn the new secret.
 ///
 /// # Errors
 /// [`Error::File`].

@@ -1,4 +1,4 @@
-//! `started.json`: an attempt is started at most once, by whoever creates this file.
+//! `started.json`: the supervisor that creates this file decides whether its attempt starts.
 
 use std::io::Write;
 use std::path::Path;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, json_file};
 
-/// `started.json`: whoever created it decided what becomes of the attempt.
+/// `started.json`: the supervisor that created it decided whether the attempt starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartedFile {
     /// The version of this file: [`StartedFile::VERSION`].
@@ -20,9 +20,9 @@ pub struct StartedFile {
     pub host: String,
     /// That supervisor's process id.
     pub supervisor: u32,
-    /// When.
+    /// When it decided.
     pub at: Timestamp,
-    /// Where that process is to be looked for.
+    /// Where the number of that process is valid.
     #[serde(default)]
     pub place: Option<Place>,
     /// That process, never confused with a later one.
@@ -59,7 +59,7 @@ impl StartedFile {
             place: Some(here.clone()),
             process: ProcessId::of(std::process::id()),
         };
-        // That it exists decides. What it holds is for people.
+        // Only its existence matters. A content that was not written is not an error.
         let text = serde_json::to_vec(&decision).map_err(|error| Error::content(path, error))?;
         let _ = file.write_all(&text);
         Ok(true)

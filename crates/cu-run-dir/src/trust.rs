@@ -1,4 +1,4 @@
-//! Whether a run is this user's own: what lies in its directory is executed, written to and believed.
+//! Checks that a run is this user's own: its files are executed, written to and believed.
 //!
 //! As in a repository that `git` calls safe, owner and mode decide, and they are asked before the first
 //! byte counts and before the first file is opened for writing. What this finds holds as long as nobody
@@ -21,9 +21,9 @@ use crate::{Error, Result, RunDir, SQLITE_SUFFIXES, beside};
 pub struct Untrusted {
     /// The run directory.
     pub run_dir: PathBuf,
-    /// What it is about.
+    /// The file or directory.
     pub path: PathBuf,
-    /// Why.
+    /// Why it is not trusted.
     pub reason: Distrust,
 }
 
@@ -39,7 +39,7 @@ pub enum Distrust {
     Readable(u32),
 }
 
-/// Whether the run in `run_dir` may be acted on: resumed, stopped, asked for anything.
+/// Checks that the run in `run_dir` may be acted on: resumed, stopped, asked for anything.
 ///
 /// # Errors
 /// [`Error::Untrusted`]; [`Error::File`] if something can't be examined.
@@ -71,7 +71,7 @@ pub fn check_run(run_dir: &RunDir) -> Result<()> {
     check_secret(run_dir)
 }
 
-/// Whether an attempt of the run in `run_dir` may be started.
+/// Checks that an attempt of the run in `run_dir` may be started.
 ///
 /// # Errors
 /// Those of [`check_run`].
@@ -87,7 +87,7 @@ pub fn check_attempt(run_dir: &RunDir, job: JobId, attempt: Attempt) -> Result<(
     directories.try_for_each(|directory| check(run_dir, directory, files::own_directory))
 }
 
-/// Whether the run directory itself is ours, and no stranger has set a link on the way there.
+/// Checks that the run directory itself is ours, and that no stranger has set a link on the way there.
 ///
 /// # Errors
 /// Those of [`check_run`].
@@ -113,7 +113,7 @@ fn check_secret(run_dir: &RunDir) -> Result<()> {
     let path = run_dir.secret();
     match path.symlink_metadata().map(|found| found.mode() & 0o7777) {
         Ok(mode) if mode & 0o077 != 0 => Err(untrusted(run_dir, &path, Distrust::Readable(mode))),
-        // If it is gone, whoever reads it says so.
+        // If it is missing, its reader reports that.
         _ => Ok(()),
     }
 }
@@ -141,13 +141,13 @@ fn backends(run_dir: &RunDir) -> Vec<PathBuf> {
     backends
 }
 
-/// What is in a directory; nothing if it can't be read.
+/// The entries of a directory; none if it can't be read.
 fn entries(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).collect()
 }
 
-/// What a backend keeps is its own affair, but nobody else's. It follows no link where it writes.
+/// Checks a backend's file, whatever it is. A backend follows no link where it writes.
 fn own_whatever_it_is(path: &Path) -> io::Result<()> {
     let found = path.symlink_metadata()?;
     match found.file_type() {
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_others_may_change_is_refused() {
+    fn a_file_that_others_may_change_is_refused() {
         let (_scratch, run) = run();
         assert_eq!(reason(&run), None);
         let (files, directories) = (0o660, 0o770);
@@ -217,7 +217,7 @@ mod tests {
             assert_eq!(reason(&run), Some((path.clone(), found.into())));
             fs::set_permissions(&path, before).unwrap();
         }
-        // To read is another matter, but for the secret.
+        // Others may read, except the secret.
         for path in [run.store(), run.config(), run.log(), run.lock()] {
             fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
         }

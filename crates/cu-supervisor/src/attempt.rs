@@ -27,12 +27,12 @@ use crate::tell;
 
 /// How often the file that asks to stop is looked for.
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
-/// Between two rounds of SIGKILL for what the program left behind, and how many there are. What
-/// survives them hangs in the kernel.
+/// The time between two rounds of SIGKILL for the processes that the program left behind, and the number
+/// of rounds. A process that survives them hangs in the kernel.
 const KILL_INTERVAL: Duration = Duration::from_millis(500);
 const KILL_ROUNDS: u32 = 10;
-/// Requests that were made before the end are read until there is none for so long, and in any case
-/// not longer than that: who is not of this attempt may hold a connection open for ever.
+/// Requests that were made before the end are read until none comes for `DRAIN_SILENCE`, and for at most
+/// `DRAIN_TIMEOUT`: a process outside this attempt may hold a connection open for ever.
 const DRAIN_SILENCE: Duration = Duration::from_secs(1);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -70,14 +70,14 @@ pub(crate) enum Phase {
         kill_at: Option<Instant>,
         rounds: u32,
     },
-    /// Nobody is left; what was said is being read.
+    /// No process is left; the last requests are being read.
     Drains {
         end: End,
-        /// Unless something is said before.
+        /// Unless a request comes before.
         until: Instant,
         at_most_until: Instant,
     },
-    /// All is read.
+    /// All requests are read.
     Over(End),
 }
 
@@ -132,7 +132,7 @@ impl Running<'_> {
                     self.stop.expect_end(now);
                 }
                 self.mail.take(message, reply, now);
-                // Afterwards, since a slow disk is no silence.
+                // Afterwards: a slow disk is not silence.
                 self.wait_for_more(Instant::now());
             }
             Event::DoorClosed => {
@@ -164,7 +164,7 @@ impl Running<'_> {
 
     fn stop_signal(&mut self, signal: Signal, now: Instant) {
         if let Phase::Clears { kill_at, .. } = &mut self.phase {
-            // Whoever signals now has no time left.
+            // A signal now means that no time is left.
             *kill_at = Some(now);
         }
         if signal == Signal::TERM && self.limit.is_some_and(|limit| limit <= SystemTime::now()) {
@@ -178,8 +178,8 @@ impl Running<'_> {
 
     fn child_ended(&mut self, now: Instant) {
         let Reaped { end, is_last } = self.program.reap();
-        // Whoever waited for it instead of us keeps how it ended to itself.
-        let unseen = || ProgramEnd::Fenced("somebody else has waited for it".to_owned());
+        // Another process may have waited for it, and only that one knows how it ended.
+        let unseen = || ProgramEnd::Fenced("another process has waited for it".to_owned());
         let end = end.or_else(|| is_last.then(unseen));
         if let (Phase::Runs, Some(end)) = (&self.phase, end) {
             let end = End {
@@ -200,7 +200,7 @@ impl Running<'_> {
         }
     }
 
-    /// What SIGKILL has not ended is left to the next attempt, which waits for it.
+    /// Leaves the processes that survive SIGKILL to the next attempt, which waits for their end.
     fn give_up_killing(&mut self, now: Instant) {
         let left = descendants();
         if !left.is_empty() {
@@ -247,7 +247,7 @@ impl Running<'_> {
                 // A newer attempt waits for us to end: the job goes on there.
                 self.wish(StopCause::Operator, now);
             }
-            // Should the signal that tells of an end be lost, that is not waited for for ever.
+            // The signal about an end may have been lost.
             self.child_ended(now);
         }
         match &mut self.phase {

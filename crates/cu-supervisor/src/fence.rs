@@ -23,9 +23,9 @@
 //! | left a damaged record, and all supervisors that have ever started an attempt of the job have recorded its end, or are dead, on this host | as if it had left none |
 //! | is of a host or a container that can't be asked | waits until the record has not been renewed for [`FenceTimes::stale_after`] by the newcomer's own monotonic clock, then starts |
 //!
-//! What "something of its attempt" is stands in `members.rs`: whoever has left the program's process
-//! group, or has closed the lock, is still of it. What the kernel hides from us is treated as in the last line. A supervisor that could not kill all that its program
-//! left behind leaves its record, too.
+//! `members.rs` says what "something of its attempt" is: a process that has left the program's process
+//! group, or has closed the lock, still belongs. A process that the kernel hides is treated as in the last
+//! line. A supervisor that could not kill all that its program left behind leaves its record, too.
 //!
 //! The last line is a guess, and wrong in two cases. A host that is cut off from the shared file
 //! system for that long, and goes on computing, overlaps with its successor; its supervisor stops it
@@ -120,7 +120,7 @@ pub(crate) struct Fence<'a> {
 #[derive(Debug, PartialEq, Eq)]
 enum Way {
     Free,
-    /// As far as can be guessed: whoever is in it has not been heard of for long.
+    /// Probably: its holder has not been heard of for long.
     Deserted,
     /// This may be in it.
     Blocked(String),
@@ -254,11 +254,11 @@ impl<'a> Fence<'a> {
         Ok(lock)
     }
 
-    /// Who is in the way, if anybody.
+    /// Finds what is in the way.
     fn way(&mut self, lock: &Lock, now: Instant) -> Result<Way> {
         let path = self.run.attempt_holder(self.job);
         let record = match Holder::read(&path) {
-            // A record is none of that: it is damaged.
+            // What lies there is not a record: it is damaged.
             Err(cu_run_dir::Error::Content { reason, .. }) => Some(reason.into_bytes()),
             record => record?,
         };
@@ -298,8 +298,8 @@ impl<'a> Fence<'a> {
         )
     }
 
-    /// A holder whose processes can be asked. A free lock alone tells nothing: programs close what they
-    /// inherit.
+    /// For a holder whose processes can be asked. A free lock alone proves nothing: programs close what
+    /// they inherit.
     fn way_past(&mut self, holder: &Holder, record: Vec<u8>, is_locked: bool, now: Instant) -> Way {
         if holder.supervisor.is_alive() {
             return Way::Blocked(describe(holder, self.job, ""));
@@ -322,7 +322,7 @@ impl<'a> Fence<'a> {
         Way::Free
     }
 
-    /// A holder that can't be asked.
+    /// For a holder that can't be asked.
     fn way_past_a_stranger(
         &mut self,
         record: Vec<u8>,

@@ -32,13 +32,13 @@ pub use cu_run_dir::RunDir;
 pub use error::{Error, Result};
 pub use supervise::{Outcome, supervise};
 
-/// Tells people something, in the attempt's standard error between the program's own lines.
+/// Prints a line for people to the attempt's standard error, between the program's own lines.
 fn tell(text: &str) {
-    // Nobody may be listening, and that is no reason to end an attempt.
+    // A closed standard error does not end an attempt.
     let _ = writeln!(std::io::stderr(), "cu exec: {text}");
 }
 
-/// A thread with a name, for whoever looks at the process.
+/// Starts a thread with a name, which tools that list threads show.
 fn spawn_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
     cu_system::threads::spawn(name, 256 * 1024, work).map_err(Error::system("start a thread"))
 }

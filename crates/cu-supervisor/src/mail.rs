@@ -1,5 +1,5 @@
-//! What the attempt has said and the main process has not acknowledged: kept in order, sent,
-//! repeated after a new connection, and put into the outbox when nobody takes it.
+//! The messages that the main process has not acknowledged: kept in order, sent, repeated on a new
+//! connection, and put into the outbox if the main process does not take them in time.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -53,8 +53,7 @@ pub(crate) struct Mail {
     waiting: Vec<Waiting>,
     /// What the job has measured, all that was announced here included.
     measured: Metrics,
-    /// That something was refused is told in the attempt's stderr once: a program need not read its
-    /// answers.
+    /// The attempt's stderr reports a refusal once: a program need not read its answers.
     has_refused: bool,
     progress: Option<Fraction>,
     next_progress: Option<Instant>,
@@ -115,7 +114,7 @@ impl Mail {
         let checked = self.check_metrics(&message);
         if let Err(reason) = checked.and_then(|()| self.check(&message)) {
             if !std::mem::replace(&mut self.has_refused, true) {
-                crate::tell(&format!("what the program said was refused: {reason}"));
+                crate::tell(&format!("a message of the program was refused: {reason}"));
             }
             return answer(&reply, ProgramAnswer::Refused(reason));
         }
@@ -297,7 +296,7 @@ impl Mail {
         let Some(letter) = self.letters.remove(place) else {
             return Vec::new();
         };
-        // Who waits for the letter that is gone waits for the one that says it now.
+        // A program that waits for the removed letter now waits for the one that replaces it.
         for waiting in &mut self.waiting {
             if waiting.sequence == letter.envelope.sequence {
                 waiting.sequence = self.last.next();

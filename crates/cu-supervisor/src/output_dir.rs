@@ -13,15 +13,15 @@ use cu_protocol::{CheckpointId, OutputChange};
 use cu_run_dir::{OUR_PREFIX, newest_checkpoint};
 use rustix::io::Errno;
 
-/// How long the end of an attempt waits for what it left to be looked at: a file system may have
-/// millions of files, or may not answer. There is no bound on the number of entries: a local disk
+/// How long the end of an attempt may search the output directory: a file system may have millions of
+/// files, or may not answer. There is no bound on the number of entries: a local disk
 /// lists hundreds of thousands within this time.
 const LONGEST_LOOK: Duration = Duration::from_secs(5);
 /// The same, where the scheduler kills the supervisor soon: before that the end must be recorded.
 const SHORTEST_LOOK: Duration = Duration::from_millis(500);
 
 /// How far the clocks of two file servers may differ. Files behind links may be on another one than
-/// the output directory, whose clock tells when the attempt began.
+/// the output directory, whose clock dates the start of the attempt.
 const LARGEST_SKEW: Duration = Duration::from_secs(300);
 
 /// A moment by the clock of the file system on which the output directory is.
@@ -82,7 +82,7 @@ fn look_within(output_dir: &Path, before: Before, patience: Duration) -> Left {
             _ if checkpoint > before.checkpoint => OutputChange::Changed,
             Ok(start) => Walk::new(&output_dir, start, until).walk(),
             Err(error) => OutputChange::Unknown(format!(
-                "the time of its start was not told by the file system: {error}"
+                "the file system gave no time of its start: {error}"
             )),
         });
     });
@@ -104,14 +104,14 @@ fn look_within(output_dir: &Path, before: Before, patience: Duration) -> Left {
 }
 
 fn too_long(patience: Duration) -> String {
-    format!("looking through it took longer than {patience:?}")
+    format!("searching it took longer than {patience:?}")
 }
 
 /// A search for the first change since the start of the attempt.
 ///
-/// A change is told by the inode's own time, which nobody can set: tools that copy set the time of
-/// the content into the past, and one that is in the future says nothing of today. Links out of the
-/// directory are followed, since programs write through them; links behind them are not.
+/// What counts is the inode's own time, which no program can set: copying tools set the time of the
+/// content into the past, and a time in the future says nothing about today. Links out of the directory
+/// are followed, since programs write through them; links behind them are not.
 struct Walk {
     start: Moment,
     until: Instant,
@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(newest_checkpoint(output.path()), Some(expected));
     }
 
-    /// The start of an attempt, as its holder's record tells it.
+    /// The start of an attempt, as its holder's record dates it.
     fn begun(output: &Path) -> Moment {
         let holder = output.join(".cu-holder.json");
         fs::write(&holder, "{}").unwrap();
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_files_are_no_change_and_a_nested_one_is() {
+    fn a_nested_file_is_a_change_and_our_own_files_are_not() {
         let output = tempfile::tempdir().unwrap();
         let before = shifted(begun(output.path()), -5);
         fs::write(output.path().join("settings.json"), "{}").unwrap();
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_too_long_is_unknown_and_so_is_a_missing_start() {
+    fn a_search_that_takes_too_long_is_unknown() {
         let output = tempfile::tempdir().unwrap();
         fs::write(output.path().join("log"), "step 1").unwrap();
         let later = shifted(begun(output.path()), 1000);
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_behind_a_link_is_a_change() {
+    fn a_write_behind_a_link_is_a_change() {
         let output = tempfile::tempdir().unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         let inner = elsewhere.path().join("inner");

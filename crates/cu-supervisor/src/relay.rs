@@ -1,4 +1,4 @@
-//! The one encrypted connection to the main process: made in the background, kept, made again.
+//! The encrypted connection to the main process: made in the background, kept, and made again.
 //!
 //! Nothing waits for it. A run without `server.json` or `secret` is simply not reachable now.
 
@@ -23,7 +23,7 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two attempts to connect: the first pause, doubled each time up to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
-/// Whose connection it is.
+/// The attempt whose connection it is.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub run_dir: RunDir,
@@ -42,8 +42,8 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Hands a message over to be sent, unless the other end is too old for it. Whether it arrives, only
-    /// its acknowledgement tells.
+    /// Hands a message over to be sent, unless the other end is too old for it. Only an acknowledgement
+    /// shows that it has arrived.
     pub fn send(&self, envelope: Envelope) {
         if envelope.message.since() > self.version {
             return;
@@ -163,7 +163,7 @@ fn open_at(address: &str, identity: &Identity, secret: &Secret) -> Result<Opened
     };
     let (sender, receiver, welcome) =
         connect(clone()?, clone()?, secret, identity.run, role).map_err(failed)?;
-    // From here on silence is normal; keep-alive tells it from a dead connection.
+    // From here on silence is normal; keep-alive finds a dead connection.
     stream
         .set_read_timeout(None)
         .map_err(|error| failed(error.into()))?;

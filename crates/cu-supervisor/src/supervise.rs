@@ -56,7 +56,7 @@ impl Outcome {
     pub const NOT_STARTED: u8 = 127;
 
     /// What the supervisor exits with: the program's own code, or as shells do 128 and the signal
-    /// that killed it. A program may exit with any of these codes itself; the exit record tells.
+    /// that killed it. A program may exit with any of these codes itself; the exit record distinguishes them.
     ///
     /// ```
     /// use cu_protocol::ProgramEnd;
@@ -224,10 +224,10 @@ impl Supervisor {
                 Turn::Never(text) => return Admission::Refused(text),
                 Turn::DecidedByAnother { text, at, is_over } => {
                     let record = self.run.exit_record(self.job, self.attempt);
-                    // One that can't be read is somebody's all the same.
+                    // A record that can't be read is a record, too.
                     if is_over && matches!(read_exit_record(&record), Ok(None)) {
-                        // It died without a word, and so did its program: somebody has to say it.
-                        // Not as a message: ours would be taken for a repeat of what it said first.
+                        // It died without a record, and so did its program: this one writes it. Not as a
+                        // message: that would be taken for a repeat of the other's first.
                         self.write_record(
                             &self.unstarted_record(ProgramEnd::Fenced(text.clone()), at),
                         );
@@ -240,7 +240,7 @@ impl Supervisor {
                     reason
                 }
                 Turn::WaitForAnother(reason) => {
-                    // That one speaks for the attempt.
+                    // The other supervisor speaks for the attempt.
                     herald.hush();
                     reason
                 }
@@ -310,7 +310,7 @@ impl Supervisor {
             phase: Phase::Runs,
         };
         let finished = running.run(&self.happening);
-        // Who sends signals may send SIGKILL next.
+        // After a signal, SIGKILL may follow.
         let hurry = matches!(
             finished.stop,
             Some(StopCause::Signal(_) | StopCause::TimeLimit)

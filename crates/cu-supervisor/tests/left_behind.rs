@@ -93,7 +93,7 @@ fn record(run: &Run) -> Value {
 }
 
 #[test]
-fn a_program_whose_name_is_cut_within_a_character_is_asked_to_stop() {
+fn a_program_with_a_name_cut_in_a_character_is_asked_to_stop() {
     let stop = StopPolicy {
         after: Some(Duration::from_millis(100)),
         ..patient()
@@ -130,7 +130,7 @@ fn a_program_whose_name_is_cut_within_a_character_is_on_record() {
 }
 
 #[test]
-fn a_child_in_a_session_of_its_own_without_the_lock_is_waited_for() {
+fn a_child_in_its_own_session_without_the_lock_is_waited_for() {
     let script = chain(&format!(
         "setsid bash -c '{CLOSE}; trap \"\" USR1; echo $$ > left; while :; do sleep 0.01; done' &"
     ));
@@ -140,7 +140,7 @@ fn a_child_in_a_session_of_its_own_without_the_lock_is_waited_for() {
 }
 
 #[test]
-fn a_child_in_a_session_of_its_own_is_stopped_by_the_next_attempt() {
+fn a_child_in_its_own_session_is_stopped_by_the_next_attempt() {
     let script = chain(&format!(
         "setsid bash -c '{CLOSE}; trap \"\" USR1 TERM; echo $$ > left; while :; do sleep 0.01; done' &"
     ));
@@ -152,7 +152,7 @@ fn a_child_in_a_session_of_its_own_is_stopped_by_the_next_attempt() {
 }
 
 #[test]
-fn a_supervisor_killed_before_it_recorded_its_program_hides_nothing() {
+fn a_program_missing_from_its_record_is_found() {
     let script = chain(&format!("{CLOSE}; trap '' USR1; echo $$ > left"));
     let mut run = Run::of(["bash", "-c", &script]);
     run.spec.stop = patient();
@@ -171,7 +171,7 @@ fn a_supervisor_killed_before_it_recorded_its_program_hides_nothing() {
 }
 
 #[test]
-fn a_child_without_our_environment_is_waited_for_while_its_parent_lives() {
+fn a_child_without_our_environment_is_waited_for() {
     // The parent is known by its environment, the child by its parent.
     let script = chain(&format!(
         "setsid bash -c '{CLOSE}; trap \"\" USR1
@@ -276,7 +276,7 @@ fn start_as_nobody(run: &Run, attempt: u32) -> Option<Supervisor> {
 }
 
 #[test]
-fn what_can_t_be_killed_keeps_the_next_attempt_out() {
+fn an_unkillable_process_keeps_the_next_attempt_out() {
     let script = r#"
         [ "$CU_ATTEMPT" = 0 ] || { echo next > next; exit; }
         exec 2>&-; for n in $(seq 3 254); do eval "exec $n>&-"; done
@@ -326,7 +326,7 @@ while True:
 "#;
 
 #[test]
-fn the_end_of_a_program_is_seen_though_no_signal_tells_of_it() {
+fn a_lost_sigchld_does_not_hide_the_end_of_a_program() {
     let run = Run::script("touch ready; while ! [ -e go ]; do sleep 0.01; done; exit 3");
     cu_run_dir::replace(&run.dir.newest_attempt(JOB), b"0").unwrap();
     let mut command = Command::new("python3");

@@ -54,7 +54,7 @@ fn after_a_time() {
 }
 
 #[test]
-fn signals_come_through_though_whoever_started_us_has_blocked_them() {
+fn signals_blocked_by_our_parent_come_through() {
     let run = Run::script_with(&obedient("USR1"), policy(|_| {}));
     let mut supervisor = std::thread::scope(|scope| {
         let starter = scope.spawn(|| {
@@ -206,7 +206,7 @@ fn a_warning_is_passed_on_once() {
 }
 
 #[test]
-fn before_the_schedulers_sigkill_a_program_that_ignores_everything_is_killed_and_recorded() {
+fn stubborn_program_is_killed_before_the_scheduler_kills_us() {
     // The policy alone would give it twenty minutes.
     for warning in [None, Some(Signal::USR2)] {
         let run = Run::script_with(STUBBORN, policy(|_| {}));
@@ -228,7 +228,7 @@ fn before_the_schedulers_sigkill_a_program_that_ignores_everything_is_killed_and
 }
 
 #[test]
-fn at_the_time_limit_a_program_that_never_heard_of_us_is_ended_at_once() {
+fn at_the_time_limit_a_program_without_handlers_ends_at_once() {
     // Neither twenty minutes of the policy nor a part of the wait for SIGKILL are spent.
     let run = Run::script_with("echo up > up; exec sleep 600", policy(|_| {}));
     let limits = [("CU_DEADLINE", "1"), ("CU_KILL_WAIT", "1200")];

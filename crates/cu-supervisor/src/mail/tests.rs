@@ -64,7 +64,7 @@ fn progress(fraction: f64) -> Message {
 }
 
 #[test]
-fn an_acknowledgement_is_awaited_for_a_second_then_the_outbox_takes_over() {
+fn the_outbox_takes_over_after_a_second_of_silence() {
     let mut post = Post::new();
     let sent = post.connect(0);
     let answer = post.take(failure("a"));
@@ -82,7 +82,7 @@ fn an_acknowledgement_is_awaited_for_a_second_then_the_outbox_takes_over() {
 }
 
 #[test]
-fn the_first_connection_is_awaited_for_a_second_and_no_outbox_is_made() {
+fn a_first_connection_within_a_second_needs_no_outbox() {
     let mut post = Post::new();
     let answer = post.take(failure("a"));
     post.now += PATIENCE / 2;
@@ -100,7 +100,7 @@ fn the_first_connection_is_awaited_for_a_second_and_no_outbox_is_made() {
 }
 
 #[test]
-fn a_first_connection_that_takes_long_or_fails_is_awaited_no_longer() {
+fn a_slow_or_failed_first_connection_is_not_awaited() {
     let mut post = Post::new();
     let first = post.take(failure("a"));
     post.now += PATIENCE;
@@ -146,7 +146,7 @@ fn a_new_connection_repeats_exactly_what_is_not_acknowledged() {
 }
 
 #[test]
-fn with_a_full_disk_a_slow_main_process_gets_more_time_and_then_it_is_said() {
+fn a_full_disk_gives_a_slow_main_process_more_time() {
     let mut post = Post::new();
     post.block_outbox();
     let _sent = post.connect(0);
@@ -197,7 +197,7 @@ fn a_program_can_t_fill_the_memory() {
 }
 
 #[test]
-fn what_a_later_message_says_again_is_noted_when_that_is_durable() {
+fn a_merged_message_is_noted_once_it_is_durable() {
     let mut post = Post::new();
     let _sent = post.connect(0);
     let metrics = || Message::EarlyMetrics(Metrics::default());
@@ -304,7 +304,7 @@ proptest! {
     /// Whatever happens: what was noted is with the main process or in the outbox, and nobody waits
     /// for ever.
     #[test]
-    fn what_is_noted_is_durable(steps in proptest::collection::vec(any_step(), 1..24)) {
+    fn noted_messages_are_durable_or_acknowledged(steps in proptest::collection::vec(any_step(), 1..24)) {
         let mut post = Post::new();
         let mut sent: Option<Receiver<Envelope>> = None;
         let mut recorded = Sequence(0);

@@ -1,4 +1,4 @@
-//! A main process that does what a test tells it, over real sockets.
+//! A main process that does what a test wants, over real sockets.
 
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -36,7 +36,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Whose job runs this command.
+    /// A run whose job is this command.
     pub fn of<S: Into<String>>(command: impl IntoIterator<Item = S>) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let dir = RunDir::new(scratch.path());
@@ -61,7 +61,7 @@ impl Run {
         run
     }
 
-    /// Whose job is this shell script, with this policy.
+    /// A run whose job is this shell script, with this policy.
     pub fn script_with(script: &str, stop: StopPolicy) -> Self {
         let mut run = Self::of(["sh", "-c", script]);
         run.spec.stop = stop;
@@ -69,7 +69,7 @@ impl Run {
         run
     }
 
-    /// Whose job is this shell script.
+    /// A run whose job is this shell script.
     pub fn script(script: &str) -> Self {
         Self::script_with(script, StopPolicy::default())
     }
@@ -274,7 +274,7 @@ pub fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a process runs: exists and is no zombie. Its name may hold any bytes.
+/// Whether a process runs: exists and is not a zombie. Its name may hold any bytes.
 pub fn is_alive(pid: Pid) -> bool {
     let stat = std::fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
     let name_ends = stat.iter().rposition(|byte| *byte == b')');

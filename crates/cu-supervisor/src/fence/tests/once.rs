@@ -1,9 +1,9 @@
-//! Tests that an attempt is started once, and that its record tells the truth while it runs.
+//! Tests that an attempt is started once, and that its record is true while it runs.
 
 use super::*;
 
 #[test]
-fn who_can_t_write_its_decision_enters_later() {
+fn a_full_disk_delays_the_decision_to_start() {
     let job = Job::new();
     let mut fence = job.fence(1);
     fs::remove_dir(job.run.attempt(JOB, Attempt(1))).unwrap();
@@ -15,7 +15,7 @@ fn who_can_t_write_its_decision_enters_later() {
 }
 
 #[test]
-fn a_second_copy_of_an_attempt_learns_who_decided_and_whether_it_is_over() {
+fn a_second_copy_of_an_attempt_learns_who_decided() {
     let job = Job::new();
     let first = held(job.fence(0).ask(job.start));
     let mut copy = job.fence(0);
