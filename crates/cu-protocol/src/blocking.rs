@@ -9,6 +9,7 @@
 use std::io::{self, Read, Write};
 
 use crate::codec::Wire;
+use crate::frame::Frame;
 use crate::handshake::{Handshake, Step, Then};
 use crate::outgoing::Outgoing;
 use crate::{
@@ -85,6 +86,14 @@ impl<W: Write> Sender<W> {
     /// [`Error::Closed`].
     pub fn send(&mut self, message: &ToServer) -> Result<()> {
         self.0.send(message)
+    }
+
+    /// As [`send`](Self::send), for a message that is encoded already.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Closed`], as for [`send`](Self::send).
+    pub fn send_frame(&mut self, frame: &Frame<ToServer>) -> Result<()> {
+        self.0.send_frame(frame)
     }
 }
 
@@ -189,7 +198,16 @@ struct Writer<W> {
 impl<W: Write> Writer<W> {
     fn send<T: Wire>(&mut self, message: &T) -> Result<()> {
         let records = self.outgoing.seal(message)?;
-        self.stream.write_all(&records)?;
+        self.write(&records)
+    }
+
+    fn send_frame<T>(&mut self, frame: &Frame<T>) -> Result<()> {
+        let records = self.outgoing.seal_frame(frame)?;
+        self.write(&records)
+    }
+
+    fn write(&mut self, records: &[u8]) -> Result<()> {
+        self.stream.write_all(records)?;
         self.stream.flush()?;
         self.outgoing.sent();
         Ok(())

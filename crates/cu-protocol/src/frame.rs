@@ -3,6 +3,9 @@
 //!
 //! A frame is the length of the encoded message (four bytes, little-endian), then the message.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use crate::buffer::Buffer;
 use crate::codec::{self, MESSAGE_LIMIT, Wire};
 use crate::{Error, Result};
@@ -20,6 +23,39 @@ pub fn encode<T: Wire>(message: &T) -> Result<Vec<u8>> {
     let length = u32::try_from(frame.len() - LENGTH).expect("MESSAGE_LIMIT fits 32 bits");
     frame[..LENGTH].copy_from_slice(&length.to_le_bytes());
     Ok(frame)
+}
+
+/// A message as the bytes of its frame, encoded once and sent any number of times.
+pub struct Frame<T> {
+    bytes: Vec<u8>,
+    message: PhantomData<fn(T)>,
+}
+
+impl<T: Wire> Frame<T> {
+    /// Encodes the message.
+    ///
+    /// # Errors
+    /// Those of [`encode`].
+    pub fn new(message: &T) -> Result<Self> {
+        Ok(Self {
+            bytes: encode(message)?,
+            message: PhantomData,
+        })
+    }
+}
+
+impl<T> Frame<T> {
+    /// The bytes of the frame.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl<T> fmt::Debug for Frame<T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Frame({} bytes)", self.bytes.len())
+    }
 }
 
 /// Decodes whole messages from bytes that arrive in pieces.

@@ -1,6 +1,7 @@
 //! The state of a writer between two messages, for blocking and asynchronous streams alike.
 
 use crate::codec::Wire;
+use crate::frame::Frame;
 use crate::{Error, Result, Sealer};
 
 #[derive(Debug)]
@@ -19,10 +20,15 @@ impl Outgoing {
     /// Returns the bytes to send for this message. Call [`sent`](Self::sent) once they are sent;
     /// otherwise the message counts as cut off.
     pub(crate) fn seal<T: Wire>(&mut self, message: &T) -> Result<Vec<u8>> {
+        self.seal_frame(&Frame::new(message)?)
+    }
+
+    /// The same for a message that is encoded already.
+    pub(crate) fn seal_frame<T>(&mut self, frame: &Frame<T>) -> Result<Vec<u8>> {
         if self.broken {
             return Err(Error::Closed);
         }
-        let records = self.sealer.seal(message)?;
+        let records = self.sealer.seal_frame(frame)?;
         self.broken = true;
         Ok(records)
     }

@@ -14,7 +14,7 @@ use snow::StatelessTransportState;
 
 use crate::buffer::Buffer;
 use crate::codec::Wire;
-use crate::frame::{self, Decoder};
+use crate::frame::{Decoder, Frame};
 use crate::{Error, Result};
 
 /// The greatest length of a Noise message in bytes.
@@ -76,7 +76,15 @@ impl Sealer {
     /// # Errors
     /// [`Error::TooLong`] if the message is too long; the session continues without it.
     pub fn seal<T: Wire>(&mut self, message: &T) -> Result<Vec<u8>> {
-        let frame = frame::encode(message)?;
+        self.seal_frame(&Frame::new(message)?)
+    }
+
+    /// As [`seal`](Self::seal), for a message that is encoded already.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the session has sealed all that it can.
+    pub fn seal_frame<T>(&mut self, frame: &Frame<T>) -> Result<Vec<u8>> {
+        let frame = frame.bytes();
         let pieces = frame.chunks(RECORD_LIMIT - TAG);
         let mut records = Vec::with_capacity(frame.len() + pieces.len() * (LENGTH + TAG));
         for piece in pieces {

@@ -3,10 +3,12 @@
 //! Nothing waits for it. A run without `server.json` or `secret` is simply not reachable now.
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use cu_protocol::blocking::{Receiver, Sender, connect};
+use cu_protocol::frame::Frame;
 use cu_protocol::{
     Acknowledgement, Attempt, Envelope, FromServer, JobId, Role, RunId, Secret, ToServer,
 };
@@ -32,10 +34,25 @@ pub(crate) struct Identity {
     pub attempt: Attempt,
 }
 
+/// A message, and the bytes in which it is sent: encoded once, however often it is repeated.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    pub envelope: Envelope,
+    frame: Frame<ToServer>,
+}
+
+impl Encoded {
+    /// Encodes a message. Fails if it is too long to be sent.
+    pub fn new(envelope: Envelope) -> cu_protocol::Result<Self> {
+        let frame = Frame::new(&ToServer::Message(envelope.clone()))?;
+        Ok(Self { envelope, frame })
+    }
+}
+
 /// A living connection's sending half. Dropped, the connection ends.
 #[derive(Debug)]
 pub(crate) struct Link {
-    outgoing: mpsc::Sender<Envelope>,
+    outgoing: mpsc::Sender<Arc<Encoded>>,
     stream: TcpStream,
     /// The version of the protocol that is spoken here.
     version: u16,
@@ -44,19 +61,19 @@ pub(crate) struct Link {
 impl Link {
     /// Hands a message over to be sent, unless the other end is too old for it. Only an acknowledgement
     /// shows that it has arrived.
-    pub fn send(&self, envelope: Envelope) {
-        if envelope.message.since() > self.version {
+    pub fn send(&self, message: Arc<Encoded>) {
+        if message.envelope.message.since() > self.version {
             return;
         }
         // If the other side is gone, `Unreachable` is on its way.
-        let _ = self.outgoing.send(envelope);
+        let _ = self.outgoing.send(message);
     }
 }
 
 #[cfg(test)]
 impl Link {
     /// One that leads to a test.
-    pub fn for_test() -> (Self, mpsc::Receiver<Envelope>) {
+    pub fn for_test() -> (Self, mpsc::Receiver<Arc<Encoded>>) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (outgoing, sent) = mpsc::channel();
@@ -189,9 +206,13 @@ fn prepared(address: &SocketAddr) -> std::io::Result<TcpStream> {
 }
 
 /// Until the link is dropped or the connection fails; then the listener ends too.
-fn send_all(mut sender: Sender<TcpStream>, to_send: &mpsc::Receiver<Envelope>, stream: &TcpStream) {
-    while let Ok(envelope) = to_send.recv() {
-        if sender.send(&ToServer::Message(envelope)).is_err() {
+fn send_all(
+    mut sender: Sender<TcpStream>,
+    to_send: &mpsc::Receiver<Arc<Encoded>>,
+    stream: &TcpStream,
+) {
+    while let Ok(message) = to_send.recv() {
+        if sender.send_frame(&message.frame).is_err() {
             break;
         }
     }
@@ -214,14 +235,15 @@ mod tests {
         };
         let known = Message::ResumeRequest(ResumeRequest::default());
         for message in [Message::LeftBehind(left_behind), known.clone()] {
-            link.send(Envelope {
+            let envelope = Envelope {
                 job: JobId(0),
                 attempt: Attempt(0),
                 sequence: Sequence(1),
                 message,
-            });
+            };
+            link.send(Arc::new(Encoded::new(envelope).unwrap()));
         }
-        let sent: Vec<_> = sent.try_iter().map(|envelope| envelope.message).collect();
-        assert_eq!(sent, [known]);
+        let sent = sent.try_iter().map(|sent| sent.envelope.message.clone());
+        assert_eq!(sent.collect::<Vec<_>>(), [known]);
     }
 }

@@ -10,7 +10,7 @@ use cu_protocol::{Envelope, Message, Sequence, Timestamp, Waiting};
 use cu_system::machine::host;
 
 use crate::event::Event;
-use crate::relay::{Identity, Link, Relay};
+use crate::relay::{Encoded, Identity, Link, Relay};
 use crate::tell;
 
 /// A shorter wait is not reported: the attempt before is just clearing up.
@@ -101,12 +101,16 @@ impl Herald {
     fn say(&self) {
         let link = self.connection.iter().find_map(|it| it.link.as_ref());
         if let (Some(link), Some(waiting)) = (link, &self.waiting) {
-            link.send(Envelope {
+            let encoded = Encoded::new(Envelope {
                 job: self.identity.job,
                 attempt: self.identity.attempt,
                 sequence: Sequence(0),
                 message: Message::Waiting(waiting.clone()),
             });
+            match encoded {
+                Ok(encoded) => link.send(encoded.into()),
+                Err(error) => tell(&error.to_string()),
+            }
         }
     }
 }

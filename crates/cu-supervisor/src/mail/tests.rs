@@ -32,7 +32,7 @@ impl Post {
         answer
     }
 
-    fn connect(&mut self, acknowledged: u64) -> Receiver<Envelope> {
+    fn connect(&mut self, acknowledged: u64) -> Receiver<Arc<Encoded>> {
         let (link, sent) = Link::for_test();
         self.mail.connected(link, Sequence(acknowledged), self.now);
         sent
@@ -41,7 +41,7 @@ impl Post {
     fn in_outbox(&self) -> Vec<u64> {
         let outbox = read_outbox(&self.scratch.path().join("outbox")).unwrap();
         assert!(outbox.problems.is_empty());
-        numbers(outbox.messages)
+        outbox.messages.iter().map(|it| it.sequence.0).collect()
     }
 
     fn block_outbox(&self) {
@@ -49,8 +49,8 @@ impl Post {
     }
 }
 
-fn numbers(envelopes: impl IntoIterator<Item = Envelope>) -> Vec<u64> {
-    envelopes.into_iter().map(|it| it.sequence.0).collect()
+fn numbers(sent: impl IntoIterator<Item = Arc<Encoded>>) -> Vec<u64> {
+    sent.into_iter().map(|it| it.envelope.sequence.0).collect()
 }
 
 fn failure(text: &str) -> Message {
@@ -170,12 +170,17 @@ fn progress_waits_for_its_interval_but_is_never_overtaken() {
     post.take(progress(0.3));
     assert_eq!(numbers(sent.try_iter()), [1]);
     post.take(failure("a"));
-    let messages: Vec<_> = sent.try_iter().map(|it| it.message).collect();
+    let messages: Vec<_> = sent
+        .try_iter()
+        .map(|it| it.envelope.message.clone())
+        .collect();
     assert_eq!(messages, [progress(0.3), failure("a")]);
     post.take(progress(0.4));
     post.mail.due(post.now + PROGRESS_INTERVAL);
     assert_eq!(
-        sent.try_iter().map(|it| it.message).collect::<Vec<_>>(),
+        sent.try_iter()
+            .map(|it| it.envelope.message.clone())
+            .collect::<Vec<_>>(),
         [progress(0.4)]
     );
 }
@@ -306,7 +311,7 @@ proptest! {
     #[test]
     fn noted_messages_are_durable_or_acknowledged(steps in proptest::collection::vec(any_step(), 1..24)) {
         let mut post = Post::new();
-        let mut sent: Option<Receiver<Envelope>> = None;
+        let mut sent: Option<Receiver<Arc<Encoded>>> = None;
         let mut recorded = Sequence(0);
         let mut answers = Vec::new();
         for step in steps {
@@ -325,8 +330,8 @@ proptest! {
                 }
                 Step::Acknowledge => {
                     if let Some(last) = sent.iter().flat_map(Receiver::try_iter).last() {
-                        prop_assert!(last.sequence > recorded);
-                        recorded = last.sequence;
+                        prop_assert!(last.envelope.sequence > recorded);
+                        recorded = last.envelope.sequence;
                         post.mail.acknowledged(recorded);
                     }
                 }
@@ -346,7 +351,7 @@ proptest! {
         post.mail.due(post.now + PATIENCE);
         prop_assert!(answers.iter().all(|(_, answer)| answer.try_recv() == Ok(ProgramAnswer::Noted)));
         post.mail.leave_the_rest();
-        let rest = numbers(post.mail.letters.iter().map(|letter| letter.envelope.clone()));
+        let rest = numbers(post.mail.letters.iter().map(|letter| letter.message.clone()));
         prop_assert_eq!(post.in_outbox(), rest);
     }
 }
