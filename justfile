@@ -1,4 +1,4 @@
-# What people reach for. `just` alone lists it.
+# The common commands. `just` alone lists them.
 
 # This list.
 default:
@@ -17,7 +17,7 @@ check:
 test *arguments="--workspace":
     cargo test --all-features {{ arguments }}
 
-# Run all that a change must pass, as CI does: installs what is missing.
+# Run all checks that a change must pass, as CI does. Installs missing tools.
 ci:
     tests/all
 
@@ -25,11 +25,11 @@ ci:
 fmt:
     cargo fmt --all
 
-# Refuse what clippy warns of.
+# Run clippy, with warnings as errors.
 lint:
     cargo clippy --workspace --all-targets --all-features -- -D warnings
 
-# Build the documentation, and refuse broken links.
+# Build the documentation, with broken links as errors.
 doc *arguments:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features {{ arguments }}
 
@@ -41,7 +41,7 @@ bench name="":
 crash:
     CU_KILLS=200 cargo test -p cu-tests --test kill_main_process -- --nocapture
 
-# Check what dependencies may be; `just deny advisories` needs the network.
+# Check the licences and sources of dependencies; `just deny advisories` needs the network.
 deny *checks="bans licenses sources":
     cargo deny check {{ checks }}
 
@@ -60,11 +60,11 @@ clusters-down:
     tests/clusters/slurm down
     tests/clusters/htcondor down
 
-# Run the tests on real clusters, as root; brings up what they need.
+# Run the tests on real clusters, as root. Brings up the clusters.
 test-clusters *arguments:
     cargo test --all-features --package cu-cluster-tests {{ arguments }} -- --test-threads=16
 
-# Remove what was built, and the runs of the examples.
+# Remove all build output, and the runs of the examples.
 clean:
     cargo clean
     rm -rf results examples/*/results

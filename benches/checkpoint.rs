@@ -1,5 +1,5 @@
-//! Saving and loading checkpoints, beside the least that is as durable: write, fsync, rename, fsync
-//! of the directory.
+//! Saving and loading checkpoints, compared with the least that is as durable: write, fsync,
+//! rename, fsync of the directory.
 
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -10,14 +10,14 @@ use anyhow::{Context, Result};
 use cu_benches::{Contest, scratch, timed};
 use cu_checkpoint::Checkpoints;
 
-/// Length in bytes, how it is called, and how often it is saved in one turn.
+/// Length in bytes, name, and number of saves in one turn.
 const SIZES: [(usize, &str, u32); 3] = [
     (4 << 10, "4 KiB", 20),
     (1 << 20, "1 MiB", 10),
     (64 << 20, "64 MiB", 1),
 ];
 const ROUNDS: usize = 15;
-/// How many files the form with many files has.
+/// The number of files of the form with many files.
 const FILES: usize = 10;
 
 fn main() -> Result<()> {
@@ -68,13 +68,17 @@ fn one_file(length: usize, name: &str, times: u32) -> Result<()> {
         })
         .with("`load`", || {
             timed(times, || {
-                black_box(values.load::<Vec<f64>>()?.context("it was saved")?);
+                black_box(
+                    values
+                        .load::<Vec<f64>>()?
+                        .context("no checkpoint was saved")?,
+                );
                 Ok(())
             })
         })
         .with("`reader`", || {
             timed(times, || {
-                let mut found = streams.reader()?.context("it was saved")?;
+                let mut found = streams.reader()?.context("no checkpoint was saved")?;
                 let mut read = Vec::with_capacity(length);
                 found.value.read_to_end(&mut read)?;
                 black_box(read);
@@ -121,7 +125,9 @@ fn many_files() -> Result<()> {
         .with("read", || timed(TIMES, || read_all(&raw.join("state"))))
         .with("`load_directory`, then read", || {
             timed(TIMES, || {
-                let found = directories.load_directory()?.context("it was saved")?;
+                let found = directories
+                    .load_directory()?
+                    .context("no checkpoint was saved")?;
                 read_all(&found.value)
             })
         })
@@ -137,7 +143,7 @@ fn write_durably(directory: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     Ok(File::open(directory)?.sync_all()?)
 }
 
-/// The same for many files, which take the place of an older directory.
+/// The same for many files, which replace an older directory.
 fn write_directory_durably(parent: &Path, names: &[String], bytes: &[u8]) -> Result<()> {
     let (temporary, state) = (parent.join("temporary"), parent.join("state"));
     fs::create_dir(&temporary)?;

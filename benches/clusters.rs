@@ -1,5 +1,5 @@
-//! A thousand jobs with two resumes each on a real cluster: `cu run` beside a plain loop that submits
-//! each job by a command of its own.
+//! A thousand jobs with two resumes each on a real cluster: `cu run`, compared with a plain loop that
+//! submits each job by a command of its own.
 //!
 //! `cargo bench -p cu-benches --bench clusters -- slurm|htcondor [JOBS] [ROUNDS]`, as root: it brings
 //! up a cluster of its own on this machine (see `tests/clusters`).
@@ -19,7 +19,7 @@ use cu_core::machine::Event;
 use cu_core::{Reader, RunDir};
 
 const RESUMES: usize = 2;
-/// How long all jobs together may take.
+/// The longest time for all jobs together.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 fn main() -> Result<()> {
@@ -30,7 +30,7 @@ fn main() -> Result<()> {
     let number = |at: usize, default: usize| match words.get(at) {
         Some(word) => word
             .parse()
-            .with_context(|| format!("{word:?} is no number")),
+            .with_context(|| format!("{word:?} is not a number")),
         None => Ok(default),
     };
     let (jobs, rounds) = (number(1, 1000)?, number(2, 1)?);
@@ -45,29 +45,30 @@ fn main() -> Result<()> {
         }
         // `cargo bench --benches` runs what needs no root.
         None => {
-            println!("clusters: left out; name one: slurm or htcondor");
+            println!("clusters: left out; to run it, name one: slurm or htcondor");
             Ok(())
         }
-        Some(other) => bail!("no cluster {other:?}; there are slurm and htcondor"),
+        Some(other) => bail!("there is no cluster {other:?}; use slurm or htcondor"),
     }
 }
 
-/// What differs between the kinds of cluster.
+/// The differences between the kinds of cluster.
 struct Kind {
-    /// For `cu run`.
+    /// The backend of `cu run`.
     backend: &'static str,
-    /// What is written for the plain loop, once, and for each job.
+    /// The script of the plain loop, written once and for each job.
     script: &'static str,
-    /// What submits a job of the plain loop, and its arguments: from script and the job's folder.
+    /// The command that submits a job of the plain loop, and its arguments, made of the script and
+    /// the job's directory.
     submit: &'static str,
     arguments: fn(&str, &str) -> Vec<String>,
-    /// Prints nothing as soon as no job is left.
+    /// Prints nothing once no job is left.
     queue: &'static [&'static str],
-    /// The commands whose calls are told.
+    /// The commands whose calls are counted.
     told: &'static [&'static str],
 }
 
-/// Each job submits itself again as long as its program says so: the usual chain.
+/// Each job submits itself again as long as its program asks for it: the usual chain.
 const SLURM: Kind = Kind {
     backend: "slurm",
     script: r#"#!/bin/sh
@@ -79,53 +80,53 @@ echo sbatch >>CALLS
 exec sbatch SCRIPT "$1"
 "#,
     submit: "sbatch",
-    arguments: |script, folder| vec![script.to_owned(), folder.to_owned()],
+    arguments: |script, directory| vec![script.to_owned(), directory.to_owned()],
     queue: &["squeue", "--noheader"],
     told: &["sbatch", "squeue", "sacct", "scontrol"],
 };
 
-/// The scheduler puts each job back as long as its program says so.
+/// The scheduler puts each job back as long as its program asks for it.
 const HTCONDOR: Kind = Kind {
     backend: "htcondor",
     script: r#"executable = PROGRAM
-initialdir = $(folder)
-environment = "CU_SETTINGS=$(folder)/settings.json CU_OUTPUT_DIR=$(folder)"
+initialdir = $(directory)
+environment = "CU_SETTINGS=$(directory)/settings.json CU_OUTPUT_DIR=$(directory)"
 should_transfer_files = NO
-log = $(folder)/log
+log = $(directory)/log
 on_exit_remove = ExitCode =!= 3
 request_cpus = 1
 request_memory = 64
 queue
 "#,
     submit: "condor_submit",
-    arguments: |script, folder| vec![format!("folder={folder}"), script.to_owned()],
+    arguments: |script, directory| vec![format!("directory={directory}"), script.to_owned()],
     queue: &["condor_q", "-all", "-af", "ClusterId"],
     told: &["condor_submit", "condor_q", "condor_history", "condor_rm"],
 };
 
-/// What one contender took.
+/// The times of one contender.
 struct Turn {
-    /// Until the cluster had all jobs.
+    /// Until the cluster had accepted all jobs.
     handed_over: f64,
-    /// Until all were done.
+    /// Until all jobs were done.
     done: f64,
     calls: BTreeMap<String, usize>,
 }
 
-/// Where one contender works.
+/// The directory of one contender.
 struct Place<'a> {
     cluster: &'a Instance,
     kind: &'a Kind,
     jobs: usize,
     program: PathBuf,
     cu: PathBuf,
-    folder: PathBuf,
+    directory: PathBuf,
     commands: CountedCommands,
 }
 
 fn compare(title: &str, cluster: &Instance, kind: &Kind, jobs: usize, rounds: usize) -> Result<()> {
     let built = static_programs()?;
-    let work = cluster.work_folder();
+    let work = cluster.work_directory();
     let _user = cluster.become_user();
     let programs = work.path().join("programs");
     fs::create_dir(&programs)?;
@@ -133,16 +134,16 @@ fn compare(title: &str, cluster: &Instance, kind: &Kind, jobs: usize, rounds: us
         fs::copy(built.join(name), programs.join(name))?;
     }
     let place = |name: String| -> Result<Place<'_>> {
-        let folder = work.path().join(name);
-        fs::create_dir(&folder)?;
+        let directory = work.path().join(name);
+        fs::create_dir(&directory)?;
         Ok(Place {
             cluster,
             kind,
             jobs,
             program: programs.join("smallest_job"),
             cu: programs.join("cu"),
-            commands: CountedCommands::new(cluster, &folder),
-            folder,
+            commands: CountedCommands::new(cluster, &directory),
+            directory,
         })
     };
     let (mut plain, mut run) = (Vec::new(), Vec::new());
@@ -192,7 +193,7 @@ fn compare(title: &str, cluster: &Instance, kind: &Kind, jobs: usize, rounds: us
 
 /// Submits one job after the other, and waits until the last is done.
 fn plain_loop(place: &Place<'_>) -> Result<Turn> {
-    let script = place.folder.join("script");
+    let script = place.directory.join("script");
     let text = place
         .kind
         .script
@@ -200,28 +201,28 @@ fn plain_loop(place: &Place<'_>) -> Result<Turn> {
         .replace("SCRIPT", path(&script)?)
         .replace("CALLS", path(place.commands.log())?);
     fs::write(&script, text)?;
-    let folders: Vec<PathBuf> = (0..place.jobs)
-        .map(|job| place.folder.join(job.to_string()))
+    let directories: Vec<PathBuf> = (0..place.jobs)
+        .map(|job| place.directory.join(job.to_string()))
         .collect();
-    for folder in &folders {
-        fs::create_dir(folder)?;
+    for directory in &directories {
+        fs::create_dir(directory)?;
         fs::write(
-            folder.join("settings.json"),
+            directory.join("settings.json"),
             format!("{{\"resumes\": {RESUMES}}}"),
         )?;
     }
     let begun = Instant::now();
-    for folder in &folders {
-        let mut submit = Command::new(place.commands.folder().join(place.kind.submit));
-        submit.args((place.kind.arguments)(path(&script)?, path(folder)?));
-        succeed(submit.current_dir(&place.folder))?;
+    for directory in &directories {
+        let mut submit = Command::new(place.commands.directory().join(place.kind.submit));
+        submit.args((place.kind.arguments)(path(&script)?, path(directory)?));
+        succeed(submit.current_dir(&place.directory))?;
     }
     let handed_over = begun.elapsed().as_secs_f64();
-    let mut open = folders;
+    let mut open = directories;
     wait::until("the plain loop's jobs to be done", PATIENCE, || {
         while open
             .last()
-            .is_some_and(|folder| folder.join("metrics.csv").exists())
+            .is_some_and(|directory| directory.join("metrics.csv").exists())
         {
             open.pop();
         }
@@ -237,7 +238,7 @@ fn plain_loop(place: &Place<'_>) -> Result<Turn> {
 }
 
 fn cu_run(place: &Place<'_>) -> Result<Turn> {
-    let config = place.folder.join("run.toml");
+    let config = place.directory.join("run.toml");
     let jobs: Vec<usize> = (0..place.jobs).collect();
     let backend = place.kind.backend;
     fs::write(
@@ -251,17 +252,17 @@ fn cu_run(place: &Place<'_>) -> Result<Turn> {
              resources.memory = \"64MiB\"\n\
              backend.kind = {backend:?}\n\
              backend.{backend}.commands = {:?}\n",
-            place.folder,
+            place.directory,
             place.program,
-            place.commands.folder(),
+            place.commands.directory(),
         ),
     )?;
     let begun = Instant::now();
     let mut run = Command::new(&place.cu);
-    succeed(run.arg("run").arg(&config).current_dir(&place.folder))?;
+    succeed(run.arg("run").arg(&config).current_dir(&place.directory))?;
     let done = begun.elapsed().as_secs_f64();
     wait_for_an_empty_queue(place);
-    let events = Reader::open(&RunDir::new(place.folder.join("run")))?.events()?;
+    let events = Reader::open(&RunDir::new(place.directory.join("run")))?.events()?;
     let accepted = events.iter().filter_map(|recorded| match &recorded.event {
         Event::Submitted { attempt, .. } if attempt.0 == 0 => Some(recorded.at),
         _ => None,
@@ -276,7 +277,7 @@ fn cu_run(place: &Place<'_>) -> Result<Turn> {
     })
 }
 
-/// Ended jobs may still be there for a moment.
+/// Ended jobs may stay in the queue for a moment.
 fn wait_for_an_empty_queue(place: &Place<'_>) {
     let (command, arguments) = (place.kind.queue[0], &place.kind.queue[1..]);
     wait::until("an empty queue", PATIENCE, || {

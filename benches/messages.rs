@@ -1,5 +1,5 @@
-//! Messages encoded and decoded, beside JSON of the same; a connection with its handshake, beside
-//! one without.
+//! Encoding and decoding messages, compared with JSON; a connection with its handshake, compared
+//! with one without.
 
 use std::hint::black_box;
 use std::io::{Read, Write};
@@ -9,15 +9,15 @@ use anyhow::{Context, Result};
 use cu_benches::{Contest, acknowledging_server, serve, timed};
 use cu_protocol::frame::{self, Decoder};
 use cu_protocol::{
-    Attempt, Envelope, ExitRecord, Fraction, Generation, JobId, Message, MetricValue, OutputChange,
-    ProgramEnd, ResumeRequest, Role, RunId, Secret, Sequence, StopCause, Timestamp, ToServer,
-    blocking,
+    Attempt, CheckpointId, Envelope, ExitRecord, Fraction, JobId, Message, MetricValue,
+    OutputChange, ProgramEnd, ResumeRequest, Role, RunId, Secret, Sequence, StopCause, Timestamp,
+    ToServer, blocking,
 };
 
 const ROUNDS: usize = 31;
-/// So many messages are encoded or decoded in one turn.
+/// The number of messages in one turn.
 const MESSAGES: u32 = 20_000;
-/// So many connections are made in one turn.
+/// The number of connections in one turn.
 const CONNECTIONS: u32 = 100;
 
 const RUN: RunId = RunId([7; 16]);
@@ -31,9 +31,9 @@ fn main() -> Result<()> {
     connections()
 }
 
-/// The messages of an attempt that are sent often, and the largest.
+/// The frequent messages of an attempt, and the largest one.
 fn messages() -> Vec<(&'static str, Message)> {
-    let checkpoint = Some(Generation {
+    let checkpoint = Some(CheckpointId {
         attempt: ATTEMPT,
         counter: 17,
     });
@@ -49,8 +49,8 @@ fn messages() -> Vec<(&'static str, Message)> {
         end: ProgramEnd::Exited(3),
         stop: Some(StopCause::TimeBudget),
         host: "node017.cluster.example.org".to_owned(),
-        started: Some(Timestamp(1_790_000_000_000)),
-        ended: Timestamp(1_790_000_003_600),
+        started: Some(Timestamp::from_millis(1_790_000_000_000)),
+        ended: Timestamp::from_millis(1_790_000_003_600),
         peak_memory_bytes: Some(3 << 30),
         checkpoint,
         output_changed: OutputChange::Changed,
@@ -124,7 +124,7 @@ fn connections() -> Result<()> {
     let message = ToServer::Message(envelope(Message::ResumeRequest(ResumeRequest::default())));
     let secret = Secret::generate()?;
     let plain = serve(|stream| {
-        // If this fails, the client misses its answer, and says so.
+        // If this fails, the client misses its answer and reports that.
         let _ = echo(stream);
     })?;
     let noise = acknowledging_server(RUN, secret.clone())?;

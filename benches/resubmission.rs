@@ -1,5 +1,5 @@
-//! How many attempts a second `cu run` gets through, beside a bare loop that starts the same program
-//! as often, as many at a time, with nobody to watch, record or resume it.
+//! The number of attempts a second of `cu run`, compared with a bare loop that starts the same
+//! program as often and as many at a time, but does not watch, record or resume it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 
 const JOBS: usize = 20;
 const RESUMES: usize = 24;
-/// How many attempts run at a time.
+/// The number of attempts that run at a time.
 const AT_A_TIME: usize = 2;
 const ROUNDS: usize = 7;
 
@@ -34,7 +34,7 @@ fn main() -> Result<()> {
             measured(|| bare_loop(&place, round))?,
             measured(|| cu_run(&place, round))?,
         );
-        // The first round warms caches up.
+        // The first round warms up the caches.
         if round > 0 {
             bare.push(turn.0);
             run.push(turn.1);
@@ -74,7 +74,7 @@ struct Place {
     program: PathBuf,
 }
 
-/// What all attempts together took.
+/// The times of all attempts together.
 struct Turn {
     wall: Duration,
     processor: Duration,
@@ -86,7 +86,8 @@ impl Turn {
         ATTEMPTS as f64 / self.wall.as_secs_f64()
     }
 
-    /// User and system time of one attempt and of whatever starts it and sees to it, in seconds.
+    /// User and system time of one attempt and of the processes that start and watch it, in
+    /// seconds.
     fn processor_seconds(&self) -> f64 {
         self.processor.as_secs_f64() / ATTEMPTS as f64
     }

@@ -1,5 +1,5 @@
-//! What a start costs: `cu exec` around a program that does nothing, and the commands `cu job …`,
-//! beside the bare program.
+//! The cost of a start: `cu exec` around a program that does nothing, and the commands `cu job …`,
+//! compared with the bare program.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,10 +14,10 @@ use anyhow::{Result, ensure};
 use cu_benches::{Contest, acknowledging_server, cu, scratch, timed};
 use cu_protocol::lines::to_line;
 use cu_protocol::{JobId, ProgramAnswer, RunId, Secret};
-use cu_supervisor::{JobSpec, RunDir, ServerFile, StopPolicy};
+use cu_run_dir::{JobSpec, RunDir, ServerFile, StopPolicy};
 
 const ROUNDS: usize = 31;
-/// So many processes are started in one turn.
+/// The number of processes in one turn.
 const STARTS: u32 = 20;
 
 const NOTHING: &str = "/bin/true";
@@ -34,7 +34,7 @@ fn supervisor(cu: &Path) -> Result<()> {
     let scratch = scratch()?;
     let secret = Secret::generate()?;
     let listening = acknowledging_server(RUN, secret.clone())?;
-    // Bound and dropped: nobody listens there.
+    // Bound and dropped, so that nobody listens there.
     let gone = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let mut heard = Attempts::new(&scratch.path().join("heard"), &secret, listening)?;
     let mut unheard = Attempts::new(&scratch.path().join("unheard"), &secret, gone)?;
@@ -69,7 +69,6 @@ impl Attempts {
             command: vec![NOTHING.to_owned()],
             working_directory: None,
             environment: BTreeMap::new(),
-            resume_exit_code: 3,
             stop: StopPolicy::default(),
         };
         fs::write(run.job_spec(JOB), serde_json::to_vec(&spec)?)?;
@@ -121,14 +120,14 @@ fn shell_door(cu: &Path) -> Result<()> {
         .with("`cu job progress 0.5`, no supervisor", || {
             timed(STARTS, || run(&mut job(&["progress", "0.5"])))
         })
-        .run("a command of the shell's door", ROUNDS)
+        .run("a command `cu job`", ROUNDS)
 }
 
 /// The supervisor's end of the socket, until this process ends.
 fn note_everything(listener: UnixListener) {
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // The client misses its answer, and says so.
+            // The client misses its answer and reports that.
             let _ = note_all_of(stream);
         }
     });

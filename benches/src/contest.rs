@@ -1,6 +1,6 @@
 //! Several ways to do the same thing, timed in turns.
 //!
-//! In each round every contender has its turn, so that whatever else the machine does meets all of
+//! In each round every contender has its turn, so that other load on the machine affects all of
 //! them. The ratio of a contender is the median of its ratios to the first one in the same round.
 
 use std::time::Instant;
@@ -9,17 +9,17 @@ use anyhow::{Context, Result};
 
 use crate::statistics::{median, quantile, seconds, three_digits};
 
-/// One turn: does the thing a number of times, and returns the seconds that one time took.
+/// One turn: does its work a number of times, and returns the seconds of one time.
 type Turn<'a> = Box<dyn FnMut() -> Result<f64> + 'a>;
 
-/// Contenders of which the first is the one that the others are compared to.
+/// Several contenders. The others are compared with the first one.
 #[derive(Default)]
 pub struct Contest<'a> {
     contenders: Vec<(String, Turn<'a>)>,
 }
 
 impl<'a> Contest<'a> {
-    /// Nobody yet.
+    /// Makes a contest without contenders.
     pub fn new() -> Self {
         Self::default()
     }
@@ -31,11 +31,12 @@ impl<'a> Contest<'a> {
         self
     }
 
-    /// Lets each have `rounds` turns, after one that doesn't count, and prints a table of Markdown:
-    /// median, the tenth part and the nine tenths of all turns, and the ratio to the first.
+    /// Gives each contender `rounds` turns, after one that doesn't count, and prints a Markdown
+    /// table: the median, the 10 % and 90 % quantiles of all turns, and the ratio to the first
+    /// contender.
     ///
     /// # Errors
-    /// The first one of a contender.
+    /// The first error of a contender.
     pub fn run(mut self, title: &str, rounds: usize) -> Result<()> {
         let mut times = vec![Vec::with_capacity(rounds); self.contenders.len()];
         for round in 0..=rounds {
@@ -68,10 +69,10 @@ impl<'a> Contest<'a> {
     }
 }
 
-/// Does something `times` times: the seconds that one of them took on average.
+/// Calls `work` `times` times. Returns the average in seconds.
 ///
 /// # Errors
-/// The first one of `work`.
+/// The first error of `work`.
 pub fn timed(times: u32, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
     let begun = Instant::now();
     for _ in 0..times {

@@ -1,5 +1,5 @@
-//! What the benchmarks share: contenders timed in turns, medians, tables of ratios, the binaries and
-//! folders they work with, and a server that takes note of everything.
+//! Shared by the benchmarks: contenders that are timed in turns, medians, tables of ratios, the
+//! binaries and directories they work with, and a server that acknowledges every message.
 #![forbid(unsafe_code)]
 
 mod contest;

@@ -1,12 +1,12 @@
-//! Where the benchmarks find the binaries they time, and a folder on a real disk.
+//! The binaries that the benchmarks time, and directories on a real disk.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-/// The binary `cu`, built now by the release profile. It belongs to another package, so that cargo
-/// does not see that we need it.
+/// The binary `cu`, built now by the release profile. It belongs to another package, so cargo does
+/// not know that we need it.
 ///
 /// # Errors
 /// If it can't be built.
@@ -16,8 +16,8 @@ pub fn cu() -> Result<PathBuf> {
     Ok(target.join("release/cu"))
 }
 
-/// A folder with `cu` and [`smallest_job`], built now by the release profile and linked statically:
-/// they run on machines with any C library.
+/// A directory with `cu` and [`smallest_job`], built now by the release profile and linked
+/// statically, so that they run on machines with any C library.
 ///
 /// # Errors
 /// If they can't be built.
@@ -33,10 +33,11 @@ pub fn static_programs() -> Result<PathBuf> {
     Ok(target.join(triple).join("release"))
 }
 
-/// Builds into `target`, what `choose` adds.
+/// Builds the packages and binaries that `choose` adds into `target`.
 fn build(target: &Path, choose: impl Fn(&mut Command) -> &mut Command) -> Result<()> {
     let mut build = Command::new(env!("CARGO"));
-    // What cargo tells this benchmark of its package. Build scripts that look at it would run again.
+    // Removes cargo's variables about this package. Build scripts that depend on them would run
+    // again.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -47,7 +48,7 @@ fn build(target: &Path, choose: impl Fn(&mut Command) -> &mut Command) -> Result
         .args(["build", "--release", "--target-dir"])
         .arg(target);
     choose(&mut build).current_dir(env!("CARGO_MANIFEST_DIR"));
-    let status = build.status().context("cargo can't be started")?;
+    let status = build.status().context("can't start cargo")?;
     ensure!(status.success(), "{build:?}: {status}");
     Ok(())
 }
@@ -62,8 +63,8 @@ pub fn smallest_job() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A folder below cargo's target directory, removed when dropped. Unlike `/tmp` it is on a disk:
-/// much of what is timed here waits for one.
+/// A directory below cargo's target directory, removed when dropped. Unlike `/tmp` it is on a disk,
+/// and many benchmarks measure the wait for one.
 ///
 /// # Errors
 /// If it can't be made.
@@ -75,7 +76,7 @@ pub fn scratch() -> Result<tempfile::TempDir> {
 
 /// Cargo's target directory: benchmarks run as `TARGET/release/deps/NAME`.
 fn target() -> Result<PathBuf> {
-    let executable = std::env::current_exe().context("this executable can't be found")?;
+    let executable = std::env::current_exe().context("can't find this executable")?;
     let target = executable.ancestors().nth(3).map(Path::to_owned);
     target.context("a benchmark is started by `cargo bench`")
 }

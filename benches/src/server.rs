@@ -1,5 +1,5 @@
-//! The main process as far as a benchmark needs one: listens on loopback and acknowledges whatever
-//! it is told.
+//! The part of a main process that a benchmark needs: listens on loopback and acknowledges every
+//! message.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
@@ -16,7 +16,7 @@ use cu_protocol::{
 /// If it can't listen.
 pub fn acknowledging_server(run: RunId, secret: Secret) -> Result<SocketAddr> {
     serve(move |stream| {
-        // A connection ends with an error: at the latest, that it is closed.
+        // Every connection ends with an error, at the latest when it is closed.
         let _ = acknowledge_all(stream, &secret, run);
     })
 }
@@ -30,7 +30,7 @@ pub fn serve(answer: impl Fn(&TcpStream) + Send + 'static) -> Result<SocketAddr>
     let address = listener.local_addr()?;
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // If this fails, answers come late, and a benchmark shows it.
+            // If this fails, answers come late, which the benchmark shows.
             let _ = stream.set_nodelay(true);
             answer(&stream);
         }

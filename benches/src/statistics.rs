@@ -1,4 +1,4 @@
-//! Medians, and numbers as people read them.
+//! Medians, and numbers for people.
 
 /// The value in the middle; of an even number of values, the lower of the two.
 ///
@@ -13,7 +13,7 @@ pub fn median(values: &[f64]) -> Option<f64> {
     quantile(values, 0.5)
 }
 
-/// The value below or at which this part of all values lies, from 0 to 1.
+/// The quantile of the values at `part`, from 0 to 1.
 ///
 /// ```
 /// use cu_benches::statistics::quantile;

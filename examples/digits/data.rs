@@ -1,12 +1,12 @@
-//! The data set: 1797 images of handwritten digits, compiled into the program. `DATA.md` tells
-//! where they come from.
+//! The data set: 1797 images of handwritten digits, compiled into the program. `DATA.md` gives
+//! their source.
 
 /// Pixels of an image, 8 rows of 8.
 pub const PIXELS: usize = 64;
 /// The digits 0 to 9.
 pub const CLASSES: usize = 10;
 
-/// The last images are the test, all others are for training.
+/// The last images are for the test, all others for training.
 const TEST_IMAGES: usize = 297;
 
 /// One line an image: 64 characters `0` to `g` (ink, from 0 to 16), a space, the digit it shows.
@@ -23,9 +23,9 @@ pub struct Image {
 
 /// All images, in two parts.
 pub struct DataSet {
-    /// What the network learns from.
+    /// The images for training.
     pub training: Vec<Image>,
-    /// What it is judged by.
+    /// The images for the test.
     pub test: Vec<Image>,
 }
 
@@ -68,7 +68,7 @@ mod tests {
             counts[image.digit] += 1;
             ink += image.pixels.iter().sum::<f64>() * 16.0;
         }
-        // As UCI's page counts its test set.
+        // The counts on UCI's page about its test set.
         assert_eq!(counts, [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
         // The sum of all pixels of the original file.
         assert_eq!(ink, 561718.0);

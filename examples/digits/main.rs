@@ -17,10 +17,10 @@ use serde::Serialize;
 use data::DataSet;
 use training::{Settings, Training};
 
-/// How many epochs lie between two looks at the test images.
+/// The number of epochs between two looks at the test images.
 const REPORT_EVERY: u32 = 100;
 
-/// What `metrics.csv` holds in the end.
+/// The content of `metrics.csv` at the end.
 #[derive(Serialize)]
 struct Metrics {
     /// The fraction of test images that the network reads right.

@@ -14,14 +14,14 @@ const MOMENTUM: f64 = 0.9;
 /// One layer of units: for each, the sum of its weighted inputs and a bias.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Layer {
-    /// How many inputs each unit has.
+    /// The number of inputs of each unit.
     inputs: usize,
     /// Unit by unit: a weight per input, then the bias.
     weights: Vec<f64>,
     /// The gradient of the present batch, of the same shape.
     #[serde(skip)]
     gradient: Vec<f64>,
-    /// What momentum carries over from the steps before, of the same shape.
+    /// The momentum from earlier steps, of the same shape.
     velocity: Vec<f64>,
 }
 
@@ -53,7 +53,7 @@ impl Layer {
         sums
     }
 
-    /// Adds to the gradient what one image says, and returns the loss's slope by each input.
+    /// Adds the gradient of one image, and returns the slope of the loss by each input.
     fn backward<const INPUTS: usize>(
         &mut self,
         input: &[f64; INPUTS],
@@ -94,7 +94,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network that knows nothing yet.
+    /// An untrained network.
     pub fn random(random: &mut Random) -> Self {
         Self {
             hidden: Layer::random(PIXELS, HIDDEN, random),
@@ -130,7 +130,7 @@ impl Network {
         loss / batch.len() as f64
     }
 
-    /// The fraction of `images` whose digit it tells.
+    /// The fraction of `images` that it classifies correctly.
     pub fn accuracy(&self, images: &[Image]) -> f64 {
         let right = |image: &&Image| {
             let (_, probabilities) = self.forward(&image.pixels);
@@ -140,7 +140,7 @@ impl Network {
         images.iter().filter(right).count() as f64 / images.len() as f64
     }
 
-    /// What the hidden units say, and the probability of each digit.
+    /// The output of the hidden units, and the probability of each digit.
     fn forward(&self, pixels: &[f64; PIXELS]) -> ([f64; HIDDEN], [f64; CLASSES]) {
         let active = self.hidden.forward(pixels).map(|sum: f64| sum.max(0.0));
         (active, softmax(self.output.forward(&active)))

@@ -1,5 +1,5 @@
-//! The training, epoch by epoch. A [`Training`] is all that the next epoch depends on: saved and
-//! loaded, it goes on as if nothing had happened.
+//! The training, epoch by epoch. The next epoch depends only on the [`Training`]: saved and loaded,
+//! it continues as if nothing had happened.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 
@@ -9,19 +9,19 @@ use crate::data::Image;
 use crate::network::Network;
 use crate::random::Random;
 
-/// What a user chooses: the content of `settings.json`.
+/// The user's choices: the content of `settings.json`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Where the random numbers start.
+    /// The seed of the random numbers.
     pub seed: u64,
-    /// How many times the network sees all training images.
+    /// The number of times that the network sees all training images.
     pub epochs: u32,
     /// The size of a step of gradient descent.
     pub learning_rate: f64,
-    /// How many images a step looks at.
+    /// The number of images of a step.
     pub batch_size: NonZeroUsize,
-    /// How many epochs an attempt lasts at most; not limited by itself if `None`.
+    /// The greatest number of epochs of an attempt; no limit if `None`.
     #[serde(default)]
     pub epochs_per_attempt: Option<NonZeroU64>,
 }
@@ -29,7 +29,7 @@ pub struct Settings {
 /// A training after some epochs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Training {
-    /// How many epochs are done.
+    /// The number of epochs that are done.
     pub epochs: u32,
     /// The mean loss in the last of them, in nats.
     pub loss: f64,
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn saved_and_loaded_after_every_epoch_the_result_is_the_same_bit_for_bit() {
+    fn saving_and_loading_every_epoch_changes_no_bit_of_the_result() {
         let data = DataSet::load();
         let settings = settings(3);
         let straight = trained(&settings, &data);
@@ -132,8 +132,8 @@ mod tests {
         assert!(accuracy > 0.8, "{accuracy}");
     }
 
-    /// The same bits in every build and on every machine, or a resumed training would not be the
-    /// uninterrupted one after it moved.
+    /// The same bits in every build and on every machine. Otherwise a training that moves to
+    /// another machine would differ from an uninterrupted one.
     #[test]
     fn the_loss_has_the_bits_it_always_had() {
         let training = trained(&settings(1), &DataSet::load());

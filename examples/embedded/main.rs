@@ -1,7 +1,7 @@
 //! The resume loop in a program of its own, on a scheduler of its own.
 //!
-//! This one file is all three processes of a run: the main process that it is started as, the
-//! supervisor (`embedded exec …`), and the job (`embedded job`).
+//! This one binary is all three processes of a run: the main process, the supervisor (`embedded
+//! exec …`), and the job (`embedded job`).
 
 mod two_at_a_time;
 mod zeta;
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// The parent of the job's program. Before any thread is started, as it asks for.
+/// The supervisor of the job's program. It must run before any thread is started.
 fn supervisor(run_dir: &str, job: &str, attempt: &str) -> anyhow::Result<ExitCode> {
     let attempt = Some(attempt.parse().context(USAGE)?);
     let job = job.parse().context(USAGE)?;
@@ -49,10 +49,8 @@ async fn main_process(run_dir: &str) -> anyhow::Result<()> {
     let run_dir = RunDir::new(std::path::absolute(run_dir)?);
     create_run(&run_dir, &plan(&this_program)?)?;
 
-    let options = LoopOptions {
-        supervisor: vec![text(&this_program)?, "exec".to_owned()],
-        listen: Ipv4Addr::LOCALHOST.into(),
-    };
+    let supervisor = vec![text(&this_program)?, "exec".to_owned()];
+    let options = LoopOptions::new(supervisor, Ipv4Addr::LOCALHOST.into());
     let scheduler = Arc::new(TwoAtATime::new());
     let resume_loop = ResumeLoop::open(run_dir.clone(), scheduler, options).await?;
     let (Finish::Settled(status) | Finish::Detached(status)) = resume_loop.run().await?;
@@ -79,20 +77,16 @@ fn plan(this_program: &Path) -> anyhow::Result<RunPlan> {
     let command = vec![text(this_program)?, "job".to_owned()];
     let job = |exponent: i32| {
         let settings = serde_json::Map::from_iter([("exponent".to_owned(), exponent.into())]);
-        JobPlan {
-            parameters: settings.clone(),
-            settings,
-            ..JobPlan::new(command.clone())
-        }
+        let mut job = JobPlan::new(command.clone());
+        job.parameters = settings.clone();
+        job.settings = settings;
+        job
     };
-    Ok(RunPlan {
-        name: "embedded".to_owned(),
-        policy: Policy::default(),
-        jobs: (2..=6).map(job).collect(),
-    })
+    let jobs = (2..=6).map(job).collect();
+    Ok(RunPlan::new("embedded".to_owned(), Policy::default(), jobs))
 }
 
 fn text(path: &Path) -> anyhow::Result<String> {
     let path = PathBuf::from(path).into_os_string().into_string();
-    path.map_err(|path| anyhow::anyhow!("{} is no UTF-8", path.display()))
+    path.map_err(|path| anyhow::anyhow!("{} is not valid UTF-8", path.display()))
 }

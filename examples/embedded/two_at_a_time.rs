@@ -1,7 +1,7 @@
 //! A scheduler of our own: it runs two commands at a time as child processes.
 //!
-//! It remembers what it runs as long as this process lives, and no longer. A backend for runs that
-//! are to be taken up by another main process keeps that somewhere else.
+//! It forgets its jobs when this process ends. A backend for runs that another main process may
+//! resume must store them.
 
 use std::fmt;
 use std::fs::File;
@@ -28,7 +28,7 @@ pub struct TwoAtATime {
 
 #[derive(Debug, Default)]
 struct Table {
-    /// By number.
+    /// The jobs, by number.
     jobs: Mutex<Vec<Job>>,
     changed: Notify,
 }
@@ -41,7 +41,7 @@ struct Job {
 }
 
 impl TwoAtATime {
-    /// With nothing to do yet.
+    /// Makes a scheduler without jobs.
     pub fn new() -> Self {
         Self {
             table: Arc::default(),
@@ -139,7 +139,7 @@ impl Table {
     }
 }
 
-/// One command, from its turn to its end.
+/// Runs one command, from its turn to its end.
 async fn run(
     table: &Table,
     slots: &Semaphore,
@@ -192,7 +192,7 @@ fn start(submission: &Submission) -> std::io::Result<Child> {
 fn send(child: &Child, signal: Signal) {
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
     if let Some(pid) = pid.and_then(Pid::from_raw) {
-        // It may have ended, which is what was wanted.
+        // It may have ended already, which is fine.
         let _ = kill_process(pid, signal);
     }
 }
@@ -214,16 +214,13 @@ fn end(cause: EndCause, text: impl fmt::Display) -> ClusterEnd {
 }
 
 fn observation(id: &ClusterJobId, job: Option<&Job>) -> Observation {
-    Observation {
-        job: id.clone(),
-        name: None,
-        state: job.map_or_else(unknown, |job| job.state.clone()),
-        host: None,
-        restarts: None,
-    }
+    Observation::new(
+        id.clone(),
+        job.map_or_else(unknown, |job| job.state.clone()),
+    )
 }
 
-/// Of another process's jobs nothing is known, which is not to say that they are gone.
+/// It knows nothing of another process's jobs, which does not mean that they are gone.
 fn unknown() -> ClusterState {
     ClusterState::Unknown {
         reason: "another process submitted it".to_owned(),

@@ -1,4 +1,4 @@
-//! The job: adds up the first terms of Riemann's zeta function, so many steps an attempt.
+//! The job: adds up the first terms of Riemann's zeta function, a few steps an attempt.
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Which number below a limit takes the most Collatz steps to reach 1? A job in bash: what other
-# languages do through a library it does through `cu job`. Needs `cu` in PATH.
+# Which number below a limit takes the most Collatz steps to reach 1? A job in bash. It uses `cu
+# job` where other languages use a library. Needs `cu` in PATH.
 set -euo pipefail
 
 cu job started

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use cu::{Run, command, examples, metric, output};
 
-/// The digits of all numbers up to 2000 times `steps`, added up: what the scripts in `unmodified`
-/// leave in `result.txt`.
+/// The sum of the digits of all numbers up to 2000 times `steps`: the result of the scripts in
+/// `unmodified`.
 fn sum_of_digits(steps: u64) -> String {
     let digits = |number: u64| {
         number
@@ -28,7 +28,7 @@ fn digits_in_many_attempts_is_bit_for_bit_digits_in_one() {
     let straight = Run::completed(&[&common[..], &["stop.after=1h"]].concat());
     assert_eq!(straight.resumes(), 0);
 
-    // Time alone would give more attempts on a slow machine than on a fast one.
+    // With a limit on time alone a slow machine would need more attempts than a fast one.
     let short = ["stop.after=300ms", "settings.epochs_per_attempt=5"];
     let chopped = Run::completed(&[&common[..], &short].concat());
     assert!(chopped.resumes() >= 5, "{}", chopped.resumes());
@@ -66,7 +66,8 @@ fn timeout_signal_never_runs_into_its_limit() {
     let run = Run::completed(&[
         "timeout_signal/run.toml",
         &command(&[env!("CARGO_BIN_EXE_timeout_signal")]),
-        // Warned after a second, and five to save in: a loaded machine has the time, too.
+        // The warning comes after a second, and leaves five for saving, enough on a loaded machine,
+        // too.
         "resources.time_limit=6s",
         "stop.before_limit=5s",
         "stop.grace=4s",
@@ -188,7 +189,7 @@ fn embedded_runs_the_loop_on_a_scheduler_of_its_own() {
         "{said}{}",
         String::from_utf8_lossy(&first.stderr)
     );
-    // Ten steps, four an attempt, five jobs.
+    // Each of five jobs has ten steps, and an attempt does four.
     assert!(
         said.ends_with("15 attempts, 10 of them resumes\n"),
         "{said}"
@@ -197,7 +198,7 @@ fn embedded_runs_the_loop_on_a_scheduler_of_its_own() {
         std::fs::read_to_string(run_dir.join("working_directories/0/metrics.csv")).unwrap();
     let zeta: f64 = metric(&metrics, "zeta").parse().unwrap();
     let terms = 1e6;
-    // The terms that are left out add up to a little less than this.
+    // The missing terms add up to a little less than this.
     assert!(
         (zeta + 1.0 / terms - std::f64::consts::PI.powi(2) / 6.0).abs() < 1e-9,
         "{zeta}"

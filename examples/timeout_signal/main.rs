@@ -1,5 +1,5 @@
-//! Counts slowly, and is not surprised by its time limit: the scheduler's warning makes
-//! `should_exit` say yes, the count is saved, and the next attempt goes on from there.
+//! Counts slowly, and stops before its time limit: the scheduler's warning makes `should_exit`
+//! return true, the program saves its count, and the next attempt continues from there.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
-    /// How far to count.
+    /// The number to count to.
     steps: u64,
-    /// How long a step takes.
+    /// The duration of a step.
     step_milliseconds: u64,
 }
 
@@ -24,8 +24,8 @@ struct Metrics {
 fn main() -> ExitCode {
     cu_client::run(|mut job: Job<Settings>| {
         let settings = job.settings().clone();
-        // The warning is to be what stops us. Usually so much time is left to the deadline that is
-        // known from the start: 10 seconds or more, which here is more than the limit.
+        // The warning should stop us. By default we stop 10 seconds or more before the deadline,
+        // which is longer than the whole limit here.
         job.exit_before_limit(Duration::from_millis(500));
         job.save_every(Duration::from_secs(1));
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A program that was written before anyone thought of `cu`. It adds up the digits of all numbers up
 # to 2000 times its argument. On SIGTERM it finishes its step, writes state.txt and exits with 3;
-# started again where that file is, it goes on.
+# started again beside that file, it continues.
 set -eu
 steps=${1:-400}
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Adds up the same digits as legacy.sh, and knows no signals at all: it writes state.txt after every
-# step, and has to live with being killed.
+# Adds up the same digits as legacy.sh, but handles no signals: it writes state.txt after every
+# step, and must survive being killed.
 set -eu
 steps=${1:-200}
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# As many clusters have it: something before the program, the program, something after it. The
-# program is no `exec`, and signals are nobody's business here.
+# A wrapper as on many clusters: commands before the program, the program, commands after it. It
+# does not `exec` the program, and handles no signals.
 export LC_ALL=C
 "$(dirname "$0")/legacy.sh" "$@"
 status=$?

@@ -1,5 +1,4 @@
-//! Numbers that look random and that a seed repeats. The seed is printed, which a failed test
-//! shows.
+//! Random numbers from a seed. The seed is printed, so a failed test shows it.
 
 use std::time::Duration;
 
@@ -10,10 +9,10 @@ pub struct Chance {
 }
 
 impl Chance {
-    /// From `CU_SEED`, else from the clock.
+    /// Seeds the sequence from `CU_SEED`, else from the clock.
     ///
     /// # Panics
-    /// If `CU_SEED` is no number.
+    /// If `CU_SEED` is not a number.
     #[must_use]
     pub fn from_environment() -> Self {
         let seed = match std::env::var("CU_SEED") {
@@ -34,14 +33,14 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
-    /// A time from nothing up to `longest`, by the microsecond.
+    /// A time from zero to `longest`, in microseconds.
     #[must_use]
     pub fn up_to(&mut self, longest: Duration) -> Duration {
         let microseconds = longest.as_micros() as u64;
         Duration::from_micros(self.number() % (microseconds + 1))
     }
 
-    /// So many bytes.
+    /// Random bytes.
     #[must_use]
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         let words = std::iter::repeat_with(|| self.number().to_le_bytes());

@@ -1,5 +1,5 @@
-//! An independent checker of the promise, over what a run leaves: it shares no code with what
-//! decides, and believes the programs' own step logs.
+//! An independent checker of the promise. It reads the files of a finished run, shares no code with
+//! the crates that decide, and relies on the programs' own step logs.
 
 use std::collections::BTreeMap;
 
@@ -16,31 +16,31 @@ pub enum Violation {
     /// Two attempts of a job ran at the same time.
     #[error("job {job}: attempts {first} and {second} overlap by {nanoseconds} ns")]
     Overlap {
-        /// Whose.
+        /// The job.
         job: JobId,
-        /// The one that began first.
+        /// The attempt that began first.
         first: u32,
-        /// The other.
+        /// The other attempt.
         second: u32,
-        /// For how long.
+        /// The overlap in nanoseconds.
         nanoseconds: u64,
     },
     /// One attempt's program was started more than once.
     #[error("job {job}: attempt {attempt} was started {times} times")]
     StartedAgain {
-        /// Whose.
+        /// The job.
         job: JobId,
-        /// Which.
+        /// The number.
         attempt: u32,
-        /// How often.
+        /// The number of starts.
         times: usize,
     },
     /// One attempt was submitted under two cluster job ids.
     #[error("job {job}: attempt {attempt} was submitted as {} and as {}", ids.0, ids.1)]
     SubmittedAgain {
-        /// Whose.
+        /// The job.
         job: JobId,
-        /// Which.
+        /// The number.
         attempt: Attempt,
         /// The cluster job ids.
         ids: (String, String),
@@ -48,55 +48,55 @@ pub enum Violation {
     /// A step is missing.
     #[error("job {job}: step {step} was lost: {how}")]
     StepLost {
-        /// Whose.
+        /// The job.
         job: JobId,
-        /// Which.
+        /// The number.
         step: u64,
-        /// How it shows.
+        /// The evidence.
         how: &'static str,
     },
-    /// A step was done that a durable checkpoint held already.
-    #[error("job {job}: attempt {attempt} repeated step {step}, which a checkpoint held")]
+    /// A step was done again although a durable checkpoint contained it.
+    #[error("job {job}: attempt {attempt} repeated step {step}, which a checkpoint contained")]
     StepRepeated {
-        /// Whose.
+        /// The job.
         job: JobId,
-        /// By which attempt.
+        /// The attempt that repeated it.
         attempt: u32,
-        /// Which.
+        /// The number.
         step: u64,
     },
-    /// A job is not settled, or not in one way.
+    /// A job is not settled, or settled in two ways.
     #[error("job {job} is not settled exactly once: {how}")]
     NotSettledOnce {
-        /// Which.
+        /// The number.
         job: JobId,
-        /// How it shows.
+        /// The evidence.
         how: String,
     },
-    /// What was noted to a program is not recorded.
-    #[error("job {job}: {what} of attempt {attempt}: acknowledged, and recorded nowhere")]
+    /// A message that was confirmed to a program is not recorded.
+    #[error("job {job}: {what} of attempt {attempt}: acknowledged, but recorded nowhere")]
     MessageLost {
-        /// Whose.
+        /// The job.
         job: JobId,
-        /// Of which attempt.
+        /// The attempt.
         attempt: Attempt,
-        /// What was said.
+        /// The message.
         what: &'static str,
     },
-    /// The recorded metrics are not those that were delivered.
-    #[error("job {job}: {delivered} was delivered, {recorded} is recorded")]
+    /// The recorded metrics differ from the delivered ones.
+    #[error("job {job}: {delivered} was delivered, but {recorded} is recorded")]
     OtherResults {
-        /// Whose.
+        /// The job.
         job: JobId,
-        /// By the program.
+        /// The metrics of the program.
         delivered: String,
-        /// In the store.
+        /// The metrics in the store.
         recorded: String,
     },
 }
 
-/// Every broken promise of a run whose jobs should all be settled; `steps` is how many steps a
-/// completed job has.
+/// Returns every broken promise of a run whose jobs should all be settled. A completed job has
+/// `steps` steps.
 #[must_use]
 pub fn check(history: &History, steps: u64) -> Vec<Violation> {
     let mut violations = submissions(history);
@@ -135,7 +135,7 @@ fn by_attempt(entries: &[Entry]) -> Runs<'_> {
     runs
 }
 
-/// An attempt ran at least from the begin of its first entry to the end of its last.
+/// An attempt ran at least from the beginning of its first entry to the end of its last.
 fn overlaps(job: JobId, runs: &Runs<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut spans = Vec::new();
@@ -170,7 +170,7 @@ fn overlaps(job: JobId, runs: &Runs<'_>) -> Vec<Violation> {
     violations
 }
 
-/// What a checkpoint holds when a later entry begins is not to be done again.
+/// A step in a checkpoint must not be done again after the checkpoint.
 fn repetitions(job: JobId, entries: &[Entry]) -> Vec<Violation> {
     let mut violations = Vec::new();
     for step in entries.iter().filter(|entry| entry.kind == Kind::Step) {
@@ -187,14 +187,14 @@ fn repetitions(job: JobId, entries: &[Entry]) -> Vec<Violation> {
     violations
 }
 
-/// Each step is done, after the one before it, on what a checkpoint held.
+/// Each step is done, after the one before it, and from the state of a checkpoint.
 fn gaps(job: JobId, entries: &[Entry], steps: u64) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut lost = |step, how| violations.push(Violation::StepLost { job, step, how });
     for step in 1..=steps {
         let done = |entry: &Entry| entry.kind == Kind::Step && entry.number == step;
         if !entries.iter().any(done) {
-            lost(step, "nobody did it");
+            lost(step, "no attempt did it");
         }
     }
     let mut held = BTreeMap::from([(0, 0)]);
@@ -204,13 +204,13 @@ fn gaps(job: JobId, entries: &[Entry], steps: u64) -> Vec<Violation> {
         match entry.kind {
             Kind::Loaded => {
                 if !held.contains_key(&entry.number) {
-                    lost(entry.number, "it was loaded, and never saved");
+                    lost(entry.number, "it was loaded, but never saved");
                 }
                 *current = entry.number;
             }
             Kind::Step => {
                 if entry.number != *current + 1 {
-                    lost(*current + 1, "it was passed over");
+                    lost(*current + 1, "it was skipped");
                 }
                 *current = entry.number;
             }
@@ -223,8 +223,8 @@ fn gaps(job: JobId, entries: &[Entry], steps: u64) -> Vec<Violation> {
     violations
 }
 
-/// Settled, by the chain as a whole: one completion at most, the last attempt's; no attempt without
-/// an end, no number left out.
+/// Checks that the chain is settled: at most one completion, by the last attempt, no attempt
+/// without an end, and no missing number.
 fn settlement(job: &JobReport) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut broken = |how: String| {
@@ -262,7 +262,7 @@ fn settlement(job: &JobReport) -> Vec<Violation> {
     violations
 }
 
-/// One cluster job id an attempt: nobody submitted it twice.
+/// Each attempt has one cluster job id, so that it was submitted only once.
 fn submissions(history: &History) -> Vec<Violation> {
     let mut known = BTreeMap::new();
     let mut violations = Vec::new();
@@ -289,8 +289,8 @@ fn submissions(history: &History) -> Vec<Violation> {
     violations
 }
 
-/// What must have been said, because its program was told that it is noted, is recorded or lies in
-/// an outbox; and the results are those that are recorded.
+/// A message that was confirmed to a program is recorded or lies in an outbox, and the recorded
+/// results are the program's.
 fn messages(history: &History, job: &JobReport, entries: &[Entry]) -> Vec<Violation> {
     let recorded = history
         .events
@@ -316,7 +316,7 @@ fn messages(history: &History, job: &JobReport, entries: &[Entry]) -> Vec<Violat
         let asked = |(of, message): &(Attempt, &Message)| {
             *of == attempt.attempt && matches!(message, Message::ResumeRequest(_))
         };
-        // The supervisor says it for a program that has not.
+        // The supervisor sends it for a program that has not.
         if attempt.exit_code == Some(RESUME) && !said.iter().any(asked) {
             violations.push(lost(attempt.attempt, "the resume request"));
         }
@@ -342,7 +342,7 @@ fn messages(history: &History, job: &JobReport, entries: &[Entry]) -> Vec<Violat
     violations
 }
 
-/// The exit code that says "submit me again".
+/// The exit code that means "submit me again".
 const RESUME: i32 = 3;
 
 fn has_sum(metrics: &Metrics, results: &Entry) -> bool {

@@ -1,4 +1,4 @@
-//! Finds the binary `cu`: the one that `CU_BIN` names, else one that is built here, so that the
+//! Finds the binary `cu`: the one that `CU_BIN` names, else one that is built now, so that the
 //! tests never run an old one.
 
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// The binary, an absolute path.
+/// The absolute path of the binary.
 ///
 /// # Panics
 /// If it can't be built.

@@ -1,18 +1,19 @@
-//! A file system that more than one machine could have: FUSE, where runs are recorded as on NFS or
-//! Lustre, with a rollback journal. It shows a directory in memory, by bindfs.
+//! A FUSE file system, which stands for NFS and Lustre: several machines could mount it, so runs
+//! there use a rollback journal. bindfs shows a directory in memory through it.
 //!
-//! Only root can mount it. Without that right its tests fail, unless `CU_TESTS_UNPRIVILEGED=1` says
-//! that they are not expected to run.
+//! Only root can mount it. Without that right its tests fail, unless `CU_TESTS_UNPRIVILEGED=1`
+//! leaves them out.
 
 use std::path::Path;
 use std::process::Command;
 
+use cu_test_privileges::leave_out;
 use rustix::mount::{UnmountFlags, unmount};
 use tempfile::TempDir;
 
 use crate::run::scratch;
 
-/// It, unmounted when dropped.
+/// The mounted file system, unmounted when dropped.
 #[derive(Debug)]
 pub struct Fuse {
     mounted: TempDir,
@@ -20,7 +21,7 @@ pub struct Fuse {
 }
 
 impl Fuse {
-    /// A new and empty one. `None` only if the tester has said that this part need not run.
+    /// Mounts an empty file system. `None` only if `CU_TESTS_UNPRIVILEGED=1` leaves this part out.
     ///
     /// # Panics
     /// If it can't be mounted.
@@ -29,8 +30,6 @@ impl Fuse {
         let (mounted, behind) = (scratch(), scratch());
         let mut bindfs = Command::new("bindfs");
         bindfs.arg(behind.path()).arg(mounted.path());
-        let is_unprivileged =
-            std::env::var_os("CU_TESTS_UNPRIVILEGED").is_some_and(|set| set == "1");
         let failed = match bindfs.output() {
             Ok(output) if output.status.success() => {
                 return Some(Self {
@@ -41,16 +40,14 @@ impl Fuse {
             Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
             Err(error) => error.to_string(),
         };
-        assert!(
-            is_unprivileged,
-            "bindfs can't mount: {failed}. Install bindfs and run the tests as root, or set \
-             CU_TESTS_UNPRIVILEGED=1 to do without a file system of FUSE"
+        leave_out(
+            "runs on FUSE",
+            format!("bindfs is missing, or can't mount: {failed}"),
         );
-        eprintln!("NOT TESTED: runs on FUSE, since bindfs can't mount: {failed}");
         None
     }
 
-    /// Where it is.
+    /// Its mount point.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.mounted.path()

@@ -1,5 +1,5 @@
-//! All that a run leaves: what its main processes recorded, what its programs wrote down, and what
-//! lies undelivered. Input of the [`checker`](crate::checker).
+//! All traces of a run: the records of its main processes, the logs of its programs, and
+//! undelivered messages. Input of the [`checker`](crate::checker).
 
 use std::collections::BTreeMap;
 
@@ -9,24 +9,24 @@ use cu_protocol::{Attempt, Envelope, JobId};
 
 use crate::steps::{self, Entry};
 
-/// What a run leaves.
+/// The traces of a run.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    /// Everything that was recorded, in its order.
+    /// All recorded events, in order.
     pub events: Vec<RecordedEvent>,
     /// The jobs with their chains, as the store has them.
     pub jobs: Vec<JobReport>,
     /// The step logs of the programs, by job, in the order of their lines.
     pub steps: BTreeMap<JobId, Vec<Entry>>,
-    /// Messages that lie in outboxes: durable, and not taken yet.
+    /// Messages in outboxes, durable but not taken yet.
     pub undelivered: Vec<Envelope>,
 }
 
 impl History {
-    /// That of the run in `run_dir`.
+    /// Reads the history of the run in `run_dir`.
     ///
     /// # Errors
-    /// If something can't be read, or is not what it should be.
+    /// If a file can't be read, or does not have the expected form.
     pub fn read(run_dir: &RunDir) -> Result<Self> {
         let reader = Reader::open(run_dir)?;
         let mut history = Self {
@@ -40,7 +40,7 @@ impl History {
             for number in 0..job.attempts.len() {
                 let attempt = Attempt(u32::try_from(number)?);
                 let outbox = run_dir.outbox(job.job, attempt);
-                let outbox = cu_supervisor::read_outbox(&outbox)?;
+                let outbox = cu_run_dir::read_outbox(&outbox)?;
                 history.undelivered.extend(outbox.messages);
             }
         }

@@ -1,26 +1,30 @@
-//! What the hazard tests share: the real `cu`, runs in scratch directories, kills at moments that
-//! chance picks, and a checker of the promise that knows only what lies on disk.
+//! Shared by the hazard tests: the real `cu`, runs in scratch directories, kills at random moments,
+//! and a checker of the promise that knows only the files on disk.
 //!
 //! | module | what it is |
 //! | --- | --- |
 //! | [`cu`] | finds or builds the binary `cu` |
-//! | [`run`] | a run of its own for each test: started, killed, resumed, asked, cleaned up |
+//! | [`run`] | a run for each test: starts, kills, resumes and queries it, and cleans up |
+//! | [`fake`] | small fake clusters, for what real ones do once in a year |
 //! | [`fuse`] | a file system where runs are recorded as on network file systems |
-//! | [`process`] | processes with bounds: waited for, killed, found |
-//! | [`wait`] | the one place where a condition is polled for |
+//! | [`process`] | waits for processes within a bound, kills and finds them |
+//! | [`wait`] | the only place that polls for a condition |
 //! | [`stranger`] | another user of this machine, for tests that run as root |
-//! | [`chance`] | numbers that a seed repeats |
-//! | [`steps`] | what `tiny_job` writes down of its steps, and by which clock |
-//! | [`history`], [`checker`] | all that a run leaves, and whether the promise was kept |
+//! | [`chance`] | random numbers from a seed |
+//! | [`steps`] | the log that `tiny_job` writes of its steps, and its clock |
+//! | [`modules`] | which modules of a crate use which |
+//! | [`history`], [`checker`] | all traces of a run, and whether the promise was kept |
 #![forbid(unsafe_code)]
-// A harness has nobody to hand an error to: it says what went wrong and fails the test.
+// A harness reports an error by failing the test.
 #![allow(clippy::unwrap_used)]
 
 pub mod chance;
 pub mod checker;
 pub mod cu;
+pub mod fake;
 pub mod fuse;
 pub mod history;
+pub mod modules;
 pub mod process;
 pub mod run;
 pub mod steps;

@@ -1,5 +1,5 @@
-//! Processes with bounds: waited for by an event of the kernel's, killed by their number, found by
-//! a mark in their environment.
+//! Processes: waits for their end by an event of the kernel and within a bound, kills them by their
+//! id, and finds them by a mark in their environment.
 
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
@@ -12,16 +12,16 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::wait::BOUND;
 
-/// How a process ended, and what it wrote.
+/// How a process ended, and its output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exit {
     /// Its exit code, if it exited.
     pub code: Option<i32>,
     /// The signal that killed it, if one did.
     pub signal: Option<i32>,
-    /// What it wrote to standard output.
+    /// Its standard output.
     pub stdout: String,
-    /// What it wrote to standard error.
+    /// Its standard error.
     pub stderr: String,
 }
 
@@ -63,29 +63,29 @@ impl Process {
         }
     }
 
-    /// The same, but [`wait`](Self::wait) waits so long for its end.
+    /// Changes how long [`wait`](Self::wait) waits for its end.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// Its number.
+    /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has written to standard error so far.
+    /// Its standard error so far.
     ///
     /// # Panics
-    /// If that can't be read.
+    /// If the file can't be read.
     #[must_use]
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.stderr).unwrap()).into_owned()
     }
 
-    /// Waits for its end for so long; `None` if it lives on.
+    /// Waits for its end, at most for `bound`; `None` if it still lives.
     ///
     /// # Panics
     /// If it can't be waited for.
@@ -106,14 +106,14 @@ impl Process {
     /// Waits for its end.
     ///
     /// # Panics
-    /// If it lives on for longer than [`BOUND`], or than was said.
+    /// If it lives longer than [`BOUND`], or than the bound that was set.
     #[must_use]
     pub fn wait(mut self) -> Exit {
         self.wait_at_most(self.patience)
-            .unwrap_or_else(|| panic!("it hangs; it said: {}", self.stderr()))
+            .unwrap_or_else(|| panic!("the process hangs; its stderr: {}", self.stderr()))
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Sends SIGKILL, and waits until it is gone.
     ///
     /// # Panics
     /// If it does not die.
@@ -132,14 +132,14 @@ impl Drop for Process {
     }
 }
 
-/// Sends SIGKILL to a process; one that is gone is fine.
+/// Sends SIGKILL to a process, which may be gone already.
 pub fn kill(pid: u32) {
     if let Some(pid) = number(pid) {
         let _ = kill_process(pid, Signal::KILL);
     }
 }
 
-/// Whether a process ends within so long, or has ended.
+/// Returns whether a process has ended or ends within `bound`.
 ///
 /// # Panics
 /// If the kernel can't be asked.
@@ -162,7 +162,7 @@ pub fn ends_within(pid: u32, longest: Duration) -> bool {
     }
 }
 
-/// The processes whose environment holds `mark`, ours excepted.
+/// The processes whose environment contains `mark`, except for our own.
 #[must_use]
 pub fn marked(mark: &str) -> Vec<u32> {
     let own = std::process::id();
@@ -180,9 +180,9 @@ fn has_mark(pid: u32, mark: &str) -> bool {
         .any(|variable| variable == mark.as_bytes())
 }
 
-/// Kills all processes whose environment holds `mark`, and those they start meanwhile.
+/// Kills all processes whose environment contains `mark`, and those that they start meanwhile.
 pub fn kill_marked(mark: &str) {
-    // Those that start others as fast as they are killed would keep us for ever.
+    // Bounded, since processes that start others as fast as they are killed would keep us for ever.
     for _ in 0..100 {
         let found = marked(mark);
         if found.is_empty() {
@@ -212,7 +212,7 @@ mod tests {
         command.arg("1000").env(name, value);
         let mut process = Process::start(command, scratch.path());
         assert_eq!(process.wait_at_most(Duration::ZERO), None);
-        // Between fork and exec its environment is ours.
+        // Between fork and exec it still has our environment.
         crate::wait::until("the mark", || {
             (marked(&mark) == [process.id()]).then_some(())
         });

@@ -1,5 +1,5 @@
-//! A run of its own for each test: in a directory of its own, started, killed, resumed and asked by
-//! the real `cu`, and cleaned up whatever becomes of the test.
+//! A run for each test, in a directory of its own. The real `cu` starts, kills, resumes and queries
+//! it, and it is cleaned up also if the test fails.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::wait::{BOUND, until_within};
 /// Names the scratch directory in the environment of every process of a run.
 const MARK: &str = "CU_TESTS_SCRATCH";
 
-/// Waits that are short, so that tests are; what is decided does not hang on them.
+/// Short waits, so that tests are fast. They don't change what is decided.
 const QUICK: &str = r#"
 [stop]
 grace = "500ms"
@@ -36,30 +36,29 @@ record_grace = "100ms"
 cpus = 4
 "#;
 
-/// Where a run takes place.
+/// The surroundings of a run.
 #[derive(Clone, Debug)]
 pub struct Place {
     /// The binary `cu`.
     pub cu: PathBuf,
-    /// Where scratch directories are made.
-    pub folder: PathBuf,
-    /// What every config has in common, in TOML.
+    /// The directory for scratch directories.
+    pub directory: PathBuf,
+    /// The common part of every config, in TOML.
     pub config: String,
     /// Added to the environment of every `cu`.
     pub environment: Vec<(OsString, OsString)>,
-    /// How long anything may take.
+    /// The longest time that any step may take.
     pub patience: Duration,
 }
 
 impl Place {
-    /// This machine: in memory where it has that, for no test of this package is about what survives
-    /// a power failure.
+    /// This machine, in memory where possible: no test of this package is about power failures.
     #[must_use]
     pub fn this_machine() -> Self {
         let memory = PathBuf::from("/dev/shm");
         Self {
             cu: cu_binary().to_owned(),
-            folder: if memory.is_dir() {
+            directory: if memory.is_dir() {
                 memory
             } else {
                 std::env::temp_dir()
@@ -71,23 +70,23 @@ impl Place {
     }
 }
 
-/// A directory that is gone after the test.
+/// A directory that is removed after the test.
 ///
 /// # Panics
 /// If it can't be made.
 #[must_use]
 pub fn scratch() -> TempDir {
-    scratch_in(&Place::this_machine().folder)
+    scratch_in(&Place::this_machine().directory)
 }
 
-fn scratch_in(folder: &Path) -> TempDir {
+fn scratch_in(directory: &Path) -> TempDir {
     let made = tempfile::Builder::new()
         .prefix("cu-tests-")
-        .tempdir_in(folder);
+        .tempdir_in(directory);
     made.unwrap()
 }
 
-/// A run with its config, from before it is made until after the test.
+/// A run with its config. It exists from before `cu run` until after the test.
 #[derive(Debug)]
 pub struct Run {
     scratch: TempDir,
@@ -95,11 +94,11 @@ pub struct Run {
 }
 
 impl Run {
-    /// A run of `command` on this machine, with `config` in TOML over short waits. Nothing is started
+    /// A run of `command` on this machine, with `config` in TOML over short waits. It is not started
     /// yet.
     ///
     /// # Panics
-    /// If `config` is no TOML, or can't be written.
+    /// If `config` is not valid TOML, or can't be written.
     #[must_use]
     pub fn new<S: AsRef<str>>(command: &[S], config: &str) -> Self {
         Self::at(Place::this_machine(), command, config)
@@ -108,10 +107,10 @@ impl Run {
     /// The same in another place.
     ///
     /// # Panics
-    /// If `config` is no TOML, or can't be written.
+    /// If `config` is not valid TOML, or can't be written.
     #[must_use]
     pub fn at<S: AsRef<str>>(place: Place, command: &[S], config: &str) -> Self {
-        let scratch = scratch_in(&place.folder);
+        let scratch = scratch_in(&place.directory);
         let mut table: Table = QUICK.parse().unwrap();
         merge(&mut table, place.config.parse().unwrap());
         merge(&mut table, config.parse().unwrap());
@@ -150,7 +149,7 @@ impl Run {
         Reader::open(&self.dir()).unwrap()
     }
 
-    /// `cu` with these arguments, not started yet.
+    /// The command `cu` with these arguments, not started yet.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.place.cu);
@@ -186,7 +185,7 @@ impl Run {
         self.spawn(&["run", self.config().to_str().unwrap()])
     }
 
-    /// Starts `cu resume`, or `cu run` if the run was never made.
+    /// Starts `cu resume`, or `cu run` if there is no run yet.
     #[must_use]
     pub fn go_on(&self) -> Process {
         match self.dir().store().exists() {
@@ -198,7 +197,7 @@ impl Run {
     /// The one JSON value that `cu` prints.
     ///
     /// # Panics
-    /// If it fails, or prints something else.
+    /// If it fails, or prints anything else.
     #[must_use]
     pub fn json(&self, arguments: &[&str]) -> Value {
         let exit = self.cu(&[arguments, &["--json"]].concat());
@@ -218,15 +217,15 @@ impl Run {
         self.json(&["status"])
     }
 
-    /// Waits until the file is there, which a program makes.
+    /// Waits until a program has made the file.
     pub fn await_file(&self, path: &Path) {
         self.until(&path.display().to_string(), || path.exists().then_some(()));
     }
 
-    /// Looks until there is something, as long as patience allows here.
+    /// Polls `look` until it returns a value, within the patience of this place.
     ///
     /// # Panics
-    /// If there is nothing.
+    /// If it returns none in that time.
     pub fn until<T>(&self, what: &str, look: impl FnMut() -> Option<T>) -> T {
         until_within(self.place.patience, what, look)
     }
@@ -247,14 +246,14 @@ impl Drop for Run {
     fn drop(&mut self) {
         self.kill_all();
         if std::thread::panicking() {
-            // The files are about to be gone; the log is what tells most.
+            // The files are about to be removed, and the log explains most.
             let log = std::fs::read_to_string(self.dir().log()).unwrap_or_default();
             eprintln!("the log of the main process:\n{log}");
         }
     }
 }
 
-/// Puts `over` over `table`, key by key.
+/// Copies the keys of `over` into `table`, and replaces existing ones.
 fn merge(table: &mut Table, over: Table) {
     for (key, value) in over {
         match (table.get_mut(&key), value) {

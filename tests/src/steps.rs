@@ -1,5 +1,5 @@
-//! What `tiny_job` writes down of its steps: one line an entry, appended as a whole, so that
-//! attempts which overlap would be seen to.
+//! The log that `tiny_job` writes of its steps: one line an entry, appended as a whole, so that it
+//! shows attempts that overlap.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -10,41 +10,41 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Now, in nanoseconds since the machine was started: the same clock in all processes, which
-/// nobody sets.
+/// The time in nanoseconds since the machine was started. All processes share this clock, and
+/// nobody sets it.
 #[must_use]
 pub fn nanoseconds() -> u64 {
     let now = clock_gettime(ClockId::Boottime);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// Where the log of a job lies.
+/// The path of a job's log.
 #[must_use]
 pub fn log_path(output_dir: &Path) -> PathBuf {
     output_dir.join("steps.log")
 }
 
-/// What was done.
+/// The kind of entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The attempt took up the checkpoint that holds the steps up to this one; 0 without any.
+    /// The attempt loaded the checkpoint with the steps up to this one; 0 without any.
     Loaded,
     /// This step was done.
     Step,
-    /// A checkpoint that holds the steps up to this one is durable.
+    /// A checkpoint with the steps up to this one is durable.
     Saved,
-    /// The results, which are this number, were noted.
+    /// The results, which are this number, were confirmed.
     Results,
 }
 
 /// One entry of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What was done.
+    /// The kind of entry.
     pub kind: Kind,
-    /// By which attempt.
+    /// The attempt.
     pub attempt: u32,
-    /// Which step, or up to which.
+    /// The step, or the last of several.
     pub number: u64,
     /// When it began, in nanoseconds.
     pub begin: u64,
@@ -113,8 +113,8 @@ impl StepLog {
         Ok(Self { file, attempt })
     }
 
-    /// Takes down what has been going on since `begin`. One write call, which the kernel appends
-    /// as a whole: a process that is killed leaves the entry or nothing.
+    /// Logs what has happened since `begin`. One write call, which the kernel appends as a whole: a
+    /// process that is killed leaves the whole entry or nothing.
     ///
     /// # Errors
     /// If it can't be written.
@@ -138,7 +138,7 @@ impl StepLog {
 /// All entries of a job; none if there is no log.
 ///
 /// # Errors
-/// If the log can't be read, or holds something else.
+/// If the log can't be read, or has a malformed entry.
 pub fn read(output_dir: &Path) -> Result<Vec<Entry>> {
     let path = log_path(output_dir);
     if !path.exists() {
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_come_back_as_they_were_appended() {
+    fn appended_entries_are_read_unchanged() {
         let scratch = tempfile::tempdir().unwrap();
         let begin = nanoseconds();
         for attempt in 0..2 {

@@ -6,38 +6,36 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use cu_test_privileges::leave_out;
 use tempfile::TempDir;
 
 use crate::cu::cu_binary;
 use crate::process::{Exit, Process};
 
-/// By convention the user, and the group, that owns nothing.
+/// The user and the group `nobody`, which own no files.
 pub const STRANGER: u32 = 65_534;
 
-/// Whether this process may act as other users. `false` only if the tester has said that it need not.
+/// Returns whether this process may act as other users. `false` only if `CU_TESTS_UNPRIVILEGED=1`
+/// leaves these tests out.
 ///
 /// # Panics
-/// If it may not, and should.
+/// If it may not but should.
 #[must_use]
 pub fn can_be_played() -> bool {
     let is_root = rustix::process::geteuid().is_root();
-    let unprivileged = std::env::var_os("CU_TESTS_UNPRIVILEGED").is_some_and(|set| set == "1");
-    assert!(
-        is_root || unprivileged,
-        "run the tests as root, or set CU_TESTS_UNPRIVILEGED=1 to do without other users"
-    );
     if !is_root {
-        eprintln!("NOT TESTED: what other users do, since only root can act for them");
+        leave_out("other users", "only root can act for them");
     }
     is_root
 }
 
-/// A directory that all can enter, with a `cu` that all can start, and what `cu` writes of itself.
+/// A directory that all users can enter, with a `cu` that all can start, and the files that `cu`
+/// writes.
 #[derive(Debug)]
 pub struct Public(TempDir);
 
 impl Public {
-    /// In the place for temporary files.
+    /// Makes one among the temporary files.
     ///
     /// # Panics
     /// If it can't be made.
@@ -45,8 +43,9 @@ impl Public {
     pub fn new() -> Self {
         let public = Self(tempfile::tempdir().unwrap());
         set_mode(public.0.path(), 0o755);
-        // Not by this process: a child of another test, between fork and exec, would have the copy
-        // open for writing, and what is open for writing can't be executed.
+        // A child of another test, between fork and exec, would inherit a file that this process
+        // has open for writing, and such a file can't be executed. So another process makes the
+        // copy.
         let mut copy = Command::new("cp");
         copy.arg(cu_binary()).arg(public.path("cu"));
         let copied = Process::start(copy, public.0.path()).wait();
@@ -54,13 +53,13 @@ impl Public {
         public
     }
 
-    /// A path in it.
+    /// A path in the directory.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    /// A new directory in it.
+    /// Makes a directory in it.
     ///
     /// # Panics
     /// If it can't be made.
@@ -103,12 +102,12 @@ impl Default for Public {
 }
 
 /// # Panics
-/// If it is not ours.
+/// If the file is not ours.
 pub fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// Shows `look` everything in `path`, links themselves and `path` too.
+/// Calls `look` with everything in `path`, also links and `path` itself.
 ///
 /// # Panics
 /// If a directory can't be read.
@@ -121,7 +120,7 @@ pub fn for_all(path: &Path, look: &mut dyn FnMut(&Path)) {
     }
 }
 
-/// Gives `path` and all in it to the stranger.
+/// Makes the stranger the owner of `path` and all in it.
 ///
 /// # Panics
 /// If this process is not root's.

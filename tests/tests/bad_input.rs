@@ -1,5 +1,5 @@
-//! Wrong configs, foreign and damaged run directories, a second main process: a clear error, the
-//! documented exit code, and nothing is lost.
+//! Wrong configs, foreign and damaged run directories, a second main process: each gives a clear
+//! error and the documented exit code, and loses nothing.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -16,7 +16,8 @@ const IN_USE: i32 = 4;
 const NO_RUN: i32 = 6;
 const CANT_WRITE: i32 = 7;
 
-/// It has this exit code, and says all of `words` to people and nothing to programs.
+/// Checks the exit code, that all of `words` are on standard error, and that standard output is
+/// empty.
 #[track_caller]
 fn assert_refused(exit: &Exit, code: i32, words: &[&str]) {
     assert_eq!(exit.code, Some(code), "{exit:?}");
@@ -31,7 +32,7 @@ fn of(config: &str) -> Run {
     Run::new(&["true"], config)
 }
 
-/// A run that is completed.
+/// Makes a completed run.
 fn completed() -> Run {
     let run = of("");
     let exit = run.start().wait();
@@ -56,7 +57,7 @@ fn a_value_of_the_wrong_kind_is_named() {
 }
 
 #[test]
-fn a_missing_command() {
+fn a_missing_command_is_reported() {
     let run = of("");
     fs::write(run.config(), "name = \"run\"\n").expect("the config");
     assert_refused(&run.start().wait(), USAGE, &["command"]);
@@ -64,21 +65,21 @@ fn a_missing_command() {
 }
 
 #[test]
-fn a_program_that_is_not_there() {
+fn a_missing_program_is_named() {
     let run = Run::new(&["./no-such-program"], "");
     assert_refused(&run.start().wait(), USAGE, &["./no-such-program"]);
     assert!(!run.path("results").exists());
 }
 
 #[test]
-fn a_program_that_can_t_be_executed() {
+fn a_program_without_the_right_to_execute_is_named() {
     let run = Run::new(&["./job"], "");
     fs::write(run.path("job"), "#!/bin/sh\n").expect("a script");
-    assert_refused(&run.start().wait(), USAGE, &["./job", "executed"]);
+    assert_refused(&run.start().wait(), USAGE, &["./job", "chmod +x"]);
 }
 
 #[test]
-fn an_argument_that_is_no_text() {
+fn an_argument_that_is_not_text_is_refused() {
     let run = of("");
     let mut command = run.command(&["run", "--", "echo"]);
     command.arg(OsStr::from_bytes(b"\xff"));
@@ -88,14 +89,14 @@ fn an_argument_that_is_no_text() {
 }
 
 #[test]
-fn a_missing_config() {
+fn a_missing_config_is_named() {
     let run = of("");
     let exit = run.cu(&["run", "no-such.toml"]);
     assert_refused(&exit, USAGE, &["no-such.toml"]);
 }
 
 #[test]
-fn results_that_can_t_be_written() {
+fn a_results_directory_that_cannot_be_written_is_named() {
     let run = of("");
     fs::write(run.path("results"), "a file").expect("a file");
     assert_refused(&run.start().wait(), CANT_WRITE, &["results"]);
@@ -104,7 +105,7 @@ fn results_that_can_t_be_written() {
 }
 
 #[test]
-fn an_output_directory_that_can_t_be_written() {
+fn an_output_directory_that_cannot_be_made_leaves_no_run() {
     let run = of("");
     let directories = run.dir().path().join("working_directories");
     fs::create_dir_all(&directories).expect("a directory");
@@ -114,7 +115,7 @@ fn an_output_directory_that_can_t_be_written() {
         fs::read_to_string(directories.join("0")).ok().as_deref(),
         Some("a file")
     );
-    // What was begun is no run, and once the file is out of the way it can be one.
+    // The unfinished directory is not a run, and becomes one once the file is out of the way.
     let resumed = run.cu(&["resume", "run"]);
     assert_refused(&resumed, NO_RUN, &["run.sqlite"]);
     fs::remove_file(directories.join("0")).expect("removed");
@@ -122,16 +123,16 @@ fn an_output_directory_that_can_t_be_written() {
 }
 
 #[test]
-fn a_config_that_can_t_be_kept_leaves_no_run() {
+fn a_config_that_cannot_be_kept_leaves_no_run() {
     let run = of("");
-    // Nobody would know its backend.
+    // Without it nobody would know the backend.
     fs::create_dir_all(run.dir().config().with_extension("toml.new")).expect("a directory");
     assert_refused(&run.start().wait(), CANT_WRITE, &["run.toml"]);
     assert!(!run.dir().store().exists());
 }
 
 #[test]
-fn a_run_that_exists_already_is_not_made_anew() {
+fn an_existing_run_is_not_replaced() {
     let run = completed();
     let before = fs::read(run.dir().store()).expect("the store");
     assert_refused(
@@ -143,7 +144,7 @@ fn a_run_that_exists_already_is_not_made_anew() {
 }
 
 #[test]
-fn a_run_that_is_not_there() {
+fn a_missing_run_is_named() {
     let run = of("");
     for command in ["resume", "status", "stop"] {
         assert_refused(&run.cu(&[command, "nowhere"]), NO_RUN, &["nowhere"]);
@@ -157,12 +158,13 @@ fn a_run_that_is_not_there() {
 }
 
 #[test]
-fn a_job_that_is_not_there() {
+fn a_missing_job_is_named() {
     let run = completed();
     assert_refused(&run.cu(&["show", "1"]), USAGE, &["no job 1"]);
 }
 
-/// Every command that reads or continues the run refuses, and leaves the store as it is.
+/// Checks that every command that reads or continues the run refuses, and leaves the store
+/// unchanged.
 #[track_caller]
 fn assert_left_alone(run: &Run, words: &[&str]) {
     let store = run.dir().store();
@@ -193,7 +195,7 @@ fn entries(directory: &Path) -> Vec<std::ffi::OsString> {
 }
 
 #[test]
-fn a_run_of_a_newer_version() {
+fn a_run_of_a_newer_version_is_refused_unchanged() {
     let run = completed();
     let store = rusqlite::Connection::open(run.dir().store()).expect("a database");
     store.pragma_update(None, "user_version", 99).expect("set");
@@ -202,7 +204,7 @@ fn a_run_of_a_newer_version() {
 }
 
 #[test]
-fn a_store_whose_beginning_is_damaged() {
+fn a_store_with_a_damaged_header_is_refused_unchanged() {
     let run = completed();
     let mut bytes = fs::read(run.dir().store()).expect("the store");
     bytes[..100].fill(0xA5);
@@ -211,7 +213,7 @@ fn a_store_whose_beginning_is_damaged() {
 }
 
 #[test]
-fn a_store_whose_pages_are_damaged() {
+fn a_store_with_damaged_pages_is_refused_unchanged() {
     let run = completed();
     let mut bytes = fs::read(run.dir().store()).expect("the store");
     bytes[100..].fill(0xA5);
@@ -220,7 +222,7 @@ fn a_store_whose_pages_are_damaged() {
 }
 
 #[test]
-fn a_store_that_is_cut_off() {
+fn a_truncated_store_is_refused_unchanged() {
     let run = completed();
     let bytes = fs::read(run.dir().store()).expect("the store");
     fs::write(run.dir().store(), &bytes[..bytes.len() / 2]).expect("the store");
@@ -228,7 +230,7 @@ fn a_store_that_is_cut_off() {
 }
 
 #[test]
-fn a_second_main_process() {
+fn a_second_main_process_is_refused() {
     let barrier = "test -e here || echo > here; while ! test -e barrier; do sleep 0.01; done";
     let run = Run::new(&["sh", "-c", barrier], "");
     let first = run.start();

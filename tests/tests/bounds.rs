@@ -1,12 +1,12 @@
-//! Bounds on what jobs leave and say: past them nothing is taken for something else, and nothing is
-//! dropped in silence.
+//! Bounds on the files and messages of jobs: beyond them nothing is misread, and nothing is dropped
+//! in silence.
 
 use cu_core::machine::Event;
 use cu_protocol::{Attempt, JobId, Message, Sequence};
 use cu_tests::cu::cu_binary;
 use cu_tests::run::{Run, scratch};
 
-/// Runs to its end, and returns what `cu show 0` prints.
+/// Runs to its end, and returns the output of `cu show 0`.
 fn show_after(run: &Run) -> String {
     let exit = run.start().wait();
     let shown = run.cu(&["show", "0"]);
@@ -16,7 +16,7 @@ fn show_after(run: &Run) -> String {
 
 #[test]
 fn one_changed_file_among_21000_is_progress() {
-    // The one that changes is the oldest, which the file system lists last.
+    // The changed file is the oldest, which the file system lists last.
     let program = r#"
         mkdir -p many && echo step >> many/first
         [ "$CU_ATTEMPT" -gt 0 ] || (cd many && seq 21000 | xargs touch)
@@ -28,7 +28,7 @@ fn one_changed_file_among_21000_is_progress() {
 }
 
 #[test]
-fn what_is_written_behind_a_link_is_progress() {
+fn a_file_changed_behind_a_link_is_progress() {
     let program = r#"
         [ -e elsewhere ] || ln -s "$0" elsewhere
         echo step >> elsewhere/steps
@@ -43,7 +43,7 @@ fn what_is_written_behind_a_link_is_progress() {
 
 #[test]
 fn more_metrics_than_a_job_may_have_are_an_error_in_a_shell() {
-    // Half in each of two attempts, then one more; then what exceeds a text.
+    // Half of them in each of two attempts, then one more, then a text that is too long.
     let program = r#"
         names() { seq "$1" "$2" | sed 's/.*/m&=&/'; }
         "$0" job metrics $(names $((CU_ATTEMPT * 512 + 1)) $((CU_ATTEMPT * 512 + 512))) || exit 9
@@ -59,9 +59,9 @@ fn more_metrics_than_a_job_may_have_are_an_error_in_a_shell() {
     let shown = show_after(&run);
     let refused = std::fs::read_to_string(run.output(0, "refused")).expect("what was said");
     for words in [
-        "the supervisor refused the early results: with these the job would have 1025 metrics, and \
-         1024 is the most",
-        "the text of the metric `m1` has 70000 bytes, and 65536 is the most",
+        "the supervisor refused the early results: with these the job would have 1025 metrics, but \
+         at most 1024",
+        "the text of the metric `m1` has 70000 bytes, but at most 65536",
         "the supervisor refused the results: with these the job would have 1025 metrics",
     ] {
         assert!(refused.contains(words), "{words}: {refused}\n{shown}");
@@ -101,15 +101,15 @@ fn early_metrics_do_not_fill_the_history() {
 }
 
 #[test]
-fn what_a_given_up_attempt_left_is_found_by_a_resume() {
-    // Attempt 0 loses its supervisor, so that nobody knows how it ended.
+fn a_resume_finds_results_of_an_attempt_that_was_given_up() {
+    // Attempt 0 loses its supervisor, so nobody knows how it ended.
     let program = r#"[ "$CU_ATTEMPT" -gt 0 ] || kill -KILL $PPID; "$0" job finish loss=0.25"#;
     let cu = cu_binary().to_str().expect("UTF-8");
     let run = Run::new(&["sh", "-c", program, cu], "");
     let before = show_after(&run);
     assert!(before.contains("loss = 0.25"), "{before}");
     assert!(!before.contains("had been given up"), "{before}");
-    // Its program lived on, cut off from everybody, and was told that this is noted.
+    // Its program lived on, without a connection, and its results were confirmed.
     let outbox = run.dir().outbox(JobId(0), Attempt(0));
     std::fs::create_dir_all(&outbox).expect("a directory");
     let message = run.dir().outbox_message(JobId(0), Attempt(0), Sequence(7));
@@ -120,8 +120,8 @@ fn what_a_given_up_attempt_left_is_found_by_a_resume() {
     assert_eq!(exit.code, Some(0), "{exit:?}");
     assert!(!message.exists(), "it was taken");
     let shown = run.cu(&["show", "0"]).stdout;
-    let late = "attempt 0, which had been given up, has said something since, at last its results: \
-                that is recorded, and the job stays as it is";
+    let late = "attempt 0, which had been given up, has reported something since, most recently its \
+                results: that is recorded, and the job stays as it is";
     assert!(shown.contains(late), "{shown}");
     assert!(shown.contains("job 0 is completed"), "{shown}");
     assert!(shown.contains("loss = 0.25"), "it stays as it is: {shown}");

@@ -1,5 +1,5 @@
-//! The main process ends when all is done or when it is told to, whatever can't be read; and whoever
-//! asks one that says nothing is told so.
+//! The main process ends when all is done or on request, whichever file can't be read. A command
+//! that waits for a silent main process says so.
 
 #[path = "../../crates/cu-core/tests/support/stuck.rs"]
 mod stuck;
@@ -29,7 +29,7 @@ fn signal(process: u32, signal: Signal) {
 }
 
 #[test]
-fn a_file_that_never_opens_keeps_no_main_process_from_ending() {
+fn a_file_that_never_opens_does_not_keep_cu_from_ending() {
     let run = waiting();
     let main_process = run.start();
     run.await_file(&run.output(0, "pid.0"));
@@ -42,7 +42,7 @@ fn a_file_that_never_opens_keeps_no_main_process_from_ending() {
             serde_json::from_str(&read(run.dir().started(JOB, Attempt(0)))).ok()?;
         u32::try_from(started["supervisor"].as_u64()?).ok()
     });
-    // Its record never comes, and is looked for as long as the run goes on.
+    // Its record never comes, and the main process looks for it as long as the run continues.
     let record = run.dir().exit_record(JOB, Attempt(0));
     std::fs::write(&record, "").expect("a record");
     kill(supervisor);
@@ -59,7 +59,7 @@ fn a_file_that_never_opens_keeps_no_main_process_from_ending() {
 }
 
 #[test]
-fn a_main_process_that_is_stopped_is_named_by_whoever_asks_it() {
+fn commands_name_a_main_process_that_is_stopped() {
     let run = waiting();
     let main_process = run.start();
     run.await_file(&run.output(0, "pid.0"));
@@ -80,7 +80,7 @@ fn a_main_process_that_is_stopped_is_named_by_whoever_asks_it() {
     ] {
         assert!(exit.stderr.contains(words), "{words}: {exit:?}");
     }
-    // As was said, nothing is left of the request.
+    // As the message says, nothing is left of the request.
     std::fs::write(run.output(0, "go"), "").expect("it goes");
     let exit = main_process.wait();
     assert_eq!(exit.code, Some(0), "{exit:?}");
@@ -89,7 +89,7 @@ fn a_main_process_that_is_stopped_is_named_by_whoever_asks_it() {
 #[test]
 fn without_file_descriptors_cu_says_so_and_resumes_whole() {
     let run = Run::new(&["true"], "");
-    // With a few more the run is opened, and its attempts are what fails.
+    // With a few more the run opens, and its attempts fail.
     for descriptors in 6..=20 {
         let (verb, what) = match run.dir().store().exists() {
             true => ("resume", run.dir().path().to_owned()),

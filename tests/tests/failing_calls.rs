@@ -1,6 +1,6 @@
 //! A system call fails, or its process is killed there: the N-th of its kind in each thread of the main
-//! process, of the supervisors and of their programs. Whatever came of that, the run goes on without
-//! such failures, and every job completes with nothing lost and nothing done twice.
+//! process, of the supervisors and of their programs. Afterwards the run continues without failures,
+//! and every job completes with nothing lost and nothing done twice.
 
 use std::process::Command;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use cu_tests::process::Process;
 use cu_tests::run::{Run, scratch};
 
 const STEPS: u64 = 4;
-/// How many failures without `CU_FAULTS`: enough to find what happens often.
+/// The number of failures without `CU_FAULTS`, enough to find frequent faults.
 const FAULTS: u64 = 24;
 /// The longest life of a run whose every attempt dies, which goes on as long as its budgets last.
 const LONGEST_LIFE: Duration = Duration::from_secs(4);
 
-/// What can go wrong with each call. What the kernel never answers there is left out.
+/// The faults of each call, without errors that the kernel never returns there.
 const CALLS: [(&str, &[&str]); 15] = [
     ("openat", &["error=EMFILE", "error=EIO", KILL]),
-    // Of event counters and pipes, too, where no error is to be expected.
+    // This also hits event counters and pipes, where a program expects no error.
     ("read", &[KILL]),
     ("write", &[KILL]),
     ("pwrite64", &["error=ENOSPC", "error=EIO", KILL]),
@@ -40,19 +40,19 @@ const KILL: &str = "signal=KILL";
 /// The largest N; most calls are made less often.
 const LAST: u64 = 60;
 
-/// The end of a main process to which this happened is one of those that the README of `cu-cli` lists;
-/// 127 is the dynamic linker's.
+/// A main process with a fault ends with one of the exit codes in the README of `cu-cli`; 127 comes
+/// from the dynamic linker.
 const DOCUMENTED: [i32; 10] = [0, 1, 2, 4, 5, 6, 7, 8, 70, 127];
 
 #[test]
-fn whatever_call_fails_the_run_goes_on_whole() {
+fn whichever_call_fails_the_run_continues_whole() {
     let faults = std::env::var("CU_FAULTS")
         .map_or(FAULTS, |text| text.parse().expect("CU_FAULTS is a number"));
     let mut chance = Chance::from_environment();
     for _ in 0..faults {
         let (call, actions) = CALLS[(chance.number() % CALLS.len() as u64) as usize];
         let action = actions[(chance.number() % actions.len() as u64) as usize];
-        // Small numbers above all: there the run is made and opened.
+        // Mostly small numbers, since the first calls make and open the run.
         let last = [5, 15, LAST][(chance.number() % 3) as usize];
         fails(call, action, 1 + chance.number() % last);
     }
@@ -86,7 +86,7 @@ fn fails(call: &str, action: &str, number: u64) {
     assert_kept(&History::read(&run.dir()).expect("a history"), STEPS);
 }
 
-/// `cu run` in which that happens, also in whatever it starts.
+/// `cu run` with this fault, also in every process that it starts.
 fn failing(run: &Run, what: &str) -> Command {
     let meant = run.command(&["run", run.config().to_str().expect("UTF-8")]);
     let mut command = Command::new("strace");

@@ -1,5 +1,5 @@
-//! Attempts that must not start yet: whatever is left of an earlier one is waited for, `cu show` tells
-//! what is waited for, and an attempt that nobody submitted is not started at all.
+//! Attempts that must not start yet: an attempt waits for the remains of earlier ones, `cu show`
+//! reports that, and an attempt that nobody submitted never starts.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn number_in(run: &Run, name: &str) -> u32 {
     })
 }
 
-/// Who runs attempt 0: its supervisor, from the fence's own record.
+/// The supervisor of attempt 0, from the fence's own record.
 fn supervisor(run: &Run) -> u32 {
     until("a record of the supervisor", || {
         let record = std::fs::read(run.dir().attempt_holder(JOB)).ok()?;
@@ -40,14 +40,14 @@ fn leave_a_record_of_another_host(run: &Run) {
 }
 
 #[test]
-fn who_waits_at_the_fence_is_shown() {
-    // The first attempt leaves what looks like an attempt on another host.
+fn cu_show_reports_an_attempt_that_waits_at_the_fence() {
+    // The first attempt leaves a record as of an attempt on another host.
     let script =
         "[ $CU_ATTEMPT != 0 ] || { touch here; while ! [ -e go ]; do sleep 0.01; done; exit 3; }";
     let run = Run::new(&["sh", "-c", script], "");
     let main_process = run.start();
     run.await_file(&run.output(0, "here"));
-    // Its supervisor, which leaves a record of somebody else's alone, ends.
+    // Its supervisor ends, and leaves alone the record of another one.
     let supervisor = supervisor(&run);
     leave_a_record_of_another_host(&run);
     std::fs::write(run.output(0, "go"), "").expect("go");
@@ -60,7 +60,7 @@ fn who_waits_at_the_fence_is_shown() {
         "attempt 0 of job 0 may still be running on node9",
         "has not started its program",
         "if that is not before 20",
-        "ends without having started anything",
+        "it ends without starting anything",
     ] {
         assert!(why.contains(words), "{words}: {why}");
     }
@@ -96,7 +96,7 @@ fn a_daemon_that_outlived_program_and_supervisor_is_not_joined() {
     let mut main_process = run.start();
     let (daemon, program) = (number_in(&run, "daemon"), number_in(&run, "program"));
     let supervisor = supervisor(&run);
-    // Nobody is left who would clear away by other means.
+    // Kill everything that could clean up in another way.
     main_process.kill();
     for pid in [supervisor, program] {
         kill(pid);
@@ -107,7 +107,7 @@ fn a_daemon_that_outlived_program_and_supervisor_is_not_joined() {
     std::fs::create_dir(run.dir().attempt(JOB, Attempt(1))).expect("a directory");
     std::fs::write(run.dir().newest_attempt(JOB), "1").expect("the number");
     let next = run.spawn(&["exec", run.dir().path().to_str().expect("UTF-8"), "0", "1"]);
-    until("that it waits", || {
+    until("the wait of attempt 1", || {
         next.stderr()
             .contains("waiting: attempt 0 of job 0 may still be running")
             .then_some(())

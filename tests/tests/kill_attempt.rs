@@ -1,5 +1,5 @@
 //! Programs and supervisors that are killed, fail, or hang: each attempt ends as the policy says,
-//! `cu show` tells a person why, and none keeps the run from ending.
+//! `cu show` explains why, and none keeps the run from ending.
 
 use std::process::Command;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 const STEPS: u64 = 8;
 
-/// A run of one `tiny_job` that behaves so.
+/// A run of one `tiny_job` with this behaviour.
 fn tiny_job(behaviour: &str, config: &str) -> Run {
     let config = format!("settings.behaviour = \"{behaviour}\"\n{config}");
     Run::new(&[env!("CARGO_BIN_EXE_tiny_job")], &config)
@@ -26,7 +26,7 @@ fn script(text: &str, config: &str) -> Run {
     Run::new(&["sh", "-c", text], config)
 }
 
-/// Waits until attempt 0 is where its settings say, and tells who it is.
+/// Waits until attempt 0 has reached the point in its settings, and returns its processes.
 fn await_first_attempt(run: &Run) -> Started {
     run.await_file(&run.output(0, "here"));
     until("the start of attempt 0 in the store", || {
@@ -42,7 +42,7 @@ fn await_first_attempt(run: &Run) -> Started {
     })
 }
 
-/// The run ends with job 0 completed, and every promise kept.
+/// Checks that the run ends with job 0 completed, and with every promise kept.
 fn assert_completes(run: &Run, main_process: Process) -> Value {
     let exit = main_process.wait();
     assert_eq!(exit.code, Some(0), "{exit:?}");
@@ -52,8 +52,8 @@ fn assert_completes(run: &Run, main_process: Process) -> Value {
     job
 }
 
-/// The run ends with job 0 failed, for a reason that has all of `words`, which is also said to
-/// whoever watches.
+/// Checks that the run ends with job 0 failed, for a reason with all of `words`, which `cu run`
+/// also prints.
 fn assert_fails(run: &Run, words: &[&str]) -> Value {
     let exit = run.start().wait();
     assert_failed(run, &exit, words)
@@ -91,7 +91,7 @@ fn a_killed_program_fails_its_job() {
 }
 
 #[test]
-fn a_killed_program_goes_on_from_its_checkpoint_if_the_config_says_so() {
+fn failure_retries_resumes_a_killed_program_from_its_checkpoint() {
     let run = tiny_job("stays", "resume.failure_retries = 1");
     let main_process = run.start();
     kill(await_first_attempt(&run).program);
@@ -100,13 +100,13 @@ fn a_killed_program_goes_on_from_its_checkpoint_if_the_config_says_so() {
 }
 
 #[test]
-fn the_program_of_a_killed_supervisor_is_asked_to_stop_before_the_next_attempt() {
+fn a_program_without_supervisor_stops_before_the_next_attempt() {
     let run = tiny_job("stays", "settings.step_milliseconds = 100");
     let main_process = run.start();
     let first = await_first_attempt(&run);
     kill(first.supervisor);
     let job = assert_completes(&run, main_process);
-    // Its log ends with the checkpoint that it saved when it was asked: no overlap until then.
+    // Its log ends with the checkpoint that it saved on request, and nothing overlaps until then.
     assert!(ends_within(first.program, Duration::ZERO), "it lives on");
     assert_eq!(ends(&job)[0], "lost", "{job}");
 }
@@ -124,7 +124,7 @@ fn an_attempt_of_which_nothing_is_left_is_lost_and_resumed() {
 
 #[test]
 fn attempts_that_are_always_lost_use_up_their_budget() {
-    // A supervisor that can't be asked anything: its own parent kills it.
+    // The program kills its own supervisor.
     let run = script("kill -9 $PPID; exec sleep 1000", "resume.losses = 2");
     let job = assert_fails(&run, &["attempt 2", "lost", "resume.losses = 2"]);
     assert_eq!(ends(&job), ["lost"; 3]);
@@ -139,7 +139,7 @@ fn exit_code_1_fails_the_job() {
 }
 
 #[test]
-fn exit_code_1_is_tried_again_as_often_as_the_config_says() {
+fn exit_code_1_is_retried_as_often_as_the_config_says() {
     let run = script("exit 1", "resume.failure_retries = 2");
     let words = ["attempt 2", "code 1", "resume.failure_retries = 2"];
     let job = assert_fails(&run, &words);
@@ -163,7 +163,7 @@ fn exit_code_3_without_a_word_is_a_resume_request() {
 }
 
 #[test]
-fn who_asks_to_be_resumed_and_stays_is_ended_and_resumed() {
+fn a_program_that_asks_to_be_resumed_but_stays_is_ended() {
     let run = tiny_job("asks_and_stays", "");
     let job = assert_completes(&run, run.start());
     assert_eq!(ends(&job)[0], "resume_requested", "{job}");
@@ -185,18 +185,19 @@ const DEAF: &str =
     "trap '' HUP INT TERM USR1 USR2; test -e here || echo > here; while :; do sleep 1; done";
 
 #[test]
-fn who_ignores_every_signal_is_killed_after_the_grace_time() {
+fn a_program_that_ignores_signals_is_killed_after_the_grace() {
     let run = script(DEAF, "stop.after = \"100ms\"\nresume.stuck_after = 1\n");
     let exit = run.start().wait();
     let job = run.show(0);
-    // That it left a file is progress: killed while it worked, it is resumed, and works no further.
+    // The file that it left is progress, so the killed program is resumed, and then does nothing
+    // more.
     assert_eq!(exit.code, Some(1), "{exit:?} {job}");
     assert_eq!(ends(&job), ["resume_requested"; 2], "{job}");
     assert_eq!(job["attempts"][0]["signal"], 9, "{job}");
 }
 
 #[test]
-fn who_ignores_every_signal_is_cancelled_all_the_same() {
+fn a_program_that_ignores_signals_can_be_cancelled() {
     let run = script(DEAF, "");
     let main_process = run.start();
     run.await_file(&run.output(0, "here"));
@@ -212,8 +213,8 @@ fn who_ignores_every_signal_is_cancelled_all_the_same() {
 #[test]
 fn a_missing_interpreter_is_named() {
     let run = Run::new(&["./job"], "");
-    // Not by this process: a child of another test, between fork and exec, would have the file open
-    // for writing, and what is open for writing can't be executed.
+    // A child of another test, between fork and exec, would inherit a file that this process has
+    // open for writing, and such a file can't be executed. So another process writes it.
     let mut write = Command::new("sh");
     write.args(["-c", "echo '#!/no/such/interpreter' > job && chmod +x job"]);
     write.current_dir(run.path(""));

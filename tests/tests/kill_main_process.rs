@@ -12,16 +12,16 @@ use cu_tests::run::{Place, Run};
 use cu_tests::wait::BOUND;
 
 const JOBS: u64 = 50;
-/// Each of their commits takes several times as long on a network file system.
+/// Fewer jobs, since a commit takes several times as long on a network file system.
 const JOBS_THERE: u64 = 16;
 const STEPS: u64 = 8;
 /// Three resumes each.
 const STEPS_PER_ATTEMPT: u64 = 2;
 
-/// How many kills without `CU_KILLS`: enough to find what happens often. All that is to be shown
-/// takes `CU_KILLS=200`.
+/// The number of kills without `CU_KILLS`, enough to find frequent faults. A thorough test takes
+/// `CU_KILLS=200`.
 const KILLS: u64 = 16;
-/// A run that is killed too often gets no further than its start.
+/// A run that is killed more often gets no further than its start.
 const KILLS_PER_RUN: u64 = 8;
 /// The longest life of a main process that is killed: a whole run takes a little longer.
 const LONGEST_LIFE: Duration = Duration::from_millis(1500);
@@ -31,12 +31,13 @@ fn every_job_completes_however_often_the_main_process_is_killed() {
     killed_and_resumed(&Place::this_machine(), JOBS);
 }
 
-/// There each commit has a journal of its own, and a kill within it leaves that to be played back.
+/// On such a file system each commit has a journal, and a kill within the commit leaves it to be
+/// rolled back.
 #[test]
 fn killed_on_a_network_file_system_every_job_completes() {
     let Some(fuse) = Fuse::mount() else { return };
     let place = Place {
-        folder: fuse.path().to_owned(),
+        directory: fuse.path().to_owned(),
         ..Place::this_machine()
     };
     killed_and_resumed(&place, JOBS_THERE);
@@ -53,9 +54,9 @@ fn killed_and_resumed(place: &Place, jobs: u64) {
     }
 }
 
-/// The job asked to be resumed three times, and was completed. A main process that dies while it
-/// starts an attempt may leave one of which nobody can tell whether it was started. Such an attempt
-/// is lost and replaced; but then it has not done a single step.
+/// Checks that the job asked to be resumed three times and was completed. If a main process dies
+/// while it starts an attempt, nobody may know whether the attempt was started. Such an attempt is
+/// lost and replaced, but then it has not done a single step.
 fn assert_chain(history: &History, job: &JobReport) {
     let mut ends = Vec::new();
     for attempt in &job.attempts {
@@ -73,7 +74,7 @@ fn assert_chain(history: &History, job: &JobReport) {
     assert_eq!(ends, expected, "{job:?}");
 }
 
-/// One run with at most so many kills, and how many there were.
+/// Runs once with at most `most` kills, and returns their number.
 fn killed(place: &Place, jobs: u64, most: u64, chance: &mut Chance) -> u64 {
     let seeds: Vec<_> = (0..jobs).map(|seed| seed.to_string()).collect();
     let run = Run::at(

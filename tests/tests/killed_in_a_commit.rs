@@ -1,6 +1,6 @@
 //! A main process that is killed while it records leaves half of a transaction in the store, and beside
-//! it the journal to take that back. Every command gets through that; where nothing may be written,
-//! the run is read all the same and stays untouched.
+//! it the journal to roll it back. Every command copes with that. A run that may not be written is
+//! still read, and stays unchanged.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::chown;
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use cu_core::{JobState, Reader, RunDir, RunState};
 use cu_protocol::JobId;
+use cu_test_privileges::leave_out;
 use cu_tests::run::{Run, scratch};
 use rusqlite::Connection;
 use rustix::mount::{MountFlags, UnmountFlags, mount_bind, mount_remount, unmount};
@@ -31,8 +32,8 @@ fn beside(run: &RunDir, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Leaves the store as a writer leaves it that is killed within a transaction of the rollback journal:
-/// all jobs failed, all events gone, and none of that committed.
+/// Leaves the store as a writer does that is killed within a transaction of the rollback journal: all
+/// jobs failed, all events gone, and none of that committed.
 fn cut_off(run: &RunDir) {
     let cut_off = scratch();
     let files = [(run.store(), "store"), (beside(run, "-journal"), "journal")];
@@ -59,7 +60,7 @@ fn cut_off(run: &RunDir) {
     assert_hot(run);
 }
 
-/// Readers must not read this as it is.
+/// Readers must not read this without the rollback.
 fn assert_hot(run: &RunDir) {
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
     let connection = Connection::open_with_flags(run.store(), flags).expect("a file");
@@ -72,10 +73,10 @@ fn assert_rolled_back(run: &RunDir) {
     let left = beside(run, "-journal")
         .metadata()
         .map_or(0, |left| left.len());
-    assert_eq!(left, 0, "the journal was not played back");
+    assert_eq!(left, 0, "the journal was not rolled back");
 }
 
-/// What is recorded of the run is what was before the transaction.
+/// Checks that the records of the run are those before the transaction.
 fn assert_as_before(reader: &Reader) {
     let status = reader.status().expect("a status");
     assert_eq!((status.name.as_str(), status.jobs.running), ("run", 1));
@@ -86,7 +87,7 @@ fn assert_as_before(reader: &Reader) {
 }
 
 #[test]
-fn every_command_gets_through_what_a_cut_off_commit_left() {
+fn every_command_works_after_a_commit_that_was_cut_off() {
     let run = interrupted();
     let path = run.dir().path().to_str().expect("UTF-8").to_owned();
     for arguments in [
@@ -133,7 +134,7 @@ fn a_reader_lives_through_a_main_process_killed_in_a_commit() {
     assert_rolled_back(&run.dir());
 }
 
-/// Every file below, with its content.
+/// Every file below `directory`, with its content.
 fn content(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(directory).expect("a directory") {
@@ -146,18 +147,12 @@ fn content(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-/// Whether the tester has said that what only root may do need not be tested.
-fn is_unprivileged() -> bool {
-    std::env::var_os("CU_TESTS_UNPRIVILEGED").is_some_and(|set| set == "1")
-}
-
 #[test]
 fn a_foreign_run_cut_off_in_a_commit_is_read_and_not_touched() {
     let run = interrupted();
     cut_off(&run.dir());
-    match chown(run.dir().store(), Some(65534), None) {
-        Err(error) if is_unprivileged() => return eprintln!("NOT TESTED: {error}"),
-        changed => changed.expect("root may give files away; CU_TESTS_UNPRIVILEGED=1 does without"),
+    if let Err(error) = chown(run.dir().store(), Some(65534), None) {
+        return leave_out("runs of other users", error);
     }
     let before = content(run.dir().path());
     assert_as_before(&run.reader());
@@ -166,39 +161,36 @@ fn a_foreign_run_cut_off_in_a_commit_is_read_and_not_touched() {
 }
 
 #[test]
-fn where_a_main_process_may_live_unseen_a_cut_off_commit_is_left_to_it() {
+fn a_cut_off_commit_is_left_to_a_main_process_elsewhere() {
     let run = interrupted();
     cut_off(&run.dir());
-    // As where each machine keeps its locks to itself.
+    // As on a file system where each machine keeps its locks to itself.
     std::fs::write(run.dir().lock(), "process 1 on another-machine\n").expect("the lock's text");
     let before = content(run.dir().path());
     assert_as_before(&run.reader());
     assert_eq!(run.cu(&["status"]).code, Some(0));
     assert_eq!(content(run.dir().path()), before);
-    // Nobody answers there, so that it is dead.
+    // Nothing answers there, so it is dead.
     std::fs::write(run.output(0, "barrier"), "").expect("the barrier");
     let exit = run.cu(&["resume"]);
     assert_eq!(exit.code, Some(0), "{exit:?}");
     assert_rolled_back(&run.dir());
 }
 
-/// What a directory is where nobody can write. Undone when dropped.
+/// A directory mounted read-only, until it is dropped.
 struct ReadOnly(PathBuf);
 
 impl ReadOnly {
-    /// `None` only if the tester has said that this part need not run.
+    /// `None` only if `CU_TESTS_UNPRIVILEGED=1` leaves this part out.
     fn mount(directory: &Path) -> Option<Self> {
         let mounted = mount_bind(directory, directory)
             .and_then(|()| mount_remount(directory, MountFlags::BIND | MountFlags::RDONLY, c""));
         match mounted {
-            Err(error) if is_unprivileged() => {
-                eprintln!("NOT TESTED: a read-only medium, since mounting fails: {error}");
+            Err(error) => {
+                leave_out("a read-only medium", format!("mounting fails: {error}"));
                 None
             }
-            mounted => {
-                mounted.expect("root may mount; CU_TESTS_UNPRIVILEGED=1 does without");
-                Some(Self(directory.to_owned()))
-            }
+            Ok(()) => Some(Self(directory.to_owned())),
         }
     }
 }
@@ -229,7 +221,7 @@ fn a_run_cut_off_in_a_commit_is_read_on_a_read_only_medium() {
         );
         assert!(!refused.stderr.contains("permissions"), "{refused:?}");
     };
-    // The write-ahead log that a killed main process left, without the index of its own.
+    // The write-ahead log of a killed main process, without its index.
     std::fs::remove_file(beside(&run.dir(), "-shm")).expect("it was killed, and the index is left");
     let Some(medium) = ReadOnly::mount(run.dir().path()) else {
         return;

@@ -1,5 +1,5 @@
-//! This machine is in trouble, or a directory of a job is gone: no job fails for what is not its
-//! fault, and `cu show` says what happened.
+//! This machine is in trouble, or a directory of a job is gone: no job fails through no fault of
+//! its own, and `cu show` says what happened.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -35,7 +35,7 @@ fn assert_completes(run: &Run, main_process: Process) -> Value {
 }
 
 #[test]
-fn a_supervisor_that_can_t_be_loaded_fails_no_job() {
+fn a_supervisor_that_cannot_be_loaded_fails_no_job() {
     let run = script(RESUMED_ONCE, "");
     let libraries = run.path("libraries");
     fs::create_dir(&libraries).unwrap();
@@ -61,7 +61,7 @@ fn a_supervisor_that_can_t_be_loaded_fails_no_job() {
 }
 
 #[test]
-fn directories_that_were_deleted_are_made_anew() {
+fn deleted_directories_are_made_again() {
     let run = script(RESUMED_ONCE, "settings.rate = 7");
     let main_process = run.start();
     run.await_file(&run.path("begun"));
@@ -86,7 +86,7 @@ fn directories_that_were_deleted_are_made_anew() {
 }
 
 #[test]
-fn a_file_in_place_of_an_output_directory_is_named_and_waited_for() {
+fn a_file_in_place_of_an_output_directory_is_named_and_delays() {
     let run = script(RESUMED_ONCE, "");
     let main_process = run.start();
     run.await_file(&run.path("begun"));

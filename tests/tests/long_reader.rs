@@ -1,6 +1,6 @@
-//! Somebody reads a run's store and does not end: a suspended `cu status`, a backup, a program to look
-//! into databases. Where runs have a rollback journal nothing can be recorded meanwhile. The main process
-//! says so and waits; it ends if it is told to, and the run goes on afterwards.
+//! A process reads a run's store and does not end: a suspended `cu status`, a backup, a database viewer.
+//! Runs with a rollback journal can't record anything meanwhile. The main process says so and waits. It
+//! ends on request, and the run continues afterwards.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use cu_tests::wait::BOUND;
 use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A run on FUSE whose job has just ended, which can't be recorded.
+/// A run on FUSE whose job has just ended, but the end can't be recorded.
 struct Held {
     main_process: Process,
     reader: Connection,
@@ -22,11 +22,11 @@ struct Held {
 }
 
 impl Held {
-    /// `None` only if the tester has said that this part need not run.
+    /// `None` only if `CU_TESTS_UNPRIVILEGED=1` leaves this part out.
     fn start() -> Option<Self> {
         let fuse = Fuse::mount()?;
         let place = Place {
-            folder: fuse.path().to_owned(),
+            directory: fuse.path().to_owned(),
             ..Place::this_machine()
         };
         let config = "settings.behaviour = \"waits\"\nsettings.barrier = \"barrier\"\n";
@@ -53,7 +53,8 @@ impl Held {
         kill_process(main_process.expect("a process"), signal).expect("it lives");
     }
 
-    /// Waits until the supervisor has written down the end, which the main process was told before.
+    /// Waits until the supervisor has written the exit record. It has sent the end to the main
+    /// process before.
     fn await_end(&self) {
         let attempts = self.run.dir().attempts(cu_protocol::JobId(0));
         self.run.await_file(&attempts.join("0").join("exit.json"));
@@ -83,7 +84,7 @@ fn a_reader_that_stays_is_waited_for_and_people_are_told() {
     assert!(told.contains(&reader), "{told}");
     let log = std::fs::read_to_string(held.run.dir().log()).expect("a log");
     assert!(log.contains("nothing can be recorded"), "{log}");
-    // Others who read get in.
+    // Other readers still read it.
     assert_eq!(held.run.status()["jobs"]["running"], 1);
     let why = |run: &Run| run.show(0)["why"].as_str().unwrap_or_default().to_owned();
     assert!(why(&held.run).contains(&reader), "{}", why(&held.run));
@@ -94,7 +95,7 @@ fn a_reader_that_stays_is_waited_for_and_people_are_told() {
     assert_complete(&held.run, &exit);
 }
 
-/// What these signals make of a main process that waits for a reader.
+/// Sends these signals to a main process that waits for a reader, and returns its end.
 fn ended_by(signals: &[Signal]) {
     let Some(mut held) = Held::start() else {
         return;
@@ -102,12 +103,12 @@ fn ended_by(signals: &[Signal]) {
     held.await_end();
     for signal in signals {
         held.send(*signal);
-        // The same signal twice at once can be one.
+        // The kernel may merge the same signal sent twice at once.
         let _ = held.main_process.wait_at_most(Duration::from_millis(300));
     }
     let exit = held.main_process.wait_at_most(BOUND).expect("it ends");
     assert_eq!(exit.code, Some(130), "{exit:?}");
-    assert!(exit.stderr.contains("goes on with the run"), "{exit:?}");
+    assert!(exit.stderr.contains("`cu resume "), "{exit:?}");
     held.let_go();
     let exit = held.run.go_on().wait();
     assert_complete(&held.run, &exit);

@@ -1,5 +1,5 @@
-//! A file of a run is lost while attempts run and no main process lives: the run goes on, with a word,
-//! and nothing of what attempts say is lost.
+//! A file of a run is lost while attempts run and no main process lives: the run continues with a
+//! message, and no message of an attempt is lost.
 
 use cu_tests::checker::assert_kept;
 use cu_tests::history::History;
@@ -27,7 +27,7 @@ fn interrupted() -> Run {
 }
 
 #[test]
-fn cutting_the_index_of_the_log_short_kills_and_harms_no_more() {
+fn a_truncated_index_of_the_log_kills_but_does_no_other_harm() {
     let (run, mut main_process) = running();
     let index = run.dir().path().join("run.sqlite-shm");
     let index = std::fs::File::options().write(true).open(index);
@@ -38,7 +38,7 @@ fn cutting_the_index_of_the_log_short_kills_and_harms_no_more() {
     assert_goes_on(&run, "had the run before and was killed", false);
 }
 
-/// The run is resumed, says `words`, and nothing is lost.
+/// Checks that the run is resumed, prints `words`, and loses nothing.
 fn assert_goes_on(run: &Run, words: &str, let_go_first: bool) {
     let let_go = || std::fs::write(run.output(0, "barrier"), "").expect("the barrier");
     if let_go_first {
@@ -59,21 +59,21 @@ fn assert_goes_on(run: &Run, words: &str, let_go_first: bool) {
 }
 
 #[test]
-fn with_the_secret_lost_an_attempt_that_runs_is_heard_again() {
+fn a_running_attempt_connects_again_after_the_secret_was_lost() {
     let run = interrupted();
     std::fs::remove_file(run.dir().secret()).expect("removed");
     assert_goes_on(&run, "secret is missing, and a new one is made", false);
 }
 
 #[test]
-fn with_the_secret_lost_what_an_attempt_has_left_is_read() {
+fn the_outbox_is_read_after_the_secret_was_lost() {
     let run = interrupted();
     std::fs::write(run.dir().secret(), "").expect("emptied");
     assert_goes_on(&run, "secret is damaged", true);
 }
 
 #[test]
-fn a_main_process_that_was_killed_is_spoken_of_by_the_next() {
+fn the_next_main_process_reports_that_the_last_was_killed() {
     let run = interrupted();
     assert_goes_on(&run, "had the run before and was killed", false);
     let exit = run.cu(&["resume"]);

@@ -1,5 +1,5 @@
-//! Something else lies where a run's store should be: a FIFO, a device, a socket, a directory. No
-//! command waits for it or reads it to its end, and the other runs are still listed.
+//! A FIFO, a device, a socket or a directory is in place of a run's store. No command waits for it
+//! or reads it to its end, and the other runs are still listed.
 
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use cu_tests::run::Run;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-/// Makes something at a path.
+/// Makes the replacement at a path.
 type Make = fn(&Path);
 
 fn fifo(path: &Path) {
@@ -28,7 +28,7 @@ fn directory(path: &Path) {
 }
 
 #[test]
-fn what_is_no_store_hangs_no_command_and_hides_no_run() {
+fn a_false_store_hangs_no_command_and_hides_no_run() {
     let run = Run::new(&["true"], "");
     assert_eq!(run.start().wait().code, Some(0));
     let whole = run.dir().path().to_owned();
@@ -52,7 +52,7 @@ fn what_is_no_store_hangs_no_command_and_hides_no_run() {
             }
             make(&path);
             let odd_run = odd.to_str().expect("UTF-8");
-            // To read it can't be done; a run like that is not acted on.
+            // It can't be read, and no command acts on such a run.
             for (arguments, code) in [
                 (&["status", odd_run][..], 6),
                 (&["show", "0", odd_run], 6),

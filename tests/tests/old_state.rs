@@ -1,4 +1,4 @@
-//! State that was lost or restored from a copy: the store is older than the backend's journal and the
+//! The state was lost or restored from a copy: the store is older than the backend's journal and the
 //! attempts' files, or the journal is gone. Every job completes by its own work, and no step is done
 //! twice.
 #![allow(clippy::unwrap_used)]
@@ -120,7 +120,7 @@ fn a_store_restored_from_a_copy_fails_no_job() {
     }
 }
 
-/// Nothing knows of the attempts but their files: none is started before the newest of them.
+/// Only the files of the attempts are left: no attempt before the newest of them is started.
 #[test]
 fn no_attempt_before_the_newest_starts_from_a_restored_store() {
     let run = run_of(STEPS, JOBS, "");
@@ -186,7 +186,7 @@ fn a_write_ahead_log_that_is_lost_fails_no_job() {
 }
 
 #[test]
-fn without_the_journal_no_job_completes_by_another_s_end() {
+fn without_the_journal_no_job_completes_by_the_end_of_another() {
     let program = r#"cd "$CU_OUTPUT_DIR"; echo "$CU_ATTEMPT" >> begun
         while [ ! -e "$CU_TESTS_SCRATCH/gates/0" ]; do sleep 0.02; done
         echo "$CU_ATTEMPT" >> done"#;

@@ -1,5 +1,5 @@
-//! Nothing of another user's is executed, emptied or believed, and nobody else reads or replaces what
-//! is ours.
+//! No file of another user is executed, emptied or believed, and no other user reads or replaces our
+//! files.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -17,29 +17,26 @@ use cu_tests::stranger::{Public, STRANGER, can_be_played, for_all, give_away, se
 
 /// A job that is done at once.
 const DONE: [&str; 1] = ["true"];
-/// A job that waits until it is let go.
+/// A job that waits for the file `go`.
 const WAITS: [&str; 3] = [
     "sh",
     "-c",
     "touch here; until [ -e go ]; do sleep 0.02; done",
 ];
 
-/// A run of nobody's yet, that waits for a main process.
+/// A run without a main process.
 fn make_run(path: &Path, command: &[&str]) -> RunDir {
     let run = RunDir::new(path);
     let command = command.iter().map(|&word| word.to_owned()).collect();
-    let plan = RunPlan {
-        name: "made".to_owned(),
-        policy: Policy::default(),
-        jobs: vec![JobPlan::new(command)],
-    };
+    let jobs = vec![JobPlan::new(command)];
+    let plan = RunPlan::new("made".to_owned(), Policy::default(), jobs);
     create_run(&run, &plan).expect("a run");
     fs::write(run.config(), "[backend]\nkind = \"local\"\n").expect("its config");
     set_mode(&run.config(), 0o600);
     run
 }
 
-/// Leaves a submission in the journal of the local backend that waits to be started.
+/// Leaves a submission in the journal of the local backend, which waits to be started.
 fn queue(run: &RunDir, command: Vec<String>) {
     let mut options = LocalOptions::new(run.backend("local"));
     options.max_running = Some(0);
@@ -64,15 +61,15 @@ fn queue(run: &RunDir, command: Vec<String>) {
         .for_each(|it| drop(it.expect("taken")));
 }
 
-/// What a stranger has laid out: his run is the newest of a directory that all share, a start of his
-/// program waits in it, and links lead from it to files of ours.
+/// A trap of another user: his run is the newest in a shared directory, a start of his program waits
+/// in it, and links in it lead to files of ours.
 struct Trap {
     public: Public,
     results: PathBuf,
     evil: PathBuf,
-    /// Made by his program.
+    /// The file that his program makes.
     executed: PathBuf,
-    /// Ours, and precious.
+    /// A file of ours.
     precious: PathBuf,
 }
 
@@ -114,7 +111,7 @@ impl Trap {
 }
 
 #[test]
-fn the_newest_run_is_one_of_our_own() {
+fn the_newest_run_is_one_of_ours() {
     if !can_be_played() {
         return;
     }
@@ -135,7 +132,7 @@ fn the_newest_run_is_one_of_our_own() {
 }
 
 #[test]
-fn another_user_s_run_is_read_and_never_acted_on() {
+fn runs_of_other_users_are_read_but_never_acted_on() {
     if !can_be_played() {
         return;
     }
@@ -187,7 +184,7 @@ fn another_user_s_run_is_read_and_never_acted_on() {
 }
 
 #[test]
-fn a_link_of_a_stranger_leads_nowhere() {
+fn links_of_another_user_are_not_followed() {
     if !can_be_played() {
         return;
     }
@@ -207,7 +204,7 @@ fn a_link_of_a_stranger_leads_nowhere() {
 }
 
 #[test]
-fn a_run_that_was_swapped_starts_nothing_of_a_stranger() {
+fn a_swapped_run_starts_no_program_of_another_user() {
     if !can_be_played() {
         return;
     }
@@ -215,7 +212,7 @@ fn a_run_that_was_swapped_starts_nothing_of_a_stranger() {
     let results = public.directory("results", 0o777);
     let executed = public.path("executed");
     let touch = ["touch", executed.to_str().expect("UTF-8")];
-    // His whole run, or a directory of his within ours, or a file.
+    // His whole run, or one of his directories or files within ours.
     let run = make_run(&results.join("run"), &DONE);
     let his = make_run(&public.path("his"), &touch);
     for run in [&run, &his] {
@@ -258,7 +255,7 @@ fn a_run_that_was_swapped_starts_nothing_of_a_stranger() {
 }
 
 #[test]
-fn where_others_may_rename_no_run_is_made_by_chance() {
+fn a_results_directory_where_others_may_rename_is_refused() {
     if !can_be_played() {
         return;
     }
@@ -303,7 +300,7 @@ fn where_others_may_rename_no_run_is_made_by_chance() {
     assert_eq!(mode(&sticky.join("true")), 0o700);
 }
 
-/// A run without a main process, whose job waits.
+/// A run without a main process and with a waiting job.
 fn interrupted() -> Run {
     let run = Run::new(&WAITS, "");
     let mut main_process = run.start();
@@ -318,7 +315,7 @@ fn chmod(words: &str, run: &Run) {
     assert_eq!(Process::start(chmod, &run.path("")).wait().code, Some(0));
 }
 
-/// Types what the hint says, as people do: all that is between the first backquotes.
+/// Runs the command of the hint, between the first backquotes, as people do.
 fn type_hint(exit: &Exit, run: &Run) {
     let hint = exit.stderr.split("hint: ").nth(1).expect("a hint");
     let typed = hint.split('`').nth(1).expect("a command");
@@ -346,7 +343,7 @@ fn a_run_that_others_may_write_is_refused_with_the_cure() {
 }
 
 #[test]
-fn who_may_read_a_run_reads_it_and_changes_nothing() {
+fn a_permitted_reader_reads_a_run_and_changes_nothing() {
     if !can_be_played() {
         return;
     }
@@ -432,11 +429,11 @@ fn no_socket_is_made_where_others_may_rename() {
     assert!(!Path::new(&socket).starts_with(&open), "{socket}");
     assert_eq!(run.show(0)["metrics"]["accuracy"], 0.9);
     let told = fs::read_to_string(run.dir().stderr(JobId(0), Attempt(0))).expect("stderr");
-    assert!(told.contains("no socket is made in"), "{told}");
+    assert!(told.contains("the socket can't be in"), "{told}");
 }
 
 #[test]
-fn what_is_written_is_private_whatever_the_umask() {
+fn files_of_a_run_are_private_whatever_the_umask() {
     let script = "umask > umask; echo words; echo words >&2; $CU job metrics a=1; \
                   $CU job finish a=2; [ $CU_ATTEMPT = 1 ] || exit 3";
     for umask in ["000", "022", "077"] {
@@ -472,7 +469,7 @@ fn what_is_written_is_private_whatever_the_umask() {
 }
 
 #[test]
-fn a_fifo_in_the_place_of_a_file_hangs_nobody() {
+fn a_fifo_in_place_of_a_file_hangs_no_command() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     let run = interrupted();
     let dir = run.dir();
@@ -552,11 +549,11 @@ fn a_run_that_was_moved_goes_on() {
     run.await_file(&run.dir().exit_record(JobId(0), Attempt(0)));
     let moved = run.path("results/moved");
     fs::rename(run.dir().path(), &moved).expect("moved");
-    // Another run where it was is not its original.
+    // Another run at its old path is not its original.
     make_run(run.dir().path(), &DONE);
     let exit = run.cu(&["resume", moved.to_str().expect("UTF-8")]);
     assert_eq!(exit.code, Some(0), "{exit:?}");
-    // Nor is it one of itself when it is seen by another path.
+    // The run is not a copy of itself when it is seen by another path.
     let back = run.path("results/back");
     fs::rename(&moved, &back).expect("moved");
     symlink(&back, &moved).expect("a link");
@@ -584,7 +581,7 @@ fn a_run_seen_by_a_second_mount_goes_on() {
     assert_eq!(bound.code, Some(0), "{bound:?}");
     let there = second.join("run");
     let paused = run.cu(&["pause", there.to_str().expect("UTF-8")]);
-    // Noted there: the path by which the run was seen last.
+    // The run's own note of the path by which it was seen last.
     let here = run.cu(&["continue", run.dir().path().to_str().expect("UTF-8")]);
     let unmounted = mount("umount", &[Path::new("--lazy"), &second]);
     assert_eq!(unmounted.code, Some(0), "{unmounted:?}");

@@ -65,7 +65,7 @@ fn some(expected: [(&'static str, u64); 2]) -> Vec<(&'static str, u64)> {
 }
 
 #[test]
-fn in_the_middle_of_a_run() {
+fn json_in_the_middle_of_a_run_has_the_documented_form() {
     let (run, main_process) = waiting();
     let status = run.status();
     assert_eq!(status["run_dir"], run.dir().path().to_str().expect("UTF-8"));
@@ -164,7 +164,7 @@ fn assert_completed(status: &Value, job: &Value) {
 }
 
 #[test]
-fn after_a_run_and_in_a_copy_of_it() {
+fn json_after_a_run_is_the_same_in_a_copy() {
     let (run, main_process) = waiting();
     let_go(&run, main_process);
     assert_completed(&run.status(), &run.show(0));
@@ -182,7 +182,7 @@ fn after_a_run_and_in_a_copy_of_it() {
 }
 
 #[test]
-fn in_a_copy_that_can_only_be_read() {
+fn json_of_a_read_only_copy_is_the_same() {
     let (run, main_process) = waiting();
     let_go(&run, main_process);
     let public = scratch();
@@ -194,8 +194,8 @@ fn in_a_copy_that_can_only_be_read() {
     });
     fs::set_permissions(public.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
     let cu = public.path().join("cu");
-    // Not by this process: a child of another test, between fork and exec, would have the copy open
-    // for writing, and what is open for writing can't be executed.
+    // A child of another test, between fork and exec, would inherit a file that this process has
+    // open for writing, and such a file can't be executed. So another process makes the copy.
     let mut copy_program = Command::new("cp");
     copy_program.arg(cu_binary()).arg(&cu);
     let copied_program = Process::start(copy_program, public.path()).wait();
@@ -205,7 +205,7 @@ fn in_a_copy_that_can_only_be_read() {
         command.args(arguments).arg(&copied).arg("--json");
         command.current_dir(public.path());
         if rustix::process::getuid().is_root() {
-            // Whom no mode keeps from writing.
+            // Root may write whatever the mode.
             command.uid(NOBODY).gid(NOBODY);
         }
         let exit = Process::start(command, &run.path("")).wait();
@@ -219,7 +219,7 @@ fn in_a_copy_that_can_only_be_read() {
     });
 }
 
-/// By convention the user that owns nothing.
+/// The user `nobody`, which owns no files.
 const NOBODY: u32 = 65534;
 
 fn copy(from: &Path, to: &Path) {

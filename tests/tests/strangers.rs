@@ -1,5 +1,5 @@
-//! Whoever reaches the main process's port without its secret is refused, or harmless, and the run
-//! goes on. What the user writes into a config reaches the program unchanged.
+//! A stranger at the main process's port without the secret is refused or harmless, and the run
+//! continues. The texts of a config reach the program unchanged.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -10,14 +10,14 @@ use cu_protocol::blocking::connect;
 use cu_protocol::{
     FromServer, OperatorAnswer, OperatorRequest, Role, RunId, Secret, Selection, ToServer,
 };
-use cu_supervisor::ServerFile;
+use cu_run_dir::ServerFile;
 use cu_tests::chance::Chance;
 use cu_tests::process::Process;
 use cu_tests::run::Run;
 use cu_tests::wait::{BOUND, until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// A run whose only job waits until it is let go.
+/// A run whose only job waits for a barrier.
 struct Waiting {
     run: Run,
     main_process: Process,
@@ -57,12 +57,12 @@ impl Waiting {
         runtime.block_on(ask(&self.run.dir(), OperatorRequest::Ping))
     }
 
-    /// The main process answers, tells what the run is, and sees it through.
+    /// Checks that the main process answers, reports the right run, and completes it.
     fn assert_goes_on(self) {
         self.ping().expect("an answer");
         let status = self.run.status();
         assert_eq!(status["state"], "running", "{status}");
-        // Started by now, or about to be reported as started.
+        // The job has started, or is about to be reported as started.
         let jobs = &status["jobs"];
         let alive = [&jobs["queued"], &jobs["running"]].map(|count| count.as_u64());
         assert_eq!(alive.into_iter().flatten().sum::<u64>(), 1, "{status}");
@@ -74,12 +74,12 @@ impl Waiting {
     }
 }
 
-/// What comes until the other end closes.
+/// The bytes until the other end closes.
 fn read_to_end(mut stream: TcpStream) -> Vec<u8> {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
         Ok(_) => answer,
-        // Closed while something of ours was unread.
+        // The server closed it before it had read all our bytes.
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => answer,
         Err(error) => panic!("the server neither answers nor closes: {error}"),
     }
@@ -121,7 +121,7 @@ fn random_bytes_are_refused() {
     let mut chance = Chance::from_environment();
     for length in [1, 11, 12, 13, 48, 60, 61, 4096, 1 << 20] {
         let mut stream = waiting.stranger();
-        // The server may have heard enough before it has heard all.
+        // The server may close before it has read all.
         let _ = stream.write_all(&chance.bytes(length));
         let _ = stream.shutdown(Shutdown::Write);
         let answer = read_to_end(stream);
@@ -130,7 +130,7 @@ fn random_bytes_are_refused() {
     waiting.assert_goes_on();
 }
 
-/// Writes through, and keeps a copy.
+/// A writer that keeps a copy of all bytes.
 struct Recorder {
     stream: TcpStream,
     copy: Arc<Mutex<Vec<u8>>>,
@@ -150,7 +150,7 @@ impl Write for Recorder {
 }
 
 #[test]
-fn a_recorded_session_is_worth_nothing_the_second_time() {
+fn a_replayed_session_has_no_effect() {
     let waiting = Waiting::start();
     let stream = waiting.stranger();
     let copy = Arc::default();
@@ -177,24 +177,25 @@ fn a_recorded_session_is_worth_nothing_the_second_time() {
     let mut replay = waiting.stranger();
     replay.write_all(&recorded).expect("written");
     read_to_end(replay);
-    // Were it believed, the job would be paused, and the run would not end.
+    // If the replay had an effect, the job would be paused, and the run would not end.
     waiting.assert_goes_on();
 }
 
 const IDLE: usize = 10_000;
-/// So many connections come at a time.
+/// The number of connections at a time.
 const CROWD: usize = 100;
 
 #[test]
-fn ten_thousand_idle_connections_keep_nobody_out() {
+fn ten_thousand_idle_connections_lock_no_client_out() {
     raise_file_limit();
     let waiting = Waiting::start();
     let mut idle = Vec::with_capacity(IDLE);
     while idle.len() < IDLE {
         idle.push(waiting.stranger());
         if idle.len().is_multiple_of(CROWD) {
-            // In the crowd a handshake may be pushed out; the next one gets through. Its answer also
-            // means that the queue of the listener is empty: what overflows there waits for a second.
+            // In the crowd a handshake may be pushed out, and the next one gets through. Its answer
+            // also means that the queue of the listener is empty; a connection that overflows the
+            // queue waits for a second.
             until("an answer in the crowd", || waiting.ping().ok());
         }
     }
@@ -220,7 +221,7 @@ fn raise_file_limit() {
     }
 }
 
-/// What shells, TOML, CSV and terminals give a meaning to.
+/// Texts with a meaning to shells, TOML, CSV and terminals.
 const PECULIAR: [&str; 11] = [
     "a $(touch F) b",
     "`touch F`; touch F & touch F",
@@ -236,18 +237,18 @@ const PECULIAR: [&str; 11] = [
 ];
 
 fn told(run: &Run, job: u32) -> (Vec<String>, serde_json::Value) {
-    let read = |name| std::fs::read(run.output(job, name)).expect("what the program tells");
+    let read = |name| std::fs::read(run.output(job, name)).expect("the program's report");
     let arguments = serde_json::from_slice(&read("arguments.json"));
     let parameter = serde_json::from_slice(&read("parameter.json"));
     (arguments.expect("JSON"), parameter.expect("JSON"))
 }
 
 #[test]
-fn a_config_s_words_reach_the_program_unchanged() {
+fn texts_of_a_config_reach_the_program_unchanged() {
     let mut command = vec![env!("CARGO_BIN_EXE_tiny_job")];
     command.extend(PECULIAR);
     let parameters = toml::Value::from(PECULIAR.to_vec());
-    let config = format!("settings.behaviour = \"tells\"\ngrid.parameter = {parameters}\n");
+    let config = format!("settings.behaviour = \"reports\"\ngrid.parameter = {parameters}\n");
     let run = Run::new(&command, &config);
     let exit = run.start().wait();
     assert_eq!(exit.code, Some(0), "{exit:?}");
@@ -266,9 +267,9 @@ fn a_config_s_words_reach_the_program_unchanged() {
 }
 
 #[test]
-fn a_command_line_s_words_reach_the_program_unchanged() {
+fn texts_of_a_command_line_reach_the_program_unchanged() {
     let run = Run::new(&["unused"], "");
-    let mut arguments = vec!["run", "--name", "run", "--setting", "behaviour=tells"];
+    let mut arguments = vec!["run", "--name", "run", "--setting", "behaviour=reports"];
     let setting = "parameter=a $(touch F) 'b'\n\"c\"";
     arguments.extend(["--setting", setting, "--"]);
     arguments.push(env!("CARGO_BIN_EXE_tiny_job"));

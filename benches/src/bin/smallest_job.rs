@@ -1,5 +1,5 @@
-//! The smallest program that is a job: load, save 4 KiB, ask to be resumed, so many times, then
-//! finish.
+//! The smallest program that is a job: it loads, saves 4 KiB, asks to be resumed a given number of
+//! times, and finishes.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use cu_client::Job;
 use serde::{Deserialize, Serialize};
 
-/// How large the checkpoint is, without its header.
+/// The size of the checkpoint without its header.
 const STATE_BYTES: usize = 4096;
 
 #[derive(Deserialize)]

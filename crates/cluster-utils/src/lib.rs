@@ -4,23 +4,39 @@
 //! output directory, asks the main process to be resumed, and ends; the main process submits it
 //! again with the same settings and the same output directory until it delivers its results.
 //!
-//! # Which to take
-//! This crate only re-exports; each part is a crate of its own and useful alone. A program that
-//! wants one of them had better depend on that one.
+//! # Which crate to take
+//! This crate only re-exports the others. Each is useful alone: if you need only one, depend on
+//! that one.
 //!
 //! | you want to | take | feature here |
 //! | --- | --- | --- |
 //! | write a job in Rust: load, save, `should_exit`, `exit_for_resume` | `cu-client` | `client` (default) |
-//! | save state atomically, and no more than that | `cu-checkpoint` | `checkpoint` |
+//! | save state atomically | `cu-checkpoint` | `checkpoint` |
 //! | submit and watch commands on a cluster | `cu-scheduler` | `scheduler`, with `slurm`, `htcondor` or `local` (this machine) |
 //! | test against a cluster in memory, under virtual time | `cu-scheduler` | `simulated` |
-//! | run the resume loop in a program of your own | `cu-core` | `core`, and the backends it is to have |
-//! | write another supervisor, or read its files | `cu-supervisor` | `supervisor` |
+//! | run the resume loop in a program of your own | `cu-core` | `core`, with its backends |
+//! | read the files of a run | `cu-run-dir` | `run-dir` |
+//! | start programs as `cu exec` does | `cu-supervisor` | `supervisor` |
 //! | speak to a main process or a supervisor | `cu-protocol` | `protocol` |
 //! | type commands | `cu-cli`, the binary `cu` | none |
 //!
-//! A job needs `client` and nothing else: no runtime, no network, no scheduler. Jobs in shell and
-//! Python need no crate at all: they call `cu job …` and `cu_job.py`.
+//! A job needs only `client`: no runtime, no network, no scheduler. Jobs in shell and Python need
+//! no crate at all: they call `cu job …` and `cu_job.py`.
+//!
+//! # Features
+//!
+//! Features are additive, and none changes the behaviour of another.
+//!
+//! | feature | module here | also enables |
+//! | --- | --- | --- |
+//! | `client` (default) | `client`: the library for a job's program | `checkpoint` |
+//! | `checkpoint` | `checkpoint`: atomic checkpoints | |
+//! | `protocol` | `protocol`: messages and their encoding, without streams | |
+//! | `supervisor` | `supervisor`: the parent of a job's program | `protocol` |
+//! | `scheduler` | `scheduler`: the trait, without backends | |
+//! | `local`, `slurm`, `htcondor` | `scheduler` with this backend | `scheduler` |
+//! | `simulated` | `scheduler` with a cluster in memory | `scheduler` |
+//! | `core` | `core`: the resume loop | `protocol`, `scheduler`, `supervisor` |
 #![cfg_attr(
     feature = "client",
     doc = r#"
@@ -47,6 +63,7 @@ job.finalize(&std::collections::BTreeMap::from([("steps", step)]))?;
 "#
 )]
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "checkpoint")]
 pub use cu_checkpoint as checkpoint;
@@ -56,6 +73,8 @@ pub use cu_client as client;
 pub use cu_core as core;
 #[cfg(feature = "protocol")]
 pub use cu_protocol as protocol;
+#[cfg(feature = "run-dir")]
+pub use cu_run_dir as run_dir;
 #[cfg(feature = "scheduler")]
 pub use cu_scheduler as scheduler;
 #[cfg(feature = "supervisor")]

@@ -1,4 +1,4 @@
-//! Replaces small files as a whole: a reader finds the old content or the new.
+//! Replaces small files as a whole: a reader finds the old content or the new, never a mixture.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -11,12 +11,13 @@ use crate::temporary::Temporary;
 
 /// The failures that a committed file survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Durability {
     /// A power failure, as well as the death of any process: the file and its directory are synced.
     #[default]
     PowerFailure,
     /// The death of any process, but not a power failure, after which the file may be old, new or
-    /// empty. For what is written often and can be done without.
+    /// empty. For files that are written often and may be lost.
     ProcessDeath,
 }
 
@@ -47,7 +48,7 @@ impl Default for AtomicOptions {
 }
 
 impl AtomicOptions {
-    /// A file with mode 0666 less the umask, that survives a power failure.
+    /// The default: mode 0666 less the umask, and the file survives a power failure.
     pub fn new() -> Self {
         Self::new_on(Arc::new(RealFileSystem))
     }
@@ -62,8 +63,8 @@ impl AtomicOptions {
         }
     }
 
-    /// The file's mode; the bits of the umask are taken away, as always when a file is created. The
-    /// mode of a file that is replaced plays no part.
+    /// The file's mode, less the umask, as for every file that is created. The mode of a replaced
+    /// file does not count.
     #[must_use]
     pub fn mode(self, mode: u32) -> Self {
         Self { mode, ..self }
@@ -75,11 +76,11 @@ impl AtomicOptions {
         Self { durability, ..self }
     }
 
-    /// Starts to write a file that takes the place of the one at `path`, if there is one. A symbolic
-    /// link there is replaced, not followed.
+    /// Starts to write a file that replaces the one at `path`, if there is one. A symbolic link at
+    /// `path` is replaced, not followed.
     ///
     /// # Errors
-    /// If no file can be created in the directory of `path`, which must exist.
+    /// If no file can be created in the directory of `path`. That directory must exist.
     pub fn create(&self, path: impl AsRef<Path>) -> Result<AtomicFile> {
         let target = path.as_ref().to_owned();
         let (temporary, file) = Temporary::file(&self.fs, parent(&target), None, self.mode)
@@ -98,7 +99,7 @@ impl AtomicOptions {
     /// Writes a file at once.
     ///
     /// # Errors
-    /// As those of [`create`](Self::create) and [`AtomicFile::commit`].
+    /// Those of [`create`](Self::create) and [`AtomicFile::commit`].
     pub fn write(&self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
         let mut file = self.create(path)?;
         file.file
@@ -110,12 +111,12 @@ impl AtomicOptions {
 
 /// Writes a file at once, so that it survives a power failure and is never seen half written.
 ///
-/// The directory of `path` must exist. A process that dies in the middle of this leaves a file named
-/// `.cu-tmp-…` there; [`remove_stale_temporaries`](crate::remove_stale_temporaries) removes such.
+/// The directory of `path` must exist. A process that dies in the middle leaves a file named
+/// `.cu-tmp-…` there; [`remove_stale_temporaries`](crate::remove_stale_temporaries) removes it.
 ///
 /// # Errors
-/// Whatever fails, the old file is still there. Only if the directory could not be made durable in
-/// the end, it may be the old or the new one.
+/// If writing fails. The old file is then still there, except if only the final sync of the
+/// directory failed: then it may be the old or the new one.
 ///
 /// ```
 /// # let scratch = tempfile::tempdir()?;
@@ -129,7 +130,7 @@ pub fn atomic_write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result
     AtomicOptions::new().write(path, content)
 }
 
-/// A file being written that appears under its name with [`commit`](Self::commit), or not at all.
+/// A file that appears under its name with [`commit`](Self::commit), or not at all.
 ///
 /// Each write is a system call; wrap it in a [`BufWriter`](io::BufWriter) for small pieces, and
 /// take it out with `into_inner` to commit.
@@ -148,15 +149,15 @@ impl AtomicFile {
     /// Starts to write a file with the default [options](AtomicOptions).
     ///
     /// # Errors
-    /// As those of [`AtomicOptions::create`].
+    /// Those of [`AtomicOptions::create`].
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         AtomicOptions::new().create(path)
     }
 
-    /// Puts the file in its place.
+    /// Moves the file to its place.
     ///
     /// # Errors
-    /// As those of [`atomic_write`]. If a write has failed, so does this.
+    /// Those of [`atomic_write`]. Also fails if an earlier write has failed.
     pub fn commit(mut self) -> Result<()> {
         let failed = |error| Error::io("write", &self.target, error);
         if self.broken {
@@ -186,7 +187,7 @@ impl Write for AtomicFile {
         written.map_err(|error| Error::io("write", &self.target, error).into())
     }
 
-    /// Does nothing: no one reads the file before it is committed.
+    /// Does nothing, since nobody reads the file before it is committed.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

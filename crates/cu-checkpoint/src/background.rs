@@ -1,4 +1,4 @@
-//! Saves that do not hold up the computation: encoded at once, written by a thread, one at a time.
+//! Saves in the background: encodes at once, and writes in a thread, one save at a time.
 
 use std::panic;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::generation::Generation;
 
 /// Saves values in a thread of its own, at most one at a time.
 ///
-/// The next call returns the outcome of a save. [`finish`](Self::finish) returns that of the last one:
-/// call it before the program says that it has saved.
+/// Each call returns the outcome of the save before it, and [`finish`](Self::finish) that of the last
+/// one. Call `finish` before the program reports that it has saved.
 ///
 /// ```
 /// # let scratch = tempfile::tempdir()?;
@@ -31,19 +31,19 @@ use crate::generation::Generation;
 #[derive(Debug)]
 #[must_use = "`finish` returns whether the last save succeeded"]
 pub struct Background {
-    /// The state from which the next save starts; as of before the save in flight, if there is one.
+    /// The handle for the next save, in the state before the save in flight, if there is one.
     checkpoints: Checkpoints,
     in_flight: Option<InFlight>,
     durable: Option<Generation>,
 }
 
-/// The handle a save was made with, and what became of it.
+/// The handle of a save, and the outcome.
 type Outcome = (Checkpoints, Result<Generation>);
 
 #[derive(Debug)]
 enum InFlight {
     Thread(JoinHandle<Outcome>),
-    /// No thread could be had, so that it was saved at once.
+    /// The system gave us no thread, so the save was made at once.
     Over(Box<Outcome>),
 }
 
@@ -56,14 +56,15 @@ impl Background {
         }
     }
 
-    /// Starts to save `value`, as it is now: it is encoded into memory before this returns, and may
-    /// be changed afterwards. Waits for the save before this one, if it is still in flight.
+    /// Starts to save `value`. Encodes it into memory before it returns, so you may change `value`
+    /// afterwards. Waits for the save before, if that is still in flight.
     ///
-    /// Returns the newest generation that this handle has made durable, which is not yet this one.
+    /// Returns the newest generation that this handle has made durable, which is not the one that
+    /// this call starts.
     ///
     /// # Errors
-    /// If the save *before* this one failed; the new one is started all the same, for its value is
-    /// the newer. Or, before anything is started, that `value` cannot be encoded.
+    /// If the save *before* this one failed; this one is started all the same, since its value is
+    /// newer. If `value` cannot be encoded; then no save is started.
     pub fn save<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<Option<Generation>> {
         let mut payload = Vec::new();
         codec::encode(value, &mut payload).map_err(|failure| {
@@ -113,7 +114,7 @@ impl Background {
         matches!(&self.in_flight, Some(InFlight::Thread(thread)) if !thread.is_finished())
     }
 
-    /// The checkpoints, to load from. A save in flight may be found or not.
+    /// The checkpoints, to load from. The save in flight may or may not be found.
     pub fn checkpoints(&self) -> &Checkpoints {
         &self.checkpoints
     }
@@ -136,7 +137,8 @@ impl Background {
 }
 
 impl Drop for Background {
-    /// Waits for the save in flight. A failure can only go to standard error.
+    /// Waits for the save in flight. A failure is printed on standard error, since `drop` can't
+    /// return it.
     fn drop(&mut self) {
         if let Err(error) = self.wait() {
             eprintln!("cu-checkpoint: the last save in the background failed: {error}");

@@ -1,4 +1,4 @@
-//! The handle on a directory of checkpoints: whose they are and how many are kept.
+//! The handle on a directory of checkpoints: the attempt that saves, and how many are kept.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -15,23 +15,23 @@ const KEEP_BY_DEFAULT: NonZeroUsize = NonZeroUsize::new(2).expect("two is not ze
 
 /// The checkpoints in one directory.
 ///
-/// Opening and loading write nothing. The first save creates the directory, and removes what
-/// writers that died in the middle of a save have left there.
+/// Opening and loading write nothing. The first save creates the directory, and removes the
+/// leftovers of writers that died in the middle of a save.
 ///
-/// One attempt has one writer at a time; a run of cluster-utils sees to that. Should there be two
-/// all the same, neither replaces a checkpoint of the other, on file systems that can rename without
+/// One attempt must have one writer at a time; a run of cluster-utils ensures that. If there are two
+/// all the same, neither replaces a checkpoint of the other on file systems that can rename without
 /// replacing (all local ones).
 ///
-/// A clone is a handle of its own on the same directory.
+/// A clone is an independent handle on the same directory.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
     pub(crate) fs: Arc<dyn FileSystem>,
     pub(crate) directory: PathBuf,
     pub(crate) attempt: u32,
     pub(crate) keep: NonZeroUsize,
-    /// The last number this handle has used, in case its file is gone.
+    /// The last number that this handle has used, since its file may be gone.
     pub(crate) last_counter: Option<u64>,
-    /// Whether the directory is known to exist, and is swept.
+    /// Whether the directory exists and was swept.
     pub(crate) is_prepared: bool,
 }
 
@@ -39,7 +39,7 @@ impl Checkpoints {
     /// The checkpoints in `directory`, which need not exist yet.
     ///
     /// # Errors
-    /// If there is something else than a directory at this path, or it cannot be looked at.
+    /// If the path is not a directory, or can't be examined.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
         Self::open_on(Arc::new(RealFileSystem), directory)
     }
@@ -65,8 +65,8 @@ impl Checkpoints {
         })
     }
 
-    /// Saves as attempt number `attempt`, counted from 0. Without this, all saves are of attempt 0:
-    /// right for a program that is simply started again and again.
+    /// Saves as attempt number `attempt`, counted from 0. Without this, all saves belong to attempt
+    /// 0, which is right for a program that is simply started again and again.
     #[must_use]
     pub fn for_attempt(self, attempt: u32) -> Self {
         Self {
@@ -76,12 +76,11 @@ impl Checkpoints {
         }
     }
 
-    /// Keeps the newest `count` checkpoints; 2 by default. Older ones are removed once a
-    /// new one is durable. At least 2 are worth their room: if the newest turns out to be damaged,
-    /// the one before it is loaded.
+    /// Keeps the newest `count` checkpoints; 2 by default. Older ones are removed once a new one is
+    /// durable. Keep at least 2: if the newest is damaged, the one before it is loaded.
     ///
-    /// A save counts only what is not newer than itself, so that a process of an older attempt never
-    /// removes a checkpoint of a newer one.
+    /// A save counts only checkpoints that are not newer than itself, so that a process of an older
+    /// attempt never removes a checkpoint of a newer one.
     #[must_use]
     pub fn keep_last(self, count: NonZeroUsize) -> Self {
         Self {
@@ -90,7 +89,7 @@ impl Checkpoints {
         }
     }
 
-    /// Saves from now on in a thread of its own, one save at a time.
+    /// Saves in a thread of its own from now on, one save at a time.
     pub fn in_background(self) -> Background {
         Background::new(self)
     }
@@ -100,8 +99,8 @@ impl Checkpoints {
         &self.directory
     }
 
-    /// The generations that have a file or directory here, newest first. Only names are looked at:
-    /// whether they are intact, loading tells.
+    /// The generations that have a file or directory here, newest first. This looks at the names
+    /// only; loading checks whether they are intact.
     ///
     /// # Errors
     /// If the directory cannot be listed.

@@ -1,9 +1,9 @@
-//! How a value becomes bytes and back: the only module that names bincode, so that another codec
-//! can take its place (under a new [`Form`](crate::header::Form), which keeps old files readable).
+//! Encodes values and decodes them. Only this module names bincode, so that another codec can
+//! replace it (under a new [`Form`](crate::header::Form), which keeps old files readable).
 //!
 //! Integers have their fixed width. Decoding then never claims more bytes than it is going to read,
-//! so that the payload's length bounds what it may allocate: a wrong length, be it of a crafted file
-//! or of a type that changed since, is refused before memory is asked for.
+//! so that the payload's length bounds its memory: a wrong length, in a crafted file or because the
+//! type has changed, is refused before anything is allocated.
 
 use std::error::Error;
 use std::io;
@@ -16,8 +16,8 @@ use bincode::serde::Compat;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// bincode takes its limit as a constant. This one is larger than any payload; what a payload falls
-/// short of it is claimed before decoding starts, which leaves exactly the payload's length.
+/// bincode takes its limit as a constant. This one is larger than any payload. The difference to a
+/// payload's length is claimed before decoding starts, which leaves exactly that length.
 const LARGEST_PAYLOAD: usize = isize::MAX as usize;
 
 type Config = Configuration<LittleEndian, Fixint, Limit<LARGEST_PAYLOAD>>;
@@ -46,11 +46,11 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     }
 }
 
-/// Decodes a value that takes up all of `payload`.
+/// Decodes a value that fills all of `payload`.
 ///
 /// Beside the value itself this allocates no more than the payload's length, plus what serde
-/// reserves for a sequence (at most 1 MiB each). A sequence of values that take no room in the file
-/// (`Vec<()>`) is the one thing whose length nothing bounds.
+/// reserves for a sequence (at most 1 MiB each). Only the length of a sequence whose values take no
+/// room in the file (`Vec<()>`) is not bounded.
 pub(crate) fn decode<T: DeserializeOwned>(
     payload: &[u8],
 ) -> Result<T, Box<dyn Error + Send + Sync>> {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     proptest! {
-        /// Also shows that the limit, which is the payload's own length, refuses no honest value.
+        /// Also checks that the limit, the payload's own length, refuses no value that was saved.
         #[test]
         fn every_value_comes_back(value in everything()) {
             prop_assert_eq!(decode::<Everything>(&encoded(&value)).expect("decodes"), value);
@@ -120,7 +120,7 @@ mod tests {
         #[test]
         fn a_length_beyond_the_payload_is_refused(claimed in 9_u64.., rest in any::<[u8; 8]>()) {
             let payload = [claimed.to_le_bytes(), rest].concat();
-            // Without the limit this would ask for `claimed` bytes, and abort the process.
+            // Without the limit this would allocate `claimed` bytes and abort the process.
             prop_assert!(decode::<String>(&payload).is_err());
             prop_assert!(decode::<Vec<u64>>(&payload).is_err());
         }

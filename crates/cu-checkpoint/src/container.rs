@@ -1,5 +1,5 @@
-//! One file with a header and a payload: written through a buffer while its checksum is counted,
-//! read back with that checksum verified.
+//! One file with a header and a payload: computes the checksum while it writes, and verifies it
+//! when it reads.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -9,20 +9,21 @@ use crate::fs::{File, FileSystem};
 use crate::generation::Generation;
 use crate::header::{Form, HEADER_LENGTH, Header, HeaderFailure};
 
-/// Larger pieces go to the system as they are.
+/// Pieces larger than this skip the buffer.
 const BUFFER_LENGTH: usize = 64 * 1024;
 
 /// A container being written.
 #[derive(Debug)]
 pub(crate) struct ContainerWriter {
     file: Box<dyn File>,
-    /// The next bytes of the file; at first they begin with room for the header. A container that
-    /// fits is thus written by a single call.
+    /// The next bytes of the file. At first they begin with room for the header, so that a small
+    /// container is written by a single call.
     buffer: Vec<u8>,
     header_is_buffered: bool,
     payload_length: u64,
     payload_checksum: crc32fast::Hasher,
-    /// A write failed: what reached the file is unknown, so it must never be published.
+    /// Whether a write failed. The content of the file is unknown then, so it must never be
+    /// published.
     broken: bool,
 }
 
@@ -43,13 +44,13 @@ impl ContainerWriter {
         self.payload_length
     }
 
-    /// Completes the file and makes its content durable. May be called again, for the same payload
-    /// under another generation.
+    /// Writes the header and makes the file's content durable. May be called again, for the same
+    /// payload under another generation.
     pub(crate) fn seal(&mut self, form: Form, generation: Generation) -> io::Result<()> {
         if self.broken {
             return Err(io::Error::other("an earlier write to it failed"));
         }
-        // Whatever fails from here on leaves an unknown part of it on the disk. A failed fsync may
+        // A failure from here on leaves an unknown part of the file on the disk. A failed fsync may
         // even succeed when repeated, without the data.
         self.broken = true;
         self.count_buffer();
@@ -73,7 +74,7 @@ impl ContainerWriter {
         Ok(())
     }
 
-    /// Adds the payload in the buffer to the checksum.
+    /// Adds the buffered payload to the checksum.
     fn count_buffer(&mut self) {
         let payload_starts = if self.header_is_buffered {
             HEADER_LENGTH
@@ -113,7 +114,7 @@ impl Write for ContainerWriter {
         written.map(|()| bytes.len())
     }
 
-    /// The codec calls this for every number in a value: the usual case must be inlined.
+    /// The codec calls this for every number of a value, so the usual case must be inlined.
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.buffer.len() + bytes.len() <= BUFFER_LENGTH {
@@ -124,17 +125,17 @@ impl Write for ContainerWriter {
         self.write(bytes).map(drop)
     }
 
-    /// Does nothing: no one reads the file before it is sealed.
+    /// Does nothing, since nobody reads the file before it is sealed.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// Why something that looks like a checkpoint cannot be used.
+/// Why a file that looks like a checkpoint cannot be used.
 pub(crate) enum Unusable {
-    /// It is damaged: an older one may do.
+    /// It is damaged: an older one may be loaded.
     Damaged(Damage),
-    /// Not known to be damaged, so that nothing older may take its place.
+    /// It is not known to be damaged, so no older one may be loaded.
     Failed(Error),
 }
 
@@ -161,7 +162,7 @@ pub(crate) struct ContainerReader {
 }
 
 impl ContainerReader {
-    /// Opens the container at `path`; `absent` is the damage if there is none.
+    /// Opens the container at `path`. `absent` is the damage to report if there is none.
     pub(crate) fn open(fs: &dyn FileSystem, path: &Path, absent: Damage) -> Examined<Self> {
         let read_failed = |error| Error::io("read", path, error);
         let mut file = match fs.open_file(path) {
@@ -195,7 +196,8 @@ impl ContainerReader {
         })
     }
 
-    /// The verified payload. Its length is that of the file, so a wrong one costs no memory.
+    /// Reads the verified payload. Its length is the file's, so a wrong length in the header costs
+    /// no memory.
     pub(crate) fn read_payload(&mut self) -> Examined<Vec<u8>> {
         let read_failed = |error| Error::io("read", &self.path, error);
         let mut payload = Vec::new();
@@ -215,7 +217,7 @@ impl ContainerReader {
         Ok(payload)
     }
 
-    /// Reads the whole payload once to verify it, and goes back to its start.
+    /// Reads the whole payload once to verify it, then returns to its start.
     pub(crate) fn verify_payload(&mut self) -> Examined<()> {
         let read_failed = |error| Error::io("read", &self.path, error);
         let (length, checksum) = checksum_of(self.file.as_mut()).map_err(read_failed)?;
@@ -233,7 +235,7 @@ impl ContainerReader {
     }
 }
 
-/// Length in bytes and CRC-32 of what is left to read of `file`.
+/// Returns the length in bytes and the CRC-32 of the rest of `file`.
 pub(crate) fn checksum_of(file: &mut dyn File) -> io::Result<(u64, u32)> {
     let mut buffer = vec![0; BUFFER_LENGTH];
     let mut length = 0;
@@ -254,7 +256,7 @@ pub(crate) fn write_failed(directory: &Path) -> impl FnOnce(io::Error) -> Error 
     move |error| Error::io("write a checkpoint in", directory, error)
 }
 
-/// As [`write_failed`], for those who expect an [`io::Error`].
+/// As [`write_failed`], for callers that need an [`io::Error`].
 pub(crate) fn write_failed_io(directory: &Path) -> impl FnOnce(io::Error) -> io::Error {
     move |error| io::Error::from(write_failed(directory)(error))
 }

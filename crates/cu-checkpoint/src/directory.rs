@@ -1,4 +1,4 @@
-//! Checkpoints of many files, committed as one: a directory that appears whole or not at all.
+//! Checkpoints of many files: a directory that appears whole or not at all.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -59,21 +59,20 @@ impl Checkpoints {
 }
 
 impl Directory<'_> {
-    /// Where to put the files, and directories of files. Its name changes with
-    /// [`commit`](Self::commit).
+    /// The directory for the files. Its name changes with [`commit`](Self::commit).
     pub fn path(&self) -> &Path {
         self.temporary.path()
     }
 
-    /// Makes the files that are there now the newest checkpoint of its attempt. Close them before:
-    /// what is in the buffer of a writer is not in its file. When this returns `Ok`, they survive a
-    /// power failure, all of them.
+    /// Makes the files that are there now the newest checkpoint of its attempt. Close them first:
+    /// the buffer of an open writer is not in its file. When this returns `Ok`, all files survive a
+    /// power failure.
     ///
     /// Each file is read once, for its checksum.
     ///
     /// # Errors
-    /// As those of [`Checkpoints::save`]; [`Error::NotCommittable`] if there is something else than
-    /// files and directories, such as a symbolic link, or a file named `.cu-manifest`.
+    /// Those of [`Checkpoints::save`]; [`Error::NotCommittable`] if there is anything but files and
+    /// directories, such as a symbolic link, or a file named `.cu-manifest`.
     pub fn commit(mut self) -> Result<Generation> {
         let fs = self.checkpoints.fs.as_ref();
         let entries = collect_and_sync(fs, self.temporary.path())?;
@@ -85,7 +84,7 @@ impl Directory<'_> {
     }
 }
 
-/// Makes everything in `root` durable but the manifest itself, and says what there is.
+/// Makes everything in `root` durable except for the manifest, and returns the entries.
 fn collect_and_sync(fs: &dyn FileSystem, root: &Path) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for (path, kind) in contents(fs, root).map_err(|error| Error::io("list", root, error))? {
@@ -127,7 +126,7 @@ fn measure_and_sync(fs: &dyn FileSystem, path: &Path) -> io::Result<(u64, u32)> 
     Ok(measured)
 }
 
-/// Everything below `root`, by path relative to it.
+/// Lists everything below `root`, by path relative to it.
 fn contents(fs: &dyn FileSystem, root: &Path) -> io::Result<BTreeMap<PathBuf, Kind>> {
     let mut found = BTreeMap::new();
     let mut pending = vec![PathBuf::new()];
@@ -149,7 +148,7 @@ pub(crate) fn verify(fs: &dyn FileSystem, container: &mut ContainerReader) -> Ex
     let payload = container.read_payload()?;
     let entries = manifest::decode(&payload).ok_or(Damage::MalformedManifest)?;
     let present = match contents(fs, &root) {
-        // It is being removed; the caller finds out.
+        // It is being removed; the caller notices that.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Damage::Missing)?,
         present => present.map_err(|error| Error::io("list", &root, error))?,
     };

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use crate::generation::Generation;
 use crate::header::Form;
 
-/// The result of everything here that can fail.
+/// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why saving or loading failed. Each variant asks for something else of the caller.
+/// Why saving or loading failed. Each variant needs another reaction of the caller.
 ///
-/// Whatever [`save`](crate::Checkpoints::save) and the `commit`s return, the checkpoints that were
-/// there before are still there.
+/// If [`save`](crate::Checkpoints::save) or a `commit` fails, all earlier checkpoints are still
+/// there.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -25,24 +25,25 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// The permissions, or a file system mounted read-only, forbid it.
+    /// The permissions forbid it, or the file system is mounted read-only.
     #[error("not permitted to {action} {}: check its owner, its mode and whether its file system is mounted read-only", path.display())]
     NotPermitted {
         /// The attempted operation, as a verb: `create`, `read`, …
         action: &'static str,
-        /// On which file or directory.
+        /// The file or directory.
         path: PathBuf,
         /// The error of the system.
         source: io::Error,
     },
 
-    /// The file system failed in another way. When reading, this is not taken for damage, since it
-    /// may pass: try again. If it does not pass, move the file away; the one before it then loads.
+    /// The file system failed in another way. This is never taken for damage when loading, since it
+    /// may pass: try again. If it does not pass, move the file away; then the checkpoint before it
+    /// loads.
     #[error("cannot {action} {}", path.display())]
     Io {
         /// The attempted operation, as a verb: `create`, `read`, …
         action: &'static str,
-        /// On which file or directory.
+        /// The file or directory.
         path: PathBuf,
         /// The error of the system.
         source: io::Error,
@@ -57,8 +58,8 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
-    /// The newest checkpoint is intact, yet it is not a value of this type: load it as the type it
-    /// was saved as, or move it away to go on without it.
+    /// The newest checkpoint is intact, but is not a value of this type: load it as the type that
+    /// was saved, or move it away to continue without it.
     #[error("{} is intact, but is not of the type it is loaded as: has the type changed since it was saved?", path.display())]
     Decode {
         /// The checkpoint.
@@ -87,13 +88,13 @@ pub enum Error {
         version: u16,
     },
 
-    /// There are checkpoints, and every one is damaged. Restore one from elsewhere, or move them
-    /// away to start from nothing: this crate does not decide that for you.
+    /// There are checkpoints, but every one is damaged. Restore one, or move them away to start
+    /// from the beginning: this crate does not decide that for you.
     #[error("every checkpoint in {} is damaged: {}; restore one, or move them away to start afresh", directory.display(), list(skipped))]
     AllDamaged {
         /// Their directory.
         directory: PathBuf,
-        /// Each of them, newest first.
+        /// The damaged checkpoints, newest first.
         skipped: Vec<Skipped>,
     },
 
@@ -107,8 +108,8 @@ pub enum Error {
         why: &'static str,
     },
 
-    /// No number is left for another checkpoint of this attempt: something else wrote a file with an
-    /// absurdly high generation here; remove it.
+    /// No number is left for another checkpoint of this attempt, because another program wrote a
+    /// file with an absurdly high number: remove that file.
     #[error("no checkpoint number is left for attempt {attempt} in {}: remove the file with an absurdly high one", directory.display())]
     NoNumberLeft {
         /// The directory of the checkpoints.
@@ -119,7 +120,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Sorts what the system said by what can be done about it.
+    /// Sorts the system's errors by what the caller can do about them.
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
@@ -141,8 +142,8 @@ impl Error {
         }
     }
 
-    /// The error of the system, for callers that name the file themselves. This error as it is, if
-    /// the system had no part in it.
+    /// The system's error, for callers that name the file themselves; this error itself if the
+    /// system did not cause it.
     #[must_use]
     pub fn into_source(self) -> io::Error {
         match self {
@@ -153,7 +154,7 @@ impl Error {
         }
     }
 
-    /// The kind that `std::io` gives what happened.
+    /// The `std::io` kind of this error.
     fn kind(&self) -> io::ErrorKind {
         match self {
             Self::NoSpace { source, .. }
@@ -165,7 +166,7 @@ impl Error {
 }
 
 impl From<Error> for io::Error {
-    /// Keeps the kind, and the whole error as its inner error.
+    /// Keeps the kind, and this error as the inner one.
     fn from(error: Error) -> Self {
         Self::new(error.kind(), error)
     }
@@ -174,6 +175,7 @@ impl From<Error> for io::Error {
 /// A checkpoint that was passed over while looking for the newest intact one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {damage}", path.display())]
+#[non_exhaustive]
 pub struct Skipped {
     /// Its generation, according to its name.
     pub generation: Generation,
@@ -183,7 +185,7 @@ pub struct Skipped {
     pub damage: Damage,
 }
 
-/// In which way a checkpoint is damaged.
+/// The damage to a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Damage {
@@ -196,18 +198,18 @@ pub enum Damage {
     /// The header does not have the checksum it states.
     #[error("wrong checksum of the header")]
     HeaderChecksum,
-    /// It was written as another generation than its name says.
+    /// Its header names another generation than its file name.
     #[error("was written as generation {0}")]
     OtherGeneration(Generation),
-    /// It is a lone file that should be a directory, or the other way round.
-    #[error("the header of a {0} in the wrong place")]
+    /// It is a file that should be a directory, or the other way round.
+    #[error("its header is that of a {0}, which does not belong here")]
     Misplaced(Form),
     /// It is longer or shorter than it should be.
     #[error("{found} bytes long instead of {expected}")]
     Length {
-        /// In bytes, header included.
+        /// In bytes, with the header.
         expected: u64,
-        /// In bytes, header included.
+        /// In bytes, with the header.
         found: u64,
     },
     /// The payload does not have the checksum that the header states.
@@ -222,7 +224,7 @@ pub enum Damage {
     /// A manifest that cannot be understood.
     #[error("the manifest is malformed")]
     MalformedManifest,
-    /// Something that the manifest names is damaged.
+    /// A file or directory that the manifest names is damaged.
     #[error("{}: {damage}", path.display())]
     Inside {
         /// Its path within the directory.

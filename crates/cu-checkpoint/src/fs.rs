@@ -1,5 +1,5 @@
-//! Every file system call this crate makes goes through the two traits here, so that tests can count
-//! the calls, fail each of them, stop the world at each of them, and lose what was not yet durable.
+//! The two traits for all file system calls of this crate. With them tests count the calls, let each
+//! fail, stop the process at each, and lose what is not durable yet.
 
 use std::ffi::OsString;
 use std::fmt::Debug;
@@ -34,13 +34,13 @@ pub trait FileSystem: Debug + Send + Sync {
     fn open_to_lock(&self, path: &Path) -> io::Result<Box<dyn File>>;
     /// Creates one directory, with the mode that the umask leaves.
     fn create_directory(&self, path: &Path) -> io::Result<()>;
-    /// The kind of what `path` leads to; symbolic links are followed.
+    /// The kind of the entry at `path`; symbolic links are followed.
     fn kind(&self, path: &Path) -> io::Result<Kind>;
     /// The entries of a directory; symbolic links are not followed.
     fn list(&self, directory: &Path) -> io::Result<Vec<(OsString, Kind)>>;
-    /// Renames a file, replacing what is at `to`.
+    /// Renames a file, and replaces the entry at `to`.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Renames a file or directory, or fails with `AlreadyExists` if there is something at `to`.
+    /// Renames a file or directory, or fails with `AlreadyExists` if `to` exists.
     fn rename_to_new(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
@@ -56,8 +56,8 @@ pub trait File: Read + Write + Seek + Debug + Send {
     fn sync(&mut self) -> io::Result<()>;
     /// The length of the file in bytes.
     fn length(&self) -> io::Result<u64>;
-    /// Locks the file until it is closed, by this process or its death: `false` if somebody else
-    /// holds the lock, `Unsupported` if this file system has no locks.
+    /// Locks the file until this process closes it or dies: `false` if another process holds the
+    /// lock, `Unsupported` if this file system has no locks.
     fn try_lock(&self) -> io::Result<bool>;
     /// Whether the file still has a name.
     fn is_linked(&self) -> io::Result<bool>;
@@ -110,8 +110,8 @@ impl FileSystem for RealFileSystem {
 
     fn rename_to_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-            // Network file systems know no such rename. To look first leaves a gap; only another
-            // writer of the same attempt, which a run never has, could slip through it.
+            // Network file systems have no such rename. Checking first leaves a gap, through which
+            // only another writer of the same attempt could slip; a run never has one.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match fs::symlink_metadata(to) {
                 Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
@@ -131,8 +131,8 @@ impl FileSystem for RealFileSystem {
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         match rustix::fs::fsync(fs::File::open(path)?) {
-            // Some network and user-space file systems cannot sync directories; on these the
-            // server decides when a rename is durable, and there is nothing more to be done.
+            // Some network and user-space file systems cannot sync directories. On these the server
+            // decides when a rename is durable, and we can't do more.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
             result => Ok(result?),
         }

@@ -1,14 +1,14 @@
-//! The name of a checkpoint: which attempt wrote it, and as its how many-th.
+//! The name of a checkpoint: the attempt that wrote it, and its number within that attempt.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Which checkpoint this is: the attempt that wrote it, and a counter within that attempt.
+/// Names a checkpoint by the attempt that wrote it and a counter within that attempt.
 ///
-/// Generations are ordered by attempt first. A process of an older attempt that is still alive can
-/// therefore save as often as it likes: what it writes is never newer than what its successor wrote.
+/// Generations are ordered by attempt first. A process of an older attempt that is still alive may
+/// therefore save as often as it likes: its checkpoints are never newer than those of its successor.
 ///
 /// ```
 /// use cu_checkpoint::Generation;
@@ -87,7 +87,7 @@ mod tests {
         }
 
         #[test]
-        fn what_parses_displays_as_it_was(text in "[+0-9.]{0,8}") {
+        fn parsed_generations_display_as_the_same_text(text in "[+0-9.]{0,8}") {
             if let Ok(generation) = text.parse::<Generation>() {
                 prop_assert_eq!(generation.to_string(), text);
             }

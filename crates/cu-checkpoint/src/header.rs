@@ -1,8 +1,8 @@
-//! The 64 bytes in front of every payload: what it is, whose, how long, and its checksum.
+//! The 64 bytes in front of every payload: its form, generation, length and checksum.
 //!
-//! The size of the header, the place of the version and that of the header's own checksum are the
-//! same in all versions of the format. So an old program can distinguish a checkpoint of a newer program
-//! (an error: it holds steps that must not be lost) from a damaged one (skipped).
+//! The size of the header, the place of the version and that of the header's own checksum are the same
+//! in all versions of the format. So an old program can distinguish a checkpoint of a newer program (an
+//! error, since its steps must not be lost) from a damaged one (skipped).
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::generation::Generation;
 /// Length of the header in bytes.
 pub(crate) const HEADER_LENGTH: usize = 64;
 
-/// Not text, and spoiled by any program that translates line ends.
+/// Not text, and every program that translates line ends changes it.
 const MAGIC: [u8; 8] = *b"\x89CUCKP\r\n";
 
 /// The version this crate writes.
@@ -20,7 +20,7 @@ const VERSION: u16 = 1;
 
 const CHECKSUM_AT: usize = HEADER_LENGTH - 4;
 
-/// In which way a checkpoint was written, and therefore has to be loaded.
+/// The form in which a checkpoint was written and has to be loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// A serde value, by [`Checkpoints::save`](crate::Checkpoints::save).
@@ -72,9 +72,9 @@ pub(crate) struct Header {
 /// Why bytes are not a [`Header`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum HeaderFailure {
-    /// They never were, or are no longer.
+    /// They never were one, or are damaged.
     Damaged(Damage),
-    /// They are one, of a version or a form that this crate does not know yet.
+    /// They are a header of a version or form that this crate does not know yet.
     Newer { version: u16 },
 }
 
@@ -140,7 +140,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn comes_back(header in any_header()) {
+        fn decodes_to_what_was_encoded(header in any_header()) {
             prop_assert_eq!(Header::decode(&header.encode()), Ok(header));
         }
 
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_version_is_told_from_damage() {
+    fn a_newer_version_is_not_damage() {
         let header = Header {
             form: Form::Value,
             generation: Generation::new(0, 0),

@@ -1,5 +1,5 @@
-//! How files are named: `3.0.checkpoint` is the checkpoint of generation 3.0, be it a file or a
-//! directory; `.cu-tmp-…` is something not yet finished, or about to be removed.
+//! The names of files: `3.0.checkpoint` is the checkpoint of generation 3.0, a file or a directory;
+//! `.cu-tmp-…` is not finished yet, or about to be removed.
 
 use std::ffi::OsStr;
 use std::io;
@@ -9,13 +9,13 @@ use crate::error::{Error, Result};
 use crate::fs::{FileSystem, Kind};
 use crate::generation::Generation;
 
-/// The name of the file, within a directory checkpoint, that says what belongs to it.
+/// The name of the file in a directory checkpoint that lists its content.
 pub(crate) const MANIFEST: &str = ".cu-manifest";
 
 const SUFFIX: &str = ".checkpoint";
 const TEMPORARY_PREFIX: &str = ".cu-tmp-";
 
-/// Something named like a checkpoint; whether it is intact is not known yet.
+/// An entry named like a checkpoint, not verified yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     pub(crate) generation: Generation,
@@ -27,7 +27,7 @@ pub(crate) fn checkpoint_path(directory: &Path, generation: Generation) -> PathB
     directory.join(format!("{generation}{SUFFIX}"))
 }
 
-/// The beginning of a temporary's name. The attempt is in it so that a successor can tell the
+/// The beginning of a temporary's name. It contains the attempt, so that a successor recognises the
 /// temporaries of its predecessors even where files cannot be locked.
 pub(crate) fn temporary_prefix(attempt: Option<u32>) -> String {
     match attempt {
@@ -36,7 +36,7 @@ pub(crate) fn temporary_prefix(attempt: Option<u32>) -> String {
     }
 }
 
-/// `None` if this is not the name of a temporary, else the attempt it names, if it names one.
+/// `None` if this is not the name of a temporary; otherwise the attempt in it, if there is one.
 pub(crate) fn parse_temporary(name: &OsStr) -> Option<Option<u32>> {
     let rest = name.to_str()?.strip_prefix(TEMPORARY_PREFIX)?;
     Some(
@@ -45,8 +45,8 @@ pub(crate) fn parse_temporary(name: &OsStr) -> Option<Option<u32>> {
     )
 }
 
-/// Everything in `directory` that is named like a checkpoint, newest first. A directory that does
-/// not exist holds none.
+/// Lists the entries of `directory` that are named like a checkpoint, newest first. A directory
+/// that does not exist has none.
 pub(crate) fn candidates(fs: &dyn FileSystem, directory: &Path) -> Result<Vec<Candidate>> {
     let entries = match fs.list(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -68,7 +68,7 @@ pub(crate) fn candidates(fs: &dyn FileSystem, directory: &Path) -> Result<Vec<Ca
     Ok(candidates)
 }
 
-/// The directory a path lies in.
+/// The directory that contains `path`.
 pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn temporaries_tell_their_attempt() {
+    fn names_of_temporaries_contain_their_attempt() {
         let parse = |name: &str| parse_temporary(OsStr::new(name));
         assert_eq!(
             parse(&format!("{}aZ3", temporary_prefix(Some(7)))),

@@ -18,16 +18,17 @@
 //! ```
 //!
 //! # The promise
-//! - A checkpoint is there whole or not at all, whatever system call the process dies at, and also
+//! - A checkpoint is there whole or not at all, at whichever system call the process dies, and also
 //!   after a power failure.
 //! - `Ok` from a save or a commit means durable.
-//! - Nothing older is removed before the newer is durable. A full disk, a quota or a directory that
-//!   became read-only leaves what is there untouched.
-//! - Loading takes the newest checkpoint that verifies, and says which it passed over, and why. Only
-//!   damage makes it fall back; what cannot be read or understood for another reason is an error,
-//!   because to fall back would lose steps.
+//! - No checkpoint is removed before a newer one is durable. A full disk, a quota or a directory
+//!   that became read-only harms no earlier checkpoint.
+//! - Loading takes the newest checkpoint that verifies, and reports which ones it passed over and
+//!   why. It falls back only for damage. A checkpoint that can't be read for another reason is an
+//!   error, because falling back would lose steps.
 //! - Newest is by [`Generation`]: attempt first, then a counter. A process of an older attempt that
-//!   is still alive can save as it likes; it neither shadows nor removes what its successor saved.
+//!   is still alive may save as it likes: it neither hides nor removes the checkpoints of its
+//!   successor.
 //!
 //! # Three forms
 //! | what is saved | save | load |
@@ -36,23 +37,23 @@
 //! | a stream of bytes | [`writer`](Checkpoints::writer) | [`reader`](Checkpoints::reader) |
 //! | many files | [`directory`](Checkpoints::directory) | [`load_directory`](Checkpoints::load_directory) |
 //!
-//! One directory may hold all forms side by side: a generation has one form. If the newest intact
-//! checkpoint is of another form than asked for, that is [`Error::OtherForm`], never a reason to take
-//! an older one.
+//! One directory may hold checkpoints of all forms; each generation has one form. If the newest
+//! intact checkpoint is of another form than asked for, that is [`Error::OtherForm`], never a reason
+//! to load an older one.
 //!
 //! For files that are not checkpoints there is [`atomic_write`], and [`AtomicFile`].
 //!
 //! # What it needs of the file system
-//! Atomic renames, and an fsync that keeps its word. On network file systems a rename may become
-//! visible to other machines with a delay, and with the help of locks only some of them can tell the
-//! temporaries of the dead from those of the living.
+//! Atomic renames, and an fsync that really syncs. On network file systems a rename may become
+//! visible to other machines with a delay. On those without locks the temporaries of dead writers
+//! can't be distinguished from those of living ones.
 //!
 //! # The format
 //! All numbers are little-endian. Checksums are the CRC-32 of zlib and PNG.
 //!
 //! `ATTEMPT.COUNTER.checkpoint` is a checkpoint: a file for a value or a stream, else a directory.
-//! `.cu-tmp-*` is being written or removed. A file has a header of 64 bytes, then the payload, and
-//! nothing after it:
+//! A `.cu-tmp-*` is being written or removed. A file has a header of 64 bytes, then the payload,
+//! and nothing after it:
 //!
 //! | offset | bytes | |
 //! | --- | --- | --- |
@@ -70,9 +71,9 @@
 //! In Python: `struct.Struct("<8sHBxIQQI24xI")` and `zlib.crc32`. The length of the header, the place
 //! of the version and that of the header's checksum will be the same in every version.
 //!
-//! The payload of a value is its bincode 2 encoding with integers of fixed width; that of a stream
-//! are its bytes. A directory holds such a file named `.cu-manifest`, whose payload is, for each
-//! file and directory below, in no particular order:
+//! The payload of a value is its bincode 2 encoding with integers of fixed width. The payload of a
+//! stream is its bytes. A directory contains such a file named `.cu-manifest`, whose payload has,
+//! for each file and directory below, in no particular order:
 //!
 //! | bytes | |
 //! | --- | --- |

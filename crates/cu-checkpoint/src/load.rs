@@ -1,4 +1,4 @@
-//! How a checkpoint is found: the newest one that verifies, and what was passed over on the way.
+//! Loads the newest checkpoint that verifies, and reports those that it passed over.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,8 +16,8 @@ use crate::header::Form;
 use crate::layout::{self, Candidate, MANIFEST};
 use crate::stream::Reader;
 
-/// How often to start over if what was about to be read is gone. Each time, another process must
-/// have removed a checkpoint, and saved a newer one before that.
+/// How often to start over if a checkpoint disappears while it is read. Each time, another process
+/// must have removed it, and saved a newer one before.
 const ATTEMPTS_TO_READ: usize = 100;
 
 /// The newest intact checkpoint.
@@ -26,23 +26,24 @@ const ATTEMPTS_TO_READ: usize = 100;
 pub struct Found<T> {
     /// Its content.
     pub value: T,
-    /// Which one it is.
+    /// Its generation.
     pub generation: Generation,
-    /// The newer ones, which are damaged: newest first, each with the reason. Worth a message.
+    /// The newer checkpoints that are damaged, newest first, each with the reason. Show them to the
+    /// user.
     pub skipped: Vec<Skipped>,
 }
 
 impl Checkpoints {
     /// Loads the newest intact checkpoint, a value of type `T`. `None` if there is none at all.
     ///
-    /// Damaged ones are passed over, and reported in [`Found::skipped`]. Nothing else makes this
-    /// fall back to an older checkpoint, for that would lose steps: what cannot be read now, is of
-    /// another type or form, or was written by a newer version is an error.
+    /// Damaged ones are passed over, and reported in [`Found::skipped`]. Only damage makes this
+    /// fall back to an older checkpoint, since falling back loses steps. A checkpoint that can't be
+    /// read now, is of another type or form, or was written by a newer version is an error.
     ///
     /// # Errors
-    /// [`Error::AllDamaged`] if there are checkpoints but not an intact one; [`Error::Decode`] if the
-    /// newest is not a `T`; [`Error::OtherForm`] if it is not a value; [`Error::NewerFormat`];
-    /// [`Error::Io`] and [`Error::NotPermitted`] if reading fails.
+    /// [`Error::AllDamaged`] if there are checkpoints but no intact one; [`Error::Decode`] if the
+    /// newest is not a `T`; [`Error::OtherForm`] if it is not a value; [`Error::NewerFormat`] if a
+    /// newer version wrote it; [`Error::Io`] and [`Error::NotPermitted`] if reading fails.
     ///
     /// ```
     /// # let scratch = tempfile::tempdir()?;
@@ -80,11 +81,11 @@ impl Checkpoints {
 
     /// The newest intact checkpoint that was written as a stream. `None` if there is none at all.
     ///
-    /// It is read twice: once to verify it before the first byte is handed out, so that a damaged
-    /// one never reaches the program in part, then by the program (mostly from the page cache).
+    /// It is read twice: first to verify it, so that no part of a damaged one reaches the program,
+    /// then by the program, mostly from the page cache.
     ///
     /// # Errors
-    /// As those of [`load`](Self::load).
+    /// Those of [`load`](Self::load).
     pub fn reader(&self) -> Result<Option<Found<Reader>>> {
         self.newest(|candidate| {
             let verified = self.verify(self.open_container(candidate)?)?;
@@ -98,11 +99,11 @@ impl Checkpoints {
     /// The path of the newest intact checkpoint that was committed as a directory. `None` if there is
     /// none at all. Every file in it was compared with the manifest.
     ///
-    /// Only read there: what changes in it, damages it. It is removed when as many newer ones are
-    /// saved as are [kept](Self::keep_last).
+    /// Only read there: any change damages the checkpoint. It is removed when as many newer ones
+    /// are saved as are [kept](Self::keep_last).
     ///
     /// # Errors
-    /// As those of [`load`](Self::load).
+    /// Those of [`load`](Self::load).
     pub fn load_directory(&self) -> Result<Option<Found<PathBuf>>> {
         self.newest(|candidate| {
             let verified = self.verify(self.open_container(candidate)?)?;
@@ -160,7 +161,7 @@ impl Checkpoints {
         Err(Error::io("read the checkpoints in", &self.directory, busy))
     }
 
-    /// Whether a candidate looks damaged because it was removed while it was read.
+    /// Returns whether a candidate only looks damaged because it was removed while it was read.
     fn is_gone(&self, candidate: &Candidate) -> Result<bool> {
         let present = layout::candidates(self.fs.as_ref(), &self.directory)?;
         Ok(present
@@ -195,7 +196,7 @@ impl Checkpoints {
         Ok(container)
     }
 
-    /// Verifies all that belongs to a checkpoint.
+    /// Verifies all files of a checkpoint.
     fn verify(&self, mut container: ContainerReader) -> Examined<Verified> {
         if container.header.form == Form::Directory {
             directory::verify(self.fs.as_ref(), &mut container)?;
@@ -206,11 +207,11 @@ impl Checkpoints {
     }
 }
 
-/// A container of which every byte was compared with a checksum.
+/// A container whose every byte was verified.
 struct Verified(ContainerReader);
 
 impl Verified {
-    /// Only an intact checkpoint is a reason to complain about its form.
+    /// Checks the form. Only call this for an intact checkpoint.
     fn other_form(self, wanted: Form) -> Unusable {
         let found = self.0.header.form;
         Unusable::Failed(Error::OtherForm {

@@ -41,7 +41,7 @@ pub(crate) fn encode(entries: &[Entry]) -> Vec<u8> {
     bytes
 }
 
-/// `None` if this is not a manifest, or one that leads out of its directory.
+/// `None` if this is not a manifest, or if one of its paths leads out of the directory.
 pub(crate) fn decode(mut bytes: &[u8]) -> Option<Vec<Entry>> {
     let mut entries = Vec::new();
     while !bytes.is_empty() {
@@ -96,7 +96,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn comes_back(entries in proptest::collection::vec(entry(), 0..6)) {
+        fn decodes_to_what_was_encoded(entries in proptest::collection::vec(entry(), 0..6)) {
             prop_assert_eq!(decode(&encode(&entries)), Some(entries));
         }
 
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn never_leads_out() {
+    fn paths_out_of_the_directory_are_refused() {
         for path in ["", "/etc/passwd", "../secret", "a/../../b"] {
             let entry = Entry {
                 path: path.into(),

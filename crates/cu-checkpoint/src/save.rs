@@ -1,5 +1,5 @@
-//! How a checkpoint comes into being: temporary, fsync, rename, fsync of the directory; and only
-//! then do older ones go.
+//! Saves a checkpoint: temporary file, fsync, rename, fsync of the directory. Only then removes
+//! older ones.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -17,15 +17,15 @@ use crate::layout::{self, Candidate};
 use crate::temporary::{self, Temporary};
 
 impl Checkpoints {
-    /// Saves a value. When this returns `Ok`, the checkpoint survives a power failure, and older
-    /// ones than the last [few](Self::keep_last) are removed. (If removing one fails, that is no
-    /// failure of the save; the next save tries again.)
+    /// Saves a value. When this returns `Ok`, the checkpoint survives a power failure, and only the
+    /// last [few](Self::keep_last) are left. (If an older one can't be removed, the save still
+    /// succeeds, and the next save tries again.)
     ///
     /// The value is encoded straight into the file, without a second copy in memory.
     ///
     /// # Errors
-    /// The earlier checkpoints are intact whatever happens. Only if the directory itself could not be
-    /// made durable in the end, the new checkpoint may be there or not.
+    /// If the checkpoint can't be saved. The earlier checkpoints are intact then. If only the final
+    /// sync of the directory failed, the new checkpoint may or may not be there.
     ///
     /// ```
     /// # let scratch = tempfile::tempdir()?;
@@ -49,7 +49,7 @@ impl Checkpoints {
         self.publish(Form::Value, container, temporary)
     }
 
-    /// As [`save`](Self::save), of a value that is already encoded.
+    /// As [`save`](Self::save), for a value that is already encoded.
     pub(crate) fn save_encoded(&mut self, payload: &[u8]) -> Result<Generation> {
         let (temporary, mut container) = self.start_container()?;
         container
@@ -58,7 +58,7 @@ impl Checkpoints {
         self.publish(Form::Value, container, temporary)
     }
 
-    /// A lone file to write a checkpoint to.
+    /// Creates the file of a checkpoint that is not a directory.
     pub(crate) fn start_container(&mut self) -> Result<(Temporary, ContainerWriter)> {
         self.prepare()?;
         let (temporary, file) =
@@ -67,14 +67,14 @@ impl Checkpoints {
         Ok((temporary, ContainerWriter::new(file)))
     }
 
-    /// Prepares the first save of a handle: a directory that is durable itself, without the
-    /// temporaries of the dead. These may be what fills a quota.
+    /// Prepares the first save of a handle: makes the directory durable, and removes the
+    /// temporaries of dead writers, since these may fill a quota.
     pub(crate) fn prepare(&mut self) -> Result<()> {
         if self.is_prepared {
             return Ok(());
         }
         create_directories(self.fs.as_ref(), &self.directory)?;
-        // A file that cannot be swept costs room, not correctness.
+        // A temporary that can't be removed costs disk space, not correctness.
         let _ = temporary::sweep(self.fs.as_ref(), &self.directory, Some(self.attempt));
         self.is_prepared = true;
         Ok(())
@@ -97,7 +97,7 @@ impl Checkpoints {
             self.last_counter = Some(generation.counter());
             let path = layout::checkpoint_path(&self.directory, generation);
             match self.fs.rename_to_new(temporary.path(), &path) {
-                // Another writer of this attempt took the number since we looked.
+                // Another writer of this attempt has taken the number since we looked.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 renamed => renamed.map_err(|error| Error::io("create", &path, error))?,
             }
@@ -129,22 +129,22 @@ impl Checkpoints {
             })
     }
 
-    /// Removes what is older than the newest few up to `saved`, which is durable now.
+    /// Removes all but the newest few checkpoints up to `saved`, which is durable now.
     fn remove_old(&self, present: &[Candidate], saved: Generation) {
         let older = present
             .iter()
             .filter(|candidate| candidate.generation < saved);
         for candidate in older.skip(self.keep.get() - 1) {
             let Candidate { path, kind, .. } = candidate;
-            // The checkpoint is saved. The next save finds what is left, and tries again.
+            // The checkpoint is saved. The next save finds the rest, and tries again.
             let fs = self.fs.as_ref();
             let _ = temporary::discard(fs, &self.directory, self.attempt, path, *kind);
         }
     }
 }
 
-/// Creates what is missing of a path, and makes each step durable: a checkpoint in a directory that
-/// a power failure takes away would be lost with it.
+/// Creates the missing directories of a path, and makes each durable: a power failure that removes
+/// a directory would remove its checkpoints, too.
 fn create_directories(fs: &dyn FileSystem, path: &Path) -> Result<()> {
     let parent = layout::parent(path);
     let created = match fs.create_directory(path) {
@@ -156,15 +156,15 @@ fn create_directories(fs: &dyn FileSystem, path: &Path) -> Result<()> {
     };
     match created {
         Ok(()) => {}
-        // Its creator may have died before the next step.
+        // Another process may have created it and died before the sync.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        // Only where it exists may it be impossible to create it. If it does not, the next call
-        // that needs it says so.
+        // It exists and may not be created, such as a mount point. If it does not exist, the next
+        // call that needs it fails.
         Err(_) if fs.kind(path).is_ok() => {}
         Err(error) => return Err(Error::io("create", path, error)),
     }
     match fs.sync_directory(parent) {
-        // A directory that we may pass through but not read. We did not create anything in it.
+        // We may pass through this directory but not read it. We have created nothing in it.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         synced => synced.map_err(|error| Error::io("make durable", parent, error)),
     }

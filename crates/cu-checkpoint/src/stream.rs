@@ -1,5 +1,5 @@
-//! Checkpoints as streams of bytes, for what is too large to be held in memory twice or has a format
-//! of its own.
+//! Checkpoints as streams of bytes, for state that does not fit in memory twice or has a format of
+//! its own.
 
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 
@@ -11,10 +11,10 @@ use crate::generation::Generation;
 use crate::header::{Form, HEADER_LENGTH};
 use crate::temporary::Temporary;
 
-/// A checkpoint being written, piece by piece. It exists from [`commit`](Self::commit) on; dropped
+/// A checkpoint that is written piece by piece. It exists from [`commit`](Self::commit) on; dropped
 /// before that, it leaves no trace.
 ///
-/// It has a buffer of its own.
+/// It is buffered.
 #[derive(Debug)]
 #[must_use = "a checkpoint that is not committed is removed"]
 pub struct Writer<'checkpoints> {
@@ -59,11 +59,11 @@ impl Checkpoints {
 }
 
 impl Writer<'_> {
-    /// Makes what was written the newest checkpoint of its attempt. When this returns `Ok`, it
+    /// Makes the written bytes the newest checkpoint of its attempt. When this returns `Ok`, it
     /// survives a power failure.
     ///
     /// # Errors
-    /// As those of [`Checkpoints::save`]. If a write has failed, so does this.
+    /// Those of [`Checkpoints::save`]. Also fails if an earlier write has failed.
     pub fn commit(self) -> Result<Generation> {
         self.checkpoints
             .publish(Form::Stream, self.container, self.temporary)
@@ -82,13 +82,13 @@ impl Write for Writer<'_> {
             .map_err(write_failed_io(&self.checkpoints.directory))
     }
 
-    /// Does nothing: nothing is there before [`commit`](Writer::commit).
+    /// Does nothing, since nobody reads the checkpoint before [`commit`](Writer::commit).
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// A checkpoint that was written as a stream, already verified. It has a buffer of its own.
+/// A checkpoint that was written as a stream, already verified. It is buffered.
 ///
 /// It stays readable even if the checkpoint is removed meanwhile.
 #[derive(Debug)]
@@ -144,7 +144,7 @@ impl Seek for Reader {
             .ok_or_else(|| {
                 io::Error::new(
                     io::ErrorKind::InvalidInput,
-                    "seek to before the start of a checkpoint",
+                    "can't seek to before the start of a checkpoint",
                 )
             })?;
         Ok(self.file.seek(SeekFrom::Start(in_file))? - START)

@@ -1,8 +1,9 @@
-//! Files and directories that are not finished: created under a name of their own, removed unless
-//! they are published, and swept once their writer is dead.
+//! Temporary files and directories: created under a name of their own, removed unless they are
+//! published, and swept once their writer is dead.
 //!
-//! A writer holds a lock on its temporary, which the system drops when the writer dies. So whoever
-//! gets the lock may remove the temporary: no process id, host or clock has to be believed.
+//! A writer holds a lock on its temporary, which the system drops when the writer dies. So a
+//! process that gets the lock may remove the temporary, and need not rely on a process id, host or
+//! clock.
 
 use std::cmp::Ordering;
 use std::io;
@@ -38,7 +39,7 @@ impl Temporary {
         })
     }
 
-    /// Creates a directory in `directory`, and in it the locked file that becomes its manifest.
+    /// Creates a directory in `directory`, and the locked file in it that becomes its manifest.
     pub(crate) fn directory(
         fs: &Arc<dyn FileSystem>,
         directory: &Path,
@@ -70,7 +71,7 @@ impl Temporary {
         &self.path
     }
 
-    /// There is nothing left to remove: it has its final name.
+    /// Keeps it: it has its final name.
     pub(crate) fn renamed(&mut self) {
         self.renamed = true;
     }
@@ -91,8 +92,8 @@ fn under_new_name<T>(
     attempt: Option<u32>,
     create: impl FnMut(&Path) -> io::Result<T>,
 ) -> io::Result<T> {
-    // tempfile chooses the names and tries again as long as `create` says `AlreadyExists`. The
-    // removal is ours, since it would not go through the file system seam.
+    // tempfile chooses the names and tries again as long as `create` returns `AlreadyExists`. We
+    // remove the file, since tempfile would not use our file system traits.
     tempfile::Builder::new()
         .prefix(&layout::temporary_prefix(attempt))
         .rand_bytes(8)
@@ -101,8 +102,8 @@ fn under_new_name<T>(
         .map(|created| created.into_parts().0)
 }
 
-/// Locks a temporary that was just created. A sweeper may have been faster: between creation and
-/// lock it looks like a dead writer's.
+/// Locks a temporary that was just created. A sweeper may have been faster: before it is locked,
+/// the temporary looks like a dead writer's.
 fn hold(file: &dyn File) -> io::Result<()> {
     match file.try_lock() {
         Ok(true) if file.is_linked()? => Ok(()),
@@ -112,29 +113,30 @@ fn hold(file: &dyn File) -> io::Result<()> {
     }
 }
 
-/// Makes [`under_new_name`] try again.
+/// The error that makes [`under_new_name`] try again.
 fn taken_by_a_sweeper() -> io::Error {
     io::ErrorKind::AlreadyExists.into()
 }
 
-/// Removes what dead writers left in `directory`: files and directories named `.cu-tmp-…` that
-/// nobody holds locked. Returns how many there were.
+/// Removes the leftovers of dead writers in `directory`: files and directories named `.cu-tmp-…`
+/// that no process holds locked. Returns their number.
 ///
 /// Checkpoints are swept by the first save of each [`Checkpoints`](crate::Checkpoints); this is for
-/// directories that are written with [`AtomicFile`](crate::AtomicFile). What a living process is
-/// writing is left alone. On a file system without locks nothing can be known, and all is left.
+/// directories that are written with [`AtomicFile`](crate::AtomicFile). Leaves alone the files that
+/// living processes are writing. On a file system without locks it removes nothing, since it can't
+/// distinguish them.
 ///
 /// # Errors
-/// If the directory cannot be listed, or something in it that is stale cannot be removed; the rest
-/// is removed all the same. A directory that does not exist holds nothing stale.
+/// If the directory cannot be listed, or if a leftover cannot be removed; the others are removed
+/// all the same. A directory that does not exist has no leftovers.
 pub fn remove_stale_temporaries(directory: impl AsRef<Path>) -> Result<usize> {
     sweep(&RealFileSystem, directory.as_ref(), None)
 }
 
 /// As [`remove_stale_temporaries`], for a writer of `attempt`. Where files cannot be locked, the
-/// temporaries of earlier attempts count as stale: of a job's attempts only the last one has a
-/// future. So those of later ones are left alone: whoever finds some is the zombie, and the lock of
-/// a writer on another host may not be seen here.
+/// temporaries of earlier attempts count as stale, since only the last attempt of a job continues.
+/// It leaves those of later attempts alone: if there are some, this process is the outdated one,
+/// and it may not see the lock of a writer on another host.
 pub(crate) fn sweep(fs: &dyn FileSystem, directory: &Path, attempt: Option<u32>) -> Result<usize> {
     let entries = match fs.list(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -163,7 +165,7 @@ pub(crate) fn sweep(fs: &dyn FileSystem, directory: &Path, attempt: Option<u32>)
     first_failure.map_or(Ok(removed), Err)
 }
 
-/// Removes one temporary if its writer is dead; says whether it was.
+/// Removes one temporary if its writer is dead. Returns whether it did.
 fn sweep_one(
     fs: &dyn FileSystem,
     path: &Path,
@@ -175,7 +177,7 @@ fn sweep_one(
         _ => fs.open_to_lock(path),
     };
     let lock = match lock {
-        // Published or removed meanwhile, or a writer is just creating its manifest.
+        // It was published or removed meanwhile, or its writer is just creating the manifest.
         Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::AlreadyExists => {
             return Ok(false);
         }
@@ -186,14 +188,14 @@ fn sweep_one(
         locked => locked?,
     };
     if is_stale {
-        // Still locked: a writer that has just created it must see that it is taken.
+        // Keep the lock meanwhile: a writer that has just created it must notice.
         remove(fs, path, kind)?;
     }
     Ok(is_stale)
 }
 
-/// A directory whose removal was interrupted has lost its manifest. Who creates it anew owns the
-/// directory, as its writer would.
+/// A directory whose removal was interrupted has lost its manifest. The process that creates the
+/// manifest again owns the directory.
 fn open_or_create(fs: &dyn FileSystem, manifest: &Path) -> io::Result<Box<dyn File>> {
     match fs.open_to_lock(manifest) {
         Err(error) if is_gone(&error) => fs.create_file(manifest, 0o666),
@@ -201,8 +203,8 @@ fn open_or_create(fs: &dyn FileSystem, manifest: &Path) -> io::Result<Box<dyn Fi
     }
 }
 
-/// Removes a checkpoint. A directory gets the name of a temporary first: somebody who is about to
-/// read it finds it whole or gone, never damaged.
+/// Removes a checkpoint. A directory gets the name of a temporary first, so that a reader finds it
+/// whole or not at all, never damaged.
 pub(crate) fn discard(
     fs: &dyn FileSystem,
     directory: &Path,
@@ -220,7 +222,7 @@ pub(crate) fn discard(
     remove(fs, &trash, kind)
 }
 
-/// Removes a file, or a directory with all that is in it. A missing one is not a failure.
+/// Removes a file, or a directory with its content. A missing one is not a failure.
 fn remove(fs: &dyn FileSystem, path: &Path, kind: Kind) -> io::Result<()> {
     let removed = if kind == Kind::Directory {
         remove_directory(fs, path)

@@ -1,4 +1,4 @@
-//! Saves in the background: one in flight, none lost, no failure lost.
+//! Saves in the background: one in flight, and neither a save nor a failure is lost.
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 mod support;
@@ -25,7 +25,7 @@ fn loaded(fs: &Arc<dyn FileSystem>) -> Option<u32> {
 }
 
 #[test]
-fn each_call_tells_what_became_of_the_save_before() {
+fn each_call_returns_the_outcome_of_the_save_before() {
     let fs: Arc<dyn FileSystem> = Arc::new(Simulated::new());
     let mut background = background(&Faulty::new(&fs, Fault::None));
     assert_eq!(background.save(&0_u32).unwrap(), None);
@@ -64,10 +64,10 @@ fn dropping_it_waits_for_the_save() {
     assert_eq!(loaded(&fs), Some(1));
 }
 
-/// Whichever call of the first save fails: exactly one of the next two calls says so, if it lost
-/// anything, and the second save is made all the same.
+/// For each call of the first save that may fail: if the failure lost the save, exactly one of the
+/// next two calls reports it, and the second save is made all the same.
 #[test]
-fn a_failure_is_told_once_and_the_next_save_is_made() {
+fn a_failure_is_reported_once_and_the_next_save_is_made() {
     let calls = {
         let fs: Arc<dyn FileSystem> = Arc::new(Simulated::new());
         let faulty = Faulty::new(&fs, Fault::None);
@@ -99,7 +99,7 @@ fn a_failure_is_told_once_and_the_next_save_is_made() {
             assert_eq!(
                 loaded(&fs),
                 Some(1),
-                "call {at}: a save was lost without a word"
+                "call {at}: a save was lost without an error"
             );
         }
     }

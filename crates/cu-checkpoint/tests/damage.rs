@@ -1,5 +1,5 @@
-//! Any sequence of saves by living and zombie attempts, and of damage in between: what loads is the
-//! newest undamaged generation, and each newer one is reported.
+//! Any sequence of saves by living and outdated attempts, with damage in between: the newest
+//! undamaged generation loads, and each newer one is reported.
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 use std::collections::BTreeMap;
@@ -55,7 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What should be there.
+/// The checkpoints that should be there.
 #[derive(Debug, Clone)]
 struct Expected {
     form: Form,
@@ -67,7 +67,7 @@ struct Expected {
 struct Model {
     present: BTreeMap<Generation, Expected>,
     handles: BTreeMap<u32, Checkpoints>,
-    /// The last counter of each handle that still lives.
+    /// The last counter of each open handle.
     last: BTreeMap<u32, u64>,
     saves: u8,
 }

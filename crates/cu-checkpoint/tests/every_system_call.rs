@@ -1,6 +1,6 @@
-//! Counts the system calls of a save, stops the world at each of them, and loads: the old state or
-//! the new, never a mixture; after the death of the process, and after each power failure that the
-//! file system may make of it. Then lets each call fail: the old state is intact, the error has a name.
+//! Counts the system calls of a save, stops the process at each of them, and loads: the old state or
+//! the new, never a mixture, after the death of the process and after each outcome of a power failure.
+//! Then lets each call fail: the old state is intact, and the error names the file.
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 mod support;
@@ -20,7 +20,7 @@ use support::simulated::Simulated;
 type Anything = Result<(), Box<dyn Error>>;
 type SharedFileSystem = Arc<dyn FileSystem>;
 
-/// What is saved and loaded; a state is a number, and its content is full of it.
+/// The form that is saved and loaded. A state is a number, and its content repeats that number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Subject {
     Value,
@@ -29,14 +29,14 @@ enum Subject {
     AtomicFile,
 }
 
-/// What was there before the save.
+/// The directory before the save.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum History {
-    /// Not even the directory.
+    /// The directory does not exist.
     Nothing,
     /// As many checkpoints as are kept, so that a save removes one.
     Full,
-    /// One checkpoint, and what two writers left that died: a file and a directory.
+    /// One checkpoint, and the leftovers of two dead writers: a file and a directory.
     Littered,
 }
 
@@ -48,7 +48,7 @@ impl Subject {
 
     fn histories(self) -> &'static [History] {
         match self {
-            // It has no temporaries to sweep, nor older versions to remove.
+            // It has neither temporaries to sweep nor older versions to remove.
             Self::AtomicFile => &[History::Full],
             _ => &[History::Nothing, History::Full, History::Littered],
         }
@@ -81,8 +81,7 @@ impl Subject {
         Ok(())
     }
 
-    /// The state that loads, if there is one. Panics at a mixture, and if anything newer than what
-    /// loads is damaged.
+    /// Loads the state, if there is one. Panics at a mixture, and if a newer checkpoint is damaged.
     fn load(self, fs: &SharedFileSystem, root: &Path) -> Result<Option<u8>, Box<dyn Error>> {
         let checkpoints = Checkpoints::open_on(Arc::clone(fs), root.join("a/checkpoints"))?;
         let (content, skipped) = match self {
@@ -126,14 +125,10 @@ impl Subject {
             Self::Directory => 100,
             Self::AtomicFile => 50,
         };
-        assert_eq!(
-            content.len(),
-            length,
-            "{self:?} came back with another length"
-        );
+        assert_eq!(content.len(), length, "{self:?} loaded with another length");
         assert!(
             content.iter().all(|byte| *byte == content[0]),
-            "{self:?} came back mixed"
+            "{self:?} loaded as a mixture"
         );
         Ok(Some(content[0]))
     }
@@ -200,7 +195,7 @@ fn for_each_call(
 struct Case {
     subject: Subject,
     history: History,
-    /// The call something happens at; the last case is the one in which nothing happens.
+    /// The call at which the process stops; in the last case it does not stop.
     at: usize,
     calls: usize,
     fs: SharedFileSystem,
@@ -217,7 +212,7 @@ impl Case {
         )
     }
 
-    /// The old state or the new; the new if it was acknowledged.
+    /// Checks that the old or the new state loads, and the new one if the save was acknowledged.
     fn check(&self, fs: &SharedFileSystem, acknowledged: bool, after: &str) {
         let what = format!(
             "{:?} with history {:?}, call {} of {}, after {after}",
@@ -237,7 +232,7 @@ impl Case {
         }
     }
 
-    /// Not even what is not loaded, since there is something newer, is half there.
+    /// Checks that no checkpoint is half there, not even an older one that is not loaded.
     fn check_older(&self, fs: &SharedFileSystem) {
         let directory = self.root.join("a/checkpoints");
         while fs.list(&directory).is_ok() {
@@ -252,7 +247,7 @@ impl Case {
         }
     }
 
-    /// The next process saves, loads what it saved, and cleans up after the dead.
+    /// The next process saves, loads its save, and removes the leftovers of dead writers.
     fn check_successor(&self, fs: &SharedFileSystem) {
         if self.subject == Subject::AtomicFile {
             return;
@@ -271,7 +266,7 @@ impl Case {
     }
 }
 
-/// Whether a save that died at this call can have been acknowledged.
+/// Whether a save that died at this call may have been acknowledged.
 fn acknowledged(saved: &Anything) -> bool {
     saved.is_ok()
 }
@@ -330,7 +325,7 @@ fn on_a_real_file_system_too() {
 }
 
 #[test]
-fn whichever_call_fails_the_old_state_is_intact_and_the_error_names_the_file() {
+fn a_failing_call_keeps_the_old_state_and_names_the_file() {
     const EIO: i32 = 5;
     const EACCES: i32 = 13;
     const ENOSPC: i32 = 28;
@@ -341,7 +336,7 @@ fn whichever_call_fails_the_old_state_is_intact_and_the_error_names_the_file() {
             let saved = case.save_with(Fault::Fail { at: case.at, errno });
             case.check(&case.fs, saved.is_ok(), &format!("error {errno}"));
             case.check_successor(&case.fs);
-            // An error of the file system itself comes from the test's own writing of files.
+            // An error without a type of ours comes from the test's own writing of files.
             if let Err(error) = saved
                 && let Some(error) = error.downcast_ref::<cu_checkpoint::Error>()
             {
@@ -361,7 +356,8 @@ fn whichever_call_fails_the_old_state_is_intact_and_the_error_names_the_file() {
     }
 }
 
-/// To fall back to an older one because the newer could not be read at the moment would lose steps.
+/// Falling back to an older checkpoint because the newer one can't be read at the moment would lose
+/// steps.
 #[test]
 fn a_load_that_fails_never_falls_back() {
     const EIO: i32 = 5;
@@ -384,9 +380,9 @@ fn a_load_that_fails_never_falls_back() {
     }
 }
 
-/// A program that overlooks a failed write must not get a checkpoint with a hole.
+/// A program that overlooks a failed write must not commit a checkpoint with a hole.
 #[test]
-fn what_failed_to_be_written_is_never_committed() {
+fn a_checkpoint_with_a_failed_write_is_never_committed() {
     const ENOSPC: i32 = 28;
     let root = Path::new("/");
     let overlook = |fs: &SharedFileSystem| -> Anything {

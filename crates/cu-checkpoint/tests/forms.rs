@@ -1,4 +1,4 @@
-//! What each form does on an ordinary day: save, load, refuse what is not of its kind.
+//! Ordinary use of each form: save, load, and refuse other forms.
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 use std::fs;
@@ -24,7 +24,7 @@ fn names(directory: &std::path::Path) -> Vec<String> {
 }
 
 #[test]
-fn nothing_is_there_before_the_first_save() {
+fn loading_before_the_first_save_finds_and_creates_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("a/b");
     let mut checkpoints = Checkpoints::open(&directory).unwrap();
@@ -41,7 +41,7 @@ fn nothing_is_there_before_the_first_save() {
 }
 
 #[test]
-fn counters_go_on_in_a_new_process_and_restart_with_a_new_attempt() {
+fn counters_continue_in_a_new_process_and_restart_per_attempt() {
     let scratch = tempfile::tempdir().unwrap();
     let open = |attempt| {
         Checkpoints::open(scratch.path())
@@ -63,7 +63,7 @@ fn counters_go_on_in_a_new_process_and_restart_with_a_new_attempt() {
 }
 
 #[test]
-fn the_last_few_are_kept_and_a_zombie_removes_only_its_own_elders() {
+fn an_outdated_attempt_removes_no_newer_checkpoints() {
     let scratch = tempfile::tempdir().unwrap();
     let keep = |attempt, count| {
         Checkpoints::open(scratch.path())
@@ -94,7 +94,7 @@ fn the_last_few_are_kept_and_a_zombie_removes_only_its_own_elders() {
 }
 
 #[test]
-fn a_stream_comes_back_and_can_be_searched() {
+fn a_stream_loads_unchanged_and_can_be_sought() {
     let scratch = tempfile::tempdir().unwrap();
     let mut checkpoints = Checkpoints::open(scratch.path()).unwrap();
     for length in [0, 1, 65_471, 65_472, 65_473, 300_000] {
@@ -113,7 +113,7 @@ fn a_stream_comes_back_and_can_be_searched() {
             found.value.read_to_end(&mut read).unwrap();
             assert!(
                 read == content,
-                "{length} bytes in pieces of {piece} came back otherwise"
+                "{length} bytes in pieces of {piece} loaded as other bytes"
             );
         }
     }
@@ -136,7 +136,7 @@ fn a_stream_comes_back_and_can_be_searched() {
 }
 
 #[test]
-fn a_directory_comes_back_whole() {
+fn a_directory_loads_whole() {
     let scratch = tempfile::tempdir().unwrap();
     let mut checkpoints = Checkpoints::open(scratch.path()).unwrap();
     for round in 0..4_u8 {
@@ -158,7 +158,7 @@ fn a_directory_comes_back_whole() {
 }
 
 #[test]
-fn what_is_not_committed_leaves_no_trace() {
+fn an_uncommitted_checkpoint_leaves_no_trace() {
     let scratch = tempfile::tempdir().unwrap();
     let mut checkpoints = Checkpoints::open(scratch.path()).unwrap();
     checkpoints
@@ -277,7 +277,7 @@ fn a_newer_format_is_never_passed_over() {
 }
 
 #[test]
-fn all_damaged_is_not_the_same_as_none() {
+fn all_damaged_is_an_error_and_not_an_empty_directory() {
     let scratch = tempfile::tempdir().unwrap();
     let mut checkpoints = Checkpoints::open(scratch.path()).unwrap();
     checkpoints.save(&1).unwrap();
@@ -312,7 +312,7 @@ fn a_checkpoint_under_another_name_is_damaged() {
 }
 
 #[test]
-fn numbers_end_with_an_error() {
+fn running_out_of_numbers_is_an_error() {
     let scratch = tempfile::tempdir().unwrap();
     let name = format!("{}.checkpoint", Generation::new(0, u64::MAX));
     fs::write(scratch.path().join(name), "").unwrap();

@@ -1,7 +1,7 @@
-//! A disk that is full and a directory that became read-only leave what is there untouched.
+//! A full disk and a read-only directory harm no earlier checkpoint.
 //!
 //! Both need a file system of their own, which only root can mount. Without the right to mount these
-//! tests fail, unless `CU_TESTS_UNPRIVILEGED=1` says that they are not expected to run.
+//! tests fail, unless `CU_TESTS_UNPRIVILEGED=1` leaves them out.
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 use std::fs;
@@ -9,13 +9,14 @@ use std::io::Write;
 use std::path::Path;
 
 use cu_checkpoint::{Checkpoints, Error, atomic_write};
+use cu_test_privileges::leave_out;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
 /// A small file system in memory, unmounted on drop.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    /// `None` only if the tester has said that this part need not run.
+    /// `None` only if `CU_TESTS_UNPRIVILEGED=1` leaves this part out.
     fn mount() -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         match mount(
@@ -26,16 +27,13 @@ impl SmallDisk {
             Some(c"size=256k"),
         ) {
             Ok(()) => Some(Self(directory)),
-            Err(error)
-                if std::env::var_os("CU_TESTS_UNPRIVILEGED").is_some_and(|set| set == "1") =>
-            {
-                eprintln!("NOT TESTED: full and read-only disks, since mounting fails: {error}");
+            Err(error) => {
+                leave_out(
+                    "full and read-only disks",
+                    format!("mounting fails: {error}"),
+                );
                 None
             }
-            Err(error) => panic!(
-                "cannot mount a tmpfs: {error}. Run the tests as root, or set \
-                 CU_TESTS_UNPRIVILEGED=1 to do without full and read-only disks"
-            ),
         }
     }
 
@@ -72,7 +70,8 @@ fn save_directory(checkpoints: &mut Checkpoints, length: usize) -> Result<(), Er
     files.commit().map(drop)
 }
 
-/// Each form in turn has the previous checkpoint; whatever is tried next fails, and it still loads.
+/// Saves a checkpoint of each form in turn. Every later save fails, and that checkpoint still
+/// loads.
 fn nothing_gets_through(
     disk: &SmallDisk,
     mut spoil: impl FnMut(bool),
@@ -99,7 +98,7 @@ fn nothing_gets_through(
         refuse(values.save(&vec![7; TOO_MUCH]).map(drop), "values");
         refuse(values.save(&7).map(drop), "values");
         let written = streams.writer().and_then(|mut writer| {
-            // Small enough for the buffer: that there is no room, the commit finds out.
+            // It fits into the buffer, so only the commit notices that there is no room.
             writer.write_all(&[7; 1000]).unwrap();
             writer.commit().map(drop)
         });
@@ -119,7 +118,7 @@ fn nothing_gets_through(
     save_directory(&mut directories, 11).unwrap();
     for name in ["values", "directories"] {
         let left = fs::read_dir(disk.path().join(name)).unwrap().count();
-        assert_eq!(left, 2, "failed saves have left something in {name}");
+        assert_eq!(left, 2, "failed saves have left files in {name}");
     }
 }
 
@@ -131,7 +130,7 @@ fn a_full_disk_costs_only_the_new_checkpoint() {
     let filler = disk.path().join("filler");
     let spoil = |is_full| {
         if is_full {
-            // Not a byte is left: even a header has no room.
+            // No byte is free, so even a header has no room.
             let mut file = fs::File::create(&filler).unwrap();
             while file.write_all(&[0; 4096]).is_ok() {}
         } else {
@@ -142,7 +141,7 @@ fn a_full_disk_costs_only_the_new_checkpoint() {
 }
 
 #[test]
-fn a_disk_that_becomes_full_during_the_save_costs_only_the_new_checkpoint() {
+fn a_disk_full_during_a_save_costs_only_the_new_checkpoint() {
     let Some(disk) = SmallDisk::mount() else {
         return;
     };
@@ -156,7 +155,7 @@ fn a_disk_that_becomes_full_during_the_save_costs_only_the_new_checkpoint() {
         checkpoints.load::<Vec<u8>>().unwrap().unwrap().value,
         vec![2; 50_000]
     );
-    // What the failed save had written is free again.
+    // The space that the failed save had used is free again.
     checkpoints.save(&vec![4_u8; 100_000]).unwrap();
 }
 

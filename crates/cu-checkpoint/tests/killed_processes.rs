@@ -1,5 +1,5 @@
-//! Real processes that save without end are killed with SIGKILL at random moments. After each, what
-//! loads is the last checkpoint they had acknowledged, or a newer one, and whole.
+//! Kills real processes, which save again and again, with SIGKILL at random moments. After each
+//! kill the last acknowledged checkpoint loads, or a newer one, and it is whole.
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 #[path = "support/numbered.rs"]
@@ -21,7 +21,7 @@ use numbered::content;
 const KILLS: u32 = 120;
 /// How long a process may live after its first acknowledgement.
 const LONGEST_LIFE: Duration = Duration::from_millis(12);
-/// A process that does not get this far is a failure of the test.
+/// The test fails if a process does not get this far.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn load(form: &str, checkpoints: &Checkpoints) -> Option<(Generation, Vec<u8>)> {
@@ -45,7 +45,7 @@ fn load(form: &str, checkpoints: &Checkpoints) -> Option<(Generation, Vec<u8>)> 
     }
 }
 
-/// Kills and reaps the victim, whatever becomes of the test.
+/// Kills and reaps the victim, also if the test panics.
 struct Victim(Child);
 
 impl Victim {
@@ -75,7 +75,7 @@ fn kill_at_random(form: &str, directory: &Path, attempt: u32) -> Generation {
     let (sender, acknowledged) = mpsc::channel();
     let listener = thread::spawn(move || {
         for line in output.lines() {
-            // A line cut off by the kill was never acknowledged as a whole, but may not parse.
+            // A line that the kill cut off is not an acknowledgement, and may not parse.
             let Ok(line) = line else { return };
             if let Some(generation) = line.strip_prefix("saved ")
                 && let Ok(generation) = generation.parse::<Generation>()
@@ -98,7 +98,7 @@ fn kill_at_random(form: &str, directory: &Path, attempt: u32) -> Generation {
         }
     }
     drop(victim);
-    // The pipe is at its end, for nobody else writes to it.
+    // This reads to the end of the pipe, since no other process writes to it.
     listener.join().unwrap();
     acknowledged.try_iter().last().unwrap_or(last)
 }
@@ -119,7 +119,7 @@ fn kill_often(form: &str) {
         );
         assert!(
             loaded == content(generation),
-            "kill {kill}: {generation} is mixed"
+            "kill {kill}: {generation} is a mixture"
         );
         let has_litter = fs::read_dir(&directory).unwrap().any(|entry| {
             entry
@@ -140,7 +140,7 @@ fn kill_often(form: &str) {
         .save(&())
         .unwrap();
     let left = fs::read_dir(&directory).unwrap().count();
-    assert_eq!(left, 2, "the dead have left something");
+    assert_eq!(left, 2, "the killed processes have left files");
 }
 
 #[test]

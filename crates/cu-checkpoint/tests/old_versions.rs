@@ -1,5 +1,5 @@
-//! Checkpoints written by earlier versions still load, and today's are written as they were: what
-//! lies under `fixtures/` is never written again.
+//! Checkpoints of earlier versions still load, and the current version writes the same bytes as
+//! before. The files under `fixtures/` are never written again.
 //!
 //! A fixture is made once, when its version of the format is new:
 //! `cargo run -p cu-checkpoint --bin cu-checkpoint-programs write-fixtures`
@@ -45,7 +45,7 @@ fn version_1_loads() {
 }
 
 #[test]
-fn version_1_is_what_is_written() {
+fn version_1_is_written_byte_for_byte() {
     let scratch = tempfile::tempdir().unwrap();
     write(scratch.path());
     check(scratch.path());
@@ -62,7 +62,7 @@ fn version_1_is_what_is_written() {
     }
 }
 
-/// The format as the documentation tells it, byte by byte.
+/// The format of the documentation, byte by byte.
 #[test]
 fn the_stream_is_as_documented() {
     let mut expected = b"\x89CUCKP\r\n".to_vec();

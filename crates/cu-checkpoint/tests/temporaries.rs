@@ -1,5 +1,5 @@
-//! What the dead have left is removed, what the living are writing is not, and two writers of one
-//! attempt do not hurt each other.
+//! Leftovers of dead writers are removed, files of living writers are not, and two writers of one
+//! attempt do not harm each other.
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 mod support;
@@ -16,7 +16,7 @@ use cu_checkpoint::{
 use support::names;
 use support::peculiar::{Peculiar, Peculiarity};
 
-/// Something that a writer of `attempt` who died has left.
+/// Makes the leftovers of a dead writer of `attempt`.
 fn leave(directory: &Path, attempt: u32) {
     fs::write(
         directory.join(format!(".cu-tmp-{attempt}-aaaaaaaa")),
@@ -27,20 +27,20 @@ fn leave(directory: &Path, attempt: u32) {
     fs::create_dir_all(litter.join("sub")).unwrap();
     fs::write(litter.join("sub/file"), "half").unwrap();
     fs::write(litter.join(".cu-manifest"), "").unwrap();
-    // One whose removal was interrupted: its manifest is gone already.
+    // A directory whose removal was interrupted: its manifest is gone already.
     let litter = directory.join(format!(".cu-tmp-{attempt}-cccccccc"));
     fs::create_dir_all(litter.join("sub")).unwrap();
 }
 
 #[test]
-fn the_dead_are_swept_and_the_living_are_not() {
+fn temporaries_of_dead_writers_are_swept_others_are_not() {
     let scratch = tempfile::tempdir().unwrap();
     let open = |attempt| {
         Checkpoints::open(scratch.path())
             .unwrap()
             .for_attempt(attempt)
     };
-    // A handle each; both are in the middle of a checkpoint.
+    // Each has a handle, and both are in the middle of a checkpoint.
     let (mut first, mut second) = (open(0), open(0));
     let mut stream = first.writer().unwrap();
     stream.write_all(&[1; 100_000]).unwrap();
@@ -64,9 +64,9 @@ fn the_dead_are_swept_and_the_living_are_not() {
 }
 
 #[test]
-fn a_zombie_leaves_alone_what_a_later_attempt_is_writing() {
+fn an_outdated_attempt_sweeps_nothing_of_a_later_one() {
     let scratch = tempfile::tempdir().unwrap();
-    // Not locked, as the temporaries of a writer on another host may seem.
+    // Not locked, as the temporaries of a writer on another host may appear.
     leave(scratch.path(), 4);
     let later = names(&RealFileSystem, scratch.path());
     let mut zombie = Checkpoints::open(scratch.path()).unwrap().for_attempt(3);
@@ -83,7 +83,7 @@ fn a_zombie_leaves_alone_what_a_later_attempt_is_writing() {
 }
 
 #[test]
-fn only_what_has_our_name_is_swept() {
+fn files_of_other_names_are_not_swept() {
     let scratch = tempfile::tempdir().unwrap();
     leave(scratch.path(), 0);
     for name in [".cu-tmp", "cu-tmp-0-a", "notes.txt", ".hidden"] {
@@ -176,7 +176,7 @@ fn writers_of_one_attempt_do_not_replace_what_others_saved() {
 }
 
 #[test]
-fn a_reader_is_never_fooled_by_a_writer_that_removes() {
+fn a_reader_never_misses_a_checkpoint_while_others_are_removed() {
     let scratch = tempfile::tempdir().unwrap();
     let open = || {
         let one = std::num::NonZeroUsize::MIN;
@@ -215,7 +215,7 @@ fn a_reader_is_never_fooled_by_a_writer_that_removes() {
 }
 
 #[test]
-fn a_file_that_need_not_survive_a_power_failure_is_atomic_all_the_same() {
+fn a_file_without_power_failure_durability_is_still_atomic() {
     use std::os::unix::fs::PermissionsExt;
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("heartbeat");

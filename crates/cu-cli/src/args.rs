@@ -7,13 +7,13 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::parse_time;
-use crate::error::Error;
+use crate::error::{Error, ExitCode};
 use crate::runs::{self, RESULTS_DIR};
 use crate::terminal::Color;
 
 /// Run long work as a chain of short, resumable jobs.
 #[derive(Debug, Parser)]
-#[command(name = "cu", version, after_help = AFTER_HELP, subcommand_required = true)]
+#[command(name = "cu", version, after_help = AFTER_HELP, after_long_help = after_long_help(), subcommand_required = true)]
 pub struct Arguments {
     #[command(flatten)]
     pub common: Common,
@@ -23,8 +23,8 @@ pub struct Arguments {
 
 const AFTER_HELP: &str = "\
 Inside a job:
-  cu job …    what a job's shell script calls; see `cu job --help`
-  cu exec …   the parent of a job's program; the scheduler starts it
+  cu job …    for a job's shell script; see `cu job --help`
+  cu exec …   supervises a job's program; the scheduler calls it
 
 Examples:
   cu run run.toml settings.seed=2
@@ -32,33 +32,38 @@ Examples:
   cu status
   cu show 0";
 
-/// What every command understands.
+/// `cu --help` has more than `cu -h`.
+fn after_long_help() -> String {
+    format!("{AFTER_HELP}\n\n{}", ExitCode::help())
+}
+
+/// The options of every command.
 #[derive(Debug, Args)]
 pub struct Common {
     /// Print one JSON value on stdout
     #[arg(long, global = true)]
     pub json: bool,
-    /// Where runs are made and looked for [default: results]
+    /// The directory that holds the runs [default: results]
     #[arg(long, global = true, value_name = "DIR", env = "CU_RESULTS_DIR")]
     pub results_dir: Option<PathBuf>,
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
-    /// Say less: no progress, no notices
+    /// Print less: no progress, no notices
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Log more, and to stderr as well as to main.log; twice for even more
+    /// Log more, to stderr as well as to main.log; twice for even more
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
 
 impl Common {
-    /// Where to look for runs.
+    /// The directory in which to look for runs.
     pub fn results_dir(&self) -> &Path {
         self.results_dir_for(None)
     }
 
-    /// Where to make a run whose config says `config`.
+    /// The directory in which to make a run whose config names `config`.
     pub fn results_dir_for<'a>(&'a self, config: Option<&'a str>) -> &'a Path {
         let given = self.results_dir.as_deref();
         given
@@ -70,37 +75,37 @@ impl Common {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a run from a config or a command, and see it through
+    /// Run a config or a command until all its jobs have ended
     Run(Box<Run>),
-    /// Go on with a run whose main process has ended
+    /// Continue a run whose main process has ended
     Resume(Resume),
-    /// Show what a run is now
+    /// Show the state of a run
     Status(RunArgument),
     /// List the runs of a results directory
     List,
-    /// Show a job: its chain of attempts, and why it is as it is
+    /// Show a job: its attempts, and what it waits for or why it ended
     Show(JobArgument),
-    /// Print what a job wrote, joined over its attempts
+    /// Print the output of a job, joined over its attempts
     Logs(Logs),
-    /// Cancel jobs: none of them is submitted again
+    /// Cancel jobs; none of them is submitted again
     Stop(JobsArgument),
-    /// Let jobs save and exit, and submit them no more until `cu continue`
+    /// Let jobs save and exit, and hold them back until `cu continue`
     Pause(JobsArgument),
-    /// Take up paused jobs again
+    /// Continue paused jobs
     Continue(JobsArgument),
-    /// Give failed or cancelled jobs a new chance, with fresh budgets
+    /// Run failed or cancelled jobs again, with fresh budgets
     Retry(JobsArgument),
     /// Let running jobs save and exit, and resume them at once
     Checkpoint(JobsArgument),
-    /// Find out what of a cluster, or of this machine, will hurt
+    /// Check this machine or cluster for problems
     Doctor(Doctor),
-    /// About the config of a run
+    /// Show the reference of the config
     #[command(subcommand)]
     Config(Config),
-    /// What `--detach` starts in the background
+    /// The process that `--detach` starts in the background
     #[command(hide = true)]
     MainProcess(MainProcess),
-    /// What `cu doctor --submit` runs on a node
+    /// The program that `cu doctor --submit` runs on a node
     #[command(hide = true)]
     Probe(Probe),
 }
@@ -114,20 +119,20 @@ pub struct Run {
     /// The run's config, a TOML file; `cu config reference` explains all keys
     #[arg(value_name = "CONFIG", required_unless_present = "command")]
     pub config: Option<PathBuf>,
-    /// What to put in place of the config's word: stop.after=10s settings.seed=2
+    /// Override keys of the config: stop.after=10s settings.seed=2
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
-    /// A command to run as one job; its output directory is its working directory
+    /// A command to run as a single job; it starts in the job's output directory
     #[arg(last = true, value_name = "COMMAND", conflicts_with = "config")]
     pub command: Vec<String>,
     #[command(flatten)]
     pub options: RunOptions,
     #[command(flatten)]
     pub watch: Watch,
-    /// Make the run even if other users may rename in a directory above it, and so replace it
+    /// Make the run even if other users may rename directories above it, and so replace it
     #[arg(long, env = "CU_TRUST_PARENTS", value_parser = FalseyValueParser::new())]
     pub trust_parents: bool,
-    /// Print what would be run, and make nothing
+    /// Print what would be run and submitted, and do nothing
     #[arg(long, conflicts_with = "detach")]
     pub dry_run: bool,
 }
@@ -136,16 +141,17 @@ pub struct Run {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Keys of the config")]
 pub struct RunOptions {
-    /// name: the run's directory in the results directory [default for a command: its program's]
+    /// name: the run's name, and its directory's [default for a command: its program's name]
     #[arg(long)]
     pub name: Option<String>,
-    /// settings.KEY: what the job finds in settings.json; repeatable
+    /// settings.KEY: a value in the job's settings.json; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     pub setting: Vec<String>,
     /// environment.NAME: a variable for the program; repeatable
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
-    /// working_directory: where the program starts [default: the job's output directory]
+    /// working_directory: the directory in which the program starts [default: the job's output
+    /// directory]
     #[arg(long, value_name = "DIR")]
     pub working_directory: Option<PathBuf>,
     /// resources.cpus
@@ -172,16 +178,16 @@ pub struct RunOptions {
     /// stop.signal: how to ask it: auto, HUP, INT, TERM, USR1, USR2 or none
     #[arg(long, value_name = "SIGNAL")]
     pub signal: Option<String>,
-    /// stop.grace: how long after the signal SIGTERM follows, and then SIGKILL
+    /// stop.grace: the time from that signal to SIGTERM, and from there to SIGKILL
     #[arg(long, value_name = "TIME")]
     pub grace: Option<String>,
-    /// resume.exit_code: the exit code that says "submit me again" [default: 3]
+    /// resume.exit_code: the exit code that means "submit me again" [default: 3]
     #[arg(long, value_name = "CODE")]
     pub resume_exit_code: Option<u8>,
     /// resume.stuck_after: fail a job after this many attempts without progress
     #[arg(long, value_name = "N")]
     pub stuck_after: Option<u32>,
-    /// resume.failure_retries: how often an attempt that failed is repeated
+    /// resume.failure_retries: repeat a failed attempt at most this often
     #[arg(long, value_name = "N")]
     pub failure_retries: Option<u32>,
     /// backend.kind: auto, local, slurm or htcondor
@@ -189,16 +195,16 @@ pub struct RunOptions {
     pub backend: Option<String>,
 }
 
-/// How a main process is watched.
+/// How a person watches a main process.
 #[derive(Debug, Args)]
 pub struct Watch {
-    /// Go on in the background; return once the main process is ready
+    /// Run the main process in the background; return once it is ready
     #[arg(long)]
     pub detach: bool,
     /// What Ctrl-C does [default: ask on a terminal, else detach]
     #[arg(long, value_name = "WHAT")]
     pub on_interrupt: Option<OnInterrupt>,
-    /// Plain lines even on a terminal
+    /// Print plain lines even on a terminal
     #[arg(long)]
     pub no_progress: bool,
 }
@@ -206,7 +212,7 @@ pub struct Watch {
 /// What Ctrl-C does. A second one ends the main process at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OnInterrupt {
-    /// End the main process; attempts go on
+    /// End the main process; attempts continue
     Detach,
     /// Cancel all jobs, then end
     Stop,
@@ -226,7 +232,7 @@ pub struct Resume {
 /// Which run.
 #[derive(Debug, Args)]
 pub struct RunArgument {
-    /// A run directory, or a run's name [default: the newest run]
+    /// A run's directory or name [default: your newest run]
     #[arg(value_name = "RUN")]
     pub run: Option<String>,
 }
@@ -242,14 +248,16 @@ pub struct JobArgument {
 }
 
 impl JobArgument {
-    /// The error about a job that is not there: it may be meant as a run.
+    /// The error about a missing job. Its number may have been meant as the name of a run.
     pub fn explain(&self, error: cu_core::Error, common: &Common) -> Error {
         let word = self.job.to_string();
         let is_missing = matches!(error, cu_core::Error::NoJob { .. }) && self.run.run.is_none();
         match is_missing && runs::exists(&word, common.results_dir()) {
             true => Error::usage_hint(
                 error.to_string(),
-                format!("`{word}` is also a run: JOB comes first, so its job 0 is `0 {word}`"),
+                format!(
+                    "`{word}` is also a run: JOB comes first, so write `0 {word}` for its job 0"
+                ),
             ),
             false => error.into(),
         }
@@ -258,7 +266,7 @@ impl JobArgument {
 
 fn job_number(word: &str) -> Result<u32, String> {
     word.parse()
-        .map_err(|_| format!("a job's number is expected, and a run comes after it: `0 {word}`"))
+        .map_err(|_| format!("expected a job's number; the run comes after it: `0 {word}`"))
 }
 
 /// `cu logs`
@@ -266,16 +274,16 @@ fn job_number(word: &str) -> Result<u32, String> {
 pub struct Logs {
     #[command(flatten)]
     pub job: JobArgument,
-    /// Follow what is written, over attempts, until the job is settled
+    /// Keep printing, across attempts, until the job has ended
     #[arg(long, short, conflicts_with_all = ["json", "attempt"])]
     pub follow: bool,
     /// Only this attempt
     #[arg(long, value_name = "N")]
     pub attempt: Option<u32>,
-    /// What it wrote to standard error instead of standard output
+    /// Print standard error instead of standard output
     #[arg(long)]
     pub stderr: bool,
-    /// Byte for byte on a terminal, too: control characters are obeyed
+    /// Print every byte as it is, also to a terminal, which obeys control characters
     #[arg(long, conflicts_with = "json")]
     pub raw: bool,
 }
@@ -293,17 +301,17 @@ pub struct JobsArgument {
 #[derive(Debug, Args)]
 #[command(override_usage = "cu doctor [OPTIONS] [CONFIG] [KEY=VALUE]...")]
 pub struct Doctor {
-    /// A run's config, to see how it fits the cluster, and what to put in place of its word
+    /// A run's config to check against the cluster, and overrides of its keys
     #[arg(value_name = "CONFIG|KEY=VALUE")]
     pub config_and_overrides: Vec<String>,
     /// backend.kind: auto, local, slurm or htcondor
     #[arg(long, value_name = "KIND")]
     pub backend: Option<String>,
-    /// Submit one short job, which proves that nodes see the results directory, start cu, and reach
+    /// Submit one short job to check that a node sees the results directory, starts cu and reaches
     /// this host
     #[arg(long)]
     pub submit: bool,
-    /// How long that job may take, its time in the queue included
+    /// Wait this long for that job, including its time in the queue
     #[arg(long, value_name = "TIME", default_value = "5min", value_parser = parse_time, requires = "submit")]
     pub wait: Duration,
 }
@@ -325,6 +333,6 @@ pub struct MainProcess {
 /// `cu probe`
 #[derive(Debug, Args)]
 pub struct Probe {
-    /// The probe's folder
-    pub folder: PathBuf,
+    /// The probe's directory
+    pub directory: PathBuf,
 }

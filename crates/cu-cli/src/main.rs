@@ -1,34 +1,23 @@
 //! The binary `cu`: run long work as a chain of short, resumable jobs.
 //!
-//! `cu exec` and `cu job` are part of every attempt of every job, and are told apart before
-//! anything else is read or started. The rest is parse, run, render the error, exit.
+//! `cu exec` and `cu job` are part of every attempt of every job, so they begin before anything else
+//! is read or started. The rest is parse, run, render the error, exit.
 
 #[cfg(not(any(feature = "local", feature = "slurm", feature = "htcondor")))]
 compile_error!("cu needs a backend: choose at least one of the features local, slurm, htcondor");
 
 mod args;
 mod backend;
-mod background;
 mod commands;
 mod config;
-mod doctor;
 mod error;
-mod exit_code;
-mod interrupt;
-mod logging;
-mod main_process;
-mod moment;
-mod notices;
-mod render_error;
-mod results_dir;
+mod examine;
 mod runs;
-mod scratch;
-mod selection;
 mod shell_word;
+mod start;
 mod terminal;
+mod text;
 mod view;
-mod visible;
-mod waiting;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -38,7 +27,7 @@ use clap::error::ErrorKind;
 
 use args::{Arguments, Command};
 use commands::operate::{Operation, operate};
-use error::{Error, Result};
+use error::{Error, ExitCode as Code, Result, render};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -47,9 +36,9 @@ fn main() -> ExitCode {
         Some("job") => commands::job::job(&arguments[2..]),
         _ => command(&arguments),
     });
-    // A panic has said what happened on stderr. Its own exit code, 101, would be one more number
-    // that scripts take for a job's.
-    ExitCode::from(code.unwrap_or(exit_code::ExitCode::Internal as u8))
+    // The panic has printed its message. Its own exit code, 101, would be one more number that
+    // scripts could take for a job's.
+    ExitCode::from(code.unwrap_or(Code::Internal as u8))
 }
 
 /// Runs one of the commands that people type.
@@ -90,7 +79,7 @@ fn dispatch(arguments: &Arguments) -> Result<u8> {
     code.map(|code| code as u8)
 }
 
-/// Help and version are data; anything else is bad usage, told as JSON to those who want that.
+/// Help and version are data; anything else is bad usage, reported as JSON if that is wanted.
 fn usage(words: &[OsString], error: &clap::Error) -> u8 {
     let wants_json = words
         .iter()
@@ -108,13 +97,13 @@ fn usage(words: &[OsString], error: &clap::Error) -> u8 {
         // A reader that has gone away is harmless.
         let _ = error.print();
     }
-    u8::try_from(error.exit_code()).unwrap_or(exit_code::ExitCode::Usage as u8)
+    u8::try_from(error.exit_code()).unwrap_or(Code::Usage as u8)
 }
 
-/// Tells an error: to programs on stdout, to people on stderr.
+/// Reports an error: to programs on stdout, to people on stderr.
 fn fail(as_json: bool, error: &Error) {
-    if as_json && terminal::json(&render_error::json(error)).is_ok() {
+    if as_json && terminal::json(&render::json(error)).is_ok() {
         return;
     }
-    terminal::say_styled(&render_error::text(error));
+    terminal::say_styled(&render::text(error));
 }

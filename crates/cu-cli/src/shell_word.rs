@@ -4,12 +4,7 @@ use std::path::Path;
 
 /// `path` as a shell reads it: as it is if nothing in it means anything to a shell, else quoted.
 pub fn shell_word(path: &Path) -> String {
-    let path = path.display().to_string();
-    let is_plain = |character: char| character.is_alphanumeric() || "/._-+,:@%".contains(character);
-    match !path.is_empty() && path.chars().all(is_plain) {
-        true => path,
-        false => format!("'{}'", path.replace('\'', r"'\''")),
-    }
+    cu_system::shell::quote(&path.display().to_string())
 }
 
 #[cfg(test)]
@@ -20,7 +15,7 @@ mod tests {
     fn only_what_means_something_to_a_shell_is_quoted() {
         for (path, word) in [
             ("/home/ada/results/digits-2", "/home/ada/results/digits-2"),
-            ("/Ergebnisse/Zürich", "/Ergebnisse/Zürich"),
+            ("/Ergebnisse/Zürich", "'/Ergebnisse/Zürich'"),
             ("/my results/a", "'/my results/a'"),
             ("/Lea's", r"'/Lea'\''s'"),
             ("/$HOME", "'/$HOME'"),

@@ -1,6 +1,6 @@
-//! Where words go: data to stdout, what is said to people to stderr. A reader that has gone away
-//! is harmless, and so is what programs have said: it never gives orders to a terminal, nor does it read
-//! otherwise than it is. [`visible`](crate::visible) has the rule; only [`bytes`] is not under it.
+//! Prints data to stdout and messages for people to stderr. A reader that has gone away is harmless.
+//! Texts of programs are harmless, too: they give no orders to a terminal and hide nothing. The rule is
+//! in [`visible`](crate::text::visible); only [`bytes`] is exempt.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -12,7 +12,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::visible::{Visible, is_order, printable};
+use crate::text::visible::{Visible, is_order, printable};
 
 /// When to use colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -27,7 +27,7 @@ pub enum Color {
 }
 
 impl Color {
-    /// Makes all that is printed from now on follow this choice.
+    /// Applies this choice to all later output.
     pub fn apply(self) {
         match self {
             Self::Auto => anstream::ColorChoice::Auto,
@@ -41,8 +41,8 @@ impl Color {
 /// Prints data that people read and a newline to stdout.
 ///
 /// # Errors
-/// If stdout can't be written. A closed pipe is no error: the reader has what it wanted. Nor is a
-/// closed terminal.
+/// If stdout can't be written. A closed pipe is not an error: the reader has what it wanted. A closed
+/// terminal is not one either.
 pub fn data(text: &str) -> Result<()> {
     data_styled(&printable(text))
 }
@@ -72,16 +72,16 @@ pub fn bytes(bytes: &[u8]) -> Result<ControlFlow<()>> {
     }
 }
 
-/// Prints what programs have written to stdout: as it is to a file or a program, and made visible on a
+/// Prints the output of programs to stdout: as it is to a file or a program, and in visible form to a
 /// terminal.
 #[derive(Debug, Default)]
 pub struct Written {
-    /// What a terminal gets.
+    /// Converts it for a terminal.
     visible: Option<Visible>,
 }
 
 impl Written {
-    /// As it is, if `raw` or if stdout is no terminal.
+    /// As it is, if `raw` or if stdout is not a terminal.
     pub fn new(raw: bool) -> Self {
         let is_shown = !raw && io::stdout().is_terminal();
         Self {
@@ -115,15 +115,14 @@ impl Written {
     }
 }
 
-/// Prints one JSON value to stdout. What looks like an escape sequence is data here, and JSON has
-/// escapes of its own for it.
+/// Prints one JSON value to stdout. An escape sequence is data here, and JSON has its own escapes for
+/// it.
 ///
 /// # Errors
 /// As [`data`].
 pub fn json(value: &impl serde::Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|error| Error::system("write JSON")(error.into()))?;
-    // JSON may have these in texts as they are, and has no other place for them.
+    let text = serde_json::to_string_pretty(value).map_err(Error::internal("write JSON"))?;
+    // JSON may hold these unescaped in texts, and nowhere else.
     let mut escaped = String::with_capacity(text.len() + 1);
     for part in text.split_inclusive(is_order) {
         match part.chars().next_back().filter(|last| is_order(*last)) {
@@ -155,12 +154,12 @@ fn cant_write_stdout(error: io::Error) -> Error {
     Error::write("write to", Path::new("stdout"))(error)
 }
 
-/// Says something to people: a line on stderr. If nobody can hear it, so be it.
+/// Prints a line for people on stderr. An error there is ignored: there is nowhere to report it.
 pub fn say(text: &str) {
     say_styled(&printable(text));
 }
 
-/// Says that something is allowed and yet probably not meant.
+/// Warns of something that is allowed but probably not meant.
 pub fn warn(text: &str) {
     use owo_colors::OwoColorize;
     let text = printable(text);
@@ -172,7 +171,7 @@ pub fn say_styled(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
-/// Whether a person can be asked: both ends of the conversation are a terminal.
+/// Whether a person can be asked: stdin and stderr are a terminal.
 pub fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }

@@ -13,24 +13,38 @@ Copy it beside your program. A job in eight lines::
                 job.exit_for_resume()
         job.finalize({"steps": step})
 
-Checkpoints of any kind go through a file object, and are there as a whole or not at all::
+Whatever writes to a file object can write a checkpoint, which appears as a whole or not at all::
 
     with job.checkpoint_writer() as file:
-        torch.save(model.state_dict(), file)  # or pickle.dump, numpy.savez, json, ...
+        torch.save(model.state_dict(), file)  # or pickle.dump, numpy.savez, ...
     with job.checkpoint_reader() as file:  # raises NoCheckpoint the first time
         model.load_state_dict(torch.load(file))
 
-Programs written for the Python package cluster_utils change their import, since the functions
+So can whatever writes to a path. All files below it are one checkpoint::
+
+    with job.save_dir() as path:
+        model.save_pretrained(path)
+    path = job.load_dir()  # None the first time
+
+A program written for the Python package cluster_utils changes its import: the functions
 `initialize_job`, `finalize_job`, `exit_for_resume`, `announce_early_results`,
 `announce_fraction_finished` and the decorator `cluster_main` are here, too.
 
-The settings come from the file that CU_SETTINGS names, else from the program's first argument if
-that ends in `.json`, else there are none. The output directory is CU_OUTPUT_DIR, else the current
-directory. Without a supervisor every call works, and the first says so on standard error.
+The settings come from the file that CU_SETTINGS names. Without CU_SETTINGS they come from the
+program's first argument if that ends in `.json`. The output directory is CU_OUTPUT_DIR, or else the
+current directory. Every call works without a supervisor; `Job()` then says so on standard error. If
+the program fails with an exception, the supervisor is told.
 
-If the program fails with an exception, that is reported. SIGUSR1, SIGUSR2, SIGTERM and SIGINT are
-noted as reasons to exit, if the job is made in the main thread; handlers that were there before
-still run, and a second SIGTERM or SIGINT does what it always does.
+Signals. A job that is made in the main thread notes SIGUSR1, SIGUSR2, SIGTERM and SIGINT as reasons
+to exit. Nothing interrupts the program, however often they come: it may be saving. There is one
+exception: without a supervisor, a second Ctrl-C interrupts as usual. A handler of the program's own
+that was there before is called each time, and a handler that is installed later replaces ours.
+After `finalize`, SIGTERM and SIGINT do again what they did before the job was made. They also do
+after `exit_for_resume`, once the supervisor knows. At the end of the `with` block all of them do.
+
+Child processes. A child, whether of os.fork or of multiprocessing, has the signal handlers that it
+would have without a job. It may announce, ask `should_exit`, save and load. Only the process that
+made the job can call `finalize` and `exit_for_resume`.
 """
 
 from __future__ import annotations
@@ -46,6 +60,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -53,10 +68,11 @@ import sys
 import threading
 import time
 import traceback
+import weakref
 import zlib
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, NoReturn, Optional, Tuple
+from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, NoReturn, Optional, Set, Tuple
 from typing import Type, Union
 
 __all__ = [
@@ -80,17 +96,18 @@ RESUME_EXIT_CODE = 3
 
 _LOOK_EVERY = 0.1  # seconds between two looks at the stop file and the supervisor
 _LEAST_MARGIN = 10.0  # seconds kept free before the time limit, for a save and the end
-_SLOWEST_SAVE_TIMES = 3  # so many times as long as the slowest save the next one may take
+_SLOWEST_SAVE_TIMES = 3  # the next save may take this many times as long as the slowest one
 _SAVE_EVERY = 600.0  # seconds between periodic saves
-_SHARE_OF_SAVES = 20  # periodic saves take at most one part in so many of the time
+_SHARE_OF_SAVES = 20  # periodic saves take at most one part in this many of the time
 _SEND_EVERY = 0.1  # seconds between two announcements of progress
 _PATIENCE = {"resume_request": 10.0, "failed": 10.0, "results": 60.0}  # seconds
+_PATIENCE_OF_A_CHILD = 2.0  # seconds that an announcement of a child waits for its answer
 _LONGEST_TEXT = 60_000  # characters of a failure
 _LONGEST_LINE = 1 << 20  # bytes of an answer
 
 
 class JobError(Exception):
-    """Something of a job could not be done. The message says what, and where."""
+    """A call to the job failed. The message says what, where and why."""
 
 
 class CheckpointError(JobError):
@@ -101,8 +118,16 @@ class NoCheckpoint(CheckpointError):
     """Nothing was saved yet."""
 
 
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody reads standard error any more
+        print(f"cu_job: {text}", file=sys.stderr, flush=True)
+
+
+# Settings and metrics
+
+
 class Settings(Dict[str, Any]):
-    """Settings that can't be changed; what is nested can be had with dots, too."""
+    """Settings that can't be changed. Nested ones can also be read with dots."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -130,10 +155,26 @@ def _read_settings(path: Optional[str]) -> Settings:
         with open(path, encoding="utf-8") as file:
             settings = json.load(file, object_hook=Settings)
     except (OSError, ValueError) as error:
-        raise JobError(f"settings from {path}: {error}") from error
+        raise JobError(f"can't read the settings in {path}: {error}") from error
     if not isinstance(settings, Settings):
-        raise JobError(f"settings from {path}: a JSON object is expected")
+        raise JobError(f"can't read the settings in {path}: it does not hold a JSON object")
     return settings
+
+
+def _settings_argument() -> Optional[str]:
+    if len(sys.argv) > 1 and sys.argv[1].endswith(".json"):
+        return sys.argv[1]
+    return None
+
+
+def _number(name: str, kind: Callable[[str], Any]) -> Any:
+    text = os.environ.get(name)
+    if not text:
+        return None
+    try:
+        return kind(text)
+    except ValueError:
+        raise JobError(f"the environment variable {name} is `{text}`, not a number") from None
 
 
 def _flatten(nested: Mapping[Any, Any], prefix: str = "") -> Dict[str, Any]:
@@ -160,56 +201,19 @@ def _plain(value: Any) -> Any:
 
 def _metrics(metrics: Mapping[str, Any]) -> Dict[str, Any]:
     if not isinstance(metrics, Mapping):
-        raise JobError("these metrics can't be written: a mapping of names to values is expected")
+        raise JobError(
+            'metrics are a dict of names and values, such as {"loss": 0.1}, '
+            f"not a {type(metrics).__name__}"
+        )
     return {name: _plain(value) for name, value in sorted(_flatten(metrics).items())}
 
 
 def _for_json(value: Any) -> Any:
-    """JSON has no word for the floats that are no numbers."""
+    """JSON has no word for NaN and the infinities."""
     if isinstance(value, float) and not math.isfinite(value):
         name = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
         return {"float": name}
     return value
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some network file systems can't sync directories; their server decides when it is durable.
-        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def _temporary(directory: Path, prefix: str) -> Tuple[int, str]:
-    """A new locked file: whoever gets its lock knows that its writer is dead."""
-    while True:
-        path = str(directory / f"{prefix}{os.urandom(6).hex()}")
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o666)
-        with contextlib.suppress(OSError):  # not all network file systems have locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(descriptor).st_nlink > 0:
-            return descriptor, path
-        os.close(descriptor)  # a sweeper was faster
-
-
-def _write_atomically(path: Path, content: str) -> None:
-    descriptor, temporary = _temporary(path.parent, ".cu-tmp-")
-    try:
-        with open(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-            os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    _sync_directory(path.parent)
 
 
 def _one_line_csv(cells: Mapping[str, Any]) -> str:
@@ -219,6 +223,477 @@ def _one_line_csv(cells: Mapping[str, Any]) -> str:
     writer.writerow(dict(cells))
     return text.getvalue()
 
+
+# Files that appear as a whole
+
+_TEMPORARY = ".cu-tmp-"
+_MANIFEST = ".cu-manifest"
+_NO_DIRECTORY_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+_NO_LOCKS = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+
+
+def _sync_directory(path: Union[str, Path]) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems can't sync directories; their server decides when it is durable.
+        if error.errno not in _NO_DIRECTORY_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> Optional[bool]:
+    """Whether the lock was free. None if the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return None
+        raise
+    return True
+
+
+def _create_temporary(
+    directory: Path, prefix: str = _TEMPORARY, *, is_directory: bool = False
+) -> Tuple[int, str]:
+    """A new file, or the manifest of a new directory; and the path of the file or directory. It is
+    locked: if another process gets the lock, the writer is dead."""
+    while True:
+        path = _unused_path(directory, prefix)
+        if is_directory:
+            os.mkdir(path)
+        to_lock = os.path.join(path, _MANIFEST) if is_directory else path
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            descriptor = os.open(to_lock, flags, 0o666)
+        except (FileExistsError, FileNotFoundError):
+            if is_directory:  # a sweeper was faster
+                continue
+            raise
+        if _try_lock(descriptor) is not False and os.fstat(descriptor).st_nlink > 0:
+            return descriptor, path
+        os.close(descriptor)  # a sweeper was faster
+
+
+def _unused_path(directory: Path, prefix: str) -> str:
+    return os.path.join(directory, prefix + os.urandom(6).hex())
+
+
+def _remove(path: Union[str, Path]) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+@contextlib.contextmanager
+def _removed_at_the_end(temporary: str) -> Iterator[None]:
+    """Removes a temporary that was not renamed. Only the process that made it does: a child that
+    was forked within the block leaves the block, too."""
+    process = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() == process:
+            _remove(temporary)
+
+
+def _write_atomically(path: Path, content: str) -> None:
+    descriptor, temporary = _create_temporary(path.parent)
+    with _removed_at_the_end(temporary):
+        with open(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+            os.replace(temporary, path)
+    _sync_directory(path.parent)
+
+
+# Checkpoints, in the format of the Rust crate cu-checkpoint
+
+_HEADER = struct.Struct("<8sHBxIQQI24xI")
+_MAGIC = b"\x89CUCKP\r\n"
+_VERSION = 1
+_VALUE, _STREAM, _DIRECTORY = 1, 2, 3
+_FORMS = {
+    _VALUE: "a value that a Rust program saved",
+    _STREAM: "a file (load it with checkpoint_reader, load_bytes or load_json)",
+    _DIRECTORY: "a directory (load it with load_dir)",
+}
+_CHECKPOINT = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.checkpoint")
+_ENTRY = struct.Struct("<BQII")  # of a manifest: kind, length, checksum, length of the path
+_DIRECTORY_ENTRY, _FILE_ENTRY = 0, 1
+
+_Generation = Tuple[int, int]  # attempt and counter; the greatest is the newest
+
+
+class _Damaged(Exception):
+    pass
+
+
+class _Checkpoints:
+    """The checkpoints in one directory. Each has a header, with generation, length and checksum,
+    and a payload: the bytes of a stream, or the manifest of a directory."""
+
+    def __init__(self, directory: Path, attempt: int, keep: int) -> None:
+        self._directory = directory
+        self._attempt = attempt
+        self._keep = keep
+        self._is_prepared = False
+
+    def generations(self) -> List[_Generation]:
+        """Newest first."""
+        try:
+            names = os.listdir(self._directory)
+        except FileNotFoundError:
+            return []
+        found = [match for match in map(_CHECKPOINT.fullmatch, names) if match]
+        return sorted(((int(match[1]), int(match[2])) for match in found), reverse=True)
+
+    def _path(self, generation: _Generation) -> Path:
+        return self._directory / "{}.{}.checkpoint".format(*generation)
+
+    @contextlib.contextmanager
+    def writer(self) -> Iterator[IO[bytes]]:
+        self._prepare()
+        descriptor, temporary = _create_temporary(self._directory, self._prefix())
+        with _removed_at_the_end(temporary), open(descriptor, "wb", buffering=0) as file:
+            container = _Container(file)
+            buffered = io.BufferedWriter(container, 1 << 20)
+            yield buffered
+            if not buffered.closed:
+                buffered.flush()
+            self._publish(temporary, _STREAM, container)
+
+    @contextlib.contextmanager
+    def directory(self) -> Iterator[Path]:
+        self._prepare()
+        descriptor, temporary = _create_temporary(
+            self._directory, self._prefix(), is_directory=True
+        )
+        with _removed_at_the_end(temporary), open(descriptor, "wb", buffering=0) as file:
+            container = _Container(file)
+            yield Path(temporary)
+            if os.fstat(file.fileno()).st_nlink == 0:
+                raise CheckpointError(
+                    f"{temporary} was removed while the checkpoint was being written; a library "
+                    "that clears its directory needs one of its own, such as `path / 'model'`"
+                )
+            container.write(_describe(temporary))
+            self._publish(temporary, _DIRECTORY, container)
+
+    def _prepare(self) -> None:
+        """Makes the directory durable, and removes what dead writers left in it."""
+        if self._is_prepared:
+            return
+        self._directory.mkdir(parents=True, exist_ok=True)
+        _sync_directory(self._directory.parent)  # also one that was made by a process that died
+        with os.scandir(self._directory) as entries:
+            for entry in list(entries):
+                if entry.name.startswith(_TEMPORARY):
+                    with contextlib.suppress(OSError):
+                        self._sweep(entry)
+        self._is_prepared = True
+
+    def _prefix(self) -> str:
+        return f"{_TEMPORARY}{self._attempt}-"
+
+    def _sweep(self, entry: os.DirEntry[str]) -> None:
+        """Removes a temporary if its writer is dead. Where there are no locks, those of earlier
+        attempts count as dead. Those of later ones are never touched."""
+        owner, dash, _ = entry.name[len(_TEMPORARY) :].partition("-")
+        age = self._attempt - int(owner) if dash and owner.isdecimal() else 0
+        is_directory = entry.is_dir(follow_symlinks=False)
+        if age < 0 or not (is_directory or entry.is_file(follow_symlinks=False)):
+            return
+        # A directory whose removal was interrupted has lost its manifest.
+        to_lock = os.path.join(entry.path, _MANIFEST) if is_directory else entry.path
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if is_directory else 0)
+        descriptor = os.open(to_lock, flags, 0o666)
+        try:
+            is_free = _try_lock(descriptor)
+            if is_free or (is_free is None and age > 0):
+                _remove(entry.path)
+        finally:
+            os.close(descriptor)
+
+    def _publish(self, temporary: str, form: int, container: _Container) -> None:
+        container.refuse_another_process()
+        while True:
+            present = self.generations()
+            mine = [counter for attempt, counter in present if attempt == self._attempt]
+            saved = (self._attempt, mine[0] + 1 if mine else 0)
+            container.seal(form, saved)
+            if self._name(temporary, form, self._path(saved)):
+                break
+        _sync_directory(self._directory)
+        older = [generation for generation in present if generation < saved]
+        for generation in older[self._keep - 1 :]:
+            self._discard(self._path(generation))
+
+    def _name(self, temporary: str, form: int, path: Path) -> bool:
+        """Whether the checkpoint got this name. It does not if there is one of this name."""
+        try:
+            if form == _DIRECTORY:
+                os.rename(temporary, path)  # replaces neither a file nor a directory with files
+            else:
+                os.link(temporary, path)  # replaces nothing
+        except (FileExistsError, NotADirectoryError):
+            return False
+        except OSError as error:
+            if form == _DIRECTORY and error.errno == errno.ENOTEMPTY:
+                return False
+            if form == _DIRECTORY or error.errno not in _NO_LINKS:
+                raise
+            os.rename(temporary, path)
+        return True
+
+    def _discard(self, path: Path) -> None:
+        with contextlib.suppress(OSError):  # another process was faster
+            if path.is_dir() and not path.is_symlink():
+                # Under another name first: a reader finds it whole or not at all.
+                trash = _unused_path(self._directory, self._prefix())
+                os.rename(path, trash)
+                _remove(trash)
+            else:
+                _remove(path)
+
+    def reader(self) -> io.BufferedReader:
+        """The newest stream."""
+        _, file, length = self._newest(_STREAM)
+        return io.BufferedReader(_Payload(file, length))
+
+    def newest_directory(self) -> Path:
+        """Where the newest directory lies."""
+        path, file, _ = self._newest(_DIRECTORY)
+        file.close()
+        return path
+
+    def _newest(self, wanted: int) -> Tuple[Path, io.FileIO, int]:
+        """The newest intact checkpoint: its path, its container, and the length of the payload."""
+        for _ in range(100):
+            skipped: List[str] = []
+            generations = self.generations()
+            if not generations:
+                raise NoCheckpoint(f"nothing was saved in {self._directory} yet")
+            for generation in generations:
+                path = self._path(generation)
+                try:
+                    form, file, length = self._open(path, generation)
+                except _Damaged as damage:
+                    if generation not in self.generations():
+                        break  # removed meanwhile, since there is a newer one: list again
+                    skipped.append(f"{path}: {damage}")
+                    continue
+                if form != wanted:
+                    file.close()
+                    raise CheckpointError(f"the newest checkpoint, {path}, is {_FORMS[form]}")
+                for text in skipped:
+                    _complain(f"skipped a damaged checkpoint, {text}")
+                return path, file, length
+            else:
+                raise CheckpointError("every checkpoint is damaged: " + "; ".join(skipped))
+        raise CheckpointError(
+            f"can't load from {self._directory}: checkpoints are removed faster than they are read"
+        )
+
+    def _open(self, path: Path, generation: _Generation) -> Tuple[int, io.FileIO, int]:
+        """Form, container and length of the payload of a checkpoint, verified."""
+        is_directory = path.is_dir()
+        if not is_directory and not path.is_file():  # a named pipe would block
+            raise _Damaged("is missing, or neither a file nor a directory")
+        try:
+            file = open(path / _MANIFEST if is_directory else path, "rb", buffering=0)
+        except (FileNotFoundError, IsADirectoryError):
+            raise _Damaged("its manifest is missing" if is_directory else "is missing") from None
+        try:
+            form, length, checksum = _read_header(file, path, generation)
+            if (form == _DIRECTORY) != is_directory:
+                raise _Damaged(f"its header says it is {_FORMS[form]}")
+            if os.fstat(file.fileno()).st_size != _HEADER.size + length:
+                raise _Damaged(f"not {_HEADER.size + length} bytes long")
+            if _measure(file) != (length, checksum):
+                raise _Damaged("wrong checksum")
+            if is_directory:
+                file.seek(_HEADER.size)
+                _compare(path, file.read())
+            return form, file, length
+        except BaseException:
+            file.close()
+            raise
+
+
+def _read_header(file: io.FileIO, path: Path, generation: _Generation) -> Tuple[int, int, int]:
+    """Form, length and checksum of the payload."""
+    header = file.read(_HEADER.size)
+    if len(header) < _HEADER.size:
+        raise _Damaged("ends within its header")
+    magic, version, form, attempt, counter, length, checksum, own = _HEADER.unpack(header)
+    if magic != _MAGIC:
+        raise _Damaged("does not start like a checkpoint")
+    if zlib.crc32(header[:-4]) != own:
+        raise _Damaged("wrong checksum of the header")
+    if version != _VERSION or form not in _FORMS:
+        raise CheckpointError(
+            f"{path} has a newer format ({version}) than this cu_job.py: copy the current cu_job.py"
+        )
+    if (attempt, counter) != generation:
+        raise _Damaged(f"was written as generation {attempt}.{counter}")
+    return form, length, checksum
+
+
+def _measure(file: IO[bytes]) -> Tuple[int, int]:
+    """Length and checksum of the rest of a file."""
+    length = checksum = 0
+    for piece in iter(lambda: file.read(1 << 20), b""):
+        length += len(piece)
+        checksum = zlib.crc32(piece, checksum)
+    return length, checksum
+
+
+def _contents(root: Union[str, Path]) -> Dict[str, Optional[int]]:
+    """The kind of all below a directory but its manifest, by path. None if it can't be saved."""
+    found: Dict[str, Optional[int]] = {}
+    pending = [""]
+    while pending:
+        directory = pending.pop()
+        with os.scandir(os.path.join(root, directory)) as entries:
+            for entry in entries:
+                path = os.path.join(directory, entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    found[path] = _DIRECTORY_ENTRY
+                    pending.append(path)
+                else:
+                    found[path] = _FILE_ENTRY if entry.is_file(follow_symlinks=False) else None
+    found.pop(_MANIFEST, None)
+    return found
+
+
+def _describe(root: str) -> bytes:
+    """Makes everything below a directory durable. Returns the manifest's payload."""
+    entries = []
+    for path, kind in sorted(_contents(root).items()):
+        full_path = os.path.join(root, path)
+        length = checksum = 0
+        if kind is None:
+            raise CheckpointError(f"can't save {full_path}: it is neither a file nor a directory")
+        if kind == _DIRECTORY_ENTRY:
+            _sync_directory(full_path)
+        else:
+            with open(full_path, "rb", buffering=0) as file:
+                length, checksum = _measure(file)
+                os.fsync(file.fileno())
+        name = os.fsencode(path)
+        entries.append(_ENTRY.pack(kind, length, checksum, len(name)) + name)
+    _sync_directory(root)
+    return b"".join(entries)
+
+
+def _compare(root: Path, manifest: bytes) -> None:
+    """Raises `_Damaged` unless all that the manifest names is there, and intact."""
+    try:
+        present = _contents(root)
+        at = 0
+        while at < len(manifest):
+            kind, length, checksum, length_of_path = _ENTRY.unpack_from(manifest, at)
+            at += _ENTRY.size + length_of_path
+            path = os.fsdecode(manifest[at - length_of_path : at])
+            if at > len(manifest) or not {"", ".", ".."}.isdisjoint(path.split("/")):
+                raise _Damaged("its manifest is malformed")
+            if path not in present:
+                raise _Damaged(f"{path} is missing")
+            if present[path] != kind:
+                raise _Damaged(f"{path} is of another kind")
+            if kind == _FILE_ENTRY:
+                with open(root / path, "rb", buffering=0) as file:
+                    if _measure(file) != (length, checksum):
+                        raise _Damaged(f"wrong length or checksum of {path}")
+    except FileNotFoundError as error:
+        raise _Damaged(f"{error.filename} is missing") from None
+    except struct.error:
+        raise _Damaged("its manifest is malformed") from None
+
+
+class _Container(io.RawIOBase):
+    """A checkpoint that is being written: room for the header, then the payload. It can't seek."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+        self._process = os.getpid()
+        self._length = 0
+        self._checksum = 0
+        file.write(bytes(_HEADER.size))
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if self._file.closed or os.getpid() != self._process:
+            # What was left in the buffer of a checkpoint that was given up, or of the parent's.
+            return len(data)
+        written = self._file.write(data)
+        self._checksum = zlib.crc32(memoryview(data)[:written], self._checksum)
+        self._length += written
+        return written
+
+    def refuse_another_process(self) -> None:
+        if os.getpid() != self._process:
+            raise CheckpointError(
+                f"process {self._process} began this checkpoint, and process {os.getpid()}, its "
+                "child, can't end it: end the child with os._exit, or begin the checkpoint after "
+                "the fork"
+            )
+
+    def seal(self, form: int, generation: _Generation) -> None:
+        """Writes the header, and makes the file durable."""
+        fields = (_MAGIC, _VERSION, form, *generation, self._length, self._checksum)
+        start = _HEADER.pack(*fields, 0)[:-4]
+        self._file.seek(0)
+        self._file.write(start + struct.pack("<I", zlib.crc32(start)))
+        os.fsync(self._file.fileno())
+
+
+class _Payload(io.RawIOBase):
+    """The payload of a verified checkpoint. Its first byte is at position 0."""
+
+    def __init__(self, file: io.FileIO, length: int) -> None:
+        self._file = file
+        self._length = length
+        self.seek(0)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._file.readinto(buffer)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_CUR:
+            offset += self.tell()
+        elif whence == os.SEEK_END:
+            offset += self._length
+        if offset < 0:
+            raise ValueError("seek to before the start of a checkpoint")
+        return self._file.seek(offset + _HEADER.size) - _HEADER.size
+
+    def tell(self) -> int:
+        return self._file.tell() - _HEADER.size
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+# The connection to the supervisor
 
 _CREDENTIALS = struct.Struct("iII")  # process, user, group
 
@@ -236,7 +711,7 @@ def _trust(connected: socket.socket) -> None:
         return
     one, other = socket.socketpair()
     with one, other:
-        own = _peer(one)  # `os.geteuid()` is not to be relied on: fakeroot says 0
+        own = _peer(one)  # not `os.geteuid()`: under fakeroot that is 0
     user, trusted = _peer(connected), {0, own}
     if own == 0:
         with contextlib.suppress(OSError):
@@ -246,29 +721,43 @@ def _trust(connected: socket.socket) -> None:
 
 
 class _Link:
-    """The Unix socket to the supervisor: one JSON line asks, one answers, in order."""
+    """The Unix socket to the supervisor. Each request is a JSON line, and so is its answer; answers
+    come in the order of the requests.
 
-    def __init__(self, path: Optional[str]) -> None:
+    A child has no lasting connection, but one for each call: the supervisor serves a limited number
+    at once, and a pool may have many workers."""
+
+    def __init__(self, path: Optional[str], *, is_of_a_child: bool = False) -> None:
         self._path = path
+        self._is_of_a_child = is_of_a_child
         self._socket: Optional[socket.socket] = None
         self._given_up = False
         self._received = bytearray()
-        self._searched = 0  # bytes of these that hold no end of a line
+        self._searched = 0  # bytes of these in which there is no end of a line
         self._unanswered: List[str] = []
         self._lock = threading.RLock()
         self.wish: Any = None
 
+    def continue_in_a_child(self) -> None:
+        """Closes the child's copy of the parent's socket, which stays open in the parent. The lock
+        is new, since the old one may be held by a thread that only the parent has."""
+        self._lock = threading.RLock()
+        self._is_of_a_child = True
+        self._given_up = False
+        self._close()
+
     def announce(self, kind: str, content: Any) -> None:
-        """Says something without waiting. What can't be said is complained about once."""
+        """Sends something. Does not wait for the answer, except in a child. Complains once if the
+        supervisor can't be reached."""
         with self._lock, self._complaining():
             if len(self._unanswered) < 256:
                 self._write({"say": {kind: content}}, kind)
-            self._take_answers(0.0)
+            self._take_answers(_PATIENCE_OF_A_CHILD if self._is_of_a_child else 0.0)
 
-    def say(self, kind: str, content: Any) -> None:
-        """Says something, and waits until the supervisor has taken note."""
+    def say(self, kind: str, content: Any) -> bool:
+        """Sends something, and waits until the supervisor confirms it. False if there is none."""
         if self._path is None:
-            return
+            return False
         until = time.monotonic() + _PATIENCE[kind]
         with self._lock:
             try:
@@ -282,13 +771,14 @@ class _Link:
             except (OSError, ValueError) as error:
                 self._close()
                 raise JobError(
-                    f"the supervisor at {self._path} did not take note of the {kind}: {error}"
+                    f"the supervisor at {self._path} did not confirm the {kind}: {error}"
                 ) from error
         if isinstance(answer, dict) and "refused" in answer:
             raise JobError(f"the supervisor refused the {kind}: {answer['refused']}")
+        return True
 
     def ask_for_wish(self, patience: float) -> Any:
-        """Why the supervisor wants this program to exit, None if it does not."""
+        """Why the supervisor wants this program to exit. None if it does not."""
         if self._path is not None:
             with self._lock, self._complaining():
                 is_slow = "should_exit" in self._unanswered
@@ -306,8 +796,10 @@ class _Link:
                 self._given_up = True
                 _complain(
                     f"the supervisor at {self._path} can't be reached ({error}); the program goes "
-                    "on, and its last message will be tried again"
+                    "on, and tries again with its last message"
                 )
+            self._close()
+        if self._is_of_a_child:
             self._close()
 
     def _say_once(self, kind: str, content: Any, until: float) -> Any:
@@ -381,210 +873,115 @@ class _Link:
         self._searched = 0
 
 
-def _complain(text: str) -> None:
-    print(f"cu_job: {text}", file=sys.stderr, flush=True)
+# Signals
+
+_ENDING = (signal.SIGTERM, signal.SIGINT)
+_NOTED = (signal.SIGUSR1, signal.SIGUSR2, *_ENDING)
 
 
-_HEADER = struct.Struct("<8sHBxIQQI24xI")
-_MAGIC = b"\x89CUCKP\r\n"
-_VERSION, _STREAM = 1, 2
-_CHECKPOINT = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.checkpoint")
+class _Signals:
+    """Notes signals, and calls the handlers that were there before."""
+
+    def __init__(self, *, second_interrupt_counts: bool) -> None:
+        self._second_interrupt_counts = second_interrupt_counts
+        self._before: Dict[int, Any] = {}
+        self._noted: Set[int] = set()
+        self._came: List[int] = []
+
+    @property
+    def last(self) -> Optional[int]:
+        """The signal that came last."""
+        return self._came[-1] if self._came else None
+
+    @property
+    def noted(self) -> Set[int]:
+        """The signals that are noted now."""
+        return set(self._noted)
+
+    def note(self) -> None:
+        """Notes signals from now on."""
+        for number in _NOTED:
+            before = signal.getsignal(number)
+            if before is not None:  # not of a library in C, which Python could not put back
+                self._before[number] = before
+                self._noted.add(number)
+                signal.signal(number, self._handle)
+
+    def put_back(self, *numbers: int) -> None:
+        """Stops noting these signals: they do again what they did before."""
+        for number in self._noted.intersection(numbers):
+            self._noted.discard(number)
+            with contextlib.suppress(ValueError):  # in another thread than the main one
+                if signal.getsignal(number) == self._handle:
+                    signal.signal(number, self._before[number])
+
+    def _handle(self, number: int, frame: Optional[FrameType]) -> None:
+        before = self._before[number]
+        if number in self._noted:
+            is_second = number in self._came
+            self._came.append(number)
+            if before is signal.default_int_handler:
+                if not (is_second and self._second_interrupt_counts):
+                    return
+        elif signal.getsignal(number) == self._handle:
+            # Another thread stopped noting it, or somebody has put this handler back since.
+            signal.signal(number, before)
+            os.kill(os.getpid(), number)
+            return
+        if callable(before):
+            before(number, frame)
 
 
-class _Damaged(Exception):
-    pass
+# Forks
+
+_jobs: List[weakref.ref[Job]] = []
+_forking = threading.local()
 
 
-class _Checkpoints:
-    """Checkpoints in the format of the Rust crate cu-checkpoint, those that are streams of bytes: a
-    header with the generation (attempt, counter), length and checksum, then the bytes."""
-
-    def __init__(self, directory: Path, attempt: int, keep: int) -> None:
-        self._directory = directory
-        self._attempt = attempt
-        self._keep = keep
-        self._is_swept = False
-
-    def generations(self) -> List[Tuple[int, int]]:
-        """(attempt, counter) of all there are, newest first."""
-        try:
-            names = os.listdir(self._directory)
-        except FileNotFoundError:
-            return []
-        found = [match for match in map(_CHECKPOINT.fullmatch, names) if match]
-        return sorted(((int(match[1]), int(match[2])) for match in found), reverse=True)
-
-    def _path(self, generation: Tuple[int, int]) -> Path:
-        return self._directory / "{}.{}.checkpoint".format(*generation)
-
-    def _sweep(self) -> None:
-        """Removes the files of dead writers."""
-        for name in os.listdir(self._directory):
-            path = self._directory / name
-            if name.startswith(".cu-tmp-") and path.is_file():
-                with contextlib.suppress(OSError), open(path, "rb+") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink()
-        self._is_swept = True
-
-    @contextlib.contextmanager
-    def writer(self) -> Iterator[IO[bytes]]:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        if not self._is_swept:
-            # Its creator may have died before this.
-            _sync_directory(self._directory.parent)
-            self._sweep()
-        descriptor, temporary = _temporary(self._directory, f".cu-tmp-{self._attempt}-")
-        try:
-            with open(descriptor, "wb", buffering=0) as file:
-                file.write(bytes(_HEADER.size))
-                raw = _Writer(file)
-                buffered = io.BufferedWriter(raw, 1 << 20)
-                yield buffered
-                if not buffered.closed:
-                    buffered.flush()
-                self._publish(file, raw, temporary)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-
-    def _publish(self, file: io.FileIO, raw: _Writer, temporary: str) -> None:
-        while True:
-            present = self.generations()
-            mine = [counter for attempt, counter in present if attempt == self._attempt]
-            saved = (self._attempt, mine[0] + 1 if mine else 0)
-            fields = (_MAGIC, _VERSION, _STREAM, *saved, raw.length, raw.checksum)
-            start = _HEADER.pack(*fields, 0)[:-4]
-            file.seek(0)
-            file.write(start + struct.pack("<I", zlib.crc32(start)))
-            os.fsync(file.fileno())
-            try:
-                os.link(temporary, self._path(saved))  # unlike a rename it replaces nothing
-                break
-            except FileExistsError:
-                continue
-            except OSError as error:
-                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
-                    raise
-                os.rename(temporary, self._path(saved))
-                break
-        _sync_directory(self._directory)
-        older = [generation for generation in present if generation < saved]
-        for generation in older[self._keep - 1 :]:
-            with contextlib.suppress(OSError):  # a directory of another door's, or gone
-                os.unlink(self._path(generation))
-
-    def reader(self) -> io.BufferedReader:
-        for _ in range(100):
-            generations, skipped = self.generations(), []
-            for generation in generations:
-                path = self._path(generation)
-                try:
-                    opened = self._open(path, generation)
-                except _Damaged as damage:
-                    skipped.append(f"{path}: {damage}")
-                except FileNotFoundError:
-                    break  # removed meanwhile, since a newer one is there: list again
-                else:
-                    for text in skipped:
-                        _complain(f"passed over a damaged checkpoint, {text}")
-                    return opened
-            else:
-                if not generations:
-                    raise NoCheckpoint(f"nothing was saved in {self._directory} yet")
-                raise CheckpointError("every checkpoint is damaged: " + "; ".join(skipped))
-        raise CheckpointError(f"{self._directory}: they are removed faster than they can be read")
-
-    def _open(self, path: Path, generation: Tuple[int, int]) -> io.BufferedReader:
-        if path.is_dir():
-            raise CheckpointError(f"{path} is a directory checkpoint, not a stream")
-        file = open(path, "rb", buffering=0)
-        try:
-            header = file.read(_HEADER.size)
-            if len(header) < _HEADER.size:
-                raise _Damaged("ends within its header")
-            magic, version, form, attempt, counter, length, checksum, own = _HEADER.unpack(header)
-            if magic != _MAGIC:
-                raise _Damaged("does not start like a checkpoint")
-            if zlib.crc32(header[:-4]) != own:
-                raise _Damaged("wrong checksum of the header")
-            if version > _VERSION:
-                raise CheckpointError(f"{path} was written in a newer format ({version})")
-            if (attempt, counter) != generation:
-                raise _Damaged(f"was written as generation {attempt}.{counter}")
-            if os.fstat(file.fileno()).st_size != _HEADER.size + length:
-                raise _Damaged(f"not {_HEADER.size + length} bytes long")
-            measured = 0
-            for piece in iter(lambda: file.read(1 << 20), b""):
-                measured = zlib.crc32(piece, measured)
-            if measured != checksum:
-                raise _Damaged("wrong checksum")
-            if form != _STREAM:
-                raise CheckpointError(f"{path} is a value that a Rust program saved, not a stream")
-            return io.BufferedReader(_Reader(file, length))
-        except BaseException:
-            file.close()
-            raise
+def _newest_jobs_first() -> List[Job]:
+    return [job for job in (reference() for reference in reversed(_jobs)) if job is not None]
 
 
-class _Writer(io.RawIOBase):
-    """The payload of a checkpoint being written; it can't be sought in."""
-
-    def __init__(self, file: io.FileIO) -> None:
-        self._file = file
-        self.length = 0
-        self.checksum = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        if self._file.closed:
-            return len(data)  # what was left in the buffer of a checkpoint that was given up
-        written = self._file.write(data)
-        self.checksum = zlib.crc32(memoryview(data)[:written], self.checksum)
-        self.length += written
-        return written
+def _before_fork() -> None:
+    """Holds signals back until the child has its own handlers. A signal that comes to the child
+    before, such as that of `Process.terminate`, would be lost."""
+    noted = {number for job in _newest_jobs_first() for number in job._signals.noted}
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, noted)
 
 
-class _Reader(io.RawIOBase):
-    """The payload of a verified checkpoint; its first byte is at position 0."""
+def _after_fork_in_parent() -> None:
+    if hasattr(_forking, "mask"):
+        signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
 
-    def __init__(self, file: io.FileIO, length: int) -> None:
-        self._file = file
-        self._length = length
-        self.seek(0)
 
-    def readable(self) -> bool:
-        return True
+def _after_fork_in_child() -> None:
+    for job in _newest_jobs_first():
+        job._continue_in_a_child()
+    _after_fork_in_parent()
 
-    def seekable(self) -> bool:
-        return True
 
-    def readinto(self, buffer: Any) -> int:
-        return self._file.readinto(buffer)
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        if whence == os.SEEK_CUR:
-            offset += self.tell()
-        elif whence == os.SEEK_END:
-            offset += self._length
-        if offset < 0:
-            raise ValueError("seek to before the start of a checkpoint")
-        return self._file.seek(offset + _HEADER.size) - _HEADER.size
 
-    def tell(self) -> int:
-        return self._file.tell() - _HEADER.size
+def _is_imported_by_a_child() -> bool:
+    """Whether multiprocessing is importing the main module once more, for a child that it starts by
+    spawn or forkserver."""
+    module = sys.modules.get("multiprocessing.process")
+    return module is not None and hasattr(module.current_process(), "_inheriting")
 
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+
+# The job
 
 
 class Job:
     """One job: made at the start of the program, ended by `finalize` or `exit_for_resume`.
 
-    As a context manager it reports an exception that leaves the block as the job's failure.
+    As a context manager it reports an exception that leaves the block as the job's failure. At the
+    end of the block signals do again what they did before.
     """
 
     settings: Settings
@@ -605,12 +1002,16 @@ class Job:
     ) -> None:
         """Takes up the job that this process was started for.
 
-        `settings_file` and `output_dir` count only without a supervisor.
+        `settings_file` and `output_dir` count only without a supervisor. `keep_checkpoints` is how
+        many of the newest checkpoints stay. `note_signals` and `report_exceptions` turn off what
+        their names say.
         """
         environment = {name: value for name, value in os.environ.items() if value}
-        self._link = _Link(environment.get("CU_SOCKET"))
-        self._reported = False
-        if report_exceptions:
+        is_a_child = _is_imported_by_a_child()
+        self._process = None if is_a_child else os.getpid()
+        self._link = _Link(environment.get("CU_SOCKET"), is_of_a_child=is_a_child)
+        self._is_reported = self._is_finished = False
+        if report_exceptions and not is_a_child:
             self._print_exception = sys.excepthook
             sys.excepthook = self._report_uncaught
         source = environment.get("CU_SETTINGS") or settings_file or _settings_argument()
@@ -630,7 +1031,6 @@ class Job:
         deadline = _number("CU_DEADLINE", float)
         self._deadline = None if deadline is None else self._started + deadline - time.time()
         self._stop_file = environment.get("CU_STOP_FILE")
-        self._signal: Optional[int] = None
         self._after_steps: Optional[int] = None
         self._after: Optional[float] = None
         self._margin: Optional[float] = None
@@ -642,13 +1042,15 @@ class Job:
         self._last_save = self._started
         self._waiting_fraction: Optional[float] = None
         self._fraction_sent: Optional[float] = None
-        if note_signals and threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT):
-                self._note(number)
-        if "CU_SOCKET" not in environment:
+        self._signals = _Signals(second_interrupt_counts="CU_SOCKET" not in environment)
+        _jobs.append(weakref.ref(self))
+        is_main_thread = threading.current_thread() is threading.main_thread()
+        if note_signals and is_main_thread and not is_a_child:
+            self._signals.note()
+        if "CU_SOCKET" not in environment and not is_a_child:
             _complain(
-                "no supervisor (CU_SOCKET is not set): settings come from "
-                f"{source or 'nowhere'}, results go to {self.output_dir}, and nobody is told"
+                f"no supervisor (CU_SOCKET is not set): settings come from {source or 'nowhere'}, "
+                f"results go to {self.output_dir}, and nobody is told"
             )
 
     def __enter__(self) -> Job:
@@ -660,31 +1062,47 @@ class Job:
         error: Optional[BaseException],
         trace: Optional[TracebackType],
     ) -> None:
-        if kind is not None and error is not None and not issubclass(kind, SystemExit):
+        if kind is not None and issubclass(kind, SystemExit):
+            return  # what ends the program may still save something
+        if kind is not None and error is not None:
             self._report(kind, error, trace)
+        self._signals.put_back(*_NOTED)
+
+    def _continue_in_a_child(self) -> None:
+        self._signals.put_back(*_NOTED)
+        self._link.continue_in_a_child()
+        self._waiting_fraction = self._fraction_sent = None
+
+    def _refuse_in_a_child(self, call: str) -> None:
+        if os.getpid() != self._process:
+            raise JobError(
+                f"{call} was called in process {os.getpid()}, a child of the process that made the "
+                f"job: let the child return or exit, and call {call} in the process that made it"
+            )
 
     def exit_after_steps(self, count: int) -> None:
-        """Lets `should_exit` say yes when it is asked for the `count`-th time."""
+        """Lets `should_exit` say yes when it is called for the `count`-th time."""
         self._after_steps = count
 
     def exit_after(self, seconds: float) -> None:
-        """Lets `should_exit` say yes so long after the job was made."""
+        """Lets `should_exit` say yes this many seconds after the job was made."""
         self._after = seconds
 
     def exit_before_limit(self, seconds: float) -> None:
-        """Keeps so much time free before the scheduler's time limit, and the longest time between
-        two questions. Otherwise it is three times the slowest save, and at least 10 seconds."""
+        """Keeps this much time free before the scheduler's time limit, in addition to the longest
+        time between two calls of `should_exit`. The default is three times the slowest save, at
+        least 10 seconds."""
         self._margin = seconds
 
     def save_every(self, seconds: float) -> None:
-        """Lets `should_save` say yes so long after the last save, instead of 10 minutes; but so
-        that saves take at most a twentieth of the time."""
+        """Lets `should_save` say yes this long after the last save, instead of 10 minutes. Saves
+        still take at most a twentieth of the time."""
         self._save_every = seconds
 
     def should_exit(self) -> bool:
         """Whether to save and call `exit_for_resume`: because of the criteria above, the time
-        limit, the stop file, a signal, or the operator's wish. Once yes, it stays yes; the reason
-        is in `exit_reason`. Cheap enough for every step."""
+        limit, the stop file, a signal, or the operator's wish. Once yes, it stays yes. The reason
+        is in `exit_reason`. It is cheap enough to be called at every step."""
         now = time.monotonic()
         self._questions += 1
         if self._last_question is not None:
@@ -695,8 +1113,8 @@ class Job:
         return self.exit_reason is not None
 
     def _cause(self, now: float) -> Optional[str]:
-        if self._signal is not None:
-            return f"signal {self._signal}"
+        if self._signals.last is not None:
+            return f"signal {self._signals.last}"
         if self._after_steps is not None and self._questions >= self._after_steps:
             return "steps"
         if self._after is not None and now - self._started >= self._after:
@@ -718,28 +1136,52 @@ class Job:
         return "stop_file" if self._stop_file and os.path.exists(self._stop_file) else None
 
     def should_save(self) -> bool:
-        """Whether it is time for a periodic save. These are what makes a job survive a crash."""
+        """Whether it is time for a periodic save. After a crash the job goes on from the last."""
         interval = max(self._save_every, _SHARE_OF_SAVES * self._longest_save)
         return time.monotonic() - self._last_save >= interval
 
     @contextlib.contextmanager
     def checkpoint_writer(self) -> Iterator[IO[bytes]]:
-        """A file to write a checkpoint to. It is durable when the block ends; if that raises, there
-        is no trace of it. The file can't be sought in."""
+        """A file to write a checkpoint to. The checkpoint is durable when the block ends. If the
+        block raises, it leaves no trace. The file can't seek."""
+        with self._saving(), self._checkpoints.writer() as file:
+            yield file
+
+    def checkpoint_reader(self) -> io.BufferedReader:
+        """The newest intact checkpoint as a file. It is verified before you get the first byte.
+        Damaged ones are skipped, and named on standard error. Raises `NoCheckpoint` if nothing was
+        saved yet, `CheckpointError` if all are damaged or the newest is of another kind."""
+        return self._checkpoints.reader()
+
+    @contextlib.contextmanager
+    def save_dir(self) -> Iterator[Path]:
+        """A new directory to write the files of a checkpoint to. When the block ends, all that is
+        below it is one checkpoint, and durable. If the block raises, or the process dies, it leaves
+        no trace. Close the files before the block ends. Links can't be saved.
+
+        The directory exists and is not quite empty. A library that insists on making or clearing
+        its directory gets one below: `path / "model"`."""
+        with self._saving(), self._checkpoints.directory() as path:
+            yield path
+
+    def load_dir(self, default: Optional[Path] = None) -> Optional[Path]:
+        """Where the newest intact checkpoint of `save_dir` lies, or `default` if nothing was saved
+        yet. All files in it are verified. Only read there: a change would damage the checkpoint.
+        It is removed once `keep_checkpoints` newer ones are saved."""
+        try:
+            return self._checkpoints.newest_directory()
+        except NoCheckpoint:
+            return default
+
+    @contextlib.contextmanager
+    def _saving(self) -> Iterator[None]:
         begun = time.monotonic()
         try:
-            with self._checkpoints.writer() as file:
-                yield file
+            yield
         except OSError as error:
             raise CheckpointError(f"can't save in {self.output_dir}/checkpoints: {error}") from error
         self._last_save = time.monotonic()
         self._longest_save = max(self._longest_save, self._last_save - begun)
-
-    def checkpoint_reader(self) -> io.BufferedReader:
-        """The newest intact checkpoint as a file, verified before the first byte is handed out.
-        Damaged ones are passed over, and named on standard error. Raises `NoCheckpoint` if nothing
-        was saved yet, `CheckpointError` if all are damaged or the newest is of another kind."""
-        return self._checkpoints.reader()
 
     def save_bytes(self, data: bytes) -> None:
         """Saves bytes as a checkpoint."""
@@ -764,8 +1206,8 @@ class Job:
         return default if data is None else json.loads(data)
 
     def announce_fraction_finished(self, fraction: float) -> None:
-        """Announces how much of the whole job is done, from 0 to 1. May be called at every step: at
-        most ten a second are sent, the last one always."""
+        """Announces how much of the whole job is done, from 0 to 1. It may be called at every step:
+        at most ten a second are sent, and always the last one."""
         if math.isnan(fraction):
             return
         self._waiting_fraction = min(1.0, max(0.0, float(fraction)))
@@ -780,18 +1222,26 @@ class Job:
             self._fraction_sent = time.monotonic()
 
     def announce_early_results(self, metrics: Mapping[str, Any]) -> None:
-        """Announces metrics before the end. The latest counts, name by name."""
+        """Announces metrics before the end. Of each name the latest counts."""
         plain = {name: _for_json(value) for name, value in _metrics(metrics).items()}
         self._link.announce("early_metrics", plain)
 
     def exit_for_resume(self) -> NoReturn:
         """Asks to be submitted again, with the same settings and the same output directory, and
         ends the process with exit code 3. Save before."""
+        self._refuse_in_a_child("exit_for_resume")
+        if self._is_finished:
+            raise JobError(
+                "exit_for_resume was called after finalize: the job has its results, and is not "
+                "resumed; call finalize when no work is left"
+            )
         self._send_fraction()
         newest = self._checkpoints.generations()[:1]
         checkpoint = [{"attempt": attempt, "counter": counter} for attempt, counter in newest]
+        request = {"checkpoint": checkpoint[0] if checkpoint else None}
         try:
-            self._link.say("resume_request", {"checkpoint": checkpoint[0] if checkpoint else None})
+            if self._link.say("resume_request", request):
+                self._signals.put_back(*_ENDING)
         except JobError as error:
             _complain(f"{error}; the exit code {RESUME_EXIT_CODE} says the same")
         if threading.current_thread() is threading.main_thread():
@@ -804,10 +1254,13 @@ class Job:
         """Ends the job with its results: writes `settings.json`, `param_choice.csv` and
         `metrics.csv` into the output directory, each as a whole, and tells the supervisor.
 
-        What is nested gets dotted names. `time_elapsed`, the seconds since the job was made in this
-        attempt, is added unless the metrics have it. What earlier attempts took is not in it:
-        whoever wants the sum keeps it in the checkpoint, and the times of each attempt are in
-        `cu show JOB`."""
+        Nested metrics get dotted names. `time_elapsed`, the seconds since the job was made in this
+        attempt, is added unless the metrics have it. It does not include earlier attempts: their
+        times are in `cu show JOB`, and a program that wants the sum keeps it in its checkpoint.
+
+        The program then goes on. Python itself ends once all threads have ended that are not
+        daemons, and a thread that never ends is ended only by the supervisor or the time limit."""
+        self._refuse_in_a_child("finalize")
         results = _metrics(metrics)
         results.setdefault("time_elapsed", time.monotonic() - self._started)
         target = self.output_dir / "settings.json"
@@ -821,23 +1274,8 @@ class Job:
         self._send_fraction()
         plain = {name: _for_json(value) for name, value in results.items()}
         self._link.say("results", plain)
-
-    def _note(self, number: signal.Signals) -> None:
-        """Notes a signal from now on."""
-        before = signal.getsignal(number)
-        ends = number in (signal.SIGTERM, signal.SIGINT)
-        default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-
-        def handler(received: int, frame: Optional[FrameType]) -> None:
-            if ends and self._signal == received and before == default:
-                # The second one: the program does not ask whether it should exit.
-                signal.signal(number, default)
-                os.kill(os.getpid(), number)
-            self._signal = received
-            if callable(before) and before is not signal.default_int_handler:
-                before(received, frame)
-
-        signal.signal(number, handler)
+        self._is_finished = True
+        self._signals.put_back(*_ENDING)
 
     def _report_uncaught(
         self,
@@ -854,8 +1292,8 @@ class Job:
         error: BaseException,
         trace: Optional[TracebackType],
     ) -> None:
-        if not self._reported:
-            self._reported = True
+        if not self._is_reported and os.getpid() == self._process:
+            self._is_reported = True
             text = "".join(traceback.format_exception(kind, error, trace))
             try:
                 self._link.say("failed", {"text": text[-_LONGEST_TEXT:]})
@@ -863,28 +1301,14 @@ class Job:
                 _complain(str(unheard))
 
 
-def _settings_argument() -> Optional[str]:
-    if len(sys.argv) > 1 and sys.argv[1].endswith(".json"):
-        return sys.argv[1]
-    return None
-
-
-def _number(name: str, kind: Callable[[str], Any]) -> Any:
-    text = os.environ.get(name)
-    if not text:
-        return None
-    try:
-        return kind(text)
-    except ValueError:
-        raise JobError(f"the environment variable {name} is `{text}`, not a number") from None
-
+# What a program for the Python package cluster_utils calls
 
 _current: Optional[Job] = None
 
 
 def _job() -> Job:
     if _current is None:
-        raise JobError("call initialize_job first")
+        raise JobError("there is no job yet: call initialize_job before")
     return _current
 
 
@@ -900,7 +1324,7 @@ def initialize_job(cmd_line: Optional[List[str]] = None, verbose: bool = False) 
 
 
 def finalize_job(metrics: Mapping[str, Any], params: Optional[Mapping[str, Any]] = None) -> None:
-    """As `Job.finalize`. `params` is what `initialize_job` returned, and needs not be given."""
+    """As `Job.finalize`. `params`, what `initialize_job` returned, is not needed."""
     _job().finalize(metrics)
 
 
@@ -927,7 +1351,7 @@ def announce_fraction_finished(fraction_finished: float) -> None:
 def cluster_main(main_function: Callable[..., Mapping[str, Any]]) -> Callable[[], Mapping[str, Any]]:
     """Makes a program of a function that takes the settings by name and returns the metrics.
 
-    It gets `working_dir` and `id`, too, if it has parameters of these names."""
+    The function also gets `working_dir` and `id` if it has parameters of these names."""
 
     @functools.wraps(main_function)
     def wrapper() -> Mapping[str, Any]:

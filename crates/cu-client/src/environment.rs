@@ -1,4 +1,4 @@
-//! What the supervisor lets the program know: the variables `CU_*`, read once.
+//! The variables `CU_*`, by which the supervisor describes the job to its program.
 
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
@@ -9,7 +9,7 @@ use cu_protocol::{Attempt, JobId};
 
 use crate::{Error, Result};
 
-/// The place of this process in a run, or the lack of one.
+/// The values of the variables. All are absent without a supervisor.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
     /// `CU_JOB_ID`
@@ -22,7 +22,7 @@ pub(crate) struct Environment {
     pub output_dir: Option<PathBuf>,
     /// `CU_SETTINGS`
     pub settings: Option<PathBuf>,
-    /// `CU_SOCKET`: where the supervisor listens.
+    /// `CU_SOCKET`, the supervisor's Unix socket.
     pub socket: Option<PathBuf>,
     /// `CU_STOP_FILE`
     pub stop_file: Option<PathBuf>,
@@ -31,12 +31,12 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// That of this process.
+    /// Reads the environment of this process.
     pub fn of_this_process() -> Result<Self> {
         Self::read(|name| std::env::var_os(name))
     }
 
-    /// From any source of variables. An empty one counts as not set, as usual in shells.
+    /// Reads variables from any source. An empty variable counts as not set, as usual in shells.
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
         let text = |name| variable(name).filter(|value| !value.is_empty());
         let path = |name| text(name).map(PathBuf::from);
@@ -64,7 +64,7 @@ impl Environment {
     }
 }
 
-/// The user to whom the run belongs that this process works for.
+/// Returns the user that owns the run of this process.
 pub(crate) fn owner_of_the_run() -> Option<u32> {
     let run_dir = std::env::var_os("CU_RUN_DIR")?;
     Some(std::fs::metadata(run_dir).ok()?.uid())
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_set_is_a_run_by_hand() {
+    fn without_variables_there_is_no_run() {
         let by_hand = read(&[("CU_ATTEMPT", "")]).unwrap();
         assert_eq!(by_hand.attempt, Attempt(0));
         assert_eq!((by_hand.job, by_hand.socket), (None, None));

@@ -1,88 +1,89 @@
-//! What can go wrong for a program, by what its author can do about it.
+//! The errors of this crate, with a variant for each thing that the program's author can do about
+//! them.
 
 use std::path::{Path, PathBuf};
 
-/// A result of this crate.
+/// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a call of a program could not be fulfilled.
+/// Why a call failed.
 ///
-/// Announcements (progress, early results) never fail a program: what can't be delivered is said
-/// once on standard error.
+/// Announcements (progress, early results) never fail: the first one that can't be delivered is
+/// reported on standard error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A variable that the supervisor sets has a value that it never sets.
+    /// A variable has a value that the supervisor never sets.
     #[error(
-        "the environment variable {name} is `{value}`, {expected} is expected; is it set by hand?"
+        "the environment variable {name} is `{value}`, but should be {expected}; unset it if you have set it by hand"
     )]
     Environment {
         /// The variable.
         name: &'static str,
         /// Its value.
         value: String,
-        /// What it should be.
+        /// The kind of value that it should have.
         expected: &'static str,
     },
-    /// The settings don't fit what the program expects.
+    /// The settings are not those that the program expects.
     #[error("settings from {origin}: {}{reason}", at_key(key))]
     Settings {
-        /// The file, or where else they should have come from.
+        /// The file, or the place where the settings were looked for.
         origin: String,
         /// The dotted name of the setting, empty for the settings as a whole.
         key: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// A file could not be read or written.
-    #[error("can't {action} {}: {source}", path.display())]
+    #[error("can't {action} {}", path.display())]
     File {
-        /// What was tried: `read`, `write`, …
+        /// The attempted operation, as a verb: `read`, `write`, …
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// A checkpoint could not be saved or loaded.
     #[error(transparent)]
     Checkpoint(#[from] cu_checkpoint::Error),
-    /// Signals can't be noted.
-    #[error("can't note signals: {source}")]
+    /// The signal handlers can't be installed.
+    #[error("can't install the signal handlers")]
     Signals {
-        /// Why not.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// Metrics are names with values, and these are something else.
+    /// The metrics are not names with values.
     #[error("these metrics can't be written: {reason}")]
     Metrics {
-        /// What they are instead.
+        /// What is wrong with them.
         reason: String,
     },
-    /// A word of a command line is not what it should be.
+    /// An argument is not of the expected form.
     #[error("`{word}` is not {expected}")]
     Word {
-        /// The word.
+        /// The argument.
         word: String,
-        /// What is expected, with its article and an example.
+        /// The expected form, with its article and an example.
         expected: &'static str,
     },
-    /// The supervisor was told, and does not accept it.
+    /// The supervisor refused a message.
     #[error("the supervisor refused {what}: {reason}")]
     Refused {
-        /// What it was told.
+        /// The message.
         what: &'static str,
-        /// Its words.
+        /// The supervisor's reason.
         reason: String,
     },
-    /// The supervisor did not take note: it is gone, or did not answer in time.
-    #[error("the supervisor at {} did not take note of {what}: {source}", socket.display())]
+    /// The supervisor did not confirm a message: it is gone, or did not answer in time.
+    #[error("the supervisor at {} did not confirm {what}", socket.display())]
     Unheard {
-        /// What it was told.
+        /// The message.
         what: &'static str,
-        /// Where it should listen.
+        /// The supervisor's socket.
         socket: PathBuf,
-        /// What happened instead.
+        /// The error of the connection.
         source: std::io::Error,
     },
 }
@@ -112,7 +113,7 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let words = error.to_string();
-        // Many errors repeat their cause in their own text.
+        // Errors of programs often repeat their cause in their own text.
         if !text.ends_with(&words) {
             text.push_str(": ");
             text.push_str(&words);

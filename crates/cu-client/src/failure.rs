@@ -1,4 +1,4 @@
-//! How a program that fails says why: panics are remembered, and reported if they end the job.
+//! Reports why a program fails. Panics are remembered, and reported if they end the job.
 
 use std::panic::{self, PanicHookInfo};
 use std::path::PathBuf;
@@ -8,24 +8,25 @@ use std::time::Duration;
 
 use cu_protocol::{Failure, Message};
 
+use crate::error::with_causes;
 use crate::link::Link;
 
-/// How long a failing program waits for its last words to be noted.
+/// How long a failing program waits for the confirmation of its report.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Of a cascade of panics the first tells the cause, so that these are kept.
+/// The greatest number of panics to keep: the first of a cascade shows the cause.
 const MOST_PANICS: usize = 8;
 
-/// In bytes: a line to the supervisor has a limit, and a person's patience too.
+/// In bytes. A line to the supervisor has a limit, and nobody reads more.
 const LONGEST_TEXT: usize = 64 * 1024;
 
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Remembers each panic from now on. The hook that was set before still prints it.
 ///
-/// A panic is reported by the [`Job`](crate::Job) that it drops, since one that is caught, or that
-/// ends another thread, is no failure of the program. Where panics abort, nothing is dropped, and
-/// the hook reports at once.
+/// The [`Job`](crate::Job) reports the panic that drops it, since a panic that is caught, or that
+/// ends another thread, does not fail the program. Where panics abort, nothing is dropped, so the
+/// hook reports at once.
 pub(crate) fn remember_panics(socket: Option<PathBuf>) {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -44,20 +45,20 @@ pub(crate) fn remember_panics(socket: Option<PathBuf>) {
     });
 }
 
-/// What the panics of this process said, one a line.
+/// The messages of this process's panics, one a line.
 pub(crate) fn panics_so_far() -> String {
     let panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner);
     panics.join("\n")
 }
 
-/// Says why the program fails. That it can't be said does not make it fail more.
+/// Reports why the program fails. If it can't, it prints that and nothing else changes.
 pub(crate) fn report(link: &mut Link, mut text: String) {
     if text.len() > LONGEST_TEXT {
         let cut = (0..=LONGEST_TEXT).rfind(|end| text.is_char_boundary(*end));
         text.truncate(cut.unwrap_or(0));
     }
     if let Err(error) = link.say(Message::Failed(Failure { text }), PATIENCE) {
-        eprintln!("cu-client: {error}");
+        eprintln!("cu-client: {}", with_causes(&error));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The job as its program sees it: settings, checkpoints, announcements, and its two ends.
+//! The job as its program sees it: settings, checkpoints, announcements, and its two ways to end.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,20 +17,20 @@ use crate::settings::{Settings, Source};
 use crate::should_exit::ShouldExit;
 use crate::{Error, Result, failure, results, tree};
 
-/// How long the results wait to be noted: they are the whole job's work.
+/// How long the results wait for their confirmation: they are the work of the whole job.
 const PATIENCE_FOR_RESULTS: Duration = Duration::from_secs(60);
 
-/// How long [`Job::should_exit`] waits for the supervisor's answer, which it has at hand. When it
-/// comes later, a later call knows it.
+/// How long [`Job::should_exit`] waits for the supervisor's answer. A later call uses an answer
+/// that comes late.
 const PATIENCE_FOR_A_WISH: Duration = Duration::from_millis(50);
 
-/// One job: made by [`initialize`](Self::initialize), ended by [`finalize`](Self::finalize) or
-/// [`exit_for_resume`](Self::exit_for_resume).
+/// The job of this process. [`initialize`](Self::initialize) makes it, and
+/// [`finalize`](Self::finalize) or [`exit_for_resume`](Self::exit_for_resume) ends it.
 ///
-/// `S` is what the settings are read into: a struct of the program's own, or [`Settings`].
+/// `S` is the type of the settings: a struct of the program's own, or [`Settings`].
 ///
-/// A job that a panic drops reports the panic as the reason of its failure. A job that is dropped
-/// otherwise says nothing.
+/// A job that is dropped by a panic reports the panic as the reason of its failure. A job that is
+/// dropped otherwise reports nothing.
 #[derive(Debug)]
 pub struct Job<S = Settings> {
     pub(crate) settings: S,
@@ -45,18 +45,18 @@ pub struct Job<S = Settings> {
 }
 
 impl<S: DeserializeOwned> Job<S> {
-    /// Takes up the job that this process was started for.
+    /// Initialises the job for which this process was started.
     ///
     /// - The settings come from the file that `CU_SETTINGS` names, else from the program's first
     ///   argument if that ends in `.json`, else there are none, which is enough for a struct with a
     ///   default for each.
     /// - The output directory is `CU_OUTPUT_DIR`, else the current directory.
-    /// - The signals USR1, USR2, TERM and INT are noted from now on, as reasons to exit. A second
-    ///   TERM or INT ends the process as usual.
-    /// - Panics are remembered from now on, to be reported if they end the job.
+    /// - The signals USR1, USR2, TERM and INT become reasons to exit. A second TERM or INT ends the
+    ///   process as usual.
+    /// - A panic that ends the job is reported.
     ///
-    /// Without a supervisor every call works, and this one says so on standard error. [`Options`]
-    /// changes each of these.
+    /// Without a supervisor every call works, and this one prints a line about it on standard
+    /// error. [`Options`] changes each of these.
     ///
     /// # Errors
     /// [`Error::Settings`] if the settings don't fit `S`, with the file and the key;
@@ -76,22 +76,22 @@ impl<S> Job<S> {
     /// One setting by its dotted name, such as `optimizer.learning_rate`.
     ///
     /// # Errors
-    /// [`Error::Settings`] if there is none of this name, or it is no `T`.
+    /// [`Error::Settings`] if there is no setting of this name, or if it is not a `T`.
     pub fn setting<T: DeserializeOwned>(&self, dotted: &str) -> Result<T> {
         self.source.parse_one(dotted)
     }
 
-    /// Where the job's files go: the same directory for all its attempts.
+    /// The directory for the job's files, the same for all its attempts.
     pub fn output_dir(&self) -> &Path {
         &self.output_dir
     }
 
-    /// Which attempt this is, counted from 0. Always 0 without a supervisor.
+    /// The number of this attempt, from 0. Always 0 without a supervisor.
     pub fn attempt(&self) -> Attempt {
         self.environment.attempt
     }
 
-    /// Which job of its run this is, if there is a run.
+    /// The number of this job in its run, if there is a run.
     pub fn id(&self) -> Option<JobId> {
         self.environment.job
     }
@@ -101,12 +101,12 @@ impl<S> Job<S> {
         self.environment.run_dir.as_deref()
     }
 
-    /// What the attempt before this one saved last. `None` if nothing was saved yet.
+    /// Loads the newest checkpoint. `None` if nothing was saved yet.
     ///
-    /// Damaged checkpoints are passed over, and named on standard error.
+    /// Passes over damaged checkpoints, and reports them on standard error.
     ///
     /// # Errors
-    /// As those of [`Checkpoints::load`].
+    /// Those of [`Checkpoints::load`].
     pub fn load<T: DeserializeOwned>(&self) -> Result<Option<T>> {
         let Some(found) = self.checkpoints.load()? else {
             return Ok(None);
@@ -117,10 +117,10 @@ impl<S> Job<S> {
         Ok(Some(found.value))
     }
 
-    /// Saves the state of the program for the next attempt. Durable when this returns `Ok`.
+    /// Saves the state of the program for the next attempt. It is durable when this returns `Ok`.
     ///
     /// # Errors
-    /// As those of [`Checkpoints::save`]. What was saved before is still there.
+    /// Those of [`Checkpoints::save`]. Earlier checkpoints are still there.
     pub fn save<T: Serialize + ?Sized>(&mut self, state: &T) -> Result<Generation> {
         let begun = Instant::now();
         let generation = self.checkpoints.save(state)?;
@@ -128,7 +128,7 @@ impl<S> Job<S> {
         Ok(generation)
     }
 
-    /// Saves in another form, such as a stream or a directory, and measures how long that takes.
+    /// Saves in another form, such as a stream or a directory, and measures the time.
     ///
     /// ```
     /// # let scratch = tempfile::tempdir()?;
@@ -163,34 +163,37 @@ impl<S> Job<S> {
         &self.checkpoints
     }
 
-    /// Lets [`should_exit`](Self::should_exit) say yes when it is asked for the `count`-th time.
+    /// Makes the `count`-th call of [`should_exit`](Self::should_exit) return true.
     pub fn exit_after_steps(&mut self, count: u64) {
         self.question.after_steps(count);
     }
 
-    /// Lets [`should_exit`](Self::should_exit) say yes so long after the job was initialised.
+    /// Makes [`should_exit`](Self::should_exit) return true from this time after
+    /// [`initialize`](Self::initialize) on.
     pub fn exit_after(&mut self, budget: Duration) {
         self.question.after(budget);
     }
 
-    /// Keeps so much time free before the scheduler's time limit, and the longest time between two
-    /// questions so far. Otherwise it is three times the slowest save, and at least 10 seconds.
+    /// Makes [`should_exit`](Self::should_exit) return true this long before the scheduler's time
+    /// limit, and earlier by the longest time between two calls so far. The default is three times
+    /// the slowest save, and at least 10 seconds.
     pub fn exit_before_limit(&mut self, margin: Duration) {
         self.question.margin(margin);
     }
 
-    /// Lets [`should_save`](Self::should_save) say yes so long after the last save, instead of 10
-    /// minutes; but so that saves take at most a twentieth of the time.
+    /// Makes [`should_save`](Self::should_save) return true this long after the last save instead
+    /// of after 10 minutes. Slow saves come less often, so that they take at most a twentieth of
+    /// the time.
     pub fn save_every(&mut self, interval: Duration) {
         self.question.save_every(interval);
     }
 
-    /// Whether the program should save and call [`exit_for_resume`](Self::exit_for_resume): because
-    /// of the criteria above, the time limit, the stop file, a signal, or the operator's wish. Once
-    /// yes, it stays yes.
+    /// Returns whether the program should save and call [`exit_for_resume`](Self::exit_for_resume):
+    /// because of the criteria above, the time limit, the stop file, a signal, or the operator's
+    /// request. Once true, it stays true.
     ///
-    /// Cheap enough for every step: mostly it reads the clock. At most every 100 milliseconds it
-    /// asks the supervisor and looks for the stop file.
+    /// It is cheap enough for every step: most calls only read the clock. At most every 100
+    /// milliseconds one asks the supervisor and looks for the stop file.
     pub fn should_exit(&mut self) -> bool {
         let link = &mut self.link;
         let progress = &mut self.progress;
@@ -200,21 +203,21 @@ impl<S> Job<S> {
         })
     }
 
-    /// Why [`should_exit`](Self::should_exit) said yes.
+    /// The reason why [`should_exit`](Self::should_exit) returned true.
     pub fn exit_reason(&self) -> Option<StopCause> {
         self.question.reason()
     }
 
-    /// Whether it is time for a periodic save. These are what makes a job survive a crash; all else
-    /// is a bonus.
+    /// Returns whether a periodic save is due. Only periodic saves protect the work against a
+    /// crash.
     pub fn should_save(&self) -> bool {
         self.question.should_save()
     }
 
-    /// Announces how much of the whole job is done, from 0 to 1. What lies outside is taken for the
-    /// nearest end; NaN is ignored.
+    /// Announces how much of the whole job is done, from 0 to 1. A number outside becomes 0 or 1;
+    /// NaN is ignored.
     ///
-    /// May be called at every step: at most ten a second are sent, the last one always.
+    /// You may call this at every step: it sends at most ten a second, and always the last one.
     pub fn announce_fraction_finished(&mut self, fraction: f64) {
         if let Some(fraction) = Fraction::new(fraction.clamp(0.0, 1.0)) {
             self.progress.announce(fraction, &mut self.link);
@@ -223,7 +226,7 @@ impl<S> Job<S> {
 
     /// Announces metrics before the end. The latest counts, name by name.
     ///
-    /// Something that has no names, such as a lone number, is complained about on standard error.
+    /// Metrics without names, such as a lone number, are reported on standard error.
     pub fn announce_early_results<M: Serialize + ?Sized>(&mut self, metrics: &M) {
         match tree::metrics(metrics) {
             Ok(metrics) => self.link.announce(Message::EarlyMetrics(metrics)),
@@ -232,17 +235,17 @@ impl<S> Job<S> {
     }
 
     /// Ends the job with its results: writes `settings.json`, `param_choice.csv` and `metrics.csv`
-    /// into the output directory, each as a whole, and tells the supervisor.
+    /// into the output directory, each as a whole, and sends the results to the supervisor.
     ///
-    /// What is nested in the metrics gets a dotted name, lists become text, and NaN stays NaN in
-    /// the file. `time_elapsed`, the seconds since [`initialize`](Self::initialize) in this attempt,
-    /// is added unless the metrics have it. What earlier attempts took is not in it: whoever wants
-    /// the sum keeps it in the checkpoint, and the times of each attempt are in `cu show JOB`.
+    /// Nested metrics get dotted names, lists become text, and NaN stays NaN in the file.
+    /// `time_elapsed`, the seconds since [`initialize`](Self::initialize) in this attempt, is added
+    /// unless the metrics have it. It does not contain the time of earlier attempts: keep the sum
+    /// in your checkpoint if you need it. `cu show JOB` has the times of each attempt.
     ///
     /// # Errors
     /// [`Error::Metrics`] before anything is written, if the metrics have no names;
     /// [`Error::Checkpoint`] if a file can't be written; [`Error::Refused`] and [`Error::Unheard`],
-    /// with the files in place, if the supervisor was not to be told.
+    /// with the files in place, if the supervisor did not confirm the results.
     pub fn finalize<M: Serialize + ?Sized>(mut self, metrics: &M) -> Result<()> {
         let mut metrics = tree::metrics(metrics).map_err(|reason| Error::Metrics { reason })?;
         metrics

@@ -1,7 +1,9 @@
-//! What a resumable job calls: settings, checkpoints, `should_exit`, `exit_for_resume`, results.
+//! The library for a resumable job: settings, checkpoints, `should_exit`, `exit_for_resume`,
+//! results.
 //!
-//! [`Job`] is the door for Rust, [`run`] a `main` around it, [`resumable`] its loop as one call, and
-//! [`shell`] what the commands `cu job …` do. Without a supervisor every call works.
+//! [`Job`] is the interface for Rust programs. [`run`] wraps a `main` around it, and [`run_steps`]
+//! also its loop. [`shell`] has the commands `cu job …` for scripts. Without a supervisor every call
+//! works.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -31,12 +33,12 @@ mod options;
 mod progress;
 mod python_text;
 mod results;
-pub mod resumable;
 mod run;
 mod settings;
 pub mod shell;
 mod should_exit;
 mod signals;
+mod steps;
 mod tree;
 
 pub use cu_checkpoint::{Checkpoints, Generation};
@@ -48,6 +50,7 @@ pub use job::Job;
 pub use options::Options;
 pub use run::run;
 pub use settings::Settings;
+pub use steps::run_steps;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

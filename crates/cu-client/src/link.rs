@@ -1,8 +1,7 @@
 //! The Unix socket to the supervisor: one JSON line asks, one answers, in order.
 //!
-//! Announcements are written and not waited for: their answers are read when the next one matters.
-//! Nothing here waits for longer than the caller says, and nothing here fails because there is no
-//! supervisor.
+//! Announcements are written without waiting: their answers are read later, when an answer matters.
+//! No function waits longer than its caller asks, and none fails because there is no supervisor.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -16,13 +15,13 @@ use cu_system::users;
 
 use crate::{Error, Result, environment};
 
-/// How long an announcement may be stuck in a full socket before the supervisor is given up.
+/// How long an announcement may wait in a full socket before we give up on the supervisor.
 const PATIENCE_TO_WRITE: Duration = Duration::from_secs(2);
 
-/// So many announcements may be unanswered before further ones are left out.
+/// The greatest number of unanswered announcements. Further ones are not sent.
 const MOST_UNANSWERED: usize = 256;
 
-/// The way to the supervisor, if there is one.
+/// The connection to the supervisor, if there is one.
 #[derive(Debug)]
 pub(crate) struct Link {
     socket: Option<PathBuf>,
@@ -33,10 +32,10 @@ pub(crate) struct Link {
 
 #[derive(Debug)]
 enum State {
-    /// Nothing was said yet.
+    /// Not connected yet.
     Fresh,
     Connected(Connection),
-    /// It failed, and the user knows. Only what must arrive is tried again.
+    /// It failed, and that was reported. Only messages that must arrive try again.
     GivenUp,
 }
 
@@ -44,7 +43,7 @@ enum State {
 struct Connection {
     stream: UnixStream,
     answers: LineDecoder<ProgramAnswer>,
-    /// What the answers still to come are about, in order.
+    /// The requests that are not answered yet, in order.
     unanswered: VecDeque<Asked>,
 }
 
@@ -55,7 +54,7 @@ enum Asked {
 }
 
 impl Link {
-    /// A link to the supervisor that listens at `socket`; not connected before it is needed.
+    /// A link to the supervisor that listens at `socket`. It connects when it is first needed.
     pub fn to(socket: Option<PathBuf>) -> Self {
         Self {
             socket,
@@ -64,8 +63,7 @@ impl Link {
         }
     }
 
-    /// Says something that the next message of its kind replaces, or that can be done without.
-    /// What can't be said is complained about once on standard error.
+    /// Sends a message that may be lost. The first failure is reported on standard error.
     pub fn announce(&mut self, message: Message) {
         let said = self.attempt(|connection| {
             if connection.unanswered.len() < MOST_UNANSWERED {
@@ -79,9 +77,9 @@ impl Link {
         }
     }
 
-    /// Says something that must arrive, and waits until the supervisor has taken note.
+    /// Sends a message that must arrive, and waits for the supervisor's confirmation.
     ///
-    /// `Ok` if there is no supervisor: there is nobody who should know.
+    /// `Ok` if there is no supervisor.
     pub fn say(&mut self, message: Message, patience: Duration) -> Result<()> {
         let Some(socket) = self.socket.clone() else {
             return Ok(());
@@ -90,8 +88,8 @@ impl Link {
         let request = ProgramRequest::Say(message);
         let until = Instant::now() + patience;
         let mut outcome = self.say_once(&request, what, until);
-        // A connection may have ended long ago without anybody noticing. The supervisor tells
-        // repeats of such messages from news, so that saying it twice does no harm.
+        // The connection may have ended long ago, which only writing shows. The supervisor
+        // recognises repeats of such messages, so sending it twice does no harm.
         if let Err(error) = &outcome
             && error.kind() != ErrorKind::TimedOut
         {
@@ -102,7 +100,7 @@ impl Link {
             Ok(ProgramAnswer::Refused(reason)) => Err(Error::Refused { what, reason }),
             Ok(_) => Ok(()),
             Err(source) => {
-                // Half a line may be on its way, or a late answer.
+                // Half a line or a late answer may be on its way.
                 self.state = State::Fresh;
                 Err(Error::Unheard {
                     what,
@@ -130,8 +128,8 @@ impl Link {
         }
     }
 
-    /// Whether, and why, the supervisor wants this program to exit. Waits up to `patience` for the
-    /// answer; if it comes later, a later call knows it.
+    /// Returns whether and why the supervisor wants this program to exit. Waits at most `patience`
+    /// for the answer; a later call uses an answer that comes late.
     pub fn wish(&mut self, patience: Duration) -> Option<StopCause> {
         let asked = self.attempt(|connection| {
             if connection.unanswered.contains(&Asked::ShouldExit) {
@@ -141,7 +139,7 @@ impl Link {
             Ok(true)
         });
         match asked {
-            // A supervisor that owes an answer is slow: it is not waited for again.
+            // A supervisor that still owes an answer is slow, so don't wait for it again.
             Some(false) => self.take_answers(Duration::ZERO),
             Some(true) => self.take_answers(patience),
             None => {}
@@ -169,8 +167,8 @@ impl Link {
         }
     }
 
-    /// Does something with the connection. A failure is complained about once; then, and without a
-    /// supervisor, `None`.
+    /// Does something with the connection. `None` without a supervisor and after a failure, which
+    /// is reported once.
     fn attempt<T>(&mut self, action: impl FnOnce(&mut Connection) -> io::Result<T>) -> Option<T> {
         let socket = self.socket.as_ref()?.display().to_string();
         if matches!(self.state, State::GivenUp) {
@@ -180,7 +178,7 @@ impl Link {
         outcome
             .inspect_err(|error| {
                 eprintln!(
-                    "cu-client: the supervisor at {socket} can't be reached ({error}); \
+                    "cu-client: can't reach the supervisor at {socket} ({error}); \
                      the program goes on, and its last message will be tried again"
                 );
                 self.state = State::GivenUp;
@@ -214,7 +212,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The next answer and what it is about, or `None` if it does not come in time.
+    /// Reads the next answer with its request, or `None` if it does not come in time.
     fn read(&mut self, until: Instant) -> io::Result<Option<(Asked, ProgramAnswer)>> {
         let answer = loop {
             let next = self.answers.next_line();
@@ -225,12 +223,15 @@ impl Connection {
             }
         };
         let asked = self.unanswered.pop_front().ok_or_else(|| {
-            io::Error::new(ErrorKind::InvalidData, "an answer that nobody asked for")
+            io::Error::new(
+                ErrorKind::InvalidData,
+                "the supervisor sent an answer without a request",
+            )
         })?;
         Ok(Some((asked, answer)))
     }
 
-    /// Receives some bytes; false if none come in time.
+    /// Receives some bytes. False if none come in time.
     fn receive(&mut self, until: Instant) -> io::Result<bool> {
         let mut buffer = [0; 4096];
         loop {
@@ -238,7 +239,7 @@ impl Connection {
             let immediately = remaining.is_zero();
             self.stream.set_nonblocking(immediately)?;
             if !immediately {
-                // The system rounds down, and takes zero for "for ever".
+                // The system rounds down, and zero means no time-out.
                 let remaining = remaining.max(Duration::from_millis(1));
                 self.stream.set_read_timeout(Some(remaining))?;
             }
@@ -264,8 +265,9 @@ impl Connection {
     }
 }
 
-/// Whoever says "noted" is believed, so that it must be our supervisor: of our user, or of root. A
-/// program that became root (`sudo`) is supervised by the owner of its run.
+/// Checks that the other end is our supervisor, since the program relies on its confirmations: it
+/// must run as our user or as root. The supervisor of a program that became root (`sudo`) runs as
+/// the owner of the run.
 fn trust(stream: &UnixStream) -> io::Result<()> {
     let Some(user) = users::foreign_peer(stream)? else {
         return Ok(());
@@ -274,7 +276,7 @@ fn trust(stream: &UnixStream) -> io::Result<()> {
         return Ok(());
     }
     let reason = format!(
-        "{} listens there, not our supervisor",
+        "a process of {} listens there, not our supervisor",
         users::describe(user)
     );
     Err(io::Error::new(ErrorKind::PermissionDenied, reason))
@@ -288,7 +290,7 @@ fn name(message: &Message) -> &'static str {
         Message::ResumeRequest(_) => "the resume request",
         Message::Failed(_) => "the failure",
         Message::Started(_) | Message::Ended(_) | Message::Waiting(_) | Message::LeftBehind(_) => {
-            "what a supervisor says itself"
+            "a message that only a supervisor may send"
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How a job is initialised, for those who want it otherwise than usual.
+//! Options for initialising a job.
 
 use std::ffi::OsStr;
 use std::marker::PhantomData;
@@ -15,7 +15,7 @@ use crate::should_exit::ShouldExit;
 use crate::signals::Signals;
 use crate::{Error, Job, Result, Settings, failure};
 
-/// What [`Job::initialize`] does by itself, changed where it is not wanted.
+/// Changes the defaults of [`Job::initialize`].
 ///
 /// ```
 /// # let scratch = tempfile::tempdir()?;
@@ -47,7 +47,7 @@ impl<S> Default for Options<S> {
 }
 
 impl<S> Options<S> {
-    /// What [`Job::initialize`] does.
+    /// The defaults of [`Job::initialize`].
     pub fn new() -> Self {
         Self {
             settings_file: None,
@@ -59,7 +59,7 @@ impl<S> Options<S> {
         }
     }
 
-    /// Reads the settings from this file, unless a supervisor says which.
+    /// Reads the settings from this file, unless a supervisor names another.
     pub fn settings_file(self, path: impl AsRef<Path>) -> Self {
         Self {
             settings_file: Some(path.as_ref().to_owned()),
@@ -67,7 +67,8 @@ impl<S> Options<S> {
         }
     }
 
-    /// Uses this output directory, unless a supervisor says which. It is created if need be.
+    /// Uses this output directory, unless a supervisor names another. It is created if it does not
+    /// exist.
     pub fn output_dir(self, path: impl AsRef<Path>) -> Self {
         Self {
             output_dir: Some(path.as_ref().to_owned()),
@@ -83,7 +84,7 @@ impl<S> Options<S> {
         }
     }
 
-    /// Leaves signals to the program: they are no reason for [`Job::should_exit`].
+    /// Installs no signal handlers: signals don't make [`Job::should_exit`] return true.
     pub fn leave_signals_alone(self) -> Self {
         Self {
             note_signals: false,
@@ -91,7 +92,7 @@ impl<S> Options<S> {
         }
     }
 
-    /// Leaves panics to the program: they are not reported, and no hook is set.
+    /// Installs no panic hook: panics are not reported.
     pub fn leave_panics_alone(self) -> Self {
         Self {
             report_panics: false,
@@ -102,7 +103,7 @@ impl<S> Options<S> {
     /// Initialises the job.
     ///
     /// # Errors
-    /// As those of [`Job::initialize`].
+    /// Those of [`Job::initialize`].
     pub fn initialize(self) -> Result<Job<S>>
     where
         S: DeserializeOwned,
@@ -122,7 +123,7 @@ impl<S> Options<S> {
         let source = match settings_file {
             Some(file) => Source::read(&file)?,
             None => Source::nothing(
-                "CU_SETTINGS is not set, and the first argument is no path that ends in .json",
+                "CU_SETTINGS is not set, and the first argument does not end in .json",
             ),
         };
         let output_dir = environment
@@ -145,7 +146,7 @@ impl<S> Options<S> {
         if environment.socket.is_none() {
             eprintln!(
                 "cu-client: no supervisor (CU_SOCKET is not set): settings come from {source}, \
-                 results go to {}, and nobody is told",
+                 results go to {}, and are sent nowhere",
                 output_dir.display()
             );
         }
@@ -166,7 +167,7 @@ impl<S> Options<S> {
     }
 }
 
-/// The first argument of the program, if it looks like a file of settings.
+/// The first argument of the program, if it looks like a settings file.
 fn settings_argument() -> Option<PathBuf> {
     let argument = PathBuf::from(std::env::args_os().nth(1)?);
     (argument.extension() == Some(OsStr::new("json"))).then_some(argument)

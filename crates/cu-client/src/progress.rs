@@ -1,4 +1,4 @@
-//! Progress as it is announced: often by the program, seldom over the socket.
+//! Limits how often announced progress is sent over the socket.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,10 @@ use cu_protocol::{Fraction, Message};
 
 use crate::link::Link;
 
-/// At most one is sent in this time.
+/// The shortest time between two messages.
 const SEND_EVERY: Duration = Duration::from_millis(100);
 
-/// What was announced last, and whether it was sent.
+/// The last announcement, and whether it was sent.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     waiting: Option<Fraction>,
@@ -17,7 +17,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Takes a fraction over, and sends it if it is time.
+    /// Remembers a fraction, and sends it if the last message is old enough.
     pub fn announce(&mut self, fraction: Fraction, link: &mut Link) {
         self.waiting = Some(fraction);
         if self
@@ -28,7 +28,7 @@ impl Progress {
         }
     }
 
-    /// Sends what waits.
+    /// Sends the last fraction if it was not sent yet.
     pub fn flush(&mut self, link: &mut Link) {
         if let Some(fraction) = self.waiting.take() {
             link.announce(Message::Progress(fraction));

@@ -1,5 +1,5 @@
-//! Values as Python writes them: `repr`, `json.dumps(indent=4, sort_keys=True)` and the default
-//! dialect of its `csv` module. The files of a job then read alike, whichever door wrote them.
+//! Formats values as Python does: `repr`, `json.dumps(indent=4, sort_keys=True)` and the default
+//! dialect of its `csv` module. So the files of a job look the same in all languages.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -59,7 +59,7 @@ fn line(text: &mut String, cells: impl ExactSizeIterator<Item = String>) {
         if position > 0 {
             text.push(',');
         }
-        // A single empty cell would be an empty line, which readers skip.
+        // Quote a single empty cell: it would be an empty line, which readers skip.
         if cell.contains(['"', ',', '\r', '\n']) || (alone && cell.is_empty()) {
             text.push('"');
             text.push_str(&cell.replace('"', "\"\""));
@@ -71,7 +71,7 @@ fn line(text: &mut String, cells: impl ExactSizeIterator<Item = String>) {
     text.push_str("\r\n");
 }
 
-/// The shortest digits that read back as the same number, with an exponent where Python has one.
+/// The shortest digits that parse to the same number, with an exponent where Python writes one.
 fn float(value: f64) -> String {
     if !value.is_finite() {
         return value.to_string().to_lowercase();
@@ -168,7 +168,7 @@ fn indent(text: &mut String, depth: usize) {
     text.extend(std::iter::repeat_n("    ", depth));
 }
 
-/// ASCII alone, as Python does it unless asked otherwise.
+/// Only ASCII, as is Python's default.
 fn json_text(out: &mut String, text: &str) {
     out.push('"');
     for character in text.chars() {
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(one_line_csv(&alone), "note\r\n\"\"\r\n");
     }
 
-    /// A reader of the dialect, written after its description and not after the writer.
+    /// A reader of the dialect, written from its description and independent of the writer.
     fn read_csv(text: &str) -> Vec<Vec<String>> {
         let mut rows = vec![vec![String::new()]];
         let mut in_quotes = false;
@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(
             rows.pop(),
             Some(vec![String::new()]),
-            "it ends with a line end"
+            "the last line ends with a line end"
         );
         rows
     }

@@ -1,7 +1,8 @@
-//! The files a finished job leaves: `settings.json`, `param_choice.csv`, `metrics.csv`.
+//! Writes the files of a finished job: `settings.json`, `param_choice.csv`, `metrics.csv`.
 //!
-//! One header line and one line of values each, flattened with dotted names, in the order of the
-//! names. Each file appears as a whole, `metrics.csv` last: once it is there, all are.
+//! The tables have a header line and one line of values, with dotted names for nested values, in
+//! the order of the names. Each file appears as a whole, `metrics.csv` last: once it is there, all
+//! are.
 
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use crate::{Result, python_text};
 
 /// Writes the three files into `directory`.
 ///
-/// `settings.json` is left alone if the settings were read from that very file.
+/// Does not write `settings.json` if the settings were read from that very file.
 pub(crate) fn write(directory: &Path, source: &Source, metrics: &Metrics) -> Result<()> {
     let settings = Tree::of(&source.settings).expect("all keys of JSON are names");
     let settings_file = directory.join("settings.json");
@@ -113,7 +114,7 @@ mod tests {
             Metrics::from([("text".to_owned(), text)])
         });
         write(directory.path(), &source, &metrics[0]).unwrap();
-        // `text`, the line, and two line ends.
+        // The word `text`, the line, and two line ends.
         let whole = [100_000, 200_000].map(|line| "text".len() + line + 4);
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_named_and_nothing_is_left_of_it() {
+    fn a_failed_write_names_the_file_and_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let source = settings(directory.path(), "{}");
         let in_the_way = directory.path().join("metrics.csv");

@@ -1,4 +1,4 @@
-//! A `main` whose errors reach the main process.
+//! Wrappers around `main` that report its error to the main process.
 
 use std::error::Error as AnyError;
 use std::process::ExitCode;
@@ -11,11 +11,10 @@ use crate::error::with_causes;
 use crate::failure;
 use crate::link::Link;
 
-/// Initialises a job, runs `program` with it, and reports its error as the reason of the failure.
+/// Initialises a job, runs `program` with it, and reports an error as the reason of the failure.
 ///
-/// An error is printed on standard error, with its causes, and gives exit code 1. Errors of
-/// [`Job::initialize`] are reported alike: settings that don't fit are then shown where the run is
-/// watched.
+/// Prints an error with its causes on standard error, and returns exit code 1. Also reports errors
+/// of [`Job::initialize`], so that `cu show` explains wrong settings.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -41,7 +40,7 @@ pub fn run<S: DeserializeOwned>(
         Err(error) => {
             let text = with_causes(error.as_ref());
             eprintln!("error: {text}");
-            // A connection of its own, since the job and its link belong to the program.
+            // This uses a connection of its own, since the program owns the job and its link.
             if let Ok(Environment { socket, .. }) = Environment::of_this_process() {
                 failure::report(&mut Link::to(socket), text);
             }

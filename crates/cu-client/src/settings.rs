@@ -1,4 +1,4 @@
-//! What a job is told to do: a struct of the program's own, or a map for those who have none.
+//! The settings of a job, for a program with a struct of its own or with the map [`Settings`].
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::{Error, Result};
 
-/// Settings as they are in the file, for programs without a struct for them.
+/// The settings as they are in the file, for programs without a struct of their own.
 ///
 /// ```
 /// let settings: cu_client::Settings = serde_json::from_str(r#"{"optimizer": {"rate": 0.1}}"#)?;
@@ -22,7 +22,7 @@ use crate::{Error, Result};
 pub struct Settings(pub Map<String, Value>);
 
 impl Settings {
-    /// The setting of this name; a dot leads into a nested table, unless a key has it in its name.
+    /// The setting of this name. A dot leads into a nested table, unless a key contains the dot.
     #[must_use]
     pub fn get(&self, dotted: &str) -> Option<&Value> {
         lookup(&self.0, dotted)
@@ -39,14 +39,14 @@ fn lookup<'a>(table: &'a Map<String, Value>, dotted: &str) -> Option<&'a Value> 
     })
 }
 
-/// Settings before they are given a type, with where they come from.
+/// Settings without a type, and where they come from.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     /// The file, if there is one.
     pub file: Option<PathBuf>,
-    /// Its content; no settings at all without a file.
+    /// Its content; empty without a file.
     pub settings: Settings,
-    /// Why there is no file, for messages.
+    /// The reason why there is no file, for messages.
     without: &'static str,
 }
 
@@ -60,9 +60,11 @@ impl Source {
             reason,
         };
         let value: Value = serde_json::from_slice(&text)
-            .map_err(|error| failed(format!("this is no JSON: {error}")))?;
+            .map_err(|error| failed(format!("it is not valid JSON: {error}")))?;
         let Value::Object(table) = value else {
-            return Err(failed("a JSON object is expected".to_owned()));
+            return Err(failed(
+                "it is not a JSON object, such as {\"seed\": 1}".to_owned(),
+            ));
         };
         Ok(Self {
             file: Some(path.to_owned()),
@@ -71,7 +73,7 @@ impl Source {
         })
     }
 
-    /// No settings at all, `why` in brief: right for a program that has a default for each.
+    /// Empty settings, enough for a program with a default for each. `why` is the reason in brief.
     pub fn nothing(without: &'static str) -> Self {
         Self {
             file: None,
@@ -80,9 +82,9 @@ impl Source {
         }
     }
 
-    /// All settings, as what the program expects.
+    /// Converts all settings to the type that the program expects.
     pub fn parse<S: DeserializeOwned>(&self) -> Result<S> {
-        // Without a copy, `Value` would have to be borrowed by what is made of it.
+        // Cloned, since otherwise the result would borrow from the `Value`.
         let value = Value::Object(self.settings.0.clone());
         serde_path_to_error::deserialize(value).map_err(|error| {
             let path = error.path().to_string();
@@ -91,7 +93,7 @@ impl Source {
         })
     }
 
-    /// One setting, as what the program expects.
+    /// Converts one setting to the type that the program expects.
     pub fn parse_one<T: DeserializeOwned>(&self, dotted: &str) -> Result<T> {
         let value = self
             .settings
@@ -124,7 +126,7 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[allow(dead_code)] // Deserialised, to see what is refused.
+    #[allow(dead_code)] // Only deserialised.
     struct Training {
         seed: u64,
         optimizer: Optimizer,
@@ -163,8 +165,8 @@ mod tests {
                 "unknown field `sed`",
             ),
             (r#"{"seed": -1, "optimizer": {"rate": 1}}"#, "`seed`: "),
-            (r#"[1]"#, "a JSON object is expected"),
-            (r#"{"seed": 1,}"#, "this is no JSON"),
+            (r#"[1]"#, "it is not a JSON object"),
+            (r#"{"seed": 1,}"#, "it is not valid JSON"),
         ] {
             let message = refused(json);
             assert!(message.contains(words), "{message}");
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn no_settings_are_enough_for_defaults_alone() {
+    fn no_settings_are_enough_if_all_have_defaults() {
         #[derive(Deserialize, Default)]
         #[serde(default)]
         struct Defaults {

@@ -1,10 +1,9 @@
-//! The shell's door: what the commands `cu job …` do, for a front that only reads arguments and
-//! prints.
+//! The commands `cu job …` as functions. The command line only reads arguments and prints results.
 //!
-//! Each command is a process of its own, so that nothing is remembered in between: should_exit has
-//! no steps and no measured saves, and `time_elapsed` is not added to the metrics. Without a
-//! supervisor all of them work; [`Door::started`] says so, the others stay quiet, since they are
-//! called in loops.
+//! Each command is a process of its own, so nothing is remembered in between: `should_exit` counts
+//! no steps and measures no saves, and `time_elapsed` is not added to the metrics. All commands
+//! work without a supervisor. [`ShellJob::started`] prints a line about it; the others don't, since
+//! scripts call them in loops.
 //!
 //! ```sh
 //! cu job started
@@ -33,43 +32,43 @@ use serde_json::Value;
 use crate::environment::Environment;
 use crate::link::Link;
 use crate::settings::Source;
-use crate::{Error, RESUME_EXIT_CODE, Result, exit_for_resume, results};
+use crate::{Error, RESUME_EXIT_CODE, Result, error, exit_for_resume, results};
 
-pub use crate::should_exit::in_words;
 pub use words::parse_metrics;
 
-/// How long before the time limit [`Door::should_exit`] says yes, unless told otherwise: a script
-/// cannot be measured.
+/// How long before the time limit [`ShellJob::should_exit`] returns a reason by default. A fixed
+/// time, since a script's steps and saves can't be measured.
 pub const MARGIN: Duration = Duration::from_secs(60);
 
 /// How long a command waits for the supervisor.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long a loop is held up by the question whether it should end.
+/// How long `should-exit` may delay a script's loop.
 const PATIENCE_FOR_A_WISH: Duration = Duration::from_secs(2);
 
-/// What `cu job started` tells.
+/// The output of `cu job started`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Start {
-    /// Which job; `None` without a supervisor.
+    /// The job; `None` without a supervisor.
     pub job: Option<JobId>,
-    /// Which attempt of it.
+    /// The attempt.
     pub attempt: Attempt,
-    /// The newest checkpoint there is, by its name; `None` at the very beginning.
+    /// The newest checkpoint, by its file name; `None` if nothing was saved yet.
     pub checkpoint: Option<Generation>,
 }
 
-/// The place from which a script's commands are given.
+/// The job of a shell script. Each method is a command `cu job …`.
 #[derive(Debug)]
-pub struct Door {
+pub struct ShellJob {
     environment: Environment,
     output_dir: PathBuf,
     checkpoints: Checkpoints,
     link: Link,
 }
 
-impl Door {
-    /// The door of this process's job, or of the current directory without a supervisor.
+impl ShellJob {
+    /// Opens this process's job, or the current directory without a supervisor.
     ///
     /// # Errors
     /// [`Error::Environment`] and [`Error::Checkpoint`], as [`Job::initialize`](crate::Job).
@@ -89,14 +88,14 @@ impl Door {
         })
     }
 
-    /// `cu job started`: which attempt of which job this is, and what it goes on from. Says on
-    /// standard error if there is no supervisor.
+    /// `cu job started`: returns the job, the attempt, and the checkpoint to continue from. Prints
+    /// a line on standard error if there is no supervisor.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] if the checkpoints can't be listed.
     pub fn started(&self) -> Result<Start> {
         if self.environment.socket.is_none() {
-            eprintln!("cu job: no supervisor (CU_SOCKET is not set): nobody is told");
+            eprintln!("cu job: no supervisor (CU_SOCKET is not set): nothing is reported");
         }
         Ok(Start {
             job: self.environment.job,
@@ -105,10 +104,10 @@ impl Door {
         })
     }
 
-    /// `cu job progress FRACTION`: how much of the whole job is done, from 0 to 1.
+    /// `cu job progress FRACTION`: reports how much of the whole job is done, from 0 to 1.
     ///
     /// # Errors
-    /// [`Error::Word`] if it is no such number; [`Error::Refused`], [`Error::Unheard`].
+    /// [`Error::Word`] if it is not such a number; [`Error::Refused`], [`Error::Unheard`].
     pub fn progress(&mut self, fraction: f64) -> Result<()> {
         let fraction = Fraction::new(fraction).ok_or_else(|| Error::Word {
             word: fraction.to_string(),
@@ -117,7 +116,7 @@ impl Door {
         self.link.say(Message::Progress(fraction), PATIENCE)
     }
 
-    /// `cu job metrics NAME=VALUE…`: metrics before the end.
+    /// `cu job metrics NAME=VALUE…`: reports metrics before the end.
     ///
     /// # Errors
     /// [`Error::Word`] as [`parse_metrics`]; [`Error::Refused`], [`Error::Unheard`].
@@ -131,29 +130,32 @@ impl Door {
     ///
     /// # Errors
     /// [`Error::Word`] and [`Error::Settings`] before anything is written; [`Error::Checkpoint`] if
-    /// a file can't be; [`Error::Refused`] and [`Error::Unheard`] with the files in place.
+    /// a file can't be written; [`Error::Refused`] and [`Error::Unheard`] with the files in place.
     pub fn finish<W: AsRef<str>>(mut self, words: &[W]) -> Result<()> {
         let metrics: Metrics = parse_metrics(words)?;
         results::write(&self.output_dir, &self.source()?, &metrics)?;
         self.link.say(Message::Results(metrics), PATIENCE)
     }
 
-    /// `cu job exit-for-resume`: sends the request. The command is to end with the code returned, 3,
-    /// so that `exec cu job exit-for-resume` ends a script as it must, and so does the command alone
-    /// under `set -e`.
+    /// `cu job exit-for-resume`: sends the request and returns the exit code for the command, 3. So
+    /// `exec cu job exit-for-resume` ends a script with it, and under `set -e` the command alone
+    /// does.
     #[must_use]
     pub fn exit_for_resume(mut self) -> i32 {
         let checkpoint = exit_for_resume::newest(&self.checkpoints);
         let request = Message::ResumeRequest(ResumeRequest { checkpoint });
         if let Err(error) = self.link.say(request, exit_for_resume::PATIENCE) {
-            eprintln!("cu job: {error}; the exit code {RESUME_EXIT_CODE} says the same");
+            eprintln!(
+                "cu job: {}; the exit code {RESUME_EXIT_CODE} still asks for the resume",
+                error::with_causes(&error)
+            );
         }
         RESUME_EXIT_CODE
     }
 
-    /// `cu job should-exit`: the reason to save and exit for resume, if there is one; the command
-    /// then ends with 0, else with 1. `margin` is how long before the time limit that is; [`MARGIN`]
-    /// is a good one.
+    /// `cu job should-exit`: returns the reason to save and exit for resume, if there is one. The
+    /// command then ends with 0, otherwise with 1. `margin` is the time before the time limit; its
+    /// default is [`MARGIN`].
     pub fn should_exit(&mut self, margin: Duration) -> Option<StopCause> {
         let near = |deadline| {
             let left = SystemTime::duration_since(&deadline, SystemTime::now());
@@ -170,11 +172,12 @@ impl Door {
         }
     }
 
-    /// `cu job checkpoint save PATH`: saves a file as a stream, or all of a directory as one.
+    /// `cu job checkpoint save PATH`: saves a file as a stream, or a directory with all files in
+    /// it.
     ///
     /// # Errors
-    /// [`Error::File`] if it can't be read, [`Error::Checkpoint`] if it can't be saved. What was
-    /// saved before is still there.
+    /// [`Error::File`] if it can't be read, [`Error::Checkpoint`] if it can't be saved. Earlier
+    /// checkpoints are still there.
     pub fn save_checkpoint(&mut self, path: &Path) -> Result<Generation> {
         if path.is_dir() {
             let files = self.checkpoints.directory()?;
@@ -187,15 +190,15 @@ impl Door {
         Ok(writer.commit()?)
     }
 
-    /// `cu job checkpoint load PATH`: puts the newest intact checkpoint in the place of `path`, be
-    /// it a file or a directory there, or nothing. `None`, and the command ends with 1, if nothing
-    /// was saved yet; `path` is then left as it is.
+    /// `cu job checkpoint load PATH`: replaces `path`, a file, a directory or nothing, by the
+    /// newest intact checkpoint. If nothing was saved yet, it leaves `path` alone and returns
+    /// `None`, and the command ends with 1.
     ///
-    /// A file is replaced at once. A directory is put together beside its place first; who is killed
-    /// while the two change places may find none, and loads again.
+    /// A file is replaced atomically. A directory is copied to a place beside it first. If the
+    /// process is killed while the two are exchanged, the directory may be missing; load again then.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] as those of [`Checkpoints::reader`], [`Error::File`] if it can't be
+    /// [`Error::Checkpoint`] as for [`Checkpoints::reader`], [`Error::File`] if `path` can't be
     /// written.
     pub fn load_checkpoint(&self, path: &Path) -> Result<Option<Generation>> {
         let is_directory = |error: &cu_checkpoint::Error| matches!(error, cu_checkpoint::Error::OtherForm { found, .. } if *found == Form::Directory);
@@ -208,11 +211,11 @@ impl Door {
         }
     }
 
-    /// `cu job checkpoint path`: where the newest intact directory checkpoint lies, to be read in
-    /// place and never written to. `None` if there is none.
+    /// `cu job checkpoint path`: returns the path of the newest intact directory checkpoint. Only
+    /// read there. `None` if there is none.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] as those of [`Checkpoints::load_directory`].
+    /// [`Error::Checkpoint`] as for [`Checkpoints::load_directory`].
     pub fn checkpoint_path(&self) -> Result<Option<PathBuf>> {
         let mut place = None;
         put(self.checkpoints.load_directory()?, |saved| {
@@ -222,11 +225,11 @@ impl Door {
         Ok(place)
     }
 
-    /// `cu job settings get KEY`: one setting by its dotted name, as a script can use it: text as it
-    /// is, nothing for null, anything else as JSON.
+    /// `cu job settings get KEY`: returns one setting by its dotted name, in a form for scripts:
+    /// text unchanged, null as nothing, anything else as JSON.
     ///
     /// # Errors
-    /// [`Error::Settings`] if there is none of this name.
+    /// [`Error::Settings`] if there is no setting of this name.
     pub fn setting(&self, dotted: &str) -> Result<String> {
         Ok(match self.source()?.parse_one(dotted)? {
             Value::Null => String::new(),
@@ -243,7 +246,7 @@ impl Door {
     }
 }
 
-/// Does something with a checkpoint that was found, after naming the damaged ones.
+/// Reports damaged checkpoints on standard error, then calls `with` on the one that was found.
 fn put<T>(
     found: Option<Found<T>>,
     with: impl FnOnce(T) -> Result<()>,

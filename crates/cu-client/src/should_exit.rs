@@ -1,4 +1,4 @@
-//! The one question of a resumable program, "should I save and exit?", and all that can answer it.
+//! Answers the question of a resumable program, "should I save and exit?".
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -7,24 +7,24 @@ use cu_protocol::StopCause;
 
 use crate::signals::Signals;
 
-/// How often at most the stop file and the supervisor are asked. A call in between costs two
-/// readings of the clock at most.
+/// The shortest time between two looks at the stop file and the supervisor. A call in between costs
+/// at most two readings of the clock.
 pub const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// The least time kept free before the time limit, for a save and for the process to end.
+/// The least time to keep before the time limit, for a save and for the end of the process.
 pub const LEAST_MARGIN: Duration = Duration::from_secs(10);
 
-/// A save may take so many times as long as the slowest one measured: file systems of clusters have
-/// bad moments.
+/// A save may take this many times as long as the slowest one so far, since file systems of
+/// clusters have bad moments.
 const SLOWEST_SAVE_TIMES: u32 = 3;
 
-/// How long after the last save the next is due, unless the program says otherwise.
+/// The default time from the last save to the next.
 pub const SAVE_EVERY: Duration = Duration::from_secs(600);
 
-/// Periodic saves are made so rarely that they take at most one part in so many of the time.
+/// Periodic saves take at most one part in this many of the time.
 const SHARE_OF_SAVES: u32 = 20;
 
-/// The criteria, and what was measured to judge by.
+/// The criteria, and the measured times.
 #[derive(Debug)]
 pub(crate) struct ShouldExit {
     started: Instant,
@@ -48,7 +48,8 @@ pub(crate) struct ShouldExit {
 impl ShouldExit {
     pub fn new(deadline: Option<SystemTime>, stop_file: Option<PathBuf>, signals: Signals) -> Self {
         let started = Instant::now();
-        // By a clock that nobody sets while we run. A deadline in the past is due at once.
+        // By the monotonic clock, which nobody sets while we run. A deadline in the past is due at
+        // once.
         let deadline = deadline.map(|deadline| {
             let left = deadline.duration_since(SystemTime::now());
             let far = Duration::from_secs(u32::MAX.into());
@@ -97,13 +98,13 @@ impl ShouldExit {
         self.started.elapsed()
     }
 
-    /// A save took so long.
+    /// Notes how long a save took.
     pub fn saved(&mut self, took: Duration) {
         self.longest_save = self.longest_save.max(took);
         self.last_save = Instant::now();
     }
 
-    /// Whether a periodic save is due.
+    /// Returns whether a periodic save is due.
     pub fn should_save(&self) -> bool {
         self.save_is_due(Instant::now())
     }
@@ -113,7 +114,7 @@ impl ShouldExit {
         now.saturating_duration_since(self.last_save) >= interval
     }
 
-    /// Asks; `wish` asks the supervisor. Once the answer was yes, it stays yes.
+    /// Answers the question; `wish` asks the supervisor. Once the answer was yes, it stays yes.
     pub fn ask(&mut self, wish: impl FnOnce() -> Option<StopCause>) -> bool {
         let now = Instant::now();
         self.ask_at(now, wish);
@@ -161,12 +162,12 @@ impl ShouldExit {
             return None;
         }
         self.last_look = Some(now);
-        // The supervisor knows the cause; the file only that there is one.
+        // The supervisor knows the cause, so ask it first.
         wish().or_else(|| self.stop_file_exists().then_some(StopCause::StopFile))
     }
 
-    /// How long before the time limit to say yes: the question comes up only once a step, and then
-    /// a save follows.
+    /// How long before the time limit to answer yes. The program asks only once a step, and then it
+    /// saves.
     fn time_to_leave(&self) -> Duration {
         let margin = self
             .margin
@@ -176,22 +177,6 @@ impl ShouldExit {
 
     fn stop_file_exists(&self) -> bool {
         self.stop_file.as_deref().is_some_and(Path::exists)
-    }
-}
-
-/// A reason to exit in words, such as `the time limit is near`.
-pub fn in_words(cause: StopCause) -> String {
-    match cause {
-        StopCause::Steps => "the number of steps is reached".to_owned(),
-        StopCause::TimeBudget => "the time budget is used up".to_owned(),
-        StopCause::TimeLimit => "the time limit is near".to_owned(),
-        StopCause::StopFile => "the stop file exists".to_owned(),
-        StopCause::Signal(signal) => {
-            let name = signal_hook::low_level::signal_name(signal);
-            format!("signal {}", name.map_or(signal.to_string(), str::to_owned))
-        }
-        StopCause::Operator => "the operator asked for it".to_owned(),
-        StopCause::Cancel => "the operator cancelled the job".to_owned(),
     }
 }
 
@@ -206,7 +191,7 @@ mod tests {
         ShouldExit::new(deadline, None, Signals::default())
     }
 
-    /// Asks at `after` the start, with a supervisor that wishes nothing.
+    /// Asks at `after` the start, with a supervisor that asks for nothing.
     fn reason_at(question: &mut ShouldExit, after: Duration) -> Option<StopCause> {
         question.ask_at(question.started + after, || None);
         question.reason
@@ -247,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn before_the_limit_there_is_time_for_a_step_and_three_slow_saves() {
+    fn the_margin_covers_a_step_and_three_slow_saves() {
         let limit = 1000 * SECOND;
         let mut question = nothing_asked(Some(limit));
         assert_eq!(question.time_to_leave(), LEAST_MARGIN);

@@ -1,4 +1,4 @@
-//! Signals that ask a program to stop: noted, never acted upon here.
+//! Notes signals that ask a program to stop. Never acts on them.
 
 use std::ffi::c_int;
 use std::io;
@@ -15,8 +15,8 @@ pub(crate) struct Signals(Arc<AtomicUsize>);
 impl Signals {
     /// Notes USR1, USR2, TERM and INT from now on. Handlers that were installed before still run.
     ///
-    /// Of TERM and INT only the first is noted, the second ends the process as if nothing had been
-    /// installed: a program that never asks whether it should exit can still be stopped.
+    /// Only the first TERM or INT is noted. A second one ends the process as without handlers, so
+    /// that a program that never calls `should_exit` can still be stopped.
     pub fn noted() -> io::Result<Self> {
         let last = Arc::new(AtomicUsize::new(0));
         for signal in [SIGUSR1, SIGUSR2] {
@@ -24,7 +24,7 @@ impl Signals {
         }
         for signal in [SIGTERM, SIGINT] {
             let came_before = Arc::new(AtomicBool::new(false));
-            // In this order, so that the first one finds `false`.
+            // Keep this order, so that the first signal finds `false`.
             flag::register_conditional_default(signal, Arc::clone(&came_before))?;
             flag::register(signal, came_before)?;
             note(signal, &last)?;

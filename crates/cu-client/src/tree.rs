@@ -1,5 +1,5 @@
-//! Any serialisable value as a tree of plain ones, so that settings and metrics, structs and maps
-//! are flattened and written by the same few functions. Unlike JSON it keeps NaN and infinities.
+//! Converts any serialisable value to a tree of plain ones, so that the same few functions flatten
+//! and write settings and metrics, structs and maps. Unlike JSON it keeps NaN and infinities.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,7 +21,7 @@ pub(crate) enum Tree {
     Map(BTreeMap<String, Tree>),
 }
 
-/// Why a value has no tree: it said so itself, or has map keys that are no names.
+/// Why a value has no tree: its `Serialize` fails, or its map keys are not names.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct NoTree(String);
@@ -38,8 +38,8 @@ impl Tree {
         value.serialize(ToTree)
     }
 
-    /// The leaves below maps, by their names joined with dots. Lists are leaves. A value that is no
-    /// map has no names: `None`.
+    /// The leaves below maps, by their names joined with dots. Lists are leaves. `None` if the
+    /// value is not a map, since it has no names then.
     pub fn flattened(self) -> Option<BTreeMap<String, Self>> {
         let Self::Map(entries) = self else {
             return None;
@@ -75,12 +75,12 @@ impl Tree {
     }
 }
 
-/// Any struct or map as metrics; what is nested gets dotted names.
+/// Converts a struct or map to metrics. Nested values get dotted names.
 pub(crate) fn metrics<T: Serialize + ?Sized>(value: &T) -> Result<Metrics, String> {
     let tree = Tree::of(value).map_err(|NoTree(reason)| reason)?;
     let leaves = tree
         .flattened()
-        .ok_or("a struct or a map of names to values is expected")?;
+        .ok_or("they are not a struct or a map of names to values")?;
     let metrics = leaves
         .into_iter()
         .map(|(name, leaf)| (name, leaf.into_metric()));
@@ -101,14 +101,14 @@ fn flatten(prefix: String, entries: BTreeMap<String, Tree>, leaves: &mut BTreeMa
 
 struct ToTree;
 
-/// A map or struct in the making; `around` is the name of the enum variant whose content it is.
+/// A map or struct being built; `around` is the name of the enum variant around it.
 struct Entries {
     around: Option<&'static str>,
     entries: BTreeMap<String, Tree>,
     key: Option<String>,
 }
 
-/// A list in the making.
+/// A list being built.
 struct Items {
     around: Option<&'static str>,
     items: Vec<Tree>,
@@ -348,7 +348,7 @@ impl ser::SerializeMap for Entries {
             Tree::Integer(number) => number.to_string(),
             other => {
                 let key = python_text::literal(&other);
-                return Err(NoTree(format!("the key {key} is no name")));
+                return Err(NoTree(format!("the key {key} is not a name")));
             }
         });
         Ok(())
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_nested_gets_a_dotted_name_and_nan_stays_nan() {
+    fn nested_values_get_dotted_names_and_nan_stays_nan() {
         let flat = metrics(&Results {
             accuracy: f64::NAN,
             loss: None,
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_names_is_no_metrics() {
+    fn values_without_names_are_not_metrics() {
         assert!(metrics(&1.5).is_err());
         assert!(metrics(&[1, 2]).is_err());
         assert!(metrics(&BTreeMap::from([((1, 2), 3)])).is_err());

@@ -1,5 +1,5 @@
-//! Real programs under a supervisor, without one, and under one that dies: what it hears, what is
-//! in the output directory, and how the programs end.
+//! Real programs with a supervisor, without one, and with one that dies: the messages, the output
+//! directory, and the ends of the programs.
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 mod support;
@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use cu_client::StopCause;
 use cu_protocol::{
-    Attempt, Generation, Message, MetricValue, ProgramAnswer, ProgramRequest, ResumeRequest,
+    Attempt, CheckpointId, Message, MetricValue, ProgramAnswer, ProgramRequest, ResumeRequest,
 };
+use cu_test_privileges::leave_out;
 use rustix::process::Signal;
 use support::{BOUND, Process, Supervisor, program};
 
@@ -70,10 +71,10 @@ fn exit_for_resume_ends_with_code_3_and_names_the_checkpoint() {
     let supervisor = Supervisor::new();
     std::fs::write(supervisor.output("settings.json"), r#"{"after_millis": 1}"#).unwrap();
     for counter in 0..2 {
-        let end = supervisor.start("steps_until_told").end();
+        let end = supervisor.start("steps_until_it_should_exit").end();
         assert_eq!(end.status.code(), Some(3), "{end:?}");
         assert_eq!(supervisor.message(), ready());
-        let checkpoint = Some(Generation {
+        let checkpoint = Some(CheckpointId {
             attempt: Attempt(3),
             counter,
         });
@@ -87,7 +88,7 @@ fn exit_for_resume_ends_with_code_3_and_names_the_checkpoint() {
 fn each_signal_is_a_reason_to_exit() {
     for signal in [Signal::USR1, Signal::USR2, Signal::TERM, Signal::INT] {
         let supervisor = Supervisor::new();
-        let process = supervisor.start("steps_until_told");
+        let process = supervisor.start("steps_until_it_should_exit");
         assert_eq!(supervisor.message(), ready());
         process.signal(signal);
         let end = process.end();
@@ -103,7 +104,7 @@ fn the_second_term_ends_a_program_that_never_asks() {
     let mut process = supervisor.start("ignores_signals_and_never_asks");
     assert_eq!(supervisor.message(), ready());
     let begun = Instant::now();
-    // Several, since signals that wait together are one.
+    // Sent several times, since the kernel merges signals that wait together.
     while process.is_running() {
         process.signal(Signal::TERM);
         assert!(begun.elapsed() < BOUND);
@@ -115,7 +116,7 @@ fn the_second_term_ends_a_program_that_never_asks() {
 #[test]
 fn the_stop_file_is_a_reason_to_exit() {
     let supervisor = Supervisor::new();
-    let process = supervisor.start("steps_until_told");
+    let process = supervisor.start("steps_until_it_should_exit");
     assert_eq!(supervisor.message(), ready());
     std::fs::write(supervisor.path("stop"), "").unwrap();
     assert_eq!(process.end().status.code(), Some(3));
@@ -131,7 +132,7 @@ fn the_operators_wish_is_a_reason_to_exit() {
         })
     };
     let supervisor = Supervisor::answering(wishes);
-    let end = supervisor.start("steps_until_told").end();
+    let end = supervisor.start("steps_until_it_should_exit").end();
     assert_eq!(end.status.code(), Some(3), "{end:?}");
     assert_eq!(supervisor.read("reason"), r#""operator""#);
 
@@ -156,7 +157,7 @@ fn the_time_limit_is_a_reason_to_exit() {
     let deadline = in_five_seconds
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap();
-    let mut command = supervisor.supervise(program("steps_until_told"));
+    let mut command = supervisor.supervise(program("steps_until_it_should_exit"));
     command.env("CU_DEADLINE", deadline.as_secs().to_string());
     assert_eq!(Process::start(command).end().status.code(), Some(3));
     assert_eq!(supervisor.read("reason"), r#""time_limit""#);
@@ -180,7 +181,7 @@ fn a_panic_is_reported_with_its_place() {
 }
 
 #[test]
-fn a_caught_panic_is_no_failure() {
+fn a_caught_panic_is_not_a_failure() {
     let supervisor = Supervisor::new();
     let end = supervisor.start("catches_its_panics").end();
     assert!(end.status.success(), "{end:?}");
@@ -236,7 +237,7 @@ fn the_loop_as_one_call_needs_four_attempts() {
 
 #[test]
 fn a_supervisor_that_dies_stops_nobody() {
-    // It dies on the second message, and nobody listens any more: every connection ends at once.
+    // It dies on the second message, and every later connection ends at once.
     let supervisor = Supervisor::answering(|request| match request {
         ProgramRequest::Say(Message::EarlyMetrics(metrics)) if metrics["step"] == integer(0) => {
             Some(ProgramAnswer::Noted)
@@ -248,11 +249,8 @@ fn a_supervisor_that_dies_stops_nobody() {
     assert!(end.status.success(), "{end:?}");
     assert!(supervisor.read("metrics.csv").starts_with("done,"));
     let outcome = supervisor.read("outcome");
-    assert!(
-        outcome.contains("did not take note of the results"),
-        "{outcome}"
-    );
-    let complaints = end.stderr.matches("can't be reached").count();
+    assert!(outcome.contains("did not confirm the results"), "{outcome}");
+    let complaints = end.stderr.matches("can't reach the supervisor").count();
     assert_eq!(complaints, 1, "once is enough: {end:?}");
 }
 
@@ -272,9 +270,9 @@ fn a_refusal_is_an_error_where_it_matters() {
     );
     let outcome = supervisor.read("outcome");
     assert_eq!(outcome, "the supervisor refused the results: not today");
-    // Refused, the exit code still says it.
+    // The request is refused, but the exit code means the same.
     std::fs::write(supervisor.output("settings.json"), r#"{"after_millis": 1}"#).unwrap();
-    let end = supervisor.start("steps_until_told").end();
+    let end = supervisor.start("steps_until_it_should_exit").end();
     assert_eq!(end.status.code(), Some(3), "{end:?}");
 }
 
@@ -290,7 +288,7 @@ fn without_a_supervisor_everything_works_and_says_so_once() {
             .env("CU_SETTINGS", &settings);
         Process::start(command).end()
     };
-    let end = by_hand("steps_until_told");
+    let end = by_hand("steps_until_it_should_exit");
     assert_eq!(end.status.code(), Some(3), "{end:?}");
     assert_eq!(end.stderr.matches("no supervisor").count(), 1, "{end:?}");
     assert!(
@@ -309,32 +307,26 @@ fn without_a_supervisor_everything_works_and_says_so_once() {
     }
 }
 
-/// Nobody's id on every Linux.
+/// The id of the user `nobody` on every Linux.
 const STRANGER: u32 = 65_534;
 
 #[test]
 fn a_socket_of_another_user_hears_no_results() {
     if !rustix::process::geteuid().is_root() {
-        let unprivileged = std::env::var_os("CU_TESTS_UNPRIVILEGED").is_some_and(|set| set == "1");
-        assert!(
-            unprivileged,
-            "run the tests as root, or set CU_TESTS_UNPRIVILEGED=1"
-        );
-        eprintln!("NOT TESTED: only root can start a process of another user");
-        return;
+        return leave_out("sockets of other users", "only root can act for them");
     }
     let supervisor = Supervisor::new();
     let his = tempfile::Builder::new()
         .permissions(std::fs::Permissions::from_mode(0o755))
         .tempdir()
         .unwrap();
-    // What is built here may lie where nobody else can go.
+    // Another user may not enter the directory where cargo builds.
     let program = his.path().join("program");
     std::fs::copy(env!("CARGO_BIN_EXE_cu-client-programs"), &program).unwrap();
     std::os::unix::fs::chown(his.path(), Some(STRANGER), Some(STRANGER)).unwrap();
     let socket = his.path().join("socket");
     let mut impostor = Command::new(program)
-        .arg("listens_and_notes_all")
+        .arg("confirms_every_message")
         .arg(&socket)
         .uid(STRANGER)
         .gid(STRANGER)

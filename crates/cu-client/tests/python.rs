@@ -1,5 +1,5 @@
-//! The door for Python: its own tests under each Python there is, and that both doors write the
-//! same files and read each other's checkpoints.
+//! Runs the tests of `cu_job.py` under each Python, and checks that Rust and Python write the same
+//! files and read each other's checkpoints.
 //!
 //! `CU_PYTHON` may name the Pythons to test with, separated by colons; otherwise it is `python3`.
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cu_client::{Checkpoints, Generation, Options, Settings};
-use support::{End, Process};
+use support::{End, Process, program};
 
 fn pythons() -> Vec<String> {
     let named = std::env::var("CU_PYTHON").unwrap_or_else(|_| "python3".to_owned());
@@ -51,14 +51,58 @@ fn python(program: &str, directory: &Path) {
     }
 }
 
+/// Runs the tests in one file, class by class, so that each has the whole patience of a test.
+fn own_tests_pass(module: &str) {
+    let file = python_directory().join(module).with_extension("py");
+    let text = std::fs::read_to_string(file).unwrap();
+    let classes: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("class ")?.split('(').next())
+        .collect();
+    assert_ne!(classes, [""; 0]);
+    for python in pythons() {
+        for class in &classes {
+            let end = run(&python, &["-m", "unittest", &format!("{module}.{class}")]);
+            assert!(end.status.success(), "{python}: {class}:\n{}", end.stderr);
+            let ran = end.stderr.lines().find(|line| line.starts_with("Ran "));
+            assert_ne!(ran, None, "{}", end.stderr);
+            assert!(!end.stderr.contains("Ran 0 tests"), "{}", end.stderr);
+        }
+    }
+}
+
 #[test]
 fn its_own_tests_pass() {
-    for python in pythons() {
-        let end = run(&python, &["-m", "unittest", "test_cu_job"]);
-        assert!(end.status.success(), "{python}:\n{}", end.stderr);
-        let ran = end.stderr.lines().find(|line| line.starts_with("Ran "));
-        assert_ne!(ran, None, "{}", end.stderr);
-        assert!(!end.stderr.contains("Ran 0 tests"), "{}", end.stderr);
+    own_tests_pass("test_cu_job");
+}
+
+#[test]
+fn its_own_tests_of_checkpoints_pass() {
+    own_tests_pass("test_checkpoints");
+}
+
+#[test]
+fn its_own_tests_of_signals_pass() {
+    own_tests_pass("test_signals");
+}
+
+#[test]
+fn its_own_tests_of_children_pass() {
+    own_tests_pass("test_children");
+}
+
+#[test]
+fn no_file_of_its_own_tests_is_left_out() {
+    let source = include_str!("python.rs");
+    for entry in std::fs::read_dir(python_directory()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if let Some(module) = name
+            .strip_suffix(".py")
+            .filter(|_| name.starts_with("test_"))
+        {
+            let call = format!("own_tests_pass(\"{module}\")");
+            assert!(source.contains(&call), "{name} is not run here");
+        }
     }
 }
 
@@ -79,7 +123,7 @@ data = cu_job.Job(output_dir=sys.argv[1]).load_bytes()
 assert data == b'n' * 3_000_000, (len(data), data[:10])",
         directory.path(),
     );
-    // A value is intact, and yet nothing that Python could read.
+    // A checkpoint of a Rust value is intact, but Python can't read it.
     checkpoints.save(&1_u64).unwrap();
     python(
         "import cu_job, sys
@@ -119,6 +163,59 @@ for byte in b'o', b'm', b'n':
         assert!(bytes == vec![b'n'; 3_000_000]);
         let kept = checkpoints.generations().unwrap();
         assert_eq!(kept, [Generation::new(3, 2), Generation::new(3, 1)]);
+    }
+}
+
+/// Runs a program with the door of shells, in a directory whose checkpoints are used.
+fn shell(name: &str, directory: &Path) {
+    let mut command = program(name);
+    command
+        .env("CU_OUTPUT_DIR", directory)
+        .current_dir(directory);
+    let end = Process::start(command).end();
+    assert!(end.status.success(), "{name}: {end:?}");
+}
+
+/// Saves a directory with the name of who saved it, as Python programs do.
+const SAVE_DIRECTORY: &str = "import cu_job, sys
+with cu_job.Job(output_dir=sys.argv[1]).save_dir() as path:
+    (path / 'empty').mkdir()
+    (path / 'model').mkdir()
+    (path / 'model' / 'weights ä').write_text('python')";
+
+/// Loads one, and compares the name.
+const LOAD_DIRECTORY: &str = "import cu_job, os, sys
+path = cu_job.Job(output_dir=sys.argv[1]).load_dir()
+assert sorted(os.listdir(path)) == ['.cu-manifest', 'empty', 'model'], os.listdir(path)
+saved = (path / 'model' / 'weights ä').read_text()
+expected = (path.parent.parent / 'expected').read_text()
+assert saved == expected, (saved, expected)";
+
+#[test]
+fn each_door_loads_directories_of_every_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let mut checkpoints = Checkpoints::open(directory.join("checkpoints")).unwrap();
+    for saved_by in ["rust", "python", "shell"] {
+        std::fs::write(directory.join("expected"), saved_by).unwrap();
+        match saved_by {
+            "rust" => {
+                let files = checkpoints.directory().unwrap();
+                std::fs::create_dir(files.path().join("empty")).unwrap();
+                std::fs::create_dir(files.path().join("model")).unwrap();
+                std::fs::write(files.path().join("model/weights ä"), saved_by).unwrap();
+                files.commit().unwrap();
+            }
+            "python" => python(SAVE_DIRECTORY, directory),
+            _ => shell("saves_a_directory", directory),
+        }
+        let found = checkpoints.load_directory().unwrap().unwrap();
+        assert_eq!(found.skipped, []);
+        let weights = std::fs::read_to_string(found.value.join("model/weights ä")).unwrap();
+        assert_eq!(weights, saved_by);
+        assert!(found.value.join("empty").is_dir());
+        python(LOAD_DIRECTORY, directory);
+        shell("loads_a_directory", directory);
     }
 }
 

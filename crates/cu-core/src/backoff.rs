@@ -1,4 +1,4 @@
-//! The wait before something is tried again: it doubles from try to try, up to a limit.
+//! The wait before another try: it doubles from try to try, up to a limit.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ impl Backoff {
         wait
     }
 
-    /// It went well: the next wait is the first one again.
+    /// After a success: the next wait is the first one again.
     pub fn reset(&mut self) {
         self.next = self.first;
     }

@@ -1,6 +1,5 @@
-//! The one place that asks what time it is. Built on the runtime's clock, so that a test under
-//! virtual time sees virtual time stamps; it never runs backwards, not even from one main process to
-//! the next.
+//! The clock of a main process. It is built on the runtime's, so that a test under virtual time sees
+//! virtual time stamps, and never runs backwards, not even from one main process to the next.
 
 use std::time::SystemTime;
 
@@ -14,8 +13,8 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// The clock of a main process. Should the system's have been set back since the one before
-    /// recorded something, it goes on from there.
+    /// Starts now, but not before `recorded`, when the main process before recorded something: the
+    /// system's clock may have been set back since.
     pub fn start(recorded: Timestamp) -> Self {
         Self {
             start: recorded.max(Timestamp::from(SystemTime::now())),
@@ -40,9 +39,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_after_a_record_is_later_whatever_the_system_says() {
+    fn time_goes_on_from_the_last_record_if_set_back() {
         let now = Timestamp::from(SystemTime::now());
-        assert!(Clock::start(Timestamp(0)).now() >= now);
+        assert!(Clock::start(Timestamp::from_millis(0)).now() >= now);
         let recorded = now.after(Duration::from_secs(3600));
         assert!(Clock::start(recorded).now() >= recorded);
     }

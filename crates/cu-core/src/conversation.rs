@@ -1,6 +1,6 @@
 //! One connection after its handshake: a supervisor's messages and acknowledgements, or an
-//! operator's requests and answers. One at a time: what is said next is read once what was said is
-//! recorded, so that nobody can fill our memory.
+//! operator's requests and answers. The next message is read only after the last one is recorded, so that
+//! no peer can fill our memory.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use cu_protocol::{
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
 
+use crate::connections::Connections;
 use crate::inbox::{Item, Reply, Sender};
 use crate::machine::Event;
-use crate::server::Connections;
 
 pub(crate) type Write = ServerSender<OwnedWriteHalf>;
 pub(crate) type Read = ServerReceiver<OwnedReadHalf>;
@@ -26,7 +26,7 @@ pub(crate) async fn hold(
     sender: Sender,
     connections: Arc<Connections>,
 ) {
-    // An error is the end of the connection, and means no more than that.
+    // An error ends the connection, and means no more than that.
     let _ = match role {
         Role::Operator => operator(&mut write, &mut read, &sender).await,
         Role::Supervisor { job, attempt } => {
@@ -65,7 +65,7 @@ async fn supervisor(
     sender: &Sender,
     connections: &Connections,
 ) -> Result<(), cu_protocol::Error> {
-    // Entered before the loop is asked, so that no wish falls between the two.
+    // Entered before the loop is asked, so that no wish is lost between the two.
     let mut wishes = connections.enter(job, attempt);
     let mut last = Sequence(0);
     let (reply, welcome) = oneshot::channel();
@@ -103,7 +103,7 @@ async fn supervisor(
                 return refuse(write, "a supervisor sends messages").await;
             };
             if (of_job, of_attempt) != (job, attempt) {
-                return refuse(write, "this is another attempt's message").await;
+                return refuse(write, "this message belongs to another attempt").await;
             }
             let (reply, recorded) = oneshot::channel();
             let _ = sender.send(Item::Happened {

@@ -1,25 +1,21 @@
 //! Makes a run: its directories, secret, settings, and last its store, which is what makes a
 //! directory a run.
 
-use std::fs::{File, Permissions};
-use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use cu_checkpoint::{AtomicOptions, Durability};
 use cu_protocol::{JobId, RunId, Timestamp};
-use cu_supervisor::JobSpec;
-use cu_system::files::{self, Refusal};
-use cu_system::users;
+use cu_run_dir::{JobSpec, keep_private, make_dir, replace};
+use cu_system::files;
 
-use crate::lock::Lock;
+use crate::lock::{self, Lock};
 use crate::store::Store;
-use crate::{Error, JobPlan, Result, RunDir, RunPlan, Untrusted, secret};
+use crate::{Error, JobPlan, Result, RunDir, RunPlan, secret};
 
-/// Makes the run `plan` in `run_dir`. Directories are of mode 0700, the secret 0600, also if
-/// something lay there before; in a directory that belongs to another user no run is made. A creation
-/// that was killed leaves no run, and can be repeated.
+/// Makes the run `plan` in `run_dir`. Directories get mode 0700 and the secret 0600, also if they existed
+/// before. Refuses a directory that belongs to another user. A killed creation leaves no run, and can be
+/// repeated.
 ///
 /// # Errors
 /// Those of [`NewRun::begin`].
@@ -27,8 +23,8 @@ pub fn create_run(run_dir: &RunDir, plan: &RunPlan) -> Result<RunId> {
     NewRun::begin(run_dir, plan)?.finish()
 }
 
-/// A run that is being made. As long as this lives nobody else makes one in the same directory, so
-/// that whatever is added to it before [`finish`](Self::finish) belongs to the run that comes out.
+/// A run that is being made. As long as this lives, no other process makes one in the same directory, so
+/// that whatever is added before [`finish`](Self::finish) belongs to this run.
 #[derive(Debug)]
 pub struct NewRun<'a> {
     run_dir: &'a RunDir,
@@ -37,19 +33,18 @@ pub struct NewRun<'a> {
 }
 
 impl<'a> NewRun<'a> {
-    /// Takes `run_dir` for the run `plan`, and removes what a creation that was killed has left
-    /// there.
+    /// Takes `run_dir` for the run `plan`, and removes what a killed creation has left there.
     ///
     /// # Errors
     /// [`Error::RunExists`]; [`Error::InUse`] if another process makes one at this moment;
-    /// [`Error::Plan`] for a plan without jobs or commands, or a directory that is no place for a
+    /// [`Error::Plan`] for a plan without jobs or commands, or a directory that is not fit for a
     /// run; [`Error::Untrusted`] for one that belongs to another user; [`Error::File`].
     pub fn begin(run_dir: &'a RunDir, plan: &'a RunPlan) -> Result<Self> {
         check(plan)?;
         check_place(run_dir)?;
         make_dir(run_dir.path())?;
         keep_private(run_dir)?;
-        let lock = Lock::take_for_new(run_dir)?;
+        let lock = lock::take(run_dir)?.name()?;
         check_place(run_dir)?; // Another may just have finished one.
         clear(run_dir)?;
         Ok(Self {
@@ -59,15 +54,12 @@ impl<'a> NewRun<'a> {
         })
     }
 
-    /// Puts the config beside the run, from which whoever resumes it reads the backend.
+    /// Stores the config in the run directory, for a later main process to read the backend from.
     ///
     /// # Errors
     /// [`Error::File`].
     pub fn keep_config(&self, text: &str) -> Result<()> {
-        let path = self.run_dir.config();
-        let temporary = path.with_extension("toml.new");
-        files::write_own(&temporary, text.as_bytes()).map_err(Error::file("write", &temporary))?;
-        std::fs::rename(&temporary, &path).map_err(Error::file("write", &path))
+        Ok(replace(&self.run_dir.config(), text.as_bytes())?)
     }
 
     /// Makes all of it, the store last.
@@ -101,14 +93,14 @@ fn check_place(run_dir: &RunDir) -> Result<()> {
     match path.to_str() {
         Some(_) => Ok(()),
         None => Err(Error::Plan(format!(
-            "the path of the run directory is no UTF-8, which attempts could not be told: {}",
+            "the path of the run directory is not valid UTF-8, so it can't be passed to attempts: {}",
             path.display()
         ))),
     }
 }
 
-/// Removes the jobs that a creation that was killed has made. Whatever else is there is somebody's
-/// work: no run is made over it, and nothing is removed.
+/// Removes the jobs that a killed creation has made. If anything else is there, it is somebody's work:
+/// the run is refused, and nothing is removed.
 fn clear(run_dir: &RunDir) -> Result<()> {
     let job = JobId(0);
     let mut abandoned = Vec::new();
@@ -119,12 +111,12 @@ fn clear(run_dir: &RunDir) -> Result<()> {
         for of_job in entries(all)? {
             let is_foreign = |found: &PathBuf| found.file_name() != made.file_name();
             if !of_job.is_dir() {
-                continue; // In the way, as making the job's directory will tell.
+                continue; // Making the job's directory fails on it.
             }
             if entries(&of_job)?.iter().any(is_foreign) {
                 return Err(Error::Plan(format!(
-                    "{} is left of a run whose run.sqlite is missing, and no run is made over it: \
-                     take another name, or move it away",
+                    "{} is left from a run without its run.sqlite, and would be overwritten: \
+                     choose another name, or move it away",
                     of_job.display()
                 )));
             }
@@ -137,7 +129,7 @@ fn clear(run_dir: &RunDir) -> Result<()> {
     Ok(())
 }
 
-/// What is in a directory; nothing if there is none.
+/// The entries of a directory; none if it does not exist.
 fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
     let read = || {
         let entries = std::fs::read_dir(directory)?;
@@ -146,7 +138,7 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
     };
     match read() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        found => found.map_err(Error::file("read", directory)),
+        found => found.map_err(Error::read(directory)),
     }
 }
 
@@ -157,14 +149,10 @@ fn check(plan: &RunPlan) -> Result<()> {
     for (number, job) in plan.jobs.iter().enumerate() {
         let problem = match job {
             _ if job.command.first().is_none_or(String::is_empty) => "has no command",
-            _ if job.resume_exit_code == 0 => "can't use exit code 0, which means done, to resume",
             _ if job.command.iter().any(|argument| argument.contains('\0')) => {
                 "has a zero byte in its command"
             }
-            _ if job.resources.cpus == 0 => "asks for no processor",
-            _ if !job.stop.has_a_known_signal() => {
-                "is to be stopped by a signal that can't stop it"
-            }
+            _ if job.resources.cpus == 0 => "asks for 0 processors",
             _ => continue,
         };
         return Err(Error::Plan(format!("job {number} {problem}")));
@@ -179,11 +167,11 @@ fn create_job(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> Result
     write_json(&run_dir.settings(id), &plan.settings)
 }
 
-/// Makes anew what is missing of that, since somebody has deleted it, and what the supervisors of the
-/// job are told, unless it is there as it was made. `true` if the output directory was missing.
+/// Makes anew what somebody has deleted of that, and the job's `job.json` if it was changed. Returns
+/// whether the output directory was missing.
 ///
 /// # Errors
-/// [`Error::File`], also if something else is in the place of a directory.
+/// [`Error::File`], also if something that is not a directory is in the place of one.
 pub(crate) fn restore_job(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> Result<bool> {
     let output_dir = run_dir.output_dir(id);
     let is_there = output_dir.try_exists();
@@ -191,7 +179,7 @@ pub(crate) fn restore_job(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPla
     make_dir(&output_dir)?;
     make_dir(&run_dir.attempts(id))?;
     restore_job_spec(run_dir, run, id, plan)?;
-    // Of what else is in there the program is the master.
+    // The program may have changed whatever else is in there.
     if was_missing {
         write_json(&run_dir.settings(id), &plan.settings)?;
     }
@@ -206,8 +194,8 @@ fn restore_job_spec(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> 
         Ok(_) => format!("{} was changed", path.display()),
         Err(error) => error.to_string(),
     };
-    tracing::warn!("{reason}; it is written anew");
-    replace(&path, &json(&path, &spec)?)
+    tracing::warn!("{reason}; it is rewritten");
+    Ok(spec.write(&path)?)
 }
 
 fn job_spec(run: RunId, job: JobId, plan: &JobPlan) -> JobSpec {
@@ -218,13 +206,12 @@ fn job_spec(run: RunId, job: JobId, plan: &JobPlan) -> JobSpec {
         command: plan.command.clone(),
         working_directory: plan.working_directory.clone(),
         environment: plan.environment.clone(),
-        resume_exit_code: plan.resume_exit_code,
         stop: plan.stop.clone(),
     }
 }
 
-/// Makes all that was written survive a power failure, since a run that has a store is never made
-/// again. Once for thousands of files: one by one they would take minutes on a disk.
+/// Makes all that was written survive a power failure: a run that has a store is never made again. All
+/// files at once, since thousands one by one would take minutes on a disk.
 fn sync(run_dir: &RunDir) -> Result<()> {
     let path = run_dir.path();
     let sync = |directory: File| rustix::fs::syncfs(directory).map_err(std::io::Error::from);
@@ -233,81 +220,11 @@ fn sync(run_dir: &RunDir) -> Result<()> {
         .map_err(Error::file("sync", path))
 }
 
-/// Makes a directory that is nobody else's business, with those above it.
-pub(crate) fn make_dir(path: &Path) -> Result<()> {
-    files::make_dir(path)
-        .map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => {
-                std::io::Error::other("a file is there, which is not a directory: move it away")
-            }
-            _ => error,
-        })
-        .map_err(Error::file("make the directory", path))
-}
-
-/// Takes from others what they may do with a directory of ours, so that nobody but us can
-/// read what is in it, or put something else there.
-///
-/// # Errors
-/// [`Error::Untrusted`] if it belongs to somebody else, or a link of somebody else leads there.
-fn keep_private(run_dir: &RunDir) -> Result<()> {
-    let path = run_dir.path();
-    let examined = |error| Error::file("examine", path)(error);
-    let link = cu_system::trust::foreign_link(path).map_err(examined)?;
-    let found = std::fs::metadata(path).map_err(examined)?;
-    let owner = Some((path.to_owned(), found.uid()));
-    let foreign = link.or(owner.filter(|(_, owner)| *owner != users::own()));
-    if let Some((path, owner)) = foreign {
-        return Err(Error::Untrusted(Untrusted {
-            run_dir: run_dir.path().to_owned(),
-            path,
-            reason: Refusal::Foreign(owner).into(),
-        }));
-    }
-    if found.mode() & 0o077 == 0 {
-        return Ok(());
-    }
-    std::fs::set_permissions(path, Permissions::from_mode(0o700))
-        .map_err(Error::file("make private", path))
-}
-
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
-    write_private(path, &json(path, value)?)
-}
-
-fn json(path: &Path, value: &impl serde::Serialize) -> Result<Vec<u8>> {
-    let mut text = serde_json::to_vec_pretty(value)
-        .map_err(|error| Error::file("write", path)(error.into()))?;
-    text.push(b'\n');
-    Ok(text)
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    files::write_own(path, bytes).map_err(Error::file("write", path))
-}
-
-/// Replaces a small file, so that a reader sees the old content or the new. Not durable: what is
-/// written so matters to living processes alone.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
-    AtomicOptions::new()
-        .mode(0o600)
-        .durability(Durability::ProcessDeath)
-        .write(path, content)
-        .map_err(|error| Error::file("write", path)(error.into_source()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_system_said_is_told() {
-        let scratch = tempfile::tempdir().expect("a temporary directory");
-        let path = scratch.path().join("no/such/directory");
-        let error = replace(&path, b"1").expect_err("nowhere").to_string();
-        assert!(
-            error.ends_with("No such file or directory (os error 2)"),
-            "{error}"
-        );
-    }
+    let written = serde_json::to_vec_pretty(value).map_err(std::io::Error::from);
+    let written = written.and_then(|mut text| {
+        text.push(b'\n');
+        files::write_own(path, &text)
+    });
+    written.map_err(Error::file("write", path))
 }

@@ -1,19 +1,19 @@
-//! Decide: what follows from all that came in together. Changes memory alone.
+//! Decide: what follows from everything that came in together. Changes only memory.
 
 use std::collections::BTreeSet;
 
 use cu_protocol::{
-    Acknowledgement, Attempt, FromServer, JobId, OperatorAnswer, OperatorRequest, Selection,
-    Sequence, Timestamp,
+    Acknowledgement, Attempt, FromServer, JobId, OperatorAnswer, OperatorRequest, Sequence,
+    Timestamp,
 };
 use tokio::sync::oneshot;
 
 use crate::inbox::{Batch, Item, Reply};
-use crate::machine::{Action, Effects, Event, Job, Machine, Order, Wanted};
+use crate::machine::{Action, Effects, Event, Machine, orders};
 use crate::store::Changes;
-use crate::{Error, JobState, Policy, Result};
+use crate::{Error, Policy, Result};
 
-/// What is to be recorded, and what is to be done once it is.
+/// Changes to record, and what to do once they are recorded.
 #[derive(Debug)]
 pub(crate) struct Decision {
     pub changes: Changes,
@@ -22,7 +22,7 @@ pub(crate) struct Decision {
     pub detach: bool,
 }
 
-/// What is said to others once all is recorded.
+/// A reply to be sent once everything is recorded.
 #[derive(Debug)]
 pub(crate) enum Promise {
     Supervisor(oneshot::Sender<FromServer>, FromServer),
@@ -34,11 +34,12 @@ pub(crate) enum Promise {
     },
 }
 
-/// Since when the scheduler has not answered, though it was asked, and what came instead at first.
+/// How long the scheduler has not answered, although it was asked.
 #[derive(Debug, Default)]
 pub(crate) struct Silence {
+    /// Since when, and what came first in place of an answer.
     since: Option<(Timestamp, String)>,
-    /// That its backend has ended, in its own words.
+    /// The backend has ended, in its own words.
     ended: Option<String>,
     now: Timestamp,
 }
@@ -73,7 +74,8 @@ pub(crate) fn decide(machine: &mut Machine, silence: &mut Silence, batch: Batch)
                 reply,
             } => promises.push(Promise::Supervisor(reply, greet(machine, job, attempt))),
             Item::Operator { reply, .. } if machine.is_closed() => {
-                let reason = "the main process is about to end: ask again once it has".to_owned();
+                let reason =
+                    "the main process is about to end: ask again when it has ended".to_owned();
                 promises.push(Promise::Operator(reply, OperatorAnswer::Refused(reason)));
             }
             Item::Operator { request, reply } => {
@@ -108,7 +110,7 @@ pub(crate) fn decide(machine: &mut Machine, silence: &mut Silence, batch: Batch)
         events.push((job, Event::TimePassed));
     }
     if !machine.needs_scheduler() {
-        silence.since = None; // Who is not asked need not answer.
+        silence.since = None; // Nothing is outstanding, so silence means nothing.
     }
     promises.extend(
         replies
@@ -156,7 +158,7 @@ fn acknowledge(
     })
 }
 
-/// What a supervisor hears that has just connected.
+/// The answer to a supervisor that has just connected.
 fn greet(machine: &Machine, job: JobId, attempt: Attempt) -> FromServer {
     match machine.job(job) {
         Some(known) if attempt < known.next_attempt => {
@@ -184,52 +186,8 @@ fn acknowledgement(
     }
 }
 
-/// Which jobs a request changes, and what it means for each.
-///
-/// # Errors
-/// [`Error::NoJob`].
-pub(crate) fn orders(jobs: &[Job], request: &OperatorRequest) -> Result<Vec<(JobId, Order)>> {
-    let goes_on = |job: &Job| !job.state().is_settled() && !job.is_being_cancelled();
-    let (selection, order, fits): (_, _, &dyn Fn(&Job) -> bool) = match request {
-        OperatorRequest::Ping | OperatorRequest::Detach => return Ok(Vec::new()),
-        OperatorRequest::Stop(selection) => {
-            (selection, Order::Stop, &|job| !job.state().is_settled())
-        }
-        OperatorRequest::Pause(selection) => (selection, Order::Pause, &|job| {
-            goes_on(job) && job.wanted != Wanted::Pause
-        }),
-        OperatorRequest::Continue(selection) => (selection, Order::Continue, &|job| {
-            goes_on(job) && job.wanted == Wanted::Pause
-        }),
-        OperatorRequest::Checkpoint(selection) => (selection, Order::Checkpoint, &|job| {
-            goes_on(job) && job.state() == JobState::Running
-        }),
-        OperatorRequest::Retry(selection) => (selection, Order::Retry, &Job::can_be_retried),
-    };
-    let all: Vec<JobId>;
-    let chosen = match selection {
-        Selection::All => {
-            all = jobs.iter().map(|job| job.id).collect();
-            &all
-        }
-        Selection::Jobs(chosen) => chosen,
-    };
-    let mut orders = Vec::new();
-    for id in chosen {
-        let job = jobs.get(id.0 as usize).ok_or(Error::NoJob {
-            job: *id,
-            jobs: jobs.len() as u32, // Each has a number of its own, of that width.
-        })?;
-        if fits(job) {
-            orders.push((*id, order));
-        }
-    }
-    Ok(orders)
-}
-
 impl Silence {
-    /// The earlier of `deadline` and the end of patience. Only a deadline to look, so that it
-    /// suffices to be woken now and then.
+    /// The earlier of `deadline` and the next look at whether patience is over. That need not be exact.
     pub fn bounds(&self, deadline: Option<Timestamp>) -> Option<Timestamp> {
         let look = self
             .since
@@ -238,7 +196,7 @@ impl Silence {
         [deadline, look].into_iter().flatten().min()
     }
 
-    /// Whether patience is over.
+    /// Fails if patience is over, or the backend has ended.
     pub fn check(&self, policy: &Policy) -> Result<()> {
         if let Some(reason) = &self.ended {
             return Err(Error::BackendEnded {
@@ -263,7 +221,7 @@ impl Silence {
 
     fn hear(&mut self, event: &Event) {
         match event {
-            // Who says when to come back is there: it is a limit that is reached.
+            // With `retry_after` it answered, so it is not silent.
             Event::SubmitDelayed {
                 reason,
                 retry_after: None,

@@ -1,14 +1,14 @@
-//! What can go wrong with a run, by what the caller can do about it.
+//! The errors of this crate, by what the caller can do about them.
 
 use std::any::Any;
 use std::path::PathBuf;
-
-use crate::operator::Silence;
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a run could not be made, read or continued.
+///
+/// `Display` leaves out the cause, which `source()` returns.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -37,7 +37,7 @@ pub enum Error {
     NoMainProcess {
         /// The run directory.
         path: PathBuf,
-        /// What was tried.
+        /// The outcome of the last try.
         reason: String,
     },
     /// A main process works on this run, and does not answer: it is stopped, or its machine hangs.
@@ -45,20 +45,20 @@ pub enum Error {
     NoAnswer {
         /// The run directory.
         path: PathBuf,
-        /// Who says nothing, and for how long.
+        /// What did not answer, and for how long.
         silence: Silence,
     },
     /// A newer version of this software wrote the run.
-    #[error("the run in {} was written by a newer version (format {found}, we know {known})", path.display())]
+    #[error("the run in {} was written by a newer version (format {found}; this version knows formats up to {known})", path.display())]
     NewerVersion {
         /// The run directory.
         path: PathBuf,
         /// The format it has.
         found: i64,
-        /// The newest we know.
+        /// The newest format that we know.
         known: i64,
     },
-    /// The store can't be read: damaged, or not ours.
+    /// The store can't be read: it is damaged, or not a store.
     #[error("the store {} is damaged: {reason}", path.display())]
     Damaged {
         /// The database.
@@ -66,8 +66,8 @@ pub enum Error {
         /// What was found.
         reason: String,
     },
-    /// The store could not be written. What happened since the last commit is known to nobody
-    /// else: end, and resume the run.
+    /// The store could not be written. Whatever happened since the last commit is lost: end the main
+    /// process, and resume the run.
     #[error("can't record in {}: {reason}", path.display())]
     Record {
         /// The database.
@@ -77,7 +77,7 @@ pub enum Error {
     },
     /// The run, or something in its directory that is acted on, is not this user's alone.
     #[error(transparent)]
-    Untrusted(#[from] cu_supervisor::Untrusted),
+    Untrusted(#[from] cu_run_dir::Untrusted),
     /// The run is a copy of another one that is still there.
     #[error(
         "the run in {} is a copy of the one in {}: each would take the other's jobs for its own",
@@ -90,10 +90,18 @@ pub enum Error {
         /// The run directory that it was copied from.
         original: PathBuf,
     },
-    /// A file or directory of the run could not be made, read or written.
-    #[error("can't {what} {}: {source}", path.display())]
+    /// A file or directory of the run could not be read.
+    #[error("can't read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A file or directory of the run could not be made, examined or written.
+    #[error("can't {what} {}", path.display())]
     File {
-        /// What was tried.
+        /// The operation, as in "can't read".
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -104,29 +112,29 @@ pub enum Error {
     /// was; resume it when the scheduler is back.
     #[error("the scheduler has not answered for {} s: {reason}", after.as_secs())]
     SchedulerUnreachable {
-        /// How long.
+        /// For how long.
         after: std::time::Duration,
-        /// The last thing it said.
+        /// Its last answer.
         reason: String,
     },
     /// The backend has ended, while the run goes on. The run is as it was recorded; resume it.
     #[error("{reason}")]
     BackendEnded {
-        /// Which, and what of it.
+        /// The backend, and how it ended.
         reason: String,
     },
     /// A part of the main process has panicked: a bug of ours, or of a backend. The run is as it was
     /// recorded; resume it.
-    #[error("a part of the main process has died, which is a bug: {reason}")]
+    #[error("a part of the main process panicked, which is a bug: {reason}")]
     Died {
-        /// The words of the panic.
+        /// The message of the panic.
         reason: String,
     },
     /// The operating system refused something that concerns no single file: threads, memory, file
     /// descriptors. The run is as it was recorded.
-    #[error("can't {what}: {source}")]
+    #[error("can't {what}")]
     System {
-        /// What was tried.
+        /// The operation, as in "can't read".
         what: &'static str,
         /// Why not.
         source: std::io::Error,
@@ -134,7 +142,7 @@ pub enum Error {
     /// There is no such job in this run.
     #[error("there is no job {job} in this run: {}", jobs_of(*jobs))]
     NoJob {
-        /// What was asked for.
+        /// The job.
         job: cu_protocol::JobId,
         /// How many there are.
         jobs: u32,
@@ -142,6 +150,19 @@ pub enum Error {
     /// The plan can't be made into a run.
     #[error("{0}")]
     Plan(String),
+}
+
+impl From<cu_run_dir::Error> for Error {
+    fn from(error: cu_run_dir::Error) -> Self {
+        match error {
+            cu_run_dir::Error::File { what, path, source } => Self::File { what, path, source },
+            cu_run_dir::Error::Untrusted(untrusted) => Self::Untrusted(untrusted),
+            cu_run_dir::Error::Content { path, reason } => {
+                let source = std::io::Error::new(std::io::ErrorKind::InvalidData, reason);
+                Self::file("read", &path)(source)
+            }
+        }
+    }
 }
 
 fn jobs_of(count: u32) -> String {
@@ -161,6 +182,11 @@ impl Error {
         Self::Died { reason }
     }
 
+    pub(crate) fn read(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Read { path, source }
+    }
+
     pub(crate) fn file(
         what: &'static str,
         path: &std::path::Path,
@@ -170,11 +196,51 @@ impl Error {
     }
 }
 
-/// The words of a panic.
+/// The message of a panic.
 pub(crate) fn words(panic: Box<dyn Any + Send>) -> String {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(text), _) => (*text).to_owned(),
         (None, Some(text)) => text.clone(),
-        (None, None) => "it said nothing".to_owned(),
+        (None, None) => "the panic has no message".to_owned(),
+    }
+}
+
+/// A main process that accepts connections and does not answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Silence {
+    /// Its process number and host, if they are known.
+    pub process: Option<(u32, String)>,
+    /// What was awaited.
+    pub reason: String,
+    /// It has the request, and may carry it out when it goes on.
+    pub has_the_request: bool,
+}
+
+impl std::fmt::Display for Silence {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some((process, host)) = &self.process {
+            write!(out, "process {process} on {host}: ")?;
+        }
+        let kept = match self.has_the_request {
+            true => "it may carry the request out once it goes on",
+            false => "the request was not handed over",
+        };
+        write!(out, "{}; {kept}", self.reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_shown_once() {
+        let full = std::io::Error::other("disk full");
+        let error = Error::file("write", std::path::Path::new("/results/a"))(full);
+        assert_eq!(error.to_string(), "can't write /results/a");
+        assert_eq!(
+            cu_system::causes::in_one_line(&error),
+            "can't write /results/a: disk full"
+        );
     }
 }

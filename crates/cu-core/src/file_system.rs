@@ -1,4 +1,4 @@
-//! On which file system something lies, and whether other machines may have it, too.
+//! Finds the file system of a path, and whether other machines may share it.
 
 use std::path::Path;
 
@@ -9,14 +9,14 @@ use rustix::fs::statfs;
 pub struct FileSystem {
     /// Its name, for people: "NFS", "an overlay".
     pub name: String,
-    /// Who has it, if that is known.
+    /// Whether other machines share it, if that is known.
     pub sharing: Option<Sharing>,
 }
 
-/// Who has a file system of some type.
+/// Whether other machines share a type of file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
-    /// Other machines can have it, too.
+    /// Other machines can share it.
     Shared,
     /// It belongs to one machine.
     Own,
@@ -24,7 +24,7 @@ pub enum Sharing {
     Memory,
 }
 
-/// By the magic number that statfs tells.
+/// By the magic number that statfs returns.
 const KNOWN: [(u32, &str, Sharing); 27] = [
     (0x6969, "NFS", Sharing::Shared),
     (0x0BD0_0BD0, "Lustre", Sharing::Shared),
@@ -56,7 +56,7 @@ const KNOWN: [(u32, &str, Sharing); 27] = [
 ];
 
 impl FileSystem {
-    /// That on which `path` lies.
+    /// The file system of `path`.
     #[must_use]
     pub fn of(path: &Path) -> Self {
         match statfs(path) {
@@ -82,7 +82,7 @@ impl FileSystem {
         }
     }
 
-    /// Whether it is known to belong to one machine. What nobody knows may be shared.
+    /// Whether it is known to belong to one machine. An unknown file system may be shared.
     #[must_use]
     pub fn is_local(&self) -> bool {
         matches!(self.sharing, Some(Sharing::Own | Sharing::Memory))
@@ -94,11 +94,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_known_as_local_is_local() {
+    fn an_unknown_file_system_counts_as_shared() {
         for local in [0xEF53, 0x5846_5342, 0x0102_1994, 0x9123_683E] {
             assert!(FileSystem::of_type(local).is_local(), "{local:x}");
         }
-        // NFS, Lustre, GPFS, BeeGFS, Ceph, CIFS, FUSE, 9P, WekaFS, and one nobody has heard of.
+        // NFS, Lustre, GPFS, BeeGFS, Ceph, CIFS, FUSE, 9P, WekaFS, and an unknown one.
         let shared = [
             0x6969,
             0x0BD0_0BD0,

@@ -1,4 +1,4 @@
-//! Wait: what server, outboxes, scheduler and operator have to say, as one batch with one time.
+//! Wait: gathers the news from server, outboxes, scheduler and operators into one batch with one time.
 
 use cu_protocol::{Attempt, FromServer, JobId, OperatorAnswer, OperatorRequest, Timestamp};
 use tokio::sync::{mpsc, oneshot};
@@ -7,7 +7,7 @@ use tokio::time::sleep_until;
 use crate::clock::Clock;
 use crate::machine::Event;
 
-/// The most that is decided and recorded at once. More than a hundred gain nothing.
+/// At most this many items are decided and recorded at once. More than a hundred gain nothing.
 const BATCH: usize = 256;
 
 /// Something for the loop.
@@ -34,13 +34,13 @@ pub(crate) enum Item {
     Silent { reason: String },
     /// The scheduler answered.
     Answered,
-    /// The backend has ended, and answers nobody any more.
+    /// The backend has ended, and answers no more.
     BackendEnded { reason: String },
 }
 
 impl From<&cu_scheduler::Error> for Item {
     fn from(error: &cu_scheduler::Error) -> Self {
-        let reason = error.to_string();
+        let reason = cu_system::causes::in_one_line(error);
         match error {
             cu_scheduler::Error::Ended { .. } => Self::BackendEnded { reason },
             _ => Self::Silent { reason },
@@ -48,7 +48,7 @@ impl From<&cu_scheduler::Error> for Item {
     }
 }
 
-/// Who is told that an event is recorded.
+/// Where to reply that an event is recorded.
 #[derive(Debug)]
 pub(crate) enum Reply {
     Nobody,
@@ -58,7 +58,7 @@ pub(crate) enum Reply {
     Outbox,
 }
 
-/// What came in together.
+/// The items that came in together.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub at: Timestamp,
@@ -68,13 +68,13 @@ pub(crate) struct Batch {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     receiver: mpsc::UnboundedReceiver<Item>,
-    /// What has come in while something else was waited for.
+    /// Items that came in while something else was awaited.
     early: Vec<Item>,
     clock: Clock,
 }
 
 /// Unbounded, yet never long: each connection waits for its answer before it reads on, the scheduler is
-/// asked again once it has answered, and what comes from files is as much as lay there.
+/// asked again only after it has answered, and files hold a bounded number of messages.
 pub(crate) type Sender = mpsc::UnboundedSender<Item>;
 
 impl Inbox {
@@ -111,7 +111,7 @@ impl Inbox {
         }
     }
 
-    /// What has come in and was not taken out yet.
+    /// Takes out whatever has come in.
     pub fn rest(&mut self) -> Batch {
         let mut items = std::mem::take(&mut self.early);
         while let Ok(item) = self.receiver.try_recv() {
@@ -123,13 +123,12 @@ impl Inbox {
         }
     }
 
-    /// Whether somebody has said something that was not taken out yet.
+    /// Whether anything has come in that was not taken out yet.
     pub fn has_news(&self) -> bool {
         !self.early.is_empty() || !self.receiver.is_empty()
     }
 
-    /// Waits until somebody wants the main process to end. Nothing of what comes in is lost, also if
-    /// this is dropped.
+    /// Waits until an operator wants the main process to end. No item is lost, even if this is dropped.
     pub async fn detach(&mut self) {
         let mut heard = self.early.iter().any(is_detach);
         while !heard {

@@ -3,18 +3,17 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cu_supervisor::host;
 use cu_system::files;
+use cu_system::machine::host;
 use rustix::fs::{FlockOperation, flock};
 
-use crate::operator::is_there;
 use crate::{Error, Result, RunDir};
 
-/// Who only asks whether it is held, or finds that a run is made already, holds it for an instant:
-/// so often it is tried, and so long is waited in between.
+/// Readers hold the lock for an instant, so it is tried this often, with this pause.
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -25,18 +24,18 @@ const LONGEST: u64 = 4096;
 #[derive(Debug)]
 pub(crate) struct Lock {
     named: Arc<Named>,
-    /// Who held it before and did not give it back: killed, crashed, or lost with its machine.
+    /// The last holder, if it did not give the lock back: killed, crashed, or lost with its machine.
     pub predecessor: Option<String>,
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Whoever takes it next need not think that we were killed. If it can't be written, he does.
+        // So that the next holder does not take us for killed. If this fails, it does.
         let _ = self.named.cut(0);
     }
 }
 
-/// The locked file, with the line in it that says who holds it.
+/// The locked file, and its line that names the holder.
 #[derive(Debug)]
 struct Named {
     file: File,
@@ -44,8 +43,8 @@ struct Named {
 }
 
 impl Named {
-    /// Cuts the text to so many bytes; if it is still ours, for where a machine does not see our lock,
-    /// another may have taken the run over from us while we stood still.
+    /// Cuts the text to `length` bytes, if the line is still ours: a machine that does not see our lock
+    /// may have taken the run over while we stood still. Returns whether it is ours.
     fn cut(&self, length: u64) -> std::io::Result<bool> {
         let mut line = vec![0; self.line.len()];
         let is_ours = self.file.read_exact_at(&mut line, 0).is_ok() && line == self.line.as_bytes();
@@ -56,77 +55,21 @@ impl Named {
     }
 }
 
-impl Lock {
-    /// Takes the lock, or tells who has it.
-    ///
-    /// On some file systems locks are kept by each machine for itself (Lustre mounted with
-    /// `localflock`). So a holder on another machine that accepts connections is believed to be
-    /// there, also if it says nothing: it may be stopped, and go on.
-    pub async fn take(run_dir: &RunDir) -> Result<Self> {
-        let (file, holder) = lock(run_dir)?;
-        if is_elsewhere(&holder) && is_there(run_dir).await {
-            return Err(in_use(run_dir, &holder));
-        }
-        Self::named(run_dir, file, &holder)
-    }
-
-    /// Takes the lock of a run that is still to be made, so that nobody can answer yet.
-    pub fn take_for_new(run_dir: &RunDir) -> Result<Self> {
-        let (file, holder) = lock(run_dir)?;
-        Self::named(run_dir, file, &holder)
-    }
-
-    /// Where its holder can say what it waits for.
-    pub fn note(&self) -> Note {
-        Note(self.named.clone())
-    }
-
-    /// Says whose it is: for people, and for machines that don't see our lock.
-    fn named(run_dir: &RunDir, mut file: File, before: &str) -> Result<Self> {
-        let line = format!("process {}{ON}{}\n", std::process::id(), host());
-        let named = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(line.as_bytes()));
-        named.map_err(Error::file("write", &run_dir.lock()))?;
-        let before = before.trim();
-        Ok(Self {
-            named: Arc::new(Named { file, line }),
-            predecessor: (!before.is_empty()).then(|| before.to_owned()),
-        })
-    }
-}
-
-/// What the holder of the lock waits for, as those who read the run see it. As long as this lives, so
-/// does the lock.
+/// The lock, taken from whoever held it last, whose name the file still has.
 #[derive(Debug)]
-pub(crate) struct Note(Arc<Named>);
-
-impl Note {
-    /// Says it, in one line; `None` if it waits no longer.
-    pub fn set(&self, waits: Option<&str>) {
-        let Named { file, line } = &*self.0;
-        let start = line.len() as u64;
-        let said = self.0.cut(start).and_then(|is_ours| match waits {
-            Some(text) if is_ours => file.write_all_at(text.as_bytes(), start),
-            _ => Ok(()),
-        });
-        if let Err(error) = said {
-            tracing::warn!("can't write to the run's lock what is waited for: {error}");
-        }
-    }
+pub(crate) struct Taken {
+    file: File,
+    path: PathBuf,
+    run_dir: PathBuf,
+    /// Empty if it was given back.
+    last_holder: String,
 }
 
-/// What the main process of a run says that it waits for, if one lives.
-pub(crate) fn waits(run_dir: &RunDir) -> Option<String> {
-    let text = files::read(&run_dir.lock(), LONGEST).ok()?;
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let waits = text.lines().nth(1)?;
-    is_held(run_dir).then(|| waits.to_owned())
-}
-
-/// The locked file, and who it said held it.
-fn lock(run_dir: &RunDir) -> Result<(File, String)> {
+/// Takes the lock of a run.
+///
+/// # Errors
+/// [`Error::InUse`], [`Error::File`].
+pub(crate) fn take(run_dir: &RunDir) -> Result<Taken> {
     let path = run_dir.lock();
     let mut file = files::open_own(&path, files::new_file().read(true).write(true))
         .map_err(Error::file("open", &path))?;
@@ -140,56 +83,126 @@ fn lock(run_dir: &RunDir) -> Result<(File, String)> {
     }
     let mut text = String::new();
     let _ = (&mut file).take(LONGEST).read_to_string(&mut text);
-    let holder = text.lines().next().unwrap_or_default().to_owned();
+    let taken = Taken {
+        file,
+        path,
+        run_dir: run_dir.path().to_owned(),
+        last_holder: text.lines().next().unwrap_or_default().trim().to_owned(),
+    };
     match outcome {
-        Ok(()) => Ok((file, holder)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(in_use(run_dir, &holder)),
-        Err(error) => Err(Error::file("lock", &path)(error.into())),
+        Ok(()) => Ok(taken),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(taken.in_use()),
+        Err(error) => Err(Error::file("lock", &taken.path)(error.into())),
     }
+}
+
+/// Takes the lock for a moment, without a name. The file keeps the name of the last holder: if that was
+/// killed, its successor must see it.
+///
+/// # Errors
+/// [`Error::InUse`] also if a main process on another machine, which does not see our lock, may work on
+/// the run.
+pub(crate) fn take_briefly(run_dir: &RunDir) -> Result<Taken> {
+    let taken = take(run_dir)?;
+    match taken.was_held_elsewhere() {
+        true => Err(taken.in_use()),
+        false => Ok(taken),
+    }
+}
+
+impl Taken {
+    /// Whether the last holder was on another machine. On some file systems each machine keeps its own
+    /// locks (Lustre mounted with `localflock`), so it may hold the lock still.
+    pub fn was_held_elsewhere(&self) -> bool {
+        let named = self.last_holder.rsplit_once(ON);
+        named.is_some_and(|(_, named)| named != host())
+    }
+
+    /// The last holder holds it still.
+    pub fn in_use(&self) -> Error {
+        Error::InUse {
+            path: self.run_dir.clone(),
+            holder: match self.last_holder.as_str() {
+                "" => "another main process".to_owned(),
+                named => named.to_owned(),
+            },
+        }
+    }
+
+    /// Writes into the file who holds the lock, for people, and for machines that don't see it.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn name(self) -> Result<Lock> {
+        let Self {
+            mut file,
+            path,
+            last_holder,
+            ..
+        } = self;
+        let line = format!("process {}{ON}{}\n", std::process::id(), host());
+        let named = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(line.as_bytes()));
+        named.map_err(Error::file("write", &path))?;
+        Ok(Lock {
+            named: Arc::new(Named { file, line }),
+            predecessor: (!last_holder.is_empty()).then_some(last_holder),
+        })
+    }
+}
+
+impl Lock {
+    /// For the holder to write what it waits for.
+    pub fn note(&self) -> Note {
+        Note(self.named.clone())
+    }
+}
+
+/// What the holder of the lock waits for, as readers of the run see it. The lock is held as long as this
+/// lives.
+#[derive(Debug)]
+pub(crate) struct Note(Arc<Named>);
+
+impl Note {
+    /// Writes it, in one line; `None` if the holder no longer waits.
+    pub fn set(&self, waits: Option<&str>) {
+        let Named { file, line } = &*self.0;
+        let start = line.len() as u64;
+        let said = self.0.cut(start).and_then(|is_ours| match waits {
+            Some(text) if is_ours => file.write_all_at(text.as_bytes(), start),
+            _ => Ok(()),
+        });
+        if let Err(error) = said {
+            tracing::warn!(
+                "can't write into the run's lock what the main process waits for: {error}"
+            );
+        }
+    }
+}
+
+/// What the main process of a run waits for, if one lives and waits.
+pub(crate) fn waits(run_dir: &RunDir) -> Option<String> {
+    let text = files::read(&run_dir.lock(), LONGEST).ok()?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let waits = text.lines().nth(1)?;
+    is_held(run_dir).then(|| waits.to_owned())
 }
 
 fn try_lock(file: &File) -> rustix::io::Result<()> {
     flock(file, FlockOperation::NonBlockingLockExclusive)
 }
 
-fn in_use(run_dir: &RunDir, holder: &str) -> Error {
-    Error::InUse {
-        path: run_dir.path().to_owned(),
-        holder: match holder.trim() {
-            "" => "another main process".to_owned(),
-            named => named.to_owned(),
-        },
-    }
-}
-
-/// What stands before the host in the lock's text.
+/// Stands before the host in the lock's text.
 const ON: &str = " on ";
-
-fn is_elsewhere(holder: &str) -> bool {
-    let named = holder.trim().rsplit_once(ON);
-    named.is_some_and(|(_, named)| named != host())
-}
-
-/// Takes the lock for a moment, without a name: the one who named itself last may have been killed,
-/// which its successor is to see. The file gives the lock back when it is dropped.
-///
-/// # Errors
-/// [`Error::InUse`] also if a main process on another machine may work on the run: one that does not
-/// see our lock.
-pub(crate) fn take_briefly(run_dir: &RunDir) -> Result<File> {
-    let (file, holder) = lock(run_dir)?;
-    if is_elsewhere(&holder) {
-        return Err(in_use(run_dir, &holder));
-    }
-    Ok(file)
-}
 
 /// Whether a living process holds the lock of this run.
 pub(crate) fn is_held(run_dir: &RunDir) -> bool {
     let Ok(file) = files::open(&run_dir.lock(), OpenOptions::new().read(true)) else {
         return false;
     };
-    // A shared lock, given back at once, so that two who ask don't see each other.
+    // A shared lock, given back at once, so that two readers don't see each other.
     flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
 }
 
@@ -198,11 +211,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_that_is_given_back_leaves_no_name_but_of_who_took_it_over() {
+    fn a_released_lock_keeps_only_the_name_of_a_usurper() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let run = RunDir::new(directory.path());
         let text = || std::fs::read_to_string(run.lock()).expect("the lock's text");
-        let lock = Lock::take_for_new(&run).expect("it is free");
+        let lock = take(&run).and_then(Taken::name).expect("it is free");
         assert_eq!(waits(&run), None);
         lock.note().set(Some("a reader is waited for"));
         assert_eq!(waits(&run).as_deref(), Some("a reader is waited for"));
@@ -211,7 +224,7 @@ mod tests {
         drop(lock);
         assert_eq!(text(), "");
         std::fs::write(run.lock(), "process 7 on login2\n").expect("it was killed");
-        let lock = Lock::take_for_new(&run).expect("it is free");
+        let lock = take(&run).and_then(Taken::name).expect("it is free");
         assert_eq!(lock.predecessor.as_deref(), Some("process 7 on login2"));
         let other = "process 8 on login2\n";
         std::fs::write(run.lock(), other).expect("taken over, its lock unseen");

@@ -1,4 +1,4 @@
-//! The operator's ways to a loop: a handle within the process, a connection from outside.
+//! Two ways for an operator to reach a loop: a handle within the process, a connection from outside.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use cu_protocol::tokio::connect;
 use cu_protocol::{FromServer, OperatorAnswer, OperatorRequest, Role, Secret, ToServer};
-use cu_supervisor::ServerFile;
+use cu_run_dir::ServerFile;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::inbox::{Item, Sender};
 use crate::lock::is_held;
-use crate::{Error, Result, RunDir, check_run};
+use crate::{Error, Result, RunDir, Silence, check_run};
 
 /// How long an address may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long a main process may take to greet: it does that whatever else it has to do.
+/// How long a main process may take to greet, whatever else it does.
 const GREETING: Duration = Duration::from_secs(10);
 /// How long it may take to record a request and answer it.
 const ANSWER: Duration = Duration::from_secs(60);
-/// How long one that holds the run is looked for: it may just have begun or be about to end.
+/// How long to look for a main process that holds the run: it may just have begun, or be about to end.
 const SEARCH: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -34,7 +34,7 @@ impl Operator {
         Self(sender)
     }
 
-    /// Asks. The request is with the loop when this returns; the answer comes once it is recorded.
+    /// Hands a request to the loop at once; the answer comes when it is recorded.
     pub fn ask(
         &self,
         request: OperatorRequest,
@@ -51,7 +51,8 @@ impl Operator {
 /// Asks the main process that works on the run in `run_dir`, over its encrypted connection.
 ///
 /// # Errors
-/// Those of [`check_run`]; [`Error::NoMainProcess`] if none works on it, [`Error::NoAnswer`] if one does and says nothing, within two minutes.
+/// Those of [`check_run`]; [`Error::NoMainProcess`] if none works on it, [`Error::NoAnswer`] if one does and
+/// does not answer within two minutes.
 pub async fn ask(run_dir: &RunDir, request: OperatorRequest) -> Result<OperatorAnswer> {
     check_run(run_dir)?;
     let path = || run_dir.path().to_owned();
@@ -87,35 +88,11 @@ pub async fn ask(run_dir: &RunDir, request: OperatorRequest) -> Result<OperatorA
     }
 }
 
-/// Whether a main process is where `server.json` says: it answers, or accepts connections at least,
-/// as one that is stopped does.
+/// Whether a main process listens at an address in `server.json`: it answers, or at least accepts
+/// connections, as a stopped process does.
 pub(crate) async fn is_there(run_dir: &RunDir) -> bool {
     let reached = reach(run_dir, &OperatorRequest::Ping).await;
     matches!(reached, Ok(Reached::Answer(_) | Reached::Silent(_)))
-}
-
-/// A main process that accepts connections and does not answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Silence {
-    /// Its number and its host, if they are known.
-    pub process: Option<(u32, String)>,
-    /// What was waited for.
-    pub reason: String,
-    /// The request is with it: it may carry it out once it goes on.
-    pub has_the_request: bool,
-}
-
-impl std::fmt::Display for Silence {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let Some((process, host)) = &self.process {
-            write!(out, "process {process} on {host}: ")?;
-        }
-        let kept = match self.has_the_request {
-            true => "it may carry the request out once it goes on",
-            false => "the request was not handed over",
-        };
-        write!(out, "{}; {kept}", self.reason)
-    }
 }
 
 enum Reached {
@@ -129,7 +106,7 @@ async fn reach(run_dir: &RunDir, request: &OperatorRequest) -> Result<Reached> {
         Ok(server) => server,
         Err(error) => return Ok(Reached::Nobody(error.to_string())),
     };
-    let secret = read_secret(run_dir)?;
+    let secret = cu_run_dir::read_secret(run_dir)?;
     let mut reason = "it names no address".to_owned();
     let mut silent = None;
     for address in &server.addresses {
@@ -137,7 +114,7 @@ async fn reach(run_dir: &RunDir, request: &OperatorRequest) -> Result<Reached> {
             Ok(answer) => return Ok(Reached::Answer(answer)),
             Err(Unreached::Nobody(why)) => reason = why,
             Err(Unreached::Silent(silence)) => {
-                // Elsewhere it would say no more.
+                // Another address would bring no other answer.
                 let has_the_request = silence.has_the_request;
                 silent = Some(silence);
                 if has_the_request {
@@ -165,13 +142,13 @@ async fn reach_at(
         Unreached::Silent(Silence {
             process: Some((server.process, server.host.clone())),
             reason: format!(
-                "{address} accepts connections and said nothing for {} s",
+                "{address} accepts connections and has not answered for {} s",
                 limit.as_secs()
             ),
             has_the_request,
         })
     };
-    // Never a name that somebody has to look up.
+    // An address, never a name that needs a look-up.
     let socket_address: SocketAddr = address.parse().map_err(|error| nobody(&error))?;
     let stream = match timeout(CONNECT, TcpStream::connect(socket_address)).await {
         Ok(stream) => stream.map_err(|error| nobody(&error))?,
@@ -197,17 +174,4 @@ async fn reach_at(
         Ok(said) => said.map_err(|error: cu_protocol::Error| nobody(&error)),
         Err(_) => Err(silent(ANSWER, true)),
     }
-}
-
-pub(crate) fn read_secret(run_dir: &RunDir) -> Result<Secret> {
-    cu_supervisor::read_secret(run_dir).map_err(|error| {
-        let source = match error {
-            cu_supervisor::Error::File { source, .. } => source,
-            cu_supervisor::Error::Content { reason, .. } => {
-                std::io::Error::new(std::io::ErrorKind::InvalidData, reason)
-            }
-            other => std::io::Error::other(other),
-        };
-        Error::file("read", &run_dir.secret())(source)
-    })
 }

@@ -1,10 +1,11 @@
-//! What a run is made from.
+//! The plan that a run is made from.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use cu_protocol::ResumeExitCode;
+use cu_run_dir::StopPolicy;
 use cu_scheduler::Resources;
-use cu_supervisor::StopPolicy;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -12,17 +13,27 @@ use crate::Policy;
 
 /// A run to be made.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct RunPlan {
     /// The name that people know it by.
     pub name: String,
     /// Budgets and limits, the same for all jobs.
     pub policy: Policy,
-    /// The jobs. Their place is their number.
+    /// The jobs. The position of each is its number.
     pub jobs: Vec<JobPlan>,
 }
 
-/// A job to be made: all that is the same for its attempts.
+impl RunPlan {
+    /// A run called `name`.
+    #[must_use]
+    pub fn new(name: String, policy: Policy, jobs: Vec<JobPlan>) -> Self {
+        Self { name, policy, jobs }
+    }
+}
+
+/// A job to be made: everything that its attempts share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct JobPlan {
     /// Program and arguments, run without a shell.
     pub command: Vec<String>,
@@ -34,17 +45,17 @@ pub struct JobPlan {
     pub settings: Map<String, Value>,
     /// Those of the settings that differ between the jobs, by dotted name: `param_choice.csv`.
     pub parameters: Map<String, Value>,
-    /// What each attempt asks of the scheduler.
+    /// The resources that each attempt requests from the scheduler.
     pub resources: Resources,
     /// When an attempt is asked to stop, and how.
     pub stop: StopPolicy,
     /// The exit code that by itself is a resume request.
-    pub resume_exit_code: i32,
+    pub resume_exit_code: ResumeExitCode,
 }
 
 impl JobPlan {
-    /// A job that runs `command` on one processor, never asked to stop before its time, without
-    /// settings. Change what is to be otherwise.
+    /// A job that runs `command` on one processor, without settings, and is never asked to stop before its
+    /// time. Change the fields that should differ.
     #[must_use]
     pub fn new(command: Vec<String>) -> Self {
         Self {
@@ -55,10 +66,7 @@ impl JobPlan {
             parameters: Map::new(),
             resources: Resources::default(),
             stop: StopPolicy::default(),
-            resume_exit_code: RESUME_EXIT_CODE,
+            resume_exit_code: ResumeExitCode::DEFAULT,
         }
     }
 }
-
-/// "Submit me again", unless a job says otherwise.
-const RESUME_EXIT_CODE: i32 = 3;

@@ -1,4 +1,4 @@
-//! The numbers a run is governed by: budgets by cause, waits, limits.
+//! The numbers that govern a run: budgets by cause, waits, limits.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -9,11 +9,19 @@ use serde::{Deserialize, Serialize};
 ///
 /// Budgets count attempts of one job. A resume that a program asks for is free as long as there is
 /// progress: a newer checkpoint, a changed file in the output directory, a larger fraction.
+///
+/// ```
+/// use cu_core::Policy;
+///
+/// let policy = Policy::default().with(|policy| policy.failure_retries = 2);
+/// assert_eq!(policy.failure_retries, 2);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Policy {
-    /// So many attempts in a row without any progress that ask to be resumed, or run into their
-    /// time limit, fail the job. An attempt whose record is lost at the time limit does not count.
+    /// The job fails after this many attempts in a row that made no progress and asked to be resumed, or
+    /// reached their time limit. An attempt whose record is lost at the time limit does not count.
     pub stuck_after: NonZeroU32,
     /// How many attempts may end at the time limit.
     pub time_limits: u32,
@@ -21,7 +29,7 @@ pub struct Policy {
     pub preemptions: u32,
     /// How many attempts may be lost with their node.
     pub node_failures: u32,
-    /// How many attempts may end without anybody knowing how, or be kept from starting.
+    /// How many attempts may end in an unknown way, or be kept from starting.
     pub losses: u32,
     /// How often an attempt that ran out of memory is repeated.
     pub out_of_memory_retries: u32,
@@ -36,16 +44,24 @@ pub struct Policy {
     pub backoff: Duration,
     /// The longest such wait.
     pub backoff_max: Duration,
-    /// How long after the scheduler's word that an attempt is over its own record may still arrive.
-    /// Then its files are read once more, and only if there is none the scheduler's word decides. A
-    /// supervisor writes the record before it ends, so that seconds suffice wherever a file that was
-    /// closed on one machine is found by one that opens its directory on another: local file
-    /// systems, NFS as it is mounted by default, Lustre, GPFS, BeeGFS. Where a mount gives that up
-    /// (`nocto` of NFS), it must be longer than the attributes of directories are cached (`acdirmax`,
-    /// 60 s by default).
+    /// How long an attempt's own record may still arrive after the scheduler has reported its end. Then
+    /// its files are read once more, and only without a record the scheduler's report decides. A
+    /// supervisor writes the record before it ends, so seconds suffice on file systems where a machine
+    /// that opens a directory finds every file that another has closed: local ones, NFS as mounted by
+    /// default, Lustre, GPFS, BeeGFS. If a mount gives this up (`nocto` of NFS), the grace must be longer
+    /// than directory attributes are cached (`acdirmax`, 60 s by default).
     pub record_grace: Duration,
     /// How long a scheduler may be unreachable before the main process ends with a message.
     pub scheduler_patience: Duration,
+}
+
+impl Policy {
+    /// The same policy with these changes.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
 }
 
 impl Default for Policy {
@@ -64,6 +80,50 @@ impl Default for Policy {
             backoff_max: Duration::from_secs(300),
             record_grace: Duration::from_secs(5),
             scheduler_patience: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+/// A limit of a [`Policy`] that has decided something, with its value.
+///
+/// Exhaustive on purpose: a program that shows a limit must name the setting behind each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// [`Policy::stuck_after`].
+    StuckAfter(u32),
+    /// [`Policy::time_limits`].
+    TimeLimits(u32),
+    /// [`Policy::preemptions`].
+    Preemptions(u32),
+    /// [`Policy::node_failures`].
+    NodeFailures(u32),
+    /// [`Policy::losses`].
+    Losses(u32),
+    /// [`Policy::out_of_memory_retries`].
+    OutOfMemoryRetries(u32),
+    /// [`Policy::failure_retries`].
+    FailureRetries(u32),
+    /// [`Policy::submissions_per_hour`].
+    SubmissionsPerHour(u32),
+    /// [`Policy::max_submitted`].
+    MaxSubmitted(u32),
+}
+
+impl Limit {
+    /// Its value.
+    #[must_use]
+    pub fn value(self) -> u32 {
+        match self {
+            Self::StuckAfter(value)
+            | Self::TimeLimits(value)
+            | Self::Preemptions(value)
+            | Self::NodeFailures(value)
+            | Self::Losses(value)
+            | Self::OutOfMemoryRetries(value)
+            | Self::FailureRetries(value)
+            | Self::SubmissionsPerHour(value)
+            | Self::MaxSubmitted(value) => value,
         }
     }
 }

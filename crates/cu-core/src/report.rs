@@ -1,19 +1,22 @@
-//! What a run is at a moment, for people and programs: the values behind `cu status`, `cu list`
-//! and `cu show`. Plain data; the names are stable.
+//! Snapshots of a run, for people and programs: the values behind `cu status`, `cu list` and `cu show`.
+//! Plain data; the names are stable.
 
 use std::path::PathBuf;
 
 use cu_protocol::{Attempt, JobId, Metrics, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::Limit;
+
 /// A run as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Status {
     /// The run directory.
     pub run_dir: PathBuf,
     /// The run's name.
     pub name: String,
-    /// What it is.
+    /// The state of the run.
     pub state: RunState,
     /// The scheduler, as it names itself; empty before the first main process has started.
     pub backend: String,
@@ -27,12 +30,54 @@ pub struct Status {
     pub created: Timestamp,
     /// When the last job was settled, if all are.
     pub ended: Option<Timestamp>,
-    /// The fraction of all work that is done, as far as the jobs tell: completed ones count 1,
-    /// the others what they announced last. In thousandths, and 1000 only if all are completed.
+    /// The fraction of all work that is done, in thousandths: completed jobs count 1, the others the
+    /// fraction that they announced last. 1000 only if all are completed.
     pub done_per_mille: u32,
+    /// While jobs are queued and none runs: what the first of them waits for.
+    pub waits_for: Option<JobWait>,
 }
 
-/// What a run is.
+/// What a job waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JobWait {
+    /// Its number.
+    pub job: JobId,
+    /// One sentence, in one line.
+    pub why: String,
+    /// The limit that decides it, if one does.
+    pub limit: Option<Limit>,
+}
+
+impl Status {
+    /// The status of a run without jobs.
+    #[must_use]
+    pub fn new(run_dir: PathBuf, name: String, state: RunState, created: Timestamp) -> Self {
+        Self {
+            run_dir,
+            name,
+            state,
+            backend: String::new(),
+            jobs: Counts::default(),
+            attempts: 0,
+            resumes: 0,
+            created,
+            ended: None,
+            done_per_mille: 0,
+            waits_for: None,
+        }
+    }
+}
+
+impl JobWait {
+    /// `job` waits, as the sentence `why` explains.
+    #[must_use]
+    pub fn new(job: JobId, why: String, limit: Option<Limit>) -> Self {
+        Self { job, why, limit }
+    }
+}
+
+/// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
@@ -98,7 +143,7 @@ impl Counts {
     }
 }
 
-/// What a job is.
+/// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
@@ -132,45 +177,67 @@ pub enum AttemptEnd {
     ResumeRequested,
     /// The job is done.
     Completed,
-    /// By an error of its own.
+    /// It failed by itself.
     Failed,
     /// At its time limit.
     TimeLimit,
-    /// It had to give way.
+    /// The scheduler took its resources back.
     Preempted,
     /// Its node was lost.
     NodeFailure,
-    /// It needed more memory than it had.
+    /// It used more memory than it was given.
     OutOfMemory,
     /// A person cancelled it.
     Cancelled,
-    /// Nobody knows how, or it was kept from starting.
+    /// It is not known how, or it was kept from starting.
     Lost,
 }
 
 /// One job with its chain.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct JobReport {
-    /// Which.
+    /// Its number.
     pub job: JobId,
-    /// What it is.
+    /// Its state.
     pub state: JobState,
     /// Its output directory.
     pub output_dir: PathBuf,
     /// The settings in which it differs from the other jobs, by dotted name.
     pub parameters: serde_json::Map<String, serde_json::Value>,
-    /// What it measured: the results, or until then the early metrics.
+    /// Its metrics: the results, or until then the early metrics.
     pub metrics: Metrics,
-    /// How much of it is done, from 0 to 1, if it told.
+    /// How much of it is done, from 0 to 1, if it announced that.
     pub fraction: Option<f64>,
-    /// One sentence, in one line: what is waited for and what happens then, or why it ended.
+    /// One sentence, in one line: what it waits for and what happens then, or why it ended.
     pub why: String,
+    /// The limit that decides it, if one does.
+    pub limit: Option<Limit>,
     /// Its attempts, in order.
     pub attempts: Vec<AttemptReport>,
 }
 
+impl JobReport {
+    /// A job of which only this is known.
+    #[must_use]
+    pub fn new(job: JobId, state: JobState) -> Self {
+        Self {
+            job,
+            state,
+            output_dir: PathBuf::new(),
+            parameters: serde_json::Map::new(),
+            metrics: Metrics::new(),
+            fraction: None,
+            why: String::new(),
+            limit: None,
+            attempts: Vec::new(),
+        }
+    }
+}
+
 /// One attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AttemptReport {
     /// Its number.
     pub attempt: Attempt,
@@ -190,6 +257,25 @@ pub struct AttemptReport {
     pub exit_code: Option<i32>,
     /// The signal that killed its program, if one did.
     pub signal: Option<i32>,
-    /// What was said about the end, for people: the evidence.
+    /// The evidence of its end, for people.
     pub detail: Option<String>,
+}
+
+impl AttemptReport {
+    /// An attempt of which only this is known.
+    #[must_use]
+    pub fn new(attempt: Attempt, submitted: Timestamp) -> Self {
+        Self {
+            attempt,
+            cluster_job_id: None,
+            host: None,
+            submitted,
+            started: None,
+            ended: None,
+            end: None,
+            exit_code: None,
+            signal: None,
+            detail: None,
+        }
+    }
 }

@@ -1,22 +1,21 @@
-//! `all_data.csv`: the settings in which the jobs differ and what they measured, one row a job. Every
-//! row has all columns, each of a name of its own; what a job did not measure is empty.
+//! Writes `all_data.csv`: the settings in which the jobs differ and their metrics, one row per job. Each
+//! row has all columns, each with a name of its own; a metric that a job did not measure is empty.
 //!
-//! A cell holds its value and nothing else, as in `metrics.csv` and `param_choice.csv`: programs read
-//! these files, and a text that comes back otherwise than it was measured is another text. So nothing
-//! is put before a text that begins as a formula does, which a spreadsheet evaluates unless the column
-//! is imported as text, and no control character is replaced. `cu show` is for people.
+//! A cell holds exactly its value, as in `metrics.csv` and `param_choice.csv`, because programs read these
+//! files. So a text that begins like a formula gets no prefix, although a spreadsheet evaluates it unless
+//! the column is imported as text, and no control character is replaced. `cu show` is for people.
 
 use std::collections::BTreeSet;
 
 use cu_protocol::MetricValue;
 
-use crate::{Error, JobReport, JobState, Result, RunDir, create};
+use crate::{Error, JobReport, JobState, Result, RunDir};
 
 /// Writes the table of all completed jobs.
 pub(crate) fn write_all_data(run_dir: &RunDir, jobs: &[JobReport]) -> Result<()> {
     let path = run_dir.all_data();
     let table = table(jobs).map_err(|error| Error::file("write", &path)(error.into()))?;
-    create::replace(&path, &table)
+    Ok(cu_run_dir::replace(&path, &table)?)
 }
 
 fn table(jobs: &[JobReport]) -> Result<Vec<u8>, csv::Error> {
@@ -50,7 +49,7 @@ fn table(jobs: &[JobReport]) -> Result<Vec<u8>, csv::Error> {
         .map_err(|error| error.into_error().into())
 }
 
-/// The column of a setting or metric: called as it is, unless another one is.
+/// The column of a setting or metric: its name, with a prefix if another column has that name.
 fn column(taken: &[String], kind: &str, name: &str) -> String {
     let mut column = name.to_owned();
     while taken.contains(&column) {
@@ -88,6 +87,7 @@ mod tests {
             metrics: metrics.collect::<Metrics>(),
             fraction: None,
             why: String::new(),
+            limit: None,
             attempts: Vec::new(),
         }
     }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn each_row_has_all_columns_and_each_column_a_name_of_its_own() {
+    fn columns_with_equal_names_stay_apart() {
         let text = |text: &str| MetricValue::Text(text.to_owned());
         let jobs = [
             completed(

@@ -2,48 +2,60 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use cu_scheduler::Scheduler;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::act::{Actor, Notice};
+use crate::act::Actor;
+use crate::attempt_files::Readers;
 use crate::clock::Clock;
+use crate::connections::Connections;
+use crate::context::Context;
 use crate::decide::{Silence, decide};
-use crate::inbox::Inbox;
-use crate::lock::{Lock, Note};
-use crate::machine::{Level, Machine};
-use crate::operator::Operator;
-use crate::records::Readers;
+use crate::inbox::{Batch, Inbox};
+use crate::lock::{self, Note};
+use crate::machine::{Machine, moment};
+use crate::operator::{self, Operator};
 use crate::recovery;
 use crate::server::Server;
 use crate::store::{Abandoned, Changes, Reader, Store};
+use crate::submitter::Submitter;
 use crate::threads::{Answer, Lane, Recorder};
 use crate::{
-    Error, Result, RunDir, RunState, Status, check_run, error, journal, results, secret, store,
-    watcher,
+    Error, Level, Notice, Result, RunDir, RunState, Status, check_run, error, log_changes, results,
+    secret, store, watcher,
 };
 
-/// How long the last actions may take. Every call to a scheduler returns within about a minute.
+/// How long the last actions may take. Each call to a scheduler returns within about a minute.
 const LAST_ACTIONS: Duration = Duration::from_secs(60);
 /// How many threads write into the run directory when each is held up.
 const MOST_WRITERS: usize = 16;
 
-/// A commit that takes longer is told to people.
+/// People read of a commit that takes longer.
 const SLOW_COMMIT: Duration = Duration::from_secs(10);
-/// How long a commit may take once somebody wants the main process to end.
+/// How long a commit may take once an operator wants the main process to end.
 const LAST_COMMIT: Duration = Duration::from_secs(2);
 
-/// How the loop meets the world.
+/// How the loop reaches its attempts, and they it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LoopOptions {
     /// The command of the supervisor, an absolute path and arguments: the run directory, the job
     /// and the attempt are appended.
     pub supervisor: Vec<String>,
     /// Where to listen: loopback if attempts run on this machine.
     pub listen: IpAddr,
+}
+
+impl LoopOptions {
+    /// Attempts start `supervisor`, and reach the loop at the address `listen`.
+    #[must_use]
+    pub fn new(supervisor: Vec<String>, listen: IpAddr) -> Self {
+        Self { supervisor, listen }
+    }
 }
 
 /// How the loop ended.
@@ -66,16 +78,16 @@ pub struct ResumeLoop {
     status: watch::Sender<Status>,
     notices: Option<mpsc::UnboundedReceiver<Notice>>,
     run_dir: RunDir,
-    /// What is being acted on. Ends, as everything here, when the loop is dropped.
+    /// Actions in progress. Like everything here, they end when the loop is dropped.
     tasks: JoinSet<()>,
-    /// What goes on as long as the loop lives: it listens, watches the scheduler, reads files.
+    /// Tasks that last as long as the loop: they listen, watch the scheduler, read files.
     background: JoinSet<()>,
     server: Server,
-    /// A commit that still waits when the loop is dropped is wanted no more.
+    /// Gives up a commit that still waits when the loop is dropped.
     unwanted: Unwanted,
     note: Note,
     recorder: Recorder,
-    /// Keeps others out. Dropped last, when nothing of ours is at work any more.
+    /// Keeps other main processes out. Dropped last, when nothing of ours is at work.
     store: Arc<Mutex<Store>>,
 }
 
@@ -92,12 +104,18 @@ impl ResumeLoop {
         options: LoopOptions,
     ) -> Result<Self> {
         check_run(&run_dir)?;
-        let before = Reader::open(&run_dir)?; // Without a run there is nothing to lock.
-        let mut lock = Lock::take(&run_dir).await?;
+        let before = Reader::open(&run_dir)?; // Without a run, there is nothing to lock.
+        let taken = lock::take(&run_dir)?;
+        // It may hold the run although we have the lock. It is believed to be there if it accepts
+        // connections, even without an answer: it may be stopped, and go on.
+        if taken.was_held_elsewhere() && operator::is_there(&run_dir).await {
+            return Err(taken.in_use());
+        }
+        let mut lock = taken.name()?;
         let predecessor = lock.predecessor.take();
-        // Before anything is begun that would take them.
+        // Threads come first, before anything else can use up their number.
         let recorder = Recorder::start()?;
-        let writers = Lane::start("write", 1, MOST_WRITERS)?;
+        let writers = Arc::new(Lane::start("write", 1, MOST_WRITERS)?);
         let mut store = Store::open(&run_dir, lock)?;
         store.set_opener(&run_dir, &scheduler.to_string())?;
         let loaded = store.load()?;
@@ -112,6 +130,7 @@ impl ResumeLoop {
         let readers = Readers::start(run_dir.clone(), clock, sender.clone(), &mut background)?;
         let run = loaded.run;
         let watched = watcher::start(run, scheduler.clone(), sender.clone(), &mut background);
+        let connections = Arc::new(Connections::new(watched.clone()));
         let secret = secret::keep(&run_dir)?;
         let server = Server::start(
             &run_dir,
@@ -119,40 +138,46 @@ impl ResumeLoop {
             secret.secret,
             options.listen,
             sender.clone(),
-            watched.clone(),
+            connections.clone(),
             &mut background,
         )
         .await?;
         let (notify, notices) = mpsc::unbounded_channel();
-        let actor = Actor {
+        let context = Context {
             run_dir: run_dir.clone(),
             run,
-            plans: loaded.plans.into(),
-            supervisor: options.supervisor,
             scheduler,
             clock,
             sender: sender.clone(),
-            connections: server.connections(),
-            watched,
-            unread: Arc::default(),
+            notices: notify,
+        };
+        let actor = Actor {
+            submitter: Submitter::new(
+                context.clone(),
+                loaded.plans,
+                options.supervisor,
+                writers.clone(),
+            ),
+            context,
             readers: readers.into(),
-            writers: writers.into(),
-            gathering: Arc::default(),
-            notify,
+            unread: Arc::default(),
+            connections,
+            watched,
+            writers,
         };
         if let Some(killed) = predecessor {
             let text = format!(
-                "{killed} had the run before and was killed, or it crashed: nothing that was \
+                "{killed} had the run before and was killed, or it crashed; nothing that was \
                  recorded is lost"
             );
-            actor.notify(None, Level::Info, &text);
+            actor.context.notify(Level::Info, &text);
         }
         if let Some(lost) = secret.lost {
             let text = format!(
-                "{} {lost}, and a new one is made: attempts that run take it over",
+                "{} {lost}, and a new one is made; running attempts switch to it",
                 run_dir.secret().display()
             );
-            actor.notify(None, Level::Warning, &text);
+            actor.context.notify(Level::Warning, &text);
         }
         background.spawn(recovery::look_now_and_then(actor.clone()));
         Ok(Self {
@@ -174,13 +199,13 @@ impl ResumeLoop {
         })
     }
 
-    /// What the run is, renewed after each record.
+    /// The status of the run, renewed after each commit.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
     }
 
-    /// What people should read. To be taken once; a second call gets an empty channel.
+    /// What people should read. Call it once: a second call returns an empty channel.
     pub fn notices(&mut self) -> mpsc::UnboundedReceiver<Notice> {
         let taken = self.notices.take();
         taken.unwrap_or_else(|| mpsc::unbounded_channel().1)
@@ -192,7 +217,7 @@ impl ResumeLoop {
         self.operator.clone()
     }
 
-    /// Runs until every job is settled, or an operator detaches.
+    /// Runs until every job is settled, or an operator detaches the main process.
     ///
     /// # Errors
     /// [`Error::Record`] if something could not be recorded, [`Error::SchedulerUnreachable`],
@@ -206,15 +231,10 @@ impl ResumeLoop {
                 dead = death(&mut self.tasks, &mut self.background) => return Err(dead),
                 batch = self.inbox.wait(deadline) => batch,
             };
-            let decision = decide(&mut self.machine, &mut self.silence, batch);
-            // If this fails, memory is ahead of the disk: stop.
-            if self.record(decision.changes).await? == Recorded::Abandoned {
-                return Ok(Finish::Detached(self.as_recorded()));
-            }
-            self.actor.keep(decision.promises, &mut self.tasks); // Nothing was promised to anyone before this line.
-            self.actor.act(decision.actions, &mut self.tasks);
-            if decision.detach {
-                return self.finish(Finish::Detached).await;
+            match self.turn(batch).await? {
+                Turn::Done => {}
+                Turn::Detached => return self.finish(Finish::Detached).await,
+                Turn::Abandoned => return Ok(Finish::Detached(self.as_recorded())),
             }
             self.silence.check(self.machine.policy())?;
         }
@@ -222,13 +242,29 @@ impl ResumeLoop {
         self.finish(Finish::Settled).await
     }
 
-    /// Records `changes`, however long others are in the way: unless that lasts, and somebody wants
-    /// the main process to end.
-    async fn record(&mut self, changes: Changes) -> Result<Recorded> {
+    /// Decides what follows from `batch`, records it, and only then replies and acts.
+    async fn turn(&mut self, batch: Batch) -> Result<Turn> {
+        let decision = decide(&mut self.machine, &mut self.silence, batch);
+        // If this fails, memory is ahead of the disk: stop.
+        let Some(recorded) = self.commit(decision.changes).await? else {
+            return Ok(Turn::Abandoned);
+        };
+        // Nothing was promised to anyone before this line.
+        self.actor.send_replies(decision.promises, &mut self.tasks);
+        self.actor.watch(&recorded.jobs);
+        self.actor.act(decision.actions, &mut self.tasks);
+        Ok(match decision.detach {
+            true => Turn::Detached,
+            false => Turn::Done,
+        })
+    }
+
+    /// Records `changes`, however long others are in the way. Returns them, or `None` if that lasts and
+    /// somebody wants the main process to end.
+    async fn commit(&mut self, changes: Changes) -> Result<Option<Changes>> {
         if changes.is_empty() {
-            return Ok(Recorded::Whole);
+            return Ok(Some(changes));
         }
-        self.actor.watch(&changes.jobs);
         let store = self.store.clone();
         let path = self.run_dir.store();
         let mut commit = self.recorder.ask(move || {
@@ -241,25 +277,25 @@ impl ResumeLoop {
         };
         let recorded = tokio::select! {
             biased;
-            recorded = told_if_slow(&self.actor, &self.note, &mut commit) => recorded,
+            recorded = reported_if_slow(&self.actor.context, &self.note, &mut commit) => recorded,
             () = last => {
                 self.unwanted.0.set();
-                // It holds the run's lock. Should it hang in the file system, it is not waited for.
+                // It holds the run's lock. If it hangs in the file system, it is not awaited.
                 let _ = timeout(LAST_COMMIT, commit).await;
-                return Ok(Recorded::Abandoned);
+                return Ok(None);
             }
         };
         let recorded = recorded.map_err(|panic| Error::Record {
             path,
             reason: error::words(panic),
         })??;
-        journal::log(&recorded);
+        log_changes::log(&recorded);
         self.status
-            .send_modify(|status| self.machine.tally().show_in(status));
-        Ok(Recorded::Whole)
+            .send_modify(|status| self.machine.show_in(status));
+        Ok(Some(recorded))
     }
 
-    /// What the run is once we have gone, as far as that is recorded.
+    /// The status of the run after our end, as far as it is recorded.
     fn as_recorded(&self) -> Status {
         let status = self.status.borrow().clone();
         Status {
@@ -268,10 +304,10 @@ impl ResumeLoop {
         }
     }
 
-    /// Brings to its end what was begun, a submission or a cancellation above all, and records what
-    /// came of it. What takes too long stays as it was recorded: a submission as an intent, which the
-    /// next main process looks up.
-    async fn conclude(&mut self) -> Result<Recorded> {
+    /// Completes what was begun, submissions and cancellations above all, and records the outcome. What
+    /// takes too long stays as it was recorded: a submission as an intent, which the next main process
+    /// looks up.
+    async fn conclude(&mut self) -> Result<Turn> {
         self.machine.close();
         let end = Instant::now() + LAST_ACTIONS;
         loop {
@@ -279,30 +315,28 @@ impl ResumeLoop {
                 while self.tasks.join_next().await.is_some() {}
             })
             .await;
-            let decision = decide(&mut self.machine, &mut self.silence, self.inbox.rest());
-            if self.record(decision.changes).await? == Recorded::Abandoned {
-                return Ok(Recorded::Abandoned);
+            let rest = self.inbox.rest();
+            if self.turn(rest).await? == Turn::Abandoned {
+                return Ok(Turn::Abandoned);
             }
-            self.actor.keep(decision.promises, &mut self.tasks);
-            self.actor.act(decision.actions, &mut self.tasks);
             if self.tasks.is_empty() || Instant::now() >= end {
-                return Ok(Recorded::Whole);
+                return Ok(Turn::Done);
             }
         }
     }
 
     /// Leaves the run so that anyone can read it, here or in a copy.
     async fn finish(mut self, finish: impl FnOnce(Status) -> Finish) -> Result<Finish> {
-        if self.conclude().await? == Recorded::Abandoned {
+        if self.conclude().await? == Turn::Abandoned {
             return Ok(Finish::Detached(self.as_recorded()));
         }
         let reader = Reader::open(&self.run_dir)?;
         let (jobs, mut status) = (reader.jobs()?, reader.status()?);
-        drop(reader); // Where few files may be open, the next one needs its descriptors.
+        drop(reader); // Frees its file descriptors, which may be scarce.
         results::write_all_data(&self.run_dir, &jobs)?;
-        // Our own lock is still held, which isn't what the run will be.
+        // The reader saw our own lock, which is about to be released.
         status.state = crate::store::state_without_us(status.jobs);
-        drop(self.server); // Before others may come.
+        drop(self.server); // Before another main process may open the run.
         if let Some(store) = Arc::into_inner(self.store) {
             let store = store.into_inner().unwrap_or_else(PoisonError::into_inner);
             store.close()?;
@@ -311,12 +345,15 @@ impl ResumeLoop {
     }
 }
 
-/// What has become of changes.
+/// How a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Recorded {
-    /// They are recorded.
-    Whole,
-    /// They were not waited for any longer: memory is ahead of the disk, as if we had been killed.
+enum Turn {
+    /// Everything is recorded.
+    Done,
+    /// Everything is recorded, and an operator wants the main process to end.
+    Detached,
+    /// Recording took too long for an operator who wants the main process to end. Memory is ahead of the
+    /// disk, as if we had been killed.
     Abandoned,
 }
 
@@ -329,37 +366,37 @@ impl Drop for Unwanted {
     }
 }
 
-/// Waits for a commit, and tells people if it takes long, and when it is over.
-async fn told_if_slow<T>(
-    actor: &Actor,
+/// Waits for a commit. Has people read that it takes long, and that it is over.
+async fn reported_if_slow<T>(
+    context: &Context,
     note: &Note,
     commit: &mut Answer<T>,
 ) -> std::thread::Result<T> {
-    let (begun, since) = (Instant::now(), SystemTime::now());
+    let (begun, since) = (Instant::now(), context.clock.now());
     if let Ok(done) = timeout(SLOW_COMMIT, &mut *commit).await {
         return done;
     }
-    let store = actor.run_dir.store();
+    let store = context.run_dir.store();
     let text = format!(
-        "nothing can be recorded since {}: {} is held by {}; attempts go on, and what they say is \
+        "nothing can be recorded since {}: {} is held by {}; attempts go on, and their messages are \
          recorded as soon as that is possible",
-        humantime::format_rfc3339_seconds(since),
+        moment(since),
         store.display(),
         store::holders(&store)
     );
     note.set(Some(&text));
-    actor.notify(None, Level::Warning, &text);
+    context.notify(Level::Warning, &text);
     let done = commit.await;
     let text = format!(
-        "what happened is recorded again, after {} s",
+        "everything is recorded again, after {} s",
         begun.elapsed().as_secs()
     );
     note.set(None);
-    actor.notify(None, Level::Info, &text);
+    context.notify(Level::Info, &text);
     done
 }
 
-/// Waits for a task to die: what it was about to say would be waited for for ever.
+/// Waits for a task to panic: its outcome would be awaited for ever.
 async fn death(tasks: &mut JoinSet<()>, background: &mut JoinSet<()>) -> Error {
     loop {
         let ended = tokio::select! {

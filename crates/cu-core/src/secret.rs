@@ -1,12 +1,11 @@
-//! The secret of a run, as its main process takes it: one that nobody else can know, and a new one in
-//! the place of one that is lost.
+//! The secret of a run. If it is lost, its main process makes a new one.
 //!
-//! With a new secret nothing is lost. Supervisors read the file each time they connect; whatever one
-//! can't deliver meanwhile lies in its attempt's outbox, which is read without any secret.
+//! A new secret loses nothing: supervisors read the file each time they connect, and messages that one
+//! can't deliver meanwhile are in its attempt's outbox, which is read without any secret.
 
 use cu_protocol::Secret;
 
-use crate::{Error, Result, RunDir, create, operator};
+use crate::{Error, Result, RunDir};
 
 /// The secret of a run.
 pub(crate) struct Kept {
@@ -15,7 +14,7 @@ pub(crate) struct Kept {
     pub lost: Option<String>,
 }
 
-/// Makes a new secret, in the place of whatever lies there: who may open that has no part in this.
+/// Makes a new secret in a new file, so that a process that has the old file open does not see it.
 ///
 /// # Errors
 /// [`Error::File`].
@@ -23,22 +22,22 @@ pub(crate) fn make(run_dir: &RunDir) -> Result<Secret> {
     let path = run_dir.secret();
     let secret = Secret::generate()
         .map_err(|error| Error::file("find randomness for", &path)(std::io::Error::other(error)))?;
-    create::replace(&path, secret.reveal().as_bytes())?;
+    cu_run_dir::write_secret(run_dir, &secret)?;
     Ok(secret)
 }
 
-/// The secret. A new one if there is none, or something else in its file.
+/// Reads the secret. Makes a new one if it is missing or damaged.
 ///
 /// # Errors
 /// [`Error::File`] if it can't be read or made.
 pub(crate) fn keep(run_dir: &RunDir) -> Result<Kept> {
     use std::io::ErrorKind::{InvalidData, NotFound};
-    let lost = match operator::read_secret(run_dir) {
+    let lost = match cu_run_dir::read_secret(run_dir).map_err(Error::from) {
         Ok(secret) => return Ok(Kept { secret, lost: None }),
-        Err(Error::File { source, .. }) => match source.kind() {
+        Err(Error::Read { source, .. }) => match source.kind() {
             NotFound => "is missing".to_owned(),
             InvalidData => format!("is damaged ({source})"),
-            _ => return Err(Error::file("read", &run_dir.secret())(source)),
+            _ => return Err(Error::read(&run_dir.secret())(source)),
         },
         Err(other) => return Err(other),
     };

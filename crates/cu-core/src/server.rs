@@ -1,86 +1,34 @@
-//! Listens for supervisors and operators. Strangers are kept out by the handshake, and kept from
-//! filling the place up by a limit on handshakes at a time.
+//! Listens for supervisors and operators. The handshake keeps strangers out, and a limit on simultaneous
+//! handshakes keeps them from using everything up.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cu_protocol::tokio::accept;
-use cu_protocol::{Attempt, JobId, RunId, Secret, Wish};
-use cu_supervisor::ServerFile;
+use cu_protocol::{RunId, Secret};
+use cu_run_dir::ServerFile;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::addresses::host_addresses;
+use crate::connections::Connections;
 use crate::inbox::Sender;
-use crate::watcher::Watched;
-use crate::{Error, Result, RunDir, conversation, create};
+use crate::{Error, Result, RunDir, conversation};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How many handshakes may go on at a time. One more ends the oldest: an honest one takes
-/// milliseconds, one of idle strangers as long as it may.
+/// At most this many handshakes go on at a time. One more ends the oldest: an honest handshake takes
+/// milliseconds, an idle stranger's as long as allowed.
 const HANDSHAKES: usize = 128;
-/// The wait after a connection could not be accepted, for want of file descriptors mostly.
+/// The wait after a connection could not be accepted, mostly because file descriptors are scarce.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
-
-/// Supervisors that are connected, by attempt, with the way to tell them a wish.
-#[derive(Debug)]
-pub(crate) struct Connections {
-    of: Mutex<HashMap<(JobId, Attempt), mpsc::UnboundedSender<Wish>>>,
-    watched: Arc<Watched>,
-}
-
-impl Connections {
-    fn new(watched: Arc<Watched>) -> Self {
-        let of = Mutex::default();
-        Self { of, watched }
-    }
-
-    pub fn tell(&self, job: JobId, attempt: Attempt, wish: Wish) {
-        if let Some(supervisor) = self.lock().get(&(job, attempt)) {
-            // One that has just gone hears it when it connects again.
-            let _ = supervisor.send(wish);
-        }
-    }
-
-    pub fn has(&self, job: JobId, attempt: Attempt) -> bool {
-        self.lock().contains_key(&(job, attempt))
-    }
-
-    /// Enters one, in the place of an older one of the same attempt, whose receiver closes.
-    pub fn enter(&self, job: JobId, attempt: Attempt) -> mpsc::UnboundedReceiver<Wish> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        self.lock().insert((job, attempt), sender);
-        self.watched.trust(job, attempt);
-        receiver
-    }
-
-    /// Takes out the one whose receiver this is, and no newer one of the same attempt. The attempt may
-    /// be over.
-    pub fn leave(&self, job: JobId, attempt: Attempt, mut receiver: mpsc::UnboundedReceiver<Wish>) {
-        receiver.close();
-        let mut connections = self.lock();
-        if let Some(sender) = connections.get(&(job, attempt))
-            && sender.is_closed()
-        {
-            connections.remove(&(job, attempt));
-            self.watched.doubt(job, attempt);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<(JobId, Attempt), mpsc::UnboundedSender<Wish>>> {
-        self.of.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The server of a main process.
 #[derive(Debug)]
 pub(crate) struct Server {
-    connections: Arc<Connections>,
     run_dir: RunDir,
 }
 
@@ -92,7 +40,7 @@ impl Server {
         secret: Secret,
         listen: IpAddr,
         sender: Sender,
-        watched: Arc<Watched>,
+        connections: Arc<Connections>,
         tasks: &mut JoinSet<()>,
     ) -> Result<Self> {
         allow_many_files();
@@ -108,32 +56,20 @@ impl Server {
             version: ServerFile::VERSION,
             run,
             addresses: addresses(listen, port),
-            host: cu_supervisor::host(),
+            host: cu_system::machine::host(),
             process: std::process::id(),
         };
-        write(&path, &file)?;
-        let connections = Arc::new(Connections::new(watched));
-        tasks.spawn(listen_on(
-            listener,
-            secret,
-            run,
-            sender,
-            connections.clone(),
-        ));
+        file.write(&path)?;
+        tasks.spawn(listen_on(listener, secret, run, sender, connections));
         Ok(Self {
-            connections,
             run_dir: run_dir.clone(),
         })
-    }
-
-    pub fn connections(&self) -> Arc<Connections> {
-        self.connections.clone()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Those who come later need not try an address where nobody is.
+        // So that later clients don't try a dead address.
         let _ = std::fs::remove_file(self.run_dir.server_file());
     }
 }
@@ -182,7 +118,7 @@ impl Handshakes {
         task: impl Future<Output = ()> + Send + 'static,
     ) {
         let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Under the lock, so that it can't end before it is entered.
+        // Under the lock, so that the task can't end before it is entered.
         pending.insert(number, tasks.spawn(task));
         if pending.len() > HANDSHAKES
             && let Some((_, oldest)) = pending.pop_first()
@@ -202,14 +138,14 @@ async fn shake_hands(
     secret: &Secret,
     run: RunId,
 ) -> Option<(conversation::Write, conversation::Read, cu_protocol::Role)> {
-    // Small messages that are waited for: never hold one back.
+    // The peer waits for small messages: never delay one.
     stream.set_nodelay(true).ok()?;
-    cu_supervisor::keep_alive(&stream).ok()?;
+    cu_system::sockets::keep_alive(&stream).ok()?;
     let (read, write) = stream.into_split();
     accept(read, write, secret, run).await.ok()
 }
 
-/// A connection a running attempt needs a file descriptor each; the usual soft limit is 1024.
+/// Each running attempt needs a file descriptor for its connection; the usual soft limit is 1024.
 fn allow_many_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -218,12 +154,12 @@ fn allow_many_files() {
         maximum: limit.maximum,
     };
     if limit.current < raised.current {
-        // Without it the server does with what it has.
+        // If this fails, fewer attempts can be connected.
         let _ = setrlimit(Resource::Nofile, raised);
     }
 }
 
-/// Where others reach us, the likeliest first.
+/// The addresses at which others reach us, the likeliest first.
 fn addresses(listen: IpAddr, port: u16) -> Vec<String> {
     let hosts = match listen.is_unspecified() {
         true => host_addresses().into_iter(),
@@ -235,10 +171,4 @@ fn addresses(listen: IpAddr, port: u16) -> Vec<String> {
     let all = hosts.chain(here);
     all.map(|host| SocketAddr::new(host, port).to_string())
         .collect()
-}
-
-fn write(path: &std::path::Path, file: &ServerFile) -> Result<()> {
-    let text = serde_json::to_vec_pretty(file)
-        .map_err(|error| Error::file("write", path)(error.into()))?;
-    create::replace(path, &text)
 }

@@ -1,45 +1,228 @@
-//! Gathers what is due on a cluster, so that it goes out in few calls. A call takes a controller
-//! almost the same time however much it hands over, and a cluster keeps a job waiting far longer
-//! than anything waits here.
+//! Submits what is due, and finds what may have been submitted. On a cluster what is due gathers for a
+//! moment, so that it goes out in few calls: a call takes a controller almost the same time however much
+//! it hands over, and a cluster keeps a job waiting far longer than anything waits here.
 
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cu_protocol::{Attempt, JobId, Metrics};
-use cu_scheduler::ClusterJobId;
-use tokio::time::{Instant, sleep_until};
+use cu_run_dir::{make_dir, read_newest_attempt, write_metrics, write_newest_attempt};
+use cu_scheduler::{ClusterJobId, Reach, Submission, SubmitError};
+use cu_system::causes::in_one_line;
+use cu_system::files;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::act::Actor;
+use crate::backoff::Backoff;
+use crate::context::Context;
+use crate::machine::Event;
+use crate::threads::Lane;
+use crate::{Error, JobPlan, Result, RunDir, create};
 
 /// The least time between two calls. The first goes out at once.
 const BETWEEN_CALLS: Duration = Duration::from_secs(2);
 
-/// What a submission is about, besides its name.
-pub(crate) type Due = (JobId, Attempt, Option<ClusterJobId>, Arc<Metrics>);
+/// An attempt that is due.
+#[derive(Debug)]
+pub(crate) struct Due {
+    pub job: JobId,
+    pub attempt: Attempt,
+    /// The cluster job of the attempt before.
+    pub previous: Option<ClusterJobId>,
+    /// What the job has measured so far.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Cheap to clone: each task takes one along.
+#[derive(Clone, Debug)]
+pub(crate) struct Submitter {
+    context: Context,
+    plans: Arc<[JobPlan]>,
+    /// The command of the supervisor.
+    supervisor: Arc<[String]>,
+    writers: Arc<Lane>,
+    gathering: Arc<Gathering>,
+}
+
+impl Submitter {
+    pub fn new(
+        context: Context,
+        plans: Vec<JobPlan>,
+        supervisor: Vec<String>,
+        writers: Arc<Lane>,
+    ) -> Self {
+        Self {
+            context,
+            plans: plans.into(),
+            supervisor: supervisor.into(),
+            writers,
+            gathering: Arc::default(),
+        }
+    }
+
+    /// Begins to submit `due`, as one of `tasks`.
+    pub fn begin(&self, due: Vec<Due>, tasks: &mut JoinSet<()>) {
+        let submitter = self.clone();
+        match self.context.scheduler.capabilities().reach {
+            Reach::ThisMachine => {
+                tasks.spawn(async move { submitter.submit(due).await });
+            }
+            Reach::OtherMachines if self.gathering.add(due) => {
+                tasks.spawn(async move { submitter.submit_gathered().await });
+            }
+            Reach::OtherMachines => {}
+        }
+    }
+
+    /// Submits until nothing is due. What becomes due meanwhile gathers for the next call.
+    async fn submit_gathered(&self) {
+        while let Some(at) = self.gathering.next_call_or_resign() {
+            sleep_until(at).await;
+            self.submit(self.gathering.take()).await;
+        }
+    }
+
+    async fn submit(&self, due: Vec<Due>) {
+        let submitter = self.clone();
+        let prepared = self.writers.ask(move || submitter.prepare(due)).await;
+        // If this panics, the submissions stay intents, and the next main process looks them up.
+        let batch = prepared.unwrap_or_else(|panic| resume_unwind(panic));
+        let scheduler = &self.context.scheduler;
+        let most = scheduler.capabilities().batch.max(1);
+        for chunk in batch.chunks(most) {
+            let mut outcomes = scheduler.submit(chunk).await.into_iter();
+            for submission in chunk {
+                let attempt = Attempt(submission.name.attempt());
+                let event = match outcomes.next() {
+                    Some(Ok(cluster_job)) => Event::Submitted {
+                        attempt,
+                        cluster_job,
+                    },
+                    Some(Err(error)) => unsubmitted(attempt, error),
+                    None => Event::SubmitUncertain {
+                        attempt,
+                        reason: "the scheduler gave fewer answers than it was asked for".to_owned(),
+                    },
+                };
+                self.context.happened(JobId(submission.name.job()), event);
+            }
+        }
+    }
+
+    /// Makes what each attempt needs in the run directory. If that fails, the attempt is not submitted now.
+    fn prepare(&self, due: Vec<Due>) -> Vec<Submission> {
+        let mut batch = Vec::with_capacity(due.len());
+        for due in due {
+            let (job, attempt) = (due.job, due.attempt);
+            match self.prepare_one(due) {
+                Ok(submission) => batch.push(submission),
+                Err(error) => self.context.happened(
+                    job,
+                    Event::SubmitDelayed {
+                        attempt,
+                        reason: in_one_line(&error),
+                        retry_after: None,
+                    },
+                ),
+            }
+        }
+        batch
+    }
+
+    fn prepare_one(&self, due: Due) -> Result<Submission> {
+        let Due {
+            job,
+            attempt,
+            previous,
+            metrics,
+        } = due;
+        let run_dir = &self.context.run_dir;
+        let plan = &self.plans[job.0 as usize];
+        if create::restore_job(run_dir, self.context.run, job, plan)? {
+            self.context.happened(job, Event::OutputRemade { attempt });
+        }
+        let directory = run_dir.attempt(job, attempt);
+        make_dir(&directory)?;
+        // A store that was restored from a copy is behind. An attempt older than those that have run
+        // must not start: it would begin with their checkpoints, and its own would rank below them.
+        if newest_submitted(run_dir, job)?.is_none_or(|newest| newest < attempt) {
+            write_newest_attempt(run_dir, job, attempt)?;
+        }
+        // Most jobs have no metrics, and no such file.
+        if !metrics.is_empty() {
+            write_metrics(&run_dir.metrics(job), &metrics)?;
+        }
+        let run_path = run_dir.path().to_str().ok_or_else(|| {
+            Error::Plan(format!(
+                "the path of the run directory is not valid UTF-8: {}",
+                run_dir.path().display()
+            ))
+        })?;
+        let mut command = self.supervisor.to_vec();
+        command.extend([run_path.to_owned(), job.to_string(), attempt.to_string()]);
+        Ok(Submission {
+            name: self.context.submission_name(job, attempt),
+            command,
+            environment: std::collections::BTreeMap::new(),
+            working_directory: run_dir.output_dir(job),
+            directory,
+            resources: plan.resources.clone(),
+            previous,
+        })
+    }
+
+    /// Asks the scheduler for attempts by their names, until it answers.
+    pub async fn find(&self, lookups: Vec<(JobId, Attempt)>) {
+        let names: Vec<_> = lookups
+            .iter()
+            .map(|(job, attempt)| self.context.submission_name(*job, *attempt))
+            .collect();
+        let mut backoff = Backoff::SILENCE;
+        let found = loop {
+            match self.context.scheduler.find(&names).await {
+                Ok(found) => break found,
+                Err(error) => self.context.silent(&error),
+            }
+            sleep(backoff.wait()).await;
+        };
+        for ((job, attempt), name) in lookups.into_iter().zip(&names) {
+            let found = found.iter().find(|found| found.name == *name);
+            let event = match found {
+                Some(found) => Event::Submitted {
+                    attempt,
+                    cluster_job: found.observation.job.clone(),
+                },
+                None => Event::NotFound { attempt },
+            };
+            self.context.happened(job, event);
+        }
+    }
+}
 
 /// What waits for the next call.
 #[derive(Debug, Default)]
-pub(crate) struct Gathering(Mutex<State>);
+struct Gathering(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     due: Vec<Due>,
-    /// There is a task that submits whatever is due.
+    /// A task submits whatever is due.
     is_tended: bool,
     last_call: Option<Instant>,
 }
 
 impl Gathering {
-    /// Adds what has become due. `true` if the caller must have [`submit_all`] see to it.
-    pub fn add(&self, due: Vec<Due>) -> bool {
+    /// Adds what has become due. `true` if no task tends the gathering: the caller must start one.
+    fn add(&self, due: Vec<Due>) -> bool {
         let mut state = self.lock();
         state.due.extend(due);
         !std::mem::replace(&mut state.is_tended, true)
     }
 
-    /// When the next call may be made. `None` if there is nothing to submit, and nobody tends it
-    /// from then on.
-    fn next_call(&self) -> Option<Instant> {
+    /// When the next call may be made. `None` if nothing is due: then the caller has resigned, and tends
+    /// the gathering no more.
+    fn next_call_or_resign(&self) -> Option<Instant> {
         let mut state = self.lock();
         state.is_tended = !state.due.is_empty();
         let now = Instant::now;
@@ -48,7 +231,7 @@ impl Gathering {
             .then(|| state.last_call.map_or_else(now, |at| at + BETWEEN_CALLS))
     }
 
-    /// All that is due, for a call that is made now.
+    /// Takes all that is due, for a call that is made now.
     fn take(&self) -> Vec<Due> {
         let mut state = self.lock();
         state.last_call = Some(Instant::now());
@@ -60,11 +243,32 @@ impl Gathering {
     }
 }
 
-/// Submits until nothing is due. Meanwhile what becomes due gathers for the next call.
-pub(crate) async fn submit_all(actor: Actor) {
-    while let Some(at) = actor.gathering.next_call() {
-        sleep_until(at).await;
-        let due = actor.gathering.take();
-        actor.clone().submit(due).await;
+/// The attempt in a job's file `newest`; `None` if the file is missing, or no supervisor would believe it.
+fn newest_submitted(run_dir: &RunDir, job: JobId) -> Result<Option<Attempt>> {
+    match read_newest_attempt(run_dir, job) {
+        Err(cu_run_dir::Error::Content { .. }) => Ok(None),
+        Err(cu_run_dir::Error::File { source, .. }) if files::refusal(&source).is_some() => {
+            Ok(None)
+        }
+        found => Ok(found?),
+    }
+}
+
+fn unsubmitted(attempt: Attempt, error: SubmitError) -> Event {
+    match error {
+        SubmitError::Rejected { reason, .. } => Event::SubmitRejected { attempt, reason },
+        SubmitError::Unavailable {
+            reason,
+            retry_after,
+            ..
+        } => Event::SubmitDelayed {
+            attempt,
+            reason,
+            retry_after,
+        },
+        uncertain => Event::SubmitUncertain {
+            attempt,
+            reason: uncertain.to_string(),
+        },
     }
 }

@@ -1,5 +1,5 @@
-//! What blocks is done in threads that are made at the start, so that no limit on threads ends a run
-//! later, and that are never waited for, so that a file that can't be read holds up nobody.
+//! Threads for calls that block. They are started at the beginning, so that no limit on threads ends a
+//! run later. They are never awaited, so that a file that can't be read blocks nothing else.
 
 use std::any::Any;
 use std::pin::Pin;
@@ -10,19 +10,19 @@ use cu_system::threads::Pool;
 
 use crate::{Error, Result};
 
-/// How long the end of the loop waits for a commit that goes on.
+/// How long the end of the loop waits for a commit in progress.
 const LAST_COMMIT: Duration = Duration::from_secs(10);
 
 /// Threads for one kind of work.
 #[derive(Debug)]
 pub(crate) enum Lane {
     Own(Pool),
-    /// The runtime's, under whose virtual time tests run: it stands still only as long as the
-    /// runtime itself has work in threads.
+    /// The runtime's, for tests under virtual time: that stands still only while the runtime itself has
+    /// work in threads.
     OfRuntime,
 }
 
-/// What comes of work in a thread; an error is its panic.
+/// The outcome of work in a thread; an error is its panic.
 pub(crate) type Answer<T> = Pin<Box<dyn Future<Output = thread::Result<T>> + Send>>;
 
 impl Lane {
@@ -41,7 +41,7 @@ impl Lane {
         })
     }
 
-    /// Has it done. The work is on its way when this returns, whatever becomes of the answer.
+    /// Hands the work over. It is done even if the answer is dropped.
     pub fn ask<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Answer<T> {
         match self {
             Self::Own(pool) => Box::pin(pool.ask(work)),
@@ -66,8 +66,8 @@ fn time_is_virtual() -> bool {
     !(before..=Instant::now()).contains(&of_runtime)
 }
 
-/// The thread that commits. Whoever drops it waits for a commit that goes on, a while: one that is
-/// cut off by the end of the process must be rolled back by the next.
+/// The thread that commits. Dropping it waits a while for a commit in progress: if the process ended within
+/// it, the next main process would have to roll it back.
 #[derive(Debug)]
 pub(crate) struct Recorder(Lane);
 

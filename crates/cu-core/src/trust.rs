@@ -1,32 +1,28 @@
-//! Whether a run may be acted on: it must be this user's own, and no copy of another run.
+//! Checks whether a run may be acted on: it must be this user's own, and not a copy of another run.
 //!
-//! Whoever acts on a run asks this first: before a log, a lock or a backend is opened in its directory,
-//! since what lies there is executed, written to and believed.
+//! This comes before anything else is done with a run, before a log, a lock or a backend is opened in its
+//! directory: what is there is executed, written to and believed.
 
 use cu_system::machine::unique_token;
 use cu_system::{files, users};
 
-use crate::store::must_exist;
+use crate::store::{must_exist, place};
 use crate::{Error, Reader, Result, RunDir};
 
-/// Whether the run in `run_dir` may be resumed, stopped, or asked for anything. To read it needs less:
-/// what its files' modes allow.
+/// Checks whether the run in `run_dir` may be resumed, stopped, or asked for anything. Reading it needs
+/// less: only the permissions of its files.
 ///
 /// # Errors
 /// [`Error::NoRun`]; [`Error::Untrusted`] if it is not this user's alone; [`Error::Copy`] if it is a copy
-/// and its original is still there; [`Error::File`].
+/// and its original still exists; [`Error::File`].
 pub fn check_run(run_dir: &RunDir) -> Result<()> {
     must_exist(run_dir)?;
-    cu_supervisor::check_run(run_dir).map_err(|error| match error {
-        cu_supervisor::Error::Untrusted(untrusted) => Error::Untrusted(untrusted),
-        cu_supervisor::Error::File { what, path, source } => Error::File { what, path, source },
-        other => Error::file("examine", run_dir.path())(std::io::Error::other(other)),
-    })?;
+    cu_run_dir::check_run(run_dir)?;
     check_original(run_dir)
 }
 
-/// The user to whom a run directory belongs, if that is another than this process's. `None` also if
-/// that can't be told.
+/// The user that a run directory belongs to, if that is not this process's user. `None` also if the owner
+/// can't be found out.
 #[must_use]
 pub fn foreign_owner(run_dir: &RunDir) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
@@ -34,17 +30,11 @@ pub fn foreign_owner(run_dir: &RunDir) -> Option<u32> {
     Some(found.uid()).filter(|owner| *owner != users::own())
 }
 
-/// Where a run is, as the run itself takes it down; `None` if that can't be written in UTF-8.
-pub(crate) fn place(run_dir: &RunDir) -> Option<String> {
-    let place = run_dir.path().canonicalize().ok()?;
-    place.into_os_string().into_string().ok()
-}
-
-/// Tells a copy from its original: both say that they are the same run, so that at a cluster each would
-/// take the other's jobs for its own.
+/// Refuses a copy whose original still exists: both have the same run id, so on a cluster each would take
+/// the other's jobs for its own.
 ///
-/// A run that was moved is no copy: where it was is no run any more, or another one. Nor is one that
-/// is seen by another path, through a link or a second mount: a file that is made here is there, too.
+/// A run that was moved is not a copy: its old place holds no run any more, or another one. Nor is a run
+/// seen by another path, through a link or a second mount: a file made here appears there, too.
 fn check_original(run_dir: &RunDir) -> Result<()> {
     let reader = Reader::open(run_dir)?;
     let Some(recorded) = reader.place()? else {
@@ -63,12 +53,12 @@ fn check_original(run_dir: &RunDir) -> Result<()> {
             path: run_dir.path().to_owned(),
             original: original.path().to_owned(),
         }),
-        // Another run, or one that nobody can resume.
+        // Another run, or one that can't be resumed.
         _ => Ok(()),
     }
 }
 
-/// Whether both are the same directory. Its number does not tell on network file systems that are
+/// Whether both are the same directory. Inode numbers can't show that for a network file system that is
 /// mounted twice.
 fn is_seen_in(run_dir: &RunDir, other: &RunDir) -> Result<bool> {
     let name = format!(".cu-here-{}", unique_token());

@@ -1,5 +1,5 @@
-//! Watches the scheduler: asks for all attempts at once, when it is worth it, and passes on what
-//! has changed.
+//! Watches the scheduler: asks about all attempts at once, when there is a reason to, and passes changes
+//! on.
 
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::backoff::Backoff;
+use crate::context::submission_name;
 use crate::inbox::{Item, Reply, Sender};
 use crate::machine::{Active, Event, is_over};
 
@@ -20,36 +21,35 @@ use crate::machine::{Active, Event, is_over};
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// The longest time between two looks at attempts that seem to be over.
-const LONGEST_DOUBT: Duration = Duration::from_secs(60);
+const LONGEST_URGENT_WAIT: Duration = Duration::from_secs(60);
 
 /// How soon after a look there may be another one, though the scheduler did not call for it.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
-    /// Because an attempt seems to be over. Should it still be called running, as clusters do for
-    /// a while, the wait doubles until its end is seen.
-    doubt: Duration,
-    /// Because there is a cluster job that was never looked at.
+    /// Because an attempt seems to be over. Clusters call it running for a while, so the wait doubles
+    /// until they report its end.
+    urgent: Duration,
+    /// Because there is a cluster job that was never observed.
     new: Duration,
 }
 
 impl Pace {
-    /// What is gentle: to ask this machine costs nothing, to ask a cluster's controller disturbs
-    /// everybody on it.
+    /// Asking this machine costs nothing; asking a cluster's controller disturbs everybody on it.
     const fn of(reach: Reach) -> Self {
         match reach {
             Reach::ThisMachine => Self {
-                doubt: BETWEEN_LOOKS,
+                urgent: BETWEEN_LOOKS,
                 new: BETWEEN_LOOKS,
             },
             Reach::OtherMachines => Self {
-                doubt: Duration::from_secs(3),
+                urgent: Duration::from_secs(3),
                 new: Duration::from_secs(30),
             },
         }
     }
 }
 
-/// The cluster jobs that are watched, and whose attempts they are.
+/// The watched cluster jobs, and the attempts that they are.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
     watches: Mutex<Watches>,
@@ -61,22 +61,22 @@ struct Watches {
     of: HashMap<JobId, Watch>,
     /// One is new since the last look.
     has_new: bool,
-    /// An attempt has come to seem over since the last look.
-    has_new_doubt: bool,
+    /// An attempt has begun to seem over since the last look.
+    has_new_urgent: bool,
 }
 
 #[derive(Clone, Debug)]
 struct Watch {
     attempt: Attempt,
     cluster_job: ClusterJobId,
-    /// The attempt seems to be over, and the scheduler has not said so.
-    is_in_doubt: bool,
+    /// The attempt seems to be over, and the scheduler has not reported it.
+    is_urgent: bool,
 }
 
 impl Watch {
-    /// Whether that is new.
-    fn doubt(&mut self) -> bool {
-        !std::mem::replace(&mut self.is_in_doubt, true)
+    /// Returns whether that is new.
+    fn make_urgent(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_urgent, true)
     }
 }
 
@@ -96,64 +96,59 @@ impl Watched {
         let watch = Watch {
             attempt: active.attempt,
             cluster_job: cluster_job.clone(),
-            is_in_doubt: false,
+            is_urgent: false,
         };
         watches.of.insert(job, watch);
         watches.has_new = true;
         self.news.notify_one();
     }
 
-    /// The attempt seems to be over: the scheduler is asked until it says so.
-    pub fn doubt(&self, job: JobId, attempt: Attempt) {
+    /// The attempt seems to be over: asks the scheduler until it reports that, or the attempt shows that
+    /// it lives.
+    pub fn ask_until_over(&self, job: JobId, attempt: Attempt) {
         let mut watches = self.lock();
         let watch = watches.of.get_mut(&job);
         let watch = watch.filter(|watch| watch.attempt == attempt);
-        watches.has_new_doubt |= watch.is_some_and(Watch::doubt);
+        watches.has_new_urgent |= watch.is_some_and(Watch::make_urgent);
         self.news.notify_one();
     }
 
-    /// As [`doubt`](Self::doubt), for those of these cluster jobs that are watched.
-    pub fn doubt_all(&self, cluster_jobs: &[ClusterJobId]) {
+    /// As [`ask_until_over`](Self::ask_until_over), for those of these cluster jobs that are watched.
+    pub fn ask_until_all_over(&self, cluster_jobs: &[ClusterJobId]) {
         let cluster_jobs: HashSet<_> = cluster_jobs.iter().collect();
         let mut watches = self.lock();
-        let mut has_new_doubt = watches.has_new_doubt;
+        let mut has_new_urgent = watches.has_new_urgent;
         for watch in watches.of.values_mut() {
-            has_new_doubt |= cluster_jobs.contains(&watch.cluster_job) && watch.doubt();
+            has_new_urgent |= cluster_jobs.contains(&watch.cluster_job) && watch.make_urgent();
         }
-        watches.has_new_doubt = has_new_doubt;
+        watches.has_new_urgent = has_new_urgent;
         self.news.notify_one();
     }
 
-    /// The attempt has shown that it lives.
-    pub fn trust(&self, job: JobId, attempt: Attempt) {
+    /// The attempt has shown that it lives, or its end is known.
+    pub fn stop_asking(&self, job: JobId, attempt: Attempt) {
         if let Some(watch) = self.lock().of.get_mut(&job)
             && watch.attempt == attempt
         {
-            watch.is_in_doubt = false;
+            watch.is_urgent = false;
             self.news.notify_one();
         }
     }
 
-    /// All that is to be looked at now, and whether a doubt among it is new. Nothing of it is
+    /// All that is to be observed now, and whether something urgent among it is new. Nothing is new
     /// afterwards.
     fn look(&self) -> (Vec<(JobId, Watch)>, bool) {
         let mut watches = self.lock();
         watches.has_new = false;
-        let has_new_doubt = std::mem::take(&mut watches.has_new_doubt);
+        let has_new_urgent = std::mem::take(&mut watches.has_new_urgent);
         let watched = watches.of.iter();
         let watched = watched.map(|(job, watch)| (*job, watch.clone()));
-        (watched.collect(), has_new_doubt)
+        (watched.collect(), has_new_urgent)
     }
 
     fn lock(&self) -> MutexGuard<'_, Watches> {
         self.watches.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What an attempt is called at the scheduler.
-pub(crate) fn submission_name(run: RunId, job: JobId, attempt: Attempt) -> SubmissionName {
-    SubmissionName::new(run.to_string(), job.0, attempt.0)
-        .expect("32 hexadecimal digits are letters and digits")
 }
 
 /// Starts to watch the attempts of `run`, as one of `tasks`.
@@ -173,13 +168,13 @@ pub(crate) fn start(
         pace,
         seen: HashMap::new(),
         last: None,
-        again: Backoff::new(pace.doubt, LONGEST_DOUBT),
+        again: Backoff::new(pace.urgent, LONGEST_URGENT_WAIT),
     };
     tasks.spawn(looking.go_on());
     watched
 }
 
-/// The one who looks.
+/// The task that observes.
 struct Looking {
     run: RunId,
     scheduler: Arc<dyn Scheduler>,
@@ -187,9 +182,9 @@ struct Looking {
     sender: Sender,
     pace: Pace,
     seen: HashMap<ClusterJobId, ClusterState>,
-    /// When it looked last.
+    /// When it last looked.
     last: Option<Instant>,
-    /// How long after it to look again at what is in doubt.
+    /// How long after that to look again at what is urgent.
     again: Backoff,
 }
 
@@ -203,7 +198,7 @@ impl Looking {
         }
     }
 
-    /// Until there is a reason to look.
+    /// Waits until there is a reason to look.
     async fn wait(&self, again: Duration) {
         let changed = async {
             self.scheduler.changed().await;
@@ -211,8 +206,8 @@ impl Looking {
                 sleep_until(last + BETWEEN_LOOKS).await;
             }
         };
-        // One future for all turns: for a scheduler that is only asked at intervals, a new one
-        // would begin a new interval.
+        // One future for all turns: if the scheduler is only asked at intervals, a new future would begin
+        // a new interval.
         let mut changed = pin!(changed);
         loop {
             let due = async {
@@ -229,16 +224,16 @@ impl Looking {
         }
     }
 
-    /// When it looks without the scheduler's call, if there is a reason to.
+    /// When to look although the scheduler did not call for it, if there is a reason to.
     fn due(&self, again: Duration) -> Option<Instant> {
         let watches = self.watched.lock();
-        let in_doubt = || watches.of.values().any(|watch| watch.is_in_doubt);
-        let doubt = match watches.has_new_doubt {
-            true => Some(self.pace.doubt),
-            false => in_doubt().then_some(again),
+        let any_urgent = || watches.of.values().any(|watch| watch.is_urgent);
+        let urgent = match watches.has_new_urgent {
+            true => Some(self.pace.urgent),
+            false => any_urgent().then_some(again),
         };
         let new = watches.has_new.then_some(self.pace.new);
-        let wait = [doubt, new].into_iter().flatten().min()?;
+        let wait = [urgent, new].into_iter().flatten().min()?;
         Some(self.last.map_or_else(Instant::now, |last| last + wait))
     }
 
@@ -246,8 +241,8 @@ impl Looking {
     async fn look(&mut self) {
         let mut silence = Backoff::SILENCE;
         loop {
-            let (asked, has_new_doubt) = self.watched.look();
-            if has_new_doubt {
+            let (asked, has_new_urgent) = self.watched.look();
+            if has_new_urgent {
                 self.again.reset();
             }
             if asked.is_empty() {
@@ -268,8 +263,8 @@ impl Looking {
         }
     }
 
-    /// The submission that an observation is about, if it is not this attempt: a scheduler that has
-    /// lost its state may give an id again.
+    /// The other submission that an observation is about, if it is not about this attempt: a scheduler that
+    /// has lost its state may reuse an id.
     fn other_submission<'a>(
         &self,
         job: JobId,
@@ -277,10 +272,10 @@ impl Looking {
         observation: &'a Observation,
     ) -> Option<&'a SubmissionName> {
         let ours = submission_name(self.run, job, attempt);
-        observation.name.as_ref().filter(|told| **told != ours)
+        observation.name.as_ref().filter(|name| **name != ours)
     }
 
-    /// Passes on what has changed since the look before.
+    /// Passes on what has changed since the last look.
     fn pass_on(&mut self, asked: Vec<(JobId, Watch)>, observations: Vec<Observation>) {
         let before = std::mem::take(&mut self.seen);
         for ((job, watch), mut observation) in asked.into_iter().zip(observations) {
@@ -292,15 +287,15 @@ impl Looking {
             if let Some(other) = self.other_submission(job, attempt, &observation) {
                 if before.get(&cluster_job) != Some(&ClusterState::Gone) {
                     tracing::warn!(
-                        "job {job}: {cluster_job} is now the id of {other}: nothing follows from \
-                         it for attempt {attempt}, which the scheduler has no longer"
+                        "job {job}: {cluster_job} is now the id of {other}; the scheduler no longer has \
+                         attempt {attempt}"
                     );
                 }
                 observation.state = ClusterState::Gone;
                 observation.host = None;
             }
             if is_over(&observation.state) {
-                self.watched.trust(job, attempt);
+                self.watched.stop_asking(job, attempt);
             }
             let known = before.get(&cluster_job) == Some(&observation.state);
             self.seen.insert(cluster_job, observation.state.clone());

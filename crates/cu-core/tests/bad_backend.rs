@@ -1,4 +1,5 @@
-//! A backend with bugs: whatever it does, nobody waits for ever, and nothing is submitted twice.
+//! A backend with bugs: whatever it does, nothing waits for ever, and nothing is submitted twice.
+#![cfg(feature = "unstable")]
 
 mod support;
 
@@ -104,7 +105,7 @@ fn with(bug: Bug) -> Bad {
 }
 
 #[test]
-fn a_part_that_dies_ends_the_main_process_and_no_job() {
+fn a_panic_ends_the_main_process_but_no_job() {
     for bug in [Bug::PanicsAtSubmission, Bug::PanicsAtLook] {
         on_a_paused_clock(async {
             let scratch = scratch(patient(), JOBS);
@@ -127,7 +128,7 @@ fn a_backend_that_has_ended_is_not_waited_for() {
         let resume_loop = open(&scratch, Arc::new(with(Bug::Ends))).await;
         let moments = Duration::from_secs(10);
         let end = timeout(moments, resume_loop.run()).await;
-        let error = end.expect("it ends at once").expect_err("nobody answers");
+        let error = end.expect("it ends at once").expect_err("no answer");
         assert!(matches!(error, Error::BackendEnded { .. }), "{error}");
         assert!(error.to_string().contains("keeper is gone"), "{error}");
     });

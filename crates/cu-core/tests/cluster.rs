@@ -1,5 +1,6 @@
 //! The loop on a cluster that is far away: few calls, however much happens; and what a cluster does
 //! behind our back.
+#![cfg(feature = "unstable")]
 
 mod support;
 
@@ -35,11 +36,11 @@ fn staggered(jobs: u32, apart: Duration) -> Simulated {
 }
 
 #[test]
-fn resumes_that_are_due_at_nearly_the_same_moment_are_a_few_calls() {
+fn resumes_that_are_due_together_are_few_calls() {
     on_a_paused_clock(async {
         const JOBS: u32 = 200;
         let scratch = scratch(patient(), JOBS);
-        // Over four seconds; each end is told at once.
+        // Over four seconds; each end is reported at once.
         let apart = Duration::from_millis(20);
         let cluster = Arc::new(Remote::new(staggered(JOBS, apart), Calls::AtOnce));
         let resume_loop = open(&scratch, cluster.clone()).await;
@@ -106,7 +107,7 @@ fn a_limit_is_waited_for_and_told() {
 }
 
 #[test]
-fn an_attempt_that_the_cluster_starts_anew_is_resumed() {
+fn an_attempt_requeued_by_the_cluster_is_resumed() {
     on_a_paused_clock(async {
         let scratch = scratch(patient(), 1);
         let options = SimulatedOptions {
@@ -116,8 +117,8 @@ fn an_attempt_that_the_cluster_starts_anew_is_resumed() {
         };
         let inner = Simulated::new(options, |run| async move {
             if run.restarts > 0 {
-                // What a supervisor exits with that must not start its program again.
-                return EndCause::Exited(i32::from(cu_supervisor::Outcome::FENCED));
+                // The exit code of a supervisor that must not start its program again.
+                return EndCause::Exited(200);
             }
             sleep(Duration::from_secs(600)).await;
             program_exits(&run, 0)
@@ -177,7 +178,7 @@ fn a_main_process_that_is_detached_submits_nothing_more() {
 }
 
 #[test]
-fn what_a_detached_main_process_has_handed_over_is_recorded() {
+fn submissions_of_a_detached_main_process_are_recorded() {
     on_a_paused_clock(async {
         let scratch = scratch(patient(), 2);
         let cluster = Arc::new(Remote::new(endless(), Calls::Never));
@@ -191,7 +192,7 @@ fn what_a_detached_main_process_has_handed_over_is_recorded() {
             let stop = OperatorRequest::Stop(Selection::Jobs(vec![JobId(1)]));
             drop(operator.ask(stop));
             operator.ask(OperatorRequest::Detach).await;
-            // Nobody would carry it out.
+            // It would not be carried out.
             let late = operator.ask(OperatorRequest::Pause(Selection::All)).await;
             assert!(matches!(late, OperatorAnswer::Refused(_)), "{late:?}");
         };
@@ -218,12 +219,12 @@ fn what_a_detached_main_process_has_handed_over_is_recorded() {
 }
 
 #[tokio::test]
-async fn a_connection_ends_when_it_is_replaced_or_the_main_process_ends() {
+async fn a_replaced_connection_ends() {
     let scratch = scratch(patient(), 1);
     let cluster = endless();
     let main_process = tokio::spawn(open(&scratch, Arc::new(cluster.clone())).await.run());
     eventually("a start", || cluster.starts().len() == 1).await;
-    // Its network goes silent, so that nobody tells us of its end.
+    // Its network goes silent, so that its end is not reported.
     let (_sender, mut old) = connect_as_a_supervisor(&scratch.run, Attempt(0)).await;
     let (_sender, mut new) = connect_as_a_supervisor(&scratch.run, Attempt(0)).await;
     let end = timeout(BOUND, old.receive()).await.expect("it is closed");
@@ -235,10 +236,9 @@ async fn a_connection_ends_when_it_is_replaced_or_the_main_process_ends() {
 
 #[tokio::test]
 async fn the_end_of_a_connection_is_a_reason_to_look() {
-    let policy = Policy {
-        record_grace: Duration::ZERO,
-        ..patient()
-    };
+    let policy = patient().with(|policy| {
+        policy.record_grace = Duration::ZERO;
+    });
     let scratch = scratch(policy, 1);
     let killed = Arc::new(Notify::new());
     let kill = killed.clone();

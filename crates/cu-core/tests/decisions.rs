@@ -1,4 +1,5 @@
-//! What the machine makes of what happens to a job, one case at a time.
+//! Decisions of the machine about a job, one case at a time.
+#![cfg(feature = "unstable")]
 
 #[path = "support/world.rs"]
 mod world;
@@ -10,8 +11,8 @@ use cu_core::{JobState, Policy};
 use cu_protocol::{
     Attempt, JobId, LeftBehind, Message, Metrics, OutputChange, ResumeRequest, Sequence,
 };
-use cu_scheduler::{ClusterEnd, ClusterState, EndCause, Observation};
-use world::{World, cluster_job, exits, started};
+use cu_scheduler::{ClusterState, EndCause};
+use world::{World, cluster_job, ended, exits, observed, started};
 
 #[test]
 fn a_resume_needs_the_request_and_the_end() {
@@ -50,13 +51,15 @@ fn resumes_without_progress_end_after_three() {
         panic!("it has failed")
     };
     assert!(
-        why.contains("(its program exited with code 3), 3 in a row without any progress"),
+        why.contains(
+            "(its program exited with code 3); 3 attempts in a row ended without any progress"
+        ),
         "{why}"
     );
 }
 
 #[test]
-fn what_could_not_be_looked_at_is_not_taken_for_no_progress() {
+fn an_unknown_change_of_the_output_counts_as_progress() {
     let mut world = World::with_room();
     let id = JobId(0);
     for _ in 0..20 {
@@ -67,10 +70,10 @@ fn what_could_not_be_looked_at_is_not_taken_for_no_progress() {
         let Phase::Waiting { reason, .. } = &world.job(id).phase else {
             panic!("{:?}", world.job(id).phase)
         };
-        let told = "could not tell whether its output directory changed: looking through it took";
-        assert!(reason.contains(told), "{reason}");
+        let words = "could not tell whether its output directory changed: looking through it took";
+        assert!(reason.contains(words), "{reason}");
     }
-    // Nor is an end of which nobody has left a record.
+    // Nor does an end without a record count as one without progress.
     for _ in 0..20 {
         world.pass(Duration::from_secs(600));
         let attempt = started(&mut world, id);
@@ -80,19 +83,7 @@ fn what_could_not_be_looked_at_is_not_taken_for_no_progress() {
             message: Message::ResumeRequest(ResumeRequest::default()),
         };
         world.happens(id, &request);
-        world.happens(
-            id,
-            &Event::Observed {
-                attempt,
-                observation: Observation {
-                    job: cluster_job(attempt),
-                    name: None,
-                    state: ClusterState::Gone,
-                    host: None,
-                    restarts: None,
-                },
-            },
-        );
+        world.happens(id, &observed(attempt, ClusterState::Gone));
         world.pass(Duration::from_secs(600));
         world.pass(Duration::from_secs(600));
         assert!(
@@ -141,20 +132,7 @@ fn the_cap_of_an_hour_holds_even_with_progress() {
     assert!(submits(&world.pass(Duration::from_secs(700))));
 }
 
-fn is(attempt: Attempt, state: ClusterState) -> Event {
-    Event::Observed {
-        attempt,
-        observation: Observation {
-            job: cluster_job(attempt),
-            name: None,
-            state,
-            host: None,
-            restarts: None,
-        },
-    }
-}
-
-/// The grace passes, and what is read then is no record.
+/// The grace passes, and the files that are read then hold no record.
 fn has_no_record(world: &mut World, id: JobId, attempt: Attempt) {
     world.pass(Duration::from_secs(5));
     let begun = world.now;
@@ -167,10 +145,10 @@ fn has_no_record(world: &mut World, id: JobId, attempt: Attempt) {
     world.happens(id, &read);
 }
 
-/// Attempt 0 is lost, as far as anybody knows, and the intent to submit attempt 1 is recorded.
+/// Attempt 0 counts as lost, and the intent to submit attempt 1 is recorded.
 fn given_up(world: &mut World, id: JobId) -> Attempt {
     let attempt = started(world, id);
-    world.happens(id, &is(attempt, ClusterState::Gone));
+    world.happens(id, &observed(attempt, ClusterState::Gone));
     has_no_record(world, id, attempt);
     world.pass(Duration::from_secs(600));
     attempt
@@ -205,7 +183,7 @@ fn cancels(actions: &[Action], attempt: Attempt) -> bool {
 }
 
 #[test]
-fn a_late_success_completes_the_job_once_the_attempt_that_runs_is_ended() {
+fn a_late_success_completes_the_job_after_cancelling_the_next() {
     let mut world = World::with_room();
     let id = JobId(0);
     let first = given_up(&mut world, id);
@@ -213,11 +191,11 @@ fn a_late_success_completes_the_job_once_the_attempt_that_runs_is_ended() {
     let actions = world.happens(id, &says(first, Message::Results(Metrics::new())));
     assert!(cancels(&actions, second), "{actions:?}");
     assert_eq!(world.job(id).state(), JobState::Queued, "it may run");
-    // Until it has an effect.
+    // It is repeated until it has an effect.
     let actions = world.pass(Duration::from_secs(60));
     assert!(cancels(&actions, second), "{actions:?}");
     exits(&mut world, id, second, 143, false);
-    let Phase::Settled { outcome, why } = &world.job(id).phase else {
+    let Phase::Settled { outcome, why, .. } = &world.job(id).phase else {
         panic!("{:?}", world.job(id))
     };
     assert_eq!(*outcome, Outcome::Completed);
@@ -228,7 +206,7 @@ fn a_late_success_completes_the_job_once_the_attempt_that_runs_is_ended() {
 }
 
 #[test]
-fn a_late_success_is_no_end_while_an_attempt_is_being_submitted() {
+fn a_late_success_waits_for_the_answer_to_a_submission() {
     let mut world = World::with_room();
     let id = JobId(0);
     let first = given_up(&mut world, id);
@@ -251,7 +229,7 @@ fn a_late_success_is_no_end_while_an_attempt_is_being_submitted() {
 }
 
 #[test]
-fn a_late_success_completes_the_job_if_the_next_attempt_was_not_submitted() {
+fn a_late_success_completes_the_job_if_the_next_was_refused() {
     for answer in [delayed(Attempt(1)), rejected(Attempt(1))] {
         let mut world = World::with_room();
         let id = JobId(0);
@@ -267,18 +245,14 @@ fn a_cancellation_by_a_person_ends_the_chain() {
     let mut world = World::with_room();
     let id = JobId(0);
     let attempt = started(&mut world, id);
-    let cancelled = ClusterState::Ended(ClusterEnd {
-        cause: EndCause::Cancelled,
-        at: None,
-        text: "CANCELLED by 1000".to_owned(),
-    });
-    world.happens(id, &is(attempt, cancelled));
+    let cancelled = ended(EndCause::Cancelled);
+    world.happens(id, &observed(attempt, cancelled));
     has_no_record(&mut world, id, attempt);
     assert_eq!(world.job(id).state(), JobState::Cancelled);
 }
 
 #[test]
-fn a_cancellation_by_an_operator_ends_the_chain_whatever_is_asked_after_it() {
+fn no_later_order_takes_a_cancellation_back() {
     for order in [
         Order::Continue,
         Order::Pause,
@@ -296,7 +270,7 @@ fn a_cancellation_by_an_operator_ends_the_chain_whatever_is_asked_after_it() {
 }
 
 #[test]
-fn a_job_that_is_cancelled_while_it_is_submitted_is_cancelled_whatever_the_answer() {
+fn cancel_while_submitting_holds_whatever_the_answer() {
     for answer in [delayed(Attempt(0)), rejected(Attempt(0))] {
         let mut world = World::with_room();
         let id = JobId(0);
@@ -307,7 +281,7 @@ fn a_job_that_is_cancelled_while_it_is_submitted_is_cancelled_whatever_the_answe
 }
 
 #[test]
-fn a_repeat_is_no_news_whatever_it_says() {
+fn a_repeated_message_is_recorded_once() {
     let mut world = World::with_room();
     let id = JobId(0);
     let attempt = started(&mut world, id);
@@ -321,7 +295,7 @@ fn a_repeat_is_no_news_whatever_it_says() {
 }
 
 #[test]
-fn an_answer_that_comes_late_changes_nothing() {
+fn a_late_submission_answer_changes_nothing() {
     let mut world = World::with_room();
     let id = JobId(0);
     let attempt = started(&mut world, id);
@@ -355,16 +329,16 @@ fn a_retry_gives_a_failed_job_fresh_budgets() {
 }
 
 #[test]
-fn only_those_attempts_are_read_that_may_have_something_to_say() {
+fn only_files_that_may_hold_something_new_are_read() {
     let mut world = World::with_room();
     let id = JobId(0);
     let read = |world: &World| world.job(id).to_be_read().collect::<Vec<_>>();
     let first = given_up(&mut world, id);
     assert_eq!(read(&world), [first], "the second is being submitted");
     let second = started(&mut world, id);
-    world.happens(id, &is(second, ClusterState::Queued { reason: None }));
+    world.happens(id, &observed(second, ClusterState::Queued { reason: None }));
     assert_eq!(read(&world), [first], "the second waits in the queue");
-    world.happens(id, &is(second, ClusterState::Running { since: None }));
+    world.happens(id, &observed(second, ClusterState::Running { since: None }));
     assert_eq!(read(&world), [first, second]);
     exits(&mut world, id, first, 143, false);
     assert_eq!(read(&world), [second], "the first has said its last word");
@@ -373,7 +347,7 @@ fn only_those_attempts_are_read_that_may_have_something_to_say() {
 }
 
 #[test]
-fn what_an_attempt_left_behind_is_told_with_its_end() {
+fn processes_left_behind_are_reported_with_the_end() {
     let mut world = World::with_room();
     let id = JobId(0);
     let attempt = started(&mut world, id);
@@ -382,8 +356,8 @@ fn what_an_attempt_left_behind_is_told_with_its_end() {
         processes: "7 (sleep)".to_owned(),
     });
     let actions = world.happens(id, &says(attempt, left));
-    let is_told = |action: &Action| matches!(action, Action::Notify { text, .. } if text.contains("7 (sleep)"));
-    assert!(actions.iter().any(is_told), "{actions:?}");
+    let is_reported = |action: &Action| matches!(action, Action::Notify { text, .. } if text.contains("7 (sleep)"));
+    assert!(actions.iter().any(is_reported), "{actions:?}");
     exits(&mut world, id, attempt, 3, true);
     let Phase::Waiting { reason, .. } = &world.job(id).phase else {
         panic!("{:?}", world.job(id))
@@ -392,13 +366,12 @@ fn what_an_attempt_left_behind_is_told_with_its_end() {
 }
 
 #[test]
-fn what_the_given_up_have_left_is_looked_at_when_a_job_is_settled() {
-    let mut world = World::with(Policy {
-        losses: 20,
-        submissions_per_hour: 1000.try_into().expect("not 0"),
-        max_submitted: None,
-        ..Policy::default()
-    });
+fn files_of_given_up_attempts_are_read_when_the_job_settles() {
+    let mut world = World::with(Policy::default().with(|policy| {
+        policy.losses = 20;
+        policy.submissions_per_hour = 1000.try_into().expect("not 0");
+        policy.max_submitted = None;
+    }));
     let id = JobId(0);
     // More than are looked at now and then.
     let given_up: Vec<_> = (0..12)
@@ -420,9 +393,9 @@ fn what_the_given_up_have_left_is_looked_at_when_a_job_is_settled() {
     let job = world.job(id);
     assert_eq!(job.phase, before.phase, "it stays there");
     assert_eq!(job.metrics, before.metrics);
-    let late = job.late.expect("it is taken down");
+    let late = job.late.expect("it is recorded");
     assert_eq!((late.attempt, late.said), (given_up[0], LateWord::Results));
-    // Who has told its end says nothing new.
+    // An attempt with a record reports nothing new.
     let mut after = job.clone();
     world.happens(id, &says(last, Message::Results(Metrics::new())));
     after.late = world.job(id).late;

@@ -1,5 +1,6 @@
-//! The table of witnesses over all combinations: who is believed about an attempt's end, with any
+//! The table of witnesses over all combinations: which one is believed about an attempt's end, with any
 //! of the witnesses missing or late.
+#![cfg(feature = "unstable")]
 
 use std::time::Duration;
 
@@ -13,20 +14,20 @@ use cu_protocol::{
 use cu_scheduler::{ClusterEnd, ClusterState, EndCause};
 
 const GRACE: Duration = Duration::from_secs(5);
-const HEARD: Timestamp = Timestamp(1_000_000);
+const HEARD: Timestamp = Timestamp::from_millis(1_000_000);
 const RESUME: i32 = 3;
 
 fn at_once() -> Timestamp {
     HEARD
 }
 
-/// Until when a better witness is waited for, if any is.
+/// How long a better witness is awaited, if any is.
 fn patience(evidence: &Evidence) -> Timestamp {
     HEARD.after(match (&evidence.record, evidence.reading) {
         (Some(_), _) => SCHEDULER_GRACE,
         (None, None) => GRACE,
         (None, Some(Reading::Begun(_))) => LONGEST_READING,
-        (None, Some(Reading::Vain | Reading::Started)) => Duration::ZERO,
+        (None, Some(Reading::NoRecord | Reading::Started)) => Duration::ZERO,
     })
 }
 
@@ -35,8 +36,8 @@ fn record(end: ProgramEnd, stop: Option<StopCause>) -> ExitRecord {
         end,
         stop,
         host: "n1".to_owned(),
-        started: Some(Timestamp(1)),
-        ended: Timestamp(2),
+        started: Some(Timestamp::from_millis(1)),
+        ended: Timestamp::from_millis(2),
         peak_memory_bytes: None,
         checkpoint: None,
         output_changed: OutputChange::Unchanged,
@@ -81,7 +82,7 @@ fn readings() -> [Option<Reading>; 4] {
     [
         None,
         Some(Reading::Begun(HEARD)),
-        Some(Reading::Vain),
+        Some(Reading::NoRecord),
         Some(Reading::Started),
     ]
 }
@@ -120,28 +121,6 @@ fn causes() -> Vec<EndCause> {
     ]
 }
 
-/// What only the scheduler can know.
-fn outside(state: &ClusterState) -> Option<AttemptEnd> {
-    let ClusterState::Ended(end) = state else {
-        return None;
-    };
-    match end.cause {
-        EndCause::TimeLimit => Some(AttemptEnd::TimeLimit),
-        EndCause::Preempted => Some(AttemptEnd::Preempted),
-        EndCause::NodeFailure => Some(AttemptEnd::NodeFailure),
-        EndCause::OutOfMemory => Some(AttemptEnd::OutOfMemory),
-        EndCause::Cancelled => Some(AttemptEnd::Cancelled),
-        _ => None,
-    }
-}
-
-fn is_over(state: Option<&ClusterState>) -> bool {
-    matches!(
-        state,
-        Some(ClusterState::Ended(_)) | Some(ClusterState::Gone)
-    )
-}
-
 const TWICE_TWO: [(bool, bool); 4] = [(false, false), (false, true), (true, false), (true, true)];
 
 /// Each combination, with what has been heard by then.
@@ -159,8 +138,9 @@ fn all_evidence() -> Vec<Active> {
                 for request in [None, Some(ResumeRequest::default())] {
                     for reading in readings() {
                         for (requeued, started) in TWICE_TWO {
-                            let mut active = Active::intended(Attempt(0), Timestamp(0));
-                            active.started = started.then_some(Timestamp(1));
+                            let mut active =
+                                Active::intended(Attempt(0), Timestamp::from_millis(0));
+                            active.started = started.then_some(Timestamp::from_millis(1));
                             active.evidence = Evidence {
                                 results,
                                 request: request.clone(),
@@ -184,89 +164,194 @@ fn was_started(active: &Active) -> bool {
     active.started.is_some() || active.evidence.reading == Some(Reading::Started)
 }
 
-/// The table, written a second time: row by row, the first that fits.
-fn expected(active: &Active, late: bool) -> Verdict {
-    use AttemptEnd as End;
+/// The table of the machine's documentation, in rows that a program can read. The first that fits counts.
+/// `*` fits everything; of several words one must fit. `early` and `late` are before and after the end of
+/// the wait for a better witness.
+const TABLE: &str = "
+record               | stop        | said    | started | requeued | reading | time  | scheduler     | verdict
+ended                | *           | results | *       | *        | *       | *     | *             | completed
+not-started          | *           | *       | *       | *        | *       | *     | *             | failed
+fenced               | *           | *       | *       | yes      | *       | *     | *             | preempted
+fenced               | *           | *       | *       | no       | *       | *     | *             | lost
+exit-3               | signal      | *       | *       | *        | *       | *     | cancelled     | cancelled
+exit-3               | signal      | *       | *       | *        | *       | *     | over          | resume
+exit-3               | signal      | *       | *       | *        | *       | late  | *             | resume
+exit-3               | signal      | *       | *       | *        | *       | early | *             | wait
+exit-3               | *           | *       | *       | *        | *       | *     | *             | resume
+ended                | signal      | request | *       | *        | *       | *     | cancelled     | cancelled
+ended                | signal      | request | *       | *        | *       | *     | over          | resume
+ended                | signal      | request | *       | *        | *       | late  | *             | resume
+ended                | signal      | request | *       | *        | *       | early | *             | wait
+ended                | *           | request | *       | *        | *       | *     | *             | resume
+exit-0               | *           | *       | *       | *        | *       | *     | *             | completed
+exit-1 exit-127      | *           | *       | *       | *        | *       | *     | *             | failed
+exit-143 killed      | time-limit  | *       | *       | *        | *       | *     | *             | time-limit
+exit-143 killed      | cancel      | *       | *       | *        | *       | *     | *             | cancelled
+exit-143 killed      | steps       | *       | *       | *        | *       | *     | *             | resume
+exit-143 killed      | time-budget | *       | *       | *        | *       | *     | *             | resume
+exit-143 killed      | stop-file   | *       | *       | *        | *       | *     | *             | resume
+exit-143 killed      | operator    | *       | *       | *        | *       | *     | *             | resume
+exit-143 killed      | *           | *       | *       | *        | *       | *     | time-limit    | time-limit
+exit-143 killed      | *           | *       | *       | *        | *       | *     | preempted     | preempted
+exit-143 killed      | *           | *       | *       | *        | *       | *     | node-failure  | node-failure
+exit-143 killed      | *           | *       | *       | *        | *       | *     | out-of-memory | out-of-memory
+exit-143 killed      | *           | *       | *       | *        | *       | *     | cancelled     | cancelled
+exit-143 killed      | signal      | *       | *       | *        | *       | *     | over          | resume
+exit-143 killed      | signal      | *       | *       | *        | *       | late  | *             | resume
+exit-143 killed      | none        | *       | *       | *        | *       | *     | over          | failed
+exit-143 killed      | none        | *       | *       | *        | *       | late  | *             | failed
+exit-143 killed      | *           | *       | *       | *        | *       | early | *             | wait
+none                 | *           | *       | *       | *        | *       | *     | none queued held running unknown | undecided
+none                 | *           | *       | *       | *        | none    | *     | over          | unread
+none                 | *           | *       | *       | *        | begun   | early | over          | wait
+none                 | *           | results | *       | *        | *       | *     | over          | completed
+none                 | *           | request | *       | *        | *       | *     | over          | resume
+none                 | *           | *       | *       | *        | *       | *     | time-limit    | time-limit
+none                 | *           | *       | *       | *        | *       | *     | preempted     | preempted
+none                 | *           | *       | *       | *        | *       | *     | node-failure  | node-failure
+none                 | *           | *       | *       | *        | *       | *     | out-of-memory | out-of-memory
+none                 | *           | *       | *       | *        | *       | *     | cancelled     | cancelled
+none                 | *           | *       | yes     | *        | *       | *     | exit-0        | completed
+none                 | *           | *       | yes     | *        | *       | *     | exit-3        | resume
+none                 | *           | *       | yes     | *        | *       | *     | exit-1        | failed
+none                 | *           | *       | *       | yes      | *       | *     | over          | preempted
+none                 | *           | *       | *       | no       | *       | *     | over          | lost
+";
+
+/// The rows of the table, each cell as its words.
+fn rows() -> Vec<Vec<Vec<&'static str>>> {
+    let lines = TABLE.lines().filter(|line| !line.is_empty()).skip(1);
+    let rows: Vec<Vec<Vec<_>>> = lines
+        .map(|line| {
+            line.split('|')
+                .map(|cell| cell.split_whitespace().collect())
+        })
+        .map(Iterator::collect)
+        .collect();
+    assert!(rows.iter().all(|row| row.len() == 9), "a row lacks a cell");
+    rows
+}
+
+/// The evidence in the words of the table, one set for each column but the verdict.
+fn in_words(active: &Active, late: bool) -> [Vec<&'static str>; 8] {
     let evidence = &active.evidence;
-    let state = evidence.cluster.as_ref().map(|(_, state)| state);
-    let until = Verdict::Until(patience(evidence));
-    let lost = if evidence.requeued {
-        End::Preempted
-    } else {
-        End::Lost
+    let record = evidence.record.as_ref().map(|(_, record)| record);
+    let end = match record.map(|record| &record.end) {
+        None => vec!["none"],
+        Some(ProgramEnd::Exited(0)) => vec!["ended", "exit-0"],
+        Some(ProgramEnd::Exited(1)) => vec!["ended", "exit-1"],
+        Some(ProgramEnd::Exited(RESUME)) => vec!["ended", "exit-3"],
+        Some(ProgramEnd::Exited(127)) => vec!["ended", "exit-127"],
+        Some(ProgramEnd::Exited(_)) => vec!["ended", "exit-143"],
+        Some(ProgramEnd::Signaled(_)) => vec!["ended", "killed"],
+        Some(ProgramEnd::NotStarted(_)) => vec!["ended", "not-started"],
+        Some(ProgramEnd::Fenced(_)) => vec!["ended", "fenced"],
     };
-    let Some((_, record)) = &evidence.record else {
-        if !is_over(state) {
-            return Verdict::Undecided;
-        }
-        match evidence.reading {
-            None => return Verdict::Unread(patience(evidence)),
-            Some(Reading::Begun(_)) if !late => return until,
-            Some(_) => {}
-        }
-        let state = state.expect("it is over");
-        return Verdict::Ended(match (evidence.results, &evidence.request) {
-            (true, _) => End::Completed,
-            (false, Some(_)) => End::ResumeRequested,
-            (false, None) => outside(state).unwrap_or(match state {
-                ClusterState::Ended(end) if was_started(active) => match end.cause {
-                    EndCause::Exited(0) => End::Completed,
-                    EndCause::Exited(RESUME) => End::ResumeRequested,
-                    EndCause::Exited(1) => End::Failed,
-                    _ => lost,
-                },
-                _ => lost,
-            }),
-        });
+    let stop = match record.and_then(|record| record.stop) {
+        None => "none",
+        Some(StopCause::Steps) => "steps",
+        Some(StopCause::TimeBudget) => "time-budget",
+        Some(StopCause::TimeLimit) => "time-limit",
+        Some(StopCause::StopFile) => "stop-file",
+        Some(StopCause::Signal(_)) => "signal",
+        Some(StopCause::Operator) => "operator",
+        Some(StopCause::Cancel) => "cancel",
     };
-    let wants_resume = record.end == ProgramEnd::Exited(RESUME) || evidence.request.is_some();
-    let signal_before = matches!(record.stop, Some(StopCause::Signal(_)));
-    let sure = match (&record.end, record.stop) {
-        _ if evidence.results => Some(End::Completed),
-        (ProgramEnd::NotStarted(_), _) => Some(End::Failed),
-        (ProgramEnd::Fenced(_), _) => Some(lost),
-        _ if wants_resume && !signal_before => Some(End::ResumeRequested),
-        _ if wants_resume && state.and_then(outside) == Some(End::Cancelled) => {
-            Some(End::Cancelled)
-        }
-        _ if wants_resume && (late || is_over(state)) => Some(End::ResumeRequested),
-        _ if wants_resume => return until,
-        (ProgramEnd::Exited(0), _) => Some(End::Completed),
-        (ProgramEnd::Exited(1 | 127), _) => Some(End::Failed),
-        (_, None | Some(StopCause::Signal(_))) => None,
-        (_, Some(StopCause::TimeLimit)) => Some(End::TimeLimit),
-        (_, Some(StopCause::Cancel)) => Some(End::Cancelled),
-        (_, Some(_)) => Some(End::ResumeRequested),
+    let said = [
+        evidence.results.then_some("results"),
+        evidence.request.is_some().then_some("request"),
+    ];
+    let reading = match evidence.reading {
+        None => "none",
+        Some(Reading::Begun(_)) => "begun",
+        Some(Reading::NoRecord | Reading::Started) => "done",
     };
-    let guess = match record.stop {
-        Some(_) => End::ResumeRequested,
-        None => End::Failed,
+    let scheduler = match evidence.cluster.as_ref().map(|(_, state)| state) {
+        None => vec!["none"],
+        Some(ClusterState::Queued { .. }) => vec!["queued"],
+        Some(ClusterState::Held { .. }) => vec!["held"],
+        Some(ClusterState::Running { .. }) => vec!["running"],
+        Some(ClusterState::Unknown { .. }) => vec!["unknown"],
+        Some(ClusterState::Gone) => vec!["over", "gone"],
+        Some(ClusterState::Ended(end)) => vec!["over", cause_in_words(end.cause)],
+        Some(other) => panic!("not in the table: {other:?}"),
     };
-    match (sure, state.and_then(outside)) {
-        (Some(end), _) => Verdict::Ended(end),
-        (None, Some(end)) => Verdict::Ended(end),
-        (None, None) if late || is_over(state) => Verdict::Ended(guess),
-        (None, None) => until,
+    let yes_or_no = |is: bool| vec![if is { "yes" } else { "no" }];
+    [
+        end,
+        vec![stop],
+        said.into_iter().flatten().collect(),
+        yes_or_no(was_started(active)),
+        yes_or_no(evidence.requeued),
+        vec![reading],
+        vec![if late { "late" } else { "early" }],
+        scheduler,
+    ]
+}
+
+fn cause_in_words(cause: EndCause) -> &'static str {
+    match cause {
+        EndCause::Exited(0) => "exit-0",
+        EndCause::Exited(1) => "exit-1",
+        EndCause::Exited(RESUME) => "exit-3",
+        EndCause::Exited(_) => "exit-137",
+        EndCause::Signaled(_) => "killed",
+        EndCause::TimeLimit => "time-limit",
+        EndCause::Preempted => "preempted",
+        EndCause::NodeFailure => "node-failure",
+        EndCause::OutOfMemory => "out-of-memory",
+        EndCause::Cancelled => "cancelled",
+        EndCause::NotStarted => "not-started",
+        EndCause::Unknown => "unknown-end",
+        other => panic!("not in the table: {other:?}"),
+    }
+}
+
+/// The verdict of the first row that fits.
+fn expected(rows: &[Vec<Vec<&str>>], active: &Active, late: bool) -> Verdict {
+    let words = in_words(active, late);
+    let fits = |row: &&Vec<Vec<&str>>| {
+        let mut cells = row.iter().zip(&words);
+        cells.all(|(cell, words)| cell[0] == "*" || cell.iter().any(|word| words.contains(word)))
+    };
+    let row = rows.iter().find(fits);
+    let row = row.unwrap_or_else(|| panic!("no row fits {words:?}"));
+    let until = patience(&active.evidence);
+    match row[8][0] {
+        "undecided" => Verdict::Undecided,
+        "unread" => Verdict::Unread(until),
+        "wait" => Verdict::Until(until),
+        "completed" => Verdict::Ended(AttemptEnd::Completed),
+        "failed" => Verdict::Ended(AttemptEnd::Failed),
+        "resume" => Verdict::Ended(AttemptEnd::ResumeRequested),
+        "time-limit" => Verdict::Ended(AttemptEnd::TimeLimit),
+        "preempted" => Verdict::Ended(AttemptEnd::Preempted),
+        "node-failure" => Verdict::Ended(AttemptEnd::NodeFailure),
+        "out-of-memory" => Verdict::Ended(AttemptEnd::OutOfMemory),
+        "cancelled" => Verdict::Ended(AttemptEnd::Cancelled),
+        "lost" => Verdict::Ended(AttemptEnd::Lost),
+        other => panic!("no verdict: {other}"),
     }
 }
 
 #[test]
 fn every_combination_is_judged_as_the_table_says() {
+    let rows = rows();
     let all = all_evidence();
     assert_eq!(all.len(), (1 + 8 * 8) * (6 + 12) * 2 * 2 * 4 * 4);
     for active in all {
         let late = patience(&active.evidence);
-        let just_before = Timestamp(late.0 - 1);
+        let just_before = Timestamp::from_millis(late.millis() - 1);
         for (late, at) in [(false, at_once()), (false, just_before), (true, late)] {
             let verdict = judge(&active, RESUME, GRACE, at);
-            let expected = expected(&active, late);
+            let expected = expected(&rows, &active, late);
             assert_eq!(verdict, expected, "late: {late}, {active:#?}");
         }
     }
 }
 
 #[test]
-fn what_is_unknown_is_neither_a_failure_nor_a_success() {
+fn an_unknown_state_decides_nothing() {
     for active in all_evidence() {
         let unknown = matches!(
             active.evidence.cluster,
@@ -281,7 +366,7 @@ fn what_is_unknown_is_neither_a_failure_nor_a_success() {
 }
 
 #[test]
-fn where_nothing_was_started_no_exit_code_is_the_program_s() {
+fn no_exit_code_counts_if_nothing_was_started() {
     for active in all_evidence() {
         let heard = &active.evidence;
         let silent = heard.record.is_none() && !heard.results && heard.request.is_none();
@@ -300,7 +385,7 @@ fn where_nothing_was_started_no_exit_code_is_the_program_s() {
 }
 
 #[test]
-fn that_no_record_came_in_time_proves_nothing() {
+fn a_missing_record_proves_nothing() {
     for active in all_evidence() {
         if active.evidence.record.is_some() || active.evidence.reading.is_some() {
             continue;

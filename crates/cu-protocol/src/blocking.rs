@@ -1,14 +1,15 @@
 //! Both ends over blocking streams of the standard library, for programs without a runtime.
 //!
 //! A connection is a reader and a writer: two clones of a [`TcpStream`](std::net::TcpStream), say.
-//! Its halves can be used by two threads. How long to wait is the caller's business: set the
-//! stream's timeouts. A read that times out in [`Receiver::receive`] loses nothing, call it again;
-//! one that times out in [`connect`] or [`accept`] ends the attempt to connect, and a write that
-//! times out leaves the other end with half a message and ends the connection.
+//! Its halves can be used by two threads. The caller decides how long to wait, by the timeouts of
+//! the stream. A read that times out in [`Receiver::receive`] loses nothing: call it again. A read
+//! that times out in [`connect`] or [`accept`] ends the attempt to connect. A write that times out
+//! leaves the other end with half a message and ends the connection.
 
 use std::io::{self, Read, Write};
 
 use crate::codec::Wire;
+use crate::frame::Frame;
 use crate::handshake::{Handshake, Step, Then};
 use crate::outgoing::Outgoing;
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     Versions, greeting,
 };
 
-/// How much is read at once.
+/// The number of bytes that one read asks for.
 const CHUNK: usize = 4096;
 
 /// Connects to the main process of `run` over a fresh stream: handshake, greeting, welcome.
@@ -45,8 +46,8 @@ pub fn connect<R: Read, W: Write>(
 ///
 /// # Errors
 /// [`Error::WrongSecret`], [`Error::Version`], [`Error::Stranger`] from the handshake,
-/// [`Error::Refused`] if another run was meant (the other end has been told), [`Error::Io`] and
-/// [`Error::Closed`] from the stream.
+/// [`Error::Refused`] if the other end asked for another run (it receives the reason),
+/// [`Error::Io`] and [`Error::Closed`] from the stream.
 pub fn accept<R: Read, W: Write>(
     read: R,
     write: W,
@@ -80,10 +81,19 @@ impl<W: Write> Sender<W> {
     /// Sends one message and flushes the stream.
     ///
     /// # Errors
-    /// [`Error::TooLong`] if the message is; nothing is sent then. [`Error::Io`] if the stream
-    /// fails; the message may or may not arrive, and every later call gives [`Error::Closed`].
+    /// [`Error::TooLong`] if the message is too long; nothing is sent then. [`Error::Io`] if the
+    /// stream fails; the message may or may not arrive, and every later call returns
+    /// [`Error::Closed`].
     pub fn send(&mut self, message: &ToServer) -> Result<()> {
         self.0.send(message)
+    }
+
+    /// As [`send`](Self::send), for a message that is encoded already.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Closed`], as for [`send`](Self::send).
+    pub fn send_frame(&mut self, frame: &Frame<ToServer>) -> Result<()> {
+        self.0.send_frame(frame)
     }
 }
 
@@ -96,9 +106,9 @@ impl<R: Read> Receiver<R> {
     ///
     /// # Errors
     /// [`Error::Io`] if the stream fails or ends within a message; if its read timed out
-    /// ([`Error::is_timeout`]), the next call goes on where this one stopped. [`Error::Closed`] if
-    /// the stream ends between two messages. [`Error::Tampered`] or [`Error::Malformed`] if what
-    /// arrives is not what the other end sent, or no message.
+    /// ([`Error::is_timeout`]), the next call continues where this one stopped. [`Error::Closed`]
+    /// if the stream ends between two messages. [`Error::Tampered`] if the bytes changed on their
+    /// way, [`Error::Malformed`] if they are not a message.
     pub fn receive(&mut self) -> Result<FromServer> {
         self.0.receive()
     }
@@ -188,7 +198,16 @@ struct Writer<W> {
 impl<W: Write> Writer<W> {
     fn send<T: Wire>(&mut self, message: &T) -> Result<()> {
         let records = self.outgoing.seal(message)?;
-        self.stream.write_all(&records)?;
+        self.write(&records)
+    }
+
+    fn send_frame<T>(&mut self, frame: &Frame<T>) -> Result<()> {
+        let records = self.outgoing.seal_frame(frame)?;
+        self.write(&records)
+    }
+
+    fn write(&mut self, records: &[u8]) -> Result<()> {
+        self.stream.write_all(records)?;
         self.stream.flush()?;
         self.outgoing.sent();
         Ok(())

@@ -1,6 +1,6 @@
-//! Bytes that have arrived and wait to be understood.
+//! A buffer for bytes that have arrived and are not decoded yet.
 
-/// How much room an empty buffer keeps; what a long message needed beyond it is given back.
+/// The capacity that an empty buffer keeps. A long message needs more, which is freed after it.
 const KEPT_WHEN_EMPTY: usize = 64 * 1024;
 
 /// A queue of bytes: pushed at the back, consumed at the front, seen as one slice.
@@ -22,7 +22,7 @@ impl Buffer {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// What is not consumed yet.
+    /// The bytes that are not consumed yet.
     pub(crate) fn unread(&self) -> &[u8] {
         &self.bytes[self.consumed..]
     }

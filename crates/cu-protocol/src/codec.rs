@@ -1,9 +1,10 @@
-//! The one module that names bincode: encode, decode, and how much memory a message may claim.
+//! Encodes and decodes messages, and limits how much memory one may claim. Only this module names
+//! bincode.
 //!
 //! bincode counts what a message claims to contain before it allocates for it, and refuses a claim
-//! beyond a limit. The limit here follows the message's own length, so that ten hostile bytes
-//! can't ask for megabytes. Two things it can't refuse are absent from our messages: elements
-//! without a size, of which a few bytes can claim 2⁶³, and types that contain themselves.
+//! beyond a limit. The limit here follows the message's own length, so that ten hostile bytes can't
+//! ask for megabytes. It can't refuse two things, and our messages have neither: elements without a
+//! size, of which a few bytes can claim 2⁶³, and types that contain themselves.
 
 pub(crate) use bincode::{Decode, Encode};
 
@@ -25,11 +26,11 @@ const CLAIM_PER_BYTE: usize = 32;
 const SHORT: usize = 1024;
 const MEDIUM: usize = 32 * 1024;
 
-/// A type that travels in frames. Only this crate's messages are.
+/// A type that travels in frames. Only messages of this crate implement it.
 pub trait Wire: sealed::Coded {}
 
 pub(crate) mod sealed {
-    /// What [`Wire`](super::Wire) hides: which codec it is.
+    /// The codec, which [`Wire`](super::Wire) hides from users of this crate.
     pub trait Coded: bincode::Encode + bincode::Decode<()> {}
 }
 
@@ -50,7 +51,7 @@ wire!(
     crate::OperatorAnswer,
 );
 
-/// Appends the encoded message to `out`, and checks that the other end will take it.
+/// Appends the encoded message to `out`, and checks that the other end will accept its length.
 pub(crate) fn encode<T: Wire>(message: &T, out: &mut Vec<u8>) -> Result<()> {
     let before = out.len();
     bincode::encode_into_std_write(message, out, config::standard())
@@ -66,7 +67,7 @@ pub(crate) fn encode<T: Wire>(message: &T, out: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-/// The message that these bytes are, all of them.
+/// Decodes the one message that all of `bytes` make up.
 pub(crate) fn decode<T: Wire>(bytes: &[u8]) -> Result<T> {
     if bytes.len() <= SHORT {
         decode_within::<T, { SHORT * CLAIM_PER_BYTE }>(bytes)
@@ -81,17 +82,17 @@ fn decode_within<T: Wire, const CLAIM: usize>(bytes: &[u8]) -> Result<T> {
     let (message, used) =
         bincode::decode_from_slice(bytes, config::standard().with_limit::<CLAIM>())
             .map_err(|error| Error::Malformed(error.to_string()))?;
-    // bincode takes what it needs and is silent about the rest.
+    // bincode ignores bytes that it does not need.
     if used != bytes.len() {
         return Err(Error::Malformed(format!(
-            "{} bytes are left over after it",
+            "{} bytes follow the message",
             bytes.len() - used
         )));
     }
     Ok(message)
 }
 
-/// By hand, since a derived one would let numbers in that `TryFrom` refuses.
+/// Written by hand, since a derived `Decode` would accept numbers that `TryFrom` refuses.
 macro_rules! checked {
     ($($checked:ty: $plain:ty, $reason:literal;)+) => {$(
         impl<Context> Decode<Context> for $checked {
@@ -114,6 +115,6 @@ macro_rules! checked {
 }
 
 checked! {
-    Fraction: f64, "no fraction from 0 to 1";
-    Timestamp: u64, "a time beyond all time";
+    Fraction: f64, "not a fraction from 0 to 1";
+    Timestamp: u64, "a time after the last one that is supported";
 }

@@ -1,4 +1,4 @@
-//! What goes over one encrypted connection: a greeting, then messages and acknowledgements, or
+//! The messages of one encrypted connection: a greeting, then messages and acknowledgements, or
 //! requests and answers.
 
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use crate::codec::{Decode, Encode};
 use crate::{Acknowledgement, Attempt, Envelope, JobId, OperatorAnswer, OperatorRequest, RunId};
 
-/// Who has connected.
+/// The kind of client that has connected.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Role {
     /// The supervisor of an attempt.
@@ -31,27 +31,27 @@ impl fmt::Display for Role {
     }
 }
 
-/// From whoever connected.
+/// A message from the client.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub enum ToServer {
     /// The first frame.
     Hello {
-        /// The run that is meant; another one's main process refuses.
+        /// The run that the client asks for. The main process of another run refuses.
         run: RunId,
-        /// Who speaks.
+        /// The kind of client.
         role: Role,
     },
-    /// From a supervisor. Answered by an acknowledgement once durable.
+    /// From a supervisor. The server acknowledges it once it is durable.
     Message(Envelope),
-    /// From an operator. Answered in order.
+    /// From an operator. The server answers requests in their order.
     Request(OperatorRequest),
 }
 
 /// From the main process.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum FromServer {
-    /// The greeting is accepted. Says up to which message the attempt is recorded (0 to an
-    /// operator), and carries a wish that is already pending.
+    /// Accepts the greeting. It carries the last message of the attempt that is recorded (0 for an
+    /// operator), and a wish that is already pending.
     Welcome(Acknowledgement),
     /// A message is durable. Also sent unasked when the main process has a new wish.
     Acknowledgement(Acknowledgement),

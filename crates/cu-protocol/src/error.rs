@@ -1,19 +1,19 @@
-//! The one error of this crate, by what the caller can do about it.
+//! The error of this crate, with a variant for each thing that the caller can do about it.
 
 use std::io;
 
 use crate::Versions;
 
-/// What went wrong, and what to do.
+/// Why a call failed, and what to do about it.
 ///
-/// After any error but a time-out ([`Error::is_timeout`]) of a receiver, [`Error::TooLong`],
-/// [`Error::Line`] and [`Error::LineTooLong`], the connection is of no further use: close it and
-/// connect again.
+/// A receiver survives a time-out ([`Error::is_timeout`]), and a connection survives
+/// [`Error::TooLong`], [`Error::Line`] and [`Error::LineTooLong`]. After any other error close the
+/// connection and connect again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The stream failed. If its read timed out ([`Error::is_timeout`]), call `receive` again;
-    /// else connect again.
+    /// The stream failed. If its read timed out ([`Error::is_timeout`]), call `receive` again.
+    /// Otherwise connect again.
     #[error("the connection failed")]
     Io(#[from] io::Error),
 
@@ -33,13 +33,13 @@ pub enum Error {
         "this end speaks version {ours} of the protocol, the other end version {theirs}; use the same release of cluster-utils at both ends"
     )]
     Version {
-        /// What this end speaks.
+        /// The versions that this end speaks.
         ours: Versions,
-        /// What the other end speaks.
+        /// The versions that the other end speaks.
         theirs: Versions,
     },
 
-    /// The other end speaks something else altogether. Check the address.
+    /// The other end does not speak this protocol at all. Check the address.
     #[error("the other end does not speak the protocol of cluster-utils; check the address")]
     Stranger,
 
@@ -57,15 +57,17 @@ pub enum Error {
         limit: usize,
     },
 
-    /// The other end knows the secret, but what it sent is no message. Close the connection and
+    /// The other end knows the secret, but its bytes are not a message. Close the connection and
     /// report a bug.
-    #[error("what arrived is no message of this protocol: {0}; close the connection")]
+    #[error(
+        "the other end sent bytes that are not a message of this protocol: {0}; close the connection and report a bug"
+    )]
     Malformed(String),
 
     /// A record was changed, repeated, dropped or reordered on its way, or does not belong to
     /// this session. Close the connection and connect again.
     #[error(
-        "a record of the connection was changed, repeated, dropped or reordered on its way; close the connection and connect again"
+        "data of the connection was changed, repeated, dropped or reordered on its way; close the connection and connect again"
     )]
     Tampered,
 
@@ -81,16 +83,16 @@ pub enum Error {
         limit: usize,
     },
 
-    /// The text is no secret. Write the run's secret file anew, or copy it again.
+    /// The text is not a secret. Copy the run's secret file again.
     #[error(
-        "the text is no secret: 64 hexadecimal digits are expected; copy the secret file of the run again"
+        "the text is not a secret: expected 64 hexadecimal digits; copy the secret file of the run again"
     )]
     InvalidSecret,
 }
 
 impl Error {
-    /// Whether a read of the stream timed out or would have blocked: nothing is lost, and the
-    /// next call of `receive` goes on where this one stopped.
+    /// Returns whether a read of the stream timed out or would have blocked. Nothing is lost then:
+    /// the next call of `receive` continues where this one stopped.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Io(error) if matches!(
@@ -100,5 +102,5 @@ impl Error {
     }
 }
 
-/// What this crate's functions return.
+/// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

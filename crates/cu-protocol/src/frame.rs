@@ -1,6 +1,10 @@
-//! Frames: messages end to end in a stream of bytes, and found again however it was cut.
+//! Frames: writes messages one after the other into a stream of bytes, and finds them again,
+//! however the stream was cut.
 //!
 //! A frame is the length of the encoded message (four bytes, little-endian), then the message.
+
+use std::fmt;
+use std::marker::PhantomData;
 
 use crate::buffer::Buffer;
 use crate::codec::{self, MESSAGE_LIMIT, Wire};
@@ -21,11 +25,44 @@ pub fn encode<T: Wire>(message: &T) -> Result<Vec<u8>> {
     Ok(frame)
 }
 
-/// Whole messages from bytes that arrive in pieces.
+/// A message as the bytes of its frame, encoded once and sent any number of times.
+pub struct Frame<T> {
+    bytes: Vec<u8>,
+    message: PhantomData<fn(T)>,
+}
+
+impl<T: Wire> Frame<T> {
+    /// Encodes the message.
+    ///
+    /// # Errors
+    /// Those of [`encode`].
+    pub fn new(message: &T) -> Result<Self> {
+        Ok(Self {
+            bytes: encode(message)?,
+            message: PhantomData,
+        })
+    }
+}
+
+impl<T> Frame<T> {
+    /// The bytes of the frame.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl<T> fmt::Debug for Frame<T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Frame({} bytes)", self.bytes.len())
+    }
+}
+
+/// Decodes whole messages from bytes that arrive in pieces.
 ///
-/// It holds what it was fed and has not decoded yet, no more: a length that is announced allocates
-/// nothing. Feed it little at a time, and ask for messages until there are none before you feed it
-/// again; then it never holds more than one frame and one piece.
+/// It holds the bytes that it has not decoded yet and nothing more: an announced length allocates
+/// nothing. Feed it small pieces, and take all messages out before you feed the next one; then it
+/// never holds more than one frame and one piece.
 ///
 /// ```
 /// use cu_protocol::frame::{self, Decoder};
@@ -70,8 +107,8 @@ impl Decoder {
     /// The next message; `None` until all of it has been fed.
     ///
     /// # Errors
-    /// [`Error::Malformed`] if the next frame is too long or no `T`. The stream can't be trusted
-    /// from there on, and every later call fails in the same way.
+    /// [`Error::Malformed`] if the next frame is too long or not a `T`. The rest of the stream
+    /// can't be trusted then, and every later call fails in the same way.
     pub fn next_message<T: Wire>(&mut self) -> Result<Option<T>> {
         let Some((length, rest)) = self.buffer.unread().split_first_chunk::<LENGTH>() else {
             return Ok(None);
@@ -79,7 +116,7 @@ impl Decoder {
         let length = u32::from_le_bytes(*length) as usize;
         if length > self.limit {
             return Err(Error::Malformed(format!(
-                "it announces {length} bytes, at most {} are allowed",
+                "it announces {length} bytes, and at most {} are allowed",
                 self.limit
             )));
         }
@@ -91,7 +128,7 @@ impl Decoder {
         Ok(Some(message))
     }
 
-    /// Whether all that was fed has become messages: the stream may end here.
+    /// Returns whether all bytes have become messages, so that the stream may end here.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.buffer.is_empty()

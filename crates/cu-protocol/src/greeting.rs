@@ -1,8 +1,9 @@
-//! The first two messages of a session: who connects, and whether the server takes it.
+//! The first two messages of a session: the client's greeting, and the server's answer.
 
 use crate::{Acknowledgement, Error, FromServer, Result, Role, RunId, ToServer};
 
-/// Who has connected to the main process of `run`; the reason if it must be refused.
+/// Returns the role of the client that greets the main process of `run`, or the reason to refuse
+/// it.
 pub(crate) fn admit(first: ToServer, run: RunId) -> Result<Role, String> {
     match first {
         ToServer::Hello { run: asked, role } if asked == run => Ok(role),
@@ -15,13 +16,13 @@ pub(crate) fn admit(first: ToServer, run: RunId) -> Result<Role, String> {
     }
 }
 
-/// What the server thinks of the greeting.
+/// Returns the server's welcome, or the error if it refused the greeting.
 pub(crate) fn welcomed(answer: FromServer) -> Result<Acknowledgement> {
     match answer {
         FromServer::Welcome(acknowledgement) => Ok(acknowledgement),
         FromServer::Refused(reason) => Err(Error::Refused(reason)),
         FromServer::Acknowledgement(_) | FromServer::Answer(_) => Err(Error::Malformed(
-            "the greeting was answered by something else".into(),
+            "it is neither a welcome nor a refusal, and the greeting needs one of these".into(),
         )),
     }
 }

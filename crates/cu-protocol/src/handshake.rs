@@ -9,12 +9,12 @@
 //! | 3 | client | first message of `Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s` (48), keyed by the secret |
 //! | 4 | server | second message (48); all zeros if the first was made with another secret |
 //!
-//! The first two go in clear, so that ends of different age can tell each other; they stay as they
-//! are in all versions. They are the prologue of the Noise handshake, so whoever changes them on
-//! their way only makes it fail. What follows are the records of a [`Session`].
+//! The first two are not encrypted, so that different releases can name their versions; they never
+//! change. They are the prologue of the Noise handshake, so a change on their way makes it fail.
+//! The records of a [`Session`] follow.
 //!
-//! Message 3 of a recorded connection can be replayed and will be answered, but answered with
-//! fresh keys: nothing recorded opens under them, so it has no effect.
+//! An attacker can replay message 3 of a recorded connection and gets an answer, but with fresh
+//! keys: no recorded message opens under them, so the replay has no effect.
 
 use std::fmt;
 use std::io;
@@ -29,28 +29,27 @@ const HELLO: usize = MAGIC.len() + 4;
 const ANSWER: usize = MAGIC.len() + 6;
 /// Both Noise messages: a public key of 32 bytes and a tag of 16.
 const NOISE_MESSAGE: usize = 48;
-/// What the server sends instead of its Noise message if the client's secret is another one. No
-/// genuine message looks like this, for it begins with a random public key.
+/// The server sends this instead of its Noise message if the client has another secret. A genuine
+/// message never looks like this, since it begins with a random public key.
 const WRONG_SECRET: [u8; NOISE_MESSAGE] = [0; NOISE_MESSAGE];
 
-/// What to do next in a handshake: send these bytes, then that.
+/// The next step of a handshake: bytes to send, then what to do.
 #[derive(Debug)]
 pub struct Step {
-    /// Bytes for the other end. Send them in any case, also before giving up: they may tell the
-    /// other end why.
+    /// Bytes for the other end. Send them even if the handshake has failed: they may say why.
     pub send: Vec<u8>,
-    /// What comes after.
+    /// What to do after sending.
     pub then: Then,
 }
 
 /// How a handshake goes on.
 #[derive(Debug)]
 pub enum Then {
-    /// Receive exactly so many bytes and [`advance`](Handshake::advance) with them.
+    /// Receive exactly `bytes` bytes and call [`advance`](Handshake::advance) with them.
     Receive {
-        /// How many.
+        /// The number of bytes to receive.
         bytes: usize,
-        /// What to advance.
+        /// The handshake to advance.
         handshake: Handshake,
     },
     /// The handshake has succeeded.
@@ -69,7 +68,7 @@ pub enum Then {
 /// let secret = Secret::generate()?;
 /// let mut client = Handshake::client(&secret, Versions::SPOKEN);
 /// let mut server = Handshake::server(&secret, Versions::SPOKEN);
-/// // Whoever has something to say says it, until both are done.
+/// // One end sends and the other receives, until both are done.
 /// while let (Then::Receive { .. }, _) | (_, Then::Receive { .. }) = (&client.then, &server.then) {
 ///     let (speaker, listener) = if client.send.is_empty() {
 ///         (&mut server, &mut client)
@@ -125,7 +124,7 @@ impl Handshake {
         handshake.receive(hello.to_vec(), ANSWER)
     }
 
-    /// The first step of the end that is connected to.
+    /// The first step of the end that accepts the connection.
     #[must_use]
     pub fn server(secret: &Secret, versions: Versions) -> Step {
         let handshake = Self {
@@ -136,7 +135,7 @@ impl Handshake {
         handshake.receive(Vec::new(), HELLO)
     }
 
-    /// Goes on with what was received: exactly as many bytes as were asked for.
+    /// Continues with the received bytes, exactly as many as the last step asked for.
     #[must_use]
     pub fn advance(self, received: &[u8]) -> Step {
         match self.awaits {
@@ -206,7 +205,7 @@ fn close_noise(version: u16, mut noise: Box<HandshakeState>, received: &[u8]) ->
 }
 
 fn establish(version: u16, mut noise: Box<HandshakeState>, received: &[u8]) -> Result<Step> {
-    // The zeros are not authenticated; whoever could fake them could as well cut the line.
+    // The zeros are not authenticated. An attacker who can fake them can also cut the line.
     if received == WRONG_SECRET {
         return Err(Error::WrongSecret);
     }
@@ -276,9 +275,9 @@ fn session(version: u16, noise: Box<HandshakeState>) -> Session {
     Session::new(version, keys)
 }
 
-/// Of all that building and writing depend on, only the random key can fail at run time.
+/// Only the random key can fail at run time; all else is fixed when we compile.
 fn no_randomness(error: snow::Error) -> Error {
     Error::Io(io::Error::other(format!(
-        "no key could be made for the connection: {error}"
+        "can't make a key for the connection: {error}"
     )))
 }

@@ -11,7 +11,7 @@ impl fmt::Display for Digits<'_> {
     }
 }
 
-/// The `N` bytes that `text` writes, if it is `2 * N` digits and nothing else.
+/// Parses `2 * N` digits into `N` bytes; `None` if `text` is anything else.
 pub(crate) fn parse<const N: usize>(text: &str) -> Option<[u8; N]> {
     let value = |digit: u8| char::from(digit).to_digit(16);
     if text.len() != 2 * N {

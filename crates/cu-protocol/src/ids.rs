@@ -1,5 +1,5 @@
-//! Names of things: runs, jobs, attempts, messages, checkpoints. Newtypes, so that none can be
-//! taken for another.
+//! Ids of runs, jobs, attempts, messages and checkpoints. Each is a type of its own, so that the
+//! compiler refuses one in place of another.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,7 +23,7 @@ use crate::hexadecimal;
 pub struct RunId(pub [u8; 16]);
 
 impl RunId {
-    /// A new one, from the operating system's randomness.
+    /// Generates a random id.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) if the system has none.
@@ -40,9 +40,9 @@ impl fmt::Display for RunId {
     }
 }
 
-/// A text that names no run.
+/// A text that is not a run id.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is no run id: 32 hexadecimal digits are expected")]
+#[error("`{0}` is not a run id: expected 32 hexadecimal digits")]
 pub struct InvalidRunId(String);
 
 impl FromStr for RunId {
@@ -80,7 +80,7 @@ macro_rules! number {
         pub struct $name(pub $inner);
 
         impl $name {
-            /// The one after this; the last has no other than itself.
+            /// The next number; the last number is followed by itself.
             #[must_use]
             pub fn next(self) -> Self {
                 Self(self.0.saturating_add(1))
@@ -113,26 +113,26 @@ number!(
     Attempt(u32)
 );
 number!(
-    /// The place of a message among those of its attempt, numbered from 1; 0 stands for none yet.
-    /// A repeated message keeps its number, which is how repeats are recognised.
+    /// The number of a message within its attempt, from 1; 0 stands for no message yet. A repeated
+    /// message keeps its number, so that the receiver recognises it.
     Sequence(u64)
 );
 
-/// Which checkpoint: the attempt that wrote it and how many that attempt had written before.
-/// Ordered by age: the newest is the greatest, and whatever an older attempt still writes is older
-/// than all of a newer one. Written `attempt.counter`.
+/// Names a checkpoint by the attempt that wrote it and its number within that attempt. Ordered by
+/// age: the newest is the greatest, and every checkpoint of an older attempt is older than all of a
+/// newer one. Written `attempt.counter`.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode,
 )]
 #[serde(deny_unknown_fields)]
-pub struct Generation {
+pub struct CheckpointId {
     /// The attempt that wrote it.
     pub attempt: Attempt,
     /// Counts the checkpoints of that attempt from 0.
     pub counter: u64,
 }
 
-impl fmt::Display for Generation {
+impl fmt::Display for CheckpointId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}.{}", self.attempt, self.counter)
     }

@@ -1,5 +1,5 @@
-//! What a job's program, its supervisor and the main process say to each other, and why it is
-//! safe to decode.
+//! The messages between a job's program, its supervisor and the main process, and their encoding,
+//! which is safe to decode from hostile bytes.
 //!
 //! There are two forms of the same [`Message`]s:
 //!
@@ -18,12 +18,12 @@
 //! | [`frame`] | finds whole messages in a stream of bytes |
 //! | [`lines`] | the same for JSON lines |
 //!
-//! All but the first row hold no stream: bytes in, bytes out. None of it has a clock, so how long
-//! to wait is the caller's business.
+//! All but the first row hold no stream: bytes in, bytes out. None of them has a clock, so the
+//! caller decides how long to wait.
 //!
 //! # Both ends
 //!
-//! A server on tokio, and a supervisor that tells it of its program's progress:
+//! A server on tokio, and a supervisor that reports its program's progress to it:
 //!
 //! ```
 //! use cu_protocol::{
@@ -75,14 +75,23 @@
 //! # }
 //! ```
 //!
+//! # How it grows
+//!
+//! A new message is a new variant at the end of its enum and a new version of the protocol
+//! ([`Versions`]); existing messages never change. The enums are exhaustive on purpose: both ends
+//! must decide about every message. So a new version of the protocol is a breaking change of this
+//! crate, too.
+//!
 //! # Hostile bytes
 //!
-//! Whatever arrives becomes a message or an [`Error`], never a panic. A message has at most
+//! Any bytes become a message or an [`Error`], never a panic. A message has at most
 //! [`MESSAGE_LIMIT`] bytes and a line at most [`LINE_LIMIT`](lines::LINE_LIMIT), checked before
-//! anything is allocated for it. A decoded message takes at most 32 bytes of memory for each of
-//! its own, counted for at least a kibibyte: whoever wants a megabyte taken must send 32 KiB. A
-//! stranger, who doesn't know the secret, gets as far as two messages of 12 and 48 bytes.
+//! anything is allocated for it. A decoded message takes at most 32 bytes of memory for each
+//! encoded byte, and at most 32 KiB if it is shorter than 1 KiB: an attacker must send 32 KiB to
+//! make us allocate a mebibyte. A stranger, who doesn't know the secret, can send only two
+//! messages, of 12 and 48 bytes.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "blocking")]
 pub mod blocking;
@@ -105,6 +114,7 @@ mod operator;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 mod outgoing;
 mod program;
+mod resume_exit_code;
 #[cfg(feature = "handshake")]
 mod secret;
 #[cfg(feature = "handshake")]
@@ -117,7 +127,7 @@ mod version;
 pub use codec::{MESSAGE_LIMIT, Wire};
 pub use connection::{FromServer, Role, ToServer};
 pub use error::{Error, Result};
-pub use ids::{Attempt, Generation, InvalidRunId, JobId, RunId, Sequence};
+pub use ids::{Attempt, CheckpointId, InvalidRunId, JobId, RunId, Sequence};
 pub use limits::{LONGEST_METRIC, METRICS_LIMIT, MOST_METRICS, TooMuch, check_metrics};
 pub use message::{
     Acknowledgement, Envelope, ExitRecord, Failure, Fraction, InvalidFraction, LeftBehind, Message,
@@ -126,6 +136,7 @@ pub use message::{
 pub use metrics::{MetricValue, Metrics};
 pub use operator::{OperatorAnswer, OperatorRequest, Selection};
 pub use program::{ProgramAnswer, ProgramRequest};
+pub use resume_exit_code::{NotAnExitCode, ResumeExitCode};
 #[cfg(feature = "handshake")]
 pub use secret::Secret;
 #[cfg(feature = "handshake")]

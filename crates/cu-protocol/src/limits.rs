@@ -1,54 +1,54 @@
-//! How much a job may measure: bounds on its metrics, so that no job fills memory, disk and tables of
-//! the main process, which has thousands of them.
+//! Limits on the metrics of a job, so that no job fills the main process's memory, disk and tables. A
+//! main process has thousands of jobs.
 
 use crate::{MetricValue, Metrics};
 
-/// The most metrics that a job may have, early ones and results.
+/// The greatest number of metrics that a job may have, early ones and results together.
 pub const MOST_METRICS: usize = 1024;
 
-/// The most bytes that the name of a metric, or its text, may have: 64 KiB.
+/// The greatest length of a metric's name, and of its text: 64 KiB.
 pub const LONGEST_METRIC: usize = 64 * 1024;
 
-/// The most bytes that the names and texts of all metrics of a job may have together: 256 KiB.
+/// The greatest length of all names and texts of a job's metrics together: 256 KiB.
 pub const METRICS_LIMIT: usize = 256 * 1024;
 
-/// Metrics exceed a limit. The text says which, and what to do.
+/// Metrics exceed a limit. The message names the limit and says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TooMuch {
     /// More names than [`MOST_METRICS`].
     #[error(
-        "with these the job would have {0} metrics, and {MOST_METRICS} is the most; write the \
-         others into a file"
+        "with these the job would have {0} metrics, but at most {MOST_METRICS} are allowed; write \
+         the others into a file"
     )]
     Names(usize),
     /// A name longer than [`LONGEST_METRIC`].
     #[error(
-        "the name of a metric has {0} bytes, and {LONGEST_METRIC} is the most; give it a shorter \
-         name"
+        "the name of a metric has {0} bytes, but at most {LONGEST_METRIC} are allowed; give it a \
+         shorter name"
     )]
     Name(usize),
     /// A text longer than [`LONGEST_METRIC`].
     #[error(
-        "the text of the metric `{name}` has {bytes} bytes, and {LONGEST_METRIC} is the most; write \
-         it into a file"
+        "the text of the metric `{name}` has {bytes} bytes, but at most {LONGEST_METRIC} are \
+         allowed; write it into a file"
     )]
     Text {
-        /// Whose: the beginning of its name.
+        /// The beginning of the metric's name.
         name: String,
-        /// How long it is.
+        /// The length of its text.
         bytes: usize,
     },
     /// More than [`METRICS_LIMIT`] altogether.
     #[error(
-        "with these the names and texts of the job's metrics would have {0} bytes, and \
-         {METRICS_LIMIT} is the most; write long texts into a file"
+        "with these the names and texts of the job's metrics would have {0} bytes, but at \
+         most {METRICS_LIMIT} are allowed; write long texts into a file"
     )]
     Bytes(usize),
 }
 
-/// Checks that a job that has `so_far` may announce `more` metrics. Results take the place of all that
-/// was announced: compare them with nothing.
+/// Checks that a job with the metrics `so_far` may announce `more`. Results replace all earlier
+/// metrics, so check them against no metrics.
 ///
 /// ```
 /// use cu_protocol::{MOST_METRICS, Metrics, check_metrics};
@@ -60,11 +60,11 @@ pub enum TooMuch {
 /// assert_eq!(check_metrics(&Metrics::new(), &most), Ok(()));
 /// assert_eq!(check_metrics(&most, &most), Ok(()));
 /// let error = check_metrics(&most, &[("new".into(), 1.into())].into()).unwrap_err();
-/// assert!(error.to_string().contains("1025 metrics, and 1024 is the most"));
+/// assert!(error.to_string().contains("1025 metrics, but at most 1024"));
 /// ```
 ///
 /// # Errors
-/// [`TooMuch`], with nothing of `more` taken.
+/// [`TooMuch`] if a limit is exceeded; the job then keeps only `so_far`.
 pub fn check_metrics(so_far: &Metrics, more: &Metrics) -> Result<(), TooMuch> {
     let mut names = so_far.len();
     let mut bytes: usize = so_far.iter().map(|(name, value)| size(name, value)).sum();
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(check_metrics(&full, &text("d", left)), Ok(()));
         let error = check_metrics(&full, &text("d", left + 1));
         assert_eq!(error, Err(TooMuch::Bytes(METRICS_LIMIT + 1)));
-        // What takes the place of something is not counted twice.
+        // A metric that replaces another is not counted twice.
         full.extend(text("d", left));
         assert_eq!(check_metrics(&full, &text("d", left)), Ok(()));
         assert_eq!(check_metrics(&full, &text("d", 0)), Ok(()));

@@ -1,4 +1,4 @@
-//! JSON lines: the form in which a program and its supervisor talk, one value a line.
+//! JSON lines: the encoding between a program and its supervisor, one value a line.
 
 use std::marker::PhantomData;
 
@@ -11,18 +11,18 @@ use crate::{Error, ProgramAnswer, ProgramRequest, Result};
 /// The most bytes of a line, without its end: 1 MiB.
 pub const LINE_LIMIT: usize = 1024 * 1024;
 
-/// How many characters of a reason are told.
+/// The number of characters that an error shows of a reason.
 const REASON_LIMIT: usize = 200;
 
 /// A type that travels as a line. Only [`ProgramRequest`] and [`ProgramAnswer`] do.
 pub trait Line: sealed::Named + Serialize + DeserializeOwned {}
 
 mod sealed {
-    /// How a line of this type is spoken of when it is not understood.
+    /// How an error describes a line of this type.
     pub trait Named {
         /// A noun with its article.
         const NAME: &str;
-        /// What one looks like.
+        /// An example of such a line.
         const EXAMPLE: &str;
     }
 }
@@ -53,10 +53,11 @@ pub fn to_line<T: Line>(value: &T) -> Vec<u8> {
     line
 }
 
-/// Values from bytes that arrive in pieces.
+/// Decodes values from bytes that arrive in pieces.
 ///
-/// A line ends with `\n` or `\r\n`; an empty one is ignored. An error concerns one line: the next
-/// call goes on with the next line, so the other end can be told and may try again.
+/// A line ends with `\n` or `\r\n`; an empty one is ignored. An error concerns one line only: the
+/// next call continues with the next line, so that the receiver can answer and the sender can try
+/// again.
 ///
 /// ```
 /// use cu_protocol::{ProgramRequest, lines::LineDecoder};
@@ -76,7 +77,7 @@ pub struct LineDecoder<T> {
     buffer: Buffer,
     /// How many unread bytes are known to hold no end of a line.
     searched: usize,
-    /// The rest of a line that was too long is being skipped.
+    /// Whether the rest of a line that was too long is being skipped.
     skipping: bool,
     value: PhantomData<fn() -> T>,
 }
@@ -109,8 +110,8 @@ impl<T: Line> LineDecoder<T> {
     /// The value on the next line; `None` until all of the line has been fed.
     ///
     /// # Errors
-    /// [`Error::Line`] if the line holds no such value, [`Error::LineTooLong`] if it exceeds the
-    /// limit. The next call goes on with the next line.
+    /// [`Error::Line`] if the line is not such a value, [`Error::LineTooLong`] if it exceeds the
+    /// limit. The next call continues with the next line.
     pub fn next_line(&mut self) -> Result<Option<T>> {
         loop {
             let unread = self.buffer.unread();
@@ -137,7 +138,7 @@ impl<T: Line> LineDecoder<T> {
         }
     }
 
-    /// No end of a line is in sight: remembers how far it looked, or drops what is too long.
+    /// Remembers how far it has searched for the end of the line, or drops a line that is too long.
     fn wait_for_end(&mut self) -> Result<Option<T>> {
         let length = self.buffer.unread().len();
         if !self.skipping && length <= self.limit {
@@ -152,7 +153,7 @@ impl<T: Line> LineDecoder<T> {
         Err(Error::LineTooLong { limit: self.limit })
     }
 
-    /// Whether all that was fed has been given out: the stream may end here.
+    /// Returns whether all bytes have become values, so that the stream may end here.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.buffer.is_empty() && !self.skipping
@@ -175,17 +176,17 @@ fn parse<T: Line>(line: &[u8]) -> Result<Option<T>> {
         .map_err(|error| Error::Line(explain::<T>(&error)))
 }
 
-/// What is wrong with a line, for the person who wrote the program that sent it.
+/// Explains an error in a line to the author of the program that sent it.
 fn explain<T: Line>(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    // Of a line only the column is worth telling.
+    // The text is always one line, so show the column alone.
     let place = format!(" at line {} column {}", error.line(), error.column());
     let reason = text.strip_suffix(&place).unwrap_or(&text);
     // The reason may quote what was sent, which may be long.
-    let mut told: String = reason.chars().take(REASON_LIMIT).collect();
-    if told.len() < reason.len() {
-        told.push('…');
+    let mut shown: String = reason.chars().take(REASON_LIMIT).collect();
+    if shown.len() < reason.len() {
+        shown.push('…');
     }
     let (column, name, example) = (error.column(), T::NAME, T::EXAMPLE);
-    format!("{told}, at column {column}; {name} looks like {example}")
+    format!("{shown}, at column {column}; {name} looks like {example}")
 }

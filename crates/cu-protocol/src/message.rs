@@ -1,28 +1,29 @@
-//! What an attempt says to the main process, and what it hears back.
+//! The messages from an attempt to the main process, and the acknowledgements.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Decode, Encode};
-use crate::{Attempt, Generation, JobId, Metrics, Sequence, Timestamp};
+use crate::{Attempt, CheckpointId, JobId, Metrics, Sequence, Timestamp};
 
-/// A message with its sender and its place in the sender's order.
+/// A message with its sender and its sequence number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Encode, Decode)]
 pub struct Envelope {
-    /// Whose message.
+    /// The sender's job.
     pub job: JobId,
-    /// Of which attempt.
+    /// The sender's attempt.
     pub attempt: Attempt,
     /// Its number among the messages of this attempt.
     pub sequence: Sequence,
-    /// What is said.
+    /// The message.
     pub message: Message,
 }
 
-/// What an attempt says: its program, or its [supervisor](Self::is_of_supervisor) itself.
+/// A message of an attempt, from its program or from its [supervisor](Self::is_of_supervisor).
 ///
-/// New variants go to the end, with the version that has them in [`since`](Self::since).
+/// Add new variants at the end, and their version to [`since`](Self::since). The enum is exhaustive
+/// on purpose: a receiver must decide about every message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Encode, Decode)]
 #[serde(rename_all = "snake_case")]
 pub enum Message {
@@ -36,20 +37,19 @@ pub enum Message {
     Results(Metrics),
     /// "Submit me again, once I have ended."
     ResumeRequest(ResumeRequest),
-    /// The program says in words why it fails.
+    /// The program's own words on why it fails.
     Failed(Failure),
     /// The program has ended. The last message of an attempt.
     Ended(ExitRecord),
-    /// The program is not started yet, since something is waited for. It stands outside the order of an
-    /// attempt's messages, for several supervisors of one attempt may wait: its sequence is 0, and the
-    /// latest counts.
+    /// The supervisor has not started the program yet, because it waits for something. The sequence of
+    /// this message is 0 and the latest counts, since several supervisors of one attempt may wait.
     Waiting(Waiting),
-    /// The program has ended, and processes that it left behind can't be killed.
+    /// The program has ended, but some of its processes can't be killed.
     LeftBehind(LeftBehind),
 }
 
 impl Message {
-    /// Whether it is a supervisor's own word, which no program may say.
+    /// Returns whether only a supervisor may send this message, and no program.
     #[must_use]
     pub fn is_of_supervisor(&self) -> bool {
         match self {
@@ -62,8 +62,8 @@ impl Message {
         }
     }
 
-    /// The first version of the protocol that has it. An end that speaks an older one takes it for
-    /// noise and hangs up.
+    /// The first version of the protocol that has this message. An end that speaks an older version
+    /// can't decode it and closes the connection.
     #[must_use]
     pub fn since(&self) -> u16 {
         match self {
@@ -73,10 +73,10 @@ impl Message {
     }
 }
 
-/// Where an attempt runs.
+/// The program of an attempt has started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Started {
-    /// The host's name as the host itself tells it.
+    /// The host's name, as the host reports it.
     pub host: String,
     /// The supervisor's process id on that host.
     pub supervisor: u32,
@@ -84,8 +84,8 @@ pub struct Started {
     pub program: u32,
     /// When the program was started, by the host's clock.
     pub at: Timestamp,
-    /// The newest checkpoint that lay in the output directory at the start.
-    pub checkpoint: Option<Generation>,
+    /// The newest checkpoint in the output directory at the start.
+    pub checkpoint: Option<CheckpointId>,
 }
 
 /// A part of a whole: a finite number from 0 to 1, in JSON a number.
@@ -102,7 +102,7 @@ pub struct Started {
 pub struct Fraction(f64);
 
 impl Fraction {
-    /// `value`, if it is a number from 0 to 1.
+    /// Returns `value` as a fraction if it is from 0 to 1.
     #[must_use]
     pub fn new(value: f64) -> Option<Self> {
         (0.0..=1.0).contains(&value).then_some(Self(value))
@@ -115,9 +115,9 @@ impl Fraction {
     }
 }
 
-/// A number that is no part of a whole.
+/// A number that is not from 0 to 1.
 #[derive(Debug, thiserror::Error, PartialEq)]
-#[error("{0} is no fraction: a number from 0 to 1 is expected")]
+#[error("{0} is not a fraction: expected a number from 0 to 1")]
 pub struct InvalidFraction(pub f64);
 
 impl TryFrom<f64> for Fraction {
@@ -145,39 +145,40 @@ impl From<Fraction> for f64 {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[serde(deny_unknown_fields)]
 pub struct ResumeRequest {
-    /// The checkpoint that was saved last, if the program uses ours.
-    pub checkpoint: Option<Generation>,
+    /// The last checkpoint, if the program uses our checkpoints.
+    pub checkpoint: Option<CheckpointId>,
 }
 
-/// Why a program fails, in its own words.
+/// A program's own words on why it fails.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[serde(deny_unknown_fields)]
 pub struct Failure {
-    /// The message, as a person should read it.
+    /// The message, for people.
     pub text: String,
 }
 
-/// What a supervisor waits for before it starts its program.
+/// A supervisor waits before it starts its program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Waiting {
     /// The host where it waits.
     pub host: String,
-    /// Who or what is in the way, for people: a clause.
+    /// What it waits for: a clause, for people.
     pub reason: String,
-    /// When it gives up at the latest, by that host's clock: it ends then and has started nothing.
+    /// When it gives up at the latest and ends without having started anything, by that host's
+    /// clock.
     pub until: Timestamp,
 }
 
-/// What lives on after the program's end.
+/// Processes that live on after the program's end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct LeftBehind {
     /// The host.
     pub host: String,
-    /// Which processes, for people: number and name of the first few.
+    /// The number and name of the first few processes, for people.
     pub processes: String,
 }
 
-/// How an attempt ended, as its supervisor saw it: the best witness there is.
+/// How an attempt ended, as its supervisor saw it. No other witness knows it better.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Encode, Decode)]
 pub struct ExitRecord {
     /// How the program ended.
@@ -188,13 +189,13 @@ pub struct ExitRecord {
     pub host: String,
     /// When the program was started; `None` if it never was.
     pub started: Option<Timestamp>,
-    /// When the end was seen.
+    /// When the supervisor saw the end.
     pub ended: Timestamp,
     /// The greatest resident memory of the program and its children, in bytes, where known.
     pub peak_memory_bytes: Option<u64>,
     /// The newest checkpoint in the output directory at the end.
-    pub checkpoint: Option<Generation>,
-    /// Whether a file of the output directory changed during the attempt, our own files aside.
+    pub checkpoint: Option<CheckpointId>,
+    /// Whether the attempt changed a file of the output directory other than our own.
     pub output_changed: OutputChange,
 }
 
@@ -203,13 +204,13 @@ pub struct ExitRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[serde(from = "OutputChangeForm", into = "OutputChangeForm")]
 pub enum OutputChange {
-    // In this order: encoded, the first two are what a `bool` is.
-    /// All was looked at, and nothing has changed.
+    // Keep this order: the first two are encoded as a `bool` is.
+    /// The supervisor looked at every file, and none has changed.
     Unchanged,
-    /// Something has changed.
+    /// A file has changed.
     Changed,
-    /// Not all could be looked at, and nothing that could has changed. The text says why: half a
-    /// sentence. Nobody may take it for [`Unchanged`](Self::Unchanged).
+    /// The supervisor could not look at every file, and the others have not changed. The text is a
+    /// clause that says why. Never treat this as [`Unchanged`](Self::Unchanged).
     Unknown(String),
 }
 
@@ -257,15 +258,15 @@ pub enum ProgramEnd {
     Exited(i32),
     /// This signal killed it.
     Signaled(i32),
-    /// It could not be started, and no other attempt can start it. The text says what was tried and
-    /// why it failed.
+    /// It could not be started, and no other attempt could start it either. The text says what
+    /// failed and why.
     NotStarted(String),
     /// It was not started, because another attempt of the job may still be running, a newer one
     /// exists, or a machine or file system failed. The text names it.
     Fenced(String),
 }
 
-/// What follows "the program".
+/// A clause without its subject, as it follows "the program".
 impl fmt::Display for ProgramEnd {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -281,47 +282,63 @@ impl fmt::Display for ProgramEnd {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
 #[serde(rename_all = "snake_case")]
 pub enum StopCause {
-    /// So many steps are done.
+    /// The number of steps that was asked for is done.
     Steps,
-    /// The attempt has run for as long as it was meant to.
+    /// The attempt's time budget is used up.
     TimeBudget,
     /// The scheduler's time limit is near.
     TimeLimit,
-    /// A file has appeared that asks for it.
+    /// The stop file exists.
     StopFile,
-    /// A signal: the scheduler's warning, or a person's.
+    /// A signal came, from the scheduler or from a person.
     Signal(i32),
-    /// The operator's wish: checkpoint, exit, and be resumed.
+    /// The operator asked the job to save a checkpoint, exit and be resumed.
     Operator,
-    /// The operator's wish: end for good.
+    /// The operator cancelled the job.
     Cancel,
 }
 
-/// What follows "because".
+/// A clause, as it follows "because".
 impl fmt::Display for StopCause {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Steps => out.write_str("as many steps are done as were asked for"),
+            Self::Steps => out.write_str("the number of steps is reached"),
             Self::TimeBudget => out.write_str("its time budget is used up"),
             Self::TimeLimit => out.write_str("the scheduler's time limit is near"),
-            Self::StopFile => out.write_str("a file appeared that asks for it"),
-            Self::Signal(signal) => write!(out, "signal {signal} came"),
+            Self::StopFile => out.write_str("the stop file exists"),
+            Self::Signal(signal) => match signal_name(*signal) {
+                Some(name) => write!(out, "signal {name} came"),
+                None => write!(out, "signal {signal} came"),
+            },
             Self::Operator => out.write_str("the operator asked it to checkpoint and exit"),
             Self::Cancel => out.write_str("the operator cancelled the job"),
         }
     }
 }
 
-/// What the main process answers once a message is durable.
+/// The name of a signal that schedulers and people send to stop a program, by its number on Linux.
+fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        1 => "HUP",
+        2 => "INT",
+        3 => "QUIT",
+        10 => "USR1",
+        12 => "USR2",
+        15 => "TERM",
+        _ => return None,
+    })
+}
+
+/// The main process's answer once a message is durable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Acknowledgement {
-    /// The message that is recorded; all of this attempt up to it are. 0 if none is yet.
+    /// The last message that is recorded, with all earlier ones of the attempt. 0 if there is none.
     pub sequence: Sequence,
-    /// What the main process would like of the attempt.
+    /// What the main process asks of the attempt, if anything.
     pub wish: Option<Wish>,
 }
 
-/// What the main process asks of a running attempt.
+/// A request of the main process to a running attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[serde(rename_all = "snake_case")]
 pub enum Wish {
@@ -331,7 +348,7 @@ pub enum Wish {
     Cancel,
 }
 
-/// What follows "asked to".
+/// A verb, as it follows "asked to".
 impl fmt::Display for Wish {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {

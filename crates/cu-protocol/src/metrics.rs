@@ -1,4 +1,4 @@
-//! What a job measured: names and plain values, and the form of a value in JSON.
+//! Metrics: names with plain values, and the form of a value in JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::codec::{Decode, Encode};
 
-/// Metrics by name. Ordered, so that the same metrics always encode alike.
+/// Metrics by name. They are ordered, so that the same metrics always have the same encoding.
 pub type Metrics = BTreeMap<String, MetricValue>;
 
 /// One value. Flat on purpose: a metric is a cell of a table.
@@ -17,10 +17,10 @@ pub type Metrics = BTreeMap<String, MetricValue>;
 /// In JSON a value is what it looks like: `null`, `true`, `3`, `3.0`, `"text"`. A number with a
 /// fraction or an exponent is a [`Float`](MetricValue::Float), another one an
 /// [`Integer`](MetricValue::Integer), or the nearest float if 64 bits with a sign don't hold it.
-/// JSON has no word for the floats that are no finite numbers; they are written as
-/// `{"float":"NaN"}`, `{"float":"Infinity"}` and `{"float":"-Infinity"}`, and a NaN other than the
-/// usual one with its bits, `{"float":"NaN(7ff8000000000001)"}`. So every float comes back as it
-/// was, bit for bit, and bit for bit floats are compared: a NaN is equal to itself, and 0 is not -0.
+/// JSON has no NaN and no infinities. They are written as `{"float":"NaN"}`, `{"float":"Infinity"}`
+/// and `{"float":"-Infinity"}`, and a NaN other than the usual one with its bits,
+/// `{"float":"NaN(7ff8000000000001)"}`. So every float survives bit for bit. Floats are compared
+/// bit for bit, too: a NaN equals itself, and 0 differs from -0.
 ///
 /// ```
 /// use cu_protocol::MetricValue;
@@ -31,13 +31,13 @@ pub type Metrics = BTreeMap<String, MetricValue>;
 /// ```
 #[derive(Clone, Debug, Encode, Decode)]
 pub enum MetricValue {
-    /// Measured, and absent.
+    /// No value.
     Null,
     /// True or false.
     Boolean(bool),
     /// A whole number.
     Integer(i64),
-    /// A number with a fraction, or none at all: NaN and the infinities are floats too.
+    /// A floating-point number, also NaN or an infinity.
     Float(f64),
     /// Text.
     Text(String),
@@ -58,8 +58,8 @@ impl PartialEq for MetricValue {
 
 impl Eq for MetricValue {}
 
-/// As a cell of a table: nothing for [`Null`](MetricValue::Null), text as it is, a whole float
-/// with its `.0`.
+/// Writes the value as a cell of a table: [`Null`](MetricValue::Null) as nothing, text unchanged,
+/// and a whole float with `.0`.
 impl fmt::Display for MetricValue {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -119,7 +119,7 @@ impl<'de> Deserialize<'de> for MetricValue {
     }
 }
 
-/// The only key of the map that stands for a float without a number.
+/// The only key of the map that stands for NaN or an infinity.
 const FLOAT: &str = "float";
 
 /// The name of a float that is not finite.

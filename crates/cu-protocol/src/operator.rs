@@ -1,6 +1,6 @@
-//! What an operator's command asks of a running main process, and what it hears.
+//! Requests of an operator's command to a running main process, and the answers.
 //!
-//! Only what changes a run is asked here; what a run *is* can be read from its store at any time.
+//! Requests change a run. The state of a run can be read from its store at any time.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::JobId;
 use crate::codec::{Decode, Encode};
 
-/// Which jobs are meant.
+/// The jobs that a request is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[serde(rename_all = "snake_case")]
 pub enum Selection {
@@ -34,19 +34,19 @@ impl fmt::Display for Selection {
     }
 }
 
-/// What an operator asks.
+/// A request of an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[serde(rename_all = "snake_case")]
 pub enum OperatorRequest {
-    /// "Are you there?"
+    /// Checks that the main process answers.
     Ping,
     /// Cancel these jobs: none of them is submitted again.
     Stop(Selection),
     /// Let running attempts checkpoint and exit; submit nothing of these jobs until `Continue`.
     Pause(Selection),
-    /// Take up paused jobs again.
+    /// Submit paused jobs again.
     Continue(Selection),
-    /// Give failed or cancelled jobs a new chance, with fresh budgets.
+    /// Submit failed or cancelled jobs again, with fresh budgets.
     Retry(Selection),
     /// Let running attempts checkpoint and exit, and resume them at once.
     Checkpoint(Selection),
@@ -54,15 +54,15 @@ pub enum OperatorRequest {
     Detach,
 }
 
-/// What the main process answers, after it has recorded the request.
+/// The main process's answer, after it has recorded the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[serde(rename_all = "snake_case")]
 pub enum OperatorAnswer {
-    /// Done, for so many jobs.
+    /// Done.
     Done {
-        /// How many jobs it changed.
+        /// The number of jobs that it changed.
         jobs: u32,
     },
-    /// Not done, for this reason.
+    /// Not done; the text is the reason.
     Refused(String),
 }

@@ -1,12 +1,13 @@
-//! What a writer remembers between two messages, whatever its stream is.
+//! The state of a writer between two messages, for blocking and asynchronous streams alike.
 
 use crate::codec::Wire;
+use crate::frame::Frame;
 use crate::{Error, Result, Sealer};
 
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     sealer: Sealer,
-    /// A message was cut off: whatever followed it would be nonsense to the other end.
+    /// Whether a message was cut off. The other end could not decode anything that followed it.
     broken: bool,
 }
 
@@ -16,17 +17,23 @@ impl Outgoing {
         Self { sealer, broken }
     }
 
-    /// The bytes to send for this message. Unless [`sent`](Self::sent) follows, they were cut off.
+    /// Returns the bytes to send for this message. Call [`sent`](Self::sent) once they are sent;
+    /// otherwise the message counts as cut off.
     pub(crate) fn seal<T: Wire>(&mut self, message: &T) -> Result<Vec<u8>> {
+        self.seal_frame(&Frame::new(message)?)
+    }
+
+    /// The same for a message that is encoded already.
+    pub(crate) fn seal_frame<T>(&mut self, frame: &Frame<T>) -> Result<Vec<u8>> {
         if self.broken {
             return Err(Error::Closed);
         }
-        let records = self.sealer.seal(message)?;
+        let records = self.sealer.seal_frame(frame)?;
         self.broken = true;
         Ok(records)
     }
 
-    /// All bytes of the last message are with the stream.
+    /// Notes that the stream has taken all bytes of the last message.
     pub(crate) fn sent(&mut self) {
         self.broken = false;
     }

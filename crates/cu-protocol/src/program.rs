@@ -1,4 +1,4 @@
-//! What a program says to its supervisor as JSON lines: one request a line, one answer a line.
+//! The JSON lines between a program and its supervisor: one request a line, one answer a line.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,8 @@ use crate::{Message, StopCause};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProgramRequest {
-    /// A message for the main process. A [supervisor's own](Message::is_of_supervisor) is refused.
+    /// A message for the main process. The supervisor refuses a message that [only it may
+    /// send](Message::is_of_supervisor).
     Say(Message),
     /// "Should I save and exit?"
     ShouldExit,
@@ -36,8 +37,8 @@ pub enum ProgramRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProgramAnswer {
-    /// The message is durable: with the main process, or in the attempt's outbox. Progress alone
-    /// is only taken note of, since the next one replaces it.
+    /// The message is durable: with the main process, or in the attempt's outbox. Only progress is
+    /// not made durable, since the next one replaces it.
     Noted,
     /// Whether, and why, the program should save and exit.
     ShouldExit(Option<StopCause>),

@@ -5,10 +5,10 @@ use std::io;
 
 use crate::{Error, Result};
 
-/// 32 random bytes. Whoever knows them may speak to the main process of the run.
+/// 32 random bytes. Anyone who knows them can speak to the main process of the run.
 ///
-/// It has no `Display`, and its `Debug` shows nothing of it. Keep it in a file that only its owner
-/// can read, never on a command line or in an environment variable.
+/// It has no `Display`, and its `Debug` hides it. Keep it in a file that only its owner can read,
+/// never on a command line or in an environment variable.
 ///
 /// ```
 /// use cu_protocol::Secret;
@@ -23,37 +23,38 @@ use crate::{Error, Result};
 pub struct Secret([u8; Secret::BYTES]);
 
 impl Secret {
-    /// How many bytes a secret has.
+    /// The length of a secret in bytes.
     pub const BYTES: usize = 32;
 
-    /// A new secret from the operating system's random numbers.
+    /// Generates a secret.
     ///
     /// # Errors
-    /// [`Error::Io`] if the operating system gives none.
+    /// [`Error::Io`] if the operating system provides no random numbers.
     pub fn generate() -> Result<Self> {
         let mut bytes = [0; Self::BYTES];
         getrandom::fill(&mut bytes).map_err(io::Error::from)?;
         Ok(Self(bytes))
     }
 
-    /// The secret that consists of these bytes.
+    /// Makes a secret of these bytes.
     #[must_use]
     pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         Self(bytes)
     }
 
-    /// The secret that [`Secret::reveal`] wrote. White space around it is ignored.
+    /// Parses the output of [`Secret::reveal`]. White space around it is ignored.
     ///
     /// # Errors
     /// [`Error::InvalidSecret`] unless the text is 64 hexadecimal digits. The error doesn't quote
-    /// the text, for it may be most of a secret.
+    /// the text, since it may be part of a secret.
     pub fn parse(text: &str) -> Result<Self> {
         crate::hexadecimal::parse(text.trim())
             .map(Self)
             .ok_or(Error::InvalidSecret)
     }
 
-    /// The secret as 64 hexadecimal digits, to be written into its file and nowhere else.
+    /// Returns the secret as 64 hexadecimal digits. Write them into the secret file and nowhere
+    /// else.
     #[must_use]
     pub fn reveal(&self) -> String {
         crate::hexadecimal::Digits(&self.0).to_string()

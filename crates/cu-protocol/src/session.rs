@@ -1,9 +1,10 @@
 //! Messages over an established session: sealed into records by one half, opened by the other.
 //!
 //! The frames of all messages make one stream of bytes per direction. It is cut into pieces of at
-//! most 65,519 bytes, for a Noise message ends at 65,535; so a long message takes several records.
-//! A record is the length of what follows (two bytes, little-endian), then the encrypted piece.
-//! Each half counts its records, and the count is the nonce: a record opens only at its own place.
+//! most 65,519 bytes, since a Noise message has at most 65,535; so a long message takes several
+//! records. A record is the length of what follows (two bytes, little-endian), then the encrypted
+//! piece. Each half counts its records, and the count is the nonce: a record opens only at its own
+//! place.
 
 use std::fmt;
 use std::io;
@@ -13,17 +14,17 @@ use snow::StatelessTransportState;
 
 use crate::buffer::Buffer;
 use crate::codec::Wire;
-use crate::frame::{self, Decoder};
+use crate::frame::{Decoder, Frame};
 use crate::{Error, Result};
 
-/// The most bytes of a Noise message.
+/// The greatest length of a Noise message in bytes.
 const RECORD_LIMIT: usize = 65_535;
-/// What authentication adds to each piece.
+/// The bytes that authentication adds to each piece.
 const TAG: usize = 16;
 /// The bytes of the length before each record.
 const LENGTH: usize = size_of::<u16>();
 
-/// What a handshake leaves: both directions of an encrypted connection.
+/// Both directions of an encrypted connection, after the handshake.
 #[derive(Debug)]
 pub struct Session {
     version: u16,
@@ -55,7 +56,7 @@ impl Session {
         self.version
     }
 
-    /// The two halves, for a writer and a reader of their own.
+    /// Splits the session into its two halves, for a writer and a reader.
     #[must_use]
     pub fn split(self) -> (Sealer, Opener) {
         (self.sealer, self.opener)
@@ -70,12 +71,20 @@ pub struct Sealer {
 }
 
 impl Sealer {
-    /// The bytes to send for this message. They must be sent whole and in the order of the calls.
+    /// Returns the bytes to send for this message. Send all of them, in the order of the calls.
     ///
     /// # Errors
-    /// [`Error::TooLong`] if the message is; the session goes on without it.
+    /// [`Error::TooLong`] if the message is too long; the session continues without it.
     pub fn seal<T: Wire>(&mut self, message: &T) -> Result<Vec<u8>> {
-        let frame = frame::encode(message)?;
+        self.seal_frame(&Frame::new(message)?)
+    }
+
+    /// As [`seal`](Self::seal), for a message that is encoded already.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the session has sealed all that it can.
+    pub fn seal_frame<T>(&mut self, frame: &Frame<T>) -> Result<Vec<u8>> {
+        let frame = frame.bytes();
         let pieces = frame.chunks(RECORD_LIMIT - TAG);
         let mut records = Vec::with_capacity(frame.len() + pieces.len() * (LENGTH + TAG));
         for piece in pieces {
@@ -85,7 +94,7 @@ impl Sealer {
             records.resize(start + length, 0);
             self.keys
                 .write_message(self.sealed, piece, &mut records[start..])
-                // The nonces are used up, after 2⁶⁴ - 1 records.
+                // All nonces are used, after 2⁶⁴ - 1 records.
                 .map_err(|_| Error::Closed)?;
             self.sealed += 1;
         }
@@ -111,8 +120,8 @@ pub struct Opener {
 }
 
 impl Opener {
-    /// Takes the bytes that come next from the other end. As for [`Decoder::feed`], feed little
-    /// and ask for messages in between.
+    /// Takes the next bytes from the other end. As with [`Decoder::feed`], feed small pieces and
+    /// take the messages out in between.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.records.push(bytes);
     }
@@ -121,7 +130,8 @@ impl Opener {
     ///
     /// # Errors
     /// [`Error::Tampered`] if a record is not the one that the other end sealed at this place,
-    /// [`Error::Malformed`] if it is, but holds no `T`. Every later call fails in the same way.
+    /// [`Error::Malformed`] if it is, but its message is not a `T`. Every later call fails in the
+    /// same way.
     pub fn next_message<T: Wire>(&mut self) -> Result<Option<T>> {
         loop {
             if let Some(message) = self.frames.next_message()? {
@@ -133,8 +143,8 @@ impl Opener {
         }
     }
 
-    /// What it means that the stream ends here: [`Error::Closed`] between two messages,
-    /// [`Error::Io`] of the kind `UnexpectedEof` within one.
+    /// The error if the stream ends here: [`Error::Closed`] between two messages, [`Error::Io`] of
+    /// the kind `UnexpectedEof` within one.
     #[must_use]
     pub fn at_end(&self) -> Error {
         if self.records.is_empty() && self.frames.is_empty() {

@@ -1,4 +1,4 @@
-//! A moment, as messages and records carry it.
+//! Timestamps of messages and records.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::Encode;
 
-/// Milliseconds since the Unix epoch, UTC. In JSON that number, shown in ISO 8601.
+/// Milliseconds since the Unix epoch, UTC. Serialised as that number, displayed as ISO 8601.
 ///
 /// ```
 /// use std::time::Duration;
 /// use cu_protocol::Timestamp;
 ///
-/// let leap_day = Timestamp(1_709_164_800_000);
+/// let leap_day = Timestamp::from_millis(1_709_164_800_000);
 /// assert_eq!(leap_day.to_string(), "2024-02-29T00:00:00.000Z");
 /// assert_eq!(leap_day.after(Duration::from_secs(90)).since(leap_day).as_secs(), 90);
 /// ```
@@ -32,20 +32,35 @@ use crate::codec::Encode;
     Encode,
 )]
 #[serde(try_from = "u64", into = "u64")]
-pub struct Timestamp(pub u64);
+pub struct Timestamp(u64);
 
 impl Timestamp {
     /// The last moment that can be decoded: databases and other languages have 63 bits for a number.
     pub const MAX: Self = Self(i64::MAX as u64);
 
-    /// This moment later, [`MAX`](Self::MAX) at the latest.
+    /// The moment this many milliseconds after the Unix epoch, but at most [`MAX`](Self::MAX).
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        if millis > Self::MAX.0 {
+            return Self::MAX;
+        }
+        Self(millis)
+    }
+
+    /// The milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn millis(self) -> u64 {
+        self.0
+    }
+
+    /// This moment plus `duration`, but at most [`MAX`](Self::MAX).
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(millis)).min(Self::MAX)
     }
 
-    /// How long it is since `earlier`; zero if `earlier` is the later one.
+    /// The time since `earlier`; zero if `earlier` is later than this.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
@@ -54,7 +69,7 @@ impl Timestamp {
 
 /// A number of milliseconds beyond the last moment.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0} ms after 1970 is beyond all time")]
+#[error("{0} ms after 1970 is later than the last timestamp that is supported")]
 pub struct InvalidTimestamp(pub u64);
 
 impl TryFrom<u64> for Timestamp {
@@ -90,8 +105,8 @@ impl fmt::Display for Timestamp {
 
 /// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
 ///
-/// Years are taken to begin on the first of March, so that a leap day is the last of its year, its
-/// four years, and its four centuries.
+/// Counts years from the first of March, so that a leap day is the last day of its year, of its
+/// four years and of its four centuries.
 fn date(days_since_epoch: u64) -> (u64, u64, u64) {
     /// Days from 0000-03-01 to 1970-01-01.
     const EPOCH: u64 = 719_468;
@@ -115,7 +130,7 @@ fn date(days_since_epoch: u64) -> (u64, u64, u64) {
     ];
     let days = days_since_epoch + EPOCH;
     let (four_centuries, rest) = (days / FOUR_CENTURIES, days % FOUR_CENTURIES);
-    // The last day of the four is a fourth century's or year's, not the first of a fifth.
+    // The last of four centuries, and of four years, is one day longer: it has no fifth.
     let century = (rest / CENTURY).min(3);
     let rest = rest - century * CENTURY;
     let (four_years, rest) = (rest / FOUR_YEARS, rest % FOUR_YEARS);
@@ -193,8 +208,15 @@ mod tests {
             let json = serde_json::to_string(&started).expect("it is written");
             assert_eq!(serde_json::from_str::<Message>(&json).is_ok(), is_fine);
         }
-        let late = Timestamp(5).after(Duration::MAX);
-        assert_eq!(late, Timestamp::MAX);
+    }
+
+    #[test]
+    fn no_constructor_exceeds_the_last_moment() {
+        assert_eq!(Timestamp::from_millis(u64::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp(5).after(Duration::MAX), Timestamp::MAX);
+        let last = Timestamp::MAX.millis();
+        assert_eq!(Timestamp::try_from(last), Ok(Timestamp::MAX));
+        assert!(Timestamp::try_from(last + 1).is_err());
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Both ends over asynchronous streams, for servers on tokio.
 //!
 //! A connection is a reader and a writer, such as `TcpStream::into_split` gives; its halves can be
-//! used by two tasks. How long to wait is the caller's business: wrap the calls in
-//! `tokio::time::timeout`, and limit how many connections may be in [`accept`] at once, for a
-//! stranger can hold one open without a word.
+//! used by two tasks. The caller decides how long to wait: wrap the calls in
+//! `tokio::time::timeout`, and limit how many connections may be in [`accept`] at once, since a
+//! stranger can hold one open and send nothing.
 
 use std::io;
 
@@ -17,7 +17,7 @@ use crate::{
     Versions, greeting,
 };
 
-/// How much is read at once.
+/// The number of bytes that one read asks for.
 const CHUNK: usize = 4096;
 
 /// Takes a connection to the main process of `run`: handshake and greeting. The caller sends
@@ -25,8 +25,8 @@ const CHUNK: usize = 4096;
 ///
 /// # Errors
 /// [`Error::WrongSecret`], [`Error::Version`], [`Error::Stranger`] from the handshake,
-/// [`Error::Refused`] if another run was meant (the other end has been told), [`Error::Io`] and
-/// [`Error::Closed`] from the stream.
+/// [`Error::Refused`] if the other end asked for another run (it receives the reason),
+/// [`Error::Io`] and [`Error::Closed`] from the stream.
 ///
 /// # Cancellation
 /// A call that is dropped leaves the stream in the middle of the handshake; drop the stream too.
@@ -87,11 +87,12 @@ impl<W: AsyncWrite + Unpin> ServerSender<W> {
     /// Sends one message and flushes the stream.
     ///
     /// # Errors
-    /// [`Error::TooLong`] if the message is; nothing is sent then. [`Error::Io`] if the stream
-    /// fails; the message may or may not arrive, and every later call gives [`Error::Closed`].
+    /// [`Error::TooLong`] if the message is too long; nothing is sent then. [`Error::Io`] if the
+    /// stream fails; the message may or may not arrive, and every later call returns
+    /// [`Error::Closed`].
     ///
     /// # Cancellation
-    /// A call that is dropped may leave half a message behind; every later call gives
+    /// A call that is dropped may leave half a message behind; every later call then returns
     /// [`Error::Closed`].
     pub async fn send(&mut self, message: &FromServer) -> Result<()> {
         self.0.send(message).await
@@ -106,12 +107,12 @@ impl<R: AsyncRead + Unpin> ServerReceiver<R> {
     /// Waits for the next message.
     ///
     /// # Errors
-    /// [`Error::Closed`] if the stream ends between two messages, [`Error::Io`] if it fails or
-    /// ends within one. [`Error::Tampered`] or [`Error::Malformed`] if what arrives is not what
-    /// the other end sent, or no message.
+    /// [`Error::Closed`] if the stream ends between two messages, [`Error::Io`] if it fails or ends
+    /// within one. [`Error::Tampered`] if the bytes changed on their way, [`Error::Malformed`] if
+    /// they are not a message.
     ///
     /// # Cancellation
-    /// Safe in `select!`: a call that is dropped loses nothing, the next one goes on.
+    /// Safe in `select!`: a call that is dropped loses nothing, and the next one continues.
     pub async fn receive(&mut self) -> Result<ToServer> {
         self.0.receive().await
     }
@@ -204,7 +205,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 struct Reader<R> {
     stream: R,
     opener: Opener,
-    /// Here rather than in the future, which would grow by it.
+    /// A field, so that it does not enlarge the future.
     chunk: Vec<u8>,
 }
 
@@ -214,7 +215,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             if let Some(message) = self.opener.next_message()? {
                 return Ok(message);
             }
-            // The only place to wait, and what was read is fed before the next one.
+            // The only place to wait. The bytes are fed before the next wait, so that none is lost.
             match self.stream.read(&mut self.chunk).await {
                 Ok(0) => return Err(self.opener.at_end()),
                 Ok(count) => self.opener.feed(&self.chunk[..count]),

@@ -1,4 +1,4 @@
-//! Which versions of the protocol an end speaks, and which one two ends agree on.
+//! Versions of the protocol: the range that an end speaks, and the one that two ends agree on.
 
 use std::fmt;
 
@@ -22,13 +22,13 @@ pub struct Versions {
 }
 
 impl Versions {
-    /// What this release speaks. Version 2 has two messages more; all others are as in version 1.
+    /// The versions that this release speaks. Version 2 adds two messages to version 1.
     pub const SPOKEN: Self = Self {
         lowest: 1,
         highest: 2,
     };
 
-    /// The newest version in both ranges.
+    /// Returns the newest version in both ranges.
     #[must_use]
     pub fn newest_common(self, other: Self) -> Option<u16> {
         let newest = self.highest.min(other.highest);

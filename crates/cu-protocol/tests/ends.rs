@@ -39,7 +39,7 @@ fn message(sequence: u64, text: &str) -> ToServer {
     })
 }
 
-/// How long a test waits before it fails. None waits at all if the code is right.
+/// How long a test waits before it fails. No test waits at all if the code is right.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Two connected streams and a second handle of each.
@@ -64,7 +64,7 @@ type Server = (
     Role,
 );
 
-/// What both ends say of a connection with these secrets and runs.
+/// The results of both ends for a connection with these secrets and runs.
 fn meet(client: (Secret, RunId), server: (Secret, RunId)) -> (Result<Client>, Result<Server>) {
     let [client_read, client_write, server_read, server_write] = pipe();
     let serving = thread::spawn(move || {
@@ -113,7 +113,7 @@ fn a_message_longer_than_a_record_arrives_whole() {
 }
 
 #[test]
-fn another_secret_is_told_to_both_ends() {
+fn another_secret_fails_at_both_ends() {
     let (client, server) = meet((Secret::from_bytes([1; 32]), RUN), (secret(), RUN));
     assert!(matches!(client, Err(Error::WrongSecret)), "{client:?}");
     assert!(matches!(server, Err(Error::WrongSecret)), "{server:?}");
@@ -131,7 +131,7 @@ fn another_run_is_refused_by_name() {
     }
 }
 
-/// Once `slow`, every other read times out and the others give one byte.
+/// Once `slow` is set, every other read times out and the rest return one byte.
 struct Stuttering {
     stream: UnixStream,
     slow: AtomicBool,
@@ -147,7 +147,7 @@ impl Read for Stuttering {
         if self.times_out {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        // A time-out of the stream itself is the test's end.
+        // A time-out of the stream itself fails the test.
         self.stream.read(&mut into[..1]).map_err(io::Error::other)
     }
 }
@@ -187,7 +187,7 @@ fn a_read_that_times_out_loses_nothing() {
 }
 
 #[test]
-fn an_end_within_a_message_is_no_clean_end() {
+fn an_end_within_a_message_is_not_a_clean_end() {
     let [client_read, client_write, server_read, server_write] = pipe();
     let mut raw = server_write.try_clone().unwrap();
     let serving = thread::spawn(move || {
@@ -208,7 +208,7 @@ fn an_end_within_a_message_is_no_clean_end() {
 }
 
 #[test]
-fn nothing_follows_a_message_that_was_cut_off() {
+fn sending_after_a_cut_off_message_is_refused() {
     let ((mut sender, receiver, _), server) = connected();
     drop((server, receiver));
     assert!(matches!(sender.send(&message(1, "a")), Err(Error::Io(_))));
@@ -246,7 +246,7 @@ fn a_first_message_other_than_a_greeting_is_refused() {
     ));
 }
 
-/// The asynchronous ends, and that `receive` can be dropped at any byte.
+/// The asynchronous ends. Also drops `receive` at every byte.
 mod asynchronous {
     use super::*;
     use ::tokio::io::{AsyncWriteExt, duplex, split};
@@ -297,7 +297,7 @@ mod asynchronous {
     }
 
     #[::tokio::test]
-    async fn another_run_and_another_secret_are_told_to_both_ends() {
+    async fn another_run_or_secret_fails_at_both_ends() {
         for (run, key, expected) in [
             (RunId([8; 16]), [42; 32], "refused"),
             (RUN, [1; 32], "secrets"),
@@ -322,7 +322,7 @@ mod asynchronous {
 
     #[::tokio::test]
     async fn a_receive_that_is_dropped_loses_nothing() {
-        // Everything the client sends passes through the test's hands, byte by byte.
+        // The test relays the client's bytes one by one.
         let (client, mut from_client) = duplex(1024);
         let (mut to_server, server) = duplex(1024);
         let secret = secret();

@@ -1,4 +1,4 @@
-//! The handshake: who gets in, who doesn't, and what either end hears about it.
+//! The handshake: which ends get in, which don't, and the error at either end.
 #![allow(clippy::unwrap_used, reason = "a test that meets an error fails")]
 
 #[path = "support/session.rs"]
@@ -22,7 +22,7 @@ fn speaking(lowest: u16, highest: u16) -> End {
     End::new([42; 32], Versions { lowest, highest })
 }
 
-/// Whether what one end seals the other one opens, both ways.
+/// Checks that each end opens the messages that the other one seals.
 fn understand_each_other(client: Session, server: Session) {
     let (mut client_sealer, mut client_opener) = client.split();
     let (mut server_sealer, mut server_opener) = server.split();
@@ -95,7 +95,7 @@ fn a_server_that_chooses_what_was_not_offered_is_refused() {
 }
 
 #[test]
-fn another_secret_is_told_to_both_ends_at_once() {
+fn another_secret_fails_at_both_ends_at_once() {
     let mut messages = 0;
     let other = End::new([1; 32], Versions::SPOKEN);
     let (client, server) = meet(&other, &speaking(1, 1), |number, _| messages = number);
@@ -115,7 +115,7 @@ fn a_server_without_the_secret_is_found_out() {
 }
 
 #[test]
-fn whoever_changes_a_bit_on_the_way_makes_the_handshake_fail() {
+fn a_bit_changed_on_the_way_fails_the_handshake() {
     let end = speaking(1, 2);
     for (number, length) in [(1, 12), (2, 14), (3, 48), (4, 48)] {
         for byte in 0..length {
@@ -125,7 +125,7 @@ fn whoever_changes_a_bit_on_the_way_makes_the_handshake_fail() {
                     said[byte] ^= bit;
                 }
             });
-            // Of a change in the last message only the client can know.
+            // Only the client can notice a change in the last message.
             assert!(client.is_err(), "message {number}, byte {byte}");
             assert!(
                 server.is_err() || number == 4,
@@ -136,7 +136,7 @@ fn whoever_changes_a_bit_on_the_way_makes_the_handshake_fail() {
 }
 
 #[test]
-fn what_speaks_another_protocol_is_a_stranger() {
+fn another_protocol_is_reported_as_a_stranger() {
     let end = speaking(1, 1);
     for (step, received) in [
         (
@@ -159,7 +159,7 @@ fn what_speaks_another_protocol_is_a_stranger() {
 }
 
 #[test]
-fn the_words_in_clear_are_those_of_all_versions() {
+fn unencrypted_messages_never_change() {
     let mut words = Vec::new();
     let _ = meet(&speaking(1, 0x0203), &speaking(2, 3), |number, said| {
         if number <= 2 {
@@ -192,7 +192,7 @@ impl Write for &mut Recording {
 fn a_recorded_session_means_nothing_to_another_server() {
     let secret = Secret::from_bytes([42; 32]);
     let (client, server) = UnixStream::pair().unwrap();
-    // It never waits as long if the code is right.
+    // The wait is never this long if the code is right.
     for stream in [&client, &server] {
         let patience = Some(Duration::from_secs(20));
         stream.set_read_timeout(patience).unwrap();
@@ -226,7 +226,7 @@ fn a_recorded_session_means_nothing_to_another_server() {
 }
 
 #[test]
-fn what_an_end_shows_of_itself_holds_no_key() {
+fn debug_output_holds_no_key() {
     let bytes = [0xab; 32];
     let end = End::new(bytes, Versions::SPOKEN);
     let step = Handshake::client(&end.secret, end.versions);

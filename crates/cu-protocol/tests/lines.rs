@@ -18,7 +18,7 @@ fn say(message: Message) -> ProgramRequest {
 }
 
 #[test]
-fn what_the_documentation_shows_is_understood() {
+fn examples_of_the_documentation_parse() {
     let half = Message::Progress(Fraction::new(0.5).unwrap());
     assert_eq!(read(r#"{"say":{"progress":0.5}}"#).unwrap(), say(half));
     let done = Message::Progress(Fraction::new(1.0).unwrap());
@@ -45,11 +45,11 @@ fn what_the_documentation_shows_is_understood() {
 }
 
 #[test]
-fn a_mistake_is_named_with_its_place_and_what_would_be_right() {
+fn a_mistake_is_reported_with_its_column_and_an_example() {
     for (line, expected) in [
         (
             r#"{"say":{"progress":1.5}}"#,
-            &["1.5 is no fraction", "from 0 to 1"][..],
+            &["1.5 is not a fraction", "from 0 to 1"][..],
         ),
         (
             r#"{"say":{"progress":"half"}}"#,

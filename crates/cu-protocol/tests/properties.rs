@@ -1,5 +1,5 @@
-//! Whatever is said arrives as it was said; whatever else arrives is an error: never a panic, never
-//! more memory than the limits allow.
+//! Any message arrives unchanged, and any other bytes are an error: never a panic, and never more
+//! memory than the limits allow.
 #![allow(clippy::unwrap_used, reason = "a test that meets an error fails")]
 
 #[path = "support/memory.rs"]
@@ -37,7 +37,7 @@ fn pieces<'bytes>(bytes: &'bytes [u8], cuts: &[Index]) -> Vec<&'bytes [u8]> {
         .collect()
 }
 
-/// What comes out of a decoder that is fed piece by piece, until the pieces or its patience end.
+/// The output of a decoder that is fed piece by piece, up to the last piece or the first error.
 fn all<T>(
     pieces: &[&[u8]],
     mut feed_and_drain: impl FnMut(&[u8], &mut Vec<T>) -> Result<()>,
@@ -168,8 +168,8 @@ fn framed(content: &[u8]) -> Vec<u8> {
     [&length.to_le_bytes(), content].concat()
 }
 
-/// What decoding may cost for input up to a kibibyte: 32 KiB of claims, and the input a few times
-/// over, for it is copied when it's fed and buffers double.
+/// The memory that decoding may take for input up to a kibibyte: 32 KiB of claims, and the input a
+/// few times over, since feeding copies it and buffers double.
 fn allowance(input: usize) -> usize {
     assert!(input <= 1024, "the test feeds less");
     32 * 1024 + 8 * input + 1024
@@ -241,7 +241,7 @@ proptest! {
     }
 }
 
-/// What happens to one of several records on its way.
+/// A mishap of one of several records on its way.
 #[derive(Clone, Debug)]
 enum Mishap {
     Flipped(Index, u8),
@@ -263,7 +263,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn a_session_delivers_what_was_said_before_a_mishap_and_then_an_error(
+    fn a_session_delivers_all_before_a_mishap_then_fails(
         messages in vec(to_server(), 2..6),
         victim in any::<Index>(),
         mishap in mishap(),
@@ -276,12 +276,12 @@ proptest! {
             .iter()
             .map(|message| sealer.seal(message).unwrap())
             .collect();
-        // Not the last: of a record that is missing at the end nobody can know.
+        // Not the last one: a session can't notice that its last record is missing.
         let victim = victim.index(messages.len() - 1);
         let mut intact = victim;
         match mishap {
             Mishap::Flipped(place, bit) => {
-                // Behind the length: a changed length makes it wait for more, see below.
+                // After the length: a changed length makes the session wait for more, see below.
                 let place = 2 + place.index(records[victim].len() - 2);
                 records[victim][place] ^= 1 << bit;
             }
@@ -298,7 +298,7 @@ proptest! {
         let (opened, error) = open::<ToServer>(&mut opener, &pieces(&bytes, &cuts));
         assert_eq!(opened, messages[..intact]);
         prop_assert!(matches!(error, Some(Error::Tampered)), "{:?}", error);
-        // And so it stays.
+        // Every later call fails, too.
         prop_assert!(matches!(opener.next_message::<ToServer>(), Err(Error::Tampered)));
     }
 
@@ -366,7 +366,7 @@ fn a_frame_beyond_the_limit_is_refused_at_its_length() {
 }
 
 #[test]
-fn nothing_may_follow_a_message_in_its_frame() {
+fn bytes_after_a_message_in_its_frame_are_refused() {
     let mut content = frame::encode(&FromServer::Refused("no".into()))
         .unwrap()
         .split_off(4);
@@ -377,18 +377,18 @@ fn nothing_may_follow_a_message_in_its_frame() {
 }
 
 #[test]
-fn a_frame_lets_no_fraction_in_that_is_none() {
+fn a_fraction_out_of_range_is_refused_in_a_frame() {
     for number in [1.5, -0.1, f64::NAN, f64::INFINITY] {
         let content = [&[1][..], &number.to_le_bytes()].concat();
         let (messages, error) = decode::<Message>(Decoder::new(), &[&framed(&content)]);
         assert!(messages.is_empty());
-        assert!(error.unwrap().to_string().contains("no fraction"));
+        assert!(error.unwrap().to_string().contains("not a fraction"));
     }
 }
 
-/// The densest message there is by memory per byte: many names of few letters, without values.
+/// The message with the most memory per byte: many short names without values.
 #[test]
-fn whatever_may_be_sent_is_taken() {
+fn the_densest_message_that_can_be_sent_is_accepted() {
     let letters = || (0..128_u8).map(char::from);
     let mut names: Vec<String> = vec![String::new()];
     names.extend(letters().map(String::from));

@@ -1,5 +1,5 @@
-//! The bytes on the wire, frozen: what an older release sent is read by this one, and this one
-//! sends the same.
+//! Freezes the bytes on the wire: this release reads the messages of older releases, and sends the
+//! same bytes.
 //!
 //! `fixtures/v1`, and `fixtures/v2` for what came with version 2, hold one line per sample: its name, then its frame in hexadecimal digits or its
 //! JSON line. A change of a line breaks that version of the protocol: it needs a new version in
@@ -44,7 +44,7 @@ fn check<T: Debug + PartialEq>(
         .iter()
         .map(|(name, sample)| format!("{name}: {}\n", write(sample)))
         .collect::<String>();
-    assert_eq!(fixture, written, "all of it as it would be now:\n{written}");
+    assert_eq!(fixture, written, "the fixture would now be:\n{written}");
     for (line, (name, sample)) in fixture.lines().zip(samples) {
         let (_, encoded) = line.split_once(": ").unwrap();
         assert_eq!(read(encoded), *sample, "{name}");
@@ -102,7 +102,7 @@ fn frames_that_came_with_version_2_stay_as_they_are() {
 }
 
 #[test]
-fn an_older_server_is_sent_only_what_it_knows() {
+fn an_older_server_receives_only_messages_it_knows() {
     for (name, sample) in samples::to_server() {
         if let ToServer::Message(envelope) = sample {
             assert_eq!(envelope.message.since(), 1, "{name}");
@@ -151,7 +151,7 @@ fn every_kind_of_everything_has_a_sample() {
     }
     let from_server = names(only(samples::from_server()));
     let mut requests = names(only(samples::program_requests()));
-    // Programs are refused what came with version 2.
+    // Programs may not send the messages that came with version 2.
     requests.extend(names(only(samples::to_server_of_version_2())));
     let answers = names(only(samples::program_answers()));
     for (kinds, seen) in [

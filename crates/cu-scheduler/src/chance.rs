@@ -1,9 +1,10 @@
-//! Chance from a seed: the same seed, the same run.
+//! Random numbers from a seed: the same seed gives the same run.
 
 #[cfg(feature = "simulated")]
 use std::time::Duration;
 
-/// A small generator (splitmix64): not for secrets, but the same on every machine.
+/// A small generator (splitmix64). It is not for secrets, but gives the same numbers on every
+/// machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Chance(u64);
 
@@ -20,7 +21,7 @@ impl Chance {
         bits ^ (bits >> 31)
     }
 
-    /// Evenly from 0 up to, not including, 1.
+    /// A number from 0 to below 1, evenly distributed.
     pub fn fraction(&mut self) -> f64 {
         const STEPS: u32 = 1 << 31;
         f64::from((self.next() >> 33) as u32) / f64::from(STEPS)
@@ -32,7 +33,7 @@ impl Chance {
         self.fraction() < probability
     }
 
-    /// Evenly from nothing up to `most`.
+    /// A time from zero to `most`, evenly distributed.
     #[cfg(feature = "simulated")]
     pub fn up_to(&mut self, most: Duration) -> Duration {
         most.mul_f64(self.fraction())

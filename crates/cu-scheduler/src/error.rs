@@ -1,4 +1,4 @@
-//! What can go wrong with a scheduler, by what the caller can do about it.
+//! The errors of schedulers, by what the caller can do about them.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,96 +6,96 @@ use std::time::Duration;
 
 use crate::SubmissionName;
 
-/// Why a call to a scheduler came to nothing.
+/// Why a call to a scheduler failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The scheduler did not answer. Nothing follows from that for any job: ask again later.
     #[error("{scheduler} is unavailable: {reason}")]
     Unavailable {
-        /// Which scheduler.
+        /// The scheduler.
         scheduler: String,
-        /// What it, or its command, said.
+        /// The words of the scheduler or its command.
         reason: String,
     },
-    /// The backend itself has ended, by a bug of ours or a lack of this machine's: no call will be
-    /// answered any more. Open it again.
+    /// The backend itself has ended, by a bug of ours or because this machine lacks something. It
+    /// answers no call any more. Open it again.
     #[error("the backend of {scheduler} has ended: {reason}")]
     Ended {
-        /// Which scheduler.
+        /// The scheduler.
         scheduler: String,
-        /// What has ended.
+        /// The part that has ended, and why.
         reason: String,
     },
     /// The answer could not be understood. Asking again may help; if not, it is a bug of ours.
     #[error("{scheduler} answered in a way we do not understand: {answer}")]
     Misunderstood {
-        /// Which scheduler.
+        /// The scheduler.
         scheduler: String,
         /// The part of the answer that was not understood.
         answer: String,
     },
-    /// The request can't be met here, now or later.
+    /// The scheduler will not do this, now or later.
     #[error("{scheduler} refused: {reason}")]
     Refused {
-        /// Which scheduler.
+        /// The scheduler.
         scheduler: String,
-        /// In its own words.
+        /// The reason, in its own words.
         reason: String,
     },
-    /// Another living process holds the backend's state: end it, or take another folder.
+    /// Another living process uses the backend's state: end it, or choose another directory.
     #[error("{} is in use by {owner}", state_dir.display())]
     InUse {
-        /// The folder that holds the state.
+        /// The directory of the state.
         state_dir: PathBuf,
-        /// Which process, on which machine.
+        /// The process, and its machine.
         owner: String,
     },
     /// A file of the backend's state can't be read or written.
-    #[error("{} can't be used: {source}", path.display())]
+    #[error("can't use {}", path.display())]
     State {
-        /// Which file or folder.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The answer of the system.
         source: io::Error,
     },
     /// The operating system refused what the backend needs on this machine: threads, mostly.
-    #[error("can't {what}: {source}")]
+    #[error("can't {what}")]
     System {
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
-        /// What the system said.
+        /// The answer of the system.
         source: io::Error,
     },
 }
 
-#[cfg(any(feature = "local", feature = "slurm", feature = "htcondor"))]
+#[cfg(any(feature = "local", feature = "cluster"))]
 impl Error {
-    /// The system gave no thread.
+    /// The system refused a thread.
     pub(crate) fn no_thread(source: io::Error) -> Self {
         let what = "start a thread";
         Self::System { what, source }
     }
 }
 
-/// Why one submission did not give a cluster job id.
+/// Why a submission got no cluster job id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError {
     /// The scheduler refused it and would again. Nothing was submitted.
     #[error("{name} was refused: {reason}")]
     Rejected {
-        /// What was to be submitted.
+        /// The submission.
         name: SubmissionName,
-        /// In the scheduler's own words, with the file or the option at fault.
+        /// The reason, in the scheduler's own words, with the file or the option at fault.
         reason: String,
     },
     /// Not now: the scheduler is away, or a limit on jobs is reached. Nothing was submitted.
     #[error("{name} can't be submitted now: {reason}")]
     Unavailable {
-        /// What was to be submitted.
+        /// The submission.
         name: SubmissionName,
-        /// In the scheduler's own words.
+        /// The reason, in the scheduler's own words.
         reason: String,
         /// When asking again is worth it, if that is known.
         retry_after: Option<Duration>,
@@ -103,9 +103,9 @@ pub enum SubmitError {
     /// It may or may not have been submitted: find it by its name before submitting it again.
     #[error("{name} may or may not have been submitted: {reason}")]
     Uncertain {
-        /// What was to be submitted.
+        /// The submission.
         name: SubmissionName,
-        /// What happened instead of an answer.
+        /// The event that took the place of an answer.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! A wrapper that loses, repeats and delays answers, and keeps the contract all the same.
+//! A wrapper that loses, repeats and delays answers, but still keeps the contract.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,28 +13,28 @@ use crate::{
     Submission, SubmissionName, SubmitError,
 };
 
-/// How soon [`Scheduler::changed`] returns after an answer that was out of date.
+/// How soon [`Scheduler::changed`] returns after an outdated answer.
 const ANOTHER_LOOK: Duration = Duration::from_millis(20);
 
-/// How often what goes wrong, each as a probability from 0 to 1.
+/// The probability of each fault, from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Faults {
-    /// A submission is handed over, and its answer is lost: [`SubmitError::Uncertain`].
+    /// The cluster accepts a submission, but its answer is lost: [`SubmitError::Uncertain`].
     pub submit_answer_lost: f64,
-    /// A submission is lost on its way, and nobody knows: [`SubmitError::Uncertain`].
+    /// A submission never reaches the cluster: [`SubmitError::Uncertain`].
     pub submit_lost: f64,
     /// `observe` or `find` fails.
     pub unavailable: f64,
-    /// A job's observation is that of the time before, or [`ClusterState::Unknown`].
+    /// The observation of a job is the previous one, or [`ClusterState::Unknown`].
     pub outdated: f64,
-    /// `cancel` fails; whether it was passed on is a coin's throw.
+    /// `cancel` fails, having reached the cluster in half of the cases.
     pub cancel_uncertain: f64,
-    /// `changed` returns though nothing changed.
+    /// `changed` returns although nothing has changed.
     pub false_alarm: f64,
 }
 
 impl Faults {
-    /// Each with the same probability.
+    /// All faults with the same probability.
     #[must_use]
     pub const fn all(probability: f64) -> Self {
         Self {
@@ -48,10 +48,10 @@ impl Faults {
     }
 }
 
-/// A scheduler whose answers are lost, repeated and delayed, by seeded chance.
+/// A scheduler whose answers are lost, repeated and delayed, by a seeded generator.
 ///
-/// Whatever it does another scheduler may do: it never submits twice, never calls an outage an end,
-/// and never takes back an end that it told.
+/// A real scheduler may do the same: the wrapper never submits twice, never reports an outage as an
+/// end, and never withdraws an end that it has reported.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -70,17 +70,18 @@ pub struct Faulty {
 #[derive(Debug)]
 struct Luck {
     chance: Chance,
-    told: HashMap<ClusterJobId, Observation>,
-    /// An answer was out of date, so another look is worth it though nothing will change.
+    reported: HashMap<ClusterJobId, Observation>,
+    /// Whether an answer was outdated, so that the caller should look again although nothing will
+    /// change.
     outdated: bool,
 }
 
 impl Faulty {
-    /// `inner` with `faults`. The same seed and the same calls give the same faults.
+    /// Wraps `inner` with `faults`. The same seed and the same calls give the same faults.
     pub fn new(inner: Arc<dyn Scheduler>, faults: Faults, seed: u64) -> Self {
         let luck = Luck {
             chance: Chance::seeded(seed),
-            told: HashMap::new(),
+            reported: HashMap::new(),
             outdated: false,
         };
         Self {
@@ -105,13 +106,12 @@ impl Faulty {
         }
     }
 
-    /// What is told instead of the truth `now`.
+    /// Returns an outdated observation instead of `now`.
     fn tell(&self, now: Observation) -> Observation {
         let mut luck = self.luck();
-        let before = luck.told.get(&now.job).cloned();
-        let final_word =
-            |told: &Observation| matches!(told.state, ClusterState::Ended(_) | ClusterState::Gone);
-        let told = if before.as_ref().is_some_and(final_word) {
+        let before = luck.reported.get(&now.job).cloned();
+        let final_word = |reported: &Observation| reported.state.is_over();
+        let reported = if before.as_ref().is_some_and(final_word) {
             now
         } else if luck.chance.happens(self.faults.outdated) {
             luck.outdated = true;
@@ -126,8 +126,8 @@ impl Faulty {
         } else {
             now
         };
-        luck.told.insert(told.job.clone(), told.clone());
-        told
+        luck.reported.insert(reported.job.clone(), reported.clone());
+        reported
     }
 }
 
@@ -155,7 +155,7 @@ impl Scheduler for Faulty {
             .map(|(submission, _)| submission.clone())
             .collect();
         let mut answers = self.inner.submit(&arriving).await.into_iter();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for (submission, lost) in batch.iter().zip(lost) {
             let uncertain = |reason: &str| {
                 Err(SubmitError::Uncertain {
@@ -164,7 +164,7 @@ impl Scheduler for Faulty {
                 })
             };
             let answer = if lost { None } else { answers.next() };
-            told.push(match answer {
+            reported.push(match answer {
                 None => uncertain("no answer came"),
                 Some(Ok(_)) if self.happens(self.faults.submit_answer_lost) => {
                     uncertain("the answer was lost")
@@ -172,7 +172,7 @@ impl Scheduler for Faulty {
                 Some(answer) => answer,
             });
         }
-        told
+        reported
     }
 
     async fn observe(&self, jobs: &[ClusterJobId]) -> Result<Vec<Observation>, Error> {

@@ -1,26 +1,29 @@
 //! Submit, watch and cancel commands on a cluster, behind one trait.
 //!
-//! [`Scheduler`] says what every backend keeps; [`Submission`] is what is handed over;
-//! [`Observation`] is what a cluster says of it, and how sure it is. This crate knows nothing of
-//! messages or checkpoints, nor of what a command means.
+//! [`Scheduler`] is the contract of every backend, [`Submission`] a command to run, and [`Observation`]
+//! what the cluster knows of it, with how certain that is. This crate knows nothing of messages or
+//! checkpoints, nor of what a command means.
 //!
-//! | feature | brings |
+//! | feature | adds |
 //! | --- | --- |
 //! | `local` (default) | this machine |
 //! | `slurm` | Slurm, through its commands |
 //! | `htcondor` | HTCondor, through its commands and its event log |
+//! | `cluster` | parts for backends on clusters, which those of Slurm and HTCondor share |
 //! | `simulated` | a cluster in memory under virtual time |
-//! | `conformance` | the suite every backend passes, and `Faulty`, a wrapper that loses answers |
+//! | `conformance` | the suite that every backend passes, and `Faulty`, a wrapper that loses answers |
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 #[cfg(any(feature = "simulated", feature = "conformance"))]
 mod chance;
-#[cfg(any(feature = "slurm", feature = "htcondor"))]
-mod command;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+mod examine;
 #[cfg(feature = "conformance")]
 mod faulty;
 mod finding;
@@ -38,9 +41,10 @@ pub mod slurm;
 mod submission;
 
 pub use error::{Error, SubmitError};
+pub use examine::Examine;
 #[cfg(feature = "conformance")]
 pub use faulty::{Faults, Faulty};
-pub use finding::{Finding, InvalidOption, Level};
+pub use finding::{Advice, Finding, InvalidOption, Level, Subject};
 pub use observation::{ClusterEnd, ClusterState, EndCause, Found, Observation};
 pub use preview::Preview;
 pub use scheduler::{Cancel, Capabilities, ExitCodes, Reach, Scheduler, TimeLimits};

@@ -1,27 +1,42 @@
-//! What a cluster says of a submission, and how sure it is.
+//! The state of a cluster job as the cluster reports it, with how certain that is.
 
 use std::time::SystemTime;
 
 use crate::{ClusterJobId, SubmissionName};
 
-/// What the cluster says of one cluster job at one moment.
+/// One cluster job as the cluster reports it at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Observation {
-    /// Of which.
+    /// The job.
     pub job: ClusterJobId,
-    /// Which submission has this id, where the cluster tells. It may not be the one that was meant:
-    /// a scheduler whose state was lost may give an id a second time. Compare it before anything
-    /// follows from the state. Not serialized.
+    /// The submission that has this id, where the cluster reports it. Compare it with the one that you
+    /// mean before you use the state: a scheduler that lost its own state may give an id a second time.
+    /// Not serialized.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub name: Option<SubmissionName>,
-    /// What it is.
+    /// Its state.
     pub state: ClusterState,
-    /// Where it runs or ran, if known.
+    /// The machine on which it runs or ran, if known.
     pub host: Option<String>,
-    /// How many times the cluster started it anew under the same id, behind our back or at our
-    /// wish; `None` where it does not tell.
+    /// How many times the cluster started it again under the same id, whether we asked for that or
+    /// not; `None` where the cluster does not count.
     pub restarts: Option<u32>,
+}
+
+impl Observation {
+    /// A job and its state; nothing else is known.
+    #[must_use]
+    pub fn new(job: ClusterJobId, state: ClusterState) -> Self {
+        Self {
+            job,
+            name: None,
+            state,
+            host: None,
+            restarts: None,
+        }
+    }
 }
 
 /// The state of a cluster job.
@@ -41,28 +56,39 @@ pub enum ClusterState {
     },
     /// It runs, or is suspended with its processes in memory.
     Running {
-        /// Since when, if the scheduler tells.
+        /// Since when, if the scheduler reports it.
         since: Option<SystemTime>,
     },
-    /// It is over, and none of its processes that the scheduler knows of is alive.
+    /// It is over, and the scheduler knows of no living process of it.
     Ended(ClusterEnd),
-    /// The scheduler answered, and has no such job: it is neither queued nor running. How it ended
-    /// is not to be learned here.
+    /// The scheduler answered, and has no such job: it is neither queued nor running. Nothing more is
+    /// known of its end.
     Gone,
-    /// The scheduler can't tell now, or said something we don't know. Nothing follows from it.
+    /// The scheduler doesn't know now, or said something that we don't understand. Nothing follows from
+    /// it.
     Unknown {
-        /// What it said.
+        /// Its words.
         reason: String,
     },
 }
 
-/// How a cluster job ended, as the scheduler tells it. Weaker than what the command itself left.
+impl ClusterState {
+    /// Whether the job is neither queued nor running any more: it ended, or the scheduler has no such
+    /// job.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Ended(_) | Self::Gone)
+    }
+}
+
+/// How a cluster job ended, as the scheduler reports it. What the command itself recorded counts for
+/// more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClusterEnd {
-    /// Why.
+    /// The cause.
     pub cause: EndCause,
-    /// When, if the scheduler tells.
+    /// When, if the scheduler reports it.
     pub at: Option<SystemTime>,
     /// In the scheduler's own words, for people.
     pub text: String,
@@ -75,7 +101,7 @@ pub struct ClusterEnd {
 pub enum EndCause {
     /// By itself, with this exit code.
     Exited(i32),
-    /// Killed by this signal, for reasons the scheduler does not tell.
+    /// Killed by this signal; the scheduler does not say why.
     Signaled(i32),
     /// It ran into its time limit.
     TimeLimit,
@@ -98,6 +124,6 @@ pub enum EndCause {
 pub struct Found {
     /// The name that was asked for.
     pub name: SubmissionName,
-    /// What the cluster says of it, with its cluster job id.
+    /// Its state, with its cluster job id.
     pub observation: Observation,
 }

@@ -6,14 +6,32 @@ use crate::SubmissionName;
 
 /// One call of the submit command that would be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Preview {
     /// The submissions it would carry.
     pub names: Vec<SubmissionName>,
-    /// Where its file would lie.
+    /// The path of its file.
     pub path: PathBuf,
-    /// What the file would hold.
+    /// The content of its file.
     pub text: String,
-    /// What the scheduler says of it without taking it, in its own words: that it would take it, or
-    /// why not.
+    /// The scheduler's answer to a trial, in its own words: that it would take the file, or why not.
     pub verdict: Result<String, String>,
+}
+
+impl Preview {
+    /// A call for `names` by the file `path` with this text, and the scheduler's verdict on it.
+    #[must_use]
+    pub fn new(
+        names: Vec<SubmissionName>,
+        path: PathBuf,
+        text: String,
+        verdict: Result<String, String>,
+    ) -> Self {
+        Self {
+            names,
+            path,
+            text,
+            verdict,
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What is handed to a scheduler, and under which name it is found again.
+//! Submissions: a command with its needs, and the name by which it is found again.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,8 +18,8 @@ impl fmt::Display for ClusterJobId {
     }
 }
 
-/// Our name for a submission: it identifies run, job and attempt, and is what a submission is
-/// found by when nobody knows its cluster job id. Written `RUN/JOB/ATTEMPT`.
+/// Our name for a submission, by which it is found when its cluster job id is not known. It consists of
+/// run, job and attempt, and is written `RUN/JOB/ATTEMPT`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubmissionName {
     run: String,
@@ -71,9 +71,11 @@ impl fmt::Display for SubmissionName {
     }
 }
 
-/// A text that names no submission.
+/// A text that is not the name of a submission.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` names no submission: RUN/JOB/ATTEMPT is expected, RUN of letters, digits, - and _")]
+#[error(
+    "`{0}` is not the name of a submission: expected RUN/JOB/ATTEMPT, with RUN of letters, digits, - and _"
+)]
 pub struct InvalidSubmissionName(String);
 
 impl FromStr for SubmissionName {
@@ -95,31 +97,31 @@ impl FromStr for SubmissionName {
     }
 }
 
-/// One command to run, with all a backend needs for it. What holds for every submission alike
-/// (partition, account, container, …) is the backend's own configuration.
+/// One command to run, with all that a backend needs for it. Options that all submissions share
+/// (partition, account, container, …) belong to the backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submission {
-    /// What it is found by. No two submissions share a name.
+    /// The name by which it is found. No two submissions share a name.
     pub name: SubmissionName,
     /// Program and arguments, passed on unchanged: no shell reads them. The program is an
     /// absolute path; any other is rejected.
     pub command: Vec<String>,
     /// Added to the environment that the scheduler gives.
     pub environment: BTreeMap<String, String>,
-    /// Where the command starts. Exists.
+    /// The directory in which the command starts. It exists.
     pub working_directory: PathBuf,
     /// Where the backend may leave files of this submission: its submission file, `stdout` and
     /// `stderr`. Exists, and is this submission's alone.
     pub directory: PathBuf,
-    /// What the command needs.
+    /// The needs of the command.
     pub resources: Resources,
     /// The submission of the same job that ended before. A backend that is set to put the same
     /// cluster job back in the queue does so with this one; others submit anew.
     pub previous: Option<ClusterJobId>,
 }
 
-/// What a command needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The needs of a command.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Resources {
     /// Processors, at least 1.
@@ -146,12 +148,12 @@ impl Default for Resources {
     }
 }
 
-/// A signal to the command's own process, so long before its time limit. Early is allowed (Slurm
+/// A signal to the command's own process, some time before its time limit. Early is allowed (Slurm
 /// looks every 30 seconds), late is not. If it is due before the start, it comes soon after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Warning {
-    /// Which.
+    /// The signal.
     pub signal: Signal,
     /// How long before the limit.
     pub before_limit: Duration,

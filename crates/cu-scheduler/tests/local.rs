@@ -1,4 +1,5 @@
-//! What only the local backend promises of living jobs: the queue, the environment, whole groups.
+//! Promises of the local backend only, about living jobs: the queue, the environment, whole process
+//! groups.
 #![cfg(feature = "local")]
 #![allow(clippy::unwrap_used)]
 
@@ -13,10 +14,10 @@ use tempfile::TempDir;
 
 #[tokio::test]
 async fn an_attempt_knows_its_submission_and_its_deadline() {
-    let folder = TempDir::new().unwrap();
-    let cluster = open(folder.path());
+    let directory = TempDir::new().unwrap();
+    let cluster = open(directory.path());
     let mut asked = submission(
-        folder.path(),
+        directory.path(),
         3,
         r#"echo "$CU_SUBMISSION $CU_KILL_WAIT $CU_DEADLINE""#,
     );
@@ -31,7 +32,7 @@ async fn an_attempt_knows_its_submission_and_its_deadline() {
     let job = submit(&cluster, asked).await;
     assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Exited(0));
     let latest = unix(SystemTime::now() + limit);
-    let said = std::fs::read_to_string(folder.path().join("attempt-3/stdout")).unwrap();
+    let said = std::fs::read_to_string(directory.path().join("attempt-3/stdout")).unwrap();
     let said: Vec<_> = said.split_whitespace().collect();
     let [name, kill_wait, deadline] = said[..] else {
         panic!("{said:?}");
@@ -41,17 +42,17 @@ async fn an_attempt_knows_its_submission_and_its_deadline() {
 }
 
 #[tokio::test]
-async fn a_time_limit_beyond_the_end_of_time_is_none() {
-    let folder = TempDir::new().unwrap();
-    let mut options = LocalOptions::new(state(folder.path()));
+async fn a_time_limit_that_no_clock_reaches_is_ignored() {
+    let directory = TempDir::new().unwrap();
+    let mut options = LocalOptions::new(state(directory.path()));
     options.grace = Duration::MAX;
     let cluster = Local::open(options).unwrap();
     let script = format!(r#"echo "<$CU_DEADLINE>"; {WAITS}"#);
-    let mut asked = submission(folder.path(), 0, &script);
+    let mut asked = submission(directory.path(), 0, &script);
     asked.resources.time_limit = Some(Duration::MAX);
     let job = submit(&cluster, asked).await;
-    until("it runs", || lines(&folder.path().join("started")) == 1);
-    let said = std::fs::read_to_string(folder.path().join("attempt-0/stdout")).unwrap();
+    until("it runs", || lines(&directory.path().join("started")) == 1);
+    let said = std::fs::read_to_string(directory.path().join("attempt-0/stdout")).unwrap();
     assert_eq!(said, "<>\n");
     let job = std::slice::from_ref(&job);
     cluster.cancel(job, Cancel::Terminate).await.unwrap();
@@ -61,22 +62,22 @@ async fn a_time_limit_beyond_the_end_of_time_is_none() {
 
 #[tokio::test]
 async fn a_second_attempt_in_the_same_directory_appends_its_output() {
-    let folder = TempDir::new().unwrap();
-    let cluster = open(folder.path());
+    let directory = TempDir::new().unwrap();
+    let cluster = open(directory.path());
     for attempt in 0..2 {
-        let mut asked = submission(folder.path(), attempt, "echo line");
-        asked.directory = folder.path().to_path_buf();
+        let mut asked = submission(directory.path(), attempt, "echo line");
+        asked.directory = directory.path().to_path_buf();
         let job = submit(&cluster, asked).await;
         end_of(&cluster, &job).await;
     }
-    assert_eq!(lines(&folder.path().join("stdout")), 2);
+    assert_eq!(lines(&directory.path().join("stdout")), 2);
 }
 
 #[tokio::test]
-async fn more_processors_than_there_are_is_a_rejection_with_both_numbers() {
-    let folder = TempDir::new().unwrap();
-    let cluster = open(folder.path());
-    let mut asked = submission(folder.path(), 0, "true");
+async fn too_many_processors_are_rejected_with_both_numbers() {
+    let directory = TempDir::new().unwrap();
+    let cluster = open(directory.path());
+    let mut asked = submission(directory.path(), 0, "true");
     asked.resources.cpus = 65;
     match cluster.submit(&[asked]).await.remove(0) {
         Err(SubmitError::Rejected { reason, .. }) => {
@@ -88,10 +89,10 @@ async fn more_processors_than_there_are_is_a_rejection_with_both_numbers() {
 }
 
 #[tokio::test]
-async fn a_name_is_taken_once() {
-    let folder = TempDir::new().unwrap();
-    let cluster = open(folder.path());
-    let asked = submission(folder.path(), 0, "echo x >> started");
+async fn a_name_is_accepted_only_once() {
+    let directory = TempDir::new().unwrap();
+    let cluster = open(directory.path());
+    let asked = submission(directory.path(), 0, "echo x >> started");
     let mut answers = cluster.submit(&[asked.clone(), asked.clone()]).await;
     answers.extend(cluster.submit(&[asked]).await);
     let job = answers.remove(0).unwrap();
@@ -104,45 +105,45 @@ async fn a_name_is_taken_once() {
     let found = cluster.find(&[name(0)]).await.unwrap();
     assert_eq!(found[0].observation.job, job);
     end_of(&cluster, &job).await;
-    assert_eq!(lines(&folder.path().join("started")), 1);
+    assert_eq!(lines(&directory.path().join("started")), 1);
 }
 
 #[tokio::test]
 async fn a_large_job_is_not_overtaken() {
-    let folder = TempDir::new().unwrap();
-    let cluster = open(folder.path());
-    let first = submit(&cluster, submission(folder.path(), 0, WAITS)).await;
-    let mut large = submission(folder.path(), 1, "true");
+    let directory = TempDir::new().unwrap();
+    let cluster = open(directory.path());
+    let first = submit(&cluster, submission(directory.path(), 0, WAITS)).await;
+    let mut large = submission(directory.path(), 1, "true");
     large.resources.cpus = 64;
     let large = submit(&cluster, large).await;
-    let small = submit(&cluster, submission(folder.path(), 2, "true")).await;
+    let small = submit(&cluster, submission(directory.path(), 2, "true")).await;
     until("the first runs", || {
-        lines(&folder.path().join("started")) == 1
+        lines(&directory.path().join("started")) == 1
     });
     for waiting in [&large, &small] {
         let state = state_of(&cluster, waiting).await;
         assert!(matches!(state, ClusterState::Queued { .. }), "{state:?}");
     }
-    std::fs::write(folder.path().join("go"), "").unwrap();
+    std::fs::write(directory.path().join("go"), "").unwrap();
     for job in [&first, &large, &small] {
         assert_eq!(end_of(&cluster, job).await.cause, EndCause::Exited(0));
     }
 }
 
-/// A kill gives a supervisor no chance to end the group it made: the backend does it.
+/// A killed supervisor can't end the process group that it made, so the backend does it.
 #[tokio::test]
 async fn a_child_in_a_session_of_its_own_dies_with_a_killed_leader() {
-    let folder = TempDir::new().unwrap();
-    let cluster = open(folder.path());
+    let directory = TempDir::new().unwrap();
+    let cluster = open(directory.path());
     let script = r#"setsid /bin/sh -c 'echo $$ > "$1/child.part"; mv "$1/child.part" "$1/child"
         while [ -d "$1" ]; do sleep 0.1; done' sh "$1" &
         wait"#;
-    let job = submit(&cluster, submission(folder.path(), 0, script)).await;
-    let child = folder.path().join("child");
+    let job = submit(&cluster, submission(directory.path(), 0, script)).await;
+    let child = directory.path().join("child");
     until("the child runs", || child.exists());
     let pid = std::fs::read_to_string(&child).unwrap();
     let alive = || {
-        // A zombie, waiting for a reaper that takes its time, is dead.
+        // A zombie that waits for a slow reaper counts as dead.
         std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
             .is_ok_and(|stat| !stat.contains(") Z "))
     };
@@ -152,27 +153,27 @@ async fn a_child_in_a_session_of_its_own_dies_with_a_killed_leader() {
         .await
         .unwrap();
     assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Cancelled);
-    assert!(!alive(), "it ended with a process alive");
+    assert!(!alive(), "the attempt ended while a process of it lived");
 }
 
-/// An attempt that ends by itself leaves nothing of its group either.
+/// An attempt that ends by itself leaves no process of its group either.
 #[tokio::test]
-async fn an_end_by_itself_takes_the_group_along() {
-    let folder = TempDir::new().unwrap();
-    let cluster = open(folder.path());
+async fn an_end_by_itself_ends_the_whole_group() {
+    let directory = TempDir::new().unwrap();
+    let cluster = open(directory.path());
     let script = r#"(trap '' TERM HUP; while [ -d "$1" ]; do sleep 0.1; done) & echo $! > child"#;
-    let job = submit(&cluster, submission(folder.path(), 0, script)).await;
+    let job = submit(&cluster, submission(directory.path(), 0, script)).await;
     assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Exited(0));
-    let pid = std::fs::read_to_string(folder.path().join("child")).unwrap();
+    let pid = std::fs::read_to_string(directory.path().join("child")).unwrap();
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
     assert!(stat.is_err() || stat.unwrap().contains(") Z "));
 }
 
 #[tokio::test]
-async fn a_state_folder_in_use_is_an_error_that_names_the_process() {
-    let folder = TempDir::new().unwrap();
-    let first = open(folder.path());
-    match Local::open(LocalOptions::new(state(folder.path()))) {
+async fn a_state_directory_in_use_is_an_error_that_names_the_process() {
+    let directory = TempDir::new().unwrap();
+    let first = open(directory.path());
+    match Local::open(LocalOptions::new(state(directory.path()))) {
         Err(error @ Error::InUse { .. }) => {
             let text = error.to_string();
             assert!(text.contains(&std::process::id().to_string()), "{text}");
@@ -180,14 +181,14 @@ async fn a_state_folder_in_use_is_an_error_that_names_the_process() {
         other => panic!("{other:?}"),
     }
     drop(first);
-    open(folder.path());
+    open(directory.path());
 }
 
 #[tokio::test]
-async fn a_state_folder_that_cannot_be_made_is_an_error_that_names_it() {
-    let folder = TempDir::new().unwrap();
-    std::fs::write(state(folder.path()), "a file, not a folder").unwrap();
-    let error = Local::open(LocalOptions::new(state(folder.path()))).unwrap_err();
+async fn a_state_directory_that_cannot_be_made_is_named() {
+    let directory = TempDir::new().unwrap();
+    std::fs::write(state(directory.path()), "a file, not a directory").unwrap();
+    let error = Local::open(LocalOptions::new(state(directory.path()))).unwrap_err();
     assert!(matches!(error, Error::State { .. }), "{error:?}");
     assert!(error.to_string().contains("state"), "{error}");
 }

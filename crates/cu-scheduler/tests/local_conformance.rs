@@ -12,25 +12,25 @@ use cu_scheduler::{Faults, Faulty, Scheduler};
 use tempfile::TempDir;
 
 struct ThisMachine {
-    folder: TempDir,
+    directory: TempDir,
 }
 
 #[async_trait]
 impl Testbed for ThisMachine {
     async fn fresh() -> Self {
-        let folder = TempDir::new().expect("a temporary folder");
-        Self { folder }
+        let directory = TempDir::new().expect("a temporary directory");
+        Self { directory }
     }
 
     async fn open(&self) -> Arc<dyn Scheduler> {
-        let mut options = LocalOptions::new(self.folder.path().join("state"));
+        let mut options = LocalOptions::new(self.directory.path().join("state"));
         options.cpus = Some(self.slots());
         options.grace = Duration::from_millis(200);
-        Arc::new(Local::open(options).expect("the state folder opens"))
+        Arc::new(Local::open(options).expect("the state directory opens"))
     }
 
-    fn folder(&self) -> &Path {
-        self.folder.path()
+    fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     fn patience(&self) -> Duration {
@@ -50,7 +50,7 @@ mod plain {
     cu_scheduler::conformance_tests!(super::ThisMachine);
 }
 
-/// This machine behind a line that loses, repeats and delays answers.
+/// This machine behind a wrapper that loses, repeats and delays answers.
 struct BehindABadLine(ThisMachine);
 
 #[async_trait]
@@ -63,8 +63,8 @@ impl Testbed for BehindABadLine {
         Arc::new(Faulty::new(self.0.open().await, Faults::all(0.2), 4711))
     }
 
-    fn folder(&self) -> &Path {
-        self.0.folder()
+    fn directory(&self) -> &Path {
+        self.0.directory()
     }
 
     fn patience(&self) -> Duration {

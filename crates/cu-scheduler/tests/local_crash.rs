@@ -1,4 +1,4 @@
-//! The process that holds the backend is killed while it submits: every submission is found exactly
+//! Kills the process that holds the backend while it submits: every submission is found exactly
 //! once, or was never started.
 #![cfg(feature = "local")]
 #![allow(clippy::unwrap_used)]
@@ -13,30 +13,31 @@ use common::{end_of, lines, name, open, submission, until};
 use cu_scheduler::{ClusterState, Scheduler};
 use tempfile::TempDir;
 
-/// The test of this program, which is the victim in a process with [`FOLDER`] in its environment.
+/// The test of this program, which is the victim in a process with [`DIRECTORY`] in its environment.
 const THE_TEST: &str = "a_kill_at_any_moment_neither_loses_nor_repeats_a_submission";
-/// Where the victim works.
-const FOLDER: &str = "CU_TEST_CRASH_FOLDER";
-/// No victim submits more.
+/// The variable with the directory of the victim.
+const DIRECTORY: &str = "CU_TEST_CRASH_DIRECTORY";
+/// The greatest number of submissions of a victim.
 const MOST: u32 = 60;
-/// Jobs that mark their start, and end when told: whatever was started lives until then.
+/// Jobs that mark their start and end when the file `go` appears, so that every started job lives
+/// until then.
 const SCRIPT: &str = r#"echo x >> "$1/started-$CU_SUBMISSION_NUMBER"
     while [ -d "$1" ] && [ ! -e "$1/go" ]; do sleep 0.05; done"#;
 
-fn started(folder: &Path, attempt: u32) -> PathBuf {
-    folder.join(format!("started-{attempt}"))
+fn started(directory: &Path, attempt: u32) -> PathBuf {
+    directory.join(format!("started-{attempt}"))
 }
 
-/// What the process that is killed does. It writes down what was promised to it.
-async fn be_the_victim(folder: &Path) {
-    let cluster = open(folder);
-    let mut promised = std::fs::File::create(folder.join("promised")).unwrap();
+/// The program of the killed process. It records each accepted submission.
+async fn be_the_victim(directory: &Path) {
+    let cluster = open(directory);
+    let mut promised = std::fs::File::create(directory.join("promised")).unwrap();
     let batches = [1, 3, 16, 40];
     let mut next = 0;
     for size in batches {
         let batch: Vec<_> = (next..next + size)
             .map(|attempt| {
-                let mut asked = submission(folder, attempt, SCRIPT);
+                let mut asked = submission(directory, attempt, SCRIPT);
                 let number = attempt.to_string();
                 asked
                     .environment
@@ -50,18 +51,18 @@ async fn be_the_victim(folder: &Path) {
         }
         next += size;
     }
-    // It was not killed meanwhile: it waits for it.
-    std::fs::write(folder.join("all"), "").unwrap();
+    // It was not killed meanwhile, so it waits for that.
+    std::fs::write(directory.join("all"), "").unwrap();
     std::future::pending::<()>().await;
 }
 
-/// Kills the victim as soon as `wanted` of its jobs began, and checks what is left.
+/// Kills the victim as soon as `wanted` of its jobs have begun, and checks the rest.
 async fn kill_after(wanted: usize) {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path();
+    let directory = TempDir::new().unwrap();
+    let path = directory.path();
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", THE_TEST])
-        .env(FOLDER, path)
+        .env(DIRECTORY, path)
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
@@ -81,7 +82,8 @@ async fn kill_after(wanted: usize) {
         assert!(mine.next().is_none(), "{attempt} was found twice");
         first
     };
-    // A last line may be torn by the kill; the promise was made all the same, but not heard.
+    // The kill may cut off the last line. The submission was accepted, but the record of it is
+    // lost.
     let promised = std::fs::read_to_string(path.join("promised")).unwrap_or_default();
     for attempt in promised
         .split_inclusive('\n')
@@ -90,14 +92,14 @@ async fn kill_after(wanted: usize) {
         let attempt = attempt.trim().parse().unwrap();
         assert!(
             state(attempt).is_some(),
-            "{attempt} was promised, and is not found"
+            "{attempt} was accepted, but is not found"
         );
     }
     std::fs::write(path.join("go"), "").unwrap();
     for attempt in 0..MOST {
         let marks = started(path, attempt);
         let Some(observation) = state(attempt) else {
-            assert_eq!(lines(&marks), 0, "{attempt} runs, and is not found");
+            assert_eq!(lines(&marks), 0, "{attempt} runs, but is not found");
             continue;
         };
         end_of(&cluster, &observation.job).await;
@@ -105,7 +107,7 @@ async fn kill_after(wanted: usize) {
             ClusterState::Queued { .. } | ClusterState::Running { .. } => {
                 assert_eq!(lines(&marks), 1, "{attempt} was started once");
             }
-            // It was about to be started. Had it been, it would have lived.
+            // It was about to be started. If it had been started, it would live.
             ClusterState::Ended(end) => assert_eq!(lines(&marks), 0, "{attempt}: {end:?}"),
             other => panic!("{attempt}: {other:?}"),
         }
@@ -114,8 +116,8 @@ async fn kill_after(wanted: usize) {
 
 #[tokio::test]
 async fn a_kill_at_any_moment_neither_loses_nor_repeats_a_submission() {
-    if let Some(folder) = std::env::var_os(FOLDER) {
-        return be_the_victim(Path::new(&folder)).await;
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        return be_the_victim(Path::new(&directory)).await;
     }
     for wanted in [0, 1, 2, 4, 5, 8, 13, 17, 20, 21, 25, 33, 41, 50, 57, 60] {
         kill_after(wanted).await;

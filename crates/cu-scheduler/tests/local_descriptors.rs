@@ -1,5 +1,5 @@
-//! What is promised is in the journal also where no descriptor was left while it was rewritten. The
-//! limit is one of the whole process: so this is the only test in its program.
+//! An accepted cancel is in the journal even if no descriptor was left while the journal was
+//! rewritten. The limit applies to the whole process, so this is the only test in its program.
 #![cfg(feature = "local")]
 #![allow(clippy::unwrap_used)]
 
@@ -15,21 +15,21 @@ use cu_scheduler::{Cancel, EndCause, Scheduler};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 
-/// More lines of history than a journal keeps before it is rewritten, two a job.
+/// Enough jobs, with two lines each, to make the backend rewrite the journal.
 const JOBS: u32 = 22_000;
 
 #[tokio::test]
 async fn a_cancel_after_the_journal_was_rewritten_is_remembered() {
-    let folder = TempDir::new().unwrap();
+    let directory = TempDir::new().unwrap();
     let open = || {
-        let mut options = LocalOptions::new(state(folder.path()));
+        let mut options = LocalOptions::new(state(directory.path()));
         options.max_running = Some(1);
         Local::open(options).unwrap()
     };
     let cluster = open();
-    let first = submit(&cluster, submission(folder.path(), 0, WAITS)).await;
-    until("it runs", || lines(&folder.path().join("started")) == 1);
-    let template = submission(folder.path(), 2, "exit 0");
+    let first = submit(&cluster, submission(directory.path(), 0, WAITS)).await;
+    until("it runs", || lines(&directory.path().join("started")) == 1);
+    let template = submission(directory.path(), 2, "exit 0");
     let history: Vec<_> = (2..JOBS)
         .map(|attempt| {
             let mut submission = template.clone();
@@ -39,9 +39,9 @@ async fn a_cancel_after_the_journal_was_rewritten_is_remembered() {
         .collect();
     let history = cluster.submit(&history).await;
     let history: Vec<_> = history.into_iter().map(Result::unwrap).collect();
-    let queued = submit(&cluster, submission(folder.path(), 1, WAITS)).await;
+    let queued = submit(&cluster, submission(directory.path(), 1, WAITS)).await;
 
-    let journal = state(folder.path()).join("journal");
+    let journal = state(directory.path()).join("journal");
     let file = || journal.metadata().unwrap().ino();
     let before = file();
     let unlimited = getrlimit(Resource::Nofile);
@@ -59,7 +59,7 @@ async fn a_cancel_after_the_journal_was_rewritten_is_remembered() {
     cluster.cancel(job, Cancel::Kill).await.unwrap();
     drop(cluster);
     let cluster = open();
-    std::fs::write(folder.path().join("go"), "").unwrap();
+    std::fs::write(directory.path().join("go"), "").unwrap();
     end_of(&cluster, &first).await;
     assert_eq!(end_of(&cluster, &queued).await.cause, EndCause::Cancelled);
 }

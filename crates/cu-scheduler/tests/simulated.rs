@@ -1,4 +1,4 @@
-//! The conformance suite on the simulated cluster, and what only a simulated cluster can be made to do.
+//! The conformance suite on the simulated cluster, and tests that only a simulated cluster allows.
 #![cfg(all(feature = "simulated", feature = "conformance"))]
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +15,7 @@ use cu_scheduler::{EndCause, Faults, Faulty, Scheduler, Signal};
 use tempfile::TempDir;
 
 struct InMemory {
-    folder: TempDir,
+    directory: TempDir,
     cluster: Simulated,
     programs: Arc<Mutex<Vec<Program>>>,
 }
@@ -42,7 +42,7 @@ impl Testbed for InMemory {
             }
         });
         Self {
-            folder: TempDir::new().unwrap(),
+            directory: TempDir::new().unwrap(),
             cluster,
             programs,
         }
@@ -52,8 +52,8 @@ impl Testbed for InMemory {
         Arc::new(self.cluster.reopened())
     }
 
-    fn folder(&self) -> &Path {
-        self.folder.path()
+    fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     fn command(&self, program: &Program, arguments: &[String]) -> Vec<String> {
@@ -85,7 +85,7 @@ impl Testbed for InMemory {
     }
 }
 
-/// The same behind a line that loses, repeats and delays answers.
+/// The same behind a wrapper that loses, repeats and delays answers.
 struct BehindABadLine(InMemory);
 
 #[async_trait]
@@ -98,8 +98,8 @@ impl Testbed for BehindABadLine {
         Arc::new(Faulty::new(self.0.open().await, Faults::all(0.3), 7))
     }
 
-    fn folder(&self) -> &Path {
-        self.0.folder()
+    fn directory(&self) -> &Path {
+        self.0.directory()
     }
 
     fn command(&self, program: &Program, arguments: &[String]) -> Vec<String> {
@@ -131,7 +131,7 @@ mod faulty {
     cu_scheduler::conformance_tests!(super::BehindABadLine);
 }
 
-/// What a shell would do with the program.
+/// Runs the program as a shell would.
 async fn follow(program: Program, mut run: Run) -> EndCause {
     let mut noted: Vec<(Signal, PathBuf)> = Vec::new();
     let mut ignores_terminate = false;
@@ -157,8 +157,8 @@ async fn follow(program: Program, mut run: Run) -> EndCause {
                 fs::write(path, &submission.environment[&name]).unwrap();
             }
             Step::WorkingDirectory(path) => {
-                let folder = submission.working_directory.canonicalize().unwrap();
-                fs::write(path, folder.to_str().unwrap()).unwrap();
+                let directory = submission.working_directory.canonicalize().unwrap();
+                fs::write(path, directory.to_str().unwrap()).unwrap();
             }
             Step::Print(text) => append(submission.directory.join("stdout"), &text),
             Step::PrintError(text) => append(submission.directory.join("stderr"), &text),
@@ -192,7 +192,7 @@ async fn follow(program: Program, mut run: Run) -> EndCause {
             }
             Step::Exit(code) => return EndCause::Exited(code.into()),
             Step::KillItself => return EndCause::Signaled(9),
-            other => panic!("a step that this cluster does not know: {other:?}"),
+            other => panic!("this cluster does not know the step {other:?}"),
         }
     }
     EndCause::Exited(0)

@@ -1,4 +1,4 @@
-//! What a simulated cluster can be made to do: failures on demand and by chance, outages, long days.
+//! A simulated cluster on demand: failures, also by chance, outages, long days.
 #![cfg(feature = "simulated")]
 #![allow(clippy::unwrap_used)]
 
@@ -39,7 +39,7 @@ async fn state_of(cluster: &Simulated, job: &ClusterJobId) -> ClusterState {
     observed.into_iter().next().unwrap().state
 }
 
-/// Why it ended; `None` if the cluster lost it.
+/// Returns why it ended; `None` if the cluster lost it.
 async fn end_of(cluster: &Simulated, job: &ClusterJobId) -> Option<EndCause> {
     loop {
         match state_of(cluster, job).await {
@@ -55,7 +55,7 @@ async fn submit(cluster: &Simulated, submission: Submission) -> ClusterJobId {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_stop_is_told_by_its_cause() {
+async fn each_stop_is_reported_with_its_cause() {
     for (stop, cause) in [
         (Stop::Preempted, Some(EndCause::Preempted)),
         (Stop::NodeFailure, Some(EndCause::NodeFailure)),
@@ -66,7 +66,10 @@ async fn each_stop_is_told_by_its_cause() {
         let job = submit(&cluster, submission(0)).await;
         assert!(cluster.stop(&job, stop));
         assert_eq!(end_of(&cluster, &job).await, cause);
-        assert!(!cluster.stop(&job, stop), "what is over can't be stopped");
+        assert!(
+            !cluster.stop(&job, stop),
+            "a job that is over can't be stopped"
+        );
     }
 }
 
@@ -92,7 +95,7 @@ async fn a_requeued_job_keeps_its_id_and_counts_its_restarts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_an_error_and_no_end() {
+async fn an_outage_is_an_error_and_not_an_end() {
     let cluster = hourly(SimulatedOptions::default());
     let job = submit(&cluster, submission(0)).await;
     cluster.set_unavailable(true);
@@ -132,7 +135,7 @@ async fn limits_and_warnings_come_to_the_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_signal_ends_who_does_not_listen() {
+async fn a_signal_ends_a_program_that_does_not_listen() {
     let cluster = hourly(SimulatedOptions::default());
     let mut asked = submission(0);
     asked.resources.time_limit = Some(HOUR);
@@ -144,7 +147,7 @@ async fn a_signal_ends_who_does_not_listen() {
     assert_eq!(end_of(&cluster, &job).await, Some(EndCause::Signaled(10)));
 }
 
-/// A thousand jobs of an hour, many of which fail.
+/// Runs a thousand jobs of an hour, many of which fail.
 async fn day(seed: u64) -> Vec<Option<EndCause>> {
     let cluster = hourly(SimulatedOptions {
         cpus: 40,
@@ -167,7 +170,7 @@ async fn day(seed: u64) -> Vec<Option<EndCause>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_seed_is_the_same_day_and_failures_are_as_frequent_as_asked() {
+async fn one_seed_gives_one_day_with_failures_as_frequent_as_asked() {
     let ends = day(1).await;
     assert_eq!(ends, day(1).await);
     assert_ne!(ends, day(2).await);

@@ -34,6 +34,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use cu_run_dir::StopSignal;
 use cu_system::process::{
     ProcessId, SignalSet, Stat, executable, handled, name, waits_for_a_child,
 };
@@ -55,18 +56,16 @@ pub(crate) enum Manner {
     File,
 }
 
-impl Manner {
-    /// Of this name in a job's specification: `auto`, `none`, or a signal without `SIG`.
-    pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "auto" => Some(Self::Auto),
-            "none" => Some(Self::File),
-            "HUP" => Some(Self::By(Signal::HUP)),
-            "INT" => Some(Self::By(Signal::INT)),
-            "TERM" => Some(Self::By(Signal::TERM)),
-            "USR1" => Some(Self::By(Signal::USR1)),
-            "USR2" => Some(Self::By(Signal::USR2)),
-            _ => None,
+impl From<StopSignal> for Manner {
+    fn from(chosen: StopSignal) -> Self {
+        match chosen {
+            StopSignal::Auto => Self::Auto,
+            StopSignal::None => Self::File,
+            StopSignal::Hup => Self::By(Signal::HUP),
+            StopSignal::Int => Self::By(Signal::INT),
+            StopSignal::Term => Self::By(Signal::TERM),
+            StopSignal::Usr1 => Self::By(Signal::USR1),
+            StopSignal::Usr2 => Self::By(Signal::USR2),
         }
     }
 }

@@ -10,6 +10,7 @@ use cu_protocol::{
     Acknowledgement, LeftBehind, Message, ProgramAnswer, ProgramEnd, ProgramRequest, StopCause,
     Timestamp, Wish,
 };
+use cu_run_dir::{JobSpec, SentSignal, SignalReason};
 use cu_system::files;
 use cu_system::machine::host;
 use cu_system::process::{self, unread_input};
@@ -22,14 +23,14 @@ use crate::event::Event;
 use crate::fence::{Held, Renewal};
 use crate::mail::Mail;
 use crate::program::{Program, Reaped};
-use crate::sent::{Sender, SentSignal, SignalReason, listed};
+use crate::sent::{Sender, listed};
 use crate::stop::{Push, Stop};
-use crate::{JobSpec, tell};
+use crate::tell;
 
 /// How often the file that asks to stop is looked for.
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
-/// Requests that were made before the end are read until there is none for so long, and in any case
-/// not longer than that: who is not of this attempt may hold a connection open for ever.
+/// Requests that were made before the end are read until none comes for `DRAIN_SILENCE`, and for at most
+/// `DRAIN_TIMEOUT`: a process outside this attempt may hold a connection open for ever.
 const DRAIN_SILENCE: Duration = Duration::from_secs(1);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -67,14 +68,14 @@ pub(crate) enum Phase {
     Runs,
     /// It has ended; others that it started have not.
     Clears { end: End, clearing: Clearing },
-    /// Nobody is left; what was said is being read.
+    /// No process is left; the last requests are being read.
     Drains {
         end: End,
-        /// Unless something is said before.
+        /// Unless a request comes before.
         until: Instant,
         at_most_until: Instant,
     },
-    /// All is read.
+    /// All requests are read.
     Over(End),
 }
 
@@ -130,7 +131,7 @@ impl Running<'_> {
                     self.stop.expect_end(now);
                 }
                 self.mail.take(message, reply, now);
-                // Afterwards, since a slow disk is no silence.
+                // Afterwards: a slow disk is not silence.
                 self.wait_for_more(Instant::now());
             }
             Event::DoorClosed => {
@@ -162,7 +163,7 @@ impl Running<'_> {
 
     fn stop_signal(&mut self, signal: Signal, now: Instant) {
         if let Phase::Clears { clearing, .. } = &mut self.phase {
-            // Whoever signals now has no time left.
+            // A signal now means that no time is left.
             clearing.hurry(now);
         }
         if signal == Signal::TERM && self.limit.is_some_and(|limit| limit <= SystemTime::now()) {
@@ -182,8 +183,8 @@ impl Running<'_> {
             other,
             mut is_last,
         } = self.program.reap();
-        // Whoever waited for it instead of us keeps how it ended to itself.
-        let unseen = || ProgramEnd::Fenced("somebody else has waited for it".to_owned());
+        // Another process may have waited for it, and only that one knows how it ended.
+        let unseen = || ProgramEnd::Fenced("another process has waited for it".to_owned());
         let end = end.or_else(|| is_last.then(unseen));
         if let (Phase::Runs, Some(mut end)) = (&self.phase, end) {
             let has_moved_on = end == ProgramEnd::Exited(0) && called.as_deref() == Some("setsid");
@@ -254,7 +255,7 @@ impl Running<'_> {
         }
     }
 
-    /// What SIGKILL has not ended is left to the next attempt, which waits for it.
+    /// Leaves the processes that survive SIGKILL to the next attempt, which waits for their end.
     fn give_up_killing(&mut self, left: &[Relative], now: Instant) {
         if !left.is_empty() {
             let names = left.iter().map(|it| (it.id.pid, it.name.as_str()));
@@ -301,7 +302,7 @@ impl Running<'_> {
                 // A newer attempt waits for us to end: the job goes on there.
                 self.wish(StopCause::Operator, now);
             }
-            // Should the signal that tells of an end be lost, that is not waited for for ever.
+            // The signal about an end may have been lost.
             self.child_ended(now);
         }
         match &mut self.phase {

@@ -72,7 +72,7 @@ impl Door {
         socket_in(self.directory.path())
     }
 
-    /// Serves whoever stands in line, then nobody. [`Event::DoorClosed`] tells when the last has
+    /// Serves the programs that are connected, and no more. [`Event::DoorClosed`] follows when the last has
     /// left.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Release);
@@ -91,9 +91,8 @@ fn socket_in(directory: &Path) -> PathBuf {
     directory.join("socket")
 }
 
-/// Removes the directory that the door of a dead supervisor has left behind, if it is one beyond doubt:
-/// of this user alone, with nothing in it but a socket on which nobody listens. Whoever named it may
-/// have been wrong; nothing else is ever touched.
+/// Removes the directory that the door of a dead supervisor has left behind. It must be this user's alone,
+/// with nothing in it but a socket on which nobody listens: the record that names it may be wrong.
 pub(crate) fn clear_away(directory: &Path) {
     let socket = socket_in(directory);
     if is_left_behind(directory, &socket).unwrap_or(false) {
@@ -105,7 +104,7 @@ pub(crate) fn clear_away(directory: &Path) {
 fn is_left_behind(directory: &Path, socket: &Path) -> std::io::Result<bool> {
     let name = directory.file_name().unwrap_or_default();
     let us = rustix::process::geteuid().as_raw();
-    // Of a link, the link itself is examined.
+    // A link itself is examined, not its target.
     let found = directory.symlink_metadata()?;
     let is_ours = found.is_dir() && found.uid() == us && found.mode() & 0o777 == DIRECTORY_MODE;
     let is_called_so = name
@@ -149,7 +148,7 @@ fn fresh_directory(parents: &[PathBuf]) -> Result<TempDir> {
                     return Ok(directory);
                 };
                 tell(&format!(
-                    "no socket is made in {}: {risk}",
+                    "the socket can't be in {}: {risk}",
                     parent.display()
                 ));
                 second_best.get_or_insert(directory);
@@ -161,7 +160,7 @@ fn fresh_directory(parents: &[PathBuf]) -> Result<TempDir> {
     if let Some(directory) = second_best {
         let path = directory.path().display();
         tell(&format!(
-            "the socket is in {path} all the same, for want of a better place"
+            "the socket is in {path} nevertheless: there is no better place"
         ));
         return Ok(directory);
     }
@@ -177,11 +176,11 @@ fn risk(parent: &Path) -> Option<String> {
     // Asked for something in it.
     match trust::risks(&socket_in(parent)) {
         Ok(risks) => risks.first().map(ToString::to_string),
-        Err(error) => Some(format!("who may write there can't be found out: {error}")),
+        Err(error) => Some(format!("can't find out who may write there: {error}")),
     }
 }
 
-/// Held by whoever may still produce requests; dropped by the last, it says so.
+/// Held by each thread that may still produce requests. The last one that drops it reports that.
 struct Inside(Events);
 
 impl Drop for Inside {
@@ -203,7 +202,7 @@ impl Acceptor {
         loop {
             match self.listener.accept() {
                 Ok((stream, _)) if is_ours(&stream) => self.admit(stream),
-                Ok((stream, _)) => refuse(stream, "this door is another user's"),
+                Ok((stream, _)) => refuse(stream, "this socket belongs to another user"),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 // A connection that was given up before it was accepted, or no descriptor is left.
                 Err(_) if self.closing.load(Ordering::Acquire) => return,
@@ -298,7 +297,7 @@ fn answer(request: ProgramRequest, events: &Events, patience: Duration) -> Progr
     if let ProgramRequest::Say(message) = &request
         && message.is_of_supervisor()
     {
-        return ProgramAnswer::Refused("only the supervisor says this".to_owned());
+        return ProgramAnswer::Refused("only the supervisor sends this message".to_owned());
     }
     let (reply, answer) = mpsc::channel();
     let ended = || ProgramAnswer::Refused("the attempt is over".to_owned());
@@ -310,7 +309,7 @@ fn answer(request: ProgramRequest, events: &Events, patience: Duration) -> Progr
         .unwrap_or_else(|error| match error {
             RecvTimeoutError::Disconnected => ended(),
             RecvTimeoutError::Timeout => ProgramAnswer::Refused(format!(
-                "no answer within {} s, as when a disk hangs; what was said may be noted later",
+                "no answer within {} s, perhaps because a disk hangs; the message may still be noted",
                 patience.as_secs()
             )),
         })
@@ -354,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_in_vain_is_not_told_that_the_attempt_is_over() {
+    fn an_unanswered_program_is_not_told_the_attempt_is_over() {
         let (events, happening) = mpsc::channel();
         let refusal = || match answer(ProgramRequest::ShouldExit, &events, Duration::ZERO) {
             ProgramAnswer::Refused(reason) => reason,

@@ -11,7 +11,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file could not be read or written.
+    /// A file of the run can't be read, written or trusted.
+    #[error(transparent)]
+    RunDir(#[from] cu_run_dir::Error),
+    /// Another file could not be used.
     #[error("can't {what} {}: {source}", path.display())]
     File {
         /// What was tried: `read`, `write`, …
@@ -21,9 +24,6 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
-    /// Something of the run is not this user's alone.
-    #[error(transparent)]
-    Untrusted(#[from] crate::Untrusted),
     /// The operating system refused something that concerns no single file.
     #[error("can't {what}: {source}")]
     System {
@@ -56,14 +56,6 @@ pub enum Error {
         /// The newest that was submitted, if any was.
         newest: Option<Attempt>,
     },
-    /// A file's content is not what we write there.
-    #[error("{} is damaged or of a newer version: {reason}", path.display())]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
 }
 
 impl Error {
@@ -77,9 +69,9 @@ impl Error {
     }
 
     pub(crate) fn content(path: &Path, reason: impl ToString) -> Self {
-        Self::Content {
+        Self::RunDir(cu_run_dir::Error::Content {
             path: path.to_owned(),
             reason: reason.to_string(),
-        }
+        })
     }
 }

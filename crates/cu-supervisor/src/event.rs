@@ -10,7 +10,7 @@ use crate::relay::Link;
 /// Something has happened.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A child has ended; which, asking the kernel tells.
+    /// A child has ended. The kernel knows which.
     ChildEnded,
     /// A signal that asks to stop.
     StopSignal(Signal),

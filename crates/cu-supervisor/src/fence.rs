@@ -23,9 +23,9 @@
 //! | left a damaged record, and all supervisors that have ever started an attempt of the job have recorded its end, or are dead, on this host | as if it had left none |
 //! | is of a host or a container that can't be asked | waits until the record has not been renewed for [`FenceTimes::stale_after`] by the newcomer's own monotonic clock, then starts |
 //!
-//! What "something of its attempt" is stands in `members.rs`: whoever has left the program's process
-//! group, or has closed the lock, is still of it. What the kernel hides from us is treated as in the last line. A supervisor that could not kill all that its program
-//! left behind leaves its record, too.
+//! `members.rs` says what "something of its attempt" is: a process that has left the program's process
+//! group, or has closed the lock, still belongs. A process that the kernel hides is treated as in the last
+//! line. A supervisor that could not kill all that its program left behind leaves its record, too.
 //!
 //! The last line is a guess, and wrong in two cases. A host that is cut off from the shared file
 //! system for that long, and goes on computing, overlaps with its successor; its supervisor stops it
@@ -34,7 +34,6 @@
 //! SIGKILL, on a host that does not share its locks, nobody renews the record of the program that
 //! lives on: it overlaps with its successor on another host, and nobody stops it but the scheduler.
 
-mod decision;
 mod held;
 mod holder;
 
@@ -42,19 +41,16 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 use cu_protocol::{Attempt, JobId, Timestamp};
+use cu_run_dir::{Holder, StartedFile, StopPolicy, read_newest_attempt};
 use cu_system::files;
 use cu_system::machine::Place;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use self::decision::{Decision, decide};
 pub(crate) use self::held::{Held, Renewal};
-use self::holder::{Holder, Orphans};
+use self::holder::{Orphans, describe, left_by};
 use crate::members::left_behind;
-use crate::{Error, Result, RunDir, StopPolicy, door, json_file};
-
-/// More than the number of an attempt takes, in bytes.
-const LONGEST_NUMBER: u64 = 64;
+use crate::{Error, Result, RunDir, door};
 
 /// The longest wait before the holder is asked again, however long asking takes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -124,7 +120,7 @@ pub(crate) struct Fence<'a> {
 #[derive(Debug, PartialEq, Eq)]
 enum Way {
     Free,
-    /// As far as can be guessed: whoever is in it has not been heard of for long.
+    /// Probably: its holder has not been heard of for long.
     Deserted,
     /// This may be in it.
     Blocked(String),
@@ -188,7 +184,9 @@ impl<'a> Fence<'a> {
         let turn = match self.look(now) {
             Ok(turn) => turn,
             // The number of the newest attempt, which is written as a whole and anew for the next.
-            Err(error @ Error::Content { .. }) => Turn::Never(error.to_string()),
+            Err(error @ Error::RunDir(cu_run_dir::Error::Content { .. })) => {
+                Turn::Never(error.to_string())
+            }
             Err(error) => self.wait_or_give_up(error.to_string(), now),
         };
         self.took = begun.elapsed();
@@ -196,8 +194,8 @@ impl<'a> Fence<'a> {
     }
 
     fn look(&mut self, now: Instant) -> Result<Turn> {
-        if let Some(newest) = newer_attempt(self.run, self.job, self.attempt)? {
-            return Ok(Turn::Never(self.superseded(newest)));
+        if let Some(reason) = self.forbidden()? {
+            return Ok(Turn::Never(reason));
         }
         let lock = self.try_lock()?;
         let way = self.way(&lock, now)?;
@@ -227,7 +225,10 @@ impl<'a> Fence<'a> {
 
     /// Decides that this attempt is not started. `false` if another supervisor decided before.
     pub fn decide_against(run: &RunDir, job: JobId, attempt: Attempt) -> Result<bool> {
-        decide(&run.started(job, attempt), &Place::here())
+        Ok(StartedFile::create(
+            &run.started(job, attempt),
+            &Place::here(),
+        )?)
     }
 
     fn has_waited_enough(&self, now: Instant) -> bool {
@@ -253,12 +254,12 @@ impl<'a> Fence<'a> {
         Ok(lock)
     }
 
-    /// Who is in the way, if anybody.
+    /// Finds what is in the way.
     fn way(&mut self, lock: &Lock, now: Instant) -> Result<Way> {
         let path = self.run.attempt_holder(self.job);
-        let record = match json_file::content(&path, holder::LONGEST) {
-            // A record is none of that: it is damaged.
-            Err(Error::Content { reason, .. }) => Some(reason.into_bytes()),
+        let record = match Holder::read(&path) {
+            // What lies there is not a record: it is damaged.
+            Err(cu_run_dir::Error::Content { reason, .. }) => Some(reason.into_bytes()),
             record => record?,
         };
         let is_locked = matches!(lock, Lock::Others);
@@ -271,7 +272,8 @@ impl<'a> Fence<'a> {
                 }
                 Some(holder) => {
                     let stale_after = self.times.stale_after.as_secs();
-                    let described = holder.describe(
+                    let described = describe(
+                        &holder,
                         self.job,
                         &format!(
                             ", which can't be asked from here: it counts as dead once its record has \
@@ -296,18 +298,18 @@ impl<'a> Fence<'a> {
         )
     }
 
-    /// A holder whose processes can be asked. A free lock alone tells nothing: programs close what they
-    /// inherit.
+    /// For a holder whose processes can be asked. A free lock alone proves nothing: programs close what
+    /// they inherit.
     fn way_past(&mut self, holder: &Holder, record: Vec<u8>, is_locked: bool, now: Instant) -> Way {
         if holder.supervisor.is_alive() {
-            return Way::Blocked(holder.describe(self.job, ""));
+            return Way::Blocked(describe(holder, self.job, ""));
         }
-        let members = holder.left_behind(self.run, self.job);
+        let members = left_by(holder, self.run, self.job);
         let names = (self.job, holder.attempt);
         self.orphans.stop(self.run, names, &members, now);
         let follows =
             ": its supervisor is dead, and what is left of it is asked to stop, then killed";
-        let described = holder.describe(self.job, follows);
+        let described = describe(holder, self.job, follows);
         if is_locked || !(members.certain.is_empty() && members.possible.is_empty()) {
             return Way::Blocked(described);
         }
@@ -320,7 +322,7 @@ impl<'a> Fence<'a> {
         Way::Free
     }
 
-    /// A holder that can't be asked.
+    /// For a holder that can't be asked.
     fn way_past_a_stranger(
         &mut self,
         record: Vec<u8>,
@@ -342,7 +344,7 @@ impl<'a> Fence<'a> {
                 return true;
             }
             let started = self.run.started(self.job, attempt);
-            match json_file::read::<Decision>(&started, Decision::VERSION) {
+            match StartedFile::read(&started) {
                 Ok(None) => true,
                 Ok(Some(decision)) => {
                     let here = decision.place.as_ref();
@@ -382,7 +384,8 @@ impl<'a> Fence<'a> {
     fn enter(&mut self) -> Result<Turn> {
         let path = self.run.attempt_holder(self.job);
         let holder = Holder::new(self.attempt, self.here.clone());
-        let kept_out = match holder.write(&path).and_then(|()| self.decide_to_start()) {
+        let written = holder.write(&path).map_err(Error::from);
+        let kept_out = match written.and_then(|()| self.decide_to_start()) {
             Ok(None) => {
                 let names = (self.job, self.attempt);
                 let lock = self.lock.take();
@@ -403,10 +406,10 @@ impl<'a> Fence<'a> {
         // Where locks are not seen by all, two may come this far. The number of the newest attempt
         // was written before its supervisor started, and our record before this line: so of two
         // attempts the older one sees the newer number here, or the newer one saw the older's record.
-        if let Some(newest) = newer_attempt(self.run, self.job, self.attempt)? {
-            return Ok(Some(Turn::Never(self.superseded(newest))));
+        if let Some(reason) = self.forbidden()? {
+            return Ok(Some(Turn::Never(reason)));
         }
-        if !decide(&self.run.started(self.job, self.attempt), &self.here)? {
+        if !StartedFile::create(&self.run.started(self.job, self.attempt), &self.here)? {
             return Ok(Some(Turn::WaitForAnother(self.decided_by_another().0)));
         }
         Ok(None)
@@ -416,14 +419,28 @@ impl<'a> Fence<'a> {
         self.run.started(self.job, self.attempt).exists()
     }
 
-    fn superseded(&self, newest: Attempt) -> String {
+    /// Why this attempt must not start its program, however long it waits.
+    fn forbidden(&self) -> Result<Option<String>> {
         let (job, attempt) = (self.job, self.attempt);
-        format!("attempt {attempt} of job {job} was not started: attempt {newest} is newer")
+        let not_started = |why: String| {
+            Ok(Some(format!(
+                "attempt {attempt} of job {job} was not started: {why}"
+            )))
+        };
+        if let Some(newest) = newer_attempt(self.run, job, attempt)? {
+            return not_started(format!("attempt {newest} is newer"));
+        }
+        let cancelled = self.run.cancelled(job, attempt);
+        match cancelled.try_exists() {
+            Ok(true) => not_started("it was cancelled before".to_owned()),
+            Ok(false) => Ok(None),
+            Err(error) => Err(Error::file("find", &cancelled)(error)),
+        }
     }
 
     fn decided_by_another(&self) -> (String, Option<Timestamp>) {
         let path = self.run.started(self.job, self.attempt);
-        let decision = json_file::read::<Decision>(&path, Decision::VERSION);
+        let decision = StartedFile::read(&path);
         let decision = decision.ok().flatten();
         let by = decision.as_ref().map_or_else(
             || "another supervisor".to_owned(),
@@ -439,17 +456,7 @@ impl<'a> Fence<'a> {
 
 /// The newest attempt, if it is newer than ours.
 fn newer_attempt(run: &RunDir, job: JobId, attempt: Attempt) -> Result<Option<Attempt>> {
-    Ok(newest_attempt(run, job)?.filter(|newest| *newest > attempt))
-}
-
-/// What the main process wrote before it submitted the newest attempt.
-pub(crate) fn newest_attempt(run: &RunDir, job: JobId) -> Result<Option<Attempt>> {
-    let path = run.newest_attempt(job);
-    let text = json_file::own_content(&path, LONGEST_NUMBER)?;
-    let number = text.map(|text| String::from_utf8_lossy(&text).trim().parse());
-    number
-        .transpose()
-        .map_err(|error| Error::content(&path, error))
+    Ok(read_newest_attempt(run, job)?.filter(|newest| *newest > attempt))
 }
 
 #[cfg(test)]

@@ -1,18 +1,17 @@
-//! What the attempt has said and the main process has not acknowledged: kept in order, sent,
-//! repeated after a new connection, and put into the outbox when nobody takes it.
+//! The messages that the main process has not acknowledged: kept in order, sent, repeated on a new
+//! connection, and put into the outbox if the main process does not take them in time.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use cu_protocol::{
-    Attempt, Envelope, Fraction, JobId, Message, Metrics, ProgramAnswer, Sequence, ToServer,
-    check_metrics, frame,
+    Attempt, Envelope, Fraction, JobId, Message, Metrics, ProgramAnswer, Sequence, check_metrics,
 };
+use cu_run_dir::{remove_from_outbox, write_to_outbox};
 
-use crate::outbox::{remove_from_outbox, write_to_outbox};
-use crate::relay::Link;
+use crate::relay::{Encoded, Link};
 
 /// How long a program waits for the main process before its message goes to the outbox.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -25,11 +24,17 @@ const MOST_ON_THEIR_WAY: usize = 1000;
 
 #[derive(Debug)]
 struct Letter {
-    envelope: Envelope,
+    message: Arc<Encoded>,
     /// It lies in the outbox.
     is_in_outbox: bool,
     /// Those in the outbox that this one makes superfluous.
     replaces: Vec<Sequence>,
+}
+
+impl Letter {
+    fn envelope(&self) -> &Envelope {
+        &self.message.envelope
+    }
 }
 
 /// A program that waits until its message is durable.
@@ -53,8 +58,7 @@ pub(crate) struct Mail {
     waiting: Vec<Waiting>,
     /// What the job has measured, all that was announced here included.
     measured: Metrics,
-    /// That something was refused is told in the attempt's stderr once: a program need not read its
-    /// answers.
+    /// The attempt's stderr reports a refusal once: a program need not read its answers.
     has_refused: bool,
     progress: Option<Fraction>,
     next_progress: Option<Instant>,
@@ -107,20 +111,13 @@ impl Mail {
     /// Takes a message of the supervisor's own; nobody waits for it.
     pub fn say(&mut self, message: Message) {
         self.post_progress();
-        self.post(message);
+        self.post_own(message);
     }
 
     /// Takes a message of the program's. The answer comes now, or as soon as the message is durable.
     pub fn take(&mut self, message: Message, reply: mpsc::Sender<ProgramAnswer>, now: Instant) {
-        let checked = self.check_metrics(&message);
-        if let Err(reason) = checked.and_then(|()| self.check(&message)) {
-            if !std::mem::replace(&mut self.has_refused, true) {
-                crate::tell(&format!("what the program said was refused: {reason}"));
-            }
-            return answer(&reply, ProgramAnswer::Refused(reason));
-        }
-        if let Message::EarlyMetrics(metrics) = &message {
-            self.measured.extend(metrics.clone());
+        if let Err(reason) = self.check(&message) {
+            return self.refuse(&reply, reason);
         }
         if let Message::Progress(fraction) = message {
             self.progress = Some(fraction);
@@ -128,7 +125,15 @@ impl Mail {
             return answer(&reply, ProgramAnswer::Noted);
         }
         self.post_progress();
-        let sequence = self.post(message);
+        let announced = match &message {
+            Message::EarlyMetrics(metrics) => metrics.clone(),
+            _ => Metrics::new(),
+        };
+        let sequence = match self.post(message) {
+            Ok(sequence) => sequence,
+            Err(error) => return self.refuse(&reply, error.to_string()),
+        };
+        self.measured.extend(announced);
         self.waiting.push(Waiting {
             sequence,
             until: match &self.link {
@@ -149,7 +154,7 @@ impl Mail {
             waiting.until = waiting.until.max(now + PATIENCE);
         }
         for letter in &self.letters {
-            link.send(letter.envelope.clone());
+            link.send(letter.message.clone());
         }
         self.link = Some(link);
         self.first_connection = None;
@@ -169,10 +174,10 @@ impl Mail {
 
     /// The main process has recorded everything up to this message.
     pub fn acknowledged(&mut self, up_to: Sequence) {
-        let is_done = |letter: &Letter| letter.envelope.sequence <= up_to;
+        let is_done = |letter: &Letter| letter.envelope().sequence <= up_to;
         let count = self.letters.partition_point(is_done);
         for letter in self.letters.drain(..count) {
-            let in_outbox = letter.is_in_outbox.then_some(letter.envelope.sequence);
+            let in_outbox = letter.is_in_outbox.then_some(letter.envelope().sequence);
             for sequence in letter.replaces.into_iter().chain(in_outbox) {
                 // If it stays, the main process recognises the repeat.
                 let _ = remove_from_outbox(&self.outbox, sequence);
@@ -205,16 +210,23 @@ impl Mail {
         self.post_progress();
         let is_in_record = |letter: &&Letter| {
             matches!(
-                letter.envelope.message,
+                letter.envelope().message,
                 Message::Started(_) | Message::Ended(_)
             )
         };
         let Some(last) = self.letters.iter().rfind(|letter| !is_in_record(letter)) else {
             return;
         };
-        if let Err(error) = self.put_in_outbox(last.envelope.sequence) {
+        if let Err(error) = self.put_in_outbox(last.envelope().sequence) {
             crate::tell(&format!("messages may be lost: {error}"));
         }
+    }
+
+    fn refuse(&mut self, reply: &mpsc::Sender<ProgramAnswer>, reason: String) {
+        if !std::mem::replace(&mut self.has_refused, true) {
+            crate::tell(&format!("a message of the program was refused: {reason}"));
+        }
+        answer(reply, ProgramAnswer::Refused(reason));
     }
 
     fn check(&self, message: &Message) -> Result<(), String> {
@@ -223,14 +235,6 @@ impl Mail {
                 "{MOST_ON_THEIR_WAY} messages wait for the main process already"
             ));
         }
-        let envelope = self.envelope(self.last, message.clone());
-        match frame::encode(&ToServer::Message(envelope)) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    fn check_metrics(&self, message: &Message) -> Result<(), String> {
         let checked = match message {
             Message::EarlyMetrics(metrics) => check_metrics(&self.measured, metrics),
             // They take the place of all that was announced.
@@ -240,37 +244,46 @@ impl Mail {
         checked.map_err(|error| error.to_string())
     }
 
-    fn envelope(&self, sequence: Sequence, message: Message) -> Envelope {
-        Envelope {
+    /// Encodes the message that comes next.
+    fn encode(&self, message: Message) -> cu_protocol::Result<Encoded> {
+        Encoded::new(Envelope {
             job: self.job,
             attempt: self.attempt,
-            sequence,
+            sequence: self.last.next(),
             message,
-        }
+        })
     }
 
-    fn post(&mut self, mut message: Message) -> Sequence {
-        let replaces = self.replace(&mut message);
-        self.last = self.last.next();
-        let envelope = self.envelope(self.last, message);
+    fn post(&mut self, message: Message) -> cu_protocol::Result<Sequence> {
+        let mut encoded = self.encode(message)?;
+        let replaces = self.replace(&mut encoded);
+        self.last = encoded.envelope.sequence;
+        let message = Arc::new(encoded);
         if let Some(link) = &self.link {
-            link.send(envelope.clone());
+            link.send(message.clone());
         }
         self.letters.push_back(Letter {
-            envelope,
+            message,
             is_in_outbox: false,
             replaces,
         });
-        self.last
+        Ok(self.last)
     }
 
-    /// Takes earlier letters back that `message` says again, so that no program can fill memory or
+    /// Posts a message that no program waits for.
+    fn post_own(&mut self, message: Message) {
+        if let Err(error) = self.post(message) {
+            crate::tell(&format!("a message is lost: {error}"));
+        }
+    }
+
+    /// Takes earlier letters back that `next` says again, so that no program can fill memory or
     /// outbox with what only counts in its latest form. Metrics from before the results stay where
     /// they are: said again after them, they would take their place.
-    fn replace(&mut self, message: &mut Message) -> Vec<Sequence> {
+    fn replace(&mut self, next: &mut Encoded) -> Vec<Sequence> {
         let is_related = |letter: &Letter| {
             matches!(
-                (&*message, &letter.envelope.message),
+                (&next.envelope.message, &letter.envelope().message),
                 (Message::Progress(_), Message::Progress(_))
                     | (
                         Message::EarlyMetrics(_),
@@ -281,38 +294,37 @@ impl Mail {
         let Some(place) = self.letters.iter().rposition(is_related) else {
             return Vec::new();
         };
-        match (&*message, &self.letters[place].envelope.message) {
+        match (
+            &next.envelope.message,
+            &self.letters[place].envelope().message,
+        ) {
             (_, Message::Results(_)) => return Vec::new(),
             (Message::EarlyMetrics(new), Message::EarlyMetrics(old)) => {
                 let mut all = old.clone();
                 all.extend(new.clone());
-                let all = Message::EarlyMetrics(all);
-                if self.check(&all).is_err() {
-                    return Vec::new();
+                match self.encode(Message::EarlyMetrics(all)) {
+                    Ok(all) => *next = all,
+                    Err(_) => return Vec::new(),
                 }
-                *message = all;
             }
             _ => {}
         }
         let Some(letter) = self.letters.remove(place) else {
             return Vec::new();
         };
-        // Who waits for the letter that is gone waits for the one that says it now.
+        // A program that waits for the removed letter now waits for the one that replaces it.
         for waiting in &mut self.waiting {
-            if waiting.sequence == letter.envelope.sequence {
+            if waiting.sequence == letter.envelope().sequence {
                 waiting.sequence = self.last.next();
             }
         }
-        let mut replaces = letter.replaces;
-        if letter.is_in_outbox {
-            replaces.push(letter.envelope.sequence);
-        }
-        replaces
+        let in_outbox = letter.is_in_outbox.then_some(letter.envelope().sequence);
+        letter.replaces.into_iter().chain(in_outbox).collect()
     }
 
     fn post_progress(&mut self) {
         if let Some(fraction) = self.progress.take() {
-            self.post(Message::Progress(fraction));
+            self.post_own(Message::Progress(fraction));
         }
     }
 
@@ -365,15 +377,15 @@ impl Mail {
 
     /// All of them up to this one, in their order: a repeat is recognised by its number, so a later
     /// message must not overtake an earlier one.
-    fn put_in_outbox(&mut self, up_to: Sequence) -> crate::Result<()> {
+    fn put_in_outbox(&mut self, up_to: Sequence) -> cu_run_dir::Result<()> {
         for letter in &mut self.letters {
-            if letter.envelope.sequence > up_to {
+            if letter.envelope().sequence > up_to {
                 break;
             }
             if letter.is_in_outbox {
                 continue;
             }
-            write_to_outbox(&self.outbox, &letter.envelope)?;
+            write_to_outbox(&self.outbox, letter.envelope())?;
             letter.is_in_outbox = true;
             for sequence in letter.replaces.drain(..) {
                 // If it stays, the newer one still comes after it.

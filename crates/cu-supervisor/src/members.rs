@@ -1,5 +1,5 @@
-//! Who belongs to an attempt: one rule, for the supervisor that clears away what its program left,
-//! and for the fence that asks what is left of an attempt whose supervisor is dead.
+//! The processes that belong to an attempt: one rule, for the supervisor that clears away what its program
+//! left, and for the fence that asks what is left of an attempt whose supervisor is dead.
 //!
 //! While the supervisor lives, all its descendants belong, whatever group or session they went to: the
 //! kernel gives it the orphans among them. Once it is dead, that chain is cut, and each living process
@@ -13,7 +13,7 @@
 //! | its parent belongs | as its parent does | whose parent has ended |
 //! | it holds the job's lock | for certain | who closed what it inherited |
 //!
-//! Who belongs for certain is stopped; who possibly belongs is only waited for. Where the kernel hides
+//! A process that belongs for certain is stopped; one that possibly belongs is only waited for. Where the kernel hides
 //! other users' processes (`hidepid`), a number that the supervisor has seen and that is still taken may
 //! be that of one: it is waited for as a holder on another host is.
 //!
@@ -68,7 +68,7 @@ pub(crate) fn left_behind(run: &RunDir, job: JobId, traces: Option<&Traces<'_>>)
     if !found.is_empty() {
         return found;
     }
-    // Whoever forks and ends between two lines of the list is missed once, and hardly twice.
+    // A process that forks and ends between two lines of the list is missed once, and hardly twice.
     look(&mark, traces)
 }
 
@@ -81,10 +81,10 @@ fn look(mark: &Mark<'_>, traces: Option<&Traces<'_>>) -> Members {
     for (pid, stat) in all.iter().filter(may_belong) {
         let (pid, told) = (*pid, mark.on(*pid));
         match (told, traces) {
-            (Told::Ours, _) => members.certain.push(pid),
+            (Shown::Ours, _) => members.certain.push(pid),
             (told, Some(traces)) => match traces.tell_of(pid, stat) {
                 Some(Belongs::Certainly) => members.certain.push(pid),
-                Some(Belongs::Possibly) if told == Told::Nothing => members.possible.push(pid),
+                Some(Belongs::Possibly) if told == Shown::Nothing => members.possible.push(pid),
                 _ => {}
             },
             (_, None) => {}
@@ -155,9 +155,9 @@ fn is_reused(process: ProcessId) -> bool {
     Stat::of(process.pid).is_some_and(|stat| stat.start_ticks != process.start_ticks)
 }
 
-/// What a process's environment tells.
+/// What a process's environment shows.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum Shown {
     /// It is of this job.
     Ours,
     /// It is of another.
@@ -182,22 +182,22 @@ impl<'a> Mark<'a> {
         }
     }
 
-    fn on(&self, pid: u32) -> Told {
+    fn on(&self, pid: u32) -> Shown {
         let Some(environment) = environment(pid) else {
-            return Told::Nothing;
+            return Shown::Nothing;
         };
         let path =
             |name| variable(&environment, name).map(|path| Path::new(OsStr::from_bytes(path)));
         match path("CU_OUTPUT_DIR") {
-            None => Told::Nothing,
-            Some(output_dir) if output_dir == self.output_dir => Told::Ours,
+            None => Shown::Nothing,
+            Some(output_dir) if output_dir == self.output_dir => Shown::Ours,
             Some(output_dir) => {
                 // The run may have been named by another path then.
                 let is_likely = variable(&environment, "CU_JOB_ID") == Some(self.job.as_bytes())
                     && path("CU_RUN_DIR").and_then(Path::file_name) == self.run.path().file_name();
                 match is_likely && is_same_directory(output_dir, &self.output_dir) {
-                    true => Told::Ours,
-                    false => Told::Others,
+                    true => Shown::Ours,
+                    false => Shown::Others,
                 }
             }
         }
@@ -232,7 +232,7 @@ pub(crate) fn survey() -> Vec<(u32, Stat)> {
         .collect()
 }
 
-/// Who of `all` descends from `roots`, these excepted.
+/// The processes of `all` that descend from `roots`, without these.
 pub(crate) fn descendants_in(all: &[(u32, Stat)], roots: &[u32]) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for (pid, stat) in all {

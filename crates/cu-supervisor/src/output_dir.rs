@@ -9,34 +9,20 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use cu_checkpoint::Checkpoints;
-use cu_protocol::{Attempt, Generation, OutputChange};
+use cu_protocol::{CheckpointId, OutputChange};
+use cu_run_dir::{OUR_PREFIX, newest_checkpoint};
 use rustix::io::Errno;
 
-/// Names of our own files begin so, as those of `cu-checkpoint` do while it writes them.
-pub(crate) const OUR_PREFIX: &str = ".cu-";
-
-/// How long the end of an attempt waits for what it left to be looked at: a file system may have
-/// millions of files, or may not answer. There is no bound on the number of entries: a local disk
+/// How long the end of an attempt may search the output directory: a file system may have millions of
+/// files, or may not answer. There is no bound on the number of entries: a local disk
 /// lists hundreds of thousands within this time.
 const LONGEST_LOOK: Duration = Duration::from_secs(5);
 /// The same, where the scheduler kills the supervisor soon: before that the end must be recorded.
 const SHORTEST_LOOK: Duration = Duration::from_millis(500);
 
 /// How far the clocks of two file servers may differ. Files behind links may be on another one than
-/// the output directory, whose clock tells when the attempt began.
+/// the output directory, whose clock dates the start of the attempt.
 const LARGEST_SKEW: Duration = Duration::from_secs(300);
-
-/// The newest checkpoint in `output_dir/checkpoints`, by its name: whether it is intact, the next
-/// attempt finds out when it loads it. `None` also if the directory can't be listed.
-pub(crate) fn newest_checkpoint(output_dir: &Path) -> Option<Generation> {
-    let checkpoints = Checkpoints::open(output_dir.join("checkpoints")).ok()?;
-    let newest = *checkpoints.generations().ok()?.first()?;
-    Some(Generation {
-        attempt: Attempt(newest.attempt()),
-        counter: newest.counter(),
-    })
-}
 
 /// A moment by the clock of the file system on which the output directory is.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +46,7 @@ impl Moment {
 #[derive(Debug)]
 pub(crate) struct Before {
     /// The newest checkpoint.
-    pub checkpoint: Option<Generation>,
+    pub checkpoint: Option<CheckpointId>,
     /// When the program was about to be started.
     pub start: io::Result<Moment>,
 }
@@ -69,7 +55,7 @@ pub(crate) struct Before {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Left {
     /// The newest checkpoint.
-    pub checkpoint: Option<Generation>,
+    pub checkpoint: Option<CheckpointId>,
     /// Whether anything changed.
     pub output_changed: OutputChange,
 }
@@ -96,7 +82,7 @@ fn look_within(output_dir: &Path, before: Before, patience: Duration) -> Left {
             _ if checkpoint > before.checkpoint => OutputChange::Changed,
             Ok(start) => Walk::new(&output_dir, start, until).walk(),
             Err(error) => OutputChange::Unknown(format!(
-                "the time of its start was not told by the file system: {error}"
+                "the file system gave no time of its start: {error}"
             )),
         });
     });
@@ -118,14 +104,14 @@ fn look_within(output_dir: &Path, before: Before, patience: Duration) -> Left {
 }
 
 fn too_long(patience: Duration) -> String {
-    format!("looking through it took longer than {patience:?}")
+    format!("searching it took longer than {patience:?}")
 }
 
 /// A search for the first change since the start of the attempt.
 ///
-/// A change is told by the inode's own time, which nobody can set: tools that copy set the time of
-/// the content into the past, and one that is in the future says nothing of today. Links out of the
-/// directory are followed, since programs write through them; links behind them are not.
+/// What counts is the inode's own time, which no program can set: copying tools set the time of the
+/// content into the past, and a time in the future says nothing about today. Links out of the directory
+/// are followed, since programs write through them; links behind them are not.
 struct Walk {
     start: Moment,
     until: Instant,
@@ -282,6 +268,8 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::time::SystemTime;
 
+    use cu_protocol::Attempt;
+
     use super::*;
 
     #[test]
@@ -298,14 +286,14 @@ mod tests {
         ] {
             fs::write(checkpoints.join(name), "").unwrap();
         }
-        let expected = Generation {
+        let expected = CheckpointId {
             attempt: Attempt(10),
             counter: 2,
         };
         assert_eq!(newest_checkpoint(output.path()), Some(expected));
     }
 
-    /// The start of an attempt, as its holder's record tells it.
+    /// The start of an attempt, as its holder's record dates it.
     fn begun(output: &Path) -> Moment {
         let holder = output.join(".cu-holder.json");
         fs::write(&holder, "{}").unwrap();
@@ -329,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_files_are_no_change_and_a_nested_one_is() {
+    fn a_nested_file_is_a_change_and_our_own_files_are_not() {
         let output = tempfile::tempdir().unwrap();
         let before = shifted(begun(output.path()), -5);
         fs::write(output.path().join("settings.json"), "{}").unwrap();
@@ -363,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_too_long_is_unknown_and_so_is_a_missing_start() {
+    fn a_search_that_takes_too_long_is_unknown() {
         let output = tempfile::tempdir().unwrap();
         fs::write(output.path().join("log"), "step 1").unwrap();
         let later = shifted(begun(output.path()), 1000);
@@ -384,7 +372,7 @@ mod tests {
     #[test]
     fn a_newer_checkpoint_is_a_change_however_long_a_look_takes() {
         let output = tempfile::tempdir().unwrap();
-        let generation = |counter| Generation {
+        let generation = |counter| CheckpointId {
             attempt: Attempt(1),
             counter,
         };
@@ -403,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_behind_a_link_is_a_change() {
+    fn a_write_behind_a_link_is_a_change() {
         let output = tempfile::tempdir().unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         let inner = elsewhere.path().join("inner");

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cu_protocol::{Attempt, JobId, ProgramEnd};
+use cu_run_dir::JobSpec;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 
-use crate::{Error, JobSpec, Result, RunDir};
+use crate::{Error, Result, RunDir};
 
 /// A program that was started.
 #[derive(Debug)]

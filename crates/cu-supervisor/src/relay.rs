@@ -1,31 +1,31 @@
-//! The one encrypted connection to the main process: made in the background, kept, made again.
+//! The encrypted connection to the main process: made in the background, kept, and made again.
 //!
 //! Nothing waits for it. A run without `server.json` or `secret` is simply not reachable now.
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use cu_protocol::blocking::{Receiver, Sender, connect};
+use cu_protocol::frame::Frame;
 use cu_protocol::{
     Acknowledgement, Attempt, Envelope, FromServer, JobId, Role, RunId, Secret, ToServer,
 };
-use rustix::net::sockopt;
+use cu_run_dir::{ServerFile, read_secret};
+use cu_system::sockets::keep_alive;
 
 use crate::event::{Event, Events};
-use crate::{Error, Result, RunDir, ServerFile, read_secret};
+use crate::{Error, Result, RunDir};
 
 /// How long one address may take to accept.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the handshake may wait for the other end, and a message for the network.
 const STALL_TIMEOUT: Duration = Duration::from_secs(20);
-/// A silent connection is tested so often, and given up after three tests without an answer.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Between two attempts to connect: the first pause, doubled each time up to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
-/// Whose connection it is.
+/// The attempt whose connection it is.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub run_dir: RunDir,
@@ -34,31 +34,46 @@ pub(crate) struct Identity {
     pub attempt: Attempt,
 }
 
+/// A message, and the bytes in which it is sent: encoded once, however often it is repeated.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    pub envelope: Envelope,
+    frame: Frame<ToServer>,
+}
+
+impl Encoded {
+    /// Encodes a message. Fails if it is too long to be sent.
+    pub fn new(envelope: Envelope) -> cu_protocol::Result<Self> {
+        let frame = Frame::new(&ToServer::Message(envelope.clone()))?;
+        Ok(Self { envelope, frame })
+    }
+}
+
 /// A living connection's sending half. Dropped, the connection ends.
 #[derive(Debug)]
 pub(crate) struct Link {
-    outgoing: mpsc::Sender<Envelope>,
+    outgoing: mpsc::Sender<Arc<Encoded>>,
     stream: TcpStream,
     /// The version of the protocol that is spoken here.
     version: u16,
 }
 
 impl Link {
-    /// Hands a message over to be sent, unless the other end is too old for it. Whether it arrives, only
-    /// its acknowledgement tells.
-    pub fn send(&self, envelope: Envelope) {
-        if envelope.message.since() > self.version {
+    /// Hands a message over to be sent, unless the other end is too old for it. Only an acknowledgement
+    /// shows that it has arrived.
+    pub fn send(&self, message: Arc<Encoded>) {
+        if message.envelope.message.since() > self.version {
             return;
         }
         // If the other side is gone, `Unreachable` is on its way.
-        let _ = self.outgoing.send(envelope);
+        let _ = self.outgoing.send(message);
     }
 }
 
 #[cfg(test)]
 impl Link {
     /// One that leads to a test.
-    pub fn for_test() -> (Self, mpsc::Receiver<Envelope>) {
+    pub fn for_test() -> (Self, mpsc::Receiver<Arc<Encoded>>) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (outgoing, sent) = mpsc::channel();
@@ -165,7 +180,7 @@ fn open_at(address: &str, identity: &Identity, secret: &Secret) -> Result<Opened
     };
     let (sender, receiver, welcome) =
         connect(clone()?, clone()?, secret, identity.run, role).map_err(failed)?;
-    // From here on silence is normal; keep-alive tells it from a dead connection.
+    // From here on silence is normal; keep-alive finds a dead connection.
     stream
         .set_read_timeout(None)
         .map_err(|error| failed(error.into()))?;
@@ -190,23 +205,14 @@ fn prepared(address: &SocketAddr) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Has the system end a silent TCP connection within about two minutes once the other end is gone
-/// without a word: its machine, or the network between.
-///
-/// # Errors
-/// If the system can't.
-pub fn keep_alive(stream: impl AsFd) -> std::io::Result<()> {
-    sockopt::set_socket_keepalive(&stream, true)?;
-    sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE)?;
-    sockopt::set_tcp_keepintvl(&stream, KEEP_ALIVE)?;
-    sockopt::set_tcp_keepcnt(&stream, 3)?;
-    Ok(())
-}
-
 /// Until the link is dropped or the connection fails; then the listener ends too.
-fn send_all(mut sender: Sender<TcpStream>, to_send: &mpsc::Receiver<Envelope>, stream: &TcpStream) {
-    while let Ok(envelope) = to_send.recv() {
-        if sender.send(&ToServer::Message(envelope)).is_err() {
+fn send_all(
+    mut sender: Sender<TcpStream>,
+    to_send: &mpsc::Receiver<Arc<Encoded>>,
+    stream: &TcpStream,
+) {
+    while let Ok(message) = to_send.recv() {
+        if sender.send_frame(&message.frame).is_err() {
             break;
         }
     }
@@ -229,14 +235,15 @@ mod tests {
         };
         let known = Message::ResumeRequest(ResumeRequest::default());
         for message in [Message::LeftBehind(left_behind), known.clone()] {
-            link.send(Envelope {
+            let envelope = Envelope {
                 job: JobId(0),
                 attempt: Attempt(0),
                 sequence: Sequence(1),
                 message,
-            });
+            };
+            link.send(Arc::new(Encoded::new(envelope).unwrap()));
         }
-        let sent: Vec<_> = sent.try_iter().map(|envelope| envelope.message).collect();
-        assert_eq!(sent, [known]);
+        let sent = sent.try_iter().map(|sent| sent.envelope.message.clone());
+        assert_eq!(sent.collect::<Vec<_>>(), [known]);
     }
 }

@@ -1,107 +1,40 @@
-//! `signals.json`: what the supervisor sent to which process, and when. Written whenever something was
-//! sent, so that it also tells of an attempt that still runs, or whose supervisor was killed.
+//! Sends signals, and records in `signals.json` what was sent to which process, and when.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use cu_protocol::{Attempt, JobId, Timestamp};
+use cu_protocol::{Attempt, JobId};
+use cu_run_dir::{SentSignal, SignalReason, SignalsFile};
 use cu_system::process::ProcessId;
 use rustix::process::{Pid, Signal, kill_process};
-use serde::{Deserialize, Serialize};
 
-use crate::{Result, RunDir, json_file, tell};
-
-/// The version of the file that this crate writes.
-const VERSION: u32 = 1;
-/// So many are written down; a program may have thousands of processes.
-const MOST: usize = 100;
-
-/// A signal that was sent to a process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SentSignal {
-    /// When, by the clock of the host.
-    pub at: Timestamp,
-    /// Its name without `SIG`.
-    pub signal: String,
-    /// The number of the process.
-    pub pid: u32,
-    /// What the kernel called it then.
-    pub name: String,
-    /// What for.
-    pub reason: SignalReason,
-}
-
-/// Why a signal was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SignalReason {
-    /// The wish to stop: save, and exit.
-    Asked,
-    /// To end it: it was asked and did not end in time, or nobody could be asked.
-    Ended,
-    /// The program had ended and left it behind.
-    LeftBehind,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-struct File {
-    version: u32,
-    sent: Vec<SentSignal>,
-    /// How many more were sent than are written down.
-    #[serde(default)]
-    more: usize,
-}
-
-/// What was sent to the processes of an attempt, as far as it was written down: at most 100 signals.
-///
-/// ```
-/// # let scratch = tempfile::tempdir()?;
-/// use cu_protocol::{Attempt, JobId};
-/// use cu_supervisor::{RunDir, sent_signals};
-///
-/// let run = RunDir::new(scratch.path());
-/// assert_eq!(sent_signals(&run, JobId(7), Attempt(0))?, []);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # Errors
-/// If the file is there and can't be read, or is damaged or of a newer version.
-pub fn sent_signals(run: &RunDir, job: JobId, attempt: Attempt) -> Result<Vec<SentSignal>> {
-    let file = json_file::read::<File>(&path(run, job, attempt), VERSION)?;
-    Ok(file.unwrap_or_default().sent)
-}
-
-fn path(run: &RunDir, job: JobId, attempt: Attempt) -> PathBuf {
-    run.attempt(job, attempt).join("signals.json")
-}
+use crate::{RunDir, tell};
 
 /// Sends signals, and writes down which.
 #[derive(Debug)]
 pub(crate) struct Sender {
     path: PathBuf,
-    sent: Vec<SentSignal>,
-    more: usize,
-    /// Who has got which. A second SIGTERM ends many a program that saves because of the first.
+    file: SignalsFile,
+    /// The process and the signal of each. A second SIGTERM would end many a program that saves because
+    /// of the first.
     known: BTreeSet<(u32, u64, i32)>,
 }
 
 impl Sender {
-    /// For this attempt. What its earlier supervisor has written down stays.
+    /// For this attempt. The record of its earlier supervisor stays.
     pub fn of(run: &RunDir, job: JobId, attempt: Attempt) -> Self {
-        let path = path(run, job, attempt);
-        let before = json_file::read::<File>(&path, VERSION).unwrap_or_default();
-        let File { sent, more, .. } = before.unwrap_or_default();
+        let path = run.signals(job, attempt);
+        let file = SignalsFile::read(&path).unwrap_or_default();
         Self {
             path,
-            sent,
-            more,
+            file,
             known: BTreeSet::new(),
         }
     }
 
-    /// Sends each of these its signal, unless it has ended, belongs to somebody else, or has got the same
-    /// before; only SIGKILL is repeated. Returns what is new of it.
+    /// Sends each of these its signal, unless it has ended, belongs to another user, or has got the same
+    /// before; only SIGKILL is repeated. Returns the new ones.
     pub fn send<'a>(
         &mut self,
         signals: impl IntoIterator<Item = (ProcessId, &'a str, Signal)>,
@@ -125,23 +58,12 @@ impl Sender {
             }
         }
         if !sent.is_empty() {
-            let room = MOST.saturating_sub(self.sent.len());
-            self.more += sent.len().saturating_sub(room);
-            self.sent.extend(sent.iter().take(room).cloned());
-            self.write();
+            self.file.add(&sent);
+            if let Err(error) = self.file.write(&self.path) {
+                tell(&error.to_string());
+            }
         }
         sent
-    }
-
-    fn write(&self) {
-        let file = File {
-            version: VERSION,
-            sent: self.sent.clone(),
-            more: self.more,
-        };
-        if let Err(error) = json_file::write_quickly(&self.path, &file) {
-            tell(&error.to_string());
-        }
     }
 }
 

@@ -8,25 +8,28 @@ use cu_protocol::{
     Attempt, ExitRecord, JobId, Message, Metrics, OutputChange, ProgramEnd, Started, StopCause,
     Timestamp,
 };
+use cu_run_dir::{
+    JobSpec, check_attempt, check_way, newest_checkpoint, read_exit_record, read_metrics,
+    read_newest_attempt, sync_exit_record, write_exit_record,
+};
 use cu_system::files;
 use cu_system::machine::host;
 use rustix::process::{getpid, set_child_subreaper, setsid};
 
-use crate::asking::Manner;
 use crate::attempt::{Phase, Running, kill_wait, stop_moments, time_limit};
 use crate::door::Door;
 use crate::event::{Event, Events};
-use crate::exit_record::{peak_memory_bytes, sync_exit_record, write_exit_record};
-use crate::fence::{Fence, FenceTimes, Held, Turn, newest_attempt};
+use crate::fence::{Fence, FenceTimes, Held, Turn};
 use crate::mail::Mail;
-use crate::output_dir::{Before, Moment, look, newest_checkpoint};
+use crate::output_dir::{Before, Moment, look};
+use crate::peak_memory::peak_memory_bytes;
 use crate::program::Program;
 use crate::relay::{Identity, Relay};
 use crate::sent::Sender;
 use crate::signals::Signals;
 use crate::stop::Stop;
 use crate::waiting::Herald;
-use crate::{Error, JobSpec, Result, RunDir, metrics_file, read_exit_record, tell, trust};
+use crate::{Error, Result, RunDir, tell};
 
 /// How long the end waits for the main process to acknowledge it, if there is a connection, or the
 /// first one is just being made. If the main process was not reached the last time, nothing waits.
@@ -54,7 +57,7 @@ impl Outcome {
     pub const NOT_STARTED: u8 = 127;
 
     /// What the supervisor exits with: the program's own code, or as shells do 128 and the signal
-    /// that killed it. A program may exit with any of these codes itself; the exit record tells.
+    /// that killed it. A program may exit with any of these codes itself; the exit record distinguishes them.
     ///
     /// ```
     /// use cu_protocol::ProgramEnd;
@@ -99,15 +102,15 @@ pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<O
     let _ = set_child_subreaper(Some(getpid()));
     let (events, happening) = mpsc::channel();
     let _signals = Signals::to_events(events.clone())?;
-    trust::check_way(&run)?; // Before the number of the newest attempt counts.
+    check_way(&run)?; // Before the number of the newest attempt counts.
     let attempt = match attempt {
         Some(attempt) => attempt,
-        None => newest_attempt(&run, job)?.ok_or_else(|| {
+        None => read_newest_attempt(&run, job)?.ok_or_else(|| {
             let path = run.newest_attempt(job);
             Error::file("read", &path)(std::io::ErrorKind::NotFound.into())
         })?,
     };
-    trust::check_attempt(&run, job, attempt)?;
+    check_attempt(&run, job, attempt)?;
     check_submitted(&run, job, attempt, &happening)?;
     let supervisor = Supervisor {
         run,
@@ -134,7 +137,7 @@ fn check_submitted(
     let mut is_asked_to_stop = false;
     let mut is_told = false;
     loop {
-        let newest = match newest_attempt(run, job) {
+        let newest = match read_newest_attempt(run, job) {
             Ok(newest) => newest,
             // The fence waits until it can be read.
             Err(_) => return Ok(()),
@@ -222,10 +225,10 @@ impl Supervisor {
                 Turn::Never(text) => return Admission::Refused(text),
                 Turn::DecidedByAnother { text, at, is_over } => {
                     let record = self.run.exit_record(self.job, self.attempt);
-                    // One that can't be read is somebody's all the same.
+                    // A record that can't be read is a record, too.
                     if is_over && matches!(read_exit_record(&record), Ok(None)) {
-                        // It died without a word, and so did its program: somebody has to say it.
-                        // Not as a message: ours would be taken for a repeat of what it said first.
+                        // It died without a record, and so did its program: this one writes it. Not as a
+                        // message: that would be taken for a repeat of the other's first.
                         self.write_record(
                             &self.unstarted_record(ProgramEnd::Fenced(text.clone()), at),
                         );
@@ -238,7 +241,7 @@ impl Supervisor {
                     reason
                 }
                 Turn::WaitForAnother(reason) => {
-                    // That one speaks for the attempt.
+                    // The other supervisor speaks for the attempt.
                     herald.hush();
                     reason
                 }
@@ -265,7 +268,7 @@ impl Supervisor {
             checkpoint,
             start: Moment::of_change(&run.attempt_holder(job)),
         };
-        let (program, door, manner) = match self.start_program(spec, &mut held) {
+        let (program, door) = match self.start_program(spec, &mut held) {
             Ok(started) => started,
             Err(error) => return self.record_unstarted(Some(spec), unstarted(&error)),
         };
@@ -295,7 +298,7 @@ impl Supervisor {
             door: &door,
             mail: &mut mail,
             stop: Stop::new(spec.stop.grace),
-            manner,
+            manner: spec.stop.signal.into(),
             sender: Sender::of(run, job, attempt),
             listens: false,
             kill_wait: kill_wait(spec, given_kill_wait.as_deref()),
@@ -313,7 +316,7 @@ impl Supervisor {
             phase: Phase::Runs,
         };
         let finished = running.run(&self.happening);
-        // Who sends signals may send SIGKILL next.
+        // After a signal, SIGKILL may follow.
         let hurry = matches!(
             finished.stop,
             Some(StopCause::Signal(_) | StopCause::TimeLimit)
@@ -337,11 +340,7 @@ impl Supervisor {
         Outcome { end }
     }
 
-    fn start_program(&self, spec: &JobSpec, held: &mut Held) -> Result<(Program, Door, Manner)> {
-        let manner = Manner::named(&spec.stop.signal).ok_or_else(|| {
-            let reason = format!("`{}` is not a signal to stop with", spec.stop.signal);
-            Error::content(&self.run.job_spec(self.job), reason)
-        })?;
+    fn start_program(&self, spec: &JobSpec, held: &mut Held) -> Result<(Program, Door)> {
         let directory = self.run.attempt(self.job, self.attempt);
         let door = Door::open(self.events.clone(), &directory)?;
         // Open in this process until the program has it.
@@ -349,7 +348,7 @@ impl Supervisor {
         let names = (self.job, self.attempt);
         let program = Program::start(spec, &self.run, names, &door.path())?;
         held.program_started(program.pid(), door.directory());
-        Ok((program, door, manner))
+        Ok((program, door))
     }
 
     /// Ends an attempt that was not started here, unless another supervisor has taken it up.
@@ -435,7 +434,7 @@ impl Supervisor {
 
     fn mail(&self) -> Mail {
         let outbox = self.run.outbox(self.job, self.attempt);
-        let measured = metrics_file::read(&self.run.metrics(self.job));
+        let measured = read_metrics(&self.run.metrics(self.job));
         let measured = measured.unwrap_or_else(|error| {
             // The attempt is bounded all the same.
             tell(&error.to_string());
@@ -460,11 +459,10 @@ impl Supervisor {
 fn unstarted(error: &Error) -> ProgramEnd {
     match error {
         Error::Program(_) => ProgramEnd::NotStarted(error.to_string()),
-        Error::Content { .. }
+        Error::RunDir(_)
         | Error::File { .. }
         | Error::System { .. }
         | Error::Connection { .. }
-        | Error::NotSubmitted { .. }
-        | Error::Untrusted(_) => ProgramEnd::Fenced(error.to_string()),
+        | Error::NotSubmitted { .. } => ProgramEnd::Fenced(error.to_string()),
     }
 }

@@ -1,9 +1,7 @@
-//! Tells the main process what an attempt waits for before it starts its program, so that nobody wonders
-//! why nothing happens.
+//! Reports to the main process what an attempt waits for before it starts its program.
 //!
-//! Over a connection of its own, which ends with the wait: what the program says afterwards has one that
-//! knows nothing of this. If there is none, nobody is told, and nothing is kept for later, for it is
-//! soon of no interest.
+//! The report has a connection of its own, which ends with the wait; the program's messages go over
+//! another one. Without a connection the report is dropped: it is soon out of date.
 
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,13 +10,13 @@ use cu_protocol::{Envelope, Message, Sequence, Timestamp, Waiting};
 use cu_system::machine::host;
 
 use crate::event::Event;
-use crate::relay::{Identity, Link, Relay};
+use crate::relay::{Encoded, Identity, Link, Relay};
 use crate::tell;
 
-/// A shorter wait is none: the attempt before is just clearing up.
+/// A shorter wait is not reported: the attempt before is just clearing up.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// Tells of a wait.
+/// Reports a wait.
 #[derive(Debug)]
 pub(crate) struct Herald {
     identity: Identity,
@@ -37,7 +35,7 @@ struct Connection {
 }
 
 impl Herald {
-    /// Of a wait that begins now and ends after `patience` at the latest.
+    /// For a wait that begins now and lasts at most `patience`.
     pub fn new(identity: Identity, now: Instant, patience: Duration) -> Self {
         let until = SystemTime::now().checked_add(patience);
         Self {
@@ -49,7 +47,7 @@ impl Herald {
         }
     }
 
-    /// It waits for this reason. Said once for each reason, and again on a new connection.
+    /// Reports this reason: once, and again on a new connection.
     pub fn tell(&mut self, reason: &str, now: Instant) {
         if now.saturating_duration_since(self.since) < SHORT {
             return;
@@ -68,7 +66,7 @@ impl Herald {
         }
     }
 
-    /// There is nothing to be told any more.
+    /// Ends the report.
     pub fn hush(&mut self) {
         self.connection = None;
     }
@@ -93,7 +91,7 @@ impl Herald {
                     is_new = true;
                 }
                 Event::Unreachable => connection.link = None,
-                // What the main process wishes it wishes again once the program runs.
+                // The main process repeats its wish once the program runs.
                 _ => {}
             }
         }
@@ -103,12 +101,16 @@ impl Herald {
     fn say(&self) {
         let link = self.connection.iter().find_map(|it| it.link.as_ref());
         if let (Some(link), Some(waiting)) = (link, &self.waiting) {
-            link.send(Envelope {
+            let encoded = Encoded::new(Envelope {
                 job: self.identity.job,
                 attempt: self.identity.attempt,
                 sequence: Sequence(0),
                 message: Message::Waiting(waiting.clone()),
             });
+            match encoded {
+                Ok(encoded) => link.send(encoded.into()),
+                Err(error) => tell(&error.to_string()),
+            }
         }
     }
 }

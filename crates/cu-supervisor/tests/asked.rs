@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{JOB, Run, Supervisor};
 use cu_protocol::{Attempt, ProgramAnswer, ProgramEnd, ProgramRequest, StopCause};
-use cu_supervisor::{SentSignal, SignalReason, StopPolicy, sent_signals};
+use cu_run_dir::{SentSignal, SignalReason, SignalsFile, StopPolicy};
 use rustix::process::Signal;
 
 /// Says which signals it hears, saves a moment after the first one, and exits with 3. A second signal
@@ -42,7 +42,7 @@ sys.exit(3)
 
 fn policy(signal: &str) -> StopPolicy {
     StopPolicy {
-        signal: signal.to_owned(),
+        signal: signal.parse().unwrap(),
         grace: Duration::from_secs(600),
         ..StopPolicy::default()
     }
@@ -80,7 +80,9 @@ fn assert_saves(script: &str, signal: &str, heard: &str) -> Run {
 }
 
 fn sent(run: &Run) -> Vec<(String, String, SignalReason)> {
-    let sent = sent_signals(&run.dir, JOB, Attempt(0)).unwrap();
+    let sent = SignalsFile::read(&run.dir.signals(JOB, Attempt(0)))
+        .unwrap()
+        .sent;
     let facts = |it: SentSignal| (it.name, it.signal, it.reason);
     sent.into_iter().map(facts).collect()
 }

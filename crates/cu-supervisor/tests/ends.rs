@@ -1,4 +1,4 @@
-//! How programs end, and that the exit record tells it: codes, signals, wrappers, what is left
+//! How programs end, and what the exit record says about it: codes, signals, wrappers, what is left
 //! behind, what can't be started, arguments.
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
@@ -8,8 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use common::{Run, children_of, eventually, is_alive};
-use cu_protocol::{Attempt, Generation, OutputChange, ProgramEnd};
-use cu_supervisor::{Outcome, SignalReason, StopPolicy, sent_signals};
+use cu_protocol::{Attempt, CheckpointId, OutputChange, ProgramEnd};
+use cu_run_dir::{SignalReason, SignalsFile, StopPolicy};
+use cu_supervisor::Outcome;
 use proptest::prelude::*;
 use rustix::process::Signal;
 
@@ -41,7 +42,7 @@ fn signals_are_recorded_and_become_128_and_their_number() {
 #[test]
 fn times_beyond_all_time_harm_nothing() {
     let mut run = Run::script("exit 7");
-    // No clock goes so far, and twice as much is no duration.
+    // No clock goes so far, and twice as much is not a duration.
     let beyond = Duration::from_secs(10_u64.pow(19));
     run.spec.stop = StopPolicy {
         after: Some(beyond),
@@ -56,7 +57,7 @@ fn times_beyond_all_time_harm_nothing() {
 }
 
 #[test]
-fn the_environment_tells_the_program_its_place() {
+fn the_program_finds_its_place_in_the_environment() {
     let mut run = Run::script("env > environment");
     run.spec.environment = [("CU_ATTEMPT", "99"), ("GREETING", "a = 'b'\n$(c)")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -109,7 +110,7 @@ fn a_wrapper_s_background_child_is_ended_with_it() {
 }
 
 #[test]
-fn what_fled_into_a_session_of_its_own_and_ignores_sigterm_is_killed() {
+fn a_stubborn_child_in_its_own_session_is_killed() {
     let policy = StopPolicy {
         grace: Duration::from_millis(300),
         ..StopPolicy::default()
@@ -175,7 +176,9 @@ fn a_command_that_goes_into_the_background_is_not_ended_in_silence() {
     let said = supervisor.said();
     let named = format!("{child} (sleep)");
     assert!(said.contains(&named) && said.contains("`wait`"), "{said}");
-    let sent = sent_signals(&run.dir, common::JOB, Attempt(0)).unwrap();
+    let sent = SignalsFile::read(&run.dir.signals(common::JOB, Attempt(0)))
+        .unwrap()
+        .sent;
     let [signal] = &sent[..] else {
         panic!("{sent:?}");
     };
@@ -224,7 +227,7 @@ fn setsid_hides_no_failure_that_comes_at_once() {
 }
 
 #[test]
-fn what_can_t_be_started_says_why() {
+fn a_program_that_can_t_be_started_says_why() {
     let run = Run::of(["no-such-program-anywhere"]);
     let mut supervisor = run.start(0);
     assert_eq!(supervisor.code(), i32::from(Outcome::NOT_STARTED));
@@ -265,7 +268,7 @@ fn a_damaged_specification_and_a_missing_directory_are_recorded() {
 }
 
 #[test]
-fn what_can_t_be_read_now_is_no_failure_of_the_job() {
+fn an_unreadable_file_does_not_fail_the_job() {
     let run = Run::script("exit 0");
     // As with a stale handle, an I/O error, no descriptor left: a link to itself can't be followed.
     let newest = run.dir.newest_attempt(common::JOB);
@@ -300,9 +303,9 @@ fn what_can_t_be_read_now_is_no_failure_of_the_job() {
 }
 
 #[test]
-fn the_record_tells_what_the_attempt_left() {
+fn the_record_lists_what_the_attempt_left() {
     let run = Run::script("mkdir -p checkpoints; : > checkpoints/$CU_ATTEMPT.5.checkpoint; exit 3");
-    let generation = |attempt| Generation {
+    let generation = |attempt| CheckpointId {
         attempt: Attempt(attempt),
         counter: 5,
     };
@@ -316,12 +319,12 @@ fn the_record_tells_what_the_attempt_left() {
     idle.write_spec();
     let record = idle.run(2);
     assert_eq!(record.checkpoint, Some(generation(1)));
-    let ours = "our own files are no change";
+    let ours = "our own files are not a change";
     assert_eq!(record.output_changed, OutputChange::Unchanged, "{ours}");
 }
 
 #[test]
-fn a_program_with_little_to_say_is_soon_over_without_a_main_process() {
+fn a_short_program_ends_soon_without_a_main_process() {
     let run = Run::of(["true"]);
     let mut supervisor = run.start(0);
     eventually("the end", || supervisor.is_over());

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use common::{JOB, Run, eventually, is_alive};
 use cu_protocol::{Attempt, ProgramEnd, StopCause};
-use cu_supervisor::{Outcome, StopPolicy};
+use cu_run_dir::StopPolicy;
+use cu_supervisor::Outcome;
 use rustix::process::{Signal, kill_process};
 
 const FENCED: i32 = Outcome::FENCED as i32;
@@ -40,7 +41,7 @@ fn a_killed_program_is_recorded() {
 }
 
 #[test]
-fn the_next_attempt_waits_for_a_program_that_outlived_its_supervisor() {
+fn the_next_attempt_waits_for_an_orphaned_program() {
     // It takes its time to save, which its successor must give it.
     let script = r#"
         trap 'echo saving >> steps; while ! [ -e go ]; do sleep 0.01; done; echo saved >> steps; exit' USR1
@@ -92,8 +93,8 @@ fn the_next_attempt_clears_away_the_door_of_a_killed_supervisor() {
 }
 
 #[test]
-fn an_orphaned_program_that_ignores_everything_is_killed_by_the_next_attempt() {
-    // One child is no member of its group, and only holds the lock. The other is a member, and has
+fn a_stubborn_orphan_is_killed_by_the_next_attempt() {
+    // One child is not a member of its group, and only holds the lock. The other is a member, and has
     // closed the lock.
     let script = r#"
         [ "$CU_ATTEMPT" = 0 ] || exit 0
@@ -113,7 +114,7 @@ fn an_orphaned_program_that_ignores_everything_is_killed_by_the_next_attempt() {
 }
 
 #[test]
-fn a_program_that_closed_what_it_inherited_still_keeps_its_successor_out() {
+fn a_program_that_closed_the_lock_keeps_its_successor_out() {
     // As `closefrom` does it: sudo, ssh, daemons, launchers of MPI and of containers. The shell that
     // started it dies of SIGTERM; it lives on until SIGKILL, a grace time later.
     let script = r#"
@@ -167,7 +168,7 @@ fn an_attempt_is_started_only_once() {
 }
 
 #[test]
-fn an_attempt_whose_supervisor_was_killed_is_recorded_when_it_is_requeued() {
+fn a_requeue_records_an_attempt_whose_supervisor_was_killed() {
     let run = Run::script(EXCLUSIVE);
     let first = run.start(0);
     let program = run.await_pid("pid.0");
@@ -192,7 +193,7 @@ fn an_older_attempt_is_not_started() {
 }
 
 #[test]
-fn an_attempt_that_was_never_submitted_is_refused_without_a_trace() {
+fn an_attempt_never_submitted_leaves_no_trace() {
     let run = Run::script("touch ran");
     let attempts = run.dir.attempts(JOB);
     let before = [None, Some("3")];

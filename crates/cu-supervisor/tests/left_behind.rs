@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use common::{EXEC, JOB, Run, Supervisor, eventually, is_alive};
 use cu_protocol::ProgramEnd;
-use cu_supervisor::StopPolicy;
+use cu_run_dir::StopPolicy;
+use cu_test_privileges::leave_out;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -92,7 +93,7 @@ fn record(run: &Run) -> Value {
 }
 
 #[test]
-fn a_program_whose_name_is_cut_within_a_character_is_asked_to_stop() {
+fn a_program_with_a_name_cut_in_a_character_is_asked_to_stop() {
     let stop = StopPolicy {
         after: Some(Duration::from_millis(100)),
         ..patient()
@@ -129,7 +130,7 @@ fn a_program_whose_name_is_cut_within_a_character_is_on_record() {
 }
 
 #[test]
-fn a_child_in_a_session_of_its_own_without_the_lock_is_waited_for() {
+fn a_child_in_its_own_session_without_the_lock_is_waited_for() {
     let script = chain(&format!(
         "setsid bash -c '{CLOSE}; trap \"\" USR1 TERM; echo $$ > left; while :; do sleep 0.01; done' &"
     ));
@@ -139,7 +140,7 @@ fn a_child_in_a_session_of_its_own_without_the_lock_is_waited_for() {
 }
 
 #[test]
-fn a_child_in_a_session_of_its_own_is_stopped_by_the_next_attempt() {
+fn a_child_in_its_own_session_is_stopped_by_the_next_attempt() {
     let script = chain(&format!(
         "setsid bash -c '{CLOSE}; trap \"\" USR1 TERM; echo $$ > left; while :; do sleep 0.01; done' &"
     ));
@@ -151,7 +152,7 @@ fn a_child_in_a_session_of_its_own_is_stopped_by_the_next_attempt() {
 }
 
 #[test]
-fn a_supervisor_killed_before_it_recorded_its_program_hides_nothing() {
+fn a_program_missing_from_its_record_is_found() {
     let script = chain(&format!("{CLOSE}; trap '' USR1 TERM; echo $$ > left"));
     let mut run = Run::of(["bash", "-c", &script]);
     run.spec.stop = patient();
@@ -170,7 +171,7 @@ fn a_supervisor_killed_before_it_recorded_its_program_hides_nothing() {
 }
 
 #[test]
-fn a_child_without_our_environment_is_waited_for_while_its_parent_lives() {
+fn a_child_without_our_environment_is_waited_for() {
     // The parent is known by its environment, the child by its parent.
     let script = chain(&format!(
         "setsid bash -c '{CLOSE}; trap \"\" USR1
@@ -254,15 +255,10 @@ ctypes.CDLL(None).pthread_exit(None)";
 /// if the tester has said that this part need not run.
 fn start_as_nobody(run: &Run, attempt: u32) -> Option<Supervisor> {
     if !rustix::process::geteuid().is_root() {
-        let is_left_out = std::env::var_os("CU_TESTS_UNPRIVILEGED").is_some_and(|set| set == "1");
-        assert!(
-            is_left_out,
-            "run the tests as root, or set CU_TESTS_UNPRIVILEGED=1"
-        );
-        eprintln!("NOT TESTED: processes that can't be killed, since we are not root");
+        leave_out("processes that can't be killed", "only root can start one");
         return None;
     }
-    cu_checkpoint::atomic_write(run.dir.newest_attempt(JOB), attempt.to_string()).unwrap();
+    cu_run_dir::replace(&run.dir.newest_attempt(JOB), attempt.to_string().as_bytes()).unwrap();
     let prepare = r#"
         cd "$1" && cp -n "$2" exec && cp -n "$(command -v setpriv)" as-root
         chown -R nobody . && chown root as-root && chmod 4755 as-root"#;
@@ -280,7 +276,7 @@ fn start_as_nobody(run: &Run, attempt: u32) -> Option<Supervisor> {
 }
 
 #[test]
-fn what_can_t_be_killed_keeps_the_next_attempt_out() {
+fn an_unkillable_process_keeps_the_next_attempt_out() {
     let script = r#"
         [ "$CU_ATTEMPT" = 0 ] || { echo next > next; exit; }
         exec 2>&-; for n in $(seq 3 254); do eval "exec $n>&-"; done
@@ -330,9 +326,9 @@ while True:
 "#;
 
 #[test]
-fn the_end_of_a_program_is_seen_though_no_signal_tells_of_it() {
+fn a_lost_sigchld_does_not_hide_the_end_of_a_program() {
     let run = Run::script("touch ready; while ! [ -e go ]; do sleep 0.01; done; exit 3");
-    cu_checkpoint::atomic_write(run.dir.newest_attempt(JOB), "0").unwrap();
+    cu_run_dir::replace(&run.dir.newest_attempt(JOB), b"0").unwrap();
     let mut command = Command::new("python3");
     command.args(["-c", DEAFEN]);
     command

@@ -80,7 +80,7 @@ fn early_metrics_in_the_outbox_become_one_message() {
 }
 
 #[test]
-fn an_outbox_that_can_t_be_written_is_said_so() {
+fn an_outbox_that_can_t_be_written_is_reported() {
     let run = Run::script(PATIENT);
     let mut supervisor = run.start(0);
     let mut caller = run.await_door();
@@ -133,7 +133,7 @@ fn hostile_lines_are_refused_and_harm_nothing() {
 }
 
 #[test]
-fn what_was_written_to_the_socket_just_before_the_end_is_not_lost() {
+fn a_message_just_before_the_end_is_not_lost() {
     let run = Run::script(PATIENT);
     let mut supervisor = run.start(0);
     drop(run.await_door());
@@ -152,7 +152,7 @@ fn what_was_written_to_the_socket_just_before_the_end_is_not_lost() {
 }
 
 #[test]
-fn a_main_process_hears_everything_in_order_and_the_outbox_stays_empty() {
+fn a_main_process_hears_everything_in_order() {
     let run = Run::script(PATIENT);
     let main = MainProcess::start(&run, true);
     let mut supervisor = run.start(0);
@@ -194,7 +194,7 @@ fn progress_is_coalesced() {
 }
 
 #[test]
-fn a_late_acknowledgement_leaves_the_message_in_the_outbox_until_it_comes() {
+fn a_message_stays_in_the_outbox_until_acknowledged() {
     let run = Run::script(PATIENT);
     let main = MainProcess::start(&run, false);
     let mut supervisor = run.start(0);
@@ -213,7 +213,7 @@ fn a_late_acknowledgement_leaves_the_message_in_the_outbox_until_it_comes() {
 }
 
 #[test]
-fn a_main_process_that_comes_back_elsewhere_hears_again_what_it_had_not_acknowledged() {
+fn a_moved_main_process_gets_unacknowledged_messages_again() {
     let run = Run::script(PATIENT);
     let first = MainProcess::start(&run, false);
     let mut supervisor = run.start(0);
@@ -269,7 +269,7 @@ fn a_fenced_attempt_is_reported_to_the_main_process() {
 }
 
 #[test]
-fn who_records_anothers_death_says_nothing_that_would_be_taken_for_a_repeat() {
+fn a_record_for_a_dead_predecessor_is_not_sent_as_a_repeat() {
     let run = Run::script(PATIENT);
     let main_process = MainProcess::start(&run, true);
     let first = run.start(0);

@@ -9,7 +9,7 @@ use common::{JOB, Run};
 use cu_protocol::{
     Attempt, Message, ProgramAnswer, ProgramEnd, ProgramRequest, ResumeRequest, StopCause,
 };
-use cu_supervisor::StopPolicy;
+use cu_run_dir::{StopPolicy, StopSignal};
 use nix::sys::signal::SigSet;
 use rustix::process::Signal;
 
@@ -54,7 +54,7 @@ fn after_a_time() {
 }
 
 #[test]
-fn signals_come_through_though_whoever_started_us_has_blocked_them() {
+fn signals_blocked_by_our_parent_come_through() {
     let run = Run::script_with(&obedient("USR1"), policy(|_| {}));
     let mut supervisor = std::thread::scope(|scope| {
         let starter = scope.spawn(|| {
@@ -102,7 +102,7 @@ fn at_any_signal_that_schedulers_send() {
     ] {
         let run = Run::script_with(
             &obedient("USR2"),
-            policy(|stop| stop.signal = "USR2".into()),
+            policy(|stop| stop.signal = StopSignal::Usr2),
         );
         let mut supervisor = run.start(0);
         run.await_line("up", "up");
@@ -118,7 +118,7 @@ fn a_program_that_knows_only_the_stop_file() {
     // It would die of any signal.
     let script = r#"echo up > up; while ! [ -e "$CU_STOP_FILE" ]; do sleep 0.01; done
         echo saved > state; exit 3"#;
-    let run = Run::script_with(script, policy(|stop| stop.signal = "none".to_owned()));
+    let run = Run::script_with(script, policy(|stop| stop.signal = StopSignal::None));
     let mut supervisor = run.start(0);
     run.await_line("up", "up");
     supervisor.signal(Signal::USR1);
@@ -146,7 +146,7 @@ fn the_signal_passes_through_a_wrapper() {
 fn sigterm_ends_a_program_that_has_no_handler_at_once() {
     let stop = policy(|stop| {
         stop.after = Some(Duration::from_millis(300));
-        stop.signal = "TERM".to_owned();
+        stop.signal = StopSignal::Term;
     });
     let run = Run::script_with("sleep 600; exit 1", stop);
     assert_eq!(run.start(0).code(), 128 + 15);
@@ -206,7 +206,7 @@ fn a_warning_is_passed_on_once() {
 }
 
 #[test]
-fn before_the_schedulers_sigkill_a_program_that_ignores_everything_is_killed_and_recorded() {
+fn stubborn_program_is_killed_before_the_scheduler_kills_us() {
     // The policy alone would give it twenty minutes.
     for warning in [None, Some(Signal::USR2)] {
         let run = Run::script_with(STUBBORN, policy(|_| {}));
@@ -228,7 +228,7 @@ fn before_the_schedulers_sigkill_a_program_that_ignores_everything_is_killed_and
 }
 
 #[test]
-fn at_the_time_limit_a_program_that_never_heard_of_us_is_ended_at_once() {
+fn at_the_time_limit_a_program_without_handlers_ends_at_once() {
     // Neither twenty minutes of the policy nor a part of the wait for SIGKILL are spent.
     let run = Run::script_with("echo up > up; exec sleep 600", policy(|_| {}));
     let limits = [("CU_DEADLINE", "1"), ("CU_KILL_WAIT", "1200")];
@@ -252,7 +252,9 @@ fn at_the_time_limit_a_program_that_never_heard_of_us_is_ended_at_once() {
 
 #[test]
 fn an_unknown_signal_is_refused_before_anything_starts() {
-    let run = Run::script_with("touch ran", policy(|stop| stop.signal = "KILL".into()));
+    let run = Run::script("touch ran");
+    let spec = std::fs::read_to_string(run.dir.job_spec(JOB)).unwrap();
+    std::fs::write(run.dir.job_spec(JOB), spec.replace("\"auto\"", "\"KILL\"")).unwrap();
     let end = run.run(0).end;
     assert!(matches!(end, ProgramEnd::Fenced(text) if text.contains("`KILL`")));
     assert!(!run.file("ran").exists());

@@ -6,6 +6,7 @@
 //! | [`open`], [`read`] | whatever is not a regular file | files that programs of ours may have made |
 //! | [`examine`] | the same, by what the file system says of it | files that others open for us |
 //! | [`open_own`], [`read_own`], [`write_own`] | also links, files of other users, files that others may write to | files that we act on |
+//! | [`write_whole`] | the same, of what an interrupted writer left | files that others read meanwhile |
 //! | [`own_directory`] | links, directories of other users, directories that others may write to | directories in which we act |
 //!
 //! What [`make_dir`], [`new_file`] and [`touch`] make is for this user alone, whatever the umask.
@@ -16,14 +17,16 @@
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
 use crate::users;
 
-/// Only its owner reads and writes it.
-const PRIVATE_FILE: u32 = 0o600;
+/// The mode of a file that only its owner reads and writes.
+pub const PRIVATE_FILE: u32 = 0o600;
+/// The mode of a file that only its owner reads, writes and executes.
+pub const PRIVATE_PROGRAM: u32 = 0o700;
 /// Only its owner enters it.
 const PRIVATE_DIRECTORY: u32 = 0o700;
 
@@ -179,6 +182,26 @@ pub fn write_own(path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)
 }
 
+/// Replaces a file as a whole: a reader finds the old content or the new, and a process that starts it
+/// never finds it open for writing. `mode` is [`PRIVATE_FILE`] or [`PRIVATE_PROGRAM`].
+///
+/// The content is written to a file of the same name with `.part` appended, which is then renamed. It
+/// survives the death of any process, but not a power failure. Only one process may write a path at
+/// a time.
+///
+/// # Errors
+/// If it can't be written; a [`Refusal`] of what lies at the path with `.part`. The old content is
+/// there then.
+pub fn write_whole(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let mut file = open_own(&part, new_file().write(true).mode(mode))?;
+    file.set_len(0)?;
+    file.write_all(content)?;
+    std::fs::rename(part, path)
+}
+
 /// Makes a file for this user alone whose being there says all; one that is there stays as it is.
 ///
 /// # Errors
@@ -314,6 +337,34 @@ mod tests {
         fs::write(&path, "0123456789").unwrap();
         assert_eq!(read(&path, 10).unwrap(), b"0123456789");
         assert_eq!(refused(read(&path, 9)), Refusal::TooLong(9));
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_or_not_at_all() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (path, part) = (
+            scratch.path().join("file"),
+            scratch.path().join("file.part"),
+        );
+        // An interrupted writer left more than what follows.
+        fs::write(&part, "0123456789").unwrap();
+        fs::set_permissions(&part, Permissions::from_mode(0o600)).unwrap();
+        write_whole(&path, b"new", PRIVATE_FILE).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert!(!part.exists());
+        let mut reader = File::open(&path).unwrap();
+        write_whole(&path, b"newer", PRIVATE_PROGRAM).unwrap();
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o700);
+        let mut seen = String::new();
+        reader.read_to_string(&mut seen).unwrap();
+        assert_eq!(seen, "new");
+        // What another could have put in the way is not written to.
+        symlink(&path, &part).unwrap();
+        assert_eq!(
+            refused(write_whole(&path, b"x", PRIVATE_FILE)),
+            Refusal::Link
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"newer");
     }
 
     #[test]

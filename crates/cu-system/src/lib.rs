@@ -2,18 +2,26 @@
 #![doc = include_str!("../README.md")]
 //!
 //! # A map of this crate
+//! - [`causes`] writes an error with its causes in one line.
 //! - [`files`] opens and reads files that others could have put in the way.
-//! - [`process`] finds processes, and tells a living one from a later one of the same number.
+//! - [`process`] finds processes, and never takes a later one for an earlier one of the same number.
 //! - [`machine`] names this machine and its boot.
+//! - [`shell`] quotes words for a shell.
 //! - [`trust`] finds out who else may replace what lies at a path.
 //! - [`users`] names users and groups, and says who is at the other end of a socket.
-//! - [`threads`] do what blocks, and are had before they are needed.
+//! - [`sockets`] sets options of sockets.
+//! - [`tail`] reads the end of a text file that may be long.
+//! - [`threads`] has threads for work that blocks, made before they are needed.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod causes;
 pub mod files;
 pub mod machine;
 pub mod process;
+pub mod shell;
+pub mod sockets;
+pub mod tail;
 pub mod threads;
 pub mod trust;
 pub mod users;

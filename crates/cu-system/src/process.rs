@@ -1,4 +1,4 @@
-//! Finds processes in `/proc`, and tells a living one from a later one of the same number.
+//! Finds processes in `/proc`, and never takes a later process for an earlier one of the same number.
 //!
 //! Names of processes may hold any bytes: the kernel cuts them at 15, also within a character.
 
@@ -66,14 +66,14 @@ pub struct Stat {
 const FORKED: u64 = 0x40;
 
 impl Stat {
-    /// Of the process that has this number now; `None` if there is none.
+    /// Reads them for the process that has this number now; `None` if there is none.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
         Self::look(pid).ok()?
     }
 
-    /// As [`Stat::of`], for whoever must not take a lack of descriptors or memory for a process that
-    /// is gone.
+    /// As [`Stat::of`], but a lack of descriptors or memory is an error. Use it where a process must not
+    /// be taken for gone.
     ///
     /// # Errors
     /// If the process may be there, and can't be looked at.
@@ -141,7 +141,7 @@ pub fn all_processes() -> impl Iterator<Item = u32> {
     list_processes().into_iter().flatten()
 }
 
-/// The same, for whoever must not take a lack of descriptors for an empty machine.
+/// As [`all_processes`], but a lack of descriptors is an error, not an empty machine.
 ///
 /// # Errors
 /// If `/proc` can't be listed.
@@ -156,7 +156,7 @@ pub fn list_processes() -> io::Result<Vec<u32>> {
     Ok(numbers)
 }
 
-/// What was read of a process, or `None` if that is gone.
+/// The text read about a process, or `None` if the process is gone.
 fn unless_gone(read: io::Result<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
     let no_process = rustix::io::Errno::SRCH.raw_os_error();
     match read {
@@ -285,7 +285,7 @@ pub fn environment(pid: u32) -> Option<Vec<u8>> {
     read_environment(pid).ok()?
 }
 
-/// As [`environment`], for whoever must not take a lack of descriptors or memory for an answer.
+/// As [`environment`], but a lack of descriptors or memory is an error.
 ///
 /// # Errors
 /// If it can't be read, though the kernel does not withhold it.
@@ -311,8 +311,8 @@ pub fn variable<'a>(environment: &'a [u8], name: &str) -> Option<&'a [u8]> {
     variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
-/// The processes that hold a lock on this file: only those that were given the descriptor by which
-/// it was taken, and not those that wait for it.
+/// The processes that hold a lock on this file: those that inherited the descriptor by which it was
+/// taken, not those that wait for it.
 #[must_use]
 pub fn lock_holders(lock: &Path) -> Vec<u32> {
     let Ok(lock) = lock.canonicalize() else {
@@ -324,7 +324,7 @@ pub fn lock_holders(lock: &Path) -> Vec<u32> {
 }
 
 fn holds_lock(pid: u32, lock: &Path) -> bool {
-    // Other users' processes can't be looked at; they are not ours either.
+    // Other users' processes can't be examined, and are not ours.
     let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
         return false;
     };
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_is_alive_and_an_earlier_one_of_its_number_is_not() {
+    fn an_earlier_process_of_the_same_number_is_dead() {
         let this = ProcessId::of(std::process::id()).unwrap();
         assert!(this.is_alive());
         let earlier = ProcessId {

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// How long a thread beyond the least number stays without work.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Starts a thread of `stack_bytes` with a name, for whoever looks at the process.
+/// Starts a thread with this name and a stack of `stack_bytes`. Tools that list threads show the name.
 ///
 /// # Errors
 /// If the system refuses one.
@@ -65,7 +65,7 @@ impl Pool {
         let mut state = self.0.lock();
         state.queue.push_back(Box::new(work));
         if state.queue.len() > state.idle && state.threads < self.0.most {
-            // Refused, the threads that there are take it.
+            // If the system refuses another thread, the present ones take the work.
             let _ = self.0.grow(&mut state);
         }
         drop(state);
@@ -95,7 +95,7 @@ impl Pool {
 }
 
 impl Pool {
-    /// Waits until nothing is left to do, at most so long.
+    /// Waits until nothing is left to do, but at most this long.
     pub fn settle(&self, at_most: Duration) {
         let is_busy = |state: &mut State| state.busy > 0 || !state.queue.is_empty();
         let state = self.0.lock();
@@ -131,9 +131,9 @@ struct Shared {
 struct State {
     queue: VecDeque<Work>,
     threads: usize,
-    /// Those that wait for work.
+    /// Threads that wait for work.
     idle: usize,
-    /// Those that do some.
+    /// Threads that are at work.
     busy: usize,
     is_closed: bool,
 }

@@ -1,8 +1,8 @@
-//! Who else may put something in the place of what lies at a path.
+//! Finds the other users who may replace the file at a path.
 //!
-//! Whoever may rename in a directory above a file may put another file in its place, whatever the
-//! file's own mode. Those are: the directory's owner; whoever may write to it, unless the sticky bit
-//! keeps everybody to what is theirs. This process's user and root are no danger.
+//! A user who may rename in a directory above a file may put another file in its place, whatever the
+//! file's own mode. These are the directory's owner, and all who may write to it unless it has the
+//! sticky bit. This process's user and root are not a danger.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -17,16 +17,16 @@ use crate::users;
 const MOST_LINKS: usize = 40;
 const STICKY: u32 = 0o1000;
 
-/// Others may replace what is in a directory.
+/// Other users may replace the files in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Risk {
     /// The directory, without links.
     pub directory: PathBuf,
-    /// By whom.
+    /// These users.
     pub by: Others,
 }
 
-/// Who may replace something.
+/// Users who may replace a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Others {
     /// All users of the machine.
@@ -61,8 +61,8 @@ impl fmt::Display for Risk {
     }
 }
 
-/// Every danger on the way to `path`: the directories in which a name is looked up, links followed. What
-/// does not exist yet is no danger.
+/// Finds every danger on the way to `path`: the directories in which a name is looked up, links followed. A
+/// directory that does not exist yet is not a danger.
 ///
 /// # Errors
 /// If something on the way can't be examined.
@@ -203,11 +203,9 @@ mod tests {
 
     /// Only root can give something away.
     fn is_root() -> bool {
-        let unprivileged = std::env::var_os("CU_TESTS_UNPRIVILEGED").is_some_and(|set| set == "1");
-        assert!(
-            users::own() == 0 || unprivileged,
-            "run the tests as root, or set CU_TESTS_UNPRIVILEGED=1 to do without other users"
-        );
+        if users::own() != 0 {
+            cu_test_privileges::leave_out("other users", "only root can act for them");
+        }
         users::own() == 0
     }
 
@@ -216,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_of_ones_own_is_no_risk() {
+    fn a_directory_of_our_own_is_not_a_risk() {
         let place = Place::new();
         assert_eq!(by(&place.make("own", 0o755).join("run")), []);
         assert_eq!(by(&place.make("sticky", 0o1777).join("run")), []);
@@ -242,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_a_risk_by_what_is_his() {
+    fn a_stranger_is_a_risk_where_he_owns_a_directory() {
         if !is_root() {
             return;
         }
@@ -277,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_no_risk() {
+    fn a_missing_directory_is_not_a_risk() {
         let place = Place::new();
         let file = place.0.path().join("file");
         fs::write(&file, "").unwrap();

@@ -99,7 +99,7 @@ pub fn is_own_group(group: u32) -> bool {
 }
 
 fn lines(table: &str) -> Vec<String> {
-    // What is no UTF-8 is of no use to people either.
+    // A name that is not UTF-8 is of no use to people either.
     let content = files::read(Path::new(table), LIMIT).unwrap_or_default();
     let text = String::from_utf8_lossy(&content).into_owned();
     text.lines().map(str::to_owned).collect()
@@ -114,10 +114,10 @@ fn number(line: &str, index: usize) -> Option<u32> {
 }
 
 /// The user of the process at the other end of a Unix socket, if that is neither this process's user
-/// nor root: of whoever listens, for the one who has connected, and the other way round.
+/// nor root. Works for both ends: the one that listens and the one that has connected.
 ///
 /// # Errors
-/// If the kernel does not say.
+/// If the kernel withholds it.
 pub fn foreign_peer(socket: &impl AsFd) -> io::Result<Option<u32>> {
     let user = peer(socket)?;
     // Compared with what is asked in the same way: programs that play root (fakeroot, PRoot) are told
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_group_of_others_is_not_ours_alone() {
-        // `nogroup` or `nobody`, and a number that is no user's here.
+        // `nogroup` or `nobody`, and a number that no user has here.
         assert!(!is_own_group(65_534) || own() == 65_534);
         assert!(!is_own_group(4_000_000_000));
     }

@@ -7,10 +7,10 @@ use std::sync::OnceLock;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Seconds after which whatever hangs is killed, and its test fails.
+/// Seconds after which a command that hangs is killed, and its test fails.
 const PATIENCE: &str = "180";
 
-/// The folder of the examples.
+/// The directory of the examples.
 pub fn examples() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -20,8 +20,8 @@ pub fn command(words: &[&str]) -> String {
     format!("command={words:?}")
 }
 
-/// The binary `cu`: what `CU_BIN` names, or built now, beside the examples and by the same profile.
-/// It belongs to another package, so that cargo does not see that we need it.
+/// The binary `cu`: the one that `CU_BIN` names, or one that is built now, beside the examples and
+/// by the same profile. It belongs to another package, so cargo does not know that we need it.
 pub fn cu() -> &'static Path {
     static CU: OnceLock<PathBuf> = OnceLock::new();
     CU.get_or_init(|| {
@@ -29,7 +29,7 @@ pub fn cu() -> &'static Path {
             let given = PathBuf::from(given);
             assert!(
                 given.is_file(),
-                "CU_BIN is {}, and no file",
+                "CU_BIN is {}, which is not a file",
                 given.display()
             );
             return given;
@@ -81,7 +81,7 @@ pub fn output(words: &[&str], directory: &Path) -> Output {
 
 /// A run that is over, with its first job.
 pub struct Run {
-    /// Has the run's directory in it. Removed when dropped.
+    /// The directory around the run's. Removed when dropped.
     _results: TempDir,
     pub run_dir: PathBuf,
     /// `cu status --json`
@@ -145,13 +145,13 @@ impl Run {
         std::fs::read_to_string(self.output_dir().join(name)).unwrap()
     }
 
-    /// A metric as `metrics.csv` has it: all its digits.
+    /// A metric with all its digits, as in `metrics.csv`.
     pub fn metric(&self, name: &str) -> String {
         metric(&self.file("metrics.csv"), name)
     }
 
-    /// The chain is whole: at least one resume, each attempt but the last with this end, the last
-    /// one completed, and every one a submission of its own.
+    /// Checks the chain: at least one resume, each attempt but the last with this end, the last one
+    /// completed, and each with a submission of its own.
     pub fn assert_chain(&self, end: &str) {
         let attempts = self.job["attempts"].as_array().unwrap();
         assert!(self.resumes() >= 1, "{attempts:#?}");

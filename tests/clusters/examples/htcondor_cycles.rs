@@ -30,12 +30,12 @@ fn main() {
             {
                 let bed = Bed::new();
                 let pool = bed.open(resume).await;
-                let started = bed.folder().join("started");
+                let started = bed.directory().join("started");
                 let mut previous = None;
                 for number in 0..=CYCLES {
                     let code = if number == CYCLES { 0 } else { 3 };
                     let script = format!("date +%s%N >>started; exit {code}");
-                    let mut next = attempt(bed.folder(), number, &script);
+                    let mut next = attempt(bed.directory(), number, &script);
                     next.previous = previous.take();
                     let job = submit(&pool, &next).await;
                     if told_by_itself {

@@ -10,23 +10,23 @@ use crate::Instance;
 /// The commands of a cluster behind scripts that write down each call.
 #[derive(Debug)]
 pub struct CountedCommands {
-    folder: PathBuf,
+    directory: PathBuf,
     calls: PathBuf,
 }
 
 impl CountedCommands {
-    /// Those of `cluster`, in new folder `commands` of `parent`.
+    /// Those of `cluster`, in new directory `commands` of `parent`.
     ///
     /// # Panics
     /// If it can't be made.
     #[must_use]
     pub fn new(cluster: &Instance, parent: &Path) -> Self {
         let counted = Self {
-            folder: parent.join("commands"),
+            directory: parent.join("commands"),
             calls: parent.join("calls"),
         };
-        fs::create_dir(&counted.folder).expect("a new folder");
-        for command in fs::read_dir(cluster.commands()).expect("the folder of its commands") {
+        fs::create_dir(&counted.directory).expect("a new directory");
+        for command in fs::read_dir(cluster.commands()).expect("the directory of its commands") {
             let command = command.expect("it can be read").path();
             let name = command.file_name().expect("commands have names");
             let text = format!(
@@ -35,18 +35,18 @@ impl CountedCommands {
                 counted.calls.display(),
                 command.display()
             );
-            let script = counted.folder.join(name);
-            fs::write(&script, text).expect("a new folder can be written");
+            let script = counted.directory.join(name);
+            fs::write(&script, text).expect("a new directory can be written");
             let executable = fs::Permissions::from_mode(0o755);
             fs::set_permissions(&script, executable).expect("a new file's owner may");
         }
         counted
     }
 
-    /// The folder that is taken in place of the cluster's own.
+    /// The directory that is taken in place of the cluster's own.
     #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The file with the name of each that was called, one a line, for who calls them elsewhere.

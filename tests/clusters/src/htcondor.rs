@@ -44,14 +44,14 @@ impl CondorPool {
     }
 
     /// What a Python `program` prints that is fed with `input` and has HTCondor's own modules of a
-    /// newer version, 25.14. It runs in `work`, a folder that the pool has, too.
+    /// newer version, 25.14. It runs in `work`, a directory that the pool has, too.
     ///
     /// # Panics
     /// If the modules can't be had, with what the script said, or if the program fails.
     #[must_use]
     pub fn newer_python(&self, work: &Path, program: &str, input: &[u8]) -> String {
         let script = work.join("program.py");
-        std::fs::write(&script, program).expect("the folder can be written");
+        std::fs::write(&script, program).expect("the directory can be written");
         let modules = self.instance.printed_by("wheel");
         let mut python = self.on_login_node("/usr/bin/env");
         python.arg(format!("PYTHONPATH={}", modules.trim_end()));

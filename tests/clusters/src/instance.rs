@@ -1,5 +1,5 @@
-//! What the clusters share: they are brought up and taken down by scripts, have a folder of
-//! commands, see the work folders of the tests, and daemons that can be stopped.
+//! What the clusters share: they are brought up and taken down by scripts, have a directory of
+//! commands, see the work directories of the tests, and daemons that can be stopped.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -77,26 +77,26 @@ impl Instance {
     }
 
     fn describe(script: &str, which: Option<&'static str>, name: String, own: bool) -> Self {
-        let folder = match which {
+        let directory = match which {
             Some(suite) => format!("{script}-{suite}"),
             None => script.to_owned(),
         };
         Self {
             script: Path::new(env!("CARGO_MANIFEST_DIR")).join(script),
             which,
-            home: clusters().join(folder).join(&name),
+            home: clusters().join(directory).join(&name),
             name,
             own,
         }
     }
 
-    /// Its own folder, with `log/`, for those who want to look.
+    /// Its own directory, with `log/`, for those who want to look.
     #[must_use]
     pub fn home(&self) -> &Path {
         &self.home
     }
 
-    /// The folder of its commands: for PATH, or for an option of a backend. Root acts in them as
+    /// The directory of its commands: for PATH, or for an option of a backend. Root acts in them as
     /// the user `cu`, or as whom `CU_USER` names: `colleague`, `root`.
     #[must_use]
     pub fn commands(&self) -> PathBuf {
@@ -128,17 +128,17 @@ impl Instance {
         User::become_it()
     }
 
-    /// A new folder that jobs see under the same path. It belongs to the user `cu`.
+    /// A new directory that jobs see under the same path. It belongs to the user `cu`.
     #[must_use]
-    pub fn work_folder(&self) -> WorkFolder {
+    pub fn work_directory(&self) -> WorkDirectory {
         as_root(|| {
-            let folder = tempfile::Builder::new().prefix("cu-cluster-").tempdir();
-            let folder = folder.expect("/tmp can be written");
-            chown(folder.path(), Some(USER), Some(USER)).expect("root may give it away");
+            let directory = tempfile::Builder::new().prefix("cu-cluster-").tempdir();
+            let directory = directory.expect("/tmp can be written");
+            chown(directory.path(), Some(USER), Some(USER)).expect("root may give it away");
             let permissions = Permissions::from_mode(0o755);
-            fs::set_permissions(folder.path(), permissions).expect("root may");
-            WorkFolder {
-                folder: Some(folder),
+            fs::set_permissions(directory.path(), permissions).expect("root may");
+            WorkDirectory {
+                directory: Some(directory),
             }
         })
     }
@@ -234,25 +234,25 @@ impl Drop for Instance {
     }
 }
 
-/// A folder that jobs see under the same path, removed when it is dropped.
+/// A directory that jobs see under the same path, removed when it is dropped.
 #[derive(Debug)]
-pub struct WorkFolder {
+pub struct WorkDirectory {
     /// There until it is dropped.
-    folder: Option<TempDir>,
+    directory: Option<TempDir>,
 }
 
-impl WorkFolder {
+impl WorkDirectory {
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.folder.as_ref().expect("it is not dropped").path()
+        self.directory.as_ref().expect("it is not dropped").path()
     }
 }
 
-impl Drop for WorkFolder {
+impl Drop for WorkDirectory {
     fn drop(&mut self) {
         // Both root and the user have written into it. What a job still writes may stay.
-        let folder = self.folder.take();
-        as_root(|| drop(folder));
+        let directory = self.directory.take();
+        as_root(|| drop(directory));
     }
 }

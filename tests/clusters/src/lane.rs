@@ -27,15 +27,15 @@ impl Held {
     /// # Panics
     /// If none becomes free in half an hour.
     pub(crate) fn take(home: &Path) -> Self {
-        let folder = home.join("lanes");
-        let mut lanes = as_root(|| Self::all(&folder))
-            .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        let what = format!("a free lane in {}", folder.display());
+        let directory = home.join("lanes");
+        let mut lanes = as_root(|| Self::all(&directory))
+            .unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        let what = format!("a free lane in {}", directory.display());
         wait::until(&what, PATIENCE, || {
             let is_free = |held: &Self| match held.lock.try_lock() {
                 Ok(()) => true,
                 Err(TryLockError::WouldBlock) => false,
-                Err(TryLockError::Error(error)) => panic!("{}: {error}", folder.display()),
+                Err(TryLockError::Error(error)) => panic!("{}: {error}", directory.display()),
             };
             let free = lanes.iter().position(is_free);
             free.map(|index| lanes.swap_remove(index))
@@ -48,7 +48,7 @@ impl Held {
     }
 
     /// Those that the script made, not yet locked.
-    fn all(folder: &Path) -> io::Result<Vec<Self>> {
+    fn all(directory: &Path) -> io::Result<Vec<Self>> {
         let open = |entry: io::Result<fs::DirEntry>| {
             let entry = entry?;
             let name = entry.file_name();
@@ -58,6 +58,6 @@ impl Held {
                 lock: File::open(entry.path())?,
             })
         };
-        fs::read_dir(folder)?.map(open).collect()
+        fs::read_dir(directory)?.map(open).collect()
     }
 }

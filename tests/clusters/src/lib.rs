@@ -6,7 +6,7 @@
 //!
 //! let cluster = SlurmCluster::up(Suite::Bookworm);
 //! let lane = cluster.lane(); // 3 processors that no other test uses
-//! let work = cluster.work_folder(); // jobs see it under the same path
+//! let work = cluster.work_directory(); // jobs see it under the same path
 //! let user = cluster.become_user(); // of whom the files are, and who submits
 //! let mut sbatch = cluster.command("sbatch");
 //! sbatch.args(["--partition", lane.partition(), "--wrap", "true"]);
@@ -29,7 +29,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`slurm`], [`htcondor`] | the two kinds of cluster |
-//! | [`instance`] | what they share: commands, folders, outages |
+//! | [`instance`] | what they share: commands, directories, outages |
 //! | [`lane`] | places for one test at a time |
 //! | [`user`] | to be an ordinary user for a while |
 //! | [`place`] | where a run of the real `cu` takes place |

@@ -11,27 +11,27 @@ use crate::{CondorLane, CondorPool, SlurmCluster, SlurmLane};
 /// A run of a few attempts, each of which may wait for a time limit of one minute.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Runs in the lane, with their directories in `folder`, which jobs must see.
+/// Runs in the lane, with their directories in `directory`, which jobs must see.
 #[must_use]
-pub fn on_slurm(cluster: &SlurmCluster, lane: &SlurmLane<'_>, folder: &Path) -> Place {
-    in_partition(cluster, lane.partition(), folder)
+pub fn on_slurm(cluster: &SlurmCluster, lane: &SlurmLane<'_>, directory: &Path) -> Place {
+    in_partition(cluster, lane.partition(), directory)
 }
 
 /// Runs in a partition of the cluster.
 #[must_use]
-pub fn in_partition(cluster: &SlurmCluster, partition: &str, folder: &Path) -> Place {
+pub fn in_partition(cluster: &SlurmCluster, partition: &str, directory: &Path) -> Place {
     let commands = cluster.commands();
     let config = format!(
         "[backend]\nkind = \"slurm\"\n[backend.slurm]\ncommands = {commands:?}\n\
          partition = {partition:?}\npoll = \"2s\"\n"
     );
-    place(folder, config)
+    place(directory, config)
 }
 
 /// Runs in the lane of the pool.
 #[must_use]
-pub fn on_htcondor(pool: &CondorPool, lane: &CondorLane<'_>, folder: &Path) -> Place {
-    let mut place = in_pool(pool, folder);
+pub fn on_htcondor(pool: &CondorPool, lane: &CondorLane<'_>, directory: &Path) -> Place {
+    let mut place = in_pool(pool, directory);
     let lane = format!("extra = [{:?}]\n", lane.submit_line());
     place.config.push_str(&lane);
     place
@@ -39,19 +39,19 @@ pub fn on_htcondor(pool: &CondorPool, lane: &CondorLane<'_>, folder: &Path) -> P
 
 /// Runs in the slot of the pool that is no lane.
 #[must_use]
-pub fn in_pool(pool: &CondorPool, folder: &Path) -> Place {
+pub fn in_pool(pool: &CondorPool, directory: &Path) -> Place {
     let commands = pool.commands();
     let config = format!(
         "[backend]\nkind = \"htcondor\"\n[backend.htcondor]\ncommands = {commands:?}\n\
          poll = \"2s\"\n"
     );
-    place(folder, config)
+    place(directory, config)
 }
 
-fn place(folder: &Path, config: String) -> Place {
+fn place(directory: &Path, config: String) -> Place {
     Place {
         cu: static_program("cu"),
-        folder: folder.to_owned(),
+        directory: directory.to_owned(),
         config,
         environment: Vec::new(),
         patience: PATIENCE,

@@ -20,7 +20,7 @@ const PROGRAMS: [(&str, &str); 4] = [
 ];
 
 /// A statically linked program that everyone may execute, under a path that jobs see too: `cu`,
-/// `tiny_job`, `timeout_signal` or `digits`. From the folder that `CU_STATIC_PROGRAMS` names, else
+/// `tiny_job`, `timeout_signal` or `digits`. From the directory that `CU_STATIC_PROGRAMS` names, else
 /// built here, so that the tests never run an old one.
 ///
 /// # Panics
@@ -28,20 +28,20 @@ const PROGRAMS: [(&str, &str); 4] = [
 #[must_use]
 pub fn static_program(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
+    let directory = FOLDER.get_or_init(|| {
         as_root(|| {
             let given = std::env::var_os("CU_STATIC_PROGRAMS").map(PathBuf::from);
             lay_out(&given.unwrap_or_else(build))
         })
     });
-    folder.join(name)
+    directory.join(name)
 }
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The folder of the programs, built.
+/// The directory of the programs, built.
 fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let target = std::env::var_os("CARGO_TARGET_DIR");
@@ -62,17 +62,17 @@ fn build() -> PathBuf {
 
 /// Copies the programs to where jobs see them. Who runs those before goes on with them.
 fn lay_out(built: &Path) -> PathBuf {
-    let folder = clusters().join("programs");
+    let directory = clusters().join("programs");
     let lay_out = |name: &str| {
-        fs::create_dir_all(&folder)?;
-        let mut copy = tempfile::NamedTempFile::new_in(&folder)?;
+        fs::create_dir_all(&directory)?;
+        let mut copy = tempfile::NamedTempFile::new_in(&directory)?;
         std::io::copy(&mut fs::File::open(built.join(name))?, &mut copy)?;
         fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o755))?;
-        copy.persist(folder.join(name))?;
+        copy.persist(directory.join(name))?;
         std::io::Result::Ok(())
     };
     for (_, name) in PROGRAMS {
         lay_out(name).unwrap_or_else(|error| panic!("{}: {error}", built.join(name).display()));
     }
-    folder
+    directory
 }

@@ -27,11 +27,11 @@ fn until_written(path: &Path) -> String {
     })
 }
 
-/// A job of a user's in a lane: it runs as that user, in the folder that it was submitted from.
+/// A job of a user's in a lane: it runs as that user, in the directory that it was submitted from.
 fn slurm_runs_a_job(suite: Suite) {
     let cluster = SlurmCluster::up(suite);
     let lane = cluster.lane();
-    let work = cluster.work_folder();
+    let work = cluster.work_directory();
     let _user = cluster.become_user();
     let mut sbatch = cluster.command("sbatch");
     sbatch.args(["--parsable", "--partition", lane.partition()]);
@@ -113,7 +113,7 @@ fn lanes_are_exclusive() {
 fn htcondor_runs_a_job() {
     let pool = CondorPool::up();
     let lane = pool.lane();
-    let work = pool.work_folder();
+    let work = pool.work_directory();
     let _user = pool.become_user();
     // A `$(…)` in a submit description would be HTCondor's.
     let script = "echo $(id -u) $(pwd -P) >said\n";

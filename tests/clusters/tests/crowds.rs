@@ -13,11 +13,11 @@ const ATTEMPTS: usize = 3 * JOBS;
 
 /// Runs [`JOBS`] jobs with two resumes each. `submit` is called seldom, and so are those that ask.
 fn assert_few_calls(cluster: &Instance, mut place: Place, submit: &str, ask: &[&str]) {
-    let counted = CountedCommands::new(cluster, &place.folder);
+    let counted = CountedCommands::new(cluster, &place.directory);
     let own = format!("{:?}", cluster.commands());
     place.config = place
         .config
-        .replace(&own, &format!("{:?}", counted.folder()));
+        .replace(&own, &format!("{:?}", counted.directory()));
     let jobs: Vec<usize> = (0..JOBS).collect();
     let config = format!(
         "resources.memory = \"64MiB\"\n\
@@ -40,7 +40,7 @@ fn assert_few_calls(cluster: &Instance, mut place: Place, submit: &str, ask: &[&
 #[test]
 fn on_slurm() {
     let cluster = SlurmCluster::up(Suite::Trixie);
-    let work = cluster.work_folder();
+    let work = cluster.work_directory();
     let _user = cluster.become_user();
     let place = place::in_partition(&cluster, "debug", work.path());
     assert_few_calls(&cluster, place, "sbatch", &["squeue", "sacct", "scontrol"]);
@@ -49,7 +49,7 @@ fn on_slurm() {
 #[test]
 fn on_htcondor() {
     let pool = CondorPool::up();
-    let work = pool.work_folder();
+    let work = pool.work_directory();
     let _user = pool.become_user();
     let place = place::in_pool(&pool, work.path());
     let ask = ["condor_q", "condor_history"];

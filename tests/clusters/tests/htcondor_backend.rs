@@ -24,8 +24,8 @@ const SAME_SLOT: Resume = Resume::Checkpoint {
 #[test]
 fn an_evicted_attempt_has_ended() {
     on_the_pool(Resume::Submit, async |bed, pool| {
-        let files = files(bed.folder());
-        let job = submit(&pool, &attempt(bed.folder(), 0, STARTED)).await;
+        let files = files(bed.directory());
+        let job = submit(&pool, &attempt(bed.directory(), 0, STARTED)).await;
         until_exists(&files.started);
         ask("condor_vacate_job", &[&job.0]);
         let end = end(&pool, &job).await;
@@ -41,8 +41,8 @@ fn an_evicted_attempt_has_ended() {
 #[test]
 fn a_job_whose_shadow_died_is_not_started_again() {
     on_the_pool(Resume::Submit, async |bed, pool| {
-        let files = files(bed.folder());
-        let job = submit(&pool, &attempt(bed.folder(), 0, STARTED)).await;
+        let files = files(bed.directory());
+        let job = submit(&pool, &attempt(bed.directory(), 0, STARTED)).await;
         until_exists(&files.started);
         until_running(&pool, &job).await;
         POOL.kill_shadow(&job.0);
@@ -57,7 +57,7 @@ fn a_job_whose_shadow_died_is_not_started_again() {
 #[test]
 fn a_held_job_waits_for_a_person() {
     on_the_pool(Resume::Submit, async |bed, pool| {
-        let mut waits = attempt(bed.folder(), 0, STARTED);
+        let mut waits = attempt(bed.directory(), 0, STARTED);
         waits.resources.cpus = 4; // More than a lane has.
         let job = submit(&pool, &waits).await;
         ask("condor_hold", &["-reason", "let us see", &job.0]);
@@ -82,8 +82,8 @@ fn a_held_job_waits_for_a_person() {
 #[test]
 fn a_running_job_that_is_held_and_released_has_ended() {
     on_the_pool(Resume::Submit, async |bed, pool| {
-        let files = files(bed.folder());
-        let job = submit(&pool, &attempt(bed.folder(), 0, STARTED)).await;
+        let files = files(bed.directory());
+        let job = submit(&pool, &attempt(bed.directory(), 0, STARTED)).await;
         until_exists(&files.started);
         ask("condor_hold", &[&job.0]);
         until_held(&pool, &job).await;
@@ -100,7 +100,7 @@ fn too_much_memory_is_an_end() {
     on_the_pool(Resume::Submit, async |bed, pool| {
         // The shell collects what it reads.
         let script = "x=$(head -c 400000000 /dev/zero | tr '\\0' x); echo ${#x}";
-        let mut submission = attempt(bed.folder(), 0, script);
+        let mut submission = attempt(bed.directory(), 0, script);
         submission.resources.memory_bytes = Some(64 << 20);
         let job = submit(&pool, &submission).await;
         let end = end(&pool, &job).await;
@@ -113,10 +113,10 @@ fn too_much_memory_is_an_end() {
 #[test]
 fn a_job_that_cannot_start_is_over() {
     on_the_pool(Resume::Submit, async |bed, pool| {
-        let mut waits = attempt(bed.folder(), 0, STARTED);
+        let mut waits = attempt(bed.directory(), 0, STARTED);
         waits.resources.cpus = 4;
         let job = submit(&pool, &waits).await;
-        std::fs::remove_file(bed.folder().join("state/start")).expect("it is there");
+        std::fs::remove_file(bed.directory().join("state/start")).expect("it is there");
         ask("condor_qedit", &[&job.0, "RequestCpus", "1"]);
         let end = end(&pool, &job).await;
         assert_eq!(end.cause, EndCause::NotStarted, "{}", end.text);
@@ -130,7 +130,7 @@ async fn chain(bed: &Bed, pool: &Htcondor, codes: &[u8]) -> Vec<(ClusterJobId, O
     let mut previous = None;
     for (number, code) in (0..).zip(codes) {
         let script = format!("echo {number} $_CONDOR_SCRATCH_DIR >>started; exit {code}");
-        let mut submission = attempt(bed.folder(), number, &script);
+        let mut submission = attempt(bed.directory(), number, &script);
         submission.previous = previous.take();
         let job = submit(pool, &submission).await;
         let end = end(pool, &job).await;
@@ -151,7 +151,7 @@ fn a_new_submission_is_a_new_job() {
         let seen = chain(bed, &pool, &[3, 0]).await;
         let ids = ids(&seen);
         assert_ne!(ids[0], ids[1]);
-        assert_eq!(lines(&bed.folder().join("started")).len(), 2);
+        assert_eq!(lines(&bed.directory().join("started")).len(), 2);
     });
 }
 
@@ -165,21 +165,21 @@ fn a_requeue_keeps_the_job() {
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
         let restarts: Vec<_> = seen.iter().map(|(_, it)| it.restarts).collect();
         assert_eq!(restarts, [Some(0), Some(1), Some(2)]);
-        let started = lines(&bed.folder().join("started"));
+        let started = lines(&bed.directory().join("started"));
         let numbers: Vec<&str> = started.iter().map(|it| &it[..1]).collect();
         assert_eq!(numbers, ["0", "1", "2"]);
         until_left(&seen[0].0);
     });
 }
 
-/// In the same slot nothing but the attempt changes, the scratch folder not either.
+/// In the same slot nothing but the attempt changes, the scratch directory not either.
 #[test]
 fn a_checkpoint_keeps_the_slot() {
     on_the_pool(SAME_SLOT, async |bed, pool| {
         let seen = chain(bed, &pool, &[3, 3, 0]).await;
         let ids = ids(&seen);
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
-        let started = lines(&bed.folder().join("started"));
+        let started = lines(&bed.directory().join("started"));
         let slots: Vec<&str> = started.iter().map(|it| &it[2..]).collect();
         assert_eq!(slots, [slots[0]; 3]);
         until_left(&seen[0].0);
@@ -197,7 +197,7 @@ fn restarts_in_one_slot_can_be_limited() {
         let seen = chain(bed, &pool, &[3, 3, 3, 0]).await;
         let ids = ids(&seen);
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
-        let started = lines(&bed.folder().join("started"));
+        let started = lines(&bed.directory().join("started"));
         let slots: Vec<&str> = started.iter().map(|it| &it[2..]).collect();
         assert_eq!(slots[0], slots[1]);
         assert_ne!(slots[1], slots[2]);
@@ -214,7 +214,7 @@ fn a_slot_is_given_up_in_time() {
         wait: Duration::from_secs(1),
     };
     on_the_pool(resume, async |bed, pool| {
-        let first = attempt(bed.folder(), 0, "exit 3");
+        let first = attempt(bed.directory(), 0, "exit 3");
         let job = submit(&pool, &first).await;
         assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(3));
         let status = || ask("condor_q", &[&job.0, "-af", "JobStatus", "JobRunCount"]);
@@ -222,7 +222,7 @@ fn a_slot_is_given_up_in_time() {
             (status() == "1 1\n").then_some(())
         });
         assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(3));
-        let mut second = attempt(bed.folder(), 1, "exit 0");
+        let mut second = attempt(bed.directory(), 1, "exit 0");
         second.previous = Some(job.clone());
         assert_eq!(submit(&pool, &second).await, job);
         assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(0));
@@ -233,15 +233,15 @@ fn a_slot_is_given_up_in_time() {
 #[test]
 fn an_evicted_job_goes_on_under_its_id() {
     on_the_pool(Resume::Requeue, async |bed, pool| {
-        let files = files(bed.folder());
-        let job = submit(&pool, &attempt(bed.folder(), 0, STARTED)).await;
+        let files = files(bed.directory());
+        let job = submit(&pool, &attempt(bed.directory(), 0, STARTED)).await;
         until_exists(&files.started);
         ask("condor_vacate_job", &[&job.0]);
         assert_eq!(end(&pool, &job).await.cause, EndCause::Preempted);
         drop(pool);
         let pool = bed.open(Resume::Requeue).await;
         assert_eq!(end(&pool, &job).await.cause, EndCause::Preempted);
-        let mut second = attempt(bed.folder(), 1, STARTED);
+        let mut second = attempt(bed.directory(), 1, STARTED);
         second.previous = Some(job.clone());
         assert_eq!(submit(&pool, &second).await, job);
         until_running(&pool, &job).await;
@@ -252,7 +252,7 @@ fn an_evicted_job_goes_on_under_its_id() {
         let found = found.expect("the pool answers");
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].observation.job, job);
-        std::fs::write(&files.go, "").expect("the folder is the user's");
+        std::fs::write(&files.go, "").expect("the directory is the user's");
         assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(0));
         assert_eq!(lines(&files.started).len(), 2);
     });
@@ -263,7 +263,7 @@ fn an_evicted_job_goes_on_under_its_id() {
 fn an_attempt_that_is_over_at_once_was_put_back() {
     htcondor::runtime().block_on(async {
         let bed = Bed::new();
-        let edited = bed.folder().join("edited");
+        let edited = bed.directory().join("edited");
         let edited = edited.to_str().expect("UTF-8");
         // From the edit on the queue answers once the job has left it.
         let qedit = format!("$REAL \"$@\" && touch {edited}");
@@ -274,18 +274,18 @@ fn an_attempt_that_is_over_at_once_was_put_back() {
         let mut options = bed.options(Resume::Requeue);
         options.commands = Some(commands_with(
             &POOL,
-            bed.folder(),
+            bed.directory(),
             &[("condor_qedit", &qedit), ("condor_q", &queue)],
         ));
         let pool = Htcondor::open(options).await.expect("its commands are there");
-        let job = submit(&pool, &attempt(bed.folder(), 0, "exit 3")).await;
+        let job = submit(&pool, &attempt(bed.directory(), 0, "exit 3")).await;
         assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(3));
-        std::fs::write(format!("{edited}.job"), &job.0).expect("the folder is the user's");
-        let mut second = attempt(bed.folder(), 1, "echo >>started; exit 5");
+        std::fs::write(format!("{edited}.job"), &job.0).expect("the directory is the user's");
+        let mut second = attempt(bed.directory(), 1, "echo >>started; exit 5");
         second.previous = Some(job.clone());
         assert_eq!(submit(&pool, &second).await, job);
         assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(5));
-        let started = lines(&bed.folder().join("started"));
+        let started = lines(&bed.directory().join("started"));
         assert_eq!(started.len(), 1);
     });
 }
@@ -293,17 +293,17 @@ fn an_attempt_that_is_over_at_once_was_put_back() {
 /// A predecessor that HTCondor does not tell yet to have ended is waited for, and what it tells then
 /// is about that one, for the next main process, too.
 #[test]
-fn what_is_told_late_of_a_predecessor_is_not_about_its_successor() {
+fn a_late_event_of_a_predecessor_ends_no_successor() {
     on_the_pool(Resume::Requeue, async |bed, pool| {
-        let files = files(bed.folder());
+        let files = files(bed.directory());
         let script = format!("{STARTED}; exit 3");
-        let job = submit(&pool, &attempt(bed.folder(), 0, &script)).await;
+        let job = submit(&pool, &attempt(bed.directory(), 0, &script)).await;
         until_exists(&files.started);
         until_running(&pool, &job).await;
         // It ends while the next attempt is being submitted.
-        let mut second = attempt(bed.folder(), 1, "while [ -d . ]; do sleep 0.1; done");
+        let mut second = attempt(bed.directory(), 1, "while [ -d . ]; do sleep 0.1; done");
         second.previous = Some(job.clone());
-        std::fs::write(&files.go, "").expect("the folder is the user's");
+        std::fs::write(&files.go, "").expect("the directory is the user's");
         assert_eq!(submit(&pool, &second).await, job);
         drop(pool);
         let pool = bed.open(Resume::Requeue).await;
@@ -317,9 +317,9 @@ fn what_is_told_late_of_a_predecessor_is_not_about_its_successor() {
 #[test]
 fn other_needs_are_another_job() {
     on_the_pool(Resume::Requeue, async |bed, pool| {
-        let first = submit(&pool, &attempt(bed.folder(), 0, "exit 3")).await;
+        let first = submit(&pool, &attempt(bed.directory(), 0, "exit 3")).await;
         assert_eq!(end(&pool, &first).await.cause, EndCause::Exited(3));
-        let mut second = attempt(bed.folder(), 1, "exit 0");
+        let mut second = attempt(bed.directory(), 1, "exit 0");
         second.resources.cpus = 2;
         second.previous = Some(first.clone());
         let job = submit(&pool, &second).await;
@@ -335,15 +335,15 @@ fn other_needs_are_another_job() {
 #[test]
 fn a_deleted_log_costs_no_more_than_time() {
     on_the_pool(Resume::Submit, async |bed, pool| {
-        let files = files(bed.folder());
+        let files = files(bed.directory());
         let script = format!("{STARTED}; exit 6");
-        let job = submit(&pool, &attempt(bed.folder(), 0, &script)).await;
+        let job = submit(&pool, &attempt(bed.directory(), 0, &script)).await;
         until_exists(&files.started);
         until_running(&pool, &job).await;
-        std::fs::remove_file(bed.folder().join("state/events.log")).expect("it is there");
-        std::fs::write(&files.go, "").expect("the folder is the user's");
+        std::fs::remove_file(bed.directory().join("state/events.log")).expect("it is there");
+        std::fs::write(&files.go, "").expect("the directory is the user's");
         assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(6));
-        let later = submit(&pool, &attempt(bed.folder(), 1, "exit 7")).await;
+        let later = submit(&pool, &attempt(bed.directory(), 1, "exit 7")).await;
         assert_eq!(end(&pool, &later).await.cause, EndCause::Exited(7));
     });
 }
@@ -352,7 +352,7 @@ fn a_deleted_log_costs_no_more_than_time() {
 #[test]
 fn cancelling_frees_a_kept_job() {
     on_the_pool(Resume::Requeue, async |bed, pool| {
-        let job = submit(&pool, &attempt(bed.folder(), 0, "exit 3")).await;
+        let job = submit(&pool, &attempt(bed.directory(), 0, "exit 3")).await;
         assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(3));
         assert!(is_queued(&job), "it is kept for the next attempt");
         let cancelled = pool.cancel(std::slice::from_ref(&job), Cancel::Terminate);
@@ -362,28 +362,28 @@ fn cancelling_frees_a_kept_job() {
     });
 }
 
-/// The state folder lost with all that is in it: names are still found, ends still told.
+/// The state directory lost with all that is in it: names are still found, ends still told.
 #[test]
-fn names_and_ends_are_found_without_the_state_folder() {
+fn names_and_ends_are_found_without_the_state_directory() {
     on_the_pool(Resume::Submit, async |bed, pool| {
-        let files = files(bed.folder());
+        let files = files(bed.directory());
         let (runs, ended) = (
-            attempt(bed.folder(), 0, STARTED),
-            attempt(bed.folder(), 1, "exit 5"),
+            attempt(bed.directory(), 0, STARTED),
+            attempt(bed.directory(), 1, "exit 5"),
         );
         let running = submit(&pool, &runs).await;
         let over = submit(&pool, &ended).await;
         assert_eq!(end(&pool, &over).await.cause, EndCause::Exited(5));
         until_exists(&files.started);
         drop(pool);
-        std::fs::remove_dir_all(bed.folder().join("state")).expect("it is the user's");
+        std::fs::remove_dir_all(bed.directory().join("state")).expect("it is the user's");
         let pool = bed.open(Resume::Submit).await;
-        let names = [runs.name, attempt(bed.folder(), 2, "").name, ended.name];
+        let names = [runs.name, attempt(bed.directory(), 2, "").name, ended.name];
         let found = pool.find(&names).await.expect("the pool answers");
         let jobs: Vec<&ClusterJobId> = found.iter().map(|it| &it.observation.job).collect();
         assert_eq!(jobs, [&running, &over]);
         until_running(&pool, &running).await;
-        std::fs::write(&files.go, "").expect("the folder is the user's");
+        std::fs::write(&files.go, "").expect("the directory is the user's");
         assert_eq!(end(&pool, &running).await.cause, EndCause::Exited(0));
         assert_eq!(end(&pool, &over).await.cause, EndCause::Exited(5));
     });
@@ -394,16 +394,16 @@ fn names_and_ends_are_found_without_the_state_folder() {
 #[test]
 fn a_schedd_that_hangs_loses_nothing() {
     let own = CondorPool::own("");
-    let folder = own.work_folder();
+    let directory = own.work_directory();
     htcondor::runtime().block_on(async {
-        let mut options = HtcondorOptions::new(folder.path().join("state"));
+        let mut options = HtcondorOptions::new(directory.path().join("state"));
         options.poll = Duration::from_secs(1);
         options.commands = Some(own.commands());
         let pool = Htcondor::open(options)
             .await
             .expect("its commands are there");
-        let files = files(folder.path());
-        let runs = attempt(folder.path(), 0, STARTED);
+        let files = files(directory.path());
+        let runs = attempt(directory.path(), 0, STARTED);
         let job = submit(&pool, &runs).await;
         until_exists(&files.started);
         own.pause("schedd");
@@ -415,7 +415,7 @@ fn a_schedd_that_hangs_loses_nothing() {
             matches!(cancelled, Err(Error::Unavailable { .. })),
             "{cancelled:?}"
         );
-        let uncertain = attempt(folder.path(), 1, STARTED);
+        let uncertain = attempt(directory.path(), 1, STARTED);
         let answer = pool
             .submit(std::slice::from_ref(&uncertain))
             .await
@@ -431,7 +431,7 @@ fn a_schedd_that_hangs_loses_nothing() {
             Some(found) => found.observation.job,
             None => submit(&pool, &uncertain).await,
         };
-        std::fs::write(&files.go, "").expect("the folder is the user's");
+        std::fs::write(&files.go, "").expect("the directory is the user's");
         for job in [&job, &second] {
             assert_eq!(end(&pool, job).await.cause, EndCause::Exited(0));
         }

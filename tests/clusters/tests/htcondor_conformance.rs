@@ -37,8 +37,8 @@ impl<W: Way> Testbed for Pool<W> {
         Arc::new(self.bed.open(W::RESUME).await)
     }
 
-    fn folder(&self) -> &Path {
-        self.bed.folder()
+    fn directory(&self) -> &Path {
+        self.bed.directory()
     }
 
     fn patience(&self) -> Duration {

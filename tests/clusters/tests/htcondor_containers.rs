@@ -16,9 +16,9 @@ fn in_image(image: &Path) -> String {
     format!("universe = \"container\"\nimage = {image:?}\n")
 }
 
-/// The job sees the folder, too.
-fn with_folder(config: &mut String, folder: &Path) {
-    let line = format!("+SingularityBind = \"{}\"", folder.display());
+/// The job sees the directory, too.
+fn with_folder(config: &mut String, directory: &Path) {
+    let line = format!("+SingularityBind = \"{}\"", directory.display());
     *config = config.replace("extra = [", &format!("extra = [{line:?}, "));
 }
 
@@ -26,7 +26,7 @@ fn with_folder(config: &mut String, folder: &Path) {
 fn a_program_in_a_container_is_resumed_in_every_way() {
     for way in WAYS {
         in_a_condor_lane(|pool, mut place| {
-            let image = image::make(pool, &place.folder);
+            let image = image::make(pool, &place.directory);
             let (command, programs) = image::marked_tiny_job();
             place.config.push_str(&in_image(&image));
             with_folder(&mut place.config, &programs);
@@ -42,7 +42,7 @@ fn a_program_in_a_container_is_resumed_in_every_way() {
 #[test]
 fn an_attempt_that_is_evicted_from_its_container_is_resumed() {
     in_a_condor_lane(|pool, mut place| {
-        let image = image::make(pool, &place.folder);
+        let image = image::make(pool, &place.directory);
         let (_, programs) = image::marked_tiny_job();
         place.config.push_str(&in_image(&image));
         with_folder(&mut place.config, &programs);
@@ -58,7 +58,7 @@ fn an_attempt_that_is_evicted_from_its_container_is_resumed() {
 #[test]
 fn a_program_that_is_not_in_its_container_is_told() {
     in_a_condor_lane(|pool, mut place| {
-        let image = image::make(pool, &place.folder);
+        let image = image::make(pool, &place.directory);
         place.config.push_str(&in_image(&image));
         // Nothing was started, so that its exit code is not the program's.
         let run = tiny_job(place, "stays", "resume.losses = 1\n");
@@ -70,8 +70,8 @@ fn a_program_that_is_not_in_its_container_is_told() {
 #[test]
 fn a_container_that_never_starts_is_not_tried_for_ever() {
     in_a_condor_lane(|_, mut place| {
-        let image = place.folder.join("nothing");
-        std::fs::create_dir(&image).expect("a new folder");
+        let image = place.directory.join("nothing");
+        std::fs::create_dir(&image).expect("a new directory");
         place.config.push_str(&in_image(&image));
         let run = tiny_job(place, "stays", "resume.losses = 1\n");
         let shown = "its container did not start: Error from slot";
@@ -97,7 +97,7 @@ fn a_pool_without_docker_says_so() {
         let run = tiny_job(place, "stays", "");
         let why = why_no_machine_takes(&run);
         let expected = "no machine of the pool can run it: none of its 9 slots meets the job's \
-                        requirements; nowhere holds `TARGET.HasDocker`";
+                        requirements; no slot meets `TARGET.HasDocker`";
         assert!(why.contains(expected), "{why}");
     });
 }

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use cu_cluster_tests::CondorPool;
 use cu_scheduler::htcondor::{Htcondor, HtcondorOptions, Resume, Universe};
-use cu_scheduler::{Resources, Submission, SubmissionName};
+use cu_scheduler::{Examine, Resources, Submission, SubmissionName};
 use proptest::prelude::*;
 use serde_json::Value;
 
-/// What is set, in a state folder of this name.
+/// What is set, in a state directory of this name.
 #[derive(Clone, Debug)]
 struct Set {
-    folder: String,
+    directory: String,
     options: HtcondorOptions,
     resources: Resources,
 }
@@ -49,34 +49,32 @@ fn set() -> impl Strategy<Value = Set> {
         }
     });
     // Blanks at the ends of a path are a path's own, and HTCondor would cut them off.
-    let folder = "[^\\pC/\"\\\\ ]([^\\pC/\"\\\\]{0,12}[^\\pC/\"\\\\ ])?";
-    let folder = folder.prop_filter("a name that can be told", |name| {
+    let directory = "[^\\pC/\"\\\\ ]([^\\pC/\"\\\\]{0,12}[^\\pC/\"\\\\ ])?";
+    let directory = directory.prop_filter("a name that can be told", |name| {
         name != "." && name != ".." && !name.contains("$$")
     });
     let label = "(\\PC|[\"\\\\$()\n\t ]){0,16}";
     let text = "([^\\pC$\\\\]|[\"() ]){0,16}";
     let numbers = (1..64_u32, 0..3_u32, 1..1_u64 << 40, 1..1_000_000_u64);
-    (resume, universe, folder, label, text, numbers).prop_map(
-        |(resume, mut universe, folder, label, text, (cpus, gpus, memory, seconds))| {
-            if folder.contains([':', ',']) {
-                // No container is shown such a folder.
+    (resume, universe, directory, label, text, numbers).prop_map(
+        |(resume, mut universe, directory, label, text, (cpus, gpus, memory, seconds))| {
+            if directory.contains([':', ',']) {
+                // No container is shown such a directory.
                 universe = Universe::Vanilla;
             }
-            let options = HtcondorOptions {
-                resume,
-                universe,
-                label,
-                grace: Duration::from_secs(seconds % 3600 + 1),
-                requirements: Some(string(&text) + " != TARGET.Name"),
-                rank: Some("KFlops + size(".to_owned() + &string(&text) + ")"),
-                hosts: vec!["node-7.example".into()],
-                exclude_hosts: vec!["node8".into(), "node9".into()],
-                concurrency_limits: vec!["licence:2".into(), "disk".into()],
-                gpu_memory: Some(memory),
-                cuda_requirement: Some("7.5".into()),
-                extra: vec![format!("+CuText = {}", string(&text))],
-                ..HtcondorOptions::default()
-            };
+            let mut options = HtcondorOptions::default();
+            options.resume = resume;
+            options.universe = universe;
+            options.label = label;
+            options.grace = Duration::from_secs(seconds % 3600 + 1);
+            options.requirements = Some(string(&text) + " != TARGET.Name");
+            options.rank = Some("KFlops + size(".to_owned() + &string(&text) + ")");
+            options.hosts = vec!["node-7.example".into()];
+            options.exclude_hosts = vec!["node8".into(), "node9".into()];
+            options.concurrency_limits = vec!["licence:2".into(), "disk".into()];
+            options.gpu_memory = Some(memory);
+            options.cuda_requirement = Some("7.5".into());
+            options.extra = vec![format!("+CuText = {}", string(&text))];
             let resources = Resources {
                 cpus,
                 gpus,
@@ -85,7 +83,7 @@ fn set() -> impl Strategy<Value = Set> {
                 warning: None,
             };
             Set {
-                folder,
+                directory,
                 options,
                 resources,
             }
@@ -100,13 +98,13 @@ fn string(text: &str) -> String {
 }
 
 /// The first ad of a dry run: `Name=value` lines up to one with a dot.
-fn ad(pool: &CondorPool, text: &str, folder: &Path) -> Result<BTreeMap<String, String>, String> {
-    let file = folder.join("description.sub");
-    std::fs::write(&file, text).expect("the folder is the user's");
+fn ad(pool: &CondorPool, text: &str, directory: &Path) -> Result<BTreeMap<String, String>, String> {
+    let file = directory.join("description.sub");
+    std::fs::write(&file, text).expect("the directory is the user's");
     let mut submit: Command = pool.command("condor_submit");
     let submit = submit.args(["-dry-run", "-"]).arg(&file);
     let output = submit
-        .current_dir(folder)
+        .current_dir(directory)
         .output()
         .expect("the wrapper is there");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -124,7 +122,7 @@ fn ad(pool: &CondorPool, text: &str, folder: &Path) -> Result<BTreeMap<String, S
 #[test]
 fn each_is_parsed_into_the_ad_that_was_meant() {
     let condor = CondorPool::up();
-    let work = condor.work_folder();
+    let work = condor.work_directory();
     let _user = condor.become_user();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -140,11 +138,11 @@ fn each_is_parsed_into_the_ad_that_was_meant() {
     let ran = runner.run(
         &set(),
         |Set {
-             folder,
+             directory,
              mut options,
              resources,
          }| {
-            options.state_dir = work.path().join(&folder);
+            options.state_dir = work.path().join(&directory);
             options.commands = Some(condor.commands());
             let submission = Submission {
                 name: SubmissionName::new("run", 7, 2).expect("a name"),
@@ -158,7 +156,7 @@ fn each_is_parsed_into_the_ad_that_was_meant() {
             let previews = runtime.block_on(async {
                 let pool = Htcondor::open(options.clone())
                     .await
-                    .expect("the folder will do");
+                    .expect("the directory will do");
                 pool.preview(std::slice::from_ref(&submission)).await
             });
             prop_assert_eq!(previews.len(), 1);
@@ -169,7 +167,7 @@ fn each_is_parsed_into_the_ad_that_was_meant() {
             let ad = ad(&condor, &preview.text, work.path());
             let ad = ad.map_err(|said| TestCaseError::fail(format!("{said}\n{}", preview.text)))?;
             let get = |name: &str| ad.get(name).map_or("", String::as_str).to_owned();
-            let path = |name: &str| format!("\"{}/{folder}{name}\"", work.path().display());
+            let path = |name: &str| format!("\"{}/{directory}{name}\"", work.path().display());
             prop_assert_eq!(get("Cmd"), path("/start"));
             prop_assert_eq!(get("UserLog"), path("/events.log"));
             prop_assert_eq!(get("Iwd"), path(""));

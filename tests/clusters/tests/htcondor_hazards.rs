@@ -53,7 +53,7 @@ fn a_job_that_is_edited_is_known_all_the_same() {
 }
 
 #[test]
-fn who_ignores_the_time_limit_goes_on_from_its_last_state() {
+fn ignoring_the_limit_it_resumes_from_its_last_save() {
     in_a_condor_lane(|_, place| {
         let config = "[resources]\ntime_limit = \"15s\"\n[stop]\ngrace = \"1s\"\n";
         let ignores = format!("trap '' TERM\n{PERIODIC}");

@@ -37,7 +37,7 @@ fn a_job_gets_the_gpu_that_it_asks_for() {
         script.display()
     );
     let own = CondorPool::own(&settings);
-    let work = own.work_folder();
+    let work = own.work_directory();
     htcondor::runtime().block_on(async {
         let wanted: [(Option<&str>, Option<u64>, Option<&str>); 6] = [
             (Some("8.0"), None, Some("GPU-large")),
@@ -49,24 +49,24 @@ fn a_job_gets_the_gpu_that_it_asks_for() {
         ];
         let mut jobs = Vec::new();
         for (number, (requirement, memory, gpu)) in (0..).zip(wanted) {
-            let folder = work.path().join(format!("run{number}"));
-            std::fs::create_dir(&folder).expect("the folder is the user's");
-            let mut options = HtcondorOptions::new(folder.join("state"));
+            let directory = work.path().join(format!("run{number}"));
+            std::fs::create_dir(&directory).expect("the directory is the user's");
+            let mut options = HtcondorOptions::new(directory.join("state"));
             options.poll = Duration::from_secs(1);
             options.cuda_requirement = requirement.map(str::to_owned);
             options.gpu_memory = memory;
             options.commands = Some(own.commands());
             let pool = Htcondor::open(options).await.expect("they can be right");
-            let mut job = attempt(&folder, 0, "echo $CUDA_VISIBLE_DEVICES >gpu");
+            let mut job = attempt(&directory, 0, "echo $CUDA_VISIBLE_DEVICES >gpu");
             job.resources.gpus = 1;
             let id = submit(&pool, &job).await;
-            jobs.push((pool, id, folder, gpu));
+            jobs.push((pool, id, directory, gpu));
         }
-        for (pool, job, folder, gpu) in jobs {
+        for (pool, job, directory, gpu) in jobs {
             match gpu {
                 Some(gpu) => {
                     assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(0));
-                    assert_eq!(lines(&folder.join("gpu")), [gpu], "{folder:?}");
+                    assert_eq!(lines(&directory.join("gpu")), [gpu], "{directory:?}");
                 }
                 None => nobody_has_it(&pool, &job).await,
             }
@@ -95,11 +95,11 @@ fn write_program(path: &Path, text: &str) {
     std::fs::set_permissions(path, executable).expect("it is ours");
 }
 
-/// Others may look for what is in `folder`.
-fn open_to_all(folder: &Path) {
+/// Others may look for what is in `directory`.
+fn open_to_all(directory: &Path) {
     use std::os::unix::fs::PermissionsExt;
     let open = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(folder, open).expect("it is ours");
+    std::fs::set_permissions(directory, open).expect("it is ours");
 }
 
 /// Clusters where jobs bid have a command of their own, which makes an attribute of the bid.
@@ -111,7 +111,11 @@ fn a_bid_goes_to_the_command_that_takes_bids() {
             "bid=$1; shift; exec {} -append \"+JobBid = $bid\" \"$@\"",
             POOL.commands().join("condor_submit").display()
         );
-        let commands = commands_with(&POOL, bed.folder(), &[("condor_submit_bid", &submit_bid)]);
+        let commands = commands_with(
+            &POOL,
+            bed.directory(),
+            &[("condor_submit_bid", &submit_bid)],
+        );
         let mut options = bed.options(Resume::Submit);
         options.commands = Some(commands.clone());
         options.bid = Some(25);
@@ -120,11 +124,11 @@ fn a_bid_goes_to_the_command_that_takes_bids() {
         let pool = Htcondor::open(options.clone())
             .await
             .expect("they can be right");
-        let job = submit(&pool, &attempt(bed.folder(), 0, "exit 0")).await;
+        let job = submit(&pool, &attempt(bed.directory(), 0, "exit 0")).await;
         assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(0));
         assert_eq!(bids(&job), "25\n");
         // Called otherwise, with arguments of its own before the bid.
-        let own = bed.folder().join("commands/our_submit");
+        let own = bed.directory().join("commands/our_submit");
         write_program(
             &own,
             &format!("#!/bin/sh\n[ \"$1\" = --bid ] && shift\n{submit_bid}\n"),
@@ -132,7 +136,7 @@ fn a_bid_goes_to_the_command_that_takes_bids() {
         options.submit_command = vec![own.to_string_lossy().into_owned(), "--bid".into()];
         options.bid = Some(7);
         let pool = Htcondor::open(options).await.expect("they can be right");
-        let job = submit(&pool, &attempt(bed.folder(), 1, "exit 0")).await;
+        let job = submit(&pool, &attempt(bed.directory(), 1, "exit 0")).await;
         assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(0));
         assert_eq!(bids(&job), "7\n");
     });

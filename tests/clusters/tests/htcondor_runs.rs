@@ -19,7 +19,7 @@ fn digits(way: &str) {
     in_a_condor_lane(|_, place| {
         let here = Place {
             cu: place.cu.clone(),
-            folder: place.folder.clone(),
+            directory: place.directory.clone(),
             config: "backend.kind = \"local\"".to_owned(),
             environment: Vec::new(),
             patience: place.patience,
@@ -118,7 +118,7 @@ fn condor_rm_ends_the_chain_in_every_way() {
 }
 
 #[test]
-fn an_evicted_attempt_is_resumed_from_its_checkpoint_in_every_way() {
+fn an_evicted_attempt_is_resumed_in_every_way() {
     for way in WAYS {
         in_a_condor_lane(|pool, place| {
             let run = tiny_job(place, "stays", &resume(way));
@@ -162,8 +162,8 @@ fn a_run_that_no_machine_can_take_says_so_and_can_be_stopped() {
         let id = ids(&run.show(0))[0].to_owned();
         for part in [
             "is queued (no machine of the pool can run it: none of its 9 slots meets",
-            "nowhere holds `TARGET.Colour == \"green\"`",
-            &format!("`condor_q -better-analyze {id}` tells more"),
+            "no slot meets `TARGET.Colour == \"green\"`",
+            &format!("`condor_q -better-analyze {id}` shows more"),
         ] {
             assert!(why.contains(part), "{why}");
         }
@@ -174,7 +174,7 @@ fn a_run_that_no_machine_can_take_says_so_and_can_be_stopped() {
 fn a_grid_of_jobs_goes_on_through_the_death_of_the_schedd() {
     let pool = CondorPool::own("");
     let lane = pool.lane();
-    let work = pool.work_folder();
+    let work = pool.work_directory();
     let place = place::on_htcondor(&pool, &lane, work.path());
     let _user = pool.become_user();
     let run = Run::at(place, &program("tiny_job"), GRID);
@@ -193,7 +193,7 @@ fn a_grid_of_jobs_goes_on_through_the_death_of_the_schedd() {
 }
 
 #[test]
-fn a_main_process_killed_before_it_noted_the_id_adopts_what_it_submitted() {
+fn killed_before_the_id_is_noted_the_job_is_adopted() {
     in_a_condor_lane(|pool, place| {
         let script = "$SUBMIT \"$@\"\nkill -9 $PPID";
         let place = with_first_submission(place, &pool.commands(), "condor_submit", script);

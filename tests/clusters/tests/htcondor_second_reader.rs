@@ -6,7 +6,7 @@ mod htcondor;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cu_scheduler::htcondor::{Resume, told};
+use cu_scheduler::htcondor::{Resume, read_events};
 use cu_scheduler::{EndCause, SubmissionName};
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ fn lengths(log: &[u8]) -> Vec<usize> {
 
 /// What HTCondor's reader makes of each of these logs, by its length.
 fn read_by_htcondor(logs: &[PathBuf]) -> BTreeMap<(PathBuf, usize), Vec<Value>> {
-    let work = POOL.work_folder();
+    let work = POOL.work_directory();
     let task = |log: &PathBuf| {
         let content = std::fs::read(log).expect("it is there");
         format!("{}\n", serde_json::json!([log, lengths(&content)]))
@@ -75,7 +75,7 @@ fn compare(logs: &[PathBuf]) -> BTreeMap<u64, usize> {
         for length in lengths(&content) {
             let place = format!("{} cut to {length} bytes", log.display());
             let part = &content[..length];
-            let ours = told([part]);
+            let ours = read_events([part]);
             let theirs = at(length);
             // An event ends with a line, which HTCondor takes at times before its line break.
             let early = usize::from(part.ends_with(b"\n..."));
@@ -89,8 +89,8 @@ fn compare(logs: &[PathBuf]) -> BTreeMap<u64, usize> {
             }
             // What follows a cut is read all the same.
             assert_eq!(
-                told([part, &content[length..]]),
-                told([&*content]),
+                read_events([part, &content[length..]]),
+                read_events([&*content]),
                 "{place}"
             );
         }
@@ -116,11 +116,11 @@ fn assert_same(ours: &Value, theirs: &Value, place: &str) {
 /// All logs that were recorded, which hold every event that is made use of.
 #[test]
 fn recorded_logs_are_read_alike_wherever_they_are_cut() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../crates/cu-scheduler/tests/recorded/htcondor");
-    let work = POOL.work_folder();
+    let work = POOL.work_directory();
     let mut logs = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("it is there") {
+    for entry in std::fs::read_dir(directory).expect("it is there") {
         let from = entry.expect("it can be read").path();
         if from.extension().is_some_and(|it| it == "log") {
             // Where the pool's root sees it.
@@ -140,23 +140,23 @@ fn recorded_logs_are_read_alike_wherever_they_are_cut() {
 #[test]
 fn a_log_of_the_pool_is_read_alike() {
     on_the_pool(Resume::Requeue, async |bed, pool| {
-        let done = submit(&pool, &attempt(bed.folder(), 0, "exit 3")).await;
+        let done = submit(&pool, &attempt(bed.directory(), 0, "exit 3")).await;
         assert_eq!(end(&pool, &done).await.cause, EndCause::Exited(3));
-        let killed = submit(&pool, &attempt(bed.folder(), 1, "kill -9 $$")).await;
+        let killed = submit(&pool, &attempt(bed.directory(), 1, "kill -9 $$")).await;
         assert_eq!(end(&pool, &killed).await.cause, EndCause::Signaled(9));
-        let evicted = submit(&pool, &attempt(bed.folder(), 2, STARTED)).await;
-        until_exists(&files(bed.folder()).started);
+        let evicted = submit(&pool, &attempt(bed.directory(), 2, STARTED)).await;
+        until_exists(&files(bed.directory()).started);
         ask("condor_vacate_job", &[&evicted.0]);
         assert_eq!(end(&pool, &evicted).await.cause, EndCause::Preempted);
-        let mut waits = attempt(bed.folder(), 3, STARTED);
+        let mut waits = attempt(bed.directory(), 3, STARTED);
         waits.resources.cpus = 4;
         let held = submit(&pool, &waits).await;
         ask("condor_hold", &["-reason", "let us see", &held.0]);
         until_held(&pool, &held).await;
         ask("condor_rm", &[&held.0]);
         assert_eq!(end(&pool, &held).await.cause, EndCause::Cancelled);
-        let log = bed.folder().join("events.log");
-        std::fs::copy(bed.folder().join("state/events.log"), &log).expect("it is there");
+        let log = bed.directory().join("events.log");
+        std::fs::copy(bed.directory().join("state/events.log"), &log).expect("it is there");
         let seen = compare(&[log]);
         for number in [0, 1, 4, 5, 9, 12] {
             assert!(seen.contains_key(&number), "no event {number} in {seen:?}");

@@ -34,7 +34,7 @@ async fn cancel(pool: &Htcondor, job: &ClusterJobId) {
 #[test]
 fn a_job_that_no_machine_can_run_says_so_and_why() {
     on_the_pool(Resume::Submit, async |bed, pool| {
-        let mut too_large = attempt(bed.folder(), 0, STARTED);
+        let mut too_large = attempt(bed.directory(), 0, STARTED);
         too_large.resources.cpus = 100;
         let job = submit(&pool, &too_large).await;
         let reason = until_queued(&pool, &job, "no machine of the pool can run it").await;
@@ -42,7 +42,7 @@ fn a_job_that_no_machine_can_run_says_so_and_why() {
             reason.contains("`TARGET.Cpus >= RequestCpus` (RequestCpus = 100)"),
             "{reason}"
         );
-        let hint = format!("`condor_q -better-analyze {job}` tells more");
+        let hint = format!("`condor_q -better-analyze {job}` shows more");
         assert!(reason.ends_with(&hint), "{reason}");
         cancel(&pool, &job).await;
     });
@@ -55,10 +55,10 @@ fn a_requirement_that_holds_nowhere_is_named() {
         let mut options = bed.options(Resume::Submit);
         options.requirements = Some("TARGET.Colour == \"green\"".into());
         let pool = Htcondor::open(options).await.expect("they can be right");
-        let job = submit(&pool, &attempt(bed.folder(), 0, STARTED)).await;
+        let job = submit(&pool, &attempt(bed.directory(), 0, STARTED)).await;
         let reason = until_queued(&pool, &job, "no machine of the pool can run it").await;
         assert!(
-            reason.contains("nowhere holds `TARGET.Colour == \"green\"`"),
+            reason.contains("no slot meets `TARGET.Colour == \"green\"`"),
             "{reason}"
         );
         cancel(&pool, &job).await;
@@ -69,15 +69,15 @@ fn a_requirement_that_holds_nowhere_is_named() {
 #[test]
 fn a_job_that_waits_for_room_says_so() {
     on_the_pool(Resume::Submit, async |bed, pool| {
-        let files = files(bed.folder());
-        let mut whole_lane = attempt(bed.folder(), 0, STARTED);
+        let files = files(bed.directory());
+        let mut whole_lane = attempt(bed.directory(), 0, STARTED);
         whole_lane.resources.cpus = bed.lane.slots();
         let runs = submit(&pool, &whole_lane).await;
         until_exists(&files.started);
-        let waits = submit(&pool, &attempt(bed.folder(), 1, "exit 0")).await;
+        let waits = submit(&pool, &attempt(bed.directory(), 1, "exit 0")).await;
         let reason = until_queued(&pool, &waits, "1 of the pool's 9 slots can run it").await;
         assert!(reason.contains("once there is room"), "{reason}");
-        std::fs::write(&files.go, "").expect("the folder is the user's");
+        std::fs::write(&files.go, "").expect("the directory is the user's");
         for job in [&runs, &waits] {
             assert_eq!(end(&pool, job).await.cause, EndCause::Exited(0));
         }
@@ -91,24 +91,24 @@ const SURVIVES_SIGTERM: &str = "echo $CU_KILL_WAIT >told; : >term; \
 
 /// How long it was told to be from SIGTERM to SIGKILL, in seconds. It went on for about that long, too:
 /// neither the pool's clocks nor this look at them are exact.
-async fn kill_wait(pool: &Htcondor, folder: &Path, job: Submission) -> f64 {
+async fn kill_wait(pool: &Htcondor, directory: &Path, job: Submission) -> f64 {
     let job = submit(pool, &job).await;
-    until_exists(&folder.join("started"));
+    until_exists(&directory.join("started"));
     cancel(pool, &job).await;
-    until_exists_with_text(&folder.join("term"));
+    until_exists_with_text(&directory.join("term"));
     let term = std::time::Instant::now();
     let mut lived = Duration::ZERO;
     let mut tenths = 0;
     let mut looked = term;
     wait::until("the last sign of life", wait::BOUND, || {
-        let now = lines(&folder.join("term")).len();
+        let now = lines(&directory.join("term")).len();
         if now > tenths {
             (tenths, looked, lived) = (now, std::time::Instant::now(), term.elapsed());
         }
         (looked.elapsed() > Duration::from_secs(1)).then_some(())
     });
     assert_eq!(end(pool, &job).await.cause, EndCause::Cancelled);
-    let told = std::fs::read_to_string(folder.join("told")).expect("it is there");
+    let told = std::fs::read_to_string(directory.join("told")).expect("it is there");
     let told: f64 = told.trim().parse().expect("a number of seconds");
     let about = told / 4.0..told * 5.0;
     assert!(
@@ -128,8 +128,8 @@ fn until_exists_with_text(path: &Path) {
 #[test]
 fn a_job_is_told_how_long_it_is_from_sigterm_to_sigkill() {
     on_the_pool(Resume::Submit, async |bed, pool| {
-        let job = attempt(bed.folder(), 0, SURVIVES_SIGTERM);
-        let told = kill_wait(&pool, bed.folder(), job).await;
+        let job = attempt(bed.directory(), 0, SURVIVES_SIGTERM);
+        let told = kill_wait(&pool, bed.directory(), job).await;
         assert_eq!(told, 2.0, "the grace of the test's bed");
     });
 }
@@ -138,7 +138,7 @@ fn a_job_is_told_how_long_it_is_from_sigterm_to_sigkill() {
 #[test]
 fn a_machine_that_allows_less_time_is_believed() {
     let own = CondorPool::own("MachineMaxVacateTime = 2 * 3\n");
-    let work = own.work_folder();
+    let work = own.work_directory();
     htcondor::runtime().block_on(async {
         let mut options = HtcondorOptions::new(work.path().join("state"));
         options.grace = Duration::from_secs(60);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite};
 use cu_scheduler::slurm::{Resume, Slurm};
 use cu_scheduler::{
-    Cancel, ClusterJobId, ClusterState, EndCause, Finding, Level, Scheduler, Submission,
+    Cancel, ClusterJobId, ClusterState, EndCause, Examine, Level, Scheduler, Subject, Submission,
     SubmissionName, SubmitError,
 };
 
@@ -116,7 +116,7 @@ fn a_thousand_are_one_array() {
 }
 
 #[test]
-fn what_is_above_a_limit_waits_and_says_why() {
+fn a_job_above_a_limit_waits_and_says_why() {
     let lines = vec!["AccountingStorageEnforce=limits".to_owned()];
     let settings = SlurmSettings {
         lines,
@@ -152,7 +152,7 @@ fn what_is_above_a_limit_waits_and_says_why() {
             assert!(reason.contains("MaxSubmitJob"), "{reason}");
             assert!(retry_after.is_some());
         }
-        std::fs::write(bed.folder().join("go"), "").unwrap();
+        std::fs::write(bed.directory().join("go"), "").unwrap();
         for answer in taken {
             let job = answer.as_ref().unwrap();
             assert_eq!(end(&slurm, job).await, EndCause::Exited(0));
@@ -212,21 +212,34 @@ fn an_examination_says_what_will_hurt() {
         options.poll = None;
         let slurm = Slurm::open(options).await.unwrap();
         let findings = slurm.examine().await;
-        let told = |subject: &str| {
-            let of_subject = |finding: &&Finding| finding.subject == subject;
-            let finding = findings.iter().find(of_subject);
-            finding.unwrap_or_else(|| panic!("{subject}: {findings:?}"))
+        let level = |subject: Subject| {
+            let finding = findings.iter().find(|finding| finding.subject == subject);
+            finding
+                .unwrap_or_else(|| panic!("{subject}: {findings:?}"))
+                .level
         };
-        for subject in ["kill wait", "ended jobs", "requeue"] {
-            assert_eq!(told(subject).level, Level::Warning, "{:?}", told(subject));
+        for subject in [Subject::GraceTime, Subject::EndedJobs, Subject::ExitCodes] {
+            assert_eq!(level(subject), Level::Warning, "{subject}: {findings:?}");
         }
-        for subject in ["accounting", "arrays", "partition limits"] {
-            assert_eq!(told(subject).level, Level::Note, "{:?}", told(subject));
+        for subject in [
+            Subject::Accounting,
+            Subject::Arrays,
+            Subject::PartitionLimits,
+        ] {
+            assert_eq!(level(subject), Level::Note, "{subject}: {findings:?}");
         }
-        for subject in ["version", "clock", "partition", "nodes"] {
-            assert_eq!(told(subject).level, Level::Good, "{:?}", told(subject));
+        for subject in [
+            Subject::Version,
+            Subject::Clock,
+            Subject::Partition,
+            Subject::Nodes,
+        ] {
+            assert_eq!(level(subject), Level::Good, "{subject}: {findings:?}");
         }
-        assert!(!bed.folder().join("state").exists(), "it leaves no trace");
+        assert!(
+            !bed.directory().join("state").exists(),
+            "it leaves no trace"
+        );
     });
 }
 
@@ -245,7 +258,7 @@ fn a_preview_leaves_no_trace_and_no_job() {
                     assert_eq!(previews.len(), 1, "one array");
                     let verdict = previews[0].verdict.as_ref().unwrap();
                     assert!(verdict.contains("to start at"), "{suite:?}: {verdict}");
-                    assert!(!bed.folder().join("state").exists());
+                    assert!(!bed.directory().join("state").exists());
                     let mut closed = bed.options(Resume::Submit);
                     closed.partition = Some("closed".into());
                     let slurm = Slurm::open(closed).await.unwrap();
@@ -259,7 +272,7 @@ fn a_preview_leaves_no_trace_and_no_job() {
 }
 
 /// Both tasks of an array run on, and nothing of ours says which they are.
-fn tasks_are_found_though_the_state_folder_was_lost(suite: Suite) {
+fn tasks_are_found_without_the_state_directory(suite: Suite) {
     let cluster = slurm::cluster(suite);
     let bed = Bed::new(cluster);
     slurm::runtime(cluster).block_on(async {
@@ -277,13 +290,13 @@ fn tasks_are_found_though_the_state_folder_was_lost(suite: Suite) {
         })
         .await;
         drop(slurm);
-        std::fs::remove_dir_all(bed.folder().join("state")).unwrap();
+        std::fs::remove_dir_all(bed.directory().join("state")).unwrap();
         let slurm = bed.open(Resume::Submit).await;
         for (submission, job) in batch.iter().zip(&jobs) {
             assert_eq!(find(&slurm, &submission.name).await.as_ref(), Some(job));
         }
         assert_eq!(find(&slurm, &bed.submission(2, 0, "true").name).await, None);
-        std::fs::write(bed.folder().join("go"), "").unwrap();
+        std::fs::write(bed.directory().join("go"), "").unwrap();
         for job in &jobs {
             assert_eq!(end(&slurm, job).await, EndCause::Exited(3));
         }
@@ -291,23 +304,23 @@ fn tasks_are_found_though_the_state_folder_was_lost(suite: Suite) {
 }
 
 #[test]
-fn tasks_are_found_though_the_state_folder_was_lost_20_11() {
-    tasks_are_found_though_the_state_folder_was_lost(Suite::Bullseye);
+fn tasks_are_found_without_the_state_directory_20_11() {
+    tasks_are_found_without_the_state_directory(Suite::Bullseye);
 }
 
 #[test]
-fn tasks_are_found_though_the_state_folder_was_lost_22_05() {
-    tasks_are_found_though_the_state_folder_was_lost(Suite::Bookworm);
+fn tasks_are_found_without_the_state_directory_22_05() {
+    tasks_are_found_without_the_state_directory(Suite::Bookworm);
 }
 
 #[test]
-fn tasks_are_found_though_the_state_folder_was_lost_24_11() {
-    tasks_are_found_though_the_state_folder_was_lost(Suite::Trixie);
+fn tasks_are_found_without_the_state_directory_24_11() {
+    tasks_are_found_without_the_state_directory(Suite::Trixie);
 }
 
 #[test]
-fn tasks_are_found_though_the_state_folder_was_lost_26_05() {
-    tasks_are_found_though_the_state_folder_was_lost(Suite::Forky);
+fn tasks_are_found_without_the_state_directory_26_05() {
+    tasks_are_found_without_the_state_directory(Suite::Forky);
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn forgetful(suite: Suite) -> SlurmCluster {
     SlurmCluster::own(suite, &settings)
 }
 
-/// Hands over jobs of which a few run until the folder is gone, and all others wait.
+/// Hands over jobs of which a few run until the directory is gone, and all others wait.
 async fn submit(bed: &Bed<'_>, slurm: &Slurm, count: usize) -> Vec<ClusterJobId> {
     let batch: Vec<Submission> = (0..count as u32)
         .map(|job| bed.submission(job, 0, "while [ -d \"$1\" ]; do sleep 0.1; done"))

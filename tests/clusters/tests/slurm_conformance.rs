@@ -39,8 +39,8 @@ impl<K: Kind> Testbed for Lane<K> {
         Arc::new(self.bed.open(K::RESUME).await)
     }
 
-    fn folder(&self) -> &Path {
-        self.bed.folder()
+    fn directory(&self) -> &Path {
+        self.bed.directory()
     }
 
     fn patience(&self) -> Duration {

@@ -75,7 +75,7 @@ fn tasks_of_an_array_are_requeued_one_by_one() {
 }
 
 #[test]
-fn who_has_to_give_way_to_others_is_resumed() {
+fn a_preempted_attempt_is_resumed() {
     let cluster = SlurmCluster::up(Suite::Forky);
     in_a_lane(&cluster, |lane, mut place| {
         let usual = format!("{:?}", lane.partition());
@@ -123,7 +123,7 @@ fn a_drained_node_is_waited_for_and_named() {
 }
 
 #[test]
-fn who_is_held_says_how_to_release_it() {
+fn a_held_job_says_how_to_release_it() {
     let cluster = SlurmCluster::up(Suite::Bullseye);
     in_a_lane(&cluster, |lane, place| {
         let blocks = [
@@ -193,7 +193,7 @@ fn a_controller_that_hangs_submits_nothing_twice() {
         let main_process = run.start();
         run.await_file(&run.output(0, "steps.log"));
         cluster.pause("slurmctld");
-        until_why(&run, &["nobody knows whether"]);
+        until_why(&run, &["it is not known whether"]);
         cluster.start("slurmctld");
         assert_completes(&run, main_process);
         assert_grid(&run);
@@ -256,7 +256,7 @@ fn assert_submitted_once_each(cluster: &SlurmCluster, run: &Run) {
 }
 
 #[test]
-fn a_main_process_killed_before_it_noted_the_id_adopts_what_it_submitted() {
+fn killed_before_the_id_is_noted_the_job_is_adopted() {
     let cluster = SlurmCluster::up(Suite::Bookworm);
     in_a_lane(&cluster, |_, place| {
         // Killed by what it has just started, when the real one has answered.
@@ -291,14 +291,14 @@ fn an_answer_that_was_lost_is_looked_up() {
 fn nodes_that_cant_reach_the_main_process_leave_word_in_files() {
     let cluster = SlurmCluster::up(Suite::Forky);
     let lane = cluster.lane();
-    let work = cluster.work_folder();
+    let work = cluster.work_directory();
     let mut place = place::on_slurm(&cluster, &lane, work.path());
     place.environment.push(("CU_USER".into(), "root".into()));
     // The work directory is the cluster user's.
     let trust = ("CU_TRUST_PARENTS".into(), "1".into());
     place.environment.push(trust);
     let config = "backend.slurm.wrapper = [\"unshare\", \"--net\"]\n\
-         settings.behaviour = \"tells\"\nsettings.parameter = \"a\"\n";
+         settings.behaviour = \"reports\"\nsettings.parameter = \"a\"\n";
     let run = Run::at(place, &program("tiny_job"), config);
     complete(&run);
     assert_promises(&run);

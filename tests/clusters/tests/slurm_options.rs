@@ -79,7 +79,7 @@ fn queued_for(state: &ClusterState) -> &str {
 #[test]
 fn modules_are_loaded_from_a_fresh_login_or_not() {
     on(slurm::cluster(Suite::Trixie), async |bed| {
-        let module = bed.folder().join("tool");
+        let module = bed.directory().join("tool");
         std::fs::write(&module, "#%Module\nsetenv TOOL \"of the module\"\n").unwrap();
         for (number, environment) in [(0, Environment::Inherit), (10, Environment::Clean)] {
             let modules = vec!["null".to_owned(), module.to_str().unwrap().to_owned()];
@@ -120,7 +120,7 @@ fn modules_are_loaded_from_a_fresh_login_or_not() {
 #[test]
 fn a_virtual_environment_is_activated() {
     on(slurm::cluster(Suite::Trixie), async |bed| {
-        let venv = bed.folder().join("my venv");
+        let venv = bed.directory().join("my venv");
         let slurm = bed.open(Resume::Submit).await;
         let make = bed.submission(0, 0, "exec python3 -m venv --without-pip \"$1/my venv\"");
         said(&slurm, &make).await;
@@ -159,7 +159,7 @@ fn an_environment_is_inherited_or_that_of_a_login() {
 }
 
 #[test]
-fn as_many_gpus_are_had_as_asked_for() {
+fn the_job_gets_the_gpus_it_asked_for() {
     on(slurm::cluster(Suite::Trixie), async |bed| {
         let slurm = bed.open(Resume::Submit).await;
         let mut one = bed.submission(
@@ -171,7 +171,7 @@ fn as_many_gpus_are_had_as_asked_for() {
         let visible = said(&slurm, &one).await;
         assert_eq!(visible.trim().split(',').count(), 1, "{visible}");
         assert_ne!(visible.trim(), "");
-        std::fs::write(bed.folder().join("hold"), "").unwrap();
+        std::fs::write(bed.directory().join("hold"), "").unwrap();
         let mut both = bed.submission(1, 0, &one.command[2]);
         both.resources.gpus = 2;
         let both = submit(&slurm, &both).await.unwrap();
@@ -191,7 +191,7 @@ fn as_many_gpus_are_had_as_asked_for() {
         drop(slurm);
         // What is named takes the place of a number.
         let slurm = bed.open_with(|it| it.gres = Some("gpu:2".into())).await;
-        std::fs::remove_file(bed.folder().join("hold")).unwrap();
+        std::fs::remove_file(bed.directory().join("hold")).unwrap();
         let mut named = bed.submission(4, 0, &one.command[2]);
         named.resources.gpus = 1;
         assert_eq!(said(&slurm, &named).await.trim().split(',').count(), 2);
@@ -338,7 +338,7 @@ fn accounts_and_qualities_of_service_are_charged_and_limit() {
         wide.resources.cpus = 2;
         let wide = submit(&slurm, &wide).await.unwrap();
         assert_eq!(queued_for(&reason(&slurm, &wide).await), "AssocGrpCpuLimit");
-        std::fs::write(bed.folder().join("go"), "").unwrap();
+        std::fs::write(bed.directory().join("go"), "").unwrap();
         for job in [&first, &second, &wide] {
             assert_eq!(end(&slurm, job).await, EndCause::Exited(0));
         }

@@ -76,7 +76,7 @@ fn a_program_that_knows_nothing_of_us_is_asked_in_time(suite: Suite, wrapper: &s
     });
 }
 
-fn who_is_killed_by_the_limit_goes_on_from_its_last_state(suite: Suite) {
+fn killed_by_the_limit_it_resumes_from_its_last_save(suite: Suite) {
     in_a_lane(suite, |cluster, place| {
         // No warning before the limit, and USR1 to nobody: nothing of ours tells it to stop.
         let config = "[resources]\ntime_limit = \"1min\"\n[stop]\ngrace = \"1min\"\n";
@@ -94,7 +94,7 @@ fn who_is_killed_by_the_limit_goes_on_from_its_last_state(suite: Suite) {
 #[test]
 fn a_program_in_a_container_is_resumed() {
     in_a_lane(Suite::Forky, |cluster, place| {
-        let image = image::make(cluster, &place.folder);
+        let image = image::make(cluster, &place.directory);
         let (command, programs) = image::marked_tiny_job();
         let config = format!(
             "[backend.slurm.container]\nimage = {image:?}\narguments = [\"--bind\", {programs:?}]\n"
@@ -139,8 +139,8 @@ macro_rules! on_every_slurm {
                 }
 
                 #[test]
-                fn who_is_killed_by_the_limit_goes_on_from_its_last_state() {
-                    super::who_is_killed_by_the_limit_goes_on_from_its_last_state($suite);
+                fn killed_by_the_limit_it_resumes_from_its_last_save() {
+                    super::killed_by_the_limit_it_resumes_from_its_last_save($suite);
                 }
             }
         )*

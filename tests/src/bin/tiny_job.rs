@@ -1,5 +1,5 @@
-//! The smallest real job: load, so many steps, save, exit for resume every few of them, finalize.
-//! It writes down each step with its times, and misbehaves if its settings say so.
+//! The smallest real job: it loads, does a number of steps, saves and exits for resume every few
+//! steps, and finalizes. It logs each step with its times, and misbehaves if its settings say so.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,19 +13,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Settings {
-    /// How many steps the job has.
+    /// The number of steps of the job.
     steps: u64,
-    /// After how many of them an attempt asks to be resumed.
+    /// The number of steps after which an attempt asks to be resumed.
     steps_per_attempt: u64,
-    /// How long a step takes at least.
+    /// The shortest duration of a step.
     step_milliseconds: u64,
-    /// What it does instead of working on.
+    /// How it misbehaves.
     behaviour: Behaviour,
-    /// The step at whose end it does so; in the first attempt alone, but for what lasts.
+    /// The step at whose end it misbehaves. Only the first attempt does, unless the behaviour says
+    /// "always".
     at_step: u64,
     /// The file that [`Behaviour::Waits`] waits for; relative to the working directory.
     barrier: PathBuf,
-    /// Of no use but to be written down by [`Behaviour::Tells`].
+    /// A setting that [`Behaviour::Reports`] writes to a file.
     parameter: serde_json::Value,
 }
 
@@ -46,20 +47,20 @@ impl Default for Settings {
 #[derive(Clone, Copy, Deserialize, PartialEq)]
 #[serde(rename_all = "snake_case")]
 enum Behaviour {
-    /// Nothing else.
+    /// It does not misbehave.
     Works,
-    /// Waits for the barrier, and goes on.
+    /// Waits for the barrier, then continues.
     Waits,
     /// Saves, and sleeps until it is killed or asked to stop.
     Stays,
     /// Asks to be resumed over the supervisor's socket, and stays.
     AsksAndStays,
-    /// Asks to be resumed, with nothing saved and no file changed, always.
+    /// Always asks to be resumed, without saving or changing a file.
     MakesNoProgress,
-    /// Panics, always.
+    /// Always panics.
     Panics,
-    /// Writes its arguments and the setting `parameter` to files, and goes on.
-    Tells,
+    /// Writes its arguments and the setting `parameter` to files, then continues.
+    Reports,
 }
 
 #[derive(Serialize)]
@@ -68,7 +69,7 @@ struct Metrics {
     sum: u64,
 }
 
-/// The sum of all steps so far, so that a step that is lost or done twice changes the result.
+/// The sum of all steps so far. A step that is lost or done twice changes it.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct State {
     step: u64,
@@ -137,19 +138,19 @@ fn misbehave(
             save(job, log, state)?;
             announce(&output_dir)?;
             sleep_until(|| job.should_exit());
-            // It does not stop at once: who does not wait for it overlaps with it.
+            // It does not stop at once, so an attempt that does not wait for it overlaps with it.
             std::thread::sleep(Duration::from_millis(settings.step_milliseconds));
         }
         Behaviour::AsksAndStays if is_first => {
             save(job, log, state)?;
-            // The shell's door, since ours does not come back from it.
-            let _code = cu_client::shell::Door::open()?.exit_for_resume();
+            // As a shell script does it, since `Job::exit_for_resume` does not return.
+            let _code = cu_client::shell::ShellJob::open()?.exit_for_resume();
             announce(&output_dir)?;
             sleep_until(|| false);
         }
         Behaviour::Stays | Behaviour::AsksAndStays => {}
         Behaviour::Panics => panic!("the weights are not finite"),
-        Behaviour::Tells => {
+        Behaviour::Reports => {
             let arguments: Vec<_> = std::env::args().collect();
             let arguments = serde_json::to_vec(&arguments)?;
             std::fs::write(output_dir.join("arguments.json"), arguments)?;
@@ -160,14 +161,14 @@ fn misbehave(
     Ok(())
 }
 
-/// Tells the test that it is there, and under which number.
+/// Writes its process id for the test.
 fn announce(output_dir: &Path) -> Result<()> {
     let unfinished = output_dir.join("here.new");
     std::fs::write(&unfinished, std::process::id().to_string())?;
     Ok(std::fs::rename(unfinished, output_dir.join("here"))?)
 }
 
-/// The sleep is this program's work: a test waits for what it leaves.
+/// This sleep is the program's work. Tests wait for its files, not for a time.
 fn sleep_until(mut is_over: impl FnMut() -> bool) {
     while !is_over() {
         std::thread::sleep(Duration::from_millis(5));

@@ -1,6 +1,4 @@
-//! A good history has no violation, and each way to forge it is found, and named.
-
-use std::path::PathBuf;
+//! A good history has no violation, and the checker finds and names every forgery.
 
 use cu_core::machine::Event;
 use cu_core::{AttemptEnd, AttemptReport, JobReport, JobState, RecordedEvent};
@@ -26,7 +24,7 @@ fn entry(kind: Kind, attempt: u32, number: u64, begin: u64) -> Entry {
 
 fn event(event: Event) -> RecordedEvent {
     RecordedEvent {
-        at: Timestamp(0),
+        at: Timestamp::from_millis(0),
         job: JOB,
         event,
     }
@@ -48,39 +46,23 @@ fn submitted(attempt: u32, id: &str) -> RecordedEvent {
 }
 
 fn report(attempt: u32, end: AttemptEnd, exit_code: i32) -> AttemptReport {
-    AttemptReport {
-        attempt: Attempt(attempt),
-        cluster_job_id: None,
-        host: None,
-        submitted: Timestamp(0),
-        started: None,
-        ended: None,
-        end: Some(end),
-        exit_code: Some(exit_code),
-        signal: None,
-        detail: None,
-    }
+    let mut report = AttemptReport::new(Attempt(attempt), Timestamp::from_millis(0));
+    (report.end, report.exit_code) = (Some(end), Some(exit_code));
+    report
 }
 
 fn metrics(sum: i64) -> Metrics {
     Metrics::from([("sum".to_owned(), sum.into())])
 }
 
-/// One job of two steps and two attempts, all as it should be.
+/// One job with two steps and two attempts, without a violation.
 fn good() -> History {
-    let job = JobReport {
-        job: JOB,
-        state: JobState::Completed,
-        output_dir: PathBuf::new(),
-        parameters: Default::default(),
-        metrics: metrics(3),
-        fraction: None,
-        why: String::new(),
-        attempts: vec![
-            report(0, AttemptEnd::ResumeRequested, 3),
-            report(1, AttemptEnd::Completed, 0),
-        ],
-    };
+    let mut job = JobReport::new(JOB, JobState::Completed);
+    job.metrics = metrics(3);
+    job.attempts = vec![
+        report(0, AttemptEnd::ResumeRequested, 3),
+        report(1, AttemptEnd::Completed, 0),
+    ];
     let steps = vec![
         entry(Kind::Loaded, 0, 0, 0),
         entry(Kind::Step, 0, 1, 10),
@@ -102,7 +84,7 @@ fn good() -> History {
     }
 }
 
-/// What is found after `forge`, in words.
+/// The messages of the checker after `forge`.
 fn found(forge: impl FnOnce(&mut History)) -> Vec<String> {
     let mut history = good();
     forge(&mut history);
@@ -120,13 +102,13 @@ fn a_good_history_has_no_violation() {
 }
 
 #[test]
-fn an_overlap() {
+fn overlapping_attempts_are_found() {
     let found = found(|history| steps(history)[3].begin = 25);
     assert_eq!(found, ["job 7: attempts 0 and 1 overlap by 5 ns"]);
 }
 
 #[test]
-fn a_second_start_of_one_attempt() {
+fn a_second_start_of_an_attempt_is_found() {
     let found = found(|history| {
         let again = entry(Kind::Loaded, 1, 1, 45);
         steps(history).insert(4, again);
@@ -135,35 +117,35 @@ fn a_second_start_of_one_attempt() {
 }
 
 #[test]
-fn a_second_submission_of_one_attempt() {
+fn a_second_submission_of_an_attempt_is_found() {
     let found = found(|history| history.events.push(submitted(1, "local-3")));
     let expected = "job 7: attempt 1 was submitted as local-2 and as local-3";
     assert_eq!(found, [expected]);
 }
 
 #[test]
-fn a_lost_step() {
+fn a_lost_step_is_found() {
     let nobody = found(|history| {
         steps(history).remove(4);
     });
-    assert_eq!(nobody, ["job 7: step 2 was lost: nobody did it"]);
+    assert_eq!(nobody, ["job 7: step 2 was lost: no attempt did it"]);
     let forgotten = found(|history| steps(history)[3].number = 0);
-    assert_eq!(forgotten, ["job 7: step 1 was lost: it was passed over"]);
+    assert_eq!(forgotten, ["job 7: step 1 was lost: it was skipped"]);
     let unsaved = found(|history| {
         steps(history).remove(2);
     });
-    let expected = "job 7: step 1 was lost: it was loaded, and never saved";
+    let expected = "job 7: step 1 was lost: it was loaded, but never saved";
     assert_eq!(unsaved, [expected]);
 }
 
 #[test]
-fn a_step_done_twice() {
+fn a_step_done_twice_is_found() {
     let found = found(|history| {
         steps(history)[3].number = 0;
         let again = entry(Kind::Step, 1, 1, 45);
         steps(history).insert(4, again);
     });
-    let expected = "job 7: attempt 1 repeated step 1, which a checkpoint held";
+    let expected = "job 7: attempt 1 repeated step 1, which a checkpoint contained";
     assert_eq!(found, [expected]);
 }
 
@@ -179,7 +161,7 @@ fn a_step_that_no_checkpoint_held_may_be_done_twice() {
 }
 
 #[test]
-fn a_job_that_is_not_settled_in_one_way() {
+fn a_job_that_is_not_settled_exactly_once_is_found() {
     let not = "job 7 is not settled exactly once: ";
     let running = found(|history| history.jobs[0].state = JobState::Running);
     assert_eq!(running, [format!("{not}it is Running: ")]);
@@ -202,16 +184,16 @@ fn a_job_that_is_not_settled_in_one_way() {
 }
 
 #[test]
-fn a_lost_message() {
+fn a_lost_message_is_found() {
     let request = found(|history| {
         history.events.remove(1);
     });
-    let expected = "job 7: the resume request of attempt 0: acknowledged, and recorded nowhere";
+    let expected = "job 7: the resume request of attempt 0: acknowledged, but recorded nowhere";
     assert_eq!(request, [expected]);
     let results = found(|history| {
         history.events.remove(3);
     });
-    let expected = "job 7: the results of attempt 1: acknowledged, and recorded nowhere";
+    let expected = "job 7: the results of attempt 1: acknowledged, but recorded nowhere";
     assert_eq!(results, [expected]);
 }
 
@@ -230,7 +212,7 @@ fn a_message_in_the_outbox_is_not_lost() {
 }
 
 #[test]
-fn other_results_than_were_delivered() {
+fn results_that_differ_from_the_delivered_ones_are_found() {
     let recorded = found(|history| history.jobs[0].metrics = metrics(4));
     let one = |found: &[String]| found.len() == 1 && found[0].ends_with("is recorded");
     assert!(one(&recorded), "{recorded:?}");

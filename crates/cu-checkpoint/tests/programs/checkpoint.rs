@@ -1,5 +1,5 @@
-//! What the tests start: `save-without-end FORM DIRECTORY ATTEMPT` is there to be killed, and
-//! `write-fixtures` is run by hand, once for each version of the format. It is not published.
+//! The program that the tests start. They kill `save-without-end FORM DIRECTORY ATTEMPT`; a
+//! developer runs `write-fixtures`, once for each version of the format. It is not published.
 #![allow(
     clippy::unwrap_used,
     reason = "a program of a test ends where it cannot go on"
@@ -32,7 +32,7 @@ fn main() {
     }
 }
 
-/// Saves one generation after the other, and says so after each.
+/// Saves one generation after the other, and acknowledges each on standard output.
 fn save_without_end(form: &str, directory: &str, attempt: u32) {
     let mut checkpoints = Checkpoints::open(directory).unwrap().for_attempt(attempt);
     let mut expected = checkpoints

@@ -1,9 +1,9 @@
-//! Runs something once for each combination of the choices it makes on its way.
+//! Runs a function once for each combination of the choices that it makes.
 
 /// The choices of one run; the next run makes others.
 #[derive(Debug, Default)]
 pub struct Choices {
-    /// What is chosen, out of how many.
+    /// Each choice, and the number of options.
     made: Vec<(usize, usize)>,
     next: usize,
 }
@@ -17,7 +17,7 @@ impl Choices {
         let (chosen, of) = self.made[self.next];
         assert_eq!(
             of, count,
-            "what is chosen from must depend on earlier choices alone"
+            "the number of options must depend on earlier choices alone"
         );
         self.next += 1;
         chosen

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cu_checkpoint::fs::{File, FileSystem, Kind};
 
-/// What happens at the chosen call.
+/// The fault at the chosen call.
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {
     None,
@@ -140,7 +140,7 @@ impl Write for FaultyFile {
         };
         if let Err(error) = self.count.call() {
             if was_alive {
-                // A write can be cut short by what ends it.
+                // The fault may cut a write short.
                 self.inner.write_all(&bytes[..bytes.len() / 2])?;
             }
             return Err(error);

@@ -1,6 +1,6 @@
-//! What the fixtures hold, and how they are written.
+//! The content of the fixtures, and the functions that write them.
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
-#![allow(dead_code, reason = "who writes them reads nothing")]
+#![allow(dead_code, reason = "the program that writes them reads nothing")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What several of the tests need: file systems that can be stopped, and a look at a directory.
+//! Shared by several tests: file systems that can be stopped, and the names in a directory.
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 pub mod choices;

@@ -1,9 +1,9 @@
-//! What the victims of the tests save: a content for each generation.
+//! The content that the killed processes save, another one for each generation.
 
 use cu_checkpoint::Generation;
 
-/// What the checkpoint with this generation holds: of a length and content that tell its neighbours
-/// apart, and longer than a page.
+/// The content of the checkpoint with this generation. It is longer than a page, and its length and
+/// bytes differ from those of its neighbours.
 pub fn content(generation: Generation) -> Vec<u8> {
     let seed = generation.counter() * 31 + u64::from(generation.attempt()) * 7;
     let length = 5_000 + (seed % 977) * 100;

@@ -1,5 +1,5 @@
-//! The real file system with a peculiarity that cannot be had by asking: no locks, or a sweeper that
-//! is always there at the worst moment.
+//! The real file system with a peculiarity that tests can't cause otherwise: no locks, or a sweeper
+//! that always comes at the worst moment.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -11,16 +11,16 @@ use cu_checkpoint::remove_stale_temporaries;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peculiarity {
-    /// As many a Lustre is mounted.
+    /// It has no locks, as many Lustre file systems are mounted.
     NoLocks,
-    /// Whatever is created is swept before its creator can lock it.
+    /// Every file is swept before its creator can lock it.
     SweptAtOnce,
 }
 
 #[derive(Debug)]
 pub struct Peculiar {
     peculiarity: Peculiarity,
-    /// How often it shows; after that, all is as usual.
+    /// How often it occurs; after that the file system behaves normally.
     remaining: AtomicUsize,
 }
 
@@ -56,7 +56,7 @@ impl FileSystem for Peculiar {
     fn create_file(&self, path: &Path, mode: u32) -> io::Result<Box<dyn File>> {
         let file = RealFileSystem.create_file(path, mode)?;
         let parent = path.parent().expect("in a directory");
-        // The manifest of a directory lies one deeper.
+        // The manifest of a directory lies one level deeper.
         let is_manifest = path.ends_with(".cu-manifest");
         self.sweep(if is_manifest {
             parent.parent().expect("in a directory")

@@ -1,9 +1,10 @@
-//! A file system in memory that knows what is durable, and can lose the rest as a power failure may.
+//! A file system in memory that knows which changes are durable, and can lose the others as a power
+//! failure may.
 //!
 //! The model is no kinder than POSIX: the content of a file is durable once the file is synced, an
-//! entry of a directory (created, renamed, removed) once the directory is synced. Of what is not,
-//! a power failure takes any part: any set of the entries' changes, each whole or not at all; of a
-//! file's new content nothing, half, all, or its length with zeros in place of its bytes.
+//! entry of a directory (created, renamed, removed) once the directory is synced. A power failure
+//! may lose any part of the rest: any set of the entries' changes, each whole or not at all; and of
+//! a file's new content nothing, half, all, or all bytes replaced by zeros.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -91,7 +92,7 @@ impl Simulated {
         Self::of(nodes)
     }
 
-    /// What the power failure of this choice leaves.
+    /// The file system after the power failure of this choice.
     pub fn after_power_failure(&self, choices: &mut Choices) -> Self {
         let before = self.nodes();
         let mut nodes = vec![directory(Entries::new())];
@@ -100,7 +101,7 @@ impl Simulated {
     }
 }
 
-/// Copies what survives of the directory `from` to the directory `to`.
+/// Copies the surviving entries of the directory `from` to the directory `to`.
 fn survive(before: &[Node], from: Index, nodes: &mut Vec<Node>, to: Index, choices: &mut Choices) {
     let Node::Directory {
         durable, pending, ..
@@ -192,7 +193,7 @@ fn split(path: &Path) -> (&Path, &OsStr) {
     )
 }
 
-/// Changes the entries of a directory, until the next sync only in memory.
+/// Changes the entries of a directory, in memory only until the next sync.
 fn change(
     nodes: &mut [Node],
     parent: &Path,

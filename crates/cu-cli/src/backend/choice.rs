@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::built::built;
 use super::kind::Kind;
 use crate::config::{self, Error, File, Override, Parsed};
 
@@ -36,7 +37,7 @@ pub fn choose(parsed: &Parsed) -> Result<Choice, Error> {
         backend: kind.title(),
     };
     if let Some(kind) = file.backend.kind {
-        if !kind.is_built() {
+        if built(kind).is_none() {
             return Err(lacking(kind));
         }
         return match (kind.command(), command_path(kind, file)) {
@@ -56,14 +57,14 @@ pub fn choose(parsed: &Parsed) -> Result<Choice, Error> {
     }
     let found = |kind: Kind| Some((kind, command_path(kind, file)?));
     let here: Vec<_> = Kind::CLUSTERS.into_iter().filter_map(found).collect();
-    if let Some((kind, path)) = here.iter().find(|(kind, _)| kind.is_built()) {
+    if let Some((kind, path)) = here.iter().find(|(kind, _)| built(*kind).is_some()) {
         return Ok(Choice {
             kind: *kind,
             reason: format!("because {} is here", path.display()),
             warning: None,
         });
     }
-    if !Kind::Local.is_built() {
+    if built(Kind::Local).is_none() {
         return Err(lacking(Kind::Local));
     }
     let looked_for: Vec<_> = Kind::CLUSTERS

@@ -1,4 +1,4 @@
-//! What may stand in `[backend]`: the keys that hold for every backend, and the table of each.
+//! The keys of `[backend]`: those of every backend, and the table of each.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::config::table::table;
 use crate::config::units::Time;
 
 table! {
-    /// Where attempts run.
+    /// The backend: the machine or cluster on which attempts run.
     Backend {
         /// auto, local, slurm or htcondor. auto is Slurm if its command sbatch is here, else HTCondor
         /// if condor_submit is, else this machine. The run keeps what was chosen.
@@ -19,8 +19,8 @@ table! {
         kind: Kind = Default("\"auto\""),
         /// The most attempts that are queued or running at a time; left out, any number.
         max_submitted: NonZeroU32 = Example("100"),
-        /// How long after the scheduler's word that an attempt is over its own record may still
-        /// arrive, before the scheduler's word decides.
+        /// How long to wait for an attempt's own record once the scheduler reports its end; after that
+        /// the scheduler's report decides.
         record_grace: Time = Default("\"5s\""),
         /// How long the scheduler may be unreachable before the main process ends with a message.
         patience: Time = Default("\"1day\""),

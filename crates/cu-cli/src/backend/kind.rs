@@ -18,14 +18,12 @@ pub enum Kind {
     Htcondor,
 }
 
-/// What is known of a backend before it is opened.
+/// The facts about a backend before it is opened.
 struct About {
     /// As the config writes it.
     name: &'static str,
     /// For people.
     title: &'static str,
-    /// Whether this build has it.
-    is_built: bool,
     /// The command whose presence shows that the cluster is here.
     command: Option<&'static str>,
 }
@@ -42,19 +40,16 @@ impl Kind {
             Self::Local => About {
                 name: "local",
                 title: "this machine",
-                is_built: cfg!(feature = "local"),
                 command: None,
             },
             Self::Slurm => About {
                 name: "slurm",
                 title: "Slurm",
-                is_built: cfg!(feature = "slurm"),
                 command: Some("sbatch"),
             },
             Self::Htcondor => About {
                 name: "htcondor",
                 title: "HTCondor",
-                is_built: cfg!(feature = "htcondor"),
                 command: Some("condor_submit"),
             },
         }
@@ -69,11 +64,6 @@ impl Kind {
     /// For people.
     pub const fn title(self) -> &'static str {
         self.about().title
-    }
-
-    /// Whether this build has it.
-    pub const fn is_built(self) -> bool {
-        self.about().is_built
     }
 
     /// The command whose presence shows that the cluster is here. This machine needs none.

@@ -10,12 +10,18 @@ use crate::config::{Error, File, Parsed};
 
 /// The error about an option that a backend refuses, at the key that it comes from.
 pub fn wrong_option(kind: Kind, parsed: &Parsed, wrong: InvalidOption) -> Error {
-    let key = match wrong.option {
+    parsed.wrong(&key_of(kind, wrong.option), wrong.reason)
+}
+
+/// The key from which an option of a backend comes: one of the same name in the backend's table, but for
+/// the few that all backends share.
+pub fn key_of(kind: Kind, option: &str) -> String {
+    match option {
         "grace" => "stop.grace".to_owned(),
         "resume_exit_code" => "resume.exit_code".to_owned(),
+        "state_dir" => "results_dir".to_owned(),
         option => kind.key(option),
-    };
-    parsed.wrong(&key, wrong.reason)
+    }
 }
 
 /// How long a supervisor that is asked to end may take, in whole seconds: one grace time to SIGTERM,

@@ -1,14 +1,13 @@
-//! `cu config`: about the config of a run.
+//! `cu config`: the reference of the config.
 
 use serde_json::json;
 
 use crate::args::{Common, Config};
 use crate::config;
-use crate::error::Result;
-use crate::exit_code::ExitCode;
+use crate::error::{ExitCode, Result};
 use crate::terminal;
 
-/// Prints what was asked for.
+/// Prints the reference.
 ///
 /// # Errors
 /// If stdout can't be written.

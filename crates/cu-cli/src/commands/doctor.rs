@@ -1,26 +1,28 @@
-//! `cu doctor`: what a person should know before relying on a cluster, in the order in which it
-//! matters. With `--submit`, proven by a job.
+//! `cu doctor`: checks a cluster, or this machine, before a run relies on it. With `--submit` a short job
+//! checks the nodes.
 
 use std::path::Path;
 
 use cu_core::RunDir;
-use cu_scheduler::{Finding, Level};
+use cu_scheduler::Level;
+use cu_system::causes::in_one_line;
 use owo_colors::OwoColorize;
 use serde_json::json;
 
 use crate::args::{Common, Doctor};
-use crate::backend::{self, Choice, Kind};
+use crate::backend::{self, Choice, Finding, Kind};
 use crate::config::{Config, File, Override, Parsed, Source};
-use crate::doctor::{Nodes, Probe, Proof, examine_host, examine_place};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
-use crate::interrupt::Sources;
-use crate::scratch::Scratch;
+use crate::error::{Error, ExitCode, Result};
+use crate::examine::{Nodes, Probe, Proof, examine_host, examine_place};
+use crate::runs;
+use crate::runs::scratch::Scratch;
+use crate::start::background;
+use crate::start::interrupt::Sources;
 use crate::terminal;
-use crate::visible::printable;
-use crate::{background, render_error, runs};
+use crate::text::plural;
+use crate::text::visible::printable;
 
-/// What was found out, as far as it was.
+/// The results so far.
 #[derive(Debug, Default)]
 struct Examination {
     choice: Option<Choice>,
@@ -29,7 +31,7 @@ struct Examination {
 }
 
 impl Examination {
-    /// Takes what worked; what didn't is a finding like any other.
+    /// Takes a success; an error becomes a finding.
     fn take<T>(&mut self, subject: &'static str, outcome: Result<T>) -> Option<T> {
         outcome
             .map_err(|error| self.findings.push(problem(subject, &error)))
@@ -81,7 +83,7 @@ pub fn doctor(common: &Common, arguments: &Doctor) -> Result<ExitCode> {
     examination.findings.extend(examine_host(nodes));
     match proof {
         Proof::Interrupted => {
-            terminal::say("interrupted: the probe is cancelled");
+            terminal::say("interrupted: the probe was cancelled");
             return Ok(ExitCode::Interrupted);
         }
         Proof::Found(findings) => examination.findings.extend(findings),
@@ -93,10 +95,10 @@ pub fn doctor(common: &Common, arguments: &Doctor) -> Result<ExitCode> {
     })
 }
 
-/// Whether a file was named, and what the arguments describe.
+/// Whether a file was named, and the config that the arguments describe.
 fn read(arguments: &Doctor) -> Result<(bool, Parsed)> {
     let words = arguments.config_and_overrides.iter();
-    // Folders of experiments are called like `rate=0.1`.
+    // Directories of experiments have names such as `rate=0.1`.
     let is_override = |word: &&String| word.contains('=') && !Path::new(word).is_file();
     let (overrides, configs): (Vec<_>, Vec<_>) = words.partition(is_override);
     let overrides = overrides.into_iter().map(|words| Override::parse(words));
@@ -115,14 +117,14 @@ fn read(arguments: &Doctor) -> Result<(bool, Parsed)> {
             Source::read(path, overrides)?.within(directory)
         }
         [_, second, ..] => {
-            let message = format!("`{second}`: one config is expected");
+            let message = format!("unexpected `{second}`: give one config");
             return Err(Error::usage(message));
         }
     };
     Ok((!configs.is_empty(), source.parse()?))
 }
 
-/// What is allowed in a config and yet probably not meant.
+/// Warnings about values of a config that are allowed but probably not meant.
 fn of_config(parsed: &Parsed, results_dir: &Path, choice: Option<&Choice>) -> Result<Vec<String>> {
     let config = Config::new(parsed.clone())?;
     let run = RunDir::new(results_dir.join(&config.plan.name));
@@ -134,7 +136,7 @@ fn of_config(parsed: &Parsed, results_dir: &Path, choice: Option<&Choice>) -> Re
     Ok(warnings)
 }
 
-/// What the scheduler says, and a probe if there is to be one. Without a probe nothing is made.
+/// Asks the scheduler, and submits a probe if the arguments ask for one. Otherwise it makes nothing.
 async fn at_cluster(
     examination: &mut Examination,
     kind: Kind,
@@ -148,12 +150,12 @@ async fn at_cluster(
     };
     let place = probe.as_ref().map(Probe::place);
     if kind == Kind::Local && place.is_none() {
-        let text = "attempts run on this machine, as long as it is not restarted";
+        let text = "attempts run on this machine; a restart ends them";
         let finding = Finding::new("scheduler", Level::Good, text);
         examination.findings.push(finding);
         return Ok(Proof::Found(Vec::new()));
     }
-    // Where a run would be, so that the backend sees the same file system.
+    // In the place of a run, so that the backend sees the same file system.
     let mut ancestors = results_dir.ancestors();
     let existing = ancestors.find(|path| path.is_dir()).unwrap_or(results_dir);
     let Some(scratch) = examination.take("scheduler", Scratch::new(existing)) else {
@@ -165,18 +167,18 @@ async fn at_cluster(
         return Ok(Proof::Found(Vec::new()));
     };
     examination.scheduler = Some(backend.to_string());
-    let findings = backend.examine().await.into_iter();
+    let findings = backend::examine(kind, &*backend).await.into_iter();
     let meant = findings.map(|finding| Finding {
-        text: scratch.forget_in(&finding.text),
+        text: scratch.restore_paths(&finding.text),
         ..finding
     });
     examination.findings.extend(meant);
     match probe {
         Some(probe) => {
             if !common.quiet {
-                terminal::say("a probe is submitted and waited for; Ctrl-C cancels it");
+                terminal::say("submitting a probe and waiting for it; Ctrl-C cancels it");
             }
-            // Before there is a job that somebody may want to be rid of.
+            // Before there is a job that Ctrl-C must cancel.
             let mut sources = Sources::listen()?;
             let outcome = probe.run(&*backend, arguments.wait, sources.next());
             let outcome = outcome.await;
@@ -190,14 +192,9 @@ async fn at_cluster(
 
 /// An error as a finding: message and causes, and the hint as advice.
 fn problem(subject: &'static str, error: &Error) -> Finding {
-    let mut text = error.to_string();
-    for cause in render_error::causes(error) {
-        text.push_str(": ");
-        text.push_str(&cause);
-    }
-    let finding = Finding::new(subject, Level::Problem, text);
+    let finding = Finding::new(subject, Level::Problem, in_one_line(error));
     match error.hint() {
-        // It would send people here.
+        // This hint names `cu doctor` itself.
         Some(_) if matches!(error, Error::Backend { .. }) => finding,
         Some(hint) => finding.advise(hint),
         None => finding,
@@ -244,7 +241,7 @@ fn in_words(examination: &Examination) -> String {
         (None, _) => String::new(),
     };
     for finding in &examination.findings {
-        // As wide as the longest, so that texts stand below each other.
+        // As wide as the longest level, so that the texts line up.
         let level = format!("{:<9}", finding.level.to_string());
         let level = match finding.level {
             Level::Good => level.green().to_string(),
@@ -260,15 +257,11 @@ fn in_words(examination: &Examination) -> String {
     }
     let count = |level| {
         let of_level = |finding: &&Finding| finding.level == level;
-        examination.findings.iter().filter(of_level).count()
+        examination.findings.iter().filter(of_level).count() as u64
     };
     let (problems, warnings) = (count(Level::Problem), count(Level::Warning));
-    let plural = |count: usize, name: &str| match count {
-        1 => format!("1 {name}"),
-        _ => format!("{count} {name}s"),
-    };
     text.push_str(&match (problems, warnings) {
-        (0, 0) => "nothing stands in the way".to_owned(),
+        (0, 0) => "no problems, no warnings".to_owned(),
         _ => format!(
             "{}, {}",
             plural(problems, "problem"),

@@ -1,22 +1,22 @@
-//! `cu run --dry-run`: what would be made and submitted, and what the scheduler says of it. Makes
-//! nothing.
+//! `cu run --dry-run`: prints what `cu run` would make and submit, and what the scheduler answers to
+//! it. Makes nothing.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use cu_core::RunDir;
-use cu_protocol::{Attempt, JobId, RunId};
+use cu_protocol::{Attempt, JobId};
 use cu_scheduler::{Preview, Submission, SubmissionName};
 use serde_json::{Value, json};
 
 use crate::args::Common;
 use crate::backend::{self, Choice, Kind};
 use crate::config::Config;
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
-use crate::main_process::this_program;
-use crate::scratch::{Scratch, make};
-use crate::{background, terminal};
+use crate::error::{Error, ExitCode, Result};
+use crate::runs::scratch::{Scratch, make, new_id};
+use crate::start::background;
+use crate::start::watched::this_program;
+use crate::terminal;
 
 /// Prints it.
 ///
@@ -29,7 +29,7 @@ pub fn dry_run(
     choice: &Choice,
 ) -> Result<ExitCode> {
     let asked = match choice.kind {
-        // Neither files nor a verdict; to open it would make its folder.
+        // It has neither files nor a verdict, and opening it would make its directory.
         Kind::Local => None,
         kind => Some(background::runtime()?.block_on(ask(run, config, kind))?),
     };
@@ -44,7 +44,7 @@ pub fn dry_run(
     Ok(ExitCode::Done)
 }
 
-/// A scheduler, and what it says of the first attempts.
+/// A scheduler and its answers about the first attempts.
 struct Asked {
     scheduler: String,
     previews: Vec<Preview>,
@@ -65,12 +65,12 @@ async fn ask(run: &RunDir, config: &Config, kind: Kind) -> Result<Asked> {
     for chunk in batch.chunks(most) {
         previews.extend(backend.preview(chunk).await);
     }
-    let forget = |text: String| scratch.forget_in(&text);
-    let meant = |preview: Preview| Preview {
-        path: forget(preview.path.to_string_lossy().into_owned()).into(),
-        text: forget(preview.text),
-        verdict: preview.verdict.map(forget).map_err(forget),
-        ..preview
+    let restore = |text: String| scratch.restore_paths(&text);
+    let meant = |mut preview: Preview| {
+        preview.path = restore(preview.path.to_string_lossy().into_owned()).into();
+        preview.text = restore(preview.text);
+        preview.verdict = preview.verdict.map(restore).map_err(restore);
+        preview
     };
     Ok(Asked {
         scheduler: backend.to_string(),
@@ -78,11 +78,9 @@ async fn ask(run: &RunDir, config: &Config, kind: Kind) -> Result<Asked> {
     })
 }
 
-/// What the main process would submit first.
+/// The submissions with which the main process would begin.
 fn first_attempts(run: &RunDir, config: &Config) -> Result<Vec<Submission>> {
-    let chance =
-        |error: cu_protocol::Error| Error::system("find randomness")(std::io::Error::other(error));
-    let id = RunId::generate().map_err(chance)?;
+    let id = new_id()?;
     let program = this_program()?;
     let path = run.path().to_string_lossy().into_owned();
     let jobs = (0..).zip(&config.plan.jobs);
@@ -143,9 +141,12 @@ fn in_json(run: &RunDir, config: &Config, choice: &Choice, asked: Option<&Asked>
 }
 
 fn in_words(run: &RunDir, config: &Config, asked: Option<&Asked>) -> Result<String> {
-    let effective = toml::to_string(&config.effective)
-        .map_err(|error| Error::usage(format!("the config can't be written as TOML: {error}")))?;
-    let mut text = format!("# {} would be made\n{effective}\n", run.path().display());
+    let effective =
+        toml::to_string(&config.effective).map_err(Error::internal("write the config as TOML"))?;
+    let mut text = format!(
+        "# cu run would make {}\n{effective}\n",
+        run.path().display()
+    );
     for (number, job) in config.plan.jobs.iter().enumerate() {
         let settings = Value::Object(job.settings.clone());
         // Writing to a String can't fail.
@@ -166,11 +167,14 @@ fn write_preview(text: &mut String, scheduler: &str, preview: &Preview) -> std::
         (first, _) => format!("job {}", first.copied().unwrap_or_default()),
     };
     let path = preview.path.display();
-    writeln!(text, "\n# for {jobs}, {scheduler} would be given {path}:")?;
+    writeln!(
+        text,
+        "\n# {scheduler} would get this file for {jobs}: {path}"
+    )?;
     writeln!(text, "{}", preview.text.trim_end())?;
     let (word, verdict) = match &preview.verdict {
-        Ok(verdict) => ("it would take that", verdict),
-        Err(verdict) => ("it would refuse that", verdict),
+        Ok(verdict) => ("it would accept this", verdict),
+        Err(verdict) => ("it would refuse this", verdict),
     };
     writeln!(text, "# {word}:")?;
     let mut lines = verdict.lines();

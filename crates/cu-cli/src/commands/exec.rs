@@ -1,5 +1,6 @@
 //! `cu exec RUN_DIR JOB ATTEMPT`: the supervisor, the parent of a job's program. The scheduler
-//! starts it. Nothing that it does not need is started before it: it is in every attempt.
+//! starts it. It is part of every attempt, so nothing that it does not need is
+//! started before it.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,29 +8,29 @@ use std::path::PathBuf;
 use cu_protocol::{Attempt, JobId};
 use cu_supervisor::{Error, Outcome, RunDir};
 
-use crate::exit_code::ExitCode;
+use crate::error::ExitCode;
 use crate::terminal::{data, say};
 
 const HELP: &str = "\
-The parent of a job's program: the scheduler starts it for each attempt.
+Runs a job's program and supervises it. The scheduler calls it for each attempt.
 
 usage: cu exec RUN_DIR JOB [ATTEMPT]
 
-Without ATTEMPT it is the job's newest one. The program finds in its environment CU_JOB_ID,
+Without ATTEMPT it takes the job's newest. The program's environment has CU_JOB_ID,
 CU_ATTEMPT, CU_RUN_DIR, CU_OUTPUT_DIR, CU_SETTINGS, CU_SOCKET, CU_STOP_FILE, and CU_DEADLINE if it is
-known. How it is asked to stop is told under [stop] by `cu config reference`.
+known. `cu config reference` explains under [stop] how the program is asked to stop.
 
 exit codes:
   0 to 255  the program's own, if it exited
   128 + N   signal N killed the program
   2         bad usage
-  127       what the job asks for can't be started
-  200       nothing was started: because of another attempt, or because a machine or file system
-            failed; or the supervisor itself failed. No failure of the job, which is resumed
-How it really was is in the attempt's exit.json.";
+  127       the job's program can't be started
+  200       nothing was started, because of another attempt, a machine or a file system; or the
+            supervisor itself failed. The job has not failed: it is resumed
+The attempt's exit.json says exactly how it ended.";
 
-/// Supervises one attempt. Returns the exit code: the program's, as far as that can be. Should the
-/// supervisor itself fail, its code is none that is taken for a failure of the program.
+/// Supervises one attempt. Returns the exit code: the program's where that is possible. If the
+/// supervisor itself fails, nobody takes its code for a failure of the program.
 pub fn exec(arguments: &[OsString]) -> u8 {
     if let [word] = arguments
         && ["--help", "-h"].iter().any(|help| word == help)
@@ -54,7 +55,7 @@ pub fn exec(arguments: &[OsString]) -> u8 {
             }
             Outcome::FENCED
         }
-        // The panic has been told where it arose.
+        // The panic has printed its message already.
         Err(_) => Outcome::FENCED,
     }
 }

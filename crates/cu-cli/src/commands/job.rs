@@ -1,11 +1,13 @@
-//! `cu job …`: what a job's shell script calls. It is called in loops, so that it reads its words
-//! by hand and starts nothing else.
+//! `cu job …`: the commands for a job's shell script. Scripts call them in loops, so this reads its
+//! words by hand and starts nothing else.
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use cu_client::shell::{Door, MARGIN, in_words};
+use cu_client::shell::{MARGIN, ShellJob};
+
+use cu_system::causes::in_one_line;
 
 use crate::config::parse_time;
 use crate::terminal::{bytes, data, say};
@@ -18,22 +20,22 @@ const NO: u8 = 1;
 const FAILED: u8 = 2;
 
 const HELP: &str = "\
-What a job's shell script calls. Outside a run every command works, and nobody is told.
+Commands for a job's shell script. Outside a run they work too, and report to nobody.
 
 usage: cu job COMMAND
 
-  started                    say which attempt of which job this is
-  progress FRACTION          tell how much of the whole job is done, from 0 to 1
-  metrics NAME=VALUE...      announce metrics before the end
+  started                    print which job and attempt this is, and its checkpoint
+  progress FRACTION          report how much of the whole job is done, from 0 to 1
+  metrics NAME=VALUE...      report metrics before the end
   should-exit [--margin TIME]
-                             0 if it is time to save and exit for resume, 1 if not; TIME before
-                             the time limit it is (default 60s)
+                             exit with 0 if it is time to save and exit for resume, else with 1;
+                             0 at the latest TIME (default 60s) before the time limit
   checkpoint save PATH       save a file or a directory as a checkpoint
   checkpoint load PATH       put the newest intact checkpoint at PATH; 1 if there is none
-  checkpoint path            print where the newest directory checkpoint lies; 1 if there is none
+  checkpoint path            print the path of the newest directory checkpoint; 1 if there is none
   settings get KEY           print one setting, by its dotted name
   exit-for-resume            ask to be resumed; exits with 3, for `exec cu job exit-for-resume`
-  finish [NAME=VALUE...]     the job is done: write its results and tell them
+  finish [NAME=VALUE...]     write and report the results: the job is done
 
 exit codes: 0 done or yes, 1 no or nothing there, 2 bad usage or failed, 3 exit-for-resume
 
@@ -47,7 +49,7 @@ exit codes: 0 done or yes, 1 no or nothing there, 2 bad usage or failed, 3 exit-
   done
   cu job finish steps=\"$(cat state)\"";
 
-/// What a script asks.
+/// A request of a script.
 #[derive(Debug, PartialEq)]
 enum Request<'a> {
     Help,
@@ -63,15 +65,17 @@ enum Request<'a> {
     Finish(Vec<&'a str>),
 }
 
-/// Does what the words say. Returns the exit code.
+/// Carries out the request. Returns the exit code.
 pub fn job(words: &[OsString]) -> u8 {
     let Some(request) = parse(words) else {
         let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
         let wrong = match words.is_empty() {
             true => "a command is missing".to_owned(),
-            false => format!("`{}` is no command of it", words.join(" ")),
+            false => format!("`{}` is not a command", words.join(" ")),
         };
-        say(&format!("cu job: {wrong}; `cu job --help` shows them"));
+        say(&format!(
+            "cu job: {wrong}; `cu job --help` lists the commands"
+        ));
         return FAILED;
     };
     answer(request).unwrap_or_else(|text| {
@@ -108,9 +112,9 @@ fn parse(words: &[OsString]) -> Option<Request<'_>> {
 
 fn answer(request: Request<'_>) -> Result<u8, String> {
     if request == Request::Help {
-        return data(HELP).map(|()| YES).map_err(|error| error.to_string());
+        return data(HELP).map(|()| YES).map_err(in_full);
     }
-    let mut door = Door::open().map_err(in_full)?;
+    let mut job = ShellJob::open().map_err(in_full)?;
     // Programs read it: byte for byte.
     let print = |text: &str| {
         bytes(format!("{text}\n").as_bytes())
@@ -120,8 +124,8 @@ fn answer(request: Request<'_>) -> Result<u8, String> {
     match request {
         Request::Help => {}
         Request::Started => {
-            let start = door.started().map_err(in_full)?;
-            let job = start
+            let start = job.started().map_err(in_full)?;
+            let number = start
                 .job
                 .map(|job| format!("job {job}, "))
                 .unwrap_or_default();
@@ -129,49 +133,38 @@ fn answer(request: Request<'_>) -> Result<u8, String> {
                 Some(generation) => format!("from checkpoint {generation}"),
                 None => "from the beginning".to_owned(),
             };
-            print(&format!("{job}attempt {}, {from}", start.attempt))?;
+            print(&format!("{number}attempt {}, {from}", start.attempt))?;
         }
-        Request::Progress(fraction) => door.progress(fraction).map_err(in_full)?,
-        Request::Metrics(words) => door.metrics(&words).map_err(in_full)?,
-        Request::Finish(words) => door.finish(&words).map_err(in_full)?,
-        Request::ShouldExit(margin) => match door.should_exit(margin) {
-            Some(cause) => say(&format!("cu job: {}", in_words(cause))),
+        Request::Progress(fraction) => job.progress(fraction).map_err(in_full)?,
+        Request::Metrics(words) => job.metrics(&words).map_err(in_full)?,
+        Request::Finish(words) => job.finish(&words).map_err(in_full)?,
+        Request::ShouldExit(margin) => match job.should_exit(margin) {
+            Some(cause) => say(&format!("cu job: {cause}")),
             None => return Ok(NO),
         },
         Request::SaveCheckpoint(path) => {
-            door.save_checkpoint(path).map_err(in_full)?;
+            job.save_checkpoint(path).map_err(in_full)?;
         }
         Request::LoadCheckpoint(path) => {
-            if door.load_checkpoint(path).map_err(in_full)?.is_none() {
+            if job.load_checkpoint(path).map_err(in_full)?.is_none() {
                 return Ok(NO);
             }
         }
-        Request::CheckpointPath => match door.checkpoint_path().map_err(in_full)? {
+        Request::CheckpointPath => match job.checkpoint_path().map_err(in_full)? {
             Some(path) => print(&path.display().to_string())?,
             None => return Ok(NO),
         },
-        Request::Setting(key) => print(&door.setting(key).map_err(in_full)?)?,
+        Request::Setting(key) => print(&job.setting(key).map_err(in_full)?)?,
         Request::ExitForResume => {
-            let code = door.exit_for_resume();
-            return u8::try_from(code).map_err(|_| format!("{code} is no exit code"));
+            let code = job.exit_for_resume();
+            return u8::try_from(code).map_err(|_| format!("{code} is not an exit code"));
         }
     }
     Ok(YES)
 }
 
-/// An error with its causes, in one line.
 fn in_full(error: impl std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
+    in_one_line(&error)
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@ use cu_system::users;
 use serde_json::{Value, json};
 
 use crate::args::Common;
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::error::render;
+use crate::error::{Error, ExitCode, Result};
 use crate::runs::{self, Listed};
+use crate::terminal;
 use crate::view::json::RunJson;
 use crate::view::summary;
-use crate::{render_error, terminal};
 
 /// Prints them.
 ///
@@ -20,7 +20,7 @@ pub fn list(common: &Common) -> Result<ExitCode> {
     if common.json {
         terminal::json(&listed.into_iter().map(entry).collect::<Result<Vec<_>>>()?)?;
     } else if listed.is_empty() {
-        terminal::say(&format!("no run in {}", common.results_dir().display()));
+        terminal::say(&format!("no runs in {}", common.results_dir().display()));
     } else {
         terminal::data(&summary::list(&listed))?;
     }
@@ -38,10 +38,11 @@ fn entry(listed: Listed) -> Result<Value> {
 
 fn of_status(listed: Listed) -> Result<Value> {
     match listed.status {
-        Ok(status) => serde_json::to_value(RunJson::from(&status))
-            .map_err(|error| Error::system("write JSON")(error.into())),
+        Ok(status) => {
+            serde_json::to_value(RunJson::from(&status)).map_err(Error::internal("write JSON"))
+        }
         Err(error) => {
-            let mut value = render_error::json(&Error::Run(error));
+            let mut value = render::json(&Error::Run(error));
             value["run_dir"] = json!(listed.run.path());
             value["state"] = json!(summary::UNREADABLE);
             Ok(value)

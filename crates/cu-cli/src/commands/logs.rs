@@ -1,5 +1,5 @@
-//! `cu logs`: what a job wrote, joined over its attempts, with a line where each begins. To a file or a
-//! program it goes byte for byte; on a terminal what gives orders is made visible, unless `--raw`.
+//! `cu logs`: the output of a job, joined over its attempts, with a line where each begins. A file or a
+//! pipe gets it byte for byte; a terminal gets control characters in visible form, unless `--raw`.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -13,15 +13,14 @@ use cu_system::files;
 use serde_json::json;
 
 use crate::args::{Common, Logs};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
-use crate::shell_word::shell_word;
+use crate::error::{Error, ExitCode, Result};
 use crate::terminal::Written;
-use crate::view::summary::attempt_end;
-use crate::visible::printable;
+use crate::text::plural;
+use crate::text::visible::printable;
+use crate::view::summary::{attempt_end, no_main_process};
 use crate::{runs, terminal};
 
-/// How often `-f` looks. Nothing tells us that a file on a network file system has grown.
+/// How often `-f` looks. A network file system does not report that a file has grown.
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// Prints it.
@@ -45,7 +44,7 @@ pub fn logs(common: &Common, arguments: &Logs) -> Result<ExitCode> {
     let mut print = |bytes: &[u8]| written.print(bytes);
     if let Some(number) = arguments.attempt {
         let attempt = find(&job, number)?.attempt;
-        // Whether somebody still reads makes no difference: this is all there is.
+        // Whether the reader is still there makes no difference: this is all there is.
         let _ = files.copy(attempt, 0, &mut print)?;
     } else if arguments.follow {
         follow(&reader, job, &mut Joined::new(files), &mut print)?;
@@ -56,7 +55,7 @@ pub fn logs(common: &Common, arguments: &Logs) -> Result<ExitCode> {
     Ok(ExitCode::Done)
 }
 
-/// Prints until the job is settled, or the reader has gone away, or nobody works on the run.
+/// Prints until the job has ended, the reader has gone away, or no main process works on the run.
 fn follow(reader: &Reader, mut job: JobReport, joined: &mut Joined, print: Sink<'_>) -> Result<()> {
     loop {
         // The report is older than the files: an attempt that it says has ended writes no more.
@@ -65,10 +64,7 @@ fn follow(reader: &Reader, mut job: JobReport, joined: &mut Joined, print: Sink<
         }
         let status = reader.status()?;
         if status.state == RunState::Interrupted {
-            terminal::say(&format!(
-                "no main process works on this run: `cu resume {}` goes on with it",
-                shell_word(&status.run_dir)
-            ));
+            terminal::say(&no_main_process(&status.run_dir));
             return Ok(());
         }
         std::thread::sleep(INTERVAL);
@@ -105,9 +101,9 @@ fn find(job: &JobReport, number: u32) -> Result<&AttemptReport> {
         .find(|attempt| attempt.attempt == Attempt(number))
         .ok_or_else(|| {
             Error::usage(format!(
-                "job {} has no attempt {number}: it has had {}",
+                "job {} has no attempt {number}: it has had {}, numbered from 0",
                 job.job,
-                job.attempts.len()
+                plural(job.attempts.len() as u64, "attempt")
             ))
         })
 }
@@ -202,7 +198,7 @@ impl Joined {
             if index >= self.begun {
                 let before = index.checked_sub(1).map(|before| &job.attempts[before]);
                 let mark = mark(attempt, before, self.within_line);
-                // Whatever names the host and the scheduler have told.
+                // The host and the scheduler may have reported any names.
                 if sink(printable(&mark).as_bytes())?.is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
@@ -249,40 +245,25 @@ fn mark(attempt: &AttemptReport, before: Option<&AttemptReport>, within_line: bo
 mod tests {
     use super::*;
     use cu_core::{AttemptEnd, JobState};
-    use cu_protocol::{Metrics, Timestamp};
+    use cu_protocol::Timestamp;
     use std::fs;
 
     fn attempt(number: u32, end: Option<AttemptEnd>) -> AttemptReport {
-        AttemptReport {
-            attempt: Attempt(number),
-            cluster_job_id: Some(format!("local-{number}")),
-            host: None,
-            submitted: Timestamp(0),
-            started: None,
-            ended: None,
-            end,
-            exit_code: None,
-            signal: None,
-            detail: None,
-        }
+        let mut attempt = AttemptReport::new(Attempt(number), Timestamp::from_millis(0));
+        attempt.cluster_job_id = Some(format!("local-{number}"));
+        attempt.end = end;
+        attempt
     }
 
     fn job(attempts: Vec<AttemptReport>) -> JobReport {
-        JobReport {
-            job: JobId(0),
-            state: JobState::Running,
-            output_dir: PathBuf::new(),
-            parameters: serde_json::Map::new(),
-            metrics: Metrics::new(),
-            fraction: None,
-            why: String::new(),
-            attempts,
-        }
+        let mut job = JobReport::new(JobId(0), JobState::Running);
+        job.attempts = attempts;
+        job
     }
 
     #[test]
     fn attempts_are_joined_as_they_grow() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let run = RunDir::new(folder.path());
         let write = |number: u32, text: &str| {
             let path = run.stdout(JobId(0), Attempt(number));
@@ -324,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_goes_away_ends_it() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let files = Files {
             run: RunDir::new(folder.path()),
             job: JobId(0),

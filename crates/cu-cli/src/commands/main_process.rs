@@ -1,28 +1,29 @@
-//! `cu main-process`: what `--detach` starts in the background. It has a session of its own, so
-//! that it outlives the terminal; it says one word on stdout once it is ready, and the rest in the
+//! `cu main-process`: the process that `--detach` starts in the background. Its own session lets it
+//! outlive the terminal. It prints one word on stdout once it is ready, and writes the rest to the
 //! run's log.
 
 use cu_core::{RunDir, RunState, check_run};
 
 use crate::args::{Common, MainProcess as Arguments, OnInterrupt};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
-use crate::interrupt::Interrupts;
-use crate::main_process::{MainProcess, Outcome};
+use crate::error::render;
+use crate::error::{Error, ExitCode, Result};
+use crate::start::interrupt::Interrupts;
+use crate::start::watched::{MainProcess, Outcome};
+use crate::start::{background, logging};
 use crate::view::Silent;
-use crate::{backend, background, logging, render_error, terminal};
+use crate::{backend, terminal};
 
-/// Is the main process of a run.
+/// Acts as the main process of a run.
 ///
 /// # Errors
-/// If the run's log can't be written. Other errors are told on stdout, to the process that has
-/// started this one, or later in the log.
+/// If the run's log can't be written. Other errors go to stdout, for the process that started this
+/// one, and to the log.
 pub fn main_process(common: &Common, arguments: &Arguments) -> Result<u8> {
     let run = RunDir::new(&arguments.run);
     match run_it(common, &run) {
         Ok(code) => Ok(code as u8),
         Err(error) => {
-            let text = render_error::text(&error);
+            let text = render::text(&error);
             let text = anstream::adapter::strip_str(&text).to_string();
             tracing::error!("{text}");
             terminal::data(&text)?;

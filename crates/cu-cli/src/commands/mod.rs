@@ -1,4 +1,4 @@
-//! A file a command: ask, render, done.
+//! The commands, one per file: each asks, renders, and is done.
 
 pub mod config;
 pub mod doctor;

@@ -1,5 +1,5 @@
-//! `cu stop`, `pause`, `continue`, `retry`, `checkpoint`: asks the main process of a run; where
-//! there is none, is one for as long as it takes.
+//! `cu stop`, `pause`, `continue`, `retry`, `checkpoint`: asks the main process of a run. If there is
+//! none, this process is it for as long as that takes.
 
 use cu_core::{Counts, JobReport, Reader, RunDir, RunState, ask, check_run};
 use cu_protocol::{OperatorAnswer, OperatorRequest, Selection};
@@ -8,19 +8,20 @@ use std::pin::pin;
 use std::time::Duration;
 
 use crate::args::{Common, JobsArgument, OnInterrupt};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
-use crate::interrupt::Interrupts;
-use crate::main_process::{MainProcess, Outcome};
-use crate::selection::Jobs;
+use crate::error::{Error, ExitCode, Result};
 use crate::shell_word::shell_word;
+use crate::start::interrupt::Interrupts;
+use crate::start::watched::{MainProcess, Outcome};
+use crate::start::{background, logging};
+use crate::text::plural;
+use crate::text::selection::Jobs;
 use crate::view::{self, Silent, View, summary};
-use crate::{backend, background, logging, runs, terminal};
+use crate::{backend, runs, terminal};
 
-/// How long nobody is told that the answer is waited for.
+/// How long to wait for the answer before saying so.
 const SILENTLY: Duration = Duration::from_secs(3);
 
-/// What is asked of a run.
+/// A request to a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// `cu stop`
@@ -46,14 +47,14 @@ impl Operation {
         }
     }
 
-    /// What has become of the jobs, as a participle.
+    /// What happens to the jobs now.
     fn done(self) -> &'static str {
         match self {
-            Self::Stop => "told to stop",
-            Self::Pause => "paused",
+            Self::Stop => "being stopped",
+            Self::Pause => "being paused",
             Self::Continue => "continued",
-            Self::Retry => "given a new chance",
-            Self::Checkpoint => "told to save and exit for resume",
+            Self::Retry => "retried",
+            Self::Checkpoint => "asked to save and exit for resume",
         }
     }
 
@@ -62,13 +63,12 @@ impl Operation {
         let reason = match self {
             Self::Stop => "there is nothing left to stop",
             Self::Pause => "there is nothing left to pause",
-            Self::Continue => "nothing is paused",
-            Self::Retry => "nothing has failed or was cancelled",
-            Self::Checkpoint => "nothing runs",
+            Self::Continue => "no job is paused",
+            Self::Retry => "no job has failed or was cancelled",
+            Self::Checkpoint => "no job is running",
         };
         if let [job] = jobs {
-            let state = summary::job_state(job.state);
-            return format!("{reason}, job {} is {state}", job.job);
+            return format!("{reason}, job {} {}", job.job, summary::job_is(job.state));
         }
         let mut counts = Counts::default();
         jobs.iter().for_each(|job| counts.add(job.state));
@@ -76,7 +76,7 @@ impl Operation {
     }
 }
 
-/// Asks it.
+/// Makes the request.
 ///
 /// # Errors
 /// If there is no such run or job, or the main process refuses.
@@ -90,12 +90,12 @@ pub fn operate(
     let run = runs::find(run.as_deref(), common.results_dir())?;
     check_run(&run)?;
     let reader = Reader::open(&run)?;
-    let selection = jobs.of(reader.status()?.jobs.total)?;
+    let selection = jobs.of(reader.status()?.jobs.total).map_err(Error::usage)?;
     let request = operation.request(selection.clone());
     let runtime = background::runtime()?;
     let answer = match runtime.block_on(ask_aloud(common, &run, request.clone())) {
         Err(cu_core::Error::NoMainProcess { .. }) => {
-            // Else the backend and the run's lock would be taken for nothing.
+            // Otherwise it would open the backend and take the run's lock for nothing.
             if reader.affected(&request)? > 0 {
                 logging::start(&run, common.verbose)?;
                 return runtime.block_on(by_ourselves(common, operation, &run, request));
@@ -127,8 +127,8 @@ async fn ask_aloud(
     answer.await
 }
 
-/// No main process works on the run: be one. To stop takes until all jobs are settled; anything
-/// else is recorded, and whoever resumes the run carries it out.
+/// Acts as the main process of a run that has none. Stopping lasts until all jobs have ended; any
+/// other request is recorded, and `cu resume` carries it out.
 async fn by_ourselves(
     common: &Common,
     operation: Operation,
@@ -158,7 +158,7 @@ async fn by_ourselves(
         Outcome::Detached(_) if interrupts.interrupted() => Ok(ExitCode::Interrupted),
         Outcome::Detached(status) if status.state == RunState::Interrupted => {
             terminal::say(&format!(
-                "no main process works on this run: `cu resume {}` carries it out",
+                "no main process works on this run; `cu resume {}` carries this out",
                 shell_word(run.path())
             ));
             Ok(ExitCode::Done)
@@ -174,18 +174,16 @@ fn affected(answer: OperatorAnswer) -> Result<u32> {
     }
 }
 
-/// What was done to how many jobs.
+/// Reports how many jobs the request concerned.
 fn report(common: &Common, operation: Operation, run: &RunDir, jobs: u32) -> Result<()> {
     if common.json {
         return terminal::json(&json!({"version": 1, "run_dir": run.path(), "jobs": jobs}));
     }
     if !common.quiet {
-        let jobs = match jobs {
-            1 => "1 job is".to_owned(),
-            jobs => format!("{jobs} jobs are"),
-        };
+        let are = if jobs == 1 { "is" } else { "are" };
         terminal::say(&format!(
-            "{jobs} {} in {}",
+            "{} {are} {} in {}",
+            plural(jobs.into(), "job"),
             operation.done(),
             run.path().display()
         ));
@@ -193,7 +191,7 @@ fn report(common: &Common, operation: Operation, run: &RunDir, jobs: u32) -> Res
     Ok(())
 }
 
-/// That it concerns none of the jobs it was asked for, and why.
+/// Reports that the request concerned no job, and why.
 fn nothing(
     common: &Common,
     operation: Operation,
@@ -219,8 +217,8 @@ fn chosen(selection: &Selection, mut jobs: Vec<JobReport>) -> Vec<JobReport> {
     jobs
 }
 
-/// Tells jobs and run apart: `1-3,5` and `all` are jobs, anything else is a run. A run can be called
-/// so, too: then it comes after its jobs.
+/// Splits the words into jobs and run: `1-3,5` and `all` are jobs, anything else is a run. A run with
+/// such a name comes after its jobs.
 fn split(jobs_and_run: &[String], is_run: impl Fn(&str) -> bool) -> Result<(Jobs, Option<String>)> {
     let looks_like_jobs = |word: &str| {
         let mut characters = word.chars();
@@ -230,8 +228,9 @@ fn split(jobs_and_run: &[String], is_run: impl Fn(&str) -> bool) -> Result<(Jobs
         [] => (None, None),
         [word] if !looks_like_jobs(word) => (None, Some(word)),
         [word] if is_run(word) => {
-            let message = format!("`{word}` is a run's name, and can be jobs of the newest run");
-            let hint = format!("`all {word}` means the run, `{word} RUN` jobs of another");
+            let message = format!("`{word}` is ambiguous: a run's name, and a number of jobs");
+            let hint =
+                format!("write `all {word}` for the run, `{word} RUN` for jobs of another run");
             return Err(Error::usage_hint(message, hint));
         }
         [word] => (Some(word), None),
@@ -245,8 +244,8 @@ fn split(jobs_and_run: &[String], is_run: impl Fn(&str) -> bool) -> Result<(Jobs
             (Some(jobs), Some(run))
         }
         [.., word] => {
-            let message = format!("`{word}`: one selection of jobs and one run are expected");
-            return Err(Error::usage_hint(message, "several jobs are written 1-3,5"));
+            let message = format!("unexpected `{word}`: give one selection of jobs and one run");
+            return Err(Error::usage_hint(message, "write several jobs as 1-3,5"));
         }
     };
     let jobs = jobs.map(|word| word.parse::<Jobs>().map_err(Error::usage));

@@ -1,16 +1,16 @@
-//! `cu probe FOLDER`: what `cu doctor --submit` runs on a node.
+//! `cu probe DIRECTORY`: the program that `cu doctor --submit` runs on a node.
 
 use crate::args::Probe;
-use crate::doctor::answer_on_node;
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
+use crate::error::{Error, ExitCode, Result};
+use crate::examine::answer_on_node;
 
-/// Answers what is asked in the folder.
+/// Answers the question in the directory.
 ///
 /// # Errors
-/// If the folder is not seen here, or can't be written.
+/// If this node does not see the directory, or can't write there.
 pub fn probe(arguments: &Probe) -> Result<ExitCode> {
-    let folder = &arguments.folder;
-    answer_on_node(folder, &mut std::io::stdout()).map_err(Error::read("answer in", folder))?;
+    let directory = &arguments.directory;
+    answer_on_node(directory, &mut std::io::stdout())
+        .map_err(Error::read("answer in", directory))?;
     Ok(ExitCode::Done)
 }

@@ -1,110 +1,33 @@
-//! `cu resume`: goes on with a run whose main process has ended; the part of `cu run` after the
-//! run is made.
+//! `cu resume`: continues a run whose main process has ended. `cu run` does the same once it has made
+//! its run.
 
-use cu_core::{Reader, RunDir, RunState, Status, check_run};
+use cu_core::{Reader, RunDir, check_run};
 
-use crate::args::{Common, Resume, Watch};
-use crate::error::Result;
-use crate::exit_code::ExitCode;
-use crate::interrupt::Interrupts;
-use crate::main_process::{MainProcess, Outcome};
-use crate::shell_word::shell_word;
-use crate::view::json::RunJson;
-use crate::view::{self, summary};
-use crate::{backend, background, logging, results_dir, runs, terminal};
+use crate::args::{Common, Resume};
+use crate::error::{ExitCode, Result};
+use crate::runs::{self, results_dir};
+use crate::start::foreground::work_on;
+use crate::terminal;
 
-/// Goes on with a run.
+/// Continues a run.
 ///
 /// # Errors
-/// If there is no such run, somebody else works on it, or its main process has to give up.
+/// If there is no such run, another process works on it, or its main process has to give up.
 pub fn resume(common: &Common, arguments: &Resume) -> Result<ExitCode> {
     let run = runs::find(arguments.run.run.as_deref(), common.results_dir())?;
-    // Before a log, a lock or a backend is opened in a directory that is none of ours.
+    // Before it opens a log, a lock or a backend in a directory that is not ours.
     check_run(&run)?;
     Reader::open(&run)?.status()?;
     if !common.quiet {
         warn_of_strangers(&run);
     }
-    see_through(common, &arguments.watch, run)
+    work_on(common, &arguments.watch, run)
 }
 
-/// Where a run should not have been made, it goes on: it is ours still.
+/// Only warns: the run exists already, and is still ours.
 fn warn_of_strangers(run: &RunDir) {
     let results_dir = run.path().parent().unwrap_or(run.path());
-    // What can't be examined tells so when it is opened.
+    // Opening what can't be examined reports the error.
     let warnings = results_dir::check(results_dir, true).unwrap_or_default();
     warnings.iter().for_each(|warning| terminal::warn(warning));
-}
-
-/// Is the main process of `run` until all its jobs are settled, or starts one in the background.
-///
-/// # Errors
-/// As [`resume`].
-pub fn see_through(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> {
-    if watch.detach {
-        return detach(common, &run);
-    }
-    logging::start(&run, common.verbose)?;
-    let mut view = view::choose(common, watch.no_progress);
-    let mut interrupts = Interrupts::new(watch.on_interrupt);
-    let outcome = background::runtime()?.block_on(async {
-        let scheduler = backend::of_run(&run).await?;
-        let main_process = MainProcess::open(run.clone(), scheduler).await?;
-        main_process.run(view.as_mut(), &mut interrupts).await
-    })?;
-    match outcome {
-        Outcome::Settled(status) => {
-            report(common, &run, &status)?;
-            Ok(match status.state {
-                RunState::Completed => ExitCode::Done,
-                _ if interrupts.interrupted() => ExitCode::Interrupted,
-                _ => ExitCode::JobsFailed,
-            })
-        }
-        Outcome::Detached(status) => {
-            report(common, &run, &status)?;
-            let attempts = match status.jobs.queued + status.jobs.running {
-                0 => "",
-                _ => "attempts go on; ",
-            };
-            terminal::say(&format!(
-                "{attempts}`cu resume {}` goes on with the run",
-                shell_word(run.path())
-            ));
-            Ok(ExitCode::Interrupted)
-        }
-        Outcome::Ended => {
-            terminal::say(&format!(
-                "ended at once; `cu resume {}` goes on with the run",
-                shell_word(run.path())
-            ));
-            Ok(ExitCode::Interrupted)
-        }
-    }
-}
-
-/// What a main process ends with.
-fn report(common: &Common, run: &RunDir, status: &Status) -> Result<()> {
-    if common.json {
-        terminal::json(&RunJson::from(status))
-    } else {
-        let jobs = Reader::open(run)?.jobs()?;
-        terminal::data(&summary::end_of_run(status, &jobs))
-    }
-}
-
-fn detach(common: &Common, run: &RunDir) -> Result<ExitCode> {
-    background::start(run, common.verbose)?;
-    let status = Reader::open(run)?.status()?;
-    if common.json {
-        terminal::json(&RunJson::from(&status))?;
-    } else {
-        terminal::data(&run.path().display().to_string())?;
-        terminal::say(&format!(
-            "the run goes on in the background; `cu status {0}` shows it, {1} tells more",
-            shell_word(run.path()),
-            run.log().display()
-        ));
-    }
-    Ok(ExitCode::Done)
 }

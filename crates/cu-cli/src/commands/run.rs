@@ -1,19 +1,20 @@
-//! `cu run`: makes a run from a config or from a command alone, and sees it through.
+//! `cu run`: makes a run from a config or a command, and works on it until all its jobs have ended.
 
 use std::path::{Path, PathBuf};
 
 use cu_core::{NewRun, RunDir};
 
 use super::dry_run::dry_run;
-use super::resume::see_through;
 use crate::args::{Common, Run, RunOptions};
 use crate::backend::Choice;
 use crate::config::{Config, Override, Parsed, Source};
-use crate::error::{Error, Result};
-use crate::exit_code::ExitCode;
-use crate::{backend, results_dir, runs, terminal};
+use crate::error::{Error, ExitCode, Result};
+use crate::runs::{self, results_dir};
+use crate::start::foreground::work_on;
+use crate::text::plural;
+use crate::{backend, terminal};
 
-/// Makes the run and sees it through.
+/// Makes the run and works on it.
 ///
 /// # Errors
 /// If the config is wrong, or the run can't be made, or its main process has to give up.
@@ -47,20 +48,17 @@ pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
         terminal::say(&format!(
             "{}: {} in {}, on {} ({})",
             config.plan.name,
-            match config.plan.jobs.len() {
-                1 => "1 job".to_owned(),
-                jobs => format!("{jobs} jobs"),
-            },
+            plural(config.plan.jobs.len() as u64, "job"),
             run.path().display(),
             choice.kind,
             choice.reason
         ));
     }
-    see_through(common, &arguments.watch, run)
+    work_on(common, &arguments.watch, run)
 }
 
-/// Makes the run in the directory `run`; if its name is one that we have found and another process
-/// has taken since, in the next.
+/// Makes the run in the directory `run`. If we found its name and another process has taken it since,
+/// makes it under the next free name.
 fn make(common: &Common, arguments: &Run, config: &mut Config, mut run: RunDir) -> Result<RunDir> {
     use cu_core::Error::{InUse, RunExists};
     let found_name = arguments.config.is_none() && arguments.options.name.is_none();
@@ -74,15 +72,15 @@ fn make(common: &Common, arguments: &Run, config: &mut Config, mut run: RunDir) 
             }
             new_run => new_run?,
         };
-        // Before the store, which makes the directory a run: whoever goes on with it after we were
-        // killed reads the backend from there.
-        new_run.keep_config(&config_text(&run, config)?)?;
+        // Before the store, which makes the directory a run: if we are killed now, `cu resume` reads
+        // the backend from there.
+        new_run.keep_config(&config_text(config)?)?;
         new_run.finish()?;
         return Ok(run);
     }
 }
 
-/// A name for a run of `command` that no other has, at this moment.
+/// A name for a run of `command` that is free at this moment.
 fn free_name(common: &Common, command: &[String]) -> Override {
     let name = runs::free_name(common.results_dir(), &runs::name_of(command));
     Override::option("name", name, "--name".to_owned())
@@ -114,7 +112,7 @@ fn read(common: &Common, arguments: &Run) -> Result<Parsed> {
     Ok(source.parse()?)
 }
 
-/// The options that are keys of the config, as overrides in the words of the user.
+/// The options that are keys of the config, as overrides in the user's words.
 fn options(options: &RunOptions, here: &Path) -> Result<Vec<Override>> {
     let mut overrides = Vec::new();
     let directory = options.working_directory.as_ref();
@@ -167,11 +165,9 @@ fn options(options: &RunOptions, here: &Path) -> Result<Vec<Override>> {
         overrides.push(setting);
     }
     for words in &options.env {
-        let (name, value) = words.split_once('=').ok_or_else(|| {
-            Error::usage(format!(
-                "`--env {words}` has no `=`: NAME=VALUE is expected"
-            ))
-        })?;
+        let (name, value) = words
+            .split_once('=')
+            .ok_or_else(|| Error::usage(format!("`--env {words}` has no `=`; write NAME=VALUE")))?;
         overrides.push(Override {
             key: vec!["environment".to_owned(), name.to_owned()],
             value: value.into(),
@@ -187,9 +183,8 @@ fn directory(common: &Common, config: &Config) -> Result<PathBuf> {
 }
 
 /// The text of the config that is kept with the run.
-fn config_text(run: &RunDir, config: &Config) -> Result<String> {
-    toml::to_string(&config.effective)
-        .map_err(|error| Error::write("write", &run.config())(std::io::Error::other(error)))
+fn config_text(config: &Config) -> Result<String> {
+    toml::to_string(&config.effective).map_err(Error::internal("write the config as TOML"))
 }
 
 #[cfg(test)]
@@ -246,10 +241,10 @@ mod tests {
         );
         assert_eq!(job.stop.file.as_deref(), Some(Path::new("stop")));
         assert_eq!(
-            (job.stop.signal.as_str(), job.stop.grace.as_secs()),
+            (job.stop.signal.name(), job.stop.grace.as_secs()),
             ("TERM", 10)
         );
-        assert_eq!(job.resume_exit_code, 85);
+        assert_eq!(job.resume_exit_code.code(), 85);
         assert_eq!(plan.policy.stuck_after.get(), 4);
         assert_eq!(plan.policy.failure_retries, 5);
     }

@@ -1,12 +1,10 @@
-//! `cu show`: a job, its chain of attempts, and why it is as it is.
+//! `cu show`: a job, its attempts, and what it waits for or why it ended.
 
 use cu_core::Reader;
 use cu_protocol::JobId;
 
 use crate::args::{Common, JobArgument};
-use crate::error::Result;
-use crate::exit_code::ExitCode;
-use crate::shell_word::shell_word;
+use crate::error::{ExitCode, Result};
 use crate::view::json::JobJson;
 use crate::view::summary;
 use crate::{runs, terminal};
@@ -23,8 +21,8 @@ pub fn show(common: &Common, arguments: &JobArgument) -> Result<ExitCode> {
         .map_err(|error| arguments.explain(error, common))?;
     if !job.state.is_settled() && !reader.has_main_process() {
         job.why = format!(
-            "no main process works on this run, and `cu resume {}` goes on with it; as recorded last: {}",
-            shell_word(run.path()),
+            "{}; last recorded: {}",
+            summary::no_main_process(run.path()),
             job.why
         );
     }

@@ -1,10 +1,9 @@
-//! `cu status`: what a run is now, read from its store.
+//! `cu status`: the state of a run, read from its store.
 
 use cu_core::Reader;
 
 use crate::args::{Common, RunArgument};
-use crate::error::Result;
-use crate::exit_code::ExitCode;
+use crate::error::{ExitCode, Result};
 use crate::view::json::RunJson;
 use crate::view::summary;
 use crate::{runs, terminal};

@@ -1,4 +1,4 @@
-//! What can be wrong with a config: the place, the reason and, where there is one, a hint.
+//! Errors in a config: place, reason and, where possible, a hint.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,8 +6,8 @@ use std::path::PathBuf;
 /// A result of this module.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The hint for a program that was named where a config is expected.
-const NO_COMMAND: &str = "a config is a TOML file; to run a command, `cu run -- COMMAND`";
+/// The hint for a program in the place of a config.
+const NO_COMMAND: &str = "a config is a TOML file; to run a command, write `cu run -- COMMAND`";
 
 /// The place where a key was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,18 +150,18 @@ impl Error {
                 Some("`cu config reference` explains all keys".to_owned())
             }
             Self::Program { .. } => Some(
-                "a program with a slash is relative to the config's directory, after `--` to the \
-                 current directory; one without is looked up in PATH"
+                "a program with a slash is a path from the config's directory, or after `--` from \
+                 the current directory; one without a slash is searched in PATH"
                     .to_owned(),
             ),
             Self::NoBackend { .. } => Some(
-                "build cu-cli with its default features to have all backends; `backend.kind=local` \
+                "build cu-cli with its default features to get all backends; `backend.kind=local` \
                  runs the jobs on this machine"
                     .to_owned(),
             ),
             Self::NoCommand { key, .. } => Some(format!(
-                "work on a machine that submits to it, load its module, or set {key} to the \
-                 directory of its commands; `backend.kind=local` runs the jobs on this machine"
+                "use a machine that can submit to it, load its module, or set {key} to the directory \
+                 of its commands; `backend.kind=local` runs the jobs on this machine"
             )),
             Self::Syntax { place, .. } => place.is_strange().then(|| NO_COMMAND.to_owned()),
         }

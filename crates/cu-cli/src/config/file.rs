@@ -1,11 +1,10 @@
-//! What may stand in a run's config. The comments here are the reference that `cu config
-//! reference` prints.
+//! The keys of a run's config. `cu config reference` prints the comments here.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use super::table::table;
-use super::units::{Bytes, SignalName, Time};
+use super::units::{Bytes, ExitCode, SignalName, Time};
 use crate::backend::keys::Backend;
 
 table! {
@@ -15,16 +14,16 @@ table! {
     File {
         /// The run's name. Its directory is {results_dir}/{name}.
         name: String = Example("\"digits\""),
-        /// Where run directories are made, relative to the current directory.
+        /// The directory that holds the run directories, relative to the current directory.
         results_dir: String = Default("\"results\""),
-        /// Program and arguments; no shell reads them. A program with a slash is relative to the
-        /// config's directory, one without is looked up in PATH. An argument that names a file in the
-        /// config's directory becomes its absolute path, unless working_directory is given. For
-        /// programs that read no settings.json, "--rate={settings.learning_rate}" has the setting
-        /// filled in: text as it is, all else as in JSON. "{{settings." stands for "{settings." itself.
+        /// Program and arguments, without a shell. A program with a slash is relative to the config's
+        /// directory; one without is searched in PATH. An argument that names a file in the config's
+        /// directory becomes its absolute path, unless working_directory is given. For programs that
+        /// don't read settings.json, "--rate={settings.learning_rate}" becomes "--rate=0.1": text is
+        /// filled in as it is, other values as JSON. Write "{{settings." for a literal "{settings.".
         command: Vec<String> = Example("[\"python3\", \"train.py\"]"),
-        /// Where the program starts, relative to the config's directory. Left out, it is the job's
-        /// output directory.
+        /// The directory in which the program starts, relative to the config's directory. The default
+        /// is the job's output directory.
         working_directory: String = Example("\".\""),
     }
     tables {
@@ -39,13 +38,13 @@ table! {
 }
 
 table! {
-    /// What each job finds in its settings.json: any names, any values.
+    /// The settings of each job, which it finds in its settings.json: any names, any values.
     free Settings(toml::Table) { "seed" = "1", "optimizer.momentum" = "0.9", }
 }
 
 table! {
     /// One job for each combination of these lists. A dotted name reaches into the settings. The
-    /// jobs are numbered in the order of the names, the last one varying fastest.
+    /// jobs are numbered in the order of the names; the last one varies fastest.
     free Grid(toml::Table) { "learning_rate" = "[0.1, 0.01]", "optimizer.name" = "[\"sgd\", \"adam\"]", }
 }
 
@@ -61,56 +60,56 @@ table! {
         cpus: NonZeroU32 = Default("1"),
         /// Graphics processors.
         gpus: u32 = Default("0"),
-        /// Main memory; left out, the scheduler's default, which on HTCondor is 1GiB.
+        /// Main memory. The default is the scheduler's, which on HTCondor is 1GiB.
         memory: Bytes = Example("\"2GiB\""),
-        /// How long an attempt may run; left out, the scheduler's default.
+        /// How long an attempt may run. The default is the scheduler's.
         time_limit: Time = Example("\"1h\""),
     }
 }
 
 table! {
-    /// When the program is asked to stop, and how. It should then save and exit for resume. This
-    /// is for programs that don't ask `should_exit` themselves as well as for those that do.
+    /// When and how the program is asked to stop. It should then save and exit for resume. All of
+    /// this also holds for programs that call `should_exit` themselves.
     Stop {
-        /// After this time.
+        /// Ask after this time.
         after: Time = Example("\"50min\""),
-        /// This long before the time limit.
+        /// Ask this long before the time limit.
         before_limit: Time = Example("\"2min\""),
-        /// When this file exists; relative to the job's output directory.
+        /// Ask when this file exists, relative to the job's output directory.
         file: String = Example("\"please_stop\""),
         /// How its processes are asked: "auto", each by a signal that it handles; by one signal, which
         /// is HUP, INT, TERM, USR1 or USR2; or "none", by the file $CU_STOP_FILE alone. See
         /// docs/stopping.md.
         signal: SignalName = Default("\"auto\""),
-        /// How long after the signal SIGTERM follows, and how long after that SIGKILL. If no process
-        /// handles the signal, SIGTERM follows at once.
+        /// The time from this signal to SIGTERM, and from SIGTERM to SIGKILL. If no process handles the
+        /// signal, SIGTERM follows at once.
         grace: Time = Default("\"30s\""),
     }
 }
 
 table! {
-    /// When a job is submitted again. Budgets count the attempts of one job. A resume that the
-    /// program asks for is free as long as there is progress: a newer checkpoint, a changed file
-    /// in the output directory or behind a link in it, or a larger fraction announced. What could
-    /// not be looked at counts as progress.
+    /// When a job is submitted again. Each budget counts the attempts of one job. A resume that the
+    /// program asks for costs nothing as long as there is progress: a newer checkpoint, a changed
+    /// file in the output directory or behind a link in it, or a larger fraction announced. A file
+    /// that can't be examined counts as changed.
     Resume {
-        /// The exit code that by itself says "submit me again".
-        exit_code: i32 = Default("3"),
+        /// The exit code that means "submit me again".
+        exit_code: ExitCode = Default("3"),
         /// A job fails after this many attempts in a row without progress.
         stuck_after: NonZeroU32 = Default("3"),
-        /// How many attempts may end at the time limit.
+        /// At most this many attempts may end at the time limit.
         time_limits: u32 = Default("20"),
-        /// How many attempts may be preempted.
+        /// At most this many attempts may be preempted.
         preemptions: u32 = Default("1000"),
-        /// How many attempts may be lost with their node.
+        /// At most this many attempts may be lost with their node.
         node_failures: u32 = Default("20"),
-        /// How many attempts may end without anybody knowing how, or be kept from starting.
+        /// At most this many attempts may end for an unknown reason, or be kept from starting.
         losses: u32 = Default("20"),
-        /// How often an attempt that ran out of memory is repeated.
+        /// Repeat an attempt that ran out of memory at most this often.
         out_of_memory_retries: u32 = Default("0"),
-        /// How often an attempt that failed by itself is repeated.
+        /// Repeat an attempt that failed by itself at most this often.
         failure_retries: u32 = Default("0"),
-        /// The most attempts of one job that are submitted in an hour. More of them wait.
+        /// Submit at most this many attempts of one job in an hour; the others wait.
         submissions_per_hour: NonZeroU32 = Default("1000"),
         /// The wait before the first repetition after a loss or failure. It doubles while there is
         /// no progress.

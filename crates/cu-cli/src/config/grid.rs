@@ -1,4 +1,4 @@
-//! `[grid]`: every combination of its lists is a job's settings.
+//! `[grid]`: makes the settings of one job from each combination of its lists.
 
 use serde_json::{Map, Value};
 use toml::Table;
@@ -9,7 +9,7 @@ use super::overrides::{insert, split_key};
 use super::source::Parsed;
 use super::table::join;
 
-/// The most jobs that a grid may make: far above what any scheduler takes.
+/// A grid has at most this many jobs, which is far more than any scheduler takes.
 const MOST_JOBS: usize = 100_000;
 
 /// One combination.
@@ -32,7 +32,7 @@ pub fn points(parsed: &Parsed) -> Result<Vec<Point>> {
     flatten(parsed, "", grid, &mut axes)?;
     axes.sort_by(|(a, _), (b, _)| a.cmp(b));
     let too_many = || {
-        let reason = format!("these are more than {MOST_JOBS} jobs");
+        let reason = format!("the grid has more than {MOST_JOBS} jobs");
         parsed.wrong("grid", reason)
     };
     let count = axes
@@ -57,7 +57,7 @@ fn flatten(parsed: &Parsed, path: &str, table: &Table, axes: &mut Vec<Axis>) -> 
             toml::Value::Table(inner) if !inner.is_empty() => flatten(parsed, &name, inner, axes)?,
             toml::Value::Array(values) if !values.is_empty() => axes.push((name, values.clone())),
             _ => {
-                let reason = "a list of at least one value is expected, such as [0.1, 0.01]";
+                let reason = "expected a list of at least one value, such as [0.1, 0.01]";
                 return Err(parsed.wrong(&join("grid", &name), reason));
             }
         }
@@ -79,16 +79,20 @@ fn point(parsed: &Parsed, settings: &Table, axes: &[Axis], number: usize) -> Res
         let way = split_key(name)
             .ok_or_else(|| parsed.wrong(&key, "a part of the dotted name is empty"))?;
         if holds(&settings, &way) {
-            let reason = "this is a setting already: keep it here or in [settings]";
+            let reason = "it is also in [settings]: keep one of the two";
             return Err(parsed.wrong(&key, reason));
         }
-        insert(&mut settings, &way, value.clone())
-            .map_err(|part| parsed.wrong(&key, format!("`{part}` is a setting already")))?;
-        let number = |_| parsed.wrong(&key, "JSON has no such number");
+        insert(&mut settings, &way, value.clone()).map_err(|part| {
+            parsed.wrong(
+                &key,
+                format!("`{part}` is also in [settings]: keep one of the two"),
+            )
+        })?;
+        let number = |_| parsed.wrong(&key, "JSON can't hold nan or inf");
         parameters.insert(name.clone(), json::value_of(value).map_err(number)?);
     }
     let settings = json::object(&settings)
-        .map_err(|key| parsed.wrong(&join("settings", &key), "JSON has no such number"))?;
+        .map_err(|key| parsed.wrong(&join("settings", &key), "JSON can't hold nan or inf"))?;
     Ok(Point {
         settings,
         parameters,
@@ -148,15 +152,18 @@ mod tests {
         for (text, reason) in [
             ("[grid]\na = 1\n", "a list of at least one value"),
             ("[grid]\na = []\n", "a list of at least one value"),
-            ("[settings]\na = 1\n[grid]\na = [1]\n", "a setting already"),
+            (
+                "[settings]\na = 1\n[grid]\na = [1]\n",
+                "is also in [settings]",
+            ),
             (
                 "[settings]\na = 1\n[grid]\na.b = [1]\n",
-                "a setting already",
+                "is also in [settings]",
             ),
-            ("[grid]\na = [nan]\n", "JSON has no such number"),
+            ("[grid]\na = [nan]\n", "JSON can't hold nan or inf"),
             (
                 "[settings]\na.b = inf\n",
-                "`settings.a.b`: JSON has no such number",
+                "`settings.a.b`: JSON can't hold nan or inf",
             ),
             (
                 "[grid]\n\"a..b\" = [1]\n",

@@ -1,9 +1,9 @@
-//! A run's config: `run.toml`, with what the command line says in its place.
+//! A run's config: `run.toml`, with the overrides of the command line.
 //!
 //! `file.rs` declares every key once, with the macro of `table.rs` and the types of `units.rs`;
 //! `source.rs` knows where each was given; `plan.rs` fills in defaults, and `times.rs` checks how times
 //! fit together. `program.rs` finds the command of each job, whose settings `placeholder.rs` fills in.
-//! The keys of the backends, and what becomes of them, are in `crate::backend`.
+//! `crate::backend` has the keys of the backends.
 
 mod error;
 pub mod file;

@@ -1,4 +1,4 @@
-//! `key=value` on the command line, which takes the place of the key in the file.
+//! `key=value` on the command line, which replaces the key in the file.
 
 use toml::{Table, Value};
 

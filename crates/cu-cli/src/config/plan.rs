@@ -4,8 +4,9 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use cu_core::{JobPlan, Policy, RunPlan};
+use cu_protocol::ResumeExitCode;
+use cu_run_dir::StopPolicy;
 use cu_scheduler::{Resources, Signal, Warning};
-use cu_supervisor::StopPolicy;
 use toml::{Table, Value};
 
 use super::error::Result;
@@ -47,22 +48,19 @@ impl Config {
         let commands = program::commands(&parsed, command, settings)?;
         let effective = effective(&parsed, &commands.given, working_directory.as_deref());
         let jobs = points.into_iter().zip(commands.of_jobs);
-        let jobs = jobs.map(|(point, command)| JobPlan {
-            command,
-            working_directory: working_directory.clone(),
-            environment: file.environment.0.clone(),
-            settings: point.settings,
-            parameters: point.parameters,
-            resources: file.scheduler_resources(),
-            stop: file.stop_policy(),
-            resume_exit_code: file.resume_exit_code(),
+        let jobs = jobs.map(|(point, command)| {
+            let mut job = JobPlan::new(command);
+            job.working_directory.clone_from(&working_directory);
+            job.environment.clone_from(&file.environment.0);
+            job.settings = point.settings;
+            job.parameters = point.parameters;
+            job.resources = file.scheduler_resources();
+            job.stop = file.stop_policy();
+            job.resume_exit_code = file.resume_exit_code();
+            job
         });
         Ok(Self {
-            plan: RunPlan {
-                name,
-                policy: file.policy(),
-                jobs: jobs.collect(),
-            },
+            plan: RunPlan::new(name, file.policy(), jobs.collect()),
             parsed,
             warnings,
             effective,
@@ -70,32 +68,47 @@ impl Config {
     }
 }
 
+/// Changes what the config gives.
+fn set<T>(default: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *default = given;
+    }
+}
+
 impl File {
     /// Budgets and limits.
     pub fn policy(&self) -> Policy {
-        let default = Policy::default();
-        let time = |given: Option<Time>, otherwise| given.map_or(otherwise, |time| time.0);
-        let resume = &self.resume;
-        let backend = &self.backend;
-        Policy {
-            stuck_after: resume.stuck_after.unwrap_or(default.stuck_after),
-            time_limits: resume.time_limits.unwrap_or(default.time_limits),
-            preemptions: resume.preemptions.unwrap_or(default.preemptions),
-            node_failures: resume.node_failures.unwrap_or(default.node_failures),
-            losses: resume.losses.unwrap_or(default.losses),
-            out_of_memory_retries: resume
-                .out_of_memory_retries
-                .unwrap_or(default.out_of_memory_retries),
-            failure_retries: resume.failure_retries.unwrap_or(default.failure_retries),
-            submissions_per_hour: resume
-                .submissions_per_hour
-                .unwrap_or(default.submissions_per_hour),
-            max_submitted: backend.max_submitted.or(default.max_submitted),
-            backoff: time(resume.backoff, default.backoff),
-            backoff_max: time(resume.backoff_max, default.backoff_max),
-            record_grace: time(backend.record_grace, default.record_grace),
-            scheduler_patience: time(backend.patience, default.scheduler_patience),
-        }
+        let (resume, backend) = (&self.resume, &self.backend);
+        Policy::default().with(|policy| {
+            set(&mut policy.stuck_after, resume.stuck_after);
+            set(&mut policy.time_limits, resume.time_limits);
+            set(&mut policy.preemptions, resume.preemptions);
+            set(&mut policy.node_failures, resume.node_failures);
+            set(&mut policy.losses, resume.losses);
+            set(
+                &mut policy.out_of_memory_retries,
+                resume.out_of_memory_retries,
+            );
+            set(&mut policy.failure_retries, resume.failure_retries);
+            set(
+                &mut policy.submissions_per_hour,
+                resume.submissions_per_hour,
+            );
+            set(&mut policy.max_submitted, backend.max_submitted.map(Some));
+            set(&mut policy.backoff, resume.backoff.map(|time| time.0));
+            set(
+                &mut policy.backoff_max,
+                resume.backoff_max.map(|time| time.0),
+            );
+            set(
+                &mut policy.record_grace,
+                backend.record_grace.map(|time| time.0),
+            );
+            set(
+                &mut policy.scheduler_patience,
+                backend.patience.map(|time| time.0),
+            );
+        })
     }
 
     /// When the program is asked to stop.
@@ -107,9 +120,7 @@ impl File {
             after: time(stop.after),
             before_limit: time(stop.before_limit),
             file: stop.file.as_ref().map(PathBuf::from),
-            signal: stop
-                .signal
-                .map_or(default.signal, |signal| signal.0.to_owned()),
+            signal: stop.signal.map_or(default.signal, |signal| signal.0),
             grace: time(stop.grace).unwrap_or(default.grace),
         }
     }
@@ -133,8 +144,10 @@ impl File {
     }
 
     /// The exit code that by itself is a resume request.
-    pub fn resume_exit_code(&self) -> i32 {
-        self.resume.exit_code.unwrap_or(3)
+    pub fn resume_exit_code(&self) -> ResumeExitCode {
+        self.resume
+            .exit_code
+            .map_or_else(ResumeExitCode::default, |code| code.0)
     }
 }
 
@@ -142,10 +155,10 @@ impl File {
 pub fn check_name(name: &str) -> Result<(), &'static str> {
     match name {
         "" => Err("a run's name can't be empty"),
-        _ if name.len() > 200 => Err("a run's name has at most 200 bytes"),
+        _ if name.len() > 200 => Err("a run's name can have at most 200 bytes"),
         _ if name.starts_with(['.', '-']) => Err("a run's name can't begin with `.` or `-`"),
         _ if name.contains('/') || name.contains(char::is_control) => {
-            Err("a run's name has no slash and no control character: it is a directory's name")
+            Err("a run's name can't contain `/` or control characters: it names a directory")
         }
         _ => Ok(()),
     }
@@ -168,8 +181,8 @@ fn check_environment(parsed: &Parsed) -> Result<()> {
     for (name, value) in &parsed.file.environment.0 {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
             let key = super::table::join("environment", name);
-            let reason = "a variable's name can't be empty or contain `=`, and neither its name nor \
-                          its value can contain a zero byte";
+            let reason = "a variable's name can't be empty or contain `=`; its name and value can't \
+                          contain a zero byte";
             return Err(parsed.wrong(&key, reason));
         }
     }
@@ -191,6 +204,8 @@ fn effective(parsed: &Parsed, command: &[String], working_directory: Option<&Pat
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    use cu_run_dir::StopSignal;
 
     use crate::backend::Kind;
     use crate::config::overrides::Override;
@@ -223,7 +238,7 @@ mod tests {
         assert_eq!(warning.before_limit, Duration::from_secs(120));
         assert_eq!(job.stop.after, Some(Duration::from_secs(3000)));
         assert_eq!(job.stop.file.as_deref(), Some(Path::new("please_stop")));
-        assert_eq!(job.resume_exit_code, 3);
+        assert_eq!(job.resume_exit_code, ResumeExitCode::DEFAULT);
     }
 
     #[test]
@@ -257,23 +272,23 @@ mod tests {
         ];
         let plan = config(COMPLETE, &overrides).expect("a config").plan;
         let number = |number| NonZeroU32::new(number).expect("above 0");
-        let expected = Policy {
-            stuck_after: number(5),
-            time_limits: 1,
-            preemptions: 2,
-            node_failures: 4,
-            losses: 6,
-            out_of_memory_retries: 7,
-            failure_retries: 8,
-            submissions_per_hour: number(9),
-            max_submitted: Some(number(14)),
-            backoff: Duration::from_secs(10),
-            backoff_max: Duration::from_secs(11),
-            record_grace: Duration::from_secs(12),
-            scheduler_patience: Duration::from_secs(13),
-        };
+        let expected = Policy::default().with(|policy| {
+            policy.stuck_after = number(5);
+            policy.time_limits = 1;
+            policy.preemptions = 2;
+            policy.node_failures = 4;
+            policy.losses = 6;
+            policy.out_of_memory_retries = 7;
+            policy.failure_retries = 8;
+            policy.submissions_per_hour = number(9);
+            policy.max_submitted = Some(number(14));
+            policy.backoff = Duration::from_secs(10);
+            policy.backoff_max = Duration::from_secs(11);
+            policy.record_grace = Duration::from_secs(12);
+            policy.scheduler_patience = Duration::from_secs(13);
+        });
         assert_eq!(plan.policy, expected);
-        assert_eq!(plan.jobs[0].stop.signal, "TERM");
+        assert_eq!(plan.jobs[0].stop.signal, StopSignal::Term);
         assert_eq!(plan.jobs[0].stop.grace, Duration::from_secs(15));
     }
 
@@ -296,7 +311,7 @@ mod tests {
     #[test]
     fn a_wrong_value_is_an_error_at_its_key() {
         for (overrides, expected) in [
-            (&["name=a/b"][..], "`name`: a run's name has no slash"),
+            (&["name=a/b"][..], "`name`: a run's name can't contain `/`"),
             (&["name=.."], "`name`: a run's name can't begin"),
             (&["name="], "`name`: a run's name can't be empty"),
             (&["command=[]"], "`command`: it is empty"),

@@ -10,12 +10,13 @@ use super::error::{Error, Result};
 use super::paths::plain;
 use super::placeholder;
 use super::source::Parsed;
+use crate::shell_word::shell_word;
 
 /// The commands of a run.
 pub struct Commands {
-    /// Each job's, with nothing left to be found or filled in.
+    /// The command of each job, complete.
     pub of_jobs: Vec<Vec<String>>,
-    /// As given, with its placeholders, but with the same meaning in any directory.
+    /// The command as given, with its placeholders, but with the same meaning in any directory.
     pub given: Vec<String>,
 }
 
@@ -55,8 +56,8 @@ pub fn commands<'a>(
     })
 }
 
-/// The argument `given`, which with settings filled in is `filled`, and that was `found` to be a path
-/// in `directory`, or something else.
+/// The argument `given` in a form that means the same in any directory. With settings filled in it is
+/// `filled`, and `found` is that as a path in `directory`, if it is one.
 fn portable_argument(given: &str, filled: &str, found: &str, directory: &Path) -> String {
     if given == filled {
         return found.to_owned();
@@ -78,7 +79,7 @@ fn with_absolute_paths(parsed: &Parsed, command: &[String]) -> Result<Vec<String
     let directory = parsed.directory();
     let keep_arguments = parsed.file.working_directory.is_some();
     let Some((program, arguments)) = command.split_first() else {
-        return Err(parsed.wrong("command", "it is empty: a program is expected"));
+        return Err(parsed.wrong("command", "it is empty; name a program"));
     };
     let missing = |reason: String| Error::Program {
         place: parsed.place("command"),
@@ -111,7 +112,13 @@ fn find(program: &str, directory: &Path, search: Option<&OsStr>) -> Result<PathB
         let path = plain(directory.join(program));
         return match executable(&path) {
             true => Ok(path),
-            false if path.is_file() => Err(format!("{} can't be executed", path.display())),
+            false if path.is_file() => {
+                let shown = path.display();
+                let word = shell_word(&path);
+                Err(format!(
+                    "{shown} is not executable; run `chmod +x {word}`, or name its interpreter first"
+                ))
+            }
             false => Err(format!("{} is not a file", path.display())),
         };
     }
@@ -163,7 +170,10 @@ mod tests {
         let absolute = program.to_str().expect("UTF-8");
         assert_eq!(find(absolute, directory.path(), None), Ok(program.clone()));
         let error = find("./data.csv", directory.path(), None).expect_err("no program");
-        assert!(error.ends_with("data.csv can't be executed"), "{error}");
+        assert!(
+            error.contains("data.csv is not executable; run `chmod +x "),
+            "{error}"
+        );
         let error = find("./absent", directory.path(), None).expect_err("absent");
         assert!(error.ends_with("absent is not a file"), "{error}");
     }
@@ -188,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn files_among_the_arguments_become_absolute_and_nothing_else_changes() {
+    fn only_files_among_the_arguments_become_absolute() {
         let directory = tempfile::tempdir().expect("a directory");
         make(&directory.path().join("train.py"), 0o644);
         create_dir(directory.path().join("test")).expect("a directory");

@@ -15,10 +15,10 @@ use super::paths;
 use super::reference::{known_paths, shown};
 use super::table::join;
 
-/// More than a config holds, in bytes.
+/// A longer file is not a config, in bytes.
 const LONGEST: u64 = 64 << 20;
 
-/// What the user wrote: a file's text, and the overrides of the command line.
+/// The user's words: the text of a file, and the overrides of the command line.
 #[derive(Clone, Debug)]
 pub struct Source {
     path: PathBuf,
@@ -40,7 +40,7 @@ impl Source {
         Ok(Self::new(path.to_owned(), text, overrides))
     }
 
-    /// The config that is kept with a run: nobody else may have written it.
+    /// The config that is kept with a run. It must be this user's alone.
     ///
     /// # Errors
     /// If the file can't be read, or is not this user's alone.
@@ -223,21 +223,29 @@ impl Parsed {
     }
 }
 
-/// The message about the value of `key`, in the words of TOML instead of those of serde.
+/// The message about the value of `key`, in words of TOML instead of serde's.
 fn in_words_of_toml(key: &str, message: &str) -> String {
-    match message.rsplit_once(", expected ") {
-        Some((found, "a sequence")) => {
-            let example = shown(key).map(|value| format!(", such as {value}"));
-            format!("{found}, expected a list{}", example.unwrap_or_default())
-        }
-        Some((found, expected)) if expected == "a map" || expected.starts_with("struct ") => {
-            format!("{found}, expected a table")
-        }
-        Some((found, "a nonzero u32")) => format!("{found}, expected a whole number above 0"),
-        Some((found, "u32")) => format!("{found}, expected a whole number, 0 or above"),
-        Some((found, "i32")) => format!("{found}, expected a whole number"),
-        _ => message.to_owned(),
-    }
+    let prefixes = ["invalid type: ", "invalid value: "];
+    let without_prefix = prefixes
+        .iter()
+        .find_map(|prefix| message.strip_prefix(prefix));
+    let Some((found, expected)) = without_prefix.and_then(|it| it.rsplit_once(", expected "))
+    else {
+        return message.to_owned();
+    };
+    let expected = match expected {
+        "a sequence" => match shown(key) {
+            Some(example) => format!("a list such as {example}"),
+            None => "a list".to_owned(),
+        },
+        "a map" => "a table".to_owned(),
+        name if name.starts_with("struct ") => "a table".to_owned(),
+        "a nonzero u32" => "a whole number above 0".to_owned(),
+        "u32" => "a whole number, 0 or above".to_owned(),
+        "i32" => "a whole number".to_owned(),
+        other => other.to_owned(),
+    };
+    format!("expected {expected}, found {found}")
 }
 
 /// The one of `known` that `key` was probably meant to be: a sibling first, else the same name in
@@ -351,13 +359,13 @@ pub mod tests {
         let (message, _) = error("command = \"python3 train.py\"\n", &[]);
         assert_eq!(
             message,
-            "run.toml, line 1: `command`: invalid type: string \"python3 train.py\", expected a \
-             list, such as [\"python3\", \"train.py\"]"
+            "run.toml, line 1: `command`: expected a list such as [\"python3\", \"train.py\"], found \
+             string \"python3 train.py\""
         );
 
         let number = "command = [\n    \"./train\",\n    30\n]\n";
         let (message, _) = error(number, &[]);
-        let reason = "`command[1]`: invalid type: integer `30`, expected a string";
+        let reason = "`command[1]`: expected a string, found integer `30`";
         assert_eq!(message, format!("run.toml, line 1: {reason}"));
         let (message, _) = error("", &["command=[\"./train\", 30]"]);
         assert_eq!(message, format!("`command=[\"./train\", 30]`: {reason}"));
@@ -365,15 +373,19 @@ pub mod tests {
         for (given, expected) in [
             (
                 "resources.cpus=0",
-                "integer `0`, expected a whole number above 0",
+                "expected a whole number above 0, found integer `0`",
             ),
             (
                 "resources.gpus=-1",
-                "integer `-1`, expected a whole number, 0 or above",
+                "expected a whole number, 0 or above, found integer `-1`",
             ),
             (
                 "resume.exit_code=x",
-                "string \"x\", expected a whole number",
+                "expected a whole number, found string \"x\"",
+            ),
+            (
+                "resume.exit_code=0",
+                "`resume.exit_code`: an exit code from 1 to 255 is expected: 0 means that the job is done",
             ),
         ] {
             let (message, _) = error("", &[given]);
@@ -383,7 +395,7 @@ pub mod tests {
         for table in ["stop", "settings", "backend.slurm"] {
             let (message, _) = error(&format!("{table} = 3\n"), &[]);
             let expected =
-                format!("run.toml, line 1: `{table}`: invalid type: integer `3`, expected a table");
+                format!("run.toml, line 1: `{table}`: expected a table, found integer `3`");
             assert_eq!(message, expected);
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::error::Result;
 use super::source::Parsed;
 
-/// Checks the times against each other. Returns warnings about what is probably not meant.
+/// Checks the times against each other. Returns warnings about values that are probably not meant.
 ///
 /// # Errors
 /// The first contradiction.
@@ -18,12 +18,8 @@ pub fn check(parsed: &Parsed) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     for (key, time) in [("resources.time_limit", limit), ("stop.after", stop.after)] {
         if time.is_some_and(|time| time.is_zero()) {
-            return Err(parsed.wrong(key, "a time above 0 is expected"));
+            return Err(parsed.wrong(key, "expected a time above 0"));
         }
-    }
-    if !(1..=255).contains(&file.resume_exit_code()) {
-        let reason = "an exit code from 1 to 255 is expected: 0 means that the job is done";
-        return Err(parsed.wrong("resume.exit_code", reason));
     }
     if policy.backoff > policy.backoff_max {
         let reason = format!(
@@ -49,8 +45,8 @@ pub fn check(parsed: &Parsed) -> Result<Vec<String>> {
         }
         if stop.before_limit.is_none() && stop.after.is_none() {
             warnings.push(format!(
-                "attempts end after {} without a warning: stop.before_limit or stop.after would \
-                 give the program time to save",
+                "the program is killed at its time limit of {} without notice; with \
+                 stop.before_limit or stop.after it is asked to save first",
                 shown(limit)
             ));
         }
@@ -59,8 +55,7 @@ pub fn check(parsed: &Parsed) -> Result<Vec<String>> {
             .filter(|after| after.saturating_add(stop.grace) > limit)
         {
             warnings.push(format!(
-                "a program that is asked to stop after {} has {} until the time limit, less than \
-                 stop.grace, which is {}",
+                "stop.after = {} leaves {} until the time limit, which is less than stop.grace = {}",
                 shown(after),
                 shown(limit.saturating_sub(after)),
                 shown(stop.grace)
@@ -68,8 +63,8 @@ pub fn check(parsed: &Parsed) -> Result<Vec<String>> {
         }
         if let Some(before) = stop.before_limit.filter(|before| *before < stop.grace) {
             warnings.push(format!(
-                "a program that is asked to stop {} before the time limit does not have all of \
-                 stop.grace, which is {}",
+                "stop.before_limit = {} is less than stop.grace = {}: the time limit ends the grace \
+                 time early",
                 shown(before),
                 shown(stop.grace)
             ));
@@ -98,7 +93,7 @@ mod tests {
         for (overrides, expected) in [
             (
                 &["stop.grace=300000000000years"][..],
-                "`stop.grace`: invalid value: string \"300000000000years\", a time of at most 100",
+                "`stop.grace`: expected a time of at most 100 years, found string \"300000000000years\"",
             ),
             (
                 &["stop.after=1h", "resources.time_limit=1h"],
@@ -110,16 +105,12 @@ mod tests {
             ),
             (
                 &["resources.time_limit=0s"],
-                "`resources.time_limit`: a time above 0",
+                "`resources.time_limit`: expected a time above 0",
             ),
-            (&["stop.after=0s"], "`stop.after`: a time above 0"),
+            (&["stop.after=0s"], "`stop.after`: expected a time above 0"),
             (
                 &["resume.backoff=2s", "resume.backoff_max=1s"],
                 "`resume.backoff`: 2s is more",
-            ),
-            (
-                &["resume.exit_code=0"],
-                "`resume.exit_code`: an exit code from 1 to 255",
             ),
         ] {
             let error = checked(overrides).expect_err(expected).to_string();
@@ -131,14 +122,14 @@ mod tests {
     fn times_that_are_probably_not_meant_are_warnings() {
         for (overrides, expected) in [
             (&["stop.before_limit=1min"][..], "has no effect without"),
-            (&["resources.time_limit=1h"], "without a warning"),
+            (&["resources.time_limit=1h"], "without notice"),
             (
                 &["resources.time_limit=60s", "stop.after=50s"],
-                "has 10s until the time limit",
+                "leaves 10s until the time limit",
             ),
             (
                 &["resources.time_limit=1h", "stop.before_limit=10s"],
-                "does not have all of",
+                "ends the grace time early",
             ),
         ] {
             let warnings = checked(overrides).expect("consistent");

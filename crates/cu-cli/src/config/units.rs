@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cu_protocol::ResumeExitCode;
+use cu_run_dir::StopSignal;
 use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer};
 
@@ -17,7 +19,7 @@ impl<'de> Deserialize<'de> for Time {
         match parse_time(&text) {
             Ok(time) => Ok(Self(time)),
             Err(WrongTime::TooLong) => Err(D::Error::custom(format!(
-                "invalid value: string {text:?}, a time of at most 100 years is expected"
+                "expected a time of at most 100 years, found string {text:?}"
             ))),
             Err(WrongTime::NoTime) => {
                 Err(D::Error::invalid_value(Unexpected::Str(&text), &EXPECTED))
@@ -30,10 +32,10 @@ impl<'de> Deserialize<'de> for Time {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WrongTime {
     /// It can't be read.
-    #[error("a time with its unit is expected, such as 90s, 50min or 1h 30m")]
+    #[error("expected a time with its unit, such as 90s, 50min or 1h 30m")]
     NoTime,
-    /// It is too long to be of use. Shorter times can be added to any moment without an overflow.
-    #[error("a time of at most 100 years is expected")]
+    /// It is too long to be useful. Shorter times never overflow when they are added to a moment.
+    #[error("expected a time of at most 100 years")]
     TooLong,
 }
 
@@ -93,22 +95,30 @@ fn parse_bytes(text: &str) -> Option<u64> {
 
 /// How a program is asked to stop: a signal by its name, with or without `SIG`, or another way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SignalName(pub &'static str);
+pub struct SignalName(pub StopSignal);
 
 impl<'de> Deserialize<'de> for SignalName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         const EXPECTED: &str = "auto, none, or one of the signals HUP, INT, TERM, USR1, USR2";
         let text = text(deserializer, EXPECTED)?;
-        let name = text.strip_prefix("SIG").unwrap_or(&text);
-        ["auto", "none", "HUP", "INT", "TERM", "USR1", "USR2"]
-            .into_iter()
-            .find(|known| *known == name)
+        text.parse()
             .map(Self)
-            .ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &EXPECTED))
+            .map_err(|_| D::Error::invalid_value(Unexpected::Str(&text), &EXPECTED))
     }
 }
 
-/// The variables that a program finds on a cluster, beside those of the config.
+/// An exit code that asks to be resumed: from 1 to 255.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExitCode(pub ResumeExitCode);
+
+impl<'de> Deserialize<'de> for ExitCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = i32::deserialize(deserializer)?;
+        code.try_into().map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// The variables that a program gets on a cluster, beside those of the config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Surroundings {
@@ -118,7 +128,7 @@ pub enum Surroundings {
     Clean,
 }
 
-/// A path. One that is relative in a config is taken from the config's directory.
+/// A path. A relative one starts at the config's directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilePath(pub PathBuf);
 
@@ -219,8 +229,8 @@ mod tests {
             "99999999999999999999s",
         ] {
             let error = read::<Time>(wrong).expect_err(wrong).to_string();
-            let expected = "a time of at most 100 years is expected";
-            assert!(error.ends_with(expected), "{error}");
+            let expected = "expected a time of at most 100 years, found ";
+            assert!(error.starts_with(expected), "{error}");
         }
     }
 
@@ -235,9 +245,9 @@ mod tests {
 
     #[test]
     fn signals_go_by_either_name() {
-        assert_eq!(read("SIGTERM"), Ok(SignalName("TERM")));
-        assert_eq!(read("USR2"), Ok(SignalName("USR2")));
-        assert_eq!(read("auto"), Ok(SignalName("auto")));
+        assert_eq!(read("SIGTERM"), Ok(SignalName(StopSignal::Term)));
+        assert_eq!(read("USR2"), Ok(SignalName(StopSignal::Usr2)));
+        assert_eq!(read("auto"), Ok(SignalName(StopSignal::Auto)));
         assert!(read::<SignalName>("KILL").is_err());
     }
 }

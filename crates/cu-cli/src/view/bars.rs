@@ -1,4 +1,4 @@
-//! A run on a terminal: one line that stays, with a bar; notices scroll by above it.
+//! A run on a terminal: one line with a bar stays, notices scroll by above it.
 
 use std::time::Instant;
 
@@ -8,8 +8,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::View;
 use super::estimate::Estimate;
 use super::lines::counts;
-use crate::moment;
-use crate::visible::printable;
+use crate::text::moment;
+use crate::text::visible::printable;
 
 /// A progress bar on stderr.
 pub struct Bars {

@@ -1,17 +1,17 @@
-//! When a run will be done, judged by what was done since we looked first.
+//! Estimates the time left, from the work done since the first look.
 
 use std::time::{Duration, Instant};
 
 use cu_core::Status;
 
-/// Watches the part of the work that is done.
+/// Watches the fraction of the work that is done.
 #[derive(Debug, Default)]
 pub struct Estimate {
     first: Option<(Instant, u32)>,
 }
 
 impl Estimate {
-    /// The time left after `status` was seen at `now`, once anything was done meanwhile.
+    /// The time left after `status` was seen at `now`, if there was progress since the first look.
     pub fn left(&mut self, status: &Status, now: Instant) -> Option<Duration> {
         let done = status.done_per_mille.min(1000);
         let (since, before) = *self.first.get_or_insert((now, done));
@@ -29,29 +29,25 @@ pub mod tests {
 
     /// A run of ten jobs, two of them running, so far done.
     pub fn status(done_per_mille: u32) -> Status {
-        Status {
-            run_dir: "/results/digits".into(),
-            name: "digits".to_owned(),
-            state: RunState::Running,
-            backend: "this machine (8 CPUs)".to_owned(),
-            jobs: Counts {
-                total: 10,
-                waiting: 4,
-                running: 2,
-                completed: 3,
-                failed: 1,
-                ..Counts::default()
-            },
-            attempts: 12,
-            resumes: 6,
-            created: Timestamp(1_795_538_912_120),
-            ended: None,
-            done_per_mille,
-        }
+        let created = Timestamp::from_millis(1_795_538_912_120);
+        let (run_dir, name) = ("/results/digits".into(), "digits".to_owned());
+        let mut status = Status::new(run_dir, name, RunState::Running, created);
+        status.backend = "this machine (8 CPUs)".to_owned();
+        status.jobs = Counts {
+            total: 10,
+            waiting: 4,
+            running: 2,
+            completed: 3,
+            failed: 1,
+            ..Counts::default()
+        };
+        (status.attempts, status.resumes) = (12, 6);
+        status.done_per_mille = done_per_mille;
+        status
     }
 
     #[test]
-    fn what_is_left_takes_as_long_as_what_was_done() {
+    fn the_rest_takes_as_long_as_the_work_so_far() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut estimate = Estimate::default();

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use cu_core::{AttemptEnd, AttemptReport, Counts, JobReport, JobState, RunDir, RunState, Status};
 use cu_protocol::{Attempt, JobId, Metrics};
-use cu_supervisor::{SentSignal, SignalReason, sent_signals};
+use cu_run_dir::{SentSignal, SignalReason, SignalsFile};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::moment::iso;
+use super::limit;
+use super::peak_memory_bytes;
+use crate::text::moment::iso;
 
 /// The version of these forms.
 const VERSION: u32 = 1;
@@ -58,12 +60,12 @@ pub struct JobJson<'a> {
     parameters: &'a Map<String, Value>,
     metrics: &'a Metrics,
     fraction: Option<f64>,
-    why: &'a str,
+    why: String,
     attempts: Vec<AttemptJson<'a>>,
 }
 
 impl<'a> JobJson<'a> {
-    /// The job of `run` that `report` tells of.
+    /// The job of `run` in `report`.
     pub fn new(run: &RunDir, report: &'a JobReport) -> Self {
         let attempts = report.attempts.iter();
         Self {
@@ -74,7 +76,7 @@ impl<'a> JobJson<'a> {
             parameters: &report.parameters,
             metrics: &report.metrics,
             fraction: report.fraction,
-            why: &report.why,
+            why: limit::why(report),
             attempts: attempts
                 .map(|attempt| AttemptJson::new(run, report.job, attempt))
                 .collect(),
@@ -93,17 +95,21 @@ struct AttemptJson<'a> {
     end: Option<AttemptEnd>,
     exit_code: Option<i32>,
     signal: Option<i32>,
+    /// The most memory that a process of it used.
+    peak_memory_bytes: Option<u64>,
     detail: Option<&'a str>,
-    /// What the supervisor sent to its processes.
+    /// The signals that the supervisor sent to its processes.
     signals: Vec<SignalJson>,
-    /// What it wrote, and what its backend left: the submission file among it.
+    /// The directory of its output, and of its submission file.
     directory: PathBuf,
 }
 
 impl<'a> AttemptJson<'a> {
     fn new(run: &RunDir, job: JobId, attempt: &'a AttemptReport) -> Self {
         // A report without them says more than none.
-        let sent = sent_signals(run, job, attempt.attempt).unwrap_or_default();
+        let sent = SignalsFile::read(&run.signals(job, attempt.attempt))
+            .unwrap_or_default()
+            .sent;
         Self {
             attempt: attempt.attempt,
             cluster_job_id: attempt.cluster_job_id.as_deref(),
@@ -114,6 +120,7 @@ impl<'a> AttemptJson<'a> {
             end: attempt.end,
             exit_code: attempt.exit_code,
             signal: attempt.signal,
+            peak_memory_bytes: peak_memory_bytes(run, job, attempt.attempt),
             detail: attempt.detail.as_deref(),
             signals: sent.into_iter().map(SignalJson::from).collect(),
             directory: run.attempt(job, attempt.attempt),
@@ -149,7 +156,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_run() {
+    fn the_names_of_a_run_in_json_stay() {
         let status = crate::view::estimate::tests::status(250);
         let value = serde_json::to_value(RunJson::from(&status)).expect("JSON");
         let expected = json!({
@@ -170,42 +177,22 @@ mod tests {
     }
 
     #[test]
-    fn a_job() {
-        let report = JobReport {
-            job: JobId(7),
-            state: JobState::Completed,
-            output_dir: "/results/digits/working_directories/7".into(),
-            parameters: Map::from_iter([("learning_rate".to_owned(), json!(0.1))]),
-            metrics: Metrics::from([("test_accuracy".to_owned(), MetricValue::Float(0.923))]),
-            fraction: Some(1.0),
-            why: "The program ended with exit code 0.".to_owned(),
-            attempts: vec![
-                AttemptReport {
-                    attempt: Attempt(0),
-                    cluster_job_id: Some("local-17".to_owned()),
-                    host: Some("node1".to_owned()),
-                    submitted: Timestamp(0),
-                    started: Some(Timestamp(1)),
-                    ended: Some(Timestamp(1000)),
-                    end: Some(AttemptEnd::ResumeRequested),
-                    exit_code: Some(3),
-                    signal: None,
-                    detail: None,
-                },
-                AttemptReport {
-                    attempt: Attempt(1),
-                    cluster_job_id: None,
-                    host: None,
-                    submitted: Timestamp(2000),
-                    started: None,
-                    ended: None,
-                    end: None,
-                    exit_code: None,
-                    signal: None,
-                    detail: None,
-                },
-            ],
-        };
+    fn the_names_of_a_job_in_json_stay() {
+        let mut first = AttemptReport::new(Attempt(0), Timestamp::from_millis(0));
+        first.cluster_job_id = Some("local-17".to_owned());
+        first.host = Some("node1".to_owned());
+        first.started = Some(Timestamp::from_millis(1));
+        first.ended = Some(Timestamp::from_millis(1000));
+        first.end = Some(AttemptEnd::ResumeRequested);
+        first.exit_code = Some(3);
+        let second = AttemptReport::new(Attempt(1), Timestamp::from_millis(2000));
+        let mut report = JobReport::new(JobId(7), JobState::Completed);
+        report.output_dir = "/results/digits/working_directories/7".into();
+        report.parameters = Map::from_iter([("learning_rate".to_owned(), json!(0.1))]);
+        report.metrics = Metrics::from([("test_accuracy".to_owned(), MetricValue::Float(0.923))]);
+        report.fraction = Some(1.0);
+        report.why = "The program ended with exit code 0.".to_owned();
+        report.attempts = vec![first, second];
         let run = RunDir::new("/results/digits");
         let value = serde_json::to_value(JobJson::new(&run, &report)).expect("JSON");
         let expected = json!({
@@ -221,12 +208,12 @@ mod tests {
                 {"attempt": 0, "cluster_job_id": "local-17", "host": "node1",
                  "submitted": "1970-01-01T00:00:00.000Z", "started": "1970-01-01T00:00:00.001Z",
                  "ended": "1970-01-01T00:00:01.000Z", "end": "resume_requested", "exit_code": 3,
-                 "signal": null, "detail": null, "signals": [],
+                 "signal": null, "peak_memory_bytes": null, "detail": null, "signals": [],
                  "directory": "/results/digits/attempts/7/0"},
                 {"attempt": 1, "cluster_job_id": null, "host": null,
                  "submitted": "1970-01-01T00:00:02.000Z", "started": null, "ended": null,
-                 "end": null, "exit_code": null, "signal": null, "detail": null, "signals": [],
-                 "directory": "/results/digits/attempts/7/1"},
+                 "end": null, "exit_code": null, "signal": null, "peak_memory_bytes": null,
+                 "detail": null, "signals": [], "directory": "/results/digits/attempts/7/1"},
             ],
         });
         assert_eq!(value, expected);

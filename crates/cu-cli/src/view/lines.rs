@@ -6,7 +6,7 @@ use cu_core::{Counts, RunState, Status};
 
 use super::View;
 use super::estimate::Estimate;
-use crate::moment;
+use crate::text::{moment, plural};
 
 /// The least time between two lines.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -51,22 +51,20 @@ impl Lines {
     }
 }
 
-/// `3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resumes`: what is not zero.
+/// `3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resumes`, without zeros.
 pub fn counts(status: &Status) -> String {
     let jobs = &status.jobs;
     let mut text = format!("{} of {} jobs completed", jobs.completed, jobs.total);
     for other in not_completed(jobs) {
         text.push_str(&format!(", {other}"));
     }
-    match status.resumes {
-        0 => {}
-        1 => text.push_str(", 1 resume"),
-        resumes => text.push_str(&format!(", {resumes} resumes")),
+    if status.resumes > 0 {
+        text.push_str(&format!(", {}", plural(status.resumes, "resume")));
     }
     text
 }
 
-/// `3 completed, 4 waiting`: what is not zero.
+/// `3 completed, 4 waiting`, without zeros.
 pub fn states(jobs: &Counts) -> String {
     let completed = (jobs.completed > 0).then(|| format!("{} completed", jobs.completed));
     let all: Vec<_> = completed.into_iter().chain(not_completed(jobs)).collect();
@@ -165,6 +163,6 @@ mod tests {
         status.state = RunState::Completed;
         status.jobs.completed = 10;
         lines.status(&status, at(17));
-        assert_eq!(said().len(), 1, "the end is told at once");
+        assert_eq!(said().len(), 1, "the end is shown at once");
     }
 }

@@ -3,31 +3,41 @@
 mod bars;
 pub mod estimate;
 pub mod json;
+mod limit;
 mod lines;
+pub mod notices;
 pub mod summary;
+pub mod waiting;
 
 use std::io::IsTerminal;
 use std::time::Instant;
 
-use cu_core::Status;
+use cu_core::{RunDir, Status};
+use cu_protocol::{Attempt, JobId};
 
 use crate::args::Common;
 
 pub use bars::Bars;
 pub use lines::{Lines, states};
 
-/// What shows a run while it runs. It is told everything; it decides what is worth showing.
+/// A view of a run while it runs. It gets everything, and decides what to show.
 pub trait View {
-    /// The run is now so.
+    /// The state of the run has changed.
     fn status(&mut self, status: &Status, now: Instant);
     /// A second or so has passed.
     fn tick(&mut self, now: Instant);
-    /// Something that a person should read.
+    /// A message that a person should read.
     fn notice(&mut self, text: &str);
-    /// Make room: a question follows, or the end.
+    /// Makes room: a question follows, or the end.
     fn pause(&mut self);
-    /// The question is answered.
+    /// The question was answered.
     fn go_on(&mut self);
+}
+
+/// The most memory that an attempt used, in bytes, if its supervisor recorded that.
+pub fn peak_memory_bytes(run: &RunDir, job: JobId, attempt: Attempt) -> Option<u64> {
+    let record = cu_run_dir::read_exit_record(&run.exit_record(job, attempt));
+    record.ok()??.peak_memory_bytes
 }
 
 /// Shows nothing.
@@ -41,8 +51,8 @@ impl View for Silent {
     fn go_on(&mut self) {}
 }
 
-/// The view for this terminal, or pipe, and these wishes. Log lines would tear a bar, and have all
-/// notices among them.
+/// The view for this terminal or pipe and these options. Log lines would tear a bar, and contain all
+/// notices.
 pub fn choose(common: &Common, no_progress: bool) -> Box<dyn View> {
     if common.quiet {
         Box::new(Silent)

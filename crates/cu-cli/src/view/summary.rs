@@ -1,31 +1,34 @@
-//! Runs and jobs in words: what `cu run` ends with, and what `cu status`, `list` and `show` print
-//! for people.
+//! Runs and jobs in words, for people: the end of `cu run`, and the output of `cu status`, `list` and
+//! `show`.
 
 use std::fmt::Write;
-use std::fs::OpenOptions;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use cu_core::{AttemptEnd, AttemptReport, JobReport, JobState, RunDir, RunState, Status};
 use cu_protocol::{MetricValue, Metrics};
-use cu_supervisor::{SentSignal, SignalReason, sent_signals};
-use cu_system::{files, users};
+use cu_run_dir::{SentSignal, SignalReason, SignalsFile};
+use cu_system::causes::in_one_line;
+use cu_system::tail::last_lines;
+use cu_system::users;
 
+use super::limit;
 use super::lines::counts;
+use super::peak_memory_bytes;
 use crate::backend::Kind;
-use crate::moment::{iso, rounded};
 use crate::runs::Listed;
 use crate::shell_word::shell_word;
+use crate::text::moment::{iso, rounded};
+use crate::text::{plural, size};
 
-/// So many jobs are told one by one; more are only counted.
+/// At most this many jobs are listed one by one; more are only counted.
 const FEW: usize = 20;
-/// So many attempts of one job are shown, the newest.
+/// At most this many attempts of a job are shown: the newest.
 const MANY: usize = 50;
-/// Of a longer last line the end is shown.
+/// At most this much of the last line is shown: its end.
 const LAST_BYTES: u64 = 2048;
 
-/// What stands in the place of the state of a run that can't be read.
+/// Shown in the place of the state of a run that can't be read.
 pub const UNREADABLE: &str = "unreadable";
 
 /// The name of a run's state, as programs read it too.
@@ -51,13 +54,42 @@ pub fn job_state(state: JobState) -> &'static str {
     }
 }
 
+/// The state of a run as the end of a sentence.
+fn run_is(state: RunState) -> &'static str {
+    match state {
+        RunState::Running => "is running",
+        RunState::Completed => "is completed",
+        RunState::Failed => "has failed",
+        RunState::Stopped => "was stopped",
+        RunState::Interrupted => "is interrupted",
+    }
+}
+
+/// The state of a job as the end of a sentence.
+pub fn job_is(state: JobState) -> &'static str {
+    match state {
+        JobState::Waiting => "is waiting",
+        JobState::Queued => "is queued",
+        JobState::Running => "is running",
+        JobState::Completed => "is completed",
+        JobState::Failed => "has failed",
+        JobState::Cancelled => "was cancelled",
+    }
+}
+
+/// The advice about a run without a main process.
+pub fn no_main_process(run_dir: &Path) -> String {
+    let run = shell_word(run_dir);
+    format!("no main process works on this run; `cu resume {run}` continues it")
+}
+
 /// How an attempt ended, in words.
 pub fn attempt_end(end: AttemptEnd) -> &'static str {
     match end {
         AttemptEnd::ResumeRequested => "asked to be resumed",
         AttemptEnd::Completed => "completed",
         AttemptEnd::Failed => "failed",
-        AttemptEnd::TimeLimit => "ran into its time limit",
+        AttemptEnd::TimeLimit => "reached its time limit",
         AttemptEnd::Preempted => "was preempted",
         AttemptEnd::NodeFailure => "was lost with its node",
         AttemptEnd::OutOfMemory => "ran out of memory",
@@ -66,17 +98,17 @@ pub fn attempt_end(end: AttemptEnd) -> &'static str {
     }
 }
 
-/// What `cu run` ends with: the jobs, if they are few, and the run.
+/// The end of `cu run`: the jobs, if they are few, and the run.
 pub fn end_of_run(status: &Status, jobs: &[JobReport]) -> String {
     let mut text = String::new();
-    let worth_telling = |job: &&JobReport| jobs.len() <= FEW || job.state == JobState::Failed;
-    let told: Vec<_> = jobs.iter().filter(worth_telling).collect();
-    for job in told.iter().take(FEW) {
+    let is_listed = |job: &&JobReport| jobs.len() <= FEW || job.state == JobState::Failed;
+    let listed: Vec<_> = jobs.iter().filter(is_listed).collect();
+    for job in listed.iter().take(FEW) {
         // Writing to a String can't fail.
         let _ = writeln!(text, "{}", job_line(job));
     }
-    if told.len() > FEW {
-        let _ = writeln!(text, "… and {} more that failed", told.len() - FEW);
+    if listed.len() > FEW {
+        let _ = writeln!(text, "… and {} more that failed", listed.len() - FEW);
     }
     let _ = write!(
         text,
@@ -91,7 +123,7 @@ pub fn end_of_run(status: &Status, jobs: &[JobReport]) -> String {
 
 /// `job 0: completed after 6 attempts (5 resumes): test_accuracy = 0.923`
 fn job_line(job: &JobReport) -> String {
-    let attempts = job.attempts.len();
+    let attempts = job.attempts.len() as u64;
     let mut text = format!("job {}: {}", job.job, job_state(job.state));
     if attempts > 0 {
         let _ = write!(text, " after {}", plural(attempts, "attempt"));
@@ -101,7 +133,7 @@ fn job_line(job: &JobReport) -> String {
     }
     let more = match job.state {
         JobState::Completed => metrics(&job.metrics),
-        _ => job.why.clone(),
+        _ => limit::why(job),
     };
     if !more.is_empty() {
         let _ = write!(text, ": {more}");
@@ -109,43 +141,33 @@ fn job_line(job: &JobReport) -> String {
     text
 }
 
-fn plural(count: usize, name: &str) -> String {
-    match count {
-        1 => format!("1 {name}"),
-        _ => format!("{count} {name}s"),
-    }
-}
-
 /// `accuracy = 0.9, loss = 0.1`
 fn metrics(metrics: &Metrics) -> String {
     let texts = metrics.iter().map(|(name, value)| match value {
         MetricValue::Null => format!("{name} = none"),
-        MetricValue::Boolean(value) => format!("{name} = {value}"),
-        MetricValue::Integer(value) => format!("{name} = {value}"),
-        MetricValue::Float(value) => format!("{name} = {value}"),
-        MetricValue::Text(value) => format!("{name} = {value}"),
+        value => format!("{name} = {value}"),
     });
     texts.collect::<Vec<_>>().join(", ")
 }
 
-/// What `cu status` prints: the run, and those of its jobs that a person may care for.
+/// The output of `cu status`: the run, and its jobs that are not completed.
 pub fn status(status: &Status, jobs: &[JobReport]) -> String {
     let mut text = format!(
-        "{} is {}: {}",
+        "{} {}: {}",
         status.name,
-        run_state(status.state),
+        run_is(status.state),
         counts(status)
     );
     let _ = write!(
         text,
         "\n{} done, {}",
         percent(f64::from(status.done_per_mille) / 1000.0),
-        plural_u64(status.attempts, "attempt")
+        plural(status.attempts, "attempt")
     );
     if !status.backend.is_empty() {
         let _ = write!(text, ", on {}", status.backend);
     }
-    let _ = write!(text, "\nmade {}", iso(status.created));
+    let _ = write!(text, "\ncreated {}", iso(status.created));
     if let Some(ended) = status.ended {
         let took = rounded(ended.since(status.created));
         let _ = write!(text, ", ended {} after {took}", iso(ended));
@@ -163,7 +185,7 @@ pub fn status(status: &Status, jobs: &[JobReport]) -> String {
                 job_state(job.state).to_owned(),
                 job.attempts.len().to_string(),
                 job.fraction.map(percent).unwrap_or_default(),
-                job.why.clone(),
+                limit::why(job),
             ]);
         }
         let _ = write!(text, "\n\n{table}");
@@ -172,28 +194,27 @@ pub fn status(status: &Status, jobs: &[JobReport]) -> String {
         }
     }
     if status.state == RunState::Interrupted {
-        let _ = write!(
-            text,
-            "\n\nno main process works on this run: `cu resume {}` goes on with it",
-            shell_word(&status.run_dir)
-        );
+        let _ = write!(text, "\n\n{}", no_main_process(&status.run_dir));
     }
     text
 }
 
-/// `30 %`. What is not done is not called 100 %.
+/// `30 %`, and 100 % only for what is done.
 fn percent(fraction: f64) -> String {
     let most = if fraction < 1.0 { 99.0 } else { 100.0 };
     format!("{:.0} %", (fraction * 100.0).round().min(most))
 }
 
-fn plural_u64(count: u64, name: &str) -> String {
-    plural(usize::try_from(count).unwrap_or(usize::MAX), name)
-}
-
-/// What `cu list` prints.
+/// The output of `cu list`.
 pub fn list(runs: &[Listed]) -> String {
-    let mut table = table(&["name", "state", "jobs", "resumes", "made", "run directory"]);
+    let mut table = table(&[
+        "name",
+        "state",
+        "jobs",
+        "resumes",
+        "created",
+        "run directory",
+    ]);
     let mut problems = Vec::new();
     for listed in runs {
         let path = listed.run.path();
@@ -206,7 +227,7 @@ pub fn list(runs: &[Listed]) -> String {
                 iso(status.created),
             ],
             Err(error) => {
-                problems.push(error.to_string());
+                problems.push(in_one_line(error));
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 let none = String::new;
                 [
@@ -234,9 +255,9 @@ pub fn list(runs: &[Listed]) -> String {
     text
 }
 
-/// What `cu show` prints.
+/// The output of `cu show`.
 pub fn job(run: &RunDir, job: &JobReport) -> String {
-    let mut text = format!("job {} is {}: {}", job.job, job_state(job.state), job.why);
+    let mut text = format!("job {} {}: {}", job.job, job_is(job.state), limit::why(job));
     for (name, value) in &job.parameters {
         let _ = write!(text, "\n  {name} = {value}");
     }
@@ -254,16 +275,21 @@ pub fn job(run: &RunDir, job: &JobReport) -> String {
             "host",
             "started",
             "took",
+            "peak memory",
             "end",
             "detail",
         ]);
         let earlier = job.attempts.len().saturating_sub(MANY);
         for attempt in &job.attempts[earlier..] {
-            table.add_row(attempt_row(attempt));
+            let peak = peak_memory_bytes(run, job.job, attempt.attempt);
+            table.add_row(attempt_row(attempt, peak));
         }
         text.push_str("\n\n");
         if earlier > 0 {
-            let _ = writeln!(text, "… and {earlier} before these, which --json has, too");
+            let _ = writeln!(
+                text,
+                "{earlier} earlier attempts are left out; --json has them"
+            );
         }
         let _ = write!(text, "{table}");
     }
@@ -277,7 +303,9 @@ pub fn job(run: &RunDir, job: &JobReport) -> String {
             files(&directory).join("  ")
         );
         let sent_in = |attempt: &AttemptReport| {
-            let sent = sent_signals(run, job.job, attempt.attempt).unwrap_or_default();
+            let sent = SignalsFile::read(&run.signals(job.job, attempt.attempt))
+                .unwrap_or_default()
+                .sent;
             Some((attempt.attempt, sent)).filter(|(_, sent)| !sent.is_empty())
         };
         let newest = job.attempts.iter().rev().take(MANY).find_map(sent_in);
@@ -290,13 +318,14 @@ pub fn job(run: &RunDir, job: &JobReport) -> String {
         }
         if sent.len() > FEW {
             let more = sent.len() - FEW;
-            let _ = write!(text, "\n  … and {more} more, which --json has, too");
+            let _ = write!(text, "\n  … and {more} more; --json has them all");
         }
-        // Also what came before the program, such as a module that could not be loaded.
+        // This includes errors before the program, such as a module that could not be loaded.
         if matches!(last.end, Some(AttemptEnd::Failed | AttemptEnd::Lost))
-            && let Some(words) = last_words(&directory.join("stderr"))
+            && let Ok(lines) = last_lines(&directory.join("stderr"), FEW, LAST_BYTES)
+            && let Some(line) = last_words(&lines)
         {
-            let _ = write!(text, "\nthe last line of its stderr: {words}");
+            let _ = write!(text, "\nlast line of its stderr: {}", line.trim());
         }
     }
     let kept = |kind: &Kind| Some(run.backend(kind.name())).filter(|path| path.is_dir());
@@ -310,14 +339,14 @@ pub fn job(run: &RunDir, job: &JobReport) -> String {
 fn signal_line(sent: &SentSignal) -> String {
     let reason = match sent.reason {
         SignalReason::Asked => "asked to stop",
-        SignalReason::Ended => "ended: nobody could be asked, or it did not stop in time",
+        SignalReason::Ended => "ended: no process could be asked, or it did not stop in time",
         SignalReason::LeftBehind => "ended: the program left it behind",
     };
     let (at, signal, name) = (iso(sent.at), &sent.signal, &sent.name);
     format!("{at} SIG{signal} to {name} ({}): {reason}", sent.pid)
 }
 
-/// The names of what is in `directory`: what an attempt wrote, and what its backend left.
+/// The names of the files in `directory`, from an attempt and from its backend.
 fn files(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let mut names: Vec<_> = entries
@@ -327,22 +356,14 @@ fn files(directory: &Path) -> Vec<String> {
     names
 }
 
-/// The last line of a file that says something.
-fn last_words(path: &Path) -> Option<String> {
-    let mut file = files::open(path, OpenOptions::new().read(true)).ok()?;
-    let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LAST_BYTES)))
-        .ok()?;
-    let mut bytes = Vec::new();
-    file.take(LAST_BYTES).read_to_end(&mut bytes).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
-    // The program's own words, if there are any: the supervisor may have cleared up after it.
-    let own = lines().rfind(|line| !line.starts_with("cu exec: "));
-    own.or_else(|| lines().next_back()).map(str::to_owned)
+/// The last of `lines` that the program wrote itself: the supervisor may have cleared up after it. If it
+/// wrote none, the supervisor's last one.
+fn last_words(lines: &[String]) -> Option<&String> {
+    let own = lines.iter().rfind(|line| !line.starts_with("cu exec: "));
+    own.or(lines.last())
 }
 
-fn attempt_row(attempt: &AttemptReport) -> [String; 7] {
+fn attempt_row(attempt: &AttemptReport, peak_memory_bytes: Option<u64>) -> [String; 8] {
     let took = attempt.started.zip(attempt.ended);
     let mut end = match (attempt.end, attempt.started) {
         (Some(end), _) => attempt_end(end).to_owned(),
@@ -361,6 +382,7 @@ fn attempt_row(attempt: &AttemptReport) -> [String; 7] {
         attempt.started.map(iso).unwrap_or_default(),
         took.map(|(started, ended)| rounded(ended.since(started)))
             .unwrap_or_default(),
+        peak_memory_bytes.map(size).unwrap_or_default(),
         end,
         attempt.detail.clone().unwrap_or_default(),
     ]
@@ -383,28 +405,22 @@ pub mod tests {
 
     /// A job whose attempts, all but the last, asked to be resumed.
     pub fn report(job: u32, state: JobState, attempts: u32) -> JobReport {
-        let attempt = |number| AttemptReport {
-            attempt: Attempt(number),
-            cluster_job_id: Some(format!("local-{number}")),
-            host: Some("node1".to_owned()),
-            submitted: Timestamp(0),
-            started: Some(Timestamp(0)),
-            ended: Some(Timestamp(61_000)),
-            end: Some(AttemptEnd::ResumeRequested),
-            exit_code: Some(3),
-            signal: None,
-            detail: None,
+        let attempt = |number| {
+            let mut attempt = AttemptReport::new(Attempt(number), Timestamp::from_millis(0));
+            attempt.cluster_job_id = Some(format!("local-{number}"));
+            attempt.host = Some("node1".to_owned());
+            attempt.started = Some(Timestamp::from_millis(0));
+            attempt.ended = Some(Timestamp::from_millis(61_000));
+            attempt.end = Some(AttemptEnd::ResumeRequested);
+            attempt.exit_code = Some(3);
+            attempt
         };
-        JobReport {
-            job: JobId(job),
-            state,
-            output_dir: "/results/digits/working_directories/0".into(),
-            parameters: serde_json::Map::new(),
-            metrics: Metrics::from([("test_accuracy".to_owned(), MetricValue::Float(0.923))]),
-            fraction: None,
-            why: "Attempt 0 ended with exit code 1.".to_owned(),
-            attempts: (0..attempts).map(attempt).collect(),
-        }
+        let mut report = JobReport::new(JobId(job), state);
+        report.output_dir = "/results/digits/working_directories/0".into();
+        report.metrics = Metrics::from([("test_accuracy".to_owned(), MetricValue::Float(0.923))]);
+        report.why = "Attempt 0 ended with exit code 1.".to_owned();
+        report.attempts = (0..attempts).map(attempt).collect();
+        report
     }
 
     #[test]
@@ -423,7 +439,7 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
     }
 
     #[test]
-    fn of_many_jobs_the_failed_are_told() {
+    fn failed_jobs_are_listed_among_many() {
         let mut jobs: Vec<_> = (0..100)
             .map(|job| report(job, JobState::Completed, 1))
             .collect();
@@ -439,17 +455,21 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
 
     #[test]
     fn a_job_shows_its_chain() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let run = RunDir::new(folder.path());
         let directory = run.attempt(JobId(0), Attempt(1));
-        std::fs::create_dir_all(&directory).expect("a folder");
+        std::fs::create_dir_all(&directory).expect("a directory");
         std::fs::write(directory.join("submit.sh"), "").expect("a file");
-        std::fs::create_dir_all(run.backend("slurm")).expect("a folder");
+        let record = r#"{"version":1,"end":{"exited":3},"stop":null,"host":"node1","started":0,
+            "ended":61000,"peak_memory_bytes":2684354560,"checkpoint":null,"output_changed":true}"#;
+        std::fs::write(directory.join("exit.json"), record).expect("a file");
+        std::fs::create_dir_all(run.backend("slurm")).expect("a directory");
         let text = job(&run, &report(0, JobState::Failed, 2));
         let words = [
-            "job 0 is failed: Attempt 0 ended",
+            "job 0 has failed: Attempt 0 ended",
             "local-1",
             "1m 1s",
+            "2.5 GiB",
             "(exit code 3)",
             directory.to_str().expect("UTF-8"),
             "submit.sh",
@@ -461,21 +481,21 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
     }
 
     #[test]
-    fn of_a_long_chain_the_newest_are_shown() {
+    fn a_long_chain_shows_its_newest_attempts() {
         let text = job(&RunDir::new("/none"), &report(0, JobState::Running, 1000));
-        assert!(text.contains("… and 950 before these"), "{text}");
+        assert!(text.contains("950 earlier attempts are left out"), "{text}");
         assert!(text.contains("local-999 "), "{text}");
         assert!(!text.contains("local-949 "), "{text}");
     }
 
     #[test]
-    fn an_interrupted_run_says_how_to_go_on() {
+    fn an_interrupted_run_names_the_command_to_continue() {
         let mut status = tests::status(300);
         status.state = RunState::Interrupted;
         let text = super::status(&status, &[report(4, JobState::Waiting, 1)]);
         assert!(
             text.ends_with(
-                "no main process works on this run: `cu resume /results/digits` goes on with it"
+                "no main process works on this run; `cu resume /results/digits` continues it"
             ),
             "{text}"
         );
@@ -483,7 +503,7 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
     }
 
     #[test]
-    fn what_is_not_done_is_not_called_100_percent() {
+    fn unfinished_work_is_never_100_percent() {
         let text = super::status(&tests::status(996), &[]);
         assert!(text.contains("\n99 % done"), "{text}");
         let text = super::status(&tests::status(1000), &[]);

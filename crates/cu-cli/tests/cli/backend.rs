@@ -26,7 +26,7 @@ fn output(command: &mut Command) -> Ended {
 /// A bench with a config, and with `commands`.
 fn bench(commands: &[&str]) -> Bench {
     let bench = Bench::new();
-    fs::create_dir(bench.path("commands")).expect("a folder");
+    fs::create_dir(bench.path("commands")).expect("a directory");
     for command in commands {
         bench.program(&format!("commands/{command}"), AWAY);
     }
@@ -105,7 +105,7 @@ fn a_resume_reads_only_the_backend_from_run_toml() {
     assert!(
         ended
             .stdout
-            .contains("it asks for 2 CPUs, and this machine offers 1"),
+            .contains("it asks for 2 CPUs, but this machine offers 1"),
         "{ended:?}"
     );
     // It must still be a config.
@@ -114,7 +114,7 @@ fn a_resume_reads_only_the_backend_from_run_toml() {
 }
 
 #[test]
-fn without_config_and_backend_directory_the_recorded_one_is_taken() {
+fn without_a_config_the_recorded_backend_is_taken() {
     let bench = bench(&[]);
     assert_eq!(cu(&bench, &["run", "run.toml"]).code, 0);
     fs::remove_file(bench.path("results/a/run.toml")).expect("a config");
@@ -149,7 +149,7 @@ fn no_other_backend_takes_over_attempts_that_run() {
     for command in ["resume", "stop"] {
         let ended = bench.cu(&[command, "a"]);
         assert_eq!(ended.code, 2, "{command}: {ended:?}");
-        let words = "says Slurm, and attempts of the run are with this machine";
+        let words = "says Slurm, but attempts of the run are queued or running on this machine";
         assert!(ended.stderr.contains(words), "{command}: {ended:?}");
         let hint = "set backend.kind to \"local\" in ";
         assert!(ended.stderr.contains(hint), "{command}: {ended:?}");
@@ -228,7 +228,7 @@ mod on_clusters {
         assert!(chosen(&both, &["backend.kind=htcondor"]).contains("can't use HTCondor"));
         assert!(chosen(&bench(&HTCONDOR), &[]).contains("can't use HTCondor"));
         let elsewhere = bench(&[]);
-        fs::create_dir(elsewhere.path("slurm")).expect("a folder");
+        fs::create_dir(elsewhere.path("slurm")).expect("a directory");
         for command in SLURM {
             elsewhere.program(&format!("slurm/{command}"), AWAY);
         }
@@ -247,7 +247,7 @@ mod on_clusters {
         for words in [
             "on Slurm (because /",
             "Unable to contact slurm controller",
-            "hint: `cu doctor` tells more",
+            "hint: `cu doctor` examines the cluster",
         ] {
             assert!(
                 ended.stderr.contains(words),

@@ -53,7 +53,7 @@ fn a_config_that_is_wrong_is_exit_code_2_and_makes_nothing() {
             &["run", "--", "./no-such-program"],
             &[
                 "no-such-program is not a file",
-                "after `--` to the current directory",
+                "after `--` from the current directory",
             ],
         ),
         (
@@ -70,7 +70,7 @@ fn a_config_that_is_wrong_is_exit_code_2_and_makes_nothing() {
         ),
         (
             &["run", "--name", "a/b", "--", "./count.sh"],
-            &["--name a/b", "no slash"],
+            &["--name a/b", "can't contain `/`"],
         ),
         (&["run"], &["required"]),
         (
@@ -78,7 +78,7 @@ fn a_config_that_is_wrong_is_exit_code_2_and_makes_nothing() {
             &["--no-such-option"],
         ),
         (&["no-such-command"], &["no-such-command"]),
-        (&["stop", "3-1"], &["no range of jobs"]),
+        (&["stop", "3-1"], &["not a range of jobs"]),
     ] {
         expect(&bench, arguments, 2, words);
     }
@@ -122,8 +122,8 @@ fn a_run_that_exists_is_not_touched() {
         2,
         &[
             "there is a run in",
-            "hint: it has ended, and `cu show 0 ",
-            "remove the directory, or make another with `--name NAME`",
+            "hint: it has ended: look at it with `cu show 0 ",
+            "remove the directory, or choose another name with `--name NAME`",
         ],
     );
     assert_eq!(
@@ -137,7 +137,7 @@ fn a_run_that_exists_is_not_touched() {
 }
 
 #[test]
-fn a_command_that_is_told_can_be_pasted_as_it_is() {
+fn a_command_in_a_message_can_be_pasted() {
     let bench = Bench::new();
     bench.program("wait.sh", WAIT);
     let folder = bench.path("Lea's results");
@@ -224,7 +224,7 @@ fn a_run_that_is_missing_damaged_or_newer_is_exit_code_6() {
 }
 
 #[test]
-fn a_job_or_attempt_that_does_not_exist_is_exit_code_2() {
+fn a_missing_job_or_attempt_is_exit_code_2() {
     let bench = Bench::new();
     bench.program("count.sh", COUNT);
     assert_eq!(bench.cu(&["run", "--", "./count.sh", "1"]).code, 0);
@@ -244,16 +244,16 @@ fn a_job_or_attempt_that_does_not_exist_is_exit_code_2() {
 }
 
 #[test]
-fn a_run_whose_name_is_a_number_is_told_from_a_job() {
+fn a_numeric_run_name_is_not_taken_for_a_job() {
     let bench = Bench::new();
     let name = ["run", "--name", "7", "--", "true"];
     assert_eq!(bench.cu(&name).code, 0);
     assert_eq!(bench.cu(&["run", "--", "true"]).code, 0);
-    let hint = "hint: `7` is also a run: JOB comes first, so its job 0 is `0 7`";
+    let hint = "hint: `7` is also a run: JOB comes first, so write `0 7` for its job 0";
     expect(&bench, &["show", "7"], 2, &["there is no job 7", hint]);
     expect(&bench, &["logs", "7"], 2, &["there is no job 7", hint]);
-    expect(&bench, &["stop", "7"], 2, &["`all 7` means the run"]);
-    let hint = "a job's number is expected, and a run comes after it: `0 true`";
+    expect(&bench, &["stop", "7"], 2, &["write `all 7` for the run"]);
+    let hint = "expected a job's number; the run comes after it: `0 true`";
     expect(&bench, &["show", "true"], 2, &[hint]);
     for run in ["7", "true"] {
         let shown = bench.json(&["show", "0", run, "--json"]);
@@ -266,7 +266,7 @@ fn a_run_whose_name_is_a_number_is_told_from_a_job() {
 }
 
 #[test]
-fn what_programs_say_gives_no_orders_to_a_terminal() {
+fn programs_give_no_orders_to_a_terminal() {
     let bench = Bench::new();
     let cu = env!("CARGO_BIN_EXE_cu");
     let text = format!("#!/bin/sh\n{cu} job metrics \"$(printf 'note=a\\033[2Jb')\"\nexit 1\n");
@@ -324,7 +324,7 @@ fn logs_give_no_orders_to_a_terminal_and_are_raw_in_a_pipe() {
 }
 
 #[test]
-fn what_would_read_otherwise_than_it_is_is_shown_to_people() {
+fn hidden_characters_in_names_are_shown() {
     let bench = Bench::new();
     let program = "./no-\u{202e}hs.exe\u{200b}";
     bench.program(program, "#!/no/such/interpreter\n");
@@ -395,7 +395,7 @@ fn a_reader_that_goes_away_is_harmless() {
 }
 
 #[test]
-fn a_supervisor_that_can_do_nothing_is_no_failed_program() {
+fn a_helpless_supervisor_is_not_a_failed_program() {
     let bench = Bench::new();
     let code = i32::from(cu_supervisor::Outcome::FENCED);
     let arguments = ["exec", "/dev/null", "7", "0"];
@@ -412,7 +412,7 @@ fn the_inner_commands_refuse_what_they_do_not_know() {
         2,
         &["usage: cu exec"],
     );
-    expect(&bench, &["job", "dance"], 2, &["`dance` is no command"]);
+    expect(&bench, &["job", "dance"], 2, &["`dance` is not a command"]);
     expect(&bench, &["job"], 2, &["cu job: a command is missing"]);
     let help = bench.cu(&["job", "--help"]);
     assert!(

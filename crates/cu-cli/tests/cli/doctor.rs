@@ -48,7 +48,7 @@ fn a_problem_is_exit_code_9() {
     let scheduler = finding(&report, "scheduler");
     assert_eq!(scheduler["level"], "problem");
     assert!(scheduler["advice"].is_string(), "{report:#}");
-    // The rest is told all the same, and as for a cluster.
+    // It reports the rest nevertheless, as for a cluster.
     finding(&report, "network");
     let ended = doctor(&bench, &["--backend", "slurm"]);
     assert!(ended.stdout.contains("1 problem"), "{ended:?}");
@@ -57,7 +57,7 @@ fn a_problem_is_exit_code_9() {
 #[test]
 fn a_config_may_have_an_equals_sign_in_its_path() {
     let bench = Bench::new();
-    fs::create_dir(bench.path("rate=0.1")).expect("a folder");
+    fs::create_dir(bench.path("rate=0.1")).expect("a directory");
     bench.write(
         "rate=0.1/run.toml",
         "name = \"a\"\ncommand = [\"/bin/sh\"]\n[stop]\nafter = \"2h\"\n",
@@ -115,7 +115,7 @@ fn a_probe_proves_it_and_leaves_nothing() {
         assert_eq!(finding(&report, subject)["level"], "good", "{report:#}");
     }
     let left = fs::read_dir(bench.path("results")).expect("made for the probe");
-    assert_eq!(left.count(), 0, "the probe's folder is gone");
+    assert_eq!(left.count(), 0, "the probe's directory is gone");
 }
 
 #[test]

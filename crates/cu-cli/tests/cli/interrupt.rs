@@ -32,7 +32,9 @@ fn ctrl_c_ends_the_main_process_and_attempts_go_on() {
     let ended = run.end();
     assert_eq!(ended.code, 130, "{ended:?}");
     assert!(
-        ended.stderr.contains("attempts go on; `cu resume "),
+        ended
+            .stderr
+            .contains(" continue; nothing is resubmitted until you run `cu resume "),
         "{ended:?}"
     );
     goes_on(&bench);
@@ -91,19 +93,19 @@ fn a_second_ctrl_c_ends_it_at_once() {
 }
 
 #[test]
-fn on_a_terminal_a_person_is_asked() {
+fn ctrl_c_on_a_terminal_asks() {
     let bench = Bench::new();
     bench.program("wait.sh", WAIT);
     let mut terminal = Terminal::open();
     let run = bench.start_on(&terminal, &["run", "--", "./wait.sh"]);
     bench.wait_until_waiting("wait");
     run.signal(Signal::INT);
-    terminal.wait_for("[d]etach");
+    terminal.wait_for("d: detach");
     // Who wants to go on is asked again the next time.
     terminal.type_line("");
     terminal.wait_for("0 of 1 jobs completed");
     run.signal(Signal::INT);
-    terminal.wait_for("[d]etach");
+    terminal.wait_for("d: detach");
     terminal.type_line("d");
     let ended = run.end();
     assert_eq!(ended.code, 130, "{ended:?}");

@@ -152,7 +152,7 @@ fn stopped_jobs_are_cancelled_and_can_be_retried() {
     bench.let_go("wait");
     let retried = bench.cu(&["retry", "0"]);
     assert_eq!(retried.code, 0, "{retried:?}");
-    let said = "1 job is given a new chance in ";
+    let said = "1 job is retried in ";
     assert!(retried.stderr.contains(said), "{retried:?}");
     assert!(retried.stderr.contains("cu resume"), "{retried:?}");
     assert_eq!(bench.json(&["status", "--json"])["state"], "interrupted");
@@ -161,7 +161,7 @@ fn stopped_jobs_are_cancelled_and_can_be_retried() {
     assert_eq!(job["attempts"].as_array().map(Vec::len), Some(1), "{job}");
     let again = bench.json(&["retry", "0", "--json"]);
     assert_eq!(again["jobs"], 0, "{again}");
-    let why = "nothing has failed or was cancelled, job 0 is waiting";
+    let why = "no job has failed or was cancelled, job 0 is waiting";
     assert_eq!(again["why"], why, "{again}");
     let resumed = bench.cu(&["resume", "--json"]);
     assert_eq!(resumed.json()["jobs"]["completed"], 1, "{resumed:?}");
@@ -172,7 +172,7 @@ fn stopped_jobs_are_cancelled_and_can_be_retried() {
 }
 
 #[test]
-fn what_concerns_no_job_says_so_and_why() {
+fn a_request_that_concerns_no_job_says_why() {
     let bench = Bench::new();
     bench.write(
         "run.toml",
@@ -183,9 +183,9 @@ fn what_concerns_no_job_says_so_and_why() {
     for (operation, why) in [
         ("stop", "there is nothing left to stop, 2 completed"),
         ("pause", "there is nothing left to pause, 2 completed"),
-        ("continue", "nothing is paused, 2 completed"),
-        ("retry", "nothing has failed or was cancelled, 2 completed"),
-        ("checkpoint", "nothing runs, 2 completed"),
+        ("continue", "no job is paused, 2 completed"),
+        ("retry", "no job has failed or was cancelled, 2 completed"),
+        ("checkpoint", "no job is running, 2 completed"),
     ] {
         let asked = bench.cu(&[operation]);
         assert_eq!(asked.code, 0, "{asked:?}");
@@ -218,26 +218,29 @@ fn without_a_main_process_the_jobs_concerned_are_counted() {
     });
     let busy = bench.cu(&["run", "run.toml"]);
     assert!(
-        busy.stderr.contains("hint: it is running, and `cu status "),
+        busy.stderr.contains("hint: it is running: `cu status "),
         "{busy:?}"
     );
     run.signal(rustix::process::Signal::KILL);
     assert_eq!(run.end().code, -1);
     let why = bench.json(&["show", "0", "--json"])["why"].to_string();
-    let said = "no main process works on this run, and `cu resume ";
+    let said = "no main process works on this run; `cu resume ";
     assert!(why.starts_with(&format!("\"{said}")), "{why}");
     assert!(
-        why.contains("goes on with it; as recorded last: attempt 0 "),
+        why.contains("continues it; last recorded: attempt 0 "),
         "{why}"
     );
     let status = bench.cu(&["status"]).stdout;
-    let said = "\nno main process works on this run: `cu resume ";
+    let said = "\nno main process works on this run; `cu resume ";
     assert!(status.contains(said), "{status}");
     let left = bench.cu(&["run", "run.toml"]);
     assert!(left.stderr.contains("hint: `cu resume "), "{left:?}");
     assert_eq!(bench.json(&["pause", "1", "--json"])["jobs"], 1);
     let both = bench.cu(&["pause"]);
-    assert!(both.stderr.starts_with("1 job is paused in "), "{both:?}");
+    assert!(
+        both.stderr.starts_with("1 job is being paused in "),
+        "{both:?}"
+    );
     assert_eq!(bench.json(&["continue", "--json"])["jobs"], 2);
     assert_eq!(bench.json(&["stop", "1", "--json"])["jobs"], 1);
 }
@@ -272,7 +275,7 @@ fn a_submission_that_is_delayed_is_told_once() {
 }
 
 #[test]
-fn the_log_tells_what_attempts_did_and_all_of_it_once() {
+fn the_log_has_each_event_of_attempts_once() {
     for verbose in [&[][..], &["-v"]] {
         let bench = Bench::new();
         bench.program("fail.sh", "#!/bin/sh\nexit 7\n");
@@ -285,11 +288,11 @@ fn the_log_tells_what_attempts_did_and_all_of_it_once() {
         });
         let log = bench.read("results/fail/main.log");
         for line in [
-            "INFO cu_core::journal: job 0: attempt 0 is submitted as local-",
-            "INFO cu_core::journal: job 0: attempt 0 has started on ",
-            "INFO cu_core::journal: job 0: attempt 0 failed (its program exited with code 7)",
-            "ERROR cu_core::act: job 0: attempt 0 failed (its program exited with code 7)",
-            "the main process ends: all jobs are settled",
+            "INFO cu_core::log_changes: job 0: attempt 0 is submitted as local-",
+            "INFO cu_core::log_changes: job 0: attempt 0 has started on ",
+            "INFO cu_core::log_changes: job 0: attempt 0 failed (its program exited with code 7)",
+            "ERROR cu_core::context: job 0: attempt 0 failed (its program exited with code 7)",
+            "the main process ends: all jobs have ended",
         ] {
             assert_eq!(log.matches(line).count(), 1, "{line} in {log}");
         }

@@ -34,7 +34,7 @@ fn commands_that_start_at_once_are_runs_each() {
 }
 
 #[test]
-fn a_command_is_resumed_in_one_output_directory_until_it_is_done() {
+fn all_attempts_share_one_output_directory() {
     let bench = Bench::new();
     bench.program("count.sh", COUNT);
     let ended = bench.cu(&["run", "--", "./count.sh", "4"]);
@@ -179,7 +179,7 @@ fn a_failed_job_says_why_and_makes_exit_code_1() {
     let logs = bench.cu(&["logs", "0", "--stderr"]);
     assert!(logs.stdout.ends_with("trouble\n"), "{logs:?}");
     let shown = bench.cu(&["show", "0"]);
-    let words = "the last line of its stderr: trouble\n";
+    let words = "last line of its stderr: trouble\n";
     assert!(shown.stdout.ends_with(words), "{shown:?}");
     let shown = bench.json(&["show", "0", "--json"]);
     assert_eq!(shown["state"], "failed");
@@ -187,7 +187,7 @@ fn a_failed_job_says_why_and_makes_exit_code_1() {
 }
 
 #[test]
-fn one_that_asks_for_ever_without_progress_is_failed() {
+fn endless_resumes_without_progress_fail_the_job() {
     let bench = Bench::new();
     bench.program("stuck.sh", "#!/bin/sh\nexit 85\n");
     let ended = bench.cu(&[
@@ -208,7 +208,7 @@ fn one_that_asks_for_ever_without_progress_is_failed() {
 }
 
 #[test]
-fn a_program_that_knows_nothing_of_us_is_stopped_and_resumed() {
+fn an_unmodified_program_is_stopped_and_resumed() {
     let bench = Bench::new();
     // Only its first attempt waits to be stopped.
     bench.program(
@@ -303,7 +303,7 @@ fi
 }
 
 #[test]
-fn the_time_limit_ends_a_program_that_never_heard_of_it() {
+fn the_time_limit_ends_an_unmodified_program() {
     let bench = Bench::new();
     bench.write(
         "run.toml",

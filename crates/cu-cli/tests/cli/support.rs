@@ -1,4 +1,4 @@
-//! A folder with programs, runs of the real `cu` in it, and bounded waits for what they do.
+//! A directory with programs, runs of the real `cu` in it, and bounded waits for what they do.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -26,7 +26,7 @@ exit 3
 ";
 
 /// Says that it runs, and then waits until the file `go` is in its output directory. Asks to be
-/// resumed when it is told to stop.
+/// resumed when it is asked to stop.
 pub const WAIT: &str = "#!/bin/sh
 trap 'touch asked; exit 3' USR1
 echo waiting
@@ -34,7 +34,7 @@ while [ ! -e go ]; do sleep 0.05; done
 echo gone
 ";
 
-/// A folder of a test's own. Runs that still go on are stopped at its end.
+/// A directory of a test's own. Runs that still go on are stopped at its end.
 pub struct Bench {
     folder: TempDir,
 }
@@ -43,11 +43,11 @@ impl Bench {
     /// An empty one.
     pub fn new() -> Self {
         Self {
-            folder: tempfile::tempdir().expect("a folder"),
+            folder: tempfile::tempdir().expect("a directory"),
         }
     }
 
-    /// The path of `name` in the folder.
+    /// The path of `name` in the directory.
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -84,42 +84,29 @@ impl Bench {
 
     /// Starts `cu`.
     pub fn start(&self, arguments: &[&str]) -> Running {
-        let child = self.command(arguments).spawn().expect("cu starts");
-        Running {
-            pid: Pid::from_child(&child),
-            child,
-        }
+        Running::new(&mut self.command(arguments))
     }
 
     /// Starts `cu` on a terminal; its standard output is still ours.
     pub fn start_on(&self, terminal: &Terminal, arguments: &[&str]) -> Running {
-        let mut command = self.command(arguments);
-        let child = command
-            .stdin(terminal.inner())
-            .stderr(terminal.inner())
-            .env("TERM", "xterm")
-            .spawn()
-            .expect("cu starts");
-        Running {
-            pid: Pid::from_child(&child),
-            child,
-        }
+        Running::new(&mut self.command_on(terminal, arguments))
     }
 
     /// Starts `cu` with its standard output on a terminal, too.
     pub fn start_inside(&self, terminal: &Terminal, arguments: &[&str]) -> Running {
+        Running::new(
+            self.command_on(terminal, arguments)
+                .stdout(terminal.inner()),
+        )
+    }
+
+    fn command_on(&self, terminal: &Terminal, arguments: &[&str]) -> Command {
         let mut command = self.command(arguments);
-        let child = command
+        command
             .stdin(terminal.inner())
-            .stdout(terminal.inner())
             .stderr(terminal.inner())
-            .env("TERM", "xterm")
-            .spawn()
-            .expect("cu starts");
-        Running {
-            pid: Pid::from_child(&child),
-            child,
-        }
+            .env("TERM", "xterm");
+        command
     }
 
     /// Runs `cu` to its end.
@@ -167,7 +154,7 @@ impl Drop for Bench {
             .flatten();
         for run in runs {
             let path = run.path();
-            // What is settled, or was never a run, refuses. Nothing may panic here.
+            // It refuses for a settled run, or for no run. Nothing may panic here.
             let stop = self.command(&["stop", &path.to_string_lossy()]).output();
             drop(stop);
         }
@@ -202,7 +189,7 @@ impl Terminal {
         }
     }
 
-    /// What a program still has of a terminal that was closed.
+    /// A program's side of a terminal that was closed.
     pub fn gone() -> Stdio {
         let (person, inner) = Self::sides();
         drop(person);
@@ -254,6 +241,14 @@ pub struct Running {
 }
 
 impl Running {
+    fn new(command: &mut Command) -> Self {
+        let child = command.spawn().expect("cu starts");
+        Self {
+            pid: Pid::from_child(&child),
+            child,
+        }
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid, signal).expect("it lives");
@@ -281,9 +276,9 @@ impl Running {
 pub struct Ended {
     /// Its exit code; -1 if a signal killed it.
     pub code: i32,
-    /// What it wrote to standard output.
+    /// Its standard output.
     pub stdout: String,
-    /// What it wrote to standard error.
+    /// Its standard error.
     pub stderr: String,
 }
 

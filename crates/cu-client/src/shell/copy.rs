@@ -1,4 +1,4 @@
-//! Directories of files, copied and put in place.
+//! Copies directories and moves them to their place.
 
 use std::fs;
 use std::io;
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
-/// What marks a directory checkpoint as one; no part of what was saved.
+/// The manifest of a directory checkpoint, which is not part of the saved files.
 const MANIFEST: &str = ".cu-manifest";
 
-/// Copies all files and directories in `from` into `to`, which exists.
+/// Copies all files and directories in `from` into the existing directory `to`.
 pub(crate) fn tree(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(from).map_err(Error::file("list", from))? {
         let entry = entry.map_err(Error::file("list", from))?;
@@ -29,11 +29,11 @@ pub(crate) fn tree(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Puts a copy of the directory checkpoint `saved` in the place of `target`.
+/// Replaces `target` by a copy of the directory checkpoint `saved`.
 pub(crate) fn replace(saved: &Path, target: &Path) -> Result<()> {
     let fresh = beside(target, "new");
     let old = beside(target, "old");
-    // Left behind by one who was killed in the middle of this.
+    // A process that was killed in the middle may have left these.
     remove(&fresh)?;
     remove(&old)?;
     fs::create_dir(&fresh).map_err(Error::file("create", &fresh))?;
@@ -48,8 +48,8 @@ pub(crate) fn replace(saved: &Path, target: &Path) -> Result<()> {
     remove(&old)
 }
 
-/// A name in the same directory. Only one process of a job loads at a time, so that it need not be
-/// unique, and what was left behind is found again.
+/// A name in the same directory. Only one process of a job loads at a time, so the name need not be
+/// unique, and the next process finds the leftovers.
 fn beside(target: &Path, role: &str) -> PathBuf {
     let mut name = std::ffi::OsString::from(format!(".cu-{role}-"));
     name.push(target.file_name().unwrap_or_default());

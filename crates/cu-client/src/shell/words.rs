@@ -6,11 +6,12 @@ use crate::{Error, Result};
 
 /// Metrics from words such as `accuracy=0.92`.
 ///
-/// A value is a whole number, a number, `true` or `false`, nothing (null), else text. What is in
-/// double quotes is text in any case, written as in JSON.
+/// A value is a whole number, a number, `true` or `false`, nothing (null), else text. A value in
+/// double quotes is always text, written as in JSON.
 ///
 /// # Errors
-/// [`Error::Word`] with the word that has no name or no `=`, or begins with a quote and is no text.
+/// [`Error::Word`] with the word that has no name or no `=`, or that begins with a quote but is not
+/// a JSON string.
 ///
 /// ```
 /// use cu_client::shell::parse_metrics;
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_metric_is_named() {
+    fn a_malformed_metric_is_named() {
         for word in ["accuracy", "=3", r#"a="open"#] {
             let message = parse_metrics(&["fine=1", word]).unwrap_err().to_string();
             assert!(message.contains(word), "{message}");

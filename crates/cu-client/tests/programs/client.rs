@@ -1,4 +1,4 @@
-//! What the tests of processes start: `cu-client-programs NAME` runs one of these programs.
+//! The programs that the tests of processes start: `cu-client-programs NAME` runs one of them.
 //!
 //! A binary of its own, so that it is built whenever a test that starts it is. It is not published.
 #![allow(
@@ -14,18 +14,18 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use cu_client::{Job, Settings, StopCause, resumable, shell::Door};
+use cu_client::{Job, Settings, StopCause, shell::ShellJob};
 use cu_protocol::lines::to_line;
 use cu_protocol::{Attempt, ProgramAnswer};
 
-/// A program that waits in vain ends by itself, should the test that started it be killed.
+/// How long a program waits before it ends by itself, in case the test that started it was killed.
 const BOUND: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let name = std::env::args().nth(1).unwrap_or_default();
     match name.as_str() {
         "says_everything" => says_everything(),
-        "steps_until_told" => steps_until_told(),
+        "steps_until_it_should_exit" => steps_until_it_should_exit(),
         "ignores_signals_and_never_asks" => ignores_signals_and_never_asks(),
         "panics" => panics(),
         "catches_its_panics" => catches_its_panics(),
@@ -34,7 +34,9 @@ fn main() -> ExitCode {
         "counts_to_ten" => return counts_to_ten(),
         "outlives_its_supervisor" => outlives_its_supervisor(),
         "is_a_script" => is_a_script(),
-        "listens_and_notes_all" => listens_and_notes_all(),
+        "confirms_every_message" => confirms_every_message(),
+        "saves_a_directory" => saves_a_directory(),
+        "loads_a_directory" => loads_a_directory(),
         _ => {
             eprintln!("there is no program `{name}`");
             return ExitCode::FAILURE;
@@ -43,8 +45,8 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Takes the place of a supervisor, and says "noted" to whatever is said.
-fn listens_and_notes_all() {
+/// Acts as a supervisor that confirms every message.
+fn confirms_every_message() {
     let listener = UnixListener::bind(std::env::args().nth(2).unwrap()).unwrap();
     println!("listening");
     for stream in listener.incoming() {
@@ -56,7 +58,26 @@ fn listens_and_notes_all() {
     }
 }
 
-/// Ends with all that can be said, all at once.
+/// As `cu job checkpoint save`: a directory with the name of who saved it.
+fn saves_a_directory() {
+    let source = Path::new("of_the_shell");
+    std::fs::create_dir_all(source.join("empty")).unwrap();
+    std::fs::create_dir_all(source.join("model")).unwrap();
+    std::fs::write(source.join("model/weights ä"), "shell").unwrap();
+    ShellJob::open().unwrap().save_checkpoint(source).unwrap();
+}
+
+/// As `cu job checkpoint load`: compares the name with the one that is expected.
+fn loads_a_directory() {
+    let target = Path::new("loaded");
+    let door = ShellJob::open().unwrap();
+    door.load_checkpoint(target).unwrap().unwrap();
+    let saved = std::fs::read_to_string(target.join("model/weights ä")).unwrap();
+    assert_eq!(saved, std::fs::read_to_string("expected").unwrap());
+    assert!(target.join("empty").is_dir());
+}
+
+/// Sends every kind of message, then ends.
 fn says_everything() {
     let mut job = Job::<Settings>::initialize().unwrap();
     assert_eq!(job.id().map(|id| id.0), Some(7));
@@ -72,7 +93,7 @@ fn says_everything() {
 }
 
 /// Steps until it should exit, and leaves the reason in the output directory.
-fn steps_until_told() {
+fn steps_until_it_should_exit() {
     let mut job = Job::<Settings>::initialize().unwrap();
     if let Ok(millis) = job.setting("after_millis") {
         job.exit_after(Duration::from_millis(millis));
@@ -82,7 +103,7 @@ fn steps_until_told() {
     let mut step = job.load::<u64>().unwrap().unwrap_or(0);
     while !job.should_exit() {
         step += 1;
-        assert!(begun.elapsed() < BOUND, "never told");
+        assert!(begun.elapsed() < BOUND, "it was never asked to stop");
         std::thread::yield_now();
     }
     let reason = serde_json::to_string(&job.exit_reason()).unwrap();
@@ -99,7 +120,7 @@ fn ignores_signals_and_never_asks() {
 
 fn panics() {
     let job = Job::<Settings>::initialize().unwrap();
-    // One that is caught is no failure, but may be the cause of one.
+    // A caught panic does not fail the program, but may be the cause of a failure.
     let caught = std::panic::catch_unwind(|| panic!("the cause"));
     assert!(caught.is_err());
     let limit: Vec<u8> = Vec::new();
@@ -123,7 +144,7 @@ fn returns_an_error() -> ExitCode {
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code)] // Read from settings that have something else.
+#[allow(dead_code)] // The settings in the test have another key.
 struct Training {
     seed: u64,
 }
@@ -137,7 +158,7 @@ fn counts_to_ten() -> ExitCode {
     cu_client::run(|mut job: Job<Settings>| {
         job.exit_after_steps(3);
         let start = |_: &Job<Settings>| Ok(0_u64);
-        resumable::run_job(job, start, |_, count| {
+        job.run_steps(start, |_, count| {
             *count += 1;
             let is_done = *count == 10;
             let metrics = BTreeMap::from([("count", *count)]);
@@ -150,7 +171,7 @@ fn counts_to_ten() -> ExitCode {
     })
 }
 
-/// Goes on to its end whatever happens to its supervisor, and writes down what it is told.
+/// Continues to its end whatever happens to its supervisor, and records the outcome.
 fn outlives_its_supervisor() {
     let mut job = Job::<Settings>::initialize().unwrap();
     for step in 0..3 {
@@ -171,16 +192,13 @@ fn cu_client_look() -> Duration {
 }
 
 fn is_a_script() {
-    let door = || Door::open().unwrap();
-    let start = door().started().unwrap();
+    let job = || ShellJob::open().unwrap();
+    let start = job().started().unwrap();
     assert_eq!((start.attempt, start.checkpoint), (Attempt(3), None));
-    door().progress(0.5).unwrap();
-    door().metrics(&["loss=0.5"]).unwrap();
-    assert_eq!(
-        door().should_exit(Duration::ZERO),
-        Some(StopCause::Operator)
-    );
+    job().progress(0.5).unwrap();
+    job().metrics(&["loss=0.5"]).unwrap();
+    assert_eq!(job().should_exit(Duration::ZERO), Some(StopCause::Operator));
     std::fs::write("state", "1").unwrap();
-    door().save_checkpoint(Path::new("state")).unwrap();
-    std::process::exit(door().exit_for_resume());
+    job().save_checkpoint(Path::new("state")).unwrap();
+    std::process::exit(job().exit_for_resume());
 }

@@ -1,4 +1,4 @@
-//! What the tests of real processes share: a supervisor made for the test, and the programs under
+//! Shared by the tests of real processes: a supervisor made for the test, and the programs under
 //! `tests/programs`. Every wait has a bound.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
@@ -17,7 +17,7 @@ use cu_protocol::{Message, ProgramAnswer, ProgramRequest};
 /// Longer than anything takes on a busy machine; only a failing test waits for it.
 pub const BOUND: Duration = Duration::from_secs(60);
 
-/// What a supervisor does with a request: answer, or end the connection and itself.
+/// The supervisor's reaction to a request: answer it, or end the connection and itself.
 pub type Answers = fn(&ProgramRequest) -> Option<ProgramAnswer>;
 
 /// A supervisor, with the directories of its attempt.
@@ -27,7 +27,7 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// One that takes note of everything, and wishes nothing.
+    /// A supervisor that confirms every message and asks for nothing.
     pub fn new() -> Self {
         Self::answering(|request| {
             Some(match request {
@@ -37,7 +37,7 @@ impl Supervisor {
         })
     }
 
-    /// One that answers as it is told.
+    /// A supervisor that reacts to requests with `answer`.
     pub fn answering(answers: Answers) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("output")).unwrap();
@@ -62,7 +62,7 @@ impl Supervisor {
         std::fs::read_to_string(self.output(name)).unwrap()
     }
 
-    /// The next message, questions left out.
+    /// The next message, without questions.
     pub fn message(&self) -> Message {
         loop {
             if let ProgramRequest::Say(message) = self.heard.recv_timeout(BOUND).unwrap() {
@@ -71,7 +71,7 @@ impl Supervisor {
         }
     }
 
-    /// What was said and not asked for yet.
+    /// The messages that the test has not taken yet.
     pub fn other_messages(&self) -> Vec<Message> {
         let requests = self.heard.try_iter();
         requests
@@ -82,7 +82,7 @@ impl Supervisor {
             .collect()
     }
 
-    /// Sets what a supervisor sets.
+    /// Sets the variables that a supervisor sets.
     pub fn supervise(&self, mut command: Command) -> Command {
         let settings = self.output("settings.json");
         if !settings.exists() {

@@ -1,48 +1,57 @@
-//! The closed list of what can be done about a job. Each action's outcome is an event again.
+//! The closed list of actions. Each action's outcome is an event again.
 
 use std::sync::Arc;
 
 use cu_protocol::{Attempt, JobId, Metrics, Wish};
 use cu_scheduler::ClusterJobId;
 
-/// What is to be done, once the events that led to it are recorded.
+use crate::{Level, Limit};
+
+/// An action, to be taken once the events that led to it are recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Submit this attempt.
     Submit {
-        /// Whose.
+        /// The job.
         job: JobId,
-        /// Which.
+        /// The attempt.
         attempt: Attempt,
         /// The cluster job of the attempt before.
         previous: Option<ClusterJobId>,
-        /// What the job has measured so far.
+        /// The metrics of the job so far.
         metrics: Arc<Metrics>,
     },
     /// Ask the scheduler whether it has this attempt.
     Find {
-        /// Whose.
+        /// The job.
         job: JobId,
-        /// Which.
+        /// The attempt.
         attempt: Attempt,
     },
-    /// Read what the attempt left in files: the scheduler says that it is over.
+    /// Read what the attempt left in files: the scheduler reports that it is over.
     ReadRecords {
-        /// Whose.
+        /// The job.
         job: JobId,
-        /// Which.
+        /// The attempt.
         attempt: Attempt,
     },
-    /// Read what these attempts left in files, which had been given up: the job is settled.
+    /// Read what these given-up attempts left in files: the job is settled.
     ReadLate {
-        /// Whose.
+        /// The job.
         job: JobId,
-        /// Which.
+        /// The attempt.
         attempts: Vec<Attempt>,
     },
-    /// Ask the scheduler soon what has become of the attempt: it is over, and the scheduler may know
-    /// better why.
+    /// Ask the scheduler soon about the attempt: it is over, and the scheduler may know why.
     Observe {
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        attempt: Attempt,
+    },
+    /// Mark the attempt as cancelled, so that its program is not started any more: the scheduler may
+    /// have it without our knowing, or may not be able to end it.
+    Withdraw {
         /// Whose.
         job: JobId,
         /// Which.
@@ -50,36 +59,27 @@ pub enum Action {
     },
     /// Have the scheduler end this cluster job.
     Cancel {
-        /// Which.
+        /// The cluster job.
         cluster_job: ClusterJobId,
     },
-    /// Tell a running attempt what is wished of it.
+    /// Pass a wish to a running attempt.
     Tell {
-        /// Whose.
+        /// The job.
         job: JobId,
-        /// Which.
+        /// The attempt.
         attempt: Attempt,
-        /// What.
+        /// The wish.
         wish: Wish,
     },
-    /// Tell people.
+    /// Have people read something.
     Notify {
-        /// Of which job.
+        /// The job that it is about.
         job: JobId,
         /// How much it matters.
         level: Level,
-        /// In a sentence.
+        /// A sentence.
         text: String,
+        /// The limit that decided it, if one did.
+        limit: Option<Limit>,
     },
-}
-
-/// How much a notice matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Good to know.
-    Info,
-    /// Something went wrong, and the run goes on by itself.
-    Warning,
-    /// A job has failed.
-    Error,
 }

@@ -1,4 +1,4 @@
-//! The closed list of what can happen to a job.
+//! The closed list of events.
 
 use std::time::Duration;
 
@@ -6,94 +6,94 @@ use cu_protocol::{Attempt, ExitRecord, Message, Sequence, Timestamp};
 use cu_scheduler::{ClusterJobId, Observation};
 use serde::{Deserialize, Serialize};
 
-/// What happened to a job.
+/// Something that happened to a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// An attempt said something, over its connection or by its outbox.
+    /// A message of an attempt arrived, over its connection or through its outbox.
     Said {
-        /// Which attempt.
+        /// The attempt.
         attempt: Attempt,
         /// The message's number.
         sequence: Sequence,
-        /// What it said.
+        /// The message.
         message: Message,
     },
     /// An attempt's exit record was found in its directory.
     RecordFound {
-        /// Which attempt.
+        /// The attempt.
         attempt: Attempt,
         /// The record.
         record: ExitRecord,
     },
-    /// The files of an attempt were read, all that they hold was told, and there was no exit record.
+    /// The files of an attempt were read and passed on, and there was no exit record.
     RecordsRead {
-        /// Which attempt.
+        /// The attempt.
         attempt: Attempt,
-        /// When the reading began: what was there by then was seen.
+        /// When the reading began: it has seen whatever was there by then.
         begun: Timestamp,
-        /// Whether they show that its program was started, or was about to be.
+        /// Whether the files show that the program was started, or was about to be.
         #[serde(default)]
         started: bool,
-        /// If not, the last lines of its standard error.
+        /// If not, the last lines of the attempt's standard error.
         #[serde(default)]
         last_words: Option<String>,
     },
     /// The output directory was missing before the attempt was submitted, and was made anew.
     OutputRemade {
-        /// Which attempt.
+        /// The attempt.
         attempt: Attempt,
     },
-    /// The scheduler took the attempt, or was found to have taken it.
+    /// The scheduler took the attempt, or turned out to have taken it.
     Submitted {
-        /// Which attempt.
+        /// The attempt.
         attempt: Attempt,
         /// The scheduler's name for it.
         cluster_job: ClusterJobId,
     },
-    /// The scheduler refused the attempt and would again.
+    /// The scheduler refused the attempt, and would again.
     SubmitRejected {
-        /// Which attempt.
+        /// The attempt.
         attempt: Attempt,
-        /// Its words.
+        /// The scheduler's words.
         reason: String,
     },
     /// The scheduler can't take the attempt now. Nothing was submitted.
     SubmitDelayed {
-        /// Which attempt.
+        /// The attempt.
         attempt: Attempt,
-        /// Its words.
+        /// The scheduler's words.
         reason: String,
-        /// When asking again is worth it, if it said so.
+        /// When to ask again, if the scheduler answered that.
         retry_after: Option<Duration>,
     },
-    /// Nobody knows whether the attempt was submitted.
+    /// It is not known whether the attempt was submitted.
     SubmitUncertain {
-        /// Which attempt.
+        /// The attempt.
         attempt: Attempt,
-        /// What happened instead of an answer.
+        /// What came in place of an answer.
         reason: String,
     },
     /// The scheduler was asked for the attempt's name and has no such submission.
     NotFound {
-        /// Which attempt.
+        /// The attempt.
         attempt: Attempt,
     },
-    /// The scheduler says what has become of the attempt.
+    /// The scheduler reported the state of the attempt.
     Observed {
-        /// Which attempt.
+        /// The attempt.
         attempt: Attempt,
-        /// Its words.
+        /// The report.
         observation: Observation,
     },
-    /// An operator wants something of the job.
+    /// An operator gave an order.
     Ordered(Order),
-    /// A moment that was waited for has come: the next attempt is submitted, a cancellation
-    /// repeated, a better witness given up.
+    /// A deadline has come: the next attempt is submitted, a cancellation is repeated, or a better
+    /// witness is no longer awaited.
     TimePassed,
 }
 
-/// What an operator wants of a job.
+/// An operator's order to a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
@@ -103,7 +103,7 @@ pub enum Order {
     Pause,
     /// Go on after a pause.
     Continue,
-    /// A new chance after a failure or a cancellation.
+    /// Start again with fresh budgets after a failure or a cancellation.
     Retry,
     /// Checkpoint, exit, and be resumed at once.
     Checkpoint,

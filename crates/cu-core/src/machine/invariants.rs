@@ -4,7 +4,7 @@ use super::job::{Job, Outcome, Phase, Stage};
 use super::{Action, Effects};
 use crate::AttemptEnd;
 
-/// What must hold between a job before and after one step.
+/// Checks what must hold between a job before and after one step.
 ///
 /// # Errors
 /// The first violation, in words.
@@ -83,6 +83,7 @@ fn action_job(action: &Action) -> Option<cu_protocol::JobId> {
         | Action::Find { job, .. }
         | Action::ReadRecords { job, .. }
         | Action::ReadLate { job, .. }
+        | Action::Withdraw { job, .. }
         | Action::Observe { job, .. }
         | Action::Tell { job, .. }
         | Action::Notify { job, .. } => Some(*job),

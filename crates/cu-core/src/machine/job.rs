@@ -1,68 +1,68 @@
-//! What a job can be. Everything here is stored; what follows from it is computed.
+//! The state of a job. Everything here is stored; whatever follows from it is computed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cu_protocol::{
-    Attempt, ExitRecord, Fraction, Generation, JobId, LeftBehind, Metrics, ProgramEnd,
+    Attempt, CheckpointId, ExitRecord, Fraction, JobId, LeftBehind, Metrics, ProgramEnd,
     ResumeRequest, Sequence, Timestamp, Waiting, Wish,
 };
 use cu_scheduler::{ClusterJobId, ClusterState};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{AttemptEnd, AttemptReport, JobState};
+use crate::{AttemptEnd, AttemptReport, JobState, Limit};
 
 /// A job at a moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
-    /// Which.
+    /// Its number.
     pub id: JobId,
     /// The exit code that by itself is a resume request.
     pub resume_exit_code: i32,
-    /// Where it is in its life.
+    /// The phase of its life.
     pub phase: Phase,
-    /// What the operator wants of it.
+    /// The operator's wish.
     pub wanted: Wanted,
     /// The number of the next attempt.
     pub next_attempt: Attempt,
     /// The cluster job of the attempt before.
     pub previous: Option<ClusterJobId>,
-    /// Those of its earlier attempts that ended without a record of their own, the newest
-    /// [`MOST_UNHEARD`]: one may live on, cut off from everybody, and still have something to say.
-    #[serde(default)]
-    pub unheard: Vec<Attempt>,
-    /// The last of what such attempts have said since, if they have and it changes nothing.
+    /// The earlier attempts that ended without a record of their own, the newest
+    /// [`MOST_WITHOUT_RECORD`]: one may live on without a connection, and still report something.
+    #[serde(default, rename = "unheard")]
+    pub ended_without_record: Vec<Attempt>,
+    /// The newest report of such an attempt that changed nothing.
     #[serde(default)]
     pub late: Option<Late>,
     /// How its attempts have ended, counted by cause.
     pub ends: BTreeMap<AttemptEnd, u32>,
     /// How many attempts in a row that are judged by their progress have made none.
     pub without_progress: u32,
-    /// How many times in a row an attempt has ended in a way nobody asked for, or was not submitted.
+    /// How many times in a row an attempt ended without progress and unasked, or was not submitted.
     pub setbacks: u32,
     /// The newest checkpoint that an ended attempt left.
-    pub newest_checkpoint: Option<Generation>,
+    pub newest_checkpoint: Option<CheckpointId>,
     /// The largest fraction announced.
     pub fraction: Option<Fraction>,
-    /// Early metrics, then results. Stored by themselves, so that an announcement costs as much as it
-    /// says, not as much as the job has; stores of format 1 have them here. Shared, so that a job can be
-    /// copied at no cost.
+    /// Early metrics, then results. They are stored in a table of their own, so that the cost of an
+    /// announcement depends on its own size; stores of format 1 have them here. Shared, so that copying a
+    /// job costs nothing.
     #[serde(default, skip_serializing, deserialize_with = "shared")]
     pub metrics: Arc<Metrics>,
     /// The submissions of the last hour.
     pub window: Window,
 }
 
-/// What an attempt that had been given up has said since. It is recorded, and changes nothing.
+/// A report of an attempt that had been given up. It is recorded, and changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Late {
-    /// Which.
+    /// The attempt.
     pub attempt: Attempt,
-    /// What the last of it was.
+    /// The kind of its last message.
     pub said: LateWord,
 }
 
-/// Something that an attempt says too late.
+/// A message that comes too late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LateWord {
@@ -70,24 +70,24 @@ pub enum LateWord {
     EarlyMetrics,
     /// The results, when the job was settled already.
     Results,
-    /// That it wants to be resumed.
+    /// A resume request.
     ResumeRequest,
-    /// Why it fails.
+    /// The reason for a failure.
     Failure,
 }
 
-/// Where a job is in its life.
+/// The phase of a job's life.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// No attempt of it is with the scheduler.
+    /// The scheduler has no attempt of it.
     Waiting {
         /// When the next one may be submitted.
         until: Timestamp,
-        /// Why not before: half a sentence.
+        /// Why not before: half a sentence; empty if nothing has happened to the job yet.
         reason: String,
     },
-    /// An attempt is, or may be, with the scheduler.
+    /// The scheduler has an attempt of it, or may have.
     Active(Box<Active>),
     /// Nothing more happens by itself.
     Settled {
@@ -95,6 +95,9 @@ pub enum Phase {
         outcome: Outcome,
         /// Why: one sentence.
         why: String,
+        /// The limit that decided it, if one did. Before there was this field, `why` named it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<Limit>,
     },
 }
 
@@ -110,15 +113,15 @@ pub enum Outcome {
     Cancelled,
 }
 
-/// What the operator wants of a job.
+/// An operator's wish for a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wanted {
-    /// That it runs to its end.
+    /// Run to its end.
     Run,
-    /// That it waits.
+    /// Wait.
     Pause,
-    /// That it ends.
+    /// End.
     Cancel,
 }
 
@@ -138,27 +141,27 @@ pub struct Active {
     pub attempt: Attempt,
     /// When the intent was recorded.
     pub intended: Timestamp,
-    /// What is known of its submission.
+    /// How far its submission is.
     pub stage: Stage,
-    /// What came instead of the scheduler's answer to its submission, if that was not clear.
+    /// What came in place of the scheduler's answer to its submission, if the answer was not clear.
     #[serde(default)]
     pub unclear: Option<String>,
     /// Where it runs.
     pub host: Option<String>,
     /// When its program started.
     pub started: Option<Timestamp>,
-    /// What its supervisor waits for before it starts the program.
+    /// Why its supervisor has not started the program yet, if it reported that.
     #[serde(default)]
     pub waiting: Option<Waiting>,
     /// The number of the last message that counted.
     pub last_sequence: Sequence,
-    /// What has been heard of its end.
+    /// The evidence of its end.
     pub evidence: Evidence,
-    /// What of it lives on, and can't be killed.
+    /// Processes of it that live on and can't be killed.
     #[serde(default)]
     pub left_behind: Option<LeftBehind>,
-    /// Why the scheduler can't tell its state, if that was its last word. What it said before still
-    /// stands.
+    /// Why the scheduler can't tell its state, if that was its last report. The report before it still
+    /// counts.
     #[serde(default)]
     pub unknown: Option<String>,
     /// Whether the output directory was missing before it, and was made anew.
@@ -166,50 +169,49 @@ pub struct Active {
     pub output_remade: bool,
     /// Whether it announced a larger fraction than any attempt before.
     pub advanced: bool,
-    /// What was wished of it.
+    /// What it was asked to do.
     pub wish: Option<Wish>,
     /// When the scheduler is asked to cancel it again, if it was asked.
     pub cancel_again: Option<Timestamp>,
     /// The earlier attempt that had been given up and has delivered the results, so that this one
-    /// is needed no longer.
-    #[serde(default)]
-    pub needless: Option<Attempt>,
+    /// is no longer needed.
+    #[serde(default, rename = "needless")]
+    pub superseded_by: Option<Attempt>,
 }
 
-/// What is known of a submission.
+/// How far a submission is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// The intent is recorded; the scheduler has not answered.
     Submitting,
-    /// It may or may not be with the scheduler, who is being asked.
+    /// The scheduler may have it, and is being asked.
     Uncertain,
     /// The scheduler has it.
     Submitted(ClusterJobId),
 }
 
-/// All that has been heard of an attempt's end, from the best witness to the worst.
+/// The evidence of an attempt's end, from the best witness to the worst.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// It has delivered its results.
     pub results: bool,
     /// It has asked to be resumed.
     pub request: Option<ResumeRequest>,
-    /// It has said why it fails.
+    /// It has reported why it fails.
     pub failure: Option<String>,
     /// The supervisor's record of the end, and when it came to us.
     pub record: Option<(Timestamp, ExitRecord)>,
-    /// The scheduler's last word, and since when it says so.
+    /// The scheduler's last report, and when that state was first reported.
     pub cluster: Option<(Timestamp, ClusterState)>,
-    /// What it wrote last to its standard error, if it ended without a sign that its program was
-    /// started.
+    /// The last lines of its standard error, if nothing shows that its program was started.
     #[serde(default)]
     pub last_words: Option<String>,
-    /// What has become of the last look for the record in its files.
+    /// The state of the last reading of its files for the record.
     #[serde(default)]
     pub reading: Option<Reading>,
-    /// The scheduler has taken it off its node and kept it, to start it anew by itself. Its program
-    /// is started only once, so that is its end, whatever the scheduler does.
+    /// The scheduler has taken it off its node and will start it again by itself. A program is started
+    /// only once per attempt, so this is its end, whatever the scheduler does.
     #[serde(default)]
     pub requeued: bool,
 }
@@ -218,11 +220,12 @@ pub struct Evidence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reading {
-    /// It began then.
+    /// It began at this time.
     Begun(Timestamp),
-    /// There is none, and nothing shows that the program was started.
-    Vain,
-    /// There is none, though the program was started, or was about to be: `started.json` is there.
+    /// There is no record, and nothing shows that the program was started.
+    #[serde(rename = "vain")]
+    NoRecord,
+    /// There is no record, though the program was started, or was about to be: `started.json` is there.
     Started,
 }
 
@@ -230,10 +233,10 @@ fn shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Metrics>, D:
     Metrics::deserialize(deserializer).map(Arc::new)
 }
 
-/// How many attempts that ended without a record are known. What they leave is looked at when the job
-/// is settled, and whenever a main process opens or ends the run.
-pub const MOST_UNHEARD: usize = 1000;
-/// How many of them, the newest, are looked at now and then as long as the job goes on.
+/// At most this many attempts that ended without a record are remembered. Their files are read when the
+/// job is settled, and whenever a main process opens or ends the run.
+pub const MOST_WITHOUT_RECORD: usize = 1000;
+/// The files of this many of them, the newest, are read periodically as long as the job goes on.
 const MOST_IN_SIGHT: usize = 8;
 
 impl Job {
@@ -244,13 +247,13 @@ impl Job {
             id,
             resume_exit_code,
             phase: Phase::Waiting {
-                until: Timestamp(0),
-                reason: "it has not been submitted yet".to_owned(),
+                until: Timestamp::from_millis(0),
+                reason: String::new(),
             },
             wanted: Wanted::Run,
             next_attempt: Attempt(0),
             previous: None,
-            unheard: Vec::new(),
+            ended_without_record: Vec::new(),
             late: None,
             ends: BTreeMap::new(),
             without_progress: 0,
@@ -277,7 +280,7 @@ impl Job {
         }
     }
 
-    /// The attempt that is, or may be, with the scheduler.
+    /// The attempt that the scheduler has, or may have.
     #[must_use]
     pub fn active(&self) -> Option<&Active> {
         match &self.phase {
@@ -286,30 +289,33 @@ impl Job {
         }
     }
 
-    /// The attempts whose files are to be read now and then.
+    /// The attempts whose files are to be read periodically.
     pub fn to_be_read(&self) -> impl Iterator<Item = Attempt> {
         let active = self.active().filter(|active| active.may_have_run());
-        let hidden = self.unheard.len().saturating_sub(MOST_IN_SIGHT);
-        let all = self.unheard[hidden..].iter().copied();
+        let hidden = self
+            .ended_without_record
+            .len()
+            .saturating_sub(MOST_IN_SIGHT);
+        let all = self.ended_without_record[hidden..].iter().copied();
         let all = all.chain(active.map(|active| active.attempt));
         all.filter(|_| !self.state().is_settled())
     }
 
-    /// Takes down that `attempt` ended without a record.
-    pub(super) fn lose_sight_of(&mut self, attempt: Attempt) {
-        self.unheard.push(attempt);
-        if self.unheard.len() > MOST_UNHEARD {
-            self.unheard.remove(0);
+    /// Notes that `attempt` ended without a record.
+    pub(super) fn mark_lost(&mut self, attempt: Attempt) {
+        self.ended_without_record.push(attempt);
+        if self.ended_without_record.len() > MOST_WITHOUT_RECORD {
+            self.ended_without_record.remove(0);
         }
     }
 
-    /// Whether its attempt is to be ended by the scheduler, and none is to follow.
+    /// Whether the scheduler is to end its attempt, and none is to follow.
     #[must_use]
     pub fn is_being_cancelled(&self) -> bool {
         self.active().is_some_and(Active::is_being_cancelled)
     }
 
-    /// Whether an operator may give it a new chance.
+    /// Whether an operator may retry it.
     #[must_use]
     pub fn can_be_retried(&self) -> bool {
         matches!(self.state(), JobState::Failed | JobState::Cancelled)
@@ -345,11 +351,11 @@ impl Active {
             advanced: false,
             wish: None,
             cancel_again: None,
-            needless: None,
+            superseded_by: None,
         }
     }
 
-    /// Whether the scheduler is to end it: an operator stopped the job, or it is needless.
+    /// Whether the scheduler is to end it: an operator stopped the job, or it was superseded.
     #[must_use]
     pub fn is_being_cancelled(&self) -> bool {
         self.wish == Some(Wish::Cancel)
@@ -367,8 +373,8 @@ impl Active {
         }
     }
 
-    /// Whether it may run, or have run: unless it is being submitted, or in the queue as far as the
-    /// scheduler has told.
+    /// Whether it may run, or have run: not while it is being submitted, or queued by the scheduler's last
+    /// report.
     #[must_use]
     pub fn may_have_run(&self) -> bool {
         let is_before_its_start = match &self.evidence.cluster {
@@ -381,8 +387,8 @@ impl Active {
         !is_before_its_start || self.was_heard() || self.evidence.requeued
     }
 
-    /// Whether its program was started, or was about to be: it has told so, or its files do. What a
-    /// supervisor says before that is its record alone.
+    /// Whether its program was started, or was about to be, as its messages or its files show. The only
+    /// message that a supervisor sends before that is its record.
     #[must_use]
     pub fn was_started(&self) -> bool {
         self.started.is_some()
@@ -390,13 +396,13 @@ impl Active {
             || self.evidence.reading == Some(Reading::Started)
     }
 
-    /// Whether something has been heard from itself, once it had begun.
+    /// Whether the attempt itself has sent a numbered message or left its record.
     #[must_use]
     pub fn has_spoken(&self) -> bool {
         self.last_sequence > Sequence(0) || self.evidence.record.is_some()
     }
 
-    /// Whether anything has been heard from itself, which proves that it was submitted.
+    /// Whether any message of the attempt itself has arrived, which proves that it was submitted.
     #[must_use]
     pub fn was_heard(&self) -> bool {
         self.has_spoken() || self.waiting.is_some()
@@ -411,7 +417,7 @@ impl Active {
         }
     }
 
-    /// What is known of it, for the history. `end` is how it ended, when, and the evidence.
+    /// Its entry in the history. `end` is how it ended, when, and the evidence.
     #[must_use]
     pub fn report(&self, end: Option<(AttemptEnd, Timestamp, String)>) -> AttemptReport {
         let record = self.evidence.record.as_ref().map(|(_, record)| record);

@@ -10,39 +10,44 @@
 //! ```
 //!
 //! A resume needs both the request and the attempt's end; whichever comes later decides, so that
-//! attempts never overlap. `step.rs` takes events in, `witnesses.rs` says who is believed about an
-//! end, `end.rs` what an end means.
+//! attempts never overlap. `step.rs` takes events in, `witnesses.rs` decides who is believed about an
+//! end, `end.rs` what an end means. The rules speak in values; `words.rs` has the sentences for people.
+//! Nothing here asks a clock: the time comes with the event.
 
 mod action;
 mod end;
 mod event;
 pub mod invariants;
 mod job;
+mod orders;
+mod reason;
+mod schedule;
 mod step;
 mod tally;
-mod why_active;
 mod witnesses;
+mod words;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cu_protocol::{JobId, Timestamp};
 
-pub use action::{Action, Level};
+pub use action::Action;
 pub use event::{Event, Order};
 pub use job::{
-    Active, Evidence, Job, Late, LateWord, MOST_UNHEARD, Outcome, Phase, Reading, Stage, Wanted,
-    Window,
+    Active, Evidence, Job, Late, LateWord, MOST_WITHOUT_RECORD, Outcome, Phase, Reading, Stage,
+    Wanted, Window,
 };
+pub use orders::orders;
 pub use step::{Effects, Measured};
 pub use tally::Tally;
 pub(crate) use witnesses::is_over;
 pub use witnesses::{LONGEST_READING, SCHEDULER_GRACE, Verdict, judge};
+pub use words::{Why, why};
+pub(crate) use words::{moment, one_line};
 
-use crate::Policy;
+use crate::{JobState, Level, Policy, Status};
 use step::Step;
-
-pub(crate) use end::{one_line, why};
 
 /// All jobs of a run, and when something is due for one of them.
 #[derive(Debug)]
@@ -52,14 +57,14 @@ pub struct Machine {
     /// When something happens to a job by itself. At most one entry a job.
     deadlines: BTreeSet<(Timestamp, JobId)>,
     tally: Tally,
-    /// Whose submission is being delayed. Not stored: who goes on with the run is told anew.
+    /// The jobs whose submission is being delayed. Not stored: the next main process reports it again.
     delayed: BTreeSet<JobId>,
     /// Nothing is submitted any more: the main process is about to end.
     is_closed: bool,
 }
 
 impl Machine {
-    /// The machine for `jobs`, which stand in the order of their numbers, from 0.
+    /// The machine for `jobs`, in the order of their numbers, from 0.
     #[must_use]
     pub fn new(jobs: Vec<Job>, policy: Policy) -> Self {
         let mut machine = Self {
@@ -77,8 +82,8 @@ impl Machine {
         machine
     }
 
-    /// Takes in what happened to `job` at `at`, and tells whether that is news, to be recorded.
-    /// Unknown jobs are none of ours, and a repeated message is no news.
+    /// Takes in what happened to `job` at `at`, and returns whether it is to be recorded. Ignores unknown
+    /// jobs and repeated messages.
     pub fn step(
         &mut self,
         at: Timestamp,
@@ -102,15 +107,15 @@ impl Machine {
             .handle(event);
         });
         if changed {
-            self.tell_of_a_delay(job, event, effects);
+            self.notify_of_delay(job, event, effects);
         }
         changed || late
     }
 
-    /// Tells people once when a job can't be submitted, not each time that it is tried.
-    fn tell_of_a_delay(&mut self, job: JobId, event: &Event, effects: &mut Effects) {
+    /// Has people read once that a job can't be submitted, not each time that it is tried.
+    fn notify_of_delay(&mut self, job: JobId, event: &Event, effects: &mut Effects) {
         let level = match event {
-            // Who says when to come back has a limit, and nothing is wrong.
+            // `retry_after` means that a limit was reached, which is not an error.
             Event::SubmitDelayed {
                 retry_after: Some(_),
                 ..
@@ -126,14 +131,18 @@ impl Machine {
         if let Some(Phase::Waiting { reason, .. }) = phase
             && !self.delayed.contains(&job)
         {
-            let text = format!("{reason}; it is tried again");
-            effects.actions.push(Action::Notify { job, level, text });
+            effects.actions.push(Action::Notify {
+                job,
+                level,
+                text: words::to_be_repeated(reason),
+                limit: None,
+            });
             self.delayed.insert(job);
         }
     }
 
-    /// Does what is due at `at`: attempts are submitted, waits end. Returns the jobs to which that
-    /// happened, in its order, each to be recorded as [`Event::TimePassed`].
+    /// Does what is due at `at`: submits attempts, ends waits. Returns the jobs that this changed, in
+    /// order, each to be recorded as [`Event::TimePassed`].
     pub fn pass_time(&mut self, at: Timestamp, effects: &mut Effects) -> Vec<JobId> {
         let mut changed = Vec::new();
         let mut full = Vec::new();
@@ -165,7 +174,7 @@ impl Machine {
         changed
     }
 
-    /// From now on nothing is submitted: whoever goes on with the run does that.
+    /// Submits nothing from now on: the next main process does that.
     pub fn close(&mut self) {
         self.is_closed = true;
     }
@@ -194,7 +203,7 @@ impl Machine {
         self.tally.counts.settled() == self.tally.counts.total
     }
 
-    /// Whether anything is wanted of the scheduler, now or later. Not if all that is left is paused.
+    /// Whether the scheduler is needed, now or later. Not if all jobs that are left are paused.
     #[must_use]
     pub fn needs_scheduler(&self) -> bool {
         let counts = &self.tally.counts;
@@ -219,6 +228,15 @@ impl Machine {
         &self.tally
     }
 
+    /// Writes what the jobs are into the status of their run.
+    pub(crate) fn show_in(&self, status: &mut Status) {
+        let first_queued = match self.tally.counts.running {
+            0 => self.jobs.iter().find(|job| job.state() == JobState::Queued),
+            _ => None,
+        };
+        self.tally.show_in(status, first_queued, &self.policy);
+    }
+
     /// The numbers it decides by.
     #[must_use]
     pub fn policy(&self) -> &Policy {
@@ -236,8 +254,8 @@ impl Machine {
         let Some(job) = self.jobs.get_mut(id.0 as usize) else {
             return false;
         };
-        // Metrics never change alone: with them the number of the last message does. They are not held
-        // here, so that they need not be copied to be changed.
+        // Metrics never change alone: the number of the last message changes with them. So they are left
+        // out of the comparison, and `change` need not copy them.
         let mut before = job.clone();
         before.metrics = Arc::default();
         change(job, &self.policy);
@@ -246,7 +264,7 @@ impl Machine {
             return false;
         }
         self.tally.remove(&before);
-        if let Some(due) = step::next_deadline(&before, &self.policy) {
+        if let Some(due) = schedule::next_deadline(&before, &self.policy) {
             self.deadlines.remove(&(due, id));
         }
         let after = job.clone();
@@ -256,11 +274,8 @@ impl Machine {
 
     fn enter(&mut self, job: &Job) {
         self.tally.add(job);
-        if let Some(due) = step::next_deadline(job, &self.policy) {
+        if let Some(due) = schedule::next_deadline(job, &self.policy) {
             self.deadlines.insert((due, job.id));
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,38 +7,40 @@ use std::time::Duration;
 use cu_protocol::{Attempt, ExitRecord, Metrics, Timestamp, Wish};
 use cu_scheduler::{ClusterJobId, ClusterState, Observation};
 
-use super::action::{Action, Level};
-use super::end;
+use super::action::Action;
+use super::end::{Next, conclude};
 use super::event::{Event, Order};
 use super::job::{Active, Job, Outcome, Phase, Reading, Stage, Wanted};
+use super::reason::{Ended, Reason};
+use super::schedule::{HOUR, back_off, next_deadline};
 use super::witnesses::{Verdict, is_over, judge};
-use crate::{AttemptReport, Policy};
-pub(super) use said::{late_results, left_behind};
+use super::words;
+use crate::{AttemptEnd, AttemptReport, Level, Limit, Policy};
 
-/// How long after a cancellation that had no effect the scheduler is asked again.
+/// How long to wait for the effect of a cancellation before it is repeated.
 const CANCEL_AGAIN: Duration = Duration::from_secs(60);
 
 /// What one step leads to, besides the job's new state.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// To be done once all is recorded.
+    /// To be done once everything is recorded.
     pub actions: Vec<Action>,
     /// Attempts that are over, for the history.
     pub ended: Vec<(cu_protocol::JobId, AttemptReport)>,
-    /// What has become of jobs' metrics, in this order.
+    /// Changes of jobs' metrics, in this order.
     pub measured: Vec<(cu_protocol::JobId, Measured)>,
 }
 
 /// How a job's metrics have changed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Measured {
-    /// These were announced: they are added, or take the place of those with the same names.
+    /// Announced metrics: they are added, or replace those with the same names.
     More(Metrics),
-    /// These are the results: they take the place of all.
+    /// Results: they replace all metrics.
     Results(Metrics),
 }
 
-/// The one who decides about one job at one moment.
+/// One job at one moment, about which is decided.
 pub(super) struct Step<'a> {
     pub job: &'a mut Job,
     pub at: Timestamp,
@@ -72,33 +74,9 @@ impl Step<'_> {
                 attempt,
                 reason,
                 retry_after,
-            } => {
-                let reason = format!("attempt {attempt} can't be submitted now: {reason}");
-                self.not_submitted(*attempt, reason, |step| {
-                    let window = &mut step.job.window;
-                    window.submissions = window.submissions.saturating_sub(1);
-                    // A limit that is reached is no setback.
-                    retry_after.unwrap_or_else(|| end::back_off(step.job, step.policy))
-                });
-            }
+            } => self.delayed(*attempt, reason, *retry_after),
             Event::SubmitUncertain { attempt, reason } => self.uncertain(*attempt, reason),
-            Event::NotFound { attempt } => {
-                let unclear = self
-                    .active(*attempt)
-                    .and_then(|active| active.unclear.as_ref());
-                let reason = match unclear {
-                    Some(words) => format!("attempt {attempt} was not submitted: {words}"),
-                    None => format!("attempt {attempt} was not submitted"),
-                };
-                self.not_submitted(*attempt, reason, |step| {
-                    let backoff = end::back_off(step.job, step.policy);
-                    // Once is an accident, such as the end of a main process.
-                    match step.job.setbacks {
-                        1 => Duration::ZERO,
-                        _ => backoff,
-                    }
-                });
-            }
+            Event::NotFound { attempt } => self.not_found(*attempt),
             Event::Observed {
                 attempt,
                 observation,
@@ -130,9 +108,19 @@ impl Step<'_> {
         self.effects.actions.push(action);
     }
 
+    /// Has people read `text`.
     pub fn notify(&mut self, level: Level, text: String) {
+        self.notify_of(level, text, None);
+    }
+
+    fn notify_of(&mut self, level: Level, text: String, limit: Option<Limit>) {
         let job = self.job.id;
-        self.act(Action::Notify { job, level, text });
+        self.act(Action::Notify {
+            job,
+            level,
+            text,
+            limit,
+        });
     }
 
     fn active(&mut self, attempt: Attempt) -> Option<&mut Active> {
@@ -155,12 +143,13 @@ impl Step<'_> {
         self.heard(attempt);
     }
 
-    /// It has told its end, and has nothing more to say.
+    /// Its own record is there, so it has nothing more to report.
     fn heard(&mut self, attempt: Attempt) {
-        self.job.unheard.retain(|unheard| *unheard != attempt);
+        let without_record = &mut self.job.ended_without_record;
+        without_record.retain(|other| *other != attempt);
     }
 
-    /// Of a reading that began before the last one was due nothing follows.
+    /// Ignores a reading that began before the last one was due.
     fn records_read(
         &mut self,
         attempt: Attempt,
@@ -174,7 +163,7 @@ impl Step<'_> {
         {
             active.evidence.reading = Some(match started {
                 true => Reading::Started,
-                false => Reading::Vain,
+                false => Reading::NoRecord,
             });
             active.evidence.last_words = last_words.cloned();
             self.judge();
@@ -184,10 +173,8 @@ impl Step<'_> {
     fn output_remade(&mut self, attempt: Attempt) {
         if let Some(active) = self.active(attempt) {
             active.output_remade = true;
-            self.notify(
-                Level::Warning,
-                format!("{OUTPUT_REMADE} before attempt {attempt}"),
-            );
+            let text = words::output_remade(&format!("attempt {attempt}"));
+            self.notify(Level::Warning, text);
         }
     }
 
@@ -200,8 +187,8 @@ impl Step<'_> {
                 }
                 self.judge();
             }
-            // It was over before the scheduler told its name, which frees what is kept of it. One
-            // that may run is never replaced or settled before that.
+            // It was over before the scheduler answered. The cancellation frees whatever the
+            // scheduler keeps of it. An attempt that may run is never replaced or settled.
             None => self.act(Action::Cancel {
                 cluster_job: cluster_job.clone(),
             }),
@@ -214,52 +201,95 @@ impl Step<'_> {
             && !matches!(active.stage, Stage::Submitted(_))
             && !active.was_heard()
         {
-            let text = format!("the scheduler refused it: {reason}");
-            let report = active.report(Some((crate::AttemptEnd::Failed, at, text.clone())));
-            let needless = active.needless;
+            let detail = words::refused(reason);
+            let report = active.report(Some((AttemptEnd::Failed, at, detail)));
+            let superseded_by = active.superseded_by;
             self.effects.ended.push((self.job.id, report));
-            let failed = (Outcome::Failed, format!("attempt {attempt}: {text}"));
-            let (outcome, why) = self.nobody_wants(needless).unwrap_or(failed);
-            self.settle(outcome, why);
+            let refused = (Outcome::Failed, Reason::Refused { attempt, reason });
+            let (outcome, reason) = self.unwanted(superseded_by).unwrap_or(refused);
+            self.settle(outcome, &reason);
         }
     }
 
-    /// The attempt was not submitted: it will be, under the same number, after `wait`.
-    fn not_submitted(
-        &mut self,
-        attempt: Attempt,
-        reason: String,
-        wait: impl FnOnce(&mut Self) -> Duration,
-    ) {
+    fn delayed(&mut self, attempt: Attempt, reason: &str, retry_after: Option<Duration>) {
+        if !self.is_unsubmitted(attempt) {
+            return;
+        }
+        let window = &mut self.job.window;
+        window.submissions = window.submissions.saturating_sub(1);
+        // A limit that is reached is not a setback.
+        let wait = retry_after.unwrap_or_else(|| self.set_back());
+        self.submit_again(&Reason::Delayed { attempt, reason }, attempt, wait);
+    }
+
+    fn not_found(&mut self, attempt: Attempt) {
+        if !self.is_unsubmitted(attempt) {
+            return;
+        }
+        let active = self.active(attempt);
+        let unclear = active.and_then(|active| active.unclear.take());
+        let backoff = self.set_back();
+        // Once is an accident, such as the end of a main process.
+        let wait = match self.job.setbacks {
+            1 => Duration::ZERO,
+            _ => backoff,
+        };
+        let unclear = unclear.as_deref();
+        self.submit_again(&Reason::NotSubmitted { attempt, unclear }, attempt, wait);
+    }
+
+    /// Notes a setback, and returns how long to wait after it.
+    fn set_back(&mut self) -> Duration {
+        let wait = back_off(self.job.setbacks, self.policy);
+        self.job.setbacks = self.job.setbacks.saturating_add(1);
+        wait
+    }
+
+    /// Whether the scheduler, which reports that it does not have `attempt`, is right, and the job still
+    /// wants it.
+    fn is_unsubmitted(&mut self, attempt: Attempt) -> bool {
         let at = self.at;
         let Some(active) = self.active(attempt) else {
-            return;
+            return false;
         };
         if matches!(active.stage, Stage::Submitted(_)) {
-            return; // An answer that was late: the scheduler has it.
+            return false; // An answer that was late: the scheduler has it.
         }
         if active.was_heard() {
-            // It has spoken, so it was submitted, whatever the scheduler says; and if the scheduler
-            // has it no longer, it is over.
+            // It has sent a message, so it was submitted, whatever the scheduler reports. The scheduler no longer
+            // has it, so it is over.
             active.stage = Stage::Uncertain;
             active.evidence.cluster = Some((at, ClusterState::Gone));
-            return self.judge();
+            self.judge();
+            return false;
         }
-        let needless = active.needless;
-        if let Some((outcome, why)) = self.nobody_wants(needless) {
-            return self.settle(outcome, why);
+        let superseded_by = active.superseded_by;
+        if let Some((outcome, reason)) = self.unwanted(superseded_by) {
+            self.settle(outcome, &reason);
+            return false;
         }
-        let until = at.after(wait(self));
-        self.job.next_attempt = attempt;
-        self.job.phase = Phase::Waiting { until, reason };
+        true
     }
 
-    /// How the job is settled, now that an attempt was not submitted that nobody wants any more.
-    fn nobody_wants(&self, needless: Option<Attempt>) -> Option<(Outcome, String)> {
-        match needless {
-            Some(earlier) => Some((Outcome::Completed, late_results(earlier))),
+    /// Submits the attempt again, under the same number, after `wait`.
+    fn submit_again(&mut self, reason: &Reason<'_>, attempt: Attempt, wait: Duration) {
+        self.job.next_attempt = attempt;
+        self.wait(wait, reason);
+    }
+
+    fn wait(&mut self, wait: Duration, reason: &Reason<'_>) {
+        self.job.phase = Phase::Waiting {
+            until: self.at.after(wait),
+            reason: reason.to_string(),
+        };
+    }
+
+    /// How the job is settled if an attempt that is no longer wanted was not submitted.
+    fn unwanted(&self, superseded_by: Option<Attempt>) -> Option<(Outcome, Reason<'static>)> {
+        match superseded_by {
+            Some(earlier) => Some((Outcome::Completed, Reason::LateResults(earlier))),
             None if self.job.wanted == Wanted::Cancel => {
-                Some((Outcome::Cancelled, CANCELLED.to_owned()))
+                Some((Outcome::Cancelled, Reason::Stopped))
             }
             None => None,
         }
@@ -301,7 +331,7 @@ impl Step<'_> {
             return;
         }
         let requeued = is_requeued(active.started.is_some(), known, &observation.state);
-        let is_told = active.evidence.requeued;
+        let is_known = active.evidence.requeued;
         active.evidence.requeued |= requeued;
         if requeued {
             active.waiting = None;
@@ -309,21 +339,12 @@ impl Step<'_> {
         active.evidence.cluster = Some((at, observation.state.clone()));
         active.evidence.reading = None;
         if let ClusterState::Held { reason } = &observation.state {
-            self.notify(
-                Level::Warning,
-                format!("attempt {attempt} is held by the scheduler: {reason}"),
-            );
-        } else if requeued && !is_told {
-            self.notify(
-                Level::Warning,
-                format!(
-                    "attempt {attempt} was put back into the queue by the scheduler; once it is \
-                     started there again, it ends, and the job is resumed"
-                ),
-            );
+            self.notify(Level::Warning, words::held(attempt, reason));
+        } else if requeued && !is_known {
+            self.notify(Level::Warning, words::requeued(attempt, ""));
         }
         self.judge();
-        // Most records lie there already; the grace is for the others.
+        // Most records are there already; the grace is for the others.
         if let Some(active) = self.active(attempt)
             && is_over(&observation.state)
             && active.evidence.record.is_none()
@@ -335,14 +356,12 @@ impl Step<'_> {
 
     fn ordered(&mut self, order: Order) {
         match order {
-            // A cancellation is for good: nothing that is asked after it takes it back.
+            // A cancellation is final: no later order takes it back.
             _ if order != Order::Stop && self.job.is_being_cancelled() => {}
             Order::Stop => {
                 self.job.wanted = Wanted::Cancel;
                 match &self.job.phase {
-                    Phase::Waiting { .. } => {
-                        self.settle(Outcome::Cancelled, CANCELLED.to_owned());
-                    }
+                    Phase::Waiting { .. } => self.settle(Outcome::Cancelled, &Reason::Stopped),
                     Phase::Active(_) => self.cancel(),
                     Phase::Settled { .. } => {}
                 }
@@ -353,7 +372,7 @@ impl Step<'_> {
             }
             Order::Continue => {
                 self.job.wanted = Wanted::Run;
-                // One that was not heard of yet would be told at its start.
+                // An attempt that has not spoken yet would receive the wish at its start.
                 if let Phase::Active(active) = &mut self.job.phase
                     && !active.has_spoken()
                 {
@@ -367,21 +386,25 @@ impl Step<'_> {
                 self.job.ends.clear();
                 self.job.without_progress = 0;
                 self.job.setbacks = 0;
-                self.job.phase = Phase::Waiting {
-                    until: self.at,
-                    reason: "an operator gave it a new chance".to_owned(),
-                };
+                self.wait(Duration::ZERO, &Reason::Retried);
             }
         }
     }
 
     fn cancel(&mut self) {
         self.tell(Wish::Cancel);
-        let again = self.at.after(CANCEL_AGAIN);
-        if let Phase::Active(active) = &mut self.job.phase
-            && let Some(cluster_job) = active.cluster_job().cloned()
-        {
-            active.cancel_again = Some(again);
+        let job = self.job.id;
+        let Phase::Active(active) = &mut self.job.phase else {
+            return;
+        };
+        let (attempt, cluster_job) = (active.attempt, active.cluster_job().cloned());
+        if cluster_job.is_some() {
+            active.cancel_again = Some(self.at.after(CANCEL_AGAIN));
+        }
+        if !active.was_started() {
+            self.act(Action::Withdraw { job, attempt });
+        }
+        if let Some(cluster_job) = cluster_job {
             self.act(Action::Cancel { cluster_job });
         }
     }
@@ -409,8 +432,8 @@ impl Step<'_> {
         self.judge();
     }
 
-    /// Looks at the evidence; if it suffices, the attempt is over. Not while the scheduler's answer
-    /// to its submission is due: a fast attempt ends before that, and it has a cluster job id.
+    /// Looks at the evidence; if it suffices, the attempt is over. Not before the scheduler has answered
+    /// its submission: a fast attempt ends before that, and has a cluster job id all the same.
     fn judge(&mut self) {
         let Phase::Active(active) = &self.job.phase else {
             return;
@@ -436,86 +459,73 @@ impl Step<'_> {
                 }
             }
             Verdict::Until(_) => {
-                // Its record is there, and leaves open why: the scheduler may know.
+                // Its record is there and leaves the cause open, which the scheduler may know.
                 if active.evidence.record.is_some() {
                     self.act(Action::Observe { job, attempt });
                 }
             }
             Verdict::Ended(end) => {
-                if let Phase::Active(active) = std::mem::replace(&mut self.job.phase, NOWHERE) {
-                    end::conclude(self, &active, end);
-                }
+                let active = active.clone();
+                self.conclude(&active, end);
             }
         }
     }
 
-    pub fn settle(&mut self, outcome: Outcome, why: String) {
-        if outcome == Outcome::Failed {
-            self.notify(Level::Error, why.clone());
+    /// The attempt is over.
+    fn conclude(&mut self, active: &Active, end: AttemptEnd) {
+        let detail = words::whole_account(active, end);
+        let report = active.report(Some((end, self.at, detail)));
+        self.effects.ended.push((self.job.id, report));
+        let conclusion = conclude(self.job, active, end, self.policy);
+        let job = &mut *self.job;
+        job.ends.insert(end, conclusion.such_ends);
+        job.without_progress = conclusion.without_progress;
+        job.setbacks = conclusion.setbacks;
+        job.newest_checkpoint = conclusion.newest_checkpoint;
+        job.previous = active.cluster_job().cloned();
+        if active.evidence.record.is_none() {
+            job.mark_lost(active.attempt);
         }
-        self.job.phase = Phase::Settled { outcome, why };
-        // Nobody looks at them now and then any more.
-        if !self.job.unheard.is_empty() {
+        match conclusion.next {
+            Next::Settle(outcome, reason) => self.settle(outcome, &reason),
+            Next::ResumeAfter(wait) => {
+                let reason = Reason::Ended(Ended { active, end });
+                if end != AttemptEnd::ResumeRequested {
+                    self.notify(Level::Warning, words::to_be_resumed(&reason));
+                }
+                self.wait(wait, &reason);
+            }
+        }
+    }
+
+    /// Settles the job. An attempt that may be with the scheduler must have ended.
+    pub fn settle(&mut self, outcome: Outcome, reason: &Reason<'_>) {
+        let (why, limit) = (reason.to_string(), reason.limit());
+        if outcome == Outcome::Failed {
+            self.notify_of(Level::Error, why.clone(), limit);
+        }
+        self.job.phase = Phase::Settled {
+            outcome,
+            why,
+            limit,
+        };
+        // From now on their files are no longer read periodically.
+        if !self.job.ended_without_record.is_empty() {
             self.act(Action::ReadLate {
                 job: self.job.id,
-                attempts: self.job.unheard.clone(),
+                attempts: self.job.ended_without_record.clone(),
             });
         }
     }
 }
 
-/// Whether an attempt that the scheduler ran is back in its queue. An answer that was given before
-/// the start and comes after it tells of a queue too, so not every word of one counts.
+/// Whether the scheduler has put an attempt that it ran back into its queue. A queued state may also be
+/// an old answer that arrives after the start, so it counts only after a running state.
 fn is_requeued(started: bool, before: Option<&ClusterState>, now: &ClusterState) -> bool {
     let ran = matches!(before, Some(ClusterState::Running { .. }));
     match now {
         ClusterState::Queued { .. } => ran,
         ClusterState::Held { .. } => ran || started,
         _ => false,
-    }
-}
-
-/// A place holder for the moment in which an attempt is taken out of its job.
-const NOWHERE: Phase = Phase::Waiting {
-    until: Timestamp::MAX,
-    reason: String::new(),
-};
-
-pub(super) const HOUR: Duration = Duration::from_secs(3600);
-/// What is told of an output directory that somebody has deleted.
-pub(super) const OUTPUT_REMADE: &str =
-    "its output directory was missing and was made anew, without any checkpoint,";
-pub(super) const CANCELLED: &str = "an operator cancelled it";
-
-/// When something happens to `job` by itself, if nothing else does.
-pub(super) fn next_deadline(job: &Job, policy: &Policy) -> Option<Timestamp> {
-    match &job.phase {
-        Phase::Waiting { until, .. } if job.wanted == Wanted::Run => {
-            Some((*until).max(cap_ends(job, policy)))
-        }
-        Phase::Active(active) if active.stage == Stage::Submitting => None,
-        Phase::Active(active) => {
-            let verdict = judge(
-                active,
-                job.resume_exit_code,
-                policy.record_grace,
-                Timestamp(0),
-            );
-            let better = match verdict {
-                Verdict::Unread(due) | Verdict::Until(due) => Some(due),
-                Verdict::Undecided | Verdict::Ended(_) => None,
-            };
-            [better, active.cancel_again].into_iter().flatten().min()
-        }
-        _ => None,
-    }
-}
-
-/// When the cap of submissions per hour lets the next one through.
-pub(super) fn cap_ends(job: &Job, policy: &Policy) -> Timestamp {
-    if job.window.submissions >= policy.submissions_per_hour.get() {
-        job.window.since.after(HOUR)
-    } else {
-        Timestamp(0)
     }
 }

@@ -1,7 +1,8 @@
-//! Jobs summed up: what a status says of a run.
+//! The sum over the jobs of a run, for its status.
 
-use super::Job;
-use crate::{Counts, Status};
+use super::job::Job;
+use super::words::{Why, why};
+use crate::{Counts, JobWait, Policy, Status};
 
 /// The sum over jobs, kept up to date one job at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -32,12 +33,17 @@ impl Tally {
         self.done -= job.done();
     }
 
-    /// Writes the sum into a status.
-    pub fn show_in(&self, status: &mut Status) {
+    /// Writes the sum into a status, and what `first_queued` waits for if nothing runs.
+    pub fn show_in(&self, status: &mut Status, first_queued: Option<&Job>, policy: &Policy) {
         status.jobs = self.counts;
         status.attempts = self.attempts;
         status.resumes = self.resumes;
         status.done_per_mille = self.done_per_mille();
+        let first_queued = first_queued.filter(|_| self.counts.running == 0);
+        status.waits_for = first_queued.map(|job| {
+            let Why { sentence, limit } = why(job, policy);
+            JobWait::new(job.id, sentence, limit)
+        });
     }
 
     fn done_per_mille(&self) -> u32 {

@@ -1,6 +1,6 @@
-//! Who is believed about an attempt's end.
+//! Decides which witness is believed about an attempt's end.
 //!
-//! | record | said before | scheduler | verdict |
+//! | record | messages before | scheduler | verdict |
 //! | --- | --- | --- | --- |
 //! | any | results | any | completed |
 //! | not started | | any | failed |
@@ -13,25 +13,25 @@
 //! | exited 0 | | any | completed |
 //! | exited 1 to 127 | | any | failed |
 //! | killed, or exited ≥ 128, after we asked it to stop | | any | what it was asked for |
-//! | killed, or exited ≥ 128, else | | time limit, preempted, node failure, out of memory, cancelled | what the scheduler says |
+//! | killed, or exited ≥ 128, else | | time limit, preempted, node failure, out of memory, cancelled | as the scheduler reports |
 //! | … after a signal from outside | | any other end, or none within the grace | resume requested |
 //! | … without any | | any other end, or none within the grace | failed |
 //! | none | | queued, held, running, unknown | undecided |
 //! | none within the grace, nor in the files after it | results | over | completed |
 //! | … | request | over | resume requested |
 //! | … | it was started | over: exited 0, the resume code, another | completed, resume requested, failed |
-//! | … | | time limit, preempted, node failure, out of memory, cancelled | what the scheduler says |
+//! | … | | time limit, preempted, node failure, out of memory, cancelled | as the scheduler reports |
 //! | … | | over, in any other way, or gone, after it was put back | preempted |
 //! | … | | over, in any other way, or gone, else | lost |
 //!
-//! A supervisor exits as its program did, which is why the scheduler's exit code counts where the
-//! record is missing; a signal then is the supervisor's own death, and nobody knows of the program.
-//! The code counts only if the program was started, which a message or `started.json` shows: else it
-//! is that of a wrapper, of a loader that lacked a library, or of a node without the file system.
+//! A supervisor exits as its program did, so the scheduler's exit code counts if the record is missing. A
+//! signal is the supervisor's own death then, and the end of the program is not known. The code counts
+//! only if a message or `started.json` shows that the program was started. Otherwise it is the code of a
+//! wrapper, of a loader that lacked a library, or of a node without the file system.
 //!
-//! That no record came within the grace proves nothing: nobody may have looked, or the look may take
-//! longer. So the scheduler's word decides once a reading of the files that began after the grace has
-//! found none, or has not come back within [`LONGEST_READING`].
+//! A missing record proves nothing by itself: its files may not have been read, or reading them may take
+//! longer. So the scheduler's report decides only after a reading that began after the grace has found no
+//! record, or has not returned within [`LONGEST_READING`].
 
 use std::time::Duration;
 
@@ -41,31 +41,30 @@ use cu_scheduler::{ClusterState, EndCause};
 use super::job::{Active, Evidence, Reading};
 use crate::AttemptEnd;
 
-/// What follows from the evidence.
+/// The verdict on the evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is not over, or nobody says so.
+    /// No witness reports that it is over.
     Undecided,
-    /// It is over, and no record of it has come. Its files are read for one, then at the latest.
+    /// It is over, and its record is missing. Its files are to be read for it at this time.
     Unread(Timestamp),
-    /// It is over. How is decided when a better witness speaks, or then.
+    /// It is over. The cause is decided when a better witness reports it, or at this time.
     Until(Timestamp),
-    /// It is over, and ended so.
+    /// It is over, with this end.
     Ended(AttemptEnd),
 }
 
-/// How long the scheduler's word about the cause is waited for, where it may know better than the
-/// attempt's own record. It is asked at once, but a cluster calls a job running until all of it is
-/// cleared away.
+/// How long to wait for the scheduler's report of the cause, where it may know better than the attempt's
+/// own record. It is asked at once, but a cluster calls a job running until it has cleared it away.
 pub const SCHEDULER_GRACE: Duration = Duration::from_secs(60);
 
 /// How long the last reading of an attempt's files may take. A network file system that is away for
-/// longer than that holds up much else.
+/// longer blocks much else, too.
 pub const LONGEST_READING: Duration = Duration::from_secs(600);
 
-/// Judges what is known of `active` at the time `at`. A record is waited for `grace` long once the scheduler says
-/// that the attempt is over, and then looked for; the scheduler's word after a record is waited for
-/// [`SCHEDULER_GRACE`], or for `grace` if that is longer.
+/// Judges the evidence about `active` at the time `at`. After the scheduler reports that the attempt is
+/// over, its record may arrive for `grace`; then its files are read. After a record, the scheduler may
+/// report the cause for [`SCHEDULER_GRACE`], or for `grace` if that is longer.
 #[must_use]
 pub fn judge(active: &Active, resume_exit_code: i32, grace: Duration, at: Timestamp) -> Verdict {
     let evidence = &active.evidence;
@@ -92,7 +91,7 @@ pub fn judge(active: &Active, resume_exit_code: i32, grace: Duration, at: Timest
             let given_up = match evidence.reading {
                 None => return Verdict::Unread(since.after(grace)),
                 Some(Reading::Begun(begun)) => begun.after(LONGEST_READING),
-                Some(Reading::Vain | Reading::Started) => at,
+                Some(Reading::NoRecord | Reading::Started) => at,
             };
             if at < given_up {
                 return Verdict::Until(given_up);
@@ -103,11 +102,11 @@ pub fn judge(active: &Active, resume_exit_code: i32, grace: Duration, at: Timest
     }
 }
 
-/// How much the record says.
+/// How much weight the record has.
 enum Word {
-    /// It needs nobody else.
+    /// No other witness counts.
     Final(AttemptEnd),
-    /// So it is, unless the scheduler knows of a cancellation.
+    /// This is the end, unless the scheduler reports a cancellation.
     UnlessCancelled(AttemptEnd),
     /// The best guess; the scheduler may know better.
     Guess(AttemptEnd),

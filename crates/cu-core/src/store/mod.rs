@@ -1,5 +1,5 @@
-//! Record: events appended, jobs folded from them, in one transaction. One SQLite database in the
-//! run directory, written by one main process, readable by anyone at any time.
+//! Record: appends events, and the jobs folded from them, in one transaction. The store is one SQLite
+//! database in the run directory, written by one main process, readable at any time.
 
 mod open;
 mod others;
@@ -19,13 +19,15 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::lock::{Lock, Note};
 use crate::machine::{Event, Job, Measured};
-use crate::{AttemptReport, Error, JobPlan, Policy, Result, RunDir, RunPlan, trust};
+use crate::{AttemptReport, Error, JobPlan, Policy, Result, RunDir, RunPlan};
 
 pub(crate) use open::must_exist;
 pub(crate) use others::{Abandoned, holders};
 use progress::Announcements;
+pub use read::Reader;
+#[cfg(feature = "unstable")]
+pub use read::RecordedEvent;
 pub(crate) use read::state_without_us;
-pub use read::{Reader, RecordedEvent};
 use rows::{Rows, write_plan};
 
 /// The version of the store's format that this crate writes.
@@ -36,7 +38,7 @@ pub(crate) const FORMAT: i64 = 2;
 pub(crate) struct Store {
     connection: Connection,
     path: PathBuf,
-    /// Which file it is. A store that was deleted or replaced is written all the same, for nobody.
+    /// The identity of the file. A store that was deleted or replaced can still be written, but not found.
     file: FileId,
     /// Set by the first commit that failed: the memory of the main process is ahead of the disk, so
     /// nothing may be recorded after it.
@@ -46,11 +48,11 @@ pub(crate) struct Store {
     next: i64,
     /// Ends the wait for others.
     abandoned: Abandoned,
-    /// Keeps others out until the last commit is over, also one that nobody waits for any more.
+    /// Keeps others out until the last commit is over, even one that is no longer awaited.
     lock: Lock,
 }
 
-/// What one commit records.
+/// The content of one commit.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     pub at: Timestamp,
@@ -66,7 +68,7 @@ impl Changes {
     }
 }
 
-/// What a main process needs to go on.
+/// Everything that a main process needs to go on.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub run: RunId,
@@ -78,21 +80,21 @@ pub(crate) struct Loaded {
 }
 
 impl Store {
-    /// Makes the store of a new run. It is there whole, or not at all.
+    /// Makes the store of a new run, whole or not at all.
     pub fn create(run_dir: &RunDir, run: RunId, plan: &RunPlan, at: Timestamp) -> Result<()> {
         let path = run_dir.store();
         let unfinished = path.with_extension("sqlite.new");
-        // What a creation that was killed has left; and what is left of a store that was deleted,
-        // which SQLite would play back into the new one.
-        let left = open::FILES_BESIDE.map(|suffix| open::beside(&path, suffix));
+        // A killed creation may have left these, or a deleted store, which SQLite would play back into the
+        // new one.
+        let left = open::FILES_BESIDE.map(|suffix| cu_run_dir::beside(&path, suffix));
         remove(&unfinished)?;
-        remove(&open::beside(&unfinished, "-journal"))?;
+        remove(&cu_run_dir::beside(&unfinished, "-journal"))?;
         left.iter().try_for_each(|file| remove(file))?;
         let record = |error: rusqlite::Error| Error::Record {
             path: path.clone(),
             reason: error.to_string(),
         };
-        // SQLite would let the umask decide; what it makes beside this one later is of the same mode.
+        // SQLite would use the umask. Files that it makes beside this one later get the same mode.
         files::new_file()
             .write(true)
             .create_new(true)
@@ -104,7 +106,7 @@ impl Store {
             .map_err(record)?;
         let transaction = connection.transaction().map_err(record)?;
         write_plan(&transaction, run, plan, at).map_err(record)?;
-        if let Some(place) = trust::place(run_dir) {
+        if let Some(place) = place(run_dir) {
             rows::set_fact(&transaction, "place", &place).map_err(record)?;
         }
         transaction.commit().map_err(record)?;
@@ -112,7 +114,7 @@ impl Store {
         std::fs::rename(&unfinished, &path).map_err(Error::file("rename", &unfinished))
     }
 
-    /// Opens the store for writing, by the one who holds the run's lock.
+    /// Opens the store for writing. The caller holds the run's lock.
     pub fn open(run_dir: &RunDir, lock: Lock) -> Result<Self> {
         let path = run_dir.store();
         let mut connection = open::for_writing(run_dir)?;
@@ -139,19 +141,18 @@ impl Store {
         })
     }
 
-    /// All that a main process needs to go on.
+    /// Loads everything that a main process needs to go on.
     pub fn load(&self) -> Result<Loaded> {
         read::load(&self.connection).map_err(|error| open::unusable(&self.path, error))
     }
 
-    /// Records who opens the run: how the scheduler names itself, and where the run is, by which a
-    /// copy is told from it.
+    /// Records how the scheduler names itself, and where the run is, so that a copy can be recognised.
     ///
     /// # Errors
     /// [`Error::Record`]; [`Error::File`] if others are in the way for long.
     pub fn set_opener(&mut self, run_dir: &RunDir, backend: &str) -> Result<()> {
         let until = Instant::now() + open::BUSY;
-        let place = trust::place(run_dir);
+        let place = place(run_dir);
         let set = |transaction: &Transaction<'_>| {
             rows::set_fact(transaction, "backend", backend)?;
             match &place {
@@ -167,17 +168,17 @@ impl Store {
         outcome.map_err(|error| open::unwritable(&self.path, error))
     }
 
-    /// What ends a commit that waits for others: it then fails, and nothing of it is recorded.
+    /// Ends a commit that waits for others: it then fails, and records nothing.
     pub fn abandoned(&self) -> Abandoned {
         self.abandoned.clone()
     }
 
-    /// Where those who read are told what is waited for.
+    /// For readers: what the store waits for.
     pub fn note(&self) -> Note {
         self.lock.note()
     }
 
-    /// Records `changes`, durably, all or nothing. As long as others are in the way, it waits.
+    /// Records `changes`, durably, all or nothing. Waits as long as others are in the way.
     pub fn commit(&mut self, changes: &Changes) -> Result<()> {
         if self.poisoned {
             return Err(Error::Record {
@@ -188,7 +189,7 @@ impl Store {
         let outcome = Rows::of(changes, self.next, &mut self.announcements)
             .and_then(|rows| self.insist(|transaction| rows.write(transaction)))
             .map_err(|error| {
-                // That it has gone says more than that it can't be written.
+                // A missing store is the better explanation for a failed write.
                 self.check_place().err().unwrap_or_else(|| Error::Record {
                     path: self.path.clone(),
                     reason: error.to_string(),
@@ -224,7 +225,7 @@ impl Store {
         transaction.commit()
     }
 
-    /// What was recorded just now is where others look for it.
+    /// Checks that others find the store where it was written.
     fn check_place(&self) -> Result<()> {
         let reason = match file_id(&self.path) {
             Ok(found) if found == self.file => return Ok(()),
@@ -242,7 +243,7 @@ impl Store {
 
     /// Leaves the database in a form that can be read from any copy of it, on any medium.
     pub fn close(self) -> Result<()> {
-        // Fails while somebody stays who reads: then the next main process, or nobody, tidies up.
+        // Fails while a reader has it open; then the next main process tidies up.
         let _ = self
             .connection
             .pragma_update(None, "journal_mode", "DELETE");
@@ -251,6 +252,12 @@ impl Store {
             reason: error.to_string(),
         })
     }
+}
+
+/// Where a run is, as its store records it; `None` if the path is not valid UTF-8.
+pub(crate) fn place(run_dir: &RunDir) -> Option<String> {
+    let place = run_dir.path().canonicalize().ok()?;
+    place.into_os_string().into_string().ok()
 }
 
 /// Removes a file, if it is there.
@@ -275,6 +282,7 @@ mod tests {
     use cu_protocol::{Attempt, Fraction, Message, Sequence};
 
     use super::*;
+    use crate::lock;
 
     async fn store() -> (tempfile::TempDir, RunDir, Store) {
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -284,8 +292,10 @@ mod tests {
             policy: Policy::default(),
             jobs: Vec::new(),
         };
-        Store::create(&run_dir, RunId([0; 16]), &plan, Timestamp(0)).expect("a new store");
-        let lock = Lock::take(&run_dir).await.expect("nobody else has it");
+        Store::create(&run_dir, RunId([0; 16]), &plan, Timestamp::from_millis(0))
+            .expect("a new store");
+        let lock = lock::take(&run_dir).and_then(lock::Taken::name);
+        let lock = lock.expect("nobody else has it");
         let store = Store::open(&run_dir, lock).expect("it opens");
         (directory, run_dir, store)
     }
@@ -318,7 +328,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_commit_that_is_repeated_records_the_same() {
+    async fn a_repeated_commit_records_the_same() {
         let (_directory, _, mut store) = store().await;
         for number in 1..10 {
             let changes = progress(number);
@@ -359,7 +369,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_store_that_is_deleted_or_replaced_is_noticed() {
+    async fn a_deleted_or_replaced_store_is_noticed() {
         let deleted: fn(&Path) -> std::io::Result<()> = |path| std::fs::remove_file(path);
         let replaced: fn(&Path) -> std::io::Result<()> = |path| {
             let copy = path.with_extension("copy");
@@ -384,7 +394,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_a_commit_that_failed_nothing_is_recorded() {
+    async fn nothing_is_recorded_after_a_failed_commit() {
         let (_directory, _, mut store) = store().await;
         let changes = changes();
         store.commit(&changes).expect("recorded");

@@ -1,15 +1,16 @@
-//! Opens the database: which journal suits its file system, which format it has, what is wrong
-//! with it.
+//! Opens the database: chooses the journal that suits the file system, checks the format, and finds what
+//! is wrong.
 //!
-//! The index of a write-ahead log, `run.sqlite-shm`, is memory that all who read share with the main
-//! process. Whoever cuts it short under a living main process kills that by SIGBUS: without a word, but
-//! as harmlessly as by any other signal. The next main process says that the one before was killed,
-//! and the index is made anew. To do without it would shut out all readers.
+//! The index of a write-ahead log, `run.sqlite-shm`, is memory that readers share with the main process.
+//! Truncating it kills a living main process by SIGBUS: without a message, but as harmlessly as any other
+//! signal. The next main process reports that, and makes the index anew. Without the index there could be
+//! no readers.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use cu_run_dir::{SQLITE_SUFFIXES, beside};
 use cu_system::files;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
@@ -20,22 +21,15 @@ use crate::{Error, FileSystem, Result, RunDir};
 /// How long a writer waits for a reader, and a reader for a writer.
 pub(super) const BUSY: Duration = Duration::from_secs(30);
 
-/// What the names of the files that SQLite keeps beside a database add to its own. The index `-shm`
-/// of a write-ahead log is made anew from that, and no copy needs it.
+/// The suffixes of the files that SQLite keeps beside a database. The index `-shm` is not among them: it
+/// is made anew from the write-ahead log, and no copy needs it.
 pub(super) const FILES_BESIDE: [&str; 2] = ["-journal", "-wal"];
-
-/// The file beside the database whose name adds `suffix` to its own.
-pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
 
 pub(super) fn for_writing(run_dir: &RunDir) -> Result<Connection> {
     let path = run_dir.store();
     let connection = open(run_dir, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     check(&connection, &path)?;
-    // The write-ahead log needs memory that all who read it share.
+    // The write-ahead log needs memory that all readers share.
     let journal = match FileSystem::of(run_dir.path()).is_local() {
         true => "WAL",
         false => "TRUNCATE",
@@ -48,7 +42,7 @@ pub(super) fn for_writing(run_dir: &RunDir) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Looks for damage before anything is written: afterwards it would spread.
+/// Looks for damage before anything is written, since writing would spread it.
 fn check(connection: &Connection, path: &Path) -> Result<()> {
     let found: String = connection
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
@@ -62,20 +56,19 @@ fn check(connection: &Connection, path: &Path) -> Result<()> {
     }
 }
 
-/// Opens it for reading, if it is readable as it is.
+/// Opens it for reading, if that needs no recovery.
 pub(super) fn read_only(run_dir: &RunDir) -> Result<Connection> {
     open(run_dir, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
-/// Begins to read: all that is read before the transaction ends is of the moment when this returns.
+/// Begins a transaction for reading, which sees the store as it is when this returns.
 pub(super) fn begin(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
     let transaction = connection.unchecked_transaction()?;
     transaction.pragma_query_value(None, "user_version", |_| Ok(()))?;
     Ok(transaction)
 }
 
-/// That there is a run. One that can't be looked for, such as somebody else's, is not said to be
-/// missing.
+/// Checks that a run exists. An unreadable directory is [`Error::File`], not [`Error::NoRun`].
 pub(crate) fn must_exist(run_dir: &RunDir) -> Result<()> {
     let path = run_dir.store();
     match path.metadata() {
@@ -85,28 +78,21 @@ pub(crate) fn must_exist(run_dir: &RunDir) -> Result<()> {
                 path: run_dir.path().to_owned(),
             })
         }
-        Err(source) => Err(Error::File {
-            what: "read",
-            path,
-            source,
-        }),
+        Err(source) => Err(Error::Read { path, source }),
     }
 }
 
-/// That SQLite is given regular files alone: it would wait for a FIFO, or read a device to its end.
-/// They are not opened for that: closing a database file ends all the locks that this process has on
-/// it, also those of SQLite.
+/// Checks that SQLite is given only regular files: it would wait for a FIFO, or read a device to its end.
+/// The check does not open them: closing a database file would release SQLite's locks on it.
 fn must_be_regular(database: &Path) -> Result<()> {
-    files::examine(database).map_err(Error::file("read", database))?;
-    // What belongs to a database lies where the database does, however it was reached.
-    let database = database
-        .canonicalize()
-        .map_err(Error::file("read", database))?;
-    for suffix in ["-journal", "-wal", "-shm"] {
+    files::examine(database).map_err(Error::read(database))?;
+    // The files of a database are beside the database itself, not beside a link to it.
+    let database = database.canonicalize().map_err(Error::read(database))?;
+    for suffix in SQLITE_SUFFIXES {
         let path = beside(&database, suffix);
         match files::examine(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::file("read", &path)(error));
+                return Err(Error::read(&path)(error));
             }
             _ => {}
         }
@@ -135,18 +121,18 @@ fn open(run_dir: &RunDir, flags: OpenFlags) -> Result<Connection> {
         }),
         other => Err(Error::Damaged {
             path,
-            reason: format!("it says that its format is {other}, which never was one of ours"),
+            reason: format!("its format is {other}, which no version has written"),
         }),
     }
 }
 
-/// What `error` says about an attempt to write to the store in `path`.
+/// The meaning of `error` for a write to the store in `path`.
 pub(super) fn unwritable(path: &Path, error: rusqlite::Error) -> Error {
     match unusable(path, error) {
-        Error::File { source, .. } if source.kind() == ErrorKind::ResourceBusy => {
+        Error::Read { source, .. } if source.kind() == ErrorKind::ResourceBusy => {
             Error::file("write", path)(source)
         }
-        Error::File { source, .. } => Error::Record {
+        Error::Read { source, .. } => Error::Record {
             path: path.to_owned(),
             reason: source.to_string(),
         },
@@ -154,13 +140,13 @@ pub(super) fn unwritable(path: &Path, error: rusqlite::Error) -> Error {
     }
 }
 
-/// What `error` says about the store in `path`: damage is only what its content shows. A disk that is
-/// full or fails, and a file that can't be opened, are no reason to restore anything.
+/// The meaning of `error` for the store in `path`. Only its content can show damage: a disk that is full or
+/// fails, or a file that can't be opened, are not a reason to restore anything.
 pub(super) fn unusable(path: &Path, error: rusqlite::Error) -> Error {
     if others::are_in_the_way(&error) {
         let reason = format!("it is held by {}", others::holders(path));
         let busy = std::io::Error::new(ErrorKind::ResourceBusy, reason);
-        return Error::file("read", path)(busy);
+        return Error::read(path)(busy);
     }
     let kind = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => ErrorKind::StorageFull,
@@ -180,10 +166,10 @@ pub(super) fn unusable(path: &Path, error: rusqlite::Error) -> Error {
             };
         }
     };
-    Error::file("read", path)(std::io::Error::new(kind, error))
+    Error::read(path)(std::io::Error::new(kind, error))
 }
 
-/// What keeps us from the database and its directory, which SQLite does not hand on.
+/// Why the database or its directory can't be accessed, which SQLite does not report.
 fn hindrance(path: &Path, access: Access) -> ErrorKind {
     let may = |path: &Path, access| accessat(CWD, path, access, AtFlags::EACCESS);
     let directory = path.parent().unwrap_or(path);
@@ -200,23 +186,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_that_cannot_be_looked_for_is_not_said_to_be_missing() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = RunDir::new(folder.path());
+    fn an_unreadable_store_is_not_reported_as_missing() {
+        let directory = tempfile::tempdir().unwrap();
+        let run = RunDir::new(directory.path());
         let opened = read_only(&run);
         assert!(matches!(opened, Err(Error::NoRun { .. })), "{opened:?}");
-        let not_even_a_folder = RunDir::new(folder.path().join("file"));
-        std::fs::write(not_even_a_folder.path(), "").unwrap();
-        let opened = read_only(&not_even_a_folder);
+        let not_even_a_directory = RunDir::new(directory.path().join("file"));
+        std::fs::write(not_even_a_directory.path(), "").unwrap();
+        let opened = read_only(&not_even_a_directory);
         assert!(matches!(opened, Err(Error::NoRun { .. })), "{opened:?}");
-        // A link to itself stops everybody, root too, as a folder of somebody else's stops others.
+        // A link to itself stops even root, as another user's directory stops others.
         std::os::unix::fs::symlink(run.store(), run.store()).unwrap();
         let opened = read_only(&run);
-        assert!(matches!(opened, Err(Error::File { .. })), "{opened:?}");
+        assert!(matches!(opened, Err(Error::Read { .. })), "{opened:?}");
     }
 
     #[test]
-    fn only_what_the_content_shows_is_damage() {
+    fn only_content_counts_as_damage() {
         let path = Path::new("/results/a/run.sqlite");
         for (code, is_damage) in [
             (ffi::SQLITE_CORRUPT, true),
@@ -236,7 +222,7 @@ mod tests {
         }
         let full = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None);
         assert!(
-            matches!(unusable(path, full), Error::File { source, .. } if source.kind() == ErrorKind::StorageFull)
+            matches!(unusable(path, full), Error::Read { source, .. } if source.kind() == ErrorKind::StorageFull)
         );
     }
 }

@@ -1,8 +1,8 @@
-//! Other processes that have the database open: how long a writer waits for them, and who they are.
+//! Other processes that have the database open: how long a writer waits for them, and their names.
 //!
-//! Where each commit has a rollback journal, it waits until nobody reads; everywhere it waits for
-//! another writer, such as a program to look into databases. However long that takes, it is no failed
-//! commit: it is tried again until it succeeds, or until nobody wants it any more.
+//! A commit with a rollback journal waits for all readers; any commit waits for another writer, such as a
+//! database browser. However long that takes, the commit has not failed: it is repeated until it succeeds
+//! or is abandoned.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 use cu_system::process;
 use rusqlite::ErrorCode;
 
-/// How long a transaction insists, and lets no reader begin meanwhile.
+/// How long a transaction insists, during which no reader can begin.
 const INSIST: Duration = Duration::from_secs(2);
-/// How long it then gives way, so that readers get in beside one that stays.
+/// How long it then gives way, so that new readers get in.
 const GIVE_WAY: Duration = Duration::from_millis(500);
 /// The longest wait between two looks, and so how long it takes to give up.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Whether anybody still wants what a writer waits to record. Clones are of the same wish.
+/// Whether a waiting commit has been abandoned. Clones share the answer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Abandoned(Arc<AtomicBool>);
 
@@ -33,7 +33,7 @@ impl Abandoned {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// For SQLite, which asks after each try whether it shall try again: the next wait doubles.
+    /// For SQLite, which asks after each try whether to try again. The wait doubles each time.
     pub fn insist(&self) -> impl FnMut(i32) -> bool + Send + 'static {
         let abandoned = self.clone();
         let mut begun = Instant::now();
@@ -49,7 +49,7 @@ impl Abandoned {
         }
     }
 
-    /// Lets others in. Returns whether it is worth another try.
+    /// Lets others in. Returns whether another try is wanted.
     pub fn give_way(&self) -> bool {
         let until = Instant::now() + GIVE_WAY;
         while !self.is_set() && Instant::now() < until {

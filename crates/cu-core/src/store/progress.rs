@@ -1,6 +1,6 @@
-//! Which announcements are kept. A job announces progress twice a second, if it likes, and metrics at
-//! every step, for days. Of an attempt's progress the largest and the last say all that follows from
-//! it; of its early metrics the last of each name.
+//! Decides which announcements are kept. A job may announce progress twice a second, and metrics at every
+//! step, for days. Of an attempt's progress, only the largest and the last have consequences; of its early
+//! metrics, the last of each name.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use cu_protocol::{Attempt, Fraction, JobId, Message, Metrics, Sequence};
 
 use crate::machine::Event;
 
-/// The rows of announcements, by job: those of the attempt that spoke last.
+/// The rows of announcements, by job: those of the attempt that announced last.
 #[derive(Debug, Default)]
 pub(super) struct Announcements(HashMap<JobId, Kept>);
 
@@ -25,18 +25,18 @@ struct Progress {
     last: i64,
 }
 
-/// The row that said last what each metric is.
+/// The row with the newest value of each metric.
 #[derive(Debug, Default)]
 struct Latest {
     of: HashMap<String, i64>,
-    /// Of how many metrics a row says so.
+    /// How many metrics have their newest value in a row.
     count: HashMap<i64, usize>,
     /// A row without any metric, which the next one makes superfluous.
     empty: Option<i64>,
 }
 
 impl Announcements {
-    /// Takes down that `event` is row `number`, and tells which rows need no longer be there.
+    /// Notes that `event` is row `number`, and returns the rows that it makes superfluous.
     pub fn supersede(&mut self, number: i64, job: JobId, event: &Event) -> Vec<i64> {
         let Event::Said {
             attempt,
@@ -46,7 +46,7 @@ impl Announcements {
         else {
             return Vec::new();
         };
-        // An attempt's first message says more: that it was submitted.
+        // An attempt's first message also shows that it was submitted.
         if *sequence == Sequence(1) {
             return Vec::new();
         }
@@ -141,7 +141,12 @@ mod tests {
     fn fold<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<Job> {
         let mut machine = Machine::new(vec![Job::new(JOB, 3)], Policy::default());
         for event in events {
-            machine.step(Timestamp(1), JOB, event, &mut Effects::default());
+            machine.step(
+                Timestamp::from_millis(1),
+                JOB,
+                event,
+                &mut Effects::default(),
+            );
         }
         machine.jobs().to_vec()
     }
@@ -204,7 +209,7 @@ mod tests {
             let is_early = |event: &&&Event| {
                 matches!(event, Event::Said { message: Message::EarlyMetrics(_), .. })
             };
-            // One for each name, the first message, and one that says nothing.
+            // One for each name, the first message, and an empty one.
             prop_assert!(kept.values().filter(is_early).count() <= usize::from(NAMES) + 2);
         }
     }

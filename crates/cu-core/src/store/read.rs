@@ -9,29 +9,31 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
 
 use super::{Loaded, open, recover};
-use crate::decide::orders;
 use crate::lock;
-use crate::machine::{Event, Job, Tally, why};
+#[cfg(feature = "unstable")]
+use crate::machine::Event;
+use crate::machine::{Job, Tally, orders, why};
 use crate::{
     AttemptReport, Counts, Error, JobPlan, JobReport, JobState, Policy, Result, RunDir, RunState,
     Status,
 };
 
-/// Something that happened, as it was recorded.
+/// A recorded event.
+#[cfg(feature = "unstable")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordedEvent {
     /// When it was recorded.
     pub at: Timestamp,
-    /// To which job.
+    /// The job.
     pub job: JobId,
-    /// What.
+    /// The event.
     pub event: Event,
 }
 
 /// Reads a run.
 #[derive(Debug)]
 pub struct Reader {
-    /// Opened anew when a main process that lived meanwhile was killed.
+    /// Opened again if a main process was killed meanwhile.
     connection: RefCell<Connection>,
     run_dir: RunDir,
 }
@@ -40,7 +42,7 @@ impl Reader {
     /// Opens the run in `run_dir` for reading.
     ///
     /// # Errors
-    /// [`Error::NoRun`], [`Error::NewerVersion`], [`Error::Damaged`], [`Error::File`].
+    /// [`Error::NoRun`], [`Error::NewerVersion`], [`Error::Damaged`], [`Error::Read`].
     pub fn open(run_dir: &RunDir) -> Result<Self> {
         Ok(Self {
             connection: RefCell::new(recover::readable(run_dir)?),
@@ -51,32 +53,33 @@ impl Reader {
     /// The run as a whole.
     ///
     /// # Errors
-    /// [`Error::Damaged`], [`Error::File`].
+    /// [`Error::Damaged`], [`Error::Read`].
     pub fn status(&self) -> Result<Status> {
         self.read(|connection| {
             let mut tally = Tally::default();
+            let mut first_queued = None;
             let mut jobs = connection.prepare("SELECT body FROM jobs ORDER BY job")?;
             let mut rows = jobs.query([])?;
             while let Some(row) = rows.next()? {
-                tally.add(&parse(row, 0)?);
+                let job: Job = parse(row, 0)?;
+                tally.add(&job);
+                if first_queued.is_none() && job.state() == JobState::Queued {
+                    first_queued = Some(job);
+                }
             }
             let counts = tally.counts;
             let settled = counts.settled() == counts.total;
             let ended: Option<u64> =
                 connection.query_row("SELECT max(at) FROM events", [], |row| row.get(0))?;
-            let mut status = Status {
-                run_dir: self.run_dir.path().to_owned(),
-                name: fact(connection, "name")?.unwrap_or_default(),
-                state: state(&self.run_dir, counts),
-                backend: fact(connection, "backend")?.unwrap_or_default(),
-                jobs: counts,
-                attempts: 0,
-                resumes: 0,
-                created: created(connection)?,
-                ended: ended.filter(|_| settled).map(Timestamp),
-                done_per_mille: 0,
-            };
-            tally.show_in(&mut status);
+            let mut status = Status::new(
+                self.run_dir.path().to_owned(),
+                fact(connection, "name")?.unwrap_or_default(),
+                state(&self.run_dir, counts),
+                created(connection)?,
+            );
+            status.backend = fact(connection, "backend")?.unwrap_or_default();
+            status.ended = ended.filter(|_| settled).map(Timestamp::from_millis);
+            tally.show_in(&mut status, first_queued.as_ref(), &policy(connection)?);
             Ok(status)
         })
     }
@@ -84,7 +87,7 @@ impl Reader {
     /// All jobs, by their numbers.
     ///
     /// # Errors
-    /// [`Error::Damaged`], [`Error::File`].
+    /// [`Error::Damaged`], [`Error::Read`].
     pub fn jobs(&self) -> Result<Vec<JobReport>> {
         let waits = lock::waits(&self.run_dir);
         self.read(|connection| {
@@ -115,7 +118,7 @@ impl Reader {
     /// One job with its chain.
     ///
     /// # Errors
-    /// [`Error::NoJob`], [`Error::Damaged`], [`Error::File`].
+    /// [`Error::NoJob`], [`Error::Damaged`], [`Error::Read`].
     pub fn job(&self, job: JobId) -> Result<JobReport> {
         let waits = lock::waits(&self.run_dir);
         let found = self.read(|connection| {
@@ -152,13 +155,12 @@ impl Reader {
         }
     }
 
-    /// Which run it is.
+    /// The id of the run.
     pub(crate) fn run(&self) -> Result<RunId> {
         self.read(run)
     }
 
-    /// The run directory, without links, when a main process opened it last. None of before this was
-    /// taken down.
+    /// The run directory, without links, when a main process last opened it. `None` in old stores.
     pub(crate) fn place(&self) -> Result<Option<String>> {
         self.read(|connection| fact(connection, "place"))
     }
@@ -172,7 +174,7 @@ impl Reader {
     /// How many jobs an operator's request changes, as the run was recorded last.
     ///
     /// # Errors
-    /// [`Error::NoJob`], [`Error::Damaged`], [`Error::File`].
+    /// [`Error::NoJob`], [`Error::Damaged`], [`Error::Read`].
     pub fn affected(&self, request: &OperatorRequest) -> Result<u32> {
         let jobs = self.read(|connection| {
             let mut jobs = connection.prepare("SELECT body FROM jobs ORDER BY job")?;
@@ -182,36 +184,25 @@ impl Reader {
         Ok(orders(&jobs, request)?.len() as u32) // At most as many as there are job ids.
     }
 
-    /// Everything that happened, in the order in which it was recorded: the jobs follow from it. Of
-    /// the progress that an attempt announced, the largest and the last are there, and not what came
-    /// between; of its early metrics, the last of each name.
+    /// All events, in the order in which they were recorded: the jobs follow from them. Of the progress
+    /// that an attempt announced, only the largest and the last are kept; of its early metrics, the last
+    /// of each name.
     ///
     /// # Errors
-    /// [`Error::Damaged`], [`Error::File`].
+    /// [`Error::Damaged`], [`Error::Read`].
+    #[cfg(feature = "unstable")]
     pub fn events(&self) -> Result<Vec<RecordedEvent>> {
         self.read(|connection| {
             let mut events =
                 connection.prepare("SELECT at, job, event FROM events ORDER BY number")?;
             let rows = events.query_map([], |row| {
                 Ok(RecordedEvent {
-                    at: Timestamp(row.get(0)?),
+                    at: Timestamp::from_millis(row.get(0)?),
                     job: JobId(row.get(1)?),
                     event: parse(row, 2)?,
                 })
             })?;
             rows.collect()
-        })
-    }
-
-    /// The plan that a job was made from.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`], [`Error::File`].
-    pub fn plan(&self, job: JobId) -> Result<JobPlan> {
-        self.read(|connection| {
-            connection.query_row("SELECT plan FROM jobs WHERE job = ?1", [job.0], |row| {
-                parse(row, 0)
-            })
         })
     }
 
@@ -231,7 +222,7 @@ impl Reader {
         read(&transaction).map_err(unusable)
     }
 
-    /// `waits` is what keeps the main process from all that jobs wait for.
+    /// `waits` is what the main process itself waits for, before anything that the job waits for.
     fn report(&self, job: &Job, plan: JobPlan, policy: &Policy, waits: Option<&str>) -> JobReport {
         let why = why(job, policy);
         JobReport {
@@ -245,9 +236,10 @@ impl Reader {
                 _ => job.fraction.map(cu_protocol::Fraction::get),
             },
             why: match waits.filter(|_| !job.state().is_settled()) {
-                Some(waits) => format!("{waits}; as recorded last: {why}"),
-                None => why,
+                Some(waits) => format!("{waits}; as recorded last: {}", why.sentence),
+                None => why.sentence,
             },
+            limit: why.limit,
             attempts: Vec::new(),
         }
     }
@@ -256,7 +248,7 @@ impl Reader {
 const ATTEMPTS_OF_ALL: &str = "SELECT * FROM attempts ORDER BY job, attempt";
 const ATTEMPTS_OF_ONE: &str = "SELECT * FROM attempts WHERE job = ?1 ORDER BY attempt";
 
-/// What a run is, from its jobs and from whether somebody holds its lock.
+/// The state of a run, from its jobs and from whether a main process holds its lock.
 fn state(run_dir: &RunDir, counts: Counts) -> RunState {
     match state_without_us(counts) {
         RunState::Interrupted if lock::is_held(run_dir) => RunState::Running,
@@ -264,7 +256,7 @@ fn state(run_dir: &RunDir, counts: Counts) -> RunState {
     }
 }
 
-/// What a run is that no main process works on.
+/// The state of a run without a main process.
 pub(crate) fn state_without_us(counts: Counts) -> RunState {
     match counts {
         _ if counts.settled() < counts.total => RunState::Interrupted,
@@ -294,7 +286,7 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
         .optional()?;
     Ok(Loaded {
         run,
-        last_recorded: Timestamp(newest.unwrap_or(0)),
+        last_recorded: Timestamp::from_millis(newest.unwrap_or(0)),
         policy: policy(connection)?,
         jobs,
         plans,
@@ -307,8 +299,7 @@ fn run(connection: &Connection) -> rusqlite::Result<RunId> {
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, TEXT, Box::new(error)))
 }
 
-/// The metrics of all jobs, or of one, as far as they are stored by themselves: in format 1 they are in
-/// the jobs.
+/// The metrics of all jobs, or of one. Empty in format 1, where the jobs hold them.
 fn metrics(
     connection: &Connection,
     only: Option<JobId>,
@@ -331,7 +322,7 @@ fn metrics(
 
 fn created(connection: &Connection) -> rusqlite::Result<Timestamp> {
     let created = fact(connection, "created")?;
-    Ok(Timestamp(
+    Ok(Timestamp::from_millis(
         created.and_then(|text| text.parse().ok()).unwrap_or(0),
     ))
 }
@@ -360,8 +351,12 @@ pub(super) fn parse<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqli
 }
 
 fn attempt_report(row: &Row<'_>) -> rusqlite::Result<(JobId, AttemptReport)> {
-    let moment =
-        |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<u64>>(column)?.map(Timestamp));
+    let moment = |column| {
+        Ok::<_, rusqlite::Error>(
+            row.get::<_, Option<u64>>(column)?
+                .map(Timestamp::from_millis),
+        )
+    };
     let end: Option<String> = row.get(7)?;
     let end = end
         .map(|word| serde_json::from_value(serde_json::Value::String(word)))
@@ -371,7 +366,7 @@ fn attempt_report(row: &Row<'_>) -> rusqlite::Result<(JobId, AttemptReport)> {
         attempt: Attempt(row.get(1)?),
         cluster_job_id: row.get(2)?,
         host: row.get(3)?,
-        submitted: Timestamp(row.get(4)?),
+        submitted: Timestamp::from_millis(row.get(4)?),
         started: moment(5)?,
         ended: moment(6)?,
         end,

@@ -1,10 +1,10 @@
 //! Makes a store readable whose writer was killed within a transaction.
 //!
-//! What such a writer leaves beside the database (a rollback journal, or a write-ahead log without its
-//! index) must be played back before anybody reads, and SQLite does not let a reader do that. So
-//! whoever meets it plays it back in place, under the run's lock, which a living main process holds.
-//! Where we may not write, as in a run of another user or on a read-only medium, or can't know that
-//! nobody else does, a private copy is played back and read instead, and the run stays untouched.
+//! Such a writer leaves a rollback journal, or a write-ahead log without its index, beside the database.
+//! It must be played back before anything is read, and SQLite does not let a reader do that. So the first
+//! process that needs it plays it back in place, under the run's lock, which a living main process holds.
+//! If we may not write, as in a run of another user or on a read-only medium, or can't know that no other
+//! process does, a private copy is played back and read instead, and the run stays untouched.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -12,21 +12,22 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cu_protocol::RunId;
+use cu_system::causes::in_one_line;
 use cu_system::files;
 use rusqlite::{Connection, OpenFlags, ffi};
 
 use super::open::{self, BUSY, FILES_BESIDE};
 use crate::{Error, Result, RunDir, lock};
 
-/// The wait between two looks at a store that somebody else is about to play back.
+/// The wait between two looks at a store that another process is about to play back.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How often a store that changes while it is copied is copied anew.
+/// At most this many copies are tried of a store that changes meanwhile.
 const COPIES: u32 = 5;
 
 /// Opens for reading what may have to be played back first.
 ///
 /// # Errors
-/// Those of [`open::read_only`]; [`Error::File`] if the store can't be played back, with the reasons.
+/// Those of [`open::read_only`]; [`Error::Read`] if the store can't be played back, with the reasons.
 pub(super) fn readable(run_dir: &RunDir) -> Result<Connection> {
     let until = Instant::now() + BUSY;
     let mut was_recovered = false;
@@ -40,26 +41,26 @@ pub(super) fn readable(run_dir: &RunDir) -> Result<Connection> {
         }
         match in_place(run_dir) {
             Ok(()) => was_recovered = true,
-            // It plays it back itself, before it does anything else.
+            // The main process plays it back before it does anything else.
             Err(Error::InUse { .. }) if lock::is_held(run_dir) && Instant::now() < until => {
                 std::thread::sleep(PAUSE);
             }
             Err(Error::InUse { holder, .. }) if lock::is_held(run_dir) => {
                 let reason = format!(
                     "a main process was killed while it recorded, and {holder} has not played back \
-                     what it left"
+                     its journal"
                 );
                 let busy = std::io::Error::new(std::io::ErrorKind::ResourceBusy, reason);
-                return Err(Error::file("read", &run_dir.store())(busy));
+                return Err(Error::read(&run_dir.store())(busy));
             }
             Err(why) => return copy_instead(run_dir, &why),
         }
     }
 }
 
-/// Whether `error` is the refusal of a reader to whom a store is not readable as it is.
+/// Whether `error` means that the store must be played back before it can be read.
 pub(super) fn is_needed(error: &Error) -> bool {
-    let Error::File { source, .. } = error else {
+    let Error::Read { source, .. } = error else {
         return false;
     };
     let refusal = source.get_ref().and_then(|source| source.downcast_ref());
@@ -82,14 +83,14 @@ pub(super) fn is_needed(error: &Error) -> bool {
     }
 }
 
-/// Plays the store back where it lies.
+/// Plays the store back in place.
 ///
 /// # Errors
 /// [`Error::InUse`] if a main process works on the run, or may do so; others if that can't be known,
 /// or the store is not ours or can't be written.
 fn in_place(run_dir: &RunDir) -> Result<()> {
     let path = run_dir.store();
-    let owner = path.metadata().map_err(Error::file("read", &path))?.uid();
+    let owner = path.metadata().map_err(Error::read(&path))?.uid();
     if owner != rustix::process::geteuid().as_raw() {
         let reason = format!("it belongs to another user (id {owner})");
         return Err(Error::file("write", &path)(std::io::Error::other(reason)));
@@ -100,7 +101,7 @@ fn in_place(run_dir: &RunDir) -> Result<()> {
         .map_err(|error| open::unusable(&path, error))
 }
 
-/// Whoever opens it for writing plays back what was left, with the first look into it.
+/// Opening it for writing plays it back, with the first look into it.
 fn play_back(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -119,21 +120,25 @@ fn copy_instead(run_dir: &RunDir, why: &Error) -> Result<Connection> {
     copied.map_err(|error| {
         let reason = format!(
             "its last writer was killed, and what that left must be played back; here that fails \
-             ({why}), and so it does in a copy in {} (TMPDIR can name another directory): {error}",
+             ({}), and so it does in a copy in {} (TMPDIR can name another directory): {error}",
+            in_one_line(why),
             temporary.display()
         );
-        Error::file("read", &path)(std::io::Error::other(reason))
+        Error::read(&path)(std::io::Error::other(reason))
     })
 }
 
-/// A copy of the store, played back. Its files have no names any more, and are gone when it is closed.
+/// A copy of the store, played back. Its files have been unlinked, and vanish when it is closed.
 fn copied(store: &Path, temporary: &Path) -> std::io::Result<Connection> {
     let directory = Temporary::new(temporary)?;
     let copy = directory.0.join("run.sqlite");
     for _ in 0..COPIES {
         let before = Seen::of(store)?;
         for beside in [""].into_iter().chain(FILES_BESIDE) {
-            copy_file(&open::beside(store, beside), &open::beside(&copy, beside))?;
+            copy_file(
+                &cu_run_dir::beside(store, beside),
+                &cu_run_dir::beside(&copy, beside),
+            )?;
         }
         if Seen::of(store)? == before {
             let opened = play_back(&copy).and_then(|played_back| {
@@ -172,7 +177,7 @@ struct Seen(Vec<Option<[i64; 4]>>);
 
 impl Seen {
     fn of(store: &Path) -> std::io::Result<Self> {
-        let seen = |beside| match open::beside(store, beside).metadata() {
+        let seen = |beside| match cu_run_dir::beside(store, beside).metadata() {
             Ok(found) => Ok(Some([
                 found.ino() as i64,
                 found.size() as i64,
@@ -201,7 +206,7 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // Whose it is, is in its name.
+        // Its name shows what it belongs to.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -9,7 +9,7 @@ use super::progress::Announcements;
 use crate::machine::{Job, Measured};
 use crate::{AttemptReport, JobPlan, RunPlan};
 
-/// What a commit writes.
+/// The rows of a commit.
 pub(super) struct Rows<'a> {
     at: Timestamp,
     /// With their numbers.
@@ -21,10 +21,10 @@ pub(super) struct Rows<'a> {
     attempts: &'a [(JobId, AttemptReport)],
 }
 
-/// What a commit does to the metrics of a job.
+/// A change to the metrics of a job.
 struct Metrics {
     job: JobId,
-    /// What was there goes.
+    /// Whether they replace all that were there.
     replace: bool,
     /// Names with their values.
     values: Vec<(String, String)>,
@@ -47,7 +47,7 @@ impl Metrics {
 }
 
 impl<'a> Rows<'a> {
-    /// Of `changes`, whose events are numbered from `next`.
+    /// The rows of `changes`, whose events are numbered from `next`.
     pub fn of(
         changes: &'a Changes,
         next: i64,
@@ -78,7 +78,7 @@ impl<'a> Rows<'a> {
         let mut insert =
             transaction.prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4)")?;
         for (number, job, event) in &self.events {
-            insert.execute(params![number, self.at.0, job.0, event])?;
+            insert.execute(params![number, self.at.millis(), job.0, event])?;
         }
         let mut delete = transaction.prepare_cached("DELETE FROM events WHERE number = ?1")?;
         for superseded in &self.superseded {
@@ -109,9 +109,9 @@ impl<'a> Rows<'a> {
                 attempt.attempt.0,
                 attempt.cluster_job_id,
                 attempt.host,
-                attempt.submitted.0,
-                attempt.started.map(|at| at.0),
-                attempt.ended.map(|at| at.0),
+                attempt.submitted.millis(),
+                attempt.started.map(Timestamp::millis),
+                attempt.ended.map(Timestamp::millis),
                 attempt.end.as_ref().map(word).transpose()?,
                 attempt.exit_code,
                 attempt.signal,
@@ -131,11 +131,11 @@ pub(super) fn write_plan(
 ) -> rusqlite::Result<()> {
     set_fact(transaction, "name", &plan.name)?;
     set_fact(transaction, "run", &run.to_string())?;
-    set_fact(transaction, "created", &at.0.to_string())?;
+    set_fact(transaction, "created", &at.millis().to_string())?;
     set_fact(transaction, "policy", &json(&plan.policy)?)?;
     let mut insert = transaction.prepare("INSERT INTO jobs VALUES (?1, ?2, ?3, ?4)")?;
     for (number, job_plan) in (0..).zip(&plan.jobs) {
-        let job = Job::new(JobId(number), job_plan.resume_exit_code);
+        let job = Job::new(JobId(number), job_plan.resume_exit_code.code());
         insert.execute(params![
             number,
             word(&job.state())?,

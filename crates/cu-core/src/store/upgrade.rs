@@ -6,7 +6,7 @@ use super::rows::json;
 use super::{FORMAT, read};
 use crate::machine::Job;
 
-/// From any format that [`open`](super::open) lets through.
+/// Upgrades from any format that [`open`](super::open) accepts.
 pub(super) fn to_newest(connection: &mut Connection) -> rusqlite::Result<()> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found == FORMAT {

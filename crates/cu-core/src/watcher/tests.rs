@@ -42,7 +42,7 @@ impl World {
             std::future::pending().await
         });
         let cluster = Arc::new(Remote::new(inner, Calls::Every(INTERVAL)));
-        let (sender, inbox) = Inbox::new(Clock::start(Timestamp(0)));
+        let (sender, inbox) = Inbox::new(Clock::start(Timestamp::from_millis(0)));
         let mut watching = JoinSet::new();
         let watched = start(RUN, cluster.clone(), sender, &mut watching);
         let mut world = Self {
@@ -69,12 +69,12 @@ impl World {
     }
 
     fn set(&self, job: u32, attempt: u32, cluster_job: ClusterJobId) {
-        let mut active = Active::intended(Attempt(attempt), Timestamp(0));
+        let mut active = Active::intended(Attempt(attempt), Timestamp::from_millis(0));
         active.stage = Stage::Submitted(cluster_job);
         self.watched.set(JobId(job), Some(&active));
     }
 
-    /// Waits for such a word of the scheduler, and tells how long that took.
+    /// Waits for such a report of the scheduler, and returns how long that took.
     async fn until(&mut self, fits: impl Fn(&ClusterState) -> bool) -> Duration {
         loop {
             while let Some(state) = self.told.pop_front() {
@@ -87,8 +87,8 @@ impl World {
         }
     }
 
-    fn doubt(&self, job: u32) {
-        self.watched.doubt(JobId(job), Attempt(0));
+    fn ask_until_over(&self, job: u32) {
+        self.watched.ask_until_over(JobId(job), Attempt(0));
     }
 
     async fn kill(&self, job: u32) {
@@ -130,7 +130,7 @@ fn is_cancelled(state: &ClusterState) -> bool {
 async fn an_end_is_looked_for_at_once() {
     let mut world = World::new(1).await;
     world.kill(0).await;
-    world.doubt(0);
+    world.ask_until_over(0);
     let took = world.until(is_cancelled).await;
     assert!(took < Duration::from_millis(100), "{took:?}");
     assert_eq!(world.cluster.looks(), 1);
@@ -140,9 +140,9 @@ async fn an_end_is_looked_for_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_that_is_told_late_is_looked_for_again() {
+async fn a_late_report_of_an_end_is_asked_for_again() {
     let mut world = World::new(1).await;
-    world.doubt(0);
+    world.ask_until_over(0);
     let kill = async {
         sleep(COMPLETING).await;
         world.kill(0).await;
@@ -154,11 +154,11 @@ async fn an_end_that_is_told_late_is_looked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn thousands_of_ends_in_a_moment_are_a_few_looks() {
+async fn thousands_of_ends_at_once_are_few_looks() {
     let mut world = World::new(2000).await;
     for job in 0..2000 {
         world.kill(job).await;
-        world.doubt(job);
+        world.ask_until_over(job);
         sleep(Duration::from_millis(1)).await;
     }
     for _ in 0..2000 {
@@ -170,14 +170,14 @@ async fn thousands_of_ends_in_a_moment_are_a_few_looks() {
 #[tokio::test(start_paused = true)]
 async fn who_has_come_back_is_not_looked_for() {
     let world = World::new(1).await;
-    world.doubt(0);
+    world.ask_until_over(0);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(world.cluster.looks(), 1);
-    world.watched.trust(JobId(0), Attempt(0));
+    world.watched.stop_asking(JobId(0), Attempt(0));
     sleep(INTERVAL / 3).await;
     assert_eq!(world.cluster.looks(), 1);
-    // One that is not of the attempt that runs says nothing about it.
-    world.watched.doubt(JobId(0), Attempt(1));
+    // A change of another attempt means nothing for the running one.
+    world.watched.ask_until_over(JobId(0), Attempt(1));
     sleep(INTERVAL / 10).await;
     assert_eq!(world.cluster.looks(), 1);
 }
@@ -195,16 +195,16 @@ async fn new_jobs_wait_for_the_interval() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_another_under_the_same_id_is_no_end() {
+async fn the_end_of_another_job_with_the_same_id_is_ignored() {
     let mut world = World::new(2).await;
     let name = submission(1).name;
     let found = world.cluster.find(&[name]).await.expect("it answers");
     world.kill(1).await;
-    world.doubt(1);
+    world.ask_until_over(1);
     world.until(is_cancelled).await;
     world.set(0, 1, found[0].observation.job.clone());
     let is_gone = |state: &ClusterState| {
-        assert!(!is_cancelled(state), "job 0 was told the end of job 1");
+        assert!(!is_cancelled(state), "job 0 received the end of job 1");
         *state == ClusterState::Gone
     };
     let told = tokio::time::timeout(INTERVAL * 10, world.until(is_gone)).await;

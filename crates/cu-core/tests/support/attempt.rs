@@ -1,10 +1,10 @@
-//! What an attempt of job 0 says to the main process, and leaves for it in files.
+//! An attempt of job 0: its messages to the main process, and its files.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use cu_core::RunDir;
 use cu_protocol::tokio::{Receiver, Sender, connect};
 use cu_protocol::{Attempt, Envelope, JobId, Message, Metrics, Role, Secret, Sequence};
-use cu_supervisor::ServerFile;
+use cu_run_dir::ServerFile;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 

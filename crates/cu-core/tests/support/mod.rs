@@ -1,4 +1,4 @@
-//! What the tests of the whole loop share: a run in a scratch directory, and a loop over it.
+//! Shared by the tests of the whole loop: a run in a scratch directory, and a loop over it.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod attempt;
@@ -36,11 +36,7 @@ pub fn scratch(policy: Policy, jobs: u32) -> Scratch {
     let directory = directory.expect("a temporary directory");
     let run = RunDir::new(directory.path().join("run"));
     let job = JobPlan::new(vec!["/bin/true".to_owned()]);
-    let plan = RunPlan {
-        name: "simulated".to_owned(),
-        policy,
-        jobs: vec![job; jobs as usize],
-    };
+    let plan = RunPlan::new("simulated".to_owned(), policy, vec![job; jobs as usize]);
     create_run(&run, &plan).expect("a new run");
     Scratch {
         run,
@@ -50,22 +46,19 @@ pub fn scratch(policy: Policy, jobs: u32) -> Scratch {
 
 /// Budgets that no test of this file is to exhaust.
 pub fn patient() -> Policy {
-    Policy {
-        stuck_after: NonZeroU32::MAX,
-        losses: u32::MAX,
-        preemptions: u32::MAX,
-        node_failures: u32::MAX,
-        out_of_memory_retries: u32::MAX,
-        failure_retries: u32::MAX,
-        ..Policy::default()
-    }
+    Policy::default().with(|policy| {
+        policy.stuck_after = NonZeroU32::MAX;
+        policy.losses = u32::MAX;
+        policy.preemptions = u32::MAX;
+        policy.node_failures = u32::MAX;
+        policy.out_of_memory_retries = u32::MAX;
+        policy.failure_retries = u32::MAX;
+    })
 }
 
 pub async fn open(scratch: &Scratch, scheduler: Arc<dyn Scheduler>) -> ResumeLoop {
-    let options = LoopOptions {
-        supervisor: vec!["/bin/true".to_owned()],
-        listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
-    };
+    let supervisor = vec!["/bin/true".to_owned()];
+    let options = LoopOptions::new(supervisor, IpAddr::V4(Ipv4Addr::LOCALHOST));
     loop {
         match ResumeLoop::open(scratch.run.clone(), scheduler.clone(), options.clone()).await {
             // Its predecessor was dropped in the middle of a commit, which goes on.
@@ -75,7 +68,7 @@ pub async fn open(scratch: &Scratch, scheduler: Arc<dyn Scheduler>) -> ResumeLoo
     }
 }
 
-/// That the jobs, as they are stored, follow from the history alone.
+/// Asserts that the stored jobs follow from the history alone.
 pub fn assert_folded_from_events(run: &RunDir) {
     let store = rusqlite::Connection::open(run.store()).expect("a database");
     let texts = |sql: &str| -> Vec<String> {
@@ -107,7 +100,7 @@ pub fn assert_folded_from_events(run: &RunDir) {
 pub fn settled(finish: Finish) -> Status {
     match finish {
         Finish::Settled(status) => status,
-        Finish::Detached(_) => panic!("nobody detached"),
+        Finish::Detached(_) => panic!("no operator detached it"),
     }
 }
 
@@ -141,7 +134,7 @@ pub async fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
         }
     };
     let seen = timeout(BOUND, look).await;
-    seen.unwrap_or_else(|_| panic!("in vain waited for {what}"));
+    seen.unwrap_or_else(|_| panic!("waited in vain for {what}"));
 }
 
 /// On which every attempt runs until it is ended.

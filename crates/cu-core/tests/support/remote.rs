@@ -59,7 +59,7 @@ impl Remote {
         self.with(|log| log.batches.clone())
     }
 
-    /// From now on nothing can be submitted, for this reason; when to ask again may be told.
+    /// From now on nothing can be submitted, for this reason, perhaps with the time to ask again.
     pub fn set_limit(&self, limit: Option<(&str, Option<Duration>)>) {
         let limit = limit.map(|(reason, retry_after)| (reason.to_owned(), retry_after));
         self.with(|log| log.limit = limit);

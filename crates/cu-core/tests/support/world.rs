@@ -1,219 +1,54 @@
-//! A machine in a world that moves as a test wants, each step checked; and any move there is.
+//! A machine in a world that moves as a test wants, each step checked.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use cu_core::Policy;
-use cu_core::machine::{Action, Effects, Event, Job, Machine, Order, Phase, Stage, invariants};
+use cu_core::machine::{
+    Action, Effects, Event, Job, Machine, Order, Phase, Stage, Wanted, invariants, why,
+};
+use cu_core::{AttemptReport, Level, Policy};
 use cu_protocol::{
-    Attempt, ExitRecord, Failure, Fraction, Generation, JobId, LeftBehind, Message, Metrics,
-    OutputChange, ProgramEnd, ResumeRequest, Sequence, Started, StopCause, Timestamp, Waiting,
+    Attempt, ExitRecord, JobId, Message, OutputChange, ProgramEnd, Sequence, Started, Timestamp,
 };
 use cu_scheduler::{ClusterEnd, ClusterJobId, ClusterState, EndCause, Observation};
-use proptest::prelude::*;
 
 pub const JOBS: u32 = 3;
-const START: Timestamp = Timestamp(1_700_000_000_000);
+/// The only job of a world of one.
+pub const JOB: JobId = JobId(0);
+/// Its first attempt.
+pub const ATTEMPT: Attempt = Attempt(0);
+pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
 fn policy() -> Policy {
-    Policy {
-        failure_retries: 1,
-        losses: 2,
-        time_limits: 2,
-        max_submitted: NonZeroU32::new(2),
-        submissions_per_hour: NonZeroU32::new(20).expect("20 is not 0"),
-        ..Policy::default()
-    }
-}
-
-pub fn machine(policy: Policy) -> Machine {
-    let jobs = (0..JOBS).map(|id| Job::new(JobId(id), 3)).collect();
-    Machine::new(jobs, policy)
-}
-
-fn attempts() -> impl Strategy<Value = Attempt> {
-    (0..4_u32).prop_map(Attempt)
-}
-
-fn generations() -> impl Strategy<Value = Option<Generation>> {
-    prop::option::of(
-        (attempts(), 0..3_u64).prop_map(|(attempt, counter)| Generation { attempt, counter }),
-    )
-}
-
-fn records() -> impl Strategy<Value = ExitRecord> {
-    let ends = prop_oneof![
-        Just(ProgramEnd::Exited(0)),
-        Just(ProgramEnd::Exited(1)),
-        Just(ProgramEnd::Exited(3)),
-        Just(ProgramEnd::Signaled(9)),
-        Just(ProgramEnd::Fenced("attempt 1 lives".to_owned())),
-        Just(ProgramEnd::NotStarted("no such file".to_owned())),
-    ];
-    let stops = prop::option::of(prop_oneof![
-        Just(StopCause::TimeLimit),
-        Just(StopCause::TimeBudget),
-        Just(StopCause::Signal(15)),
-        Just(StopCause::Cancel),
-    ]);
-    let changes = prop_oneof![
-        any::<bool>().prop_map(OutputChange::from),
-        Just(OutputChange::Unknown("it is too large".to_owned())),
-    ];
-    (ends, stops, generations(), changes).prop_map(|(end, stop, checkpoint, output_changed)| {
-        ExitRecord {
-            end,
-            stop,
-            host: "n1".to_owned(),
-            started: None,
-            ended: Timestamp(0),
-            peak_memory_bytes: None,
-            checkpoint,
-            output_changed,
-        }
+    Policy::default().with(|policy| {
+        policy.failure_retries = 1;
+        policy.losses = 2;
+        policy.time_limits = 2;
+        policy.max_submitted = NonZeroU32::new(2);
+        policy.submissions_per_hour = NonZeroU32::new(20).expect("20 is not 0");
     })
 }
 
-fn messages() -> impl Strategy<Value = Message> {
-    let started = Started {
-        host: "n1".to_owned(),
-        supervisor: 1,
-        program: 2,
-        at: Timestamp(0),
-        checkpoint: None,
-    };
-    prop_oneof![
-        Just(Message::Started(started)),
-        (0.0..=1.0).prop_map(|part| Message::Progress(Fraction::new(part).expect("a part"))),
-        Just(Message::EarlyMetrics(Metrics::new())),
-        Just(Message::Results(Metrics::new())),
-        generations().prop_map(|checkpoint| Message::ResumeRequest(ResumeRequest { checkpoint })),
-        Just(Message::Failed(Failure {
-            text: "oh".to_owned()
-        })),
-        records().prop_map(Message::Ended),
-        (0..2_u64).prop_map(|until| {
-            Message::Waiting(Waiting {
-                host: "n1".to_owned(),
-                reason: "attempt 0 may still be running".to_owned(),
-                until: Timestamp(until),
-            })
-        }),
-        Just(Message::LeftBehind(LeftBehind {
-            host: "n1".to_owned(),
-            processes: "7 (sleep)".to_owned(),
-        })),
-    ]
-}
-
-fn cluster_states() -> impl Strategy<Value = ClusterState> {
-    let causes = prop_oneof![
-        Just(EndCause::Exited(0)),
-        Just(EndCause::Exited(3)),
-        Just(EndCause::Signaled(9)),
-        Just(EndCause::TimeLimit),
-        Just(EndCause::Preempted),
-        Just(EndCause::Cancelled),
-        Just(EndCause::Unknown),
-    ];
-    prop_oneof![
-        Just(ClusterState::Queued { reason: None }),
-        Just(ClusterState::Running { since: None }),
-        Just(ClusterState::Gone),
-        Just(ClusterState::Unknown {
-            reason: String::new()
-        }),
-        causes.prop_map(|cause| ClusterState::Ended(ClusterEnd {
-            cause,
-            at: None,
-            text: String::new()
-        })),
-    ]
+pub fn machine(jobs: u32, policy: Policy) -> Machine {
+    let jobs = (0..jobs).map(|id| Job::new(JobId(id), 3)).collect();
+    Machine::new(jobs, policy)
 }
 
 pub fn cluster_job(attempt: Attempt) -> ClusterJobId {
     ClusterJobId(format!("c-{attempt}"))
 }
 
-fn events() -> impl Strategy<Value = Event> {
-    let said =
-        (attempts(), 1..6_u64, messages()).prop_map(|(attempt, sequence, message)| Event::Said {
-            attempt,
-            sequence: Sequence(sequence),
-            message,
-        });
-    let observed = (attempts(), cluster_states()).prop_map(|(attempt, state)| Event::Observed {
-        attempt,
-        observation: Observation {
-            job: cluster_job(attempt),
-            name: None,
-            state,
-            host: None,
-            restarts: None,
-        },
-    });
-    prop_oneof![
-        4 => said,
-        2 => observed,
-        1 => (attempts(), records())
-            .prop_map(|(attempt, record)| Event::RecordFound { attempt, record }),
-        1 => (attempts(), 0..200_000_u64, any::<bool>()).prop_map(|(attempt, ms, started)| {
-            Event::RecordsRead {
-                attempt,
-                begun: Timestamp(START.0 + ms),
-                started,
-                last_words: (!started).then(|| "no such library".to_owned()),
-            }
-        }),
-        4 => attempts().prop_map(|attempt| Event::Submitted {
-            attempt,
-            cluster_job: cluster_job(attempt)
-        }),
-        1 => attempts().prop_map(|attempt| Event::SubmitRejected {
-            attempt,
-            reason: "no such partition".to_owned()
-        }),
-        1 => attempts().prop_map(|attempt| Event::SubmitDelayed {
-            attempt,
-            reason: "too many".to_owned(),
-            retry_after: None
-        }),
-        1 => attempts().prop_map(|attempt| Event::SubmitUncertain {
-            attempt,
-            reason: "timed out".to_owned()
-        }),
-        1 => attempts().prop_map(|attempt| Event::NotFound { attempt }),
-        1 => attempts().prop_map(|attempt| Event::OutputRemade { attempt }),
-        1 => prop_oneof![
-            Just(Order::Stop),
-            Just(Order::Pause),
-            Just(Order::Continue),
-            Just(Order::Checkpoint),
-            Just(Order::Retry)
-        ]
-        .prop_map(Event::Ordered),
-    ]
-}
-
-#[derive(Clone, Debug)]
-pub enum Move {
-    Happens(JobId, Event),
-    TimePasses(Duration),
-}
-
-pub fn moves() -> impl Strategy<Value = Vec<Move>> {
-    let happens = (0..JOBS, events()).prop_map(|(job, event)| Move::Happens(JobId(job), event));
-    let passes = (0..20_000_u64).prop_map(|ms| Move::TimePasses(Duration::from_millis(ms)));
-    prop::collection::vec(prop_oneof![3 => happens, 2 => passes], 0..80)
-}
-
-/// A machine in a world that moves as it is told, each step checked.
+/// A machine in a world that moves as a test wants, each step checked.
 pub struct World {
     pub machine: Machine,
     pub now: Timestamp,
-    /// What a store would have recorded.
+    /// The events that a store would have recorded.
     pub recorded: Vec<(Timestamp, JobId, Event)>,
+    /// The history of ended attempts.
+    pub ended: Vec<AttemptReport>,
+    /// How many messages [`ATTEMPT`] has sent.
+    said: u64,
 }
 
 impl World {
@@ -223,20 +58,76 @@ impl World {
 
     /// In which no job waits for another.
     pub fn with_room() -> Self {
-        Self::with(Policy {
-            max_submitted: None,
-            ..policy()
-        })
+        Self::with(policy().with(|policy| {
+            policy.max_submitted = None;
+        }))
     }
 
     pub fn with(policy: Policy) -> Self {
+        Self::of(JOBS, policy)
+    }
+
+    fn of(jobs: u32, policy: Policy) -> Self {
         let mut world = Self {
-            machine: machine(policy),
+            machine: machine(jobs, policy),
             now: START,
             recorded: Vec::new(),
+            ended: Vec::new(),
+            said: 0,
         };
         world.pass(Duration::ZERO);
         world
+    }
+
+    /// One job, whose first attempt is being submitted.
+    pub fn submitting(policy: Policy) -> Self {
+        Self::of(1, policy)
+    }
+
+    /// One job, whose first attempt the scheduler has.
+    pub fn submitted() -> Self {
+        let mut world = Self::submitting(Policy::default());
+        world.hears(Event::Submitted {
+            attempt: ATTEMPT,
+            cluster_job: cluster_job(ATTEMPT),
+        });
+        world
+    }
+
+    /// Something happens to [`JOB`].
+    pub fn hears(&mut self, event: Event) -> Vec<Action> {
+        self.happens(JOB, &event)
+    }
+
+    /// [`ATTEMPT`] sends a message.
+    pub fn says(&mut self, message: Message) -> Vec<Action> {
+        self.said += 1;
+        self.hears(Event::Said {
+            attempt: ATTEMPT,
+            sequence: Sequence(self.said),
+            message,
+        })
+    }
+
+    /// The program of [`ATTEMPT`] starts on `n1`.
+    pub fn starts(&mut self) {
+        self.says(Message::Started(Started {
+            host: "n1".to_owned(),
+            supervisor: 1,
+            program: 2,
+            at: self.now,
+            checkpoint: None,
+        }));
+    }
+
+    /// The scheduler reports the state of [`ATTEMPT`].
+    pub fn is(&mut self, state: ClusterState) -> Vec<Action> {
+        self.hears(observed(ATTEMPT, state))
+    }
+
+    /// The sentence that people read about [`JOB`].
+    pub fn why(&self) -> String {
+        why(self.job(JOB), self.machine.policy()).sentence
     }
 
     pub fn happens(&mut self, job: JobId, event: &Event) -> Vec<Action> {
@@ -305,8 +196,8 @@ impl World {
             recount.add(job.state());
         }
         assert_eq!(counts, recount, "the sum is not that of the jobs");
-        let most = self.machine.policy().max_submitted;
-        let most = most.map_or(JOBS, NonZeroU32::get);
+        let policy = self.machine.policy();
+        let most = policy.max_submitted.map_or(JOBS, NonZeroU32::get);
         assert!(
             counts.queued + counts.running <= most,
             "more submitted than allowed"
@@ -314,12 +205,14 @@ impl World {
         let due = self.machine.next_deadline();
         let none_before = self.machine.jobs().iter().any(|job| {
             matches!(job.phase, Phase::Waiting { until, .. } if until <= self.now)
-                && job.window.submissions < 20
-                && job.wanted == cu_core::machine::Wanted::Run
+                && job.window.submissions < policy.submissions_per_hour.get()
+                && job.wanted == Wanted::Run
         });
         if none_before && counts.queued + counts.running < most {
-            assert!(due.is_some(), "a job is due and nothing is waited for");
+            assert!(due.is_some(), "a job is due and there is no deadline");
         }
+        let ended = effects.ended.into_iter().map(|(_, report)| report);
+        self.ended.extend(ended);
         effects.actions
     }
 
@@ -357,14 +250,8 @@ impl World {
             );
         }
         let record = ExitRecord {
-            end: ProgramEnd::Exited(0),
-            stop: None,
-            host: "n1".to_owned(),
-            started: None,
-            ended: self.now,
-            peak_memory_bytes: None,
-            checkpoint: None,
             output_changed: OutputChange::Changed,
+            ..record(self, ProgramEnd::Exited(0))
         };
         self.happens(id, &Event::RecordFound { attempt, record });
     }
@@ -392,14 +279,63 @@ pub fn exits(
     output_changed: impl Into<OutputChange>,
 ) -> Vec<Action> {
     let record = ExitRecord {
-        end: ProgramEnd::Exited(code),
+        output_changed: output_changed.into(),
+        ..record(world, ProgramEnd::Exited(code))
+    };
+    world.happens(id, &Event::RecordFound { attempt, record })
+}
+
+/// The record of an attempt that ended so, without any progress.
+pub fn record(world: &World, end: ProgramEnd) -> ExitRecord {
+    ExitRecord {
+        end,
         stop: None,
         host: "n1".to_owned(),
         started: None,
         ended: world.now,
         peak_memory_bytes: None,
         checkpoint: None,
-        output_changed: output_changed.into(),
+        output_changed: OutputChange::Unchanged,
+    }
+}
+
+/// The scheduler reports the state of an attempt.
+pub fn observed(attempt: Attempt, state: ClusterState) -> Event {
+    Event::Observed {
+        attempt,
+        observation: Observation::new(cluster_job(attempt), state),
+    }
+}
+
+/// The end of an attempt as the scheduler reports it.
+pub fn ended(cause: EndCause) -> ClusterState {
+    ClusterState::Ended(ClusterEnd {
+        cause,
+        at: None,
+        text: "in its own words".to_owned(),
+    })
+}
+
+pub fn held() -> ClusterState {
+    ClusterState::Held {
+        reason: "JobHeldAdmin".to_owned(),
+    }
+}
+
+pub fn queued() -> ClusterState {
+    ClusterState::Queued {
+        reason: Some("BeginTime".to_owned()),
+    }
+}
+
+pub fn running() -> ClusterState {
+    ClusterState::Running { since: None }
+}
+
+pub fn warns(actions: &[Action]) -> bool {
+    let is_warning = |action: &Action| {
+        let warning = Level::Warning;
+        matches!(action, Action::Notify { level, .. } if *level == warning)
     };
-    world.happens(id, &Event::RecordFound { attempt, record })
+    actions.iter().any(is_warning)
 }

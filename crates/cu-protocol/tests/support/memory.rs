@@ -1,4 +1,4 @@
-//! A global allocator that knows how much memory the current thread holds.
+//! A global allocator that counts how much memory the current thread holds.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -16,7 +16,7 @@ thread_local! {
 
 fn taken(bytes: usize) {
     HELD.set(HELD.get().wrapping_add(bytes));
-    // What another thread allocated and this one freed makes the count negative for a while.
+    // The count is negative for a while if this thread frees memory of another one.
     if (HELD.get() as isize) > PEAK.get() as isize {
         PEAK.set(HELD.get());
     }
@@ -41,8 +41,8 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// How many bytes more than at its start this thread held at some moment of `work`. Counts what is
-/// asked for, also if it isn't given.
+/// The greatest number of bytes that this thread held during `work`, beyond those at its start.
+/// Counts requests, also those that fail.
 pub fn peak_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.get();
     PEAK.set(before);

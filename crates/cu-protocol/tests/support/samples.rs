@@ -1,14 +1,14 @@
-//! One message of every kind, each with a name that stays.
+//! One message of every kind, each with a fixed name.
 
 use cu_protocol::{
-    Acknowledgement, Attempt, Envelope, ExitRecord, Failure, Fraction, FromServer, Generation,
+    Acknowledgement, Attempt, CheckpointId, Envelope, ExitRecord, Failure, Fraction, FromServer,
     JobId, LeftBehind, Message, MetricValue, Metrics, OperatorAnswer, OperatorRequest,
     OutputChange, ProgramAnswer, ProgramEnd, ProgramRequest, ResumeRequest, Role, RunId, Selection,
     Sequence, Started, StopCause, Timestamp, ToServer, Waiting, Wish,
 };
 
-/// For a type with variants the name of each, and what names it: a new variant has no name, so the
-/// tests don't compile until it has one, and fail until there is a sample of it.
+/// Names the variants of a type. The tests don't compile until a new variant has a name, and fail
+/// until it has a sample.
 macro_rules! kinds {
     ($($function:ident, $all:ident: $type:ty { $($pattern:pat => $name:literal),+ $(,)? })+) => {$(
         pub const $all: &[&str] = &[$($name),+];
@@ -104,10 +104,10 @@ kinds! {
     }
 }
 
-/// Samples with names made of the kinds they show.
+/// Samples, named after their kinds.
 pub type Samples<T> = Vec<(String, T)>;
 
-const GENERATION: Generation = Generation {
+const GENERATION: CheckpointId = CheckpointId {
     attempt: Attempt(300),
     counter: 70_000,
 };
@@ -117,8 +117,8 @@ fn exit_record(end: ProgramEnd, stop: Option<StopCause>) -> ExitRecord {
         end,
         stop,
         host: "node-17".into(),
-        started: Some(Timestamp(1_700_000_000_000)),
-        ended: Timestamp(1_700_000_360_000),
+        started: Some(Timestamp::from_millis(1_700_000_000_000)),
+        ended: Timestamp::from_millis(1_700_000_360_000),
         peak_memory_bytes: Some(5_000_000_000),
         checkpoint: Some(GENERATION),
         output_changed: OutputChange::Changed,
@@ -175,7 +175,7 @@ fn messages() -> Samples<Message> {
         host: "node-17".into(),
         supervisor: 4242,
         program: 4243,
-        at: Timestamp(1_700_000_000_000),
+        at: Timestamp::from_millis(1_700_000_000_000),
         checkpoint: None,
     };
     let third = Fraction::new(1.0 / 3.0).unwrap();
@@ -219,14 +219,14 @@ fn messages() -> Samples<Message> {
     messages
 }
 
-/// Those that version 2 has more.
+/// The messages that version 2 adds.
 fn messages_of_version_2() -> Samples<Message> {
     let host = || "node-17".to_owned();
     let messages = [
         Message::Waiting(Waiting {
             host: host(),
             reason: "attempt 299 may still be running".into(),
-            until: Timestamp(1_700_000_900_000),
+            until: Timestamp::from_millis(1_700_000_900_000),
         }),
         Message::LeftBehind(LeftBehind {
             host: host(),
@@ -246,7 +246,7 @@ fn enveloped(message: Message) -> ToServer {
     })
 }
 
-/// Of everything that goes to the server since version 2.
+/// Messages to the server that came with version 2.
 pub fn to_server_of_version_2() -> Samples<ToServer> {
     let samples = messages_of_version_2().into_iter();
     let samples = samples.map(|(name, message)| (name, enveloped(message)));
@@ -283,7 +283,7 @@ fn requests() -> Samples<OperatorRequest> {
         .collect()
 }
 
-/// Of everything that goes to the server.
+/// Messages to the server.
 pub fn to_server() -> Samples<ToServer> {
     let supervisor = Role::Supervisor {
         job: JobId(7),
@@ -304,7 +304,7 @@ pub fn to_server() -> Samples<ToServer> {
     named(samples, to_server_kind)
 }
 
-/// Of everything that comes from the server.
+/// Messages from the server.
 pub fn from_server() -> Samples<FromServer> {
     let mut samples = Vec::new();
     for wish in [None, Some(Wish::CheckpointAndExit), Some(Wish::Cancel)] {
@@ -333,7 +333,7 @@ pub fn from_server() -> Samples<FromServer> {
     named(samples, from_server_kind)
 }
 
-/// Of everything that a program says.
+/// Requests of a program.
 pub fn program_requests() -> Samples<ProgramRequest> {
     let mut samples: Vec<_> = messages()
         .into_iter()
@@ -343,7 +343,7 @@ pub fn program_requests() -> Samples<ProgramRequest> {
     named(samples, program_request_kind)
 }
 
-/// Of everything that a program is answered.
+/// Answers to a program.
 pub fn program_answers() -> Samples<ProgramAnswer> {
     let mut samples: Vec<_> = causes()
         .into_iter()

@@ -3,7 +3,7 @@
 use cu_protocol::handshake::{Handshake, Step, Then};
 use cu_protocol::{Error, Result, Secret, Session, Versions};
 
-/// One end: what it knows and speaks.
+/// One end: its secret and its versions.
 #[derive(Clone)]
 pub struct End {
     pub secret: Secret,
@@ -59,7 +59,7 @@ fn hear(step: Step, said: &[u8]) -> Step {
             );
             handshake.advance(said)
         }
-        then => panic!("nobody listens: {then:?}"),
+        then => panic!("neither end receives: {then:?}"),
     }
 }
 
@@ -70,7 +70,7 @@ fn ended() -> Step {
     }
 }
 
-/// Whoever still waits when the other end is done sees the stream end.
+/// An end that still waits when the other one is done sees the end of the stream.
 fn outcome(step: Step) -> Result<Session> {
     match step.then {
         Then::Established(session) => Ok(session),

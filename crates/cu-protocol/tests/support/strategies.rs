@@ -1,7 +1,7 @@
 //! Any message, for property tests.
 
 use cu_protocol::{
-    Acknowledgement, Attempt, Envelope, ExitRecord, Failure, Fraction, FromServer, Generation,
+    Acknowledgement, Attempt, CheckpointId, Envelope, ExitRecord, Failure, Fraction, FromServer,
     JobId, LeftBehind, Message, MetricValue, Metrics, OperatorAnswer, OperatorRequest,
     OutputChange, ProgramAnswer, ProgramEnd, ProgramRequest, ResumeRequest, Role, RunId, Selection,
     Sequence, Started, StopCause, Timestamp, ToServer, Waiting, Wish,
@@ -15,15 +15,15 @@ fn text() -> impl Strategy<Value = String> {
     vec(any::<char>(), 0..40).prop_map(String::from_iter)
 }
 
-fn generation() -> impl Strategy<Value = Generation> {
-    (any::<u32>(), any::<u64>()).prop_map(|(attempt, counter)| Generation {
+fn generation() -> impl Strategy<Value = CheckpointId> {
+    (any::<u32>(), any::<u64>()).prop_map(|(attempt, counter)| CheckpointId {
         attempt: Attempt(attempt),
         counter,
     })
 }
 
 fn timestamp() -> impl Strategy<Value = Timestamp> {
-    (0..=Timestamp::MAX.0).prop_map(Timestamp)
+    (0..=Timestamp::MAX.millis()).prop_map(Timestamp::from_millis)
 }
 
 fn fraction() -> impl Strategy<Value = Fraction> {

@@ -1,4 +1,4 @@
-//! Cases on cancelling: queued or running, willing or not, with all that belongs to it.
+//! Cases on cancelling jobs: queued or running, willing or not, with all their processes.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
@@ -21,8 +21,7 @@ pub async fn a_queued_job_never_starts<B: Testbed>(case: Case<B>) {
         .await;
     case.cancel(std::slice::from_ref(&queued), Cancel::Terminate)
         .await;
-    let over = |state: &ClusterState| matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
-    let state = case.until(&queued, "is over", over).await;
+    let state = case.until(&queued, "is over", ClusterState::is_over).await;
     if let ClusterState::Ended(end) = state {
         assert_eq!(end.cause, EndCause::Cancelled);
     }
@@ -30,11 +29,11 @@ pub async fn a_queued_job_never_starts<B: Testbed>(case: Case<B>) {
     for job in jobs.iter().chain([&last]) {
         assert_eq!(case.end(job).await.cause, EndCause::Exited(0));
     }
-    // The one behind it in the queue had its turn, so it would have had its own.
+    // The job behind it in the queue has run, so this one would have run, too.
     assert_eq!((case.marks(&late), case.marks(&after)), (0, 1));
 }
 
-/// A running job is told by SIGTERM and may act on it; cancelled it is all the same.
+/// A running job gets SIGTERM and may act on it. It counts as cancelled all the same.
 pub async fn a_running_job_gets_a_signal_it_can_act_on<B: Testbed>(case: Case<B>) {
     let (ready, told) = (case.path("ready"), case.path("told"));
     let job = case
@@ -51,7 +50,7 @@ pub async fn a_running_job_gets_a_signal_it_can_act_on<B: Testbed>(case: Case<B>
     assert!(told.exists(), "SIGTERM came before SIGKILL");
 }
 
-/// Who ignores SIGTERM is killed after the grace.
+/// A job that ignores SIGTERM is killed after the grace time.
 pub async fn who_ignores_the_signal_is_killed<B: Testbed>(case: Case<B>) {
     let job = stubborn(&case).await;
     case.cancel(std::slice::from_ref(&job), Cancel::Terminate)
@@ -59,14 +58,14 @@ pub async fn who_ignores_the_signal_is_killed<B: Testbed>(case: Case<B>) {
     assert_eq!(case.end(&job).await.cause, EndCause::Cancelled);
 }
 
-/// [`Cancel::Kill`] ends who ignores SIGTERM, too.
+/// [`Cancel::Kill`] also ends a job that ignores SIGTERM.
 pub async fn a_kill_is_a_kill<B: Testbed>(case: Case<B>) {
     let job = stubborn(&case).await;
     case.cancel(std::slice::from_ref(&job), Cancel::Kill).await;
     assert_eq!(case.end(&job).await.cause, EndCause::Cancelled);
 }
 
-/// A running job that ignores SIGTERM and waits for what never comes.
+/// Starts a job that ignores SIGTERM and waits for a file that never appears.
 async fn stubborn<B: Testbed>(case: &Case<B>) -> ClusterJobId {
     let (ready, never) = (case.path("ready"), case.path("never"));
     let job = case
@@ -80,7 +79,7 @@ async fn stubborn<B: Testbed>(case: &Case<B>) -> ClusterJobId {
     job
 }
 
-/// What a command started ends with it, willing or not.
+/// A child of a command ends with it, willing or not.
 pub async fn children_end_with_it<B: Testbed>(case: Case<B>) {
     let (fifo, never) = (case.path("fifo"), case.path("never"));
     let reader = open_fifo(&fifo);
@@ -91,14 +90,15 @@ pub async fn children_end_with_it<B: Testbed>(case: Case<B>) {
     case.cancel(std::slice::from_ref(&job), Cancel::Terminate)
         .await;
     assert_eq!(case.end(&job).await.cause, EndCause::Cancelled);
-    // A pipe is closed by the death of the last process that has it open, and by nothing else.
+    // Only the death of the last process that has it open closes a pipe.
     case.until_true("the child is dead", || !is_held_open(&reader))
         .await;
 }
 
 fn open_fifo(path: &Path) -> File {
     let mode = Mode::RUSR | Mode::WUSR;
-    mknodat(CWD, path, FileType::Fifo, mode, 0).expect("the folder's file system has FIFOs");
+    mknodat(CWD, path, FileType::Fifo, mode, 0)
+        .expect("the file system of the directory has FIFOs");
     OpenOptions::new()
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
@@ -106,7 +106,7 @@ fn open_fifo(path: &Path) -> File {
         .expect("a FIFO opens for reading without a writer")
 }
 
-/// Whether somebody has the other end open.
+/// Returns whether a process has the other end open.
 fn is_held_open(mut reader: &File) -> bool {
     match reader.read(&mut [0]) {
         Ok(0) => false,
@@ -115,7 +115,7 @@ fn is_held_open(mut reader: &File) -> bool {
     }
 }
 
-/// Cancelling what is unknown or over is no error, and does not keep others from being cancelled.
+/// Cancelling an unknown or ended job is not an error, and the others are cancelled all the same.
 pub async fn unknown_and_ended_jobs_are_no_error<B: Testbed>(case: Case<B>) {
     let (ready, never) = (case.path("ready"), case.path("never"));
     let ended = case.submit(&Program::new([Step::Exit(2)])).await;

@@ -1,4 +1,4 @@
-//! What every case needs: a fresh cluster, submissions, and waits that have a bound.
+//! The tools of the cases: a fresh cluster, submissions, and bounded waits.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -13,7 +13,7 @@ use crate::{
     Scheduler, Submission, SubmissionName, SubmitError,
 };
 
-/// How often is looked for what can't be awaited: a file that a job makes, an outage that ends.
+/// How often to look for what can't be awaited: a job's file, or the end of an outage.
 const POLL: Duration = Duration::from_millis(10);
 
 /// One case on one fresh cluster.
@@ -22,7 +22,7 @@ pub struct Case<B> {
     /// The cluster.
     pub bed: B,
     scheduler: Option<Arc<dyn Scheduler>>,
-    /// Other cases may have used the same cluster, and do so now.
+    /// Distinguishes this case from others that use the same cluster.
     run: String,
     attempts: Cell<u32>,
 }
@@ -43,34 +43,34 @@ impl<B: Testbed> Case<B> {
     /// The backend.
     pub fn scheduler(&self) -> &dyn Scheduler {
         let scheduler = self.scheduler.as_deref();
-        scheduler.expect("it is closed only while `reopen` runs")
+        scheduler.expect("it is closed only during `reopen`")
     }
 
-    /// Drops the backend, does something, and opens it again.
+    /// Drops the backend, calls `meanwhile`, and opens it again.
     pub async fn reopen(&mut self, meanwhile: impl AsyncFnOnce(&Self)) {
         self.scheduler = None;
         meanwhile(self).await;
         self.scheduler = Some(self.bed.open().await);
     }
 
-    /// The path of a file in the folder of this case.
+    /// The path of a file in the directory of this case.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.bed.folder().join(name)
+        self.bed.directory().join(name)
     }
 
-    /// A name that this case did not use before.
+    /// A name that this case has not used before.
     pub fn name(&self) -> SubmissionName {
         let attempt = self.attempts.get();
         self.attempts.set(attempt + 1);
         self.name_of(attempt)
     }
 
-    /// The name that [`name`](Case::name) gives or gave away as the one with this number, from 0 on.
+    /// The name with this number, from 0, in the order in which [`name`](Case::name) returns them.
     pub fn name_of(&self, attempt: u32) -> SubmissionName {
         SubmissionName::new(&*self.run, 7, attempt).expect("its run is of plain letters")
     }
 
-    /// A submission of `program`, not yet handed over.
+    /// A submission of `program`, not submitted yet.
     pub fn submission(&self, program: &Program) -> Submission {
         self.submission_with(program, &[])
     }
@@ -79,15 +79,15 @@ impl<B: Testbed> Case<B> {
     pub fn submission_with(&self, program: &Program, arguments: &[String]) -> Submission {
         let name = self.name();
         let directory = self.path(&format!("attempt-{}", name.attempt()));
-        std::fs::create_dir_all(&directory).expect("the folder of the case can be written");
+        std::fs::create_dir_all(&directory).expect("the directory of the case can be written");
         Submission {
             name,
             command: self.bed.command(program, arguments),
             environment: Default::default(),
-            working_directory: self.bed.folder().to_path_buf(),
+            working_directory: self.bed.directory().to_path_buf(),
             directory,
             resources: Resources {
-                // Far beyond what any case takes, and what a cluster without a default wants.
+                // Longer than any case takes. Clusters without a default limit need one.
                 time_limit: Some(Duration::from_secs(3600)),
                 ..Resources::default()
             },
@@ -95,26 +95,26 @@ impl<B: Testbed> Case<B> {
         }
     }
 
-    /// Submits `program`; what is uncertain is found or submitted again.
+    /// Submits `program`, and looks up or repeats a submission whose answer is uncertain.
     pub async fn submit(&self, program: &Program) -> ClusterJobId {
         self.hand_over(self.submission(program)).await
     }
 
-    /// Hands `submission` over, which is not to be refused.
+    /// Submits `submission`, which the cluster must accept.
     pub async fn hand_over(&self, submission: Submission) -> ClusterJobId {
         self.hand_over_all(vec![submission]).await.remove(0)
     }
 
-    /// Hands over a batch, which is not to be refused. The ids stand in its order.
+    /// Submits a batch, which the cluster must accept. Returns the ids in its order.
     pub async fn hand_over_all(&self, batch: Vec<Submission>) -> Vec<ClusterJobId> {
         let answers = self.try_hand_over(batch).await;
         let accepted = |answer: Result<ClusterJobId, SubmitError>| {
-            answer.unwrap_or_else(|error| panic!("not to be refused: {error}"))
+            answer.unwrap_or_else(|error| panic!("the cluster refused it: {error}"))
         };
         answers.into_iter().map(accepted).collect()
     }
 
-    /// Hands over a batch until each is accepted or rejected.
+    /// Submits a batch until each submission is accepted or rejected.
     pub async fn try_hand_over(
         &self,
         batch: Vec<Submission>,
@@ -141,7 +141,7 @@ impl<B: Testbed> Case<B> {
         .await
     }
 
-    /// Finds `names`, asking again while that is unavailable.
+    /// Finds `names`, and repeats that while the cluster is unavailable.
     pub async fn find(&self, names: &[SubmissionName]) -> Vec<Found> {
         self.bounded("find answers", async {
             loop {
@@ -155,7 +155,7 @@ impl<B: Testbed> Case<B> {
         .await
     }
 
-    /// Observes `jobs`, asking again while that is unavailable.
+    /// Observes `jobs`, and repeats that while the cluster is unavailable.
     pub async fn observe(&self, jobs: &[ClusterJobId]) -> Vec<Observation> {
         self.bounded("observe answers", async {
             loop {
@@ -173,7 +173,7 @@ impl<B: Testbed> Case<B> {
         .await
     }
 
-    /// Cancels `jobs`, asking again while that is unavailable.
+    /// Cancels `jobs`, and repeats that while the cluster is unavailable.
     pub async fn cancel(&self, jobs: &[ClusterJobId], how: Cancel) {
         self.bounded("cancel answers", async {
             loop {
@@ -204,10 +204,9 @@ impl<B: Testbed> Case<B> {
                 if wanted(&state) {
                     return state;
                 }
-                let over = matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
                 assert!(
-                    !over,
-                    "{job} can no longer be seen to be so ({what}): {state:?}"
+                    !state.is_over(),
+                    "{job} can't come to that state any more ({what}): {state:?}"
                 );
                 self.scheduler().changed().await;
             }
@@ -221,7 +220,7 @@ impl<B: Testbed> Case<B> {
         self.until(job, "runs", running).await;
     }
 
-    /// Waits for the end of `job`, which the backend must still know.
+    /// Waits for the end of `job`, which the backend must remember.
     pub async fn end(&self, job: &ClusterJobId) -> ClusterEnd {
         let ended = |state: &ClusterState| matches!(state, ClusterState::Ended(_));
         match self.until(job, "has ended", ended).await {
@@ -230,13 +229,13 @@ impl<B: Testbed> Case<B> {
         }
     }
 
-    /// Waits until a job made the file `path`.
+    /// Waits until a job has made the file `path`.
     pub async fn until_exists(&self, path: &Path) {
         let what = format!("{} appears", path.display());
         self.until_true(&what, || path.exists()).await;
     }
 
-    /// Waits until `condition` holds: for what no event tells.
+    /// Waits until `condition` holds, where no event reports it.
     pub async fn until_true(&self, what: &str, condition: impl Fn() -> bool) {
         self.bounded(what, async {
             while !condition() {
@@ -246,8 +245,8 @@ impl<B: Testbed> Case<B> {
         .await;
     }
 
-    /// Submits a program that marks `started` and waits for `go`, as often as there are slots, and
-    /// returns when all of them run.
+    /// Fills all slots with programs that mark `started` and wait for `go`. Returns when all of
+    /// them run.
     pub async fn fill_slots(&self, started: &Path, go: &Path) -> Vec<ClusterJobId> {
         let program = Program::new([Step::Mark(started.into()), Step::Await(go.into())]);
         let slots = self.bed.slots();
@@ -260,31 +259,28 @@ impl<B: Testbed> Case<B> {
         jobs
     }
 
-    /// Makes sure that `jobs` wait: looked at again and again, so that a start that is under way
-    /// shows.
+    /// Checks that `jobs` wait. Looks several times, so that a start that is under way shows.
     pub async fn stay_queued(&self, jobs: &[ClusterJobId]) {
         for _ in 0..20 {
             for observation in self.observe(jobs).await {
-                let begun = matches!(
-                    observation.state,
-                    ClusterState::Running { .. } | ClusterState::Ended(_) | ClusterState::Gone
-                );
+                let running = matches!(observation.state, ClusterState::Running { .. });
+                let begun = running || observation.state.is_over();
                 assert!(!begun, "no slot is free: {observation:?}");
             }
         }
     }
 
-    /// Makes the file `path`, for which a job waits.
+    /// Makes the file `path` that a job waits for.
     pub fn touch(&self, path: &Path) {
-        std::fs::write(path, "").expect("the folder of the case can be written");
+        std::fs::write(path, "").expect("the directory of the case can be written");
     }
 
-    /// How many lines a [`Step::Mark`](super::Step::Mark) left in `path`.
+    /// The number of lines that [`Step::Mark`](super::Step::Mark) left in `path`.
     pub fn marks(&self, path: &Path) -> usize {
         std::fs::read_to_string(path).map_or(0, |text| text.lines().count())
     }
 
-    /// Waits for `future` no longer than the cluster's patience.
+    /// Waits for `future`, at most for the patience of the test bed.
     pub async fn bounded<T>(&self, what: &str, future: impl Future<Output = T>) -> T {
         let patience = self.bed.patience();
         tokio::time::timeout(patience, future)
@@ -293,7 +289,7 @@ impl<B: Testbed> Case<B> {
     }
 }
 
-/// A name for a run that no case had before, in this process or another.
+/// A name for a run that no other case has, in this process or another.
 fn unique_run() -> String {
     static CASES: AtomicU32 = AtomicU32::new(0);
     let case = CASES.fetch_add(1, Ordering::Relaxed);
@@ -302,14 +298,18 @@ fn unique_run() -> String {
     format!("conformance-{now:x}-{}-{case}", std::process::id())
 }
 
-/// The command for `program` as a script in `folder`.
-pub(super) fn shell_command(folder: &Path, program: &Program, arguments: &[String]) -> Vec<String> {
+/// Writes `program` as a script into `directory`, and returns its command.
+pub(super) fn shell_command(
+    directory: &Path,
+    program: &Program,
+    arguments: &[String],
+) -> Vec<String> {
     let script = (0..)
-        .map(|number| folder.join(format!("program-{number}.sh")))
+        .map(|number| directory.join(format!("program-{number}.sh")))
         .find(|path| !path.exists())
         .expect("numbers do not end");
-    std::fs::write(&script, program.to_shell()).expect("the folder of the case can be written");
-    let script = script.to_str().expect("the folder's path is UTF-8");
+    std::fs::write(&script, program.to_shell()).expect("the directory of the case can be written");
+    let script = script.to_str().expect("the directory's path is UTF-8");
     let mut command = vec!["/bin/sh".to_owned(), script.to_owned()];
     command.extend_from_slice(arguments);
     command

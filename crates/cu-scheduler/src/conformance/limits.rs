@@ -1,9 +1,10 @@
-//! Cases on time limits: a warning before, the end at the limit, for the unwilling too.
+//! Cases on time limits: the warning before the limit, and the end at it, also for unwilling
+//! commands.
 
 use super::{Case, Program, Step, Testbed};
 use crate::{EndCause, Signal, TimeLimits, Warning};
 
-/// The warning reaches the command's own process, early enough to end by itself before the limit.
+/// The warning reaches the command's own process, early enough for it to end before the limit.
 pub async fn a_warning_comes_before_the_limit<B: Testbed>(case: Case<B>) {
     let warned = case.path("warned");
     let mut submission = case.submission(&Program::new([
@@ -11,7 +12,7 @@ pub async fn a_warning_comes_before_the_limit<B: Testbed>(case: Case<B>) {
         Step::Await(warned.clone()),
         Step::Exit(5),
     ]));
-    // Where the cluster looks every so often, a warning may come that much early.
+    // A cluster that checks periodically may send the warning early by one period.
     let limit = match case.scheduler().capabilities().time_limits {
         TimeLimits::Exact => case.bed.shortest_time_limit(),
         TimeLimits::Coarse => case.bed.shortest_time_limit() * 2,
@@ -25,12 +26,12 @@ pub async fn a_warning_comes_before_the_limit<B: Testbed>(case: Case<B>) {
     assert_eq!(case.end(&job).await.cause, EndCause::Exited(5));
 }
 
-/// A command that has not ended by then is ended, and the cause is the limit.
+/// A command that runs into the limit is ended, and the cause is the limit.
 pub async fn the_time_limit_ends_it<B: Testbed>(case: Case<B>) {
     ends_at_the_limit(&case, Program::default()).await;
 }
 
-/// So is one that ignores SIGTERM.
+/// A command that ignores SIGTERM is ended, too.
 pub async fn the_time_limit_ends_who_ignores_it<B: Testbed>(case: Case<B>) {
     ends_at_the_limit(&case, Program::new([Step::IgnoreTerminate])).await;
 }

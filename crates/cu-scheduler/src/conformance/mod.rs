@@ -1,14 +1,14 @@
 //! One suite for every backend: a case for each promise of the contract of [`Scheduler`].
 //!
 //! A backend brings a [`Testbed`], and [`conformance_tests!`](crate::conformance_tests) makes one
-//! `#[test]` of each case. A new case reaches every backend unasked. What a cluster can't do is
-//! asked of its [`Capabilities`](crate::Capabilities) inside the cases; none is left out by hand.
+//! `#[test]` of each case. A new case applies to every backend. The cases ask a cluster's
+//! [`Capabilities`](crate::Capabilities) about what it can't do; no backend leaves out a case.
 //!
-//! The suite resolves uncertain answers as any caller must: it finds what it may have submitted
-//! before it submits it again, and repeats what was unavailable. So a wrapper that loses answers
-//! passes it too.
+//! The suite treats uncertain answers as any caller must: it looks up a submission before it
+//! repeats it, and repeats calls that were unavailable. So a wrapper that loses answers passes,
+//! too.
 //!
-//! The cases are no stable interface: a new version may have more of them.
+//! The cases are not a stable interface: a new version may have more of them.
 
 mod case;
 mod program;
@@ -30,32 +30,33 @@ use crate::Scheduler;
 pub use case::Case;
 pub use program::{Program, Step};
 
-/// A cluster to test a backend on: each case gets a fresh one, and dropping it cleans up.
+/// A cluster for testing a backend. Each case gets a fresh one, and dropping it cleans up.
 #[async_trait]
 pub trait Testbed: Sized + Send + Sync + 'static {
-    /// A cluster on which nothing of ours is queued or runs. Slots are free.
+    /// Makes a cluster without jobs of ours and with free slots.
     async fn fresh() -> Self;
 
-    /// The backend, opened on this cluster. Called again after the last one was dropped, as a new
-    /// process would after a crash.
+    /// Opens the backend on this cluster. The suite calls this again after dropping the last one,
+    /// as a new process does after a crash.
     async fn open(&self) -> Arc<dyn Scheduler>;
 
-    /// A folder of this case's alone, which the jobs see under the same path.
-    fn folder(&self) -> &Path;
+    /// The directory of this case, which the jobs see under the same path.
+    fn directory(&self) -> &Path;
 
-    /// The command that does `program` with `arguments`. As it stands, a script for `/bin/sh` in
-    /// the [folder](Testbed::folder).
+    /// The command that runs `program` with `arguments`. By default a script for `/bin/sh` in the
+    /// [directory](Testbed::directory).
     fn command(&self, program: &Program, arguments: &[String]) -> Vec<String> {
-        case::shell_command(self.folder(), program, arguments)
+        case::shell_command(self.directory(), program, arguments)
     }
 
-    /// How long at the most the suite waits for one thing to happen.
+    /// The longest time that the suite waits for one event.
     fn patience(&self) -> Duration;
 
-    /// How many jobs of one processor run at once. At least 2; the suite submits a few more.
+    /// The number of jobs with one processor that run at once. At least 2; the suite submits a few
+    /// more.
     fn slots(&self) -> u32;
 
-    /// The shortest time limit this cluster keeps.
+    /// The shortest time limit that this cluster enforces.
     fn shortest_time_limit(&self) -> Duration;
 
     /// The runtime a case runs on.
@@ -72,7 +73,8 @@ pub fn run<B: Testbed>(case: impl AsyncFnOnce(Case<B>)) {
     B::runtime().block_on(async { case(Case::prepare().await).await });
 }
 
-/// One `#[test]` for each case of the conformance suite, on the [`Testbed`](crate::conformance::Testbed) that is named.
+/// Makes a `#[test]` of each case of the conformance suite, on the given
+/// [`Testbed`](crate::conformance::Testbed).
 ///
 /// For the local backend:
 ///
@@ -91,14 +93,14 @@ pub fn run<B: Testbed>(case: impl AsyncFnOnce(Case<B>)) {
 /// #[async_trait::async_trait]
 /// impl Testbed for ThisMachine {
 ///     async fn fresh() -> Self {
-///         Self(tempfile::tempdir().expect("a folder can be made"))
+///         Self(tempfile::tempdir().expect("a directory can be made"))
 ///     }
 ///     async fn open(&self) -> Arc<dyn Scheduler> {
 ///         let mut options = LocalOptions::new(self.0.path().join("state"));
 ///         options.cpus = Some(self.slots());
 ///         Arc::new(Local::open(options).expect("nobody else has it open"))
 ///     }
-///     fn folder(&self) -> &Path {
+///     fn directory(&self) -> &Path {
 ///         self.0.path()
 ///     }
 ///     fn patience(&self) -> Duration {

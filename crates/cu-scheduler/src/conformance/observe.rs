@@ -1,21 +1,21 @@
-//! Cases on watching: ends with their cause, and answers in the form the contract promises.
+//! Cases on watching jobs: ends with their cause, and answers in the promised form.
 
 use super::{Case, Program, Step, Testbed};
 use crate::{ClusterJobId, ClusterState, EndCause};
 
-/// An exit code is told as it was.
+/// An exit code is reported unchanged.
 pub async fn an_exit_code_is_told<B: Testbed>(case: Case<B>) {
     let job = case.submit(&Program::new([Step::Exit(37)])).await;
     assert_eq!(case.end(&job).await.cause, EndCause::Exited(37));
 }
 
-/// A death by a signal is no exit code.
+/// A death by a signal is not reported as an exit code.
 pub async fn a_killing_signal_is_told<B: Testbed>(case: Case<B>) {
     let job = case.submit(&Program::new([Step::KillItself])).await;
     assert_eq!(case.end(&job).await.cause, EndCause::Signaled(9));
 }
 
-/// A program that isn't there ends its job; it neither waits for ever nor is it a success.
+/// A job without its program ends. It neither waits for ever nor succeeds.
 pub async fn a_missing_program_is_an_end<B: Testbed>(case: Case<B>) {
     let mut submission = case.submission(&Program::default());
     submission.command = vec!["/nonexistent/program".into()];
@@ -28,18 +28,18 @@ pub async fn a_missing_program_is_an_end<B: Testbed>(case: Case<B>) {
     assert!(told, "{end:?}");
 }
 
-/// *Unknown is unknown.* A job the cluster never had is gone, not unknown and not ended.
+/// *Unknown is unknown.* A job that the cluster never had is gone, not unknown and not ended.
 pub async fn an_unknown_job_is_gone<B: Testbed>(case: Case<B>) {
     let job = case.submit(&Program::default()).await;
     case.end(&job).await;
-    // Of the same form as a real one, so that no backend can tell it by its looks.
+    // It has the form of a real id, so that no backend recognises it by that.
     let digits = job.0.trim_end_matches(|last: char| last.is_ascii_digit());
     let stranger = ClusterJobId(format!("{digits}99999999"));
     let state = case.until(&stranger, "is gone", |state| *state == ClusterState::Gone);
     state.await;
 }
 
-/// An empty list is no question, least of all one about all jobs.
+/// An empty list asks about no job, and certainly not about all.
 pub async fn nothing_asked_is_nothing_answered<B: Testbed>(case: Case<B>) {
     let job = case.submit(&Program::default()).await;
     assert_eq!(case.observe(&[]).await, []);
@@ -48,7 +48,8 @@ pub async fn nothing_asked_is_nothing_answered<B: Testbed>(case: Case<B>) {
     case.end(&job).await;
 }
 
-/// One observation for each job, in the order of the question, a stranger between them or not.
+/// Returns one observation for each job, in the order of the question, also with an unknown job
+/// among them.
 pub async fn answers_stand_in_the_order_of_the_question<B: Testbed>(case: Case<B>) {
     let go = case.path("go");
     let waits = Program::new([Step::Await(go.clone())]);
@@ -68,8 +69,8 @@ pub async fn answers_stand_in_the_order_of_the_question<B: Testbed>(case: Case<B
     assert_eq!(case.end(&runs).await.cause, EndCause::Exited(0));
 }
 
-/// [`changed`](crate::Scheduler::changed) returns after an end, to who waited before it and to who
-/// begins to wait after it; a dropped one loses nothing.
+/// [`changed`](crate::Scheduler::changed) returns after an end, for callers that waited before it
+/// and for callers that begin to wait after it. Dropping a call loses nothing.
 pub async fn a_change_wakes_who_waits<B: Testbed>(case: Case<B>) {
     let go = case.path("go");
     let job = case.submit(&Program::new([Step::Await(go.clone())])).await;
@@ -81,7 +82,7 @@ pub async fn a_change_wakes_who_waits<B: Testbed>(case: Case<B>) {
     assert_eq!(case.end(&job).await.cause, EndCause::Exited(0));
 }
 
-/// *One id, one submission.* An observation says of which submission it is, or does not say.
+/// *One id, one submission.* An observation names its own submission or none.
 pub async fn an_observation_names_no_other_submission<B: Testbed>(mut case: Case<B>) {
     let submissions = [
         case.submission(&Program::default()),

@@ -1,15 +1,17 @@
-//! What the suite's jobs do, in steps that a shell or a simulated cluster can follow.
+//! The programs of the suite's jobs, in steps that a shell or a simulated cluster can follow.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use cu_system::shell::quote;
+
 use crate::Signal;
 
-/// One thing a program does. All paths are absolute.
+/// One step of a program. All paths are absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
-    /// Appends a line to this file: so many lines, so many starts.
+    /// Appends a line to this file. The number of lines is the number of starts.
     Mark(PathBuf),
     /// Writes its arguments to this file, each followed by a NUL byte. The file appears whole.
     Arguments(PathBuf),
@@ -21,22 +23,22 @@ pub enum Step {
     Print(String),
     /// Writes a line to standard error.
     PrintError(String),
-    /// Goes on once this file exists.
+    /// Waits until this file exists.
     Await(PathBuf),
-    /// From now on this signal makes this file and does nothing else.
+    /// From now on this signal only makes this file.
     Note(Signal, PathBuf),
     /// From now on SIGTERM does nothing.
     IgnoreTerminate,
-    /// Starts a child of its own that ignores SIGTERM, opens this FIFO for writing, and neither
-    /// ends nor closes it by itself.
+    /// Starts a child that ignores SIGTERM, opens this FIFO for writing, and neither ends nor
+    /// closes it by itself.
     Child(PathBuf),
-    /// Ends with this exit code. Without it a program ends with 0.
+    /// Ends with this exit code. A program without this step ends with 0.
     Exit(u8),
     /// Ends by SIGKILL.
     KillItself,
 }
 
-/// What a job of the suite does, from the first step to the last.
+/// The program of a job of the suite.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Program {
     /// In this order.
@@ -44,15 +46,15 @@ pub struct Program {
 }
 
 impl Program {
-    /// The steps, in this order.
+    /// Makes a program of steps in this order.
     pub fn new(steps: impl IntoIterator<Item = Step>) -> Self {
         Self {
             steps: steps.into_iter().collect(),
         }
     }
 
-    /// The program as a script for `/bin/sh`, whose arguments are the program's. What waits for a
-    /// file ends by itself when the file's folder is removed, so that a failed test leaves nothing.
+    /// The program as a script for `/bin/sh`, with the program's arguments. A script that waits for a
+    /// file ends when the file's directory is removed, so that a failed test leaves no process.
     #[must_use]
     pub fn to_shell(&self) -> String {
         let mut script = String::new();
@@ -65,19 +67,19 @@ impl Program {
                     whole(&mut script, &format!("printf '%s' \"${name}\""), path)
                 }
                 Step::WorkingDirectory(path) => whole(&mut script, "pwd -P", path),
-                Step::Print(text) => writeln!(script, "printf '%s\\n' {}", quoted_text(text)),
+                Step::Print(text) => writeln!(script, "printf '%s\\n' {}", quote(text)),
                 Step::PrintError(text) => {
-                    writeln!(script, "printf '%s\\n' {} >&2", quoted_text(text))
+                    writeln!(script, "printf '%s\\n' {} >&2", quote(text))
                 }
                 Step::Await(path) => {
-                    let (path, folder) = (quoted(path), quoted(parent(path)));
+                    let (path, directory) = (quoted(path), quoted(parent(path)));
                     writeln!(
                         script,
-                        "while [ ! -e {path} ]; do [ -d {folder} ] || exit; sleep 0.05; done"
+                        "while [ ! -e {path} ]; do [ -d {directory} ] || exit; sleep 0.05; done"
                     )
                 }
                 Step::Note(signal, path) => {
-                    let note = quoted_text(&format!(": > {}", quoted(path)));
+                    let note = quote(&format!(": > {}", quoted(path)));
                     writeln!(script, "trap {note} {}", signal.name())
                 }
                 Step::IgnoreTerminate => writeln!(script, "trap '' TERM"),
@@ -95,7 +97,7 @@ impl Program {
     }
 }
 
-/// The output of `command` in the file `path`, which appears only when it is complete.
+/// Writes the output of `command` to the file `path`, which appears only when it is complete.
 fn whole(script: &mut String, command: &str, path: &Path) -> std::fmt::Result {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".part");
@@ -112,11 +114,7 @@ fn parent(path: &Path) -> &Path {
 }
 
 fn quoted(path: &Path) -> String {
-    quoted_text(&path.to_string_lossy())
-}
-
-fn quoted_text(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
+    quote(&path.to_string_lossy())
 }
 
 #[cfg(test)]
@@ -125,7 +123,6 @@ mod tests {
 
     #[test]
     fn quotes_survive_the_shell() {
-        assert_eq!(quoted_text("it's"), r"'it'\''s'");
         let program = Program::new([Step::Print("a'b $(x)".into()), Step::Exit(3)]);
         let output = std::process::Command::new("/bin/sh")
             .args(["-c", &program.to_shell()])

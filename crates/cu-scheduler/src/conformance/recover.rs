@@ -1,11 +1,11 @@
-//! Cases on a new beginning: the process that held the backend is gone, the jobs are not.
+//! Cases on recovery: the process that held the backend is gone, but its jobs are not.
 
 use std::collections::BTreeSet;
 
 use super::{Case, Program, Step, Testbed};
 use crate::{ClusterState, EndCause, ExitCodes, SubmissionName};
 
-/// *Jobs outlive us.* A running job goes on, is still observed as running, and its end is told.
+/// *Jobs outlive us.* A running job continues, is observed as running, and its end is reported.
 pub async fn what_runs_goes_on_without_us<B: Testbed>(mut case: Case<B>) {
     let (started, go, done) = (case.path("started"), case.path("go"), case.path("done"));
     let job = case
@@ -40,7 +40,7 @@ pub async fn what_waits_still_gets_its_turn<B: Testbed>(mut case: Case<B>) {
     assert_eq!(case.marks(&late), 1);
 }
 
-/// An end that nobody saw is an end, or the job is gone: never still running.
+/// A job that ended unseen has ended or is gone. It never still runs.
 pub async fn an_end_meanwhile_is_an_end<B: Testbed>(mut case: Case<B>) {
     let (started, go, done) = (case.path("started"), case.path("go"), case.path("done"));
     let job = case
@@ -57,26 +57,24 @@ pub async fn an_end_meanwhile_is_an_end<B: Testbed>(mut case: Case<B>) {
         case.until_exists(&done).await;
     })
     .await;
-    let over = |state: &ClusterState| matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
-    let state = case.until(&job, "is over", over).await;
+    let state = case.until(&job, "is over", ClusterState::is_over).await;
     if case.scheduler().capabilities().exit_codes == ExitCodes::Kept {
         assert!(matches!(state, ClusterState::Ended(end) if end.cause == EndCause::Exited(4)));
     }
     assert_eq!(case.marks(&started), 1);
 }
 
-/// *An end is final*, for the next process as well.
+/// *An end is final*, also for the next process.
 pub async fn an_end_told_before_is_not_taken_back<B: Testbed>(mut case: Case<B>) {
     let job = case.submit(&Program::new([Step::Exit(6)])).await;
     case.end(&job).await;
     case.reopen(async |_: &Case<B>| {}).await;
-    let over = |state: &ClusterState| matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
     let known = |state: &ClusterState| !matches!(state, ClusterState::Unknown { .. });
     let state = case.until(&job, "is known", known).await;
-    assert!(over(&state), "{state:?}");
+    assert!(state.is_over(), "{state:?}");
 }
 
-/// An id means one job for ever.
+/// An id is never given to a second job.
 pub async fn no_cluster_job_id_is_given_twice<B: Testbed>(mut case: Case<B>) {
     let mut ids = BTreeSet::new();
     for _ in 0..3 {
@@ -93,7 +91,7 @@ pub async fn no_cluster_job_id_is_given_twice<B: Testbed>(mut case: Case<B>) {
 pub async fn names_are_found_queued_running_and_absent<B: Testbed>(case: Case<B>) {
     let (started, go) = (case.path("started"), case.path("go"));
     case.fill_slots(&started, &go).await;
-    // The first name the case gave away is that of the first of these.
+    // The first name of the case belongs to the first of these.
     let running = case.name_of(0);
     let waits = case.submission(&Program::default());
     let queued = waits.name.clone();
@@ -114,7 +112,7 @@ pub async fn names_are_found_queued_running_and_absent<B: Testbed>(case: Case<B>
         "{found:?}"
     );
     assert_eq!(by_name(&absent), None);
-    assert_eq!(found.len(), 2, "each once: {found:?}");
+    assert_eq!(found.len(), 2, "each name is found once: {found:?}");
     case.touch(&go);
     case.end(&id).await;
 }
@@ -136,9 +134,9 @@ pub async fn names_are_found_after_reopening<B: Testbed>(mut case: Case<B>) {
     assert_eq!(case.marks(&started), 1);
 }
 
-/// *Names*, of what ended before anybody asked: found under its id and as over, or not any more. A
-/// cluster may forget; but it neither tells of another job, nor of one that waits or runs, nor does
-/// a name appear that was missing.
+/// *Names*, of jobs that ended before anybody asked: a name finds its ended job or nothing. A
+/// cluster may forget a job. But a name never finds another job, or a job that waits or runs, and a
+/// name that found nothing never finds a job later.
 pub async fn an_ended_name_is_found_as_over_or_not_at_all<B: Testbed>(mut case: Case<B>) {
     let done = case.path("done");
     let submission = case.submission(&Program::new([Step::Mark(done.clone()), Step::Exit(5)]));
@@ -162,10 +160,10 @@ pub async fn an_ended_name_is_found_as_over_or_not_at_all<B: Testbed>(mut case: 
         for found in &found {
             assert_eq!((&found.name, &found.observation.job), (&name, &job));
             let state = &found.observation.state;
-            let over = matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
+            let over = state.is_over();
             assert!(over, "it has ended: {state:?}");
         }
-        assert!(found.len() <= 1, "each once: {found:?}");
+        assert!(found.len() <= 1, "found more than once: {found:?}");
         assert!(
             !was_missing || found.is_empty(),
             "it was missing: {found:?}"

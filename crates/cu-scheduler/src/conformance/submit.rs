@@ -1,11 +1,11 @@
-//! Cases on handing over: what was asked runs once, unchanged, where told, in its turn.
+//! Cases on submitting: a command runs once, unchanged, in the given directory, and in its turn.
 
 use std::collections::BTreeSet;
 
 use super::{Case, Program, Step, Testbed};
-use crate::{ClusterState, EndCause, SubmitError};
+use crate::{EndCause, SubmitError};
 
-/// Texts that a shell, a submit file or a line-based format would change.
+/// Texts that a shell, a submission file or a line-based format would change.
 const HOSTILE: [&str; 12] = [
     "plain",
     "",
@@ -31,7 +31,7 @@ pub async fn a_command_runs_once<B: Testbed>(case: Case<B>) {
     assert_eq!(case.marks(&started), 1);
 }
 
-/// *Arguments unchanged.* Each arrives byte for byte, and nothing in them is carried out.
+/// *Arguments unchanged.* Each arrives byte for byte, and nothing in them is executed.
 pub async fn arguments_are_unchanged<B: Testbed>(case: Case<B>) {
     let seen = case.path("arguments");
     let arguments = HOSTILE.map(str::to_owned);
@@ -44,10 +44,10 @@ pub async fn arguments_are_unchanged<B: Testbed>(case: Case<B>) {
     let seen: Vec<&str> = seen.split_terminator('\0').collect();
     assert_eq!(seen, HOSTILE);
     let touched = case.path("F").exists();
-    assert!(!touched, "an argument was carried out");
+    assert!(!touched, "an argument was executed");
 }
 
-/// *Arguments unchanged.* So do variables.
+/// *Arguments unchanged.* Variables arrive byte for byte, too.
 pub async fn variables_are_unchanged<B: Testbed>(case: Case<B>) {
     let paths: Vec<_> = (0..HOSTILE.len())
         .map(|number| case.path(&format!("value-{number}")))
@@ -69,20 +69,23 @@ pub async fn variables_are_unchanged<B: Testbed>(case: Case<B>) {
     }
 }
 
-/// `working_directory` is where the command starts.
+/// A command starts in its `working_directory`.
 pub async fn the_command_starts_where_told<B: Testbed>(case: Case<B>) {
-    let (seen, folder) = (case.path("seen"), case.path("a folder"));
-    std::fs::create_dir(&folder).expect("the folder of the case can be written");
+    let (seen, directory) = (case.path("seen"), case.path("a directory"));
+    std::fs::create_dir(&directory).expect("the directory of the case can be written");
     let mut submission = case.submission(&Program::new([Step::WorkingDirectory(seen.clone())]));
-    submission.working_directory = folder.clone();
+    submission.working_directory = directory.clone();
     let job = case.hand_over(submission).await;
     case.end(&job).await;
-    let seen = std::fs::read_to_string(&seen).expect("the program wrote its folder");
-    let folder = folder.canonicalize().expect("the folder is there");
-    assert_eq!(seen.trim_end(), folder.to_str().expect("its path is UTF-8"));
+    let seen = std::fs::read_to_string(&seen).expect("the program wrote its directory");
+    let directory = directory.canonicalize().expect("the directory is there");
+    assert_eq!(
+        seen.trim_end(),
+        directory.to_str().expect("its path is UTF-8")
+    );
 }
 
-/// `directory` gets `stdout` and `stderr`.
+/// The files `stdout` and `stderr` appear in `directory`.
 pub async fn output_goes_to_the_files_of_the_submission<B: Testbed>(case: Case<B>) {
     let submission = case.submission(&Program::new([
         Step::Print("to standard output".into()),
@@ -95,7 +98,7 @@ pub async fn output_goes_to_the_files_of_the_submission<B: Testbed>(case: Case<B
         ("stdout", "to standard output"),
         ("stderr", "to standard error"),
     ] {
-        // The last bytes may arrive later than the end, from another machine.
+        // On another machine the last bytes may arrive later than the end.
         let path = directory.join(file);
         case.until_true(&format!("{file} holds the line"), || {
             std::fs::read_to_string(&path).is_ok_and(|text| text.lines().any(|it| it == line))
@@ -104,7 +107,7 @@ pub async fn output_goes_to_the_files_of_the_submission<B: Testbed>(case: Case<B
     }
 }
 
-/// A cluster's processors are not given away twice.
+/// A processor is never given to two jobs at once.
 pub async fn no_more_run_at_once_than_there_are_slots<B: Testbed>(case: Case<B>) {
     let (started, go) = (case.path("started"), case.path("go"));
     let mut jobs = case.fill_slots(&started, &go).await;
@@ -122,10 +125,11 @@ pub async fn no_more_run_at_once_than_there_are_slots<B: Testbed>(case: Case<B>)
     assert_eq!(case.marks(&late), 2);
 }
 
-/// *In order.* Submissions of equal needs start in the order in which they were submitted.
+/// *In order.* Submissions with equal needs start in the order in which they were submitted.
 pub async fn those_that_wait_start_in_order<B: Testbed>(case: Case<B>) {
     let (started, go) = (case.path("started"), case.path("go"));
-    // All slots but one stay taken, and each that waits holds the last one until it is told.
+    // All slots but one stay taken, and each waiting job in turn holds the last one until it may
+    // end.
     let release = case.path("release");
     let blocker = Program::new([Step::Mark(started.clone()), Step::Await(release.clone())]);
     let first = case.submit(&blocker).await;
@@ -165,7 +169,7 @@ pub async fn those_that_wait_start_in_order<B: Testbed>(case: Case<B>) {
     }
 }
 
-/// A batch is taken whole: each of many runs once, under an id of its own.
+/// A large batch is accepted whole: each job runs once, under an id of its own.
 pub async fn many_are_taken_in_one_batch<B: Testbed>(case: Case<B>) {
     let started = case.path("started");
     let program = Program::new([Step::Mark(started.clone())]);
@@ -179,7 +183,7 @@ pub async fn many_are_taken_in_one_batch<B: Testbed>(case: Case<B>) {
     assert_eq!(case.marks(&started), 40);
 }
 
-/// What is rejected is not on the cluster, says which it was, and does not harm its neighbours.
+/// A rejected submission is not on the cluster, its error names it, and the others are accepted.
 pub async fn a_rejected_submission_leaves_nothing<B: Testbed>(case: Case<B>) {
     let good = case.submission(&Program::default());
     let mut bad = case.submission(&Program::default());
@@ -203,15 +207,13 @@ pub async fn a_rejected_submission_leaves_nothing<B: Testbed>(case: Case<B>) {
     let good = good.expect("its neighbour is not to blame");
     assert_eq!(case.end(&good).await.cause, EndCause::Exited(0));
     for found in case.find(&[name]).await {
-        let over = matches!(
-            found.observation.state,
-            ClusterState::Ended(_) | ClusterState::Gone
-        );
+        let over = found.observation.state.is_over();
         assert!(over, "a rejected submission is on the cluster: {found:?}");
     }
 }
 
-/// `previous` is taken, whether the cluster puts the same job back in its queue or makes a new one.
+/// A submission with `previous` is accepted, and the cluster queues the same job again or makes a
+/// new one.
 pub async fn a_resubmission_runs_after_its_predecessor<B: Testbed>(case: Case<B>) {
     let (first, second) = (case.path("first"), case.path("second"));
     let steps = [Step::Mark(first.clone()), Step::Exit(3)];
@@ -225,8 +227,9 @@ pub async fn a_resubmission_runs_after_its_predecessor<B: Testbed>(case: Case<B>
     assert_eq!((case.marks(&first), case.marks(&second)), (1, 1));
 }
 
-/// *Names.* A caller whose memory was restored from a copy hands in what it handed in before. It is
-/// told to look, and finds the first; or the cluster takes it as another, which no command forbids.
+/// *Names.* A caller whose memory was restored from a copy may submit the same name again. Either
+/// it gets [`SubmitError::Uncertain`] and finds the first submission, or the cluster accepts a
+/// second one under another id.
 pub async fn a_name_that_was_submitted_before_is_not_refused<B: Testbed>(mut case: Case<B>) {
     let (started, go) = (case.path("started"), case.path("go"));
     let program = Program::new([Step::Mark(started.clone()), Step::Await(go.clone())]);

@@ -1,10 +1,10 @@
-//! What HTCondor says of a job: the attributes of its ad that we ask for.
+//! The ad of a job: the attributes that we ask for.
 
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::description;
+use super::attributes;
 use super::event::{Exit, Id};
 use crate::SubmissionName;
 
@@ -20,7 +20,7 @@ pub(super) const ATTRIBUTES: &str = "ClusterId,ProcId,JobStatus,JobRunCount,CuSt
 pub(super) struct Ad {
     pub id: Id,
     pub status: Status,
-    /// Of its first submission.
+    /// The name of its first submission.
     pub name: Option<SubmissionName>,
     /// How many times HTCondor started it.
     pub run_count: u32,
@@ -44,7 +44,7 @@ pub(super) struct Ad {
     pub matched: Option<SystemTime>,
     /// Equal for jobs that need the same, as HTCondor counts them.
     pub kind: Option<i64>,
-    /// What an analysis of a job of its kind found. It stands in no ad.
+    /// The result of an analysis of a job of its kind. It is not part of the ad.
     pub found: Option<String>,
 }
 
@@ -134,9 +134,9 @@ fn ad(value: &Value) -> Option<Ad> {
             5 => Status::Held,
             other => Status::Other(other),
         },
-        name: text(description::NAME).and_then(|name| name.parse().ok()),
+        name: text(attributes::NAME).and_then(|name| name.parse().ok()),
         run_count: count("JobRunCount").unwrap_or(0),
-        starts: count(description::STARTS),
+        starts: count(attributes::STARTS),
         hold: hold(
             "HoldReason",
             "HoldReasonCode",

@@ -7,17 +7,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use super::attributes::{NAME, RUN, STARTS};
 use super::options::{Environment, HtcondorOptions, Resume, Universe, seconds};
 use super::script::SLOT_GIVEN_UP;
 use crate::{Resources, SubmissionName};
-
-/// The attribute of a job that holds the name of its first submission.
-pub(super) const NAME: &str = "CuAttempt";
-/// The attribute that holds its run.
-pub(super) const RUN: &str = "CuRun";
-/// The attribute that says how many times HTCondor may start it. Without it HTCondor would start a
-/// job again after an eviction or a lost shadow, beside a copy that still runs.
-pub(super) const STARTS: &str = "CuStarts";
 
 /// What a job that asks for no memory gets, in bytes. HTCondor's own default is 1 MB, and it kills
 /// who takes more.
@@ -27,76 +20,23 @@ pub(super) const DEFAULT_MEMORY: u64 = 1 << 30;
 /// frees it by then, nobody will. What is put back later is submitted anew.
 const KEPT_SECONDS: u32 = 24 * 3600;
 
-/// Keys that are ours, and what to set instead.
-const OURS: [(&str, &str); 23] = [
-    ("executable", "the command of the run"),
-    ("arguments", "the command of the run"),
-    ("queue", "the jobs of the run"),
-    ("log", "nothing: the backend reads it"),
-    ("log_xml", "nothing: the backend reads the log"),
-    ("output", "nothing: it goes to `stdout` of each attempt"),
-    ("error", "nothing: it goes to `stderr` of each attempt"),
-    ("initialdir", "the working directory of the run"),
-    ("universe", "`universe`"),
-    ("requirements", "`requirements`"),
-    ("rank", "`rank`"),
-    ("request_cpus", "the job's CPUs"),
-    ("request_gpus", "the job's GPUs"),
-    ("request_memory", "the job's memory"),
-    ("getenv", "`environment`"),
-    ("kill_sig", "the warning signal of the job"),
-    ("job_max_vacate_time", "`grace`"),
-    ("on_exit_remove", "`resume`"),
-    ("on_exit_hold", "`resume`"),
-    (
-        "periodic_remove",
-        "nothing: it frees jobs whose end is known",
-    ),
-    ("checkpoint_exit_code", "`resume`"),
-    ("should_transfer_files", "`transfer`"),
-    ("submit_event_notes", "nothing: it names the attempt"),
-];
-
-/// Why a line of `extra` can't stand in a description.
-pub(super) fn check_extra(line: &str) -> Result<(), String> {
-    let Some((key, _)) = line.split_once('=') else {
-        return Err(format!("`{line}` is not of the form `key = value`"));
-    };
-    let key = key.trim();
-    let word = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+".contains(&byte);
-    if key.is_empty() || !key.bytes().all(word) {
-        return Err(format!("`{key}` is not the name of a submit command"));
+/// Checks that a description can ask for `resources`.
+///
+/// # Errors
+/// Why not, in a sentence.
+pub(super) fn check(resources: &Resources) -> Result<(), String> {
+    let least = Duration::from_secs(1);
+    if resources.time_limit.is_some_and(|limit| limit < least) {
+        return Err("the time limit must be at least 1 s: HTCondor counts seconds".into());
     }
-    if line.contains(['\n', '\r', '\0']) || line.trim_end().ends_with('\\') {
-        return Err(format!("`{key}` has more than one line"));
-    }
-    let bare = key
-        .trim_start_matches('+')
-        .trim_start_matches("My.")
-        .trim_start_matches("MY.");
-    for attribute in [NAME, RUN, STARTS] {
-        if bare.eq_ignore_ascii_case(attribute) {
-            return Err(format!("`{key}` is how the backend finds its jobs"));
-        }
-    }
-    match OURS.iter().find(|(ours, _)| ours.eq_ignore_ascii_case(key)) {
-        Some((_, instead)) => Err(format!("`{key}` is set by the backend; set {instead}")),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
-/// Why no description can ask for `resources`; nothing if one can.
-pub(super) fn refusal(resources: &Resources) -> Option<String> {
-    if resources.cpus == 0 {
-        return Some("it asks for 0 CPUs, and 1 is the least".into());
-    }
-    if resources
-        .time_limit
-        .is_some_and(|limit| limit < Duration::from_secs(1))
-    {
-        return Some("its time limit is below a second, and HTCondor counts seconds".into());
-    }
-    None
+/// A checksum (FNV-1a) of a header. Submissions with other needs have another header.
+pub(super) fn checksum(header: &str) -> u64 {
+    header.bytes().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
+        (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// All but the items: equal for submissions that go into one description.
@@ -293,16 +233,18 @@ fn string(text: &str) -> String {
     format!("\"{text}\"")
 }
 
-/// Why HTCondor can't be given the folder `path`; nothing if it can.
+/// Why HTCondor can't be given the directory `path`; nothing if it can.
 pub(super) fn path_refusal(path: &str, universe: &Universe) -> Option<&'static str> {
     if path.contains(|letter: char| letter.is_control()) {
-        return Some("the path holds a control character");
+        return Some("the path contains a control character");
     }
     if path.contains(['"', '\\']) || path.contains("$$") {
-        return Some("the path holds a double quote, a backslash or two dollar signs");
+        return Some("the path contains a double quote, a backslash or two dollar signs");
     }
     if matches!(universe, Universe::Container { .. }) && path.contains([':', ',']) {
-        return Some("the path holds a colon or a comma, which no folder shown in a container can");
+        return Some(
+            "the path contains a colon or a comma, which no directory shown in a container may have",
+        );
     }
     None
 }

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::SubmissionName;
+use crate::{ClusterJobId, SubmissionName};
 
 /// A job in HTCondor's own numbers; `812.0` for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,6 +56,12 @@ pub(super) enum Kind {
 pub(super) enum Exit {
     Code(i32),
     Signal(i32),
+}
+
+impl Id {
+    pub fn to_cluster(self) -> ClusterJobId {
+        ClusterJobId(self.to_string())
+    }
 }
 
 impl std::fmt::Display for Id {

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_on_too_long_is_left_out_and_what_follows_is_read() {
+    fn an_overlong_event_is_skipped_and_the_next_is_read() {
         let mut decoder = Decoder::default();
         let mut events = Vec::new();
         for _ in 0..3 {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_grows_without_an_end_is_looked_at_once() {
+    fn an_endless_line_is_not_read_again_and_again() {
         let mut decoder = Decoder::default();
         let mut events = Vec::new();
         decoder.feed(b"001 (1.000.000) ", &mut events);
@@ -223,8 +223,8 @@ mod tests {
 
     #[test]
     fn a_renamed_log_is_read_to_its_end_and_then_the_new_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("log");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
         let mut log = EventLog::new(path.clone());
         assert!(!log.has_more());
         assert_eq!(log.read().unwrap(), []);
@@ -232,7 +232,7 @@ mod tests {
         assert!(log.has_more());
         assert_eq!(log.read().unwrap().len(), 2);
         assert!(!log.has_more());
-        let old = folder.path().join("log.old");
+        let old = directory.path().join("log.old");
         std::fs::rename(&path, &old).unwrap();
         let mut append = File::options().append(true).open(&old).unwrap();
         append
@@ -246,8 +246,8 @@ mod tests {
 
     #[test]
     fn a_log_that_was_cut_short_is_read_from_its_beginning() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("log");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
         std::fs::write(&path, TWO.repeat(2)).unwrap();
         let mut log = EventLog::new(path.clone());
         assert_eq!(log.read().unwrap().len(), 4);

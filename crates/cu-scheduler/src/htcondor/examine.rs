@@ -1,4 +1,4 @@
-//! What a person should know of a pool before relying on it: asked here, judged in [`findings`].
+//! Examines a pool: [`ask`] collects facts, [`findings`] judges them.
 
 use std::path::Path;
 
@@ -7,25 +7,25 @@ use serde_json::Value;
 use super::description;
 use super::options::{HtcondorOptions, Resume, Universe, seconds};
 use super::queue::Commands;
-use crate::{Error, Finding, Level};
+use crate::{Error, Finding, Level, Subject};
 
-/// The least version with all that the backend writes into a description.
+/// The oldest version that knows all commands of our descriptions.
 const LEAST_VERSION: (u32, u32) = (10, 0);
 
-/// What was asked.
+/// The answers.
 #[derive(Debug, Default)]
 struct Facts {
     version: String,
-    /// Whether the queue answered, and if not, what was said instead.
+    /// Why the queue does not answer; `None` if it does.
     queue: Option<String>,
-    /// The access point's settings: `None` if unset or not to be learned.
+    /// Settings of the access point; `None` if unset or unknown.
     file_system_domain: Option<String>,
     uid_domain: Option<String>,
-    private_folders: Option<String>,
+    private_directories: Option<String>,
     log_format: Option<String>,
     negotiator_interval: Option<String>,
     most_per_submission: Option<String>,
-    /// The machines, or what was said instead.
+    /// The machines, or why they are not known.
     machines: Option<Result<Vec<Machine>, String>>,
 }
 
@@ -39,7 +39,7 @@ struct Machine {
     docker: bool,
 }
 
-/// Asks and judges.
+/// Asks the pool and judges its answers.
 pub(super) async fn examine(commands: &Commands, options: &HtcondorOptions) -> Vec<Finding> {
     let facts = ask(commands).await;
     findings(&facts, options)
@@ -58,7 +58,7 @@ async fn ask(commands: &Commands) -> Facts {
         queue,
         file_system_domain: setting(commands, "FILESYSTEM_DOMAIN").await,
         uid_domain: setting(commands, "UID_DOMAIN").await,
-        private_folders: setting(commands, "MOUNT_UNDER_SCRATCH").await,
+        private_directories: setting(commands, "MOUNT_UNDER_SCRATCH").await,
         log_format: setting(commands, "DEFAULT_USERLOG_FORMAT_OPTIONS").await,
         negotiator_interval: setting(commands, "NEGOTIATOR_INTERVAL").await,
         most_per_submission: setting(commands, "MAX_JOBS_PER_SUBMISSION").await,
@@ -76,7 +76,7 @@ fn reason(error: Error) -> String {
     }
 }
 
-/// A setting of the access point. condor_config_val asks nobody.
+/// A setting of the access point. condor_config_val asks no daemon.
 async fn setting(commands: &Commands, name: &str) -> Option<String> {
     let output = commands.command("condor_config_val").argument(name).run();
     let output = output.await.ok().filter(|output| output.code == 0)?;
@@ -114,11 +114,11 @@ fn machines(output: &str) -> Result<Vec<Machine>, String> {
     Ok(ads.iter().map(machine).collect())
 }
 
-/// What follows from the facts.
+/// Judges the facts.
 fn findings(facts: &Facts, options: &HtcondorOptions) -> Vec<Finding> {
     let mut findings = vec![version(&facts.version), queue(facts)];
-    findings.extend(shared_folder(facts, options));
-    findings.extend(private_folders(facts, &options.state_dir));
+    findings.extend(shared_directory(facts, options));
+    findings.extend(private_directories(facts, &options.state_dir));
     findings.extend(users(facts));
     findings.extend(grace(facts, options));
     findings.extend(checkpoints(facts, options));
@@ -126,15 +126,15 @@ fn findings(facts: &Facts, options: &HtcondorOptions) -> Vec<Finding> {
     findings.extend(intervals(facts, options));
     findings.extend(log_format(facts, options));
     if let Some(most) = &facts.most_per_submission {
-        let text = format!("one submission holds at most {most} jobs");
-        findings.push(Finding::new("limits", Level::Note, text));
+        let text = format!("a submission may have at most {most} jobs (MAX_JOBS_PER_SUBMISSION)");
+        findings.push(Finding::new(Subject::Limits, Level::Note, text));
     }
     let mib = description::DEFAULT_MEMORY >> 20;
     let text = format!(
-        "attempts that ask for no memory get {mib} MiB; who takes more than it asked for is ended \
-         as out of memory"
+        "a job that asks for no memory gets {mib} MiB; a job that takes more than it asked for is \
+         ended as out of memory"
     );
-    findings.push(Finding::new("memory", Level::Note, text));
+    findings.push(Finding::new(Subject::Memory, Level::Note, text));
     findings
 }
 
@@ -143,30 +143,31 @@ fn version(version: &str) -> Finding {
     let mut parts = number.split('.').map(|part| part.parse().unwrap_or(0));
     let version_number: (u32, u32) = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
     if version_number >= LEAST_VERSION {
-        return Finding::new("version", Level::Good, version);
+        return Finding::new(Subject::Version, Level::Good, version);
     }
-    let text = format!("{version} is older than 10.0, which this was made for");
-    Finding::new("version", Level::Warning, text)
-        .advise("try one short job first; time limits need `allowed_job_duration` of 9.4 or later")
+    let text =
+        format!("{version} is older than 10.0, the oldest version that the backend is made for");
+    Finding::new(Subject::Version, Level::Warning, text)
+        .advise("try one short job first; time limits need HTCondor 9.4 or later")
 }
 
 fn queue(facts: &Facts) -> Finding {
     match &facts.queue {
-        None => Finding::new("queue", Level::Good, "the schedd answers"),
-        Some(reason) => Finding::new("queue", Level::Problem, reason)
+        None => Finding::new(Subject::Scheduler, Level::Good, "the schedd answers"),
+        Some(reason) => Finding::new(Subject::Scheduler, Level::Problem, reason)
             .advise("submit from an access point of the pool: a machine with a condor_schedd"),
     }
 }
 
-fn shared_folder(facts: &Facts, options: &HtcondorOptions) -> Option<Finding> {
-    let subject = "shared folder";
+fn shared_directory(facts: &Facts, options: &HtcondorOptions) -> Option<Finding> {
+    let subject = Subject::SharedDirectory;
     let all = match facts.machines.as_ref()? {
         Ok(all) => all,
-        Err(reason) => return Some(Finding::new("machines", Level::Warning, reason)),
+        Err(reason) => return Some(Finding::new(Subject::Nodes, Level::Warning, reason)),
     };
     if all.is_empty() {
-        let text = "the pool has no machine at present: jobs will wait";
-        return Some(Finding::new("machines", Level::Warning, text));
+        let text = "the pool has no machine at present: jobs wait";
+        return Some(Finding::new(Subject::Nodes, Level::Warning, text));
     }
     let ours = facts.file_system_domain.as_deref().unwrap_or_default();
     let same = |machine: &&Machine| {
@@ -174,43 +175,45 @@ fn shared_folder(facts: &Facts, options: &HtcondorOptions) -> Option<Finding> {
         theirs.eq_ignore_ascii_case(ours)
     };
     let count = all.iter().filter(same).count();
-    let folder = options.state_dir.display();
+    let directory = options.state_dir.display();
     let text = format!(
-        "{count} of {} slots say that they share a file system with this machine \
-         (FILESYSTEM_DOMAIN = {ours}); jobs run on those alone, and need {folder} there",
+        "{count} of {} slots share a file system with this machine, as they report \
+         (FILESYSTEM_DOMAIN = {ours}); jobs run on these alone, and need {directory} there",
         all.len()
     );
     Some(if count == 0 {
-        Finding::new(subject, Level::Problem, text).advise(
-            "files are not transferred: if the machines do see the folder, ask for a common \
-             FILESYSTEM_DOMAIN, or set it for your submissions with \
-             `extra = [\"+FileSystemDomain = \\\"…\\\"\"]`",
+        Finding::new(subject, Level::Problem, text).advise_option(
+            "extra",
+            "[\"+FileSystemDomain = \\\"DOMAIN\\\"\"] with the domain of machines that do see the \
+             directory, or ask an administrator for a common FILESYSTEM_DOMAIN; files are not \
+             transferred",
         )
     } else {
         Finding::new(subject, Level::Good, text)
     })
 }
 
-fn private_folders(facts: &Facts, state_dir: &Path) -> Option<Finding> {
-    let private = facts.private_folders.as_deref().unwrap_or_default();
-    let inside = |folder: &str| !folder.is_empty() && state_dir.starts_with(folder);
+fn private_directories(facts: &Facts, state_dir: &Path) -> Option<Finding> {
+    let private = facts.private_directories.as_deref().unwrap_or_default();
+    let inside = |above: &str| !above.is_empty() && state_dir.starts_with(above);
     let private = private.split(',').map(str::trim).find(|it| inside(it));
-    let (folder, level, text) = match private {
-        Some(folder) => {
-            let text = format!("jobs see a {folder} of their own (MOUNT_UNDER_SCRATCH)");
-            (folder, Level::Problem, text)
+    let (above, level, text) = match private {
+        Some(above) => {
+            let text = format!("jobs see a {above} of their own (MOUNT_UNDER_SCRATCH)");
+            (above, Level::Problem, text)
         }
         None => {
-            let folder = ["/tmp", "/var/tmp"].into_iter().find(|it| inside(it))?;
+            let above = ["/tmp", "/var/tmp"].into_iter().find(|it| inside(it))?;
             let text = format!(
-                "the run folder is below {folder}, which on other machines is another folder, and \
-                 of which jobs often see one of their own"
+                "{} is below {above}: other machines have a {above} of their own, and jobs often \
+                 one each",
+                state_dir.display()
             );
-            (folder, Level::Warning, text)
+            (above, Level::Warning, text)
         }
     };
-    let advice = format!("set `results_dir` to a shared folder outside {folder}");
-    Some(Finding::new("run folder", level, text).advise(advice))
+    let to = format!("a directory outside {above}, on a file system that the machines share");
+    Some(Finding::new(Subject::StateDirectory, level, text).advise_option("state_dir", to))
 }
 
 fn users(facts: &Facts) -> Option<Finding> {
@@ -223,13 +226,12 @@ fn users(facts: &Facts) -> Option<Finding> {
     let count = all.iter().filter(others).count();
     (count > 0).then(|| {
         let text = format!(
-            "{count} of {} slots are of another UID_DOMAIN than {ours}: jobs run there as nobody, \
-             who may not read the run folder",
+            "{count} of {} slots have another UID_DOMAIN than {ours}: jobs run there as the user \
+             nobody, who may not read their directories",
             all.len()
         );
-        Finding::new("user", Level::Warning, text).advise(format!(
-            "set `requirements = \"TARGET.UidDomain == \\\"{ours}\\\"\"`"
-        ))
+        let to = format!("\"TARGET.UidDomain == \\\"{ours}\\\"\"");
+        Finding::new(Subject::User, Level::Warning, text).advise_option("requirements", to)
     })
 }
 
@@ -239,13 +241,14 @@ fn grace(facts: &Facts, options: &HtcondorOptions) -> Option<Finding> {
     let wanted = seconds(options.grace);
     Some(if u128::from(least) < wanted {
         let text = format!(
-            "of the {wanted} s of grace between SIGTERM and SIGKILL, at least one machine gives \
-             only {least} s (MachineMaxVacateTime)"
+            "jobs ask for {wanted} s between SIGTERM and SIGKILL, and at least one machine gives only \
+             {least} s (MachineMaxVacateTime)"
         );
-        Finding::new("grace", Level::Warning, text).advise("shorten the grace, or save more often")
+        Finding::new(Subject::GraceTime, Level::Warning, text)
+            .advise_option("grace", "a shorter time, or save more often")
     } else {
-        let text = format!("{wanted} s, and all machines allow {least} s");
-        Finding::new("grace", Level::Good, text)
+        let text = format!("{wanted} s from SIGTERM to SIGKILL, and all machines allow {least} s");
+        Finding::new(Subject::GraceTime, Level::Good, text)
     })
 }
 
@@ -256,8 +259,8 @@ fn checkpoints(facts: &Facts, options: &HtcondorOptions) -> Option<Finding> {
     let able = all.iter().filter(|machine| machine.checkpoints).count();
     (wanted && able < all.len()).then(|| {
         let text = format!(
-            "{able} of {} slots can go on in the same slot (HasSelfCheckpointTransfers); jobs run \
-             on those alone",
+            "{able} of {} slots let a job go on in the same slot (HasSelfCheckpointTransfers); jobs \
+             run on these alone",
             all.len()
         );
         let level = if able == 0 {
@@ -265,7 +268,7 @@ fn checkpoints(facts: &Facts, options: &HtcondorOptions) -> Option<Finding> {
         } else {
             Level::Note
         };
-        Finding::new("checkpoints", level, text).advise("`resume = \"requeue\"` runs everywhere")
+        Finding::new(Subject::Resume, level, text).advise_option("resume", "\"requeue\", which runs everywhere")
     })
 }
 
@@ -279,34 +282,33 @@ fn containers(facts: &Facts, options: &HtcondorOptions) -> Option<Finding> {
     };
     let count = all.iter().filter(able).count();
     let text = format!(
-        "{count} of {} slots have containers ({name}); jobs run on those alone",
+        "{count} of {} slots have containers ({name}); jobs run on these alone",
         all.len()
     );
-    let (level, advice) = match count {
-        0 => (
-            Level::Problem,
-            "ask for containers in the pool, or set `universe = \"vanilla\"`",
+    let finding = |level| Finding::new(Subject::Containers, level, text);
+    (!all.is_empty()).then(|| match count {
+        0 => finding(Level::Problem).advise_option(
+            "universe",
+            "\"vanilla\", or ask an administrator for containers",
         ),
-        _ => (
-            Level::Note,
-            "cu, the program and what they need must be in the image, or be shown there by the pool",
+        _ => finding(Level::Note).advise(
+            "put the commands and what they need into the image, or have the pool show them there",
         ),
-    };
-    (!all.is_empty()).then(|| Finding::new("containers", level, text).advise(advice))
+    })
 }
 
 fn intervals(facts: &Facts, options: &HtcondorOptions) -> Option<Finding> {
     let interval = facts.negotiator_interval.as_ref()?;
     let text = match options.resume {
         Resume::Checkpoint { .. } => format!(
-            "the first attempt of a job waits for a negotiation (every {interval} s); those in \
+            "a job waits for a negotiation (every {interval} s) before its first start; starts in \
              the same slot don't"
         ),
         Resume::Submit | Resume::Requeue => {
-            format!("each attempt waits for a negotiation (every {interval} s)")
+            format!("each start waits for a negotiation (every {interval} s)")
         }
     };
-    Some(Finding::new("start", Level::Note, text))
+    Some(Finding::new(Subject::Start, Level::Note, text))
 }
 
 fn log_format(facts: &Facts, options: &HtcondorOptions) -> Option<Finding> {
@@ -314,11 +316,11 @@ fn log_format(facts: &Facts, options: &HtcondorOptions) -> Option<Finding> {
     let upper = format.to_ascii_uppercase();
     (upper.contains("XML") || upper.contains("JSON")).then(|| {
         let text = format!(
-            "the pool writes event logs as {format}, which are not read: states come from the \
-             queue alone, every {} s",
+            "the pool writes event logs as {format}, which the backend does not read: states come \
+             from the queue alone, every {} s",
             seconds(options.poll)
         );
-        Finding::new("event log", Level::Warning, text)
+        Finding::new(Subject::EventLog, Level::Warning, text)
     })
 }
 
@@ -348,7 +350,7 @@ mod tests {
         }
     }
 
-    fn level(facts: &Facts, options: &HtcondorOptions, subject: &str) -> Option<Level> {
+    fn level(facts: &Facts, options: &HtcondorOptions, subject: Subject) -> Option<Level> {
         let findings = findings(facts, options);
         let found = findings.iter().find(|finding| finding.subject == subject);
         found.map(|finding| finding.level)
@@ -358,57 +360,86 @@ mod tests {
     fn a_good_pool_is_good() {
         let options = HtcondorOptions::new("/shared/run");
         let facts = good();
-        for subject in ["version", "queue", "shared folder", "grace"] {
+        for subject in [
+            Subject::Version,
+            Subject::Scheduler,
+            Subject::SharedDirectory,
+            Subject::GraceTime,
+        ] {
             assert_eq!(
                 level(&facts, &options, subject),
                 Some(Level::Good),
                 "{subject}"
             );
         }
-        for subject in ["run folder", "event log", "machines"] {
+        for subject in [Subject::StateDirectory, Subject::EventLog, Subject::Nodes] {
             assert_eq!(level(&facts, &options, subject), None, "{subject}");
         }
-        assert_eq!(level(&facts, &options, "user"), Some(Level::Warning));
+        assert_eq!(level(&facts, &options, Subject::User), Some(Level::Warning));
     }
 
     #[test]
-    fn what_will_hurt_is_told() {
+    fn each_bad_setting_is_found() {
         let mut options = HtcondorOptions::new("/tmp/run");
         options.grace = Duration::from_secs(46);
         let mut facts = good();
-        assert_eq!(level(&facts, &options, "run folder"), Some(Level::Warning));
-        assert_eq!(level(&facts, &options, "grace"), Some(Level::Warning));
-        facts.private_folders = Some("/tmp, /var/tmp".into());
-        assert_eq!(level(&facts, &options, "run folder"), Some(Level::Problem));
+        assert_eq!(
+            level(&facts, &options, Subject::StateDirectory),
+            Some(Level::Warning)
+        );
+        assert_eq!(
+            level(&facts, &options, Subject::GraceTime),
+            Some(Level::Warning)
+        );
+        facts.private_directories = Some("/tmp, /var/tmp".into());
+        assert_eq!(
+            level(&facts, &options, Subject::StateDirectory),
+            Some(Level::Problem)
+        );
         facts.file_system_domain = Some("elsewhere".into());
         assert_eq!(
-            level(&facts, &options, "shared folder"),
+            level(&facts, &options, Subject::SharedDirectory),
             Some(Level::Problem)
         );
         facts.log_format = Some("JSON".into());
-        assert_eq!(level(&facts, &options, "event log"), Some(Level::Warning));
+        assert_eq!(
+            level(&facts, &options, Subject::EventLog),
+            Some(Level::Warning)
+        );
         facts.queue = Some("Can't find address for schedd".into());
-        assert_eq!(level(&facts, &options, "queue"), Some(Level::Problem));
+        assert_eq!(
+            level(&facts, &options, Subject::Scheduler),
+            Some(Level::Problem)
+        );
         facts.version = "HTCondor 9.0.17".into();
-        assert_eq!(level(&facts, &options, "version"), Some(Level::Warning));
+        assert_eq!(
+            level(&facts, &options, Subject::Version),
+            Some(Level::Warning)
+        );
         facts.machines = Some(machines(""));
-        assert_eq!(level(&facts, &options, "machines"), Some(Level::Warning));
+        assert_eq!(
+            level(&facts, &options, Subject::Nodes),
+            Some(Level::Warning)
+        );
         facts.machines = Some(machines("no JSON"));
-        assert_eq!(level(&facts, &options, "machines"), Some(Level::Warning));
+        assert_eq!(
+            level(&facts, &options, Subject::Nodes),
+            Some(Level::Warning)
+        );
     }
 
     #[test]
     fn containers_are_counted_where_they_are_wanted() {
         let mut options = HtcondorOptions::new("/shared/run");
         let image = "/image".to_owned();
-        assert_eq!(level(&good(), &options, "containers"), None);
+        assert_eq!(level(&good(), &options, Subject::Containers), None);
         options.universe = Universe::Container {
             image: image.clone(),
         };
-        let found = level(&good(), &options, "containers");
+        let found = level(&good(), &options, Subject::Containers);
         assert_eq!(found, Some(Level::Note));
         options.universe = Universe::Docker { image };
-        let found = level(&good(), &options, "containers");
+        let found = level(&good(), &options, Subject::Containers);
         assert_eq!(found, Some(Level::Problem));
     }
 

@@ -23,9 +23,9 @@ impl Watch {
                 asked.extend(self.tickets.firsts(name.run(), name.job()));
             }
             let asked: Vec<SubmissionName> = asked.into_iter().collect();
-            self.note(commands, commands.queued_as(&asked).await?)?;
+            self.note(commands, commands.ask_queue_for(&asked).await?)?;
             if !self.missing(commands, names)?.is_empty() {
-                self.note(commands, commands.past_as(&asked).await?)?;
+                self.note(commands, commands.ask_history_for(&asked).await?)?;
             }
         }
         let missing: BTreeSet<SubmissionName> =
@@ -42,10 +42,7 @@ impl Watch {
                 }
             }
         })?;
-        let ids: Vec<ClusterJobId> = named
-            .iter()
-            .map(|(_, id, _)| ClusterJobId(id.to_string()))
-            .collect();
+        let ids: Vec<ClusterJobId> = named.iter().map(|(_, id, _)| id.to_cluster()).collect();
         let observations = self.observe(commands, &ids).await?;
         let found = named.into_iter().zip(observations);
         Ok(found
@@ -105,7 +102,7 @@ impl Watch {
             return Ok(());
         }
         let ids: Vec<Id> = suspects.iter().map(|(id, ..)| *id).collect();
-        let queue = commands.queued(&ids, &BTreeSet::new()).await?;
+        let queue = commands.ask_queue(&ids, &BTreeSet::new()).await?;
         self.up_to_date(commands, |table| {
             for (id, first, number, ticket) in suspects {
                 let ad = queue.iter().find(|ad| ad.id == id);

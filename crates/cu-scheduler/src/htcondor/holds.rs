@@ -1,4 +1,4 @@
-//! What a hold means: it waits for a person, or it is how HTCondor tells an end.
+//! Decides whether a hold waits for a person or is the end of a job.
 
 use super::options::HoldPolicy;
 use crate::EndCause;

@@ -1,18 +1,18 @@
 //! HTCondor, through its commands and one event log for the run.
 //!
-//! Submissions that need the same go into one submit description (`queue … from`). What HTCondor
-//! starts is a script of ours that runs the script of the attempt, so that no word of a command, a
-//! variable or a path passes through HTCondor's quoting. Output goes to `stdout` and `stderr` in
-//! the submission's folder.
+//! Submissions that need the same go into one submit description (`queue … from`). HTCondor starts a
+//! script of ours, which runs the script of the attempt, so that no word of a command, a variable or a
+//! path passes through HTCondor's quoting. Output goes to `stdout` and `stderr` in
+//! the submission's directory.
 //!
-//! Beside what was submitted, an attempt finds `CU_SUBMISSION` (its [`SubmissionName`]) in its
+//! Beside the variables of its submission, an attempt finds `CU_SUBMISSION` (its [`SubmissionName`]) in its
 //! environment, `CU_DEADLINE` (Unix seconds) if it has a time limit, and `CU_KILL_WAIT` (the seconds
 //! from SIGTERM to SIGKILL: the [grace](HtcondorOptions::grace), or less if the machine allows no
 //! more).
 //!
 //! # Nothing is started twice
 //! HTCondor starts a job again after an eviction, a lost node, or the death of the process that
-//! watched it (condor_shadow), in that case beside a copy that may still run. Our jobs forbid it:
+//! watched it (condor_shadow), then beside a copy that may still run. Our jobs forbid it:
 //! the attribute `CuStarts` says how many times HTCondor may start them, and their requirements ask
 //! for `JobRunCount < CuStarts`. So every start was asked for and is an attempt of its own, and an
 //! eviction is an end: the next attempt goes on from the checkpoint.
@@ -29,19 +29,20 @@
 //! faster than [`Cancel::Terminate`]: HTCondor kills at once only by
 //! forgetting the job while it runs.
 //!
-//! # What is kept where
-//! The state folder holds `events.log`, `start` (what HTCondor starts), `descriptions/` (what was
-//! submitted) and `jobs/` (which script each cluster job runs). If it is lost, jobs are still found
-//! by the attribute `CuAttempt`, but for attempts that went on in a job of their predecessor.
+//! # Files
+//! The state directory has `events.log`, `start` (what HTCondor starts), `descriptions/` (the
+//! descriptions that were submitted) and `jobs/` (the script of each cluster job). If it is lost, jobs are
+//! still found by the attribute `CuAttempt`, except attempts that went on in a job of their predecessor.
 //!
 //! # Memory
-//! A submission that asks for none gets 1 GiB. HTCondor's own default is 1 MB, and it kills who takes
-//! more.
+//! A submission that asks for no memory gets 1 GiB. HTCondor's own default is 1 MB, and it kills a job
+//! that takes more.
 //!
-//! # What it does not do
-//! Files are not transferred: jobs must see the run folder at the same path.
+//! # Limits
+//! Files are not transferred: jobs must see the run directory at the same path.
 
 mod ad;
+mod attributes;
 mod description;
 mod event;
 mod event_log;
@@ -51,6 +52,8 @@ mod holds;
 mod options;
 mod preview;
 mod queue;
+#[cfg(feature = "conformance")]
+mod read_events;
 mod remove;
 mod resume;
 mod script;
@@ -60,8 +63,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod ticket;
-#[cfg(feature = "conformance")]
-mod told;
 mod watch;
 mod why_queued;
 
@@ -74,22 +75,22 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cu_system::files;
-use cu_system::threads::Pool;
 
+use crate::cluster::{self, Writer};
 use crate::{
-    Cancel, Capabilities, ClusterJobId, Error, ExitCodes, Finding, Found, Observation, Preview,
-    Reach, Scheduler, Submission, SubmissionName, SubmitError, TimeLimits,
+    Cancel, Capabilities, ClusterJobId, Error, Examine, ExitCodes, Finding, Found, Observation,
+    Preview, Reach, Scheduler, Submission, SubmissionName, SubmitError, TimeLimits,
 };
 use event::Id;
 use queue::Commands;
-use ticket::{Tickets, write_whole};
+use ticket::Tickets;
 use watch::Watch;
 
 pub use options::{Environment, HoldPolicy, HtcondorOptions, Resume, Universe};
 #[cfg(feature = "conformance")]
-pub use told::told;
+pub use read_events::read_events;
 
-/// How long condor_version may take, which asks nobody.
+/// How long condor_version may take, which asks no daemon.
 const VERSION_LIMIT: Duration = Duration::from_secs(30);
 
 /// An HTCondor pool as a [`Scheduler`], seen from one of its access points.
@@ -102,16 +103,16 @@ pub struct Htcondor {
     tickets: Tickets,
     watch: Watch,
     /// Writes scripts, tickets and descriptions.
-    writer: Pool,
+    writer: Writer,
     /// Checksums of the headers that HTCondor parsed without a complaint.
     checked: Mutex<BTreeSet<u64>>,
 }
 
 impl Htcondor {
-    /// Opens the state folder and asks HTCondor for its version. The pool need not answer yet.
+    /// Opens the state directory and asks HTCondor for its version. The pool need not answer yet.
     ///
     /// # Errors
-    /// [`Error::Refused`] if an option can't be right, [`Error::State`] if the folder can't be used,
+    /// [`Error::Refused`] if an option can't be right, [`Error::State`] if the directory can't be used,
     /// [`Error::Unavailable`] if HTCondor's commands are not there.
     pub async fn open(mut options: HtcondorOptions) -> Result<Self, Error> {
         let refused = |reason: String| Error::Refused {
@@ -121,59 +122,53 @@ impl Htcondor {
         options
             .check()
             .map_err(|error| refused(error.to_string()))?;
-        let told = |folder: &Path| {
-            let path = std::path::absolute(folder).map_err(|source| state_error(folder, source))?;
+        let as_text = |directory: &Path| {
+            let path =
+                std::path::absolute(directory).map_err(|source| state_error(directory, source))?;
             let no_text = || refused(format!("{} is not UTF-8", path.display()));
             let text = path.to_str().ok_or_else(no_text)?.to_owned();
             match description::path_refusal(&text, &options.universe) {
                 Some(reason) => Err(refused(format!(
-                    "{text} can't be told to HTCondor: {reason}"
+                    "HTCondor can't be given the directory {text}: {reason}"
                 ))),
                 None => Ok(text),
             }
         };
-        let state_dir = told(&options.state_dir)?;
-        if let Some(folder) = &mut options.initial_dir {
-            *folder = told(folder)?.into();
+        let state_dir = as_text(&options.state_dir)?;
+        if let Some(directory) = &mut options.initial_dir {
+            *directory = as_text(directory)?.into();
         }
-        let folder = PathBuf::from(&state_dir);
-        options.state_dir.clone_from(&folder);
-        prepare(&folder).map_err(|(path, source)| state_error(&path, source))?;
+        let directory = PathBuf::from(&state_dir);
+        options.state_dir.clone_from(&directory);
+        prepare(&directory).map_err(|(path, source)| state_error(&path, source))?;
         let mut commands = Commands {
-            folder: options.commands.clone(),
-            start_in: folder.clone(),
+            directory: options.commands.clone(),
+            start_in: directory.clone(),
             pool: "HTCondor".into(),
         };
         let version = commands.command("condor_version").limit(VERSION_LIMIT);
         let version = commands.answer(version).await?;
         let number = version.stdout.split_whitespace().nth(1).unwrap_or("?");
         commands.pool = format!("HTCondor {number}");
-        let tickets = Tickets::new(&folder);
-        let watch = Watch::new(&folder, tickets.clone(), &options);
+        let tickets = Tickets::new(&directory);
+        let watch = Watch::new(&directory, tickets.clone(), &options);
         Ok(Self {
             options,
             state_dir,
             commands,
             tickets,
             watch,
-            writer: Pool::start("cu-htcondor", 1, 4).map_err(Error::no_thread)?,
+            writer: Writer::start("cu-htcondor")?,
             checked: Mutex::default(),
         })
     }
 
-    /// What a person should know of this pool before relying on it: its version, whether it
-    /// answers, whether its machines share the run folder, its intervals and limits.
-    pub async fn examine(&self) -> Vec<Finding> {
-        examine::examine(&self.commands, &self.options).await
+    /// All of a description but its items: equal for submissions that go into one.
+    fn header(&self, submission: &Submission) -> String {
+        description::header(&self.options, &self.state_dir, &submission.resources)
     }
 
-    /// The descriptions that submitting `batch` would write, each with what `condor_submit -dry-run`
-    /// says of it. Nothing is written, and the pool is not asked.
-    pub async fn preview(&self, batch: &[Submission]) -> Vec<Preview> {
-        preview::preview(self, batch).await
-    }
-
-    /// The path `name` in the state folder.
+    /// The path `name` in the state directory.
     fn path(&self, name: &str) -> PathBuf {
         Path::new(&self.state_dir).join(name)
     }
@@ -182,33 +177,33 @@ impl Htcondor {
     fn is_checked(&self, header: &str) -> bool {
         let checked = self.checked.lock();
         let checked = checked.unwrap_or_else(PoisonError::into_inner);
-        checked.contains(&submit::needs(header))
+        checked.contains(&description::checksum(header))
     }
 
     fn note_checked(&self, header: &str) {
         let checked = self.checked.lock();
         let mut checked = checked.unwrap_or_else(PoisonError::into_inner);
-        checked.insert(submit::needs(header));
+        checked.insert(description::checksum(header));
     }
 }
 
 /// Makes what must be there before anything is submitted: HTCondor would run jobs without a log.
-fn prepare(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
+fn prepare(directory: &Path) -> Result<(), (PathBuf, io::Error)> {
     let at = |path: &Path| {
         let path = path.to_path_buf();
         move |source| (path, source)
     };
-    files::make_dir(folder).map_err(at(folder))?;
-    files::own_directory(folder).map_err(at(folder))?;
-    let log = folder.join("events.log");
+    files::make_dir(directory).map_err(at(directory))?;
+    files::own_directory(directory).map_err(at(directory))?;
+    let log = directory.join("events.log");
     files::open_own(&log, files::new_file().append(true)).map_err(at(&log))?;
-    let start = folder.join("start");
-    let text = script::start(&folder.to_string_lossy());
+    let start = directory.join("start");
+    let text = script::start(&directory.to_string_lossy());
     // A job may be starting: it must not find the script half written, nor held open for writing.
     if files::read_own(&start, text.len() as u64).is_ok_and(|before| before == text.as_bytes()) {
         return Ok(());
     }
-    write_whole(&start, &text, 0o700).map_err(at(&start))
+    files::write_whole(&start, text.as_bytes(), files::PRIVATE_PROGRAM).map_err(at(&start))
 }
 
 fn state_error(path: &Path, source: io::Error) -> Error {
@@ -236,7 +231,7 @@ impl Scheduler for Htcondor {
     }
 
     async fn submit(&self, batch: &[Submission]) -> Vec<Result<ClusterJobId, SubmitError>> {
-        submit::submit(self, batch).await
+        cluster::submit(self, batch).await
     }
 
     async fn observe(&self, jobs: &[ClusterJobId]) -> Result<Vec<Observation>, Error> {
@@ -244,7 +239,7 @@ impl Scheduler for Htcondor {
     }
 
     async fn changed(&self) {
-        self.watch.changed().await;
+        self.watch.wait_for_change().await;
     }
 
     async fn find(&self, names: &[SubmissionName]) -> Result<Vec<Found>, Error> {
@@ -252,9 +247,8 @@ impl Scheduler for Htcondor {
             return Ok(Vec::new());
         }
         // A submission of a process that was killed may still be under way.
-        let _none_under_way = submit::lock(&self.path("submit.lock"))
-            .await
-            .map_err(|reason| self.commands.unavailable(reason))?;
+        let locked = submit::lock_submit(self).await;
+        let _none_at_work = locked.map_err(|reason| self.commands.unavailable(reason))?;
         self.watch.find(&self.commands, names).await
     }
 
@@ -262,5 +256,17 @@ impl Scheduler for Htcondor {
         // Anything that is not a number would be a user's name to condor_rm.
         let ids: Vec<Id> = jobs.iter().filter_map(|job| job.0.parse().ok()).collect();
         remove::remove(&self.commands, &ids, "cancelled by its run").await
+    }
+}
+
+#[async_trait]
+impl Examine for Htcondor {
+    async fn examine(&self) -> Vec<Finding> {
+        examine::examine(&self.commands, &self.options).await
+    }
+
+    /// Asks `condor_submit -dry-run`, which does not ask the pool.
+    async fn preview(&self, batch: &[Submission]) -> Vec<Preview> {
+        preview::preview(self, batch).await
     }
 }

@@ -1,11 +1,13 @@
-//! What a person sets for HTCondor, and what of it can be seen to be wrong without a pool.
+//! The options of the HTCondor backend, and a check for values that no pool takes.
 
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::attributes;
 use crate::InvalidOption;
 
-/// What [`Htcondor::open`](super::Htcondor::open) needs to know. All but the first has a default.
+/// The options of [`Htcondor::open`](super::Htcondor::open). All but the first have a default.
 ///
 /// ```
 /// use cu_scheduler::htcondor::{HtcondorOptions, Resume};
@@ -16,14 +18,15 @@ use crate::InvalidOption;
 /// assert_eq!(options.check(), Ok(()));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct HtcondorOptions {
-    /// Where the event log, the submit descriptions and the tickets lie. Made if it is missing. The
-    /// access point and the machines that run jobs must see it under the same path, so it must not
-    /// lie below `/tmp` on most pools.
+    /// The directory of the event log, the submit descriptions and the tickets. It is made if it is
+    /// missing. The access point and the machines that run jobs must see it under the same path, so on
+    /// most pools it can't be below `/tmp`.
     pub state_dir: PathBuf,
-    /// The folder in which HTCondor starts jobs: `state_dir` if `None`. A job in a container sees
-    /// nothing of the machine but this and its scratch folder, unless the pool shows it more
-    /// (`SINGULARITY_BIND_EXPR`). So for containers it should hold `state_dir` and the jobs' folders.
+    /// The directory in which HTCondor starts jobs: `state_dir` if `None`. A job in a container sees
+    /// nothing of the machine but this and its scratch directory, unless the pool shows it more
+    /// (`SINGULARITY_BIND_EXPR`). So for containers it should hold `state_dir` and the jobs' directories.
     pub initial_dir: Option<PathBuf>,
     /// The name of the run for people: the batch name in `condor_q`. Empty for none.
     pub label: String,
@@ -31,23 +34,23 @@ pub struct HtcondorOptions {
     pub resume: Resume,
     /// The exit code with which a command asks to be run again: 3 unless set. [`Resume::Requeue`]
     /// and [`Resume::Checkpoint`] tell HTCondor.
-    pub resume_exit_code: u8,
+    pub resume_exit_code: NonZeroU8,
     /// The time from SIGTERM to SIGKILL: HTCondor's `job_max_vacate_time`. A machine may allow less
     /// (`MachineMaxVacateTime`, 10 minutes as a rule). 30 s unless set. Like all durations here it
     /// is rounded up to whole seconds.
     pub grace: Duration,
-    /// In what a job runs.
+    /// The container or machine in which a job runs.
     pub universe: Universe,
     /// Whether a job gets the environment of this process.
     pub environment: Environment,
     /// Put before each command, each as one argument: `["unshare", "--net"]`. The first is an
     /// absolute path or found in the job's `PATH`.
     pub wrapper: Vec<String>,
-    /// Disk space in the scratch folder in bytes; HTCondor's guess if `None`.
+    /// Disk space in the scratch directory in bytes; HTCondor's guess if `None`.
     pub request_disk: Option<u64>,
     /// The least memory of each GPU in bytes.
     pub gpu_memory: Option<u64>,
-    /// What the GPUs must be able to do: `7.5` for at least that CUDA capability, an operator and
+    /// The abilities that GPUs must have: `7.5` for at least that CUDA capability, an operator and
     /// a number (`<8.0`), or an expression on a GPU's properties for `require_gpus`.
     pub cuda_requirement: Option<String>,
     /// Limits that the pool counts, each as `NAME` or `NAME:COUNT`.
@@ -64,26 +67,21 @@ pub struct HtcondorOptions {
     pub hosts: Vec<String>,
     /// None of these machines.
     pub exclude_hosts: Vec<String>,
-    /// The time limit of submissions that have none of their own. HTCondor counts it from the start, and with [`Resume::Checkpoint`] over all attempts in one slot.
+    /// The time limit of submissions that have none of their own. HTCondor counts it from the start, and
+    /// with [`Resume::Checkpoint`] over all attempts in one slot.
     pub allowed_job_duration: Option<Duration>,
-    /// HTCondor's limit on the time without transfers. HTCondor keeps it only
-    /// where files are transferred, so [`check`](HtcondorOptions::check) refuses it here.
-    pub allowed_execute_duration: Option<Duration>,
-    /// Whether files are to be transferred to the machine. Not supported:
-    /// [`check`](HtcondorOptions::check) says what to do instead.
-    pub transfer: bool,
-    /// What is bid for a job, where a pool has that: the first argument of `submit_command`.
+    /// The bid for a job, where a pool has that: the first argument of `submit_command`.
     pub bid: Option<u32>,
     /// The command that submits, and arguments that go before all others: `condor_submit` if
     /// empty, or `condor_submit_bid` with a `bid`.
     pub submit_command: Vec<String>,
-    /// What is done about held jobs.
+    /// How held jobs are treated.
     pub holds: HoldPolicy,
     /// Lines `key = value` for the submit description.
     pub extra: Vec<String>,
     /// How often the queue is asked, beside the event log: 30 s unless set.
     pub poll: Duration,
-    /// The folder of HTCondor's commands; `PATH` is searched if `None`.
+    /// The directory of HTCondor's commands; `PATH` is searched if `None`.
     pub commands: Option<PathBuf>,
 }
 
@@ -92,11 +90,11 @@ pub struct HtcondorOptions {
 /// Measured on a pool of one machine that negotiates every second or two, from the start of an
 /// attempt that ends at once to the start of the next, medians of 11:
 ///
-/// | | cycle | id | slot, scratch folder | others run in between |
+/// | | cycle | id | slot, scratch directory | others run in between |
 /// | --- | --- | --- | --- | --- |
 /// | `Submit` | 1.6 s | new | new | yes |
 /// | `Requeue` | 1.9 s | stays | new | yes |
-/// | `Checkpoint` | 0.3 s, or up to 1.3 s if nobody but the backend tells of the end | stays | stay | no |
+/// | `Checkpoint` | 0.3 s, or up to 1.3 s if only the backend reports the end | stays | stay | no |
 ///
 /// With HTCondor's own interval between negotiations, 60 s, the first two take up to a minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,7 +119,7 @@ pub enum Resume {
     },
 }
 
-/// In what a job runs.
+/// The container or machine in which a job runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Universe {
     /// On the machine as it is.
@@ -129,7 +127,7 @@ pub enum Universe {
     Vanilla,
     /// In a container of whichever kind the machine has.
     Container {
-        /// A file, an unpacked folder, or `docker://NAME`.
+        /// A file, an unpacked directory, or `docker://NAME`.
         image: String,
     },
     /// In a Docker container.
@@ -145,12 +143,12 @@ pub enum Environment {
     /// All of it (`getenv = True`).
     #[default]
     Inherit,
-    /// Nothing but what HTCondor and the submission set, and a `PATH` of the system's folders.
+    /// Nothing but what HTCondor and the submission set, and a `PATH` of the system's directories.
     Clean,
 }
 
-/// What is done about held jobs. A hold whose code says how the job ended (over its memory, over its
-/// time, never started) is told as that end, and the held job is removed; these two lists say
+/// How held jobs are treated. A hold whose code says how the job ended (over its memory, over its time,
+/// never started) is reported as that end, and the held job is removed, unless these two lists say
 /// otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HoldPolicy {
@@ -169,10 +167,10 @@ impl HtcondorOptions {
         }
     }
 
-    /// Whether these options can be right on any pool.
+    /// Checks for values that no pool takes.
     ///
     /// # Errors
-    /// The first option that can't, and why.
+    /// The first option that is wrong, and why.
     pub fn check(&self) -> Result<(), InvalidOption> {
         let require = |holds: bool, option: &'static str, reason: &str| {
             let reason = reason.to_owned();
@@ -181,37 +179,16 @@ impl HtcondorOptions {
         require(
             self.allowed_job_duration != Some(Duration::ZERO),
             "allowed_job_duration",
-            "nothing can be done in no time",
-        )?;
-        require(
-            self.allowed_execute_duration.is_none(),
-            "allowed_execute_duration",
-            "HTCondor keeps this limit only where files are transferred; set a time limit or \
-             `allowed_job_duration`",
-        )?;
-        require(
-            !self.transfer,
-            "transfer",
-            "jobs need the run folder at the same path, on a file system that the access point \
-             and the machines share; set `results_dir` to such a folder, and leave this off",
+            "must be longer than 0 s",
         )?;
         if self.resume != Resume::Submit {
             require(
-                self.resume_exit_code != 0,
-                "resume_exit_code",
-                "0 says that a job is done",
-            )?;
-            require(
-                self.resume_exit_code != super::script::SLOT_GIVEN_UP,
+                self.resume_exit_code.get() != super::script::SLOT_GIVEN_UP,
                 "resume_exit_code",
                 "254 is taken: it is how a job gives up its slot",
             )?;
         }
-        require(
-            !self.poll.is_zero(),
-            "poll",
-            "the queue can't be asked without a pause",
-        )?;
+        require(!self.poll.is_zero(), "poll", "must be longer than 0 s")?;
         for (option, text) in self.lines() {
             let clean = !text.trim().is_empty() && !text.contains(['\n', '\r', '\0']);
             require(clean, option, "one line of text is expected")?;
@@ -221,7 +198,7 @@ impl HtcondorOptions {
             require(
                 plain,
                 "universe",
-                "two dollar signs in an image can't be told to HTCondor",
+                "HTCondor can't be given an image with two dollar signs in its name",
             )?;
         }
         for (option, text) in self.names() {
@@ -238,10 +215,10 @@ impl HtcondorOptions {
             require(is_limit(text), "concurrency_limits", limit)?;
         }
         if self.wrapper.iter().any(|argument| argument.contains('\0')) {
-            require(false, "wrapper", "no argument can hold a NUL")?;
+            require(false, "wrapper", "an argument contains a zero byte")?;
         }
         for line in &self.extra {
-            super::description::check_extra(line).map_err(|reason| InvalidOption {
+            check_extra(line).map_err(|reason| InvalidOption {
                 option: "extra",
                 reason,
             })?;
@@ -249,7 +226,7 @@ impl HtcondorOptions {
         Ok(())
     }
 
-    /// What goes into the description as one line of free text.
+    /// Options that go into the description as one line of free text.
     fn lines(&self) -> impl Iterator<Item = (&'static str, &String)> {
         let image = match &self.universe {
             Universe::Vanilla => None,
@@ -266,7 +243,7 @@ impl HtcondorOptions {
             .filter_map(|(option, text)| Some((option, text?)))
     }
 
-    /// What goes into the description as a word.
+    /// Options that go into the description as a word.
     fn names(&self) -> impl Iterator<Item = (&'static str, &String)> {
         let groups = [
             ("accounting_group", &self.accounting_group),
@@ -280,6 +257,69 @@ impl HtcondorOptions {
         groups
             .chain(hosts)
             .chain(excluded.map(|host| ("exclude_hosts", host)))
+    }
+}
+
+/// Keys that are ours, and what to set instead.
+const OURS: [(&str, &str); 23] = [
+    ("executable", "the command of the run"),
+    ("arguments", "the command of the run"),
+    ("queue", "the jobs of the run"),
+    ("log", "nothing: the backend reads it"),
+    ("log_xml", "nothing: the backend reads the log"),
+    ("output", "nothing: it goes to `stdout` of each attempt"),
+    ("error", "nothing: it goes to `stderr` of each attempt"),
+    ("initialdir", "the working directory of the run"),
+    ("universe", "`universe`"),
+    ("requirements", "`requirements`"),
+    ("rank", "`rank`"),
+    ("request_cpus", "the job's CPUs"),
+    ("request_gpus", "the job's GPUs"),
+    ("request_memory", "the job's memory"),
+    ("getenv", "`environment`"),
+    ("kill_sig", "the warning signal of the job"),
+    ("job_max_vacate_time", "`grace`"),
+    ("on_exit_remove", "`resume`"),
+    ("on_exit_hold", "`resume`"),
+    (
+        "periodic_remove",
+        "nothing: it frees jobs whose end is known",
+    ),
+    ("checkpoint_exit_code", "`resume`"),
+    (
+        "should_transfer_files",
+        "nothing: files are not transferred",
+    ),
+    ("submit_event_notes", "nothing: it names the attempt"),
+];
+
+/// Why a line of `extra` can't stand in a description.
+pub(super) fn check_extra(line: &str) -> Result<(), String> {
+    let Some((key, _)) = line.split_once('=') else {
+        return Err(format!("`{line}` is not of the form `key = value`"));
+    };
+    let key = key.trim();
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+".contains(&byte);
+    if key.is_empty() || !key.bytes().all(word) {
+        return Err(format!("`{key}` is not the name of a submit command"));
+    }
+    if line.contains(['\n', '\r', '\0']) || line.trim_end().ends_with('\\') {
+        return Err(format!("`{key}` has more than one line"));
+    }
+    let bare = key
+        .trim_start_matches('+')
+        .trim_start_matches("My.")
+        .trim_start_matches("MY.");
+    for attribute in attributes::ALL {
+        if bare.eq_ignore_ascii_case(attribute) {
+            return Err(format!(
+                "`{key}` is set by the backend, which finds its jobs by it"
+            ));
+        }
+    }
+    match OURS.iter().find(|(ours, _)| ours.eq_ignore_ascii_case(key)) {
+        Some((_, instead)) => Err(format!("`{key}` is set by the backend; set {instead}")),
+        None => Ok(()),
     }
 }
 
@@ -305,7 +345,7 @@ impl Default for HtcondorOptions {
             initial_dir: None,
             label: String::new(),
             resume: Resume::default(),
-            resume_exit_code: 3,
+            resume_exit_code: const { NonZeroU8::new(3).unwrap() },
             grace: Duration::from_secs(30),
             universe: Universe::default(),
             environment: Environment::default(),
@@ -321,8 +361,6 @@ impl Default for HtcondorOptions {
             hosts: Vec::new(),
             exclude_hosts: Vec::new(),
             allowed_job_duration: None,
-            allowed_execute_duration: None,
-            transfer: false,
             bid: None,
             submit_command: Vec::new(),
             holds: HoldPolicy::default(),
@@ -344,14 +382,10 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_right_is_named() {
+    fn each_wrong_option_is_named() {
         assert_eq!(fault(|_| ()), None);
         let no_time = fault(|it| it.allowed_job_duration = Some(Duration::ZERO));
         assert_eq!(no_time, Some("allowed_job_duration"));
-        assert_eq!(fault(|it| it.transfer = true), Some("transfer"));
-        let limit = Some(Duration::from_secs(60));
-        let execute = fault(|it| it.allowed_execute_duration = limit);
-        assert_eq!(execute, Some("allowed_execute_duration"));
         assert_eq!(fault(|it| it.rank = Some("a\nb".into())), Some("rank"));
         let host = fault(|it| it.hosts = vec!["a\" || true".into()]);
         assert_eq!(host, Some("hosts"));
@@ -365,7 +399,7 @@ mod tests {
         );
         let resume = |it: &mut HtcondorOptions| {
             it.resume = Resume::Requeue;
-            it.resume_exit_code = 0;
+            it.resume_exit_code = NonZeroU8::new(super::super::script::SLOT_GIVEN_UP).unwrap();
         };
         assert_eq!(fault(resume), Some("resume_exit_code"));
     }

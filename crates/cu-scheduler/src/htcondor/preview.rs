@@ -3,27 +3,24 @@
 use super::Htcondor;
 use super::description::description;
 use super::queue::first_lines;
-use super::submit::{description_path, dry_run, groups, unused};
-use crate::command::Output;
+use super::submit::{description_path, dry_run, unused};
+use crate::cluster::{Batch, Output};
 use crate::{Preview, Submission, SubmissionName};
 
 /// One preview for each condor_submit that `batch` would take. Nothing is written or submitted.
 pub(super) async fn preview(condor: &Htcondor, batch: &[Submission]) -> Vec<Preview> {
-    let all: Vec<usize> = (0..batch.len()).collect();
     let mut previews = Vec::new();
-    for (header, group) in groups(condor, batch, &all) {
+    for group in Batch::new(batch).groups(condor) {
+        let header = condor.header(&batch[group[0]]);
         let names: Vec<&SubmissionName> = group.iter().map(|at| &batch[*at].name).collect();
         let text = description(&header, &names);
         let verdict = match dry_run(condor, &text).await {
             Ok(output) => verdict(&output, names.len()),
             Err(failure) => Err(failure.to_string()),
         };
-        previews.push(Preview {
-            path: description_path(condor, names[0]),
-            names: names.into_iter().cloned().collect(),
-            text,
-            verdict,
-        });
+        let path = description_path(condor, names[0]);
+        let names = names.into_iter().cloned().collect();
+        previews.push(Preview::new(names, path, text, verdict));
     }
     previews
 }
@@ -89,7 +86,7 @@ mod tests {
 
     /// As submitting it would.
     #[test]
-    fn what_would_be_refused_is() {
+    fn a_dry_run_that_warns_or_fails_is_a_refusal() {
         let unused = "WARNING: the line 'x = 5' was unused by condor_submit. Is it a typo?\n";
         let said = verdict(&output(0, "ClusterId=1\n", unused), 1).unwrap_err();
         assert!(said.starts_with("the line 'x = 5' was unused"), "{said}");

@@ -5,27 +5,27 @@ use std::path::PathBuf;
 
 use super::ad::{self, Ad};
 use super::event::Id;
-use crate::command::{Command, Failure, Output};
+use crate::cluster::{Command, Failure, Output};
 use crate::{Error, SubmissionName};
 
-/// How many ids or names are named in one question. Each is compared with each job of the queue.
+/// The most ids or names in one question. Each is compared with each job of the queue.
 const MOST_NAMED: usize = 100;
 
-/// HTCondor's commands, and for whom they are run.
+/// HTCondor's commands for one pool.
 #[derive(Clone, Debug)]
 pub(super) struct Commands {
-    /// Where they are; `PATH` is searched if `None`.
-    pub folder: Option<PathBuf>,
-    /// Where they start: a folder that exists as long as we do.
+    /// Their directory; `PATH` is searched if `None`.
+    pub directory: Option<PathBuf>,
+    /// The directory in which they start. It exists as long as the backend does.
     pub start_in: PathBuf,
-    /// How the pool is named in errors.
+    /// The name of the pool in errors.
     pub pool: String,
 }
 
 impl Commands {
     /// The command `name`, not yet started.
     pub fn command(&self, name: &str) -> Command {
-        Command::new(self.folder.as_deref(), name).folder(&self.start_in)
+        Command::new(self.directory.as_deref(), name).start_in(&self.start_in)
     }
 
     /// The output of a command that must succeed.
@@ -41,8 +41,8 @@ impl Commands {
         }
     }
 
-    /// The jobs `ids` that are in the queue.
-    pub async fn queued(&self, ids: &[Id], runs: &BTreeSet<String>) -> Result<Vec<Ad>, Error> {
+    /// Asks condor_q for the jobs `ids`. Returns those that are in the queue.
+    pub async fn ask_queue(&self, ids: &[Id], runs: &BTreeSet<String>) -> Result<Vec<Ad>, Error> {
         let command = self.command("condor_q").argument("-json");
         let command = command.arguments(["-attributes", ad::ATTRIBUTES]);
         let command = if ids.len() > MOST_NAMED && !runs.is_empty() {
@@ -53,24 +53,24 @@ impl Commands {
         self.ads(command).await
     }
 
-    /// The jobs of the queue that were submitted under `names`.
-    pub async fn queued_as(&self, names: &[SubmissionName]) -> Result<Vec<Ad>, Error> {
+    /// Asks condor_q for jobs that were submitted under `names`, and returns those in the queue.
+    pub async fn ask_queue_for(&self, names: &[SubmissionName]) -> Result<Vec<Ad>, Error> {
         let command = self.command("condor_q").argument("-json");
         let command = command.arguments(["-attributes", ad::ATTRIBUTES]);
         self.ads(command.arguments(["-constraint", &named(names)]))
             .await
     }
 
-    /// The jobs `ids` that left the queue, as far as the access point remembers. It reads a file,
-    /// and answers while the queue does not.
-    pub async fn past(&self, ids: &[Id]) -> Result<Vec<Ad>, Error> {
+    /// Asks condor_history for the jobs `ids`. Returns those that left the queue, as far as the access
+    /// point remembers. It reads a file, and answers even when the queue does not.
+    pub async fn ask_history(&self, ids: &[Id]) -> Result<Vec<Ad>, Error> {
         let command = self.history(Some(ids.len()));
         self.ads(command.arguments(ids.iter().map(Id::to_string)))
             .await
     }
 
-    /// Those that were submitted under `names`.
-    pub async fn past_as(&self, names: &[SubmissionName]) -> Result<Vec<Ad>, Error> {
+    /// Asks condor_history for jobs that were submitted under `names`.
+    pub async fn ask_history_for(&self, names: &[SubmissionName]) -> Result<Vec<Ad>, Error> {
         let most = (names.len() <= MOST_NAMED).then_some(names.len());
         let command = self.history(most);
         self.ads(command.arguments(["-constraint", &named(names)]))
@@ -82,7 +82,7 @@ impl Commands {
             self.command("condor_history")
                 .arguments(["-json", "-attributes", ad::ATTRIBUTES]);
         match most {
-            // It reads backwards, and stops when it has found as many.
+            // It reads backwards, and stops when it has found this many.
             Some(most) => command.arguments(["-limit", &most.to_string()]),
             None => command,
         }
@@ -90,7 +90,7 @@ impl Commands {
 
     async fn ads(&self, command: Command) -> Result<Vec<Ad>, Error> {
         let output = match command.run().await {
-            // It keeps none, and never will answer otherwise.
+            // The access point keeps no history, and will never answer otherwise.
             Ok(output) if output.stderr.contains("HISTORY is unset") => return Ok(Vec::new()),
             answer => self.succeeded(answer)?,
         };
@@ -100,7 +100,7 @@ impl Commands {
         })
     }
 
-    /// An error with these words of the pool.
+    /// The error with these words of the pool.
     pub fn unavailable(&self, reason: String) -> Error {
         Error::Unavailable {
             scheduler: self.pool.clone(),
@@ -108,13 +108,13 @@ impl Commands {
         }
     }
 
-    /// A command that came to no end.
+    /// The error for a command that did not run to its end.
     pub fn failed(&self, failure: &Failure) -> Error {
         self.unavailable(failure.to_string())
     }
 }
 
-/// The part of a complaint that says what is wrong: HTCondor adds paragraphs of advice.
+/// The first lines of a complaint, which say what is wrong: HTCondor adds paragraphs of advice.
 pub(super) fn first_lines(output: &Output) -> String {
     let words = output.words();
     let said: Vec<&str> = words
@@ -129,7 +129,7 @@ pub(super) fn first_lines(output: &Output) -> String {
 
 /// True of the jobs of `runs`. A run's name holds no character with a meaning.
 fn of_runs(runs: &BTreeSet<String>) -> String {
-    any(runs.iter().map(|run| equal(super::description::RUN, run)))
+    any(runs.iter().map(|run| equal(super::attributes::RUN, run)))
 }
 
 /// True of the jobs submitted under `names`; where they are many, of all jobs of their runs.
@@ -140,7 +140,7 @@ fn named(names: &[SubmissionName]) -> String {
     }
     any(names
         .iter()
-        .map(|name| equal(super::description::NAME, &name.to_string())))
+        .map(|name| equal(super::attributes::NAME, &name.to_string())))
 }
 
 fn equal(attribute: &str, value: &str) -> String {
@@ -160,16 +160,16 @@ mod tests {
 
     #[tokio::test]
     async fn an_access_point_that_keeps_no_history_remembers_nothing() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         // It is one file, never written by this process, so that it can be executed at any time.
         let stub = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stubs/command");
-        symlink(stub, folder.path().join("condor_history")).unwrap();
+        symlink(stub, directory.path().join("condor_history")).unwrap();
         let says = |script: &str| {
-            std::fs::write(folder.path().join("condor_history.sh"), script).unwrap();
+            std::fs::write(directory.path().join("condor_history.sh"), script).unwrap();
         };
         let commands = Commands {
-            folder: Some(folder.path().to_path_buf()),
-            start_in: folder.path().to_path_buf(),
+            directory: Some(directory.path().to_path_buf()),
+            start_in: directory.path().to_path_buf(),
             pool: "HTCondor".into(),
         };
         let id = [Id {
@@ -180,9 +180,9 @@ mod tests {
             "echo '['; echo 'Error: No passed search file and configuration key HISTORY is unset.' \
              >&2; exit 1",
         );
-        assert_eq!(commands.past(&id).await.unwrap(), []);
+        assert_eq!(commands.ask_history(&id).await.unwrap(), []);
         says("echo '['; echo 'Error: it can not be read' >&2; exit 1");
-        let silent = commands.past(&id).await;
+        let silent = commands.ask_history(&id).await;
         assert!(
             matches!(silent, Err(Error::Unavailable { .. })),
             "{silent:?}"

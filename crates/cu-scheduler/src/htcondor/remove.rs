@@ -4,14 +4,14 @@ use super::event::Id;
 use super::queue::{Commands, first_lines};
 use crate::Error;
 
-/// What our own condor_rm gives as its reason when it frees a job whose end was told. It is found
+/// The reason that our own condor_rm gives when it frees a job whose end was reported. It is found
 /// again in the log and in the history, so that the end stays what it was.
 pub(super) const FREED: &str = "its end is known and it is not kept";
 
 /// The most ids in one call, for the length of its arguments.
 const MOST_IDS: usize = 5_000;
 
-/// Removes the jobs `ids`. Those that are not there are no error.
+/// Removes the jobs `ids`, and ignores those that don't exist.
 pub(super) async fn remove(commands: &Commands, ids: &[Id], reason: &str) -> Result<(), Error> {
     for ids in ids.chunks(MOST_IDS) {
         let command = commands

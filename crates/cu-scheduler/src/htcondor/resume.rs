@@ -1,8 +1,8 @@
-//! Putting a cluster job back in the queue for its next attempt, or letting it go on in its slot.
+//! Puts a cluster job back in the queue for its next attempt, or lets it go on in its slot.
 //!
 //! The job stays idle behind the gate of its requirements, `JobRunCount < CuStarts`. Its next
 //! ticket is written first, then the gate is opened by condor_qedit. A job that waits in its slot
-//! is let go on by renaming its file `waiting`. What can't be put back is submitted anew.
+//! goes on when its file `waiting` is renamed. A job that can't be put back is submitted anew.
 //!
 //! A ticket says how many events of the log are of its predecessors. So it is written once these
 //! have ended, and noted in the table before its job can start: whatever the log says from then on
@@ -13,18 +13,19 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::ad::{Ad, Status};
-use super::description::{STARTS, header};
+use super::attributes::STARTS;
+use super::description::checksum;
 use super::event::Id;
 use super::queue::first_lines;
-use super::submit::{Refusal, needs, write_script};
+use super::script::write_script;
 use super::table::{Job, Phase, Table};
-use super::ticket::Ticket;
+use super::ticket::{Ticket, files_refused};
 use super::{Htcondor, remove};
-use crate::command::Failure;
-use crate::{ClusterJobId, Error, Submission, SubmissionName, SubmitError};
+use crate::cluster::{Batch, Refusal};
+use crate::{ClusterJobId, Error, Submission, SubmissionName};
 
-/// How long the end of a predecessor is waited for that HTCondor does not tell yet: the command said
-/// itself that it ends, and what watches it needs a moment.
+/// How long to wait for the end of a predecessor that HTCondor does not report yet: the command itself
+/// said that it ends, and HTCondor needs a moment to see it.
 const SETTLE: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(100);
 /// How often the queue is asked meanwhile.
@@ -35,135 +36,117 @@ const MOST_OPENED: usize = 1_000;
 
 /// A submission whose predecessor may go on under the same id.
 struct Candidate<'a> {
-    /// Where it stands in the batch.
+    /// Its place in the batch.
     at: usize,
     submission: &'a Submission,
     id: Id,
     first: SubmissionName,
     /// The number of the next ticket.
     number: u32,
-    needs: u64,
+    header_checksum: u64,
 }
 
-/// Where a predecessor is.
+/// The place of a predecessor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// Idle behind its gate, after so many starts.
     Kept { run_count: u32 },
     /// Waiting in its slot.
     InSlot,
-    /// It runs, as far as HTCondor tells.
+    /// It runs, as far as HTCondor reports.
     Runs,
     /// It can't go on.
     Over,
 }
 
-/// Puts back what can be put back, and answers for it in `answers`.
-pub(super) async fn put_back(
-    condor: &Htcondor,
-    batch: &[Submission],
-    answers: &mut [Option<Result<ClusterJobId, SubmitError>>],
-) {
-    let candidates = match candidates(condor, batch, answers) {
-        Ok(candidates) => candidates,
-        Err((at, error)) => {
-            let refusal = Refusal::Unavailable(error.to_string(), None);
-            answers[at] = Some(Err(refusal.of(&batch[at].name)));
-            return;
-        }
-    };
+/// Puts back what can be put back, and answers for it in `batch`.
+pub(super) async fn put_back(condor: &Htcondor, batch: &mut Batch<'_>) {
+    let candidates = candidates(condor, batch);
     if candidates.is_empty() {
         return;
     }
     let places = match settle(condor, &candidates).await {
         Ok(places) => places,
         Err(error) => {
+            let refusal = Refusal::from(error);
             for candidate in &candidates {
-                let refusal = Refusal::Unavailable(error.to_string(), None);
-                answers[candidate.at] = Some(Err(refusal.of(&candidate.submission.name)));
+                batch.refuse(candidate.at, &refusal);
             }
             return;
         }
     };
     let mut kept: BTreeMap<u32, Vec<&Candidate>> = BTreeMap::new();
     for (candidate, place) in candidates.iter().zip(places) {
-        let name = &candidate.submission.name;
         match place {
             Place::Kept { run_count } => kept
                 .entry(run_count.saturating_add(1))
                 .or_default()
                 .push(candidate),
-            Place::InSlot => {
-                // If it gave up its slot just now, it is kept, and asked for once more.
-                let answer = grant(condor, candidate).map_err(|refusal| refusal.of(name));
-                answers[candidate.at] = Some(answer);
-            }
+            // If it gave up its slot just now, it is kept, and asked for once more.
+            Place::InSlot => match grant(condor, candidate) {
+                Ok(job) => batch.accept(candidate.at, job),
+                Err(refusal) => batch.refuse(candidate.at, &refusal),
+            },
             Place::Runs => {
-                let reason = format!("HTCondor does not tell yet that {} ended", candidate.id);
-                let refusal = Refusal::Unavailable(reason, Some(ASK));
-                answers[candidate.at] = Some(Err(refusal.of(name)));
+                let refusal = Refusal::Unavailable {
+                    reason: format!("HTCondor does not report yet that {} ended", candidate.id),
+                    retry_after: Some(ASK),
+                };
+                batch.refuse(candidate.at, &refusal);
             }
             Place::Over => {}
         }
     }
-    let mut calls: Vec<(u32, &[&Candidate])> = Vec::new();
     for (starts, candidates) in &kept {
         for some in candidates.chunks(MOST_OPENED) {
-            calls.push((*starts, some));
-        }
-    }
-    for (starts, candidates) in calls {
-        let opened = open_gates(condor, starts, candidates).await;
-        for candidate in candidates {
-            let answer = match &opened {
-                Ok(opened) if opened.contains(&candidate.id) => {
-                    Ok(ClusterJobId(candidate.id.to_string()))
+            let opened = open_gates(condor, *starts, some).await;
+            for candidate in some {
+                match &opened {
+                    Ok(opened) if opened.contains(&candidate.id) => {
+                        batch.accept(candidate.at, candidate.id.to_cluster());
+                    }
+                    // It left the queue meanwhile: it is submitted anew.
+                    Ok(_) => {}
+                    Err(refusal) => batch.refuse(candidate.at, refusal),
                 }
-                // It left the queue meanwhile: it is submitted anew.
-                Ok(_) => continue,
-                Err(refusal) => Err(refusal.clone().of(&candidate.submission.name)),
-            };
-            answers[candidate.at] = Some(answer);
+            }
         }
     }
 }
 
-/// Submissions with a predecessor of equal needs. One with other needs is freed.
-fn candidates<'a>(
-    condor: &Htcondor,
-    batch: &'a [Submission],
-    answers: &[Option<Result<ClusterJobId, SubmitError>>],
-) -> Result<Vec<Candidate<'a>>, (usize, Error)> {
+/// Submissions with a predecessor of equal needs. A submission whose predecessor can't be looked up is
+/// refused.
+fn candidates<'a>(condor: &Htcondor, batch: &mut Batch<'a>) -> Vec<Candidate<'a>> {
     let mut candidates = Vec::new();
-    for (at, submission) in batch.iter().enumerate() {
-        let previous = submission
-            .previous
-            .as_ref()
-            .filter(|_| answers[at].is_none());
+    let open: Vec<(usize, &Submission)> = batch.open().collect();
+    for (at, submission) in open {
+        let previous = submission.previous.as_ref();
         let Some(id) = previous.and_then(|id| id.0.parse::<Id>().ok()) else {
             continue;
         };
-        let header = header(&condor.options, &condor.state_dir, &submission.resources);
-        let needs = needs(&header);
+        let header_checksum = checksum(&condor.header(submission));
         let candidate = condor.watch.up_to_date(&condor.commands, |table| {
             let job = table.job(id)?;
             let first = job.first.clone()?;
             let before = condor.tickets.read(&first, job.tickets)?;
-            (before.needs == needs).then_some(Candidate {
+            (before.header_checksum == header_checksum).then_some(Candidate {
                 at,
                 submission,
                 id,
                 first,
                 number: job.tickets + 1,
-                needs,
+                header_checksum,
             })
         });
-        candidates.extend(candidate.map_err(|error| (at, error))?);
+        match candidate {
+            Ok(candidate) => candidates.extend(candidate),
+            Err(error) => batch.refuse(at, &error.into()),
+        }
     }
-    Ok(candidates)
+    candidates
 }
 
-/// Where the predecessors are, once they have ended or [`SETTLE`] is over.
+/// The places of the predecessors, once they have ended or [`SETTLE`] is over.
 async fn settle(condor: &Htcondor, candidates: &[Candidate<'_>]) -> Result<Vec<Place>, Error> {
     let began = Instant::now();
     let ids: Vec<Id> = candidates.iter().map(|it| it.id).collect();
@@ -173,7 +156,7 @@ async fn settle(condor: &Htcondor, candidates: &[Candidate<'_>]) -> Result<Vec<P
         .collect();
     loop {
         let asked = Instant::now();
-        let queue = condor.commands.queued(&ids, &runs).await?;
+        let queue = condor.commands.ask_queue(&ids, &runs).await?;
         let queue: BTreeMap<Id, Ad> = queue.into_iter().map(|ad| (ad.id, ad)).collect();
         let places = condor.watch.up_to_date(&condor.commands, |table| {
             let place = |candidate: &Candidate| {
@@ -217,9 +200,8 @@ fn place(
     }
 }
 
-/// Writes the script and the next ticket of a job, and notes it in the table if `is_honoured` says
-/// so; nothing if it does not. What was known of its predecessor is returned. Nobody else sees or
-/// changes the table meanwhile.
+/// Writes the script and the next ticket of a job, and notes it in the table if `is_honoured` returns
+/// true; otherwise does nothing. Returns the former knowledge of the job. The table is locked meanwhile.
 fn begin(
     condor: &Htcondor,
     candidate: &Candidate,
@@ -238,7 +220,7 @@ fn begin(
             starts,
             events: before.events,
             in_slot,
-            needs: candidate.needs,
+            header_checksum: candidate.header_checksum,
         };
         tickets.write(first, candidate.number, &ticket)?;
         if !is_honoured()? {
@@ -248,16 +230,14 @@ fn begin(
         table.put_back(candidate.id, &ticket);
         Ok(Some(Begun(before)))
     });
-    let unavailable = |reason: String| Refusal::Unavailable(reason, None);
-    let begun = begun.map_err(|error| unavailable(error.to_string()))?;
-    begun.map_err(|error: io::Error| unavailable(format!("its files can't be written: {error}")))
+    begun?.map_err(files_refused)
 }
 
-/// What was known of a job before its next attempt began.
+/// The knowledge of a job before its next attempt began.
 struct Begun(Job);
 
 impl Begun {
-    /// Whether the log tells of the new attempt.
+    /// Whether the log mentions the new attempt.
     fn is_told(&self, table: &Table, id: Id) -> bool {
         table.job(id).is_some_and(|job| job.events > self.0.events)
     }
@@ -276,21 +256,20 @@ impl Begun {
 fn grant(condor: &Htcondor, candidate: &Candidate) -> Result<ClusterJobId, Refusal> {
     let granted = || condor.tickets.grant(&candidate.first);
     match begin(condor, candidate, 0, true, granted)? {
-        Some(_) => Ok(ClusterJobId(candidate.id.to_string())),
-        None => {
-            let reason = "it gave up its slot just now";
-            Err(Refusal::Unavailable(reason.into(), Some(ASK)))
-        }
+        Some(_) => Ok(candidate.id.to_cluster()),
+        None => Err(Refusal::Unavailable {
+            reason: "the job gave up its slot just now".into(),
+            retry_after: Some(ASK),
+        }),
     }
 }
 
-/// Opens the gates of jobs that may have `starts` starts from now on, and tells of which it did.
+/// Opens the gates of jobs that may have `starts` starts from now on. Returns those that it opened.
 async fn open_gates(
     condor: &Htcondor,
     starts: u32,
     candidates: &[&Candidate<'_>],
 ) -> Result<BTreeSet<Id>, Refusal> {
-    let unavailable = |reason: String| Refusal::Unavailable(reason, None);
     let mut begun: Vec<(&Candidate, Begun)> = Vec::new();
     let take_back = |begun: Vec<(&Candidate, Begun)>| {
         begun
@@ -318,13 +297,15 @@ async fn open_gates(
         .command("condor_qedit")
         .arguments(["-constraint", &these.join(" || ")])
         .arguments([STARTS, &starts.to_string()]);
-    let edited = match command.run().await {
+    let edited = match command.run().await.map_err(Refusal::of_failure) {
         Ok(output) => output,
-        Err(failure @ Failure::NotStarted { .. }) => {
-            take_back(begun);
-            return Err(unavailable(failure.to_string()));
+        Err(refusal) => {
+            // Otherwise it may have opened some.
+            if matches!(refusal, Refusal::Unavailable { .. }) {
+                take_back(begun);
+            }
+            return Err(refusal);
         }
-        Err(failure) => return Err(Refusal::Uncertain(failure.to_string())),
     };
     // It says how many it changed, and not which: whatever it said, the queue knows, or the log of
     // those that have left the queue since.
@@ -333,8 +314,8 @@ async fn open_gates(
         .iter()
         .map(|it| it.first.run().to_owned())
         .collect();
-    let uncertain = |error: Error| Refusal::Uncertain(error.to_string());
-    let queue = condor.commands.queued(&ids, &runs).await;
+    let uncertain = |error: Error| Refusal::uncertain(error.to_string());
+    let queue = condor.commands.ask_queue(&ids, &runs).await;
     let queue = queue.map_err(uncertain)?;
     let mut opened: BTreeSet<Id> = queue
         .iter()
@@ -350,9 +331,9 @@ async fn open_gates(
     begun.retain(|(candidate, _)| !opened.contains(&candidate.id));
     take_back(begun);
     if edited.code != 0 && opened.is_empty() && !queue.is_empty() {
-        return Err(unavailable(first_lines(&edited)));
+        return Err(Refusal::unavailable(first_lines(&edited)));
     }
-    // The negotiator is told that there is something to do; otherwise it learns of it later.
+    // Wakes the negotiator, which would learn of the jobs later otherwise.
     condor
         .commands
         .command("condor_reschedule")
@@ -362,7 +343,7 @@ async fn open_gates(
     Ok(opened)
 }
 
-/// Frees the predecessors of `submissions`, which were submitted anew: nobody will put them back.
+/// Frees the predecessors of `submissions`, which were submitted anew and will not be put back.
 pub(super) async fn free_predecessors(condor: &Htcondor, submissions: &[&Submission]) {
     let previous = submissions.iter().filter_map(|it| it.previous.as_ref());
     let ids: Vec<Id> = previous.filter_map(|id| id.0.parse().ok()).collect();

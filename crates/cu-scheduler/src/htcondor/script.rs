@@ -1,22 +1,26 @@
 //! The scripts that run on the machine: what HTCondor starts, and what it runs for one attempt.
 //!
 //! HTCondor's own quoting never sees a word of a command. Its job is [`start`], the same for all;
-//! it runs what the newest *ticket* of the cluster job names, which is the [`attempt`]'s script,
+//! it runs what the newest *ticket* of the cluster job names, which is the [`attempt_script`],
 //! quoted for the shell alone.
 
 use std::fmt::Write as _;
+use std::io;
 use std::path::Path;
 
-use crate::Submission;
+use cu_system::files;
+use cu_system::shell::{is_name, quote};
+
+use crate::{Submission, cluster};
 
 /// The exit code with which a job gives up a slot that it had kept for its next attempt.
 pub(super) const SLOT_GIVEN_UP: u8 = 254;
 
-/// What HTCondor starts, with a submission's name as its argument: `start RUN/JOB/ATTEMPT`, and for
+/// The script that HTCondor starts, with a submission's name as its argument: `start RUN/JOB/ATTEMPT`, and for
 /// [`Resume::Checkpoint`](super::Resume::Checkpoint) also how long to wait in seconds, and how many
 /// times it goes on in one slot.
 pub(super) fn start(state_dir: &str) -> String {
-    let state = quoted(state_dir);
+    let state = quote(state_dir);
     format!(
         r#"#!/bin/sh
 # What HTCondor starts: `start NAME [WAIT [RESTARTS]]`. It runs the script that the newest ticket of
@@ -63,7 +67,7 @@ while [ -e "$tickets/$((newest + 1))" ]; do newest=$((newest + 1)); done
 [ "$newest" -gt 0 ] || fail "there is no ticket in $tickets"
 
 # With WAIT, HTCondor starts this again in the same slot. What ran here before stands in the slot's
-# scratch folder. The next attempt is waited for; whoever renames the file `waiting` decides. Where
+# scratch directory. The next attempt is waited for; whoever renames the file `waiting` decides. Where
 # restarts or more than half of the time are used up, the next attempt is better off elsewhere.
 if [ -n "${{2:-}}" ]; then
     memory=$_CONDOR_SCRATCH_DIR/.ticket
@@ -96,27 +100,31 @@ exec /bin/sh "$script"
     )
 }
 
-/// What is run for one attempt. Its output goes to `stdout` and `stderr` in the submission's
-/// folder, what goes wrong before the command too.
-pub(super) fn attempt(submission: &Submission, folder: &str, wrapper: &[String]) -> String {
+/// The script of one attempt. Its output goes to `stdout` and `stderr` in the submission's
+/// directory, what goes wrong before the command too.
+pub(super) fn attempt_script(
+    submission: &Submission,
+    directory: &str,
+    wrapper: &[String],
+) -> String {
     let mut script = format!(
         "#!/bin/sh\n# Attempt {}, as HTCondor runs it.\nexec >>{} 2>>{} </dev/null || exit 126\n",
         submission.name,
-        quoted(&format!("{folder}/stdout")),
-        quoted(&format!("{folder}/stderr")),
+        quote(&format!("{directory}/stdout")),
+        quote(&format!("{directory}/stderr")),
     );
     let mut line = |text: String| {
         script.push_str(&text);
         script.push('\n');
     };
     let working_directory = submission.working_directory.to_string_lossy();
-    line(format!("cd {} || exit 126", quoted(&working_directory)));
+    line(format!("cd {} || exit 126", quote(&working_directory)));
     line(format!("export CU_SUBMISSION={}", submission.name));
     for (name, value) in &submission.environment {
-        line(format!("export {name}={}", quoted(value)));
+        line(format!("export {name}={}", quote(value)));
     }
     if let Some(warning) = submission.resources.warning {
-        // HTCondor warns of nothing. The watcher is no child of the command, holds none of its
+        // HTCondor has no warning. The watcher is not a child of the command, holds none of its
         // files, and is killed with the job. One second lets the command install its handler.
         line(format!(
             "if [ -n \"${{CU_DEADLINE:-}}\" ]; then\n    \
@@ -130,46 +138,38 @@ pub(super) fn attempt(submission: &Submission, folder: &str, wrapper: &[String])
     let mut command = String::from("exec");
     for argument in wrapper.iter().chain(&submission.command) {
         // Writing to a string can't fail.
-        let _ = write!(command, " {}", quoted(argument));
+        let _ = write!(command, " {}", quote(argument));
     }
     line(command);
     script
 }
 
-/// Why `submission` can't be written as a script; nothing if it can.
-pub(super) fn refusal(submission: &Submission) -> Option<String> {
-    let Some(program) = submission.command.first() else {
-        return Some("it has no command".into());
-    };
-    if !Path::new(program).is_absolute() {
-        return Some(format!("its program `{program}` is not an absolute path"));
-    }
-    if submission.command.iter().any(|it| it.contains('\0')) {
-        return Some("an argument holds a NUL".into());
-    }
-    for (name, value) in &submission.environment {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        let starts_well = !name.starts_with(|first: char| first.is_ascii_digit());
-        if name.is_empty() || !name.bytes().all(plain) || !starts_well {
-            return Some(format!("a shell can't set a variable called `{name}`"));
-        }
-        if value.contains('\0') {
-            return Some(format!("the variable {name} holds a NUL"));
-        }
-    }
-    for folder in [&submission.working_directory, &submission.directory] {
-        let Some(text) = folder.to_str().filter(|_| folder.is_absolute()) else {
-            let folder = folder.display();
-            return Some(format!("`{folder}` is no absolute path in UTF-8"));
-        };
-        if text.contains(['\n', '\0']) {
-            return Some(format!("the path `{text}` holds a line break"));
-        }
-    }
-    None
+/// Writes the script of one attempt into the directory of its submission, and returns its path.
+pub(super) fn write_script(submission: &Submission, wrapper: &[String]) -> io::Result<String> {
+    // `check` saw that it is text.
+    let directory = submission.directory.to_string_lossy();
+    let path = format!("{directory}/run.sh");
+    let text = attempt_script(submission, &directory, wrapper);
+    files::write_whole(Path::new(&path), text.as_bytes(), files::PRIVATE_PROGRAM)?;
+    Ok(path)
 }
 
-/// `text` as one word for a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
+/// Checks that `submission` can be written as a script.
+///
+/// # Errors
+/// Why not, in a sentence.
+pub(super) fn check(submission: &Submission) -> Result<(), String> {
+    cluster::check(submission)?;
+    let names = &mut submission.environment.keys();
+    if let Some(name) = names.find(|name| !is_name(name)) {
+        return Err(format!("a shell can't set a variable called `{name}`"));
+    }
+    for directory in [&submission.working_directory, &submission.directory] {
+        match directory.to_str() {
+            Some(text) if !text.contains(['\n', '\0']) => {}
+            Some(text) => return Err(format!("the path {text:?} contains a line break")),
+            None => return Err(format!("the path {} is not UTF-8", directory.display())),
+        }
+    }
+    Ok(())
 }

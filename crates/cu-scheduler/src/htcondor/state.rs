@@ -1,4 +1,4 @@
-//! What a job's state is, from the log and from the queue or the history: pure, one table.
+//! Decides the state of a job from the log and from the queue or the history: pure, in one table.
 //!
 //! | log | queue or history | state |
 //! | --- | --- | --- |
@@ -21,7 +21,7 @@
 use std::fmt::Write as _;
 
 use super::ad::{Ad, Hold, Status};
-use super::description::STARTS;
+use super::attributes::STARTS;
 use super::event::{Exit, Id};
 use super::options::HoldPolicy;
 use super::remove::FREED;
@@ -30,7 +30,7 @@ use super::table::{Job, Phase};
 use super::why_queued;
 use crate::{ClusterEnd, ClusterState, EndCause};
 
-/// What queue and history say of a job.
+/// The answer of queue and history about a job.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Word<'a> {
     NotAsked,
@@ -39,21 +39,21 @@ pub(super) enum Word<'a> {
     Nowhere,
 }
 
-/// What follows.
+/// The verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     State(ClusterState),
-    /// The log alone does not tell.
+    /// The log alone does not decide.
     Ask,
     /// It is so if it stays so.
     Doubt(ClusterState),
 }
 
-/// What the options decide.
+/// The rules that options set.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     pub holds: HoldPolicy,
-    /// What the exit code [`SLOT_GIVEN_UP`] stands for.
+    /// The exit code that [`SLOT_GIVEN_UP`] stands for.
     pub resume_exit_code: i32,
 }
 
@@ -96,7 +96,7 @@ pub(super) fn judge(
 }
 
 impl Rules {
-    /// What follows from the log alone, whatever else is said.
+    /// The state that the log alone decides, whatever else is known.
     fn settled(&self, id: Id, phase: &Phase) -> Option<ClusterState> {
         match phase {
             Phase::Terminated { exit, at } => {
@@ -138,7 +138,7 @@ impl Rules {
     fn exited(&self, exit: Exit) -> ClusterEnd {
         let (cause, text) = match exit {
             Exit::Code(code) if code == i32::from(SLOT_GIVEN_UP) => {
-                let text = "it gave up the slot in which it waited for its next attempt";
+                let text = "the job gave up the slot in which it waited for its next attempt";
                 (EndCause::Exited(self.resume_exit_code), text.to_owned())
             }
             Exit::Code(code) => (EndCause::Exited(code), format!("exit code {code}")),
@@ -182,21 +182,21 @@ impl Rules {
             Status::Removed => match job.map(|job| &job.phase) {
                 Some(Phase::Running) => ClusterState::Running { since: ad.since },
                 _ => ClusterState::Queued {
-                    reason: Some("it is being removed".into()),
+                    reason: Some("the job is being removed".into()),
                 },
             },
             Status::Held => match &ad.hold {
                 Some(hold) => self.held(ad.id, hold),
                 None => ClusterState::Held {
                     reason: format!(
-                        "HTCondor tells no reason; `condor_release {}` releases it",
+                        "HTCondor gives no reason; `condor_release {}` releases it",
                         ad.id
                     ),
                 },
             },
             Status::Completed => ClusterState::Ended(self.past(ad)),
             Status::Other(number) => ClusterState::Unknown {
-                reason: format!("HTCondor tells the unknown JobStatus {number}"),
+                reason: format!("HTCondor reports the unknown JobStatus {number}"),
             },
         };
         Verdict::State(state)
@@ -232,7 +232,7 @@ impl Rules {
         let unknown = || ClusterEnd {
             cause: EndCause::Unknown,
             at: None,
-            text: "HTCondor's history does not tell how".into(),
+            text: "HTCondor's history does not say how".into(),
         };
         ClusterEnd {
             at: ad.at,

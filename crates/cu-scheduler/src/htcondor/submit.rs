@@ -1,163 +1,83 @@
 //! Submitting: scripts and tickets first, then one condor_submit for all that need the same.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use cu_system::files;
 
-use super::description::{self, description, header};
+use super::description::{self, checksum, description};
 use super::event::Id;
 use super::queue::first_lines;
-use super::script;
-use super::ticket::{Ticket, write_whole};
+use super::script::{self, write_script};
+use super::ticket::{Ticket, files_refused};
 use super::{Htcondor, Resume, resume};
-use crate::command::{Command, Failure, Output};
-use crate::{ClusterJobId, Submission, SubmissionName, SubmitError};
+use crate::cluster::{Batch, Command, Failure, Intake, Output, Refusal};
+use crate::{ClusterJobId, Submission, SubmissionName};
 
-/// How long a submission may take, of which thousands take seconds. The schedd that hangs is given
-/// up after it, and the outcome is uncertain.
+/// How long a submission may take, of which thousands take seconds. A schedd that takes longer is given
+/// up, and the outcome is uncertain.
 const SUBMIT_LIMIT: Duration = Duration::from_secs(40);
-/// How long HTCondor's parser may take, which asks nobody.
+/// How long HTCondor's parser may take, which asks no daemon.
 const DRY_RUN_LIMIT: Duration = Duration::from_secs(10);
-/// How long a submission of a process that was killed is waited for.
+/// How long to wait for the condor_submit of a process that was killed.
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(50);
 /// When asking again is worth it after a limit of the pool was reached.
 const LIMIT_RETRY: Duration = Duration::from_secs(60);
 
-type Answer = Result<ClusterJobId, SubmitError>;
+#[async_trait]
+impl Intake for Htcondor {
+    /// The header of the description.
+    type Needs = String;
 
-/// Why a whole group of submissions came to nothing.
-#[derive(Clone, Debug)]
-pub(super) enum Refusal {
-    Rejected(String),
-    Unavailable(String, Option<Duration>),
-    Uncertain(String),
-}
+    fn needs(&self, submission: &Submission) -> String {
+        self.header(submission)
+    }
 
-impl Refusal {
-    /// The error of the submission `name`.
-    pub fn of(self, name: &SubmissionName) -> SubmitError {
-        let name = name.clone();
-        match self {
-            Self::Rejected(reason) => SubmitError::Rejected { name, reason },
-            Self::Unavailable(reason, retry_after) => SubmitError::Unavailable {
-                name,
-                reason,
-                retry_after,
-            },
-            Self::Uncertain(reason) => SubmitError::Uncertain { name, reason },
+    fn check(&self, submission: &Submission) -> Result<(), String> {
+        script::check(submission)?;
+        description::check(&submission.resources)
+    }
+
+    async fn put_back(&self, batch: &mut Batch<'_>) {
+        if self.options.resume != Resume::Submit {
+            resume::put_back(self, batch).await;
         }
     }
+
+    async fn call(&self, group: &[&Submission]) -> Result<Vec<ClusterJobId>, Refusal> {
+        let ids = submit_group(self, group).await?;
+        if self.options.resume != Resume::Submit {
+            resume::free_predecessors(self, group).await;
+        }
+        Ok(ids.iter().map(|id| id.to_cluster()).collect())
+    }
 }
 
-/// Hands over a batch. The answers stand in its order.
-pub(super) async fn submit(condor: &Htcondor, batch: &[Submission]) -> Vec<Answer> {
-    let mut answers: Vec<Option<Answer>> = Vec::new();
-    for submission in batch {
-        let refusal = script::refusal(submission);
-        let refusal = refusal.or_else(|| description::refusal(&submission.resources));
-        answers.push(refusal.map(|reason| Err(Refusal::Rejected(reason).of(&submission.name))));
-    }
-    if condor.options.resume != Resume::Submit {
-        resume::put_back(condor, batch, &mut answers).await;
-    }
-    let left: Vec<usize> = (0..batch.len())
-        .filter(|at| answers[*at].is_none())
-        .collect();
-    let mut away: Option<Refusal> = None;
-    for (header, group) in groups(condor, batch, &left) {
-        let submissions: Vec<&Submission> = group.iter().map(|at| &batch[*at]).collect();
-        let submitted = match &away {
-            None => submit_group(condor, &header, &submissions).await,
-            Some(refusal) => Err(refusal.clone()),
-        };
-        match &submitted {
-            Ok(_) if condor.options.resume == Resume::Submit => {}
-            Ok(_) => resume::free_predecessors(condor, &submissions).await,
-            Err(Refusal::Rejected(_)) => {}
-            // Who is away for one is away for all; each question may take its time.
-            Err(Refusal::Unavailable(reason, retry_after)) => {
-                away = Some(Refusal::Unavailable(reason.clone(), *retry_after));
-            }
-            Err(Refusal::Uncertain(reason)) => {
-                away = Some(Refusal::Unavailable(reason.clone(), None));
-            }
-        }
-        for (nth, at) in group.into_iter().enumerate() {
-            answers[at] = Some(match &submitted {
-                Ok(ids) => Ok(ClusterJobId(ids[nth].to_string())),
-                Err(refusal) => Err(refusal.clone().of(&batch[at].name)),
-            });
-        }
-    }
-    let unanswered = |submission: &Submission| {
-        Err(
-            Refusal::Unavailable("it was left out, which is a bug of ours".into(), None)
-                .of(&submission.name),
-        )
-    };
-    let answer = |(answer, submission): (Option<Answer>, &Submission)| {
-        answer.unwrap_or_else(|| unanswered(submission))
-    };
-    answers.into_iter().zip(batch).map(answer).collect()
-}
-
-/// Those of `batch` at `places` that need the same, in its order, each group with its header. A
-/// description holds one run's.
-pub(super) fn groups(
-    condor: &Htcondor,
-    batch: &[Submission],
-    places: &[usize],
-) -> Vec<(String, Vec<usize>)> {
-    let mut groups: Vec<((String, &str), Vec<usize>)> = Vec::new();
-    let mut known: HashMap<(String, &str), usize> = HashMap::new();
-    for at in places {
-        let submission = &batch[*at];
-        let header = header(&condor.options, &condor.state_dir, &submission.resources);
-        let key = (header, submission.name.run());
-        let number = *known.entry(key.clone()).or_insert(groups.len());
-        match groups.get_mut(number) {
-            Some((_, group)) => group.push(*at),
-            None => groups.push((key, vec![*at])),
-        }
-    }
-    let without_run = |((header, _), group): ((String, &str), Vec<usize>)| (header, group);
-    groups.into_iter().map(without_run).collect()
-}
-
-/// Where the description lies whose first submission is `first`.
+/// The path of the description whose first submission is `first`.
 pub(super) fn description_path(condor: &Htcondor, first: &SubmissionName) -> PathBuf {
     let name = format!("{}-{}-{}.sub", first.run(), first.job(), first.attempt());
     condor.path("descriptions").join(name)
 }
 
 /// One condor_submit. The ids stand in the order of `group`.
-async fn submit_group(
-    condor: &Htcondor,
-    header: &str,
-    group: &[&Submission],
-) -> Result<Vec<Id>, Refusal> {
-    check_once(condor, header).await?;
-    let locked = lock(&condor.path("submit.lock")).await;
-    let lock = locked.map_err(|reason| Refusal::Unavailable(reason, None))?;
-    let path = write_group(condor, header, group)
-        .await
-        .map_err(|error| Refusal::Unavailable(error, None))?;
+async fn submit_group(condor: &Htcondor, group: &[&Submission]) -> Result<Vec<Id>, Refusal> {
+    let header = condor.header(group[0]);
+    check_once(condor, &header).await?;
+    let lock = lock_submit(condor).await.map_err(Refusal::unavailable)?;
+    let path = write_group(condor, &header, group).await?;
     let command = submit_command(condor).argument(&path).holding(lock);
-    let output = match command.limit(SUBMIT_LIMIT).run().await {
-        Ok(output) if output.code == 0 => output,
-        Ok(output) => return Err(refusal(&output)),
-        Err(failure @ Failure::NotStarted { .. }) => {
-            return Err(Refusal::Unavailable(failure.to_string(), None));
-        }
-        Err(failure) => return Err(Refusal::Uncertain(failure.to_string())),
-    };
-    let ids = submitted(&output.stdout, group.len())
-        .ok_or_else(|| Refusal::Uncertain(format!("condor_submit said: {}", output.words())))?;
+    let output = command.limit(SUBMIT_LIMIT).run().await;
+    let output = output.map_err(Refusal::of_failure)?;
+    if output.code != 0 {
+        return Err(refusal(&output));
+    }
+    let ids = submitted(&output.stdout, group.len()).ok_or_else(|| {
+        Refusal::uncertain(format!("condor_submit named no jobs: {}", output.words()))
+    })?;
     let noted = condor.watch.up_to_date(&condor.commands, |table| {
         for (id, submission) in ids.iter().zip(group) {
             table.note(*id, submission.name.clone());
@@ -177,7 +97,7 @@ pub(super) fn submit_command(condor: &Htcondor) -> Command {
     };
     let name = options.submit_command.first().map_or(default, |it| it);
     let command = if name.contains('/') {
-        Command::new(None, name).folder(&condor.commands.start_in)
+        Command::new(None, name).start_in(&condor.commands.start_in)
     } else {
         condor.commands.command(name)
     };
@@ -187,25 +107,25 @@ pub(super) fn submit_command(condor: &Htcondor) -> Command {
     command.with_our_locale().arguments(own.chain(bid))
 }
 
-/// What condor_submit would only warn of is an error of ours: a word in `extra` that it does not
+/// Makes an error of what condor_submit would only warn of: a word in `extra` that it does not
 /// know. Each header is tried once; HTCondor parses it without asking the pool.
 async fn check_once(condor: &Htcondor, header: &str) -> Result<(), Refusal> {
     if condor.is_checked(header) {
         return Ok(());
     }
     let output = dry_run(condor, &format!("{header}queue 0\n")).await;
-    let output = output.map_err(|failure| Refusal::Unavailable(failure.to_string(), None))?;
+    let output = output.map_err(|failure| Refusal::unavailable(failure.to_string()))?;
     if output.code != 0 {
         return Err(refusal(&output));
     }
     if let Some(unused) = unused(&output) {
-        return Err(Refusal::Rejected(unused));
+        return Err(Refusal::rejected(unused));
     }
     condor.note_checked(header);
     Ok(())
 }
 
-/// What a dry run says of a line that HTCondor does not know. It would only warn of it.
+/// The warning of a dry run about a line that HTCondor does not know, without its prefix.
 pub(super) fn unused(output: &Output) -> Option<String> {
     let mut lines = output.stderr.lines();
     let unused = lines.find(|line| line.contains("was unused by condor_submit"))?;
@@ -218,7 +138,7 @@ pub(super) fn unused(output: &Output) -> Option<String> {
     )
 }
 
-/// What condor_submit says of a description without taking it.
+/// Has condor_submit parse a description without submitting it.
 pub(super) async fn dry_run(condor: &Htcondor, text: &str) -> Result<Output, Failure> {
     let command = condor.commands.command("condor_submit").with_our_locale();
     // The ads go to standard output; the description is read from standard input.
@@ -241,18 +161,21 @@ fn refusal(output: &Output) -> Refusal {
         "AUTHENTICATE",
         "Failed to fetch",
         "communication",
-        // It died while it was told of the jobs, of which it keeps none then.
+        // The schedd died while it took the jobs. It keeps none of them then.
         "Failed to create proc",
         "aborting entire submit",
     ];
     if words.contains("would exceed") || words.contains("MAX_JOBS") {
-        Refusal::Unavailable(words, Some(LIMIT_RETRY))
+        Refusal::Unavailable {
+            reason: words,
+            retry_after: Some(LIMIT_RETRY),
+        }
     } else if away.iter().any(|it| words.contains(it)) {
-        Refusal::Unavailable(words, None)
+        Refusal::unavailable(words)
     } else if words.ends_with(COMMIT) {
-        Refusal::Uncertain(words)
+        Refusal::uncertain(words)
     } else {
-        Refusal::Rejected(words)
+        Refusal::rejected(words)
     }
 }
 
@@ -271,17 +194,17 @@ fn submitted(stdout: &str, count: usize) -> Option<Vec<Id>> {
     Some(procs.map(|proc| Id { cluster, proc }).collect())
 }
 
-/// Writes scripts, tickets and the description, and tells where the last lies.
+/// Writes scripts, tickets and the description, and returns the path of the description.
 async fn write_group(
     condor: &Htcondor,
     header: &str,
     group: &[&Submission],
-) -> Result<PathBuf, String> {
+) -> Result<PathBuf, Refusal> {
     let names: Vec<&SubmissionName> = group.iter().map(|it| &it.name).collect();
     let text = description(header, &names);
     let path = description_path(condor, names[0]);
-    let folder = condor.path("descriptions");
-    let needs = needs(header);
+    let directory = condor.path("descriptions");
+    let header_checksum = checksum(header);
     let submissions: Vec<Submission> = group.iter().map(|it| (*it).clone()).collect();
     let (tickets, wrapper) = (condor.tickets.clone(), condor.options.wrapper.clone());
     let write = move || -> io::Result<PathBuf> {
@@ -293,42 +216,27 @@ async fn write_group(
                 starts: 1,
                 events: 0,
                 in_slot: false,
-                needs,
+                header_checksum,
             };
             tickets.write(&submission.name, 1, &ticket)?;
         }
-        files::make_dir(&folder)?;
-        write_whole(&path, &text, 0o600)?;
+        files::make_dir(&directory)?;
+        files::write_whole(&path, text.as_bytes(), files::PRIVATE_FILE)?;
         Ok(path)
     };
-    match condor.writer.ask(write).await {
-        Ok(written) => written.map_err(|error| format!("its files can't be written: {error}")),
-        Err(_) => Err("writing its files panicked, which is a bug of ours".into()),
-    }
+    let written = condor.writer.write(write).await?;
+    written.map_err(files_refused)
 }
 
-/// Writes what is run for one attempt, and tells where it lies.
-pub(super) fn write_script(submission: &Submission, wrapper: &[String]) -> io::Result<String> {
-    // `script::refusal` saw that it is text.
-    let folder = submission.directory.to_string_lossy();
-    let path = format!("{folder}/run.sh");
-    let text = script::attempt(submission, &folder, wrapper);
-    write_whole(Path::new(&path), &text, 0o700)?;
-    Ok(path)
-}
-
-/// What tells descriptions with other needs apart: a checksum (FNV-1a) of all but the items.
-pub(super) fn needs(header: &str) -> u64 {
-    header.bytes().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
-        (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
-}
-
-/// Takes the lock that each condor_submit holds for as long as it lives, ours or of a process that
-/// was killed: why not, if it takes too long.
-pub(super) async fn lock(path: &Path) -> Result<File, String> {
+/// Takes the lock that each condor_submit of this state directory holds for as long as it lives, also one
+/// whose process was killed.
+///
+/// # Errors
+/// Why not, if another holds it for [`LOCK_LIMIT`], or the file can't be locked.
+pub(super) async fn lock_submit(condor: &Htcondor) -> Result<File, String> {
+    let path = condor.path("submit.lock");
     let failed = |error: io::Error| format!("{} can't be locked: {error}", path.display());
-    let file = files::open_own(path, files::new_file().read(true).write(true)).map_err(failed)?;
+    let file = files::open_own(&path, files::new_file().read(true).write(true)).map_err(failed)?;
     let began = Instant::now();
     loop {
         match file.try_lock() {
@@ -337,7 +245,7 @@ pub(super) async fn lock(path: &Path) -> Result<File, String> {
                 tokio::time::sleep(LOOK).await;
             }
             Err(std::fs::TryLockError::WouldBlock) => {
-                return Err("an earlier condor_submit is still under way".into());
+                return Err("an earlier condor_submit is still at work".into());
             }
             Err(std::fs::TryLockError::Error(error)) => return Err(failed(error)),
         }
@@ -361,30 +269,45 @@ mod tests {
     }
 
     #[test]
-    fn what_is_away_and_what_is_wrong_are_told_apart() {
+    fn an_outage_is_not_taken_for_a_rejection() {
         let output = |stderr: &str| Output {
             code: 1,
             stdout: String::new(),
             stderr: stderr.into(),
         };
         let away = refusal(&output("\nERROR: Can't find address of local schedd\n"));
-        assert!(matches!(away, Refusal::Unavailable(_, None)));
-        // What a schedd that dies meanwhile leaves. It takes all jobs at the end, or none.
+        assert!(matches!(
+            away,
+            Refusal::Unavailable {
+                retry_after: None,
+                ..
+            }
+        ));
+        // The words after the death of a schedd. It takes all jobs at the end, or none.
         for died in [
             "\nERROR: Failed to create proc\n",
             "\nERROR: Failed submission for job 1.139 - aborting entire submit\n\n\
              ERROR: Failed to queue job.\n",
         ] {
             let away = refusal(&output(died));
-            assert!(matches!(away, Refusal::Unavailable(_, None)), "{died}");
+            assert!(
+                matches!(
+                    away,
+                    Refusal::Unavailable {
+                        retry_after: None,
+                        ..
+                    }
+                ),
+                "{died}"
+            );
         }
         const COMMIT: &str = "\nERROR: Failed to commit job submission into the queue.\n";
         let silent = refusal(&output(COMMIT));
-        assert!(matches!(silent, Refusal::Uncertain(_)));
+        assert!(matches!(silent, Refusal::Uncertain { .. }));
         let reason = "ERROR: This pool does not accept jobs without a project.\n";
         let wrong = refusal(&output(&format!("{COMMIT}{reason}")));
-        assert!(matches!(wrong, Refusal::Rejected(_)));
+        assert!(matches!(wrong, Refusal::Rejected { .. }));
         let wrong = refusal(&output("ERROR: I don't know about the 'nope' universe.\n"));
-        assert!(matches!(wrong, Refusal::Rejected(_)));
+        assert!(matches!(wrong, Refusal::Rejected { .. }));
     }
 }

@@ -1,4 +1,4 @@
-//! What the event log says of each job, folded from its events.
+//! The state of each job by the event log, folded from its events.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -16,12 +16,12 @@ pub(super) struct Table {
     tickets: Tickets,
 }
 
-/// What is known of one cluster job.
+/// One cluster job.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Job {
-    /// Of its first submission.
+    /// The name of its first submission.
     pub first: Option<SubmissionName>,
-    /// Of the attempt in hand.
+    /// The name of the present attempt.
     pub name: Option<SubmissionName>,
     /// How many tickets it has had.
     pub tickets: u32,
@@ -35,9 +35,9 @@ pub(super) struct Job {
     pub host: Option<String>,
     /// The machine was lost, by the log's word, since the last start.
     pub lost: Option<String>,
-    /// What the queue said of it since the last event.
+    /// The state that the queue reported since the last event.
     pub seen: Option<ClusterState>,
-    /// An end that was told of the attempt in hand.
+    /// The end of the present attempt, once it was reported.
     pub told: Option<ClusterEnd>,
     /// Since when the queue says what the log does not explain.
     pub doubt: Option<Instant>,
@@ -45,7 +45,7 @@ pub(super) struct Job {
     later: Vec<Ticket>,
 }
 
-/// Where the attempt in hand is, by the log.
+/// The phase of the present attempt, by the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Phase {
     /// The log has said nothing.
@@ -54,7 +54,7 @@ pub(super) enum Phase {
     /// It waits for its start.
     Waiting,
     Running,
-    /// It left its slot, for a reason that the next event tells, or the queue.
+    /// It left its slot. The next event, or the queue, gives the reason.
     Evicted {
         reason: Option<String>,
     },
@@ -113,7 +113,7 @@ impl Table {
             }
         }
         let Some(job) = self.jobs.get_mut(&event.id) else {
-            return; // Of somebody who shares the log.
+            return; // It belongs to another user of the log.
         };
         job.apply(event.kind);
         let mut begun = Vec::new();

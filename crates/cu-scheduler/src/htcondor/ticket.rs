@@ -2,25 +2,26 @@
 //!
 //! The tickets of the cluster job that was submitted as `RUN/JOB/ATTEMPT` are the files `1`, `2`, …
 //! in `jobs/RUN/JOB/ATTEMPT`. A job that starts runs what the newest names. Beside them, a job that
-//! waits in its slot for the next one makes the file `waiting`: who renames it decides.
+//! waits in its slot for the next one makes the file `waiting`; whichever side renames it decides.
 
 use std::fs;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use cu_system::files;
 
 use crate::SubmissionName;
+use crate::cluster::Refusal;
 
 /// More than a ticket holds, or a job complains of, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// What one attempt needs to be known by.
+/// The record of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ticket {
     /// The script that is run.
     pub script: String,
-    /// Which attempt it is.
+    /// The attempt.
     pub name: SubmissionName,
     /// How many starts of the cluster job this attempt is allowed, those before it included.
     pub starts: u32,
@@ -29,11 +30,11 @@ pub(super) struct Ticket {
     pub events: u64,
     /// It goes on in the slot of its predecessor.
     pub in_slot: bool,
-    /// What tells submissions with other needs apart.
-    pub needs: u64,
+    /// The checksum of the header of its description: other needs, another header.
+    pub header_checksum: u64,
 }
 
-/// The folder `jobs`.
+/// The directory `jobs`.
 #[derive(Clone, Debug)]
 pub(super) struct Tickets(PathBuf);
 
@@ -45,14 +46,15 @@ impl Tickets {
     /// Writes the ticket `number` of the cluster job that was submitted as `first`, whole or not at
     /// all.
     pub fn write(&self, first: &SubmissionName, number: u32, ticket: &Ticket) -> io::Result<()> {
-        let folder = self.folder(first);
-        files::make_dir(&folder)?;
-        write_whole(&folder.join(number.to_string()), &ticket.to_text(), 0o600)
+        let directory = self.directory(first);
+        files::make_dir(&directory)?;
+        let path = directory.join(number.to_string());
+        files::write_whole(&path, ticket.to_text().as_bytes(), files::PRIVATE_FILE)
     }
 
     /// The ticket `number`, if it is there and whole.
     pub fn read(&self, first: &SubmissionName, number: u32) -> Option<Ticket> {
-        let path = self.folder(first).join(number.to_string());
+        let path = self.directory(first).join(number.to_string());
         let text = files::read_own(&path, LONGEST).ok()?;
         Ticket::from_text(str::from_utf8(&text).ok()?)
     }
@@ -63,38 +65,38 @@ impl Tickets {
         (number..).map_while(read).collect()
     }
 
-    /// Takes back the ticket `number`, of which nobody made use.
+    /// Removes the ticket `number`, which no job has used.
     pub fn remove(&self, first: &SubmissionName, number: u32) {
         // If it stays, it names an attempt that is found nowhere else.
-        fs::remove_file(self.folder(first).join(number.to_string())).ok();
+        fs::remove_file(self.directory(first).join(number.to_string())).ok();
     }
 
     /// Whether the job waits in its slot for the next ticket.
     pub fn is_waiting(&self, first: &SubmissionName) -> bool {
-        self.folder(first).join("waiting").exists()
+        self.directory(first).join("waiting").exists()
     }
 
     /// Lets a job go on that waits in its slot; `false` if it no longer does.
     pub fn grant(&self, first: &SubmissionName) -> io::Result<bool> {
-        let folder = self.folder(first);
-        match fs::rename(folder.join("waiting"), folder.join("granted")) {
+        let directory = self.directory(first);
+        match fs::rename(directory.join("waiting"), directory.join("granted")) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// What the job's start complained of, if it did: the newest line.
+    /// The newest complaint of the job's start, if there is one.
     pub fn failure(&self, first: &SubmissionName) -> Option<String> {
-        let text = files::read(&self.folder(first).join("failures"), LONGEST).ok()?;
+        let text = files::read(&self.directory(first).join("failures"), LONGEST).ok()?;
         let text = String::from_utf8_lossy(&text);
         text.lines().last().map(str::to_owned)
     }
 
     /// The first submissions of all cluster jobs of `run` and the job `job`.
     pub fn firsts(&self, run: &str, job: u32) -> Vec<SubmissionName> {
-        let folder = self.0.join(run).join(job.to_string());
-        let Ok(entries) = fs::read_dir(folder) else {
+        let directory = self.0.join(run).join(job.to_string());
+        let Ok(entries) = fs::read_dir(directory) else {
             return Vec::new();
         };
         let name = |entry: io::Result<fs::DirEntry>| {
@@ -104,7 +106,7 @@ impl Tickets {
         entries.filter_map(name).collect()
     }
 
-    fn folder(&self, first: &SubmissionName) -> PathBuf {
+    fn directory(&self, first: &SubmissionName) -> PathBuf {
         let attempt = first.attempt().to_string();
         let job = self.0.join(first.run()).join(first.job().to_string());
         job.join(attempt)
@@ -115,7 +117,7 @@ impl Ticket {
     fn to_text(&self) -> String {
         format!(
             "{}\n{}\nstarts {}\nevents {}\nin slot {}\nneeds {:016x}\n",
-            self.script, self.name, self.starts, self.events, self.in_slot, self.needs
+            self.script, self.name, self.starts, self.events, self.in_slot, self.header_checksum
         )
     }
 
@@ -129,22 +131,14 @@ impl Ticket {
             starts: field("starts")?.parse().ok()?,
             events: field("events")?.parse().ok()?,
             in_slot: field("in slot")?.parse().ok()?,
-            needs: u64::from_str_radix(field("needs")?, 16).ok()?,
+            header_checksum: u64::from_str_radix(field("needs")?, 16).ok()?,
         })
     }
 }
 
-/// Writes a file that others see whole or not at all. It need not outlive a crash of the machine: a
-/// job that does not find it has not started.
-pub(super) fn write_whole(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".part");
-    let beside = PathBuf::from(beside);
-    let mut file = files::open_own(&beside, files::new_file().write(true).mode(mode))?;
-    file.set_len(0)?;
-    file.write_all(text.as_bytes())?;
-    fs::rename(beside, path)
+/// The refusal if files of a submission can't be written.
+pub(super) fn files_refused(error: io::Error) -> Refusal {
+    Refusal::unavailable(format!("the submission's files can't be written: {error}"))
 }
 
 #[cfg(test)]
@@ -153,16 +147,16 @@ mod tests {
 
     #[test]
     fn a_ticket_is_read_as_it_was_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let tickets = Tickets::new(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let tickets = Tickets::new(directory.path());
         let name = |attempt| SubmissionName::new("run", 7, attempt).unwrap();
         let ticket = Ticket {
-            script: "/a folder/run.sh".into(),
+            script: "/a directory/run.sh".into(),
             name: name(4),
             starts: 2,
             events: 9,
             in_slot: true,
-            needs: 0xab,
+            header_checksum: 0xab,
         };
         tickets.write(&name(3), 1, &ticket).unwrap();
         assert_eq!(tickets.read(&name(3), 1), Some(ticket.clone()));
@@ -174,11 +168,11 @@ mod tests {
 
     #[test]
     fn one_grant_is_given_to_one_who_waits() {
-        let folder = tempfile::tempdir().unwrap();
-        let tickets = Tickets::new(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let tickets = Tickets::new(directory.path());
         let name = SubmissionName::new("run", 7, 3).unwrap();
         assert!(!tickets.grant(&name).unwrap());
-        let waiting = tickets.folder(&name).join("waiting");
+        let waiting = tickets.directory(&name).join("waiting");
         fs::create_dir_all(waiting.parent().unwrap()).unwrap();
         fs::write(&waiting, "").unwrap();
         assert!(tickets.is_waiting(&name));

@@ -1,4 +1,4 @@
-//! Watching: the event log first, the queue and the history for what it does not tell.
+//! Watches jobs: by the event log first, by the queue and the history for what it does not show.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -17,14 +17,14 @@ use super::ticket::Tickets;
 use super::why_queued::{self, Findings};
 use crate::{ClusterEnd, ClusterJobId, ClusterState, EndCause, Error, Observation, SubmissionName};
 
-/// How often the log is looked at. It is a file, and nothing tells of its growth from elsewhere.
+/// How often to look at the log. Nothing reports the growth of a file from another machine.
 const LOOK: Duration = Duration::from_millis(100);
-/// How soon another look is worth it at what no event tells.
+/// How soon another look is worth it at what no event shows.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long an answer must stand that the log does not explain.
 const DOUBT: Duration = Duration::from_secs(5);
 
-/// What is known, and how long it is worth believing.
+/// Our knowledge of the jobs, and how long it is worth believing.
 #[derive(Debug)]
 pub(super) struct Watch {
     known: Mutex<Known>,
@@ -40,17 +40,17 @@ struct Known {
     table: Table,
     /// When the queue was asked last.
     asked: Option<Instant>,
-    /// When somebody looked last, or was told to.
+    /// When somebody looked last, or was woken to look.
     looked: Instant,
     /// Whether that look left something in doubt.
     in_doubt: bool,
-    /// Jobs whose end was told and that are still in the queue for nothing.
+    /// Jobs whose end was reported and that are still in the queue for nothing.
     leftovers: BTreeSet<Id>,
     /// Why jobs wait.
     findings: Findings,
 }
 
-/// What queue and history answered about the jobs that were asked for.
+/// The answers of queue and history about the jobs in question.
 #[derive(Debug, Default)]
 struct Answers {
     /// How many events the log had of each when the queue was asked.
@@ -100,7 +100,7 @@ impl Watch {
             tickets,
             rules: Rules {
                 holds: options.holds.clone(),
-                resume_exit_code: options.resume_exit_code.into(),
+                resume_exit_code: options.resume_exit_code.get().into(),
             },
             resume: options.resume,
             poll: options.poll,
@@ -133,7 +133,7 @@ impl Watch {
         self.known().log.has_more()
     }
 
-    /// What became of `jobs`.
+    /// The state of `jobs`.
     pub async fn observe(
         &self,
         commands: &Commands,
@@ -183,7 +183,7 @@ impl Watch {
             return Ok(Answers::default());
         }
         let asked: Vec<Id> = open.keys().copied().collect();
-        let queue = commands.queued(&asked, &runs).await?;
+        let queue = commands.ask_queue(&asked, &runs).await?;
         self.known().asked = Some(Instant::now());
         let mut answers = Answers {
             asked: open,
@@ -208,7 +208,7 @@ impl Watch {
             unexplained.filter(is_unexplained).collect::<Vec<Id>>()
         })?;
         if !unexplained.is_empty() {
-            let past = commands.past(&unexplained).await?;
+            let past = commands.ask_history(&unexplained).await?;
             answers
                 .history
                 .extend(past.into_iter().map(|ad| (ad.id, ad)));
@@ -227,7 +227,7 @@ impl Watch {
         self.known().findings.fill_in(queue.values_mut());
     }
 
-    /// What log and answers together say.
+    /// The state of `ids` by the log and the answers together.
     fn conclude(
         &self,
         commands: &Commands,
@@ -278,11 +278,11 @@ impl Watch {
                 job.doubt = None;
                 state
             }
-            Verdict::Ask => unknown("the event log does not tell yet what follows"),
+            Verdict::Ask => unknown("the event log does not say yet how the job goes on"),
             Verdict::Doubt(state) => {
                 let since = *job.doubt.get_or_insert_with(Instant::now);
                 if since.elapsed() < DOUBT {
-                    return unknown("queue and event log do not agree yet");
+                    return unknown("the queue and the event log do not agree yet");
                 }
                 state
             }
@@ -302,7 +302,7 @@ impl Watch {
         }
     }
 
-    /// Whether an ended job is in the queue for nothing: nobody will put it back.
+    /// Whether an ended job is in the queue for nothing, because it will not be put back.
     fn is_left_over(&self, phase: &Phase, word: Word) -> bool {
         let status = match word {
             Word::Queue(ad) => Some(ad.status),
@@ -335,7 +335,7 @@ impl Watch {
             && first.is_some_and(|first| self.tickets.is_waiting(first))
     }
 
-    /// Removes jobs whose end was told. What fails is done at the next look.
+    /// Removes jobs whose end was reported. What fails is tried again at the next look.
     async fn free_leftovers(&self, commands: &Commands) {
         let leftovers: Vec<Id> = self.known().leftovers.iter().copied().collect();
         if remove(commands, &leftovers, FREED).await.is_ok() {
@@ -346,9 +346,9 @@ impl Watch {
         }
     }
 
-    /// Returns when another look is worth it. While the log grows all the time, not more often than
-    /// it is looked at anyway.
-    pub async fn changed(&self) {
+    /// Waits until another look is worth it, and notes that somebody looks now. Returns at most once per
+    /// look at the log, however fast it grows.
+    pub async fn wait_for_change(&self) {
         loop {
             {
                 let known = &mut *self.known();
@@ -364,7 +364,7 @@ impl Watch {
         }
     }
 
-    /// Whether a job waits in its slot whose end was not told yet.
+    /// Whether a job waits in its slot whose end was not reported yet.
     fn one_waits(&self, table: &Table) -> bool {
         matches!(self.resume, Resume::Checkpoint { .. })
             && table.jobs().any(|(_, job)| {
@@ -379,7 +379,7 @@ fn observation(table: &Table, id: Id, state: ClusterState, ad: Option<&Ad>) -> O
     let host = host.or_else(|| ad.and_then(|ad| ad.host.clone()));
     let has_begun = matches!(state, ClusterState::Running { .. } | ClusterState::Ended(_));
     Observation {
-        job: ClusterJobId(id.to_string()),
+        job: id.to_cluster(),
         name: None,
         state,
         host: host.filter(|_| has_begun),

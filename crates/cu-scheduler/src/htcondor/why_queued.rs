@@ -1,7 +1,7 @@
-//! Why a job waits: what its ad tells, and what HTCondor's analysis of one job of its kind found.
+//! Why a job waits: from its ad, and from HTCondor's analysis of one job of its kind.
 //!
-//! An ad tells whether the last negotiation looked for a machine in vain, and never whether there is
-//! one at all. That tells `condor_q -better-analyze`, which fetches the ads of all machines. So it
+//! An ad shows whether the last negotiation found a machine, and never whether there is one at all.
+//! `condor_q -better-analyze` shows that, but it fetches the ads of all machines. So it
 //! is asked [rarely](EVERY), for one job at a time, and what it finds is taken to hold for all that
 //! need the same, which HTCondor itself numbers (`AutoClusterId`).
 
@@ -18,13 +18,13 @@ const EVERY: Duration = Duration::from_secs(10 * 60);
 const BELIEVED: Duration = Duration::from_secs(3600);
 /// How long an analysis may take: big pools have tens of thousands of slots.
 const LIMIT: Duration = Duration::from_secs(20);
-/// A job that waits for so long is analysed though its ad tells of no failure: of many jobs that
+/// A job that has waited for this long is analysed although its ad shows no failure: of many jobs that
 /// need the same HTCondor tries one, and notes the failure there.
 const LONG: Duration = Duration::from_secs(120);
 /// How HTCondor's negotiator says that no machine is free for a job, or that there is none.
 const NO_MATCH: &str = "no match found";
 
-/// What analyses found, by the kind of job.
+/// The results of analyses, by the kind of job.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     of: BTreeMap<i64, (Instant, String)>,
@@ -47,7 +47,7 @@ impl Findings {
             None => !ad.is_matched() && waits_long(ad),
         };
         let is_open = |ad: &&Ad| ad.kind.is_some() && ad.may_start() && in_vain(ad);
-        // Of whose kind nothing was found yet, or longest ago.
+        // The kind without a result, or with the oldest.
         let found = |ad: &Ad| ad.kind.and_then(|kind| Some(self.of.get(&kind)?.0));
         let chosen = queue.filter(is_open).min_by_key(|ad| (found(ad), ad.id))?;
         self.asked = Some(Instant::now());
@@ -81,17 +81,17 @@ pub(super) async fn analyse(commands: &Commands, ad: &Ad) -> Option<String> {
 
 /// In one sentence, why a job waits that may start.
 pub(super) fn reason(ad: &Ad) -> String {
-    let hint = format!("`condor_q -better-analyze {}` tells more", ad.id);
+    let hint = format!("`condor_q -better-analyze {}` shows more", ad.id);
     match (ad.is_matched(), &ad.found, ad.rejected()) {
-        (true, ..) => "a machine was found for it and is being claimed".into(),
+        (true, ..) => "a machine was found for the job and is being claimed".into(),
         (false, Some(found), _) => format!("{found}; {hint}"),
         (false, None, Some(NO_MATCH)) => {
-            format!("the last negotiation found no machine that is free for it; {hint}")
+            format!("the last negotiation found no free machine that suits the job; {hint}")
         }
         (false, None, Some(reason)) => {
-            format!("the last negotiation gave it no machine: {reason}; {hint}")
+            format!("the last negotiation gave the job no machine: {reason}; {hint}")
         }
-        (false, None, None) => "it waits for a negotiation".into(),
+        (false, None, None) => "waiting for the next negotiation".into(),
     }
 }
 
@@ -117,7 +117,7 @@ fn is_since(at: Option<SystemTime>, since: Option<SystemTime>) -> bool {
     at.is_some_and(|at| since.is_none_or(|since| at >= since))
 }
 
-/// What the text of an analysis says of the machines; nothing if it is not understood.
+/// The result in the text of an analysis; `None` if it is not understood.
 pub(super) fn found(text: &str) -> Option<String> {
     let count = |line: &str| -> Option<u64> { line.split_whitespace().next()?.parse().ok() };
     let counted = |what: &str| count(text.lines().find(|line| line.trim_end().ends_with(what))?);
@@ -134,7 +134,7 @@ pub(super) fn found(text: &str) -> Option<String> {
             "{fit} of the pool's {all} slots can run it, once there is room"
         ));
     }
-    // Of a slot whose GPUs are taken HTCondor says that it has none, where it counts what all other
+    // HTCondor says that a slot whose GPUs are taken has none, where it counts what all other
     // resources are in the end.
     let mut said = match text.contains("AvailableGPUs") {
         true => "at present no machine of the pool can run it: ".to_owned(),
@@ -152,7 +152,7 @@ pub(super) fn found(text: &str) -> Option<String> {
     };
     let never = never(text);
     if !never.is_empty() {
-        let _ = write!(said, "; nowhere holds {}", never.join(", "));
+        let _ = write!(said, "; no slot meets {}", never.join(", "));
     }
     Some(said)
 }
@@ -160,8 +160,8 @@ pub(super) fn found(text: &str) -> Option<String> {
 /// The conditions that hold on no machine, each with the values that it is about.
 fn never(text: &str) -> Vec<String> {
     let steps: Vec<Step> = text.lines().filter_map(step).collect();
-    // What is part of another condition decides nothing by itself. The gate, which is passed, is
-    // told as parts alone.
+    // A part of another condition decides nothing by itself. The gate, which is passed, is listed in
+    // parts alone.
     let is_part = |it: &Step| {
         let number = format!("[{}]", it.number);
         let mut others = steps.iter().filter(|other| other.number != it.number);

@@ -1,4 +1,5 @@
-//! The life of an attempt: started once, signalled as Slurm would, seen out with all its processes.
+//! The life of an attempt: it is started once, signalled as by Slurm, and ends with all its
+//! processes.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,44 +14,43 @@ use super::record::{self, Cause, Ended, Line, unix_ms};
 use super::table::{Job, Phase, Running, Signals};
 use crate::{Cancel, ClusterJobId, Resources, Submission};
 
-/// When is tried again what could not be done now: to write the journal, to watch a process.
+/// The wait before trying again to write the journal or to watch a process.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
-/// How soon is looked again for processes that were about to end.
+/// The wait before looking again at processes that are about to end.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
-/// For how long a start is tried that this machine lacks something for, before the attempt is given
-/// up.
+/// How long to retry a start for which this machine lacks something, before giving up the attempt.
 const PATIENCE: Duration = Duration::from_secs(3600);
-/// Trouble that is over within this time is not worth a word.
+/// Trouble that is over within this time is not reported.
 const SHORT_TROUBLE: Duration = Duration::from_secs(5);
 /// The longest wait between two tries.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
-/// No warning comes before a command had this long to install its handler, or half its limit if
-/// that is less.
+/// A warning never comes before a command has had this long to install its handler, or half its
+/// limit if that is shorter.
 const FIRST_WARNING: Duration = Duration::from_secs(1);
 
-/// What keeps this machine from starting anything, whatever it is.
+/// The reason why this machine can't start any attempt now.
 #[derive(Debug)]
 pub(super) struct Trouble {
-    /// When nothing was started for the first time.
+    /// When the first start failed.
     since: Instant,
-    /// What the system said then.
+    /// The system's error.
     reason: String,
-    /// The wait after the next try, should that fail too.
+    /// The wait after the next try, if that fails, too.
     wait: Duration,
     /// The next try.
     pub until: Instant,
 }
 
 impl Trouble {
-    /// What people should know of it, once it lasts: each attempt that ends may make room.
-    pub fn told(&self) -> Option<&str> {
+    /// The text for people, once the trouble lasts.
+    pub fn reported(&self) -> Option<&str> {
         (self.since.elapsed() >= SHORT_TROUBLE).then_some(&*self.reason)
     }
 }
 
 impl Keeper {
-    /// Starts jobs of the queue on the graphics processors beside them; `false` if this machine is
-    /// in trouble, and some are in the queue again.
+    /// Starts jobs of the queue, each on the given graphics processors. Returns `false` if this
+    /// machine is in trouble and some are in the queue again.
     pub(super) fn start(&mut self, starts: Vec<(u64, Vec<u32>)>) -> bool {
         let at = SystemTime::now();
         let starting = |(number, _): &(u64, Vec<u32>)| Line::Starting {
@@ -120,8 +120,8 @@ impl Keeper {
         !is_in_trouble
     }
 
-    /// Puts into the queue again, in front, what was about to be started, and returns the lines that
-    /// say so.
+    /// Puts jobs that were about to start back to the front of the queue, and returns the journal
+    /// lines about it.
     fn put_back(&mut self, starts: Vec<(u64, Vec<u32>)>) -> Vec<Line> {
         let mut lines = Vec::new();
         for (number, gpus) in starts.into_iter().rev() {
@@ -137,7 +137,7 @@ impl Keeper {
         lines
     }
 
-    /// Starts nothing for a while, since this machine lacks something.
+    /// Pauses all starts for a while, since this machine lacks something.
     pub(super) fn in_trouble(&mut self, reason: String) {
         let now = Instant::now();
         let mut trouble = self.trouble.take().unwrap_or_else(|| Trouble {
@@ -149,7 +149,7 @@ impl Keeper {
         trouble.until = now + trouble.wait;
         trouble.wait = (trouble.wait * 2).min(LONGEST_RETRY);
         self.timers.push(Reverse((trouble.until, 0)));
-        self.changed |= trouble.told().is_some();
+        self.changed |= trouble.reported().is_some();
         self.trouble = Some(trouble);
     }
 
@@ -158,7 +158,7 @@ impl Keeper {
         trouble.is_some_and(|it| it.since.elapsed() > PATIENCE)
     }
 
-    /// What an attempt finds in its environment beside what was submitted.
+    /// The variables that an attempt gets in addition to those of its submission.
     fn variables(
         &self,
         id: &ClusterJobId,
@@ -172,25 +172,23 @@ impl Keeper {
             ("CU_KILL_WAIT", self.grace.as_secs_f64().to_string()),
         ];
         if let Some(limit) = submission.resources.time_limit {
-            // A limit beyond the end of time is none.
+            // Ignore a limit that no clock can reach.
             let deadline = since.checked_add(limit).map(|at| unix_ms(at) / 1000);
             variables.extend(deadline.map(|at| ("CU_DEADLINE", at.to_string())));
         }
-        if self.slots.hands_out_gpus() {
-            let gpus: Vec<String> = gpus.iter().map(u32::to_string).collect();
-            variables.push(("CUDA_VISIBLE_DEVICES", gpus.join(",")));
-        }
+        let visible = self.slots.visible(gpus);
+        variables.extend(visible.map(|gpus| ("CUDA_VISIBLE_DEVICES", gpus)));
         variables
     }
 
-    /// From now on the running job `number` is watched, and signalled when its limits say so.
+    /// Watches the running job `number` from now on, and schedules its signals.
     pub(super) fn keep(&mut self, number: u64, limits: &Resources) {
         let Some(running) = self.table.running(number) else {
             return;
         };
         running.signals = signals(limits, running.since, Instant::now(), SystemTime::now());
         if running.ending.is_some() {
-            // We were ending it when we were killed ourselves: all over again, with the full grace.
+            // We were killed while we were ending it. Start over, with the full grace time.
             running.signals = Signals {
                 limit: Some(Instant::now()),
                 ..Signals::default()
@@ -205,7 +203,7 @@ impl Keeper {
         self.set_timer(number);
     }
 
-    /// Watches the leader of the running job `number`, or looks at it again and again.
+    /// Watches the leader of the running job `number`, or polls it if that fails.
     fn watch_leader(&mut self, number: u64) {
         let running = self.table.running(number);
         let leader = running.and_then(|running| running.leader.as_mut());
@@ -260,7 +258,7 @@ impl Keeper {
         self.timers.extend(next.map(|next| Reverse((next, number))));
     }
 
-    /// Ends a running job; nothing but SIGKILL is still to come.
+    /// Ends a running job. Only SIGKILL is still to come.
     pub(super) fn send_end(&mut self, number: u64, how: Cancel) {
         let grace = self.grace;
         let Some(running) = self.table.running(number) else {
@@ -269,7 +267,7 @@ impl Keeper {
         let kill = running.signals.kill.take();
         running.signals = Signals::default();
         let Some(leader) = &running.leader else {
-            return; // Whoever outlived it is being killed already.
+            return; // The processes that outlived it are being killed already.
         };
         match how {
             Cancel::Kill => leader.signal_group(Signal::KILL),
@@ -278,14 +276,14 @@ impl Keeper {
                 leader.signal_group(Signal::TERM);
                 leader.signal_group(Signal::CONT);
                 let at = Instant::now().checked_add(grace);
-                // Repeating the wish does not prolong the grace.
+                // A repeated cancel does not prolong the grace time.
                 running.signals.kill = kill.into_iter().chain(at).min();
                 self.set_timer(number);
             }
         }
     }
 
-    /// Sees out the attempts whose processes ended: an attempt has ended when none is left.
+    /// Ends the attempts whose processes have ended. An attempt has ended when no process is left.
     pub(super) fn see_out_the_dead(&mut self) {
         let stirred = std::mem::take(&mut self.stirred);
         let mut searched = BTreeSet::new();
@@ -310,7 +308,7 @@ impl Keeper {
                 };
                 running.end = Some(cause);
                 running.signals = Signals::default();
-                // A leader that was killed had no chance to end groups of its own making.
+                // A killed leader had no chance to end process groups that it had made.
                 running.search = group_lives || !matches!(cause, Cause::Exited(_));
             }
             if self.table.running(number).is_some_and(|it| it.search) {
@@ -330,7 +328,8 @@ impl Keeper {
         self.record_ends(ends);
     }
 
-    /// Kills who outlived the leaders of `numbers`, and tells which have nobody left.
+    /// Kills the processes that outlived the leaders of `numbers`. Returns the numbers without
+    /// processes.
     fn end_leftovers(&mut self, numbers: &BTreeSet<u64>) -> Vec<u64> {
         if numbers.is_empty() {
             return Vec::new();
@@ -346,7 +345,7 @@ impl Keeper {
             }
         }
         let Ok(processes) = proc_fs::survey(&self.token) else {
-            // Who can't be looked for may live.
+            // A process that can't be looked for may live.
             self.stirred.extend(numbers);
             self.timers.push(Reverse((Instant::now() + RETRY, 0)));
             return Vec::new();
@@ -355,7 +354,7 @@ impl Keeper {
             let by_mark = process.job.as_ref().and_then(|id| self.table.number(id));
             let by_mark = by_mark.filter(|number| numbers.contains(number));
             let by_group = || groups.get(&process.group).copied();
-            // A mark of another job's overrules the group: that process was moved into it.
+            // The mark of another job counts more than the group: that process was moved into it.
             let unmarked = process.job.is_none();
             let Some(number) = by_mark.or_else(|| by_group().filter(|_| unmarked)) else {
                 continue;
@@ -373,7 +372,7 @@ impl Keeper {
             match alive.remove(number) {
                 Some(leftovers) => {
                     if leftovers.is_empty() {
-                        // They ended while we looked, or no descriptor is free: look again.
+                        // They ended while we looked, or no descriptor is free, so look again.
                         self.stirred.insert(*number);
                         self.timers.push(Reverse((Instant::now() + LOOK_AGAIN, 0)));
                     }
@@ -395,7 +394,7 @@ impl Keeper {
         self.make_known(ends);
     }
 
-    /// Ends of now, neither recorded nor known.
+    /// Ends that happened now, neither recorded nor known.
     pub(super) fn ends(&self, ends: Vec<(u64, Cause, String)>) -> Vec<Ended> {
         let at = SystemTime::now();
         let ended = |(number, cause, text)| {
@@ -410,7 +409,7 @@ impl Keeper {
         for ended in ends {
             self.table.end(ended.number, ended);
             self.changed = true;
-            // There may be room now.
+            // The end may have freed what was missing.
             if let Some(trouble) = &mut self.trouble {
                 trouble.until = Instant::now();
             }
@@ -436,7 +435,7 @@ impl Running {
         }
     }
 
-    /// What recognises it after a crash.
+    /// The data that identify it after a crash.
     pub fn record(&self, number: u64) -> Option<record::Running> {
         let leader = self.leader.as_ref()?;
         Some(record::Running {
@@ -447,8 +446,9 @@ impl Running {
         })
     }
 
-    /// Why it ended, in a word and in a sentence. What we did to it counts for more than how it
-    /// took it, as with Slurm: a command that exits 0 on SIGTERM ran into its limit all the same.
+    /// Returns why it ended, as a cause and as a sentence. Our own action counts more than the
+    /// command's reaction, as with Slurm: a command that exits with 0 on SIGTERM still ran into its
+    /// limit.
     fn verdict(&self) -> (Cause, String) {
         let end = self.end.unwrap_or(Cause::Unknown);
         let how = match end {
@@ -464,7 +464,7 @@ impl Running {
     }
 }
 
-/// When which signal is due for a command that has run since `since`.
+/// Schedules the signals for a command that has run since `since`.
 fn signals(limits: &Resources, since: SystemTime, now: Instant, clock: SystemTime) -> Signals {
     let Some(limit) = limits.time_limit else {
         return Signals::default();
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_run_counts_towards_the_limit() {
+    fn time_that_has_run_counts_towards_the_limit() {
         let (now, clock) = (Instant::now(), SystemTime::now());
         let since = clock - Duration::from_secs(40);
         let signals = signals(&limits(60, 15), since, now, clock);
@@ -517,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_of_the_whole_limit_gives_the_command_time_to_listen() {
+    fn a_warning_as_long_as_the_limit_leaves_time_for_a_handler() {
         let (now, clock) = (Instant::now(), SystemTime::now());
         let warn = signals(&limits(60, 600), clock, now, clock).warn;
         assert_eq!(warn.map(|(at, _)| at), Some(now + FIRST_WARNING));

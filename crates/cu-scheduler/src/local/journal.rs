@@ -1,7 +1,8 @@
-//! The journal of a state folder: JSON lines, appended in one write, folded and rewritten at open.
+//! The journal of a state directory: JSON lines, each batch appended in one write. Opening reads the
+//! journal and rewrites it.
 //!
-//! A line costs one small `write`, a fiftieth of a file renamed into place. It is not synced: what
-//! a reboot can lose is ended by the reboot itself. Job numbers alone must survive one, so they are
+//! A line costs one small `write`, a fiftieth of renaming a file. It is not synced, since a reboot
+//! ends the jobs whose lines it may lose. Only job numbers must survive a reboot, so they are
 //! reserved in blocks, and a reservation is synced.
 
 use std::collections::BTreeMap;
@@ -13,15 +14,15 @@ use cu_system::files;
 
 use super::record::{Ended, Header, Line, Queued, Running};
 
-/// So many numbers are reserved at once, at the price of one `fdatasync`.
+/// The number of job numbers that are reserved at once, for one `fdatasync`.
 const BLOCK: u64 = 4096;
-/// So many ends are remembered; older ones are forgotten when the journal is rewritten.
+/// The number of ends that are remembered. Older ones are forgotten when the journal is rewritten.
 pub(super) const ENDS_KEPT: usize = 10_000;
 
-/// More than it holds, in bytes: ten thousand submissions with the largest of environments.
+/// The greatest length in bytes: ten thousand submissions with the largest environments.
 const LONGEST: u64 = 2 << 30;
 
-/// What the journal knows of one submission.
+/// The state of one submission in the journal.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Known {
     Queued(Box<Queued>),
@@ -38,18 +39,18 @@ pub(super) struct Started {
     pub ending: Option<super::record::Cause>,
 }
 
-/// What a journal says, folded.
+/// The content of a journal.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Folded {
     pub header: Option<Header>,
-    /// No number from here on was ever given away.
+    /// This number and greater ones were never given to a job.
     pub reserved_below: u64,
     pub jobs: BTreeMap<u64, Known>,
 }
 
 impl Folded {
-    /// Reads `text` line by line. A line that is no record was torn by a crash; what it would have
-    /// said was not acknowledged.
+    /// Reads `text` line by line. A line that is not a record was cut off by a crash; its event was
+    /// not acknowledged.
     pub fn parse(text: &str) -> Self {
         let mut folded = Self::default();
         for line in text.lines() {
@@ -138,13 +139,13 @@ pub(super) struct Journal {
     path: PathBuf,
     file: File,
     header: Header,
-    /// Bytes that are whole lines; a write that failed half-way is cut off again.
+    /// The length of all whole lines. A write that fails half-way is cut off again.
     length: u64,
     lines: usize,
     lines_when_rewritten: usize,
     next_number: u64,
     reserved_below: u64,
-    /// Lines that could not be written yet, and that nobody waits for.
+    /// Lines that could not be written yet and that no caller waits for.
     owed: Vec<Line>,
 }
 
@@ -153,7 +154,7 @@ impl Journal {
         state_dir.join("journal")
     }
 
-    /// What the journal in `state_dir` says; nothing if there is none.
+    /// Reads the journal in `state_dir`; empty if there is none.
     pub fn read(state_dir: &Path) -> io::Result<Folded> {
         match files::read_own(&Self::path_in(state_dir), LONGEST) {
             Ok(bytes) => Ok(Folded::parse(&String::from_utf8_lossy(&bytes))),
@@ -162,7 +163,7 @@ impl Journal {
         }
     }
 
-    /// Writes `folded` anew under `header`, and opens it for more.
+    /// Writes `folded` as a new journal with `header`, and opens it for appending.
     pub fn rewrite(state_dir: &Path, folded: &Folded, header: Header) -> io::Result<Self> {
         let path = Self::path_in(state_dir);
         let (file, length, lines) = write_anew(&path, &folded.lines(header.clone()))?;
@@ -171,8 +172,8 @@ impl Journal {
             .as_ref()
             .is_some_and(|old| old.boot == header.boot);
         let next_number = match folded.jobs.last_key_value() {
-            // Without a power cut every number that was given away is in the journal; the newest
-            // is never forgotten.
+            // Unless the power failed, every number of a job is in the journal, and the newest is
+            // never forgotten.
             Some((newest, _)) if same_boot => newest.saturating_add(1),
             _ => folded.reserved_below.max(1),
         };
@@ -189,7 +190,7 @@ impl Journal {
         })
     }
 
-    /// Appends `lines` and all that is owed in one write, or nothing.
+    /// Appends `lines` and all postponed lines in one write, or nothing.
     pub fn append(&mut self, lines: &[Line]) -> io::Result<()> {
         let mut bytes = Vec::new();
         for line in self.owed.iter().chain(lines) {
@@ -197,7 +198,7 @@ impl Journal {
             bytes.push(b'\n');
         }
         if let Err(error) = self.file.write_all(&bytes) {
-            // If cutting fails too, a torn line stays; the next append begins with a new one.
+            // If cutting also fails, half a line stays, and the next append begins with a line end.
             if self.file.set_len(self.length).is_err() {
                 self.file.write_all(b"\n").ok();
             }
@@ -209,18 +210,18 @@ impl Journal {
         Ok(())
     }
 
-    /// Appends a line whose loss a later open makes good; if it can't be written now it is with the
-    /// next.
+    /// Appends a line that a later open can reconstruct. If it can't be written now, the next
+    /// append writes it.
     pub fn append_later(&mut self, lines: Vec<Line>) {
         if !lines.is_empty() && self.append(&lines).is_err() {
             self.owed.extend(lines);
         }
     }
 
-    /// A number never given before, not even before a power cut.
+    /// Returns a number that was never used before, not even before a power failure.
     pub fn number(&mut self) -> io::Result<u64> {
         if self.next_number >= self.reserved_below {
-            // Only a damaged journal comes near the last number.
+            // Only a damaged journal has a number near the last one.
             let spent = || io::Error::other("its numbers are used up");
             let below = self.next_number.checked_add(BLOCK).ok_or_else(spent)?;
             self.append(&[Line::Reserved { below }])?;
@@ -231,7 +232,7 @@ impl Journal {
         Ok(self.next_number - 1)
     }
 
-    /// Rewrites the journal if most of it is history by now.
+    /// Rewrites the journal if most of its lines are outdated.
     pub fn shorten(&mut self) -> io::Result<()> {
         if self.lines < self.lines_when_rewritten * 2 + 4 * ENDS_KEPT {
             return Ok(());
@@ -256,18 +257,18 @@ fn write_anew(path: &Path, lines: &[Line]) -> io::Result<(File, u64, usize)> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    // Opened once, before it has its name: after the renaming nothing can fail, and no line goes
-    // into the file that lost it.
+    // Opened once, before the renaming: afterwards nothing can fail, and no line goes into the
+    // replaced file.
     let mut file = files::new_file()
         .append(true)
         .create_new(true)
         .open(&beside)?;
     file.write_all(&bytes)?;
-    // The reserved numbers are in here.
+    // It contains the reserved numbers.
     file.sync_data()?;
     std::fs::rename(&beside, path)?;
-    // Else a power cut could bring the old one back, and numbers would be given again. A file system
-    // that can't sync a directory has no better to offer.
+    // Otherwise a power failure could bring the old journal back, and numbers would be used twice. A
+    // file system that can't sync a directory has no better way.
     let directory = path.parent().map(File::open).transpose();
     directory
         .and_then(|it| it.map_or(Ok(()), |it| it.sync_all()))
@@ -277,7 +278,7 @@ fn write_anew(path: &Path, lines: &[Line]) -> io::Result<(File, u64, usize)> {
 
 #[cfg(test)]
 impl Journal {
-    /// From now on its disk is full.
+    /// Makes all later writes fail as on a full disk.
     pub fn fill_disk(&mut self) {
         let full = std::fs::OpenOptions::new().append(true).open("/dev/full");
         self.file = full.expect("Linux has this device");

@@ -1,7 +1,7 @@
 //! The thread that keeps this machine's jobs: one loop over requests, ends and deadlines.
 //!
-//! It alone touches processes and the journal, so nothing here needs a lock, and no call of the
-//! caller's runtime blocks on a disk. It waits in one `epoll` for all processes at once.
+//! Only this thread touches processes and the journal, so it needs no locks, and the caller's
+//! runtime never blocks on a disk. It waits in one `epoll` for all processes at once.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -24,12 +24,12 @@ use crate::{
     Cancel, ClusterJobId, Error, Found, Observation, Submission, SubmissionName, SubmitError,
 };
 
-/// So many attempts are started before requests and ends are looked at again.
+/// The number of attempts to start before handling requests and ends again.
 const STARTS_AT_ONCE: usize = 32;
 
 type Answer<T> = oneshot::Sender<T>;
 
-/// What the backend asks of its keeper. An answer that nobody waits for is dropped.
+/// A request of the backend to its keeper. If the caller has gone, the answer is dropped.
 #[derive(Debug)]
 pub(super) enum Request {
     Submit(
@@ -45,29 +45,29 @@ pub(super) struct Keeper {
     pub table: Table,
     pub slots: Slots,
     pub journal: Journal,
-    /// In the mark of each process we start.
+    /// Part of the mark of each process that we start.
     pub token: String,
-    /// In the id of each submission that we take.
+    /// Part of the id of each submission that we accept.
     pub opening: String,
     pub grace: Duration,
     pub epoll: OwnedFd,
     pub wake: Arc<OwnedFd>,
     pub requests: Receiver<Request>,
-    /// Why nothing is started for now, though it would fit.
+    /// Why nothing is started now although slots are free.
     pub trouble: Option<Trouble>,
-    /// When some signal of which job is due; outdated entries are passed over.
+    /// The times at which a job's next signal is due. Outdated entries are skipped.
     pub timers: BinaryHeap<Reverse<(Instant, u64)>>,
-    /// Counted up when an attempt started or ended.
+    /// Incremented when an attempt starts or ends.
     pub changes: watch::Sender<u64>,
     pub changed: bool,
-    /// Jobs of which a process ended, or may have.
+    /// Jobs with a process that has ended, or may have.
     pub stirred: BTreeSet<u64>,
-    /// Dropped last: until then the folder is ours.
+    /// Dropped last, so that the directory is ours until then.
     pub _lock: Lock,
 }
 
 impl Keeper {
-    /// Until the backend is dropped.
+    /// Runs until the backend is dropped.
     pub fn run(mut self) {
         loop {
             if !self.answer_requests() {
@@ -83,7 +83,8 @@ impl Keeper {
         }
     }
 
-    /// Until something happens, or the next signal is due; not at all if there is `more` to do.
+    /// Waits until something happens or the next signal is due. Does not wait if there is `more` to
+    /// do.
     fn wait(&mut self, more: bool) {
         let now = Instant::now();
         let next = self.timers.peek().map(|Reverse((at, _))| *at);
@@ -98,15 +99,15 @@ impl Keeper {
                 tv_nsec: 0,
             })
         });
-        // Requests are not among what `epoll` watches: that may be limited, and they must come through.
+        // `epoll` does not watch requests: its watches may be limited, and requests must always arrive.
         let mut both = [
             PollFd::new(&*self.wake, PollFlags::IN),
             PollFd::new(&self.epoll, PollFlags::IN),
         ];
         match poll(&mut both, timeout.as_ref()) {
             Ok(_) => {}
-            Err(Errno::INTR) => return, // The loop looks at everything and comes back.
-            // No memory: nothing is heard for a moment, and all is looked at after it.
+            Err(Errno::INTR) => return, // The loop handles everything and returns here.
+            // No memory. Sleep for a moment, then handle everything.
             Err(_) => {
                 std::thread::sleep(RETRY);
                 self.stirred.extend(self.table.all_running());
@@ -123,7 +124,7 @@ impl Keeper {
         }
     }
 
-    /// Answers all that was asked; `false` once nobody can ask any more.
+    /// Answers all requests. Returns `false` once the backend is dropped.
     fn answer_requests(&mut self) -> bool {
         loop {
             match self.requests.try_recv() {
@@ -131,12 +132,12 @@ impl Keeper {
                     answer.send(self.submit(batch)).ok();
                 }
                 Ok(Request::Observe(jobs, answer)) => {
-                    let trouble = self.trouble.as_ref().and_then(Trouble::told);
+                    let trouble = self.trouble.as_ref().and_then(Trouble::reported);
                     let observations = jobs.iter().map(|job| self.table.observe(job, trouble));
                     answer.send(observations.collect()).ok();
                 }
                 Ok(Request::Find(names, answer)) => {
-                    let trouble = self.trouble.as_ref().and_then(Trouble::told);
+                    let trouble = self.trouble.as_ref().and_then(Trouble::reported);
                     let found = names
                         .iter()
                         .filter_map(|name| self.table.find(name, trouble));
@@ -159,7 +160,8 @@ impl Keeper {
         for submission in batch {
             let name = submission.name.clone();
             if self.table.number_of(&name).is_some() || taken.contains(&name) {
-                // By a caller whose memory is older than our journal: it finds it by its name.
+                // The caller's memory is older than our journal. It finds the submission by its
+                // name.
                 let reason = "this name was submitted before".into();
                 answers.push(Err(SubmitError::Uncertain { name, reason }));
                 continue;
@@ -170,7 +172,7 @@ impl Keeper {
             }
             match self.journal.number() {
                 Ok(number) => {
-                    let id = table::id(&self.opening, number);
+                    let id = table::new_id(&self.opening, number);
                     let queued = Queued::new(number, id.clone(), &submission);
                     lines.push(Line::Queued(Box::new(queued)));
                     taken.insert(name.clone());
@@ -196,7 +198,7 @@ impl Keeper {
         answers
     }
 
-    /// Why `submission` can never run here.
+    /// Returns why `submission` can never run here.
     fn refusal(&self, submission: &Submission) -> Option<String> {
         let Some(program) = submission.command.first() else {
             return Some("it has no command".into());
@@ -213,9 +215,9 @@ impl Keeper {
         if let Some(wrong) = names.find(|name| name.is_empty() || name.contains(['=', '\0'])) {
             return Some(format!("no variable can be called {wrong:?}"));
         }
-        for folder in [&submission.working_directory, &submission.directory] {
-            if folder.to_str().is_none() {
-                return Some(format!("the path {} is not UTF-8", folder.display()));
+        for directory in [&submission.working_directory, &submission.directory] {
+            if directory.to_str().is_none() {
+                return Some(format!("the path {} is not UTF-8", directory.display()));
             }
         }
         self.slots.refusal(&submission.resources)
@@ -241,7 +243,7 @@ impl Keeper {
         }
         let ends = self.ends(queued);
         lines.extend(ends.iter().cloned().map(Line::Ended));
-        // The caller takes a cancel for done: it must outlive us, or be refused.
+        // The caller relies on the cancel, so it must outlive us or be refused.
         self.journal
             .append(&lines)
             .map_err(|error| Error::Unavailable {
@@ -258,7 +260,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Starts what is next in the queue and fits; `true` if there may be more.
+    /// Starts the next jobs of the queue that fit. Returns `true` if there may be more.
     fn start_what_fits(&mut self) -> bool {
         let mut starts = Vec::new();
         let most = match &self.trouble {
@@ -292,13 +294,14 @@ impl Keeper {
         }
         let more = starts.len() == most;
         let started = starts.is_empty() || self.start(starts);
-        // A journal that can't be shortened is only long: whoever must write it will hear.
+        // A journal that can't be shortened is only too long. Writing a line to it still reports
+        // errors.
         self.journal.shorten().ok();
         more && started
     }
 }
 
-/// Watches a process of job `number` from now on; `false` if that can't be.
+/// Watches a process of job `number` from now on. Returns `false` if that fails.
 pub(super) fn watch(epoll: &OwnedFd, number: u64, process: impl AsFd) -> bool {
     let data = epoll::EventData::new_u64(number);
     let added = epoll::add(epoll, process, data, epoll::EventFlags::IN);
@@ -306,8 +309,8 @@ pub(super) fn watch(epoll: &OwnedFd, number: u64, process: impl AsFd) -> bool {
     matches!(added, Ok(()) | Err(rustix::io::Errno::EXIST))
 }
 
-/// No longer watches it. A pidfd that is merely closed would stay in the `epoll` for as long as a
-/// child between spawn and `exec` has it open too.
+/// Stops watching it. A pidfd that is only closed stays in the `epoll` while a child between spawn
+/// and `exec` also has it open.
 pub(super) fn unwatch(epoll: &OwnedFd, process: impl AsFd) {
     epoll::delete(epoll, process).ok();
 }
@@ -330,21 +333,21 @@ mod tests {
     use crate::local::LocalOptions;
     use crate::{ClusterState, EndCause, Resources};
 
-    fn open(folder: &Path) -> Keeper {
+    fn open(directory: &Path) -> Keeper {
         let wake = eventfd(0, EventfdFlags::empty()).expect("a descriptor is left");
         let (_, requests) = std::sync::mpsc::channel();
-        let options = LocalOptions::new(folder.join("state"));
+        let options = LocalOptions::new(directory.join("state"));
         let (changes, _) = watch::channel(0);
-        Keeper::open(&options, 1, wake.into(), requests, changes).expect("the folder is ours")
+        Keeper::open(&options, 1, wake.into(), requests, changes).expect("the directory is ours")
     }
 
-    fn submit(keeper: &mut Keeper, folder: &Path, command: [&str; 2]) -> ClusterJobId {
+    fn submit(keeper: &mut Keeper, directory: &Path, command: [&str; 2]) -> ClusterJobId {
         let submission = Submission {
             name: SubmissionName::new("run", 1, 0).expect("a valid name"),
             command: command.map(str::to_owned).to_vec(),
             environment: Default::default(),
-            working_directory: folder.to_owned(),
-            directory: folder.to_owned(),
+            working_directory: directory.to_owned(),
+            directory: directory.to_owned(),
             resources: Resources::default(),
             previous: None,
         };
@@ -353,10 +356,10 @@ mod tests {
     }
 
     #[test]
-    fn a_cancel_that_can_t_be_recorded_is_refused() {
-        let folder = tempfile::tempdir().expect("the disk has room");
-        let mut keeper = open(folder.path());
-        let job = submit(&mut keeper, folder.path(), ["/bin/echo", "started"]);
+    fn a_cancel_that_cannot_be_recorded_is_refused() {
+        let directory = tempfile::tempdir().expect("the disk has room");
+        let mut keeper = open(directory.path());
+        let job = submit(&mut keeper, directory.path(), ["/bin/echo", "started"]);
         let is_queued = |keeper: &Keeper| {
             let number = keeper.table.number(&job);
             number.is_some_and(|it| keeper.table.is_queued(it))
@@ -366,24 +369,24 @@ mod tests {
         keeper.journal.fill_disk();
         let refused = keeper.cancel(jobs, Cancel::Terminate);
         assert!(matches!(refused, Err(Error::Unavailable { .. })));
-        assert!(is_queued(&keeper), "what was refused has changed nothing");
+        assert!(is_queued(&keeper), "a refused cancel changes nothing");
         drop(keeper);
 
-        let mut keeper = open(folder.path());
+        let mut keeper = open(directory.path());
         assert!(is_queued(&keeper));
         let promised = keeper.cancel(jobs, Cancel::Terminate);
         promised.expect("the disk has room again");
         drop(keeper);
         assert!(
-            !is_queued(&open(folder.path())),
-            "what was promised is remembered"
+            !is_queued(&open(directory.path())),
+            "an accepted cancel is remembered"
         );
     }
 
     #[test]
-    fn requests_come_through_though_epoll_takes_no_watch() {
-        let folder = tempfile::tempdir().expect("the disk has room");
-        let mut keeper = open(folder.path());
+    fn requests_arrive_though_epoll_accepts_no_watch() {
+        let directory = tempfile::tempdir().expect("the disk has room");
+        let mut keeper = open(directory.path());
         let (requests, receiver) = std::sync::mpsc::channel();
         keeper.requests = receiver;
         keeper.epoll = eventfd(0, EventfdFlags::empty()).expect("a descriptor is left");
@@ -403,12 +406,12 @@ mod tests {
     }
 
     #[test]
-    fn who_can_t_be_watched_lives_on_and_is_looked_at_again() {
-        let folder = tempfile::tempdir().expect("the disk has room");
-        let mut keeper = open(folder.path());
+    fn a_process_that_cannot_be_watched_lives_and_is_polled() {
+        let directory = tempfile::tempdir().expect("the disk has room");
+        let mut keeper = open(directory.path());
         let no_epoll = eventfd(0, EventfdFlags::empty()).expect("a descriptor is left");
         let epoll = std::mem::replace(&mut keeper.epoll, no_epoll);
-        let job = submit(&mut keeper, folder.path(), ["/bin/sleep", "1000"]);
+        let job = submit(&mut keeper, directory.path(), ["/bin/sleep", "1000"]);
         let number = keeper.table.number(&job).expect("it is ours");
         let job = std::slice::from_ref(&job);
         keeper.start_what_fits();
@@ -421,7 +424,7 @@ mod tests {
                 .table
                 .running(number)
                 .and_then(|it| it.leader.as_ref());
-            assert!(leader.is_some(), "it was taken for dead");
+            assert!(leader.is_some(), "the leader was taken for dead");
         }
         keeper.epoll = epoll;
         keeper.see_out_the_dead();

@@ -1,4 +1,4 @@
-//! One living process per state folder: a lock that dies with its owner and names it.
+//! A lock for one process per state directory. It is released when its owner dies, and names it.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -11,15 +11,15 @@ use rustix::fs::{FlockOperation, flock};
 use super::proc_fs;
 use crate::Error;
 
-/// How long a lock may be held by an owner that is dead. Between its spawn and its `exec` a child
-/// shares the lock of its parent: if that parent is killed just then, the lock lives on for
-/// microseconds. This closes the gap in which a child could start unseen behind our back.
+/// How long a dead owner's lock may still be held. A child shares its parent's lock between spawn
+/// and `exec`: if the parent is killed just then, the lock lives on for microseconds. Waiting this
+/// long ensures that we see that child.
 const ORPHANED_LOCK: Duration = Duration::from_secs(10);
 
-/// More than an owner says of itself, in bytes.
+/// The greatest length of an owner's description, in bytes.
 const LONGEST: u64 = 1024;
 
-/// Held as long as it lives.
+/// Held until it is dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
@@ -27,7 +27,7 @@ pub(super) struct Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing would not do: a child that another thread spawns just now has the file open too.
+        // Closing is not enough: a child that another thread is spawning has the file open, too.
         flock(&self.file, FlockOperation::Unlock).ok();
     }
 }

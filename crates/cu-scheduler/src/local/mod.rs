@@ -1,30 +1,32 @@
-//! This machine: slots, process groups, time limits with a warning, and jobs that outlive us.
+//! The backend for this machine: slots, process groups, time limits with a warning, and jobs that
+//! outlive us.
 //!
 //! Jobs wait in the order of their submission until their processors are free. Each attempt is a
 //! process group of its own, with `/dev/null` as standard input and its output appended to `stdout`
 //! and `stderr` in its directory. A Ctrl-C or a hangup of the terminal does not reach it, and a
-//! signal to it reaches all of it. It has ended when none of its processes is left: whoever outlives
-//! the first process is killed.
+//! signal to it reaches all of it. When the first process has ended, all others are killed; the
+//! attempt has ended when none is left.
 //!
-//! Beside what was submitted, an attempt finds in its environment `CU_SUBMISSION` (its
+//! In addition to the submitted variables, an attempt's environment has `CU_SUBMISSION` (its
 //! [`SubmissionName`]), `CU_DEADLINE` (Unix seconds, with a time limit), `CU_KILL_WAIT` (the seconds
 //! from SIGTERM to SIGKILL), `CUDA_VISIBLE_DEVICES` (if graphics processors are handed out) and
 //! `CU_LOCAL_JOB`, by which its processes are recognised.
 //!
-//! # What is kept where
-//! The state folder holds a `lock` and a `journal`. The journal is written before anything is
-//! promised and before anything is started. When the backend is opened again, attempts that still
-//! run are recognised by process id *and* start time *and* boot, so never mistaken for another
-//! process; their time limits go on. A start whose record is missing is searched for by its mark in
-//! `/proc`, and is never repeated. An end that nobody was there to see is told as
-//! [`EndCause::Unknown`](crate::EndCause::Unknown). The newest 10,000 ends are remembered; older ones are
-//! [`ClusterState::Gone`](crate::ClusterState::Gone).
+//! # Files
+//! The state directory holds a `lock` and a `journal`. Each promise and each start is written to the
+//! journal first. When the backend is opened again, attempts that still run are recognised by process id
+//! *and* start time *and* boot, so that no other process is taken for one of them; their time limits
+//! continue. If the record of a start is missing, the process is searched for by its mark in `/proc`,
+//! and the start is never repeated. An end while no process held the backend is reported as
+//! [`EndCause::Unknown`](crate::EndCause::Unknown). The newest 10,000 ends are remembered; older ones
+//! are [`ClusterState::Gone`](crate::ClusterState::Gone).
 //!
-//! # What it does not do
+//! # Limits
 //! Memory is neither limited nor counted. While no process holds the backend, nothing is started and
 //! no limit is enforced. A reboot ends everything, the queue too.
 
 mod attempts;
+mod examine;
 mod journal;
 mod keeper;
 mod lock;
@@ -54,7 +56,7 @@ use crate::{
 };
 use keeper::{Keeper, Request};
 
-/// What [`Local::open`] needs to know.
+/// The options of [`Local::open`].
 ///
 /// ```
 /// use cu_scheduler::local::LocalOptions;
@@ -64,27 +66,32 @@ use keeper::{Keeper, Request};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalOptions {
-    /// Where the queue and the running attempts are recorded. Made if it is missing; refused if others
-    /// may write there, since what is queued there is started. On a local file
-    /// system it is faster; on a shared one it works for as long as one machine uses it.
+    /// The directory for the records of the queue and of running attempts. It is made if it is
+    /// missing. It is refused if others may write to it, since the backend starts the commands that
+    /// are queued there. It is faster on a local file system; a shared one works while only one
+    /// machine uses it.
     pub state_dir: PathBuf,
-    /// How many processors are handed out; all that this process may use if `None`.
+    /// The number of processors for jobs; `None` for all that this process may use.
     pub cpus: Option<u32>,
-    /// How many graphics processors are handed out, by their index from 0: `0` unless set.
+    /// The number of graphics processors for jobs. The default is 0.
     pub gpus: u32,
-    /// How many attempts run at once at the most, whatever they ask for; `None` for no such limit.
+    /// Which ones, as `CUDA_VISIBLE_DEVICES` names them: `2,3`, or a list of UUIDs. `None` for those
+    /// with an index from 0. [`Local::open`] refuses fewer than `gpus`.
+    pub visible_gpus: Option<String>,
+    /// The greatest number of attempts that run at once; `None` for no such limit.
     pub max_running: Option<usize>,
-    /// The time from SIGTERM to SIGKILL, after a cancel and at the time limit: 30 s unless set.
+    /// The time from SIGTERM to SIGKILL, after a cancel and at the time limit. The default is 30 s.
     pub grace: Duration,
 }
 
 impl LocalOptions {
-    /// All processors of this machine, and the state in `state_dir`.
+    /// The defaults: all processors of this machine, and the state in `state_dir`.
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
         Self {
             state_dir: state_dir.into(),
             cpus: None,
             gpus: 0,
+            visible_gpus: None,
             max_running: None,
             grace: Duration::from_secs(30),
         }
@@ -93,8 +100,8 @@ impl LocalOptions {
 
 /// This machine as a [`Scheduler`].
 ///
-/// Dropping it waits for the thread that keeps the jobs, so that the state folder can be opened
-/// again at once. The jobs go on.
+/// Dropping it waits for its thread, so that the state directory can be opened again at once. The
+/// jobs continue.
 #[derive(Debug)]
 pub struct Local {
     cpus: u32,
@@ -102,13 +109,13 @@ pub struct Local {
     requests: Option<mpsc::Sender<Request>>,
     wake: Arc<OwnedFd>,
     changes: watch::Receiver<u64>,
-    /// Up to which change somebody was told.
-    told: AtomicU64,
+    /// The last change that `changed` has reported.
+    reported: AtomicU64,
     keeper: Option<JoinHandle<()>>,
 }
 
 impl Local {
-    /// Opens the state folder and goes on with what is in it.
+    /// Opens the state directory and continues with the jobs in it.
     ///
     /// # Errors
     /// [`Error::InUse`] if another living process has it open, or this one does already;
@@ -138,12 +145,12 @@ impl Local {
             requests: Some(requests),
             wake,
             changes,
-            told: AtomicU64::new(0),
+            reported: AtomicU64::new(0),
             keeper: Some(keeper),
         })
     }
 
-    /// Asks the keeper. `None` if it is gone, which only a bug of ours can bring about.
+    /// Asks the keeper. `None` if it is gone, which only a bug of ours can cause.
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         self.requests.as_ref()?.send(request(answer)).ok()?;
@@ -152,7 +159,7 @@ impl Local {
     }
 
     fn wake(&self) {
-        // It fails only if the counter is full, and then the keeper is about to wake anyway.
+        // It fails only if the counter is full, and then the keeper wakes anyway.
         rustix::io::write(&*self.wake, &1_u64.to_ne_bytes()).ok();
     }
 
@@ -176,7 +183,7 @@ impl Drop for Local {
         self.requests = None;
         self.wake();
         if let Some(keeper) = self.keeper.take() {
-            // It panicked, or it ended: in either case the folder is free.
+            // It panicked, or it ended: in either case the directory is free.
             keeper.join().ok();
         }
     }
@@ -216,14 +223,14 @@ impl Scheduler for Local {
     }
 
     async fn changed(&self) {
-        let told = self.told.load(Ordering::Acquire);
+        let reported = self.reported.load(Ordering::Acquire);
         let mut changes = self.changes.clone();
-        let now = match changes.wait_for(|count| *count > told).await {
+        let now = match changes.wait_for(|count| *count > reported).await {
             Ok(count) => *count,
             // The keeper is gone: `observe` says so.
             Err(_) => return,
         };
-        self.told.fetch_max(now, Ordering::AcqRel);
+        self.reported.fetch_max(now, Ordering::AcqRel);
     }
 
     async fn find(&self, names: &[SubmissionName]) -> Result<Vec<Found>, Error> {
@@ -245,9 +252,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_backend_without_its_keeper_says_that_it_has_ended() {
-        let folder = tempfile::tempdir().expect("the disk has room");
+        let directory = tempfile::tempdir().expect("the disk has room");
         let mut cluster =
-            Local::open(LocalOptions::new(folder.path())).expect("the folder is ours");
+            Local::open(LocalOptions::new(directory.path())).expect("the directory is ours");
         let (requests, receiver) = mpsc::channel();
         drop(receiver);
         cluster.requests = Some(requests);

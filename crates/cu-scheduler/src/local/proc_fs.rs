@@ -1,4 +1,4 @@
-//! Which processes belong to which attempt: by a mark in the environment that each was started with.
+//! Finds the processes of each attempt, by a mark in the environment with which they were started.
 
 use std::io;
 
@@ -20,7 +20,7 @@ pub(super) struct Process {
     pub group: i32,
     /// When it started, in ticks since the boot: with the pid it names the process for good.
     pub start_ticks: u64,
-    /// Of which attempt it is, if its [`MARK`] has our token.
+    /// Its attempt, if its [`MARK`] has our token.
     pub job: Option<ClusterJobId>,
 }
 
@@ -35,14 +35,14 @@ impl Process {
     }
 }
 
-/// The process `pid`, alive, or dead and not yet waited for. Its mark is not looked at.
+/// The process `pid`, alive, or dead and not yet waited for. Does not read its mark.
 pub(super) fn look_at(pid: i32) -> Option<Process> {
     let pid = pid.try_into().ok()?;
     Process::new(pid, Stat::of(pid)?)
 }
 
-/// Whether `owner`, as [`super::lock`] writes it, is a living process of this machine, or may be
-/// one of another.
+/// Returns whether `owner`, as [`super::lock`] writes it, is a living process of this machine, or
+/// may be one on another machine.
 pub(super) fn is_alive_here(owner: &str) -> bool {
     let mut words = owner.split(' ');
     let (Some("process"), Some(pid), Some("on"), Some(owners_host)) =
@@ -55,10 +55,10 @@ pub(super) fn is_alive_here(owner: &str) -> bool {
     owners_host != host() || pid.parse().is_ok_and(lives)
 }
 
-/// All living processes that we may look at, those with our mark told apart.
+/// Lists all living processes that we may examine, with their mark if it is ours.
 ///
 /// # Errors
-/// If one may have been overlooked, for want of descriptors or memory.
+/// If one may have been missed, because descriptors or memory ran out.
 pub(super) fn survey(token: &str) -> io::Result<Vec<Process>> {
     let mark = format!("{MARK}={token}/");
     let mut all = Vec::new();
@@ -78,7 +78,7 @@ fn marked(environment: &[u8], mark: &[u8]) -> Option<ClusterJobId> {
     let id = variables.find_map(|variable| variable.strip_prefix(mark))?;
     let id = str::from_utf8(id).ok()?;
     Some(match id.parse() {
-        Ok(number) => table::first_id(number),
+        Ok(number) => table::id_of_version_1(number),
         Err(_) => ClusterJobId(id.to_owned()),
     })
 }

@@ -1,9 +1,10 @@
-//! One attempt's processes: started as `posix_spawn` can, recognised, signalled, seen out.
+//! The processes of an attempt: starts them with `posix_spawn`, recognises them, signals them, and
+//! waits for their end.
 //!
-//! Each attempt is a process group of its own, and its first process the leader. That is what a
-//! Ctrl-C or a hangup of our terminal must not reach, and what signals go to as a whole. A session
-//! would take `setsid` between `fork` and `exec`: std then forks, which is two thirds as fast from
-//! a small process, and eighty times slower from one of a gigabyte.
+//! Each attempt is a process group of its own, led by its first process. So a Ctrl-C or a hangup of
+//! our terminal does not reach it, and a signal can go to all of it. A session would need `setsid`
+//! between `fork` and `exec`: std would then fork, which has two thirds of the speed from a small
+//! process, and is eighty times slower from one of a gigabyte.
 
 use std::fs::File;
 use std::io;
@@ -23,24 +24,24 @@ use super::proc_fs;
 use super::record::Cause;
 use crate::Submission;
 
-/// The first process of an attempt, dead and not waited for at the most.
+/// The first process of an attempt, alive, or dead and not yet waited for.
 #[derive(Debug)]
 pub(super) struct Leader {
     pid: Pid,
     start_ticks: u64,
-    /// Whether it leads its process group. Only a descendant adopted in its stead may not.
+    /// Whether it leads its process group. A descendant that was adopted instead of it may not.
     leads: bool,
-    /// `None` as long as no descriptor is free for it, which only a child of ours can do without:
-    /// until it is waited for, its number is its own.
+    /// `None` while no descriptor is free for it. Only a child of ours can do without one: its
+    /// number stays its own until we wait for it.
     pidfd: Option<OwnedFd>,
 }
 
 /// Why an attempt was not started.
 #[derive(Debug)]
 pub(super) enum NotStarted {
-    /// By what it asks for: it would not be the next time either.
+    /// Because of what it asks for, so that a second try would fail, too.
     Refused(String),
-    /// By this machine, which lacks something for now.
+    /// Because this machine lacks something now.
     Trouble(String),
 }
 
@@ -48,7 +49,8 @@ impl Leader {
     /// Starts the command of `submission` with `added` in its environment.
     ///
     /// # Errors
-    /// A sentence that says what is missing: the file, the folder, or a resource of this machine.
+    /// A sentence that names what is missing: the file, the directory, or a resource of this
+    /// machine.
     pub fn start(submission: &Submission, added: &[(&str, String)]) -> Result<Self, NotStarted> {
         let (program, arguments) = submission
             .command
@@ -67,8 +69,8 @@ impl Leader {
             .stdout(stdout)
             .stderr(stderr);
         let child = command.spawn().map_err(|error| {
-            let folder = submission.working_directory.display();
-            let text = format!("{program} can't be started in {folder}: {error}");
+            let directory = submission.working_directory.display();
+            let text = format!("{program} can't be started in {directory}: {error}");
             NotStarted::by(&error, text)
         })?;
         // Dropping a `Child` neither ends it nor waits for it: from here on the pidfd does both.
@@ -76,7 +78,7 @@ impl Leader {
         let pid = pid.expect("a child's process id is positive");
         Ok(Self {
             pid,
-            // Who has not been waited for can be looked at, unless no descriptor is free.
+            // A child that was not waited for can be opened, unless no descriptor is free.
             start_ticks: proc_fs::look_at(pid.as_raw_pid()).map_or(0, |it| it.start_ticks),
             leads: true,
             pidfd: pidfd_open(pid, PidfdFlags::empty()).ok(),
@@ -85,7 +87,7 @@ impl Leader {
 
     /// The process `pid` if it is still the one that started at `start_ticks`.
     pub fn adopt(pid: i32, start_ticks: u64) -> Option<Self> {
-        // Asked after the pidfd is there: from then on it is this process or none.
+        // Check this after opening the pidfd: from then on it is this process or none.
         Pid::from_raw(pid)
             .and_then(Self::open)
             .filter(|leader| leader.start_ticks == start_ticks)
@@ -111,7 +113,8 @@ impl Leader {
         self.start_ticks
     }
 
-    /// What becomes readable once it is dead; `None` as long as no descriptor is free for it.
+    /// The descriptor that becomes readable once it is dead; `None` while no descriptor is free for
+    /// it.
     pub fn watchable(&mut self) -> Option<&OwnedFd> {
         if self.pidfd.is_none() {
             self.pidfd = pidfd_open(self.pid, PidfdFlags::empty()).ok();
@@ -123,7 +126,7 @@ impl Leader {
         self.pidfd.as_ref()
     }
 
-    /// Sends `signal` to the leader alone. That it is gone already is no error.
+    /// Sends `signal` to the leader only. It is not an error if the leader is gone.
     pub fn signal(&self, signal: Signal) {
         match &self.pidfd {
             Some(pidfd) => pidfd_send_signal(pidfd, signal).ok(),
@@ -131,8 +134,8 @@ impl Leader {
         };
     }
 
-    /// Sends `signal` to the whole group. The leader is not yet waited for, so the number of the
-    /// group can't belong to another.
+    /// Sends `signal` to the whole group. We have not waited for the leader, so the number can't
+    /// belong to another group.
     pub fn signal_group(&self, signal: Signal) {
         if self.leads {
             kill_process_group(self.pid, signal).ok();
@@ -141,7 +144,7 @@ impl Leader {
         }
     }
 
-    /// Whether it is dead. Who is not its parent can know this too.
+    /// Returns whether it is dead. This works for other processes than its parent, too.
     fn is_dead(&self) -> bool {
         let Some(pidfd) = &self.pidfd else {
             let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -158,14 +161,14 @@ impl Leader {
         }
     }
 
-    /// Waits for the leader, if it is dead: the cause, and whether its group still lives. `None` if it
-    /// is not.
+    /// Waits for the leader if it is dead. Returns the cause and whether its group still lives; `None`
+    /// if the leader is alive.
     pub fn see_out(&self, ours: bool) -> Option<(Cause, bool)> {
         if !self.is_dead() {
             return None;
         }
         if ours {
-            // As long as the dead leader isn't waited for, the group's number is its own.
+            // Until we wait for the dead leader, the number of the group stays its own.
             self.signal_group(Signal::KILL);
         }
         let cause = match waitid(self.id(), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
@@ -175,7 +178,7 @@ impl Leader {
                 .map(Cause::Exited)
                 .or_else(|| status.terminating_signal().map(Cause::Signaled))
                 .unwrap_or(Cause::Unknown),
-            // It was not our child: whoever waited for it knows.
+            // It was not our child, so only its parent knows the cause.
             Err(_) => Cause::Unknown,
         };
         Some((cause, test_kill_process_group(self.pid).is_ok()))
@@ -183,11 +186,11 @@ impl Leader {
 }
 
 impl NotStarted {
-    /// What the system said, and what it means for another try.
+    /// Sorts the system's error by whether another try can succeed.
     fn by(error: &io::Error, text: String) -> Self {
         use rustix::io::Errno;
-        // Every other error may pass: no descriptor, process or memory is free, a disk is full, the
-        // program is being written.
+        // Every other error may pass: no descriptor, process or memory is free, a disk is full, or
+        // the program is being written.
         const FOR_GOOD: [Errno; 9] = [
             Errno::NOENT,
             Errno::ACCESS,
@@ -209,7 +212,7 @@ impl NotStarted {
     }
 }
 
-/// A process that outlived its leader: killed, and watched until it is gone.
+/// A process that outlived its leader. It is killed, and watched until it is gone.
 #[derive(Debug)]
 pub(super) struct Leftover {
     pidfd: OwnedFd,
@@ -231,7 +234,7 @@ impl AsFd for Leftover {
     }
 }
 
-/// Whether this kernel has what this backend is built on.
+/// Checks that this kernel has the calls that this backend needs.
 pub(super) fn supported() -> io::Result<()> {
     pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
     Ok(())
@@ -261,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_lives_is_not_seen_out_whoever_its_parent_is() {
+    fn a_living_process_is_not_reaped_whoever_its_parent_is() {
         let parent = i32::try_from(std::os::unix::process::parent_id()).expect("it is a number");
         let start = proc_fs::look_at(parent).expect("it lives").start_ticks;
         let stranger = Leader::adopt(parent, start).expect("it lives");

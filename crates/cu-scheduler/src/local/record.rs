@@ -1,4 +1,4 @@
-//! The lines of the journal: what the local backend must know again after a crash.
+//! The lines of the journal: the state that the local backend needs after a crash.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,17 +16,17 @@ pub(super) const VERSION: u32 = 2;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Line {
-    /// The first line: whose journal it is.
+    /// The first line: the owner of the journal.
     Header(Header),
-    /// Numbers below this one may have been given away.
+    /// Numbers below this one may be in use.
     Reserved { below: u64 },
     /// A submission was taken.
     Queued(Box<Queued>),
-    /// It is about to be started: from here on it is never started again.
+    /// It is about to be started. From here on it is never started again.
     Starting { number: u64, at_unix_ms: u64 },
     /// It was started.
     Running(Running),
-    /// Its end was brought about by us, for this cause.
+    /// We ended it, for this cause.
     Ending { number: u64, cause: Cause },
     /// It ended.
     Ended(Ended),
@@ -35,7 +35,7 @@ pub(super) enum Line {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Header {
     pub version: u32,
-    /// What marks the processes of this folder: no other folder has the same.
+    /// The mark of this directory's processes. No other directory has the same one.
     pub token: String,
     /// The boot in which the journal was written: no process outlives it.
     pub boot: String,
@@ -46,7 +46,7 @@ pub(super) struct Header {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Queued {
     pub number: u64,
-    /// What the caller was told; `None` in version 1, where the number said it.
+    /// The id that the caller got; `None` in version 1, where the number gives it.
     #[serde(default)]
     id: Option<ClusterJobId>,
     name: String,
@@ -57,7 +57,7 @@ pub(super) struct Queued {
     resources: Resources,
 }
 
-/// What recognises the process of an attempt: the pid alone may belong to another by now.
+/// Identifies the process of an attempt. The pid alone may belong to another process by now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Running {
     pub number: u64,
@@ -80,7 +80,7 @@ pub(super) struct Ended {
     pub text: String,
 }
 
-/// The causes that this backend can tell apart.
+/// The causes that this backend distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Cause {
@@ -121,10 +121,10 @@ impl Queued {
 
     pub fn id(&self) -> ClusterJobId {
         let id = self.id.clone();
-        id.unwrap_or_else(|| table::first_id(self.number))
+        id.unwrap_or_else(|| table::id_of_version_1(self.number))
     }
 
-    /// Its end, at a time that nobody knows.
+    /// Its end, at an unknown time.
     pub fn ended(&self, cause: Cause, text: String) -> Ended {
         Ended {
             number: self.number,
@@ -136,7 +136,8 @@ impl Queued {
         }
     }
 
-    /// The submission again; `None` if its name is none, which only a damaged journal has.
+    /// Converts it back to the submission; `None` if its name is invalid, as only in a damaged
+    /// journal.
     pub fn into_submission(self) -> Option<Submission> {
         Some(Submission {
             name: self.name.parse().ok()?,
@@ -164,10 +165,10 @@ impl Ended {
 
     pub fn id(&self) -> ClusterJobId {
         let id = self.id.clone();
-        id.unwrap_or_else(|| table::first_id(self.number))
+        id.unwrap_or_else(|| table::id_of_version_1(self.number))
     }
 
-    /// Its name; `None` only in a damaged journal.
+    /// Its name. `None` only in a damaged journal.
     pub fn name(&self) -> Option<SubmissionName> {
         self.name.parse().ok()
     }

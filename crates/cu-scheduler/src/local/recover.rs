@@ -1,4 +1,5 @@
-//! Opening a state folder: what was left there is adopted, goes on waiting, or has ended.
+//! Opens a state directory: adopts running attempts, keeps waiting ones in the queue, and records
+//! the ends of the others.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -20,14 +21,14 @@ use super::lock::Lock;
 use super::proc_fs::{self, Process};
 use super::process::{self, Leader};
 use super::record::{Cause, Header, VERSION, from_unix_ms};
-use super::slots::Slots;
+use super::slots::{self, Slots};
 use super::table::{Job, Phase, Running, Table};
 use crate::{ClusterJobId, Error, Resources, SubmissionName};
 
 const REBOOTED: &str = "the machine was restarted meanwhile";
-const NEVER_SEEN: &str = "whether it was started is not known; it does not run";
+const NEVER_SEEN: &str = "it may have been started, and does not run any more";
 
-/// An attempt that still runs, or of which something is left.
+/// An attempt that still runs, or has processes left.
 struct Adopted {
     number: u64,
     id: ClusterJobId,
@@ -37,7 +38,7 @@ struct Adopted {
 }
 
 impl Keeper {
-    /// Takes the state folder, and all that it says of this machine.
+    /// Locks the state directory, and restores its jobs.
     pub(super) fn open(
         options: &LocalOptions,
         cpus: u32,
@@ -63,7 +64,15 @@ impl Keeper {
             .header
             .as_ref()
             .is_some_and(|old| old.boot != header.boot);
-        let mut slots = Slots::new(cpus, options.gpus, options.max_running);
+        let gpus = slots::names(options.gpus, options.visible_gpus.as_deref());
+        let gpus = gpus.map_err(|shown| Error::Refused {
+            scheduler: "this machine".into(),
+            reason: format!(
+                "{} GPUs are to be handed out, and CUDA_VISIBLE_DEVICES shows {shown} of them",
+                options.gpus
+            ),
+        })?;
+        let mut slots = Slots::new(cpus, gpus, options.max_running);
         let adopted = settle(&mut folded, &header.token, rebooted, &mut slots).map_err(failed)?;
         let journal = Journal::rewrite(state_dir, &folded, header.clone()).map_err(failed)?;
         let epoll =
@@ -124,7 +133,7 @@ fn header(folded: &Folded, state_dir: &Path) -> Result<Header, Error> {
     let alive = jobs.any(|known| !matches!(known, Known::Ended(_)));
     if old.boot != boot && old.host != host && alive {
         return Err(refused(format!(
-            "attempts of {} may still run on {}: go on there, or remove the folder if that \
+            "attempts of {} may still run on {}: go on there, or remove the directory if that \
              machine was switched off",
             state_dir.display(),
             old.host
@@ -138,7 +147,8 @@ fn header(folded: &Folded, state_dir: &Path) -> Result<Header, Error> {
     })
 }
 
-/// Decides for all that has not ended whether it ended meanwhile, and returns what runs.
+/// Decides for all jobs that had not ended whether they have ended meanwhile. Returns those that
+/// run.
 fn settle(
     folded: &mut Folded,
     token: &str,
@@ -155,7 +165,7 @@ fn settle(
     for (number, known) in &mut folded.jobs {
         let end = match known {
             Known::Ended(_) => continue,
-            // What was not synced may have been started before the power went.
+            // A start that was not synced may have happened before the power failed.
             Known::Queued(queued) if rebooted => queued.ended(Cause::Unknown, REBOOTED.to_owned()),
             Known::Queued(queued) => {
                 let submission = (**queued).clone().into_submission();
@@ -193,7 +203,7 @@ fn settle(
     Ok(adopted)
 }
 
-/// The processes that carry our mark, by job, the oldest of each first.
+/// Lists the processes that carry our mark, by job, the oldest of each first.
 fn by_job(mut processes: Vec<Process>) -> BTreeMap<ClusterJobId, Vec<Process>> {
     processes.sort_by_key(|process| (process.start_ticks, process.pid));
     let mut by_job: BTreeMap<_, Vec<Process>> = BTreeMap::new();
@@ -205,7 +215,7 @@ fn by_job(mut processes: Vec<Process>) -> BTreeMap<ClusterJobId, Vec<Process>> {
     by_job
 }
 
-/// The attempt, if its leader lives, or anybody who carries its mark.
+/// Returns the attempt if its leader lives, or another process with its mark.
 fn adopt(started: &Started, marked: Option<&Vec<Process>>) -> Option<Adopted> {
     let recorded = started.process.as_ref();
     let known = recorded.and_then(|process| Leader::adopt(process.pid, process.start_ticks));
@@ -214,7 +224,7 @@ fn adopt(started: &Started, marked: Option<&Vec<Process>>) -> Option<Adopted> {
             let group = leader.pid();
             (leader, group)
         }
-        // Killed between the start and its record; or the leader is dead, and others remain.
+        // We were killed between the start and its record, or the leader is dead and others remain.
         None => {
             let processes = marked?;
             let mut leaders = processes.iter().filter(|it| it.pid == it.group);
@@ -231,7 +241,7 @@ fn adopt(started: &Started, marked: Option<&Vec<Process>>) -> Option<Adopted> {
     running.group = group;
     running.ending = started.ending;
     if remains {
-        // What is left has nobody to report to: it is ended, as it would have been before.
+        // The remaining processes are ended, as they would have been before.
         running.leader = None;
         running.end = Some(Cause::Unknown);
         running.search = true;
@@ -262,7 +272,7 @@ fn table(folded: Folded) -> Table {
                     phase: Phase::Queued(Box::new(submission)),
                 })
             }
-            // Adopted, each by itself.
+            // Each is adopted on its own.
             Known::Started(_) => None,
         };
         if let Some(job) = job {

@@ -1,4 +1,4 @@
-//! What is free on this machine: processors by number, graphics processors each by its index.
+//! The free slots of this machine: a number of processors, and graphics processors by their index.
 
 use std::collections::BTreeSet;
 
@@ -6,15 +6,17 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::Resources;
 
-/// How many more files may be opened than attempts need, where they are not counted.
+/// If this many more files may be opened than the attempts need, open files are not counted.
 const PLENTY: u64 = 256;
-/// How many descriptors are left for the start of an attempt and the rest of this process.
+/// The number of descriptors to keep free for the start of an attempt and for the rest of this
+/// process.
 const RESERVE: u64 = 12;
 
 #[derive(Debug)]
 pub(super) struct Slots {
     cpus: u32,
-    gpus: u32,
+    /// What each graphics processor is called in `CUDA_VISIBLE_DEVICES`, by index.
+    gpus: Vec<String>,
     most_running: usize,
     cpus_taken: u32,
     free_gpus: BTreeSet<u32>,
@@ -22,58 +24,62 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    pub fn new(cpus: u32, gpus: u32, most_running: Option<usize>) -> Self {
+    pub fn new(cpus: u32, gpus: Vec<String>, most_running: Option<usize>) -> Self {
         Self {
             cpus,
-            gpus,
             most_running: most_running.unwrap_or(usize::MAX),
             cpus_taken: 0,
-            free_gpus: (0..gpus).collect(),
+            free_gpus: (0..count(&gpus)).collect(),
+            gpus,
             running: 0,
         }
     }
 
-    /// Whether graphics processors are handed out at all.
-    pub fn hands_out_gpus(&self) -> bool {
-        self.gpus > 0
+    /// Returns the value of `CUDA_VISIBLE_DEVICES` for an attempt that got these graphics processors;
+    /// `None` if the backend hands out none and leaves the variable alone.
+    pub fn visible(&self, gpus: &[u32]) -> Option<String> {
+        let name = |gpu: &u32| self.gpus.get(*gpu as usize).map(String::as_str);
+        let names: Vec<&str> = gpus.iter().filter_map(name).collect();
+        (!self.gpus.is_empty()).then(|| names.join(","))
     }
 
-    /// Why `resources` are never free here, even with nothing else running.
+    /// Returns why `resources` can never be free here, even if no other job runs.
     pub fn refusal(&self, resources: &Resources) -> Option<String> {
         if resources.cpus == 0 {
-            Some("it asks for 0 CPUs, and 1 is the least".into())
+            Some("it asks for 0 CPUs, but the least is 1".into())
         } else if resources.cpus > self.cpus {
             Some(format!(
-                "it asks for {} CPUs, and this machine offers {}",
+                "it asks for {} CPUs, but this machine offers {}",
                 resources.cpus, self.cpus
             ))
-        } else if resources.gpus > self.gpus {
+        } else if resources.gpus > count(&self.gpus) {
             Some(format!(
-                "of GPUs it asks for {}, and this machine is set to offer {}",
-                resources.gpus, self.gpus
+                "it asks for {} GPUs, but this machine is configured to offer {}",
+                resources.gpus,
+                self.gpus.len()
             ))
         } else {
             None
         }
     }
 
-    /// Whether too few files may be opened for another attempt, and the limit, once `starting` more
-    /// run than are running. Each takes one here and one for its connection; without room for the
-    /// rest of this process nobody would get on. The only attempt is always tried.
+    /// Returns the limit on open files if it leaves too few for another attempt, beside the running
+    /// attempts and `starting` more. Each attempt needs one descriptor here and one for its
+    /// connection, and the rest of this process needs some. A single attempt is always tried.
     pub fn lacks_descriptors(&self, starting: usize) -> Option<u64> {
         let limit = getrlimit(Resource::Nofile).current?;
         let of_each = |attempts: usize| u64::try_from(attempts * 2).unwrap_or(u64::MAX);
-        // To count them takes longer the more there are.
+        // Counting takes longer the more files are open.
         if self.running == 0 || of_each(self.running) + PLENTY <= limit {
             return None;
         }
-        // What can't be counted for want of one is too few.
+        // If no descriptor is left for counting, there are too few.
         let open = std::fs::read_dir("/proc/self/fd").map_or(limit, |all| all.count() as u64);
         let free = limit.saturating_sub(open);
         (free < RESERVE + of_each(starting)).then_some(limit)
     }
 
-    /// Takes `resources` if they are free now, and tells which graphics processors they got.
+    /// Takes `resources` if they are free now. Returns their graphics processors.
     pub fn take(&mut self, resources: &Resources) -> Option<Vec<u32>> {
         let gpus = resources.gpus as usize;
         let fits = self.running < self.most_running
@@ -86,7 +92,7 @@ impl Slots {
         })
     }
 
-    /// Notes what an adopted attempt holds, even if that is more than there is.
+    /// Notes the resources of an adopted attempt, even if they are more than this machine has.
     pub fn occupy(&mut self, cpus: u32, gpus: &[u32]) {
         self.running += 1;
         self.cpus_taken = self.cpus_taken.saturating_add(cpus);
@@ -98,8 +104,34 @@ impl Slots {
     pub fn release(&mut self, cpus: u32, gpus: &[u32]) {
         self.running = self.running.saturating_sub(1);
         self.cpus_taken = self.cpus_taken.saturating_sub(cpus);
-        let known = gpus.iter().filter(|gpu| **gpu < self.gpus);
-        self.free_gpus.extend(known);
+        let offered = count(&self.gpus);
+        self.free_gpus
+            .extend(gpus.iter().filter(|gpu| **gpu < offered));
+    }
+}
+
+fn count(gpus: &[String]) -> u32 {
+    u32::try_from(gpus.len()).unwrap_or(u32::MAX)
+}
+
+/// What the first `wanted` graphics processors are called, where `CUDA_VISIBLE_DEVICES` is `visible`
+/// for this process.
+///
+/// # Errors
+/// How many it shows, if they are fewer.
+pub(super) fn names(wanted: u32, visible: Option<&str>) -> Result<Vec<String>, usize> {
+    let Some(visible) = visible else {
+        return Ok((0..wanted).map(|gpu| gpu.to_string()).collect());
+    };
+    // CUDA takes a list up to the first entry that names no device.
+    let shown = visible.split(',').map(str::trim);
+    let shown: Vec<&str> = shown
+        .take_while(|name| !name.is_empty() && *name != "-1")
+        .collect();
+    let wanted = wanted as usize;
+    match shown.get(..wanted) {
+        Some(names) => Ok(names.iter().map(|name| (*name).to_owned()).collect()),
+        None => Err(shown.len()),
     }
 }
 
@@ -116,8 +148,8 @@ mod tests {
     }
 
     #[test]
-    fn takes_what_is_free_and_no_more() {
-        let mut slots = Slots::new(4, 0, None);
+    fn resources_beyond_the_free_ones_are_not_taken() {
+        let mut slots = Slots::new(4, Vec::new(), None);
         assert_eq!(slots.take(&asks(3, 0)), Some(vec![]));
         assert_eq!(slots.take(&asks(2, 0)), None);
         assert_eq!(slots.take(&asks(1, 0)), Some(vec![]));
@@ -127,7 +159,7 @@ mod tests {
 
     #[test]
     fn no_two_attempts_share_a_graphics_processor() {
-        let mut slots = Slots::new(8, 2, None);
+        let mut slots = Slots::new(8, names(2, None).unwrap(), None);
         assert_eq!(slots.take(&asks(1, 1)), Some(vec![0]));
         assert_eq!(slots.take(&asks(1, 1)), Some(vec![1]));
         assert_eq!(slots.take(&asks(1, 1)), None);
@@ -136,15 +168,40 @@ mod tests {
     }
 
     #[test]
+    fn gpus_of_other_users_are_not_handed_out() {
+        let mut slots = Slots::new(8, names(2, Some("2, GPU-8932f937")).unwrap(), None);
+        let first = slots.take(&asks(1, 1)).unwrap();
+        let second = slots.take(&asks(1, 1)).unwrap();
+        assert_eq!(slots.visible(&first).as_deref(), Some("2"));
+        assert_eq!(slots.visible(&second).as_deref(), Some("GPU-8932f937"));
+        assert_eq!(
+            slots.visible(&[]).as_deref(),
+            Some(""),
+            "none for who asks for none"
+        );
+    }
+
+    #[test]
+    fn more_gpus_than_are_visible_are_refused_with_their_number() {
+        assert_eq!(names(3, Some("2,3")), Err(2));
+        assert_eq!(names(1, Some("")), Err(0));
+        assert_eq!(names(2, Some("4,-1,5")), Err(1));
+        assert_eq!(names(0, Some("4")), Ok(Vec::new()));
+        assert_eq!(names(2, None).unwrap(), ["0", "1"]);
+        // A backend without GPUs leaves the variable alone.
+        assert_eq!(Slots::new(1, Vec::new(), None).visible(&[]), None);
+    }
+
+    #[test]
     fn the_number_of_attempts_can_be_limited_too() {
-        let mut slots = Slots::new(8, 0, Some(1));
+        let mut slots = Slots::new(8, Vec::new(), Some(1));
         assert!(slots.take(&asks(1, 0)).is_some());
         assert_eq!(slots.take(&asks(1, 0)), None);
     }
 
     #[test]
-    fn what_is_never_free_is_refused_with_both_numbers() {
-        let slots = Slots::new(2, 0, None);
+    fn an_impossible_request_is_refused_with_both_numbers() {
+        let slots = Slots::new(2, Vec::new(), None);
         let reason = slots.refusal(&asks(3, 0)).unwrap();
         assert!(reason.contains('3') && reason.contains('2'), "{reason}");
         assert!(slots.refusal(&asks(1, 1)).unwrap().contains("GPUs"));

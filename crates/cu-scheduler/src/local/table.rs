@@ -1,4 +1,4 @@
-//! What the keeper knows of each submission, and how it answers for it.
+//! The table of all submissions, and the answers about them.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Instant, SystemTime};
@@ -13,16 +13,16 @@ use crate::{ClusterJobId, ClusterState, Found, Observation, Submission, Submissi
 pub(super) struct Table {
     pub jobs: HashMap<u64, Job>,
     names: HashMap<SubmissionName, u64>,
-    /// Those that wait for a slot, in order of submission.
+    /// Submissions that wait for a slot, in their order.
     pub queue: VecDeque<u64>,
-    /// Those that ended, the oldest first: it is the first to be forgotten.
+    /// Submissions that have ended, the oldest first; it is forgotten first.
     ended: VecDeque<u64>,
     host: String,
 }
 
 #[derive(Debug)]
 pub(super) struct Job {
-    /// What the caller was told.
+    /// The id that the caller got.
     pub id: ClusterJobId,
     pub name: SubmissionName,
     pub phase: Phase,
@@ -35,14 +35,14 @@ pub(super) enum Phase {
     Ended(Ended),
 }
 
-/// An attempt of which at least one process lives, as far as we know.
+/// An attempt with at least one living process, as far as we know.
 #[derive(Debug)]
 pub(super) struct Running {
-    /// `None` once it was seen out.
+    /// `None` once we have waited for it.
     pub leader: Option<Leader>,
     /// Its process group.
     pub group: i32,
-    /// Whether this very backend started it: only then is it waited for by nobody else.
+    /// Whether this very backend started it. Only then does nobody else wait for it.
     pub ours: bool,
     pub cpus: u32,
     pub gpus: Vec<u32>,
@@ -51,13 +51,13 @@ pub(super) struct Running {
     pub ending: Option<Cause>,
     /// How the leader ended.
     pub end: Option<Cause>,
-    /// Whether whoever outlived the leader has to be looked for.
+    /// Whether to look for processes that have outlived the leader.
     pub search: bool,
     pub leftovers: Vec<Leftover>,
     pub signals: Signals,
 }
 
-/// What is to be sent to an attempt, and when.
+/// A signal to send to an attempt, and its time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Signals {
     pub warn: Option<(Instant, rustix::process::Signal)>,
@@ -95,7 +95,7 @@ impl Table {
         self.names.get(name).copied()
     }
 
-    /// The number of the submission with this id; `None` if it is none of ours, or forgotten.
+    /// The number of the submission with this id; `None` if it is not ours, or forgotten.
     pub fn number(&self, id: &ClusterJobId) -> Option<u64> {
         let number = last_number(id)?;
         (self.jobs.get(&number)?.id == *id).then_some(number)
@@ -108,7 +108,7 @@ impl Table {
         }
     }
 
-    /// The numbers of those that run.
+    /// The numbers of the running submissions.
     pub fn all_running(&self) -> impl Iterator<Item = u64> {
         let running = |job: &Job| matches!(job.phase, Phase::Running(_));
         self.jobs
@@ -122,7 +122,7 @@ impl Table {
         job.is_some_and(|job| matches!(job.phase, Phase::Queued(_)))
     }
 
-    /// Notes an end, and forgets the oldest ones beyond what is kept.
+    /// Notes an end, and forgets the oldest ends beyond the limit.
     pub fn end(&mut self, number: u64, ended: Ended) {
         if let Some(job) = self.jobs.get_mut(&number) {
             job.phase = Phase::Ended(ended);
@@ -136,7 +136,7 @@ impl Table {
         }
     }
 
-    /// What is known of a submission. `trouble` is why nothing is started for now.
+    /// The observation of a submission. `trouble` is why nothing is started now.
     pub fn observe(&self, id: &ClusterJobId, trouble: Option<&str>) -> Observation {
         let job = self.number(id).and_then(|number| self.jobs.get(&number));
         let state = job.map_or(ClusterState::Gone, |job| match &job.phase {
@@ -174,14 +174,14 @@ impl Table {
     }
 }
 
-/// The id of a submission that is given the number `number` in `opening`, a text that is new each
-/// time a folder is opened: a journal that lost lines, or begins anew, may give a number again.
-pub(super) fn id(opening: &str, number: u64) -> ClusterJobId {
+/// The id of the submission with `number`. `opening` is a text that is new each time the directory
+/// is opened, since a journal that has lost lines may use a number again.
+pub(super) fn new_id(opening: &str, number: u64) -> ClusterJobId {
     ClusterJobId(format!("local-{opening}-{number}"))
 }
 
-/// The id as version 1 of the journal had it.
-pub(super) fn first_id(number: u64) -> ClusterJobId {
+/// The id in version 1 of the journal.
+pub(super) fn id_of_version_1(number: u64) -> ClusterJobId {
     ClusterJobId(format!("local-{number}"))
 }
 
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn only_our_own_ids_have_a_number() {
         let mut table = Table::new("n1".into());
-        for (number, id) in [(17, first_id(17)), (18, id("a", 18))] {
+        for (number, id) in [(17, id_of_version_1(17)), (18, new_id("a", 18))] {
             let ended = Ended::for_test(number);
             let job = Job {
                 id,

@@ -1,4 +1,4 @@
-//! The life of a simulated attempt: its program, its limits, and what the cluster does to it.
+//! The life of a simulated attempt: its program, its limits, and the actions of the cluster.
 
 use std::future;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::world::{Order, Ready, Stop};
 use super::{Run, Shared};
 use crate::{Cancel, EndCause, Signal};
 
-/// Starts what is next in the queue and fits, and tells who waits.
+/// Starts the next jobs of the queue that fit, and wakes callers that wait for a change.
 pub(super) fn start_what_fits(shared: &Arc<Shared>) {
     let mut started = false;
     loop {
@@ -46,7 +46,7 @@ async fn live(shared: Arc<Shared>, ready: Ready, orders: UnboundedReceiver<Order
     }
 }
 
-/// How it ended; `None` if the cluster lost it.
+/// Returns how it ended; `None` if the cluster lost it.
 async fn run(
     shared: &Shared,
     ready: Ready,
@@ -116,7 +116,7 @@ async fn run(
     }
 }
 
-/// The next order, by somebody or by chance.
+/// The next order, from a caller or by chance.
 async fn next(
     orders: &mut UnboundedReceiver<Order>,
     failure: &mut Option<(Instant, Stop)>,
@@ -135,11 +135,11 @@ async fn chance(failure: &mut Option<(Instant, Stop)>) -> Stop {
     }
 }
 
-/// `false` if the signal ends a program that does not listen.
+/// Returns `false` if the signal ends a program that does not listen.
 fn deliver(signals: &UnboundedSender<Signal>, listens: &AtomicBool, signal: Signal) -> bool {
     let listens = listens.load(Ordering::Acquire);
     if listens {
-        // A program that has dropped its `Run` ignores what comes.
+        // A program that has dropped its `Run` ignores all signals.
         signals.send(signal).ok();
     }
     listens

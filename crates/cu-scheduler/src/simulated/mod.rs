@@ -1,8 +1,8 @@
-//! A cluster in memory: jobs are futures, time is tokio's, chance is seeded.
+//! A cluster in memory: jobs are futures, time is tokio's, and chance comes from a seed.
 //!
-//! Under `tokio::time::pause` a day on it passes in milliseconds, and the same seed gives the same
-//! day. What a job does is an async function of its [`Run`]. A clone is the same cluster, as another
-//! process would see it: dropping one leaves the jobs alone.
+//! Under `tokio::time::pause` a day passes in milliseconds, and the same seed gives the same day. A
+//! job's program is an async function of its [`Run`]. A clone is the same cluster, as another
+//! process sees it; dropping one leaves the jobs alone.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
@@ -41,22 +41,22 @@ pub use run::Run;
 use world::World;
 pub use world::{Start, Stop};
 
-/// What a simulated cluster is like.
+/// The options of a simulated cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SimulatedOptions {
     /// Processors.
     pub cpus: u32,
-    /// How long a job waits at least, even if processors are free.
+    /// The shortest wait of a job, even if processors are free.
     pub queue_delay: Duration,
     /// From SIGTERM to SIGKILL.
     pub grace: Duration,
     /// The limit of jobs that ask for none.
     pub default_time_limit: Option<Duration>,
-    /// What happens to running jobs by chance.
+    /// The failures of running jobs.
     pub failures: Failures,
-    /// Whether a job that is preempted, or whose node fails, is queued again under the same id.
+    /// Whether a preempted job, or one whose node fails, is queued again under the same id.
     pub requeues: bool,
-    /// Of chance.
+    /// The seed of chance.
     pub seed: u64,
 }
 
@@ -75,18 +75,18 @@ impl Default for SimulatedOptions {
     }
 }
 
-/// How probable which failure is, each from 0 to 1 for one start; together 1 at the most.
+/// The probability of each failure for one start, from 0 to 1; the sum is at most 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Failures {
-    /// It has to give way: SIGTERM, and SIGKILL after the grace.
+    /// It is preempted: SIGTERM, and SIGKILL after the grace time.
     pub preempted: f64,
-    /// Its node is lost: it is dead at once.
+    /// Its node is lost, and it is dead at once.
     pub node_failure: f64,
-    /// It uses too much memory: it is dead at once.
+    /// It uses too much memory and is dead at once.
     pub out_of_memory: f64,
-    /// It is dead at once, and the cluster knows nothing of it any more.
+    /// It is dead at once, and the cluster has forgotten it.
     pub lost: f64,
-    /// A failure comes at a time between the start and this much later, if the job still runs.
+    /// The longest time from a start to its failure, if the job still runs then.
     pub within: Duration,
 }
 
@@ -94,11 +94,11 @@ pub struct Failures {
 #[derive(Clone)]
 pub struct Simulated {
     shared: Arc<Shared>,
-    /// Up to which change the holder of this clone was told.
-    told: Arc<AtomicU64>,
+    /// The last change that `changed` of this clone has reported.
+    reported: Arc<AtomicU64>,
 }
 
-/// What all clones and all jobs share.
+/// The state that all clones and all jobs share.
 struct Shared {
     options: SimulatedOptions,
     program: Program,
@@ -117,8 +117,8 @@ impl Shared {
 }
 
 impl Simulated {
-    /// A cluster on which every job does what `program` does with its [`Run`]; what that returns is
-    /// how the job ended, unless the cluster ended it before.
+    /// Makes a cluster on which every job runs `program` with its [`Run`]. The return value is the
+    /// end of the job, unless the cluster ends it before.
     pub fn new<F>(
         options: SimulatedOptions,
         program: impl Fn(Run) -> F + Send + Sync + 'static,
@@ -135,31 +135,31 @@ impl Simulated {
         };
         Self {
             shared: Arc::new(shared),
-            told: Arc::default(),
+            reported: Arc::default(),
         }
     }
 
-    /// The same cluster through the eyes of a new process.
+    /// The same cluster, as a new process sees it.
     #[must_use]
     pub fn reopened(&self) -> Self {
         Self {
             shared: self.shared.clone(),
-            told: Arc::default(),
+            reported: Arc::default(),
         }
     }
 
-    /// Begins or ends an outage: meanwhile every call fails, and jobs go on.
+    /// Begins or ends an outage. During an outage every call fails, and jobs continue.
     pub fn set_unavailable(&self, unavailable: bool) {
         self.shared.world().unavailable = unavailable;
         self.shared.announce();
     }
 
-    /// Does to a running job what chance could do; `false` if it does not run.
+    /// Makes a running job fail as by chance. Returns `false` if it does not run.
     pub fn stop(&self, job: &ClusterJobId, stop: Stop) -> bool {
         self.shared.world().stop(job, stop)
     }
 
-    /// Every start since the beginning, in order: what a checker of "at most one at a time" reads.
+    /// All starts so far, in order, for a checker of "at most one at a time".
     #[must_use]
     pub fn starts(&self) -> Vec<Start> {
         self.shared.world().starts.clone()
@@ -170,7 +170,7 @@ impl Simulated {
         if world.unavailable {
             return Err(Error::Unavailable {
                 scheduler: self.to_string(),
-                reason: "an outage was asked for".into(),
+                reason: "the test has begun an outage".into(),
             });
         }
         Ok(world)
@@ -231,10 +231,10 @@ impl Scheduler for Simulated {
     }
 
     async fn changed(&self) {
-        let told = self.told.load(Ordering::Acquire);
+        let reported = self.reported.load(Ordering::Acquire);
         let mut changes = self.shared.changes.subscribe();
-        if let Ok(now) = changes.wait_for(|count| *count > told).await {
-            self.told.fetch_max(*now, Ordering::AcqRel);
+        if let Ok(now) = changes.wait_for(|count| *count > reported).await {
+            self.reported.fetch_max(*now, Ordering::AcqRel);
         }
     }
 

@@ -1,4 +1,4 @@
-//! The state of a simulated cluster: its jobs, its queue, what is free, what was ever started.
+//! The state of a simulated cluster: its jobs, its queue, its free processors, and all starts.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, SystemTime};
@@ -13,37 +13,37 @@ use crate::{
     SubmissionName, SubmitError,
 };
 
-/// The node that everything runs on.
+/// The node on which everything runs.
 const NODE: &str = "simulated";
 
-/// What can happen to a running job.
+/// The failures of a running job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stop {
-    /// It has to give way: SIGTERM, and SIGKILL after the grace.
+    /// It is preempted: SIGTERM, and SIGKILL after the grace time.
     Preempted,
     /// Its node is lost.
     NodeFailure,
     /// It uses too much memory.
     OutOfMemory,
-    /// It is dead, and the cluster knows nothing of it any more.
+    /// It is dead, and the cluster has forgotten it.
     Lost,
 }
 
 /// One start of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
-    /// Of which submission.
+    /// The submission.
     pub name: SubmissionName,
-    /// Under which id.
+    /// Its id.
     pub job: ClusterJobId,
-    /// When, since the cluster was made.
+    /// When it began, since the cluster was made.
     pub at: Duration,
     /// When it had ended, since the cluster was made; `None` while it runs.
     pub ended: Option<Duration>,
 }
 
-/// What the cluster does to a running job.
+/// An order of the cluster to a running job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     Cancel(Cancel),
@@ -110,7 +110,7 @@ impl World {
             failures: options.failures,
             submitted: 0,
             made: Instant::now(),
-            // Any moment will do, as long as every run has the same.
+            // Any moment, as long as it is the same in every run.
             made_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
         }
     }
@@ -120,7 +120,7 @@ impl World {
         if self.unavailable {
             return Err(SubmitError::Unavailable {
                 name,
-                reason: "an outage was asked for".into(),
+                reason: "the test has begun an outage".into(),
                 retry_after: None,
             });
         }
@@ -152,7 +152,7 @@ impl World {
         } else if !(1..=self.cpus).contains(&submission.resources.cpus) {
             let asked = submission.resources.cpus;
             Some(format!(
-                "it asks for {asked} CPUs, of {} there are",
+                "it asks for {asked} CPUs, but the cluster has {}",
                 self.cpus
             ))
         } else {
@@ -160,7 +160,8 @@ impl World {
         }
     }
 
-    /// The next job whose turn it is, its processors taken, told by `orders` from now on.
+    /// Takes the next job whose turn it is, and its processors. It gets its orders by `orders` from
+    /// now on.
     pub fn start_next(&mut self, orders: UnboundedSender<Order>) -> Option<Ready> {
         let (ready_at, id) = self.queue.front()?;
         let job = self.jobs.get_mut(id)?;
@@ -190,7 +191,7 @@ impl World {
         Some(ready)
     }
 
-    /// Notes that a running job is dead: ended by `cause`, queued again, or lost.
+    /// Notes that a running job is dead: it ended by `cause`, is queued again, or is lost.
     pub fn end(&mut self, id: &ClusterJobId, cause: Option<EndCause>, requeue: bool) {
         let at = self.clock(Instant::now());
         let Some(job) = self.jobs.get_mut(id) else {
@@ -219,7 +220,7 @@ impl World {
         };
     }
 
-    /// `true` if anything was cancelled.
+    /// Returns whether any job was cancelled.
     pub fn cancel(&mut self, id: &ClusterJobId, how: Cancel) -> bool {
         let Some(job) = self.jobs.get(id) else {
             return false;
@@ -277,7 +278,7 @@ impl World {
     }
 }
 
-/// What will happen to a start, and when, if anything.
+/// Draws the failure of a start and its time, if there is one.
 fn draw(chance: &mut Chance, failures: &Failures) -> Option<(Duration, Stop)> {
     let mut drawn = chance.fraction();
     let after = chance.up_to(failures.within);

@@ -8,10 +8,10 @@ use super::known::Line;
 use super::{row, state};
 use crate::{Cancel, ClusterJobId, ClusterState, Error};
 
-/// So many ids stand in one command line.
+/// The most ids in one command line.
 const IDS_AT_ONCE: usize = 1000;
 
-/// What scancel says of jobs that need no cancel any more.
+/// The words of scancel about jobs that need no cancel any more.
 const HARMLESS: [&str; 3] = [
     "already completing or completed",
     "Invalid job id specified",

@@ -4,21 +4,23 @@ use std::path::{Path, PathBuf};
 
 use super::options::SlurmOptions;
 use crate::Error;
-use crate::command::{Command, Failure, Output, our_variables};
+use crate::cluster::{Command, Failure, Output};
 
 /// Slurm's commands on one cluster.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    /// Their folder; `PATH` if `None`.
+    /// Their directory; `PATH` if `None`.
     pub commands: Option<PathBuf>,
-    /// Where they start: a folder that surely exists.
-    pub folder: PathBuf,
+    /// The directory in which they start. It exists.
+    pub directory: PathBuf,
+    /// Which cluster of several behind one login they speak to; the login's own if `None`.
+    pub cluster: Option<String>,
 }
 
-/// What an outage of the controller sounds like before anything was sent to it, or one of the name
-/// service, up to version 22.05.
+/// The words for an outage of the controller before anything was sent to it, and, up to version 22.05,
+/// for one of the name service.
 const OUT_OF_REACH: [&str; 4] = [
-    "Unable to contact slurm controller",
+    "Unable to contact slurm controller (connect failure)",
     "Unable to establish control machine address",
     "Unable to establish configuration source",
     "fatal: Could not establish a configuration source",
@@ -29,8 +31,8 @@ const OUT_OF_REACH: [&str; 4] = [
 /// what we ask for.
 const DEFAULTS: [&str; 3] = ["SBATCH_DEBUG", "SBATCH_NO_KILL", "SBATCH_ACCTG_FREQ"];
 
-/// What tells the commands where the cluster is. All other `SLURM_` variables are those of a job
-/// in which we may run, and not of the job we submit.
+/// Variables by which the commands find the cluster. All other `SLURM_` variables belong to a job in
+/// which we may run, not to the job that we submit.
 const OF_THE_CLUSTER: [&str; 5] = [
     "SLURM_CONF",
     "SLURM_CONF_SERVER",
@@ -42,15 +44,16 @@ const OF_THE_CLUSTER: [&str; 5] = [
 impl Client {
     pub fn new(options: &SlurmOptions) -> Self {
         let state_dir = options.state_dir.ancestors();
-        let folder = state_dir.into_iter().find(|folder| folder.is_dir());
+        let directory = state_dir.into_iter().find(|directory| directory.is_dir());
         Self {
             commands: options.commands.clone(),
-            folder: folder.unwrap_or(Path::new("/")).to_path_buf(),
+            directory: directory.unwrap_or(Path::new("/")).to_path_buf(),
+            cluster: options.cluster.clone(),
         }
     }
 
     /// A command that asks or orders something about jobs that are there. Times are in Unix seconds,
-    /// and the tasks of an array are told however many they are.
+    /// and the tasks of an array are listed however many they are.
     pub fn command(&self, name: &str) -> Command {
         let filters = ["SQUEUE_", "SACCT_", "SCANCEL_", "SCONTROL_", "SINFO_"];
         let unwanted = |variable: &str| {
@@ -71,16 +74,15 @@ impl Client {
     }
 
     fn bare(&self, name: &str, unwanted: impl Fn(&str) -> bool) -> Command {
-        let command = Command::new(self.commands.as_deref(), name).folder(&self.folder);
-        our_variables(unwanted)
-            .into_iter()
-            .fold(command, Command::without_variable)
+        let command = Command::new(self.commands.as_deref(), name).start_in(&self.directory);
+        let cluster = self.cluster.iter().map(|name| format!("--clusters={name}"));
+        command.arguments(cluster).without_variables(unwanted)
     }
 
-    /// What `scontrol show` says, one entry a line where it has several.
+    /// The output of `scontrol show`, with one entry a line where it has several.
     ///
     /// # Errors
-    /// [`Error::Refused`] if there is no scontrol here; [`Error::Unavailable`] if the controller
+    /// [`Error::Refused`] if scontrol is missing; [`Error::Unavailable`] if the controller
     /// does not answer.
     pub async fn show(&self, what: &str) -> Result<String, Error> {
         let command = self.command("scontrol");
@@ -105,7 +107,7 @@ impl Client {
     }
 }
 
-/// What a command that came to no end says of the scheduler.
+/// The error for a command that did not run to its end.
 pub(super) fn unavailable(failure: &Failure) -> Error {
     let reason = failure.to_string();
     let scheduler = "Slurm".into();
@@ -124,7 +126,9 @@ pub(super) fn is_out_of_reach(words: &str) -> bool {
 
 /// Whether a command failed while it talked to the controller: then what it did is not known.
 pub(super) fn is_unclear(words: &str) -> bool {
-    const UNCLEAR: [&str; 9] = [
+    const UNCLEAR: [&str; 12] = [
+        // Also when its answer is lost on the way: `(receive failure)`.
+        "Unable to contact slurm controller",
         "Socket timed out",
         "Zero Bytes were transmitted",
         "Transport endpoint",
@@ -134,6 +138,8 @@ pub(super) fn is_unclear(words: &str) -> bool {
         "Message send failure",
         "Unexpected message received",
         "communication",
+        "Communication",
+        "Connection timed out",
     ];
-    UNCLEAR.iter().any(|unclear| words.contains(unclear))
+    !is_out_of_reach(words) && UNCLEAR.iter().any(|unclear| words.contains(unclear))
 }

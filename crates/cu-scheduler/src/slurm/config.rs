@@ -1,4 +1,4 @@
-//! What a cluster is set to: `scontrol show config` and `scontrol show partition`, as texts.
+//! Reads the settings of a cluster: `scontrol show config` and `scontrol show partition`.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,21 +1,24 @@
-//! What of a cluster will hurt, before it does.
+//! Examines a cluster for settings that lose, delay or misreport jobs.
 
 use std::time::{Duration, SystemTime};
+
+use super::client::Client;
+use cu_system::causes::in_one_line;
 
 use super::config::{Config, Partition};
 use super::limits::{self, Limits};
 use super::options::{Resume, SlurmOptions};
 use super::{Cluster, needs, sacct};
-use crate::command::Command;
-use crate::{Error, Finding, Level};
+use crate::cluster::Command;
+use crate::{Error, Finding, Level, Subject};
 
 /// The versions that the backend is tested with.
 const TESTED: [&str; 4] = ["20.11", "22.05", "24.11", "26.05"];
-/// As often as a job must be seen before Slurm forgets it.
+/// How many times a job must be seen before Slurm forgets it.
 const LOOKS: u32 = 4;
 /// Clocks that differ by more make a deadline wrong by more than Slurm's own precision.
 const CLOCKS: Duration = Duration::from_secs(10);
-/// From here on a command has time to react to SIGTERM by itself.
+/// With a KillWait from here on, a command has time to react to SIGTERM by itself.
 const SHORT_KILL_WAIT: Duration = Duration::from_secs(30);
 
 impl Cluster {
@@ -25,9 +28,9 @@ impl Cluster {
         let (config, partitions) = match asked {
             Ok(answers) => answers,
             Err(error) => {
-                let text = format!("it does not answer: {error}");
-                let away = Finding::new("controller", Level::Problem, text);
-                return vec![away.advise("ask again later, or ask who runs the cluster")];
+                let text = format!("the controller does not answer: {}", in_one_line(&error));
+                let away = Finding::new(Subject::Scheduler, Level::Problem, text);
+                return vec![away.advise("ask again later, or ask an administrator")];
             }
         };
         let now = SystemTime::now();
@@ -52,7 +55,7 @@ impl Cluster {
         findings
     }
 
-    /// Whether accounting, which is on, answers.
+    /// Checks that accounting, which is on, answers.
     async fn accounting(&self) -> Finding {
         let client = self.client();
         // Any job: it is the answer that counts.
@@ -60,12 +63,13 @@ impl Cluster {
         match client.ask(command.arguments(["--jobs", "1"])).await {
             Ok(_) => {
                 let text = "on: how a job ended is known for as long as the cluster keeps records";
-                Finding::new("accounting", Level::Good, text)
+                Finding::new(Subject::Accounting, Level::Good, text)
             }
             Err(error) => {
-                let text = format!("on, but it does not answer: {error}");
-                let silent = Finding::new("accounting", Level::Warning, text);
-                silent.advise("jobs go on; ends older than MinJobAge are told as gone until then")
+                let text = format!("on, but it does not answer: {}", in_one_line(&error));
+                let silent = Finding::new(Subject::Accounting, Level::Warning, text);
+                silent
+                    .advise("jobs go on; until it answers, ends older than MinJobAge are not known")
             }
         }
     }
@@ -74,19 +78,27 @@ impl Cluster {
         let enforced = config.get("AccountingStorageEnforce");
         if !enforced.is_some_and(|set| set.contains("limits")) {
             let text = "limits of accounts and qualities of service are not enforced";
-            return Finding::new("limits", Level::Good, text);
+            return Finding::new(Subject::Limits, Level::Good, text);
         }
         match self.ask_limits().await {
             Ok(limits) => limits::judge(&limits),
             Err(error) => {
-                let text = format!("enforced, but sacctmgr does not tell which: {error}");
-                Finding::new("limits", Level::Note, text)
+                let text = format!(
+                    "enforced, but sacctmgr does not list them: {}",
+                    in_one_line(&error)
+                );
+                Finding::new(Subject::Limits, Level::Note, text)
             }
         }
     }
 
     async fn ask_limits(&self) -> Result<Vec<Limits>, Error> {
-        let client = self.client();
+        // sacctmgr knows no `--clusters`: it always sees all of them.
+        let cluster = self.client().cluster.map(|name| format!("cluster={name}"));
+        let client = Client {
+            cluster: None,
+            ..self.client()
+        };
         let user = client.ask(Command::new(None, "id").argument("-un")).await?;
         let user = format!("user={}", user.stdout.trim());
         let ask = |arguments: &[&str]| {
@@ -95,14 +107,15 @@ impl Cluster {
                 .arguments(["--noheader", "--parsable2"]);
             client.ask(command.arguments(arguments))
         };
-        let of_user = ["show", "association", user.as_str(), limits::ASSOCIATION];
+        let mut of_user = vec!["show", "association", user.as_str(), limits::ASSOCIATION];
+        of_user.extend(cluster.as_deref());
         let associations = ask(&of_user).await?;
         let qualities = ask(&["show", "qos", limits::QOS]).await?;
         Ok(limits::parse(&associations.stdout, &qualities.stdout))
     }
 }
 
-/// Whether the controller's clock, which stands in the first line of its answer, is ours.
+/// Compares the controller's clock, which is in the first line of its answer, with ours.
 fn clock(config: &str, now: SystemTime) -> Finding {
     let told = config
         .lines()
@@ -111,23 +124,27 @@ fn clock(config: &str, now: SystemTime) -> Finding {
     let told = told.and_then(super::row::time);
     let Some(told) = told else {
         return Finding::new(
-            "clock",
+            Subject::Clock,
             Level::Note,
-            "the controller does not tell its time",
+            "the controller does not report its time",
         );
     };
     let apart = told
         .duration_since(now)
         .unwrap_or_else(|error| error.duration());
     if apart <= CLOCKS {
-        return Finding::new("clock", Level::Good, "the controller's is ours");
+        return Finding::new(
+            Subject::Clock,
+            Level::Good,
+            "the controller's agrees with ours",
+        );
     }
     let text = format!(
-        "the controller's and ours are {} s apart: deadlines are wrong by as much where a node's \
-         clock is like ours",
+        "the controller's and ours differ by {} s: deadlines are wrong by as much on nodes whose \
+         clocks agree with ours",
         apart.as_secs()
     );
-    Finding::new("clock", Level::Warning, text).advise("synchronise them (NTP)")
+    Finding::new(Subject::Clock, Level::Warning, text).advise("synchronise them (NTP)")
 }
 
 fn of_config(config: &Config, options: &SlurmOptions) -> Vec<Finding> {
@@ -138,44 +155,48 @@ fn of_config(config: &Config, options: &SlurmOptions) -> Vec<Finding> {
     findings.push(arrays(config, options));
     if let Some(most) = config.number("MaxJobCount") {
         let text = format!(
-            "MaxJobCount is {most}: so many jobs of all users the controller keeps. Beyond it \
+            "the controller keeps at most {most} jobs of all users (MaxJobCount); beyond that, \
              submissions wait"
         );
-        findings.push(Finding::new("jobs", Level::Good, text));
+        findings.push(Finding::new(Subject::Limits, Level::Good, text));
     }
     findings.push(processes(config));
     findings.push(requeue(config, options));
     let exits = ["RequeueExit", "RequeueExitHold"];
     for (key, codes) in exits.iter().filter_map(|key| Some((key, config.get(key)?))) {
         let text = format!(
-            "{key} is {codes}: jobs that end with these exit codes are started again, or held, by \
-             Slurm itself. The supervisor refuses such a start, which costs a turn in the queue"
+            "{key} is {codes}: Slurm itself starts jobs again, or holds them, when they end with \
+             these exit codes. Such a start was not asked for, and costs a turn in the queue"
         );
-        let finding = Finding::new("requeue", Level::Warning, text);
-        findings.push(finding.advise("choose another `resume.exit_code` if it is among them"));
+        let finding = Finding::new(Subject::ExitCodes, Level::Warning, text);
+        findings.push(finding.advise("don't end with one of them to be submitted again"));
     }
     if let Some(minutes) = config
         .number("OverTimeLimit")
         .filter(|minutes| *minutes > 0)
     {
         let text = format!("OverTimeLimit lets jobs run {minutes} minutes beyond their limits");
-        findings.push(Finding::new("time limit", Level::Note, text));
+        findings.push(Finding::new(Subject::TimeLimit, Level::Note, text));
     }
     if config
         .get("EnforcePartLimits")
         .is_none_or(|set| set == "NO")
     {
         let text = "EnforcePartLimits is NO: Slurm accepts jobs that a partition never starts. \
-                    Time limits are compared before they are submitted; whatever else waits for \
-                    ever is told as held";
-        findings.push(Finding::new("partition limits", Level::Note, text));
+                    Time limits are compared before a submission; a job that waits for ever for \
+                    another reason is reported as held";
+        findings.push(Finding::new(Subject::PartitionLimits, Level::Note, text));
     }
     findings
 }
 
 fn version(config: &Config) -> Finding {
     let Some(version) = config.version() else {
-        return Finding::new("version", Level::Warning, "Slurm does not tell its version");
+        return Finding::new(
+            Subject::Version,
+            Level::Warning,
+            "Slurm does not report its version",
+        );
     };
     let tested = TESTED.join(", ");
     let number = |text: &str| {
@@ -184,48 +205,55 @@ fn version(config: &Config) -> Finding {
         (year, parts.next().and_then(|part| part.parse::<u32>().ok()))
     };
     if number(version) < number(TESTED[0]) {
-        let text = format!("{version} is older than those the backend is tested with: {tested}");
-        return Finding::new("version", Level::Warning, text);
+        let text = format!(
+            "{version} is older than the versions that the backend is tested with: {tested}"
+        );
+        return Finding::new(Subject::Version, Level::Warning, text);
     }
     Finding::new(
-        "version",
+        Subject::Version,
         Level::Good,
-        format!("{version}; tested are {tested}"),
+        format!("{version}; the backend is tested with {tested}"),
     )
 }
 
 fn no_accounting(config: &Config) -> Option<Finding> {
     let age = config.seconds("MinJobAge").unwrap_or_default().as_secs();
     let text = format!(
-        "off: how a job ended is known for {age} s (MinJobAge), and after that only from what its \
-         supervisor left in the run directory"
+        "off: Slurm knows how a job ended for {age} s (MinJobAge), and after that only the job's own \
+         files say so"
     );
     let off = !config.has_accounting();
-    off.then(|| Finding::new("accounting", Level::Note, text))
+    off.then(|| Finding::new(Subject::Accounting, Level::Note, text))
 }
 
 fn kill_wait(config: &Config, options: &SlurmOptions) -> Finding {
     let Some(wait) = config.seconds("KillWait") else {
-        return Finding::new("kill wait", Level::Note, "Slurm does not tell its KillWait");
+        return Finding::new(
+            Subject::GraceTime,
+            Level::Note,
+            "Slurm does not report its KillWait",
+        );
     };
     let seconds = wait.as_secs();
     let about = format!("SIGKILL follows {seconds} s after SIGTERM (KillWait)");
     let grace = options.grace.unwrap_or(SHORT_KILL_WAIT);
     if wait < grace {
         let text = format!(
-            "{about}, but {} s are expected: a checkpoint that begins with SIGTERM may be cut short",
+            "{about}, but up to {} s may be needed: a checkpoint that begins with SIGTERM may be cut \
+             short",
             grace.as_secs()
         );
-        let finding = Finding::new("kill wait", Level::Warning, text);
-        return finding.advise("save before the time limit: set `stop.before_limit`");
+        let finding = Finding::new(Subject::GraceTime, Level::Warning, text);
+        return finding.advise("ask for a warning before the time limit");
     }
-    Finding::new("kill wait", Level::Good, about)
+    Finding::new(Subject::GraceTime, Level::Good, about)
 }
 
-/// How long the controller knows jobs that ended, against how often it is asked.
+/// Compares how long the controller knows ended jobs with how often it is asked.
 fn forgetting(config: &Config, options: &SlurmOptions) -> Finding {
     let poll = options.poll.unwrap_or(super::pace::POLL);
-    let subject = "ended jobs";
+    let subject = Subject::EndedJobs;
     match config.seconds("MinJobAge") {
         None | Some(Duration::ZERO) => {
             let text = "MinJobAge is 0: the controller never forgets a job";
@@ -244,9 +272,9 @@ fn forgetting(config: &Config, options: &SlurmOptions) -> Finding {
                     format!("{text}; accounting remembers"),
                 );
             }
-            let text = format!("{text}: an end may pass unseen, and there is no accounting");
+            let text = format!("{text}: an end may be missed, and there is no accounting");
             let finding = Finding::new(subject, Level::Warning, text);
-            finding.advise("set a shorter `backend.slurm.poll`, or ask for a longer MinJobAge")
+            finding.advise_option("poll", "a shorter time, or ask for a longer MinJobAge")
         }
         Some(age) => {
             let age = age.as_secs();
@@ -259,33 +287,35 @@ fn forgetting(config: &Config, options: &SlurmOptions) -> Finding {
 fn arrays(config: &Config, options: &SlurmOptions) -> Finding {
     let most = config.max_array_size();
     if most <= 1 {
-        let text = "MaxArraySize is 0: there are no arrays, so each job is a call of sbatch";
-        return Finding::new("arrays", Level::Note, text);
+        let text = format!(
+            "MaxArraySize is {most}: there are no arrays, so each job needs a call of sbatch"
+        );
+        return Finding::new(Subject::Arrays, Level::Note, text);
     }
     let used = options.array.min(most);
-    let text = format!("up to {used} submissions become one array (the cluster takes {most})");
-    Finding::new("arrays", Level::Good, text)
+    let text = format!("at most {used} submissions become one array (the cluster takes {most})");
+    Finding::new(Subject::Arrays, Level::Good, text)
 }
 
 fn processes(config: &Config) -> Finding {
     let kind = config.get("ProctrackType").unwrap_or("unknown");
     if kind.ends_with("cgroup") {
         let text = "all processes of a job end with it (proctrack/cgroup)";
-        return Finding::new("processes", Level::Good, text);
+        return Finding::new(Subject::Processes, Level::Good, text);
     }
     let text = format!(
-        "ProctrackType is {kind}: processes that a command leaves behind may outlive their job. The \
-         next attempt waits for them as long as the lock in the output directory says so"
+        "ProctrackType is {kind}: processes that a command leaves behind may outlive their job"
     );
-    Finding::new("processes", Level::Warning, text)
+    Finding::new(Subject::Processes, Level::Warning, text)
 }
 
 fn requeue(config: &Config, options: &SlurmOptions) -> Finding {
     let delay = config.requeue_delay().as_secs();
     match options.resume {
         Resume::Submit => {
-            let text = "jobs are submitted with --no-requeue; what Slurm ends is submitted anew";
-            Finding::new("resume", Level::Good, text)
+            let text =
+                "jobs are submitted with --no-requeue; a job that Slurm ends is submitted anew";
+            Finding::new(Subject::Resume, Level::Good, text)
         }
         Resume::Requeue => {
             let text = format!(
@@ -297,8 +327,10 @@ fn requeue(config: &Config, options: &SlurmOptions) -> Finding {
             } else {
                 Level::Good
             };
-            Finding::new("resume", level, text)
-                .advise("`backend.slurm.resume = \"submit\"` starts at once where a node is free")
+            Finding::new(Subject::Resume, level, text).advise_option(
+                "resume",
+                "\"submit\", which starts at once where a node is free",
+            )
         }
     }
 }
@@ -316,8 +348,8 @@ fn of_partitions(
             None => "no partition is the default".to_owned(),
         };
         let text = format!("{wanted}; there are {}", names.join(", "));
-        let finding = Finding::new("partition", Level::Problem, text);
-        return vec![finding.advise("set `backend.slurm.partition`")];
+        let finding = Finding::new(Subject::Partition, Level::Problem, text);
+        return vec![finding.advise_option("partition", "one of these")];
     }
     chosen
         .into_iter()
@@ -332,17 +364,17 @@ fn of_partition(partition: &Partition) -> Finding {
     };
     let name = &partition.name;
     if let Some(problem) = closed(partition) {
-        return Finding::new("partition", Level::Problem, problem);
+        return Finding::new(Subject::Partition, Level::Problem, problem);
     }
     let longest = minutes(partition.max_time);
     let text = format!(
         "{name}: time limits up to {longest}, by default {}",
         minutes(partition.default_time.or(partition.max_time))
     );
-    Finding::new("partition", Level::Good, text)
+    Finding::new(Subject::Partition, Level::Good, text)
 }
 
-/// Why a partition starts no job, if so.
+/// Why a partition starts no job; `None` if it starts jobs.
 pub(super) fn closed(partition: &Partition) -> Option<String> {
     let Partition { name, state, .. } = partition;
     (state != "UP").then(|| format!("partition {name} is {state}: it starts no new job"))
@@ -357,15 +389,14 @@ fn preemption(partition: &Partition, config: &Config) -> Finding {
     let name = &partition.name;
     if !on || mode == "OFF" {
         let text = format!("jobs in {name} don't have to give way to others");
-        return Finding::new("preemption", Level::Good, text);
+        return Finding::new(Subject::Preemption, Level::Good, text);
     }
     let grace = partition.grace_time.as_secs();
     let text = format!(
-        "jobs in {name} may have to give way to others (PreemptMode {mode}): SIGTERM {grace} s \
-         (GraceTime) before the end, and no warning before that"
+        "jobs in {name} may have to give way to others (PreemptMode {mode}): SIGTERM comes {grace} s \
+         before the end (GraceTime), without an earlier warning"
     );
-    Finding::new("preemption", Level::Note, text)
-        .advise("save every so often: `stop.after`, or periodic checkpoints")
+    Finding::new(Subject::Preemption, Level::Note, text).advise("save checkpoints periodically")
 }
 
 /// `answer` has a line for each partition and state: `debug|idle|2`.
@@ -377,8 +408,8 @@ fn of_nodes(
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) => {
-            let text = format!("sinfo does not answer: {error}");
-            return Finding::new("nodes", Level::Warning, text);
+            let text = format!("sinfo does not answer: {}", in_one_line(&error));
+            return Finding::new(Subject::Nodes, Level::Warning, text);
         }
     };
     let chosen = needs::chosen(options, partitions);
@@ -404,12 +435,16 @@ fn of_nodes(
         // `idle*` does not answer, `idle~` is asleep and wakes up.
         .any(|state| !state.ends_with('*') && usable.iter().any(|it| state.starts_with(it)));
     if some {
-        return Finding::new("nodes", Level::Good, told.join(", "));
+        return Finding::new(Subject::Nodes, Level::Good, told.join(", "));
     }
     let told = if told.is_empty() {
         "there are none".into()
     } else {
         told.join(", ")
     };
-    Finding::new("nodes", Level::Problem, format!("none can be used: {told}"))
+    Finding::new(
+        Subject::Nodes,
+        Level::Problem,
+        format!("no node can be used: {told}"),
+    )
 }

@@ -12,23 +12,23 @@ use super::known::Call;
 use super::script::beside;
 use crate::Submission;
 
-/// What one start executes, in the directory of its submission.
+/// The file that one start executes, in the directory of its submission.
 const START: &str = "start.sh";
 
 /// Writes the script of a call, and locks it: as long as somebody holds the lock, sbatch may be at
 /// work with it.
 ///
 /// # Errors
-/// What the system said of which file.
+/// The file, and the answer of the system.
 pub(super) fn write_script(call: &Call, text: &str) -> Result<File, String> {
     let written = || {
-        if let Some(folder) = call.script.parent() {
-            files::make_dir(folder)?;
+        if let Some(directory) = call.script.parent() {
+            files::make_dir(directory)?;
         }
-        replace(&call.script, text)?;
+        write_private(&call.script, text)?;
         let opened = open_script(call);
         opened.inspect(|file| {
-            // On a file system without locks nobody can tell that sbatch is at work but by time.
+            // On a file system without locks only time shows whether sbatch is at work.
             file.try_lock().ok();
         })
     };
@@ -51,7 +51,7 @@ fn open_script(call: &Call) -> io::Result<File> {
 /// directory of `submission`.
 ///
 /// # Errors
-/// What the system said of which file.
+/// The file, and the answer of the system.
 pub(super) fn point(
     script: &Path,
     task: Option<u32>,
@@ -66,7 +66,7 @@ pub(super) fn point(
         script.display()
     );
     let pointed = || {
-        replace(&start, &(title + text))?;
+        write_private(&start, &(title + text))?;
         link(
             &submission.directory.join("stdout"),
             &beside(script, task, "out"),
@@ -83,17 +83,14 @@ pub(super) fn point(
 /// Removes the files of a call that came to nothing, as far as they are its alone.
 pub(super) fn discard(call: &Call) {
     if call.array
-        && let Some(folder) = call.script.parent()
+        && let Some(directory) = call.script.parent()
     {
-        std::fs::remove_dir_all(folder).ok();
+        std::fs::remove_dir_all(directory).ok();
     }
 }
 
-/// Writes a file so that it is there whole or not at all.
-pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let part = part_of(path);
-    files::write_own(&part, text.as_bytes())?;
-    std::fs::rename(&part, path)
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    files::write_whole(path, text.as_bytes(), files::PRIVATE_FILE)
 }
 
 fn link(target: &Path, path: &Path) -> io::Result<()> {
@@ -105,7 +102,7 @@ fn link(target: &Path, path: &Path) -> io::Result<()> {
     std::fs::rename(&part, path)
 }
 
-/// Where a file is written before it is moved to its place.
+/// The path of a link before it is moved to its place.
 fn part_of(path: &Path) -> PathBuf {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");

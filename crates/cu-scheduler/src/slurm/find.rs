@@ -1,4 +1,4 @@
-//! Looking submissions up by name, also right after an sbatch of which nobody knows what it did.
+//! Looks submissions up by name, also right after an sbatch whose outcome is not known.
 //!
 //! A call that hung may arrive after we looked: the controller reads what waits in its sockets once
 //! it goes on. So a call is given up only when no sbatch of it lives, the controller has answered,
@@ -52,7 +52,7 @@ impl Cluster {
             .collect())
     }
 
-    /// What of `names` is still open, by call; and what was to be put back in the queue.
+    /// The calls among `names` that are still open, and the jobs that were to be put back in the queue.
     fn open_of(&self, names: &[SubmissionName]) -> Result<Open, Error> {
         self.journal.with(|journal| {
             let mut open = Open::default();
@@ -140,7 +140,7 @@ impl Cluster {
         Ok(rows)
     }
 
-    /// Gives up what is open of `names`, for good.
+    /// Gives up the open calls among `names`, for good.
     fn give_up(&self, names: &[SubmissionName]) -> Result<(), Error> {
         let open = self.open_of(names)?;
         for call in open.calls.into_values() {
@@ -157,7 +157,7 @@ impl Cluster {
     }
 }
 
-/// What of some names is still open.
+/// Calls and requeues whose outcome is not known.
 #[derive(Default)]
 struct Open {
     calls: BTreeMap<u64, Call>,

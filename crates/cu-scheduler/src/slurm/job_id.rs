@@ -15,12 +15,12 @@ pub(super) struct JobId {
     pub task: Option<u32>,
 }
 
-/// What stands in the first column of squeue and sacct.
+/// The first column of squeue and sacct.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Listed {
     /// A job, a task, or what is left of an array whose tasks all have rows of their own.
     One(JobId),
-    /// Tasks of an array that Slurm tells in one row.
+    /// Tasks of an array that share one row.
     Tasks(u32, Vec<Steps>),
 }
 
@@ -78,7 +78,7 @@ impl Listed {
         Some(Self::Tasks(base.parse().ok()?, steps))
     }
 
-    /// The number that all it tells of have in common.
+    /// The number that all jobs of the row share.
     pub fn base(&self) -> u32 {
         match self {
             Self::One(job) => job.base,
@@ -86,7 +86,7 @@ impl Listed {
         }
     }
 
-    /// Whether the row tells of `job`, not counting that of the array as a whole.
+    /// Whether the row is about `job`. A row of an array as a whole is about none of its tasks.
     pub fn includes(&self, job: JobId) -> bool {
         match self {
             Self::One(listed) => *listed == job,
@@ -171,9 +171,9 @@ mod tests {
             task: None
         }));
         let odd = Listed::parse("122_[1-9:2,20]").unwrap();
-        let told = (0..30).filter(|number| odd.includes(task(*number)));
-        assert_eq!(told.collect::<Vec<u32>>(), [1, 3, 5, 7, 9, 20]);
-        // As sacct of version 20.11 tells a long list.
+        let included = (0..30).filter(|number| odd.includes(task(*number)));
+        assert_eq!(included.collect::<Vec<u32>>(), [1, 3, 5, 7, 9, 20]);
+        // A long list as sacct of version 20.11 prints it.
         let cut = Listed::parse("122_[1,3,6,8,11,14,16,19,22,24,27,3").unwrap();
         assert_eq!(cut.base(), 122);
         assert!(cut.includes(task(27)) && !cut.includes(task(30)));
@@ -190,7 +190,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_printed_is_read(base: u32, task: Option<u32>) {
+        fn each_printed_job_id_is_read(base: u32, task: Option<u32>) {
             let job = JobId { base, task };
             prop_assert_eq!(JobId::parse(&job.to_cluster()), Some(job));
             prop_assert_eq!(Listed::parse(&job.to_string()), Some(Listed::One(job)));

@@ -1,4 +1,4 @@
-//! The file in the state folder that says what was handed over: JSON lines, read once, appended to.
+//! The file in the state directory that says what was handed over: JSON lines, read once, appended to.
 //!
 //! What is about to be handed over is written, and is on the disk, before sbatch is started: the
 //! cluster outlives this machine. A line that a crash tore is no line, and what it would have said
@@ -62,7 +62,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// What it says.
+    /// The state that its lines add up to.
     pub fn known(&self) -> &Known {
         &self.known
     }
@@ -91,7 +91,7 @@ impl Journal {
         let mut text = String::from(if self.torn { "\n" } else { "" });
         text.push_str(&serde_json::to_string(line)?);
         text.push('\n');
-        // As long as the disk is full, a part of it may be taken.
+        // While the disk is full, it may take a part of the line.
         self.torn = true;
         self.file.write_all(text.as_bytes())?;
         self.torn = false;
@@ -135,7 +135,7 @@ fn lock(file: &File, state_dir: &Path) -> Result<(), Error> {
                     owner: "another process".into(),
                 });
             }
-            // A file system without locks: the owner of the folder must see to it.
+            // A file system without locks: the owner of the directory must see to it.
             Ok(()) | Err(std::fs::TryLockError::Error(_)) => return Ok(()),
         }
     }
@@ -158,43 +158,43 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_known_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(folder.path()).unwrap();
+    fn a_reopened_journal_knows_every_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(directory.path()).unwrap();
         journal.intend(call(5)).unwrap();
         journal.note(Line::Accepted { call: 5, id: 9 });
         drop(journal);
-        let journal = Journal::open(folder.path()).unwrap();
+        let journal = Journal::open(directory.path()).unwrap();
         let known = journal.known();
         assert_eq!(known.call_of(9).map(|call| call.number), Some(5));
     }
 
     #[test]
     fn a_torn_line_harms_no_other() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal");
-        let mut journal = Journal::open(folder.path()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        let mut journal = Journal::open(directory.path()).unwrap();
         journal.intend(call(5)).unwrap();
         drop(journal);
         let whole = std::fs::read(&path).unwrap();
         for length in 0..=whole.len() {
             std::fs::write(&path, &whole[..length]).unwrap();
-            let mut journal = Journal::open(folder.path()).unwrap();
+            let mut journal = Journal::open(directory.path()).unwrap();
             // Only the last byte, the line's end, may be missing without a loss.
             let complete = length + 1 >= whole.len();
             assert_eq!(journal.known().call(5).is_some(), complete, "{length}");
             journal.intend(call(6)).unwrap();
             drop(journal);
-            let journal = Journal::open(folder.path()).unwrap();
+            let journal = Journal::open(directory.path()).unwrap();
             assert!(journal.known().call(6).is_some(), "{length}");
         }
     }
 
     #[test]
-    fn a_line_of_which_a_full_disk_took_a_part_harms_no_other() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(folder.path()).unwrap();
-        // A pipe that nobody reads takes as much as it holds, and then no more.
+    fn a_line_cut_by_a_full_disk_harms_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(directory.path()).unwrap();
+        // A pipe without a reader takes as much as it holds, and then no more.
         let (mut reader, writer) = std::io::pipe().unwrap();
         let writer = std::os::fd::OwnedFd::from(writer);
         rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::NONBLOCK).unwrap();
@@ -217,18 +217,18 @@ mod tests {
 
     #[test]
     fn a_newer_version_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
         std::fs::write(&path, "{\"header\":{\"version\":2}}\n").unwrap();
-        let error = Journal::open(folder.path()).unwrap_err();
+        let error = Journal::open(directory.path()).unwrap_err();
         assert!(matches!(error, Error::State { .. }), "{error}");
     }
 
     #[test]
     fn a_folder_has_one_owner() {
-        let folder = tempfile::tempdir().unwrap();
-        let _owner = Journal::open(folder.path()).unwrap();
-        let second = Journal::open(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let _owner = Journal::open(directory.path()).unwrap();
+        let second = Journal::open(directory.path());
         assert!(matches!(second, Err(Error::InUse { .. })));
     }
 }

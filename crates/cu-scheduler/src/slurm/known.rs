@@ -1,4 +1,4 @@
-//! What is known of all calls of sbatch, folded from the lines of the journal.
+//! All known calls of sbatch, folded from the lines of the journal.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ pub(super) enum Line {
     Requeued { name: String },
     /// It was not.
     NotRequeued { name: String },
-    /// SIGKILL is about to be sent at our wish.
+    /// We are about to send SIGKILL.
     Kill { at_unix_s: u64, jobs: Vec<String> },
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Call {
     /// Greater than that of each call before.
     pub number: u64,
     pub at_unix_s: u64,
-    /// What its job is called at Slurm; no other job of any user is.
+    /// The name of its job at Slurm, which no other job of any user has.
     pub job_name: String,
     /// Its batch script, beside which lies what belongs to it.
     pub script: PathBuf,
@@ -56,16 +56,16 @@ pub(super) struct Requeue {
     pub restarts: u32,
 }
 
-/// What became of a call.
+/// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Nobody knows: sbatch gave no clear answer, or we were killed meanwhile.
+    /// Not known: sbatch gave no clear answer, or we were killed meanwhile.
     Open,
     Accepted(u32),
     Void,
 }
 
-/// Where a submission is, as far as we know.
+/// The place of a submission, as far as we know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// In this call, which is open.
@@ -153,7 +153,7 @@ impl Known {
         }
     }
 
-    /// Where a submission is; `None` if it was never handed over, or is known not to have arrived.
+    /// The place of a submission; `None` if it was never handed over, or is known not to have arrived.
     pub fn place(&self, name: &SubmissionName) -> Option<Place> {
         match self.places.get(name)? {
             Where::Requeue { job, restarts } => Some(Place::Requeue {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_greatest_number_of_a_damaged_journal_is_not_exceeded() {
+    fn a_damaged_journal_does_not_overflow_call_numbers() {
         let known = known([call(u64::MAX, &[1])]);
         assert_eq!(known.next_call(SystemTime::UNIX_EPOCH), u64::MAX);
     }

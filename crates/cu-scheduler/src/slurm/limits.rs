@@ -1,16 +1,16 @@
-//! Limits on how many jobs a user may have, as sacctmgr tells them.
+//! Limits on how many jobs a user may have, as sacctmgr reports them.
 
-use crate::{Finding, Level};
+use crate::{Finding, Level, Subject};
 
-/// What is asked of a user's associations.
+/// The fields of a user's associations.
 pub(super) const ASSOCIATION: &str = "format=Account,Partition,MaxJobs,MaxSubmitJobs,MaxWall";
-/// What is asked of each quality of service, in the same order.
+/// The fields of each quality of service, in the same order.
 pub(super) const QOS: &str = "format=Name,Name,MaxJobsPerUser,MaxSubmitJobsPerUser,MaxWall";
 
 /// The limits that come from one place; `None` where there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
-    /// Where from: `account physics`, `quality of service long`.
+    /// Their origin: `account physics`, `quality of service long`.
     pub from: String,
     /// How many jobs run at once.
     pub running: Option<u32>,
@@ -47,10 +47,14 @@ pub(super) fn parse(associations: &str, qualities: &str) -> Vec<Limits> {
     limits
 }
 
-/// What follows from them.
+/// The finding about these limits.
 pub(super) fn judge(limits: &[Limits]) -> Finding {
     if limits.is_empty() {
-        return Finding::new("limits", Level::Good, "enforced, and none is set for you");
+        return Finding::new(
+            Subject::Limits,
+            Level::Good,
+            "enforced, and none applies to you",
+        );
     }
     let one = |limits: &Limits| {
         let mut parts = Vec::new();
@@ -68,9 +72,9 @@ pub(super) fn judge(limits: &[Limits]) -> Finding {
         );
         format!("{}: {}", limits.from, parts.join(", "))
     };
-    let told: Vec<String> = limits.iter().map(one).collect();
-    let text = format!("{}. What does not fit waits", told.join("; "));
-    Finding::new("limits", Level::Note, text)
+    let listed: Vec<String> = limits.iter().map(one).collect();
+    let text = format!("{}. Jobs beyond them wait", listed.join("; "));
+    Finding::new(Subject::Limits, Level::Note, text)
 }
 
 #[cfg(test)]
@@ -80,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_limits_that_are_set_are_told() {
+    fn only_limits_that_are_set_are_listed() {
         let limits = parse(
             "physics||10|200|\nphysics|long|||2-00:00:00\n",
             "normal|normal|||\nshort|short|5||\n",
@@ -89,8 +93,8 @@ mod tests {
         assert_eq!(
             text,
             "account physics: 10 jobs at once, 200 queued or running; account physics: time \
-             limits up to 2-00:00:00; quality of service short: 5 jobs at once. What does not fit \
-             waits"
+             limits up to 2-00:00:00; quality of service short: 5 jobs at once. Jobs beyond them \
+             wait"
         );
     }
 

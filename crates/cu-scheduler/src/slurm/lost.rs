@@ -1,4 +1,4 @@
-//! Submissions whose call of sbatch the journal does not know, because the state folder was lost.
+//! Submissions whose call of sbatch the journal does not know, because the state directory was lost.
 //!
 //! A job of one submission bears its name. The script of an array, which Slurm keeps, lists those of
 //! its tasks. A job that was put back in the queue still bears the name of an earlier attempt of the
@@ -21,10 +21,10 @@ struct Stranger<'a> {
 }
 
 impl Cluster {
-    /// Which of `names` the queue knows though the journal does not.
+    /// Finds those of `names` that the queue knows and the journal does not.
     ///
     /// # Errors
-    /// If nobody can tell which submissions an array is that may be alive.
+    /// If the submissions of an array that may be alive can't be read.
     pub(super) async fn find_lost(
         &self,
         names: &[SubmissionName],

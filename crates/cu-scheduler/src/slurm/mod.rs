@@ -1,42 +1,42 @@
 //! Slurm, through its commands: sbatch, squeue, sacct, scancel, scontrol.
 //!
-//! Tested with versions 20.11, 22.05, 24.11 and 26.05, with and without accounting. Only text output
-//! is read: JSON differs too much between versions. Nothing in a job calls a command of Slurm's.
+//! Tested with versions 20.11, 22.05, 24.11 and 26.05, with and without accounting. The backend reads text
+//! output only: JSON differs too much between versions. Nothing in a job calls a command of Slurm's.
 //!
 //! # What a job is
 //! A batch script that sets a few variables and then `exec`s the command, so that the warning
-//! (`--signal=B:…`) reaches the command itself. It is written to be read, and lies in the directory
-//! of its submission as `submit.sh`. Submissions that are handed over together and need the same
-//! become one job array, whose script lies in the state folder; each task reads what to execute from
+//! (`--signal=B:…`) reaches the command itself. It is easy to read, and is `submit.sh` in the directory
+//! of its submission. Submissions that are handed over together and need the same
+//! become one job array, whose script is in the state directory; each task reads its command from
 //! `start.sh` in the directory of its own submission. Output goes to `stdout` and `stderr` there,
-//! with what Slurm itself has to say.
+//! with the messages of Slurm itself.
 //!
-//! Beside what was submitted, a command finds `CU_SUBMISSION` (its [`SubmissionName`]),
-//! `CU_DEADLINE` (Unix seconds, if there is a time limit that Slurm or we know of) and `CU_KILL_WAIT`
-//! (the seconds from SIGTERM to SIGKILL: the cluster's `KillWait`).
+//! Beside the variables of its submission, a command finds `CU_SUBMISSION` (its [`SubmissionName`]),
+//! `CU_DEADLINE` (Unix seconds, if Slurm or we know of a time limit) and `CU_KILL_WAIT` (the seconds from
+//! SIGTERM to SIGKILL: the cluster's `KillWait`).
 //!
-//! # What is watched
-//! One `squeue` tells of all jobs; `sacct` is asked for those that the controller has forgotten. A
-//! job that neither knows is unknown for two minutes, for accounting may be late or away, and then
-//! gone; or cancelled, if accounting knows its array: a task that is cancelled while it waits, Slurm
-//! forgets, and one that ever started, accounting has by itself. A job's name is compared, so that a number which Slurm gave away again is not mistaken.
-//! Waits that time does not cure, as that of a job whose time limit no partition allows, are
-//! [`ClusterState::Held`](crate::ClusterState::Held).
+//! # Watching
+//! One `squeue` reports all jobs; `sacct` is asked for those that the controller has forgotten. A job that
+//! neither knows is unknown for two minutes, since accounting may be late or away. Then it is gone, or
+//! cancelled if accounting knows its array: Slurm forgets a task that is cancelled while it waits, but
+//! accounting knows each task that started. The job's name is compared too, because Slurm may give a job
+//! id again. A wait that time does not end, such as that of a job whose time limit no partition allows,
+//! is [`ClusterState::Held`](crate::ClusterState::Held).
 //!
-//! # What is kept where
-//! `journal` in the state folder says which submission went into which call of sbatch, before it is
-//! made, and what became of it. `calls/` has the files of arrays, and of jobs that are to be
-//! requeued. If the state folder is lost, [`find`](Scheduler::find) still knows submissions by the
-//! names of jobs, and tasks of arrays by the script that Slurm keeps, as long as the controller has
-//! not forgotten them; if it does not hand out the script of an array that may be alive, that is an
-//! error. What can't be known then is a call of sbatch that hangs just when the folder is lost. Tasks
-//! that have not started yet fail without their `start.sh`.
+//! # Files
+//! `journal` in the state directory records which submission goes into which call of sbatch, before the
+//! call is made, and then its outcome. `calls/` has the files of arrays, and of jobs that are to be
+//! requeued. If the state directory is lost, [`find`](Scheduler::find) still finds submissions by the
+//! names of jobs, and tasks of arrays by the script that Slurm keeps, until the controller forgets them.
+//! If Slurm does not hand out the script of an array that may be alive, that is an error. A call of
+//! sbatch that hangs just when the directory is lost can't be found. Tasks that have not started yet
+//! fail without their `start.sh`.
 //!
-//! # What it does not do
-//! - Slurm ends the processes of a job only as far as it can tell them (`ProctrackType`): without
-//!   cgroups, children whose parent is dead may live on.
-//! - Up to version 24.11 Slurm tells exit codes from 128 on as if they were less by 128.
-//! - Several clusters in one (`--clusters`), heterogeneous jobs.
+//! # Limits
+//! - Slurm ends only the processes of a job that it knows (`ProctrackType`): without cgroups, children
+//!   whose parent is dead may live on.
+//! - Up to version 24.11 Slurm reports exit codes from 128 on as less by 128.
+//! - Several clusters in one (`--clusters`) and heterogeneous jobs are not supported.
 
 mod cancel;
 mod client;
@@ -73,11 +73,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use cu_system::threads::Pool;
 
+use crate::cluster::Writer;
 use crate::{
-    Cancel, Capabilities, ClusterJobId, Error, ExitCodes, Finding, Found, Observation, Preview,
-    Reach, Scheduler, Submission, SubmissionName, SubmitError, TimeLimits,
+    Cancel, Capabilities, ClusterJobId, Error, Examine, ExitCodes, Finding, Found, Observation,
+    Preview, Reach, Scheduler, Submission, SubmissionName, SubmitError, TimeLimits,
 };
 use client::Client;
 use journal::Journal;
@@ -87,14 +87,14 @@ pub use options::{Container, Environment, Resume, SlurmOptions};
 use pace::Pace;
 use settings::Current;
 
-/// So many submissions are handed over in a few seconds, even if each needs a call of its own.
+/// The most submissions in a batch: these take seconds, even if each needs a call of its own.
 const BATCH: usize = 1000;
 
 /// Slurm as a [`Scheduler`].
 #[derive(Debug)]
 pub struct Slurm(Arc<Cluster>);
 
-/// One Slurm cluster, and what we know of our jobs on it.
+/// One Slurm cluster, and our knowledge of our jobs on it.
 #[derive(Debug)]
 struct Cluster {
     options: SlurmOptions,
@@ -103,11 +103,10 @@ struct Cluster {
     pace: Pace,
     missing: Missing,
     /// Writes scripts and the journal.
-    writer: Pool,
+    writer: Writer,
 }
 
-/// The journal, opened when something is first submitted or looked up: to examine a cluster leaves
-/// no trace.
+/// The journal, opened at the first submission or look-up: examining a cluster leaves no trace.
 #[derive(Debug)]
 struct Lazy {
     state_dir: PathBuf,
@@ -133,11 +132,11 @@ impl Lazy {
 }
 
 impl Slurm {
-    /// Asks the cluster for its version and settings. It asks again every hour in which something is
-    /// submitted, and before it refuses anything because of them.
+    /// Asks the cluster for its version and settings. It asks again in every hour with a submission, and
+    /// before it refuses a submission because of them.
     ///
     /// # Errors
-    /// [`Error::Refused`] if an option can't be right, or there are no Slurm commands here;
+    /// [`Error::Refused`] if an option can't be right, or this machine has no commands of Slurm;
     /// [`Error::Unavailable`] if the controller does not answer.
     pub async fn open(options: SlurmOptions) -> Result<Self, Error> {
         let refused = |reason: String| Error::Refused {
@@ -165,7 +164,7 @@ impl Slurm {
         Ok(Self(Arc::new(Cluster {
             pace: Pace::new(options.poll),
             missing: Missing::default(),
-            writer: Pool::start("cu-slurm", 1, 4).map_err(Error::no_thread)?,
+            writer: Writer::start("cu-slurm")?,
             journal: Lazy {
                 state_dir: options.state_dir.clone(),
                 journal: Mutex::new(None),
@@ -174,17 +173,6 @@ impl Slurm {
             settings,
         })))
     }
-
-    /// What of this cluster will hurt, and what not: asked anew, for `cu doctor`.
-    pub async fn examine(&self) -> Vec<Finding> {
-        self.0.examine().await
-    }
-
-    /// What `batch` would be handed over as, and what `sbatch --test-only` says of it. Nothing is
-    /// written anywhere; the folders of the submissions need not exist.
-    pub async fn preview(&self, batch: &[Submission]) -> Vec<Preview> {
-        self.0.preview(batch).await
-    }
 }
 
 impl Cluster {
@@ -192,7 +180,7 @@ impl Cluster {
         Client::new(&self.options)
     }
 
-    /// Notes what was done. What can't be noted is found out again.
+    /// Adds a line to the journal. A line that can't be written is found out again.
     fn note(&self, line: Line) {
         let noted = self.journal.with(|journal| {
             journal.note(line);
@@ -252,5 +240,17 @@ impl Scheduler for Slurm {
 
     async fn cancel(&self, jobs: &[ClusterJobId], how: Cancel) -> Result<(), Error> {
         self.0.cancel_all(jobs, how).await
+    }
+}
+
+#[async_trait]
+impl Examine for Slurm {
+    async fn examine(&self) -> Vec<Finding> {
+        self.0.examine().await
+    }
+
+    /// Asks `sbatch --test-only`. The directories of the submissions need not exist.
+    async fn preview(&self, batch: &[Submission]) -> Vec<Preview> {
+        self.0.preview(batch).await
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn label(wanted: &str) -> String {
         .chars()
         .map(|letter| if allowed(letter) { letter } else { '_' });
     let label: String = replaced.take(LONGEST).collect();
-    // What begins with a dash would be an option.
+    // A name that begins with a dash would be an option.
     match label.trim_start_matches('-') {
         "" => "cu".to_owned(),
         label => label.to_owned(),
@@ -31,14 +31,14 @@ pub(super) fn of_array(label: &str, run: &str, call: u64) -> String {
     format!("{label}:{run}/array:{call}")
 }
 
-/// The submission that a job's name tells of, and the number of its call.
+/// The submission in a job's name, and the number of its call.
 pub(super) fn read(job_name: &str) -> Option<(SubmissionName, u64)> {
     let (rest, call) = job_name.rsplit_once(':')?;
     let (_, name) = rest.rsplit_once(':')?;
     Some((name.parse().ok()?, call.parse().ok()?))
 }
 
-/// The run whose array a job's name tells of, and the number of its call.
+/// The run of the array with this job name, and the number of its call.
 pub(super) fn read_array(job_name: &str) -> Option<(&str, u64)> {
     let (rest, call) = job_name.rsplit_once(':')?;
     let (_, name) = rest.rsplit_once(':')?;
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_label_is_what_people_called_it_as_far_as_possible() {
+    fn a_label_keeps_the_characters_that_slurm_takes() {
         assert_eq!(label("digits"), "digits");
         assert_eq!(label("größe, 2:x"), "gr__e__2_x");
         assert_eq!(label("--help"), "help");
@@ -70,7 +70,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(wanted in ".{0,80}", run in "[A-Za-z0-9_-]{1,64}", job: u32, attempt: u32, call: u64) {
+        fn a_job_name_is_read_as_it_was_written(wanted in ".{0,80}", run in "[A-Za-z0-9_-]{1,64}", job: u32, attempt: u32, call: u64) {
             let name = SubmissionName::new(run, job, attempt).unwrap();
             let written = of_one(&label(&wanted), &name, call);
             prop_assert!(!written.contains(',') && !written.contains('|'));

@@ -1,10 +1,11 @@
-//! What a submission needs, as lines of a batch script, and what of it can't be had.
+//! Writes the needs of a submission as lines of a batch script, and checks them.
 
 use std::time::Duration;
 
 use super::config::Partition;
 use super::options::{Environment, SlurmOptions};
 use super::quote::for_sbatch;
+use crate::cluster;
 use crate::{Resources, Submission};
 
 /// The longest warning that sbatch takes, in seconds.
@@ -116,34 +117,13 @@ pub(super) fn chosen<'a>(
     partitions.iter().filter(is_chosen).collect()
 }
 
-/// Says what sbatch would not, and what would leave the job waiting for ever or running elsewhere.
+/// Checks for what sbatch would accept although the job would wait for ever or run elsewhere.
 pub(super) fn check(
     submission: &Submission,
     options: &SlurmOptions,
     partitions: &[Partition],
 ) -> Result<(), String> {
-    let program = submission.command.first().map(String::as_str);
-    match program {
-        Some(program) if program.starts_with('/') => {}
-        Some(program) => return Err(format!("`{program}` is no absolute path to a program")),
-        None => return Err("there is no command".into()),
-    }
-    let texts = submission.command.iter();
-    let pairs = submission.environment.iter();
-    let texts = texts.chain(pairs.flat_map(|(name, value)| [name, value]));
-    if let Some(text) = texts.into_iter().find(|text| text.contains('\0')) {
-        return Err(format!("{text:?} holds a zero byte"));
-    }
-    let names = submission.environment.keys();
-    if let Some(name) = names
-        .into_iter()
-        .find(|name| name.is_empty() || name.contains('='))
-    {
-        return Err(format!("{name:?} is no name of a variable"));
-    }
-    if submission.resources.cpus == 0 {
-        return Err("0 processors are none".into());
-    }
+    cluster::check(submission)?;
     let chosen = chosen(options, partitions);
     // A quality of service may lift the limit of a partition.
     if let (Some(limit), None, false) = (
@@ -158,13 +138,13 @@ pub(super) fn check(
             .filter(too_short)
             .map(|partition| {
                 let max = partition.max_time.unwrap_or_default().as_secs() / 60;
-                format!("partition {} allows {max}", partition.name)
+                format!("partition {} allows {max} minutes", partition.name)
             })
             .collect();
         if short.len() == chosen.len() {
             let minutes = limit.as_secs() / 60;
             return Err(format!(
-                "its time limit is {minutes} minutes, and {}: it would wait for ever",
+                "the time limit is {minutes} minutes, but {}: the job would wait for ever",
                 short.join(", ")
             ));
         }
@@ -172,16 +152,13 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Whether the folders of a submission are there: Slurm would run it in `/tmp`, or lose its output.
-pub(super) fn check_folders(submission: &Submission) -> Result<(), String> {
-    for folder in [&submission.working_directory, &submission.directory] {
-        if !folder.is_absolute() {
-            return Err(format!("{} is no absolute path", folder.display()));
-        }
-        match std::fs::metadata(folder) {
+/// Checks that the directories of a submission exist: Slurm would run it in `/tmp`, or lose its output.
+pub(super) fn check_directories(submission: &Submission) -> Result<(), String> {
+    for directory in [&submission.working_directory, &submission.directory] {
+        match std::fs::metadata(directory) {
             Ok(metadata) if metadata.is_dir() => {}
-            Ok(_) => return Err(format!("{} is no folder", folder.display())),
-            Err(error) => return Err(format!("{}: {error}", folder.display())),
+            Ok(_) => return Err(format!("{} is not a directory", directory.display())),
+            Err(error) => return Err(format!("{}: {error}", directory.display())),
         }
     }
     Ok(())
@@ -254,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_is_asked_for() {
+    fn each_option_becomes_a_directive() {
         let lines = lines(Resources::default(), |options| {
             options.partition = Some("a,b".into());
             options.exclude_hosts = vec!["n1".into(), "n[3-4]".into()];
@@ -325,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_of_who_asks_for_none_is_that_of_the_partition() {
+    fn without_a_time_limit_the_partitions_default_holds() {
         let limit = |name: Option<&str>| {
             let mut options = SlurmOptions::new("/state");
             options.partition = name.map(str::to_owned);

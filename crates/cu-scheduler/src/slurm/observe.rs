@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cu_system::causes::in_one_line;
 use tokio::time::Instant;
 
 use super::job_id::JobId;
@@ -14,7 +15,7 @@ use crate::{ClusterEnd, ClusterJobId, ClusterState, EndCause, Error, Observation
 /// How long accounting may take to learn of an end, or be away. After that a job that is not in the
 /// queue is gone.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// So many ids stand in one command line.
+/// The most ids in one command line.
 pub(super) const IDS_AT_ONCE: usize = 1000;
 
 /// The jobs that are missing in the queue and in accounting.
@@ -24,17 +25,17 @@ pub(super) struct Missing(Mutex<HashMap<JobId, Cause>>);
 /// Why a job is missing.
 #[derive(Clone, Copy, Debug)]
 enum Cause {
-    /// Nobody says, since then.
+    /// Not known, since then.
     Unknown(Instant),
-    /// It never started, as accounting has told since then.
+    /// It never started, as accounting has reported since then.
     NeverStarted(Instant),
     /// We cancelled it while it waited. Of a task of an array Slurm keeps no trace then.
     Cancelled,
 }
 
 impl Missing {
-    /// What to say of a job of which accounting does not know the end, and why it doesn't.
-    fn tell(&self, job: JobId, why: String, never_started: bool) -> ClusterState {
+    /// The state of a job whose end accounting does not know, for the reason `why`.
+    fn state(&self, job: JobId, why: String, never_started: bool) -> ClusterState {
         let now = Instant::now();
         let mut missing = self.lock();
         let cause = missing.entry(job).or_insert(Cause::Unknown(now));
@@ -48,7 +49,7 @@ impl Missing {
             }
             Cause::Unknown(_) => ClusterState::Gone,
             Cause::NeverStarted(_) => cancelled("by somebody while it waited"),
-            Cause::Cancelled => cancelled("while it waited, at our wish"),
+            Cause::Cancelled => cancelled("by us while it waited"),
         }
     }
 
@@ -75,7 +76,7 @@ fn cancelled(how: &str) -> ClusterState {
     })
 }
 
-/// A job by its id, with the name it has if it is one of ours; nothing for what is no id of Slurm's.
+/// A job by its id, with its name if it is one of ours; `None` for a text that is not an id of Slurm's.
 type Asked = Option<(JobId, Option<String>)>;
 
 impl Cluster {
@@ -97,7 +98,7 @@ impl Cluster {
         Ok(rows)
     }
 
-    /// What accounting says of jobs and the runs of each, the newest last.
+    /// The rows of accounting about jobs and the runs of each, the newest last.
     pub(super) async fn accounts(&self, bases: &BTreeSet<u32>) -> Result<Vec<Row>, Error> {
         let client = self.client();
         let bases: Vec<String> = bases.iter().map(u32::to_string).collect();
@@ -121,7 +122,7 @@ impl Cluster {
         self.observe_in(&queue, jobs).await
     }
 
-    /// What became of `jobs`, where `queue` is what the controller has just said.
+    /// The state of `jobs`, where `queue` is the newest answer of the controller.
     pub(super) async fn observe_in(
         &self,
         queue: &[Row],
@@ -185,11 +186,12 @@ impl Cluster {
                     // Had it ever started, accounting would have a row of its own.
                     let name = name.as_deref().filter(|_| ended.is_none());
                     let never_started = name.is_some_and(|it| known_ends.knows_array(job, it));
-                    self.missing.tell(job, why, never_started)
+                    self.missing.state(job, why, never_started)
                 }
                 (_, Some(Err(error))) => {
+                    let error = in_one_line(&error);
                     let why = format!("not in the queue, and accounting is silent: {error}");
-                    self.missing.tell(job, why, false)
+                    self.missing.state(job, why, false)
                 }
             };
             observation(id, state, row)
@@ -197,7 +199,7 @@ impl Cluster {
         Ok(observations.map(observation).collect())
     }
 
-    /// The state that a row tells, with what we know ourselves.
+    /// The state that a row reports, with our own knowledge.
     fn state(&self, job: JobId, row: &Row) -> ClusterState {
         let state = state::of(row);
         let ClusterState::Ended(end) = &state else {
@@ -212,7 +214,7 @@ impl Cluster {
             Ok(Some(at)) if end.at.is_none_or(|end| end >= at) => ClusterState::Ended(ClusterEnd {
                 cause: EndCause::Cancelled,
                 at: end.at,
-                text: format!("{}, killed at our wish", end.text),
+                text: format!("{}, killed by us", end.text),
             }),
             _ => state,
         }
@@ -240,17 +242,17 @@ mod tests {
             base: 7,
             task: None,
         };
-        let tell = || missing.tell(job, "why".into(), false);
+        let state = || missing.state(job, "why".into(), false);
         let unknown = ClusterState::Unknown {
             reason: "why".into(),
         };
-        assert_eq!(tell(), unknown);
+        assert_eq!(state(), unknown);
         tokio::time::advance(PATIENCE - Duration::from_millis(1)).await;
-        assert_eq!(tell(), unknown);
+        assert_eq!(state(), unknown);
         // It was only late: all begins anew.
         missing.found(job);
-        assert_eq!(tell(), unknown);
+        assert_eq!(state(), unknown);
         tokio::time::advance(PATIENCE).await;
-        assert_eq!(tell(), ClusterState::Gone);
+        assert_eq!(state(), ClusterState::Gone);
     }
 }

@@ -1,11 +1,11 @@
-//! What a person can set for Slurm, and what of it can't be right on any cluster.
+//! The options of the Slurm backend, and a check for values that no cluster takes.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::InvalidOption;
 
-/// What [`Slurm::open`](super::Slurm::open) needs to know, and what holds for all submissions alike.
+/// The options of [`Slurm::open`](super::Slurm::open). They hold for all submissions alike.
 ///
 /// ```
 /// use cu_scheduler::slurm::SlurmOptions;
@@ -16,15 +16,19 @@ use crate::InvalidOption;
 /// # Ok::<(), cu_scheduler::InvalidOption>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SlurmOptions {
-    /// Where is remembered what was handed over. Made if it is missing. The nodes must see it under
-    /// the same path.
+    /// The directory in which the backend records its submissions. It is made if it is missing. The nodes
+    /// must see it under the same path.
     pub state_dir: PathBuf,
-    /// What people see first in a job's name: the name of the run. Letters, digits, `.`, `_` and
-    /// `-`; all else becomes `_`.
+    /// The first part of a job's name, for people: the name of the run. Characters other than letters,
+    /// digits, `.`, `_` and `-` become `_`.
     pub label: String,
-    /// The partition, or several with commas between. If it, or one of the four below, is `None`, it
-    /// is as for any sbatch: what `SBATCH_PARTITION` says, or else the cluster's default.
+    /// The cluster, where several can be reached from one login. Default: the one that
+    /// `SBATCH_CLUSTERS` or `SLURM_CLUSTERS` names, else the login's own.
+    pub cluster: Option<String>,
+    /// The partition, or several with commas between. Default: `SBATCH_PARTITION`, else the cluster's.
+    /// Likewise the four below.
     pub partition: Option<String>,
     /// The account that is charged.
     pub account: Option<String>,
@@ -45,14 +49,14 @@ pub struct SlurmOptions {
     pub exclusive: bool,
     /// Nodes never to be used: `node[01-04]`.
     pub exclude_hosts: Vec<String>,
-    /// Nodes that must all be part of a job. Seldom what is wanted: see `constraint`.
+    /// Nodes that must all be part of a job. You rarely want this: see `constraint`.
     pub hosts: Vec<String>,
-    /// The most submissions that become one job array: none are made with 0 or 1. Never more than
-    /// the cluster takes (`MaxArraySize`, `max_array_tasks`).
+    /// The most submissions that become one job array; 0 or 1 make no arrays. The cluster's own limits
+    /// hold too (`MaxArraySize`, `max_array_tasks`).
     pub array: u32,
-    /// How many tasks of one array run at once; no such limit if `None`.
+    /// The most tasks of one array that run at once; any number if `None`.
     pub array_throttle: Option<u32>,
-    /// How a job is continued.
+    /// How Slurm continues a job.
     pub resume: Resume,
     /// The container in which commands run.
     pub container: Option<Container>,
@@ -61,25 +65,25 @@ pub struct SlurmOptions {
     /// A script that is sourced before the command starts: `venv/bin/activate`, or one that
     /// activates a conda environment. An absolute path.
     pub activate: Option<PathBuf>,
-    /// Which variables a command finds beside those of its submission.
+    /// The variables that a command finds beside those of its submission.
     pub environment: Environment,
-    /// A command prefix that ends by executing its arguments: `srun`, `unshare --net`. What does
-    /// not execute them must pass signals on.
+    /// A command in front of each command, which ends by executing its arguments: `srun`, `unshare --net`.
+    /// Otherwise it must pass signals on.
     pub wrapper: Vec<String>,
     /// More options of sbatch, each with its value: `--mail-type=FAIL`. They come last.
     pub extra: Vec<String>,
-    /// How often Slurm is asked when nothing is expected: 30 s unless set. Administrators ask for 30
-    /// or more; just after a submission it is asked up to 15 times as often.
+    /// How often to ask Slurm when no change is expected: every 30 s unless set. Administrators ask for
+    /// 30 s or more; just after a submission Slurm is asked up to 15 times as often.
     pub poll: Option<Duration>,
-    /// How long a command may take after SIGTERM. Slurm itself decides: this is what
-    /// [`Slurm::examine`](super::Slurm::examine) compares its `KillWait` with.
+    /// How long a command may take after SIGTERM. Slurm itself decides this;
+    /// [`examine`](crate::Examine::examine) compares its `KillWait` with it.
     pub grace: Option<Duration>,
-    /// The folder that holds `sbatch`, `squeue`, `sacct`, `scancel`, `scontrol`; those of `PATH` if
+    /// The directory that holds `sbatch`, `squeue`, `sacct`, `scancel`, `scontrol`; those of `PATH` if
     /// `None`.
     pub commands: Option<PathBuf>,
 }
 
-/// How a job is continued when it is handed in with a previous one.
+/// How Slurm continues a job that is handed in with a previous one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Resume {
     /// By a new Slurm job. It may start at once.
@@ -88,13 +92,13 @@ pub enum Resume {
     /// By `scontrol requeue` of the same Slurm job: it keeps its id, and its age where priorities
     /// count that. Slurm starts it two minutes later at the earliest (`cred_expire` in `AuthInfo`),
     /// and may requeue it by itself after a preemption or the loss of a node. A job that Slurm has
-    /// forgotten (`MinJobAge` after its end) is submitted anew. When somebody else requeues it, that
-    /// is told as a preemption is, by [`Observation::restarts`](crate::Observation::restarts) alone:
-    /// the controller makes no difference, and accounting, which does, is not asked.
+    /// forgotten (`MinJobAge` after its end) is submitted anew. If somebody else requeues it, only
+    /// [`Observation::restarts`](crate::Observation::restarts) shows that, as after a preemption: the
+    /// controller does not distinguish the two, and accounting, which does, is not asked.
     Requeue,
 }
 
-/// Which variables a command finds beside those of its submission.
+/// The variables that a command finds beside those of its submission.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Environment {
     /// Those of the process that submits, as sbatch does by itself.
@@ -106,10 +110,11 @@ pub enum Environment {
 
 /// The container in which commands run.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Container {
     /// The image, as the container's command takes it.
     pub image: String,
-    /// What runs a command in it: `apptainer exec`, `singularity exec`.
+    /// The command that runs another in it: `apptainer exec`, `singularity exec`.
     pub command: Vec<String>,
     /// Arguments between that and the image: `--nv`, `--bind /data`.
     pub arguments: Vec<String>,
@@ -137,9 +142,14 @@ impl SlurmOptions {
         }
     }
 
-    /// The same, with what a person has set for all that they submit (`SBATCH_PARTITION`, …) where
-    /// it is left open here. `variable` is the environment.
+    /// Fills in options that are left open from the variables that a person has set for sbatch
+    /// (`SBATCH_PARTITION`, …). `variable` is the environment.
     pub(super) fn or_as_for_sbatch(mut self, variable: impl Fn(&str) -> Option<String>) -> Self {
+        if self.cluster.is_none() {
+            let names = ["SBATCH_CLUSTERS", "SLURM_CLUSTERS"];
+            let set = |name| variable(name).filter(|value| !value.is_empty());
+            self.cluster = names.into_iter().find_map(set);
+        }
         let open = [
             (&mut self.account, "SBATCH_ACCOUNT"),
             (&mut self.partition, "SBATCH_PARTITION"),
@@ -154,12 +164,13 @@ impl SlurmOptions {
         self
     }
 
-    /// Finds what can't be right on any cluster.
+    /// Checks for values that no cluster takes.
     ///
     /// # Errors
     /// The first option that is wrong, and why.
     pub fn check(&self) -> Result<(), InvalidOption> {
         let words = [
+            ("cluster", &self.cluster),
             ("partition", &self.partition),
             ("account", &self.account),
             ("qos", &self.qos),
@@ -170,6 +181,14 @@ impl SlurmOptions {
             if let Some(value) = value {
                 plain(option, value, |byte| byte.is_ascii_graphic())?;
             }
+        }
+        if self
+            .cluster
+            .as_ref()
+            .is_some_and(|name| name.contains(',') || name == "all")
+        {
+            let reason = "the jobs of a run must be on one cluster, and this names several";
+            return invalid("cluster", reason);
         }
         if let Some(constraint) = &self.constraint {
             plain("constraint", constraint, |byte| {
@@ -187,13 +206,13 @@ impl SlurmOptions {
         }
         for (option, count) in [("nodes", self.nodes), ("ntasks", self.ntasks)] {
             if count == Some(0) {
-                return invalid(option, "0 is none; leave it out for the default");
+                return invalid(option, "must be at least 1; leave it out for the default");
             }
         }
         if self.array_throttle == Some(0) {
             return invalid(
                 "array_throttle",
-                "0 would let none run; leave it out for no limit",
+                "must be at least 1; leave it out for no limit",
             );
         }
         for module in &self.modules {
@@ -204,39 +223,64 @@ impl SlurmOptions {
         if let Some(script) = &self.activate
             && !script.is_absolute()
         {
-            let reason = format!("{} is no absolute path", script.display());
+            let reason = format!("{} is not an absolute path", script.display());
             return invalid("activate", reason);
         }
         if let Some(container) = &self.container {
             if container.command.first().is_none_or(String::is_empty) {
-                return invalid("container", "there is no command that runs the image");
+                return invalid("container", "the command that runs the image is missing");
             }
             if container.image.is_empty() || container.image.starts_with('-') {
-                return invalid("container", format!("`{}` is no image", container.image));
+                return invalid(
+                    "container",
+                    format!("`{}` is not the name of an image", container.image),
+                );
             }
         }
-        if self.wrapper.first().is_some_and(String::is_empty) {
-            return invalid("wrapper", "its first word is empty");
-        }
+        self.check_wrapper()?;
         for option in &self.extra {
             check_extra(option)?;
         }
         match self.poll {
-            Some(poll) if poll.is_zero() => invalid("poll", "it must be longer than 0 s"),
+            Some(poll) if poll.is_zero() => invalid("poll", "must be longer than 0 s"),
             _ => Ok(()),
         }
     }
+
+    /// A launcher of parallel programs starts what is behind it once for each task: here that would
+    /// be several supervisors for one attempt, of which one starts the program and the others end.
+    fn check_wrapper(&self) -> Result<(), InvalidOption> {
+        const LAUNCHERS: [&str; 5] = ["srun", "mpirun", "mpiexec", "orterun", "prun"];
+        let Some(first) = self.wrapper.first() else {
+            return Ok(());
+        };
+        if first.is_empty() {
+            return invalid("wrapper", "its first word is empty");
+        }
+        let name = first.rsplit('/').next().unwrap_or_default();
+        let tasks = self.ntasks.unwrap_or(1).max(self.nodes.unwrap_or(1));
+        let words: Vec<&str> = self.wrapper.iter().map(String::as_str).collect();
+        let starts_one = words.iter().any(|it| ["-n1", "--ntasks=1"].contains(it))
+            || words
+                .windows(2)
+                .any(|it| it == ["-n", "1"] || it == ["--ntasks", "1"]);
+        if LAUNCHERS.contains(&name) && tasks > 1 && !starts_one {
+            let reason = format!(
+                "`{name}` would start each attempt {tasks} times, once for each task or node; put \
+                 it into the command instead: command = [\"{name}\", ...]"
+            );
+            return invalid("wrapper", reason);
+        }
+        Ok(())
+    }
 }
 
-/// What we set ourselves, and would be lost or broken by a second word on it.
-const OURS: [&str; 25] = [
+/// Options that the backend sets itself. A second value would break it.
+const OURS: [&str; 22] = [
     "array",
     "a",
     "chdir",
     "D",
-    "clusters",
-    "M",
-    "comment",
     "error",
     "e",
     "export",
@@ -257,13 +301,19 @@ const OURS: [&str; 25] = [
     "wrap",
 ];
 
-/// What has an option of its own, long and short, and where: time limits are compared and deadlines
-/// told by it.
-const REASONED_ABOUT: [(&str, &str, &str); 3] = [
+/// Options of sbatch, long and short, with the option of ours to use instead: time limits and deadlines
+/// are computed from it.
+const REASONED_ABOUT: [(&str, &str, &str); 4] = [
+    ("clusters", "M", "`cluster`"),
     ("partition", "p", "`partition`"),
     ("qos", "q", "`qos`"),
     ("time", "t", "the time limit of the resources"),
 ];
+
+/// The comment among options of a person's, which a site may give a meaning.
+pub(super) fn has_comment(extra: &[String]) -> bool {
+    extra.iter().any(|option| option.starts_with("--comment"))
+}
 
 fn check_extra(option: &str) -> Result<(), InvalidOption> {
     let name = match option.strip_prefix("--") {
@@ -271,7 +321,8 @@ fn check_extra(option: &str) -> Result<(), InvalidOption> {
         None => match option.strip_prefix('-').and_then(|short| short.get(..1)) {
             Some(letter) => letter,
             None => {
-                let reason = format!("`{option}` is no option; write --name or --name=value");
+                let reason =
+                    format!("`{option}` is not an option of sbatch; write --name or --name=value");
                 return invalid("extra", reason);
             }
         },
@@ -282,7 +333,7 @@ fn check_extra(option: &str) -> Result<(), InvalidOption> {
     {
         return invalid(
             "extra",
-            format!("`{option}` has its own place: set {instead}"),
+            format!("`{option}` has an option of its own: set {instead}"),
         );
     }
     if OURS.contains(&name) {
@@ -308,7 +359,10 @@ fn plain(
 ) -> Result<(), InvalidOption> {
     let fine = |byte: u8| allowed(byte) && byte != b'"' && byte != b'\\';
     if value.is_empty() || value.starts_with('-') || !value.bytes().all(fine) {
-        return invalid(option, format!("{value:?} can't be one"));
+        return invalid(
+            option,
+            format!("{value:?} contains a character that Slurm does not take here"),
+        );
     }
     Ok(())
 }
@@ -329,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clusters_use_is_allowed() {
+    fn options_that_clusters_use_are_allowed() {
         let allowed = checked(|options| {
             options.partition = Some("gpu,gpu-long".into());
             options.constraint = Some("[rack1*2&rack2*4]|(a100 & nvlink)".into());
@@ -344,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_is_named() {
+    fn each_wrong_option_is_named() {
         type Change = fn(&mut SlurmOptions);
         let wrong: [(&str, Change); 11] = [
             ("partition", |it| it.partition = Some("a b".into())),
@@ -365,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_backend_sets_can_not_be_set_again() {
+    fn extra_options_can_not_override_our_own() {
         for extra in [
             "--output=x",
             "-o x",

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// Unless a person sets it.
 pub(super) const POLL: Duration = Duration::from_secs(30);
-/// So many times as often is asked at most, and never more often than every two seconds unless a
+/// Asks at most this many times as often, and never more often than every two seconds unless a
 /// person sets less.
 const QUICKER: u32 = 15;
 
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_slows_down_and_quickens_again() {
+    async fn polling_slows_down_and_speeds_up_again() {
         let pace = Pace::new(None);
         pace.something_is_expected();
         pace.asked();
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_already_hears_of_it() {
+    async fn a_submission_wakes_a_caller_that_waits() {
         let pace = Pace::new(None);
         tokio::time::advance(Duration::from_secs(3600)).await;
         pace.asked();

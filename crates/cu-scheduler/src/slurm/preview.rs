@@ -1,21 +1,21 @@
-//! What would be submitted, and what sbatch and we say of it.
+//! Previews a submission: the script, and the verdict of sbatch and of our own check.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{Cluster, examine, needs};
+use crate::cluster;
 use crate::{Preview, Submission};
 
 impl Cluster {
     /// Writes nothing anywhere: the script goes to sbatch through a pipe.
     pub(super) async fn preview(self: &Arc<Self>, batch: &[Submission]) -> Vec<Preview> {
-        let unanswered = vec![None; batch.len()];
         // Close to what it will be: numbers follow the clock.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(0);
         let mut previews = Vec::new();
-        for (number, unit) in (now..).zip(self.units(batch, &unanswered)) {
-            let members: Vec<Submission> = unit.iter().map(|it| batch[*it].clone()).collect();
+        for (number, group) in (now..).zip(cluster::Batch::new(batch).groups(self)) {
+            let members: Vec<Submission> = group.iter().map(|it| batch[*it].clone()).collect();
             previews.push(self.preview_one(&members, number).await);
         }
         previews
@@ -31,12 +31,8 @@ impl Cluster {
             }
             Err(reason) => (String::new(), Err(reason)),
         };
-        Preview {
-            names: members.iter().map(|it| it.name.clone()).collect(),
-            path: call.script,
-            text,
-            verdict,
-        }
+        let names = members.iter().map(|it| it.name.clone()).collect();
+        Preview::new(names, call.script, text, verdict)
     }
 
     async fn verdict(&self, members: &[Submission], text: &str) -> Result<String, String> {

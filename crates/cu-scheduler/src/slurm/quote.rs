@@ -3,15 +3,13 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use cu_system::shell;
+
 /// `text` as one word of a bash script. It stays on one line, so that neither a line break in it
 /// nor a `\r\n`, which sbatch refuses in a script, ever stands in one.
 pub(super) fn for_bash(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
-    if !text.is_empty() && text.bytes().all(plain) {
-        return text.to_owned();
-    }
     if !text.chars().any(|letter| letter.is_ascii_control()) {
-        return format!("'{}'", text.replace('\'', r"'\''"));
+        return shell::quote(text);
     }
     let mut quoted = String::from("$'");
     for letter in text.chars() {
@@ -42,7 +40,7 @@ pub(super) fn words_for_bash<'a>(words: impl IntoIterator<Item = &'a String>) ->
 pub(super) fn path_for_bash(path: &Path) -> Result<String, String> {
     path.to_str()
         .map(for_bash)
-        .ok_or_else(|| format!("the path {} is no UTF-8", path.display()))
+        .ok_or_else(|| format!("the path {} is not UTF-8", path.display()))
 }
 
 /// The value of an option in an `#SBATCH` line.
@@ -67,8 +65,8 @@ pub(super) fn path_for_sbatch(path: &Path, pattern: bool) -> Result<String, Stri
             Ok(for_sbatch(&text))
         }
         _ => Err(format!(
-            "sbatch can't be given the path {path:?}: it holds a backslash, a control character, \
-             or no UTF-8"
+            "sbatch can't be given the path {path:?}: it contains a backslash or a control \
+             character, or is not UTF-8"
         )),
     }
 }

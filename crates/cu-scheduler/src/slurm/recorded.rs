@@ -1,6 +1,6 @@
-//! What real Slurms answered: the files in `tests/recorded/slurm`, for tests.
+//! Recorded answers of real Slurms, for tests: the files in `tests/recorded/slurm`.
 
-/// What each version answered, the oldest first: pairs of a version and the text of `$file`.
+/// The answer of each version, the oldest first: pairs of a version and the text of `$file`.
 macro_rules! recorded {
     ($file:literal) => {
         recorded!($file: "20.11", "22.05", "24.11", "26.05")

@@ -1,4 +1,4 @@
-//! Putting the same job back in the queue instead of submitting a new one.
+//! Puts the same job back in the queue instead of submitting a new one.
 //!
 //! Each start of the job reads in a file what to execute, so that file is changed first. Slurm
 //! requeues a job that has ended as long as its controller knows it; whatever it can't requeue is
@@ -6,13 +6,14 @@
 
 use std::sync::Arc;
 
+use cu_system::causes::in_one_line;
+
 use super::find::is_again;
 use super::job_id::JobId;
 use super::known::{Line, Requeue};
 use super::{Cluster, client, files, row, script};
-use crate::{ClusterJobId, Submission, SubmitError};
-
-type Answer = Option<Result<ClusterJobId, SubmitError>>;
+use crate::Submission;
+use crate::cluster::{Batch, Refusal};
 
 /// A job to be put back, for the submission with this index.
 struct Again {
@@ -23,23 +24,27 @@ struct Again {
 }
 
 impl Cluster {
-    /// Puts back the jobs of those that have a previous one. Who is not answered is to be submitted.
-    pub(super) async fn requeue_all(
-        self: &Arc<Self>,
-        batch: &[Submission],
-        answers: &mut [Answer],
-    ) {
-        let mut again = match self.candidates(batch, answers).await {
+    /// Puts back the jobs of submissions that have a previous one. What is not answered then is to be
+    /// submitted.
+    pub(super) async fn requeue_all(self: &Arc<Self>, batch: &mut Batch<'_>) {
+        let again = match self.candidates(batch).await {
             Ok(again) => again,
-            Err(error) => return refuse(batch, answers, &error.to_string()),
+            Err(error) => return batch.refuse_open(&error.into()),
         };
         if again.is_empty() {
             return;
         }
-        let (cluster, members) = (self.clone(), batch.to_vec());
-        let prepared = self.writer.ask(move || {
-            again.retain(|again| cluster.prepare_again(again, &members[again.index]).is_ok());
-            again
+        let with_submission = |again: Again| {
+            let submission = batch.submission(again.index).clone();
+            (again, submission)
+        };
+        let again: Vec<_> = again.into_iter().map(with_submission).collect();
+        let cluster = self.clone();
+        let prepared = self.writer.write(move || {
+            let prepared = again
+                .into_iter()
+                .filter(|(again, submission)| cluster.prepare_again(again, submission).is_ok());
+            prepared.map(|(again, _)| again).collect::<Vec<Again>>()
         });
         let Ok(again) = prepared.await else { return };
         let ids: Vec<String> = again.iter().map(|again| again.job.to_string()).collect();
@@ -55,38 +60,35 @@ impl Cluster {
         let unclear = match said {
             Ok(words) if client::is_out_of_reach(&words) => {
                 for one in &again {
-                    self.not_requeued(&batch[one.index]);
+                    self.not_requeued(batch.submission(one.index));
                 }
-                return refuse(batch, answers, &words);
+                return batch.refuse_open(&Refusal::unavailable(words));
             }
             Ok(words) if client::is_unclear(&words) => Some(words),
             Ok(_) => None,
             Err(reason) => Some(reason),
         };
-        // What was put back and what wasn't is seen in the queue, whatever the command said.
+        // The queue shows which jobs were put back, whatever the command said.
         let queue = match (unclear, self.queue().await) {
             (None, Ok(queue)) => queue,
             (unclear, looked) => {
-                let looked = looked.err().map(|error| error.to_string());
-                let reason = unclear.or(looked).unwrap_or_default();
+                let looked = looked.err().map(|error| in_one_line(&error));
+                let refusal = Refusal::uncertain(unclear.or(looked).unwrap_or_default());
                 for one in &again {
-                    answers[one.index] = Some(Err(SubmitError::Uncertain {
-                        name: batch[one.index].name.clone(),
-                        reason: reason.clone(),
-                    }));
+                    batch.refuse(one.index, &refusal);
                 }
                 return;
             }
         };
         let index = row::Index::new(&queue);
         for one in again {
-            let submission = &batch[one.index];
+            let submission = batch.submission(one.index);
             let row = index.row(one.job, Some(&one.job_name));
             if row.is_some_and(|row| is_again(row, one.restarts)) {
                 self.note(Line::Requeued {
                     name: submission.name.to_string(),
                 });
-                answers[one.index] = Some(Ok(one.job.to_cluster()));
+                batch.accept(one.index, one.job.to_cluster());
             } else {
                 self.not_requeued(submission);
             }
@@ -94,15 +96,10 @@ impl Cluster {
     }
 
     /// The previous jobs that have ended and can be put back. Those that have not are refused.
-    async fn candidates(
-        &self,
-        batch: &[Submission],
-        answers: &mut [Answer],
-    ) -> Result<Vec<Again>, crate::Error> {
+    async fn candidates(&self, batch: &mut Batch<'_>) -> Result<Vec<Again>, crate::Error> {
         let mut again = Vec::new();
-        for (index, submission) in batch.iter().enumerate() {
-            let previous = submission.previous.as_ref().and_then(JobId::parse);
-            if let (Some(job), None) = (previous, &answers[index]) {
+        for (index, submission) in batch.open() {
+            if let Some(job) = submission.previous.as_ref().and_then(JobId::parse) {
                 let job_name = self.journal.with(|journal| {
                     let call = journal.known().call_of(job.base);
                     Ok(call.map(|call| call.job_name.clone()))
@@ -121,11 +118,8 @@ impl Cluster {
                 continue; // Slurm has forgotten it.
             };
             if is_again(row, u32::MAX) {
-                answers[index] = Some(Err(SubmitError::Unavailable {
-                    name: batch[index].name.clone(),
-                    reason: format!("job {job}, which it continues, is {}", row.state),
-                    retry_after: None,
-                }));
+                let reason = format!("job {job}, which it continues, is {}", row.state);
+                batch.refuse(index, &Refusal::unavailable(reason));
                 continue;
             }
             candidates.push(Again {
@@ -165,20 +159,8 @@ impl Cluster {
         });
         match prepared {
             Ok(Some(script)) => files::point(&script, again.job.task, submission, &start),
-            Ok(None) => Err("its call is not known".into()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-}
-
-fn refuse(batch: &[Submission], answers: &mut [Answer], reason: &str) {
-    for (submission, answer) in batch.iter().zip(answers) {
-        if answer.is_none() {
-            *answer = Some(Err(SubmitError::Unavailable {
-                name: submission.name.clone(),
-                reason: reason.to_owned(),
-                retry_after: None,
-            }));
+            Ok(None) => Err("the call that made it is not known".into()),
+            Err(error) => Err(in_one_line(&error)),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! One job as squeue or sacct tells it, and the texts that both have in common.
+//! One job as squeue or sacct reports it, and the texts that both share.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use super::job_id::{JobId, Listed};
 
-/// What a row says of a job. What Slurm does not tell, or not in a form that we know, is `None`.
+/// A row about a job. A field that is missing, or that we can't read, is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Row {
     pub listed: Listed,
@@ -46,7 +46,7 @@ impl Exit {
     }
 }
 
-/// A column, without what stands there if there is nothing to tell.
+/// The text of a column; `None` for the words that stand for an empty one.
 pub(super) fn told(text: &str) -> Option<&str> {
     let text = text.trim();
     let nothing = [
@@ -81,7 +81,7 @@ impl<'a> Index<'a> {
         Self { of_base }
     }
 
-    /// What is said of one job: the last of its own rows, or else that of several tasks, or else
+    /// The row about one job: the last of its own rows, or else that of several tasks, or else
     /// that of its whole array. Whose name is not `name` is another job under the same number, from
     /// before Slurm began to count anew.
     pub fn row(&self, job: JobId, name: Option<&str>) -> Option<&'a Row> {
@@ -94,7 +94,7 @@ impl<'a> Index<'a> {
             })
         };
         let is_own = |row: &&Row| row.listed == Listed::One(job);
-        // When the waiting tasks of an array are cancelled, Slurm tells so in a row of the array.
+        // When the waiting tasks of an array are cancelled, Slurm reports it in a row of the array.
         let whole = Listed::One(JobId {
             base: job.base,
             task: None,
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(state("95_6"), None);
         assert_eq!(state("96_1").as_deref(), Some("COMPLETED"));
         assert_eq!(state("96_7").as_deref(), Some("CANCELLED"));
-        // A job that runs is no array, whatever was asked.
+        // A job that runs is not an array, whatever was asked.
         assert_eq!(state("97_1"), None);
     }
 

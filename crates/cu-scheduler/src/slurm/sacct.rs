@@ -1,4 +1,4 @@
-//! What sacct is asked, and how its answer is read.
+//! The question to sacct, and the reader of its answer.
 
 use std::collections::HashMap;
 
@@ -16,10 +16,10 @@ pub(super) const ARGUMENTS: [&str; 6] = [
     "JobID,State,ExitCode,Submit,Start,End,NodeList,Reason,JobName",
 ];
 
-/// What version 20.11 calls a job whose start it recorded before its submission.
+/// The name that version 20.11 gives a job whose start it recorded before its submission.
 const LOST: &str = "allocation";
 
-/// Reads the rows; what is none is passed over. How often a job was restarted is how many rows of
+/// Reads the rows, and skips other lines. How often a job was restarted is how many rows of
 /// it came before.
 pub(super) fn parse(answer: &str) -> Vec<Row> {
     let mut rows: Vec<Row> = answer.lines().filter_map(row).collect();

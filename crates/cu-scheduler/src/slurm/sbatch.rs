@@ -1,22 +1,7 @@
-//! What sbatch said, and what of it follows for the submissions it was given.
+//! Reads the answer of sbatch.
 
 use super::client::{is_out_of_reach, is_unclear};
-use crate::command::{Failure, Output};
-
-/// The answer to one call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// It was taken under this id.
-    Accepted(u32),
-    /// It was refused, and would be again.
-    Refused(String),
-    /// It was refused because there are too many jobs; fewer may be taken.
-    TooMany(String),
-    /// Nothing was taken: Slurm is away, or does not take jobs now.
-    Away(String),
-    /// Nobody knows whether it was taken.
-    Unclear(String),
-}
+use crate::cluster::{Failure, Output, Refusal};
 
 /// Limits on how many jobs there may be, as Slurm names them or says them.
 const LIMITS: [&str; 8] = [
@@ -36,7 +21,7 @@ const OF_ONE_JOB: [&str; 8] = [
     "MaxWall", "MaxTRES", "MaxNode", "MaxCpu", "MaxMem", "MinTRES", "PerJob", "QOSMin",
 ];
 
-/// What passes without our doing, though sbatch calls it a refusal.
+/// Refusals of sbatch that pass by themselves.
 const NOT_NOW: [&str; 7] = [
     "Required partition not available (inactive or drain)",
     "Requested partition configuration not available now",
@@ -48,38 +33,32 @@ const NOT_NOW: [&str; 7] = [
     "in standby mode",
 ];
 
-/// Reads the answer of `sbatch --parsable`.
-pub(super) fn read(answer: Result<Output, Failure>) -> Answer {
-    let output = match answer {
-        Ok(output) => output,
-        Err(failure @ Failure::NotStarted { .. }) => return Answer::Away(failure.to_string()),
-        Err(failure) => return Answer::Unclear(failure.to_string()),
-    };
+/// The job id in the answer of `sbatch --parsable`.
+pub(super) fn read(answer: Result<Output, Failure>) -> Result<u32, Refusal> {
+    let output = answer.map_err(Refusal::of_failure)?;
     let words = output.words();
     if output.code == 0 {
-        return match id(&output.stdout) {
-            Some(id) => Answer::Accepted(id),
-            None => Answer::Unclear(format!("sbatch printed no job id: {words}")),
-        };
+        let no_id = || Refusal::uncertain(format!("sbatch printed no job id: {words}"));
+        return id(&output.stdout).ok_or_else(no_id);
     }
     // sbatch ends with 255 when an option is at fault, before it talks to anybody. So does ssh, in a
     // wrapper that runs sbatch elsewhere, when the connection is lost.
     let is_of_sbatch = words.contains("sbatch: ");
     if output.code == 255 && is_of_sbatch {
-        return Answer::Refused(words);
+        return Err(Refusal::rejected(words));
     }
     let says = |texts: &[&str]| texts.iter().any(|text| words.contains(text));
-    if is_unclear(&words) {
-        Answer::Unclear(words)
+    Err(if is_unclear(&words) {
+        Refusal::uncertain(words)
     } else if is_out_of_reach(&words) || says(&NOT_NOW) {
-        Answer::Away(words)
+        Refusal::unavailable(words)
     } else if says(&LIMITS) && !says(&OF_ONE_JOB) {
-        Answer::TooMany(words)
+        Refusal::full(words)
     } else if is_of_sbatch {
-        Answer::Refused(words)
+        Refusal::rejected(words)
     } else {
-        Answer::Unclear(words)
-    }
+        Refusal::uncertain(words)
+    })
 }
 
 /// The id in `123` or `123;cluster`, on the last line: a site's wrapper may say something before.
@@ -105,8 +84,8 @@ mod tests {
         })
     }
 
-    fn failed(stderr: &str) -> Answer {
-        read(output(1, "", stderr))
+    fn failed(stderr: &str) -> Refusal {
+        read(output(1, "", stderr)).unwrap_err()
     }
 
     /// Blocks of a command, lines of its standard error and its exit code.
@@ -133,19 +112,19 @@ mod tests {
     }
 
     #[test]
-    fn what_each_version_refuses_is_a_refusal_in_its_words() {
+    fn recorded_refusals_of_each_version_are_read() {
         for (version, recorded) in RECORDED {
             let blocks = blocks(recorded);
             assert!(blocks.len() > 10, "{version}");
             for (command, stderr, code) in blocks {
-                let answer = read(output(code, "", &stderr));
+                let answer = read(output(code, "", &stderr)).unwrap_err();
                 let what = format!("{version}: {command}: {answer:?}");
                 if stderr.contains("Unable to contact") {
-                    assert!(matches!(answer, Answer::Away(_)), "{what}");
+                    assert!(matches!(answer, Refusal::Unavailable { .. }), "{what}");
                 } else if stderr.contains("Socket timed out") {
-                    assert!(matches!(answer, Answer::Unclear(_)), "{what}");
+                    assert!(matches!(answer, Refusal::Uncertain { .. }), "{what}");
                 } else {
-                    assert_eq!(answer, Answer::Refused(stderr.trim().into()), "{what}");
+                    assert_eq!(answer, Refusal::rejected(stderr.trim()), "{what}");
                 }
             }
         }
@@ -153,14 +132,17 @@ mod tests {
 
     #[test]
     fn an_id_is_read_whatever_a_site_says_before_it() {
-        assert_eq!(read(output(0, "123\n", "")), Answer::Accepted(123));
-        assert_eq!(read(output(0, "123;cluster\n", "")), Answer::Accepted(123));
-        assert_eq!(
-            read(output(0, "Welcome!\n123\n\n", "")),
-            Answer::Accepted(123)
-        );
-        assert!(matches!(read(output(0, "", "")), Answer::Unclear(_)));
-        assert!(matches!(read(output(0, "no id", "")), Answer::Unclear(_)));
+        assert_eq!(read(output(0, "123\n", "")), Ok(123));
+        assert_eq!(read(output(0, "123;cluster\n", "")), Ok(123));
+        assert_eq!(read(output(0, "Welcome!\n123\n\n", "")), Ok(123));
+        assert!(matches!(
+            read(output(0, "", "")),
+            Err(Refusal::Uncertain { .. })
+        ));
+        assert!(matches!(
+            read(output(0, "no id", "")),
+            Err(Refusal::Uncertain { .. })
+        ));
     }
 
     #[test]
@@ -173,51 +155,54 @@ mod tests {
             "QOSMaxSubmitJobPerUserLimit",
             "AssocGrpSubmitJobsLimit",
         ] {
-            assert!(matches!(with(limit), Answer::TooMany(_)), "{limit}");
+            assert!(matches!(with(limit), Refusal::Full { .. }), "{limit}");
         }
-        assert!(matches!(failed(GENERAL), Answer::TooMany(_)));
+        assert!(matches!(failed(GENERAL), Refusal::Full { .. }));
         for limit in [
             "QOSMaxWallDurationPerJobLimit",
             "AssocMaxCpuPerJobLimit",
             "QOSMaxGRESPerJob",
             "QOSMinCpuNotSatisfied",
         ] {
-            assert!(matches!(with(limit), Answer::Refused(_)), "{limit}");
+            assert!(matches!(with(limit), Refusal::Rejected { .. }), "{limit}");
         }
         let full = "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying\n\
              sbatch: error: Batch job submission failed: Resource temporarily unavailable";
-        assert!(matches!(failed(full), Answer::TooMany(_)));
+        assert!(matches!(failed(full), Refusal::Full { .. }));
     }
 
     #[test]
     fn a_controller_whose_name_is_not_found_was_asked_nothing() {
-        // As versions 20.11 and 22.05 say it; later ones say that they can't reach it.
+        // The words of versions 20.11 and 22.05; later ones say that they can't reach it.
         let words = "sbatch: error: get_addr_info: getaddrinfo() failed: Name or service not known\n\
              sbatch: error: slurm_set_addr: Unable to resolve \"slurm1\"\n\
              sbatch: error: Unable to establish control machine address\n\
              sbatch: error: Batch job submission failed: No error";
-        assert_eq!(failed(words), Answer::Away(words.into()));
+        assert_eq!(failed(words), Refusal::unavailable(words));
     }
 
     #[test]
-    fn what_nobody_understands_is_not_taken_for_a_refusal() {
-        assert!(matches!(failed("Segmentation fault"), Answer::Unclear(_)));
-        assert!(matches!(failed(""), Answer::Unclear(_)));
-        // As that of a command that runs sbatch elsewhere, whatever it said before.
+    fn unknown_words_of_sbatch_are_not_a_refusal() {
+        assert!(matches!(
+            failed("Segmentation fault"),
+            Refusal::Uncertain { .. }
+        ));
+        assert!(matches!(failed(""), Refusal::Uncertain { .. }));
+        // The words of a command that runs sbatch elsewhere, whatever it said before.
         let lost = output(255, "", "Connection to login1 closed by remote host.");
-        assert!(matches!(read(lost), Answer::Unclear(_)));
+        assert!(matches!(read(lost), Err(Refusal::Uncertain { .. })));
         let failure = Failure::Broken {
             program: "sbatch".into(),
             reason: "signal: 9".into(),
         };
-        assert!(matches!(read(Err(failure)), Answer::Unclear(_)));
+        assert!(matches!(read(Err(failure)), Err(Refusal::Uncertain { .. })));
     }
 
     proptest! {
         #[test]
         fn any_words_are_read(code in 0..256_i32, stdout in "(?s).{0,40}", stderr in "(?s).{0,80}") {
             let answer = read(output(code, &stdout, &stderr));
-            prop_assert!(code == 0 || !matches!(answer, Answer::Accepted(_)));
+            prop_assert!(code == 0 || answer.is_err());
         }
     }
 }

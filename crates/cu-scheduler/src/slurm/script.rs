@@ -5,9 +5,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cu_system::shell;
+
 use super::known::Call;
 use super::needs;
-use super::options::{Environment, Resume, SlurmOptions};
+use super::options::{Environment, Resume, SlurmOptions, has_comment};
 use super::quote::{for_bash, for_sbatch, path_for_bash, path_for_sbatch, words_for_bash};
 use crate::{Submission, SubmissionName};
 
@@ -22,7 +24,7 @@ const READ_ONLY: [&str; 7] = [
     "_",
 ];
 
-/// What a batch script is written from.
+/// The parts of a batch script.
 pub(super) struct Batch<'a> {
     pub options: &'a SlurmOptions,
     pub call: &'a Call,
@@ -30,7 +32,7 @@ pub(super) struct Batch<'a> {
     pub members: &'a [&'a Submission],
     /// The time limit that Slurm will keep, if we know it.
     pub time_limit: Option<Duration>,
-    /// How long after SIGTERM Slurm sends SIGKILL, if it tells.
+    /// How long after SIGTERM Slurm sends SIGKILL, if it reports that.
     pub kill_wait: Option<Duration>,
 }
 
@@ -46,7 +48,7 @@ pub(super) fn withdrawn(call: &Call) -> PathBuf {
         .with_file_name(format!("withdrawn-{}", call.number))
 }
 
-/// What stands beside the script of an indirect call for one of its tasks: `sh` is what it
+/// The files beside the script of an indirect call for one of its tasks: `sh` is what it
 /// executes, `out` and `err` are where its output goes.
 pub(super) fn beside(script: &Path, task: Option<u32>, kind: &str) -> PathBuf {
     script.with_file_name(format!("{}.{kind}", task.unwrap_or(0)))
@@ -56,7 +58,7 @@ impl Batch<'_> {
     /// The whole script.
     ///
     /// # Errors
-    /// What can't be written in one, in a sentence.
+    /// The part that a script can't express, in a sentence.
     pub fn text(&self) -> Result<String, String> {
         let options = self.options;
         let login = if options.modules.is_empty() {
@@ -78,10 +80,10 @@ impl Batch<'_> {
         text.push_str(&self.kill_wait());
         text.push_str(&self.environment()?);
         if is_indirect(options, self.members.len()) {
-            let folder = path_for_bash(self.call.script.parent().unwrap_or(Path::new("/")))?;
+            let directory = path_for_bash(self.call.script.parent().unwrap_or(Path::new("/")))?;
             let _ = write!(
                 text,
-                "\n# What this start executes.\n. {folder}/\"${{SLURM_ARRAY_TASK_ID:-0}}\".sh\n"
+                "\n# What this start executes.\n. {directory}/\"${{SLURM_ARRAY_TASK_ID:-0}}\".sh\n"
             );
             text.push_str(&self.tasks());
         } else {
@@ -118,22 +120,22 @@ impl Batch<'_> {
     fn directives(&self) -> Result<Vec<String>, String> {
         let (options, script) = (self.options, &self.call.script);
         let mut lines = vec![format!("--job-name={}", for_sbatch(&self.call.job_name))];
-        let folder = script.parent().unwrap_or(Path::new("/"));
+        let directory = script.parent().unwrap_or(Path::new("/"));
         if is_indirect(options, self.members.len()) {
             let file = if self.call.array { "%a" } else { "0" };
-            // A file's name alone: Slurm takes it from the folder of `--chdir`.
+            // A file's name alone: Slurm takes it from the directory of `--chdir`.
             lines.push(format!("--output={file}.out"));
             lines.push(format!("--error={file}.err"));
-            lines.push(format!("--chdir={}", path_for_sbatch(folder, false)?));
-            lines.push(format!("--comment={}", for_sbatch(&self.comment())));
+            lines.push(format!("--chdir={}", path_for_sbatch(directory, false)?));
+            lines.extend(self.comment(&self.named()));
         }
         if let ([one], false) = (self.members, is_indirect(options, self.members.len())) {
             let file = |name: &str| path_for_sbatch(&one.directory.join(name), true);
-            lines.push(format!("--comment={}", for_sbatch(&one.name.to_string())));
+            lines.extend(self.comment(&one.name.to_string()));
             lines.push(format!("--output={}", file("stdout")?));
             lines.push(format!("--error={}", file("stderr")?));
-            let folder = path_for_sbatch(&one.working_directory, false)?;
-            lines.push(format!("--chdir={folder}"));
+            let directory = path_for_sbatch(&one.working_directory, false)?;
+            lines.push(format!("--chdir={directory}"));
         }
         lines.push("--open-mode=append".into());
         lines.push(match options.resume {
@@ -151,8 +153,14 @@ impl Batch<'_> {
         Ok(lines)
     }
 
-    /// Which submissions these are, for people, as far as Slurm takes it.
-    fn comment(&self) -> String {
+    /// A comment for people, unless they use comments for something else.
+    fn comment(&self, text: &str) -> Option<String> {
+        let is_free = !has_comment(&self.options.extra);
+        is_free.then(|| format!("--comment={}", for_sbatch(text)))
+    }
+
+    /// The names of the submissions, for people, as far as Slurm takes them.
+    fn named(&self) -> String {
         const LONGEST: usize = 1000;
         let mut comment = String::new();
         for member in self.members {
@@ -237,10 +245,10 @@ pub(super) fn listed(script: &str) -> Vec<SubmissionName> {
     names
 }
 
-/// What a start of `submission` executes, for bash.
+/// The commands that a start of `submission` executes, for bash.
 ///
 /// # Errors
-/// What can't be written in a script, in a sentence.
+/// The part that a script can't express, in a sentence.
 pub(super) fn start(submission: &Submission, options: &SlurmOptions) -> Result<String, String> {
     let mut text = format!("export CU_SUBMISSION={}\n", submission.name);
     let mut by_env = Vec::new();
@@ -251,8 +259,8 @@ pub(super) fn start(submission: &Submission, options: &SlurmOptions) -> Result<S
             by_env.push(format!("{name}={value}"));
         }
     }
-    let folder = path_for_bash(&submission.working_directory)?;
-    let _ = writeln!(text, "cd {folder} || exit");
+    let directory = path_for_bash(&submission.working_directory)?;
+    let _ = writeln!(text, "cd {directory} || exit");
     let mut command: Vec<&String> = options.wrapper.iter().collect();
     let env = "/usr/bin/env".to_owned();
     if let Some(container) = &options.container {
@@ -270,12 +278,7 @@ pub(super) fn start(submission: &Submission, options: &SlurmOptions) -> Result<S
 }
 
 fn is_settable(name: &str) -> bool {
-    let letters = |letter: char| letter == '_' || letter.is_ascii_alphabetic();
-    name.starts_with(letters)
-        && name
-            .chars()
-            .all(|letter| letters(letter) || letter.is_ascii_digit())
-        && !READ_ONLY.contains(&name)
+    shell::is_name(name) && !READ_ONLY.contains(&name)
 }
 
 #[cfg(test)]
@@ -288,13 +291,13 @@ mod tests {
     use super::*;
     use crate::{Resources, Signal, Warning};
 
-    fn submission(folder: &Path, command: &[&str]) -> Submission {
+    fn submission(directory: &Path, command: &[&str]) -> Submission {
         Submission {
             name: SubmissionName::new("run", 7, 3).unwrap(),
             command: command.iter().map(|&word| word.to_owned()).collect(),
             environment: BTreeMap::new(),
-            working_directory: folder.to_path_buf(),
-            directory: folder.to_path_buf(),
+            working_directory: directory.to_path_buf(),
+            directory: directory.to_path_buf(),
             resources: Resources {
                 time_limit: Some(Duration::from_secs(3600)),
                 warning: Some(Warning {
@@ -307,12 +310,12 @@ mod tests {
         }
     }
 
-    fn call(folder: &Path, array: bool) -> Call {
+    fn call(directory: &Path, array: bool) -> Call {
         Call {
             number: 5,
             at_unix_s: 1,
             job_name: "digits:run/7/3:5".into(),
-            script: folder.join("submit.sh"),
+            script: directory.join("submit.sh"),
             names: Vec::new(),
             array,
         }
@@ -349,26 +352,33 @@ mod tests {
     ];
 
     #[test]
-    fn it_becomes_the_command() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path().canonicalize().unwrap();
-        let mut one = submission(&folder, &SHOW);
+    fn the_script_becomes_the_command() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path().canonicalize().unwrap();
+        let mut one = submission(&directory, &SHOW);
         one.environment.insert("A".into(), "it's\r\n$HOME".into());
-        let script = text(&SlurmOptions::new("/state"), &call(&folder, false), &[&one]);
+        let script = text(
+            &SlurmOptions::new("/state"),
+            &call(&directory, false),
+            &[&one],
+        );
         assert!(
             !script.contains('\r'),
             "sbatch refuses a script with DOS line breaks"
         );
         let (said, code) = run(&script, &[("SLURM_JOB_END_TIME", "77")]);
-        assert_eq!(said, format!("{}\n77\nit's\r\n$HOME\n", folder.display()));
+        assert_eq!(
+            said,
+            format!("{}\n77\nit's\r\n$HOME\n", directory.display())
+        );
         assert_eq!(code, Some(3));
     }
 
     #[test]
     fn before_version_24_the_deadline_follows_from_the_limit() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path();
-        let one = submission(folder, &SHOW);
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let one = submission(directory, &SHOW);
         let now = || {
             std::time::SystemTime::UNIX_EPOCH
                 .elapsed()
@@ -376,7 +386,11 @@ mod tests {
                 .as_secs()
         };
         let begun = now();
-        let script = text(&SlurmOptions::new("/state"), &call(folder, false), &[&one]);
+        let script = text(
+            &SlurmOptions::new("/state"),
+            &call(directory, false),
+            &[&one],
+        );
         let (said, _) = run(&script, &[("CU_DEADLINE", "1")]);
         let deadline: u64 = said.lines().nth(1).unwrap().parse().unwrap();
         assert!((begun + 3600..=now() + 3600).contains(&deadline), "{said}");
@@ -384,10 +398,13 @@ mod tests {
 
     #[test]
     fn the_time_after_sigterm_is_told_if_slurm_tells_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path();
-        let one = submission(folder, &["/bin/sh", "-c", "echo \"${CU_KILL_WAIT-none}\""]);
-        let (options, call) = (SlurmOptions::new("/state"), call(folder, false));
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let one = submission(
+            directory,
+            &["/bin/sh", "-c", "echo \"${CU_KILL_WAIT-none}\""],
+        );
+        let (options, call) = (SlurmOptions::new("/state"), call(directory, false));
         let mut batch = Batch {
             options: &options,
             call: &call,
@@ -395,18 +412,18 @@ mod tests {
             time_limit: None,
             kill_wait: Some(Duration::from_secs(30)),
         };
-        let told = |batch: &Batch| run(&batch.text().unwrap(), &[("CU_KILL_WAIT", "7")]).0;
-        assert_eq!(told(&batch), "30\n");
+        let seen = |batch: &Batch| run(&batch.text().unwrap(), &[("CU_KILL_WAIT", "7")]).0;
+        assert_eq!(seen(&batch), "30\n");
         batch.kill_wait = None;
-        assert_eq!(told(&batch), "none\n", "7 would be that of another cluster");
+        assert_eq!(seen(&batch), "none\n", "7 would be that of another cluster");
     }
 
     #[test]
-    fn what_was_given_up_runs_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path();
-        let one = submission(folder, &SHOW);
-        let call = call(folder, false);
+    fn a_withdrawn_script_runs_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let one = submission(directory, &SHOW);
+        let call = call(directory, false);
         std::fs::write(withdrawn(&call), "").unwrap();
         let script = text(&SlurmOptions::new("/state"), &call, &[&one]);
         assert_eq!(run(&script, &[]), (String::new(), Some(0)));
@@ -414,11 +431,11 @@ mod tests {
 
     #[test]
     fn a_task_executes_what_its_file_says() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path();
-        let one = submission(folder, &SHOW);
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let one = submission(directory, &SHOW);
         let options = SlurmOptions::new("/state");
-        let call = call(folder, true);
+        let call = call(directory, true);
         let script = text(&options, &call, &[&one, &one]);
         assert!(script.contains("#SBATCH --array=0-1\n"), "{script}");
         assert!(script.contains("#SBATCH --output=%a.out\n"), "{script}");
@@ -454,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_around_the_command_is_in_order() {
+    fn wrapper_and_container_precede_the_command_in_order() {
         let mut options = SlurmOptions::new("/state");
         options.wrapper = ["srun", "--mpi=none"].map(str::to_owned).to_vec();
         options.container = Some(Container {
@@ -474,20 +491,20 @@ mod tests {
 
     #[test]
     fn the_environment_is_prepared_before_the_command() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path();
-        let activate = folder.join("my activate");
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let activate = directory.join("my activate");
         std::fs::write(&activate, "A=activated; export A\n").unwrap();
         let mut options = SlurmOptions::new("/state");
         options.activate = Some(activate.clone());
-        let one = submission(folder, &SHOW);
-        let script = text(&options, &call(folder, false), &[&one]);
+        let one = submission(directory, &SHOW);
+        let script = text(&options, &call(directory, false), &[&one]);
         assert!(run(&script, &[]).0.ends_with("\nactivated\n"));
         std::fs::remove_file(activate).unwrap();
         let (said, code) = run(&script, &[]);
         assert_eq!((said.as_str(), code == Some(0)), ("", false), "{code:?}");
         options.modules = vec!["cuda/12.4".into(), "gcc".into()];
-        let script = text(&options, &call(folder, false), &[&one]);
+        let script = text(&options, &call(directory, false), &[&one]);
         assert!(
             script.starts_with("#!/bin/bash -l\n"),
             "modules are defined by a login"
@@ -497,16 +514,16 @@ mod tests {
 
     #[test]
     fn a_warning_that_comes_too_early_ends_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path();
-        let activate = folder.join("activate");
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let activate = directory.join("activate");
         std::fs::write(&activate, "kill -USR1 $$\n").unwrap();
         let mut options = SlurmOptions::new("/state");
         options.activate = Some(activate);
         let script = text(
             &options,
-            &call(folder, false),
-            &[&submission(folder, &SHOW)],
+            &call(directory, false),
+            &[&submission(directory, &SHOW)],
         );
         assert_eq!(run(&script, &[]).1, Some(3));
     }
@@ -518,18 +535,18 @@ mod tests {
             arguments in prop::collection::vec("[^\0]{0,16}", 0..6),
             value in "[^\0]{0,16}",
         ) {
-            let folder = tempfile::tempdir().unwrap();
-            let mut one = submission(folder.path(), &["/usr/bin/printf", "%s\\0", ""]);
+            let directory = tempfile::tempdir().unwrap();
+            let mut one = submission(directory.path(), &["/usr/bin/printf", "%s\\0", ""]);
             one.command.extend(arguments.iter().cloned());
             one.environment.insert("A".into(), value.clone());
             one.command[2] = "begin".into();
-            let script = text(&SlurmOptions::new("/s"), &call(folder.path(), false), &[&one]);
+            let script = text(&SlurmOptions::new("/s"), &call(directory.path(), false), &[&one]);
             let mut expected = vec!["begin".to_owned()];
             expected.extend(arguments);
             let expected: String = expected.iter().map(|it| format!("{it}\0")).collect();
             prop_assert_eq!(run(&script, &[]).0, expected);
             one.command = ["/bin/sh", "-c", "printf %s \"$A\""].map(str::to_owned).to_vec();
-            let script = text(&SlurmOptions::new("/s"), &call(folder.path(), false), &[&one]);
+            let script = text(&SlurmOptions::new("/s"), &call(directory.path(), false), &[&one]);
             prop_assert_eq!(run(&script, &[]).0, value);
         }
     }

@@ -1,5 +1,5 @@
-//! What the cluster is set to, as last read. A process that submits lives for weeks, so that it is
-//! read again now and then, and before anybody is refused because of it.
+//! The settings of the cluster, as last read. A process that submits lives for weeks, so it reads them
+//! again now and then, and before it refuses a submission because of them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::client::Client;
 use super::config::{Config, Partition};
 use crate::Error;
 
-/// What was read longer ago is read again before the next submission.
+/// Older settings are read again before the next submission.
 const LASTING: Duration = Duration::from_secs(3600);
 
 /// The settings that matter here.
@@ -55,7 +55,7 @@ impl Current {
         self.lock().1 = None;
     }
 
-    /// Reads them again if they are old, or if somebody is to be `refused` because of them.
+    /// Reads them again if they are old, or if a submission is to be `refused` because of them.
     ///
     /// # Errors
     /// Those of [`Client::show`]: what was read before stays.

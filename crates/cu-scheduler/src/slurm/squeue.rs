@@ -1,4 +1,4 @@
-//! What squeue is asked, and how its answer is read.
+//! The question to squeue, and the reader of its answer.
 
 use super::job_id::Listed;
 use super::row::{Exit, Row, time, told};
@@ -17,7 +17,7 @@ pub(super) const ARGUMENTS: [&str; 7] = [
     "--sort=i",
 ];
 
-/// Reads the rows; what is none is passed over.
+/// Reads the rows, and skips other lines.
 pub(super) fn parse(answer: &str) -> Vec<Row> {
     answer.lines().filter_map(row).collect()
 }
@@ -88,7 +88,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read(base: u32, task: Option<u32>, code in 0..256_i32, at in 1_u32.., name in "[a-z:/0-9]{1,40}", restarts: u32) {
+        fn each_field_of_a_row_is_read(base: u32, task: Option<u32>, code in 0..256_i32, at in 1_u32.., name in "[a-z:/0-9]{1,40}", restarts: u32) {
             let job = super::super::job_id::JobId { base, task };
             let line = format!("{job}|FAILED|{code}:0|{restarts}|{at}|{at}|{at}|n1|NonZeroExitCode|{name}|");
             let rows = parse(&line);

@@ -6,10 +6,11 @@ use crate::{ClusterEnd, ClusterState, EndCause};
 
 /// Reasons for a wait that time does not cure: a person must change the job or the cluster. Where
 /// Slurm has many that begin alike, that part.
-const HOLDING: [&str; 18] = [
+const HOLDING: [&str; 19] = [
     "JobHeld",
     "JobHoldMaxRequeue",
-    "launch failed requeued held",
+    "BurstBufferOperation",
+    "MaxMemPerLimit",
     "BadConstraints",
     "DependencyNeverSatisfied",
     "PartitionDown",
@@ -27,21 +28,27 @@ const HOLDING: [&str; 18] = [
     "DeadLine",
 ];
 
-/// Part of all limits that one job exceeds, whatever others do: `QOSMaxCpuPerJobLimit`,
-/// `AssocMaxGRESPerJob`.
-const OF_ONE_JOB: &str = "PerJob";
+/// Parts of all limits that one job exceeds, whatever others do: `QOSMaxCpuPerJobLimit`,
+/// `AssocMaxGRESPerJob`, `QOSMaxMemoryPerNode`.
+const OF_ONE_JOB: [&str; 2] = ["PerJob", "PerNode"];
 
-/// Those of them, and the states, that end by `scontrol release`.
-const RELEASED: [&str; 6] = [
+/// What Slurm writes somewhere in the reason when it holds a job by itself: `launch failed requeued
+/// held`, `License request … is no longer valid, holding job`, `burst_buffer/lua: JobHeldAdmin: …`.
+const HELD_BY_SLURM: [&str; 3] = [" held", "holding job", ": JobHeld"];
+
+/// Parts of those, and of the states, that end by `scontrol release`.
+const RELEASED: [&str; 8] = [
     "JobHeld",
     "JobHoldMaxRequeue",
-    "launch failed requeued held",
+    "BurstBufferOperation",
+    " held",
+    "holding job",
     "REQUEUE_HOLD",
     "SPECIAL_EXIT",
     "RESV_DEL_HOLD",
 ];
 
-/// The state that a row tells.
+/// The state that a row reports.
 pub(super) fn of(row: &Row) -> ClusterState {
     // `CANCELLED by 1000` loses its last words when the controller restarts.
     let word = row.state.split([' ', '+']).next().unwrap_or_default();
@@ -78,11 +85,11 @@ pub(super) fn of(row: &Row) -> ClusterState {
 /// The same, with the command that ends a hold of `job`, where there is one.
 pub(super) fn with_release(state: ClusterState, job: JobId) -> ClusterState {
     match state {
-        ClusterState::Held { reason } if RELEASED.iter().any(|it| reason.starts_with(it)) => {
-            // Who holds it by right is who runs the cluster.
-            let by = match reason.starts_with("JobHeldAdmin") {
-                true => "until an administrator says",
-                false => "until",
+        ClusterState::Held { reason } if RELEASED.iter().any(|it| reason.contains(it)) => {
+            // Only an administrator may release this hold.
+            let by = match reason.contains("JobHeldAdmin") {
+                true => "until an administrator runs",
+                false => "until you run",
             };
             ClusterState::Held {
                 reason: format!("{reason}, {by} `scontrol release {job}`"),
@@ -102,9 +109,10 @@ fn waiting(reason: Option<String>) -> ClusterState {
     // The tasks of an array in one row may have several: `Priority,JobHeldAdmin`.
     let holding = |reason: &str| {
         let of_one = |reason: &str| {
-            reason.contains(OF_ONE_JOB) || HOLDING.iter().any(|it| reason.starts_with(it))
+            OF_ONE_JOB.iter().any(|it| reason.contains(it))
+                || HOLDING.iter().any(|it| reason.starts_with(it))
         };
-        reason.split(',').all(of_one)
+        HELD_BY_SLURM.iter().any(|it| reason.contains(it)) || reason.split(',').all(of_one)
     };
     match reason {
         Some(reason) if holding(&reason) => ClusterState::Held { reason },
@@ -247,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_time_does_not_cure_is_held() {
+    fn a_wait_that_time_does_not_end_is_a_hold() {
         for reason in [
             "JobHeldUser",
             "JobHeldAdmin",
@@ -270,31 +278,34 @@ mod tests {
         ] {
             assert_eq!(kind("PENDING", Some(reason)), "queued", "{reason}");
         }
-        // Of the tasks in one row some wait for their turn.
+        // Some of the tasks in one row wait for their turn.
         assert_eq!(kind("PENDING", Some("Priority,JobHeldAdmin")), "queued");
     }
 
     #[test]
-    fn who_can_release_a_job_is_told_how() {
+    fn each_hold_says_who_can_release_it_and_how() {
         let job = JobId {
             base: 7,
             task: Some(3),
         };
-        let told = |state, reason| match with_release(of(&row(state, Some(reason), None)), job) {
+        let shown = |state, reason| match with_release(of(&row(state, Some(reason), None)), job) {
             ClusterState::Held { reason } => reason,
             state => panic!("{state:?}"),
         };
-        let held = told("PENDING", "JobHeldUser");
-        assert_eq!(held, "JobHeldUser, until `scontrol release 7_3`");
-        let held = told("PENDING", "JobHeldAdmin");
+        let held = shown("PENDING", "JobHeldUser");
+        assert_eq!(held, "JobHeldUser, until you run `scontrol release 7_3`");
+        let held = shown("PENDING", "JobHeldAdmin");
         assert!(
-            held.contains("until an administrator says `scontrol release 7_3`"),
+            held.contains("until an administrator runs `scontrol release 7_3`"),
             "{held}"
         );
-        let held = told("REQUEUE_HOLD", "None");
-        assert!(held.ends_with("until `scontrol release 7_3`"), "{held}");
-        // That would not help.
-        assert_eq!(told("PENDING", "PartitionDown"), "PartitionDown");
+        let held = shown("REQUEUE_HOLD", "None");
+        assert!(
+            held.ends_with("until you run `scontrol release 7_3`"),
+            "{held}"
+        );
+        // Releasing the job would not help.
+        assert_eq!(shown("PENDING", "PartitionDown"), "PartitionDown");
     }
 
     #[test]

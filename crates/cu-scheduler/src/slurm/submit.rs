@@ -1,227 +1,134 @@
-//! Handing over: what is due together and needs the same goes in one call of sbatch.
+//! Hands submissions over: those that are due together and need the same go in one call of sbatch.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
 
 use super::job_id::JobId;
+use super::journal::Journal;
 use super::known::{Call, Line};
 use super::options::Resume;
-use super::sbatch::{self, Answer};
 use super::script::{self, Batch};
 use super::settings::Settings;
-use super::{Cluster, files, names, needs};
-use crate::{ClusterJobId, Submission, SubmitError};
-
-/// After so long no further call is begun, so that `submit` returns within a minute.
-const BEGIN_NO_MORE: Duration = Duration::from_secs(30);
-/// When it is worth asking again after a limit on jobs was reached.
-const AFTER_A_LIMIT: Duration = Duration::from_secs(60);
-
-type Answers = Vec<Option<Result<ClusterJobId, SubmitError>>>;
+use super::{Cluster, files, names, needs, sbatch};
+use crate::cluster::{self, Answer, Intake, Refusal};
+use crate::{ClusterJobId, Resources, Submission};
 
 impl Cluster {
-    pub(super) async fn submit_all(
-        self: &Arc<Self>,
-        batch: &[Submission],
-    ) -> Vec<Result<ClusterJobId, SubmitError>> {
-        let refused =
-            |settings: &Settings| batch.iter().any(|it| self.check(it, settings).is_err());
+    pub(super) async fn submit_all(self: &Arc<Self>, submissions: &[Submission]) -> Vec<Answer> {
+        let refused = |settings: &Settings| {
+            let mut checked = submissions.iter().map(|it| self.check_with(it, settings));
+            checked.any(|it| it.is_err())
+        };
         if let Err(error) = self.settings.renew(&self.client(), refused).await {
-            let unavailable = |it: &Submission| {
-                Err(SubmitError::Unavailable {
-                    name: it.name.clone(),
-                    reason: error.to_string(),
-                    retry_after: None,
-                })
-            };
-            return batch.iter().map(unavailable).collect();
+            let mut batch = cluster::Batch::new(submissions);
+            batch.refuse_open(&error.into());
+            return batch.into_answers();
         }
-        let mut answers: Answers = batch.iter().map(|it| self.refusal(it).map(Err)).collect();
-        if self.options.resume == Resume::Requeue {
-            self.requeue_all(batch, &mut answers).await;
-        }
-        let begun = Instant::now();
-        let mut units = self.units(batch, &answers);
-        let mut stopped: Option<(String, Option<Duration>)> = None;
-        while let Some(mut unit) = units.pop_front() {
-            if stopped.is_none() && begun.elapsed() > BEGIN_NO_MORE {
-                stopped = Some(("the calls before it took too long".into(), None));
-            }
-            if let Some((reason, retry_after)) = &stopped {
-                for index in unit {
-                    answers[index] = Some(Err(SubmitError::Unavailable {
-                        name: batch[index].name.clone(),
-                        reason: reason.clone(),
-                        retry_after: *retry_after,
-                    }));
-                }
-                continue;
-            }
-            let members: Vec<Submission> = unit.iter().map(|it| batch[*it].clone()).collect();
-            let failed: Box<dyn Fn(&Submission) -> SubmitError> = match self.call(members).await {
-                Answer::Accepted(base) => {
-                    let array = unit.len() > 1;
-                    for (task, index) in (0..).zip(unit) {
-                        let task = array.then_some(task);
-                        answers[index] = Some(Ok(JobId { base, task }.to_cluster()));
-                    }
-                    continue;
-                }
-                // Half of them may fit. The other half, and all behind it, keep their order.
-                Answer::TooMany(_) if unit.len() > 1 => {
-                    let rest = unit.split_off(unit.len() / 2);
-                    units.push_front(rest);
-                    units.push_front(unit);
-                    continue;
-                }
-                Answer::TooMany(reason) => {
-                    stopped = Some((reason.clone(), Some(AFTER_A_LIMIT)));
-                    Box::new(move |it| SubmitError::Unavailable {
-                        name: it.name.clone(),
-                        reason: reason.clone(),
-                        retry_after: Some(AFTER_A_LIMIT),
-                    })
-                }
-                Answer::Away(reason) => {
-                    stopped = Some((reason.clone(), None));
-                    Box::new(move |it| SubmitError::Unavailable {
-                        name: it.name.clone(),
-                        reason: reason.clone(),
-                        retry_after: None,
-                    })
-                }
-                Answer::Refused(reason) => Box::new(move |it| SubmitError::Rejected {
-                    name: it.name.clone(),
-                    reason: reason.clone(),
-                }),
-                Answer::Unclear(reason) => {
-                    stopped = Some((
-                        "it was not clear what became of the call before".into(),
-                        None,
-                    ));
-                    Box::new(move |it| SubmitError::Uncertain {
-                        name: it.name.clone(),
-                        reason: reason.clone(),
-                    })
-                }
-            };
-            for index in unit {
-                answers[index] = Some(Err(failed(&batch[index])));
-            }
-        }
+        let answers = cluster::submit(self, submissions).await;
         self.pace.something_is_expected();
-        let all = answers.into_iter();
-        all.map(|answer| answer.expect("each submission is in a unit or was answered before"))
-            .collect()
+        answers
     }
 
-    /// What is wrong with a submission, so far as we can know it.
-    fn refusal(&self, submission: &Submission) -> Option<SubmitError> {
-        let checked = self
-            .check(submission, &self.settings.get())
-            .and_then(|()| needs::check_folders(submission));
-        checked.err().map(|reason| SubmitError::Rejected {
-            name: submission.name.clone(),
-            reason,
-        })
-    }
-
-    fn check(&self, submission: &Submission, settings: &Settings) -> Result<(), String> {
+    fn check_with(&self, submission: &Submission, settings: &Settings) -> Result<(), String> {
         needs::check(submission, &self.options, &settings.partitions)
     }
+}
 
-    /// The indices of what is not answered yet, by call: those of equal needs together, as many as
-    /// an array may have, in their order.
-    pub(super) fn units(
-        &self,
-        batch: &[Submission],
-        answers: &[Option<Result<ClusterJobId, SubmitError>>],
-    ) -> VecDeque<Vec<usize>> {
-        let most = self.settings.get().config.max_array_size();
-        let most = self.options.array.min(most).max(1) as usize;
-        let mut units: VecDeque<Vec<usize>> = VecDeque::new();
-        for (index, submission) in batch.iter().enumerate() {
-            if answers[index].is_some() {
-                continue;
-            }
-            let alike = |unit: &&mut Vec<usize>| {
-                let first = &batch[unit[0]];
-                unit.len() < most
-                    && first.resources == submission.resources
-                    && first.name.run() == submission.name.run()
-            };
-            match units.iter_mut().rfind(alike) {
-                Some(unit) => unit.push(index),
-                None => units.push_back(vec![index]),
-            }
-        }
-        units
+#[async_trait]
+impl Intake for Arc<Cluster> {
+    type Needs = Resources;
+
+    fn needs(&self, submission: &Submission) -> Resources {
+        submission.resources.clone()
     }
 
-    /// One call of sbatch for submissions of equal needs: an array if they are several.
-    async fn call(self: &Arc<Self>, members: Vec<Submission>) -> Answer {
+    fn most_in_one_call(&self) -> usize {
+        let most = self.settings.get().config.max_array_size();
+        self.options.array.min(most) as usize
+    }
+
+    fn check(&self, submission: &Submission) -> Result<(), String> {
+        self.check_with(submission, &self.settings.get())?;
+        needs::check_directories(submission)
+    }
+
+    async fn put_back(&self, batch: &mut cluster::Batch<'_>) {
+        if self.options.resume == Resume::Requeue {
+            self.requeue_all(batch).await;
+        }
+    }
+
+    /// One call of sbatch: for an array if there are several submissions.
+    async fn call(&self, group: &[&Submission]) -> Result<Vec<ClusterJobId>, Refusal> {
         let cluster = self.clone();
-        let prepared = self.writer.ask(move || cluster.prepare(&members)).await;
-        let (call, lock) = match prepared {
-            Ok(Ok(prepared)) => prepared,
-            Ok(Err(refused)) => return refused,
-            Err(_) => {
-                let reason = "writing its files panicked, which is a bug of ours";
-                return Answer::Away(reason.to_owned());
-            }
-        };
+        let members: Vec<Submission> = group.iter().map(|it| (*it).clone()).collect();
+        let prepared = self.writer.write(move || cluster.prepare(&members)).await?;
+        let (call, lock) = prepared?;
         let sbatch = self.client().sbatch();
         let command = sbatch.argument("--parsable").argument(&call.script);
-        let mut answer = sbatch::read(command.holding(lock).run().await);
-        match &mut answer {
-            Answer::Accepted(id) => self.note(Line::Accepted {
+        let answer = sbatch::read(command.holding(lock).run().await);
+        self.note_answer(&call, &answer);
+        // The script of a refused call stays, so that a person can find out why.
+        let base = answer.map_err(|refusal| match refusal {
+            Refusal::Rejected { reason } => {
+                Refusal::rejected(format!("{reason} (the script: {})", call.script.display()))
+            }
+            other => other,
+        })?;
+        let task = |task| call.array.then_some(task);
+        let tasks = (0..).map(task).take(group.len());
+        Ok(tasks
+            .map(|task| JobId { base, task }.to_cluster())
+            .collect())
+    }
+}
+
+impl Cluster {
+    fn note_answer(&self, call: &Call, answer: &Result<u32, Refusal>) {
+        let call_is_void = Line::Void { call: call.number };
+        match answer {
+            Ok(id) => self.note(Line::Accepted {
                 call: call.number,
                 id: *id,
             }),
-            Answer::Unclear(_) => {}
-            Answer::Refused(reason) => {
-                // Who runs the cluster may have changed what we go by.
+            Err(Refusal::Uncertain { .. }) => {}
+            Err(Refusal::Rejected { .. }) => {
+                // An administrator may have changed the settings that we go by.
                 self.settings.distrust();
-                // The script stays where it is, for the person who has to find out why.
-                reason.push_str(&format!(" (the script: {})", call.script.display()));
-                self.note(Line::Void { call: call.number });
+                self.note(call_is_void);
             }
-            Answer::TooMany(_) | Answer::Away(_) => {
-                self.note(Line::Void { call: call.number });
-                files::discard(&call);
+            Err(Refusal::Full { .. } | Refusal::Unavailable { .. }) => {
+                self.note(call_is_void);
+                files::discard(call);
             }
         }
-        answer
     }
 }
 
 impl Cluster {
     /// Writes down that `members` are about to be handed over, and the files for it.
-    fn prepare(&self, members: &[Submission]) -> Result<(Call, std::fs::File), Answer> {
+    fn prepare(&self, members: &[Submission]) -> Result<(Call, std::fs::File), Refusal> {
         let now = SystemTime::now();
-        let away = |error: crate::Error| Answer::Away(error.to_string());
-        let number = self
-            .journal
-            .with(|journal| Ok(journal.known().next_call(now)))
-            .map_err(away)?;
+        let next_call = |journal: &mut Journal| Ok(journal.known().next_call(now));
+        let number = self.journal.with(next_call)?;
         let call = self.plan(members, number);
         let borrowed: Vec<&Submission> = members.iter().collect();
         let text = self
             .batch(&call, &borrowed)
             .text()
-            .map_err(Answer::Refused)?;
-        let lock = files::write_script(&call, &text).map_err(Answer::Away)?;
+            .map_err(Refusal::rejected)?;
+        let lock = files::write_script(&call, &text).map_err(Refusal::unavailable)?;
         if script::is_indirect(&self.options, members.len()) {
             for (task, member) in (0..).zip(members) {
                 let task = call.array.then_some(task);
-                let start = script::start(member, &self.options).map_err(Answer::Refused)?;
-                files::point(&call.script, task, member, &start).map_err(Answer::Away)?;
+                let start = script::start(member, &self.options).map_err(Refusal::rejected)?;
+                files::point(&call.script, task, member, &start).map_err(Refusal::unavailable)?;
             }
         }
         self.journal
-            .with(|journal| journal.intend(Line::Call(call.clone())))
-            .map_err(away)?;
+            .with(|journal| journal.intend(Line::Call(call.clone())))?;
         Ok((call, lock))
     }
 
@@ -235,7 +142,7 @@ impl Cluster {
         } else {
             names::of_one(&label, &first.name, number)
         };
-        let folder = if script::is_indirect(&self.options, members.len()) {
+        let directory = if script::is_indirect(&self.options, members.len()) {
             let calls = self.options.state_dir.join("calls");
             calls.join(number.to_string())
         } else {
@@ -245,13 +152,13 @@ impl Cluster {
             number,
             at_unix_s: number / 1000,
             job_name,
-            script: folder.join("submit.sh"),
+            script: directory.join("submit.sh"),
             names: members.iter().map(|it| it.name.to_string()).collect(),
             array,
         }
     }
 
-    /// What the script of a call is written from.
+    /// The parts of the script of a call.
     pub(super) fn batch<'a>(&'a self, call: &'a Call, members: &'a [&'a Submission]) -> Batch<'a> {
         let first = members.first();
         let settings = self.settings.get();

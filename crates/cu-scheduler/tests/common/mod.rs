@@ -1,4 +1,4 @@
-//! What the tests of the local backend share: submissions of shell scripts, and bounded waits.
+//! Shared by the tests of the local backend: submissions of shell scripts, and bounded waits.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -10,17 +10,17 @@ use cu_scheduler::{
     ClusterEnd, ClusterJobId, ClusterState, Resources, Scheduler, Submission, SubmissionName,
 };
 
-/// No wait of these tests takes longer, on however busy a machine.
+/// The longest wait of these tests, on any busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The state folder below `folder`.
-pub fn state(folder: &Path) -> PathBuf {
-    folder.join("state")
+/// The state directory below `directory`.
+pub fn state(directory: &Path) -> PathBuf {
+    directory.join("state")
 }
 
-/// The backend on `folder`, with more processors than any test asks for.
-pub fn open(folder: &Path) -> Local {
-    let mut options = LocalOptions::new(state(folder));
+/// The backend on `directory`, with more processors than any test asks for.
+pub fn open(directory: &Path) -> Local {
+    let mut options = LocalOptions::new(state(directory));
     options.cpus = Some(64);
     options.grace = Duration::from_millis(200);
     Local::open(options).unwrap()
@@ -30,24 +30,24 @@ pub fn name(attempt: u32) -> SubmissionName {
     SubmissionName::new("local", 1, attempt).unwrap()
 }
 
-/// A submission of a shell script, to which `folder` is `$1`.
-pub fn submission(folder: &Path, attempt: u32, script: &str) -> Submission {
-    let directory = folder.join(format!("attempt-{attempt}"));
+/// A submission of a shell script, to which `root` is `$1`.
+pub fn submission(root: &Path, attempt: u32, script: &str) -> Submission {
+    let directory = root.join(format!("attempt-{attempt}"));
     std::fs::create_dir_all(&directory).unwrap();
-    let folder_text = folder.to_str().unwrap();
-    let command = ["/bin/sh", "-c", script, "sh", folder_text];
+    let argument = root.to_str().unwrap();
+    let command = ["/bin/sh", "-c", script, "sh", argument];
     Submission {
         name: name(attempt),
         command: command.map(str::to_owned).to_vec(),
         environment: BTreeMap::new(),
-        working_directory: folder.to_path_buf(),
+        working_directory: root.to_path_buf(),
         directory,
         resources: Resources::default(),
         previous: None,
     }
 }
 
-/// A script that marks its start, and ends when `go` appears in the folder or the folder is gone.
+/// A script that marks its start, and ends when `go` appears in the directory or the directory is gone.
 pub const WAITS: &str = r#"echo x >> "$1/started"
     while [ -d "$1" ] && [ ! -e "$1/go" ]; do sleep 0.02; done"#;
 
@@ -72,7 +72,7 @@ pub async fn end_of(cluster: &Local, job: &ClusterJobId) -> ClusterEnd {
     tokio::time::timeout(PATIENCE, end).await.expect("it ends")
 }
 
-/// Waits until `condition` holds, where no event tells.
+/// Waits until `condition` holds, where no event reports it.
 pub fn until(what: &str, condition: impl Fn() -> bool) {
     let give_up = Instant::now() + PATIENCE;
     while !condition() {

@@ -13,13 +13,13 @@ pub const TAKES: &str = r#"
 take() {
     name=$(sed -n 's/^#SBATCH --job-name="\(.*\)"$/\1/p' "$1")
     last=$(sed -n 's/^#SBATCH --array=0-\([0-9]*\).*$/\1/p' "$1")
-    id=$(($(cat "$folder/last_id") + 1))
-    echo "$id" >"$folder/last_id"
+    id=$(($(cat "$directory/last_id") + 1))
+    echo "$id" >"$directory/last_id"
     if [ -z "$last" ]; then
-        echo "$id|PENDING|0:0|0|1|N/A|N/A||Priority|$name|" >>"$folder/queue"
+        echo "$id|PENDING|0:0|0|1|N/A|N/A||Priority|$name|" >>"$directory/queue"
     else
         for task in $(seq 0 "$last"); do
-            echo "${id}_$task|PENDING|0:0|0|1|N/A|N/A||Priority|$name|" >>"$folder/queue"
+            echo "${id}_$task|PENDING|0:0|0|1|N/A|N/A||Priority|$name|" >>"$directory/queue"
         done
     fi
 }
@@ -31,37 +31,37 @@ const PARTITIONS: &str = "PartitionName=debug Default=YES DefaultTime=01:00:00 \
     MaxTime=UNLIMITED State=UP\n";
 
 pub struct Stubs {
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Stubs {
     pub fn new() -> Self {
-        let folder = TempDir::new().unwrap();
+        let directory = TempDir::new().unwrap();
         // It is one file, never written by this process, so that it can be executed at any time.
         let stub = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stubs/command");
         for command in ["sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo"] {
-            symlink(&stub, folder.path().join(command)).unwrap();
+            symlink(&stub, directory.path().join(command)).unwrap();
         }
-        let stubs = Self { folder };
+        let stubs = Self { directory };
         stubs.write("config", CONFIG);
         stubs.write("partition", PARTITIONS);
         for empty in ["queue", "accounts", "scancel.sh"] {
             stubs.write(empty, "");
         }
         stubs.write("last_id", "100");
-        stubs.does("scontrol", "cat \"$folder/$3\"");
-        stubs.does("squeue", "cat \"$folder/queue\"");
-        stubs.does("sacct", "cat \"$folder/accounts\"");
+        stubs.does("scontrol", "cat \"$directory/$3\"");
+        stubs.does("squeue", "cat \"$directory/queue\"");
+        stubs.does("sacct", "cat \"$directory/accounts\"");
         stubs.sbatch("take \"$2\"; echo \"$id\"");
         stubs
     }
 
     pub fn write(&self, file: &str, text: &str) {
-        std::fs::write(self.folder.path().join(file), text).unwrap();
+        std::fs::write(self.directory.path().join(file), text).unwrap();
     }
 
     pub fn read(&self, file: &str) -> String {
-        std::fs::read_to_string(self.folder.path().join(file)).unwrap_or_default()
+        std::fs::read_to_string(self.directory.path().join(file)).unwrap_or_default()
     }
 
     /// What a command does from now on, in shell.
@@ -80,12 +80,12 @@ impl Stubs {
     }
 
     pub fn path(&self, file: &str) -> PathBuf {
-        self.folder.path().join(file)
+        self.directory.path().join(file)
     }
 
     pub fn options(&self) -> SlurmOptions {
         let mut options = SlurmOptions::new(self.path("state"));
-        options.commands = Some(self.folder.path().to_path_buf());
+        options.commands = Some(self.directory.path().to_path_buf());
         options
     }
 
@@ -101,7 +101,7 @@ impl Stubs {
             name: name(attempt),
             command: vec!["/bin/echo".into(), "it runs".into()],
             environment: BTreeMap::new(),
-            working_directory: self.folder.path().to_path_buf(),
+            working_directory: self.directory.path().to_path_buf(),
             directory,
             resources: Resources::default(),
             previous: None,

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use cu_scheduler::{Level, Scheduler};
+use cu_scheduler::{Examine, Level, Scheduler, Subject};
 
 use crate::cluster::Stubs;
 
@@ -32,8 +32,8 @@ fn is_made_here(test: &str, variables: &[(&str, &str)]) -> bool {
 }
 
 #[tokio::test]
-async fn the_partition_that_a_person_set_for_sbatch_is_the_one_whose_limits_count() {
-    let test = "the_partition_that_a_person_set_for_sbatch_is_the_one_whose_limits_count";
+async fn limits_are_those_of_the_partition_in_sbatch_partition() {
+    let test = "limits_are_those_of_the_partition_in_sbatch_partition";
     if !is_made_here(test, &[("SBATCH_PARTITION", "long")]) {
         return;
     }
@@ -45,7 +45,7 @@ async fn the_partition_that_a_person_set_for_sbatch_is_the_one_whose_limits_coun
     );
     // It goes where either the script or the environment says.
     stubs.sbatch(
-        "echo \"${SBATCH_PARTITION:-$(grep partition \"$2\")}\" >\"$folder/where\"; take \"$2\"; echo \"$id\"",
+        "echo \"${SBATCH_PARTITION:-$(grep partition \"$2\")}\" >\"$directory/where\"; take \"$2\"; echo \"$id\"",
     );
     let slurm = stubs.open().await;
     let mut long = stubs.submission(0);
@@ -74,14 +74,17 @@ async fn the_partition_that_a_person_set_for_sbatch_is_the_one_whose_limits_coun
 }
 
 #[tokio::test]
-async fn what_a_person_wants_sinfo_to_show_is_not_all_there_is() {
-    let test = "what_a_person_wants_sinfo_to_show_is_not_all_there_is";
+async fn sinfo_partition_does_not_hide_other_nodes() {
+    let test = "sinfo_partition_does_not_hide_other_nodes";
     if !is_made_here(test, &[("SINFO_PARTITION", "mine")]) {
         return;
     }
     let stubs = Stubs::new();
     stubs.does("sinfo", "echo \"${SINFO_PARTITION:-debug}|idle|2\"");
     let findings = stubs.open().await.examine().await;
-    let nodes = findings.iter().find(|it| it.subject == "nodes").unwrap();
+    let nodes = findings
+        .iter()
+        .find(|it| it.subject == Subject::Nodes)
+        .unwrap();
     assert_eq!((nodes.level, nodes.text.as_str()), (Level::Good, "2 idle"));
 }

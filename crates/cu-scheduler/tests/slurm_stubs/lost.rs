@@ -1,4 +1,4 @@
-//! The state folder is lost: nothing that may be alive is taken for gone.
+//! The state directory is lost: nothing that may be alive is taken for gone.
 
 use cu_scheduler::slurm::{Resume, Slurm};
 use cu_scheduler::{Error, Found, Scheduler, SubmissionName};
@@ -8,10 +8,10 @@ use crate::cluster::{Stubs, name};
 impl Stubs {
     /// Slurm keeps the script that it took last, and hands it out.
     fn keeps_scripts(&self) {
-        self.sbatch("take \"$2\"; cp \"$2\" \"$folder/kept-$id\"; echo \"$id\"");
+        self.sbatch("take \"$2\"; cp \"$2\" \"$directory/kept-$id\"; echo \"$id\"");
         self.does(
             "scontrol",
-            "case $1 in write) cat \"$folder/kept-$3\" ;; *) cat \"$folder/$3\" ;; esac",
+            "case $1 in write) cat \"$directory/kept-$3\" ;; *) cat \"$directory/$3\" ;; esac",
         );
     }
 
@@ -56,7 +56,7 @@ async fn tasks_are_found_by_the_script_that_slurm_keeps() {
 }
 
 #[tokio::test]
-async fn an_array_that_nobody_can_read_is_in_the_way_as_long_as_it_lives() {
+async fn an_unreadable_live_array_makes_find_an_error() {
     let stubs = Stubs::new();
     stubs.keeps_scripts();
     let slurm = stubs.open().await;
@@ -64,8 +64,7 @@ async fn an_array_that_nobody_can_read_is_in_the_way_as_long_as_it_lives() {
     drop(slurm);
     stubs.loses_its_state();
     // As Slurm 20.11 and 24.11 do: it is no failure.
-    let unreadable =
-        "case $1 in write) echo 'job script retrieval failed' >&2 ;; *) cat \"$folder/$3\" ;; esac";
+    let unreadable = "case $1 in write) echo 'job script retrieval failed' >&2 ;; *) cat \"$directory/$3\" ;; esac";
     stubs.does("scontrol", unreadable);
     let slurm = stubs.open().await;
     let answer = slurm.find(&[name(7)]).await;

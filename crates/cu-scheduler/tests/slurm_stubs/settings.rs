@@ -20,7 +20,7 @@ fn limited(stubs: &Stubs, attempt: u32, limit: Duration) -> Submission {
 }
 
 #[tokio::test]
-async fn nobody_is_refused_because_of_a_limit_that_was_raised_meanwhile() {
+async fn a_limit_raised_meanwhile_refuses_no_submission() {
     let stubs = Stubs::new();
     stubs.write("partition", &partition("MaxTime=00:02:00"));
     let slurm = stubs.open().await;
@@ -56,7 +56,7 @@ async fn deadline(stubs: &Stubs, slurm: &cu_scheduler::slurm::Slurm, attempt: u3
 }
 
 #[tokio::test]
-async fn what_was_read_an_hour_ago_is_read_again() {
+async fn settings_older_than_an_hour_are_read_again() {
     let stubs = Stubs::new();
     let slurm = stubs.open().await;
     assert_eq!(deadline(&stubs, &slurm, 0).await, "3600");
@@ -74,7 +74,7 @@ async fn what_was_read_an_hour_ago_is_read_again() {
 }
 
 #[tokio::test]
-async fn what_sbatch_refuses_is_a_reason_to_read_again() {
+async fn a_refusal_of_sbatch_makes_settings_be_read_again() {
     let stubs = Stubs::new();
     let slurm = stubs.open().await;
     stubs.sbatch("echo 'sbatch: error: Invalid job array specification' >&2; exit 1");
@@ -88,7 +88,7 @@ async fn what_sbatch_refuses_is_a_reason_to_read_again() {
 }
 
 #[tokio::test]
-async fn an_array_has_no_more_tasks_than_the_cluster_takes() {
+async fn arrays_stay_within_max_array_size() {
     let stubs = Stubs::new();
     let config = "MaxArraySize = 1001\nSchedulerParameters = bf_continue,max_array_tasks=4\n";
     stubs.write("config", config);

@@ -10,7 +10,7 @@ const TIMED_OUT: &str = "sbatch: error: Batch job submission failed: Socket time
      send/recv operation";
 
 #[tokio::test]
-async fn what_was_taken_though_sbatch_timed_out_is_found_and_not_repeated() {
+async fn taken_though_sbatch_timed_out_it_is_not_repeated() {
     let stubs = Stubs::new();
     stubs.sbatch(&format!("take \"$2\"; echo '{TIMED_OUT}' >&2; exit 1"));
     let slurm = stubs.open().await;
@@ -44,7 +44,7 @@ async fn tasks_of_an_array_are_found_too() {
 }
 
 #[tokio::test]
-async fn what_left_the_queue_meanwhile_is_found_in_accounting() {
+async fn a_job_that_left_the_queue_is_found_in_accounting() {
     let stubs = Stubs::new();
     stubs.sbatch(&format!("take \"$2\"; echo '{TIMED_OUT}' >&2; exit 1"));
     let slurm = stubs.open().await;
@@ -64,11 +64,11 @@ async fn what_left_the_queue_meanwhile_is_found_in_accounting() {
 }
 
 #[tokio::test]
-async fn what_was_given_up_runs_nothing_if_it_arrives_after_all() {
+async fn a_given_up_call_that_arrives_late_runs_nothing() {
     let stubs = Stubs::new();
     // The controller is hung: it will take the script when it goes on.
     stubs.sbatch(&format!(
-        "cp \"$2\" \"$folder/late\"; echo '{TIMED_OUT}' >&2; exit 1"
+        "cp \"$2\" \"$directory/late\"; echo '{TIMED_OUT}' >&2; exit 1"
     ));
     let slurm = stubs.open().await;
     slurm.submit(&stubs.submissions(1)).await;
@@ -79,7 +79,7 @@ async fn what_was_given_up_runs_nothing_if_it_arrives_after_all() {
         .unwrap();
     assert_eq!(late.stdout, b"", "{late:?}");
     // The repetition is another job, and it runs.
-    stubs.sbatch("take \"$2\"; cp \"$2\" \"$folder/again\"; echo \"$id\"");
+    stubs.sbatch("take \"$2\"; cp \"$2\" \"$directory/again\"; echo \"$id\"");
     let answers = slurm.submit(&stubs.submissions(1)).await;
     assert_eq!(answers[0].as_ref().unwrap().0, "101");
     let again = std::process::Command::new("bash")
@@ -88,7 +88,7 @@ async fn what_was_given_up_runs_nothing_if_it_arrives_after_all() {
         .unwrap();
     assert_eq!(again.stdout, b"it runs\n");
     // Late or not, the first is nobody's: it has another name.
-    stubs.sbatch("take \"$folder/late\"");
+    stubs.sbatch("take \"$directory/late\"");
     std::process::Command::new(stubs.path("sbatch"))
         .output()
         .unwrap();
@@ -97,7 +97,7 @@ async fn what_was_given_up_runs_nothing_if_it_arrives_after_all() {
 }
 
 #[tokio::test]
-async fn as_long_as_an_sbatch_lives_nothing_is_given_up() {
+async fn nothing_is_given_up_while_an_sbatch_lives() {
     let stubs = Stubs::new();
     stubs.sbatch(&format!("echo '{TIMED_OUT}' >&2; exit 1"));
     let slurm = stubs.open().await;
@@ -120,7 +120,8 @@ async fn a_dropped_submission_ends_its_sbatch() {
     let mode = rustix::fs::Mode::RWXU;
     let kind = rustix::fs::FileType::Fifo;
     rustix::fs::mknodat(rustix::fs::CWD, stubs.path("fifo"), kind, mode, 0).unwrap();
-    stubs.sbatch("echo begun >\"$folder/fifo\"; read -r never <\"$folder/fifo\"; take \"$2\"");
+    stubs
+        .sbatch("echo begun >\"$directory/fifo\"; read -r never <\"$directory/fifo\"; take \"$2\"");
     let slurm = stubs.open().await;
     let fifo = stubs.path("fifo");
     let begun = tokio::task::spawn_blocking(move || std::fs::read(fifo));
@@ -134,7 +135,7 @@ async fn a_dropped_submission_ends_its_sbatch() {
 }
 
 #[tokio::test]
-async fn who_is_out_of_reach_is_asked_once() {
+async fn an_unreachable_controller_is_asked_once() {
     let stubs = Stubs::new();
     stubs.sbatch("echo 'Unable to contact slurm controller (connect failure)' >&2; exit 1");
     let mut options = stubs.options();
@@ -154,12 +155,12 @@ async fn who_is_out_of_reach_is_asked_once() {
 }
 
 #[tokio::test]
-async fn what_fits_under_a_limit_is_taken_in_order() {
+async fn under_a_job_limit_the_first_that_fit_are_taken() {
     let stubs = Stubs::new();
     stubs.sbatch(
         r#"
         tasks=$(sed -n 's/^#SBATCH --array=0-\([0-9]*\).*$/\1/p' "$2")
-        there=$(wc -l <"$folder/queue")
+        there=$(wc -l <"$directory/queue")
         if [ $((there + ${tasks:-0} + 1)) -gt 11 ]; then
             echo 'sbatch: error: AssocMaxSubmitJobLimit' >&2
             echo 'sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, …)' >&2
@@ -220,7 +221,7 @@ async fn a_refusal_is_told_with_the_script_and_leaves_no_job() {
 }
 
 #[tokio::test]
-async fn a_controller_without_room_on_its_disk_refuses_nobody_for_good() {
+async fn a_full_disk_of_the_controller_rejects_nothing() {
     let stubs = Stubs::new();
     stubs.sbatch(
         "echo 'sbatch: error: Batch job submission failed: I/O error writing script/environment to \

@@ -51,7 +51,7 @@ async fn a_job_that_vanished_is_looked_for_in_accounting() {
         reason.contains("Problem talking to the database"),
         "{reason}"
     );
-    stubs.does("sacct", "cat \"$folder/accounts\"");
+    stubs.does("sacct", "cat \"$directory/accounts\"");
     stubs.write(
         "accounts",
         &format!("101|RUNNING|0:0|1|2|Unknown|n1|None|{job_name}\n"),
@@ -82,11 +82,11 @@ async fn without_two_of_four(stubs: &Stubs, slurm: &impl Scheduler) -> Vec<Clust
 }
 
 #[tokio::test]
-async fn a_task_that_a_person_cancels_while_it_waits_is_cancelled_and_not_lost() {
+async fn a_waiting_task_cancelled_by_a_person_is_not_lost() {
     let stubs = Stubs::new();
     let slurm = stubs.open().await;
     let jobs = without_two_of_four(&stubs, &slurm).await;
-    stubs.does("squeue", "cat \"$folder/left\"");
+    stubs.does("squeue", "cat \"$directory/left\"");
     let two_minutes = async || {
         tokio::time::pause();
         tokio::time::advance(std::time::Duration::from_secs(120)).await;
@@ -97,7 +97,7 @@ async fn a_task_that_a_person_cancels_while_it_waits_is_cancelled_and_not_lost()
     let silent = state(&slurm, &jobs[1]).await;
     assert!(matches!(silent, ClusterState::Unknown { .. }), "{silent:?}");
     two_minutes().await;
-    stubs.does("sacct", "cat \"$folder/accounts\"");
+    stubs.does("sacct", "cat \"$directory/accounts\"");
     let late = state(&slurm, &jobs[1]).await;
     assert!(matches!(late, ClusterState::Unknown { .. }), "{late:?}");
     two_minutes().await;
@@ -111,7 +111,7 @@ async fn a_task_that_we_cancel_while_it_waits_is_cancelled_at_once() {
     let stubs = Stubs::new();
     let slurm = stubs.open().await;
     let jobs = without_two_of_four(&stubs, &slurm).await;
-    stubs.does("scancel", "cp \"$folder/left\" \"$folder/queue\"");
+    stubs.does("scancel", "cp \"$directory/left\" \"$directory/queue\"");
     slurm.cancel(&jobs[1..3], Cancel::Terminate).await.unwrap();
     assert_eq!(cause(state(&slurm, &jobs[1]).await), EndCause::Cancelled);
     assert_eq!(cause(state(&slurm, &jobs[2]).await), EndCause::Cancelled);
@@ -120,13 +120,13 @@ async fn a_task_that_we_cancel_while_it_waits_is_cancelled_at_once() {
 /// As sacct writes tasks that were cancelled while they waited: no more than 64 bytes of them, unless
 /// it is told to.
 const CUTS_IDS: &str = r#"if [ "$SLURM_BITSTR_LEN" = 0 ]; then
-    cat "$folder/accounts"
+    cat "$directory/accounts"
 else
-    sed 's/_\[\(.\{60\}\)[^]]*\]/_[\1...]/' "$folder/accounts"
+    sed 's/_\[\(.\{60\}\)[^]]*\]/_[\1...]/' "$directory/accounts"
 fi"#;
 
 #[tokio::test]
-async fn tasks_that_were_cancelled_while_they_waited_are_found_however_many() {
+async fn many_tasks_cancelled_while_waiting_are_all_found() {
     let stubs = Stubs::new();
     let slurm = stubs.open().await;
     let answers = slurm.submit(&stubs.submissions(60)).await;
@@ -184,7 +184,7 @@ async fn a_silent_controller_is_no_end() {
 }
 
 #[tokio::test]
-async fn a_number_that_was_given_away_again_is_neither_watched_nor_ended() {
+async fn a_reused_job_id_is_neither_watched_nor_cancelled() {
     let stubs = Stubs::new();
     stubs.write(
         "config",
@@ -213,7 +213,7 @@ async fn one_scancel_ends_all_and_no_others() {
 }
 
 #[tokio::test]
-async fn what_scancel_says_of_jobs_that_just_ended_is_no_error() {
+async fn scancel_of_a_job_that_just_ended_is_not_an_error() {
     let stubs = Stubs::new();
     let slurm = stubs.open().await;
     let jobs = [slurm.submit(&stubs.submissions(1)).await.remove(0).unwrap()];

@@ -6,10 +6,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cu_protocol::{Attempt, JobId};
+use cu_run_dir::Holder;
 use cu_system::process::ProcessId;
 use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 
-use super::holder::Holder;
+use super::holder::look_around;
 use super::newer_attempt;
 use crate::{Error, Result, RunDir};
 
@@ -92,7 +93,7 @@ impl Held {
         }
         self.pause = self.pause.saturating_mul(2).min(self.renew_every);
         self.next_renewal = now + self.pause;
-        self.holder.look_around();
+        look_around(&mut self.holder);
         self.write_record();
         // If it can't be read now, it may be in a while.
         match newer_attempt(&self.run, self.job, self.attempt) {

@@ -137,7 +137,7 @@ fn a_dead_holder_of_this_machine_delays_nobody() {
 }
 
 #[test]
-fn a_free_lock_is_no_proof_of_death() {
+fn a_free_lock_does_not_prove_death() {
     let job = Job::new();
     // This process lives, and has closed what it inherited.
     job.forge(|_| {});
@@ -147,7 +147,7 @@ fn a_free_lock_is_no_proof_of_death() {
 }
 
 #[test]
-fn a_holder_that_can_t_be_asked_is_waited_for_until_its_record_is_stale() {
+fn an_unreachable_holder_is_awaited_until_its_record_is_stale() {
     let job = Job::new();
     job.forge(elsewhere);
     let mut fence = job.fence(1);
@@ -174,8 +174,8 @@ fn a_holder_elsewhere_that_renews_its_record_is_alive() {
 
 /// As a supervisor that decided there has left it.
 fn started(job: &Job, attempt: u32, place: Place, process: ProcessId) {
-    let decision = Decision {
-        version: Decision::VERSION,
+    let decision = StartedFile {
+        version: StartedFile::VERSION,
         host: place.host.clone(),
         supervisor: process.pid,
         at: std::time::SystemTime::now().into(),
@@ -183,11 +183,11 @@ fn started(job: &Job, attempt: u32, place: Place, process: ProcessId) {
         process: Some(process),
     };
     let path = job.run.started(JOB, Attempt(attempt));
-    json_file::write_quickly(&path, &decision).unwrap();
+    fs::write(&path, serde_json::to_vec(&decision).unwrap()).unwrap();
 }
 
 #[test]
-fn a_damaged_record_is_no_free_pass() {
+fn a_damaged_record_keeps_the_next_attempt_waiting() {
     let this = ProcessId::of(std::process::id()).unwrap();
     let mut there = Place::here();
     there.boot = "another".to_owned();
@@ -215,7 +215,7 @@ fn a_damaged_record_of_attempts_that_are_over_delays_nobody() {
 }
 
 #[test]
-fn a_damaged_record_is_no_free_pass_for_what_outlived_its_supervisor() {
+fn a_damaged_record_does_not_hide_an_orphaned_program() {
     let job = Job::new();
     let mut dead = ProcessId::of(std::process::id()).unwrap();
     dead.start_ticks -= 1;
@@ -228,7 +228,7 @@ fn a_damaged_record_is_no_free_pass_for_what_outlived_its_supervisor() {
 }
 
 #[test]
-fn who_holds_the_job_removes_its_own_damaged_record() {
+fn a_holder_removes_its_own_damaged_record() {
     let job = Job::new();
     let first = held(job.fence(0).ask(job.start));
     let record = fs::read(job.run.attempt_holder(JOB)).unwrap();
@@ -238,7 +238,7 @@ fn who_holds_the_job_removes_its_own_damaged_record() {
 }
 
 #[test]
-fn nothing_that_stands_in_for_a_record_or_lock_is_waited_for_in_vain() {
+fn a_fifo_in_place_of_a_record_or_lock_never_blocks() {
     let fifo = |path: &Path| {
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
@@ -347,7 +347,7 @@ fn a_program_whose_first_process_is_dead_lives_on_in_its_group() {
 }
 
 #[test]
-fn a_group_of_another_job_with_the_same_number_is_no_obstacle() {
+fn a_reused_group_number_of_another_job_blocks_nobody() {
     let job = Job::new();
     let other = job.run.output_dir(JobId(77));
     let (_left, first) = Left::in_a_group_without_its_first(&[("CU_OUTPUT_DIR", &other)]);
@@ -356,7 +356,7 @@ fn a_group_of_another_job_with_the_same_number_is_no_obstacle() {
 }
 
 #[test]
-fn who_may_belong_is_waited_for_and_who_surely_does_is_stopped() {
+fn a_possible_member_is_waited_for_a_certain_one_stopped() {
     let job = Job::new();
     // As if it had been started by `env -i`.
     let (_left, first) = Left::in_a_group_without_its_first(&[]);
@@ -365,7 +365,7 @@ fn who_may_belong_is_waited_for_and_who_surely_does_is_stopped() {
             of_dead(Some(first))(holder);
             holder.seen_at = seen_at;
         });
-        holder.left_behind(&job.run, JOB)
+        left_by(&holder, &job.run, JOB)
     };
     let unsure = members(0);
     assert_eq!((unsure.certain.len(), unsure.possible.len()), (0, 1));
@@ -375,7 +375,7 @@ fn who_may_belong_is_waited_for_and_who_surely_does_is_stopped() {
 }
 
 #[test]
-fn whom_the_supervisor_has_listed_is_known_by_its_number_alone() {
+fn a_listed_process_is_known_by_its_number_alone() {
     let job = Job::new();
     let left = Left::start(Command::new("cat").env_clear().process_group(0));
     let process = ProcessId::of(left.child.id()).unwrap();
@@ -386,7 +386,7 @@ fn whom_the_supervisor_has_listed_is_known_by_its_number_alone() {
             of_dead(None)(holder);
             holder.seen = vec![process];
         });
-        holder.left_behind(&job.run, JOB)
+        left_by(&holder, &job.run, JOB)
     };
     assert_eq!(listed(process).certain, [process.pid]);
     let earlier = ProcessId {
@@ -439,7 +439,7 @@ fn a_record_goes_when_what_could_not_be_killed_is_gone() {
 }
 
 #[test]
-fn who_only_guesses_that_a_holder_is_dead_records_no_end_for_it() {
+fn a_guessed_death_is_not_recorded_as_an_end() {
     let job = Job::new();
     started(
         &job,
@@ -472,7 +472,7 @@ fn older_attempts_are_refused_before_and_after_the_lock() {
 }
 
 #[test]
-fn who_enters_too_late_leaves_no_record_that_would_keep_it_waiting() {
+fn entering_too_late_leaves_no_record_behind() {
     let job = Job::new();
     let mut late = job.fence(0);
     assert!(Fence::decide_against(&job.run, JOB, Attempt(0)).unwrap());
@@ -483,7 +483,7 @@ fn who_enters_too_late_leaves_no_record_that_would_keep_it_waiting() {
 }
 
 #[test]
-fn what_can_t_be_read_lets_nobody_in_and_is_read_again() {
+fn an_unreadable_file_lets_nobody_in_and_is_read_again() {
     let job = Job::new();
     // A link to itself can't be followed, whoever asks.
     let newest = job.run.newest_attempt(JOB);

@@ -3,10 +3,10 @@
 use std::sync::mpsc::Receiver;
 
 use cu_protocol::{Failure, Metrics, ResumeRequest};
+use cu_run_dir::read_outbox;
 use proptest::prelude::*;
 
 use super::*;
-use crate::read_outbox;
 
 struct Post {
     scratch: tempfile::TempDir,
@@ -32,7 +32,7 @@ impl Post {
         answer
     }
 
-    fn connect(&mut self, acknowledged: u64) -> Receiver<Envelope> {
+    fn connect(&mut self, acknowledged: u64) -> Receiver<Arc<Encoded>> {
         let (link, sent) = Link::for_test();
         self.mail.connected(link, Sequence(acknowledged), self.now);
         sent
@@ -41,7 +41,7 @@ impl Post {
     fn in_outbox(&self) -> Vec<u64> {
         let outbox = read_outbox(&self.scratch.path().join("outbox")).unwrap();
         assert!(outbox.problems.is_empty());
-        numbers(outbox.messages)
+        outbox.messages.iter().map(|it| it.sequence.0).collect()
     }
 
     fn block_outbox(&self) {
@@ -49,8 +49,8 @@ impl Post {
     }
 }
 
-fn numbers(envelopes: impl IntoIterator<Item = Envelope>) -> Vec<u64> {
-    envelopes.into_iter().map(|it| it.sequence.0).collect()
+fn numbers(sent: impl IntoIterator<Item = Arc<Encoded>>) -> Vec<u64> {
+    sent.into_iter().map(|it| it.envelope.sequence.0).collect()
 }
 
 fn failure(text: &str) -> Message {
@@ -64,7 +64,7 @@ fn progress(fraction: f64) -> Message {
 }
 
 #[test]
-fn an_acknowledgement_is_awaited_for_a_second_then_the_outbox_takes_over() {
+fn the_outbox_takes_over_after_a_second_of_silence() {
     let mut post = Post::new();
     let sent = post.connect(0);
     let answer = post.take(failure("a"));
@@ -82,7 +82,7 @@ fn an_acknowledgement_is_awaited_for_a_second_then_the_outbox_takes_over() {
 }
 
 #[test]
-fn the_first_connection_is_awaited_for_a_second_and_no_outbox_is_made() {
+fn a_first_connection_within_a_second_needs_no_outbox() {
     let mut post = Post::new();
     let answer = post.take(failure("a"));
     post.now += PATIENCE / 2;
@@ -100,7 +100,7 @@ fn the_first_connection_is_awaited_for_a_second_and_no_outbox_is_made() {
 }
 
 #[test]
-fn a_first_connection_that_takes_long_or_fails_is_awaited_no_longer() {
+fn a_slow_or_failed_first_connection_is_not_awaited() {
     let mut post = Post::new();
     let first = post.take(failure("a"));
     post.now += PATIENCE;
@@ -146,7 +146,7 @@ fn a_new_connection_repeats_exactly_what_is_not_acknowledged() {
 }
 
 #[test]
-fn with_a_full_disk_a_slow_main_process_gets_more_time_and_then_it_is_said() {
+fn a_full_disk_gives_a_slow_main_process_more_time() {
     let mut post = Post::new();
     post.block_outbox();
     let _sent = post.connect(0);
@@ -170,12 +170,17 @@ fn progress_waits_for_its_interval_but_is_never_overtaken() {
     post.take(progress(0.3));
     assert_eq!(numbers(sent.try_iter()), [1]);
     post.take(failure("a"));
-    let messages: Vec<_> = sent.try_iter().map(|it| it.message).collect();
+    let messages: Vec<_> = sent
+        .try_iter()
+        .map(|it| it.envelope.message.clone())
+        .collect();
     assert_eq!(messages, [progress(0.3), failure("a")]);
     post.take(progress(0.4));
     post.mail.due(post.now + PROGRESS_INTERVAL);
     assert_eq!(
-        sent.try_iter().map(|it| it.message).collect::<Vec<_>>(),
+        sent.try_iter()
+            .map(|it| it.envelope.message.clone())
+            .collect::<Vec<_>>(),
         [progress(0.4)]
     );
 }
@@ -197,7 +202,7 @@ fn a_program_can_t_fill_the_memory() {
 }
 
 #[test]
-fn what_a_later_message_says_again_is_noted_when_that_is_durable() {
+fn a_merged_message_is_noted_once_it_is_durable() {
     let mut post = Post::new();
     let _sent = post.connect(0);
     let metrics = || Message::EarlyMetrics(Metrics::default());
@@ -261,7 +266,7 @@ fn more_metrics_than_a_job_may_have_are_refused_with_words() {
     let answer = post.take(Message::EarlyMetrics(names(MOST_METRICS, MOST_METRICS + 1)));
     let reason = refused(answer).unwrap();
     assert!(
-        reason.contains("1025 metrics, and 1024 is the most"),
+        reason.contains("1025 metrics, but at most 1024"),
         "{reason}"
     );
     // What is there may change, and results take the place of all.
@@ -270,7 +275,7 @@ fn more_metrics_than_a_job_may_have_are_refused_with_words() {
     let long = Metrics::from([("text".to_owned(), "x".repeat(100_000).into())]);
     let reason = refused(post.take(Message::Results(long))).unwrap();
     assert!(
-        reason.contains("`text` has 100000 bytes, and 65536 is the most"),
+        reason.contains("`text` has 100000 bytes, but at most 65536"),
         "{reason}"
     );
     let answer = post.take(Message::Results(names(5000, 5000 + MOST_METRICS)));
@@ -304,9 +309,9 @@ proptest! {
     /// Whatever happens: what was noted is with the main process or in the outbox, and nobody waits
     /// for ever.
     #[test]
-    fn what_is_noted_is_durable(steps in proptest::collection::vec(any_step(), 1..24)) {
+    fn noted_messages_are_durable_or_acknowledged(steps in proptest::collection::vec(any_step(), 1..24)) {
         let mut post = Post::new();
-        let mut sent: Option<Receiver<Envelope>> = None;
+        let mut sent: Option<Receiver<Arc<Encoded>>> = None;
         let mut recorded = Sequence(0);
         let mut answers = Vec::new();
         for step in steps {
@@ -325,8 +330,8 @@ proptest! {
                 }
                 Step::Acknowledge => {
                     if let Some(last) = sent.iter().flat_map(Receiver::try_iter).last() {
-                        prop_assert!(last.sequence > recorded);
-                        recorded = last.sequence;
+                        prop_assert!(last.envelope.sequence > recorded);
+                        recorded = last.envelope.sequence;
                         post.mail.acknowledged(recorded);
                     }
                 }
@@ -346,7 +351,7 @@ proptest! {
         post.mail.due(post.now + PATIENCE);
         prop_assert!(answers.iter().all(|(_, answer)| answer.try_recv() == Ok(ProgramAnswer::Noted)));
         post.mail.leave_the_rest();
-        let rest = numbers(post.mail.letters.iter().map(|letter| letter.envelope.clone()));
+        let rest = numbers(post.mail.letters.iter().map(|letter| letter.message.clone()));
         prop_assert_eq!(post.in_outbox(), rest);
     }
 }

@@ -1,4 +1,4 @@
-//! A main process that does what a test tells it, over real sockets.
+//! A main process that does what a test wants, over real sockets.
 
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use cu_protocol::blocking::{ServerSender, accept};
 use cu_protocol::{
     Acknowledgement, Envelope, FromServer, Message, Secret, Sequence, ToServer, Wish,
 };
-use cu_supervisor::ServerFile;
+use cu_run_dir::ServerFile;
 
 use super::{BOUND, RUN, Run};
 

@@ -19,7 +19,7 @@ use cu_protocol::lines::to_line;
 use cu_protocol::{
     Attempt, Envelope, ExitRecord, JobId, ProgramAnswer, ProgramRequest, RunId, Sequence,
 };
-use cu_supervisor::{JobSpec, RunDir, StopPolicy, read_exit_record, read_outbox};
+use cu_run_dir::{JobSpec, RunDir, StopPolicy, read_exit_record, read_outbox};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// No wait of a test is longer.
@@ -36,7 +36,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Whose job runs this command.
+    /// A run whose job is this command.
     pub fn of<S: Into<String>>(command: impl IntoIterator<Item = S>) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let dir = RunDir::new(scratch.path());
@@ -50,7 +50,6 @@ impl Run {
             command: command.into_iter().map(Into::into).collect(),
             working_directory: None,
             environment: BTreeMap::new(),
-            resume_exit_code: 3,
             stop: StopPolicy::default(),
         };
         let run = Self {
@@ -62,7 +61,7 @@ impl Run {
         run
     }
 
-    /// Whose job is this shell script, with this policy.
+    /// A run whose job is this shell script, with this policy.
     pub fn script_with(script: &str, stop: StopPolicy) -> Self {
         let mut run = Self::of(["sh", "-c", script]);
         run.spec.stop = stop;
@@ -70,7 +69,7 @@ impl Run {
         run
     }
 
-    /// Whose job is this shell script.
+    /// A run whose job is this shell script.
     pub fn script(script: &str) -> Self {
         Self::script_with(script, StopPolicy::default())
     }
@@ -98,7 +97,7 @@ impl Run {
     /// The same with more in its environment.
     pub fn start_with(&self, attempt: u32, environment: &[(&str, &str)]) -> Supervisor {
         let newest = self.dir.newest_attempt(JOB);
-        cu_checkpoint::atomic_write(newest, attempt.to_string()).unwrap();
+        cu_run_dir::replace(&newest, attempt.to_string().as_bytes()).unwrap();
         self.start_behind_the_back(attempt, environment)
     }
 
@@ -275,7 +274,7 @@ pub fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a process runs: exists and is no zombie. Its name may hold any bytes.
+/// Whether a process runs: exists and is not a zombie. Its name may hold any bytes.
 pub fn is_alive(pid: Pid) -> bool {
     let stat = std::fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
     let name_ends = stat.iter().rposition(|byte| *byte == b')');

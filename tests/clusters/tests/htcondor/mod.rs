@@ -1,4 +1,4 @@
-//! What the tests of the HTCondor backend share: a lane of the pool, a folder of one test's own, and
+//! What the tests of the HTCondor backend share: a lane of the pool, a directory of one test's own, and
 //! attempts that are submitted and watched.
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use cu_cluster_tests::instance::WorkFolder;
+use cu_cluster_tests::instance::WorkDirectory;
 use cu_cluster_tests::{CondorLane, CondorPool, wait};
 use cu_scheduler::htcondor::{Htcondor, HtcondorOptions, Resume};
 use cu_scheduler::{
@@ -17,27 +17,27 @@ use cu_scheduler::{
 
 pub static POOL: LazyLock<CondorPool> = LazyLock::new(CondorPool::up);
 
-/// A lane of the pool, and a folder.
+/// A lane of the pool, and a directory.
 pub struct Bed {
     pub lane: CondorLane<'static>,
-    folder: WorkFolder,
+    directory: WorkDirectory,
 }
 
 impl Bed {
     pub fn new() -> Self {
         Self {
             lane: POOL.lane(),
-            folder: POOL.work_folder(),
+            directory: POOL.work_directory(),
         }
     }
 
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// What suits a pool that is quick, and a test that does not wait.
     pub fn options(&self, resume: Resume) -> HtcondorOptions {
-        let mut options = HtcondorOptions::new(self.folder().join("state"));
+        let mut options = HtcondorOptions::new(self.directory().join("state"));
         options.label = "a label with \"quotes\", $(x), ä and \\".into();
         options.resume = resume;
         options.grace = Duration::from_secs(2);
@@ -72,18 +72,18 @@ pub fn on_the_pool(resume: Resume, test: impl AsyncFnOnce(&Bed, Htcondor)) {
     });
 }
 
-/// Attempt `attempt` of a job, which does `script` in `folder`.
-pub fn attempt(folder: &Path, attempt: u32, script: &str) -> Submission {
-    let run = folder.file_name().expect("it has a name");
-    let directory = folder.join(format!("attempt-{attempt}"));
-    std::fs::create_dir_all(&directory).expect("the folder is the user's");
+/// Attempt `attempt` of a job, which does `script` in `directory`.
+pub fn attempt(directory: &Path, attempt: u32, script: &str) -> Submission {
+    let run = directory.file_name().expect("it has a name");
+    let own = directory.join(format!("attempt-{attempt}"));
+    std::fs::create_dir_all(&own).expect("the directory is the user's");
     let name = SubmissionName::new(run.to_string_lossy(), 7, attempt);
     Submission {
-        name: name.expect("a folder's name and numbers"),
+        name: name.expect("a directory's name and numbers"),
         command: ["/bin/sh", "-c", script].map(String::from).to_vec(),
         environment: Default::default(),
-        working_directory: folder.into(),
-        directory,
+        working_directory: directory.into(),
+        directory: own,
         resources: Resources::default(),
         previous: None,
     }
@@ -112,7 +112,7 @@ pub async fn until(
             if wanted(&state) {
                 return state;
             }
-            let over = matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
+            let over = state.is_over();
             assert!(!over, "{job} is {state:?}, and was to be {what}");
             pool.changed().await;
         }
@@ -172,10 +172,10 @@ pub struct Files {
     pub go: PathBuf,
 }
 
-pub fn files(folder: &Path) -> Files {
+pub fn files(directory: &Path) -> Files {
     Files {
-        started: folder.join("started"),
-        go: folder.join("go"),
+        started: directory.join("started"),
+        go: directory.join("go"),
     }
 }
 
@@ -188,19 +188,19 @@ pub async fn until_held(pool: &Htcondor, job: &ClusterJobId) -> String {
 }
 
 /// The pool's commands, but that these are scripts, in which `$REAL` is the pool's own.
-pub fn commands_with(pool: &CondorPool, folder: &Path, changed: &[(&str, &str)]) -> PathBuf {
-    let commands = folder.join("commands");
-    std::fs::create_dir(&commands).expect("the folder is the user's");
+pub fn commands_with(pool: &CondorPool, directory: &Path, changed: &[(&str, &str)]) -> PathBuf {
+    let commands = directory.join("commands");
+    std::fs::create_dir(&commands).expect("the directory is the user's");
     for entry in std::fs::read_dir(pool.commands()).expect("it is there") {
         let name = entry.expect("it can be read").file_name();
         if changed.iter().all(|(changed, _)| name != *changed) {
-            symlink(pool.commands().join(&name), commands.join(&name)).expect("a new folder");
+            symlink(pool.commands().join(&name), commands.join(&name)).expect("a new directory");
         }
     }
     for (name, script) in changed {
         let (real, path) = (pool.commands().join(name), commands.join(name));
         let text = format!("#!/bin/sh\nREAL={}\n{script}\n", real.display());
-        std::fs::write(&path, text).expect("a new folder");
+        std::fs::write(&path, text).expect("a new directory");
         let executable = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(&path, executable).expect("it is the user's");
     }

@@ -27,8 +27,8 @@ exec apptainer build --sandbox image small
 /// The shell and the mark are those of the image.
 const SCRIPT: &str = "read -r mark </mark; echo \"$mark\" >>marks; exec \"$0\"";
 
-/// Makes the image in `folder`.
-pub fn make(cluster: &Instance, folder: &Path) -> PathBuf {
+/// Makes the image in `directory`.
+pub fn make(cluster: &Instance, directory: &Path) -> PathBuf {
     let mut namespace = cluster.on_login_node("/usr/bin/unshare");
     namespace.args(["--user", "true"]).current_dir("/tmp");
     let namespace = namespace.output().expect("the wrapper is there");
@@ -38,17 +38,20 @@ pub fn make(cluster: &Instance, folder: &Path) -> PathBuf {
          In a chroot nobody may make one"
     );
     let mut make = cluster.on_login_node("/bin/sh");
-    make.args(["-c", MAKE]).current_dir(folder);
-    let made = make.env("HOME", folder).output().expect("a shell");
+    make.args(["-c", MAKE]).current_dir(directory);
+    let made = make.env("HOME", directory).output().expect("a shell");
     assert!(made.status.success(), "{made:?}");
-    folder.join("image")
+    directory.join("image")
 }
 
-/// The command of a `tiny_job` that leaves the image's mark at each start, and the folder that it
+/// The command of a `tiny_job` that leaves the image's mark at each start, and the directory that it
 /// and `cu` lie in, which is not in the image.
 pub fn marked_tiny_job() -> ([String; 4], PathBuf) {
     let tiny_job = program("tiny_job").remove(0);
-    let programs = Path::new(&tiny_job).parent().expect("a folder").to_owned();
+    let programs = Path::new(&tiny_job)
+        .parent()
+        .expect("a directory")
+        .to_owned();
     let command = ["/bin/sh".into(), "-c".into(), SCRIPT.into(), tiny_job];
     (command, programs)
 }

@@ -20,7 +20,7 @@ pub const STEPS: u64 = 8;
 /// A test in a lane of its own, as an ordinary user.
 pub fn in_a_lane(cluster: &SlurmCluster, test: impl FnOnce(&SlurmLane<'_>, Place)) {
     let lane = cluster.lane();
-    let work = cluster.work_folder();
+    let work = cluster.work_directory();
     let place = place::on_slurm(cluster, &lane, work.path());
     let _user = cluster.become_user();
     test(&lane, place);
@@ -30,7 +30,7 @@ pub fn in_a_lane(cluster: &SlurmCluster, test: impl FnOnce(&SlurmLane<'_>, Place
 pub fn in_a_condor_lane(test: impl FnOnce(&CondorPool, Place)) {
     let pool = CondorPool::up();
     let lane = pool.lane();
-    let work = pool.work_folder();
+    let work = pool.work_directory();
     let place = place::on_htcondor(&pool, &lane, work.path());
     let _user = pool.become_user();
     test(&pool, place);
@@ -94,22 +94,22 @@ pub fn with_first_submission(
     submit: &str,
     script: &str,
 ) -> Place {
-    let changed = place.folder.join("commands");
-    std::fs::create_dir(&changed).expect("the folder is the user's");
+    let changed = place.directory.join("commands");
+    std::fs::create_dir(&changed).expect("the directory is the user's");
     for entry in std::fs::read_dir(commands).expect("it is there") {
         let name = entry.expect("it can be read").file_name();
         if name != submit {
-            symlink(commands.join(&name), changed.join(&name)).expect("a new folder");
+            symlink(commands.join(&name), changed.join(&name)).expect("a new directory");
         }
     }
     let text = format!(
         "#!/bin/sh\nSUBMIT={}\ncase \" $* \" in *--version*) exec $SUBMIT \"$@\" ;; esac\n\
          mkdir {} 2>/dev/null || exec $SUBMIT \"$@\"\n{script}\n",
         commands.join(submit).display(),
-        place.folder.join("once").display(),
+        place.directory.join("once").display(),
     );
     let path = changed.join(submit);
-    std::fs::write(&path, text).expect("a new folder");
+    std::fs::write(&path, text).expect("a new directory");
     let executable = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(&path, executable).expect("it is the user's");
     let usual = format!("{commands:?}");

@@ -1,11 +1,11 @@
-//! What the tests of the Slurm backend share: a lane of a cluster, a folder, and the backend on them.
+//! What the tests of the Slurm backend share: a lane of a cluster, a directory, and the backend on them.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use cu_cluster_tests::instance::WorkFolder;
+use cu_cluster_tests::instance::WorkDirectory;
 use cu_cluster_tests::{SlurmCluster, SlurmLane, Suite};
 use cu_scheduler::slurm::{Resume, Slurm, SlurmOptions};
 use cu_scheduler::{
@@ -23,11 +23,11 @@ pub fn cluster(suite: Suite) -> &'static SlurmCluster {
     &CLUSTERS[suite as usize]
 }
 
-/// A lane, and a folder that jobs see.
+/// A lane, and a directory that jobs see.
 pub struct Bed<'cluster> {
     pub cluster: &'cluster SlurmCluster,
     pub lane: SlurmLane<'cluster>,
-    folder: WorkFolder,
+    directory: WorkDirectory,
 }
 
 impl<'cluster> Bed<'cluster> {
@@ -35,17 +35,17 @@ impl<'cluster> Bed<'cluster> {
         Self {
             cluster,
             lane: cluster.lane(),
-            folder: cluster.work_folder(),
+            directory: cluster.work_directory(),
         }
     }
 
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// For jobs in the lane.
     pub fn options(&self, resume: Resume) -> SlurmOptions {
-        let mut options = SlurmOptions::new(self.folder().join("state"));
+        let mut options = SlurmOptions::new(self.directory().join("state"));
         options.label = "conformance \"ä\", $(x) %j \\".into();
         options.partition = Some(self.lane.partition().to_owned());
         options.resume = resume;
@@ -74,20 +74,20 @@ pub fn runtime(cluster: &SlurmCluster) -> tokio::runtime::Runtime {
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
 impl Bed<'_> {
-    /// A submission of job `job` that runs `script`, in which `$1` is the folder.
+    /// A submission of job `job` that runs `script`, in which `$1` is the directory.
     pub fn submission(&self, job: u32, attempt: u32, script: &str) -> Submission {
-        let directory = self.folder().join(format!("{job}-{attempt}"));
+        let directory = self.directory().join(format!("{job}-{attempt}"));
         std::fs::create_dir_all(&directory).unwrap();
-        let folder = self.folder().to_str().unwrap();
-        let run = self.folder().file_name().unwrap().to_str().unwrap();
+        let first = self.directory().to_str().unwrap();
+        let run = self.directory().file_name().unwrap().to_str().unwrap();
         let run: String = run.chars().filter(char::is_ascii_alphanumeric).collect();
         Submission {
             name: SubmissionName::new(run, job, attempt).unwrap(),
-            command: ["/bin/sh", "-c", script, "sh", folder]
+            command: ["/bin/sh", "-c", script, "sh", first]
                 .map(str::to_owned)
                 .to_vec(),
             environment: Default::default(),
-            working_directory: self.folder().to_path_buf(),
+            working_directory: self.directory().to_path_buf(),
             directory,
             resources: Resources::default(),
             previous: None,
@@ -95,7 +95,7 @@ impl Bed<'_> {
     }
 
     pub fn lines(&self, file: &str) -> usize {
-        let path: PathBuf = self.folder().join(file);
+        let path: PathBuf = self.directory().join(file);
         std::fs::read_to_string(path).map_or(0, |text| text.lines().count())
     }
 }

@@ -27,6 +27,17 @@ pub fn check(run: &RunDir, parsed: &Parsed) -> Result<Vec<String>, Error> {
         }
         _ => {}
     }
+    if settings.transfer == Some(true) {
+        let reason = "attempts work in the run directory, and files are not transferred: set \
+                      results_dir to a directory that the access point and the machines share, and \
+                      leave this off";
+        return Err(parsed.wrong("backend.htcondor.transfer", reason));
+    }
+    if settings.allowed_execute_duration.is_some() {
+        let reason = "HTCondor keeps this limit only where files are transferred: set \
+                      resources.time_limit";
+        return Err(parsed.wrong("backend.htcondor.allowed_execute_duration", reason));
+    }
     let wrong = |wrong| wrong_option(Kind::Htcondor, parsed, wrong);
     options(run, file).check().map_err(wrong)?;
     let mut warnings = Vec::new();
@@ -84,6 +95,10 @@ mod tests {
             (
                 &["backend.htcondor.transfer=true"][..],
                 "`backend.htcondor.transfer`: ",
+            ),
+            (
+                &["backend.htcondor.allowed_execute_duration=1h"],
+                "`backend.htcondor.allowed_execute_duration`: ",
             ),
             (
                 &["backend.htcondor.image=debian"],

@@ -1,4 +1,4 @@
-//! What may stand in `[backend.htcondor]`. The comments here are part of the reference.
+//! The keys of `[backend.htcondor]`. The comments here are part of the reference.
 
 use serde::Deserialize;
 
@@ -6,13 +6,13 @@ use crate::config::table::table;
 use crate::config::units::{Bytes, FilePath, PathOrName, Surroundings, Time};
 
 table! {
-    /// HTCondor as a backend: what holds for all submissions alike. The run directory must lie on a
+    /// HTCondor as a backend. These keys hold for all submissions alike. The run directory must be on a
     /// file system that the access point and the machines share, which /tmp seldom is.
     Htcondor {
         /// How a job is resumed. submit: by a new submission, which gives others their turn, and
         /// works everywhere. requeue: the same cluster job goes on, which keeps its id, and gives
-        /// others their turn. checkpoint: the same cluster job goes on in the same slot, at once, and
-        /// lets nobody else in: for short attempts, and where a machine is expensive to set up.
+        /// others their turn. checkpoint: the same cluster job goes on in the same slot, at once,
+        /// without letting others in: for short attempts, and where a machine is expensive to set up.
         resume: Resume = Default("\"submit\""),
         /// With checkpoint: how often a job goes on in one slot before it gives others their turn;
         /// left out, as often as it likes.
@@ -31,7 +31,7 @@ table! {
         request_disk: Bytes = Example("\"10GiB\""),
         /// The least memory of each graphics processor.
         gpu_memory: Bytes = Example("\"20GiB\""),
-        /// What the graphics processors must be able to do: "7.5" for that CUDA capability at least,
+        /// The abilities that graphics processors must have: "7.5" for at least that CUDA capability,
         /// an operator and a number, or an expression on their properties.
         cuda_requirement: String = Example("\"8.0\""),
         /// Limits that the pool counts, each NAME or NAME:COUNT.
@@ -57,7 +57,7 @@ table! {
         /// Whether files are transferred to the machine. Only false is supported: attempts work in
         /// the run directory.
         transfer: bool = Default("false"),
-        /// What is bid for an attempt, where a pool has that.
+        /// The bid for an attempt, where a pool has that.
         bid: u32 = Example("100"),
         /// The command that submits, with what goes before all other arguments; left out,
         /// condor_submit, and with a bid condor_submit_bid.
@@ -67,7 +67,7 @@ table! {
         hold_keep: Vec<i32> = Example("[34]"),
         /// Further hold codes that end the attempt.
         hold_end: Vec<i32> = Example("[1]"),
-        /// Which variables a program finds beside those of environment. inherit: those of the main
+        /// The variables that a program finds beside those of environment. inherit: those of the main
         /// process. clean: those that HTCondor sets, and a PATH.
         environment: Surroundings = Default("\"inherit\""),
         /// A command in front of each attempt's. It ends by executing its arguments, or passes
@@ -96,7 +96,7 @@ pub enum Resume {
     Checkpoint,
 }
 
-/// In what an attempt runs.
+/// The container or machine in which an attempt runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Universe {

@@ -9,6 +9,4 @@ mod open;
 mod options;
 
 #[cfg(feature = "htcondor")]
-pub use check::check;
-#[cfg(feature = "htcondor")]
-pub use open::open;
+pub use open::HtcondorBackend;

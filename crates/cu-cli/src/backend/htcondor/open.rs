@@ -5,27 +5,23 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cu_core::RunDir;
 use cu_scheduler::htcondor::Htcondor;
-use cu_scheduler::{Error, Finding, Preview, Submission};
+use cu_scheduler::{Error, Examine};
 
+use super::check::check;
 use super::options::options;
-use crate::backend::opened::Opened;
-use crate::config::File;
+use crate::backend::interface::Backend;
+use crate::config::{self, File, Parsed};
 
-/// Opens the backend for `run`, as `file` says. Writes nothing before something is submitted.
-///
-/// # Errors
-/// As [`Htcondor::open`].
-pub async fn open(run: &RunDir, file: &File) -> Result<Arc<dyn Opened>, Error> {
-    Ok(Arc::new(Htcondor::open(options(run, file)).await?))
-}
+/// HTCondor. Opening it writes nothing before something is submitted.
+pub struct HtcondorBackend;
 
 #[async_trait]
-impl Opened for Htcondor {
-    async fn examine(&self) -> Vec<Finding> {
-        Self::examine(self).await
+impl Backend for HtcondorBackend {
+    async fn open(&self, run: &RunDir, file: &File) -> Result<Arc<dyn Examine>, Error> {
+        Ok(Arc::new(Htcondor::open(options(run, file)).await?))
     }
 
-    async fn preview(&self, batch: &[Submission]) -> Vec<Preview> {
-        Self::preview(self, batch).await
+    fn check(&self, run: &RunDir, parsed: &Parsed) -> Result<Vec<String>, config::Error> {
+        check(run, parsed)
     }
 }

@@ -18,7 +18,7 @@ const SLOT_WAIT: Duration = Duration::from_secs(60);
 pub fn options(run: &RunDir, file: &File) -> HtcondorOptions {
     let settings = &file.backend.htcondor;
     let mut options = HtcondorOptions::new(run.backend(Kind::Htcondor.name()));
-    // What a container shows of the machine.
+    // The directory of the machine that a container shows.
     options.initial_dir = Some(run.path().to_owned());
     options.label = label(run);
     options.resume = match settings.resume.unwrap_or_default() {
@@ -29,8 +29,7 @@ pub fn options(run: &RunDir, file: &File) -> HtcondorOptions {
             wait: settings.slot_wait.map_or(SLOT_WAIT, |wait| wait.0),
         },
     };
-    // The config allows 1 to 255.
-    options.resume_exit_code = u8::try_from(file.resume_exit_code()).unwrap_or_default();
+    options.resume_exit_code = file.resume_exit_code().0;
     options.grace = supervisor_grace(file);
     options.universe = universe(settings);
     options.environment = match settings.environment {
@@ -55,8 +54,6 @@ pub fn options(run: &RunDir, file: &File) -> HtcondorOptions {
     options.hosts = settings.hosts.clone().unwrap_or_default();
     options.exclude_hosts = settings.exclude_hosts.clone().unwrap_or_default();
     options.allowed_job_duration = settings.allowed_job_duration.map(|time| time.0);
-    options.allowed_execute_duration = settings.allowed_execute_duration.map(|time| time.0);
-    options.transfer = settings.transfer.unwrap_or_default();
     options.bid = settings.bid;
     options.submit_command = settings.submit_command.clone().unwrap_or_default();
     options.holds = HoldPolicy {
@@ -81,6 +78,8 @@ fn universe(settings: &keys::Htcondor) -> Universe {
 
 #[cfg(test)]
 mod tests {
+    use cu_protocol::ResumeExitCode;
+
     use super::*;
     use crate::config::{reference::tests, source::tests::parsed};
 
@@ -96,58 +95,47 @@ mod tests {
     fn every_key_arrives() {
         let text = |text: &str| Some(text.to_owned());
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
-        let expected = HtcondorOptions {
-            state_dir: run().backend("htcondor"),
-            initial_dir: Some(run().path().to_owned()),
-            label: "digits".to_owned(),
-            resume: Resume::Submit,
-            resume_exit_code: 3,
-            grace: Duration::from_secs(65),
-            universe: Universe::Vanilla,
-            environment: Environment::Inherit,
-            wrapper: words(&["nice"]),
-            request_disk: Some(10 << 30),
-            gpu_memory: Some(20 << 30),
-            cuda_requirement: text("8.0"),
-            concurrency_limits: words(&["licence:2"]),
-            accounting_group: text("group_physics"),
-            accounting_group_user: text("ada"),
-            rank: text("KFlops"),
-            requirements: text("OpSysMajorVer >= 12"),
-            hosts: words(&["node07"]),
-            exclude_hosts: words(&["node01", "node02"]),
-            allowed_job_duration: Some(Duration::from_secs(86400)),
-            allowed_execute_duration: Some(Duration::from_secs(3600)),
-            transfer: false,
-            bid: Some(100),
-            submit_command: words(&["condor_submit_bid"]),
-            holds: HoldPolicy {
-                keep: vec![34],
-                end: vec![1],
-            },
-            extra: words(&["+WantFlocking = true"]),
-            poll: Duration::from_secs(30),
-            commands: Some("/opt/condor/bin".into()),
+        let mut expected = HtcondorOptions::new(run().backend("htcondor"));
+        expected.initial_dir = Some(run().path().to_owned());
+        expected.label = "digits".to_owned();
+        expected.resume = Resume::Submit;
+        expected.resume_exit_code = ResumeExitCode::DEFAULT.0;
+        expected.grace = Duration::from_secs(65);
+        expected.universe = Universe::Vanilla;
+        expected.environment = Environment::Inherit;
+        expected.wrapper = words(&["nice"]);
+        expected.request_disk = Some(10 << 30);
+        expected.gpu_memory = Some(20 << 30);
+        expected.cuda_requirement = text("8.0");
+        expected.concurrency_limits = words(&["licence:2"]);
+        expected.accounting_group = text("group_physics");
+        expected.accounting_group_user = text("ada");
+        expected.rank = text("KFlops");
+        expected.requirements = text("OpSysMajorVer >= 12");
+        expected.hosts = words(&["node07"]);
+        expected.exclude_hosts = words(&["node01", "node02"]);
+        expected.allowed_job_duration = Some(Duration::from_secs(86400));
+        expected.bid = Some(100);
+        expected.submit_command = words(&["condor_submit_bid"]);
+        expected.holds = HoldPolicy {
+            keep: vec![34],
+            end: vec![1],
         };
+        expected.extra = words(&["+WantFlocking = true"]);
+        expected.poll = Duration::from_secs(30);
+        expected.commands = Some("/opt/condor/bin".into());
         assert_eq!(options(&run(), &tests::whole()), expected);
-        // The one key that is documented as refused.
-        let accepted = HtcondorOptions {
-            allowed_execute_duration: None,
-            ..expected
-        };
-        assert_eq!(accepted.check(), Ok(()));
+        assert_eq!(expected.check(), Ok(()));
     }
 
     #[test]
     fn the_defaults_of_the_reference_are_the_real_ones() {
         let defaults = options(&run(), &tests::defaults());
         assert_eq!(defaults, options(&run(), &File::default()));
-        let own = HtcondorOptions {
-            initial_dir: Some(run().path().to_owned()),
-            label: "digits".to_owned(),
-            grace: Duration::from_secs(65),
-            ..HtcondorOptions::new(run().backend("htcondor"))
-        };
+        let mut own = HtcondorOptions::new(run().backend("htcondor"));
+        own.initial_dir = Some(run().path().to_owned());
+        own.label = "digits".to_owned();
+        own.grace = Duration::from_secs(65);
         assert_eq!(defaults, own);
     }
 
@@ -163,7 +151,7 @@ mod tests {
             wait: Duration::from_secs(60),
         };
         assert_eq!(checkpoint.resume, resume);
-        assert_eq!(checkpoint.resume_exit_code, 85);
+        assert_eq!(checkpoint.resume_exit_code.get(), 85);
         // One grace time to SIGTERM, one to SIGKILL, and 5 s; whole seconds.
         assert_eq!(chosen(&["stop.grace=1200ms"]).grace.as_millis(), 8000);
         let requeue = chosen(&["backend.htcondor.resume=requeue"]).resume;

@@ -7,4 +7,4 @@ mod open;
 mod options;
 
 #[cfg(feature = "local")]
-pub use open::open;
+pub use open::LocalBackend;

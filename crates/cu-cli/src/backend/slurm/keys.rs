@@ -1,4 +1,4 @@
-//! What may stand in `[backend.slurm]`. The comments here are part of the reference.
+//! The keys of `[backend.slurm]`. The comments here are part of the reference.
 
 use std::num::NonZeroU32;
 
@@ -8,9 +8,12 @@ use crate::config::table::table;
 use crate::config::units::{FilePath, PathOrName, Surroundings, Time};
 
 table! {
-    /// Slurm as a backend: what holds for all submissions alike. Times are counted in whole minutes
-    /// there, and the warning before the time limit may come up to 30 s early.
+    /// Slurm as a backend. These keys hold for all submissions alike. Slurm counts time limits in whole
+    /// minutes, and its warning before the time limit may come up to 30 s early.
     Slurm {
+        /// Which cluster, where several can be reached from one login; left out, the one that
+        /// $SBATCH_CLUSTERS or $SLURM_CLUSTERS names, else the login's own.
+        cluster: String = Example("\"genius\""),
         /// The partition, or several with commas between; left out, $SBATCH_PARTITION, else the
         /// cluster's default. Likewise qos, constraint and reservation.
         partition: String = Example("\"gpu\""),
@@ -34,7 +37,7 @@ table! {
         exclude_hosts: Vec<String> = Example("[\"node[01-04]\"]"),
         /// Nodes that must all be part of an attempt. You rarely want this: see constraint.
         hosts: Vec<String> = Example("[\"node07\"]"),
-        /// The most attempts that are submitted as one job array; 0 or 1 make none.
+        /// The most attempts that are submitted as one job array; 0 or 1 make no arrays.
         array: u32 = Default("1000"),
         /// How many tasks of one array run at once; left out, any number.
         array_throttle: NonZeroU32 = Example("50"),
@@ -48,12 +51,13 @@ table! {
         /// A script that is sourced before the program starts, such as one that activates a virtual
         /// environment; relative to the config's directory.
         activate: FilePath = Example("\"/home/ada/venv/bin/activate\""),
-        /// Which variables a program finds beside those of environment. inherit: those of the main
+        /// The variables that a program finds beside those of environment. inherit: those of the main
         /// process. clean: those of a fresh login on the node.
         environment: Surroundings = Default("\"inherit\""),
         /// A command in front of each attempt's. It ends by executing its arguments, or passes
-        /// signals on to them.
-        wrapper: Vec<String> = Example("[\"srun\"]"),
+        /// signals on to them. A launcher such as srun belongs into command instead, where an
+        /// attempt has several tasks or nodes.
+        wrapper: Vec<String> = Example("[\"numactl\", \"--localalloc\"]"),
         /// More options of sbatch, each with its value.
         extra: Vec<String> = Example("[\"--mail-type=FAIL\"]"),
         /// How often Slurm is asked when nothing is expected. Administrators ask for this or more.
@@ -73,7 +77,7 @@ table! {
     Container {
         /// The image; left out, there is no container. A file is relative to the config's directory.
         image: PathOrName = Example("\"/images/science.sif\""),
-        /// What runs a program in it.
+        /// The command that runs a program in it.
         command: Vec<String> = Default("[\"apptainer\", \"exec\"]"),
         /// Arguments between that and the image.
         arguments: Vec<String> = Example("[\"--nv\"]"),

@@ -9,6 +9,4 @@ mod open;
 mod options;
 
 #[cfg(feature = "slurm")]
-pub use check::check;
-#[cfg(feature = "slurm")]
-pub use open::open;
+pub use open::SlurmBackend;

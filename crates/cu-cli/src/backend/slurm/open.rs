@@ -5,27 +5,23 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cu_core::RunDir;
 use cu_scheduler::slurm::Slurm;
-use cu_scheduler::{Error, Finding, Preview, Submission};
+use cu_scheduler::{Error, Examine};
 
+use super::check::check;
 use super::options::options;
-use crate::backend::opened::Opened;
-use crate::config::File;
+use crate::backend::interface::Backend;
+use crate::config::{self, File, Parsed};
 
-/// Opens the backend for `run`, as `file` says. Writes nothing before something is submitted.
-///
-/// # Errors
-/// As [`Slurm::open`].
-pub async fn open(run: &RunDir, file: &File) -> Result<Arc<dyn Opened>, Error> {
-    Ok(Arc::new(Slurm::open(options(run, file)).await?))
-}
+/// Slurm. Opening it writes nothing before something is submitted.
+pub struct SlurmBackend;
 
 #[async_trait]
-impl Opened for Slurm {
-    async fn examine(&self) -> Vec<Finding> {
-        Self::examine(self).await
+impl Backend for SlurmBackend {
+    async fn open(&self, run: &RunDir, file: &File) -> Result<Arc<dyn Examine>, Error> {
+        Ok(Arc::new(Slurm::open(options(run, file)).await?))
     }
 
-    async fn preview(&self, batch: &[Submission]) -> Vec<Preview> {
-        Self::preview(self, batch).await
+    fn check(&self, run: &RunDir, parsed: &Parsed) -> Result<Vec<String>, config::Error> {
+        check(run, parsed)
     }
 }

@@ -16,6 +16,7 @@ pub fn options(run: &RunDir, file: &File) -> SlurmOptions {
     let slurm = &file.backend.slurm;
     let mut options = SlurmOptions::new(run.backend(Kind::Slurm.name()));
     options.label = label(run);
+    options.cluster.clone_from(&slurm.cluster);
     options.partition.clone_from(&slurm.partition);
     options.account.clone_from(&slurm.account);
     options.qos.clone_from(&slurm.qos);
@@ -43,7 +44,7 @@ pub fn options(run: &RunDir, file: &File) -> SlurmOptions {
     options.wrapper = slurm.wrapper.clone().unwrap_or_default();
     options.extra = slurm.extra.clone().unwrap_or_default();
     options.poll = slurm.poll.map(|poll| poll.0);
-    // What a program may take once it is asked to stop; Slurm's KillWait is compared with it.
+    // The time that a program may take to stop; Slurm's KillWait is compared with it.
     options.grace = Some(file.stop_policy().grace);
     options.commands = slurm.commands.as_ref().map(|path| path.0.clone());
     options
@@ -72,37 +73,34 @@ mod tests {
     fn every_key_arrives() {
         let text = |text: &str| Some(text.to_owned());
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
-        let expected = SlurmOptions {
-            state_dir: run().backend("slurm"),
-            label: "digits".to_owned(),
-            partition: text("gpu"),
-            account: text("physics"),
-            qos: text("long"),
-            constraint: text("a100|h100"),
-            reservation: text("course"),
-            nodes: Some(2),
-            ntasks: Some(4),
-            gres: text("gpu:a100:2"),
-            exclusive: false,
-            exclude_hosts: words(&["node[01-04]"]),
-            hosts: words(&["node07"]),
-            array: 1000,
-            array_throttle: Some(50),
-            resume: Resume::Submit,
-            container: Some(Container {
-                image: "/images/science.sif".to_owned(),
-                command: words(&["apptainer", "exec"]),
-                arguments: words(&["--nv"]),
-            }),
-            modules: words(&["cuda/12.4"]),
-            activate: Some("/home/ada/venv/bin/activate".into()),
-            environment: Environment::Inherit,
-            wrapper: words(&["srun"]),
-            extra: words(&["--mail-type=FAIL"]),
-            poll: Some(Duration::from_secs(30)),
-            grace: Some(Duration::from_secs(30)),
-            commands: Some("/opt/slurm/bin".into()),
-        };
+        let mut container = Container::new("/images/science.sif");
+        container.arguments = words(&["--nv"]);
+        let mut expected = SlurmOptions::new(run().backend("slurm"));
+        expected.label = "digits".to_owned();
+        expected.cluster = text("genius");
+        expected.partition = text("gpu");
+        expected.account = text("physics");
+        expected.qos = text("long");
+        expected.constraint = text("a100|h100");
+        expected.reservation = text("course");
+        expected.nodes = Some(2);
+        expected.ntasks = Some(4);
+        expected.gres = text("gpu:a100:2");
+        expected.exclusive = false;
+        expected.exclude_hosts = words(&["node[01-04]"]);
+        expected.hosts = words(&["node07"]);
+        expected.array = 1000;
+        expected.array_throttle = Some(50);
+        expected.resume = Resume::Submit;
+        expected.container = Some(container);
+        expected.modules = words(&["cuda/12.4"]);
+        expected.activate = Some("/home/ada/venv/bin/activate".into());
+        expected.environment = Environment::Inherit;
+        expected.wrapper = words(&["numactl", "--localalloc"]);
+        expected.extra = words(&["--mail-type=FAIL"]);
+        expected.poll = Some(Duration::from_secs(30));
+        expected.grace = Some(Duration::from_secs(30));
+        expected.commands = Some("/opt/slurm/bin".into());
         assert_eq!(options(&run(), &tests::whole()), expected);
         assert_eq!(expected.check(), Ok(()));
     }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use cu_protocol::{Attempt, LeftBehind, Message, Sequence, Waiting};
+use cu_protocol::{Attempt, Message, Sequence, Waiting};
 
 use super::{Measured, Step};
-use crate::machine::action::Level;
+use crate::Level;
 use crate::machine::job::{Late, LateWord, Outcome, Phase};
-use crate::machine::{end, why_active};
+use crate::machine::reason::Reason;
+use crate::machine::words;
 
 impl Step<'_> {
     pub fn said(&mut self, attempt: Attempt, sequence: Sequence, message: &Message) {
@@ -31,7 +32,7 @@ impl Step<'_> {
             Message::Waiting(_) => {} // Taken in above.
             Message::LeftBehind(left) => {
                 active.left_behind = Some(left.clone());
-                let text = format!("attempt {attempt} {}", left_behind(left));
+                let text = format!("attempt {attempt} {}", words::left_behind(left));
                 self.notify(Level::Warning, text);
             }
             Message::Progress(fraction) => {
@@ -41,10 +42,10 @@ impl Step<'_> {
                         active.advanced = true;
                     }
                 }
-                return; // No evidence of an end, and not always kept in the history.
+                return; // Not evidence of an end, and not always kept in the history.
             }
             Message::EarlyMetrics(metrics) => {
-                // Early is what comes before the results.
+                // After the results, nothing is early.
                 if !active.evidence.results {
                     self.measured(Measured::More(metrics.clone()));
                 }
@@ -61,7 +62,7 @@ impl Step<'_> {
         self.judge();
     }
 
-    /// It stands outside the order of an attempt's messages: a repeat is recognised by what it says.
+    /// This message has no place in the order of an attempt's messages: a repeat has the same content.
     fn waits(&mut self, attempt: Attempt, waiting: &Waiting) {
         let Some(active) = self.active(attempt) else {
             return;
@@ -71,15 +72,14 @@ impl Step<'_> {
         }
         active.host.get_or_insert_with(|| waiting.host.clone());
         active.waiting = Some(waiting.clone());
-        let text = why_active::waits(attempt, waiting);
+        let text = words::waits(attempt, waiting);
         self.notify(Level::Warning, text);
     }
 
-    /// A word of an attempt that was given up: its end has been judged. That may have been by its own
-    /// record, if the connection that brings the rest of what it said was slower than the file. A late
-    /// success beats an early end: results end the job, whatever has been begun meanwhile. An attempt
-    /// that may be with the scheduler is cancelled first, so that no job is completed while one of its
-    /// attempts runs. A settled job stays as it is.
+    /// Takes in a message of an attempt whose end has been judged: without its record, or by the record
+    /// if the file was faster than the connection. A late success beats an early end: results complete
+    /// the job, whatever has begun meanwhile. An attempt that may be with the scheduler is cancelled
+    /// first, so that no job is completed while one of its attempts runs. A settled job stays as it is.
     fn said_late(&mut self, attempt: Attempt, message: &Message) {
         if attempt >= self.job.next_attempt {
             return;
@@ -96,12 +96,12 @@ impl Step<'_> {
             Phase::Settled { .. } => self.note_late(attempt, LateWord::Results),
             Phase::Waiting { .. } => {
                 self.measured(Measured::Results(metrics.clone()));
-                self.settle(Outcome::Completed, late_results(attempt));
+                self.settle(Outcome::Completed, &Reason::LateResults(attempt));
             }
             Phase::Active(active) if active.evidence.results => {}
             Phase::Active(active) => {
                 active.evidence.results = true;
-                active.needless = Some(attempt);
+                active.superseded_by = Some(attempt);
                 self.measured(Measured::Results(metrics.clone()));
                 self.cancel();
                 self.judge();
@@ -109,15 +109,15 @@ impl Step<'_> {
         }
     }
 
-    /// Takes down what changes nothing, so that people hear of it. What an attempt says again that has
-    /// told its own end is no news.
+    /// Notes a message that changes nothing, so that people read of it. Ignores an attempt whose record
+    /// is there: it only repeats itself.
     fn note_late(&mut self, attempt: Attempt, said: LateWord) {
-        if !self.job.unheard.contains(&attempt) {
+        if !self.job.ended_without_record.contains(&attempt) {
             return;
         }
         let late = Late { attempt, said };
         if self.job.late.replace(late) != Some(late) {
-            self.notify(Level::Warning, end::too_late(late));
+            self.notify(Level::Warning, words::too_late(late));
         }
     }
 
@@ -130,17 +130,4 @@ impl Step<'_> {
         }
         self.effects.measured.push((self.job.id, measured));
     }
-}
-
-/// To follow "attempt 3 ".
-pub(in crate::machine) fn left_behind(left: &LeftBehind) -> String {
-    format!(
-        "left processes behind on {} that can't be killed: {}; the next attempt waits for their end",
-        left.host, left.processes
-    )
-}
-
-/// Why a job is completed that an attempt completed which had been given up.
-pub(in crate::machine) fn late_results(attempt: Attempt) -> String {
-    format!("attempt {attempt}, which had been given up, delivered the results")
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::htcondor::description::{check_extra, description, header, path_refusal, refusal};
+use crate::htcondor::description::{check, description, header, path_refusal};
+use crate::htcondor::options::check_extra;
 use crate::htcondor::options::{HtcondorOptions, Resume, Universe};
 use crate::{Resources, SubmissionName};
 
@@ -118,7 +119,7 @@ fn each_way_of_resuming_says_what_is_kept() {
 }
 
 #[test]
-fn what_is_ours_cannot_be_overruled() {
+fn extra_lines_cannot_override_our_own() {
     for line in [
         "requirements = true",
         "Log = /elsewhere",
@@ -144,22 +145,17 @@ fn what_is_ours_cannot_be_overruled() {
 }
 
 #[test]
-fn what_no_description_can_ask_for_is_refused() {
-    let none = Resources {
-        cpus: 0,
-        ..Resources::default()
-    };
-    assert!(refusal(&none).is_some());
+fn a_time_limit_below_a_second_is_refused() {
     let short = Resources {
         time_limit: Some(Duration::from_millis(500)),
         ..Resources::default()
     };
-    assert!(refusal(&short).is_some());
-    assert_eq!(refusal(&Resources::default()), None);
+    assert!(check(&short).is_err());
+    assert_eq!(check(&Resources::default()), Ok(()));
 }
 
 #[test]
-fn a_job_starts_in_the_state_folder_or_where_it_shall() {
+fn a_job_starts_in_the_state_or_initial_directory() {
     let mut options = options();
     let started_in = |options: &_| commands(options, &Resources::default())["initialdir"].clone();
     assert_eq!(started_in(&options), "/state");
@@ -168,7 +164,7 @@ fn a_job_starts_in_the_state_folder_or_where_it_shall() {
 }
 
 #[test]
-fn a_path_that_a_container_can_not_be_shown_is_refused_there_alone() {
+fn a_path_unfit_for_containers_is_refused_only_there() {
     let image = "/image".to_owned();
     let container = Universe::Container { image };
     for path in ["/runs/12:30", "/runs/a,b"] {
@@ -184,21 +180,21 @@ proptest! {
     fn free_text_stays_in_its_place(
         label in "\\PC*",
         control in "[\\n\\r\\t\"$\\\\ ]{0,6}",
-        folder in "[^\\pC\"\\\\]{1,20}",
+        directory in "[^\\pC\"\\\\]{1,20}",
         image in "[^\\pC\\s]{1,20}",
         jobs in proptest::collection::vec((any::<u32>(), any::<u32>()), 1..6),
     ) {
         let mut options = options();
         options.label = format!("{label}{control}{label}");
         options.universe = Universe::Container { image: image.clone() };
-        let header = header(&options, &format!("/{folder}"), &Resources::default());
+        let header = header(&options, &format!("/{directory}"), &Resources::default());
         let name = |(job, attempt): &(u32, u32)| SubmissionName::new("run", *job, *attempt);
         let names: Vec<SubmissionName> = jobs.iter().map(|it| name(it).unwrap()).collect();
         let named: Vec<&SubmissionName> = names.iter().collect();
         let (commands, items) = read(&description(&header, &named));
         prop_assert_eq!(&commands["container_image"], &image);
-        prop_assert_eq!(&commands["executable"], &format!("/{folder}/start"));
-        prop_assert_eq!(&commands["log"], &format!("/{folder}/events.log"));
+        prop_assert_eq!(&commands["executable"], &format!("/{directory}/start"));
+        prop_assert_eq!(&commands["log"], &format!("/{directory}/events.log"));
         let items_expected: Vec<String> = names.iter().map(SubmissionName::to_string).collect();
         prop_assert_eq!(items, items_expected);
         if !options.label.is_empty() {

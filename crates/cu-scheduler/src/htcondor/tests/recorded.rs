@@ -42,8 +42,8 @@ pub const GATE: &str = recorded!("gate.log");
 fn table(log: &str) -> (Table, Vec<Id>) {
     let mut events = Vec::new();
     Decoder::default().feed(log.as_bytes(), &mut events);
-    let folder = tempfile::tempdir().unwrap();
-    let mut table = Table::new(Tickets::new(folder.path()));
+    let directory = tempfile::tempdir().unwrap();
+    let mut table = Table::new(Tickets::new(directory.path()));
     let mut ids = Vec::new();
     for event in events {
         if !ids.contains(&event.id) {
@@ -164,7 +164,7 @@ fn an_ad_of_a_held_job_tells_its_hold() {
 }
 
 #[test]
-fn no_answer_is_an_empty_queue_and_anything_else_is_not() {
+fn only_an_empty_answer_is_an_empty_queue() {
     assert_eq!(ad::parse("\n"), Ok(Vec::new()));
     assert_eq!(ad::parse("[\n]\n"), Ok(Vec::new()));
     for other in [

@@ -7,53 +7,54 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant, SystemTime};
 
+use cu_system::files;
 use proptest::prelude::*;
 
-use crate::htcondor::script;
-use crate::htcondor::submit::write_script;
-use crate::htcondor::ticket::{Ticket, Tickets, write_whole};
+use crate::htcondor::script::{self, write_script};
+use crate::htcondor::ticket::{Ticket, Tickets};
 use crate::{Resources, Signal, Submission, SubmissionName, Warning};
 
 /// How long anything may take.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// A state folder with an awkward name, and one cluster job in it.
+/// A state directory with an awkward name, and one cluster job in it.
 struct Machine {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     tickets: Tickets,
     scratch: PathBuf,
 }
 
 impl Machine {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let state = folder.path().join("state $(x) 'y'");
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state $(x) 'y'");
         fs::create_dir(&state).unwrap();
         let start = script::start(state.to_str().unwrap());
-        write_whole(&state.join("start"), &start, 0o700).unwrap();
-        let scratch = folder.path().join("scratch");
+        let path = state.join("start");
+        files::write_whole(&path, start.as_bytes(), files::PRIVATE_PROGRAM).unwrap();
+        let scratch = directory.path().join("scratch");
         fs::create_dir(&scratch).unwrap();
         Self {
             tickets: Tickets::new(&state),
-            folder,
+            directory,
             scratch,
         }
     }
 
     fn state(&self) -> PathBuf {
-        self.folder.path().join("state $(x) 'y'")
+        self.directory.path().join("state $(x) 'y'")
     }
 
     /// Writes the ticket `number`, for a command that leaves a line and ends so.
     fn ticket(&self, number: u32, script: &str) {
-        let submission = submission(self.folder.path(), number, script);
+        let submission = submission(self.directory.path(), number, script);
         let ticket = Ticket {
             script: write_script(&submission, &[]).unwrap(),
             name: submission.name,
             starts: number,
             events: 0,
             in_slot: false,
-            needs: 0,
+            header_checksum: 0,
         };
         self.tickets.write(&name(), number, &ticket).unwrap();
     }
@@ -70,7 +71,10 @@ impl Machine {
     }
 
     fn output(&self, number: u32) -> String {
-        let path = self.folder.path().join(format!("attempt-{number}/stdout"));
+        let path = self
+            .directory
+            .path()
+            .join(format!("attempt-{number}/stdout"));
         fs::read_to_string(path).unwrap_or_default()
     }
 }
@@ -87,15 +91,15 @@ fn name() -> SubmissionName {
     SubmissionName::new("run", 7, 0).unwrap()
 }
 
-fn submission(folder: &Path, attempt: u32, script: &str) -> Submission {
-    let directory = folder.join(format!("attempt-{attempt}"));
-    fs::create_dir_all(&directory).unwrap();
+fn submission(directory: &Path, attempt: u32, script: &str) -> Submission {
+    let own = directory.join(format!("attempt-{attempt}"));
+    fs::create_dir_all(&own).unwrap();
     Submission {
         name: SubmissionName::new("run", 7, attempt).unwrap(),
         command: ["/bin/sh", "-c", script].map(String::from).to_vec(),
         environment: BTreeMap::new(),
-        working_directory: folder.into(),
-        directory,
+        working_directory: directory.into(),
+        directory: own,
         resources: Resources::default(),
         previous: None,
     }
@@ -150,7 +154,7 @@ fn the_deadline_is_in_the_job_ad() {
     let machine = Machine::new();
     machine.ticket(1, "echo deadline ${CU_DEADLINE:-none}, $CU_SUBMISSION");
     machine.code(&[]);
-    let ad = machine.folder.path().join("ad");
+    let ad = machine.directory.path().join("ad");
     fs::write(
         &ad,
         "AllowedJobDuration = 60\nCmd = \"x\"\nJobCurrentStartDate = 1000\n",
@@ -176,7 +180,7 @@ fn the_deadline_is_in_the_job_ad() {
 fn how_long_it_is_to_sigkill_is_in_the_ads() {
     let machine = Machine::new();
     machine.ticket(1, "echo ${CU_KILL_WAIT:-none}");
-    let [job, slot] = ["job", "slot"].map(|name| machine.folder.path().join(name));
+    let [job, slot] = ["job", "slot"].map(|name| machine.directory.path().join(name));
     let cases = [
         ("", "", "none"),
         ("JobMaxVacateTime = 65", "", "65"),
@@ -238,7 +242,7 @@ fn a_slot_that_nobody_grants_is_given_up() {
 }
 
 #[test]
-fn when_the_restarts_are_used_up_the_slot_is_given_up_at_once() {
+fn the_slot_is_given_up_after_the_last_restart() {
     let machine = Machine::new();
     machine.ticket(1, "exit 3");
     assert_eq!(machine.code(&["60", "1"]), Some(3));
@@ -256,10 +260,10 @@ fn when_the_restarts_are_used_up_the_slot_is_given_up_at_once() {
 }
 
 #[test]
-fn when_half_of_the_time_is_used_up_the_slot_is_given_up_at_once() {
+fn the_slot_is_given_up_after_half_of_the_time() {
     let machine = Machine::new();
     machine.ticket(1, "exit 3");
-    let ad = machine.folder.path().join("ad");
+    let ad = machine.directory.path().join("ad");
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now = now.unwrap().as_secs();
     let code = |began: u64| {
@@ -283,9 +287,9 @@ fn when_half_of_the_time_is_used_up_the_slot_is_given_up_at_once() {
 
 #[test]
 fn a_warning_reaches_the_command_itself() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let warned = "trap 'exit 5' USR1; while [ -d . ]; do sleep 0.05; done";
-    let mut submission = submission(folder.path(), 1, warned);
+    let mut submission = submission(directory.path(), 1, warned);
     submission.resources.warning = Some(Warning {
         signal: Signal::Usr1,
         before_limit: Duration::from_secs(60),
@@ -299,35 +303,35 @@ fn a_warning_reaches_the_command_itself() {
 
 #[test]
 fn a_wrapper_stands_before_the_command() {
-    let folder = tempfile::tempdir().unwrap();
-    let submission = submission(folder.path(), 1, "echo \"$WRAPPED\"");
+    let directory = tempfile::tempdir().unwrap();
+    let submission = submission(directory.path(), 1, "echo \"$WRAPPED\"");
     let wrapper = ["/usr/bin/env", "WRAPPED=it's here"].map(String::from);
     let script = write_script(&submission, &wrapper).unwrap();
     assert!(shell(script).status().unwrap().success());
-    let output = fs::read_to_string(folder.path().join("attempt-1/stdout")).unwrap();
+    let output = fs::read_to_string(directory.path().join("attempt-1/stdout")).unwrap();
     assert_eq!(output, "it's here\n");
 }
 
 #[test]
-fn what_goes_wrong_before_the_command_is_said_in_its_stderr() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut submission = submission(folder.path(), 1, "echo never");
-    submission.working_directory = folder.path().join("missing");
+fn a_failure_before_the_command_is_in_its_stderr() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut submission = submission(directory.path(), 1, "echo never");
+    submission.working_directory = directory.path().join("missing");
     let script = write_script(&submission, &[]).unwrap();
     assert_eq!(shell(script).status().unwrap().code(), Some(126));
-    let said = fs::read_to_string(folder.path().join("attempt-1/stderr")).unwrap();
+    let said = fs::read_to_string(directory.path().join("attempt-1/stderr")).unwrap();
     assert!(said.contains("missing"), "{said}");
 }
 
 #[test]
-fn what_a_shell_cannot_pass_on_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let good = submission(folder.path(), 1, "true");
-    assert_eq!(script::refusal(&good), None);
+fn text_that_a_shell_cannot_pass_on_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let good = submission(directory.path(), 1, "true");
+    assert_eq!(script::check(&good), Ok(()));
     let refused = |change: fn(&mut Submission)| {
         let mut bad = good.clone();
         change(&mut bad);
-        script::refusal(&bad).is_some()
+        script::check(&bad).is_err()
     };
     assert!(refused(|it| it.command.clear()));
     assert!(refused(|it| it.command[0] = "relative".into()));
@@ -337,7 +341,7 @@ fn what_a_shell_cannot_pass_on_is_refused() {
     for name in ["", "1A", "A-B", "A B", "ä"] {
         let mut bad = good.clone();
         bad.environment.insert(name.into(), String::new());
-        assert!(script::refusal(&bad).is_some(), "{name}");
+        assert!(script::check(&bad).is_err(), "{name}");
     }
 }
 
@@ -350,16 +354,16 @@ proptest! {
         value in "[^\\x00]{0,20}",
         awkward in "[-'\"$`\\\\\\n !*]{0,8}",
     ) {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let print = "printf '%s\\0' \"$@\" \"$CU_TEST\"";
-        let mut submission = submission(folder.path(), 1, print);
+        let mut submission = submission(directory.path(), 1, print);
         submission.command.push("zero".into());
         submission.command.extend(arguments.iter().cloned());
         submission.command.push(awkward.clone());
         submission.environment.insert("CU_TEST".into(), value.clone());
         let script = write_script(&submission, &[]).unwrap();
         prop_assert!(shell(script).status().unwrap().success());
-        let output = fs::read(folder.path().join("attempt-1/stdout")).unwrap();
+        let output = fs::read(directory.path().join("attempt-1/stdout")).unwrap();
         let expected: Vec<&str> = arguments.iter().map(String::as_str)
             .chain([awkward.as_str(), value.as_str()]).collect();
         let expected: String = expected.iter().map(|it| format!("{it}\0")).collect();

@@ -26,7 +26,7 @@ fn name(attempt: u32) -> SubmissionName {
     SubmissionName::new("run", 7, attempt).unwrap()
 }
 
-/// A table in a folder of its own.
+/// A table in a directory of its own.
 struct Log {
     table: Table,
     tickets: Tickets,
@@ -35,12 +35,12 @@ struct Log {
 
 impl Log {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let tickets = Tickets::new(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let tickets = Tickets::new(directory.path());
         Self {
             table: Table::new(tickets.clone()),
             tickets,
-            _folder: folder,
+            _folder: directory,
         }
     }
 
@@ -144,7 +144,7 @@ fn a_lost_machine_is_no_eviction() {
 }
 
 #[test]
-fn what_the_log_does_not_explain_is_in_doubt() {
+fn an_answer_the_log_does_not_explain_is_doubted() {
     let log = Log::of([executing()]);
     let idle = ad(Status::Idle, 1);
     let doubt = log.judge(Word::Queue(&idle));
@@ -208,7 +208,7 @@ fn a_removal_is_a_cancellation_unless_the_end_was_known() {
 }
 
 #[test]
-fn what_was_held_while_it_ran_has_ended_once_it_is_released() {
+fn a_job_held_while_running_has_ended_once_released() {
     let idle = ad(Status::Idle, 1);
     let log = Log::of([executing(), evicted(), held(1), Kind::Released]);
     assert_eq!(log.cause(Word::Queue(&idle)), Some(EndCause::Preempted));
@@ -263,7 +263,7 @@ fn a_ticket_begins_a_new_attempt_for_this_process_and_the_next() {
         starts: 2,
         events: 3,
         in_slot: false,
-        needs: 0,
+        header_checksum: 0,
     };
     let requeued = || Kind::Requeued {
         exit: Exit::Code(3),

@@ -23,18 +23,18 @@ fn an_analysis_tells_whether_any_machine_will_do() {
     assert_eq!(
         found(TOO_MANY_CPUS),
         "no machine of the pool can run it: none of its 9 slots meets the job's requirements; \
-         nowhere holds `TARGET.Cpus >= RequestCpus` (RequestCpus = 100)"
+         no slot meets `TARGET.Cpus >= RequestCpus` (RequestCpus = 100)"
     );
     assert_eq!(
         found(NO_SUCH_MACHINE),
         "no machine of the pool can run it: none of its 9 slots meets the job's requirements; \
-         nowhere holds `TARGET.Foo == 5`, `Mips > 99999999`"
+         no slot meets `TARGET.Foo == 5`, `Mips > 99999999`"
     );
     // One of two is enough for the first, and the gate is passed: neither decides.
     assert_eq!(
         found(CONDITIONS_OF_CONDITIONS),
         "no machine of the pool can run it: none of its 9 slots meets the job's requirements; \
-         nowhere holds `(TARGET.Machine ?: \"\") == \"x\" || \
+         no slot meets `(TARGET.Machine ?: \"\") == \"x\" || \
          split(TARGET.Machine ?: \"\",\".\")[0] == \"x\"`, `TARGET.SlotID == 1 && TARGET.Cpus < 10`"
     );
     assert_eq!(
@@ -55,7 +55,7 @@ fn an_analysis_tells_whether_any_machine_will_do() {
     assert_eq!(
         found(NO_SUCH_GPU),
         "at present no machine of the pool can run it: none of its 9 slots meets the job's \
-         requirements; nowhere holds \
+         requirements; no slot meets \
          `countMatches(MY.RequireGPUs,TARGET.AvailableGPUs) >= RequestGPUs` (RequestGPUs = 1, \
          RequireGPUs = Capability >= 9.0)"
     );
@@ -72,7 +72,7 @@ fn an_analysis_tells_whether_any_machine_will_do() {
 }
 
 #[test]
-fn what_is_no_analysis_finds_nothing() {
+fn text_that_is_not_an_analysis_finds_nothing() {
     for length in 0..BUSY.trim_end().len() {
         if let Some(found) = found(&BUSY[..length]) {
             assert!(found.contains("1 of the pool's 9 slots"), "{found}");
@@ -114,18 +114,18 @@ fn reason(ad: &Ad) -> String {
 }
 
 #[test]
-fn an_ad_tells_what_the_last_negotiation_said() {
+fn the_last_negotiation_is_the_reason_for_a_wait() {
     let mut fresh = waits(0, 1);
-    assert_eq!(reason(&fresh), "it waits for a negotiation");
+    assert_eq!(reason(&fresh), "waiting for the next negotiation");
     // Said of an earlier start of the same job.
     fresh.reject_reason = Some("no match found".into());
     fresh.rejected_at = at(99);
-    assert_eq!(reason(&fresh), "it waits for a negotiation");
+    assert_eq!(reason(&fresh), "waiting for the next negotiation");
     let busy = rejected(0, 1, "no match found");
     let text = reason(&busy);
-    assert!(text.contains("no machine that is free"), "{text}");
+    assert!(text.contains("no free machine"), "{text}");
     assert!(
-        text.ends_with("`condor_q -better-analyze 812.0` tells more"),
+        text.ends_with("`condor_q -better-analyze 812.0` shows more"),
         "{text}"
     );
     let limited = reason(&rejected(0, 1, "concurrency limit licence reached"));
@@ -137,7 +137,7 @@ fn an_ad_tells_what_the_last_negotiation_said() {
     matched.matched = at(200);
     assert!(reason(&matched).contains("is being claimed"));
     matched.rejected_at = at(201);
-    assert!(reason(&matched).contains("no machine that is free"));
+    assert!(reason(&matched).contains("no free machine"));
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn one_job_of_a_kind_is_analysed_and_rarely() {
 
 /// Of many jobs that need the same HTCondor notes a failure at one, which may be another run's.
 #[test]
-fn who_has_waited_long_is_analysed_though_nothing_is_said() {
+fn a_long_wait_is_analysed_without_a_stated_reason() {
     let mut fresh = waits(0, 1);
     fresh.idle_since = Some(SystemTime::now());
     assert_eq!(Findings::default().choose([&fresh].into_iter()), None);

@@ -1,9 +1,9 @@
-//! Tests that an attempt is started once, and that its record tells the truth while it runs.
+//! Tests that an attempt is started once, and that its record is true while it runs.
 
 use super::*;
 
 #[test]
-fn who_can_t_write_its_decision_enters_later() {
+fn a_full_disk_delays_the_decision_to_start() {
     let job = Job::new();
     let mut fence = job.fence(1);
     fs::remove_dir(job.run.attempt(JOB, Attempt(1))).unwrap();
@@ -15,7 +15,7 @@ fn who_can_t_write_its_decision_enters_later() {
 }
 
 #[test]
-fn a_second_copy_of_an_attempt_learns_who_decided_and_whether_it_is_over() {
+fn a_second_copy_of_an_attempt_learns_who_decided() {
     let job = Job::new();
     let first = held(job.fence(0).ask(job.start));
     let mut copy = job.fence(0);
@@ -40,6 +40,31 @@ fn an_attempt_that_was_given_up_is_never_started() {
     assert!(!Fence::decide_against(&job.run, JOB, Attempt(0)).unwrap());
     let turn = job.fence(0).ask(job.start);
     assert!(matches!(turn, Turn::DecidedByAnother { is_over: true, .. }));
+}
+
+#[test]
+fn a_cancelled_attempt_that_arrives_later_starts_nothing() {
+    let job = Job::new();
+    fs::write(job.run.cancelled(JOB, Attempt(0)), "").unwrap();
+    let Turn::Never(text) = job.fence(0).ask(job.start) else {
+        panic!("it may start");
+    };
+    assert!(text.contains("it was cancelled before"), "{text}");
+    // The mark is of one attempt: a retried job runs.
+    job.set_newest(1);
+    held(job.fence(1).ask(job.start));
+}
+
+#[test]
+fn an_attempt_cancelled_while_it_waits_starts_nothing() {
+    let job = Job::new();
+    let first = held(job.fence(0).ask(job.start));
+    job.set_newest(1);
+    let mut second = job.fence(1);
+    reason(second.ask(job.start));
+    fs::write(job.run.cancelled(JOB, Attempt(1)), "").unwrap();
+    drop(first);
+    assert!(matches!(second.ask(job.start), Turn::Never(_)));
 }
 
 #[test]

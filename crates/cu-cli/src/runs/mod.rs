@@ -1,0 +1,230 @@
+//! Finds runs: by path, by name, or the newest.
+
+pub mod results_dir;
+pub mod scratch;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cu_core::{Reader, RunDir, Status, foreign_owner};
+
+use crate::config::check_name;
+use crate::error::{Error, Result};
+
+/// The default results directory, below the current directory.
+pub const RESULTS_DIR: &str = "results";
+
+/// A run directory with the state of its run, or why that can't be read.
+pub struct Listed {
+    /// The directory.
+    pub run: RunDir,
+    /// Whose it is, if it belongs to another user. Such a run is only read.
+    pub owner: Option<u32>,
+    /// The state of the run.
+    pub status: Result<Status, cu_core::Error>,
+}
+
+/// The path made absolute; attempts run in other directories.
+///
+/// # Errors
+/// If the current directory can't be found.
+pub fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(Error::read("make absolute", path))
+}
+
+/// Every run in `results_dir`, the newest first; unreadable ones come last.
+///
+/// # Errors
+/// If the directory exists and can't be read.
+pub fn list(results_dir: &Path) -> Result<Vec<Listed>> {
+    let results_dir = absolute(results_dir)?;
+    let entries = match fs::read_dir(&results_dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::read("read", &results_dir)(error)),
+    };
+    let runs = entries.flatten().map(|entry| RunDir::new(entry.path()));
+    let mut listed: Vec<_> = runs.filter_map(look).collect();
+    listed.sort_by_key(|listed| {
+        let created = listed.status.as_ref().map(|status| status.created).ok();
+        (std::cmp::Reverse(created), listed.run.path().to_owned())
+    });
+    Ok(listed)
+}
+
+/// The entry of `run` in the list, if it may be a run.
+fn look(run: RunDir) -> Option<Listed> {
+    match Reader::open(&run).and_then(|reader| reader.status()) {
+        Err(cu_core::Error::NoRun { .. }) => None,
+        status => Some(Listed {
+            owner: foreign_owner(&run),
+            run,
+            status,
+        }),
+    }
+}
+
+/// The run called `run`: a path, or a name in `results_dir`. Without a name, the user's newest run in
+/// `results_dir`.
+///
+/// # Errors
+/// If there is none.
+pub fn find(run: Option<&str>, results_dir: &Path) -> Result<RunDir> {
+    let Some(called) = run else {
+        return newest(results_dir);
+    };
+    let candidates = candidates(called, results_dir);
+    let found = candidates.iter().find(|path| is_run(path));
+    match found.or_else(|| candidates.iter().find(|path| may_be_run(path))) {
+        // Opening it shows what it really is.
+        Some(path) => Ok(RunDir::new(absolute(path)?)),
+        None => Err(Error::NoRun {
+            message: format!(
+                "there is no run {called}: neither a run directory nor a name in {}",
+                results_dir.display()
+            ),
+            hint: "`cu list` shows the runs of a results directory".to_owned(),
+        }),
+    }
+}
+
+/// Whether there is a run called `called`: a path, or a name in `results_dir`.
+pub fn exists(called: &str, results_dir: &Path) -> bool {
+    candidates(called, results_dir)
+        .iter()
+        .any(|path| is_run(path))
+}
+
+fn candidates(called: &str, results_dir: &Path) -> [PathBuf; 2] {
+    [PathBuf::from(called), results_dir.join(called)]
+}
+
+fn is_run(path: &Path) -> bool {
+    RunDir::new(path).store().exists()
+}
+
+/// Whether the path may be a run: a directory, or something that we are not allowed to look at.
+fn may_be_run(path: &Path) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match path.metadata() {
+        Ok(metadata) => metadata.is_dir(),
+        Err(error) => !matches!(error.kind(), NotFound | NotADirectory),
+    }
+}
+
+fn newest(results_dir: &Path) -> Result<RunDir> {
+    let listed = list(results_dir)?.into_iter();
+    let mut readable = listed.filter(|listed| listed.status.is_ok()).peekable();
+    let are_there = readable.peek().is_some();
+    // Another user's run may claim any date.
+    let mut own = readable.filter(|listed| listed.owner.is_none());
+    let of_yours = if are_there { " of yours" } else { "" };
+    own.next()
+        .map(|listed| listed.run)
+        .ok_or_else(|| Error::NoRun {
+            message: format!("there is no run{of_yours} in {}", results_dir.display()),
+            hint: "name a run directory, or choose the results directory with --results-dir"
+                .to_owned(),
+        })
+}
+
+/// The name of a run that is made from a command alone: that of its program, or of the script that
+/// an interpreter is given.
+pub fn name_of(command: &[String]) -> String {
+    const INTERPRETERS: [&str; 12] = [
+        "python", "python2", "python3", "bash", "sh", "dash", "zsh", "Rscript", "julia", "perl",
+        "ruby", "node",
+    ];
+    let stem = |path: &String| {
+        let stem = Path::new(path).file_stem().and_then(|stem| stem.to_str());
+        stem.filter(|stem| check_name(stem).is_ok())
+            .map(str::to_owned)
+    };
+    let program = command.first().and_then(stem);
+    let script = command
+        .iter()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-') && Path::new(argument).is_file())
+        .and_then(stem)
+        .filter(|_| {
+            let program = command.first().and_then(|path| Path::new(path).file_name());
+            program.and_then(|name| name.to_str()).is_some_and(|name| {
+                let versioned = name.starts_with("python3.");
+                versioned || INTERPRETERS.contains(&name)
+            })
+        });
+    script.or(program).unwrap_or_else(|| "run".to_owned())
+}
+
+/// `name`, or `name-2`, `name-3`, …: the first that is free in `results_dir`.
+pub fn free_name(results_dir: &Path, name: &str) -> String {
+    let taken = |name: &str| results_dir.join(name).symlink_metadata().is_ok();
+    if !taken(name) {
+        return name.to_owned();
+    }
+    let mut numbered = (2_u64..).map(|number| format!("{name}-{number}"));
+    numbered
+        .find(|name| !taken(name))
+        .expect("a directory holds fewer than 2^64 names")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_gives_its_run_a_name() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let script = folder.path().join("train.py");
+        fs::write(&script, "").expect("a file");
+        let script = script.to_str().expect("UTF-8");
+        for (command, name) in [
+            (&["./legacy.sh"][..], "legacy"),
+            (&["/usr/bin/python3", "-u", script, "--fast"], "train"),
+            (&["python3.11", script], "train"),
+            (&["python3", "-c", "print()"], "python3"),
+            (&["./simulate", script], "simulate"),
+            (&["/.."], "run"),
+            (&[], "run"),
+        ] {
+            let command: Vec<_> = command.iter().map(|&word| word.to_owned()).collect();
+            assert_eq!(name_of(&command), name, "{command:?}");
+        }
+    }
+
+    #[test]
+    fn a_taken_name_gets_a_number() {
+        let folder = tempfile::tempdir().expect("a directory");
+        assert_eq!(free_name(folder.path(), "a"), "a");
+        fs::create_dir(folder.path().join("a")).expect("a directory");
+        fs::create_dir(folder.path().join("a-2")).expect("a directory");
+        assert_eq!(free_name(folder.path(), "a"), "a-3");
+    }
+
+    #[test]
+    fn an_unreachable_run_is_not_called_missing() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let results = folder.path().join("results");
+        // It stops every user, as a private directory stops all but its owner.
+        std::os::unix::fs::symlink(&results, &results).expect("a link to itself");
+        let path = results.join("a");
+        let found = find(path.to_str(), folder.path()).expect("it may be there");
+        assert_eq!(found.path(), path);
+        let found = find(Some("a"), &results).expect("it may be there");
+        assert_eq!(found.path(), path);
+    }
+
+    #[test]
+    fn a_missing_run_is_called_missing() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let error = find(None, folder.path()).expect_err("none").to_string();
+        assert!(error.starts_with("there is no run in "), "{error}");
+        let error = find(Some("a"), folder.path())
+            .expect_err("none")
+            .to_string();
+        assert!(
+            error.starts_with("there is no run a: neither a run directory nor a name in "),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,88 @@
+//! Works on a run: as its main process until all its jobs have ended, or by starting one in the
+//! background.
+
+use cu_core::{Reader, RunDir, RunState, Status};
+
+use super::interrupt::Interrupts;
+use super::watched::{MainProcess, Outcome};
+use super::{background, logging};
+use crate::args::{Common, Watch};
+use crate::error::{ExitCode, Result};
+use crate::shell_word::shell_word;
+use crate::text::plural;
+use crate::view::json::RunJson;
+use crate::view::{self, summary};
+use crate::{backend, terminal};
+
+/// Acts as the main process of `run` until all its jobs have ended, or starts one in the background.
+///
+/// # Errors
+/// If another process works on the run, or the main process has to give up.
+pub fn work_on(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> {
+    if watch.detach {
+        return detach(common, &run);
+    }
+    logging::start(&run, common.verbose)?;
+    let mut view = view::choose(common, watch.no_progress);
+    let mut interrupts = Interrupts::new(watch.on_interrupt);
+    let outcome = background::runtime()?.block_on(async {
+        let scheduler = backend::of_run(&run).await?;
+        let main_process = MainProcess::open(run.clone(), scheduler).await?;
+        main_process.run(view.as_mut(), &mut interrupts).await
+    })?;
+    match outcome {
+        Outcome::Settled(status) => {
+            report(common, &run, &status)?;
+            Ok(match status.state {
+                RunState::Completed => ExitCode::Done,
+                _ if interrupts.interrupted() => ExitCode::Interrupted,
+                _ => ExitCode::JobsFailed,
+            })
+        }
+        Outcome::Detached(status) => {
+            report(common, &run, &status)?;
+            let resume = format!("`cu resume {}`", shell_word(run.path()));
+            terminal::say(&match status.jobs.queued + status.jobs.running {
+                0 => format!("{resume} continues the run"),
+                attempts => format!(
+                    "{} of the run continue; nothing is resubmitted until you run {resume}",
+                    plural(attempts.into(), "attempt")
+                ),
+            });
+            Ok(ExitCode::Interrupted)
+        }
+        Outcome::Ended => {
+            terminal::say(&format!(
+                "ended at once; `cu resume {}` continues the run",
+                shell_word(run.path())
+            ));
+            Ok(ExitCode::Interrupted)
+        }
+    }
+}
+
+/// Prints the outcome of a run.
+fn report(common: &Common, run: &RunDir, status: &Status) -> Result<()> {
+    if common.json {
+        terminal::json(&RunJson::from(status))
+    } else {
+        let jobs = Reader::open(run)?.jobs()?;
+        terminal::data(&summary::end_of_run(status, &jobs))
+    }
+}
+
+fn detach(common: &Common, run: &RunDir) -> Result<ExitCode> {
+    background::start(run, common.verbose)?;
+    let status = Reader::open(run)?.status()?;
+    if common.json {
+        terminal::json(&RunJson::from(&status))?;
+    } else {
+        terminal::data(&run.path().display().to_string())?;
+        terminal::say(&format!(
+            "the run continues in the background; `cu status {0}` shows it, {1} is its log",
+            shell_word(run.path()),
+            run.log().display()
+        ));
+    }
+    Ok(ExitCode::Done)
+}

@@ -1,0 +1,61 @@
+//! Names the key of the config behind a limit.
+
+use cu_core::{JobReport, Limit};
+
+/// Why the job is as it is, with the key of the limit that decides it.
+pub fn why(job: &JobReport) -> String {
+    with_key(&job.why, job.limit)
+}
+
+/// `text`, with the key that sets `limit` and its value.
+pub fn with_key(text: &str, limit: Option<Limit>) -> String {
+    match limit {
+        Some(limit) => format!("{text} ({} = {})", key(limit), limit.value()),
+        None => text.to_owned(),
+    }
+}
+
+fn key(limit: Limit) -> &'static str {
+    match limit {
+        Limit::StuckAfter(_) => "resume.stuck_after",
+        Limit::TimeLimits(_) => "resume.time_limits",
+        Limit::Preemptions(_) => "resume.preemptions",
+        Limit::NodeFailures(_) => "resume.node_failures",
+        Limit::Losses(_) => "resume.losses",
+        Limit::OutOfMemoryRetries(_) => "resume.out_of_memory_retries",
+        Limit::FailureRetries(_) => "resume.failure_retries",
+        Limit::SubmissionsPerHour(_) => "resume.submissions_per_hour",
+        Limit::MaxSubmitted(_) => "backend.max_submitted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_names_a_key_of_the_reference() {
+        let reference = include_str!("../../docs/config.toml");
+        let all = [
+            Limit::StuckAfter(1),
+            Limit::TimeLimits(1),
+            Limit::Preemptions(1),
+            Limit::NodeFailures(1),
+            Limit::Losses(1),
+            Limit::OutOfMemoryRetries(1),
+            Limit::FailureRetries(1),
+            Limit::SubmissionsPerHour(1),
+            Limit::MaxSubmitted(1),
+        ];
+        for limit in all {
+            let (table, name) = key(limit).split_once('.').expect("a table and a name");
+            let (_, table) = reference
+                .split_once(&format!("\n[{table}]"))
+                .unwrap_or_else(|| panic!("there is no table {table}"));
+            let table = table.split("\n[").next().unwrap_or_default();
+            assert!(table.contains(&format!("{name} = ")), "{}", key(limit));
+        }
+        let text = with_key("two ended like this", Some(Limit::Losses(2)));
+        assert_eq!(text, "two ended like this (resume.losses = 2)");
+    }
+}

@@ -1,0 +1,46 @@
+//! What can go wrong with a file of a run.
+
+use std::path::{Path, PathBuf};
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why something in the directory of a run could not be done. There is no fourth kind: match all.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("can't {what} {}: {source}", path.display())]
+    File {
+        /// What was tried: `read`, `write`, …
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Something of the run is not this user's alone.
+    #[error(transparent)]
+    Untrusted(#[from] crate::Untrusted),
+    /// A file's content is not what we write there.
+    #[error("{} is damaged or of a newer version: {reason}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn file(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { what, path, source }
+    }
+
+    pub(crate) fn content(path: &Path, reason: impl ToString) -> Self {
+        Self::Content {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The directory of a run: its paths, the formats of its files, and who may write there.
+#![doc = include_str!("../README.md")]
+#![doc = include_str!("../FORMATS.md")]
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod checkpoint;
+mod error;
+mod exit_record;
+mod holder;
+mod job_spec;
+mod json_file;
+mod metrics_file;
+mod newest;
+mod outbox;
+mod private;
+mod run_dir;
+mod secret;
+mod server_file;
+mod signals_file;
+mod sqlite;
+mod started;
+mod stop_policy;
+mod trust;
+
+pub use checkpoint::newest_checkpoint;
+pub use error::{Error, Result};
+pub use exit_record::{read_exit_record, sync_exit_record, write_exit_record};
+pub use holder::Holder;
+pub use job_spec::JobSpec;
+pub use metrics_file::{read_metrics, write_metrics};
+pub use newest::{read_newest_attempt, write_newest_attempt};
+pub use outbox::{Outbox, read_outbox, remove_from_outbox, write_to_outbox};
+pub use private::{keep_private, make_dir, replace};
+pub use run_dir::{OUR_PREFIX, RunDir};
+pub use secret::{read_secret, write_secret};
+pub use server_file::ServerFile;
+pub use signals_file::{SentSignal, SignalReason, SignalsFile};
+pub use sqlite::{SQLITE_SUFFIXES, beside};
+pub use started::StartedFile;
+pub use stop_policy::{NotAStopSignal, StopPolicy, StopSignal};
+pub use trust::{Distrust, Untrusted, check_attempt, check_run, check_way};

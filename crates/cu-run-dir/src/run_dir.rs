@@ -1,0 +1,210 @@
+//! Every path of a run, named once.
+
+use std::path::{Path, PathBuf};
+
+use cu_protocol::{Attempt, JobId, Sequence};
+
+/// Names of our own files begin so, as those of `cu-checkpoint` do while it writes them.
+pub const OUR_PREFIX: &str = ".cu-";
+
+/// The directory of a run.
+///
+/// ```
+/// # use cu_run_dir::RunDir;
+/// # use cu_protocol::{Attempt, JobId};
+/// let run = RunDir::new("/home/ada/results/digits");
+/// assert!(run.stdout(JobId(7), Attempt(3)).ends_with("attempts/7/3/stdout"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunDir(PathBuf);
+
+impl RunDir {
+    /// The run in `path`. Give an absolute path: attempts run in other directories.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.0.join("run.sqlite")
+    }
+
+    /// The run's config, overrides included.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.0.join("run.toml")
+    }
+
+    /// The file that says where the main process listens.
+    #[must_use]
+    pub fn server_file(&self) -> PathBuf {
+        self.0.join("server.json")
+    }
+
+    /// The key of the connections to the main process.
+    #[must_use]
+    pub fn secret(&self) -> PathBuf {
+        self.0.join("secret")
+    }
+
+    /// The main process's log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.0.join("main.log")
+    }
+
+    /// The file that the main process keeps locked while it lives.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+
+    /// The table of settings and metrics of all completed jobs, one row a job.
+    #[must_use]
+    pub fn all_data(&self) -> PathBuf {
+        self.0.join("all_data.csv")
+    }
+
+    /// The directory of all backends' own files.
+    #[must_use]
+    pub fn all_backends(&self) -> PathBuf {
+        self.0.join("backend")
+    }
+
+    /// The directory of a backend's own files.
+    #[must_use]
+    pub fn backend(&self, name: &str) -> PathBuf {
+        self.all_backends().join(name)
+    }
+
+    /// The output directories of all jobs.
+    #[must_use]
+    pub fn all_output_dirs(&self) -> PathBuf {
+        self.0.join("working_directories")
+    }
+
+    /// A job's output directory, the same for all its attempts.
+    #[must_use]
+    pub fn output_dir(&self, job: JobId) -> PathBuf {
+        self.all_output_dirs().join(job.to_string())
+    }
+
+    /// A job's settings.
+    #[must_use]
+    pub fn settings(&self, job: JobId) -> PathBuf {
+        self.output_dir(job).join("settings.json")
+    }
+
+    /// The file that says what the supervisors of a job need to know.
+    #[must_use]
+    pub fn job_spec(&self, job: JobId) -> PathBuf {
+        self.attempts(job).join("job.json")
+    }
+
+    /// The file with the number of the job's newest attempt, written before that is submitted.
+    /// Supervisors of older attempts don't start.
+    #[must_use]
+    pub fn newest_attempt(&self, job: JobId) -> PathBuf {
+        self.attempts(job).join("newest")
+    }
+
+    /// The directory of all attempts of all jobs.
+    #[must_use]
+    pub fn all_attempts(&self) -> PathBuf {
+        self.0.join("attempts")
+    }
+
+    /// The file of what the job had measured when its newest attempt was submitted; missing if that was
+    /// nothing.
+    #[must_use]
+    pub fn metrics(&self, job: JobId) -> PathBuf {
+        self.attempts(job).join("metrics.json")
+    }
+
+    /// The directory of all attempts of a job.
+    #[must_use]
+    pub fn attempts(&self, job: JobId) -> PathBuf {
+        self.all_attempts().join(job.to_string())
+    }
+
+    /// The directory of one attempt.
+    #[must_use]
+    pub fn attempt(&self, job: JobId, attempt: Attempt) -> PathBuf {
+        self.attempts(job).join(attempt.to_string())
+    }
+
+    /// The file of the attempt's standard output.
+    #[must_use]
+    pub fn stdout(&self, job: JobId, attempt: Attempt) -> PathBuf {
+        self.attempt(job, attempt).join("stdout")
+    }
+
+    /// The file of the attempt's standard error.
+    #[must_use]
+    pub fn stderr(&self, job: JobId, attempt: Attempt) -> PathBuf {
+        self.attempt(job, attempt).join("stderr")
+    }
+
+    /// The file that exists as soon as the attempt's program should save and exit.
+    #[must_use]
+    pub fn stop_file(&self, job: JobId, attempt: Attempt) -> PathBuf {
+        self.attempt(job, attempt).join("stop")
+    }
+
+    /// The file that is locked while a process of the job's running attempt lives that has not closed it.
+    #[must_use]
+    pub fn attempt_lock(&self, job: JobId) -> PathBuf {
+        self.output_dir(job).join(".cu-lock")
+    }
+
+    /// The record of the supervisor that runs the job's program: for hosts that don't see each other's
+    /// locks.
+    #[must_use]
+    pub fn attempt_holder(&self, job: JobId) -> PathBuf {
+        self.output_dir(job).join(".cu-holder.json")
+    }
+
+    /// The file that decides an attempt's fate: its program is started at most once.
+    #[must_use]
+    pub fn started(&self, job: JobId, attempt: Attempt) -> PathBuf {
+        self.attempt(job, attempt).join("started.json")
+    }
+
+    /// The signals that the supervisor sent to the attempt's processes.
+    #[must_use]
+    pub fn signals(&self, job: JobId, attempt: Attempt) -> PathBuf {
+        self.attempt(job, attempt).join("signals.json")
+    }
+
+    /// The mark of a cancelled attempt: while it exists, its program is not started.
+    #[must_use]
+    pub fn cancelled(&self, job: JobId, attempt: Attempt) -> PathBuf {
+        self.attempt(job, attempt).join("cancelled")
+    }
+
+    /// The record of how the attempt ended, as its supervisor saw it.
+    #[must_use]
+    pub fn exit_record(&self, job: JobId, attempt: Attempt) -> PathBuf {
+        self.attempt(job, attempt).join("exit.json")
+    }
+
+    /// The directory of messages that could not be delivered.
+    #[must_use]
+    pub fn outbox(&self, job: JobId, attempt: Attempt) -> PathBuf {
+        self.attempt(job, attempt).join("outbox")
+    }
+
+    /// The file of one message that could not be delivered. Names sort by sequence.
+    #[must_use]
+    pub fn outbox_message(&self, job: JobId, attempt: Attempt, sequence: Sequence) -> PathBuf {
+        self.outbox(job, attempt)
+            .join(crate::outbox::file_name(sequence))
+    }
+}

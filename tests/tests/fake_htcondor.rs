@@ -1,0 +1,60 @@
+//! What HTCondor pools do at other people's sites, on a fake one.
+#![allow(clippy::unwrap_used)]
+
+use cu_tests::fake::{Fake, Kind};
+use cu_tests::process::Exit;
+use cu_tests::run::{Run, scratch};
+use tempfile::TempDir;
+
+/// A fake pool in a directory that goes with the test.
+struct Pool {
+    condor: Fake,
+    _scratch: TempDir,
+}
+
+impl Pool {
+    fn new() -> Self {
+        let scratch = scratch();
+        let program = env!("CARGO_BIN_EXE_fake_cluster");
+        Self {
+            condor: Fake::new(Kind::Htcondor, scratch.path(), program),
+            _scratch: scratch,
+        }
+    }
+
+    /// A run of `script`, which starts in the output directory.
+    fn run(&self, script: &str, condor: &str, config: &str) -> Run {
+        let script = format!("cd \"$CU_OUTPUT_DIR\" && {script}");
+        Run::at(self.condor.place(condor), &["sh", "-c", &script], config)
+    }
+}
+
+/// Resumes twice, then is done; `n` counts the attempts.
+const TWO_RESUMES: &str = "n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) >n; \
+                           [ $n -ge 2 ] || exit 3";
+
+#[track_caller]
+fn completed(exit: &Exit) {
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+}
+
+#[test]
+fn a_chain_runs_on_the_fake_as_on_a_real_pool() {
+    let pool = Pool::new();
+    let run = pool.run(TWO_RESUMES, "", "");
+    completed(&run.start().wait());
+    let n = std::fs::read_to_string(run.output(0, "n")).unwrap();
+    assert_eq!(n, "3\n");
+    assert_eq!(pool.condor.jobs(), ["1.0", "2.0", "3.0"]);
+}
+
+#[test]
+fn a_removed_job_ends_on_the_fake() {
+    let pool = Pool::new();
+    let run = pool.run("touch ready; sleep 1000", "", "");
+    let main = run.start();
+    run.await_file(&run.output(0, "ready"));
+    completed(&run.cu(&["stop", "all"]));
+    assert_eq!(main.wait().code, Some(1));
+    assert_eq!(pool.condor.calls("condor_rm").len(), 1);
+}
