@@ -125,8 +125,8 @@ fn an_output_directory_that_cannot_be_made_leaves_no_run() {
 #[test]
 fn a_config_that_cannot_be_kept_leaves_no_run() {
     let run = of("");
-    // Without it nobody would know the backend.
-    fs::create_dir_all(run.dir().config().with_extension("toml.new")).expect("a directory");
+    // Without it nobody would know the backend. No file can replace a directory.
+    fs::create_dir_all(run.dir().config()).expect("a directory");
     assert_refused(&run.start().wait(), CANT_WRITE, &["run.toml"]);
     assert!(!run.dir().store().exists());
 }

@@ -97,7 +97,8 @@ fn a_file_in_place_of_an_output_directory_is_named_and_delays() {
     run.until("a reason that names the file", || {
         let job = run.show(0);
         let why = job["why"].as_str().unwrap();
-        let is_named = why.contains(output.to_str().unwrap()) && why.contains("not a directory");
+        let is_named =
+            why.contains(output.to_str().unwrap()) && why.contains("a file is in its place");
         (is_named && job["state"] == "waiting").then_some(())
     });
     fs::remove_file(&output).unwrap();

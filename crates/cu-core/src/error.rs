@@ -155,11 +155,12 @@ pub enum Error {
 impl From<cu_run_dir::Error> for Error {
     fn from(error: cu_run_dir::Error) -> Self {
         match error {
+            cu_run_dir::Error::Read { path, source } => Self::Read { path, source },
             cu_run_dir::Error::File { what, path, source } => Self::File { what, path, source },
             cu_run_dir::Error::Untrusted(untrusted) => Self::Untrusted(untrusted),
             cu_run_dir::Error::Content { path, reason } => {
                 let source = std::io::Error::new(std::io::ErrorKind::InvalidData, reason);
-                Self::file("read", &path)(source)
+                Self::read(&path)(source)
             }
         }
     }

@@ -247,7 +247,7 @@ impl Gathering {
 fn newest_submitted(run_dir: &RunDir, job: JobId) -> Result<Option<Attempt>> {
     match read_newest_attempt(run_dir, job) {
         Err(cu_run_dir::Error::Content { .. }) => Ok(None),
-        Err(cu_run_dir::Error::File { source, .. }) if files::refusal(&source).is_some() => {
+        Err(cu_run_dir::Error::Read { source, .. }) if files::refusal(&source).is_some() => {
             Ok(None)
         }
         found => Ok(found?),

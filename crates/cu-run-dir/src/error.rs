@@ -5,13 +5,21 @@ use std::path::{Path, PathBuf};
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why something in the directory of a run could not be done. There is no fourth kind: match all.
+/// Why something in the directory of a run could not be done. There is no fifth kind: match all.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file could not be read or written.
+    /// A file could not be read.
+    #[error("can't read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A file or directory could not be made, examined or written.
     #[error("can't {what} {}: {source}", path.display())]
     File {
-        /// What was tried: `read`, `write`, …
+        /// The operation, as in "can't write".
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -35,6 +43,11 @@ impl Error {
     pub(crate) fn file(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { what, path, source }
+    }
+
+    pub(crate) fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Read { path, source }
     }
 
     pub(crate) fn content(path: &Path, reason: impl ToString) -> Self {

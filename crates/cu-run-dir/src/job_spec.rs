@@ -39,7 +39,7 @@ impl JobSpec {
     /// If it can't be read, is not this user's alone, is damaged or of another version, or has no command.
     pub fn read(path: &Path) -> Result<Self> {
         let spec: Self = json_file::read_own(path, Self::VERSION)?
-            .ok_or_else(|| Error::file("read", path)(std::io::ErrorKind::NotFound.into()))?;
+            .ok_or_else(|| Error::read(path)(std::io::ErrorKind::NotFound.into()))?;
         if spec.command.is_empty() {
             return Err(Error::content(path, "its command is empty"));
         }

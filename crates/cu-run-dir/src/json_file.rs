@@ -87,7 +87,7 @@ fn if_there(path: &Path, content: std::io::Result<Vec<u8>>) -> Result<Option<Vec
             Some(refusal @ (Refusal::NotRegular(_) | Refusal::TooLong(_))) => {
                 Error::content(path, refusal)
             }
-            _ => Error::file("read", path)(error),
+            _ => Error::read(path)(error),
         }),
     }
 }

@@ -72,7 +72,7 @@ fn read_part(outbox: &Path, most_bytes: u64) -> Result<Outbox> {
             // Removed meanwhile.
             Ok(None) => {}
             Err(error) => {
-                let is_unread = matches!(error, Error::File { .. });
+                let is_unread = matches!(error, Error::Read { .. });
                 complain(&mut found.problems, error);
                 if is_unread {
                     found.unread = Some(number);

@@ -13,7 +13,7 @@ const MOST_BYTES: u64 = 1024;
 /// If the file can't be read, is not this user's alone, or holds something else.
 pub fn read_secret(run_dir: &RunDir) -> Result<Secret> {
     let path = run_dir.secret();
-    let missing = || Error::file("read", &path)(std::io::ErrorKind::NotFound.into());
+    let missing = || Error::read(&path)(std::io::ErrorKind::NotFound.into());
     let text = json_file::own_content(&path, MOST_BYTES)?.ok_or_else(missing)?;
     Secret::parse(&String::from_utf8_lossy(&text)).map_err(|error| Error::content(&path, error))
 }

@@ -33,7 +33,7 @@ impl ServerFile {
     /// If it can't be read, is not this user's alone, or is not of our version.
     pub fn read(path: &Path) -> Result<Self> {
         json_file::read_own(path, Self::VERSION)?
-            .ok_or_else(|| Error::file("read", path)(std::io::ErrorKind::NotFound.into()))
+            .ok_or_else(|| Error::read(path)(std::io::ErrorKind::NotFound.into()))
     }
 
     /// Replaces the file.
