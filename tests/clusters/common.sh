@@ -2,10 +2,10 @@
 # shellcheck disable=SC2016 # What stands in single quotes is for the shell inside.
 # What the scripts for Slurm and HTCondor share: Debian roots, and instances of a cluster that live in them.
 #
-# A *root* is a Debian system in a folder, one for each suite, built once. Nothing of a cluster's state lies in it.
-# An *instance* is a cluster at work: a folder with its settings, state, logs and ports, bound into the root by a mount
-# namespace of its own. So many instances live in one root, none sees another's files, nothing must be unmounted, and
-# whatever runs in the namespace belongs to the instance: daemons, jobs, and what jobs left behind.
+# A *root* is a Debian system in a directory, one for each suite, built once. Nothing of a cluster's state lies in it.
+# An *instance* is a cluster at work: a directory with its settings, state, logs and ports, bound into the root by a
+# mount namespace of its own. Several instances live in one root, none sees another's files, nothing must be unmounted,
+# and whatever runs in the namespace belongs to the instance: daemons, jobs, and what jobs left behind.
 #
 #   $CU_CLUSTERS/roots/SUITE        the root; SUITE.log how it was built, SUITE.stamp by which recipe
 #   $CU_CLUSTERS/CLUSTER/INSTANCE   bin/ etc/ log/ run/ state/, holder: the process that keeps the namespace
@@ -74,7 +74,7 @@ need_machine() {
 
 # --- roots --------------------------------------------------------------------------------------------------------
 
-# debian_mirror: where this machine's own apt sources take Debian from, in either form; nothing if it is no Debian.
+# debian_mirror: where this machine's own apt sources take Debian from, in either form; nothing on another system.
 debian_mirror() {
     local ID='' VERSION_CODENAME='' file
     # shellcheck source=/dev/null
@@ -113,7 +113,7 @@ machine_apt_settings() {
     done
 }
 
-# make_debian SUITE FOLDER MIRROR
+# make_debian SUITE DIRECTORY MIRROR
 make_debian() {
     local tools script=$1 proxy='' file
     command -v debootstrap >/dev/null ||
@@ -151,7 +151,7 @@ install_packages() {
     case $1 in
     trixie | forky) containers=yes packages+=(libseccomp2 libsqlite3-0) ;;
     esac
-    # take_from SUITE PACKAGE FOLDER: unpacks a package of another suite.
+    # take_from SUITE PACKAGE DIRECTORY: unpacks a package of another suite.
     take_from() {
         local mirror
         mirror=$(sed -n 's/^deb \(\[[^]]*\] \)*\([^ ]*\).*/\2/p' /etc/apt/sources.list | head -n 1)
@@ -186,7 +186,7 @@ install_packages() {
 recipe_stamp() { declare -f make_debian install_packages | sha256sum | cut -c 1-16; }
 root_is_built() { [ "$(cat "$clusters/roots/$1.stamp" 2>/dev/null)" = "$(recipe_stamp)" ]; }
 
-# build_root SUITE FOLDER LOG
+# build_root SUITE DIRECTORY LOG
 build_root() {
     rm -rf --one-file-system "$2"
     {
@@ -228,7 +228,7 @@ in_namespace() {
     local script=$1 propagation=private
     shift
     if ! mountpoint -q /; then
-        # In a chroot `/` is no mount point and can't be made private; this folder can.
+        # In a chroot `/` is not a mount point and can't be made private; this directory can.
         mountpoint -q "$clusters" || mount --bind "$clusters" "$clusters"
         mount --make-private "$clusters"
         propagation=unchanged
@@ -246,10 +246,10 @@ leave_no_mount() {
 }
 # bind_system ROOT: what a Debian root needs of the machine.
 bind_system() {
-    local folder
-    for folder in proc sys dev; do
-        mount --rbind "/$folder" "$1/$folder"
-        mount --make-rprivate "$1/$folder"
+    local directory
+    for directory in proc sys dev; do
+        mount --rbind "/$directory" "$1/$directory"
+        mount --make-rprivate "$1/$directory"
     done
 }
 namespace_of() { readlink "/proc/$1/ns/mnt" 2>/dev/null; }
@@ -270,7 +270,7 @@ holder() {
 members() {
     local namespace
     namespace=$(cat "$home/namespace" 2>/dev/null) || return 0
-    # The name has brackets, which are no pattern here.
+    # The name has brackets, which mean themselves here.
     namespace=${namespace//[/\\[}
     find /proc/[0-9]*/ns/mnt -maxdepth 0 -lname "${namespace//]/\\]}" 2>/dev/null | cut -d/ -f3
 }
@@ -310,16 +310,16 @@ inside() {
         HOME=/root LC_ALL=C "$@" 9>&-
 }
 
-# shown_folders: what jobs see under the same paths as everyone.
-shown_folders() {
-    local folders folder
-    IFS=: read -ra folders <<<"/tmp:$home/bin:$clusters/programs${CU_WORK:+:$CU_WORK}"
-    for folder in "${folders[@]}"; do
-        [ -d "$folder" ] || die "CU_WORK: there is no folder $folder"
-        printf '%s\n' "$folder"
+# shown_directories: what jobs see under the same paths as everyone.
+shown_directories() {
+    local directories directory
+    IFS=: read -ra directories <<<"/tmp:$home/bin:$clusters/programs${CU_WORK:+:$CU_WORK}"
+    for directory in "${directories[@]}"; do
+        [ -d "$directory" ] || die "CU_WORK: there is no directory $directory"
+        printf '%s\n' "$directory"
     done
 }
-# cgroup: the name of the instance's own, also where another folder of clusters has an instance of that name.
+# cgroup: the name of the instance's own, also where another directory of clusters has an instance of that name.
 cgroup() { echo "$cluster-$instance-$(stat -c %i "$home")"; }
 # bind_instance ROOT GROUP [FROM TO]...: runs in the new namespace; each FROM appears as TO in the root. GROUP: see
 # bind_cgroups, which each cluster has its own of.
@@ -339,13 +339,13 @@ bind_instance() {
     mount --move . /
     exec setsid --fork chroot . sh -c 'echo $$ >/run/cu/holder; exec sleep infinity'
 }
-# hold [FROM TO]...: makes the namespace, unless it is there. FROM is a folder of the instance.
+# hold [FROM TO]...: makes the namespace, unless it is there. FROM is a directory of the instance.
 hold() {
-    local folder pid mounts=()
+    local directory pid mounts=()
     if pid=$(holder); then
-        for folder in $(shown_folders); do
-            grep -qF " $folder " "/proc/$pid/mountinfo" ||
-                die "$cluster ($instance) is up and does not show $folder to jobs: take it down first"
+        for directory in $(shown_directories); do
+            grep -qF " $directory " "/proc/$pid/mountinfo" ||
+                die "$cluster ($instance) is up and does not show $directory to jobs: take it down first"
         done
         return 0
     fi
@@ -361,7 +361,7 @@ hold() {
         mounts+=("$home/$1" "$2")
         shift 2
     done
-    for folder in $(shown_folders); do mounts+=("$folder" "$folder"); done
+    for directory in $(shown_directories); do mounts+=("$directory" "$directory"); done
     (in_namespace "$(declare -f bind_system bind_cgroups bind_instance)"'; bind_instance "$@"' "$root" "$(cgroup)" \
         "$home/run" /run "$home/hosts" /etc/hosts "${mounts[@]}") >"$home/log/holder.log" 2>&1 </dev/null 9>&- ||
         die "the mount namespace could not be made" "$home/log/holder.log"
@@ -372,9 +372,9 @@ hold() {
 
 # instances CLUSTER: their names.
 instances() {
-    local folder
-    for folder in "$clusters/$1"/*/; do
-        [ ! -d "$folder" ] || basename "$folder"
+    local directory
+    for directory in "$clusters/$1"/*/; do
+        [ ! -d "$directory" ] || basename "$directory"
     done
 }
 # abandoned_instances CLUSTER: those that tests made for themselves, own-PROCESS-NUMBER, and did not live to remove.
@@ -435,7 +435,7 @@ write_clients() {
     install -m 4750 -g 20001 "$(command -v nsenter)" "$home/enter"
     cat >"$home/bin/.client" <<C
 #!/bin/sh
-# Runs the command of this name in the cluster, in the caller's folder and with the caller's environment.
+# Runs the command of this name in the cluster, in the caller's directory and with the caller's environment.
 # Root acts as the user of the cluster that CU_USER names: cu (the default), colleague, root.
 # \`in-cluster\` runs any program there: in-cluster PROGRAM ARGUMENT...
 command=\${0##*/}

@@ -1252,7 +1252,8 @@ class Job:
 
     def finalize(self, metrics: Mapping[str, Any]) -> None:
         """Ends the job with its results: writes `settings.json`, `param_choice.csv` and
-        `metrics.csv` into the output directory, each as a whole, and tells the supervisor.
+        `metrics.csv` into the output directory, each as a whole, and sends the metrics to the
+        supervisor.
 
         Nested metrics get dotted names. `time_elapsed`, the seconds since the job was made in this
         attempt, is added unless the metrics have it. It does not include earlier attempts: their

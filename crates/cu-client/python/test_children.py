@@ -72,7 +72,7 @@ class Children(Case):
                 self.assertEqual(with_a_job, without)
 
     def states_of_a_child(self, kind):
-        """Of a child of a program without a job, and of one with a job."""
+        """Returns them for a child of a program without a job, and for one with a job."""
         processes = []
         for with_a_job in ("no", "yes"):
             os.environ["WITH_A_JOB"] = with_a_job

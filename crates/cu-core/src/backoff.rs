@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_doubles_up_to_its_limit_and_starts_again() {
+    fn waits_double_up_to_the_limit_and_start_again() {
         let mut backoff = Backoff::SILENCE;
         let seconds: Vec<u64> = (0..8).map(|_| backoff.wait().as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);

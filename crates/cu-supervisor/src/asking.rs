@@ -1,4 +1,5 @@
-//! Who is asked to stop, and by which signal: one rule for the whole tree of an attempt's processes.
+//! Decides which processes are asked to stop, and by which signal: one rule for the whole tree of an
+//! attempt's processes.
 //!
 //! The wish goes to the topmost process of each branch that handles the signal, whatever group or session
 //! it is in. Its descendants hear of it from their parent, or not at all: a second signal would end a
@@ -15,7 +16,7 @@
 //! | handles INT, if nobody in the tree handles any of these | INT | Python's `KeyboardInterrupt` |
 //! | is R | none of these | R's own handlers of USR1, USR2 and INT quit, and scripts can't replace them |
 //! | is Julia | TERM | its USR1 prints a profile, its USR2 is its own |
-//! | is `srun` | USR1 | it passes that on to its tasks, which are no descendants of ours; TERM ends them |
+//! | is `srun` | USR1 | it passes that on to its tasks, which are not our descendants; TERM ends them |
 //! | is `mpirun` | USR1, if its ranks would be asked by that | it passes that on to all hosts; TERM kills ranks after 1 s |
 //!
 //! Three kinds of process are asked only if none of their descendants handles the signal: `timeout`, which
@@ -84,7 +85,7 @@ pub(crate) struct Relative {
     image: (Option<PathBuf>, u64),
 }
 
-/// What a process's name tells that its handlers don't.
+/// What follows from a process's name, and not from its handlers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Ordinary,
@@ -275,8 +276,8 @@ impl<'a> Tree<'a> {
             return vec![(top, signal)];
         }
         let mut below = self.ask_children(top, choose);
-        // Who is about to execute something has its parent's handlers, and does nothing with them. Every
-        // fork of Python's handles INT.
+        // A fork that is about to execute something has its parent's handlers, and does nothing with them.
+        // Every fork of Python's handles INT.
         below.retain(|(it, signal)| {
             let is_copy = it.is_fork && it.image == top.image;
             !(is_copy && (it.gives_way(*signal) || *signal == Signal::INT))
@@ -478,7 +479,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(asked(&family), [(101, Signal::INT)]);
-        // A worker of its own is no program below a wrapper.
+        // A worker that the program forked does not make that a wrapper.
         family[1].is_fork = true;
         family[1].image = family[0].image.clone();
         assert_eq!(asked(&family), [(100, Signal::INT)]);

@@ -27,8 +27,8 @@ const CAUGHT: [Caught; 6] = [
     Caught::SIGUSR2,
 ];
 
-/// How often it is looked whether signals have arrived of which nobody was told: the handler tells by a
-/// socket, which may fail it.
+/// How often we look for signals that were caught but not announced: the handler announces them through a
+/// socket, which may fail.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long nothing is read from a socket that has failed.
 const READ_AGAIN: Duration = Duration::from_millis(100);
@@ -49,7 +49,7 @@ impl Signals {
             SignalDelivery::with_pipe(read, write, SignalOnly, caught)
         };
         let mut arriving = catch().map_err(Error::system("catch signals"))?;
-        // Whoever started us may have blocked some, which we inherit, and the program from us: we
+        // Our parent may have blocked some, which we inherit, and the program from us: we
         // would never hear of its end, nor it of a wish to stop.
         SigSet::from_iter(CAUGHT)
             .thread_unblock()

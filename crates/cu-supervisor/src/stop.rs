@@ -83,8 +83,8 @@ impl Stop {
         }
     }
 
-    /// The scheduler has sent its SIGTERM at the time limit, and kills everything after `left`. Who has
-    /// not saved by now was warned in vain or wants no warning: SIGTERM at once.
+    /// The scheduler has sent its SIGTERM at the time limit, and kills everything after `left`. A program
+    /// that has not saved by now was warned in vain or wants no warning: SIGTERM at once.
     pub fn end(&mut self, left: Duration, now: Instant) {
         self.wish(StopCause::TimeLimit, now);
         self.hurry(left, now);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_hears_is_ended_at_once() {
+    fn sigterm_is_immediate_where_no_process_hears_the_wish() {
         let mut stop = Stop::new(GRACE);
         let start = Instant::now();
         stop.wish(StopCause::Operator, start);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schedulers_sigterm_leaves_time_to_save_and_to_record_the_end() {
+    fn sigterm_of_the_scheduler_leaves_time_to_save_and_record() {
         let start = Instant::now();
         for asked_before in [false, true] {
             let mut stop = Stop::new(20 * GRACE);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn who_says_that_it_exits_has_the_grace_time_for_it() {
+    fn a_program_that_announces_its_exit_has_the_grace_time() {
         let mut stop = Stop::new(GRACE);
         let start = Instant::now();
         stop.expect_end(start);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_asked_to_stop_gains_nothing_by_saying_that_it_exits() {
+    fn announcing_its_exit_after_a_wish_gains_no_time() {
         let mut stop = Stop::new(GRACE);
         let start = Instant::now();
         stop.wish(StopCause::Operator, start);

@@ -1,4 +1,5 @@
-//! Who is asked to stop, and by what: wrappers, launchers, groups and sessions of their own, workers.
+//! Which processes are asked to stop, and by which signal: wrappers, launchers, groups and sessions of their
+//! own, workers.
 //! Real processes; no wait of the policy is short enough to do in place of the wish.
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
@@ -166,7 +167,7 @@ if __name__ == "__main__":
 
 #[test]
 fn workers_that_lost_their_parent_are_not_asked() {
-    // Forked twice, as a daemon is: no descendants of the program any more.
+    // Forked twice, as a daemon is: they have left the descendants of the program.
     let script = "$TRAINER a TERM; exit $?";
     let run = bash(script, "auto");
     let forks = TRAINER.replace(
@@ -194,7 +195,7 @@ fn a_shell_that_passes_the_wish_on_is_the_only_one_asked() {
 }
 
 #[test]
-fn a_shell_that_cleans_up_at_its_exit_does_not_end_before_its_program() {
+fn a_shell_with_an_exit_trap_does_not_end_before_its_program() {
     // A trap on EXIT has bash catch all signals, run the trap, and end: without its program.
     let script = "trap 'echo cleaned >> state' EXIT; $TRAINER a TERM; code=$?; echo after >> state; exit $code";
     let run = bash(script, "auto");
@@ -323,7 +324,7 @@ fn a_time_limit_bounds_a_program_that_is_being_stopped() {
 }
 
 #[test]
-fn nobody_gets_sigterm_twice() {
+fn no_process_gets_sigterm_twice() {
     // Asked by SIGTERM, it is not ended by a second one, but has twice the grace time to save.
     let script = "trap 'echo TERM >> heard' TERM; echo up > a.up; while :; do sleep 0.01; done";
     let mut run = bash(script, "auto");
@@ -334,7 +335,7 @@ fn nobody_gets_sigterm_twice() {
 }
 
 #[test]
-fn an_orphaned_program_is_asked_by_the_next_attempt_as_by_its_own() {
+fn the_next_attempt_asks_an_orphaned_program_in_the_same_way() {
     // Its workers are not.
     let script = "[ $CU_ATTEMPT = 0 ] || exit 0; exec $TRAINER a TERM 2";
     let run = bash(script, "auto");

@@ -167,7 +167,7 @@ fn a_filter_that_never_ends_is_ended() {
 }
 
 #[test]
-fn a_command_that_goes_into_the_background_is_not_ended_in_silence() {
+fn ending_a_command_left_in_the_background_is_reported() {
     let script = "sleep 1000 & echo $! > child; exit 0";
     let run = Run::script(script);
     let mut supervisor = run.start(0);

@@ -256,8 +256,8 @@ pub fn waits_for_a_child(pid: u32) -> bool {
     fs::read(format!("/proc/{pid}/wchan")).is_ok_and(|place| place == b"do_wait")
 }
 
-/// How many bytes wait to be read in the pipe that is a process's standard input. `None` if that is no
-/// pipe, or the kernel withholds it.
+/// How many bytes wait to be read in the pipe that is a process's standard input. `None` if its standard
+/// input is not a pipe, or the kernel withholds it.
 #[must_use]
 pub fn unread_input(pid: u32) -> Option<u64> {
     let path = format!("/proc/{pid}/fd/0");
@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_in_a_pipe_is_counted() {
+    fn unread_bytes_of_a_pipe_are_counted() {
         use std::io::Write;
         let start = |stdin| {
             std::process::Command::new("sleep")

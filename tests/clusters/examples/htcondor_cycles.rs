@@ -26,7 +26,8 @@ fn main() {
             ("requeue", Resume::Requeue),
             ("checkpoint", same_slot),
         ] {
-            for (who, told_by_itself) in [("the backend tells", false), ("the command says", true)]
+            for (who, told_by_itself) in
+                [("the backend reports", false), ("the command says", true)]
             {
                 let bed = Bed::new();
                 let pool = bed.open(resume).await;

@@ -33,7 +33,7 @@
 //! | [`lane`] | places for one test at a time |
 //! | [`user`] | to be an ordinary user for a while |
 //! | [`place`] | where a run of the real `cu` takes place |
-//! | [`processes`] | what `/proc` tells of processes |
+//! | [`processes`] | processes, as `/proc` shows them |
 //! | [`counted`] | commands whose calls are counted |
 //! | [`programs`] | `cu` and what jobs run, linked statically |
 //! | [`wait`] | the one place where a condition is polled for |

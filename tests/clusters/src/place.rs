@@ -37,7 +37,7 @@ pub fn on_htcondor(pool: &CondorPool, lane: &CondorLane<'_>, directory: &Path) -
     place
 }
 
-/// Runs in the slot of the pool that is no lane.
+/// Runs in the slot of the pool that is outside all lanes.
 #[must_use]
 pub fn in_pool(pool: &CondorPool, directory: &Path) -> Place {
     let commands = pool.commands();

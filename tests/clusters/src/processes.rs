@@ -1,4 +1,4 @@
-//! What `/proc` tells of the machine's processes. Of one that has just ended it tells nothing.
+//! Reads `/proc` about the machine's processes. A process that has just ended is not found there.
 
 use std::fs;
 

@@ -27,8 +27,8 @@ const PROGRAMS: [(&str, &str); 4] = [
 /// If it can't be built, or not be laid there.
 #[must_use]
 pub fn static_program(name: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let directory = FOLDER.get_or_init(|| {
+    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+    let directory = PROGRAMS.get_or_init(|| {
         as_root(|| {
             let given = std::env::var_os("CU_STATIC_PROGRAMS").map(PathBuf::from);
             lay_out(&given.unwrap_or_else(build))
@@ -60,7 +60,7 @@ fn build() -> PathBuf {
     target.join(TARGET).join("debug")
 }
 
-/// Copies the programs to where jobs see them. Who runs those before goes on with them.
+/// Copies the programs to where jobs see them. Jobs that run the earlier ones go on with those.
 fn lay_out(built: &Path) -> PathBuf {
     let directory = clusters().join("programs");
     let lay_out = |name: &str| {

@@ -53,7 +53,7 @@ impl Drop for User {
 /// Runs `work` as root, also while this thread is the [`User`].
 pub(crate) fn as_root<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let as_root = || {
-        // Of a thread of the user's, root's are the saved ids. Where they aren't, this is not
+        // The saved ids of a user's thread are root's. Where they aren't, this is not
         // root at all, and the scripts say so better.
         let _ = thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
             .and_then(|()| thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT));

@@ -16,7 +16,7 @@ pub fn until<T>(what: &str, bound: Duration, look: impl FnMut() -> Option<T>) ->
     until_or(bound, look, || what.to_owned())
 }
 
-/// As [`until`], with a `what` that tells what there is instead.
+/// As [`until`], with a `what` that describes the present state.
 ///
 /// # Panics
 /// If it was waited for in vain.

@@ -258,7 +258,7 @@ fn an_evicted_job_goes_on_under_its_id() {
     });
 }
 
-/// An attempt that is over before the queue tells that it was put back is not submitted again.
+/// An attempt that is over before the queue shows that it was put back is not submitted again.
 #[test]
 fn an_attempt_that_is_over_at_once_was_put_back() {
     htcondor::runtime().block_on(async {
@@ -290,8 +290,8 @@ fn an_attempt_that_is_over_at_once_was_put_back() {
     });
 }
 
-/// A predecessor that HTCondor does not tell yet to have ended is waited for, and what it tells then
-/// is about that one, for the next main process, too.
+/// HTCondor may report the end of a predecessor late. The successor waits for that, and the report is
+/// about the predecessor, for the next main process, too.
 #[test]
 fn a_late_event_of_a_predecessor_ends_no_successor() {
     on_the_pool(Resume::Requeue, async |bed, pool| {
@@ -389,7 +389,7 @@ fn names_and_ends_are_found_without_the_state_directory() {
     });
 }
 
-/// A schedd that does not answer is no end and no lost job: what was under way is found afterwards,
+/// Silence of a schedd is neither an end nor a lost job: what was under way is found afterwards,
 /// or is not there, and nothing is submitted twice.
 #[test]
 fn a_schedd_that_hangs_loses_nothing() {

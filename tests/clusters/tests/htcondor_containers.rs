@@ -17,7 +17,7 @@ fn in_image(image: &Path) -> String {
 }
 
 /// The job sees the directory, too.
-fn with_folder(config: &mut String, directory: &Path) {
+fn with_directory(config: &mut String, directory: &Path) {
     let line = format!("+SingularityBind = \"{}\"", directory.display());
     *config = config.replace("extra = [", &format!("extra = [{line:?}, "));
 }
@@ -29,7 +29,7 @@ fn a_program_in_a_container_is_resumed_in_every_way() {
             let image = image::make(pool, &place.directory);
             let (command, programs) = image::marked_tiny_job();
             place.config.push_str(&in_image(&image));
-            with_folder(&mut place.config, &programs);
+            with_directory(&mut place.config, &programs);
             let run = Run::at(place, &command, &resume(way));
             complete(&run);
             assert_promises(&run);
@@ -45,7 +45,7 @@ fn an_attempt_that_is_evicted_from_its_container_is_resumed() {
         let image = image::make(pool, &place.directory);
         let (_, programs) = image::marked_tiny_job();
         place.config.push_str(&in_image(&image));
-        with_folder(&mut place.config, &programs);
+        with_directory(&mut place.config, &programs);
         let run = tiny_job(place, "stays", "");
         let main_process = run.start();
         let id = await_first_attempt(&run);

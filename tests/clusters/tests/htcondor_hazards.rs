@@ -1,5 +1,5 @@
 //! What breaks below runs on HTCondor, and what is changed behind our back: each run ends right, no two
-//! attempts of a job overlap, and `cu show` tells what happened.
+//! attempts of a job overlap, and `cu show` reports what happened.
 
 mod runs;
 

@@ -84,7 +84,7 @@ fn a_job_that_waits_for_room_says_so() {
     });
 }
 
-/// A script that tells how long it is to SIGKILL, and then notes each tenth of a second of it.
+/// A script that writes how long it is to SIGKILL, and then notes each tenth of a second of it.
 const SURVIVES_SIGTERM: &str = "echo $CU_KILL_WAIT >told; : >term; \
     trap 'trap : TERM; while [ -d . ]; do echo >>term; sleep 0.1; done' TERM; \
     echo >started; while [ -d . ]; do sleep 0.1; done";

@@ -1,5 +1,5 @@
 //! Tasks of an array that are cancelled while they wait. Slurm keeps no trace of those that are
-//! cancelled one by one, and tells the others in one row.
+//! cancelled one by one, and reports the others in one row.
 #![allow(clippy::unwrap_used)]
 
 mod slurm;

@@ -1,5 +1,5 @@
 //! What happens to runs on Slurm behind our back, and what breaks: each run ends right, no two
-//! attempts of a job overlap, and `cu show` tells what happened. Each hazard on one version, all
+//! attempts of a job overlap, and `cu show` reports what happened. Each hazard on one version, all
 //! versions in turn.
 
 mod runs;

@@ -53,7 +53,7 @@ async fn reason(slurm: &Slurm, job: &ClusterJobId) -> ClusterState {
             let observed = slurm.observe(std::slice::from_ref(job)).await.unwrap();
             let state = observed.into_iter().next().unwrap().state;
             match &state {
-                // That nobody has looked at it yet says nothing.
+                // With "Priority" Slurm may not have looked at it yet.
                 ClusterState::Queued {
                     reason: Some(reason),
                 } if reason != "Priority" => return state,
@@ -345,7 +345,7 @@ fn accounts_and_qualities_of_service_are_charged_and_limit() {
         assert_eq!(read(&later.directory, "stdout"), "physics one\n");
         drop(slurm);
 
-        // What no job's end will cure needs a person, and is no limit on their number.
+        // A limit that no job's end will cure needs a person. It does not limit the number of jobs.
         let slurm = with(Some("small")).await;
         let mut too_large = bed.submission(3, 0, "true");
         too_large.resources.cpus = 2;

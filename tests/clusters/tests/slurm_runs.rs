@@ -31,8 +31,8 @@ fn a_grid_of_jobs_is_resumed_in_arrays(suite: Suite) {
 
 fn the_warning_before_the_limit_is_heeded(suite: Suite) {
     in_a_lane(suite, |cluster, place| {
-        // Slurm looks every 30 s, and the warning comes up to 30 s early: of a limit of one minute
-        // half a minute is left at the most, and a quarter of it at the least.
+        // Slurm looks every 30 s, and the warning comes up to 30 s early: with a limit of one
+        // minute at most half a minute is left for it, and at least a quarter of a minute.
         let config = "[settings]\nsteps = 300\nstep_milliseconds = 200\n\
              [resources]\ntime_limit = \"1min\"\n\
              [stop]\nbefore_limit = \"20s\"\ngrace = \"10s\"\n";
@@ -78,7 +78,7 @@ fn a_program_that_knows_nothing_of_us_is_asked_in_time(suite: Suite, wrapper: &s
 
 fn killed_by_the_limit_it_resumes_from_its_last_save(suite: Suite) {
     in_a_lane(suite, |cluster, place| {
-        // No warning before the limit, and USR1 to nobody: nothing of ours tells it to stop.
+        // No warning before the limit, and USR1 to nobody: the program gets no wish of ours to stop.
         let config = "[resources]\ntime_limit = \"1min\"\n[stop]\ngrace = \"1min\"\n";
         let run = Run::at(place, &["bash", "-c", PERIODIC, "periodic", "900"], config);
         complete(&run);
@@ -125,7 +125,7 @@ macro_rules! on_every_slurm {
 
                 #[test]
                 fn a_program_behind_a_wrapper_is_asked_in_time() {
-                    // A shell that is no `exec`, and has nothing to do with signals.
+                    // A shell that does not `exec` the program, and does nothing about signals.
                     let wrapper = "\"$0\" \"$@\"; code=$?; exit $code";
                     a_program_that_knows_nothing_of_us_is_asked_in_time($suite, wrapper, "TERM");
                 }

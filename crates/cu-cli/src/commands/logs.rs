@@ -263,8 +263,8 @@ mod tests {
 
     #[test]
     fn attempts_are_joined_as_they_grow() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let run = RunDir::new(folder.path());
+        let directory = tempfile::tempdir().expect("a directory");
+        let run = RunDir::new(directory.path());
         let write = |number: u32, text: &str| {
             let path = run.stdout(JobId(0), Attempt(number));
             fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
@@ -305,9 +305,9 @@ mod tests {
 
     #[test]
     fn a_reader_that_goes_away_ends_it() {
-        let folder = tempfile::tempdir().expect("a directory");
+        let directory = tempfile::tempdir().expect("a directory");
         let files = Files {
-            run: RunDir::new(folder.path()),
+            run: RunDir::new(directory.path()),
             job: JobId(0),
             stderr: true,
         };

@@ -16,7 +16,7 @@ use crate::config::find_command;
 const CONNECT: Duration = Duration::from_secs(5);
 /// A peer that says more in a line is not ours.
 const MOST_HEARD: u64 = 1024;
-/// A longer file is no question and no answer, in bytes.
+/// The most bytes of a file that can be a question or an answer.
 pub const LONGEST: u64 = 1 << 20;
 
 /// The question to the probe: the file `probe.json` in its directory.

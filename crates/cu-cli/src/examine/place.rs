@@ -162,14 +162,17 @@ mod tests {
 
     #[test]
     fn a_private_directory_is_good_for_this_machine() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let findings = examine(&folder.path().join("results/a"), Nodes::None);
+        let directory = tempfile::tempdir().expect("a directory");
+        let findings = examine(&directory.path().join("results/a"), Nodes::None);
         for subject in ["permissions", "clock of files"] {
             assert_eq!(of(&findings, subject).level, Level::Good, "{findings:?}");
         }
         assert!(of(&findings, "results directory").level <= Level::Note);
-        assert!(!folder.path().join("results").exists(), "nothing is made");
-        let left = fs::read_dir(folder.path()).expect("a directory").count();
+        assert!(
+            !directory.path().join("results").exists(),
+            "nothing is made"
+        );
+        let left = fs::read_dir(directory.path()).expect("a directory").count();
         assert_eq!(left, 0, "nothing is left");
     }
 
@@ -185,11 +188,11 @@ mod tests {
 
     #[test]
     fn other_writers_are_reported() {
-        let folder = tempfile::tempdir().expect("a directory");
+        let directory = tempfile::tempdir().expect("a directory");
         let mode = |mode| {
             let permissions = fs::Permissions::from_mode(mode);
-            fs::set_permissions(folder.path(), permissions).expect("it is ours");
-            let findings = examine(folder.path(), Nodes::None);
+            fs::set_permissions(directory.path(), permissions).expect("it is ours");
+            let findings = examine(directory.path(), Nodes::None);
             of(&findings, "permissions").level
         };
         assert_eq!(mode(0o700), Level::Good);
@@ -199,14 +202,14 @@ mod tests {
 
     #[test]
     fn the_advice_can_be_pasted() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let folder = folder.path().join("my results");
-        fs::create_dir(&folder).expect("a directory");
+        let directory = tempfile::tempdir().expect("a directory");
+        let directory = directory.path().join("my results");
+        fs::create_dir(&directory).expect("a directory");
         let permissions = fs::Permissions::from_mode(0o777);
-        fs::set_permissions(&folder, permissions).expect("it is ours");
-        let findings = examine(&folder, Nodes::None);
+        fs::set_permissions(&directory, permissions).expect("it is ours");
+        let findings = examine(&directory, Nodes::None);
         let advice = of(&findings, "permissions").advice.clone();
-        let expected = format!("`chmod +t '{}'`", folder.display());
+        let expected = format!("`chmod +t '{}'`", directory.display());
         assert!(advice.is_some_and(|advice| advice.starts_with(&expected)));
     }
 }

@@ -18,7 +18,7 @@ pub const RESULTS_DIR: &str = "results";
 pub struct Listed {
     /// The directory.
     pub run: RunDir,
-    /// Whose it is, if it belongs to another user. Such a run is only read.
+    /// The user to whom it belongs, if that is not this one. Such a run is only read.
     pub owner: Option<u32>,
     /// The state of the run.
     pub status: Result<Status, cu_core::Error>,
@@ -174,8 +174,8 @@ mod tests {
 
     #[test]
     fn a_command_gives_its_run_a_name() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let script = folder.path().join("train.py");
+        let directory = tempfile::tempdir().expect("a directory");
+        let script = directory.path().join("train.py");
         fs::write(&script, "").expect("a file");
         let script = script.to_str().expect("UTF-8");
         for (command, name) in [
@@ -194,21 +194,21 @@ mod tests {
 
     #[test]
     fn a_taken_name_gets_a_number() {
-        let folder = tempfile::tempdir().expect("a directory");
-        assert_eq!(free_name(folder.path(), "a"), "a");
-        fs::create_dir(folder.path().join("a")).expect("a directory");
-        fs::create_dir(folder.path().join("a-2")).expect("a directory");
-        assert_eq!(free_name(folder.path(), "a"), "a-3");
+        let directory = tempfile::tempdir().expect("a directory");
+        assert_eq!(free_name(directory.path(), "a"), "a");
+        fs::create_dir(directory.path().join("a")).expect("a directory");
+        fs::create_dir(directory.path().join("a-2")).expect("a directory");
+        assert_eq!(free_name(directory.path(), "a"), "a-3");
     }
 
     #[test]
     fn an_unreachable_run_is_not_called_missing() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let results = folder.path().join("results");
+        let directory = tempfile::tempdir().expect("a directory");
+        let results = directory.path().join("results");
         // It stops every user, as a private directory stops all but its owner.
         std::os::unix::fs::symlink(&results, &results).expect("a link to itself");
         let path = results.join("a");
-        let found = find(path.to_str(), folder.path()).expect("it may be there");
+        let found = find(path.to_str(), directory.path()).expect("it may be there");
         assert_eq!(found.path(), path);
         let found = find(Some("a"), &results).expect("it may be there");
         assert_eq!(found.path(), path);
@@ -216,10 +216,10 @@ mod tests {
 
     #[test]
     fn a_missing_run_is_called_missing() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let error = find(None, folder.path()).expect_err("none").to_string();
+        let directory = tempfile::tempdir().expect("a directory");
+        let error = find(None, directory.path()).expect_err("none").to_string();
         assert!(error.starts_with("there is no run in "), "{error}");
-        let error = find(Some("a"), folder.path())
+        let error = find(Some("a"), directory.path())
             .expect_err("none")
             .to_string();
         assert!(

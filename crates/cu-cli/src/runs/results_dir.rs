@@ -68,11 +68,11 @@ mod tests {
 
     #[test]
     fn a_directory_in_which_all_may_rename_is_refused() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let results = folder.path().join("shared/results");
+        let directory = tempfile::tempdir().expect("a directory");
+        let results = directory.path().join("shared/results");
         fs::create_dir_all(&results).expect("a directory");
         assert_eq!(check(&results, false).expect("ours"), [""; 0]);
-        let shared = folder.path().join("shared");
+        let shared = directory.path().join("shared");
         let mode = |mode| {
             let mode = fs::Permissions::from_mode(mode);
             fs::set_permissions(&shared, mode).expect("it is ours");

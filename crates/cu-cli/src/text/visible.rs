@@ -59,8 +59,8 @@ fn push(out: &mut String, character: char) {
 }
 
 /// The output of a program that arrives in pieces, made visible. As [`printable`], but carriage returns
-/// pass, with which progress bars begin their line anew, and bytes that are no text are shown by
-/// their number, too.
+/// pass, since progress bars begin their line anew with them, and bytes that are not text are shown
+/// by their number, too.
 #[derive(Debug, Default)]
 pub struct Visible {
     /// The beginning of a character: at most three bytes.

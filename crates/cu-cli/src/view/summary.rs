@@ -455,8 +455,8 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
 
     #[test]
     fn a_job_shows_its_chain() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let run = RunDir::new(folder.path());
+        let results = tempfile::tempdir().expect("a directory");
+        let run = RunDir::new(results.path());
         let directory = run.attempt(JobId(0), Attempt(1));
         std::fs::create_dir_all(&directory).expect("a directory");
         std::fs::write(directory.join("submit.sh"), "").expect("a file");

@@ -140,12 +140,12 @@ fn a_run_that_exists_is_not_touched() {
 fn a_command_in_a_message_can_be_pasted() {
     let bench = Bench::new();
     bench.program("wait.sh", WAIT);
-    let folder = bench.path("Lea's results");
-    let folder = folder.to_str().expect("UTF-8");
+    let directory = bench.path("Lea's results");
+    let directory = directory.to_str().expect("UTF-8");
     let run = [
         "run",
         "--results-dir",
-        folder,
+        directory,
         "--name",
         "a",
         "--detach",
@@ -158,7 +158,7 @@ fn a_command_in_a_message_can_be_pasted() {
     let told = told.replacen("cu", env!("CARGO_BIN_EXE_cu"), 1);
     let output = Command::new("sh").args(["-c", &told]).output();
     let output = output.expect("a shell");
-    let stopped = bench.cu(&["stop", "all", "a", "--results-dir", folder]);
+    let stopped = bench.cu(&["stop", "all", "a", "--results-dir", directory]);
     assert_eq!(stopped.code, 0, "{stopped:?}");
     assert!(output.status.success(), "{told}: {output:?}");
 }
@@ -196,7 +196,7 @@ fn a_run_that_is_missing_damaged_or_newer_is_exit_code_6() {
 
     bench.write(
         "results/damaged/run.sqlite",
-        "this is no database, however one looks at it",
+        "this is not a database, however one looks at it",
     );
     for arguments in [["resume", "damaged"], ["status", "damaged"]] {
         expect(&bench, &arguments, 6, &["damaged", "hint: "]);

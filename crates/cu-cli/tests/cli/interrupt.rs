@@ -101,7 +101,7 @@ fn ctrl_c_on_a_terminal_asks() {
     bench.wait_until_waiting("wait");
     run.signal(Signal::INT);
     terminal.wait_for("d: detach");
-    // Who wants to go on is asked again the next time.
+    // An empty answer means to go on; the next Ctrl-C asks again.
     terminal.type_line("");
     terminal.wait_for("0 of 1 jobs completed");
     run.signal(Signal::INT);

@@ -36,20 +36,20 @@ echo gone
 
 /// A directory of a test's own. Runs that still go on are stopped at its end.
 pub struct Bench {
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Bench {
     /// An empty one.
     pub fn new() -> Self {
         Self {
-            folder: tempfile::tempdir().expect("a directory"),
+            directory: tempfile::tempdir().expect("a directory"),
         }
     }
 
     /// The path of `name` in the directory.
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     /// Writes a file.
@@ -74,7 +74,7 @@ impl Bench {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cu"));
         command
             .args(arguments)
-            .current_dir(self.folder.path())
+            .current_dir(self.directory.path())
             .env_remove("CU_RESULTS_DIR")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

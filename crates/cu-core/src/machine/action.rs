@@ -52,9 +52,9 @@ pub enum Action {
     /// Mark the attempt as cancelled, so that its program is not started any more: the scheduler may
     /// have it without our knowing, or may not be able to end it.
     Withdraw {
-        /// Whose.
+        /// The job.
         job: JobId,
-        /// Which.
+        /// The attempt.
         attempt: Attempt,
     },
     /// Have the scheduler end this cluster job.

@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_recorded_after_a_failed_commit() {
+    async fn a_store_records_nothing_after_a_failed_commit() {
         let (_directory, _, mut store) = store().await;
         let changes = changes();
         store.commit(&changes).expect("recorded");

@@ -1,6 +1,6 @@
 //! Decides which announcements are kept. A job may announce progress twice a second, and metrics at every
-//! step, for days. Of an attempt's progress, only the largest and the last have consequences; of its early
-//! metrics, the last of each name.
+//! step, for days. Only the largest and the last progress of an attempt have consequences, and only the last
+//! early metric of each name.
 
 use std::collections::HashMap;
 
@@ -182,7 +182,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_kept_says_all_that_was_said(
+        fn kept_announcements_say_all_that_was_announced(
             parts in prop::collection::vec(any_part(), 0..40),
         ) {
             let submitted = Event::Submitted {

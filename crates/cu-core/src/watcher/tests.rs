@@ -168,7 +168,7 @@ async fn thousands_of_ends_at_once_are_few_looks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_come_back_is_not_looked_for() {
+async fn a_supervisor_that_reconnects_stops_the_search() {
     let world = World::new(1).await;
     world.ask_until_over(0);
     sleep(Duration::from_secs(1)).await;

@@ -154,7 +154,7 @@ fn exit(body: &[&str]) -> Option<Exit> {
     })
 }
 
-/// The line of an eviction that is no figure, if there is one.
+/// The line of an eviction that is text instead of a figure, if there is one.
 fn eviction(body: &[&str]) -> Option<String> {
     let after = body
         .iter()

@@ -13,8 +13,8 @@ use cu_system::files;
 
 use super::event::{self, Event};
 
-/// No event is longer, its last line aside. What is, is no event, and is left out up to the next end
-/// of one.
+/// No event is longer, its last line aside. Anything longer is not an event, and is left out up to the
+/// next end of an event.
 const LONGEST_EVENT: usize = 1 << 20;
 
 /// No line is longer. An event with a line that is, is left out, too.

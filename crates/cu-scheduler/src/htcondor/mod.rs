@@ -25,9 +25,8 @@
 //! # Time limits, signals
 //! HTCondor sends SIGTERM at the limit (`allowed_job_duration`), at an eviction and at a removal,
 //! and SIGKILL after the [grace](HtcondorOptions::grace). It has no warning before the limit, so the
-//! attempt's script starts a watcher that sends it. [`Cancel::Kill`] is no
-//! faster than [`Cancel::Terminate`]: HTCondor kills at once only by
-//! forgetting the job while it runs.
+//! attempt's script starts a watcher that sends it. [`Cancel::Kill`] takes as long as
+//! [`Cancel::Terminate`]: HTCondor kills at once only by forgetting the job while it runs.
 //!
 //! # Files
 //! The state directory has `events.log`, `start` (what HTCondor starts), `descriptions/` (the

@@ -25,8 +25,8 @@ pub(super) async fn preview(condor: &Htcondor, batch: &[Submission]) -> Vec<Prev
     previews
 }
 
-/// What a dry run of `jobs` jobs says, in sentences. Of what HTCondor makes of a description, that
-/// is worth a look which no line of it says: what a machine must be.
+/// What a dry run of `jobs` jobs says, in sentences. It includes the requirements on a machine, which
+/// HTCondor derives from the description: no line of that shows them.
 fn verdict(output: &Output, jobs: usize) -> Result<String, String> {
     if output.code != 0 {
         return Err(first_lines(output));

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::ad::{Ad, Status};
 use super::queue::Commands;
 
-/// How often a job is analysed at the most.
+/// How long it takes at least from one analysis of a job to the next.
 const EVERY: Duration = Duration::from_secs(10 * 60);
 /// How long a finding is believed, unless a newer one takes its place.
 const BELIEVED: Duration = Duration::from_secs(3600);

@@ -182,7 +182,7 @@ fn of_config(config: &Config, options: &SlurmOptions) -> Vec<Finding> {
         .get("EnforcePartLimits")
         .is_none_or(|set| set == "NO")
     {
-        let text = "EnforcePartLimits is NO: Slurm accepts jobs that a partition never starts. \
+        let text = "With EnforcePartLimits=NO, Slurm accepts jobs that a partition never starts. \
                     Time limits are compared before a submission; a job that waits for ever for \
                     another reason is reported as held";
         findings.push(Finding::new(Subject::PartitionLimits, Level::Note, text));

@@ -1,7 +1,7 @@
 //! The file in the state directory that says what was handed over: JSON lines, read once, appended to.
 //!
 //! What is about to be handed over is written, and is on the disk, before sbatch is started: the
-//! cluster outlives this machine. A line that a crash tore is no line, and what it would have said
+//! cluster outlives this machine. A line that a crash cut short is ignored: the call that it announces
 //! had not begun.
 
 use std::fs::File;

@@ -29,7 +29,7 @@ enum Cause {
     Unknown(Instant),
     /// It never started, as accounting has reported since then.
     NeverStarted(Instant),
-    /// We cancelled it while it waited. Of a task of an array Slurm keeps no trace then.
+    /// We cancelled it while it waited. Slurm keeps no trace of a task of an array that ended so.
     Cancelled,
 }
 

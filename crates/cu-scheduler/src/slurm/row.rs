@@ -82,8 +82,8 @@ impl<'a> Index<'a> {
     }
 
     /// The row about one job: the last of its own rows, or else that of several tasks, or else
-    /// that of its whole array. Whose name is not `name` is another job under the same number, from
-    /// before Slurm began to count anew.
+    /// that of its whole array. A row with a name other than `name` is about another job with the same
+    /// number, from before Slurm began to count anew.
     pub fn row(&self, job: JobId, name: Option<&str>) -> Option<&'a Row> {
         let rows = self.of_base.get(&job.base)?;
         let named = || {

@@ -63,7 +63,7 @@ async fn an_unreadable_live_array_makes_find_an_error() {
     slurm.submit(&stubs.submissions(2)).await;
     drop(slurm);
     stubs.loses_its_state();
-    // As Slurm 20.11 and 24.11 do: it is no failure.
+    // Slurm 20.11 and 24.11 do so without a failing exit code.
     let unreadable = "case $1 in write) echo 'job script retrieval failed' >&2 ;; *) cat \"$directory/$3\" ;; esac";
     stubs.does("scontrol", unreadable);
     let slurm = stubs.open().await;

@@ -97,7 +97,7 @@ async fn a_given_up_call_that_arrives_late_runs_nothing() {
 }
 
 #[tokio::test]
-async fn nothing_is_given_up_while_an_sbatch_lives() {
+async fn a_submission_is_kept_while_its_sbatch_lives() {
     let stubs = Stubs::new();
     stubs.sbatch(&format!("echo '{TIMED_OUT}' >&2; exit 1"));
     let slurm = stubs.open().await;

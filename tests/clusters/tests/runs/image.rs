@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::program;
 
-/// Of a shell and what the scripts of the backends call, with their libraries, and a mark; made as
-/// a job would be told to, by Apptainer.
+/// Makes an image with Apptainer: a shell, the commands in the backends' scripts, their libraries, and
+/// a mark.
 const MAKE: &str = r#"
 set -e
 for program in /bin/sh /bin/date /bin/sleep /bin/mv /bin/rm; do

@@ -168,7 +168,7 @@ pub fn await_first_attempt(run: &Run) -> String {
     })
 }
 
-/// What a run tells of why its job 0 waits, which no machine of the pool can take. It is stopped then.
+/// Why job 0 of a run waits, as the run reports it, if no machine of the pool can take the job. Stops the run.
 pub fn why_no_machine_takes(run: &Run) -> String {
     let main_process = run.start();
     run.await_file(&run.dir().path().join("attempts/0/newest"));

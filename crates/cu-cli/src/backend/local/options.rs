@@ -14,7 +14,7 @@ pub fn options(run: &RunDir, file: &File) -> LocalOptions {
     let mut options = LocalOptions::new(run.backend("local"));
     options.cpus = local.cpus.map(NonZeroU32::get);
     options.gpus = local.gpus.unwrap_or_default();
-    // Whoever gave us some of the GPUs has kept the others for somebody else.
+    // If the caller gave us only some of the GPUs, the others are for somebody else.
     options.visible_gpus = std::env::var("CUDA_VISIBLE_DEVICES").ok();
     options.grace = supervisor_grace(file);
     options

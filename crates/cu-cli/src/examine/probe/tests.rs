@@ -10,7 +10,7 @@ use cu_scheduler::{
 
 use super::*;
 
-/// Takes one job, does something to its folder, and says always the same of it.
+/// Takes one job, does something to its directory, and always reports the same state.
 #[derive(Debug)]
 struct Staged {
     on_submit: fn(&Submission),
@@ -110,12 +110,15 @@ async fn probe_until(
     bound: Duration,
     interrupted: impl Future<Output = ()>,
 ) -> Proof {
-    let folder = tempfile::tempdir().expect("a directory");
-    let probe = Probe::new(folder.path()).expect("a directory");
+    let results = tempfile::tempdir().expect("a directory");
+    let probe = Probe::new(results.path()).expect("a directory");
     let proof = probe.run(scheduler, bound, interrupted).await;
     let proof = proof.expect("this host works");
     drop(probe);
-    assert_eq!(fs::read_dir(folder.path()).expect("a directory").count(), 0);
+    assert_eq!(
+        fs::read_dir(results.path()).expect("a directory").count(),
+        0
+    );
     assert_eq!(scheduler.cancelled(), [id()]);
     proof
 }
@@ -179,9 +182,9 @@ async fn a_node_without_the_results_directory_answers_on_stdout() {
 #[tokio::test]
 async fn an_answer_is_reported() {
     let scheduler = Staged::new(ended(0), |submission| {
-        let folder = submission.working_directory.clone();
+        let directory = submission.working_directory.clone();
         // In a thread, since the connection is served by this one.
-        std::thread::spawn(move || super::super::node::answer(&folder, &mut Vec::new()));
+        std::thread::spawn(move || super::super::node::answer(&directory, &mut Vec::new()));
     });
     let Proof::Found(findings) = probe(&scheduler, Duration::from_secs(60)).await else {
         panic!("nobody interrupts it");

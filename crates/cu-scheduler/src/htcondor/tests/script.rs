@@ -105,7 +105,7 @@ fn submission(directory: &Path, attempt: u32, script: &str) -> Submission {
     }
 }
 
-/// Waits for what no event tells.
+/// Waits for a condition that no event announces.
 fn until(what: &str, condition: impl Fn() -> bool) {
     let began = Instant::now();
     while !condition() {
@@ -138,7 +138,7 @@ fn without_a_ticket_nothing_runs_and_it_is_said_why() {
     assert!(failure.contains("there is no ticket"), "{failure}");
 }
 
-/// Who submits may run in a job itself, and hands its environment on.
+/// The process that submits may run in a job itself, and hands its environment on.
 #[test]
 fn the_deadline_of_another_job_is_none() {
     let machine = Machine::new();

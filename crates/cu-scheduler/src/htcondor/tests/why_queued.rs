@@ -46,7 +46,7 @@ fn an_analysis_tells_whether_any_machine_will_do() {
         found(BUSY),
         "1 of the pool's 9 slots can run it, once there is room"
     );
-    // Of GPUs it tells the same, taken or not there.
+    // The answer is the same whether all GPUs are taken or there are none.
     assert_eq!(
         found(GPUS_BUSY),
         "at present no machine of the pool can run it: none of its 9 slots meets the job's \
