@@ -25,8 +25,6 @@ const DRY_RUN_LIMIT: Duration = Duration::from_secs(10);
 /// How long to wait for the condor_submit of a process that was killed.
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(50);
-/// When asking again is worth it after a limit of the pool was reached.
-const LIMIT_RETRY: Duration = Duration::from_secs(60);
 
 #[async_trait]
 impl Intake for Htcondor {
@@ -166,10 +164,7 @@ fn refusal(output: &Output) -> Refusal {
         "aborting entire submit",
     ];
     if words.contains("would exceed") || words.contains("MAX_JOBS") {
-        Refusal::Unavailable {
-            reason: words,
-            retry_after: Some(LIMIT_RETRY),
-        }
+        Refusal::full(words)
     } else if away.iter().any(|it| words.contains(it)) {
         Refusal::unavailable(words)
     } else if words.ends_with(COMMIT) {
@@ -266,6 +261,18 @@ mod tests {
         );
         assert_eq!(submitted(said, 2), None);
         assert_eq!(submitted("Submitting job(s)", 1), None);
+    }
+
+    #[test]
+    fn a_limit_on_jobs_in_one_submission_halves_it() {
+        let output = Output {
+            code: 1,
+            stdout: String::new(),
+            stderr: "ERROR: Failed to create proc\n\
+                     ERROR: Number of submitted jobs would exceed MAX_JOBS_PER_SUBMISSION\n"
+                .into(),
+        };
+        assert!(matches!(refusal(&output), Refusal::Full { .. }));
     }
 
     #[test]

@@ -70,6 +70,7 @@ mod submit;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -102,6 +103,8 @@ struct Cluster {
     journal: Lazy,
     pace: Pace,
     missing: Missing,
+    /// The site refused an array and took one of its tasks as a job of its own.
+    only_single_jobs: AtomicBool,
     /// Writes scripts and the journal.
     writer: Writer,
 }
@@ -164,6 +167,7 @@ impl Slurm {
         Ok(Self(Arc::new(Cluster {
             pace: Pace::new(options.poll),
             missing: Missing::default(),
+            only_single_jobs: AtomicBool::new(false),
             writer: Writer::start("cu-slurm")?,
             journal: Lazy {
                 state_dir: options.state_dir.clone(),

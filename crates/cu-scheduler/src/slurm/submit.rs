@@ -1,6 +1,7 @@
 //! Hands submissions over: those that are due together and need the same go in one call of sbatch.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -45,8 +46,15 @@ impl Intake for Arc<Cluster> {
     }
 
     fn most_in_one_call(&self) -> usize {
+        if self.only_single_jobs.load(Ordering::Relaxed) {
+            return 1;
+        }
         let most = self.settings.get().config.max_array_size();
         self.options.array.min(most) as usize
+    }
+
+    fn takes_only_one_in_a_call(&self) {
+        self.only_single_jobs.store(true, Ordering::Relaxed);
     }
 
     fn check(&self, submission: &Submission) -> Result<(), String> {
