@@ -148,7 +148,33 @@ pub(super) async fn dry_run(condor: &Htcondor, text: &str) -> Result<Output, Fai
         .await
 }
 
+/// What condor_submit says when a ticket or a token ran out, in part on standard output.
+const CREDENTIALS: [&str; 4] = [
+    "job credential requests",
+    "No credential stored",
+    "store_cred",
+    "credential has expired",
+];
+
+/// The line about credentials that ran out, and how to renew them.
+fn without_credentials(output: &Output) -> Option<Refusal> {
+    let mut lines = output.stderr.lines().chain(output.stdout.lines());
+    let is_about_them = |line: &&str| {
+        let is_disabled = line.contains("User ") && line.ends_with("is disabled");
+        is_disabled || CREDENTIALS.iter().any(|words| line.contains(words))
+    };
+    let line = lines.find(is_about_them)?;
+    Some(Refusal::unavailable(format!(
+        "{} (if your credentials ran out, renew them with `kinit` or with the command of your \
+         site; it is tried again)",
+        line.trim()
+    )))
+}
+
 fn refusal(output: &Output) -> Refusal {
+    if let Some(refusal) = without_credentials(output) {
+        return refusal;
+    }
     let words = first_lines(output);
     // The last step. Behind it stands why the schedd does not take them, if it said so.
     const COMMIT: &str = "Failed to commit job submission into the queue.";
