@@ -6,7 +6,6 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use super::job_id::JobId;
 use super::journal::Journal;
 use super::known::{Call, Line};
 use super::options::Resume;
@@ -87,9 +86,10 @@ impl Intake for Arc<Cluster> {
         })?;
         let task = |task| call.array.then_some(task);
         let tasks = (0..).map(task).take(group.len());
-        Ok(tasks
-            .map(|task| JobId { base, task }.to_cluster())
-            .collect())
+        Ok(self.journal.with(|journal| {
+            let job = |task| journal.known().job(call.number, base, task).to_cluster();
+            Ok(tasks.map(job).collect())
+        })?)
     }
 }
 
