@@ -1,7 +1,7 @@
 //! What HTCondor pools do at other people's sites, on a fake one.
 #![allow(clippy::unwrap_used)]
 
-use cu_tests::fake::{Fake, Kind};
+use cu_tests::fake::{Fake, Kind, Rule};
 use cu_tests::process::Exit;
 use cu_tests::run::{Run, scratch};
 use tempfile::TempDir;
@@ -57,4 +57,27 @@ fn a_removed_job_ends_on_the_fake() {
     completed(&run.cu(&["stop", "all"]));
     assert_eq!(main.wait().code, Some(1));
     assert_eq!(pool.condor.calls("condor_rm").len(), 1);
+}
+
+#[test]
+fn a_ticket_that_ran_out_delays_a_chain_and_is_named() {
+    for words in [
+        "Failed to process job credential requests: 'store_cred of Kerberos credential failed - '; BAILING OUT.",
+        "ERROR: No credential stored for ada@pool",
+        "ERROR: User ada@pool is disabled",
+    ] {
+        let pool = Pool::new();
+        let rule = Rule {
+            stdout: format!("{words}\n"),
+            stderr: String::new(),
+            ..Rule::fails("condor_submit", "")
+        };
+        // The first call is a dry run, the second submits attempt 0.
+        pool.condor.rule(rule.with("descriptions").once_after(1));
+        let run = pool.run(TWO_RESUMES, "", "");
+        completed(&run.start().wait());
+        assert_eq!(pool.condor.jobs().len(), 3, "{words}");
+        let log = std::fs::read_to_string(run.dir().log()).unwrap();
+        assert!(log.contains(words), "{log}");
+    }
 }

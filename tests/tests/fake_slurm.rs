@@ -251,3 +251,15 @@ fn a_submission_nobody_knows_of_never_runs_after_a_stop() {
     });
     assert_eq!(attempts(&run), 0);
 }
+
+#[test]
+fn arrays_that_are_forbidden_become_single_jobs() {
+    let site = Site::new();
+    let words = "sbatch: error: Batch job submission failed: Invalid job array specification";
+    site.slurm.rule(Rule {
+        only_arrays: true,
+        ..Rule::fails("sbatch", words)
+    });
+    let run = site.run(TWO_RESUMES, "", "[grid]\ni = [0, 1, 2]\n");
+    completed(&run.start().wait());
+}

@@ -27,6 +27,10 @@ pub trait Intake: Send + Sync {
         usize::MAX
     }
 
+    /// Called when the cluster refused several submissions in one call and took the first of them
+    /// alone: from now on [`most_in_one_call`](Self::most_in_one_call) had better be 1.
+    fn takes_only_one_in_a_call(&self) {}
+
     /// Checks a submission before the cluster is asked. [`check`](super::check()) finds what no
     /// cluster takes.
     ///
@@ -51,8 +55,10 @@ pub trait Intake: Send + Sync {
 /// Hands a batch over and returns its answers in its order.
 ///
 /// Submissions that do not pass the check are rejected, what can be put back is put back, and the rest
-/// goes in groups of equal needs. A group for which there is no room is halved. Once the cluster is
-/// away, or the time is over, no further call is made.
+/// goes in groups of equal needs. A group for which there is no room is halved. Of a group that is
+/// rejected one submission is tried alone: if it is taken, all others go alone too; if it is not, the
+/// others of its group are not tried. Once the cluster is away, or the time is over, no further call
+/// is made.
 pub async fn submit<I: Intake>(intake: &I, submissions: &[Submission]) -> Vec<Answer> {
     let mut batch = Batch::new(submissions);
     for (at, submission) in submissions.iter().enumerate() {
@@ -70,7 +76,19 @@ pub async fn submit<I: Intake>(intake: &I, submissions: &[Submission]) -> Vec<An
             break;
         }
         let members: Vec<&Submission> = group.iter().map(|at| batch.submission(*at)).collect();
-        match intake.call(&members).await {
+        let mut answer = intake.call(&members).await;
+        if matches!(answer, Err(Refusal::Rejected { .. })) && group.len() > 1 {
+            // The cluster may forbid to hand over several at once.
+            answer = intake.call(&members[..1]).await;
+            if !matches!(answer, Err(Refusal::Rejected { .. })) {
+                groups.push_front(group.split_off(1));
+            }
+            if answer.is_ok() {
+                intake.takes_only_one_in_a_call();
+                groups = groups.into_iter().flatten().map(|at| vec![at]).collect();
+            }
+        }
+        match answer {
             Ok(jobs) => batch.accept_group(&group, jobs),
             // Half of them may fit. The other half, and all behind it, keep their order.
             Err(Refusal::Full { .. }) if group.len() > 1 => {
@@ -95,6 +113,7 @@ pub async fn submit<I: Intake>(intake: &I, submissions: &[Submission]) -> Vec<An
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::super::batch::tests::submission;
     use super::*;
@@ -105,6 +124,7 @@ mod tests {
         calls: Mutex<Vec<Vec<u32>>>,
         most: usize,
         takes: Duration,
+        takes_only_one: AtomicBool,
         script: F,
     }
 
@@ -118,6 +138,10 @@ mod tests {
 
         fn most_in_one_call(&self) -> usize {
             self.most
+        }
+
+        fn takes_only_one_in_a_call(&self) {
+            self.takes_only_one.store(true, Ordering::Relaxed);
         }
 
         fn check(&self, submission: &Submission) -> Result<(), String> {
@@ -152,6 +176,7 @@ mod tests {
             calls: Mutex::default(),
             most: usize::MAX,
             takes: Duration::ZERO,
+            takes_only_one: AtomicBool::new(false),
             script,
         }
     }
@@ -236,6 +261,42 @@ mod tests {
         let answers = submit(&cluster, &batch(&[0, 1])).await;
         assert!(matches!(answers[0], Err(SubmitError::Rejected { .. })));
         assert_eq!(answers[1], Ok(id(1)));
+    }
+
+    #[tokio::test]
+    async fn groups_that_are_forbidden_become_single_calls() {
+        let cluster = scripted(|jobs: &[u32]| match jobs {
+            [_] => Ok(()),
+            _ => Err(Refusal::rejected("no arrays here")),
+        });
+        let answers = submit(&cluster, &batch(&[0, 0, 0, 1, 1])).await;
+        let expected: Vec<Answer> = (0..5).map(|job| Ok(id(job))).collect();
+        assert_eq!(answers, expected);
+        assert!(cluster.takes_only_one.load(Ordering::Relaxed));
+        let calls = [vec![0, 1, 2], vec![0], vec![1], vec![2], vec![3], vec![4]];
+        assert_eq!(cluster.calls(), calls);
+    }
+
+    #[tokio::test]
+    async fn a_group_whose_first_is_rejected_is_not_tried_singly() {
+        let cluster = scripted(|_: &[u32]| Err(Refusal::rejected("no such partition")));
+        let answers = submit(&cluster, &batch(&[0, 0, 0, 1])).await;
+        for answer in &answers {
+            assert!(matches!(answer, Err(SubmitError::Rejected { .. })));
+        }
+        assert!(!cluster.takes_only_one.load(Ordering::Relaxed));
+        assert_eq!(cluster.calls(), [vec![0, 1, 2], vec![0], vec![3]]);
+    }
+
+    #[tokio::test]
+    async fn only_the_one_that_was_tried_alone_is_uncertain() {
+        let cluster = scripted(|jobs: &[u32]| match jobs {
+            [_] => Err(Refusal::uncertain("hung")),
+            _ => Err(Refusal::rejected("no arrays here")),
+        });
+        let answers = submit(&cluster, &batch(&[0, 0])).await;
+        assert!(matches!(answers[0], Err(SubmitError::Uncertain { .. })));
+        assert!(matches!(answers[1], Err(SubmitError::Unavailable { .. })));
     }
 
     #[tokio::test]

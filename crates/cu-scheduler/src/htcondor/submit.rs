@@ -25,8 +25,6 @@ const DRY_RUN_LIMIT: Duration = Duration::from_secs(10);
 /// How long to wait for the condor_submit of a process that was killed.
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(50);
-/// When asking again is worth it after a limit of the pool was reached.
-const LIMIT_RETRY: Duration = Duration::from_secs(60);
 
 #[async_trait]
 impl Intake for Htcondor {
@@ -150,7 +148,33 @@ pub(super) async fn dry_run(condor: &Htcondor, text: &str) -> Result<Output, Fai
         .await
 }
 
+/// What condor_submit says when a ticket or a token ran out, in part on standard output.
+const CREDENTIALS: [&str; 4] = [
+    "job credential requests",
+    "No credential stored",
+    "store_cred",
+    "credential has expired",
+];
+
+/// The line about credentials that ran out, and how to renew them.
+fn without_credentials(output: &Output) -> Option<Refusal> {
+    let mut lines = output.stderr.lines().chain(output.stdout.lines());
+    let is_about_them = |line: &&str| {
+        let is_disabled = line.contains("User ") && line.ends_with("is disabled");
+        is_disabled || CREDENTIALS.iter().any(|words| line.contains(words))
+    };
+    let line = lines.find(is_about_them)?;
+    Some(Refusal::unavailable(format!(
+        "{} (if your credentials ran out, renew them with `kinit` or with the command of your \
+         site; it is tried again)",
+        line.trim()
+    )))
+}
+
 fn refusal(output: &Output) -> Refusal {
+    if let Some(refusal) = without_credentials(output) {
+        return refusal;
+    }
     let words = first_lines(output);
     // The last step. Behind it stands why the schedd does not take them, if it said so.
     const COMMIT: &str = "Failed to commit job submission into the queue.";
@@ -166,10 +190,7 @@ fn refusal(output: &Output) -> Refusal {
         "aborting entire submit",
     ];
     if words.contains("would exceed") || words.contains("MAX_JOBS") {
-        Refusal::Unavailable {
-            reason: words,
-            retry_after: Some(LIMIT_RETRY),
-        }
+        Refusal::full(words)
     } else if away.iter().any(|it| words.contains(it)) {
         Refusal::unavailable(words)
     } else if words.ends_with(COMMIT) {
@@ -266,6 +287,18 @@ mod tests {
         );
         assert_eq!(submitted(said, 2), None);
         assert_eq!(submitted("Submitting job(s)", 1), None);
+    }
+
+    #[test]
+    fn a_limit_on_jobs_in_one_submission_halves_it() {
+        let output = Output {
+            code: 1,
+            stdout: String::new(),
+            stderr: "ERROR: Failed to create proc\n\
+                     ERROR: Number of submitted jobs would exceed MAX_JOBS_PER_SUBMISSION\n"
+                .into(),
+        };
+        assert!(matches!(refusal(&output), Refusal::Full { .. }));
     }
 
     #[test]

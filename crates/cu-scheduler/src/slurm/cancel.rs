@@ -28,7 +28,7 @@ impl Cluster {
         let index = row::Index::new(&queue);
         let states: Vec<(JobId, ClusterState)> = self.journal.with(|journal| {
             let state = |job: JobId| {
-                let call = journal.known().call_of(job.base);
+                let call = journal.known().call_of(job);
                 let row = index.row(job, call.map(|call| call.job_name.as_str()));
                 Some((job, state::of(row?)))
             };
@@ -40,7 +40,7 @@ impl Cluster {
         })?;
         let is_alive = |(_, state): &&(_, _)| !matches!(state, ClusterState::Ended(_));
         let alive = states.iter().filter(is_alive);
-        let alive: Vec<String> = alive.map(|(job, _)| job.to_string()).collect();
+        let alive: Vec<JobId> = alive.map(|(job, _)| *job).collect();
         if alive.is_empty() {
             return Ok(());
         }
@@ -48,7 +48,7 @@ impl Cluster {
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
             let kill = Line::Kill {
                 at_unix_s: since.unwrap_or_default().as_secs(),
-                jobs: alive.clone(),
+                jobs: alive.iter().map(|job| job.to_cluster().0).collect(),
             };
             self.journal.with(|journal| journal.intend(kill))?;
             // The batch shell, its children and all steps. What waits has none and is not ended by
@@ -68,10 +68,11 @@ impl Cluster {
         Ok(())
     }
 
-    async fn scancel(&self, options: &[&str], ids: &[String]) -> Result<(), Error> {
+    async fn scancel(&self, options: &[&str], jobs: &[JobId]) -> Result<(), Error> {
         let client = self.client();
-        for some in ids.chunks(IDS_AT_ONCE) {
-            let command = client.command("scancel").arguments(options).arguments(some);
+        for some in jobs.chunks(IDS_AT_ONCE) {
+            let ids = some.iter().map(JobId::to_string);
+            let command = client.command("scancel").arguments(options).arguments(ids);
             let output = command
                 .run()
                 .await

@@ -26,6 +26,16 @@ const OUT_OF_REACH: [&str; 4] = [
     "fatal: Could not establish a configuration source",
 ];
 
+/// The words for credentials that Slurm does not take any more. They say nothing about a request.
+const CREDENTIALS: [&str; 6] = [
+    "Authentication credential expired",
+    "Invalid authentication credential",
+    "Protocol authentication error",
+    "Error generating job credential",
+    "Error creating job credential",
+    "Unable to resolve token",
+];
+
 /// Defaults of a person's sbatch that no option of ours stands for. Those of them that one does
 /// [are in the options](SlurmOptions::or_as_for_sbatch); all other `SBATCH_` variables would change
 /// what we ask for.
@@ -101,7 +111,7 @@ impl Client {
         } else {
             Err(Error::Unavailable {
                 scheduler: "Slurm".into(),
-                reason: output.words(),
+                reason: with_renewal(output.words()),
             })
         }
     }
@@ -122,6 +132,29 @@ pub(super) fn unavailable(failure: &Failure) -> Error {
 /// Whether a command failed because it could not reach the controller: then it did nothing.
 pub(super) fn is_out_of_reach(words: &str) -> bool {
     OUT_OF_REACH.iter().any(|outage| words.contains(outage))
+}
+
+/// Whether a command failed because credentials ran out, or were not taken: then it did nothing.
+pub(super) fn is_unauthorized(words: &str) -> bool {
+    CREDENTIALS.iter().any(|refusal| words.contains(refusal))
+}
+
+/// The words of a command that failed, with the way to new credentials if it failed for want of them.
+pub(super) fn with_renewal(words: String) -> String {
+    if !is_unauthorized(&words) {
+        return words;
+    }
+    let way = match std::env::var_os("SLURM_JWT") {
+        Some(_) => {
+            "the token in SLURM_JWT may have run out: end this process, set SLURM_JWT to what \
+             `scontrol token` prints, and type `cu resume`"
+        }
+        None => {
+            "if your credentials ran out, renew them with `kinit` or with the command of your \
+             site; it is tried again"
+        }
+    };
+    format!("{words} ({way})")
 }
 
 /// Whether a command failed while it talked to the controller: then what it did is not known.

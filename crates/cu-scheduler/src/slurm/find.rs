@@ -82,7 +82,7 @@ impl Cluster {
         let open = self.open_of(names)?;
         for (name, job, restarts) in open.requeues {
             let known_as = self.journal.with(|journal| {
-                let call = journal.known().call_of(job.base);
+                let call = journal.known().call_of(job);
                 Ok(call.map(|call| call.job_name.clone()))
             })?;
             let row = row::Index::new(queue).row(job, known_as.as_deref());

@@ -13,6 +13,8 @@ pub(super) struct JobId {
     pub base: u32,
     /// The task in the array.
     pub task: Option<u32>,
+    /// How many jobs of ours had the same id before: a controller that crashed may count anew.
+    pub before: u32,
 }
 
 /// The first column of squeue and sacct.
@@ -32,10 +34,15 @@ pub(super) struct Steps {
 }
 
 impl JobId {
-    /// Reads `123` or `123_4` as we print it.
+    /// Reads what [`to_cluster`](Self::to_cluster) wrote.
     pub fn parse(id: &ClusterJobId) -> Option<Self> {
-        let parsed = Self::read(&id.0)?;
-        (parsed.to_string() == id.0).then_some(parsed)
+        let (at_slurm, nth) = id.0.split_once('#').unwrap_or((&id.0, "1"));
+        let before = nth.parse::<u32>().ok()?.checked_sub(1)?;
+        let parsed = Self {
+            before,
+            ..Self::read(at_slurm)?
+        };
+        (parsed.to_cluster() == *id).then_some(parsed)
     }
 
     fn read(text: &str) -> Option<Self> {
@@ -44,15 +51,28 @@ impl JobId {
             None => (text, None),
         };
         let base = base.parse().ok()?;
-        Some(Self { base, task })
+        Some(Self {
+            base,
+            task,
+            before: 0,
+        })
     }
 
-    /// The same as the core's callers know it.
+    /// The id that no other job of ours has: `123_4`, and `123_4#2` for the second job of this id.
     pub fn to_cluster(self) -> ClusterJobId {
-        ClusterJobId(self.to_string())
+        ClusterJobId(match self.before {
+            0 => self.to_string(),
+            before => format!("{self}#{}", u64::from(before) + 1),
+        })
+    }
+
+    /// The id as rows of Slurm show it, which know nothing of jobs before.
+    pub fn at_slurm(self) -> Self {
+        Self { before: 0, ..self }
     }
 }
 
+/// As Slurm knows it.
 impl fmt::Display for JobId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.task {
@@ -132,18 +152,21 @@ mod tests {
             id("17"),
             Some(JobId {
                 base: 17,
-                task: None
+                task: None,
+                before: 0,
             })
         );
         assert_eq!(
             id("17_3"),
             Some(JobId {
                 base: 17,
-                task: Some(3)
+                task: Some(3),
+                before: 0,
             })
         );
         for other in [
-            "", "local-17", "017", "17_", "17_03", "17.batch", "-1", "17_[1-2]", "17 ",
+            "", "local-17", "017", "17#1", "17#0", "17#", "17#02", "17_", "17_03", "17.batch",
+            "-1", "17_[1-2]", "17 ",
         ] {
             assert_eq!(id(other), None, "{other}");
         }
@@ -155,6 +178,7 @@ mod tests {
         let task = |task| JobId {
             base: 122,
             task: Some(task),
+            before: 0,
         };
         assert!(
             [0, 6, 8, 9]
@@ -168,7 +192,8 @@ mod tests {
         );
         assert!(!listed.includes(JobId {
             base: 122,
-            task: None
+            task: None,
+            before: 0,
         }));
         let odd = Listed::parse("122_[1-9:2,20]").unwrap();
         let included = (0..30).filter(|number| odd.includes(task(*number)));
@@ -190,10 +215,10 @@ mod tests {
         }
 
         #[test]
-        fn each_printed_job_id_is_read(base: u32, task: Option<u32>) {
-            let job = JobId { base, task };
+        fn each_printed_job_id_is_read(base: u32, task: Option<u32>, before in 0..u32::MAX) {
+            let job = JobId { base, task, before };
             prop_assert_eq!(JobId::parse(&job.to_cluster()), Some(job));
-            prop_assert_eq!(Listed::parse(&job.to_string()), Some(Listed::One(job)));
+            prop_assert_eq!(Listed::parse(&job.to_string()), Some(Listed::One(job.at_slurm())));
         }
     }
 }

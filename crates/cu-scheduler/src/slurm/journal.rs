@@ -166,7 +166,8 @@ mod tests {
         drop(journal);
         let journal = Journal::open(directory.path()).unwrap();
         let known = journal.known();
-        assert_eq!(known.call_of(9).map(|call| call.number), Some(5));
+        let job = known.job(5, 9, None);
+        assert_eq!(known.call_of(job).map(|call| call.number), Some(5));
     }
 
     #[test]

@@ -85,7 +85,8 @@ pub(super) enum Place {
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Known {
     calls: HashMap<u64, (Call, Outcome)>,
-    of_id: HashMap<u32, u64>,
+    /// The calls that made jobs of an id, in their order: the controller may give an id again.
+    of_id: HashMap<u32, Vec<u64>>,
     places: HashMap<SubmissionName, Where>,
     killed: HashMap<JobId, u64>,
     newest: u64,
@@ -117,7 +118,10 @@ impl Known {
             Line::Accepted { call, id } => {
                 if let Some((_, outcome)) = self.calls.get_mut(&call) {
                     *outcome = Outcome::Accepted(id);
-                    self.of_id.insert(id, call);
+                    let calls = self.of_id.entry(id).or_default();
+                    if !calls.contains(&call) {
+                        calls.push(call);
+                    }
                 }
             }
             Line::Void { call } => {
@@ -163,7 +167,7 @@ impl Known {
             Where::Requeued { job } => Some(Place::At(*job)),
             Where::Call { call, task } => match self.calls.get(call)?.1 {
                 Outcome::Void => None,
-                Outcome::Accepted(base) => Some(Place::At(JobId { base, task: *task })),
+                Outcome::Accepted(base) => Some(Place::At(self.job(*call, base, *task))),
                 Outcome::Open => Some(Place::Open {
                     call: *call,
                     task: *task,
@@ -177,9 +181,21 @@ impl Known {
         self.calls.get(&number).map(|(call, _)| call)
     }
 
-    /// The call that made the job `base`.
-    pub fn call_of(&self, base: u32) -> Option<&Call> {
-        self.call(*self.of_id.get(&base)?)
+    /// The call that made a job.
+    pub fn call_of(&self, job: JobId) -> Option<&Call> {
+        let calls = self.of_id.get(&job.base)?;
+        self.call(*calls.get(usize::try_from(job.before).ok()?)?)
+    }
+
+    /// The job that `call` made under the id `base`, or one of its tasks.
+    pub fn job(&self, call: u64, base: u32, task: Option<u32>) -> JobId {
+        let calls = self.of_id.get(&base).map_or(&[][..], Vec::as_slice);
+        let before = calls.iter().position(|it| *it == call).unwrap_or(0);
+        JobId {
+            base,
+            task,
+            before: u32::try_from(before).unwrap_or(u32::MAX),
+        }
     }
 
     /// When we last sent SIGKILL to a job.
@@ -246,10 +262,11 @@ mod tests {
         let at = JobId {
             base: 77,
             task: None,
+            before: 0,
         };
         assert_eq!(known.place(&name(2)), Some(Place::At(at)));
         assert_eq!(known.place(&name(1)), None);
-        assert_eq!(known.call_of(77).map(|call| call.number), Some(6));
+        assert_eq!(known.call_of(at).map(|call| call.number), Some(6));
     }
 
     #[test]
@@ -262,6 +279,7 @@ mod tests {
         let job = JobId {
             base: 77,
             task: Some(4),
+            before: 0,
         };
         let asked = known([requeue.clone()]).place(&name(1));
         assert_eq!(asked, Some(Place::Requeue { job, restarts: 2 }));
@@ -270,6 +288,25 @@ mod tests {
         assert_eq!(done.place(&name(1)), Some(Place::At(job)));
         let refused = known([requeue, Line::NotRequeued { name: text }]);
         assert_eq!(refused.place(&name(1)), None);
+    }
+
+    #[test]
+    fn a_job_keeps_its_call_though_its_id_is_given_again() {
+        let lines = [
+            call(5, &[1]),
+            Line::Accepted { call: 5, id: 77 },
+            call(6, &[2, 3]),
+            Line::Accepted { call: 6, id: 77 },
+        ];
+        let known = known(lines);
+        let job = |number| match known.place(&name(number)) {
+            Some(Place::At(job)) => job,
+            other => panic!("{other:?}"),
+        };
+        for (number, id, call) in [(1, "77", 5), (2, "77_0#2", 6), (3, "77_1#2", 6)] {
+            assert_eq!(job(number).to_cluster().0, id);
+            assert_eq!(known.call_of(job(number)).map(|it| it.number), Some(call));
+        }
     }
 
     #[test]

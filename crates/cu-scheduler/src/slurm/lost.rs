@@ -97,6 +97,7 @@ impl Cluster {
                 let job = JobId {
                     base,
                     task: Some(task),
+                    before: 0,
                 };
                 let row = rows.iter().find(|row| row.listed.includes(job));
                 strangers.extend(row.map(|row| Stranger {

@@ -18,9 +18,10 @@
 //! # Watching
 //! One `squeue` reports all jobs; `sacct` is asked for those that the controller has forgotten. A job that
 //! neither knows is unknown for two minutes, since accounting may be late or away. Then it is gone, or
-//! cancelled if accounting knows its array: Slurm forgets a task that is cancelled while it waits, but
-//! accounting knows each task that started. The job's name is compared too, because Slurm may give a job
-//! id again. A wait that time does not end, such as that of a job whose time limit no partition allows,
+//! cancelled if accounting knows its array and it has no output: Slurm forgets a task that is cancelled
+//! while it waits, but accounting knows each task that started. A job is known by its id and its name,
+//! because a controller that crashed may give ids again: `123_4#2` is the second of our jobs to which it
+//! gave the id 123_4. A wait that time does not end, such as that of a job whose time limit no partition allows,
 //! is [`ClusterState::Held`](crate::ClusterState::Held).
 //!
 //! # Files
@@ -70,6 +71,7 @@ mod submit;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -102,6 +104,8 @@ struct Cluster {
     journal: Lazy,
     pace: Pace,
     missing: Missing,
+    /// The site refused an array and took one of its tasks as a job of its own.
+    only_single_jobs: AtomicBool,
     /// Writes scripts and the journal.
     writer: Writer,
 }
@@ -164,6 +168,7 @@ impl Slurm {
         Ok(Self(Arc::new(Cluster {
             pace: Pace::new(options.poll),
             missing: Missing::default(),
+            only_single_jobs: AtomicBool::new(false),
             writer: Writer::start("cu-slurm")?,
             journal: Lazy {
                 state_dir: options.state_dir.clone(),

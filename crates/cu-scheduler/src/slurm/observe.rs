@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::job_id::JobId;
 use super::row::{self, Row};
+use super::script::beside;
 use super::{Cluster, sacct, squeue, state};
 use crate::{ClusterEnd, ClusterJobId, ClusterState, EndCause, Error, Observation};
 
@@ -131,7 +132,7 @@ impl Cluster {
         let asked = self.journal.with(|journal| {
             let asked = jobs.iter().map(|id| {
                 let job = JobId::parse(id)?;
-                let call = journal.known().call_of(job.base);
+                let call = journal.known().call_of(job);
                 Some((job, call.map(|call| call.job_name.clone())))
             });
             Ok(asked.collect::<Vec<Asked>>())
@@ -185,7 +186,8 @@ impl Cluster {
                     let why = format!("not in the queue, and accounting says {accounting} of it");
                     // Had it ever started, accounting would have a row of its own.
                     let name = name.as_deref().filter(|_| ended.is_none());
-                    let never_started = name.is_some_and(|it| known_ends.knows_array(job, it));
+                    let never_started = name.is_some_and(|it| known_ends.knows_array(job, it))
+                        && !self.has_output(job);
                     self.missing.state(job, why, never_started)
                 }
                 (_, Some(Err(error))) => {
@@ -197,6 +199,15 @@ impl Cluster {
             observation(id, state, row)
         };
         Ok(observations.map(observation).collect())
+    }
+
+    /// Whether Slurm made the file for the output of a job, as it does when it starts it.
+    fn has_output(&self, job: JobId) -> bool {
+        let output = self.journal.with(|journal| {
+            let call = journal.known().call_of(job);
+            Ok(call.map(|call| beside(&call.script, job.task, "out")))
+        });
+        output.is_ok_and(|output| output.is_some_and(|output| output.exists()))
     }
 
     /// The state that a row reports, with our own knowledge.
@@ -241,6 +252,7 @@ mod tests {
         let job = JobId {
             base: 7,
             task: None,
+            before: 0,
         };
         let state = || missing.state(job, "why".into(), false);
         let unknown = ClusterState::Unknown {

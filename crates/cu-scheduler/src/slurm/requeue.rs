@@ -101,7 +101,7 @@ impl Cluster {
         for (index, submission) in batch.open() {
             if let Some(job) = submission.previous.as_ref().and_then(JobId::parse) {
                 let job_name = self.journal.with(|journal| {
-                    let call = journal.known().call_of(job.base);
+                    let call = journal.known().call_of(job);
                     Ok(call.map(|call| call.job_name.clone()))
                 })?;
                 again.extend(job_name.map(|job_name| (index, job, job_name)));
@@ -146,11 +146,11 @@ impl Cluster {
         let start = script::start(submission, &self.options)?;
         let requeue = Requeue {
             name: submission.name.to_string(),
-            job: again.job.to_string(),
+            job: again.job.to_cluster().0,
             restarts: again.restarts,
         };
         let prepared = self.journal.with(|journal| {
-            let call = journal.known().call_of(again.job.base);
+            let call = journal.known().call_of(again.job);
             let script = call.map(|call| call.script.clone());
             if script.is_some() {
                 journal.intend(Line::Requeue(requeue))?;

@@ -85,6 +85,7 @@ impl<'a> Index<'a> {
     /// that of its whole array. A row with a name other than `name` is about another job with the same
     /// number, from before Slurm began to count anew.
     pub fn row(&self, job: JobId, name: Option<&str>) -> Option<&'a Row> {
+        let job = job.at_slurm();
         let rows = self.of_base.get(&job.base)?;
         let named = || {
             let rows = rows.iter().copied();
@@ -98,6 +99,7 @@ impl<'a> Index<'a> {
         let whole = Listed::One(JobId {
             base: job.base,
             task: None,
+            before: 0,
         });
         let is_rest = |row: &&Row| row.listed == whole && row.state.starts_with("CANCELLED");
         named()

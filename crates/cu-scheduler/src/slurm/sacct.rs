@@ -135,6 +135,7 @@ mod tests {
                 let job = JobId {
                     base,
                     task: Some(task),
+                    before: 0,
                 };
                 index.row(job, Some("array")).map(|row| row.state.as_str())
             };

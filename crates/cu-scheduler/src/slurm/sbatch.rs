@@ -1,6 +1,6 @@
 //! Reads the answer of sbatch.
 
-use super::client::{is_out_of_reach, is_unclear};
+use super::client::{is_out_of_reach, is_unauthorized, is_unclear, with_renewal};
 use crate::cluster::{Failure, Output, Refusal};
 
 /// Limits on how many jobs there may be, as Slurm names them or says them.
@@ -22,11 +22,9 @@ const OF_ONE_JOB: [&str; 8] = [
 ];
 
 /// Refusals of sbatch that pass by themselves.
-const NOT_NOW: [&str; 7] = [
+const NOT_NOW: [&str; 5] = [
     "Required partition not available (inactive or drain)",
     "Requested partition configuration not available now",
-    "Protocol authentication error",
-    "Invalid authentication credential",
     "Unable to accept new jobs",
     // The disk on which the controller keeps them is full.
     "I/O error writing script/environment to file",
@@ -52,6 +50,8 @@ pub(super) fn read(answer: Result<Output, Failure>) -> Result<u32, Refusal> {
         Refusal::uncertain(words)
     } else if is_out_of_reach(&words) || says(&NOT_NOW) {
         Refusal::unavailable(words)
+    } else if is_unauthorized(&words) {
+        Refusal::unavailable(with_renewal(words))
     } else if says(&LIMITS) && !says(&OF_ONE_JOB) {
         Refusal::full(words)
     } else if is_of_sbatch {
@@ -179,6 +179,25 @@ mod tests {
              sbatch: error: Unable to establish control machine address\n\
              sbatch: error: Batch job submission failed: No error";
         assert_eq!(failed(words), Refusal::unavailable(words));
+    }
+
+    #[test]
+    fn credentials_that_ran_out_are_renewed_not_refused() {
+        for words in [
+            "sbatch: error: Batch job submission failed: Authentication credential expired",
+            "sbatch: error: Batch job submission failed: Error generating job credential",
+            "sbatch: error: Batch job submission failed: Invalid authentication credential",
+        ] {
+            match failed(words) {
+                Refusal::Unavailable { reason, .. } => {
+                    assert!(
+                        reason.starts_with(words) && reason.contains("kinit"),
+                        "{reason}"
+                    );
+                }
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[test]

@@ -89,7 +89,7 @@ mod tests {
 
         #[test]
         fn each_field_of_a_row_is_read(base: u32, task: Option<u32>, code in 0..256_i32, at in 1_u32.., name in "[a-z:/0-9]{1,40}", restarts: u32) {
-            let job = super::super::job_id::JobId { base, task };
+            let job = super::super::job_id::JobId { base, task, before: 0 };
             let line = format!("{job}|FAILED|{code}:0|{restarts}|{at}|{at}|{at}|n1|NonZeroExitCode|{name}|");
             let rows = parse(&line);
             prop_assert_eq!(rows.len(), 1);

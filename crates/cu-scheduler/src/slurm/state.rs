@@ -187,6 +187,7 @@ mod tests {
             listed: Listed::One(JobId {
                 base: 1,
                 task: None,
+                before: 0,
             }),
             name: None,
             state: state.into(),
@@ -287,6 +288,7 @@ mod tests {
         let job = JobId {
             base: 7,
             task: Some(3),
+            before: 0,
         };
         let shown = |state, reason| match with_release(of(&row(state, Some(reason), None)), job) {
             ClusterState::Held { reason } => reason,

@@ -1,11 +1,11 @@
 //! Hands submissions over: those that are due together and need the same go in one call of sbatch.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use super::job_id::JobId;
 use super::journal::Journal;
 use super::known::{Call, Line};
 use super::options::Resume;
@@ -45,8 +45,15 @@ impl Intake for Arc<Cluster> {
     }
 
     fn most_in_one_call(&self) -> usize {
+        if self.only_single_jobs.load(Ordering::Relaxed) {
+            return 1;
+        }
         let most = self.settings.get().config.max_array_size();
         self.options.array.min(most) as usize
+    }
+
+    fn takes_only_one_in_a_call(&self) {
+        self.only_single_jobs.store(true, Ordering::Relaxed);
     }
 
     fn check(&self, submission: &Submission) -> Result<(), String> {
@@ -79,9 +86,10 @@ impl Intake for Arc<Cluster> {
         })?;
         let task = |task| call.array.then_some(task);
         let tasks = (0..).map(task).take(group.len());
-        Ok(tasks
-            .map(|task| JobId { base, task }.to_cluster())
-            .collect())
+        Ok(self.journal.with(|journal| {
+            let job = |task| journal.known().job(call.number, base, task).to_cluster();
+            Ok(tasks.map(job).collect())
+        })?)
     }
 }
 

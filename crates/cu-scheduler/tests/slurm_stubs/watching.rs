@@ -102,6 +102,12 @@ async fn a_waiting_task_cancelled_by_a_person_is_not_lost() {
     assert!(matches!(late, ClusterState::Unknown { .. }), "{late:?}");
     two_minutes().await;
     assert_eq!(cause(state(&slurm, &jobs[1]).await), EndCause::Cancelled);
+    // The other one did start, though accounting never heard of it: a controller that crashed.
+    std::fs::write(stubs.path("attempt-2").join("stdout"), "").unwrap();
+    let late = state(&slurm, &jobs[2]).await;
+    assert!(matches!(late, ClusterState::Unknown { .. }), "{late:?}");
+    two_minutes().await;
+    assert_eq!(state(&slurm, &jobs[2]).await, ClusterState::Gone);
     let waits = state(&slurm, &jobs[3]).await;
     assert!(matches!(waits, ClusterState::Queued { .. }), "{waits:?}");
 }
@@ -196,6 +202,51 @@ async fn a_reused_job_id_is_neither_watched_nor_cancelled() {
     assert_eq!(state(&slurm, &job).await, ClusterState::Gone);
     slurm.cancel(&[job], Cancel::Terminate).await.unwrap();
     assert_eq!(stubs.calls("scancel"), 0);
+}
+
+#[tokio::test]
+async fn an_id_that_is_given_again_mixes_up_no_attempts() {
+    let stubs = Stubs::new();
+    let slurm = stubs.open().await;
+    let jobs = async |attempts: std::ops::Range<u32>| {
+        let submissions: Vec<_> = attempts.map(|it| stubs.submission(it)).collect();
+        let answers = slurm.submit(&submissions).await.into_iter();
+        answers.map(Result::unwrap).collect::<Vec<ClusterJobId>>()
+    };
+    let old = jobs(0..2).await;
+    let name = stubs.read("queue").lines().next().unwrap().to_owned();
+    let name = name.split('|').nth(9).unwrap().to_owned();
+    // The controller crashed, forgot them and counts anew.
+    stubs.write("queue", "");
+    stubs.write("last_id", "100");
+    let new = jobs(2..4).await;
+    assert!(new.iter().all(|it| !old.contains(it)), "{new:?}");
+    stubs.becomes("101_0|PENDING", "101_0|RUNNING");
+    stubs.write(
+        "accounts",
+        &format!("101_0|NODE_FAIL|0:0|1|2|3|n1|None|{name}\n"),
+    );
+    for slurm in [slurm, stubs.open().await] {
+        assert_eq!(cause(state(&slurm, &old[0]).await), EndCause::NodeFailure);
+        let gone = state(&slurm, &old[1]).await;
+        assert!(matches!(gone, ClusterState::Unknown { .. }), "{gone:?}");
+        let runs = state(&slurm, &new[0]).await;
+        assert!(matches!(runs, ClusterState::Running { .. }), "{runs:?}");
+        let found = slurm
+            .find(&[crate::cluster::name(0), crate::cluster::name(3)])
+            .await;
+        let found: Vec<_> = found
+            .unwrap()
+            .into_iter()
+            .map(|it| it.observation.job)
+            .collect();
+        assert_eq!(found, [old[0].clone(), new[1].clone()]);
+        slurm.cancel(&old, Cancel::Terminate).await.unwrap();
+        assert_eq!(stubs.calls("scancel"), 0);
+    }
+    let slurm = stubs.open().await;
+    slurm.cancel(&new[1..], Cancel::Terminate).await.unwrap();
+    assert_eq!(stubs.read("scancel.calls"), "101_1\n");
 }
 
 #[tokio::test]
