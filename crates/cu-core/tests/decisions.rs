@@ -12,7 +12,7 @@ use cu_protocol::{
     Attempt, JobId, LeftBehind, Message, Metrics, OutputChange, ResumeRequest, Sequence,
 };
 use cu_scheduler::{ClusterState, EndCause};
-use world::{World, cluster_job, ended, exits, observed, started};
+use world::{World, cluster_job, ended, exits, observed, started, warns};
 
 #[test]
 fn a_resume_needs_the_request_and_the_end() {
@@ -401,4 +401,56 @@ fn files_of_given_up_attempts_are_read_when_the_job_settles() {
     after.late = world.job(id).late;
     assert_eq!(world.job(id), &after);
     assert_eq!(world.job(id).late, Some(late));
+}
+
+#[test]
+fn a_refusal_in_mid_chain_is_a_delay() {
+    let mut world = World::with_room();
+    let id = JobId(0);
+    let first = started(&mut world, id);
+    exits(&mut world, id, first, 3, true);
+    world.pass(Duration::ZERO);
+    let second = first.next();
+    let actions = world.happens(id, &rejected(second));
+    assert!(warns(&actions), "{actions:?}");
+    for _ in 0..50 {
+        world.pass(Duration::from_secs(600));
+        let actions = world.happens(id, &rejected(second));
+        assert!(!warns(&actions), "each time anew: {actions:?}");
+        assert_eq!(world.job(id).state(), JobState::Waiting);
+    }
+    let why = cu_core::machine::why(world.job(id), world.machine.policy()).sentence;
+    assert!(why.contains("no such partition"), "{why}");
+    world.pass(Duration::from_secs(600));
+    assert_eq!(started(&mut world, id), second);
+    exits(&mut world, id, second, 0, true);
+    assert_eq!(world.job(id).state(), JobState::Completed);
+}
+
+#[test]
+fn a_refusal_that_lasts_is_final() {
+    let mut world = World::with_room();
+    let id = JobId(0);
+    let first = started(&mut world, id);
+    exits(&mut world, id, first, 3, true);
+    let patience = world.machine.policy().scheduler_patience;
+    let begun = world.now;
+    while world.job(id).state() != JobState::Failed {
+        assert!(world.now.since(begun) <= patience, "it goes on for ever");
+        let due = world.machine.next_deadline().expect("it is tried again");
+        world.pass(due.since(world.now));
+        world.happens(id, &rejected(first.next()));
+    }
+    assert_eq!(world.now.since(begun), patience);
+    let Phase::Settled { why, .. } = &world.job(id).phase else {
+        panic!("{:?}", world.job(id))
+    };
+    assert!(why.contains("no such partition"), "{why}");
+}
+
+#[test]
+fn a_refusal_of_the_first_submission_is_final() {
+    let mut world = World::with_room();
+    world.happens(JobId(0), &rejected(Attempt(0)));
+    assert_eq!(world.job(JobId(0)).state(), JobState::Failed);
 }

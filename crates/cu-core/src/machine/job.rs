@@ -40,6 +40,9 @@ pub struct Job {
     pub without_progress: u32,
     /// How many times in a row an attempt ended without progress and unasked, or was not submitted.
     pub setbacks: u32,
+    /// Since when the scheduler has refused each submission, if it took an attempt of the job before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_since: Option<Timestamp>,
     /// The newest checkpoint that an ended attempt left.
     pub newest_checkpoint: Option<CheckpointId>,
     /// The largest fraction announced.
@@ -258,6 +261,7 @@ impl Job {
             ends: BTreeMap::new(),
             without_progress: 0,
             setbacks: 0,
+            refused_since: None,
             newest_checkpoint: None,
             fraction: None,
             metrics: Arc::default(),

@@ -1,6 +1,6 @@
 //! Why a job waits or is settled, as the rules see it. `words.rs` has the sentences.
 
-use cu_protocol::Attempt;
+use cu_protocol::{Attempt, Timestamp};
 
 use super::job::Active;
 use crate::{AttemptEnd, Limit};
@@ -16,6 +16,13 @@ pub(super) enum Reason<'a> {
     NotSubmitted {
         attempt: Attempt,
         unclear: Option<&'a str>,
+    },
+    /// The scheduler refused the attempt, although it took one of the job before. It is submitted again
+    /// until this time.
+    RefusedForNow {
+        attempt: Attempt,
+        reason: &'a str,
+        until: Timestamp,
     },
     /// The scheduler refused the attempt, and would again.
     Refused { attempt: Attempt, reason: &'a str },

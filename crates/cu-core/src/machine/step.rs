@@ -182,7 +182,9 @@ impl Step<'_> {
         match self.active(attempt) {
             Some(active) => {
                 active.stage = Stage::Submitted(cluster_job.clone());
-                if active.is_being_cancelled() {
+                let is_being_cancelled = active.is_being_cancelled();
+                self.job.refused_since = None;
+                if is_being_cancelled {
                     self.cancel();
                 }
                 self.judge();
@@ -197,26 +199,56 @@ impl Step<'_> {
 
     fn rejected(&mut self, attempt: Attempt, reason: &str) {
         let at = self.at;
-        if let Some(active) = self.active(attempt)
-            && !matches!(active.stage, Stage::Submitted(_))
-            && !active.was_heard()
-        {
-            let detail = words::refused(reason);
-            let report = active.report(Some((AttemptEnd::Failed, at, detail)));
-            let superseded_by = active.superseded_by;
-            self.effects.ended.push((self.job.id, report));
-            let refused = (Outcome::Failed, Reason::Refused { attempt, reason });
-            let (outcome, reason) = self.unwanted(superseded_by).unwrap_or(refused);
-            self.settle(outcome, &reason);
+        let Some(active) = self.active(attempt) else {
+            return;
+        };
+        if matches!(active.stage, Stage::Submitted(_)) || active.was_heard() {
+            return;
         }
+        let superseded_by = active.superseded_by;
+        let detail = words::refused(reason);
+        let report = active.report(Some((AttemptEnd::Failed, at, detail)));
+        let unwanted = self.unwanted(superseded_by);
+        if unwanted.is_none() && self.is_refused_for_now(attempt, reason) {
+            return;
+        }
+        self.effects.ended.push((self.job.id, report));
+        let refused = (Outcome::Failed, Reason::Refused { attempt, reason });
+        let (outcome, reason) = unwanted.unwrap_or(refused);
+        self.settle(outcome, &reason);
+    }
+
+    /// Submits a refused attempt again later, unless it is the first of its job, or the scheduler has
+    /// refused it for longer than its patience. What the scheduler took an attempt ago, it refuses for a
+    /// reason that may pass.
+    fn is_refused_for_now(&mut self, attempt: Attempt, reason: &str) -> bool {
+        if self.job.previous.is_none() {
+            return false;
+        }
+        let since = self.job.refused_since.unwrap_or(self.at);
+        let until = since.after(self.policy.scheduler_patience);
+        if until <= self.at {
+            return false;
+        }
+        let refused = Reason::RefusedForNow {
+            attempt,
+            reason,
+            until,
+        };
+        if self.job.refused_since.replace(since).is_none() {
+            self.notify(Level::Warning, refused.to_string());
+        }
+        self.was_not_submitted();
+        let wait = self.set_back().min(until.since(self.at));
+        self.submit_again(&refused, attempt, wait);
+        true
     }
 
     fn delayed(&mut self, attempt: Attempt, reason: &str, retry_after: Option<Duration>) {
         if !self.is_unsubmitted(attempt) {
             return;
         }
-        let window = &mut self.job.window;
-        window.submissions = window.submissions.saturating_sub(1);
+        self.was_not_submitted();
         // A limit that is reached is not a setback.
         let wait = retry_after.unwrap_or_else(|| self.set_back());
         self.submit_again(&Reason::Delayed { attempt, reason }, attempt, wait);
@@ -236,6 +268,12 @@ impl Step<'_> {
         };
         let unclear = unclear.as_deref();
         self.submit_again(&Reason::NotSubmitted { attempt, unclear }, attempt, wait);
+    }
+
+    /// An attempt that the scheduler did not take is not one of the hour.
+    fn was_not_submitted(&mut self) {
+        let window = &mut self.job.window;
+        window.submissions = window.submissions.saturating_sub(1);
     }
 
     /// Notes a setback, and returns how long to wait after it.
@@ -386,6 +424,7 @@ impl Step<'_> {
                 self.job.ends.clear();
                 self.job.without_progress = 0;
                 self.job.setbacks = 0;
+                self.job.refused_since = None;
                 self.wait(Duration::ZERO, &Reason::Retried);
             }
         }
@@ -483,6 +522,7 @@ impl Step<'_> {
         job.setbacks = conclusion.setbacks;
         job.newest_checkpoint = conclusion.newest_checkpoint;
         job.previous = active.cluster_job().cloned();
+        job.refused_since = None;
         if active.evidence.record.is_none() {
             job.mark_lost(active.attempt);
         }

@@ -228,6 +228,17 @@ impl Display for Reason<'_> {
                 attempt,
                 unclear: None,
             } => write!(out, "attempt {attempt} was not submitted"),
+            Self::RefusedForNow {
+                attempt,
+                reason,
+                until,
+            } => write!(
+                out,
+                "attempt {attempt} {}; the scheduler took the job before, so the attempt is submitted \
+                 again and again until {}",
+                refused(reason),
+                moment(*until)
+            ),
             Self::Refused { attempt, reason } => {
                 write!(out, "attempt {attempt} {}", refused(reason))
             }

@@ -1,0 +1,61 @@
+//! What becomes of a chain on clusters that refuse, keep silent, hold and remove, on fake ones.
+#![allow(clippy::unwrap_used)]
+
+use cu_tests::fake::{Fake, Kind, Rule};
+use cu_tests::process::Exit;
+use cu_tests::run::{Run, scratch};
+use tempfile::TempDir;
+
+/// A fake cluster in a directory that goes with the test.
+struct Site {
+    cluster: Fake,
+    _scratch: TempDir,
+}
+
+impl Site {
+    fn new(kind: Kind) -> Self {
+        let scratch = scratch();
+        let program = env!("CARGO_BIN_EXE_fake_cluster");
+        Self {
+            cluster: Fake::new(kind, scratch.path(), program),
+            _scratch: scratch,
+        }
+    }
+
+    /// A run of `script`, which starts in the output directory.
+    fn run(&self, script: &str, config: &str) -> Run {
+        let script = format!("cd \"$CU_OUTPUT_DIR\" && {script}");
+        Run::at(self.cluster.place(""), &["sh", "-c", &script], config)
+    }
+}
+
+#[track_caller]
+fn completed(exit: &Exit) {
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+}
+
+#[test]
+fn a_refusal_in_mid_chain_is_a_delay() {
+    const REFUSALS: [&str; 4] = [
+        "fatal: Unable to process configuration file",
+        "error: Batch job submission failed: Invalid user id",
+        "error: Batch job submission failed: Requested node configuration is not available",
+        "error: Batch job submission failed: Invalid account or account/partition combination \
+         specified",
+    ];
+    let site = Site::new(Kind::Slurm);
+    for (nth, words) in REFUSALS.into_iter().enumerate() {
+        let rule = Rule::fails("sbatch", &format!("sbatch: {words}"));
+        site.cluster.rule(rule.once_after(nth + 1));
+    }
+    // One chain meets them all.
+    let script = "n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) >n; [ $n -ge 4 ] || exit 3";
+    let run = site.run(script, "");
+    let exit = run.start().wait();
+    completed(&exit);
+    assert_eq!(std::fs::read_to_string(run.output(0, "n")).unwrap(), "5\n");
+    let log = std::fs::read_to_string(run.dir().log()).unwrap();
+    for words in REFUSALS {
+        assert!(log.contains(words), "{words}: {log}");
+    }
+}
