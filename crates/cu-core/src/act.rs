@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use cu_protocol::{Attempt, JobId, Sequence};
 use cu_scheduler::{Cancel, ClusterJobId};
+use cu_system::causes::in_one_line;
 use tokio::task::JoinSet;
 
 use crate::attempt_files::{Readers, Unread};
@@ -132,7 +133,7 @@ impl Actor {
             });
             if let Err(error) = written {
                 // It is asked for again as long as the attempt may be with the scheduler.
-                tracing::warn!("{error}");
+                tracing::warn!("{}", in_one_line(&error));
             }
         });
         tasks.spawn(async { written.await.unwrap_or_else(|panic| resume_unwind(panic)) });
@@ -152,7 +153,7 @@ fn remove_from_outboxes(taken: Vec<(PathBuf, Sequence)>) {
     for (outbox, sequence) in taken {
         if let Err(error) = cu_run_dir::remove_from_outbox(&outbox, sequence) {
             // It is read again, and is a repeat then.
-            tracing::warn!("{error}");
+            tracing::warn!("{}", in_one_line(&error));
         }
     }
 }

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use cu_protocol::{Attempt, Envelope, JobId};
 use cu_run_dir::Error;
+use cu_system::causes::in_one_line;
 use cu_system::tail::last_lines;
 use rustix::fs::OFlags;
 use tokio::sync::{mpsc, oneshot};
@@ -218,7 +219,7 @@ impl Desk {
 
     /// Logs a problem once, however often it is found.
     fn warn(&self, problem: &Error) {
-        let problem = problem.to_string();
+        let problem = in_one_line(problem);
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.len() >= MOST_SAID {
             said.clear();

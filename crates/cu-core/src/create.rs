@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use cu_protocol::{JobId, RunId, Timestamp};
 use cu_run_dir::{JobSpec, keep_private, make_dir, replace};
+use cu_system::causes::in_one_line;
 use cu_system::files;
 
 use crate::lock::{self, Lock};
@@ -192,7 +193,7 @@ fn restore_job_spec(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> 
     let reason = match JobSpec::read(&path) {
         Ok(found) if found == spec => return Ok(()),
         Ok(_) => format!("{} was changed", path.display()),
-        Err(error) => error.to_string(),
+        Err(error) => in_one_line(&error),
     };
     tracing::warn!("{reason}; it is rewritten");
     Ok(spec.write(&path)?)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use cu_protocol::tokio::connect;
 use cu_protocol::{FromServer, OperatorAnswer, OperatorRequest, Role, Secret, ToServer};
 use cu_run_dir::ServerFile;
+use cu_system::causes::in_one_line;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
@@ -104,7 +105,7 @@ enum Reached {
 async fn reach(run_dir: &RunDir, request: &OperatorRequest) -> Result<Reached> {
     let server = match ServerFile::read(&run_dir.server_file()) {
         Ok(server) => server,
-        Err(error) => return Ok(Reached::Nobody(error.to_string())),
+        Err(error) => return Ok(Reached::Nobody(in_one_line(&error))),
     };
     let secret = cu_run_dir::read_secret(run_dir)?;
     let mut reason = "it names no address".to_owned();
@@ -137,7 +138,8 @@ async fn reach_at(
     secret: &Secret,
     request: &OperatorRequest,
 ) -> Result<OperatorAnswer, Unreached> {
-    let nobody = |reason: &dyn std::fmt::Display| Unreached::Nobody(format!("{address}: {reason}"));
+    let nobody = |reason: &str| Unreached::Nobody(format!("{address}: {reason}"));
+    let failed = |error: &dyn std::error::Error| nobody(&in_one_line(error));
     let silent = |limit: Duration, has_the_request| {
         Unreached::Silent(Silence {
             process: Some((server.process, server.host.clone())),
@@ -149,15 +151,15 @@ async fn reach_at(
         })
     };
     // An address, never a name that needs a look-up.
-    let socket_address: SocketAddr = address.parse().map_err(|error| nobody(&error))?;
+    let socket_address: SocketAddr = address.parse().map_err(|error| failed(&error))?;
     let stream = match timeout(CONNECT, TcpStream::connect(socket_address)).await {
-        Ok(stream) => stream.map_err(|error| nobody(&error))?,
-        Err(_) => return Err(nobody(&"it does not answer")),
+        Ok(stream) => stream.map_err(|error| failed(&error))?,
+        Err(_) => return Err(nobody("it does not answer")),
     };
     let (read, write) = stream.into_split();
     let greeting = connect(read, write, secret, server.run, Role::Operator);
     let (mut sender, mut receiver, _) = match timeout(GREETING, greeting).await {
-        Ok(greeted) => greeted.map_err(|error| nobody(&error))?,
+        Ok(greeted) => greeted.map_err(|error| failed(&error))?,
         Err(_) => return Err(silent(GREETING, false)),
     };
     let conversation = async {
@@ -171,7 +173,7 @@ async fn reach_at(
         }
     };
     match timeout(ANSWER, conversation).await {
-        Ok(said) => said.map_err(|error: cu_protocol::Error| nobody(&error)),
+        Ok(said) => said.map_err(|error: cu_protocol::Error| failed(&error)),
         Err(_) => Err(silent(ANSWER, true)),
     }
 }

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why something in the directory of a run could not be done. There is no fifth kind: match all.
+///
+/// `Display` leaves out the cause, which `source()` returns; `cu_system::causes::in_one_line` shows both.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file could not be read.
-    #[error("can't read {}: {source}", path.display())]
+    #[error("can't read {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -17,7 +19,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file or directory could not be made, examined or written.
-    #[error("can't {what} {}: {source}", path.display())]
+    #[error("can't {what} {}", path.display())]
     File {
         /// The operation, as in "can't write".
         what: &'static str,
@@ -55,5 +57,21 @@ impl Error {
             path: path.to_owned(),
             reason: reason.to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_is_shown_once() {
+        let full = std::io::Error::other("the disk is full");
+        let error = Error::file("write", Path::new("exit.json"))(full);
+        assert_eq!(error.to_string(), "can't write exit.json");
+        assert_eq!(
+            cu_system::causes::in_one_line(&error),
+            "can't write exit.json: the disk is full"
+        );
     }
 }

@@ -173,7 +173,8 @@ mod tests {
     fn an_error_quotes_the_system() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("no/such/directory");
-        let error = write_durably(&path, &1).unwrap_err().to_string();
+        let error = write_durably(&path, &1).unwrap_err();
+        let error = cu_system::causes::in_one_line(&error);
         assert!(
             error.ends_with("No such file or directory (os error 2)"),
             "{error}"

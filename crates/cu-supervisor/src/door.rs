@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use cu_protocol::lines::{LineDecoder, to_line};
 use cu_protocol::{ProgramAnswer, ProgramRequest};
+use cu_system::causes::in_one_line;
 use cu_system::{trust, users};
 use tempfile::TempDir;
 
@@ -243,7 +244,7 @@ impl Acceptor {
                 }
                 Err(error) if Instant::now() >= until => {
                     self.open.fetch_sub(1, Ordering::AcqRel);
-                    refuse(stream, &format!("{error}; try again"));
+                    refuse(stream, &format!("{}; try again", in_one_line(&error)));
                     return;
                 }
                 Err(_) => std::thread::sleep(Duration::from_millis(10)),
@@ -282,7 +283,7 @@ fn serve(mut stream: UnixStream, events: &Events) -> std::io::Result<()> {
             let answer = match decoder.next_line() {
                 Ok(None) => break,
                 Ok(Some(request)) => answer(request, events, ANSWER_TIMEOUT),
-                Err(error) => ProgramAnswer::Refused(error.to_string()),
+                Err(error) => ProgramAnswer::Refused(in_one_line(&error)),
             };
             if is_listened_to && stream.write_all(&to_line(&answer)).is_err() {
                 is_listened_to = false;

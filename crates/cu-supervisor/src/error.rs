@@ -8,6 +8,8 @@ use cu_protocol::{Attempt, JobId};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why something of an attempt could not be done.
+///
+/// `Display` leaves out the cause, which `source()` returns; `cu_system::causes::in_one_line` shows both.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -15,7 +17,7 @@ pub enum Error {
     #[error(transparent)]
     RunDir(#[from] cu_run_dir::Error),
     /// Another file could not be used.
-    #[error("can't {what} {}: {source}", path.display())]
+    #[error("can't {what} {}", path.display())]
     File {
         /// What was tried: `read`, `write`, …
         what: &'static str,
@@ -25,7 +27,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The operating system refused something that concerns no single file.
-    #[error("can't {what}: {source}")]
+    #[error("can't {what}")]
     System {
         /// What was tried.
         what: &'static str,
@@ -36,7 +38,7 @@ pub enum Error {
     #[error("{0}")]
     Program(String),
     /// The main process could not be reached.
-    #[error("can't connect to the main process at {address}: {source}")]
+    #[error("can't connect to the main process at {address}")]
     Connection {
         /// Where it should listen.
         address: String,
@@ -73,5 +75,32 @@ impl Error {
             path: path.to_owned(),
             reason: reason.to_string(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cu_system::causes::in_one_line;
+
+    use super::*;
+
+    #[test]
+    fn the_cause_is_shown_once() {
+        let full = || std::io::Error::other("the disk is full");
+        let own = Error::file("write", Path::new("a.json"))(full());
+        let path = PathBuf::from("a.json");
+        let below = Error::RunDir(cu_run_dir::Error::File {
+            what: "write",
+            path,
+            source: full(),
+        });
+        for error in [own, below] {
+            assert_eq!(error.to_string(), "can't write a.json");
+            let line = "can't write a.json: the disk is full";
+            assert_eq!(in_one_line(&error), line);
+        }
+        let system = Error::system("start a thread")(full());
+        let line = "can't start a thread: the disk is full";
+        assert_eq!(in_one_line(&system), line);
     }
 }

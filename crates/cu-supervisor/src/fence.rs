@@ -42,6 +42,7 @@ use std::time::{Duration, Instant};
 
 use cu_protocol::{Attempt, JobId, Timestamp};
 use cu_run_dir::{Holder, StartedFile, StopPolicy, read_newest_attempt};
+use cu_system::causes::in_one_line;
 use cu_system::files;
 use cu_system::machine::Place;
 use rustix::fs::{FlockOperation, flock};
@@ -185,9 +186,9 @@ impl<'a> Fence<'a> {
             Ok(turn) => turn,
             // The number of the newest attempt, which is written as a whole and anew for the next.
             Err(error @ Error::RunDir(cu_run_dir::Error::Content { .. })) => {
-                Turn::Never(error.to_string())
+                Turn::Never(in_one_line(&error))
             }
-            Err(error) => self.wait_or_give_up(error.to_string(), now),
+            Err(error) => self.wait_or_give_up(in_one_line(&error), now),
         };
         self.took = begun.elapsed();
         turn

@@ -10,6 +10,7 @@ use cu_protocol::{
     Attempt, Envelope, Fraction, JobId, Message, Metrics, ProgramAnswer, Sequence, check_metrics,
 };
 use cu_run_dir::{remove_from_outbox, write_to_outbox};
+use cu_system::causes::in_one_line;
 
 use crate::relay::{Encoded, Link};
 
@@ -131,7 +132,7 @@ impl Mail {
         };
         let sequence = match self.post(message) {
             Ok(sequence) => sequence,
-            Err(error) => return self.refuse(&reply, error.to_string()),
+            Err(error) => return self.refuse(&reply, in_one_line(&error)),
         };
         self.measured.extend(announced);
         self.waiting.push(Waiting {
@@ -218,7 +219,7 @@ impl Mail {
             return;
         };
         if let Err(error) = self.put_in_outbox(last.envelope().sequence) {
-            crate::tell(&format!("messages may be lost: {error}"));
+            crate::tell(&format!("messages may be lost: {}", in_one_line(&error)));
         }
     }
 
@@ -241,7 +242,7 @@ impl Mail {
             Message::Results(metrics) => check_metrics(&Metrics::new(), metrics),
             _ => return Ok(()),
         };
-        checked.map_err(|error| error.to_string())
+        checked.map_err(|error| in_one_line(&error))
     }
 
     /// Encodes the message that comes next.
@@ -273,7 +274,7 @@ impl Mail {
     /// Posts a message that no program waits for.
     fn post_own(&mut self, message: Message) {
         if let Err(error) = self.post(message) {
-            crate::tell(&format!("a message is lost: {error}"));
+            crate::tell(&format!("a message is lost: {}", in_one_line(&error)));
         }
     }
 
@@ -351,7 +352,7 @@ impl Mail {
         let failure = self
             .put_in_outbox(last)
             .err()
-            .map(|error| error.to_string());
+            .map(|error| in_one_line(&error));
         let is_connected = self.is_connected();
         self.waiting.retain_mut(|waiting| {
             if waiting.sequence > last {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use cu_protocol::{CheckpointId, OutputChange};
 use cu_run_dir::{OUR_PREFIX, newest_checkpoint};
+use cu_system::causes::in_one_line;
 use rustix::io::Errno;
 
 /// How long the end of an attempt may search the output directory: a file system may have millions of
@@ -89,7 +90,7 @@ fn look_within(output_dir: &Path, before: Before, patience: Duration) -> Left {
     if let Err(error) = started {
         return Left {
             checkpoint: None,
-            output_changed: OutputChange::Unknown(error.to_string()),
+            output_changed: OutputChange::Unknown(in_one_line(&error)),
         };
     }
     let left = |until: Instant| until.saturating_duration_since(Instant::now());

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use cu_protocol::{Attempt, JobId};
 use cu_run_dir::{SentSignal, SignalReason, SignalsFile};
+use cu_system::causes::in_one_line;
 use cu_system::process::ProcessId;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -60,7 +61,7 @@ impl Sender {
         if !sent.is_empty() {
             self.file.add(&sent);
             if let Err(error) = self.file.write(&self.path) {
-                tell(&error.to_string());
+                tell(&in_one_line(&error));
             }
         }
         sent

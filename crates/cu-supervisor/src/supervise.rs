@@ -12,6 +12,7 @@ use cu_run_dir::{
     JobSpec, check_attempt, check_way, newest_checkpoint, read_exit_record, read_metrics,
     read_newest_attempt, sync_exit_record, write_exit_record,
 };
+use cu_system::causes::in_one_line;
 use cu_system::files;
 use cu_system::machine::host;
 use rustix::process::{getpid, set_child_subreaper, setsid};
@@ -197,7 +198,7 @@ impl Supervisor {
         let spec = match JobSpec::read(&self.run.job_spec(self.job)) {
             Ok(spec) => spec,
             // The main process writes it anew for the next attempt.
-            Err(error) => return self.give_up(None, ProgramEnd::Fenced(error.to_string())),
+            Err(error) => return self.give_up(None, ProgramEnd::Fenced(in_one_line(&error))),
         };
         match self.pass_the_fence(&spec) {
             Admission::Admitted(held) => Ok(self.run_program(&spec, *held)),
@@ -285,7 +286,7 @@ impl Supervisor {
         let relay = Relay::start(self.identity(spec), self.events.clone());
         if let Err(error) = &relay {
             // The outbox takes everything.
-            tell(&error.to_string());
+            tell(&in_one_line(error));
             mail.disconnected(Instant::now());
         }
         let now = Instant::now();
@@ -393,7 +394,7 @@ impl Supervisor {
         let path = self.run.exit_record(self.job, self.attempt);
         if let Err(error) = write_exit_record(&path, record) {
             // The main process is told all the same, and the scheduler by our exit code.
-            tell(&error.to_string());
+            tell(&in_one_line(&error));
         }
     }
 
@@ -428,7 +429,7 @@ impl Supervisor {
     fn sync_record(&self) {
         let path = self.run.exit_record(self.job, self.attempt);
         if let Err(error) = sync_exit_record(&path) {
-            tell(&error.to_string());
+            tell(&in_one_line(&error));
         }
     }
 
@@ -437,7 +438,7 @@ impl Supervisor {
         let measured = read_metrics(&self.run.metrics(self.job));
         let measured = measured.unwrap_or_else(|error| {
             // The attempt is bounded all the same.
-            tell(&error.to_string());
+            tell(&in_one_line(&error));
             Metrics::default()
         });
         Mail::new((self.job, self.attempt), outbox, measured, Instant::now())
@@ -458,11 +459,11 @@ impl Supervisor {
 /// files that were written anew.
 fn unstarted(error: &Error) -> ProgramEnd {
     match error {
-        Error::Program(_) => ProgramEnd::NotStarted(error.to_string()),
+        Error::Program(_) => ProgramEnd::NotStarted(in_one_line(error)),
         Error::RunDir(_)
         | Error::File { .. }
         | Error::System { .. }
         | Error::Connection { .. }
-        | Error::NotSubmitted { .. } => ProgramEnd::Fenced(error.to_string()),
+        | Error::NotSubmitted { .. } => ProgramEnd::Fenced(in_one_line(error)),
     }
 }

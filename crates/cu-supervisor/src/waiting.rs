@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant, SystemTime};
 
 use cu_protocol::{Envelope, Message, Sequence, Timestamp, Waiting};
+use cu_system::causes::in_one_line;
 use cu_system::machine::host;
 
 use crate::event::Event;
@@ -78,7 +79,7 @@ impl Herald {
             let (events, happening) = mpsc::channel();
             let relay = Relay::start(identity.clone(), events);
             Connection {
-                _relay: relay.inspect_err(|error| tell(&error.to_string())).ok(),
+                _relay: relay.inspect_err(|error| tell(&in_one_line(error))).ok(),
                 happening,
                 link: None,
             }
@@ -109,7 +110,7 @@ impl Herald {
             });
             match encoded {
                 Ok(encoded) => link.send(encoded.into()),
-                Err(error) => tell(&error.to_string()),
+                Err(error) => tell(&in_one_line(&error)),
             }
         }
     }

@@ -268,6 +268,27 @@ fn a_damaged_specification_and_a_missing_directory_are_recorded() {
 }
 
 #[test]
+fn the_reason_of_an_unreadable_specification_is_recorded() {
+    let run = Run::script("exit 0");
+    let spec = run.dir.job_spec(common::JOB);
+    std::fs::remove_file(&spec).unwrap();
+    let missing = "job.json: entity not found";
+    let end = run.run(0).end;
+    assert!(
+        matches!(&end, ProgramEnd::Fenced(text) if text.ends_with(missing)),
+        "{end:?}"
+    );
+
+    std::os::unix::fs::symlink("elsewhere.json", &spec).unwrap();
+    let link = "job.json: it is a symbolic link, which is not followed here";
+    let end = run.run(1).end;
+    assert!(
+        matches!(&end, ProgramEnd::Fenced(text) if text.ends_with(link)),
+        "{end:?}"
+    );
+}
+
+#[test]
 fn an_unreadable_file_does_not_fail_the_job() {
     let run = Run::script("exit 0");
     // As with a stale handle, an I/O error, no descriptor left: a link to itself can't be followed.
@@ -276,14 +297,14 @@ fn an_unreadable_file_does_not_fail_the_job() {
     let mut supervisor = run.start_behind_the_back(0, &[]);
     let said = supervisor.next_line();
     assert!(
-        said.contains("waiting") && said.contains("newest"),
+        said.contains("waiting") && said.contains("newest: "),
         "{said}"
     );
     supervisor.signal(Signal::TERM);
     assert_eq!(supervisor.code(), i32::from(Outcome::FENCED));
     let end = run.record(0).end;
     assert!(
-        matches!(&end, ProgramEnd::Fenced(text) if text.contains("newest")),
+        matches!(&end, ProgramEnd::Fenced(text) if text.contains("newest: ")),
         "{end:?}"
     );
 

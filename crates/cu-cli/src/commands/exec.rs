@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use cu_protocol::{Attempt, JobId};
 use cu_supervisor::{Error, Outcome, RunDir};
+use cu_system::causes::in_one_line;
 
 use crate::error::ExitCode;
 use crate::terminal::{data, say};
@@ -46,7 +47,7 @@ pub fn exec(arguments: &[OsString]) -> u8 {
     match std::panic::catch_unwind(|| cu_supervisor::supervise(&run, job, attempt)) {
         Ok(Ok(outcome)) => outcome.exit_code(),
         Ok(Err(error)) => {
-            say(&format!("cu exec: {error}"));
+            say(&format!("cu exec: {}", in_one_line(&error)));
             if let Error::NotSubmitted { job, .. } = error {
                 say(&format!(
                     "hint: nothing was started; `cu show {job}` lists the job's attempts, and the main \

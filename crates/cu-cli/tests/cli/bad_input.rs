@@ -400,6 +400,11 @@ fn a_helpless_supervisor_is_not_a_failed_program() {
     let code = i32::from(cu_supervisor::Outcome::FENCED);
     let arguments = ["exec", "/dev/null", "7", "0"];
     expect(&bench, &arguments, code, &["/dev/null"]);
+
+    let circle = bench.path("circle");
+    std::os::unix::fs::symlink(&circle, &circle).expect("a link to itself");
+    let arguments = ["exec", "circle", "7", "0"];
+    expect(&bench, &arguments, code, &["circle: Too many levels"]);
 }
 
 #[test]

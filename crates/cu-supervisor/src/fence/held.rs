@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use cu_protocol::{Attempt, JobId};
 use cu_run_dir::Holder;
+use cu_system::causes::in_one_line;
 use cu_system::process::ProcessId;
 use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 
@@ -117,7 +118,7 @@ impl Held {
         self.holder.renewals += 1;
         // A full disk does not end the program; the lock and the next renewal remain.
         if let Err(error) = self.holder.write(&self.run.attempt_holder(self.job)) {
-            crate::tell(&error.to_string());
+            crate::tell(&in_one_line(&error));
         }
     }
 }
