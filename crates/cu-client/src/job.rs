@@ -51,8 +51,9 @@ impl<S: DeserializeOwned> Job<S> {
     ///   argument if that ends in `.json`, else there are none, which is enough for a struct with a
     ///   default for each.
     /// - The output directory is `CU_OUTPUT_DIR`, else the current directory.
-    /// - The signals USR1, USR2, TERM and INT become reasons to exit. A second TERM or INT ends the
-    ///   process as usual.
+    /// - The signals USR1, USR2, TERM and INT become reasons to exit, and do nothing else, however often
+    ///   they come: the program may be saving. Without a supervisor a second INT ends the process as
+    ///   usual. Once the job is gone, TERM and INT do what they did before.
     /// - A panic that ends the job is reported.
     ///
     /// Without a supervisor every call works, and this one prints a line about it on standard

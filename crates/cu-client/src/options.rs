@@ -139,7 +139,8 @@ impl<S> Options<S> {
             checkpoints = checkpoints.keep_last(count);
         }
         let signals = if self.note_signals {
-            Signals::noted().map_err(|source| Error::Signals { source })?
+            Signals::noted(environment.socket.is_none())
+                .map_err(|source| Error::Signals { source })?
         } else {
             Signals::default()
         };

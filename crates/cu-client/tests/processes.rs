@@ -99,18 +99,67 @@ fn each_signal_is_a_reason_to_exit() {
 }
 
 #[test]
-fn the_second_term_ends_a_program_that_never_asks() {
+fn repeated_signals_do_not_end_a_program_that_saves() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let supervisor = Supervisor::new();
+        let mut process = supervisor.start("saves_until_it_may_go_on");
+        supervisor.await_output("ready", &mut process);
+        process.signal(signal);
+        supervisor.await_output("saving", &mut process);
+        // The kernel merges signals that wait together: at least one comes while it saves.
+        for _ in 0..100 {
+            process.signal(signal);
+            std::thread::yield_now();
+        }
+        std::fs::write(supervisor.output("go"), "").unwrap();
+        let end = process.end();
+        assert_eq!(end.status.code(), Some(3), "{end:?}");
+    }
+}
+
+#[test]
+fn signals_end_a_program_as_usual_once_its_job_has_ended() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let supervisor = Supervisor::new();
+        let mut process = supervisor.start("goes_on_after_its_end");
+        supervisor.await_output("ready", &mut process);
+        process.signal(signal);
+        std::fs::write(supervisor.output("go"), "").unwrap();
+        supervisor.await_output("finished", &mut process);
+        process.signal(signal);
+        assert_eq!(process.end().status.signal(), Some(signal.as_raw()));
+    }
+}
+
+#[test]
+fn a_handler_from_before_the_job_is_alone_after_it() {
     let supervisor = Supervisor::new();
-    let mut process = supervisor.start("ignores_signals_and_never_asks");
-    assert_eq!(supervisor.message(), ready());
+    let mut process = supervisor.start("handles_term_itself");
+    supervisor.await_output("ready", &mut process);
+    process.signal(Signal::TERM);
+    let end = process.end();
+    assert_eq!(end.status.code(), Some(0), "{end:?}");
+}
+
+#[test]
+fn by_hand_a_second_interrupt_ends_the_program() {
+    let supervisor = Supervisor::new();
+    let mut command = supervisor.supervise(program("never_asks"));
+    command.env_remove("CU_SOCKET");
+    let mut process = Process::start(command);
+    supervisor.await_output("ready", &mut process);
+    for _ in 0..100 {
+        process.signal(Signal::TERM);
+        std::thread::yield_now();
+    }
     let begun = Instant::now();
     // Sent several times, since the kernel merges signals that wait together.
     while process.is_running() {
-        process.signal(Signal::TERM);
+        process.signal(Signal::INT);
         assert!(begun.elapsed() < BOUND);
         std::thread::yield_now();
     }
-    assert_eq!(process.end().status.signal(), Some(Signal::TERM.as_raw()));
+    assert_eq!(process.end().status.signal(), Some(Signal::INT.as_raw()));
 }
 
 #[test]

@@ -12,6 +12,8 @@ use std::ops::ControlFlow::{Break, Continue};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cu_client::{Job, Settings, StopCause, shell::ShellJob};
@@ -26,7 +28,10 @@ fn main() -> ExitCode {
     match name.as_str() {
         "says_everything" => says_everything(),
         "steps_until_it_should_exit" => steps_until_it_should_exit(),
-        "ignores_signals_and_never_asks" => ignores_signals_and_never_asks(),
+        "saves_until_it_may_go_on" => saves_until_it_may_go_on(),
+        "never_asks" => never_asks(),
+        "goes_on_after_its_end" => goes_on_after_its_end(),
+        "handles_term_itself" => handles_term_itself(),
         "panics" => panics(),
         "catches_its_panics" => catches_its_panics(),
         "returns_an_error" => return returns_an_error(),
@@ -112,10 +117,61 @@ fn steps_until_it_should_exit() {
     job.exit_for_resume();
 }
 
-fn ignores_signals_and_never_asks() {
+/// Saves slowly once it should exit: until the file `go` is there.
+fn saves_until_it_may_go_on() {
     let mut job = Job::<Settings>::initialize().unwrap();
-    job.announce_early_results(&BTreeMap::from([("ready", true)]));
-    std::thread::park_timeout(BOUND);
+    std::fs::write("ready", "").unwrap();
+    until(|| job.should_exit());
+    std::fs::write("saving", "").unwrap();
+    until(|| Path::new("go").exists());
+    job.save(&1).unwrap();
+    job.exit_for_resume();
+}
+
+/// A job that never asks whether it should exit.
+fn never_asks() {
+    let _job = Job::<Settings>::initialize().unwrap();
+    std::fs::write("ready", "").unwrap();
+    park();
+}
+
+/// Its job has ended, and it has not.
+fn goes_on_after_its_end() {
+    // A job before, whose end must not count for the next one.
+    drop(Job::<Settings>::initialize().unwrap());
+    let job = Job::<Settings>::initialize().unwrap();
+    std::fs::write("ready", "").unwrap();
+    until(|| Path::new("go").exists());
+    job.finalize(&BTreeMap::from([("steps", 1)])).unwrap();
+    std::fs::write("finished", "").unwrap();
+    park();
+}
+
+/// Its own handler of TERM was there before the job, and counts after it.
+fn handles_term_itself() {
+    let came = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGTERM, came.clone()).unwrap();
+    drop(Job::<Settings>::initialize().unwrap());
+    std::fs::write("ready", "").unwrap();
+    until(|| came.load(Ordering::Relaxed));
+    std::fs::write("handled", "").unwrap();
+}
+
+/// Waits until a condition holds.
+fn until(mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < BOUND, "waited in vain");
+        std::thread::yield_now();
+    }
+}
+
+/// Waits for a signal that ends the process.
+fn park() {
+    let begun = Instant::now();
+    while begun.elapsed() < BOUND {
+        std::thread::park_timeout(BOUND);
+    }
 }
 
 fn panics() {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cu_protocol::lines::{LineDecoder, to_line};
 use cu_protocol::{Message, ProgramAnswer, ProgramRequest};
@@ -60,6 +60,16 @@ impl Supervisor {
     /// The content of a file in the output directory.
     pub fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.output(name)).unwrap()
+    }
+
+    /// Waits for a file in the output directory.
+    pub fn await_output(&self, name: &str, process: &mut Process) {
+        let begun = Instant::now();
+        while !self.output(name).exists() {
+            assert!(process.is_running(), "it ended before it wrote {name}");
+            assert!(begun.elapsed() < BOUND, "it did not write {name}");
+            thread::yield_now();
+        }
     }
 
     /// The next message, without questions.
