@@ -44,6 +44,11 @@ impl ContainerWriter {
         self.payload_length
     }
 
+    /// Whether the file still has a name, as far as the file system knows.
+    pub(crate) fn is_linked(&self) -> io::Result<bool> {
+        self.file.is_linked()
+    }
+
     /// Writes the header and makes the file's content durable. May be called again, for the same
     /// payload under another generation.
     pub(crate) fn seal(&mut self, form: Form, generation: Generation) -> io::Result<()> {

@@ -72,10 +72,24 @@ impl Directory<'_> {
     ///
     /// # Errors
     /// Those of [`Checkpoints::save`]; [`Error::NotCommittable`] if there is anything but files and
-    /// directories, such as a symbolic link, or a file named `.cu-manifest`.
+    /// directories, such as a symbolic link; [`Error::ManifestRemoved`] if a library has cleared the
+    /// directory or made it anew, and the file `.cu-manifest` is gone.
     pub fn commit(mut self) -> Result<Generation> {
         let fs = self.checkpoints.fs.as_ref();
-        let entries = collect_and_sync(fs, self.temporary.path())?;
+        let root = self.temporary.path();
+        let manifest = root.join(MANIFEST);
+        let is_linked = self.manifest.is_linked();
+        let contents = match contents(fs, root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            contents => contents.map_err(|error| Error::io("list", root, error))?,
+        };
+        // One that was moved away still has a name, and a new one there is not ours.
+        let is_there = is_linked.map_err(|error| Error::io("examine", &manifest, error))?
+            && contents.contains_key(Path::new(MANIFEST));
+        if !is_there {
+            return Err(Error::ManifestRemoved { manifest });
+        }
+        let entries = collect_and_sync(fs, root, contents)?;
         self.manifest
             .write_all(&manifest::encode(&entries))
             .map_err(write_failed(&self.checkpoints.directory))?;
@@ -84,10 +98,14 @@ impl Directory<'_> {
     }
 }
 
-/// Makes everything in `root` durable except for the manifest, and returns the entries.
-fn collect_and_sync(fs: &dyn FileSystem, root: &Path) -> Result<Vec<Entry>> {
+/// Makes the contents of `root` durable except for the manifest, and returns the entries.
+fn collect_and_sync(
+    fs: &dyn FileSystem,
+    root: &Path,
+    contents: BTreeMap<PathBuf, Kind>,
+) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    for (path, kind) in contents(fs, root).map_err(|error| Error::io("list", root, error))? {
+    for (path, kind) in contents {
         let full_path = root.join(&path);
         let content = match kind {
             _ if path == Path::new(MANIFEST) => continue,

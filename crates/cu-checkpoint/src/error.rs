@@ -108,6 +108,14 @@ pub enum Error {
         why: &'static str,
     },
 
+    /// The directory of a checkpoint lost its manifest before the commit: a library has removed it, or made
+    /// it anew. Have that library write to a directory below it.
+    #[error("{} was removed while the checkpoint was being written; a library that makes or clears its directory needs one below it", manifest.display())]
+    ManifestRemoved {
+        /// The manifest, which was made with the directory.
+        manifest: PathBuf,
+    },
+
     /// No number is left for another checkpoint of this attempt, because another program wrote a
     /// file with an absurdly high number: remove that file.
     #[error("no checkpoint number is left for attempt {attempt} in {}: remove the file with an absurdly high one", directory.display())]

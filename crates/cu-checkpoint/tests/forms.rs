@@ -188,6 +188,37 @@ fn only_files_and_directories_can_be_committed() {
 }
 
 #[test]
+fn a_directory_that_lost_its_manifest_is_refused() {
+    let losses: [fn(&std::path::Path); 4] = [
+        |path| fs::remove_dir_all(path).unwrap(),
+        |path| {
+            fs::remove_dir_all(path).unwrap();
+            fs::create_dir(path).unwrap();
+            fs::write(path.join("weights"), "new").unwrap();
+        },
+        |path| {
+            fs::remove_file(path.join(".cu-manifest")).unwrap();
+            fs::write(path.join(".cu-manifest"), "").unwrap();
+        },
+        |path| {
+            let elsewhere = path.parent().unwrap().join("elsewhere");
+            fs::rename(path, elsewhere).unwrap();
+            fs::create_dir(path).unwrap();
+        },
+    ];
+    for lose in losses {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut checkpoints = Checkpoints::open(scratch.path()).unwrap();
+        let files = checkpoints.directory().unwrap();
+        lose(files.path());
+        let error = files.commit().unwrap_err();
+        assert!(matches!(&error, Error::ManifestRemoved { .. }), "{error}");
+        assert!(error.to_string().contains("needs one below it"), "{error}");
+        assert_eq!(checkpoints.generations().unwrap(), []);
+    }
+}
+
+#[test]
 fn another_form_is_an_error_but_not_if_it_is_damaged() {
     let scratch = tempfile::tempdir().unwrap();
     let mut checkpoints = Checkpoints::open(scratch.path()).unwrap();

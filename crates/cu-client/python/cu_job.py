@@ -157,7 +157,10 @@ def _read_settings(path: Optional[str]) -> Settings:
     except (OSError, ValueError) as error:
         raise JobError(f"can't read the settings in {path}: {error}") from error
     if not isinstance(settings, Settings):
-        raise JobError(f"can't read the settings in {path}: it does not hold a JSON object")
+        example = '{"seed": 1}'
+        raise JobError(
+            f"can't read the settings in {path}: it is not a JSON object, such as {example}"
+        )
     return settings
 
 
@@ -1243,7 +1246,7 @@ class Job:
             if self._link.say("resume_request", request):
                 self._signals.put_back(*_ENDING)
         except JobError as error:
-            _complain(f"{error}; the exit code {RESUME_EXIT_CODE} says the same")
+            _complain(f"{error}; the exit code {RESUME_EXIT_CODE} still asks for the resume")
         if threading.current_thread() is threading.main_thread():
             sys.exit(RESUME_EXIT_CODE)
         with contextlib.suppress(OSError, ValueError):

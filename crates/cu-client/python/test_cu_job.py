@@ -83,6 +83,12 @@ class Results(Case):
                 file.read(), 'all,loss.train,time_elapsed\r\n[1 2],0.5,"[1, 2]"\r\n'
             )
 
+    def test_settings_that_are_not_an_object_are_refused(self):
+        given = self.directory / "list.json"
+        given.write_text("[1]")
+        with self.assertRaisesRegex(cu_job.JobError, "list.json: it is not a JSON object, such as"):
+            self.job(settings_file=given)
+
     def test_metrics_without_names_are_refused_before_a_write(self):
         with self.assertRaises(cu_job.JobError):
             self.job().finalize(0.5)

@@ -85,9 +85,7 @@ pub fn answer(directory: &Path, output: &mut dyn Write) -> io::Result<()> {
     let text = serde_json::to_vec(&answer)?;
     output.write_all(&text)?;
     let path = Answer::file(directory);
-    let temporary = path.with_extension("new");
-    files::write_own(&temporary, &text)?;
-    std::fs::rename(&temporary, &path)
+    files::write_whole(&path, &text, files::PRIVATE_FILE)
 }
 
 /// Says the token at `address` and hears it again.

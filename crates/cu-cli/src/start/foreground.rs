@@ -9,7 +9,6 @@ use super::{background, logging};
 use crate::args::{Common, Watch};
 use crate::error::{ExitCode, Result};
 use crate::shell_word::shell_word;
-use crate::text::plural;
 use crate::view::json::RunJson;
 use crate::view::{self, summary};
 use crate::{backend, terminal};
@@ -42,12 +41,11 @@ pub fn work_on(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> 
         Outcome::Detached(status) => {
             report(common, &run, &status)?;
             let resume = format!("`cu resume {}`", shell_word(run.path()));
+            let nothing = format!("nothing is resubmitted until you run {resume}");
             terminal::say(&match status.jobs.queued + status.jobs.running {
                 0 => format!("{resume} continues the run"),
-                attempts => format!(
-                    "{} of the run continue; nothing is resubmitted until you run {resume}",
-                    plural(attempts.into(), "attempt")
-                ),
+                1 => format!("1 attempt of the run continues; {nothing}"),
+                attempts => format!("{attempts} attempts of the run continue; {nothing}"),
             });
             Ok(ExitCode::Interrupted)
         }

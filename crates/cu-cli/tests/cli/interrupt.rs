@@ -32,9 +32,9 @@ fn ctrl_c_ends_the_main_process_and_attempts_go_on() {
     let ended = run.end();
     assert_eq!(ended.code, 130, "{ended:?}");
     assert!(
-        ended
-            .stderr
-            .contains(" continue; nothing is resubmitted until you run `cu resume "),
+        ended.stderr.contains(
+            "1 attempt of the run continues; nothing is resubmitted until you run `cu resume "
+        ),
         "{ended:?}"
     );
     goes_on(&bench);
