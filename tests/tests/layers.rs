@@ -233,7 +233,7 @@ fn no_source_is_too_long() {
 }
 
 /// Circles that are known, with the reason why they are harmless, or what would end them. `cu-core` has none.
-const KNOWN_CIRCLES: [(&str, &[&str], &str); 13] = [
+const KNOWN_CIRCLES: [(&str, &[&str], &str); 12] = [
     (
         "cu-system",
         &["files", "users"],
@@ -260,7 +260,7 @@ const KNOWN_CIRCLES: [(&str, &[&str], &str); 13] = [
     (
         "cu-checkpoint",
         &["error", "header"],
-        "an error holds the header that was found",
+        "an error names the form in a header, and a header that can't be read is damage",
     ),
     (
         "cu-run-dir",
@@ -272,17 +272,12 @@ const KNOWN_CIRCLES: [(&str, &[&str], &str); 13] = [
             "run_dir",
             "trust",
         ],
-        "the error holds the reason for distrust; one constant of run_dir",
+        "the error holds the reason for distrust; run_dir names a message as the outbox does",
     ),
     (
         "cu-scheduler",
-        &["htcondor/description", "htcondor/options"],
-        "to be ended: the check of extra lines belongs to the options",
-    ),
-    (
-        "cu-scheduler",
-        &["htcondor/resume", "htcondor/submit"],
-        "to be ended: the refusal and the script are of neither",
+        &["cluster/batch", "cluster/intake"],
+        "to be ended: a batch needs a function and a number of the intake, not all of it",
     ),
     (
         "cu-scheduler",
@@ -298,27 +293,27 @@ const KNOWN_CIRCLES: [(&str, &[&str], &str); 13] = [
             "local/record",
             "local/table",
         ],
-        "a record describes a process, which is found by its record",
+        "the journal records jobs of the table, and the table has their records and processes",
     ),
     (
         "cu-client",
         &["job", "options"],
-        "options open a job, and a job knows its options",
+        "options make a job, and Job::initialize begins with the default ones",
     ),
     (
         "cu-client",
         &["python_text", "tree"],
-        "a tree is read from text whose values are trees",
+        "a list in a tree of metrics becomes Python's text, which is written from a tree",
     ),
     (
         "cu-supervisor",
         &["event", "relay"],
-        "to be ended: the link is of neither",
+        "to be ended: the link belongs to neither of them",
     ),
     (
         "cu-cli",
         &["backend", "config", "error", "runs", "terminal"],
-        "to be ended: the error explains itself by asking the rooms that raise it",
+        "to be ended: the error holds the config's error and a backend's kind",
     ),
 ];
 
