@@ -81,3 +81,32 @@ fn a_ticket_that_ran_out_delays_a_chain_and_is_named() {
         assert!(log.contains(words), "{log}");
     }
 }
+
+#[test]
+fn a_strangers_job_under_our_id_is_not_removed() {
+    let pool = Pool::new();
+    let run = pool.run("touch ready; sleep 1000", "", "");
+    let main = run.start();
+    run.await_file(&run.output(0, "ready"));
+    pool.condor.rule(Rule::prints(
+        "condor_q",
+        "[{\"ClusterId\": 1, \"ProcId\": 0, \"JobStatus\": 2}]",
+    ));
+    completed(&run.cu(&["stop", "all"]));
+    let _ = main.wait();
+    let calls = pool.condor.calls("condor_rm");
+    assert!(calls.is_empty(), "{calls:?}");
+}
+
+#[test]
+fn a_queue_that_is_silent_keeps_no_job_alive() {
+    let pool = Pool::new();
+    let run = pool.run("touch ready; sleep 1000", "", "");
+    let main = run.start();
+    run.await_file(&run.output(0, "ready"));
+    pool.condor
+        .rule(Rule::fails("condor_q", "-- Failed to fetch ads"));
+    completed(&run.cu(&["stop", "all"]));
+    assert_eq!(main.wait().code, Some(1));
+    assert_eq!(pool.condor.states(), ["CANCELLED"]);
+}

@@ -145,6 +145,13 @@ fn ad(job: &Job) -> serde_json::Value {
     ad
 }
 
+/// The part of a constraint that is true of this job.
+fn constraint_of(job: &Job) -> String {
+    let (cluster, proc) = job.id.split_once('.').unwrap();
+    let name = &job.name;
+    format!("(ClusterId == {cluster} && ProcId == {proc} && CuAttempt =?= \"{name}\")")
+}
+
 fn remove(home: &Path, arguments: &[String]) -> Answer {
     let mut reason = "via condor_rm (by user ada)";
     let mut words = arguments.iter();
@@ -152,6 +159,14 @@ fn remove(home: &Path, arguments: &[String]) -> Answer {
     while let Some(word) = words.next() {
         match word.as_str() {
             "-reason" => reason = words.next().unwrap(),
+            "-constraint" => {
+                let constraint = words.next().unwrap();
+                let jobs = node::all(home).into_iter();
+                let jobs = jobs.filter(|job| constraint.contains(&constraint_of(job)));
+                for job in jobs.filter(|job| !job.is_over()) {
+                    node::end_locked(home, &job.id, TERM, "CANCELLED", reason);
+                }
+            }
             id if node::load(home, id).is_some() => {
                 node::end_locked(home, id, TERM, "CANCELLED", reason);
             }

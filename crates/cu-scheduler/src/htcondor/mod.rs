@@ -255,7 +255,8 @@ impl Scheduler for Htcondor {
     async fn cancel(&self, jobs: &[ClusterJobId], _how: Cancel) -> Result<(), Error> {
         // Anything that is not a number would be a user's name to condor_rm.
         let ids: Vec<Id> = jobs.iter().filter_map(|job| job.0.parse().ok()).collect();
-        remove::remove(&self.commands, &ids, "cancelled by its run").await
+        let reason = "cancelled by its run";
+        self.watch.remove(&self.commands, &ids, reason).await
     }
 }
 

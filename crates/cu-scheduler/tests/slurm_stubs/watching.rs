@@ -179,6 +179,10 @@ async fn a_silent_controller_is_no_end() {
     let jobs = [job];
     let error = slurm.observe(&jobs).await.unwrap_err();
     assert!(matches!(&error, Error::Unavailable { reason, .. } if reason.contains("contact")));
+    stubs.does(
+        "scancel",
+        "echo 'Unable to contact slurm controller' >&2; exit 1",
+    );
     assert!(matches!(
         slurm.cancel(&jobs, Cancel::Kill).await,
         Err(Error::Unavailable { .. })
@@ -202,6 +206,22 @@ async fn a_reused_job_id_is_neither_watched_nor_cancelled() {
     assert_eq!(state(&slurm, &job).await, ClusterState::Gone);
     slurm.cancel(&[job], Cancel::Terminate).await.unwrap();
     assert_eq!(stubs.calls("scancel"), 0);
+}
+
+#[tokio::test]
+async fn jobs_are_cancelled_by_name_if_the_queue_is_silent() {
+    let stubs = Stubs::new();
+    let slurm = stubs.open().await;
+    let answers = slurm.submit(&stubs.submissions(2)).await;
+    let mut jobs: Vec<ClusterJobId> = answers.into_iter().map(Result::unwrap).collect();
+    let name = stubs.read("queue").lines().next().unwrap().to_owned();
+    let name = name.split('|').nth(9).unwrap().to_owned();
+    // It is not known to be ours.
+    jobs.push(ClusterJobId("999".into()));
+    stubs.does("squeue", "echo 'unrecognized arguments' >&2; exit 2");
+    slurm.cancel(&jobs, Cancel::Terminate).await.unwrap();
+    let expected = format!("--name={name} 101_0 101_1\n");
+    assert_eq!(stubs.read("scancel.calls"), expected);
 }
 
 #[tokio::test]
