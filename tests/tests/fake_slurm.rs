@@ -263,3 +263,29 @@ fn arrays_that_are_forbidden_become_single_jobs() {
     let run = site.run(TWO_RESUMES, "", "[grid]\ni = [0, 1, 2]\n");
     completed(&run.start().wait());
 }
+
+#[test]
+fn a_run_resumed_on_another_cluster_touches_nothing() {
+    let site = Site::new();
+    site.slurm.starts_after(Duration::from_secs(3));
+    let run = site.run(TWO_RESUMES, "", "");
+    let mut main = run.start();
+    run.until("a submission", || {
+        (!site.slurm.jobs().is_empty()).then_some(())
+    });
+    main.kill();
+    let config = "AccountingStorageType = accounting_storage/slurmdbd\nClusterName = sister\nSLURM_VERSION = 24.11.5\n";
+    site.slurm
+        .rule(Rule::prints("scontrol", config).with("config"));
+    site.slurm.rule(Rule::prints("squeue", ""));
+    site.slurm.rule(Rule::prints("sacct", ""));
+    let exit = run.go_on().wait();
+    assert_ne!(exit.code, Some(0), "{exit:?}");
+    assert!(
+        exit.stderr.contains("fake") && exit.stderr.contains("sister"),
+        "{exit:?}"
+    );
+    site.slurm.forget_rules();
+    completed(&run.go_on().wait());
+    assert_eq!(site.slurm.jobs().len(), 3);
+}

@@ -82,6 +82,8 @@ pub enum Subject {
     Memory,
     /// The scheduler's log of events.
     EventLog,
+    /// The variables that jobs take over.
+    Environment,
 }
 
 /// What to do about a [`Finding`].
@@ -164,6 +166,7 @@ impl Subject {
             Self::User => "user",
             Self::Containers => "containers",
             Self::Memory => "memory",
+            Self::Environment => "environment",
             Self::EventLog => "event log",
         }
     }

@@ -32,6 +32,7 @@ pub fn act(home: &Path, command: &str, arguments: &[String]) -> Answer {
         "condor_rm" => remove(home, arguments),
         "condor_version" => Answer::print("$CondorVersion: 23.9.6 2024-08-08 $\n"),
         "condor_status" => Answer::print("[]\n"),
+        "condor_config_val" if arguments == ["FULL_HOSTNAME"] => Answer::print("ap1\n"),
         _ => Answer::refuse("Not defined: \n"),
     }
 }
@@ -145,6 +146,13 @@ fn ad(job: &Job) -> serde_json::Value {
     ad
 }
 
+/// The part of a constraint that is true of this job.
+fn constraint_of(job: &Job) -> String {
+    let (cluster, proc) = job.id.split_once('.').unwrap();
+    let name = &job.name;
+    format!("(ClusterId == {cluster} && ProcId == {proc} && CuAttempt =?= \"{name}\")")
+}
+
 fn remove(home: &Path, arguments: &[String]) -> Answer {
     let mut reason = "via condor_rm (by user ada)";
     let mut words = arguments.iter();
@@ -152,6 +160,14 @@ fn remove(home: &Path, arguments: &[String]) -> Answer {
     while let Some(word) = words.next() {
         match word.as_str() {
             "-reason" => reason = words.next().unwrap(),
+            "-constraint" => {
+                let constraint = words.next().unwrap();
+                let jobs = node::all(home).into_iter();
+                let jobs = jobs.filter(|job| constraint.contains(&constraint_of(job)));
+                for job in jobs.filter(|job| !job.is_over()) {
+                    node::end_locked(home, &job.id, TERM, "CANCELLED", reason);
+                }
+            }
             id if node::load(home, id).is_some() => {
                 node::end_locked(home, id, TERM, "CANCELLED", reason);
             }

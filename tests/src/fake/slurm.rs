@@ -74,7 +74,13 @@ fn submit(home: &Path, directives: &Directives, script: &Path, base: usize, task
     let output = |option| {
         let pattern = directives.get(option).unwrap();
         let task = task.map(|task| task.to_string()).unwrap_or_default();
-        directory.join(pattern.replace("%a", &task).replace("%%", "%"))
+        // Slurm reads the pattern in the whole path.
+        let pattern = directory.join(pattern);
+        let pattern = pattern.to_str().unwrap().replace("%%", "\0");
+        let path = pattern
+            .replace("%a", &task)
+            .replace("%j", &base.to_string());
+        PathBuf::from(path.replace('\0', "%"))
     };
     let mut environment = vec![
         ("SLURM_JOB_ID".to_owned(), base.to_string()),

@@ -91,7 +91,39 @@ pub fn recorded(named: &str) -> Option<Kind> {
     all.find(|kind| named.starts_with(kind.title()))
 }
 
+/// The cluster or access point in the name that a scheduler gives itself: `cluster "abc"`. `None` for
+/// this machine, and where its name is not known.
+pub fn place(named: &str) -> Option<&str> {
+    let (_, place) = named.split_once('(')?;
+    let place = place.strip_suffix(')')?;
+    ["cluster ", "access point "]
+        .iter()
+        .any(|it| place.starts_with(it))
+        .then_some(place)
+}
+
 /// The path of the command whose presence shows that the cluster is here.
 fn command_path(kind: Kind, file: &File) -> Option<PathBuf> {
     config::find_command(kind.command()?, file.backend.commands(kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_known_whatever_the_version() {
+        for (named, expected) in [
+            ("Slurm 24.11.5 (cluster \"abc\")", Some("cluster \"abc\"")),
+            (
+                "HTCondor 23.9.6 (access point \"a.b\")",
+                Some("access point \"a.b\""),
+            ),
+            ("HTCondor 23.9.6", None),
+            ("this machine (8 CPUs)", None),
+            ("", None),
+        ] {
+            assert_eq!(place(named), expected, "{named}");
+        }
+    }
 }

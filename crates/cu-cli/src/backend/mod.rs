@@ -60,7 +60,8 @@ pub fn check(kind: Kind, run: &RunDir, parsed: &Parsed) -> Result<Vec<String>, c
 /// `cu` made, or whose config leaves the choice open, keeps the backend that it had before.
 ///
 /// # Errors
-/// If the file can't be read, the backend can't be used, or attempts are queued or running on another.
+/// If the file can't be read, the backend can't be used, or attempts are queued or running on another,
+/// or on another cluster or access point of its kind.
 pub async fn of_run(run: &RunDir) -> Result<Arc<dyn Scheduler>> {
     let source = match run.config().exists() {
         true => Source::read_own(&run.config())?,
@@ -98,5 +99,20 @@ pub async fn of_run(run: &RunDir) -> Result<Arc<dyn Scheduler>> {
         tracing::warn!("{text}");
         terminal::warn(&text);
     }
-    Ok(open(kind, run, &parsed.file).await?)
+    let opened = open(kind, run, &parsed.file).await?;
+    let here = opened.to_string();
+    if let (Some(there), Some(here)) = (choice::place(&recorded.backend), choice::place(&here))
+        && before == Some(kind)
+        && there != here
+        && attempts > 0
+    {
+        return Err(Error::usage_hint(
+            format!(
+                "attempts of the run are queued or running at the {there}, and this is the {here}, \
+                 which knows nothing of them: nothing was asked or removed here"
+            ),
+            format!("go on where the commands of {kind} speak to the {there}"),
+        ));
+    }
+    Ok(opened)
 }

@@ -28,6 +28,7 @@ pub struct Command {
     input: Vec<u8>,
     limit: Duration,
     most_output: usize,
+    gives_up_at: Option<&'static str>,
 }
 
 /// The exit code and the output of a command that ran to its end.
@@ -61,6 +62,14 @@ pub enum Failure {
         /// How long it was given.
         limit: Duration,
     },
+    /// It was killed because it wrote the words of [`Command::give_up_at`].
+    #[error("{} was ended while it waited: {said}", program.display())]
+    GaveUp {
+        /// The program.
+        program: PathBuf,
+        /// Its standard error until then.
+        said: String,
+    },
     /// It was killed by a signal that is not ours, printed too much, or its output could not be read.
     /// What it did until then is not known.
     #[error("{} did not run to its end: {reason}", program.display())]
@@ -92,6 +101,7 @@ impl Command {
             input: Vec::new(),
             limit: LIMIT,
             most_output: MOST_OUTPUT,
+            gives_up_at: None,
         }
     }
 
@@ -167,6 +177,13 @@ impl Command {
         self
     }
 
+    /// Ends it as soon as these words are on its standard error: for a command that says that it waits.
+    #[must_use]
+    pub fn give_up_at(mut self, words: &'static str) -> Self {
+        self.gives_up_at = Some(words);
+        self
+    }
+
     /// Runs it to its end, whatever its exit code. A caller that stops waiting kills it.
     ///
     /// # Errors
@@ -177,13 +194,22 @@ impl Command {
             error,
         })?;
         let mut group = Group(child);
-        let talk = converse(&mut group.0, &self.input, self.most_output);
+        let talk = converse(
+            &mut group.0,
+            &self.input,
+            self.most_output,
+            self.gives_up_at,
+        );
         match tokio::time::timeout(self.limit, talk).await {
             Err(_) => Err(Failure::TimedOut {
                 program: self.program,
                 limit: self.limit,
             }),
-            Ok(Err(error)) => Err(Failure::Broken {
+            Ok(Err(Interruption::Waits(said))) => Err(Failure::GaveUp {
+                program: self.program,
+                said: into_text(said).trim().to_owned(),
+            }),
+            Ok(Err(Interruption::Unreadable(error))) => Err(Failure::Broken {
                 program: self.program,
                 reason: error.to_string(),
             }),
@@ -227,11 +253,25 @@ impl Drop for Group {
     }
 }
 
+/// Why a command is not heard to its end.
+enum Interruption {
+    Unreadable(io::Error),
+    /// It wrote the words at which it is given up, after all that it wrote before.
+    Waits(Vec<u8>),
+}
+
+impl From<io::Error> for Interruption {
+    fn from(error: io::Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
 async fn converse(
     child: &mut Child,
     input: &[u8],
     most: usize,
-) -> io::Result<(ExitStatus, Vec<u8>, Vec<u8>)> {
+    gives_up_at: Option<&str>,
+) -> Result<(ExitStatus, Vec<u8>, Vec<u8>), Interruption> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let write = async {
         if let Some(mut stdin) = stdin {
@@ -240,18 +280,28 @@ async fn converse(
         }
         Ok(())
     };
-    let ((), stdout, stderr) = tokio::try_join!(write, read(stdout, most), read(stderr, most))?;
+    let (stdout, stderr) = (read(stdout, most, None), read(stderr, most, gives_up_at));
+    let ((), stdout, stderr) = tokio::try_join!(write, stdout, stderr)?;
     Ok((child.wait().await?, stdout, stderr))
 }
 
-async fn read(from: Option<impl AsyncRead + Unpin>, most: usize) -> io::Result<Vec<u8>> {
+async fn read(
+    from: Option<impl AsyncRead + Unpin>,
+    most: usize,
+    until: Option<&str>,
+) -> Result<Vec<u8>, Interruption> {
     let mut bytes = Vec::new();
-    if let Some(from) = from {
-        from.take(most as u64 + 1).read_to_end(&mut bytes).await?;
-    }
-    if bytes.len() > most {
-        let reason = format!("it wrote more than {most} bytes");
-        return Err(io::Error::other(reason));
+    let Some(mut from) = from else {
+        return Ok(bytes);
+    };
+    while from.read_buf(&mut bytes).await? > 0 {
+        if bytes.len() > most {
+            let reason = format!("it wrote more than {most} bytes");
+            return Err(io::Error::other(reason).into());
+        }
+        if until.is_some_and(|words| String::from_utf8_lossy(&bytes).contains(words)) {
+            return Err(Interruption::Waits(bytes));
+        }
     }
     Ok(bytes)
 }
@@ -300,6 +350,13 @@ mod tests {
         command.most_output = 1000;
         let failure = command.run().await.unwrap_err();
         assert!(failure.to_string().contains("1000 bytes"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_says_it_waits_is_given_up() {
+        let command = shell("echo 'full, sleeping' >&2; exec sleep 1000");
+        let failure = command.give_up_at("sleeping").run().await.unwrap_err();
+        assert!(failure.to_string().contains("full, sleeping"), "{failure}");
     }
 
     #[tokio::test]

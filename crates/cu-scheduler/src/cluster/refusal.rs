@@ -69,7 +69,7 @@ impl Refusal {
     pub fn of_failure(failure: Failure) -> Self {
         match failure {
             Failure::NotStarted { .. } => Self::unavailable(failure.to_string()),
-            Failure::TimedOut { .. } | Failure::Broken { .. } => {
+            Failure::TimedOut { .. } | Failure::GaveUp { .. } | Failure::Broken { .. } => {
                 Self::uncertain(failure.to_string())
             }
         }

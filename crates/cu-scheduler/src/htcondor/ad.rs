@@ -48,6 +48,17 @@ pub(super) struct Ad {
     pub found: Option<String>,
 }
 
+impl Ad {
+    /// Whether it is of the job that was submitted as `first`; of any job of ours if that is not
+    /// known. A queue that was rebuilt gives ids again, to strangers too.
+    pub fn is_of(&self, first: Option<&SubmissionName>) -> bool {
+        match first {
+            Some(first) => self.name.as_ref() == Some(first),
+            None => self.name.is_some(),
+        }
+    }
+}
+
 /// Why a job is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hold {

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::access_point::{forbids_environment, setting};
 use super::description;
-use super::options::{HtcondorOptions, Resume, Universe, seconds};
+use super::options::{Environment, HtcondorOptions, Resume, Universe, seconds};
 use super::queue::Commands;
 use crate::{Error, Finding, Level, Subject};
 
@@ -25,6 +26,7 @@ struct Facts {
     log_format: Option<String>,
     negotiator_interval: Option<String>,
     most_per_submission: Option<String>,
+    allow_getenv: Option<String>,
     /// The machines, or why they are not known.
     machines: Option<Result<Vec<Machine>, String>>,
 }
@@ -62,6 +64,7 @@ async fn ask(commands: &Commands) -> Facts {
         log_format: setting(commands, "DEFAULT_USERLOG_FORMAT_OPTIONS").await,
         negotiator_interval: setting(commands, "NEGOTIATOR_INTERVAL").await,
         most_per_submission: setting(commands, "MAX_JOBS_PER_SUBMISSION").await,
+        allow_getenv: setting(commands, "SUBMIT_ALLOW_GETENV").await,
         machines: Some(machines.and_then(|output| self::machines(&output.stdout))),
     }
 }
@@ -74,14 +77,6 @@ fn reason(error: Error) -> String {
         Error::Unavailable { reason, .. } => reason,
         other => other.to_string(),
     }
-}
-
-/// A setting of the access point. condor_config_val asks no daemon.
-async fn setting(commands: &Commands, name: &str) -> Option<String> {
-    let output = commands.command("condor_config_val").argument(name).run();
-    let output = output.await.ok().filter(|output| output.code == 0)?;
-    let value = output.stdout.trim();
-    (!value.is_empty()).then(|| value.to_owned())
 }
 
 fn machines(output: &str) -> Result<Vec<Machine>, String> {
@@ -125,6 +120,7 @@ fn findings(facts: &Facts, options: &HtcondorOptions) -> Vec<Finding> {
     findings.extend(containers(facts, options));
     findings.extend(intervals(facts, options));
     findings.extend(log_format(facts, options));
+    findings.extend(environment(facts, options));
     if let Some(most) = &facts.most_per_submission {
         let text = format!("a submission may have at most {most} jobs (MAX_JOBS_PER_SUBMISSION)");
         findings.push(Finding::new(Subject::Limits, Level::Note, text));
@@ -136,6 +132,18 @@ fn findings(facts: &Facts, options: &HtcondorOptions) -> Vec<Finding> {
     );
     findings.push(Finding::new(Subject::Memory, Level::Note, text));
     findings
+}
+
+fn environment(facts: &Facts, options: &HtcondorOptions) -> Option<Finding> {
+    let forbidden = facts
+        .allow_getenv
+        .as_deref()
+        .is_some_and(forbids_environment);
+    (forbidden && options.environment == Environment::Inherit).then(|| {
+        let text = "jobs may not take over the whole environment (SUBMIT_ALLOW_GETENV = false)";
+        Finding::new(Subject::Environment, Level::Problem, text)
+            .advise_option("environment", "\"clean\"")
+    })
 }
 
 fn version(version: &str) -> Finding {
@@ -409,6 +417,11 @@ mod tests {
         facts.queue = Some("Can't find address for schedd".into());
         assert_eq!(
             level(&facts, &options, Subject::Scheduler),
+            Some(Level::Problem)
+        );
+        facts.allow_getenv = Some("False".into());
+        assert_eq!(
+            level(&facts, &options, Subject::Environment),
             Some(Level::Problem)
         );
         facts.version = "HTCondor 9.0.17".into();

@@ -105,7 +105,9 @@ impl Watch {
         let queue = commands.ask_queue(&ids, &BTreeSet::new()).await?;
         self.up_to_date(commands, |table| {
             for (id, first, number, ticket) in suspects {
-                let ad = queue.iter().find(|ad| ad.id == id);
+                let ad = queue
+                    .iter()
+                    .find(|ad| ad.id == id && ad.is_of(Some(&first)));
                 let honoured = ad.is_some_and(|ad| {
                     let still_waits = ticket.in_slot && self.tickets.is_waiting(&first);
                     ad.starts.is_some_and(|starts| starts >= ticket.starts) && !still_waits

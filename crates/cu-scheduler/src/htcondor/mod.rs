@@ -40,6 +40,7 @@
 //! # Limits
 //! Files are not transferred: jobs must see the run directory at the same path.
 
+mod access_point;
 mod ad;
 mod attributes;
 mod description;
@@ -85,6 +86,7 @@ use queue::Commands;
 use ticket::Tickets;
 use watch::Watch;
 
+pub use access_point::check_here;
 pub use options::{Environment, HoldPolicy, HtcondorOptions, Resume, Universe};
 #[cfg(feature = "conformance")]
 pub use read_events::read_events;
@@ -99,6 +101,8 @@ pub struct Htcondor {
     /// Absolute, and text that HTCondor takes.
     state_dir: String,
     commands: Commands,
+    /// The schedd that the commands speak to, if the settings name it.
+    access_point: Option<String>,
     tickets: Tickets,
     watch: Watch,
     /// Writes scripts, tickets and descriptions.
@@ -149,12 +153,14 @@ impl Htcondor {
         let version = commands.answer(version).await?;
         let number = version.stdout.split_whitespace().nth(1).unwrap_or("?");
         commands.pool = format!("HTCondor {number}");
+        let access_point = access_point::name(&commands).await;
         let tickets = Tickets::new(&directory);
         let watch = Watch::new(&directory, tickets.clone(), &options);
         Ok(Self {
             options,
             state_dir,
             commands,
+            access_point,
             tickets,
             watch,
             writer: Writer::start("cu-htcondor")?,
@@ -214,7 +220,11 @@ fn state_error(path: &Path, source: io::Error) -> Error {
 
 impl fmt::Display for Htcondor {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.commands.pool)
+        out.write_str(&self.commands.pool)?;
+        match &self.access_point {
+            Some(name) => write!(out, " (access point \"{name}\")"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -254,7 +264,8 @@ impl Scheduler for Htcondor {
     async fn cancel(&self, jobs: &[ClusterJobId], _how: Cancel) -> Result<(), Error> {
         // Anything that is not a number would be a user's name to condor_rm.
         let ids: Vec<Id> = jobs.iter().filter_map(|job| job.0.parse().ok()).collect();
-        remove::remove(&self.commands, &ids, "cancelled by its run").await
+        let reason = "cancelled by its run";
+        self.watch.remove(&self.commands, &ids, reason).await
     }
 }
 

@@ -1,8 +1,11 @@
 //! condor_rm: many jobs in one call, and what its answers mean.
 
+use std::collections::BTreeMap;
+
+use super::attributes::NAME;
 use super::event::Id;
 use super::queue::{Commands, first_lines};
-use crate::Error;
+use crate::{Error, SubmissionName};
 
 /// The reason that our own condor_rm gives when it frees a job whose end was reported. It is found
 /// again in the log and in the history, so that the end stays what it was.
@@ -11,8 +14,57 @@ pub(super) const FREED: &str = "its end is known and it is not kept";
 /// The most ids in one call, for the length of its arguments.
 const MOST_IDS: usize = 5_000;
 
-/// Removes the jobs `ids`, and ignores those that don't exist.
-pub(super) async fn remove(commands: &Commands, ids: &[Id], reason: &str) -> Result<(), Error> {
+/// The most jobs in one constraint, with which each job of the queue is compared.
+const MOST_COMPARED: usize = 100;
+
+/// A job with the name under which it was submitted, if that is known.
+type Own = (Id, Option<SubmissionName>);
+
+/// Removes `jobs`, and ignores those that don't exist. A job that has the id of one of them and is not
+/// ours is not touched, whether the queue can be asked before or not.
+pub(super) async fn remove(commands: &Commands, jobs: &[Own], reason: &str) -> Result<(), Error> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Id> = jobs.iter().map(|(id, _)| *id).collect();
+    let names = jobs.iter().filter_map(|(_, name)| name.as_ref());
+    let runs = names.map(|name| name.run().to_owned()).collect();
+    let Ok(queue) = commands.ask_queue(&ids, &runs).await else {
+        return remove_blindly(commands, jobs, reason).await;
+    };
+    let names: BTreeMap<Id, Option<&SubmissionName>> =
+        jobs.iter().map(|(id, name)| (*id, name.as_ref())).collect();
+    let in_queue = queue.iter().filter_map(|ad| {
+        let is_ours = names.get(&ad.id).is_some_and(|name| ad.is_of(*name));
+        is_ours.then_some(ad.id)
+    });
+    remove_ids(commands, &in_queue.collect::<Vec<Id>>(), reason).await
+}
+
+/// Lets HTCondor compare the jobs with their names.
+async fn remove_blindly(commands: &Commands, jobs: &[Own], reason: &str) -> Result<(), Error> {
+    for some in jobs.chunks(MOST_COMPARED) {
+        let one = |(id, name): &Own| {
+            let name = match name {
+                Some(name) => format!("{NAME} =?= \"{name}\""),
+                None => format!("{NAME} =!= undefined"),
+            };
+            let Id { cluster, proc } = id;
+            format!("(ClusterId == {cluster} && ProcId == {proc} && {name})")
+        };
+        let these: Vec<String> = some.iter().map(one).collect();
+        let command = commands.command("condor_rm").arguments([
+            "-reason",
+            reason,
+            "-constraint",
+            &these.join(" || "),
+        ]);
+        commands.answer(command).await?;
+    }
+    Ok(())
+}
+
+async fn remove_ids(commands: &Commands, ids: &[Id], reason: &str) -> Result<(), Error> {
     for ids in ids.chunks(MOST_IDS) {
         let command = commands
             .command("condor_rm")

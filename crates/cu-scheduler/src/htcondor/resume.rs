@@ -13,7 +13,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::ad::{Ad, Status};
-use super::attributes::STARTS;
+use super::attributes::{NAME, STARTS};
 use super::description::checksum;
 use super::event::Id;
 use super::queue::first_lines;
@@ -185,7 +185,7 @@ fn place(
     phase: Option<&Phase>,
     ad: Option<&Ad>,
 ) -> Place {
-    let Some(ad) = ad else {
+    let Some(ad) = ad.filter(|ad| ad.is_of(Some(&candidate.first))) else {
         return Place::Over;
     };
     match ad.status {
@@ -287,8 +287,8 @@ async fn open_gates(
     }
     let one = |it: &&Candidate| {
         format!(
-            "(ClusterId == {} && ProcId == {})",
-            it.id.cluster, it.id.proc
+            "(ClusterId == {} && ProcId == {} && {NAME} =?= \"{}\")",
+            it.id.cluster, it.id.proc, it.first
         )
     };
     let these: Vec<String> = candidates.iter().map(one).collect();
@@ -359,7 +359,6 @@ pub(super) async fn free_predecessors(condor: &Htcondor, submissions: &[&Submiss
     });
     // What fails here is freed by HTCondor after a while.
     let kept = kept.unwrap_or_default();
-    remove::remove(&condor.commands, &kept, remove::FREED)
-        .await
-        .ok();
+    let (watch, commands) = (&condor.watch, &condor.commands);
+    watch.remove(commands, &kept, remove::FREED).await.ok();
 }

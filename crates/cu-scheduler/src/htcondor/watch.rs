@@ -10,7 +10,7 @@ use super::event::Id;
 use super::event_log::EventLog;
 use super::options::{HtcondorOptions, Resume};
 use super::queue::Commands;
-use super::remove::{FREED, remove};
+use super::remove::{self, FREED};
 use super::state::{Rules, Verdict, Word, judge};
 use super::table::{Phase, Table};
 use super::ticket::Tickets;
@@ -189,9 +189,7 @@ impl Watch {
             asked: open,
             ..Answers::default()
         };
-        answers
-            .queue
-            .extend(queue.into_iter().map(|ad| (ad.id, ad)));
+        answers.queue = self.ours(commands, queue)?;
         self.explain(commands, &mut answers.queue).await;
         let unexplained = self.up_to_date(commands, |table| {
             for ad in answers.queue.values() {
@@ -209,11 +207,27 @@ impl Watch {
         })?;
         if !unexplained.is_empty() {
             let past = commands.ask_history(&unexplained).await?;
-            answers
-                .history
-                .extend(past.into_iter().map(|ad| (ad.id, ad)));
+            answers.history = self.ours(commands, past)?;
         }
         Ok(answers)
+    }
+
+    /// The ads that are of our jobs.
+    fn ours(&self, commands: &Commands, ads: Vec<Ad>) -> Result<BTreeMap<Id, Ad>, Error> {
+        self.up_to_date(commands, |table| {
+            let is_ours = |ad: &Ad| ad.is_of(table.job(ad.id).and_then(|job| job.first.as_ref()));
+            let ours = ads.into_iter().filter(is_ours);
+            ours.map(|ad| (ad.id, ad)).collect()
+        })
+    }
+
+    /// Removes those of `ids` that are our jobs, and ignores those that are not, or don't exist.
+    pub async fn remove(&self, commands: &Commands, ids: &[Id], reason: &str) -> Result<(), Error> {
+        let jobs: Vec<(Id, Option<SubmissionName>)> = self.up_to_date(commands, |table| {
+            let first = |id: &Id| table.job(*id).and_then(|job| job.first.clone());
+            ids.iter().map(|id| (*id, first(id))).collect()
+        })?;
+        remove::remove(commands, &jobs, reason).await
     }
 
     /// Adds to the ads of jobs that wait what is known of why, and finds out more if it is time.
@@ -338,7 +352,7 @@ impl Watch {
     /// Removes jobs whose end was reported. What fails is tried again at the next look.
     async fn free_leftovers(&self, commands: &Commands) {
         let leftovers: Vec<Id> = self.known().leftovers.iter().copied().collect();
-        if remove(commands, &leftovers, FREED).await.is_ok() {
+        if self.remove(commands, &leftovers, FREED).await.is_ok() {
             let mut known = self.known();
             for id in leftovers {
                 known.leftovers.remove(&id);

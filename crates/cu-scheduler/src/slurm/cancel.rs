@@ -1,5 +1,6 @@
 //! Ending jobs: one scancel for all of them.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::Cluster;
@@ -24,7 +25,9 @@ impl Cluster {
             return Ok(());
         }
         // A number that Slurm has given to another job meanwhile must not end that one.
-        let queue = self.queue().await?;
+        let Ok(queue) = self.queue().await else {
+            return self.cancel_blindly(jobs, how).await;
+        };
         let index = row::Index::new(&queue);
         let states: Vec<(JobId, ClusterState)> = self.journal.with(|journal| {
             let state = |job: JobId| {
@@ -44,18 +47,7 @@ impl Cluster {
         if alive.is_empty() {
             return Ok(());
         }
-        if how == Cancel::Kill {
-            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-            let kill = Line::Kill {
-                at_unix_s: since.unwrap_or_default().as_secs(),
-                jobs: alive.iter().map(|job| job.to_cluster().0).collect(),
-            };
-            self.journal.with(|journal| journal.intend(kill))?;
-            // The batch shell, its children and all steps. What waits has none and is not ended by
-            // it, so that a cancel follows in either case.
-            self.scancel(&["--signal=KILL", "--full"], &alive).await?;
-        }
-        self.scancel(&[], &alive).await?;
+        self.end(&alive, how, &[]).await?;
         let waits = |state: &ClusterState| {
             matches!(
                 state,
@@ -66,6 +58,40 @@ impl Cluster {
         self.missing.cancelled(waited.map(|(job, _)| *job));
         self.pace.something_is_expected();
         Ok(())
+    }
+
+    /// Ends jobs though the queue can't be asked: Slurm compares their names itself.
+    async fn cancel_blindly(&self, jobs: &[ClusterJobId], how: Cancel) -> Result<(), Error> {
+        let by_name = self.journal.with(|journal| {
+            let mut by_name: BTreeMap<String, Vec<JobId>> = BTreeMap::new();
+            for job in jobs.iter().filter_map(JobId::parse) {
+                if let Some(call) = journal.known().call_of(job) {
+                    by_name.entry(call.job_name.clone()).or_default().push(job);
+                }
+            }
+            Ok(by_name)
+        })?;
+        for (name, jobs) in by_name {
+            self.end(&jobs, how, &[&format!("--name={name}")]).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends those of `jobs` that pass the filter.
+    async fn end(&self, jobs: &[JobId], how: Cancel, filter: &[&str]) -> Result<(), Error> {
+        if how == Cancel::Kill {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            let kill = Line::Kill {
+                at_unix_s: since.unwrap_or_default().as_secs(),
+                jobs: jobs.iter().map(|job| job.to_cluster().0).collect(),
+            };
+            self.journal.with(|journal| journal.intend(kill))?;
+            // The batch shell, its children and all steps. What waits has none and is not ended by
+            // it, so that a cancel follows in either case.
+            let kill = [&["--signal=KILL", "--full"], filter].concat();
+            self.scancel(&kill, jobs).await?;
+        }
+        self.scancel(filter, jobs).await
     }
 
     async fn scancel(&self, options: &[&str], jobs: &[JobId]) -> Result<(), Error> {

@@ -1,6 +1,9 @@
 //! Slurm's commands, run so that nothing in our environment changes what they mean.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::options::SlurmOptions;
 use crate::Error;
@@ -35,6 +38,15 @@ const CREDENTIALS: [&str; 6] = [
     "Error creating job credential",
     "Unable to resolve token",
 ];
+
+/// The words, in small letters, for a controller that has too many requests (`rl_enable`).
+const COME_BACK: [&str; 3] = ["rate limit", "back off", "backing off"];
+/// The pauses between requests to a controller that has too many, of which each is twice the one before,
+/// and for how long it is asked again.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const ASK_AGAIN: Duration = Duration::from_secs(45);
+/// A line that only the output of `scontrol show config` has.
+const IN_SETTINGS: &str = "SLURM_VERSION ";
 
 /// Defaults of a person's sbatch that no option of ours stands for. Those of them that one does
 /// [are in the options](SlurmOptions::or_as_for_sbatch); all other `SBATCH_` variables would change
@@ -89,15 +101,32 @@ impl Client {
         command.arguments(cluster).without_variables(unwanted)
     }
 
-    /// The output of `scontrol show`, with one entry a line where it has several.
+    /// The output of `scontrol show`, with one entry a line where it has several. Unlike other commands
+    /// scontrol does not ask again by itself when the controller tells it to come back later.
     ///
     /// # Errors
     /// [`Error::Refused`] if scontrol is missing; [`Error::Unavailable`] if the controller
     /// does not answer.
     pub async fn show(&self, what: &str) -> Result<String, Error> {
-        let command = self.command("scontrol");
-        let answer = self.ask(command.arguments(["--oneliner", "show", what]));
-        Ok(answer.await?.stdout)
+        let begun = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let command = self.command("scontrol");
+            let command = command.arguments(["--oneliner", "show", what]);
+            let output = command.run().await;
+            let output = output.map_err(|failure| unavailable(&failure))?;
+            // Behind the settings stands whether the controller answers a ping, which may fail alone.
+            if output.code == 0 || output.stdout.contains(IN_SETTINGS) {
+                return Ok(output.stdout);
+            }
+            let words = output.words().to_lowercase();
+            let is_told_to_wait = COME_BACK.iter().any(|it| words.contains(it));
+            if !is_told_to_wait || begun.elapsed() + pause > ASK_AGAIN {
+                return Err(failed(&output));
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
     }
 
     /// Runs a command whose failure means that nothing is known.
@@ -106,14 +135,21 @@ impl Client {
             .run()
             .await
             .map_err(|failure| unavailable(&failure))?;
-        if output.code == 0 {
-            Ok(output)
-        } else {
-            Err(Error::Unavailable {
-                scheduler: "Slurm".into(),
-                reason: with_renewal(output.words()),
-            })
+        match output.code {
+            0 => Ok(output),
+            _ => Err(failed(&output)),
         }
+    }
+}
+
+/// The error for a command that failed, with the first lines of its words: some print much before
+/// they fail.
+fn failed(output: &Output) -> Error {
+    let words = output.words();
+    let first: Vec<&str> = words.lines().take(2).collect();
+    Error::Unavailable {
+        scheduler: "Slurm".into(),
+        reason: with_renewal(first.join("\n")),
     }
 }
 
@@ -123,7 +159,7 @@ pub(super) fn unavailable(failure: &Failure) -> Error {
     let scheduler = "Slurm".into();
     match failure {
         Failure::NotStarted { .. } => Error::Refused { scheduler, reason },
-        Failure::TimedOut { .. } | Failure::Broken { .. } => {
+        Failure::TimedOut { .. } | Failure::GaveUp { .. } | Failure::Broken { .. } => {
             Error::Unavailable { scheduler, reason }
         }
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use cu_system::files;
 
 use super::known::Call;
-use super::script::beside;
+use super::script::{beside, withdrawn};
 use crate::Submission;
 
 /// The file that one start executes, in the directory of its submission.
@@ -78,6 +78,16 @@ pub(super) fn point(
         link(&start, &beside(script, task, "sh"))
     };
     pointed().map_err(|error| format!("{} can't be written: {error}", start.display()))
+}
+
+/// Lets a job of a call that may still appear end without having run anything.
+///
+/// # Errors
+/// The file, and the answer of the system.
+pub(super) fn withdraw(call: &Call) -> Result<(), String> {
+    let mark = withdrawn(call);
+    let failed = |error| format!("{} can't be written: {error}", mark.display());
+    files::touch(&mark).map_err(failed)
 }
 
 /// Removes the files of a call that came to nothing, as far as they are its alone.

@@ -1,10 +1,12 @@
 //! Watching: one squeue for all jobs, and sacct for those that it no longer knows.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cu_system::causes::in_one_line;
+use cu_system::tail::last_lines;
 use tokio::time::Instant;
 
 use super::job_id::JobId;
@@ -16,6 +18,15 @@ use crate::{ClusterEnd, ClusterJobId, ClusterState, EndCause, Error, Observation
 /// How long accounting may take to learn of an end, or be away. After that a job that is not in the
 /// queue is gone.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The words of Slurm about a job that is over its memory, in the last lines of its standard error.
+const OVER_MEMORY: [&str; 4] = [
+    "exceeded memory limit",
+    "oom_kill event",
+    "oom-kill event",
+    "Out Of Memory",
+];
+const LAST_LINES: usize = 20;
+const LAST_BYTES: u64 = 16 << 10;
 /// The most ids in one command line.
 pub(super) const IDS_AT_ONCE: usize = 1000;
 
@@ -216,7 +227,9 @@ impl Cluster {
         let ClusterState::Ended(end) = &state else {
             return state::with_release(state, job);
         };
-        if end.cause != EndCause::Signaled(9) {
+        // srun in front of a command ends with 1 if the command is killed for its memory.
+        let of_srun = end.cause == EndCause::Exited(1) && !self.options.wrapper.is_empty();
+        if end.cause != EndCause::Signaled(9) && !of_srun {
             return state;
         }
         let killed = self.journal.with(|journal| Ok(journal.known().killed(job)));
@@ -227,8 +240,35 @@ impl Cluster {
                 at: end.at,
                 text: format!("{}, killed by us", end.text),
             }),
+            _ if self.exceeded_memory(job) => ClusterState::Ended(ClusterEnd {
+                cause: EndCause::OutOfMemory,
+                at: end.at,
+                text: format!("{}, for its memory", end.text),
+            }),
             _ => state,
         }
+    }
+
+    /// Whether Slurm wrote to the standard error of a job that it was over its memory. In the state it
+    /// says so only where cgroups enforce the limit, and only of the batch step.
+    fn exceeded_memory(&self, job: JobId) -> bool {
+        let files = self.journal.with(|journal| {
+            let script = journal.known().call_of(job).map(|call| &call.script);
+            let error = |script: &PathBuf| {
+                let of_task = beside(script, job.task, "err");
+                [of_task, script.with_file_name("stderr")]
+            };
+            Ok(script.map(error))
+        });
+        let mut files = files.ok().flatten().into_iter().flatten();
+        let Some(file) = files.find(|file| file.exists()) else {
+            return false;
+        };
+        let said = last_lines(&file, LAST_LINES, LAST_BYTES).unwrap_or_default();
+        said.iter().any(|line| {
+            let is_of_slurm = line.starts_with("slurmstepd") || line.starts_with("srun: ");
+            is_of_slurm && OVER_MEMORY.iter().any(|words| line.contains(words))
+        })
     }
 }
 

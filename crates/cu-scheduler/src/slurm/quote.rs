@@ -48,22 +48,28 @@ pub(super) fn for_sbatch(value: &str) -> String {
     format!("\"{}\"", value.replace('"', "\\\""))
 }
 
-/// A path as the value of an option in an `#SBATCH` line, in which `%` stands for itself if the
-/// option takes a `pattern`.
+/// A path as the value of an option in an `#SBATCH` line.
 ///
 /// # Errors
 /// If the path holds what no version of sbatch takes as it is.
-pub(super) fn path_for_sbatch(path: &Path, pattern: bool) -> Result<String, String> {
+pub(super) fn path_for_sbatch(path: &Path) -> Result<String, String> {
+    writable(path).map(for_sbatch)
+}
+
+/// A file in a directory as the value of an option that takes a pattern: of the `%` in it, those of
+/// `file` are Slurm's, and those of the directory stand for themselves.
+///
+/// # Errors
+/// If the path holds what no version of sbatch takes as it is.
+pub(super) fn pattern_for_sbatch(directory: &Path, file: &str) -> Result<String, String> {
+    let directory = writable(directory)?.replace('%', "%%");
+    Ok(for_sbatch(&format!("{directory}/{file}")))
+}
+
+fn writable(path: &Path) -> Result<&str, String> {
     let unwritable = |letter: char| letter.is_control() || letter == '\\';
     match path.to_str() {
-        Some(text) if !text.contains(unwritable) => {
-            let text = if pattern {
-                text.replace('%', "%%")
-            } else {
-                text.to_owned()
-            };
-            Ok(for_sbatch(&text))
-        }
+        Some(text) if !text.contains(unwritable) => Ok(text),
         _ => Err(format!(
             "sbatch can't be given the path {path:?}: it contains a backslash or a control \
              character, or is not UTF-8"
@@ -101,8 +107,11 @@ mod tests {
     #[test]
     fn a_pattern_character_in_a_path_is_itself() {
         let path = Path::new("/a b/100%j");
-        assert_eq!(path_for_sbatch(path, true).unwrap(), "\"/a b/100%%j\"");
-        assert_eq!(path_for_sbatch(path, false).unwrap(), "\"/a b/100%j\"");
-        path_for_sbatch(Path::new("/a\nb"), false).unwrap_err();
+        assert_eq!(
+            pattern_for_sbatch(path, "%a.out").unwrap(),
+            "\"/a b/100%%j/%a.out\""
+        );
+        assert_eq!(path_for_sbatch(path).unwrap(), "\"/a b/100%j\"");
+        path_for_sbatch(Path::new("/a\nb")).unwrap_err();
     }
 }

@@ -31,9 +31,16 @@ const NOT_NOW: [&str; 5] = [
     "in standby mode",
 ];
 
+/// The words of an sbatch that waits for room by itself: longer than we wait for it. It has been
+/// refused then.
+pub(super) const SLEEPS: &str = "temporarily unable to accept job, sleeping and retrying";
+
 /// The job id in the answer of `sbatch --parsable`.
 pub(super) fn read(answer: Result<Output, Failure>) -> Result<u32, Refusal> {
-    let output = answer.map_err(Refusal::of_failure)?;
+    let output = answer.map_err(|failure| match failure {
+        Failure::GaveUp { said, .. } => Refusal::full(said),
+        other => Refusal::of_failure(other),
+    })?;
     let words = output.words();
     if output.code == 0 {
         let no_id = || Refusal::uncertain(format!("sbatch printed no job id: {words}"));

@@ -10,7 +10,9 @@ use cu_system::shell;
 use super::known::Call;
 use super::needs;
 use super::options::{Environment, Resume, SlurmOptions, has_comment};
-use super::quote::{for_bash, for_sbatch, path_for_bash, path_for_sbatch, words_for_bash};
+use super::quote::{
+    for_bash, for_sbatch, path_for_bash, path_for_sbatch, pattern_for_sbatch, words_for_bash,
+};
 use crate::{Submission, SubmissionName};
 
 /// Variables that bash does not let a script set.
@@ -123,18 +125,19 @@ impl Batch<'_> {
         let directory = script.parent().unwrap_or(Path::new("/"));
         if is_indirect(options, self.members.len()) {
             let file = if self.call.array { "%a" } else { "0" };
-            // A file's name alone: Slurm takes it from the directory of `--chdir`.
-            lines.push(format!("--output={file}.out"));
-            lines.push(format!("--error={file}.err"));
-            lines.push(format!("--chdir={}", path_for_sbatch(directory, false)?));
+            // Not a file's name alone: Slurm would read a `%` of the directory as its own.
+            let file = |kind: &str| pattern_for_sbatch(directory, &format!("{file}.{kind}"));
+            lines.push(format!("--output={}", file("out")?));
+            lines.push(format!("--error={}", file("err")?));
+            lines.push(format!("--chdir={}", path_for_sbatch(directory)?));
             lines.extend(self.comment(&self.named()));
         }
         if let ([one], false) = (self.members, is_indirect(options, self.members.len())) {
-            let file = |name: &str| path_for_sbatch(&one.directory.join(name), true);
+            let file = |name: &str| pattern_for_sbatch(&one.directory, name);
             lines.extend(self.comment(&one.name.to_string()));
             lines.push(format!("--output={}", file("stdout")?));
             lines.push(format!("--error={}", file("stderr")?));
-            let directory = path_for_sbatch(&one.working_directory, false)?;
+            let directory = path_for_sbatch(&one.working_directory)?;
             lines.push(format!("--chdir={directory}"));
         }
         lines.push("--open-mode=append".into());
@@ -432,13 +435,15 @@ mod tests {
     #[test]
     fn a_task_executes_what_its_file_says() {
         let directory = tempfile::tempdir().unwrap();
-        let directory = directory.path();
-        let one = submission(directory, &SHOW);
+        let directory = directory.path().join("100%j");
+        std::fs::create_dir(&directory).unwrap();
+        let one = submission(&directory, &SHOW);
         let options = SlurmOptions::new("/state");
-        let call = call(directory, true);
+        let call = call(&directory, true);
         let script = text(&options, &call, &[&one, &one]);
         assert!(script.contains("#SBATCH --array=0-1\n"), "{script}");
-        assert!(script.contains("#SBATCH --output=%a.out\n"), "{script}");
+        assert!(script.contains("/100%%j/%a.out\"\n"), "{script}");
+        assert!(script.contains("/100%j\"\n"), "{script}");
         std::fs::write(
             beside(&call.script, Some(1), "sh"),
             start(&one, &options).unwrap(),

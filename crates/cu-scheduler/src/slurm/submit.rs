@@ -12,7 +12,7 @@ use super::options::Resume;
 use super::script::{self, Batch};
 use super::settings::Settings;
 use super::{Cluster, files, names, needs, sbatch};
-use crate::cluster::{self, Answer, Intake, Refusal};
+use crate::cluster::{self, Answer, Failure, Intake, Refusal};
 use crate::{ClusterJobId, Resources, Submission};
 
 impl Cluster {
@@ -75,7 +75,13 @@ impl Intake for Arc<Cluster> {
         let (call, lock) = prepared?;
         let sbatch = self.client().sbatch();
         let command = sbatch.argument("--parsable").argument(&call.script);
-        let answer = sbatch::read(command.holding(lock).run().await);
+        let command = command.holding(lock).give_up_at(sbatch::SLEEPS);
+        let answer = command.run().await;
+        if matches!(answer, Err(Failure::GaveUp { .. })) {
+            // Should it have asked once more before it was ended, its job ends without running anything.
+            files::withdraw(&call).map_err(Refusal::uncertain)?;
+        }
+        let answer = sbatch::read(answer);
         self.note_answer(&call, &answer);
         // The script of a refused call stays, so that a person can find out why.
         let base = answer.map_err(|refusal| match refusal {

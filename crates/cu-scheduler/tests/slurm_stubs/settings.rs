@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cu_scheduler::slurm::Slurm;
 use cu_scheduler::{Scheduler, Submission, SubmitError};
 
 use crate::cluster::Stubs;
@@ -106,4 +107,33 @@ async fn arrays_stay_within_max_array_size() {
     let answers = slurm.submit(&stubs.submissions(10)).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     assert_eq!(stubs.calls("sbatch"), 3);
+}
+
+#[tokio::test]
+async fn a_controller_with_too_many_requests_is_asked_again() {
+    let stubs = Stubs::new();
+    // It answers the first request with the settings and no ping, and the next with a refusal.
+    stubs.does(
+        "scontrol",
+        r#"
+        cat "$directory/$3"
+        case $3 in
+            config) echo 'Slurmctld(primary) at n0 is DOWN'; exit 1 ;;
+        esac
+        if mkdir "$directory/asked" 2>/dev/null; then
+            echo 'slurm_load_partitions error: Rate limit exceeded, please retry later' >&2
+            exit 1
+        fi"#,
+    );
+    let slurm = stubs.open().await;
+    assert_eq!(slurm.to_string(), "Slurm 24.11.5 (cluster \"stubs\")");
+    assert_eq!(stubs.calls("scontrol"), 3);
+}
+
+#[tokio::test]
+async fn a_reason_is_two_lines_at_most() {
+    let stubs = Stubs::new();
+    stubs.does("scontrol", "seq 100; exit 1");
+    let error = Slurm::open(stubs.options()).await.unwrap_err().to_string();
+    assert_eq!(error, "Slurm is unavailable: 1\n2");
 }

@@ -236,3 +236,21 @@ async fn a_full_disk_of_the_controller_rejects_nothing() {
         assert!(reason.contains("I/O error writing script"), "{reason}");
     }
 }
+
+#[tokio::test]
+async fn an_sbatch_that_waits_for_room_is_halved() {
+    let stubs = Stubs::new();
+    stubs.sbatch(
+        r#"
+        last=$(sed -n 's/^#SBATCH --array=0-\([0-9]*\).*$/\1/p' "$2")
+        if [ "${last:-0}" -ge 2 ]; then
+            echo 'sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying' >&2
+            exec sleep 1000
+        fi
+        take "$2"; echo "$id""#,
+    );
+    let slurm = stubs.open().await;
+    let answers = slurm.submit(&stubs.submissions(4)).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(stubs.calls("sbatch"), 1 + 2, "four, and two arrays of two");
+}

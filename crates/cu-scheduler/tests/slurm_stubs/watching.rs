@@ -179,6 +179,10 @@ async fn a_silent_controller_is_no_end() {
     let jobs = [job];
     let error = slurm.observe(&jobs).await.unwrap_err();
     assert!(matches!(&error, Error::Unavailable { reason, .. } if reason.contains("contact")));
+    stubs.does(
+        "scancel",
+        "echo 'Unable to contact slurm controller' >&2; exit 1",
+    );
     assert!(matches!(
         slurm.cancel(&jobs, Cancel::Kill).await,
         Err(Error::Unavailable { .. })
@@ -202,6 +206,22 @@ async fn a_reused_job_id_is_neither_watched_nor_cancelled() {
     assert_eq!(state(&slurm, &job).await, ClusterState::Gone);
     slurm.cancel(&[job], Cancel::Terminate).await.unwrap();
     assert_eq!(stubs.calls("scancel"), 0);
+}
+
+#[tokio::test]
+async fn jobs_are_cancelled_by_name_if_the_queue_is_silent() {
+    let stubs = Stubs::new();
+    let slurm = stubs.open().await;
+    let answers = slurm.submit(&stubs.submissions(2)).await;
+    let mut jobs: Vec<ClusterJobId> = answers.into_iter().map(Result::unwrap).collect();
+    let name = stubs.read("queue").lines().next().unwrap().to_owned();
+    let name = name.split('|').nth(9).unwrap().to_owned();
+    // It is not known to be ours.
+    jobs.push(ClusterJobId("999".into()));
+    stubs.does("squeue", "echo 'unrecognized arguments' >&2; exit 2");
+    slurm.cancel(&jobs, Cancel::Terminate).await.unwrap();
+    let expected = format!("--name={name} 101_0 101_1\n");
+    assert_eq!(stubs.read("scancel.calls"), expected);
 }
 
 #[tokio::test]
@@ -310,4 +330,47 @@ async fn a_kill_of_ours_is_a_cancel_and_any_other_is_not() {
     let slurm = stubs.open().await;
     assert_eq!(cause(state(&slurm, &jobs[0]).await), EndCause::Cancelled);
     assert_eq!(cause(state(&slurm, &jobs[1]).await), EndCause::Signaled(9));
+}
+
+#[tokio::test]
+async fn memory_exceeded_is_read_from_the_words_of_slurm() {
+    let stubs = Stubs::new();
+    let mut options = stubs.options();
+    options.wrapper = vec!["srun".into()];
+    let slurm = cu_scheduler::slurm::Slurm::open(options).await.unwrap();
+    let answers = slurm.submit(&stubs.submissions(4)).await;
+    let jobs: Vec<ClusterJobId> = answers.into_iter().map(Result::unwrap).collect();
+    let queue = stubs.read("queue");
+    let ended = "0|1|2|9999999999|n1|None";
+    let mut rows = String::new();
+    for (task, exit) in [(0, "0:9"), (1, "1:0"), (2, "0:9"), (3, "3:0")] {
+        let name = queue.lines().next().unwrap().split('|').nth(9).unwrap();
+        rows.push_str(&format!("101_{task}|FAILED|{exit}|{ended}|{name}|\n"));
+    }
+    stubs.write("queue", &rows);
+    let says = |attempt: u32, words: &str| {
+        let path = stubs.path(&format!("attempt-{attempt}")).join("stderr");
+        std::fs::write(path, format!("of the program\n{words}\n")).unwrap();
+    };
+    says(
+        0,
+        "slurmstepd-n1: error: Step 7.batch exceeded memory limit (9 > 8), being killed",
+    );
+    says(
+        1,
+        "slurmstepd: error: Detected 1 oom_kill event in StepId=7.0.",
+    );
+    says(2, "the program says: exceeded memory limit");
+    says(
+        3,
+        "slurmstepd: error: Detected 1 oom_kill event in StepId=7.0.",
+    );
+    for (job, expected) in jobs.iter().zip([
+        EndCause::OutOfMemory,
+        EndCause::OutOfMemory,
+        EndCause::Signaled(9),
+        EndCause::Exited(3),
+    ]) {
+        assert_eq!(cause(state(&slurm, job).await), expected, "{job:?}");
+    }
 }

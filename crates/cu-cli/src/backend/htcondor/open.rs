@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cu_core::RunDir;
-use cu_scheduler::htcondor::Htcondor;
+use cu_scheduler::htcondor::{Htcondor, check_here};
 use cu_scheduler::{Error, Examine};
 
 use super::check::check;
 use super::options::options;
 use crate::backend::interface::Backend;
+use crate::backend::kind::Kind;
+use crate::backend::shared::wrong_option;
 use crate::config::{self, File, Parsed};
 
 /// HTCondor. Opening it writes nothing before something is submitted.
@@ -22,6 +24,9 @@ impl Backend for HtcondorBackend {
     }
 
     fn check(&self, run: &RunDir, parsed: &Parsed) -> Result<Vec<String>, config::Error> {
-        check(run, parsed)
+        let warnings = check(run, parsed)?;
+        let here = check_here(&options(run, &parsed.file));
+        here.map_err(|wrong| wrong_option(Kind::Htcondor, parsed, wrong))?;
+        Ok(warnings)
     }
 }
