@@ -1,6 +1,8 @@
 //! What becomes of a chain on clusters that refuse, keep silent, hold and remove, on fake ones.
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use cu_tests::fake::{Fake, Kind, Rule};
 use cu_tests::process::Exit;
 use cu_tests::run::{Run, scratch};
@@ -58,4 +60,34 @@ fn a_refusal_in_mid_chain_is_a_delay() {
     for words in REFUSALS {
         assert!(log.contains(words), "{words}: {log}");
     }
+}
+
+#[test]
+fn a_queue_that_cannot_be_asked_is_seen_and_ends() {
+    let site = Site::new(Kind::Slurm);
+    site.cluster.starts_after(Duration::from_secs(1000));
+    site.cluster.rule(Rule {
+        code: 2,
+        ..Rule::fails("squeue", "squeue: error: unrecognized arguments")
+    });
+    let run = site.run("true", "");
+    let _main = run.start();
+    run.until("the words of squeue", || {
+        let shown = run.cu(&["show", "0"]).stdout;
+        let words = shown.contains("the scheduler has not answered since 2")
+            && shown.contains("unrecognized arguments");
+        words.then_some(())
+    });
+    let status = run.status();
+    let held_up = status["held_up"].as_str().unwrap();
+    assert!(held_up.contains("unrecognized arguments"), "{held_up}");
+    let log = || std::fs::read_to_string(run.dir().log()).unwrap();
+    let warnings = log().matches("has not answered since").count();
+    assert_eq!(warnings, 1, "{}", log());
+    site.cluster.forget_rules();
+    run.until("an answer", || {
+        run.status()["held_up"].is_null().then_some(())
+    });
+    assert!(log().contains("the scheduler answers again"), "{}", log());
+    assert!(!run.cu(&["show", "0"]).stdout.contains("not answered since"));
 }

@@ -14,13 +14,14 @@ use crate::attempt_files::Readers;
 use crate::clock::Clock;
 use crate::connections::Connections;
 use crate::context::Context;
-use crate::decide::{Silence, decide};
+use crate::decide::decide;
 use crate::inbox::{Batch, Inbox};
-use crate::lock::{self, Note};
+use crate::lock::{self, HeldUp, Note};
 use crate::machine::{Machine, moment};
 use crate::operator::{self, Operator};
 use crate::recovery;
 use crate::server::Server;
+use crate::silence::{News, Silence};
 use crate::store::{Abandoned, Changes, Reader, Store};
 use crate::submitter::Submitter;
 use crate::threads::{Answer, Lane, Recorder};
@@ -245,6 +246,7 @@ impl ResumeLoop {
     /// Decides what follows from `batch`, records it, and only then replies and acts.
     async fn turn(&mut self, batch: Batch) -> Result<Turn> {
         let decision = decide(&mut self.machine, &mut self.silence, batch);
+        self.show_silence();
         // If this fails, memory is ahead of the disk: stop.
         let Some(recorded) = self.commit(decision.changes).await? else {
             return Ok(Turn::Abandoned);
@@ -257,6 +259,20 @@ impl ResumeLoop {
             true => Turn::Detached,
             false => Turn::Done,
         })
+    }
+
+    /// Has people read, here and in other shells, that the scheduler does not answer, or answers again.
+    fn show_silence(&mut self) {
+        let Some(news) = self.silence.news() else {
+            return;
+        };
+        let (level, text, held_up) = match news {
+            News::Begins(text) => (Level::Warning, text.clone(), Some(text)),
+            News::Ends(text) => (Level::Info, text, None),
+        };
+        self.note.set(HeldUp::ByTheScheduler, held_up.as_deref());
+        self.status.send_modify(|status| status.held_up = held_up);
+        self.actor.context.notify(level, &text);
     }
 
     /// Records `changes`, however long others are in the way. Returns them, or `None` if that lasts and
@@ -384,14 +400,14 @@ async fn reported_if_slow<T>(
         store.display(),
         store::holders(&store)
     );
-    note.set(Some(&text));
+    note.set(HeldUp::ByTheStore, Some(&text));
     context.notify(Level::Warning, &text);
     let done = commit.await;
     let text = format!(
         "everything is recorded again, after {} s",
         begun.elapsed().as_secs()
     );
-    note.set(None);
+    note.set(HeldUp::ByTheStore, None);
     context.notify(Level::Info, &text);
     done
 }
