@@ -91,3 +91,36 @@ fn a_queue_that_cannot_be_asked_is_seen_and_ends() {
     assert!(log().contains("the scheduler answers again"), "{}", log());
     assert!(!run.cu(&["show", "0"]).stdout.contains("not answered since"));
 }
+
+#[test]
+fn a_removal_by_a_person_ends_the_chain() {
+    let site = Site::new(Kind::Htcondor);
+    let run = site.run("touch ready; exec sleep 1000", "");
+    let main = run.start();
+    run.await_file(&run.output(0, "ready"));
+    let words = "via condor_rm (by user ada)";
+    site.cluster.end_job("1.0", 15, "CANCELLED", words);
+    assert_eq!(main.wait().code, Some(1));
+    let job = run.show(0);
+    assert_eq!(job["state"], "cancelled");
+    let why = job["why"].as_str().unwrap();
+    assert_eq!(why.matches("by user ada").count(), 1, "{why}");
+}
+
+#[test]
+fn a_removal_by_the_pools_policy_resumes_what_was_saved() {
+    let site = Site::new(Kind::Htcondor);
+    let script = "n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) >n; [ $n = 0 ] || exit 0; \
+                  trap 'exit 3' TERM; touch ready; sleep 1000 & wait";
+    let run = site.run(script, "[stop]\nsignal = \"TERM\"\n");
+    let main = run.start();
+    run.await_file(&run.output(0, "ready"));
+    let policy = "Job removed by SYSTEM_PERIODIC_REMOVE due to wall time exceeded allowed max.";
+    site.cluster.end_job("1.0", 15, "CANCELLED", policy);
+    completed(&main.wait());
+    assert_eq!(std::fs::read_to_string(run.output(0, "n")).unwrap(), "2\n");
+    let first = &run.show(0)["attempts"][0];
+    assert_eq!(first["end"], "removed");
+    let detail = first["detail"].as_str().unwrap();
+    assert!(detail.contains("SYSTEM_PERIODIC_REMOVE"), "{detail}");
+}

@@ -193,6 +193,8 @@ pub enum AttemptEnd {
     OutOfMemory,
     /// A person cancelled it.
     Cancelled,
+    /// The cluster removed it, by a rule of the place or its administrator.
+    Removed,
     /// It is not known how, or it was kept from starting.
     Lost,
 }

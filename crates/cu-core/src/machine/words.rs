@@ -4,7 +4,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use cu_protocol::{Attempt, LeftBehind, OutputChange, ProgramEnd, Timestamp, Waiting, Wish};
-use cu_scheduler::ClusterState;
+use cu_scheduler::{ClusterState, EndCause};
 
 use super::job::{Active, Job, Late, LateWord, Phase, Reading, Stage, Wanted};
 use super::reason::{Ended, Reason};
@@ -311,6 +311,7 @@ fn account(active: &Active, end: AttemptEnd, excerpt: fn(&str) -> &str) -> Strin
         AttemptEnd::NodeFailure => "lost its node",
         AttemptEnd::OutOfMemory => "ran out of memory",
         AttemptEnd::Cancelled => "was cancelled",
+        AttemptEnd::Removed => "was removed by the cluster",
         AttemptEnd::Lost => "was lost",
     };
     format!("{ended} ({seen})")
@@ -324,6 +325,12 @@ fn seen(active: &Active, excerpt: fn(&str) -> &str) -> String {
         Some(record) => program_end(&record.end, record.started.is_some()),
         None => without_record(active),
     };
+    if record.is_some()
+        && let Some((_, ClusterState::Ended(end))) = &evidence.cluster
+        && matches!(end.cause, EndCause::Cancelled | EndCause::Removed)
+    {
+        seen += &format!("; the scheduler reports: {}", end.text);
+    }
     if let Some(OutputChange::Unknown(reason)) = record.map(|record| &record.output_changed) {
         seen += &format!("; could not tell whether its output directory changed: {reason}");
     }
