@@ -124,3 +124,27 @@ fn a_removal_by_the_pools_policy_resumes_what_was_saved() {
     let detail = first["detail"].as_str().unwrap();
     assert!(detail.contains("SYSTEM_PERIODIC_REMOVE"), "{detail}");
 }
+
+#[test]
+fn a_persons_hold_stays_until_released() {
+    let site = Site::new(Kind::Htcondor);
+    let script = "trap 'exit 3' TERM; touch ready; sleep 1000 & wait";
+    let run = site.run(script, "[stop]\nsignal = \"TERM\"\n");
+    let main = run.start();
+    run.await_file(&run.output(0, "ready"));
+    site.cluster.hold("1.0", "via condor_hold (by user ada)");
+    // It has ended by then, and no wait for a better account of its end is left.
+    run.until("the hold", || {
+        let why = run.show(0)["why"].as_str().unwrap().to_owned();
+        let directory = run
+            .dir()
+            .attempt(cu_protocol::JobId(0), cu_protocol::Attempt(0));
+        let is_over = directory.join("exit.json").exists();
+        let is_held = why.starts_with("attempt 0 is held") && why.contains("`condor_release 1.0`");
+        (is_over && is_held).then_some(())
+    });
+    completed(&run.cu(&["stop", "all"]));
+    assert_eq!(main.wait().code, Some(1));
+    assert_eq!(site.cluster.jobs(), ["1.0"]);
+    assert_eq!(site.cluster.states(), ["CANCELLED"]);
+}

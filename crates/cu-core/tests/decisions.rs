@@ -13,7 +13,7 @@ use cu_protocol::{
     Sequence, StopCause,
 };
 use cu_scheduler::{ClusterState, EndCause};
-use world::{World, cluster_job, ended, exits, observed, record, started, warns};
+use world::{World, cluster_job, ended, exits, held, observed, record, started, warns};
 
 #[test]
 fn a_resume_needs_the_request_and_the_end() {
@@ -288,6 +288,24 @@ fn a_removal_that_always_finds_nothing_saved_ends() {
         exits(&mut world, id, attempt, 143, false);
     }
     assert_eq!(world.job(id).state(), JobState::Failed);
+}
+
+#[test]
+fn a_persons_hold_stays_until_released() {
+    let mut world = World::with_room();
+    let id = JobId(0);
+    let attempt = started(&mut world, id);
+    let mut record = record(&world, ProgramEnd::Exited(3));
+    record.stop = Some(StopCause::Signal(15));
+    world.happens(id, &Event::RecordFound { attempt, record });
+    world.happens(id, &observed(attempt, held()));
+    world.pass(Duration::from_secs(100_000));
+    assert_eq!(world.job(id).active().map(|it| it.attempt), Some(attempt));
+    let sentence = why(world.job(id), world.machine.policy()).sentence;
+    assert!(sentence.contains("is held"), "{sentence}");
+    world.happens(id, &observed(attempt, ended(EndCause::Preempted)));
+    world.pass(Duration::from_secs(600));
+    assert_eq!(started(&mut world, id), attempt.next());
 }
 
 #[test]

@@ -176,12 +176,14 @@ fenced               | *           | *       | *       | yes      | *       | * 
 fenced               | *           | *       | *       | no       | *       | *     | *             | lost
 exit-3               | signal      | *       | *       | *        | *       | *     | cancelled     | cancelled
 exit-3               | signal      | *       | *       | *        | *       | *     | removed       | removed
+exit-3               | signal      | *       | *       | *        | *       | *     | held          | undecided
 exit-3               | signal      | *       | *       | *        | *       | *     | over          | resume
 exit-3               | signal      | *       | *       | *        | *       | late  | *             | resume
 exit-3               | signal      | *       | *       | *        | *       | early | *             | wait
 exit-3               | *           | *       | *       | *        | *       | *     | *             | resume
 ended                | signal      | request | *       | *        | *       | *     | cancelled     | cancelled
 ended                | signal      | request | *       | *        | *       | *     | removed       | removed
+ended                | signal      | request | *       | *        | *       | *     | held          | undecided
 ended                | signal      | request | *       | *        | *       | *     | over          | resume
 ended                | signal      | request | *       | *        | *       | late  | *             | resume
 ended                | signal      | request | *       | *        | *       | early | *             | wait
@@ -200,6 +202,7 @@ exit-143 killed      | *           | *       | *       | *        | *       | * 
 exit-143 killed      | *           | *       | *       | *        | *       | *     | out-of-memory | out-of-memory
 exit-143 killed      | *           | *       | *       | *        | *       | *     | cancelled     | cancelled
 exit-143 killed      | *           | *       | *       | *        | *       | *     | removed       | removed
+exit-143 killed      | signal none | *       | *       | *        | *       | *     | held          | undecided
 exit-143 killed      | signal      | *       | *       | *        | *       | *     | over          | resume
 exit-143 killed      | signal      | *       | *       | *        | *       | late  | *             | resume
 exit-143 killed      | none        | *       | *       | *        | *       | *     | over          | failed

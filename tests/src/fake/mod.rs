@@ -225,6 +225,11 @@ impl Fake {
         &self.home
     }
 
+    /// Holds a job: its processes get SIGTERM, and HTCondor notes `reason` as a person's.
+    pub fn hold(&self, id: &str, reason: &str) {
+        node::end(&self.home, id, htcondor::TERM, node::HELD, reason);
+    }
+
     /// Puts an end to a job from outside: its processes get `signal`, and `state` and `reason` are
     /// what the cluster says of it from then on.
     pub fn end_job(&self, id: &str, signal: i32, state: &str, reason: &str) {

@@ -21,6 +21,9 @@ const MARK: &str = "FAKE_JOB";
 /// How long after SIGTERM a job is killed.
 const KILL_WAIT: Duration = Duration::from_secs(5);
 
+/// The state of a job that a person held.
+pub const HELD: &str = "HELD";
+
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// A job as the cluster knows it.
@@ -58,8 +61,12 @@ impl Job {
         self.state == "RUNNING"
     }
 
+    pub fn is_held(&self) -> bool {
+        self.state == HELD
+    }
+
     pub fn is_over(&self) -> bool {
-        !self.waits() && !self.runs()
+        !self.waits() && !self.runs() && !self.is_held()
     }
 
     fn mark(&self, home: &Path) -> String {
@@ -159,7 +166,7 @@ pub fn run(home: &Path, id: &str) {
             break status;
         }
         let job = load(home, id).unwrap();
-        if job.is_over() && dying.is_none() {
+        if !job.runs() && dying.is_none() {
             dying = Some(std::time::Instant::now());
         }
         if dying.is_some_and(|since| since.elapsed() > KILL_WAIT) {

@@ -7,6 +7,7 @@
 //! | fenced | | has put it back into the queue before | preempted |
 //! | fenced, else | | any | lost |
 //! | exited with the resume code, or with another after a request; a signal from outside before | | cancelled, removed | cancelled, removed |
+//! | … | | held | undecided |
 //! | … | | any other end, or none within the grace | resume requested |
 //! | exited with the resume code, else | | any | resume requested |
 //! | any other | request | any | resume requested |
@@ -14,6 +15,7 @@
 //! | exited 1 to 127 | | any | failed |
 //! | killed, or exited ≥ 128, after we asked it to stop | | any | what it was asked for |
 //! | killed, or exited ≥ 128, else | | time limit, preempted, node failure, out of memory, cancelled, removed | as the scheduler reports |
+//! | … | | held | undecided |
 //! | … after a signal from outside | | any other end, or none within the grace | resume requested |
 //! | … without any | | any other end, or none within the grace | failed |
 //! | none | | queued, held, running, unknown | undecided |
@@ -28,6 +30,9 @@
 //! signal is the supervisor's own death then, and the end of the program is not known. The code counts
 //! only if a message or `started.json` shows that the program was started. Otherwise it is the code of a
 //! wrapper, of a loader that lacked a library, or of a node without the file system.
+//!
+//! A hold is a person's word: whoever held the job decides when it goes on. So an attempt that a signal from
+//! outside ended waits for its release, and no other attempt is submitted beside the held job.
 //!
 //! A missing record proves nothing by itself: its files may not have been read, or reading them may take
 //! longer. So the scheduler's report decides only after a reading that began after the grace has found no
@@ -85,6 +90,7 @@ pub fn judge(active: &Active, resume_exit_code: i32, grace: Duration, at: Timest
         let until = since.after(grace.max(SCHEDULER_GRACE));
         return match better {
             Some(end) => Verdict::Ended(end),
+            None if is_held(cluster) => Verdict::Undecided,
             None if over || at >= until => Verdict::Ended(guess),
             None => Verdict::Until(until),
         };
@@ -190,6 +196,11 @@ fn outside_cause(state: &ClusterState) -> Option<AttemptEnd> {
         EndCause::Removed => Some(AttemptEnd::Removed),
         _ => None,
     }
+}
+
+/// Whether a person is waited for: as long as that takes.
+fn is_held(cluster: Option<&(Timestamp, ClusterState)>) -> bool {
+    matches!(cluster, Some((_, ClusterState::Held { .. })))
 }
 
 pub(crate) fn is_over(state: &ClusterState) -> bool {
