@@ -132,7 +132,7 @@ fn a_persons_hold_stays_until_released() {
     let run = site.run(script, "[stop]\nsignal = \"TERM\"\n");
     let main = run.start();
     run.await_file(&run.output(0, "ready"));
-    site.cluster.hold("1.0", "via condor_hold (by user ada)");
+    site.cluster.hold("1.0", "via condor_hold (by user ada)", 1);
     // It has ended by then, and no wait for a better account of its end is left.
     run.until("the hold", || {
         let why = run.show(0)["why"].as_str().unwrap().to_owned();
@@ -146,5 +146,18 @@ fn a_persons_hold_stays_until_released() {
     completed(&run.cu(&["stop", "all"]));
     assert_eq!(main.wait().code, Some(1));
     assert_eq!(site.cluster.jobs(), ["1.0"]);
+    assert_eq!(site.cluster.states(), ["CANCELLED"]);
+}
+
+#[test]
+fn nothing_of_a_run_stays_behind_held() {
+    let site = Site::new(Kind::Htcondor);
+    let script = "trap 'exit 0' TERM; touch ready; sleep 1000 & wait";
+    let run = site.run(script, "[stop]\nsignal = \"TERM\"\n");
+    let main = run.start();
+    run.await_file(&run.output(0, "ready"));
+    let words = "The job exceeded allowed job duration";
+    site.cluster.hold("1.0", words, 46);
+    completed(&main.wait());
     assert_eq!(site.cluster.states(), ["CANCELLED"]);
 }

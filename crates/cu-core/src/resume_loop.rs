@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cu_scheduler::Scheduler;
+use cu_scheduler::{Reach, Scheduler};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -32,6 +32,9 @@ use crate::{
 
 /// How long the last actions may take. Each call to a scheduler returns within about a minute.
 const LAST_ACTIONS: Duration = Duration::from_secs(60);
+/// How long a cluster may take to clear away the last attempts, which are over. What it keeps, such as a
+/// job that it holds, is freed.
+const LAST_LOOKS: Duration = Duration::from_secs(10);
 /// How many threads write into the run directory when each is held up.
 const MOST_WRITERS: usize = 16;
 
@@ -240,6 +243,9 @@ impl ResumeLoop {
             self.silence.check(self.machine.policy())?;
         }
         recovery::look_at_the_given_up(&self.machine, &self.actor, &mut self.tasks);
+        if self.actor.context.scheduler.capabilities().reach == Reach::OtherMachines {
+            let _ = timeout(LAST_LOOKS, self.actor.watched.nothing_is_left()).await;
+        }
         self.finish(Finish::Settled).await
     }
 

@@ -36,9 +36,6 @@ pub fn act(home: &Path, command: &str, arguments: &[String]) -> Answer {
     }
 }
 
-/// The code of a person's hold.
-const BY_A_PERSON: u32 = 1;
-
 /// A submit description: its settings, and the items behind `queue`.
 struct Description {
     settings: HashMap<String, String>,
@@ -138,7 +135,7 @@ fn ad(job: &Job) -> serde_json::Value {
         3 => ad["RemoveReason"] = json!(job.reason),
         5 => {
             ad["HoldReason"] = json!(job.reason);
-            ad["HoldReasonCode"] = json!(BY_A_PERSON);
+            ad["HoldReasonCode"] = json!(job.hold_code);
         }
         4 if job.exit_signal > 0 => {
             ad["ExitBySignal"] = json!(true);
@@ -194,7 +191,7 @@ pub fn note_end(job: &Job) {
         if job.starts > 0 {
             note(job, 4, "Job was evicted.", "\t(0) CPU times\n");
         }
-        let text = format!("\t{}\n\tCode {BY_A_PERSON} Subcode 0\n", job.reason);
+        let text = format!("\t{}\n\tCode {} Subcode 0\n", job.reason, job.hold_code);
         return note(job, 12, "Job was held.", &text);
     }
     if job.state == "CANCELLED" {

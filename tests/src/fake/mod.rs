@@ -225,8 +225,9 @@ impl Fake {
         &self.home
     }
 
-    /// Holds a job: its processes get SIGTERM, and HTCondor notes `reason` as a person's.
-    pub fn hold(&self, id: &str, reason: &str) {
+    /// Holds a job of HTCondor's: its processes get SIGTERM. A person's hold has the `code` 1.
+    pub fn hold(&self, id: &str, reason: &str, code: u32) {
+        node::set_hold_code(&self.home, id, code);
         node::end(&self.home, id, htcondor::TERM, node::HELD, reason);
     }
 

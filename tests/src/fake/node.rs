@@ -44,6 +44,8 @@ pub struct Job {
     pub state: String,
     /// Why it waits, or was ended.
     pub reason: String,
+    /// HTCondor's number for the reason of a hold.
+    pub hold_code: u32,
     pub exit_code: i32,
     pub exit_signal: i32,
     pub starts: u32,
@@ -218,6 +220,14 @@ pub fn signal(home: &Path, id: &str, signal: i32) {
     if let Some(job) = load(home, id).filter(Job::runs) {
         send(&job.mark(home), signal);
     }
+}
+
+/// Notes why the job is about to be held.
+pub fn set_hold_code(home: &Path, id: &str, code: u32) {
+    let _locked = lock(home);
+    let mut job = load(home, id).unwrap();
+    job.hold_code = code;
+    save(home, &job);
 }
 
 /// Says why a job that waits does so.

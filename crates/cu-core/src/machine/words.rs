@@ -116,9 +116,8 @@ fn with_the_scheduler(job: &Job, active: &Active, policy: &Policy) -> String {
     }
     if let Some(reason) = &active.unknown {
         return format!(
-            "the scheduler can't tell the state of attempt {attempt} ({reason}); it is asked again, and \
-             nothing is decided until it can, or until the attempt reports its end; stop the job if this \
-             lasts"
+            "the scheduler can't tell the state of attempt {attempt} ({reason}); it is asked again until it \
+             can, until it no longer has the attempt, or until the attempt reports its end"
         );
     }
     if let Some(waiting) = active.waiting.as_ref().filter(|_| active.started.is_none()) {
