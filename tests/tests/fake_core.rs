@@ -1,6 +1,8 @@
 //! What becomes of a chain on clusters that refuse, keep silent, hold and remove, on fake ones.
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use cu_tests::fake::{Fake, Kind, Rule};
 use cu_tests::process::Exit;
 use cu_tests::run::{Run, scratch};
@@ -58,4 +60,104 @@ fn a_refusal_in_mid_chain_is_a_delay() {
     for words in REFUSALS {
         assert!(log.contains(words), "{words}: {log}");
     }
+}
+
+#[test]
+fn a_queue_that_cannot_be_asked_is_seen_and_ends() {
+    let site = Site::new(Kind::Slurm);
+    site.cluster.starts_after(Duration::from_secs(1000));
+    site.cluster.rule(Rule {
+        code: 2,
+        ..Rule::fails("squeue", "squeue: error: unrecognized arguments")
+    });
+    let run = site.run("true", "");
+    let _main = run.start();
+    run.until("the words of squeue", || {
+        let shown = run.cu(&["show", "0"]).stdout;
+        let words = shown.contains("the scheduler has not answered since 2")
+            && shown.contains("unrecognized arguments");
+        words.then_some(())
+    });
+    let status = run.status();
+    let held_up = status["held_up"].as_str().unwrap();
+    assert!(held_up.contains("unrecognized arguments"), "{held_up}");
+    let log = || std::fs::read_to_string(run.dir().log()).unwrap();
+    let warnings = log().matches("has not answered since").count();
+    assert_eq!(warnings, 1, "{}", log());
+    site.cluster.forget_rules();
+    run.until("an answer", || {
+        run.status()["held_up"].is_null().then_some(())
+    });
+    assert!(log().contains("the scheduler answers again"), "{}", log());
+    assert!(!run.cu(&["show", "0"]).stdout.contains("not answered since"));
+}
+
+#[test]
+fn a_removal_by_a_person_ends_the_chain() {
+    let site = Site::new(Kind::Htcondor);
+    let run = site.run("touch ready; exec sleep 1000", "");
+    let main = run.start();
+    run.await_file(&run.output(0, "ready"));
+    let words = "via condor_rm (by user ada)";
+    site.cluster.end_job("1.0", 15, "CANCELLED", words);
+    assert_eq!(main.wait().code, Some(1));
+    let job = run.show(0);
+    assert_eq!(job["state"], "cancelled");
+    let why = job["why"].as_str().unwrap();
+    assert_eq!(why.matches("by user ada").count(), 1, "{why}");
+}
+
+#[test]
+fn a_removal_by_the_pools_policy_resumes_what_was_saved() {
+    let site = Site::new(Kind::Htcondor);
+    let script = "n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) >n; [ $n = 0 ] || exit 0; \
+                  trap 'exit 3' TERM; touch ready; sleep 1000 & wait";
+    let run = site.run(script, "[stop]\nsignal = \"TERM\"\n");
+    let main = run.start();
+    run.await_file(&run.output(0, "ready"));
+    let policy = "Job removed by SYSTEM_PERIODIC_REMOVE due to wall time exceeded allowed max.";
+    site.cluster.end_job("1.0", 15, "CANCELLED", policy);
+    completed(&main.wait());
+    assert_eq!(std::fs::read_to_string(run.output(0, "n")).unwrap(), "2\n");
+    let first = &run.show(0)["attempts"][0];
+    assert_eq!(first["end"], "removed");
+    let detail = first["detail"].as_str().unwrap();
+    assert!(detail.contains("SYSTEM_PERIODIC_REMOVE"), "{detail}");
+}
+
+#[test]
+fn a_persons_hold_stays_until_released() {
+    let site = Site::new(Kind::Htcondor);
+    let script = "trap 'exit 3' TERM; touch ready; sleep 1000 & wait";
+    let run = site.run(script, "[stop]\nsignal = \"TERM\"\n");
+    let main = run.start();
+    run.await_file(&run.output(0, "ready"));
+    site.cluster.hold("1.0", "via condor_hold (by user ada)", 1);
+    // It has ended by then, and no wait for a better account of its end is left.
+    run.until("the hold", || {
+        let why = run.show(0)["why"].as_str().unwrap().to_owned();
+        let directory = run
+            .dir()
+            .attempt(cu_protocol::JobId(0), cu_protocol::Attempt(0));
+        let is_over = directory.join("exit.json").exists();
+        let is_held = why.starts_with("attempt 0 is held") && why.contains("`condor_release 1.0`");
+        (is_over && is_held).then_some(())
+    });
+    completed(&run.cu(&["stop", "all"]));
+    assert_eq!(main.wait().code, Some(1));
+    assert_eq!(site.cluster.jobs(), ["1.0"]);
+    assert_eq!(site.cluster.states(), ["CANCELLED"]);
+}
+
+#[test]
+fn nothing_of_a_run_stays_behind_held() {
+    let site = Site::new(Kind::Htcondor);
+    let script = "trap 'exit 0' TERM; touch ready; sleep 1000 & wait";
+    let run = site.run(script, "[stop]\nsignal = \"TERM\"\n");
+    let main = run.start();
+    run.await_file(&run.output(0, "ready"));
+    let words = "The job exceeded allowed job duration";
+    site.cluster.hold("1.0", words, 46);
+    completed(&main.wait());
+    assert_eq!(site.cluster.states(), ["CANCELLED"]);
 }

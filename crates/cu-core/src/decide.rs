@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 
 use cu_protocol::{
     Acknowledgement, Attempt, FromServer, JobId, OperatorAnswer, OperatorRequest, Sequence,
-    Timestamp,
 };
 use tokio::sync::oneshot;
 
 use crate::inbox::{Batch, Item, Reply};
 use crate::machine::{Action, Effects, Event, Machine, orders};
+use crate::silence::Silence;
 use crate::store::Changes;
-use crate::{Error, Policy, Result};
 
 /// Changes to record, and what to do once they are recorded.
 #[derive(Debug)]
@@ -34,19 +33,9 @@ pub(crate) enum Promise {
     },
 }
 
-/// How long the scheduler has not answered, although it was asked.
-#[derive(Debug, Default)]
-pub(crate) struct Silence {
-    /// Since when, and what came first in place of an answer.
-    since: Option<(Timestamp, String)>,
-    /// The backend has ended, in its own words.
-    ended: Option<String>,
-    now: Timestamp,
-}
-
 pub(crate) fn decide(machine: &mut Machine, silence: &mut Silence, batch: Batch) -> Decision {
     let at = batch.at;
-    silence.now = at;
+    silence.pass_time(at);
     let mut effects = Effects::default();
     let mut changed = BTreeSet::new();
     let mut events = Vec::new();
@@ -100,9 +89,9 @@ pub(crate) fn decide(machine: &mut Machine, silence: &mut Silence, batch: Batch)
                 };
                 promises.push(Promise::Operator(reply, answer));
             }
-            Item::Silent { reason } => silence.begin(reason),
-            Item::Answered => silence.since = None,
-            Item::BackendEnded { reason } => silence.ended = Some(reason),
+            Item::Silent { reason } => silence.unanswered(reason),
+            Item::Answered => silence.answered(),
+            Item::BackendEnded { reason } => silence.backend_ended(reason),
         }
     }
     for job in machine.pass_time(at, &mut effects) {
@@ -110,7 +99,7 @@ pub(crate) fn decide(machine: &mut Machine, silence: &mut Silence, batch: Batch)
         events.push((job, Event::TimePassed));
     }
     if !machine.needs_scheduler() {
-        silence.since = None; // Nothing is outstanding, so silence means nothing.
+        silence.answered(); // Nothing is outstanding, so silence means nothing.
     }
     promises.extend(
         replies
@@ -183,55 +172,5 @@ fn acknowledgement(
     Acknowledgement {
         sequence,
         wish: active.and_then(|active| active.wish),
-    }
-}
-
-impl Silence {
-    /// The earlier of `deadline` and the next look at whether patience is over. That need not be exact.
-    pub fn bounds(&self, deadline: Option<Timestamp>) -> Option<Timestamp> {
-        let look = self
-            .since
-            .as_ref()
-            .map(|_| self.now.after(std::time::Duration::from_secs(60)));
-        [deadline, look].into_iter().flatten().min()
-    }
-
-    /// Fails if patience is over, or the backend has ended.
-    pub fn check(&self, policy: &Policy) -> Result<()> {
-        if let Some(reason) = &self.ended {
-            return Err(Error::BackendEnded {
-                reason: reason.clone(),
-            });
-        }
-        match &self.since {
-            Some((since, reason)) if self.now.since(*since) >= policy.scheduler_patience => {
-                Err(Error::SchedulerUnreachable {
-                    after: self.now.since(*since),
-                    reason: reason.clone(),
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn begin(&mut self, reason: String) {
-        let now = self.now;
-        self.since.get_or_insert((now, reason));
-    }
-
-    fn hear(&mut self, event: &Event) {
-        match event {
-            // With `retry_after` it answered, so it is not silent.
-            Event::SubmitDelayed {
-                reason,
-                retry_after: None,
-                ..
-            } => self.begin(reason.clone()),
-            Event::SubmitDelayed { .. }
-            | Event::Submitted { .. }
-            | Event::NotFound { .. }
-            | Event::Observed { .. } => self.since = None,
-            _ => {}
-        }
     }
 }

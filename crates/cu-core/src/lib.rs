@@ -36,6 +36,7 @@ mod results;
 mod resume_loop;
 mod secret;
 mod server;
+mod silence;
 mod store;
 mod submitter;
 mod threads;

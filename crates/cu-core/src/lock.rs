@@ -1,10 +1,11 @@
 //! One main process per run: a lock on a file in the run directory that dies with its owner.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cu_system::files;
@@ -19,6 +20,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// The longest that its text can be, in bytes.
 const LONGEST: u64 = 4096;
+
+/// The longest note about what its holder waits for, in characters.
+const LONGEST_NOTE: usize = 900;
 
 /// The lock of a run, held until dropped.
 #[derive(Debug)]
@@ -156,23 +160,45 @@ impl Taken {
 impl Lock {
     /// For the holder to write what it waits for.
     pub fn note(&self) -> Note {
-        Note(self.named.clone())
+        Note {
+            named: self.named.clone(),
+            texts: Mutex::default(),
+        }
     }
 }
 
-/// What the holder of the lock waits for, as readers of the run see it. The lock is held as long as this
-/// lives.
+/// What holds the holder of the lock up, as readers of the run see it. It stands in the lock's file, since
+/// what a killed main process waited for must not outlive it. The lock is held as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Note(Arc<Named>);
+pub(crate) struct Note {
+    named: Arc<Named>,
+    texts: Mutex<BTreeMap<HeldUp, String>>,
+}
+
+/// What can hold a main process up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum HeldUp {
+    /// Nothing can be recorded.
+    ByTheStore,
+    /// The scheduler does not answer.
+    ByTheScheduler,
+}
 
 impl Note {
-    /// Writes it, in one line; `None` if the holder no longer waits.
-    pub fn set(&self, waits: Option<&str>) {
-        let Named { file, line } = &*self.0;
+    /// Writes it, in one line; `None` if the holder is no longer held up by this.
+    pub fn set(&self, by: HeldUp, text: Option<&str>) {
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        match text {
+            Some(text) => texts.insert(by, text.to_owned()),
+            None => texts.remove(&by),
+        };
+        let all: Vec<_> = texts.values().map(String::as_str).collect();
+        let all: String = all.join("; ").chars().take(LONGEST_NOTE).collect();
+        let Named { file, line } = &*self.named;
         let start = line.len() as u64;
-        let said = self.0.cut(start).and_then(|is_ours| match waits {
-            Some(text) if is_ours => file.write_all_at(text.as_bytes(), start),
-            _ => Ok(()),
+        let said = self.named.cut(start).and_then(|is_ours| match is_ours {
+            true => file.write_all_at(all.as_bytes(), start),
+            false => Ok(()),
         });
         if let Err(error) = said {
             tracing::warn!(
@@ -217,18 +243,23 @@ mod tests {
         let text = || std::fs::read_to_string(run.lock()).expect("the lock's text");
         let lock = take(&run).and_then(Taken::name).expect("it is free");
         assert_eq!(waits(&run), None);
-        lock.note().set(Some("a reader is waited for"));
+        let note = lock.note();
+        note.set(HeldUp::ByTheStore, Some("a reader is waited for"));
         assert_eq!(waits(&run).as_deref(), Some("a reader is waited for"));
-        lock.note().set(None);
+        note.set(HeldUp::ByTheScheduler, Some("it is silent"));
+        note.set(HeldUp::ByTheStore, None);
+        assert_eq!(waits(&run).as_deref(), Some("it is silent"));
+        note.set(HeldUp::ByTheScheduler, None);
         assert_eq!(waits(&run), None);
-        drop(lock);
+        drop((lock, note));
         assert_eq!(text(), "");
         std::fs::write(run.lock(), "process 7 on login2\n").expect("it was killed");
         let lock = take(&run).and_then(Taken::name).expect("it is free");
         assert_eq!(lock.predecessor.as_deref(), Some("process 7 on login2"));
         let other = "process 8 on login2\n";
         std::fs::write(run.lock(), other).expect("taken over, its lock unseen");
-        lock.note().set(Some("a reader is waited for"));
+        lock.note()
+            .set(HeldUp::ByTheStore, Some("a reader is waited for"));
         drop(lock);
         assert_eq!(text(), other);
     }

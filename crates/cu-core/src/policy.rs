@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 #[non_exhaustive]
 pub struct Policy {
     /// The job fails after this many attempts in a row that made no progress and asked to be resumed, or
-    /// reached their time limit. An attempt whose record is lost at the time limit does not count.
+    /// reached their time limit, or were removed. An attempt whose record is lost at the time limit does not count.
     pub stuck_after: NonZeroU32,
     /// How many attempts may end at the time limit.
     pub time_limits: u32,
@@ -29,6 +29,8 @@ pub struct Policy {
     pub preemptions: u32,
     /// How many attempts may be lost with their node.
     pub node_failures: u32,
+    /// How many attempts may be removed by the cluster: by a rule of the place, or by its administrator.
+    pub removals: u32,
     /// How many attempts may end in an unknown way, or be kept from starting.
     pub losses: u32,
     /// How often an attempt that ran out of memory is repeated.
@@ -71,6 +73,7 @@ impl Default for Policy {
             time_limits: 20,
             preemptions: 1000,
             node_failures: 20,
+            removals: 20,
             losses: 20,
             out_of_memory_retries: 0,
             failure_retries: 0,
@@ -98,6 +101,8 @@ pub enum Limit {
     Preemptions(u32),
     /// [`Policy::node_failures`].
     NodeFailures(u32),
+    /// [`Policy::removals`].
+    Removals(u32),
     /// [`Policy::losses`].
     Losses(u32),
     /// [`Policy::out_of_memory_retries`].
@@ -119,6 +124,7 @@ impl Limit {
             | Self::TimeLimits(value)
             | Self::Preemptions(value)
             | Self::NodeFailures(value)
+            | Self::Removals(value)
             | Self::Losses(value)
             | Self::OutOfMemoryRetries(value)
             | Self::FailureRetries(value)

@@ -35,6 +35,9 @@ pub struct Status {
     pub done_per_mille: u32,
     /// While jobs are queued and none runs: what the first of them waits for.
     pub waits_for: Option<JobWait>,
+    /// While something holds the main process up, such as a scheduler that does not answer: since when,
+    /// and with which words, in one line.
+    pub held_up: Option<String>,
 }
 
 /// What a job waits for.
@@ -65,6 +68,7 @@ impl Status {
             ended: None,
             done_per_mille: 0,
             waits_for: None,
+            held_up: None,
         }
     }
 }
@@ -189,6 +193,8 @@ pub enum AttemptEnd {
     OutOfMemory,
     /// A person cancelled it.
     Cancelled,
+    /// The cluster removed it, by a rule of the place or its administrator.
+    Removed,
     /// It is not known how, or it was kept from starting.
     Lost,
 }

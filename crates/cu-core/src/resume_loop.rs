@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cu_scheduler::Scheduler;
+use cu_scheduler::{Reach, Scheduler};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -14,13 +14,14 @@ use crate::attempt_files::Readers;
 use crate::clock::Clock;
 use crate::connections::Connections;
 use crate::context::Context;
-use crate::decide::{Silence, decide};
+use crate::decide::decide;
 use crate::inbox::{Batch, Inbox};
-use crate::lock::{self, Note};
+use crate::lock::{self, HeldUp, Note};
 use crate::machine::{Machine, moment};
 use crate::operator::{self, Operator};
 use crate::recovery;
 use crate::server::Server;
+use crate::silence::{News, Silence};
 use crate::store::{Abandoned, Changes, Reader, Store};
 use crate::submitter::Submitter;
 use crate::threads::{Answer, Lane, Recorder};
@@ -31,6 +32,9 @@ use crate::{
 
 /// How long the last actions may take. Each call to a scheduler returns within about a minute.
 const LAST_ACTIONS: Duration = Duration::from_secs(60);
+/// How long a cluster may take to clear away the last attempts, which are over. What it keeps, such as a
+/// job that it holds, is freed.
+const LAST_LOOKS: Duration = Duration::from_secs(10);
 /// How many threads write into the run directory when each is held up.
 const MOST_WRITERS: usize = 16;
 
@@ -239,12 +243,16 @@ impl ResumeLoop {
             self.silence.check(self.machine.policy())?;
         }
         recovery::look_at_the_given_up(&self.machine, &self.actor, &mut self.tasks);
+        if self.actor.context.scheduler.capabilities().reach == Reach::OtherMachines {
+            let _ = timeout(LAST_LOOKS, self.actor.watched.nothing_is_left()).await;
+        }
         self.finish(Finish::Settled).await
     }
 
     /// Decides what follows from `batch`, records it, and only then replies and acts.
     async fn turn(&mut self, batch: Batch) -> Result<Turn> {
         let decision = decide(&mut self.machine, &mut self.silence, batch);
+        self.show_silence();
         // If this fails, memory is ahead of the disk: stop.
         let Some(recorded) = self.commit(decision.changes).await? else {
             return Ok(Turn::Abandoned);
@@ -257,6 +265,20 @@ impl ResumeLoop {
             true => Turn::Detached,
             false => Turn::Done,
         })
+    }
+
+    /// Has people read, here and in other shells, that the scheduler does not answer, or answers again.
+    fn show_silence(&mut self) {
+        let Some(news) = self.silence.news() else {
+            return;
+        };
+        let (level, text, held_up) = match news {
+            News::Begins(text) => (Level::Warning, text.clone(), Some(text)),
+            News::Ends(text) => (Level::Info, text, None),
+        };
+        self.note.set(HeldUp::ByTheScheduler, held_up.as_deref());
+        self.status.send_modify(|status| status.held_up = held_up);
+        self.actor.context.notify(level, &text);
     }
 
     /// Records `changes`, however long others are in the way. Returns them, or `None` if that lasts and
@@ -384,14 +406,14 @@ async fn reported_if_slow<T>(
         store.display(),
         store::holders(&store)
     );
-    note.set(Some(&text));
+    note.set(HeldUp::ByTheStore, Some(&text));
     context.notify(Level::Warning, &text);
     let done = commit.await;
     let text = format!(
         "everything is recorded again, after {} s",
         begun.elapsed().as_secs()
     );
-    note.set(None);
+    note.set(HeldUp::ByTheStore, None);
     context.notify(Level::Info, &text);
     done
 }

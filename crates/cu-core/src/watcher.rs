@@ -54,15 +54,22 @@ impl Pace {
 pub(crate) struct Watched {
     watches: Mutex<Watches>,
     news: Notify,
+    /// An ended attempt has left the cluster.
+    gone: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Watches {
     of: HashMap<JobId, Watch>,
+    /// The cluster jobs of ended attempts that the scheduler may still have, for example held. A backend
+    /// frees what it is asked about.
+    left: HashMap<ClusterJobId, (JobId, Attempt)>,
     /// One is new since the last look.
     has_new: bool,
     /// An attempt has begun to seem over since the last look.
     has_new_urgent: bool,
+    /// The main process waits for what is left, and then ends.
+    awaits_the_last: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -71,6 +78,8 @@ struct Watch {
     cluster_job: ClusterJobId,
     /// The attempt seems to be over, and the scheduler has not reported it.
     is_urgent: bool,
+    /// The scheduler has reported its end.
+    is_over: bool,
 }
 
 impl Watch {
@@ -81,22 +90,31 @@ impl Watch {
 }
 
 impl Watched {
-    /// Watches the cluster job of the attempt that `job` has with the scheduler, or nothing.
+    /// Watches the cluster job of the attempt that `job` has with the scheduler, or nothing; and what it had
+    /// before until that has left the scheduler.
     pub fn set(&self, job: JobId, active: Option<&Active>) {
         let mut watches = self.lock();
-        let Some((active, cluster_job)) = active.and_then(|it| Some((it, it.cluster_job()?)))
-        else {
-            watches.of.remove(&job);
-            return;
-        };
+        let active = active.and_then(|it| Some((it, it.cluster_job()?)));
         let known = watches.of.get(&job);
-        if known.is_some_and(|it| it.attempt == active.attempt && it.cluster_job == *cluster_job) {
+        if let (Some(known), Some((active, cluster_job))) = (known, active)
+            && known.attempt == active.attempt
+            && known.cluster_job == *cluster_job
+        {
             return;
         }
+        if let Some(ended) = watches.of.remove(&job).filter(|watch| !watch.is_over) {
+            watches.left.insert(ended.cluster_job, (job, ended.attempt));
+        }
+        let Some((active, cluster_job)) = active else {
+            return;
+        };
+        // The scheduler goes on with the same cluster job.
+        watches.left.remove(cluster_job);
         let watch = Watch {
             attempt: active.attempt,
             cluster_job: cluster_job.clone(),
             is_urgent: false,
+            is_over: false,
         };
         watches.of.insert(job, watch);
         watches.has_new = true;
@@ -135,6 +153,34 @@ impl Watched {
         }
     }
 
+    /// The scheduler has reported the end of this cluster job.
+    fn is_over(&self, job: JobId, cluster_job: &ClusterJobId) {
+        let mut watches = self.lock();
+        if let Some(watch) = watches.of.get_mut(&job)
+            && watch.cluster_job == *cluster_job
+        {
+            (watch.is_urgent, watch.is_over) = (false, true);
+        }
+        watches.left.remove(cluster_job);
+        self.news.notify_one();
+        self.gone.notify_one();
+    }
+
+    /// Waits until the scheduler has nothing of ended attempts any more, and has it asked for that.
+    pub async fn nothing_is_left(&self) {
+        loop {
+            {
+                let mut watches = self.lock();
+                if watches.left.is_empty() {
+                    return;
+                }
+                watches.awaits_the_last = true;
+            }
+            self.news.notify_one();
+            self.gone.notified().await;
+        }
+    }
+
     /// All that is to be observed now, and whether something urgent among it is new. Nothing is new
     /// afterwards.
     fn look(&self) -> (Vec<(JobId, Watch)>, bool) {
@@ -143,7 +189,16 @@ impl Watched {
         let has_new_urgent = std::mem::take(&mut watches.has_new_urgent);
         let watched = watches.of.iter();
         let watched = watched.map(|(job, watch)| (*job, watch.clone()));
-        (watched.collect(), has_new_urgent)
+        let left = watches.left.iter().map(|(cluster_job, (job, attempt))| {
+            let watch = Watch {
+                attempt: *attempt,
+                cluster_job: cluster_job.clone(),
+                is_urgent: false,
+                is_over: false,
+            };
+            (*job, watch)
+        });
+        (watched.chain(left).collect(), has_new_urgent)
     }
 
     fn lock(&self) -> MutexGuard<'_, Watches> {
@@ -227,7 +282,8 @@ impl Looking {
     /// When to look although the scheduler did not call for it, if there is a reason to.
     fn due(&self, again: Duration) -> Option<Instant> {
         let watches = self.watched.lock();
-        let any_urgent = || watches.of.values().any(|watch| watch.is_urgent);
+        let any_urgent =
+            || watches.awaits_the_last || watches.of.values().any(|watch| watch.is_urgent);
         let urgent = match watches.has_new_urgent {
             true => Some(self.pace.urgent),
             false => any_urgent().then_some(again),
@@ -295,7 +351,7 @@ impl Looking {
                 observation.host = None;
             }
             if is_over(&observation.state) {
-                self.watched.stop_asking(job, attempt);
+                self.watched.is_over(job, &cluster_job);
             }
             let known = before.get(&cluster_job) == Some(&observation.state);
             self.seen.insert(cluster_job, observation.state.clone());

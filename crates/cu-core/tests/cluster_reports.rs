@@ -26,7 +26,7 @@ fn a_hold_is_reported_before_and_after_the_start() {
         assert_eq!(world.job(JOB).state(), JobState::Queued);
         let why = world.why();
         assert!(
-            why.contains("held by the scheduler (JobHeldAdmin); release it"),
+            why.contains("held by the scheduler (JobHeldAdmin); it waits until the hold ends"),
             "{why}"
         );
     }

@@ -6,13 +6,14 @@ mod world;
 
 use std::time::Duration;
 
-use cu_core::machine::{Action, Event, LateWord, Order, Outcome, Phase};
-use cu_core::{JobState, Policy};
+use cu_core::machine::{Action, Event, LateWord, Order, Outcome, Phase, why};
+use cu_core::{JobState, Limit, Policy};
 use cu_protocol::{
-    Attempt, JobId, LeftBehind, Message, Metrics, OutputChange, ResumeRequest, Sequence,
+    Attempt, JobId, LeftBehind, Message, Metrics, OutputChange, ProgramEnd, ResumeRequest,
+    Sequence, StopCause,
 };
 use cu_scheduler::{ClusterState, EndCause};
-use world::{World, cluster_job, ended, exits, observed, started, warns};
+use world::{World, cluster_job, ended, exits, held, observed, record, started, warns};
 
 #[test]
 fn a_resume_needs_the_request_and_the_end() {
@@ -252,6 +253,62 @@ fn a_cancellation_by_a_person_ends_the_chain() {
 }
 
 #[test]
+fn a_removal_by_the_cluster_resumes_within_its_budget() {
+    let mut world = World::with(Policy::default().with(|policy| policy.removals = 3));
+    let id = JobId(0);
+    for number in 0..4 {
+        world.pass(Duration::from_secs(600));
+        let attempt = started(&mut world, id);
+        assert_eq!(attempt, Attempt(number));
+        // It asked to be resumed after the signal of the removal.
+        let mut asked = record(&world, ProgramEnd::Exited(3));
+        asked.stop = Some(StopCause::Signal(15));
+        asked.output_changed = OutputChange::Changed;
+        let record = asked;
+        world.happens(id, &Event::RecordFound { attempt, record });
+        let actions = world.happens(id, &observed(attempt, ended(EndCause::Removed)));
+        assert!(warns(&actions) || number == 3, "{actions:?}");
+    }
+    let job = world.job(id);
+    assert_eq!(job.state(), JobState::Failed);
+    let why = why(job, world.machine.policy());
+    assert_eq!(why.limit, Some(Limit::Removals(3)));
+    let words = "the scheduler reports: in its own words";
+    assert_eq!(why.sentence.matches(words).count(), 1, "{why:?}");
+}
+
+#[test]
+fn a_removal_that_always_finds_nothing_saved_ends() {
+    let mut world = World::with_room();
+    let id = JobId(0);
+    for _ in 0..3 {
+        world.pass(Duration::from_secs(600));
+        let attempt = started(&mut world, id);
+        world.happens(id, &observed(attempt, ended(EndCause::Removed)));
+        exits(&mut world, id, attempt, 143, false);
+    }
+    assert_eq!(world.job(id).state(), JobState::Failed);
+}
+
+#[test]
+fn a_persons_hold_stays_until_released() {
+    let mut world = World::with_room();
+    let id = JobId(0);
+    let attempt = started(&mut world, id);
+    let mut record = record(&world, ProgramEnd::Exited(3));
+    record.stop = Some(StopCause::Signal(15));
+    world.happens(id, &Event::RecordFound { attempt, record });
+    world.happens(id, &observed(attempt, held()));
+    world.pass(Duration::from_secs(100_000));
+    assert_eq!(world.job(id).active().map(|it| it.attempt), Some(attempt));
+    let sentence = why(world.job(id), world.machine.policy()).sentence;
+    assert!(sentence.contains("is held"), "{sentence}");
+    world.happens(id, &observed(attempt, ended(EndCause::Preempted)));
+    world.pass(Duration::from_secs(600));
+    assert_eq!(started(&mut world, id), attempt.next());
+}
+
+#[test]
 fn no_later_order_takes_a_cancellation_back() {
     for order in [
         Order::Continue,
@@ -419,7 +476,7 @@ fn a_refusal_in_mid_chain_is_a_delay() {
         assert!(!warns(&actions), "each time anew: {actions:?}");
         assert_eq!(world.job(id).state(), JobState::Waiting);
     }
-    let why = cu_core::machine::why(world.job(id), world.machine.policy()).sentence;
+    let why = why(world.job(id), world.machine.policy()).sentence;
     assert!(why.contains("no such partition"), "{why}");
     world.pass(Duration::from_secs(600));
     assert_eq!(started(&mut world, id), second);

@@ -116,6 +116,7 @@ fn causes() -> Vec<EndCause> {
         EndCause::NodeFailure,
         EndCause::OutOfMemory,
         EndCause::Cancelled,
+        EndCause::Removed,
         EndCause::NotStarted,
         EndCause::Unknown,
     ]
@@ -174,11 +175,15 @@ not-started          | *           | *       | *       | *        | *       | * 
 fenced               | *           | *       | *       | yes      | *       | *     | *             | preempted
 fenced               | *           | *       | *       | no       | *       | *     | *             | lost
 exit-3               | signal      | *       | *       | *        | *       | *     | cancelled     | cancelled
+exit-3               | signal      | *       | *       | *        | *       | *     | removed       | removed
+exit-3               | signal      | *       | *       | *        | *       | *     | held          | undecided
 exit-3               | signal      | *       | *       | *        | *       | *     | over          | resume
 exit-3               | signal      | *       | *       | *        | *       | late  | *             | resume
 exit-3               | signal      | *       | *       | *        | *       | early | *             | wait
 exit-3               | *           | *       | *       | *        | *       | *     | *             | resume
 ended                | signal      | request | *       | *        | *       | *     | cancelled     | cancelled
+ended                | signal      | request | *       | *        | *       | *     | removed       | removed
+ended                | signal      | request | *       | *        | *       | *     | held          | undecided
 ended                | signal      | request | *       | *        | *       | *     | over          | resume
 ended                | signal      | request | *       | *        | *       | late  | *             | resume
 ended                | signal      | request | *       | *        | *       | early | *             | wait
@@ -196,6 +201,8 @@ exit-143 killed      | *           | *       | *       | *        | *       | * 
 exit-143 killed      | *           | *       | *       | *        | *       | *     | node-failure  | node-failure
 exit-143 killed      | *           | *       | *       | *        | *       | *     | out-of-memory | out-of-memory
 exit-143 killed      | *           | *       | *       | *        | *       | *     | cancelled     | cancelled
+exit-143 killed      | *           | *       | *       | *        | *       | *     | removed       | removed
+exit-143 killed      | signal none | *       | *       | *        | *       | *     | held          | undecided
 exit-143 killed      | signal      | *       | *       | *        | *       | *     | over          | resume
 exit-143 killed      | signal      | *       | *       | *        | *       | late  | *             | resume
 exit-143 killed      | none        | *       | *       | *        | *       | *     | over          | failed
@@ -211,6 +218,7 @@ none                 | *           | *       | *       | *        | *       | * 
 none                 | *           | *       | *       | *        | *       | *     | node-failure  | node-failure
 none                 | *           | *       | *       | *        | *       | *     | out-of-memory | out-of-memory
 none                 | *           | *       | *       | *        | *       | *     | cancelled     | cancelled
+none                 | *           | *       | *       | *        | *       | *     | removed       | removed
 none                 | *           | *       | yes     | *        | *       | *     | exit-0        | completed
 none                 | *           | *       | yes     | *        | *       | *     | exit-3        | resume
 none                 | *           | *       | yes     | *        | *       | *     | exit-1        | failed
@@ -301,6 +309,7 @@ fn cause_in_words(cause: EndCause) -> &'static str {
         EndCause::NodeFailure => "node-failure",
         EndCause::OutOfMemory => "out-of-memory",
         EndCause::Cancelled => "cancelled",
+        EndCause::Removed => "removed",
         EndCause::NotStarted => "not-started",
         EndCause::Unknown => "unknown-end",
         other => panic!("not in the table: {other:?}"),
@@ -329,6 +338,7 @@ fn expected(rows: &[Vec<Vec<&str>>], active: &Active, late: bool) -> Verdict {
         "node-failure" => Verdict::Ended(AttemptEnd::NodeFailure),
         "out-of-memory" => Verdict::Ended(AttemptEnd::OutOfMemory),
         "cancelled" => Verdict::Ended(AttemptEnd::Cancelled),
+        "removed" => Verdict::Ended(AttemptEnd::Removed),
         "lost" => Verdict::Ended(AttemptEnd::Lost),
         other => panic!("no verdict: {other}"),
     }
@@ -338,7 +348,7 @@ fn expected(rows: &[Vec<Vec<&str>>], active: &Active, late: bool) -> Verdict {
 fn every_combination_is_judged_as_the_table_says() {
     let rows = rows();
     let all = all_evidence();
-    assert_eq!(all.len(), (1 + 8 * 8) * (6 + 12) * 2 * 2 * 4 * 4);
+    assert_eq!(all.len(), (1 + 8 * 8) * (6 + 13) * 2 * 2 * 4 * 4);
     for active in all {
         let late = patience(&active.evidence);
         let just_before = Timestamp::from_millis(late.millis() - 1);

@@ -113,6 +113,8 @@ pub enum EndCause {
     OutOfMemory,
     /// A person or a program cancelled it.
     Cancelled,
+    /// The cluster removed it: a rule of the place, its administrator, or the cluster itself.
+    Removed,
     /// It could not be started.
     NotStarted,
     /// It is over; the scheduler does not say how.

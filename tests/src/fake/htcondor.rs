@@ -22,7 +22,7 @@ pub const COMMANDS: [&str; 7] = [
     "condor_status",
 ];
 
-const TERM: i32 = 15;
+pub const TERM: i32 = 15;
 
 pub fn act(home: &Path, command: &str, arguments: &[String]) -> Answer {
     match command {
@@ -121,6 +121,7 @@ fn ad(job: &Job) -> serde_json::Value {
         "PENDING" => 1,
         "RUNNING" => 2,
         "CANCELLED" => 3,
+        node::HELD => 5,
         _ => 4,
     };
     let mut ad = json!({
@@ -133,6 +134,10 @@ fn ad(job: &Job) -> serde_json::Value {
     });
     match status {
         3 => ad["RemoveReason"] = json!(job.reason),
+        5 => {
+            ad["HoldReason"] = json!(job.reason);
+            ad["HoldReasonCode"] = json!(job.hold_code);
+        }
         4 if job.exit_signal > 0 => {
             ad["ExitBySignal"] = json!(true);
             ad["ExitSignal"] = json!(job.exit_signal);
@@ -198,6 +203,13 @@ pub fn note_start(job: &Job) {
 }
 
 pub fn note_end(job: &Job) {
+    if job.is_held() {
+        if job.starts > 0 {
+            note(job, 4, "Job was evicted.", "\t(0) CPU times\n");
+        }
+        let text = format!("\t{}\n\tCode {} Subcode 0\n", job.reason, job.hold_code);
+        return note(job, 12, "Job was held.", &text);
+    }
     if job.state == "CANCELLED" {
         if job.starts > 0 {
             note(job, 4, "Job was evicted.", "\t(0) CPU times\n");

@@ -225,6 +225,12 @@ impl Fake {
         &self.home
     }
 
+    /// Holds a job of HTCondor's: its processes get SIGTERM. A person's hold has the `code` 1.
+    pub fn hold(&self, id: &str, reason: &str, code: u32) {
+        node::set_hold_code(&self.home, id, code);
+        node::end(&self.home, id, htcondor::TERM, node::HELD, reason);
+    }
+
     /// Puts an end to a job from outside: its processes get `signal`, and `state` and `reason` are
     /// what the cluster says of it from then on.
     pub fn end_job(&self, id: &str, signal: i32, state: &str, reason: &str) {

@@ -21,6 +21,9 @@ const MARK: &str = "FAKE_JOB";
 /// How long after SIGTERM a job is killed.
 const KILL_WAIT: Duration = Duration::from_secs(5);
 
+/// The state of a job that a person held.
+pub const HELD: &str = "HELD";
+
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// A job as the cluster knows it.
@@ -41,6 +44,8 @@ pub struct Job {
     pub state: String,
     /// Why it waits, or was ended.
     pub reason: String,
+    /// HTCondor's number for the reason of a hold.
+    pub hold_code: u32,
     pub exit_code: i32,
     pub exit_signal: i32,
     pub starts: u32,
@@ -58,8 +63,12 @@ impl Job {
         self.state == "RUNNING"
     }
 
+    pub fn is_held(&self) -> bool {
+        self.state == HELD
+    }
+
     pub fn is_over(&self) -> bool {
-        !self.waits() && !self.runs()
+        !self.waits() && !self.runs() && !self.is_held()
     }
 
     fn mark(&self, home: &Path) -> String {
@@ -159,7 +168,7 @@ pub fn run(home: &Path, id: &str) {
             break status;
         }
         let job = load(home, id).unwrap();
-        if job.is_over() && dying.is_none() {
+        if !job.runs() && dying.is_none() {
             dying = Some(std::time::Instant::now());
         }
         if dying.is_some_and(|since| since.elapsed() > KILL_WAIT) {
@@ -211,6 +220,14 @@ pub fn signal(home: &Path, id: &str, signal: i32) {
     if let Some(job) = load(home, id).filter(Job::runs) {
         send(&job.mark(home), signal);
     }
+}
+
+/// Notes why the job is about to be held.
+pub fn set_hold_code(home: &Path, id: &str, code: u32) {
+    let _locked = lock(home);
+    let mut job = load(home, id).unwrap();
+    job.hold_code = code;
+    save(home, &job);
 }
 
 /// Says why a job that waits does so.

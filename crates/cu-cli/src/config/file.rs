@@ -103,6 +103,9 @@ table! {
         preemptions: u32 = Default("1000"),
         /// At most this many attempts may be lost with their node.
         node_failures: u32 = Default("20"),
+        /// At most this many attempts may be removed by the cluster: by a rule of the place, or by its
+        /// administrator.
+        removals: u32 = Default("20"),
         /// At most this many attempts may end for an unknown reason, or be kept from starting.
         losses: u32 = Default("20"),
         /// Repeat an attempt that ran out of memory at most this often.

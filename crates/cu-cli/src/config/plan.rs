@@ -84,6 +84,7 @@ impl File {
             set(&mut policy.time_limits, resume.time_limits);
             set(&mut policy.preemptions, resume.preemptions);
             set(&mut policy.node_failures, resume.node_failures);
+            set(&mut policy.removals, resume.removals);
             set(&mut policy.losses, resume.losses);
             set(
                 &mut policy.out_of_memory_retries,
@@ -258,6 +259,7 @@ mod tests {
             "resume.time_limits=1",
             "resume.preemptions=2",
             "resume.node_failures=4",
+            "resume.removals=11",
             "resume.losses=6",
             "resume.out_of_memory_retries=7",
             "resume.failure_retries=8",
@@ -277,6 +279,7 @@ mod tests {
             policy.time_limits = 1;
             policy.preemptions = 2;
             policy.node_failures = 4;
+            policy.removals = 11;
             policy.losses = 6;
             policy.out_of_memory_retries = 7;
             policy.failure_retries = 8;

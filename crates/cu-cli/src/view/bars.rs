@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::View;
 use super::estimate::Estimate;
-use super::lines::counts;
+use super::lines::{counts, held_up};
 use crate::text::moment;
 use crate::text::visible::printable;
 
@@ -43,6 +43,7 @@ impl View for Bars {
         if let Some(left) = self.estimate.left(status, now) {
             message.push_str(&format!(", about {} left", moment::rounded(left)));
         }
+        message.push_str(&printable(&held_up(status)));
         self.bar.set_prefix(printable(&status.name).into_owned());
         self.done = status.done_per_mille.into();
         self.bar.set_position(self.done);

@@ -30,6 +30,8 @@ pub struct RunJson<'a> {
     ended: Option<String>,
     /// The part of the work that is done, from 0 to 1.
     done: f64,
+    /// What holds the main process up, such as a scheduler that does not answer.
+    held_up: Option<&'a str>,
 }
 
 impl<'a> From<&'a Status> for RunJson<'a> {
@@ -46,6 +48,7 @@ impl<'a> From<&'a Status> for RunJson<'a> {
             created: iso(status.created),
             ended: status.ended.map(iso),
             done: f64::from(status.done_per_mille) / 1000.0,
+            held_up: status.held_up.as_deref(),
         }
     }
 }
@@ -172,6 +175,7 @@ mod tests {
             "created": "2026-11-24T16:48:32.120Z",
             "ended": null,
             "done": 0.25,
+            "held_up": null,
         });
         assert_eq!(value, expected);
     }

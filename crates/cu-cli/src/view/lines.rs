@@ -33,7 +33,7 @@ impl Lines {
     }
 
     fn show(&mut self, status: &Status, now: Instant) {
-        let counts = counts(status);
+        let counts = counts(status) + &held_up(status);
         let changed = self
             .shown
             .as_ref()
@@ -62,6 +62,12 @@ pub fn counts(status: &Status) -> String {
         text.push_str(&format!(", {}", plural(status.resumes, "resume")));
     }
     text
+}
+
+/// What the line of a run ends with if something holds its main process up.
+pub fn held_up(status: &Status) -> String {
+    let held_up = status.held_up.as_ref();
+    held_up.map_or_else(String::new, |text| format!("; {text}"))
 }
 
 /// `3 completed, 4 waiting`, without zeros.

@@ -94,6 +94,7 @@ pub fn attempt_end(end: AttemptEnd) -> &'static str {
         AttemptEnd::NodeFailure => "was lost with its node",
         AttemptEnd::OutOfMemory => "ran out of memory",
         AttemptEnd::Cancelled => "was cancelled",
+        AttemptEnd::Removed => "was removed",
         AttemptEnd::Lost => "was lost",
     }
 }

@@ -51,7 +51,10 @@ pub(super) fn conclude<'a>(
     // looked for progress if the supervisor did not survive the end.
     let judged_by_progress = active.wish.is_none()
         && active.evidence.record.is_some()
-        && matches!(end, AttemptEnd::ResumeRequested | AttemptEnd::TimeLimit);
+        && matches!(
+            end,
+            AttemptEnd::ResumeRequested | AttemptEnd::TimeLimit | AttemptEnd::Removed
+        );
     if progressed {
         conclusion.without_progress = 0;
         conclusion.setbacks = 0;
@@ -126,6 +129,7 @@ fn budget(policy: &Policy, end: AttemptEnd) -> Option<Limit> {
         AttemptEnd::TimeLimit => Some(Limit::TimeLimits(policy.time_limits)),
         AttemptEnd::Preempted => Some(Limit::Preemptions(policy.preemptions)),
         AttemptEnd::NodeFailure => Some(Limit::NodeFailures(policy.node_failures)),
+        AttemptEnd::Removed => Some(Limit::Removals(policy.removals)),
         AttemptEnd::Lost => Some(Limit::Losses(policy.losses)),
         AttemptEnd::OutOfMemory => Some(Limit::OutOfMemoryRetries(policy.out_of_memory_retries)),
         AttemptEnd::Failed => Some(Limit::FailureRetries(policy.failure_retries)),

@@ -6,21 +6,23 @@
 //! | not started | | any | failed |
 //! | fenced | | has put it back into the queue before | preempted |
 //! | fenced, else | | any | lost |
-//! | exited with the resume code, or with another after a request; a signal from outside before | | cancelled | cancelled |
+//! | exited with the resume code, or with another after a request; a signal from outside before | | cancelled, removed | cancelled, removed |
+//! | … | | held | undecided |
 //! | … | | any other end, or none within the grace | resume requested |
 //! | exited with the resume code, else | | any | resume requested |
 //! | any other | request | any | resume requested |
 //! | exited 0 | | any | completed |
 //! | exited 1 to 127 | | any | failed |
 //! | killed, or exited ≥ 128, after we asked it to stop | | any | what it was asked for |
-//! | killed, or exited ≥ 128, else | | time limit, preempted, node failure, out of memory, cancelled | as the scheduler reports |
+//! | killed, or exited ≥ 128, else | | time limit, preempted, node failure, out of memory, cancelled, removed | as the scheduler reports |
+//! | … | | held | undecided |
 //! | … after a signal from outside | | any other end, or none within the grace | resume requested |
 //! | … without any | | any other end, or none within the grace | failed |
 //! | none | | queued, held, running, unknown | undecided |
 //! | none within the grace, nor in the files after it | results | over | completed |
 //! | … | request | over | resume requested |
 //! | … | it was started | over: exited 0, the resume code, another | completed, resume requested, failed |
-//! | … | | time limit, preempted, node failure, out of memory, cancelled | as the scheduler reports |
+//! | … | | time limit, preempted, node failure, out of memory, cancelled, removed | as the scheduler reports |
 //! | … | | over, in any other way, or gone, after it was put back | preempted |
 //! | … | | over, in any other way, or gone, else | lost |
 //!
@@ -28,6 +30,9 @@
 //! signal is the supervisor's own death then, and the end of the program is not known. The code counts
 //! only if a message or `started.json` shows that the program was started. Otherwise it is the code of a
 //! wrapper, of a loader that lacked a library, or of a node without the file system.
+//!
+//! A hold is a person's word: whoever held the job decides when it goes on. So an attempt that a signal from
+//! outside ended waits for its release, and no other attempt is submitted beside the held job.
 //!
 //! A missing record proves nothing by itself: its files may not have been read, or reading them may take
 //! longer. So the scheduler's report decides only after a reading that began after the grace has found no
@@ -75,13 +80,17 @@ pub fn judge(active: &Active, resume_exit_code: i32, grace: Duration, at: Timest
         let (guess, better) = match by_record(record, evidence, resume_exit_code) {
             Word::Final(end) => return Verdict::Ended(end),
             Word::UnlessCancelled(end) => {
-                (end, heard.filter(|heard| *heard == AttemptEnd::Cancelled))
+                let ended = |heard: &AttemptEnd| {
+                    matches!(heard, AttemptEnd::Cancelled | AttemptEnd::Removed)
+                };
+                (end, heard.filter(ended))
             }
             Word::Guess(end) => (end, heard),
         };
         let until = since.after(grace.max(SCHEDULER_GRACE));
         return match better {
             Some(end) => Verdict::Ended(end),
+            None if is_held(cluster) => Verdict::Undecided,
             None if over || at >= until => Verdict::Ended(guess),
             None => Verdict::Until(until),
         };
@@ -106,7 +115,7 @@ pub fn judge(active: &Active, resume_exit_code: i32, grace: Duration, at: Timest
 enum Word {
     /// No other witness counts.
     Final(AttemptEnd),
-    /// This is the end, unless the scheduler reports a cancellation.
+    /// This is the end, unless the scheduler reports a cancellation or a removal.
     UnlessCancelled(AttemptEnd),
     /// The best guess; the scheduler may know better.
     Guess(AttemptEnd),
@@ -184,8 +193,14 @@ fn outside_cause(state: &ClusterState) -> Option<AttemptEnd> {
         EndCause::NodeFailure => Some(AttemptEnd::NodeFailure),
         EndCause::OutOfMemory => Some(AttemptEnd::OutOfMemory),
         EndCause::Cancelled => Some(AttemptEnd::Cancelled),
+        EndCause::Removed => Some(AttemptEnd::Removed),
         _ => None,
     }
+}
+
+/// Whether a person is waited for: as long as that takes.
+fn is_held(cluster: Option<&(Timestamp, ClusterState)>) -> bool {
+    matches!(cluster, Some((_, ClusterState::Held { .. })))
 }
 
 pub(crate) fn is_over(state: &ClusterState) -> bool {

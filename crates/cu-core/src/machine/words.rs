@@ -4,7 +4,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use cu_protocol::{Attempt, LeftBehind, OutputChange, ProgramEnd, Timestamp, Waiting, Wish};
-use cu_scheduler::ClusterState;
+use cu_scheduler::{ClusterState, EndCause};
 
 use super::job::{Active, Job, Late, LateWord, Phase, Reading, Stage, Wanted};
 use super::reason::{Ended, Reason};
@@ -116,9 +116,8 @@ fn with_the_scheduler(job: &Job, active: &Active, policy: &Policy) -> String {
     }
     if let Some(reason) = &active.unknown {
         return format!(
-            "the scheduler can't tell the state of attempt {attempt} ({reason}); it is asked again, and \
-             nothing is decided until it can, or until the attempt reports its end; stop the job if this \
-             lasts"
+            "the scheduler can't tell the state of attempt {attempt} ({reason}); it is asked again until it \
+             can, until it no longer has the attempt, or until the attempt reports its end"
         );
     }
     if let Some(waiting) = active.waiting.as_ref().filter(|_| active.started.is_none()) {
@@ -176,7 +175,8 @@ fn queued_or_running(active: &Active) -> String {
     let doing = match cluster {
         Some(ClusterState::Held { reason }) if !active.is_running() => {
             return format!(
-                "attempt {attempt} is held by the scheduler ({reason}); release it there, or stop the job"
+                "attempt {attempt} is held by the scheduler ({reason}); it waits until the hold ends, or the \
+                 job is stopped"
             );
         }
         Some(ClusterState::Queued { reason }) if active.evidence.requeued => {
@@ -311,6 +311,7 @@ fn account(active: &Active, end: AttemptEnd, excerpt: fn(&str) -> &str) -> Strin
         AttemptEnd::NodeFailure => "lost its node",
         AttemptEnd::OutOfMemory => "ran out of memory",
         AttemptEnd::Cancelled => "was cancelled",
+        AttemptEnd::Removed => "was removed by the cluster",
         AttemptEnd::Lost => "was lost",
     };
     format!("{ended} ({seen})")
@@ -324,6 +325,12 @@ fn seen(active: &Active, excerpt: fn(&str) -> &str) -> String {
         Some(record) => program_end(&record.end, record.started.is_some()),
         None => without_record(active),
     };
+    if record.is_some()
+        && let Some((_, ClusterState::Ended(end))) = &evidence.cluster
+        && matches!(end.cause, EndCause::Cancelled | EndCause::Removed)
+    {
+        seen += &format!("; the scheduler reports: {}", end.text);
+    }
     if let Some(OutputChange::Unknown(reason)) = record.map(|record| &record.output_changed) {
         seen += &format!("; could not tell whether its output directory changed: {reason}");
     }

@@ -55,6 +55,7 @@ impl Reader {
     /// # Errors
     /// [`Error::Damaged`], [`Error::Read`].
     pub fn status(&self) -> Result<Status> {
+        let held_up = lock::waits(&self.run_dir);
         self.read(|connection| {
             let mut tally = Tally::default();
             let mut first_queued = None;
@@ -77,6 +78,7 @@ impl Reader {
                 state(&self.run_dir, counts),
                 created(connection)?,
             );
+            status.held_up = held_up;
             status.backend = fact(connection, "backend")?.unwrap_or_default();
             status.ended = ended.filter(|_| settled).map(Timestamp::from_millis);
             tally.show_in(&mut status, first_queued.as_ref(), &policy(connection)?);

@@ -210,3 +210,14 @@ async fn the_end_of_another_job_with_the_same_id_is_ignored() {
     let told = tokio::time::timeout(INTERVAL * 10, world.until(is_gone)).await;
     told.expect("attempt 1 of job 0 is gone");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_an_ended_attempt_leaves_is_watched() {
+    let mut world = World::new(1).await;
+    // Its own record has decided.
+    world.watched.set(JobId(0), None);
+    world.kill(0).await;
+    let left = tokio::time::timeout(INTERVAL * 10, world.watched.nothing_is_left());
+    left.await.expect("the scheduler reports its end");
+    world.until(is_cancelled).await;
+}

@@ -48,6 +48,7 @@ pub fn scratch(policy: Policy, jobs: u32) -> Scratch {
 pub fn patient() -> Policy {
     Policy::default().with(|policy| {
         policy.stuck_after = NonZeroU32::MAX;
+        policy.removals = u32::MAX;
         policy.losses = u32::MAX;
         policy.preemptions = u32::MAX;
         policy.node_failures = u32::MAX;

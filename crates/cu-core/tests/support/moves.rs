@@ -95,6 +95,7 @@ fn cluster_states() -> impl Strategy<Value = ClusterState> {
         Just(EndCause::TimeLimit),
         Just(EndCause::Preempted),
         Just(EndCause::Cancelled),
+        Just(EndCause::Removed),
         Just(EndCause::Unknown),
     ];
     prop_oneof![

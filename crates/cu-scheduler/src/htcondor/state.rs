@@ -131,7 +131,7 @@ impl Rules {
         };
         match before_it {
             Some(ClusterState::Ended(end)) => ClusterState::Ended(end),
-            _ => ended(EndCause::Cancelled, format!("removed: {reason}")),
+            _ => ended(removal(reason), format!("removed: {reason}")),
         }
     }
 
@@ -259,7 +259,7 @@ impl Rules {
                 text: "it was evicted".into(),
             },
             _ => ClusterEnd {
-                cause: EndCause::Cancelled,
+                cause: removal(reason),
                 at: None,
                 text: format!("removed: {reason}"),
             },
@@ -271,6 +271,16 @@ impl Rules {
 /// description, which names the gate.
 fn is_ours(reason: &str) -> bool {
     reason.contains(FREED) || reason.contains(STARTS)
+}
+
+/// Whose removal it was. Of a person HTCondor notes the name, of its rules none; root and the user of its
+/// daemons act for the place.
+fn removal(reason: &str) -> EndCause {
+    let person = reason.rsplit_once("(by user ").map(|(_, name)| name);
+    match person.and_then(|name| name.split([')', '@']).next()) {
+        None | Some("root" | "condor") => EndCause::Removed,
+        Some(_) => EndCause::Cancelled,
+    }
 }
 
 /// How HTCondor's starter says that a container does not come up. It takes the job for evicted, and

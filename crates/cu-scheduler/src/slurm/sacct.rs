@@ -80,10 +80,6 @@ mod tests {
                 }
             };
             let from_128 = if version == "26.05" { 137 } else { 9 };
-            let deadline = match version {
-                "20.11" | "22.05" => EndCause::Cancelled,
-                _ => EndCause::NotStarted,
-            };
             let expected = [
                 ("exit3", EndCause::Exited(3)),
                 ("segv", EndCause::Signaled(11)),
@@ -92,11 +88,12 @@ mod tests {
                 ("srunfail", EndCause::Exited(0)),
                 ("timeout", EndCause::TimeLimit),
                 ("cancel-by-user", EndCause::Cancelled),
-                ("cancel-pending", EndCause::Cancelled),
+                // By root, whose job it is.
+                ("cancel-pending", EndCause::NotStarted),
                 ("badinterp", EndCause::Exited(2)),
-                ("deadline", deadline),
+                ("deadline", EndCause::NotStarted),
                 ("preempt-cancel", EndCause::Preempted),
-                ("preempt-requeue", EndCause::Cancelled),
+                ("preempt-requeue", EndCause::NotStarted),
                 ("nodefail", EndCause::NodeFailure),
                 ("req-append", EndCause::Exited(0)),
             ];

@@ -125,6 +125,7 @@ fn cause(word: &str, row: &Row) -> Option<EndCause> {
         "COMPLETED" => exited(row),
         "FAILED" if is_refusal(row) => EndCause::NotStarted,
         "FAILED" => exited(row),
+        "CANCELLED" if row.state.ends_with(" by 0") => by_root(row),
         "CANCELLED" => EndCause::Cancelled,
         "TIMEOUT" => EndCause::TimeLimit,
         "DEADLINE" if row.host.is_some() => EndCause::TimeLimit,
@@ -135,6 +136,15 @@ fn cause(word: &str, row: &Row) -> Option<EndCause> {
         "REVOKED" => EndCause::Unknown,
         _ => return None,
     })
+}
+
+/// Root acts for the place: it removes what runs, and what a node could not start.
+fn by_root(row: &Row) -> EndCause {
+    let ran = row.host.is_some() && row.started.is_some() && row.started != row.ended;
+    match ran {
+        true => EndCause::Removed,
+        false => EndCause::NotStarted,
+    }
 }
 
 /// How the script ended. Only with these states does Slurm's code mean anything, and up to version
@@ -324,6 +334,27 @@ mod tests {
         assert_eq!(cause("CANCELLED", (0, 15)), EndCause::Cancelled);
         assert_eq!(cause("TIMEOUT", (15, 0)), EndCause::TimeLimit);
         assert_eq!(cause("OUT_OF_MEMORY", (0, 125)), EndCause::OutOfMemory);
+    }
+
+    #[test]
+    fn what_root_cancels_was_not_cancelled_by_a_person() {
+        let at = |second| Some(std::time::UNIX_EPOCH + std::time::Duration::from_secs(second));
+        let cause = |state, started, ended| {
+            let row = Row {
+                started: at(started),
+                ended: at(ended),
+                ..row(state, None, Some((0, 0)))
+            };
+            match of(&row) {
+                ClusterState::Ended(end) => end.cause,
+                state => panic!("{state:?}"),
+            }
+        };
+        assert_eq!(cause("CANCELLED by 0", 10, 20), EndCause::Removed);
+        // The prolog of its node failed.
+        assert_eq!(cause("CANCELLED by 0", 10, 10), EndCause::NotStarted);
+        assert_eq!(cause("CANCELLED by 1000", 10, 20), EndCause::Cancelled);
+        assert_eq!(cause("CANCELLED by 1000", 10, 10), EndCause::Cancelled);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub const LOGS: [(&str, &str, u32); 20] = [
     (recorded!("signal.log"), "killed by 11", 1),
     (recorded!("removed-running.log"), "cancelled", 1),
     (recorded!("removed-idle.log"), "cancelled", 0),
-    (recorded!("periodic-remove.log"), "cancelled", 1),
+    (recorded!("periodic-remove.log"), "removed", 1),
     (recorded!("held-released.log"), "exited 0", 2),
     (recorded!("vacated.log"), "cancelled", 2),
     (recorded!("out-of-memory.log"), "out of memory", 1),
@@ -70,6 +70,7 @@ fn told(verdict: &Verdict) -> String {
         EndCause::TimeLimit => "time limit".into(),
         EndCause::OutOfMemory => "out of memory".into(),
         EndCause::Cancelled => "cancelled".into(),
+        EndCause::Removed => "removed".into(),
         EndCause::NotStarted => "not started".into(),
         other => format!("{other:?}"),
     }
@@ -139,7 +140,7 @@ fn ads_of_the_history_tell_the_end() {
     assert_eq!(past(4), "killed by 10");
     // Its exit code is that of a job that was told to stop.
     assert_eq!(past(5), "cancelled");
-    assert_eq!(past(7), "cancelled");
+    assert_eq!(past(7), "removed");
 }
 
 #[test]

@@ -310,3 +310,20 @@ fn an_id_that_begins_anew_is_another_job() {
     assert_eq!(log.judge(Word::NotAsked), queued);
     assert_eq!(log.job().first, Some(name(5)));
 }
+
+#[test]
+fn a_removal_that_names_no_person_is_the_pools() {
+    let cause = |reason: &str| {
+        let removed = Kind::Aborted {
+            reason: reason.into(),
+        };
+        Log::of([executing(), evicted(), removed]).cause(Word::NotAsked)
+    };
+    let removed = Some(EndCause::Removed);
+    let policy = "Job removed by SYSTEM_PERIODIC_REMOVE due to wall time exceeded allowed max.";
+    assert_eq!(cause(policy), removed);
+    assert_eq!(cause("via condor_rm (by user root)"), removed);
+    assert_eq!(cause("via condor_rm (by user condor@pool)"), removed);
+    let person = cause("after lunch (by user ada@pool)");
+    assert_eq!(person, Some(EndCause::Cancelled));
+}
