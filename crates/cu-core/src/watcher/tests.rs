@@ -212,7 +212,7 @@ async fn the_end_of_another_job_with_the_same_id_is_ignored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_ended_attempt_leaves_is_watched() {
+async fn an_ended_attempt_is_watched_until_it_left_the_queue() {
     let mut world = World::new(1).await;
     // Its own record has decided.
     world.watched.set(JobId(0), None);

@@ -273,8 +273,8 @@ fn is_ours(reason: &str) -> bool {
     reason.contains(FREED) || reason.contains(STARTS)
 }
 
-/// Whose removal it was. Of a person HTCondor notes the name, of its rules none; root and the user of its
-/// daemons act for the place.
+/// Decides whether a person or the cluster removed a job. HTCondor notes the name of a person and none for
+/// its rules; root and the user of its daemons act for the cluster.
 fn removal(reason: &str) -> EndCause {
     let person = reason.rsplit_once("(by user ").map(|(_, name)| name);
     match person.and_then(|name| name.split([')', '@']).next()) {

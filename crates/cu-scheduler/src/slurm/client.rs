@@ -102,7 +102,7 @@ impl Client {
     }
 
     /// The output of `scontrol show`, with one entry a line where it has several. Unlike other commands
-    /// scontrol does not ask again by itself when the controller tells it to come back later.
+    /// scontrol does not ask again by itself when the controller wants it to come back later.
     ///
     /// # Errors
     /// [`Error::Refused`] if scontrol is missing; [`Error::Unavailable`] if the controller

@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn what_root_cancels_was_not_cancelled_by_a_person() {
+    fn a_cancel_by_root_is_not_one_by_a_person() {
         let at = |second| Some(std::time::UNIX_EPOCH + std::time::Duration::from_secs(second));
         let cause = |state, started, ended| {
             let row = Row {
