@@ -150,7 +150,7 @@ fn a_persons_hold_stays_until_released() {
 }
 
 #[test]
-fn nothing_of_a_run_stays_behind_held() {
+fn a_held_job_does_not_outlive_its_run() {
     let site = Site::new(Kind::Htcondor);
     let script = "trap 'exit 0' TERM; touch ready; sleep 1000 & wait";
     let run = site.run(script, "[stop]\nsignal = \"TERM\"\n");

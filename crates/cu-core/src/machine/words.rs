@@ -175,8 +175,8 @@ fn queued_or_running(active: &Active) -> String {
     let doing = match cluster {
         Some(ClusterState::Held { reason }) if !active.is_running() => {
             return format!(
-                "attempt {attempt} is held by the scheduler ({reason}); it waits until the hold ends, or the \
-                 job is stopped"
+                "attempt {attempt} is held by the scheduler ({reason}); it waits until the hold ends, or \
+                 until you stop the job"
             );
         }
         Some(ClusterState::Queued { reason }) if active.evidence.requeued => {
