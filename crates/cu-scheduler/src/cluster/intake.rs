@@ -55,10 +55,10 @@ pub trait Intake: Send + Sync {
 /// Hands a batch over and returns its answers in its order.
 ///
 /// Submissions that do not pass the check are rejected, what can be put back is put back, and the rest
-/// goes in groups of equal needs. A group for which there is no room is halved. If a group
-/// is rejected, one of its submissions is tried alone: if it is taken, all others go alone too; if it is
-/// not, the others of its group are not tried. Once the cluster is away, or the time is over, no further call
-/// is made.
+/// goes in groups of equal needs. A group for which there is no room is halved. If a group is
+/// rejected, its first submission is tried alone: if that is taken, all others go alone too; if not,
+/// the others of the group are not tried. Once the cluster is away, or the time is over, no further
+/// call is made.
 pub async fn submit<I: Intake>(intake: &I, submissions: &[Submission]) -> Vec<Answer> {
     let mut batch = Batch::new(submissions);
     for (at, submission) in submissions.iter().enumerate() {
