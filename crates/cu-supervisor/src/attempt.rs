@@ -84,12 +84,15 @@ pub(crate) enum Phase {
 pub(crate) struct End {
     pub end: ProgramEnd,
     pub at: Timestamp,
+    /// Why it had been asked to stop by then, if it was.
+    pub stop: Option<StopCause>,
 }
 
 /// What the loop leaves.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub end: End,
+    /// Why whatever it was is to end, if it is: also what the program left behind.
     pub stop: Option<StopCause>,
 }
 
@@ -158,10 +161,12 @@ impl Running<'_> {
     }
 
     fn wish(&mut self, cause: StopCause, now: Instant) {
+        self.child_ended(now); // A program that has ended already ended unasked.
         self.stop.wish(cause, now);
     }
 
     fn stop_signal(&mut self, signal: Signal, now: Instant) {
+        self.child_ended(now); // A program that has ended already ended unasked.
         if let Phase::Clears { clearing, .. } = &mut self.phase {
             // A signal now means that no time is left.
             clearing.hurry(now);
@@ -202,6 +207,7 @@ impl Running<'_> {
             let end = End {
                 end,
                 at: SystemTime::now().into(),
+                stop: self.stop.cause(),
             };
             let clearing = Clearing::new(self.spec.stop.grace, self.stop.kill_by(), now);
             self.phase = Phase::Clears { end, clearing };

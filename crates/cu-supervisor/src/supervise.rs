@@ -324,7 +324,7 @@ impl Supervisor {
         let left = look(&output_dir, before, hurry);
         let record = ExitRecord {
             end: finished.end.end.clone(),
-            stop: finished.stop,
+            stop: finished.end.stop,
             host,
             started: Some(started_at),
             ended: finished.end.at,
