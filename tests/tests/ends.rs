@@ -208,3 +208,50 @@ fn a_chain_that_only_writes_a_log_is_bounded_and_warned_of() {
     let log = std::fs::read_to_string(run.dir().log()).expect("a log");
     assert_eq!(log.matches(warning).count(), 1, "{log}");
 }
+
+/// Programs in Python find the door in the repository.
+fn python(script: &str, config: &str) -> Run {
+    let door = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/cu-client/python");
+    let config = format!("environment.PYTHONPATH = \"{door}\"\n{config}");
+    Run::new(&["python3", "-c", script], &config)
+}
+
+#[test]
+fn a_program_that_hangs_after_its_results_is_ended() {
+    let script = "import cu_job, threading\n\
+                  with cu_job.Job() as job:\n    \
+                      threading.Thread(target=threading.Event().wait).start()\n    \
+                      job.finalize({'n': 1})\n";
+    let run = python(script, "");
+    let exit = run.start().wait();
+    let job = run.show(0);
+    assert_eq!(exit.code, Some(0), "{exit:?} {job:#}");
+    assert_eq!(job["metrics"]["n"], 1, "{job:#}");
+}
+
+#[test]
+fn a_resume_request_after_results_is_refused_aloud() {
+    let cu = cu_tests::cu::cu_binary().display();
+    let script = format!("{cu} job finish n=1; {cu} job exit-for-resume 2> refusal; true");
+    let run = Run::new(&["bash", "-c", &script], "");
+    let exit = run.start().wait();
+    let job = run.show(0);
+    assert_eq!(exit.code, Some(0), "{exit:?} {job:#}");
+    let refusal = std::fs::read_to_string(run.output(0, "refusal")).expect("a file");
+    assert!(refusal.contains("so the job is done"), "{refusal:?}");
+}
+
+#[test]
+fn a_state_in_the_working_directory_is_progress() {
+    let scratch = cu_tests::run::scratch();
+    let state = scratch.path().display();
+    let script = "echo x >> state; [ $(wc -l < state) -ge 6 ] || exit 3";
+    let run = Run::new(
+        &["bash", "-c", script],
+        &format!("working_directory = \"{state}\"\n"),
+    );
+    let exit = run.start().wait();
+    let job = run.show(0);
+    assert_eq!(exit.code, Some(0), "{exit:?} {job:#}");
+    assert_eq!(ends(&job).len(), 6, "{job:#}");
+}

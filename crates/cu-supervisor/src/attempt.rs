@@ -128,12 +128,13 @@ impl Running<'_> {
                 let _ = reply.send(ProgramAnswer::ShouldExit(self.stop.cause()));
             }
             Event::Asked(ProgramRequest::Say(message), reply) => {
-                if matches!(message, Message::ResumeRequest(_)) {
-                    // The next attempt waits for our end. A program that hangs now would hold up
-                    // its job for ever.
+                let is_last_word =
+                    matches!(message, Message::ResumeRequest(_) | Message::Results(_));
+                if self.mail.take(message, reply, now) && is_last_word {
+                    // The next attempt, or the whole run, waits for our end. A program that hangs now
+                    // would hold it up for ever.
                     self.stop.expect_end(now);
                 }
-                self.mail.take(message, reply, now);
                 // Afterwards: a slow disk is not silence.
                 self.wait_for_more(Instant::now());
             }

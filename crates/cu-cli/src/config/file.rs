@@ -89,8 +89,8 @@ table! {
 
 table! {
     /// When a job is submitted again. An attempt with progress costs nothing, however it ended: it
-    /// left a newer checkpoint, changed a file in the output directory or behind a link in it, or
-    /// announced a larger fraction. A file that can't be examined counts as changed. Each budget
+    /// left a newer checkpoint, changed a file in the output directory, behind a link in it or in the
+    /// working directory, or announced a larger fraction. A file that can't be examined counts as changed. Each budget
     /// counts the attempts of one job without progress since the last one with progress; 0 allows no
     /// such end at all. See docs/ends.md.
     Resume {

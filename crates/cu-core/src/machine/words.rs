@@ -269,7 +269,7 @@ impl Display for Reason<'_> {
             Self::Stuck { ended, limit } => write!(
                 out,
                 "{ended}; {} attempts in a row ended without any progress: no newer checkpoint, no \
-                 changed file in the output directory, no larger fraction announced",
+                 changed file in the output or working directory, no larger fraction announced",
                 limit.value()
             ),
         }
