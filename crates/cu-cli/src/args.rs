@@ -181,9 +181,9 @@ pub struct RunOptions {
     /// stop.grace: the time from that signal to SIGTERM, and from there to SIGKILL
     #[arg(long, value_name = "TIME")]
     pub grace: Option<String>,
-    /// resume.exit_code: the exit code that means "submit me again" [default: 3]
-    #[arg(long, value_name = "CODE")]
-    pub resume_exit_code: Option<u8>,
+    /// resume.exit_code: the exit code that means "submit me again", or several: 3,85 [default: 3]
+    #[arg(long, value_name = "CODES", value_delimiter = ',')]
+    pub resume_exit_code: Vec<u8>,
     /// resume.stuck_after: fail a job after this many attempts without progress
     #[arg(long, value_name = "N")]
     pub stuck_after: Option<u32>,

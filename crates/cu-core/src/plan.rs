@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use cu_protocol::ResumeExitCode;
 use cu_run_dir::StopPolicy;
 use cu_scheduler::Resources;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::Policy;
+use crate::{ExitRules, Policy};
 
 /// A run to be made.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,8 +48,9 @@ pub struct JobPlan {
     pub resources: Resources,
     /// When an attempt is asked to stop, and how.
     pub stop: StopPolicy,
-    /// The exit code that by itself is a resume request.
-    pub resume_exit_code: ResumeExitCode,
+    /// What the exit codes of the program mean.
+    #[serde(flatten)]
+    pub exit_rules: ExitRules,
 }
 
 impl JobPlan {
@@ -66,7 +66,7 @@ impl JobPlan {
             parameters: Map::new(),
             resources: Resources::default(),
             stop: StopPolicy::default(),
-            resume_exit_code: ResumeExitCode::DEFAULT,
+            exit_rules: ExitRules::default(),
         }
     }
 }

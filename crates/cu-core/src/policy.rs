@@ -20,10 +20,12 @@ use serde::{Deserialize, Serialize};
 #[serde(default)]
 #[non_exhaustive]
 pub struct Policy {
-    /// The job fails after this many attempts in a row that made no progress and asked to be resumed, or
-    /// reached their time limit, or were removed. An attempt whose record is lost at the time limit does not count.
+    /// The job fails after this many attempts in a row that made no progress and asked to be resumed,
+    /// were asked to stop, reached their time limit, or were removed. An attempt whose record is lost at
+    /// the time limit does not count.
     pub stuck_after: NonZeroU32,
-    /// How many attempts may end at the time limit.
+    /// How many attempts in a row without progress may end at the time limit. This and the budgets that
+    /// follow cost nothing if there is progress, which also begins them anew; 0 allows none at all.
     pub time_limits: u32,
     /// How many attempts may be preempted.
     pub preemptions: u32,
@@ -37,6 +39,10 @@ pub struct Policy {
     pub out_of_memory_retries: u32,
     /// How often an attempt that failed by itself is repeated.
     pub failure_retries: u32,
+    /// The most attempts of one job, whatever their progress; any number if `None`.
+    pub max_attempts: Option<NonZeroU32>,
+    /// A job is not resumed once its attempts have run for this time together, whatever their progress.
+    pub max_time: Option<Duration>,
     /// The most attempts of one job that are submitted in an hour. More wait.
     pub submissions_per_hour: NonZeroU32,
     /// The most attempts that are queued or running at a time; any number if `None`.
@@ -77,6 +83,8 @@ impl Default for Policy {
             losses: 20,
             out_of_memory_retries: 0,
             failure_retries: 0,
+            max_attempts: None,
+            max_time: None,
             submissions_per_hour: NonZeroU32::new(1000).expect("1000 is not 0"),
             max_submitted: None,
             backoff: Duration::from_secs(1),
@@ -109,6 +117,10 @@ pub enum Limit {
     OutOfMemoryRetries(u32),
     /// [`Policy::failure_retries`].
     FailureRetries(u32),
+    /// [`Policy::max_attempts`].
+    MaxAttempts(u32),
+    /// [`Policy::max_time`], in whole seconds.
+    MaxTime(u32),
     /// [`Policy::submissions_per_hour`].
     SubmissionsPerHour(u32),
     /// [`Policy::max_submitted`].
@@ -128,6 +140,8 @@ impl Limit {
             | Self::Losses(value)
             | Self::OutOfMemoryRetries(value)
             | Self::FailureRetries(value)
+            | Self::MaxAttempts(value)
+            | Self::MaxTime(value)
             | Self::SubmissionsPerHour(value)
             | Self::MaxSubmitted(value) => value,
         }

@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use cu_core::machine::{Action, Event, Job, Machine, Order, orders, why};
-use cu_core::{Limit, Policy};
+use cu_core::{ExitRules, Limit, Policy};
 use cu_protocol::{JobId, Message, OperatorRequest, Selection, Sequence, Timestamp, Waiting, Wish};
 use world::{ATTEMPT, JOB, World, cluster_job, queued, running, warns};
 
@@ -68,7 +68,9 @@ fn only_a_running_job_can_be_told_to_checkpoint() {
 fn waiting_for_room_names_the_limit() {
     let second = JobId(1);
     let sentence = |max_submitted| {
-        let jobs = vec![Job::new(JOB, 3), Job::new(second, 3)];
+        let jobs = [JOB, second]
+            .map(|id| Job::new(id, ExitRules::default()))
+            .into();
         let policy = Policy::default().with(|policy| {
             policy.max_submitted = std::num::NonZeroU32::new(max_submitted);
         });

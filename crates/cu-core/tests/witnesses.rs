@@ -4,12 +4,13 @@
 
 use std::time::Duration;
 
-use cu_core::AttemptEnd;
 use cu_core::machine::{
     Active, Evidence, LONGEST_READING, Reading, SCHEDULER_GRACE, Verdict, judge,
 };
+use cu_core::{AttemptEnd, ExitRules, ExitZero};
 use cu_protocol::{
-    Attempt, ExitRecord, OutputChange, ProgramEnd, ResumeRequest, StopCause, Timestamp,
+    Attempt, ExitRecord, OutputChange, ProgramEnd, ResumeExitCode, ResumeRequest, StopCause,
+    Timestamp,
 };
 use cu_scheduler::{ClusterEnd, ClusterState, EndCause};
 
@@ -42,6 +43,10 @@ fn record(end: ProgramEnd, stop: Option<StopCause>) -> ExitRecord {
         checkpoint: None,
         output_changed: OutputChange::Unchanged,
     }
+}
+
+fn rules() -> ExitRules {
+    ExitRules::default()
 }
 
 fn ended(cause: EndCause) -> ClusterState {
@@ -188,26 +193,27 @@ ended                | signal      | request | *       | *        | *       | * 
 ended                | signal      | request | *       | *        | *       | late  | *             | resume
 ended                | signal      | request | *       | *        | *       | early | *             | wait
 ended                | *           | request | *       | *        | *       | *     | *             | resume
-exit-0               | *           | *       | *       | *        | *       | *     | *             | completed
-exit-1 exit-127      | *           | *       | *       | *        | *       | *     | *             | failed
+exit-0               | none        | *       | *       | *        | *       | *     | *             | completed
+exit-1 exit-127      | none        | *       | *       | *        | *       | *     | *             | failed
+ended                | cancel      | *       | *       | *        | *       | *     | *             | cancelled
+ended                | steps       | *       | *       | *        | *       | *     | *             | resume
+ended                | time-budget | *       | *       | *        | *       | *     | *             | resume
+ended                | stop-file   | *       | *       | *        | *       | *     | *             | resume
+ended                | operator    | *       | *       | *        | *       | *     | *             | resume
+exit-0 exit-1 exit-127 | time-limit | *      | *       | *        | *       | *     | *             | resume
 exit-143 killed      | time-limit  | *       | *       | *        | *       | *     | *             | time-limit
-exit-143 killed      | cancel      | *       | *       | *        | *       | *     | *             | cancelled
-exit-143 killed      | steps       | *       | *       | *        | *       | *     | *             | resume
-exit-143 killed      | time-budget | *       | *       | *        | *       | *     | *             | resume
-exit-143 killed      | stop-file   | *       | *       | *        | *       | *     | *             | resume
-exit-143 killed      | operator    | *       | *       | *        | *       | *     | *             | resume
-exit-143 killed      | *           | *       | *       | *        | *       | *     | time-limit    | time-limit
-exit-143 killed      | *           | *       | *       | *        | *       | *     | preempted     | preempted
-exit-143 killed      | *           | *       | *       | *        | *       | *     | node-failure  | node-failure
-exit-143 killed      | *           | *       | *       | *        | *       | *     | out-of-memory | out-of-memory
-exit-143 killed      | *           | *       | *       | *        | *       | *     | cancelled     | cancelled
-exit-143 killed      | *           | *       | *       | *        | *       | *     | removed       | removed
-exit-143 killed      | signal none | *       | *       | *        | *       | *     | held          | undecided
-exit-143 killed      | signal      | *       | *       | *        | *       | *     | over          | resume
-exit-143 killed      | signal      | *       | *       | *        | *       | late  | *             | resume
-exit-143 killed      | none        | *       | *       | *        | *       | *     | over          | failed
-exit-143 killed      | none        | *       | *       | *        | *       | late  | *             | failed
-exit-143 killed      | *           | *       | *       | *        | *       | early | *             | wait
+ended                | *           | *       | *       | *        | *       | *     | time-limit    | time-limit
+ended                | *           | *       | *       | *        | *       | *     | preempted     | preempted
+ended                | *           | *       | *       | *        | *       | *     | node-failure  | node-failure
+ended                | *           | *       | *       | *        | *       | *     | out-of-memory | out-of-memory
+ended                | *           | *       | *       | *        | *       | *     | cancelled     | cancelled
+ended                | *           | *       | *       | *        | *       | *     | removed       | removed
+ended                | signal none | *       | *       | *        | *       | *     | held          | undecided
+ended                | signal      | *       | *       | *        | *       | *     | over          | resume
+ended                | signal      | *       | *       | *        | *       | late  | *             | resume
+ended                | none        | *       | *       | *        | *       | *     | over          | failed
+ended                | none        | *       | *       | *        | *       | late  | *             | failed
+ended                | *           | *       | *       | *        | *       | early | *             | wait
 none                 | *           | *       | *       | *        | *       | *     | none queued held running unknown | undecided
 none                 | *           | *       | *       | *        | none    | *     | over          | unread
 none                 | *           | *       | *       | *        | begun   | early | over          | wait
@@ -353,10 +359,48 @@ fn every_combination_is_judged_as_the_table_says() {
         let late = patience(&active.evidence);
         let just_before = Timestamp::from_millis(late.millis() - 1);
         for (late, at) in [(false, at_once()), (false, just_before), (true, late)] {
-            let verdict = judge(&active, RESUME, GRACE, at);
+            let verdict = judge(&active, &rules(), GRACE, at);
             let expected = expected(&rows, &active, late);
             assert_eq!(verdict, expected, "late: {late}, {active:#?}");
         }
+    }
+}
+
+#[test]
+fn exit_0_is_done_even_when_asked_if_the_user_says_so() {
+    let zero_is_done = rules().with(|rules| rules.exit_0_when_stopped = ExitZero::Completed);
+    for active in all_evidence() {
+        let late = patience(&active.evidence);
+        let verdict = judge(&active, &zero_is_done, GRACE, late);
+        let record = active.evidence.record.as_ref().map(|(_, record)| record);
+        let is_zero = record.is_some_and(|record| record.end == ProgramEnd::Exited(0));
+        if is_zero && active.evidence.request.is_none() {
+            let completed = Verdict::Ended(AttemptEnd::Completed);
+            assert_eq!(verdict, completed, "{active:#?}");
+        } else {
+            assert_eq!(verdict, judge(&active, &rules(), GRACE, late));
+        }
+    }
+}
+
+#[test]
+fn each_resume_code_asks_for_a_resume_unasked() {
+    let code = |code: i32| ResumeExitCode::try_from(code).expect("a code");
+    let several = rules().with(|rules| {
+        rules.resume_exit_code = code(85);
+        rules.more_resume_exit_codes = vec![code(1), code(130)];
+    });
+    for (code, expected) in [
+        (85, AttemptEnd::ResumeRequested),
+        (1, AttemptEnd::ResumeRequested),
+        (130, AttemptEnd::ResumeRequested),
+        (3, AttemptEnd::Failed),
+        (0, AttemptEnd::Completed),
+    ] {
+        let mut active = Active::intended(Attempt(0), Timestamp::from_millis(0));
+        active.evidence.record = Some((HEARD, record(ProgramEnd::Exited(code), None)));
+        let verdict = judge(&active, &several, GRACE, patience(&active.evidence));
+        assert_eq!(verdict, Verdict::Ended(expected), "{code}");
     }
 }
 
@@ -369,7 +413,7 @@ fn an_unknown_state_decides_nothing() {
         );
         if active.evidence.record.is_none() && unknown {
             let much_later = HEARD.after(Duration::from_secs(1_000_000));
-            let verdict = judge(&active, RESUME, GRACE, much_later);
+            let verdict = judge(&active, &rules(), GRACE, much_later);
             assert_eq!(verdict, Verdict::Undecided);
         }
     }
@@ -383,7 +427,7 @@ fn no_exit_code_counts_if_nothing_was_started() {
         if !silent || was_started(&active) {
             continue;
         }
-        if let Verdict::Ended(end) = judge(&active, RESUME, GRACE, patience(heard)) {
+        if let Verdict::Ended(end) = judge(&active, &rules(), GRACE, patience(heard)) {
             let of_the_program = [
                 AttemptEnd::Completed,
                 AttemptEnd::Failed,
@@ -401,7 +445,7 @@ fn a_missing_record_proves_nothing() {
             continue;
         }
         let much_later = HEARD.after(Duration::from_secs(1_000_000));
-        let verdict = judge(&active, RESUME, GRACE, much_later);
+        let verdict = judge(&active, &rules(), GRACE, much_later);
         assert!(!matches!(verdict, Verdict::Ended(_)), "{active:#?}");
     }
 }
@@ -410,7 +454,7 @@ fn a_missing_record_proves_nothing() {
 fn every_wait_has_an_end() {
     for active in all_evidence() {
         let end = patience(&active.evidence);
-        match judge(&active, RESUME, GRACE, end) {
+        match judge(&active, &rules(), GRACE, end) {
             Verdict::Until(_) => panic!("{active:#?}"),
             // Then they are read.
             Verdict::Unread(due) => assert_eq!(due, end),
@@ -424,7 +468,7 @@ fn results_are_never_turned_into_anything_but_success() {
     for active in all_evidence() {
         let end = patience(&active.evidence);
         if active.evidence.results
-            && let Verdict::Ended(end) = judge(&active, RESUME, GRACE, end)
+            && let Verdict::Ended(end) = judge(&active, &rules(), GRACE, end)
         {
             assert_eq!(end, AttemptEnd::Completed, "{active:#?}");
         }

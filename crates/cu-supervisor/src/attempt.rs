@@ -84,12 +84,15 @@ pub(crate) enum Phase {
 pub(crate) struct End {
     pub end: ProgramEnd,
     pub at: Timestamp,
+    /// Why it had been asked to stop by then, if it was.
+    pub stop: Option<StopCause>,
 }
 
 /// What the loop leaves.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub end: End,
+    /// Why whatever it was is to end, if it is: also what the program left behind.
     pub stop: Option<StopCause>,
 }
 
@@ -125,12 +128,13 @@ impl Running<'_> {
                 let _ = reply.send(ProgramAnswer::ShouldExit(self.stop.cause()));
             }
             Event::Asked(ProgramRequest::Say(message), reply) => {
-                if matches!(message, Message::ResumeRequest(_)) {
-                    // The next attempt waits for our end. A program that hangs now would hold up
-                    // its job for ever.
+                let is_last_word =
+                    matches!(message, Message::ResumeRequest(_) | Message::Results(_));
+                if self.mail.take(message, reply, now) && is_last_word {
+                    // The next attempt, or the whole run, waits for our end. A program that hangs now
+                    // would hold it up for ever.
                     self.stop.expect_end(now);
                 }
-                self.mail.take(message, reply, now);
                 // Afterwards: a slow disk is not silence.
                 self.wait_for_more(Instant::now());
             }
@@ -158,10 +162,12 @@ impl Running<'_> {
     }
 
     fn wish(&mut self, cause: StopCause, now: Instant) {
+        self.child_ended(now); // A program that has ended already ended unasked.
         self.stop.wish(cause, now);
     }
 
     fn stop_signal(&mut self, signal: Signal, now: Instant) {
+        self.child_ended(now); // A program that has ended already ended unasked.
         if let Phase::Clears { clearing, .. } = &mut self.phase {
             // A signal now means that no time is left.
             clearing.hurry(now);
@@ -202,6 +208,7 @@ impl Running<'_> {
             let end = End {
                 end,
                 at: SystemTime::now().into(),
+                stop: self.stop.cause(),
             };
             let clearing = Clearing::new(self.spec.stop.grace, self.stop.kill_by(), now);
             self.phase = Phase::Clears { end, clearing };

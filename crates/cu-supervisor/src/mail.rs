@@ -59,6 +59,8 @@ pub(crate) struct Mail {
     waiting: Vec<Waiting>,
     /// What the job has measured, all that was announced here included.
     measured: Metrics,
+    /// Whether the results are among it.
+    has_results: bool,
     /// The attempt's stderr reports a refusal once: a program need not read its answers.
     has_refused: bool,
     progress: Option<Fraction>,
@@ -86,6 +88,7 @@ impl Mail {
             letters: VecDeque::new(),
             waiting: Vec::new(),
             measured,
+            has_results: false,
             has_refused: false,
             progress: None,
             next_progress: None,
@@ -115,25 +118,38 @@ impl Mail {
         self.post_own(message);
     }
 
-    /// Takes a message of the program's. The answer comes now, or as soon as the message is durable.
-    pub fn take(&mut self, message: Message, reply: mpsc::Sender<ProgramAnswer>, now: Instant) {
+    /// Takes a message of the program's. The answer comes now, or as soon as the message is durable. Returns
+    /// whether it was taken; if not, the program reads the reason.
+    pub fn take(
+        &mut self,
+        message: Message,
+        reply: mpsc::Sender<ProgramAnswer>,
+        now: Instant,
+    ) -> bool {
         if let Err(reason) = self.check(&message) {
-            return self.refuse(&reply, reason);
+            self.refuse(&reply, reason);
+            return false;
         }
         if let Message::Progress(fraction) = message {
             self.progress = Some(fraction);
             self.post_progress_if_due(now);
-            return answer(&reply, ProgramAnswer::Noted);
+            answer(&reply, ProgramAnswer::Noted);
+            return true;
         }
         self.post_progress();
         let announced = match &message {
             Message::EarlyMetrics(metrics) => metrics.clone(),
             _ => Metrics::new(),
         };
+        let is_results = matches!(message, Message::Results(_));
         let sequence = match self.post(message) {
             Ok(sequence) => sequence,
-            Err(error) => return self.refuse(&reply, in_one_line(&error)),
+            Err(error) => {
+                self.refuse(&reply, in_one_line(&error));
+                return false;
+            }
         };
+        self.has_results |= is_results;
         self.measured.extend(announced);
         self.waiting.push(Waiting {
             sequence,
@@ -146,6 +162,7 @@ impl Mail {
             reply,
         });
         self.lose_patience(now);
+        true
     }
 
     /// There is a connection: everything that is not acknowledged is said on it again.
@@ -240,6 +257,9 @@ impl Mail {
             Message::EarlyMetrics(metrics) => check_metrics(&self.measured, metrics),
             // They take the place of all that was announced.
             Message::Results(metrics) => check_metrics(&Metrics::new(), metrics),
+            Message::ResumeRequest(_) if self.has_results => {
+                return Err("the results were delivered before, so the job is done".to_owned());
+            }
             _ => return Ok(()),
         };
         checked.map_err(|error| in_one_line(&error))

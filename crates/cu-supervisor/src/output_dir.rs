@@ -1,5 +1,5 @@
-//! What an attempt finds and leaves in the job's output directory: the newest checkpoint, and
-//! whether anything changed.
+//! What an attempt finds and leaves in the job's output directory and in its working directory: the
+//! newest checkpoint, and whether anything changed.
 
 use std::collections::HashSet;
 use std::fs::Metadata;
@@ -61,18 +61,27 @@ pub(crate) struct Left {
     pub output_changed: OutputChange,
 }
 
-/// What the attempt leaves in `output_dir`. Takes a bounded time, less if it is in a `hurry`; what
-/// could not be looked at by then is unknown.
-pub(crate) fn look(output_dir: &Path, before: Before, hurry: bool) -> Left {
-    let patience = if hurry { SHORTEST_LOOK } else { LONGEST_LOOK };
-    look_within(output_dir, before, patience)
+/// Where an attempt may leave something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places<'a> {
+    pub output_dir: &'a Path,
+    /// Where the program starts, if that is another directory.
+    pub working_directory: Option<&'a Path>,
 }
 
-fn look_within(output_dir: &Path, before: Before, patience: Duration) -> Left {
+/// What the attempt leaves. Takes a bounded time, less if it is in a `hurry`; what could not be looked
+/// at by then is unknown.
+pub(crate) fn look(places: Places<'_>, before: Before, hurry: bool) -> Left {
+    let patience = if hurry { SHORTEST_LOOK } else { LONGEST_LOOK };
+    look_within(places, before, patience)
+}
+
+fn look_within(places: Places<'_>, before: Before, patience: Duration) -> Left {
     let until = Instant::now() + patience;
     let (found, checkpoint) = mpsc::channel();
     let (told, changed) = mpsc::channel();
-    let output_dir = output_dir.to_owned();
+    let output_dir = places.output_dir.to_owned();
+    let working_directory = places.working_directory.map(Path::to_owned);
     // In a thread of its own, which a file system that does not answer may hold for ever.
     let started = crate::spawn_thread("look", move || {
         let checkpoint = newest_checkpoint(&output_dir);
@@ -81,7 +90,7 @@ fn look_within(output_dir: &Path, before: Before, patience: Duration) -> Left {
         let _ = told.send(match before.start {
             // A file of the output directory has been written, whatever else there is.
             _ if checkpoint > before.checkpoint => OutputChange::Changed,
-            Ok(start) => Walk::new(&output_dir, start, until).walk(),
+            Ok(start) => Walk::new(&output_dir, working_directory, start, until).walk(),
             Err(error) => OutputChange::Unknown(format!(
                 "the file system gave no time of its start: {error}"
             )),
@@ -113,11 +122,15 @@ fn too_long(patience: Duration) -> String {
 /// What counts is the inode's own time, which no program can set: copying tools set the time of the
 /// content into the past, and a time in the future says nothing about today. Links out of the directory
 /// are followed, since programs write through them; links behind them are not.
+///
+/// The working directory is searched last. The run lies in it as a rule, with files that others change
+/// all the time: directories on the way to the output directory are not entered from there.
 struct Walk {
     start: Moment,
     until: Instant,
     patience: Duration,
     top: PathBuf,
+    working_directory: Option<PathBuf>,
     /// Directories that need not be looked at, or not again: the way to the top and what was seen.
     seen: HashSet<(u64, u64)>,
     directories: Vec<PathBuf>,
@@ -130,7 +143,12 @@ struct Walk {
 struct Over(OutputChange);
 
 impl Walk {
-    fn new(output_dir: &Path, start: Moment, until: Instant) -> Self {
+    fn new(
+        output_dir: &Path,
+        working_directory: Option<PathBuf>,
+        start: Moment,
+        until: Instant,
+    ) -> Self {
         // What is around the output directory is written to by others.
         let around = output_dir.canonicalize();
         let around = around.as_deref().unwrap_or(output_dir).ancestors();
@@ -140,6 +158,7 @@ impl Walk {
             until,
             patience: until.saturating_duration_since(Instant::now()),
             top: output_dir.to_owned(),
+            working_directory,
             seen: around.map(|found| (found.dev(), found.ino())).collect(),
             directories: vec![output_dir.to_owned()],
             links: Vec::new(),
@@ -164,6 +183,13 @@ impl Walk {
             };
             let searched = self.take(link, &found).and_then(|()| self.search(false));
             if let Err(Over(change)) = searched {
+                return change;
+            }
+        }
+        if let Some(directory) = self.working_directory.take() {
+            self.top.clone_from(&directory);
+            self.directories.push(directory);
+            if let Err(Over(change)) = self.search(false) {
                 return change;
             }
         }
@@ -309,12 +335,20 @@ mod tests {
         }
     }
 
+    /// A program that starts in the output directory.
+    fn only(output_dir: &Path) -> Places<'_> {
+        Places {
+            output_dir,
+            working_directory: None,
+        }
+    }
+
     fn changed(output: &Path, start: Moment) -> OutputChange {
         let before = Before {
             checkpoint: None,
             start: Ok(start),
         };
-        look_within(output, before, Duration::from_secs(60)).output_changed
+        look_within(only(output), before, Duration::from_secs(60)).output_changed
     }
 
     #[test]
@@ -361,7 +395,7 @@ mod tests {
                 checkpoint: None,
                 start,
             };
-            look_within(output.path(), before, patience).output_changed
+            look_within(only(output.path()), before, patience).output_changed
         };
         let unknown = look(Ok(later), Duration::ZERO);
         assert!(matches!(unknown, OutputChange::Unknown(reason) if reason.contains("longer")));
@@ -385,7 +419,7 @@ mod tests {
                 checkpoint: Some(generation(before)),
                 start: Ok(later),
             };
-            let left = look_within(output.path(), before, Duration::from_secs(60));
+            let left = look_within(only(output.path()), before, Duration::from_secs(60));
             assert_eq!(left.checkpoint, Some(generation(5)));
             assert_eq!(left.output_changed, expected);
         }
@@ -409,6 +443,34 @@ mod tests {
         assert_eq!(changed(output.path(), start), OutputChange::Unchanged);
         let written = Moment::of_change(&file).unwrap();
         assert_eq!(changed(output.path(), written), OutputChange::Changed);
+    }
+
+    #[test]
+    fn a_write_in_the_working_directory_is_a_change() {
+        let project = tempfile::tempdir().unwrap();
+        let output = project.path().join("results/run/working_directories/0");
+        fs::create_dir_all(&output).unwrap();
+        let look = |start| {
+            let before = Before {
+                checkpoint: None,
+                start: Ok(start),
+            };
+            let places = Places {
+                output_dir: &output,
+                working_directory: Some(project.path()),
+            };
+            look_within(places, before, Duration::from_secs(60)).output_changed
+        };
+        // What others write into the run, and into other runs, is not this attempt's.
+        let before = shifted(begun(&output), -5);
+        fs::write(project.path().join("results/run/main.log"), "line").unwrap();
+        fs::create_dir(project.path().join("results/another")).unwrap();
+        assert_eq!(look(before), OutputChange::Unchanged);
+        let source = project.path().join("src");
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("state"), "1").unwrap();
+        assert_eq!(look(before), OutputChange::Changed);
+        assert_eq!(look(shifted(before, 1000)), OutputChange::Unchanged);
     }
 
     #[test]

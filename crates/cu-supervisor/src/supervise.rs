@@ -22,7 +22,7 @@ use crate::door::Door;
 use crate::event::{Event, Events};
 use crate::fence::{Fence, FenceTimes, Held, Turn};
 use crate::mail::Mail;
-use crate::output_dir::{Before, Moment, look};
+use crate::output_dir::{Before, Moment, Places, look};
 use crate::peak_memory::peak_memory_bytes;
 use crate::program::Program;
 use crate::relay::{Identity, Relay};
@@ -322,10 +322,15 @@ impl Supervisor {
             finished.stop,
             Some(StopCause::Signal(_) | StopCause::TimeLimit)
         );
-        let left = look(&output_dir, before, hurry);
+        let working_directory = spec.working_directory.as_deref();
+        let places = Places {
+            output_dir: &output_dir,
+            working_directory: working_directory.filter(|path| *path != output_dir),
+        };
+        let left = look(places, before, hurry);
         let record = ExitRecord {
             end: finished.end.end.clone(),
-            stop: finished.stop,
+            stop: finished.end.stop,
             host,
             started: Some(started_at),
             ended: finished.end.at,

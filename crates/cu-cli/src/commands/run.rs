@@ -141,11 +141,6 @@ fn options(options: &RunOptions, here: &Path) -> Result<Vec<Override>> {
     for (key, option, value) in [
         ("resources.cpus", "--cpus", options.cpus),
         ("resources.gpus", "--gpus", options.gpus),
-        (
-            "resume.exit_code",
-            "--resume-exit-code",
-            options.resume_exit_code.map(u32::from),
-        ),
         ("resume.stuck_after", "--stuck-after", options.stuck_after),
         (
             "resume.failure_retries",
@@ -157,6 +152,13 @@ fn options(options: &RunOptions, here: &Path) -> Result<Vec<Override>> {
             let words = format!("{option} {value}");
             overrides.push(Override::option(key, i64::from(value), words));
         }
+    }
+    if !options.resume_exit_code.is_empty() {
+        let codes = options.resume_exit_code.iter();
+        let words: Vec<_> = codes.clone().map(ToString::to_string).collect();
+        let words = format!("--resume-exit-code {}", words.join(","));
+        let codes: Vec<i64> = codes.map(|code| i64::from(*code)).collect();
+        overrides.push(Override::option("resume.exit_code", codes, words));
     }
     for words in &options.setting {
         let mut setting = Override::parse(words)?;
@@ -208,7 +210,7 @@ mod tests {
             stop_file: text("stop"),
             signal: text("TERM"),
             grace: text("10s"),
-            resume_exit_code: Some(85),
+            resume_exit_code: vec![85, 1],
             stuck_after: Some(4),
             failure_retries: Some(5),
             backend: text("local"),
@@ -244,7 +246,8 @@ mod tests {
             (job.stop.signal.name(), job.stop.grace.as_secs()),
             ("TERM", 10)
         );
-        assert_eq!(job.resume_exit_code.code(), 85);
+        assert!([85, 1].map(|code| job.exit_rules.asks_to_resume(code)) == [true; 2]);
+        assert_eq!(job.exit_rules.resume_exit_code.code(), 85);
         assert_eq!(plan.policy.stuck_after.get(), 4);
         assert_eq!(plan.policy.failure_retries, 5);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use super::table::table;
-use super::units::{Bytes, ExitCode, SignalName, Time};
+use super::units::{Bytes, ExitCodes, SignalName, Time, ZeroWhenStopped};
 use crate::backend::keys::Backend;
 
 table! {
@@ -88,13 +88,19 @@ table! {
 }
 
 table! {
-    /// When a job is submitted again. Each budget counts the attempts of one job. A resume that the
-    /// program asks for costs nothing as long as there is progress: a newer checkpoint, a changed
-    /// file in the output directory or behind a link in it, or a larger fraction announced. A file
-    /// that can't be examined counts as changed.
+    /// When a job is submitted again. An attempt with progress costs nothing, however it ended: it
+    /// left a newer checkpoint, changed a file in the output directory, behind a link in it or in the
+    /// working directory, or announced a larger fraction. A file that can't be examined counts as changed. Each budget
+    /// counts the attempts of one job without progress since the last one with progress; 0 allows no
+    /// such end at all. See docs/ends.md.
     Resume {
-        /// The exit code that means "submit me again".
-        exit_code: ExitCode = Default("3"),
+        /// The exit code that means "submit me again", or a list of such codes: [3, 85]. HTCondor is
+        /// told of the first alone.
+        exit_code: ExitCodes = Default("3"),
+        /// What exit code 0 means after the program was asked to stop: "resume", it has saved and
+        /// continues with the next attempt; or "completed", the job is done. Nobody has to ask for the
+        /// next attempt: see docs/ends.md.
+        exit_0_when_stopped: ZeroWhenStopped = Default("\"resume\""),
         /// A job fails after this many attempts in a row without progress.
         stuck_after: NonZeroU32 = Default("3"),
         /// At most this many attempts may end at the time limit.
@@ -108,10 +114,15 @@ table! {
         removals: u32 = Default("20"),
         /// At most this many attempts may end for an unknown reason, or be kept from starting.
         losses: u32 = Default("20"),
-        /// Repeat an attempt that ran out of memory at most this often.
+        /// Repeat an attempt that ran out of memory at most this often, whatever its progress; attempts
+        /// that end otherwise and with progress begin the count anew.
         out_of_memory_retries: u32 = Default("0"),
-        /// Repeat an attempt that failed by itself at most this often.
+        /// Repeat an attempt that failed by itself at most this often, counted in the same way.
         failure_retries: u32 = Default("0"),
+        /// A job may have at most this many attempts, whatever their progress. The default is any number.
+        max_attempts: NonZeroU32 = Example("500"),
+        /// Don't resume a job any more once its attempts have run for this time together.
+        max_time: Time = Example("\"72h\""),
         /// Submit at most this many attempts of one job in an hour; the others wait.
         submissions_per_hour: NonZeroU32 = Default("1000"),
         /// The wait before the first repetition after a loss or failure. It doubles while there is

@@ -3,8 +3,7 @@
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use cu_core::{JobPlan, Policy, RunPlan};
-use cu_protocol::ResumeExitCode;
+use cu_core::{ExitRules, ExitZero, JobPlan, Policy, RunPlan};
 use cu_run_dir::StopPolicy;
 use cu_scheduler::{Resources, Signal, Warning};
 use toml::{Table, Value};
@@ -12,7 +11,7 @@ use toml::{Table, Value};
 use super::error::Result;
 use super::file::File;
 use super::source::Parsed;
-use super::units::{Bytes, Time};
+use super::units::{Bytes, Time, ZeroWhenStopped};
 use super::{grid, program, times};
 
 /// A run as a config describes it, complete and consistent.
@@ -56,7 +55,7 @@ impl Config {
             job.parameters = point.parameters;
             job.resources = file.scheduler_resources();
             job.stop = file.stop_policy();
-            job.resume_exit_code = file.resume_exit_code();
+            job.exit_rules = file.exit_rules();
             job
         });
         Ok(Self {
@@ -91,6 +90,11 @@ impl File {
                 resume.out_of_memory_retries,
             );
             set(&mut policy.failure_retries, resume.failure_retries);
+            set(&mut policy.max_attempts, resume.max_attempts.map(Some));
+            set(
+                &mut policy.max_time,
+                resume.max_time.map(|time| Some(time.0)),
+            );
             set(
                 &mut policy.submissions_per_hour,
                 resume.submissions_per_hour,
@@ -144,11 +148,22 @@ impl File {
         }
     }
 
-    /// The exit code that by itself is a resume request.
-    pub fn resume_exit_code(&self) -> ResumeExitCode {
-        self.resume
-            .exit_code
-            .map_or_else(ResumeExitCode::default, |code| code.0)
+    /// What the exit codes of the program mean.
+    pub fn exit_rules(&self) -> ExitRules {
+        ExitRules::default().with(|rules| {
+            if let Some(codes) = &self.resume.exit_code {
+                rules.resume_exit_code = codes.first;
+                rules.more_resume_exit_codes.clone_from(&codes.more);
+            }
+            let zero = self.resume.exit_0_when_stopped;
+            set(
+                &mut rules.exit_0_when_stopped,
+                zero.map(|zero| match zero {
+                    ZeroWhenStopped::Resume => ExitZero::Resume,
+                    ZeroWhenStopped::Completed => ExitZero::Completed,
+                }),
+            );
+        })
     }
 }
 
@@ -239,7 +254,7 @@ mod tests {
         assert_eq!(warning.before_limit, Duration::from_secs(120));
         assert_eq!(job.stop.after, Some(Duration::from_secs(3000)));
         assert_eq!(job.stop.file.as_deref(), Some(Path::new("please_stop")));
-        assert_eq!(job.resume_exit_code, ResumeExitCode::DEFAULT);
+        assert_eq!(job.exit_rules, ExitRules::default());
     }
 
     #[test]
@@ -263,6 +278,8 @@ mod tests {
             "resume.losses=6",
             "resume.out_of_memory_retries=7",
             "resume.failure_retries=8",
+            "resume.max_attempts=16",
+            "resume.max_time=17s",
             "resume.submissions_per_hour=9",
             "resume.backoff=10s",
             "resume.backoff_max=11s",
@@ -283,6 +300,8 @@ mod tests {
             policy.losses = 6;
             policy.out_of_memory_retries = 7;
             policy.failure_retries = 8;
+            policy.max_attempts = NonZeroU32::new(16);
+            policy.max_time = Some(Duration::from_secs(17));
             policy.submissions_per_hour = number(9);
             policy.max_submitted = Some(number(14));
             policy.backoff = Duration::from_secs(10);

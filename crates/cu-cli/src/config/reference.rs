@@ -125,7 +125,7 @@ pub mod tests {
             defaults.scheduler_resources(),
             nothing.scheduler_resources()
         );
-        assert_eq!(defaults.resume_exit_code(), nothing.resume_exit_code());
+        assert_eq!(defaults.exit_rules(), nothing.exit_rules());
         assert_eq!(defaults.backend.kind, nothing.backend.kind);
         assert_eq!(
             defaults.results_dir.as_deref(),

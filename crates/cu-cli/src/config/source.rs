@@ -381,11 +381,19 @@ pub mod tests {
             ),
             (
                 "resume.exit_code=x",
-                "expected a whole number, found string \"x\"",
+                "expected a whole number, or a list of them such as [3, 85], found string \"x\"",
             ),
             (
                 "resume.exit_code=0",
+                "without such a request it means that the job is done",
+            ),
+            (
+                "resume.exit_code=[3, 256]",
                 "`resume.exit_code`: an exit code from 1 to 255 is expected: 0 means that the job is done",
+            ),
+            (
+                "resume.exit_code=[]",
+                "`resume.exit_code`: expected at least one exit code, found none",
             ),
         ] {
             let (message, _) = error("", &[given]);

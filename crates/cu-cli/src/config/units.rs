@@ -107,15 +107,71 @@ impl<'de> Deserialize<'de> for SignalName {
     }
 }
 
-/// An exit code that asks to be resumed: from 1 to 255.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExitCode(pub ResumeExitCode);
+/// The exit codes that ask to be resumed, from 1 to 255: one number, or a list of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExitCodes {
+    /// The first.
+    pub first: ResumeExitCode,
+    /// The others.
+    pub more: Vec<ResumeExitCode>,
+}
 
-impl<'de> Deserialize<'de> for ExitCode {
+impl<'de> Deserialize<'de> for ExitCodes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let code = i32::deserialize(deserializer)?;
-        code.try_into().map(Self).map_err(D::Error::custom)
+        struct Visitor;
+
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Vec<i64>;
+
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str("a whole number, or a list of them such as [3, 85]")
+            }
+
+            fn visit_i64<E: Error>(self, code: i64) -> Result<Vec<i64>, E> {
+                Ok(vec![code])
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                self,
+                mut list: A,
+            ) -> Result<Vec<i64>, A::Error> {
+                let mut codes = Vec::new();
+                while let Some(code) = list.next_element()? {
+                    codes.push(code);
+                }
+                Ok(codes)
+            }
+        }
+
+        let mut codes = Vec::new();
+        for code in deserializer.deserialize_any(Visitor)? {
+            if code == 0 {
+                return Err(D::Error::custom(
+                    "0 can't ask to be resumed. After a request to stop, 0 means \"resume me\" anyway \
+                     (resume.exit_0_when_stopped); without such a request it means that the job is done",
+                ));
+            }
+            let code = i32::try_from(code).unwrap_or(-1);
+            codes.push(ResumeExitCode::try_from(code).map_err(D::Error::custom)?);
+        }
+        if codes.is_empty() {
+            return Err(D::Error::custom(
+                "expected at least one exit code, found none",
+            ));
+        }
+        let first = codes.remove(0);
+        Ok(Self { first, more: codes })
     }
+}
+
+/// What exit code 0 means after a request to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ZeroWhenStopped {
+    /// It has saved, and continues with the next attempt.
+    Resume,
+    /// The job is done.
+    Completed,
 }
 
 /// The variables that a program gets on a cluster, beside those of the config.

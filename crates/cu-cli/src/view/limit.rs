@@ -10,6 +10,7 @@ pub fn why(job: &JobReport) -> String {
 /// `text`, with the key that sets `limit` and its value.
 pub fn with_key(text: &str, limit: Option<Limit>) -> String {
     match limit {
+        Some(limit @ Limit::MaxTime(seconds)) => format!("{text} ({} = {seconds}s)", key(limit)),
         Some(limit) => format!("{text} ({} = {})", key(limit), limit.value()),
         None => text.to_owned(),
     }
@@ -25,6 +26,8 @@ fn key(limit: Limit) -> &'static str {
         Limit::Losses(_) => "resume.losses",
         Limit::OutOfMemoryRetries(_) => "resume.out_of_memory_retries",
         Limit::FailureRetries(_) => "resume.failure_retries",
+        Limit::MaxAttempts(_) => "resume.max_attempts",
+        Limit::MaxTime(_) => "resume.max_time",
         Limit::SubmissionsPerHour(_) => "resume.submissions_per_hour",
         Limit::MaxSubmitted(_) => "backend.max_submitted",
     }
@@ -46,6 +49,8 @@ mod tests {
             Limit::Losses(1),
             Limit::OutOfMemoryRetries(1),
             Limit::FailureRetries(1),
+            Limit::MaxAttempts(1),
+            Limit::MaxTime(1),
             Limit::SubmissionsPerHour(1),
             Limit::MaxSubmitted(1),
         ];

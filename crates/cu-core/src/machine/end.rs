@@ -1,22 +1,26 @@
 //! What an attempt's end means for its job: done, resumed, or failed. Budgets by cause.
 
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use cu_protocol::{CheckpointId, OutputChange};
+use cu_protocol::{CheckpointId, OutputChange, Timestamp};
 
-use super::job::{Active, Job, Outcome, Wanted};
+use super::job::{Active, Job, Outcome, Used, Wanted};
 use super::reason::{Ended, Reason};
 use super::schedule::back_off;
+use super::witnesses::asked_for_resume;
 use crate::{AttemptEnd, Limit, Policy};
 
 /// What follows for a job from the end of its attempt.
 #[derive(Debug)]
 pub(super) struct Conclusion<'a> {
-    /// How many of its attempts have ended this way.
-    pub such_ends: u32,
+    /// How many ends of each kind have cost a budget since the last progress.
+    pub ends: BTreeMap<AttemptEnd, u32>,
     pub without_progress: u32,
     pub setbacks: u32,
     pub newest_checkpoint: Option<CheckpointId>,
+    pub used: Used,
     pub next: Next<'a>,
 }
 
@@ -26,27 +30,33 @@ pub(super) enum Next<'a> {
     ResumeAfter(Duration),
 }
 
-/// Draws the conclusions from the end of `active`, the attempt of `job`.
+/// Draws the conclusions from `ended`, the end of an attempt of `job`.
 pub(super) fn conclude<'a>(
     job: &Job,
-    active: &'a Active,
-    end: AttemptEnd,
+    ended: Ended<'a>,
+    at: Timestamp,
     policy: &Policy,
 ) -> Conclusion<'a> {
-    let ended = Ended { active, end };
+    let Ended { active, end, .. } = ended;
     let left = newest_left(active);
+    let progressed = left > job.newest_checkpoint || may_have_progressed(active);
     let mut conclusion = Conclusion {
-        such_ends: job.ends.get(&end).copied().unwrap_or_default() + 1,
+        ends: counted(job, ended, progressed),
         without_progress: job.without_progress,
         setbacks: job.setbacks,
         newest_checkpoint: left.max(job.newest_checkpoint),
+        used: used(job, ended, at, left > job.newest_checkpoint),
         next: Next::ResumeAfter(Duration::ZERO),
     };
-    if let Some((outcome, reason)) = settled(job, ended, conclusion.such_ends, policy) {
+    if let Some((outcome, reason)) = settled(job, ended, &conclusion.ends, policy) {
         conclusion.next = Next::Settle(outcome, reason);
         return conclusion;
     }
-    let progressed = left > job.newest_checkpoint || may_have_progressed(active);
+    if let Some(limit) = used_up(conclusion.used, policy) {
+        let reason = Reason::UsedUp { ended, limit };
+        conclusion.next = Next::Settle(Outcome::Failed, reason);
+        return conclusion;
+    }
     // An operator's wish does not show that the program is stuck, nor does an outside cause. Nobody
     // looked for progress if the supervisor did not survive the end.
     let judged_by_progress = active.wish.is_none()
@@ -78,11 +88,72 @@ pub(super) fn conclude<'a>(
     conclusion
 }
 
+/// A program that asks to be resumed after less than this has hardly done anything.
+const BRIEF: Duration = Duration::from_secs(5);
+
+/// What the attempts of `job` have used, this one included.
+fn used(job: &Job, ended: Ended<'_>, at: Timestamp, has_newer_checkpoint: bool) -> Used {
+    let Ended { active, end, rules } = ended;
+    let record = active.evidence.record.as_ref().map(|(_, record)| record);
+    let ended_at = record.map_or(at, |record| record.ended);
+    let ran = active.started.map(|started| ended_at.since(started));
+    let ran = ran.unwrap_or_default();
+    let asked = record.is_some_and(|record| {
+        record.stop.is_none() && asked_for_resume(record, &active.evidence, rules)
+    });
+    let shows_its_state = job.newest_checkpoint.is_some() || job.fraction.is_some();
+    let is_resumed = matches!(end, AttemptEnd::ResumeRequested | AttemptEnd::TimeLimit);
+    let has_moved = has_newer_checkpoint || active.advanced;
+    let one_more = |count: u32, is_one: bool| if is_one { count.saturating_add(1) } else { 0 };
+    let milliseconds = u64::try_from(ran.as_millis()).unwrap_or(u64::MAX);
+    Used {
+        attempts: job.used.attempts.saturating_add(1),
+        run_milliseconds: job.used.run_milliseconds.saturating_add(milliseconds),
+        brief: one_more(job.used.brief, asked && ran < BRIEF),
+        unmoved: one_more(
+            job.used.unmoved,
+            shows_its_state && is_resumed && !has_moved,
+        ),
+    }
+}
+
+/// The bound that keeps the job from one more attempt.
+fn used_up(used: Used, policy: &Policy) -> Option<Limit> {
+    let most = policy.max_attempts.map(NonZeroU32::get);
+    let attempts = most.filter(|most| used.attempts >= *most);
+    let ran = Duration::from_millis(used.run_milliseconds);
+    let time = policy.max_time.filter(|most| ran >= *most);
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    let time = time.map(|time| Limit::MaxTime(seconds(time)));
+    attempts.map(Limit::MaxAttempts).or(time)
+}
+
+/// How many ends of each kind have cost a budget since the last progress, this one included.
+///
+/// Progress makes an end free and begins all counts anew. A failure by itself and one for lack of memory
+/// cost a retry all the same: a program that crashes has usually written something before, and would be
+/// repeated for ever. An end without a record costs its budget although nobody could look for progress,
+/// as otherwise nothing would bound a job that loses its supervisor each time; but a time limit bounds
+/// itself.
+fn counted(job: &Job, ended: Ended<'_>, progressed: bool) -> BTreeMap<AttemptEnd, u32> {
+    let is_retry = |end: AttemptEnd| matches!(end, AttemptEnd::Failed | AttemptEnd::OutOfMemory);
+    let Ended { active, end, .. } = ended;
+    let is_unknown = end == AttemptEnd::TimeLimit && active.evidence.record.is_none();
+    let mut ends = job.ends.clone();
+    if progressed {
+        ends.retain(|counted, _| is_retry(end) && is_retry(*counted));
+    }
+    if is_retry(end) || !(progressed || is_unknown) {
+        *ends.entry(end).or_default() += 1;
+    }
+    ends
+}
+
 /// How the job is settled by this end, whatever progress there was.
 fn settled<'a>(
     job: &Job,
     ended: Ended<'a>,
-    used: u32,
+    ends: &BTreeMap<AttemptEnd, u32>,
     policy: &Policy,
 ) -> Option<(Outcome, Reason<'a>)> {
     if ended.end == AttemptEnd::Completed {
@@ -99,12 +170,15 @@ fn settled<'a>(
         return Some((Outcome::Cancelled, Reason::CancelledOutside(ended)));
     }
     let limit = budget(policy, ended.end)?;
+    let used = ends.get(&ended.end).copied().unwrap_or_default();
+    // None at all means none, with progress or without.
+    let is_exhausted = limit.value() == 0 || used > limit.value();
     let exhausted = Reason::Exhausted {
         ended,
         used,
         limit: Some(limit).filter(|limit| limit.value() > 0),
     };
-    (used > limit.value()).then_some((Outcome::Failed, exhausted))
+    is_exhausted.then_some((Outcome::Failed, exhausted))
 }
 
 /// The newest checkpoint that the attempt mentions.
@@ -123,7 +197,7 @@ fn may_have_progressed(active: &Active) -> bool {
     active.advanced || record.is_some_and(|record| record.output_changed != OutputChange::Unchanged)
 }
 
-/// How many attempts may end this way; `None` if any number may.
+/// How many attempts in a row without progress may end this way; `None` if any number may.
 fn budget(policy: &Policy, end: AttemptEnd) -> Option<Limit> {
     match end {
         AttemptEnd::TimeLimit => Some(Limit::TimeLimits(policy.time_limits)),

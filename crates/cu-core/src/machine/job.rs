@@ -10,15 +10,16 @@ use cu_protocol::{
 use cu_scheduler::{ClusterJobId, ClusterState};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{AttemptEnd, AttemptReport, JobState, Limit};
+use crate::{AttemptEnd, AttemptReport, ExitRules, JobState, Limit};
 
 /// A job at a moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// Its number.
     pub id: JobId,
-    /// The exit code that by itself is a resume request.
-    pub resume_exit_code: i32,
+    /// What the exit codes of its program mean.
+    #[serde(flatten)]
+    pub exit_rules: ExitRules,
     /// The phase of its life.
     pub phase: Phase,
     /// The operator's wish.
@@ -34,7 +35,7 @@ pub struct Job {
     /// The newest report of such an attempt that changed nothing.
     #[serde(default)]
     pub late: Option<Late>,
-    /// How its attempts have ended, counted by cause.
+    /// How many ends of each cause have cost a budget since the last end with progress.
     pub ends: BTreeMap<AttemptEnd, u32>,
     /// How many attempts in a row that are judged by their progress have made none.
     pub without_progress: u32,
@@ -54,6 +55,23 @@ pub struct Job {
     pub metrics: Arc<Metrics>,
     /// The submissions of the last hour.
     pub window: Window,
+    /// What its attempts have used.
+    #[serde(default)]
+    pub used: Used,
+}
+
+/// What the attempts of a job have used since it was made, or retried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Used {
+    /// How many have ended.
+    pub attempts: u32,
+    /// How long their programs have run.
+    pub run_milliseconds: u64,
+    /// How many in a row asked to be resumed soon after their start.
+    pub brief: u32,
+    /// How many in a row changed files, but left neither a newer checkpoint nor a larger fraction, though
+    /// the job has one of these.
+    pub unmoved: u32,
 }
 
 /// A report of an attempt that had been given up. It is recorded, and changes nothing.
@@ -245,10 +263,10 @@ const MOST_IN_SIGHT: usize = 8;
 impl Job {
     /// A job that nothing has happened to yet.
     #[must_use]
-    pub fn new(id: JobId, resume_exit_code: i32) -> Self {
+    pub fn new(id: JobId, exit_rules: ExitRules) -> Self {
         Self {
             id,
-            resume_exit_code,
+            exit_rules,
             phase: Phase::Waiting {
                 until: Timestamp::from_millis(0),
                 reason: String::new(),
@@ -266,6 +284,7 @@ impl Job {
             fraction: None,
             metrics: Arc::default(),
             window: Window::default(),
+            used: Used::default(),
         }
     }
 

@@ -36,7 +36,7 @@ pub use action::Action;
 pub use event::{Event, Order};
 pub use job::{
     Active, Evidence, Job, Late, LateWord, MOST_WITHOUT_RECORD, Outcome, Phase, Reading, Stage,
-    Wanted, Window,
+    Used, Wanted, Window,
 };
 pub use orders::orders;
 pub use step::{Effects, Measured};

@@ -3,7 +3,7 @@
 use cu_protocol::{Attempt, Timestamp};
 
 use super::job::Active;
-use crate::{AttemptEnd, Limit};
+use crate::{AttemptEnd, ExitRules, Limit};
 
 /// Why no attempt of a job is with the scheduler.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +43,8 @@ pub(super) enum Reason<'a> {
         used: u32,
         limit: Option<Limit>,
     },
+    /// The attempt ended, and the job may not use more attempts or time.
+    UsedUp { ended: Ended<'a>, limit: Limit },
     /// The attempt ended, the last of too many in a row without progress.
     Stuck { ended: Ended<'a>, limit: Limit },
 }
@@ -52,6 +54,8 @@ pub(super) enum Reason<'a> {
 pub(super) struct Ended<'a> {
     pub active: &'a Active,
     pub end: AttemptEnd,
+    /// The rules of its job.
+    pub rules: &'a ExitRules,
 }
 
 impl Reason<'_> {
@@ -59,7 +63,7 @@ impl Reason<'_> {
     pub fn limit(&self) -> Option<Limit> {
         match self {
             Self::Exhausted { limit, .. } => *limit,
-            Self::Stuck { limit, .. } => Some(*limit),
+            Self::Stuck { limit, .. } | Self::UsedUp { limit, .. } => Some(*limit),
             _ => None,
         }
     }

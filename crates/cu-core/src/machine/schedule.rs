@@ -20,7 +20,7 @@ pub(super) fn next_deadline(job: &Job, policy: &Policy) -> Option<Timestamp> {
         Phase::Active(active) => {
             let verdict = judge(
                 active,
-                job.resume_exit_code,
+                &job.exit_rules,
                 policy.record_grace,
                 Timestamp::from_millis(0),
             );

@@ -10,7 +10,7 @@ use cu_scheduler::{ClusterJobId, ClusterState, Observation};
 use super::action::Action;
 use super::end::{Next, conclude};
 use super::event::{Event, Order};
-use super::job::{Active, Job, Outcome, Phase, Reading, Stage, Wanted};
+use super::job::{Active, Job, Outcome, Phase, Reading, Stage, Used, Wanted};
 use super::reason::{Ended, Reason};
 use super::schedule::{HOUR, back_off, next_deadline};
 use super::witnesses::{Verdict, is_over, judge};
@@ -422,6 +422,7 @@ impl Step<'_> {
             Order::Retry => {
                 self.job.wanted = Wanted::Run;
                 self.job.ends.clear();
+                self.job.used = Used::default();
                 self.job.without_progress = 0;
                 self.job.setbacks = 0;
                 self.job.refused_since = None;
@@ -482,7 +483,7 @@ impl Step<'_> {
         }
         let verdict = judge(
             active,
-            self.job.resume_exit_code,
+            &self.job.exit_rules,
             self.policy.record_grace,
             self.at,
         );
@@ -512,12 +513,20 @@ impl Step<'_> {
 
     /// The attempt is over.
     fn conclude(&mut self, active: &Active, end: AttemptEnd) {
-        let detail = words::whole_account(active, end);
+        let rules = self.job.exit_rules.clone();
+        let ended = Ended {
+            active,
+            end,
+            rules: &rules,
+        };
+        let detail = words::whole_account(ended);
         let report = active.report(Some((end, self.at, detail)));
         self.effects.ended.push((self.job.id, report));
-        let conclusion = conclude(self.job, active, end, self.policy);
+        let conclusion = conclude(self.job, ended, self.at, self.policy);
         let job = &mut *self.job;
-        job.ends.insert(end, conclusion.such_ends);
+        let warnings = odd_chain(job.used, conclusion.used);
+        job.used = conclusion.used;
+        job.ends = conclusion.ends;
         job.without_progress = conclusion.without_progress;
         job.setbacks = conclusion.setbacks;
         job.newest_checkpoint = conclusion.newest_checkpoint;
@@ -529,7 +538,8 @@ impl Step<'_> {
         match conclusion.next {
             Next::Settle(outcome, reason) => self.settle(outcome, &reason),
             Next::ResumeAfter(wait) => {
-                let reason = Reason::Ended(Ended { active, end });
+                warnings.for_each(|text| self.notify(Level::Warning, text));
+                let reason = Reason::Ended(ended);
                 if end != AttemptEnd::ResumeRequested {
                     self.notify(Level::Warning, words::to_be_resumed(&reason));
                 }
@@ -557,6 +567,24 @@ impl Step<'_> {
             });
         }
     }
+}
+
+/// After this many odd ends in a row, people are warned, once.
+const ODD_IN_A_ROW: u32 = 5;
+
+/// What is odd about a chain since its last end, for people.
+fn odd_chain(before: Used, now: Used) -> impl Iterator<Item = String> {
+    let counts = [
+        (
+            before.brief,
+            now.brief,
+            words::all_brief as fn(u32) -> String,
+        ),
+        (before.unmoved, now.unmoved, words::all_unmoved),
+    ];
+    let reached = |(before, now, _): &(u32, u32, _)| *before < *now && *now == ODD_IN_A_ROW;
+    let counts = counts.into_iter().filter(reached);
+    counts.map(|(_, now, text)| text(now))
 }
 
 /// Whether the scheduler has put an attempt that it ran back into its queue. A queued state may also be

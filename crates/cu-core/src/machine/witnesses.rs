@@ -6,25 +6,35 @@
 //! | not started | | any | failed |
 //! | fenced | | has put it back into the queue before | preempted |
 //! | fenced, else | | any | lost |
-//! | exited with the resume code, or with another after a request; a signal from outside before | | cancelled, removed | cancelled, removed |
+//! | exited with a resume code, or with another after a request; a signal from outside before | | cancelled, removed | cancelled, removed |
 //! | … | | held | undecided |
 //! | … | | any other end, or none within the grace | resume requested |
-//! | exited with the resume code, else | | any | resume requested |
+//! | exited with a resume code, else | | any | resume requested |
 //! | any other | request | any | resume requested |
-//! | exited 0 | | any | completed |
-//! | exited 1 to 127 | | any | failed |
-//! | killed, or exited ≥ 128, after we asked it to stop | | any | what it was asked for |
-//! | killed, or exited ≥ 128, else | | time limit, preempted, node failure, out of memory, cancelled, removed | as the scheduler reports |
+//! | exited 0, nobody asked it to stop, or the user says that 0 means done even then | | any | completed |
+//! | exited 1 to 127, nobody asked it to stop | | any | failed |
+//! | any other, after a cancel | | any | cancelled |
+//! | exited 0 to 127 after we asked it to stop | | any | resume requested |
+//! | killed, or exited ≥ 128, after we asked it to stop for the time limit | | any | time limit |
+//! | …, after we asked it to stop for another reason | | any | resume requested |
+//! | any other, after a signal from outside | | time limit, preempted, node failure, out of memory, cancelled, removed | as the scheduler reports |
 //! | … | | held | undecided |
-//! | … after a signal from outside | | any other end, or none within the grace | resume requested |
-//! | … without any | | any other end, or none within the grace | failed |
+//! | … | | any other end, or none within the grace | resume requested |
+//! | killed, or exited ≥ 128, nobody asked it to stop | | time limit, preempted, node failure, out of memory, cancelled, removed | as the scheduler reports |
+//! | … | | held | undecided |
+//! | … | | any other end, or none within the grace | failed |
 //! | none | | queued, held, running, unknown | undecided |
 //! | none within the grace, nor in the files after it | results | over | completed |
 //! | … | request | over | resume requested |
-//! | … | it was started | over: exited 0, the resume code, another | completed, resume requested, failed |
+//! | … | it was started | over: exited 0, a resume code, another | completed, resume requested, failed |
 //! | … | | time limit, preempted, node failure, out of memory, cancelled, removed | as the scheduler reports |
 //! | … | | over, in any other way, or gone, after it was put back | preempted |
 //! | … | | over, in any other way, or gone, else | lost |
+//!
+//! A program that was asked to stop and exits with 0 has saved, as far as anybody knows: a finished job
+//! that is started once more ends at once, unasked, while half a job that counts as completed is lost.
+//! An error code after that is how launchers and many simulation codes end when they are asked. Whether
+//! it was a failure shows in the progress (`end.rs`). `docs/ends.md` has these rules for users.
 //!
 //! A supervisor exits as its program did, so the scheduler's exit code counts if the record is missing. A
 //! signal is the supervisor's own death then, and the end of the program is not known. The code counts
@@ -44,7 +54,7 @@ use cu_protocol::{ExitRecord, ProgramEnd, StopCause, Timestamp};
 use cu_scheduler::{ClusterState, EndCause};
 
 use super::job::{Active, Evidence, Reading};
-use crate::AttemptEnd;
+use crate::{AttemptEnd, ExitRules, ExitZero};
 
 /// The verdict on the evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,13 +81,13 @@ pub const LONGEST_READING: Duration = Duration::from_secs(600);
 /// over, its record may arrive for `grace`; then its files are read. After a record, the scheduler may
 /// report the cause for [`SCHEDULER_GRACE`], or for `grace` if that is longer.
 #[must_use]
-pub fn judge(active: &Active, resume_exit_code: i32, grace: Duration, at: Timestamp) -> Verdict {
+pub fn judge(active: &Active, rules: &ExitRules, grace: Duration, at: Timestamp) -> Verdict {
     let evidence = &active.evidence;
     let cluster = evidence.cluster.as_ref();
     if let Some((since, record)) = &evidence.record {
         let heard = cluster.and_then(|(_, state)| outside_cause(state));
         let over = cluster.is_some_and(|(_, state)| is_over(state));
-        let (guess, better) = match by_record(record, evidence, resume_exit_code) {
+        let (guess, better) = match by_record(record, evidence, rules) {
             Word::Final(end) => return Verdict::Ended(end),
             Word::UnlessCancelled(end) => {
                 let ended = |heard: &AttemptEnd| {
@@ -105,7 +115,7 @@ pub fn judge(active: &Active, resume_exit_code: i32, grace: Duration, at: Timest
             if at < given_up {
                 return Verdict::Until(given_up);
             }
-            Verdict::Ended(by_scheduler(state, active, resume_exit_code))
+            Verdict::Ended(by_scheduler(state, active, rules))
         }
         _ => Verdict::Undecided,
     }
@@ -121,7 +131,7 @@ enum Word {
     Guess(AttemptEnd),
 }
 
-fn by_record(record: &ExitRecord, evidence: &Evidence, resume_exit_code: i32) -> Word {
+fn by_record(record: &ExitRecord, evidence: &Evidence, rules: &ExitRules) -> Word {
     if evidence.results {
         return Word::Final(AttemptEnd::Completed);
     }
@@ -131,32 +141,48 @@ fn by_record(record: &ExitRecord, evidence: &Evidence, resume_exit_code: i32) ->
         ProgramEnd::Fenced(_) => return Word::Final(AttemptEnd::Lost),
         _ => {}
     }
-    let resume_code = record.end == ProgramEnd::Exited(resume_exit_code);
-    if resume_code || evidence.request.is_some() {
+    if asked_for_resume(record, evidence, rules) {
         return match record.stop {
             Some(StopCause::Signal(_)) => Word::UnlessCancelled(AttemptEnd::ResumeRequested),
             _ => Word::Final(AttemptEnd::ResumeRequested),
         };
     }
-    match &record.end {
-        ProgramEnd::Exited(0) => Word::Final(AttemptEnd::Completed),
-        ProgramEnd::Exited(code) if *code < 128 => Word::Final(AttemptEnd::Failed),
-        _ => match record.stop {
-            Some(StopCause::TimeLimit) => Word::Final(AttemptEnd::TimeLimit),
-            Some(StopCause::Cancel) => Word::Final(AttemptEnd::Cancelled),
+    match (&record.end, record.stop) {
+        (ProgramEnd::Exited(0), None) => Word::Final(AttemptEnd::Completed),
+        (ProgramEnd::Exited(0), Some(_)) if rules.exit_0_when_stopped == ExitZero::Completed => {
+            Word::Final(AttemptEnd::Completed)
+        }
+        (ProgramEnd::Exited(..128), None) => Word::Final(AttemptEnd::Failed),
+        (_, None) => Word::Guess(AttemptEnd::Failed),
+        (_, Some(StopCause::Cancel)) => Word::Final(AttemptEnd::Cancelled),
+        (_, Some(StopCause::Signal(_))) => Word::Guess(AttemptEnd::ResumeRequested),
+        (ProgramEnd::Exited(..128), Some(StopCause::TimeLimit)) => {
+            Word::Final(AttemptEnd::ResumeRequested)
+        }
+        (_, Some(StopCause::TimeLimit)) => Word::Final(AttemptEnd::TimeLimit),
+        (
+            _,
             Some(
                 StopCause::Steps
                 | StopCause::TimeBudget
                 | StopCause::StopFile
                 | StopCause::Operator,
-            ) => Word::Final(AttemptEnd::ResumeRequested),
-            Some(StopCause::Signal(_)) => Word::Guess(AttemptEnd::ResumeRequested),
-            None => Word::Guess(AttemptEnd::Failed),
-        },
+            ),
+        ) => Word::Final(AttemptEnd::ResumeRequested),
     }
 }
 
-fn by_scheduler(state: &ClusterState, active: &Active, resume_exit_code: i32) -> AttemptEnd {
+/// Whether the program itself asked to be resumed, by its exit code or by a request.
+pub(crate) fn asked_for_resume(
+    record: &ExitRecord,
+    evidence: &Evidence,
+    rules: &ExitRules,
+) -> bool {
+    let by_code = matches!(record.end, ProgramEnd::Exited(code) if rules.asks_to_resume(code));
+    by_code || evidence.request.is_some()
+}
+
+fn by_scheduler(state: &ClusterState, active: &Active, rules: &ExitRules) -> AttemptEnd {
     let evidence = &active.evidence;
     if evidence.results {
         return AttemptEnd::Completed;
@@ -174,7 +200,7 @@ fn by_scheduler(state: &ClusterState, active: &Active, resume_exit_code: i32) ->
     match state {
         ClusterState::Ended(end) if active.was_started() => match end.cause {
             EndCause::Exited(0) => AttemptEnd::Completed,
-            EndCause::Exited(code) if code == resume_exit_code => AttemptEnd::ResumeRequested,
+            EndCause::Exited(code) if rules.asks_to_resume(code) => AttemptEnd::ResumeRequested,
             EndCause::Exited(code) if code < 128 => AttemptEnd::Failed,
             _ => nobody_knows,
         },

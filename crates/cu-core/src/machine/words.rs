@@ -3,13 +3,15 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use cu_protocol::{Attempt, LeftBehind, OutputChange, ProgramEnd, Timestamp, Waiting, Wish};
+use cu_protocol::{
+    Attempt, LeftBehind, OutputChange, ProgramEnd, StopCause, Timestamp, Waiting, Wish,
+};
 use cu_scheduler::{ClusterState, EndCause};
 
 use super::job::{Active, Job, Late, LateWord, Phase, Reading, Stage, Wanted};
 use super::reason::{Ended, Reason};
 use super::schedule::cap_ends;
-use super::witnesses::{Verdict, judge};
+use super::witnesses::{Verdict, asked_for_resume, judge};
 use crate::{AttemptEnd, Limit, Policy};
 
 /// A text of several lines as one.
@@ -95,7 +97,7 @@ fn with_the_scheduler(job: &Job, active: &Active, policy: &Policy) -> String {
         return being_cancelled(active);
     }
     let now = Timestamp::from_millis(0);
-    let verdict = judge(active, job.resume_exit_code, policy.record_grace, now);
+    let verdict = judge(active, &job.exit_rules, policy.record_grace, now);
     if let Some(sentence) = over(active, verdict) {
         return sentence;
     }
@@ -260,16 +262,25 @@ impl Display for Reason<'_> {
                 match limit {
                     Some(limit) => write!(
                         out,
-                        "; {used} attempts have ended like this, and at most {} may",
+                        "; {used} attempts have ended like this since the last progress, and at most {} may",
                         limit.value()
                     ),
                     None => Ok(()),
                 }
             }
+            Self::UsedUp { ended, limit } => write!(
+                out,
+                "{ended}; the job is not resumed, since {}",
+                match limit {
+                    Limit::MaxTime(seconds) =>
+                        format!("its attempts have run for {seconds} s together, the most allowed"),
+                    other => format!("it has had {} attempts, the most allowed", other.value()),
+                }
+            ),
             Self::Stuck { ended, limit } => write!(
                 out,
                 "{ended}; {} attempts in a row ended without any progress: no newer checkpoint, no \
-                 changed file in the output directory, no larger fraction announced",
+                 changed file in the output or working directory, no larger fraction announced",
                 limit.value()
             ),
         }
@@ -278,33 +289,36 @@ impl Display for Reason<'_> {
 
 impl Display for Ended<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        let Self { active, end } = self;
         write!(
             out,
             "attempt {} {}",
-            active.attempt,
-            account(active, *end, last_line)
+            self.active.attempt,
+            account(*self, last_line)
         )
     }
 }
 
 /// The end of an attempt with all the evidence, for its history; to follow "attempt 3 ".
-pub(super) fn whole_account(active: &Active, end: AttemptEnd) -> String {
-    account(active, end, |text| text.trim_end())
+pub(super) fn whole_account(ended: Ended<'_>) -> String {
+    account(ended, |text| text.trim_end())
 }
 
 /// The end of an attempt with the evidence; to follow "attempt 3 ". `excerpt` is what of the text that
 /// the program gave for its failure is shown.
-fn account(active: &Active, end: AttemptEnd, excerpt: fn(&str) -> &str) -> String {
+fn account(ended: Ended<'_>, excerpt: fn(&str) -> &str) -> String {
+    let Ended { active, end, .. } = ended;
     let seen = seen(active, excerpt);
     if let (AttemptEnd::Completed, Some(earlier)) = (end, active.superseded_by) {
         let cause = Reason::LateResults(earlier);
         return format!("was no longer needed, since {cause} ({seen})");
     }
-    let ended = match end {
+    let verb = match end {
         AttemptEnd::Completed if active.evidence.results => "delivered its results",
         AttemptEnd::Completed => "completed the job",
-        AttemptEnd::ResumeRequested => "asked to be resumed",
+        AttemptEnd::ResumeRequested => match stopped_unasked(ended) {
+            Some(cause) => return format!("was stopped, since {cause} ({seen})"),
+            None => "asked to be resumed",
+        },
         AttemptEnd::Failed => "failed",
         AttemptEnd::TimeLimit => "reached its time limit",
         AttemptEnd::Preempted => "was preempted",
@@ -314,7 +328,16 @@ fn account(active: &Active, end: AttemptEnd, excerpt: fn(&str) -> &str) -> Strin
         AttemptEnd::Removed => "was removed by the cluster",
         AttemptEnd::Lost => "was lost",
     };
-    format!("{ended} ({seen})")
+    format!("{verb} ({seen})")
+}
+
+/// Why the program was asked to stop, if it did not ask for the resume itself.
+fn stopped_unasked(ended: Ended<'_>) -> Option<StopCause> {
+    let evidence = &ended.active.evidence;
+    let (_, record) = evidence.record.as_ref()?;
+    record
+        .stop
+        .filter(|_| !asked_for_resume(record, evidence, ended.rules))
 }
 
 /// The evidence of an attempt's end, to stand in parentheses.
@@ -446,6 +469,25 @@ pub(super) fn requeued(attempt: Attempt, reason: &str) -> String {
     format!(
         "attempt {attempt} was put back into the queue by the scheduler{reason}; when the scheduler starts \
          it again, it ends, and the job is resumed"
+    )
+}
+
+/// Attempts ask to be resumed as soon as they have started.
+pub(super) fn all_brief(attempts: u32) -> String {
+    format!(
+        "{attempts} attempts in a row asked to be resumed within a few seconds; look in the output of one \
+         of them (`cu logs`) whether it loads what the attempt before saved, and goes on from there; \
+         unless the run bounds the attempts of a job, this goes on"
+    )
+}
+
+/// Attempts begin where those before them began, as far as the job shows it.
+pub(super) fn all_unmoved(attempts: u32) -> String {
+    format!(
+        "{attempts} attempts in a row left neither a newer checkpoint nor a larger fraction than those \
+         before: they may begin at the same state each time; look in the output of one of them \
+         (`cu logs`) what it loads; as long as files change, this goes on unless the run bounds the \
+         attempts of a job"
     )
 }
 

@@ -133,13 +133,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Policy;
     use crate::machine::{Effects, Job, Machine};
+    use crate::{ExitRules, Policy};
 
     const JOB: JobId = JobId(0);
 
     fn fold<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<Job> {
-        let mut machine = Machine::new(vec![Job::new(JOB, 3)], Policy::default());
+        let mut machine =
+            Machine::new(vec![Job::new(JOB, ExitRules::default())], Policy::default());
         for event in events {
             machine.step(
                 Timestamp::from_millis(1),

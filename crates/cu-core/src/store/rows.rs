@@ -135,7 +135,7 @@ pub(super) fn write_plan(
     set_fact(transaction, "policy", &json(&plan.policy)?)?;
     let mut insert = transaction.prepare("INSERT INTO jobs VALUES (?1, ?2, ?3, ?4)")?;
     for (number, job_plan) in (0..).zip(&plan.jobs) {
-        let job = Job::new(JobId(number), job_plan.resume_exit_code.code());
+        let job = Job::new(JobId(number), job_plan.exit_rules.clone());
         insert.execute(params![
             number,
             word(&job.state())?,

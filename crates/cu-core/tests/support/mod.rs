@@ -87,7 +87,7 @@ pub fn assert_folded_from_events(run: &RunDir) {
     for (job, report) in stored.iter_mut().zip(reports.expect("a readable run")) {
         job.metrics = report.metrics.into();
     }
-    let new = |job: &Job| Job::new(job.id, job.resume_exit_code);
+    let new = |job: &Job| Job::new(job.id, job.exit_rules.clone());
     let policy = serde_json::from_str(&policy).expect("a policy");
     let mut machine = Machine::new(stored.iter().map(new).collect(), policy);
     let events = Reader::open(run).and_then(|reader| reader.events());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cu_core::machine::{
     Action, Effects, Event, Job, Machine, Order, Phase, Stage, Wanted, invariants, why,
 };
-use cu_core::{AttemptReport, Level, Policy};
+use cu_core::{AttemptReport, ExitRules, Level, Policy};
 use cu_protocol::{
     Attempt, ExitRecord, JobId, Message, OutputChange, ProgramEnd, Sequence, Started, Timestamp,
 };
@@ -31,7 +31,9 @@ fn policy() -> Policy {
 }
 
 pub fn machine(jobs: u32, policy: Policy) -> Machine {
-    let jobs = (0..jobs).map(|id| Job::new(JobId(id), 3)).collect();
+    let jobs = (0..jobs)
+        .map(|id| Job::new(JobId(id), ExitRules::default()))
+        .collect();
     Machine::new(jobs, policy)
 }
 

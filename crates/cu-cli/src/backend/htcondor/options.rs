@@ -29,7 +29,7 @@ pub fn options(run: &RunDir, file: &File) -> HtcondorOptions {
             wait: settings.slot_wait.map_or(SLOT_WAIT, |wait| wait.0),
         },
     };
-    options.resume_exit_code = file.resume_exit_code().0;
+    options.resume_exit_code = file.exit_rules().resume_exit_code.0;
     options.grace = supervisor_grace(file);
     options.universe = universe(settings);
     options.environment = match settings.environment {
