@@ -95,6 +95,10 @@ fn exit_0_after_an_operators_wish_is_not_done() {
     let run = program("touch state; exit 0", "[stop]\ngrace = \"20s\"\n");
     let main_process = run.start();
     run.await_file(&run.output(0, "ready"));
+    // The main process hears of the start a moment later, and asks only what runs.
+    run.until("a running job", || {
+        (run.show(0)["state"] == "running").then_some(())
+    });
     let asked = run.cu(&["checkpoint"]);
     assert_eq!(asked.code, Some(0), "{asked:?}");
     let exit = main_process.wait();

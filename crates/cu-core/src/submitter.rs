@@ -89,6 +89,7 @@ impl Submitter {
         // If this panics, the submissions stay intents, and the next main process looks them up.
         let batch = prepared.unwrap_or_else(|panic| resume_unwind(panic));
         let scheduler = &self.context.scheduler;
+        let reach = scheduler.capabilities().reach;
         let most = scheduler.capabilities().batch.max(1);
         for chunk in batch.chunks(most) {
             let mut outcomes = scheduler.submit(chunk).await.into_iter();
@@ -99,7 +100,7 @@ impl Submitter {
                         attempt,
                         cluster_job,
                     },
-                    Some(Err(error)) => unsubmitted(attempt, error),
+                    Some(Err(error)) => unsubmitted(attempt, error, reach),
                     None => Event::SubmitUncertain {
                         attempt,
                         reason: "the scheduler gave fewer answers than it was asked for".to_owned(),
@@ -254,9 +255,13 @@ fn newest_submitted(run_dir: &RunDir, job: JobId) -> Result<Option<Attempt>> {
     }
 }
 
-fn unsubmitted(attempt: Attempt, error: SubmitError) -> Event {
+fn unsubmitted(attempt: Attempt, error: SubmitError, reach: Reach) -> Event {
     match error {
-        SubmitError::Rejected { reason, .. } => Event::SubmitRejected { attempt, reason },
+        SubmitError::Rejected { reason, .. } => Event::SubmitRejected {
+            attempt,
+            reason,
+            is_final: reach == Reach::ThisMachine,
+        },
         SubmitError::Unavailable {
             reason,
             retry_after,

@@ -226,6 +226,7 @@ fn a_refusal_of_several_lines_becomes_one_line() {
     world.hears(Event::SubmitRejected {
         attempt: ATTEMPT,
         reason: "sbatch: error: no\n  sbatch: error: never\n".to_owned(),
+        is_final: false,
     });
     let expected =
         "attempt 0 was refused by the scheduler: sbatch: error: no / sbatch: error: never";

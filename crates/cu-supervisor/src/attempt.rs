@@ -29,6 +29,8 @@ use crate::tell;
 
 /// How often the file that asks to stop is looked for.
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long after the program's end a signal may still be the one that ended it.
+const SAME_MOMENT: Duration = Duration::from_secs(1);
 /// Requests that were made before the end are read until none comes for `DRAIN_SILENCE`, and for at most
 /// `DRAIN_TIMEOUT`: a process outside this attempt may hold a connection open for ever.
 const DRAIN_SILENCE: Duration = Duration::from_secs(1);
@@ -86,6 +88,14 @@ pub(crate) struct End {
     pub at: Timestamp,
     /// Why it had been asked to stop by then, if it was.
     pub stop: Option<StopCause>,
+}
+
+impl End {
+    /// Whether a signal that arrives now may have ended the program, too: a scheduler sends it to all
+    /// processes of a job at once, and the program's end may be seen first.
+    fn is_recent(&self) -> bool {
+        Timestamp::from(SystemTime::now()).since(self.at) < SAME_MOMENT
+    }
 }
 
 /// What the loop leaves.
@@ -167,18 +177,26 @@ impl Running<'_> {
     }
 
     fn stop_signal(&mut self, signal: Signal, now: Instant) {
-        self.child_ended(now); // A program that has ended already ended unasked.
+        self.child_ended(now);
         if let Phase::Clears { clearing, .. } = &mut self.phase {
             // A signal now means that no time is left.
             clearing.hurry(now);
         }
-        if signal == Signal::TERM && self.limit.is_some_and(|limit| limit <= SystemTime::now()) {
-            return self.stop.end(self.kill_wait, now);
+        let is_at_limit = self.limit.is_some_and(|limit| limit <= SystemTime::now());
+        match signal {
+            Signal::TERM if is_at_limit => self.stop.end(self.kill_wait, now),
+            Signal::TERM => {
+                self.stop.hurry(self.kill_wait, now);
+                self.wish(StopCause::Signal(signal.as_raw()), now);
+            }
+            _ => self.wish(StopCause::Signal(signal.as_raw()), now),
         }
-        if signal == Signal::TERM {
-            self.stop.hurry(self.kill_wait, now);
+        let cause = self.stop.cause();
+        if let Phase::Clears { end, .. } | Phase::Drains { end, .. } = &mut self.phase
+            && end.is_recent()
+        {
+            end.stop = end.stop.or(cause);
         }
-        self.wish(StopCause::Signal(signal.as_raw()), now);
     }
 
     fn child_ended(&mut self, now: Instant) {

@@ -57,6 +57,9 @@ pub enum Event {
         attempt: Attempt,
         /// The scheduler's words.
         reason: String,
+        /// Whether the reason can't pass by itself: this machine knows what it has.
+        #[serde(default)]
+        is_final: bool,
     },
     /// The scheduler can't take the attempt now. Nothing was submitted.
     SubmitDelayed {

@@ -69,7 +69,11 @@ impl Step<'_> {
                 attempt,
                 cluster_job,
             } => self.submitted(*attempt, cluster_job),
-            Event::SubmitRejected { attempt, reason } => self.rejected(*attempt, reason),
+            Event::SubmitRejected {
+                attempt,
+                reason,
+                is_final,
+            } => self.rejected(*attempt, reason, *is_final),
             Event::SubmitDelayed {
                 attempt,
                 reason,
@@ -197,7 +201,7 @@ impl Step<'_> {
         }
     }
 
-    fn rejected(&mut self, attempt: Attempt, reason: &str) {
+    fn rejected(&mut self, attempt: Attempt, reason: &str, is_final: bool) {
         let at = self.at;
         let Some(active) = self.active(attempt) else {
             return;
@@ -209,7 +213,7 @@ impl Step<'_> {
         let detail = words::refused(reason);
         let report = active.report(Some((AttemptEnd::Failed, at, detail)));
         let unwanted = self.unwanted(superseded_by);
-        if unwanted.is_none() && self.is_refused_for_now(attempt, reason) {
+        if unwanted.is_none() && !is_final && self.is_refused_for_now(attempt, reason) {
             return;
         }
         self.effects.ended.push((self.job.id, report));

@@ -143,7 +143,8 @@ fn events() -> impl Strategy<Value = Event> {
         }),
         1 => attempts().prop_map(|attempt| Event::SubmitRejected {
             attempt,
-            reason: "no such partition".to_owned()
+            reason: "no such partition".to_owned(),
+            is_final: false,
         }),
         1 => attempts().prop_map(|attempt| Event::SubmitDelayed {
             attempt,
