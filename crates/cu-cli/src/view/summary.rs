@@ -86,7 +86,7 @@ pub fn no_main_process(run_dir: &Path) -> String {
 /// How an attempt ended, in words.
 pub fn attempt_end(end: AttemptEnd) -> &'static str {
     match end {
-        AttemptEnd::ResumeRequested => "asked to be resumed",
+        AttemptEnd::ResumeRequested => "stopped to be resumed",
         AttemptEnd::Completed => "completed",
         AttemptEnd::Failed => "failed",
         AttemptEnd::TimeLimit => "reached its time limit",

@@ -71,7 +71,7 @@ fn logs_are_joined_over_attempts() {
     let lines: Vec<_> = logs.lines().collect();
     assert_eq!(lines.len(), 4, "{logs}");
     assert!(
-        lines[2].ends_with("; attempt 0 asked to be resumed ---"),
+        lines[2].ends_with("; attempt 0 stopped to be resumed ---"),
         "{logs}"
     );
     assert_eq!((lines[1], lines[3]), ("attempt 1", "attempt 2"));
