@@ -233,7 +233,7 @@ fn no_source_is_too_long() {
 }
 
 /// Circles that are known, with the reason why they are harmless, or what would end them. `cu-core` has none.
-const KNOWN_CIRCLES: [(&str, &[&str], &str); 12] = [
+const KNOWN_CIRCLES: [(&str, &[&str], &str); 11] = [
     (
         "cu-system",
         &["files", "users"],
@@ -273,11 +273,6 @@ const KNOWN_CIRCLES: [(&str, &[&str], &str); 12] = [
             "trust",
         ],
         "the error holds the reason for distrust; run_dir names a message as the outbox does",
-    ),
-    (
-        "cu-scheduler",
-        &["cluster/batch", "cluster/intake"],
-        "to be ended: a batch needs a function and a number of the intake, not all of it",
     ),
     (
         "cu-scheduler",

@@ -295,7 +295,8 @@ mod tests {
         write(0, "step 1\nstep 2");
         write(1, "step 3\n");
         let ended = attempt(0, Some(AttemptEnd::ResumeRequested));
-        let expected = "ep 2\n--- attempt 1 (local-1); attempt 0 stopped to be resumed ---\nstep 3\n";
+        let expected =
+            "ep 2\n--- attempt 1 (local-1); attempt 0 stopped to be resumed ---\nstep 3\n";
         assert_eq!(advance(vec![ended.clone(), attempt(1, None)]), expected);
         write(2, "step 4\n");
         let lost = attempt(1, Some(AttemptEnd::Lost));

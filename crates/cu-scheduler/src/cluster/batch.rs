@@ -1,8 +1,9 @@
 //! A batch of submissions with the answers that are known so far.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
-use super::{Intake, Refusal};
+use super::Refusal;
 use crate::{ClusterJobId, Submission, SubmitError};
 
 /// What became of one submission.
@@ -73,13 +74,17 @@ impl<'a> Batch<'a> {
     }
 
     /// The places of the submissions without an answer, by the call that they go into: those of one
-    /// run and of equal needs together, in their order.
-    pub fn groups<I: Intake>(&self, intake: &I) -> Vec<Vec<usize>> {
-        let most = intake.most_in_one_call().max(1);
+    /// run and of equal needs together, in their order, at most `most` of them.
+    pub fn groups<N: Eq + Hash>(
+        &self,
+        most: usize,
+        needs: impl Fn(&Submission) -> N,
+    ) -> Vec<Vec<usize>> {
+        let most = most.max(1);
         let mut groups: Vec<Vec<usize>> = Vec::new();
-        let mut with_room: HashMap<(&str, I::Needs), usize> = HashMap::new();
+        let mut with_room: HashMap<(&str, N), usize> = HashMap::new();
         for (at, submission) in self.open() {
-            let key = (submission.name.run(), intake.needs(submission));
+            let key = (submission.name.run(), needs(submission));
             let number = with_room.entry(key).or_insert(groups.len());
             match groups.get_mut(*number).filter(|group| group.len() < most) {
                 Some(group) => group.push(at),

@@ -52,6 +52,11 @@ pub trait Intake: Send + Sync {
     async fn call(&self, group: &[&Submission]) -> Result<Vec<ClusterJobId>, Refusal>;
 }
 
+/// The places of the submissions without an answer, by the call that they go into.
+pub fn groups<I: Intake>(intake: &I, batch: &Batch<'_>) -> Vec<Vec<usize>> {
+    batch.groups(intake.most_in_one_call(), |it| intake.needs(it))
+}
+
 /// Hands a batch over and returns its answers in its order.
 ///
 /// Submissions that do not pass the check are rejected, what can be put back is put back, and the rest
@@ -68,7 +73,7 @@ pub async fn submit<I: Intake>(intake: &I, submissions: &[Submission]) -> Vec<An
     }
     intake.put_back(&mut batch).await;
     let begun = Instant::now();
-    let mut groups = VecDeque::from(batch.groups(intake));
+    let mut groups = VecDeque::from(groups(intake, &batch));
     while let Some(mut group) = groups.pop_front() {
         if begun.elapsed() > BEGIN_NO_MORE {
             let reason = "the calls before it took too long";

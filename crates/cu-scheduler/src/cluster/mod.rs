@@ -22,6 +22,6 @@ mod writer;
 pub use batch::{Answer, Batch};
 pub use check::check;
 pub use command::{Command, Failure, Output};
-pub use intake::{Intake, submit};
+pub use intake::{Intake, groups, submit};
 pub use refusal::Refusal;
 pub use writer::Writer;

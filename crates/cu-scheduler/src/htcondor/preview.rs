@@ -4,13 +4,13 @@ use super::Htcondor;
 use super::description::description;
 use super::queue::first_lines;
 use super::submit::{description_path, dry_run, unused};
-use crate::cluster::{Batch, Output};
+use crate::cluster::{Batch, Output, groups};
 use crate::{Preview, Submission, SubmissionName};
 
 /// One preview for each condor_submit that `batch` would take. Nothing is written or submitted.
 pub(super) async fn preview(condor: &Htcondor, batch: &[Submission]) -> Vec<Preview> {
     let mut previews = Vec::new();
-    for group in Batch::new(batch).groups(condor) {
+    for group in groups(condor, &Batch::new(batch)) {
         let header = condor.header(&batch[group[0]]);
         let names: Vec<&SubmissionName> = group.iter().map(|at| &batch[*at].name).collect();
         let text = description(&header, &names);

@@ -14,7 +14,7 @@ impl Cluster {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(0);
         let mut previews = Vec::new();
-        for (number, group) in (now..).zip(cluster::Batch::new(batch).groups(self)) {
+        for (number, group) in (now..).zip(cluster::groups(self, &cluster::Batch::new(batch))) {
             let members: Vec<Submission> = group.iter().map(|it| batch[*it].clone()).collect();
             previews.push(self.preview_one(&members, number).await);
         }

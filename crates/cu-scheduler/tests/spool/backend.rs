@@ -266,7 +266,7 @@ impl Examine for Spool {
     }
 
     async fn preview(&self, batch: &[Submission]) -> Vec<Preview> {
-        let groups = cluster::Batch::new(batch).groups(self).into_iter();
+        let groups = cluster::groups(self, &cluster::Batch::new(batch)).into_iter();
         let one = |group: Vec<usize>| {
             let members: Vec<Submission> = group.iter().map(|at| batch[*at].clone()).collect();
             let names = members.iter().map(|it| it.name.clone()).collect();
