@@ -204,18 +204,25 @@ impl Instance {
     /// # Panics
     /// If it fails.
     pub fn ask(&self, command: &str, arguments: &[&str]) -> String {
+        let answer = self.try_ask(command, arguments);
+        answer.unwrap_or_else(|said| panic!("{said}"))
+    }
+
+    /// The same, or what it said if it fails.
+    pub(crate) fn try_ask(&self, command: &str, arguments: &[&str]) -> Result<String, String> {
         as_root(|| {
             let mut asked = self.command(command);
             asked.args(arguments).env("CU_USER", "root");
             asked.current_dir("/tmp");
             let output = asked.output().expect("the wrapper is there");
+            if output.status.success() {
+                return Ok(String::from_utf8(output.stdout).expect("schedulers speak UTF-8"));
+            }
             let said = String::from_utf8_lossy(&output.stderr);
-            assert!(
-                output.status.success(),
+            Err(format!(
                 "{command} {arguments:?}: {}\n{said}",
                 output.status
-            );
-            String::from_utf8(output.stdout).expect("schedulers speak UTF-8")
+            ))
         })
     }
 }
