@@ -3,37 +3,10 @@
 
 use std::time::Duration;
 
-use cu_tests::fake::{Fake, Kind, Rule};
-use cu_tests::process::Exit;
-use cu_tests::run::{Run, scratch};
-use tempfile::TempDir;
+use cu_tests::fake::{Fake, Kind, Rule, completed};
 
-/// A fake cluster in a directory that goes with the test.
-struct Site {
-    cluster: Fake,
-    _scratch: TempDir,
-}
-
-impl Site {
-    fn new(kind: Kind) -> Self {
-        let scratch = scratch();
-        let program = env!("CARGO_BIN_EXE_fake_cluster");
-        Self {
-            cluster: Fake::new(kind, scratch.path(), program),
-            _scratch: scratch,
-        }
-    }
-
-    /// A run of `script`, which starts in the output directory.
-    fn run(&self, script: &str, config: &str) -> Run {
-        let script = format!("cd \"$CU_OUTPUT_DIR\" && {script}");
-        Run::at(self.cluster.place(""), &["sh", "-c", &script], config)
-    }
-}
-
-#[track_caller]
-fn completed(exit: &Exit) {
-    assert_eq!(exit.code, Some(0), "{exit:?}");
+fn cluster(kind: Kind) -> Fake {
+    Fake::new(kind, env!("CARGO_BIN_EXE_fake_cluster"))
 }
 
 #[test]
@@ -45,14 +18,14 @@ fn a_refusal_in_mid_chain_is_a_delay() {
         "error: Batch job submission failed: Invalid account or account/partition combination \
          specified",
     ];
-    let site = Site::new(Kind::Slurm);
+    let site = cluster(Kind::Slurm);
     for (nth, words) in REFUSALS.into_iter().enumerate() {
         let rule = Rule::fails("sbatch", &format!("sbatch: {words}"));
-        site.cluster.rule(rule.once_after(nth + 1));
+        site.rule(rule.once_after(nth + 1));
     }
     // One chain meets them all.
     let script = "n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) >n; [ $n -ge 4 ] || exit 3";
-    let run = site.run(script, "");
+    let run = site.run(script, "", "");
     let exit = run.start().wait();
     completed(&exit);
     assert_eq!(std::fs::read_to_string(run.output(0, "n")).unwrap(), "5\n");
@@ -64,13 +37,13 @@ fn a_refusal_in_mid_chain_is_a_delay() {
 
 #[test]
 fn a_queue_that_cannot_be_asked_is_seen_and_ends() {
-    let site = Site::new(Kind::Slurm);
-    site.cluster.starts_after(Duration::from_secs(1000));
-    site.cluster.rule(Rule {
+    let site = cluster(Kind::Slurm);
+    site.starts_after(Duration::from_secs(1000));
+    site.rule(Rule {
         code: 2,
         ..Rule::fails("squeue", "squeue: error: unrecognized arguments")
     });
-    let run = site.run("true", "");
+    let run = site.run("true", "", "");
     let _main = run.start();
     run.until("the words of squeue", || {
         let shown = run.cu(&["show", "0"]).stdout;
@@ -84,7 +57,7 @@ fn a_queue_that_cannot_be_asked_is_seen_and_ends() {
     let log = || std::fs::read_to_string(run.dir().log()).unwrap();
     let warnings = log().matches("has not answered since").count();
     assert_eq!(warnings, 1, "{}", log());
-    site.cluster.forget_rules();
+    site.forget_rules();
     run.until("an answer", || {
         run.status()["held_up"].is_null().then_some(())
     });
@@ -94,12 +67,12 @@ fn a_queue_that_cannot_be_asked_is_seen_and_ends() {
 
 #[test]
 fn a_removal_by_a_person_ends_the_chain() {
-    let site = Site::new(Kind::Htcondor);
-    let run = site.run("touch ready; exec sleep 1000", "");
+    let site = cluster(Kind::Htcondor);
+    let run = site.run("touch ready; exec sleep 1000", "", "");
     let main = run.start();
     run.await_file(&run.output(0, "ready"));
     let words = "via condor_rm (by user ada)";
-    site.cluster.end_job("1.0", 15, "CANCELLED", words);
+    site.end_job("1.0", 15, "CANCELLED", words);
     assert_eq!(main.wait().code, Some(1));
     let job = run.show(0);
     assert_eq!(job["state"], "cancelled");
@@ -109,14 +82,14 @@ fn a_removal_by_a_person_ends_the_chain() {
 
 #[test]
 fn a_removal_by_the_pools_policy_resumes_what_was_saved() {
-    let site = Site::new(Kind::Htcondor);
+    let site = cluster(Kind::Htcondor);
     let script = "n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) >n; [ $n = 0 ] || exit 0; \
                   trap 'exit 3' TERM; touch ready; sleep 1000 & wait";
-    let run = site.run(script, "[stop]\nsignal = \"TERM\"\n");
+    let run = site.run(script, "", "[stop]\nsignal = \"TERM\"\n");
     let main = run.start();
     run.await_file(&run.output(0, "ready"));
     let policy = "Job removed by SYSTEM_PERIODIC_REMOVE due to wall time exceeded allowed max.";
-    site.cluster.end_job("1.0", 15, "CANCELLED", policy);
+    site.end_job("1.0", 15, "CANCELLED", policy);
     completed(&main.wait());
     assert_eq!(std::fs::read_to_string(run.output(0, "n")).unwrap(), "2\n");
     let first = &run.show(0)["attempts"][0];
@@ -127,12 +100,12 @@ fn a_removal_by_the_pools_policy_resumes_what_was_saved() {
 
 #[test]
 fn a_persons_hold_stays_until_released() {
-    let site = Site::new(Kind::Htcondor);
+    let site = cluster(Kind::Htcondor);
     let script = "trap 'exit 3' TERM; touch ready; sleep 1000 & wait";
-    let run = site.run(script, "[stop]\nsignal = \"TERM\"\n");
+    let run = site.run(script, "", "[stop]\nsignal = \"TERM\"\n");
     let main = run.start();
     run.await_file(&run.output(0, "ready"));
-    site.cluster.hold("1.0", "via condor_hold (by user ada)", 1);
+    site.hold("1.0", "via condor_hold (by user ada)", 1);
     // It has ended by then, and no wait for a better account of its end is left.
     run.until("the hold", || {
         let why = run.show(0)["why"].as_str().unwrap().to_owned();
@@ -145,19 +118,19 @@ fn a_persons_hold_stays_until_released() {
     });
     completed(&run.cu(&["stop", "all"]));
     assert_eq!(main.wait().code, Some(1));
-    assert_eq!(site.cluster.jobs(), ["1.0"]);
-    assert_eq!(site.cluster.states(), ["CANCELLED"]);
+    assert_eq!(site.jobs(), ["1.0"]);
+    assert_eq!(site.states(), ["CANCELLED"]);
 }
 
 #[test]
 fn a_held_job_does_not_outlive_its_run() {
-    let site = Site::new(Kind::Htcondor);
+    let site = cluster(Kind::Htcondor);
     let script = "[ ! -e ready ] || exit 0; trap 'exit 3' TERM; touch ready; sleep 1000 & wait";
-    let run = site.run(script, "[stop]\nsignal = \"TERM\"\n");
+    let run = site.run(script, "", "[stop]\nsignal = \"TERM\"\n");
     let main = run.start();
     run.await_file(&run.output(0, "ready"));
     let words = "The job exceeded allowed job duration";
-    site.cluster.hold("1.0", words, 46);
+    site.hold("1.0", words, 46);
     completed(&main.wait());
-    assert_eq!(site.cluster.states(), ["CANCELLED", "COMPLETED"]);
+    assert_eq!(site.states(), ["CANCELLED", "COMPLETED"]);
 }

@@ -4,77 +4,44 @@
 
 use std::time::Duration;
 
-use cu_tests::fake::{Fake, Kind, Rule};
-use cu_tests::process::{Exit, Process};
-use cu_tests::run::{Run, scratch};
-use tempfile::TempDir;
+use cu_tests::fake::{Fake, Kind, Rule, TWO_RESUMES, completed};
+use cu_tests::process::Process;
+use cu_tests::run::Run;
 
-/// A fake Slurm in a directory that goes with the test.
-struct Site {
-    slurm: Fake,
-    _scratch: TempDir,
+fn cluster() -> Fake {
+    Fake::new(Kind::Slurm, env!("CARGO_BIN_EXE_fake_cluster"))
 }
-
-impl Site {
-    fn new() -> Self {
-        let scratch = scratch();
-        let slurm = Fake::new(
-            Kind::Slurm,
-            scratch.path(),
-            env!("CARGO_BIN_EXE_fake_cluster"),
-        );
-        Self {
-            slurm,
-            _scratch: scratch,
-        }
-    }
-
-    /// A run of `script`, which starts in the output directory.
-    fn run(&self, script: &str, slurm: &str, config: &str) -> Run {
-        let script = format!("cd \"$CU_OUTPUT_DIR\" && {script}");
-        Run::at(self.slurm.place(slurm), &["sh", "-c", &script], config)
-    }
-}
-
-/// Resumes twice, then is done; `n` counts the attempts.
-const TWO_RESUMES: &str = "n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) >n; \
-                           [ $n -ge 2 ] || exit 3";
 
 fn attempts(run: &Run) -> u32 {
     let text = std::fs::read_to_string(run.output(0, "n")).unwrap_or_default();
     text.trim().parse().unwrap_or(0)
 }
 
-#[track_caller]
-fn completed(exit: &Exit) {
-    assert_eq!(exit.code, Some(0), "{exit:?}");
-}
-
 #[test]
 fn a_chain_runs_on_the_fake_as_on_a_real_slurm() {
-    let site = Site::new();
+    let site = cluster();
     let run = site.run(TWO_RESUMES, "", "");
     completed(&run.start().wait());
     assert_eq!(attempts(&run), 3);
-    assert_eq!(site.slurm.jobs(), ["1000", "1001", "1002"]);
+    assert_eq!(site.jobs(), ["1000", "1001", "1002"]);
 }
 
 #[test]
 fn a_cancelled_job_ends_on_the_fake() {
-    let site = Site::new();
+    let site = cluster();
     let run = site.run("touch ready; sleep 1000", "", "");
     let main = run.start();
     run.await_file(&run.output(0, "ready"));
     completed(&run.cu(&["stop", "all"]));
     assert_eq!(main.wait().code, Some(1));
-    assert_eq!(site.slurm.calls("scancel").len(), 1);
+    assert_eq!(site.calls("scancel").len(), 1);
 }
 
 const FEW_LOSSES: &str = "[resume]\nlosses = 1\n";
 
 /// A file that the fake's user reads at login, or that a config activates.
-fn put(site: &Site, name: &str, text: &str) -> String {
-    let home = site.slurm.home().join("home");
+fn put(site: &Fake, name: &str, text: &str) -> String {
+    let home = site.home().join("home");
     std::fs::create_dir_all(&home).unwrap();
     let path = home.join(name);
     std::fs::write(&path, text).unwrap();
@@ -100,7 +67,7 @@ fn is_not_started(run: &Run, words: &[&str]) {
 
 #[test]
 fn a_profile_that_replaces_the_shell_completes_no_job() {
-    let site = Site::new();
+    let site = cluster();
     put(&site, ".bash_profile", "exec cat\n");
     let run = site.run(TWO_RESUMES, "modules = [\"x\"]", FEW_LOSSES);
     is_not_started(&run, &["n1"]);
@@ -114,7 +81,7 @@ fn an_activation_that_exits_completes_no_job() {
         ("echo no disk >&2; exit 1\n", "no disk"),
         ("exit 3\n", ""),
     ] {
-        let site = Site::new();
+        let site = cluster();
         let file = put(&site, "activate", script);
         let run = site.run(TWO_RESUMES, &format!("activate = \"{file}\""), FEW_LOSSES);
         is_not_started(&run, &["n1", words]);
@@ -123,7 +90,7 @@ fn an_activation_that_exits_completes_no_job() {
 
 #[test]
 fn a_node_without_modules_fails_no_job() {
-    let site = Site::new();
+    let site = cluster();
     let run = site.run(TWO_RESUMES, "modules = [\"x\"]", FEW_LOSSES);
     is_not_started(&run, &["n1", "module: command not found"]);
 }
@@ -137,19 +104,18 @@ fn a_lost_answer_of_sbatch_submits_nothing_twice() {
         "sbatch: error: Batch job submission failed: Communication connection failure",
         "",
     ] {
-        let site = Site::new();
-        site.slurm
-            .rule(Rule::fails("sbatch", words).though_it_acts().once_after(0));
+        let site = cluster();
+        site.rule(Rule::fails("sbatch", words).though_it_acts().once_after(0));
         let run = site.run(TWO_RESUMES, "", "");
         completed(&run.start().wait());
         assert_eq!(attempts(&run), 3, "{words}");
-        assert_eq!(site.slurm.jobs().len(), 3, "{words}");
+        assert_eq!(site.jobs().len(), 3, "{words}");
     }
 }
 
 #[test]
 fn srun_as_a_wrapper_of_several_tasks_is_refused() {
-    let site = Site::new();
+    let site = cluster();
     for slurm in [
         "ntasks = 4\nwrapper = [\"srun\"]",
         "nodes = 2\nwrapper = [\"/usr/bin/srun\", \"--mpi=none\"]",
@@ -158,13 +124,13 @@ fn srun_as_a_wrapper_of_several_tasks_is_refused() {
         let exit = run.start().wait();
         assert_eq!(exit.code, Some(2), "{exit:?}");
         assert!(exit.stderr.contains("wrapper"), "{exit:?}");
-        assert!(site.slurm.jobs().is_empty());
+        assert!(site.jobs().is_empty());
     }
 }
 
 #[test]
 fn a_comment_is_the_sites_to_set() {
-    let site = Site::new();
+    let site = cluster();
     let run = site.run(TWO_RESUMES, "extra = [\"--comment=projectX\"]", "");
     completed(&run.start().wait());
 }
@@ -182,15 +148,13 @@ fn each_hold_of_slurm_is_shown_as_one() {
         "BurstBufferOperation",
         "License request for x is no longer valid, holding job",
     ];
-    let site = Site::new();
-    site.slurm.starts_after(Duration::from_secs(1000));
+    let site = cluster();
+    site.starts_after(Duration::from_secs(1000));
     let run = site.run(TWO_RESUMES, "", "");
     let main = run.start();
-    run.until("a submission", || {
-        (!site.slurm.jobs().is_empty()).then_some(())
-    });
+    run.until("a submission", || (!site.jobs().is_empty()).then_some(()));
     let is_shown = |hold: &str, way_out: &str| {
-        site.slurm.waits_for("1000", hold);
+        site.waits_for("1000", hold);
         run.until(hold, || {
             let shown = run.cu(&["show", "0"]).stdout;
             let is_held = shown.contains("is held by the scheduler");
@@ -210,14 +174,14 @@ fn each_hold_of_slurm_is_shown_as_one() {
 
 #[test]
 fn several_clusters_behind_one_login_are_named() {
-    let site = Site::new();
+    let site = cluster();
     let run = site.run(TWO_RESUMES, "", "");
     let mut command = run.command(&["run", run.config().to_str().unwrap()]);
     command.env("SLURM_CLUSTERS", "gpu");
     let exit = Process::start(command, &run.path("")).wait();
     completed(&exit);
     for name in ["sbatch", "squeue"] {
-        let calls = site.slurm.calls(name);
+        let calls = site.calls(name);
         assert!(
             calls.iter().all(|call| call.contains("--clusters=gpu")),
             "{name}: {calls:?}"
@@ -227,24 +191,20 @@ fn several_clusters_behind_one_login_are_named() {
 
 #[test]
 fn a_submission_nobody_knows_of_never_runs_after_a_stop() {
-    let site = Site::new();
-    site.slurm.starts_after(Duration::from_secs(4));
+    let site = cluster();
+    site.starts_after(Duration::from_secs(4));
     let words = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (receive failure)";
-    site.slurm
-        .rule(Rule::fails("sbatch", words).though_it_acts().once_after(0));
-    site.slurm.rule(Rule::prints("squeue", ""));
-    site.slurm.rule(Rule::prints("sacct", ""));
+    site.rule(Rule::fails("sbatch", words).though_it_acts().once_after(0));
+    site.rule(Rule::prints("squeue", ""));
+    site.rule(Rule::prints("sacct", ""));
     let run = site.run(TWO_RESUMES, "", "");
     let main = run.start();
-    run.until("a submission", || {
-        (!site.slurm.jobs().is_empty()).then_some(())
-    });
+    run.until("a submission", || (!site.jobs().is_empty()).then_some(()));
     completed(&run.cu(&["stop", "all"]));
     let exit = main.wait();
     assert_eq!(exit.code, Some(1), "{exit:?}");
     run.until("the end of the job", || {
-        site.slurm
-            .states()
+        site.states()
             .iter()
             .all(|state| state != "PENDING" && state != "RUNNING")
             .then_some(())
@@ -254,9 +214,9 @@ fn a_submission_nobody_knows_of_never_runs_after_a_stop() {
 
 #[test]
 fn arrays_that_are_forbidden_become_single_jobs() {
-    let site = Site::new();
+    let site = cluster();
     let words = "sbatch: error: Batch job submission failed: Invalid job array specification";
-    site.slurm.rule(Rule {
+    site.rule(Rule {
         only_arrays: true,
         ..Rule::fails("sbatch", words)
     });
@@ -266,26 +226,23 @@ fn arrays_that_are_forbidden_become_single_jobs() {
 
 #[test]
 fn a_run_resumed_on_another_cluster_touches_nothing() {
-    let site = Site::new();
-    site.slurm.starts_after(Duration::from_secs(3));
+    let site = cluster();
+    site.starts_after(Duration::from_secs(3));
     let run = site.run(TWO_RESUMES, "", "");
     let mut main = run.start();
-    run.until("a submission", || {
-        (!site.slurm.jobs().is_empty()).then_some(())
-    });
+    run.until("a submission", || (!site.jobs().is_empty()).then_some(()));
     main.kill();
     let config = "AccountingStorageType = accounting_storage/slurmdbd\nClusterName = sister\nSLURM_VERSION = 24.11.5\n";
-    site.slurm
-        .rule(Rule::prints("scontrol", config).with("config"));
-    site.slurm.rule(Rule::prints("squeue", ""));
-    site.slurm.rule(Rule::prints("sacct", ""));
+    site.rule(Rule::prints("scontrol", config).with("config"));
+    site.rule(Rule::prints("squeue", ""));
+    site.rule(Rule::prints("sacct", ""));
     let exit = run.go_on().wait();
     assert_ne!(exit.code, Some(0), "{exit:?}");
     assert!(
         exit.stderr.contains("fake") && exit.stderr.contains("sister"),
         "{exit:?}"
     );
-    site.slurm.forget_rules();
+    site.forget_rules();
     completed(&run.go_on().wait());
-    assert_eq!(site.slurm.jobs().len(), 3);
+    assert_eq!(site.jobs().len(), 3);
 }

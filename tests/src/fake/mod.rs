@@ -18,10 +18,26 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::run::Place;
+use tempfile::TempDir;
+
+use crate::process::Exit;
+use crate::run::{Place, Run, scratch};
 
 /// The environment variable that names the directory of a fake cluster.
 pub const HOME: &str = "FAKE_CLUSTER";
+
+/// A script that resumes twice, then is done; `n` counts the attempts.
+pub const TWO_RESUMES: &str = "n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) >n; \
+                               [ $n -ge 2 ] || exit 3";
+
+/// Checks that a command exited with 0.
+///
+/// # Panics
+/// If it did not.
+#[track_caller]
+pub fn completed(exit: &Exit) {
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+}
 
 /// Which cluster is played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,23 +138,40 @@ impl Rule {
 pub struct Fake {
     kind: Kind,
     home: PathBuf,
+    _scratch: TempDir,
 }
 
 impl Fake {
-    /// A cluster without jobs in the empty directory `home`, played by the binary `fake_cluster`.
+    /// A cluster without jobs, played by the binary `fake_cluster`.
     ///
     /// # Panics
     /// If it can't be set up.
     #[must_use]
-    pub fn new(kind: Kind, home: &Path, fake_cluster: &str) -> Self {
+    pub fn new(kind: Kind, fake_cluster: &str) -> Self {
+        let scratch = scratch();
+        let home = scratch.path().to_owned();
         for directory in ["bin", "jobs"] {
             fs::create_dir_all(home.join(directory)).unwrap();
         }
         for command in kind.commands() {
             symlink(fake_cluster, home.join("bin").join(command)).unwrap();
         }
-        let home = home.to_owned();
-        Self { kind, home }
+        Self {
+            kind,
+            home,
+            _scratch: scratch,
+        }
+    }
+
+    /// A run of `script` on this cluster, which starts in the output directory. `backend` is added to
+    /// the table of the backend, `config` to the whole.
+    ///
+    /// # Panics
+    /// As [`Run::at`].
+    #[must_use]
+    pub fn run(&self, script: &str, backend: &str, config: &str) -> Run {
+        let script = format!("cd \"$CU_OUTPUT_DIR\" && {script}");
+        Run::at(self.place(backend), &["sh", "-c", &script], config)
     }
 
     /// A place for runs on this cluster. `config` is added to the table of its backend.
@@ -146,7 +179,7 @@ impl Fake {
     /// # Panics
     /// If `PATH` is not set.
     #[must_use]
-    pub fn place(&self, config: &str) -> Place {
+    fn place(&self, config: &str) -> Place {
         let kind = self.kind.name();
         let path = std::env::var("PATH").unwrap();
         let path = format!("{}:{path}", self.home.join("bin").display());
