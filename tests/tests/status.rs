@@ -156,10 +156,11 @@ fn assert_completed(status: &Value, job: &Value) {
         );
         for name in ["submitted", "started", "ended"] {
             assert!(is_moment(&attempt[name]), "{name}: {attempt}");
-            let moment = attempt[name].as_str().expect("text");
-            assert!(before.as_str() <= moment, "{name}: {job}");
-            moment.clone_into(&mut before);
         }
+        // Only moments of one clock have an order: the main process notes when it submits.
+        let submitted = attempt["submitted"].as_str().expect("text");
+        assert!(before.as_str() <= submitted, "{job}");
+        submitted.clone_into(&mut before);
     }
 }
 
