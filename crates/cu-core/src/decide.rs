@@ -91,6 +91,12 @@ pub(crate) fn decide(machine: &mut Machine, silence: &mut Silence, batch: Batch)
             }
             Item::Silent { reason } => silence.unanswered(reason),
             Item::Answered => silence.answered(),
+            Item::RoomMade { places } => {
+                for job in machine.make_room(at, places, &mut effects) {
+                    changed.insert(job);
+                    events.push((job, Event::RoomMade));
+                }
+            }
             Item::BackendEnded { reason } => silence.backend_ended(reason),
         }
     }

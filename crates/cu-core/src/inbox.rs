@@ -34,6 +34,8 @@ pub(crate) enum Item {
     Silent { reason: String },
     /// The scheduler answered.
     Answered,
+    /// This many cluster jobs of ours have left the scheduler's queue.
+    RoomMade { places: usize },
     /// The backend has ended, and answers no more.
     BackendEnded { reason: String },
 }

@@ -260,6 +260,7 @@ impl ResumeLoop {
         // Nothing was promised to anyone before this line.
         self.actor.send_replies(decision.promises, &mut self.tasks);
         self.actor.watch(&recorded.jobs);
+        self.actor.watched.await_room(self.machine.awaits_room());
         self.actor.act(decision.actions, &mut self.tasks);
         Ok(match decision.detach {
             true => Turn::Detached,

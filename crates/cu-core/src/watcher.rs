@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cu_protocol::{Attempt, JobId, RunId};
 use cu_scheduler::{ClusterJobId, ClusterState, Observation, Reach, Scheduler, SubmissionName};
+use cu_system::causes::in_one_line;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -70,6 +71,8 @@ struct Watches {
     has_new_urgent: bool,
     /// The main process waits for what is left, and then ends.
     awaits_the_last: bool,
+    /// The scheduler has no room for a job until one of ours has left it.
+    awaits_room: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -104,6 +107,8 @@ impl Watched {
         }
         if let Some(ended) = watches.of.remove(&job).filter(|watch| !watch.is_over) {
             watches.left.insert(ended.cluster_job, (job, ended.attempt));
+            watches.has_new_urgent |= watches.awaits_room;
+            self.news.notify_one();
         }
         let Some((active, cluster_job)) = active else {
             return;
@@ -153,17 +158,29 @@ impl Watched {
         }
     }
 
-    /// The scheduler has reported the end of this cluster job.
-    fn is_over(&self, job: JobId, cluster_job: &ClusterJobId) {
+    /// The scheduler has, or no longer has, room for all jobs that could be submitted. Without room, what has
+    /// ended is looked at until it has left the scheduler.
+    pub fn await_room(&self, awaits: bool) {
         let mut watches = self.lock();
+        if std::mem::replace(&mut watches.awaits_room, awaits) != awaits {
+            watches.has_new_urgent |= awaits && !watches.left.is_empty();
+            self.news.notify_one();
+        }
+    }
+
+    /// The scheduler has reported the end of this cluster job. Returns whether that is new.
+    fn is_over(&self, job: JobId, cluster_job: &ClusterJobId) -> bool {
+        let mut watches = self.lock();
+        let mut is_new = watches.left.remove(cluster_job).is_some();
         if let Some(watch) = watches.of.get_mut(&job)
             && watch.cluster_job == *cluster_job
         {
+            is_new |= !watch.is_over;
             (watch.is_urgent, watch.is_over) = (false, true);
         }
-        watches.left.remove(cluster_job);
         self.news.notify_one();
         self.gone.notify_one();
+        is_new
     }
 
     /// Waits until the scheduler has nothing of ended attempts any more, and has it asked for that.
@@ -282,8 +299,11 @@ impl Looking {
     /// When to look although the scheduler did not call for it, if there is a reason to.
     fn due(&self, again: Duration) -> Option<Instant> {
         let watches = self.watched.lock();
-        let any_urgent =
-            || watches.awaits_the_last || watches.of.values().any(|watch| watch.is_urgent);
+        let any_urgent = || {
+            let awaits_what_is_left = watches.awaits_room && !watches.left.is_empty();
+            let is_any = || watches.of.values().any(|watch| watch.is_urgent);
+            watches.awaits_the_last || awaits_what_is_left || is_any()
+        };
         let urgent = match watches.has_new_urgent {
             true => Some(self.pace.urgent),
             false => any_urgent().then_some(again),
@@ -313,10 +333,38 @@ impl Looking {
                 }
                 Err(error) => {
                     let _ = self.sender.send(Item::from(&error));
+                    self.cant_tell(&asked, &error);
                     sleep(silence.wait()).await;
                 }
             }
         }
+    }
+
+    /// Passes on that the scheduler can't tell why attempts that seem to be over have ended.
+    fn cant_tell(&mut self, asked: &[(JobId, Watch)], error: &cu_scheduler::Error) {
+        let reason = in_one_line(error);
+        for (job, watch) in asked.iter().filter(|(_, watch)| watch.is_urgent) {
+            let state = ClusterState::Unknown {
+                reason: reason.clone(),
+            };
+            let known = self.seen.insert(watch.cluster_job.clone(), state.clone());
+            if matches!(known, Some(ClusterState::Unknown { .. })) {
+                continue;
+            }
+            let observation = Observation::new(watch.cluster_job.clone(), state);
+            self.send(*job, watch.attempt, observation);
+        }
+    }
+
+    fn send(&self, job: JobId, attempt: Attempt, observation: Observation) {
+        let _ = self.sender.send(Item::Happened {
+            job,
+            event: Event::Observed {
+                attempt,
+                observation,
+            },
+            reply: Reply::Nobody,
+        });
     }
 
     /// The other submission that an observation is about, if it is not about this attempt: a scheduler that
@@ -334,6 +382,7 @@ impl Looking {
     /// Passes on what has changed since the last look.
     fn pass_on(&mut self, asked: Vec<(JobId, Watch)>, observations: Vec<Observation>) {
         let before = std::mem::take(&mut self.seen);
+        let mut places = 0;
         for ((job, watch), mut observation) in asked.into_iter().zip(observations) {
             let Watch {
                 attempt,
@@ -350,22 +399,18 @@ impl Looking {
                 observation.state = ClusterState::Gone;
                 observation.host = None;
             }
-            if is_over(&observation.state) {
-                self.watched.is_over(job, &cluster_job);
+            if is_over(&observation.state) && self.watched.is_over(job, &cluster_job) {
+                places += 1;
             }
             let known = before.get(&cluster_job) == Some(&observation.state);
             self.seen.insert(cluster_job, observation.state.clone());
             if known {
                 continue;
             }
-            let _ = self.sender.send(Item::Happened {
-                job,
-                event: Event::Observed {
-                    attempt,
-                    observation,
-                },
-                reply: Reply::Nobody,
-            });
+            self.send(job, attempt, observation);
+        }
+        if places > 0 {
+            let _ = self.sender.send(Item::RoomMade { places });
         }
     }
 }

@@ -107,6 +107,27 @@ fn a_limit_is_waited_for_and_told() {
 }
 
 #[test]
+fn the_end_of_an_own_job_ends_the_wait_for_room() {
+    on_a_paused_clock(async {
+        const JOBS: u32 = 6;
+        let scratch = scratch(patient(), JOBS);
+        let cluster = Arc::new(Remote::new(
+            staggered(JOBS, Duration::from_secs(60)),
+            Calls::Every(INTERVAL),
+        ));
+        // Whoever waited that long would show it.
+        cluster.set_room(2, Duration::from_secs(1_000_000));
+        let begun = tokio::time::Instant::now();
+        let resume_loop = open(&scratch, cluster.clone()).await;
+        let status = settled(resume_loop.run().await.expect("it ends"));
+        assert_eq!(status.jobs.completed, JOBS);
+        // Two at a time, two attempts each, of 10 to 15 minutes.
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(100 * 60), "{took:?}");
+    });
+}
+
+#[test]
 fn an_attempt_requeued_by_the_cluster_is_resumed() {
     on_a_paused_clock(async {
         let scratch = scratch(patient(), 1);

@@ -6,7 +6,7 @@ mod world;
 
 use std::time::Duration;
 
-use cu_core::machine::{Action, Event, LONGEST_READING};
+use cu_core::machine::{Action, Event, LONGEST_READING, SCHEDULER_GRACE};
 use cu_core::{JobState, Level, Policy};
 use cu_protocol::{Attempt, ExitRecord, Failure, Message, OutputChange, ProgramEnd};
 use cu_scheduler::{ClusterState, EndCause};
@@ -113,6 +113,46 @@ fn the_scheduler_is_asked_why_a_program_was_killed() {
     );
     world.is(ended(EndCause::Preempted));
     assert_eq!(world.job(JOB).state(), JobState::Waiting);
+}
+
+fn unknown() -> ClusterState {
+    ClusterState::Unknown {
+        reason: "the controller is away".to_owned(),
+    }
+}
+
+#[test]
+fn a_killed_program_is_no_failure_while_the_scheduler_can_not_tell() {
+    let mut world = World::submitted();
+    world.starts();
+    world.is(running());
+    let record = killed(&world);
+    world.says(Message::Ended(record));
+    world.is(unknown());
+    world.pass(SCHEDULER_GRACE * 100);
+    assert_eq!(world.job(JOB).state(), JobState::Running);
+    let why = world.why();
+    assert!(
+        why.contains("killed by signal 9") && why.contains("(the controller is away)"),
+        "{why}"
+    );
+    // It is back, and has not heard of the end yet: it has all the time again.
+    world.is(running());
+    world.pass(SCHEDULER_GRACE - Duration::from_millis(1));
+    assert_eq!(world.job(JOB).state(), JobState::Running);
+    world.is(ended(EndCause::NodeFailure));
+    assert!(world.why().contains("lost its node"), "{}", world.why());
+}
+
+#[test]
+fn a_killed_program_whose_job_the_scheduler_forgot_is_lost() {
+    let mut world = World::submitted();
+    world.starts();
+    let record = killed(&world);
+    world.says(Message::Ended(record));
+    world.is(ClusterState::Gone);
+    assert_eq!(world.job(JOB).state(), JobState::Waiting);
+    assert!(world.why().contains("was lost"), "{}", world.why());
 }
 
 #[test]

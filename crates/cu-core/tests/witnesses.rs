@@ -156,6 +156,9 @@ fn all_evidence() -> Vec<Active> {
                                 requeued,
                                 ..Evidence::default()
                             };
+                            if let Some(ClusterState::Unknown { reason }) = &state {
+                                active.unknown = Some(reason.clone());
+                            }
                             all.push(active);
                         }
                     }
@@ -181,14 +184,14 @@ fenced               | *           | *       | *       | yes      | *       | * 
 fenced               | *           | *       | *       | no       | *       | *     | *             | lost
 exit-3               | signal      | *       | *       | *        | *       | *     | cancelled     | cancelled
 exit-3               | signal      | *       | *       | *        | *       | *     | removed       | removed
-exit-3               | signal      | *       | *       | *        | *       | *     | held          | undecided
+exit-3               | signal      | *       | *       | *        | *       | *     | held unknown  | undecided
 exit-3               | signal      | *       | *       | *        | *       | *     | over          | resume
 exit-3               | signal      | *       | *       | *        | *       | late  | *             | resume
 exit-3               | signal      | *       | *       | *        | *       | early | *             | wait
 exit-3               | *           | *       | *       | *        | *       | *     | *             | resume
 ended                | signal      | request | *       | *        | *       | *     | cancelled     | cancelled
 ended                | signal      | request | *       | *        | *       | *     | removed       | removed
-ended                | signal      | request | *       | *        | *       | *     | held          | undecided
+ended                | signal      | request | *       | *        | *       | *     | held unknown  | undecided
 ended                | signal      | request | *       | *        | *       | *     | over          | resume
 ended                | signal      | request | *       | *        | *       | late  | *             | resume
 ended                | signal      | request | *       | *        | *       | early | *             | wait
@@ -208,9 +211,10 @@ ended                | *           | *       | *       | *        | *       | * 
 ended                | *           | *       | *       | *        | *       | *     | out-of-memory | out-of-memory
 ended                | *           | *       | *       | *        | *       | *     | cancelled     | cancelled
 ended                | *           | *       | *       | *        | *       | *     | removed       | removed
-ended                | signal none | *       | *       | *        | *       | *     | held          | undecided
+ended                | signal none | *       | *       | *        | *       | *     | held unknown  | undecided
 ended                | signal      | *       | *       | *        | *       | *     | over          | resume
 ended                | signal      | *       | *       | *        | *       | late  | *             | resume
+killed               | none        | *       | *       | *        | *       | *     | gone          | lost
 ended                | none        | *       | *       | *        | *       | *     | over          | failed
 ended                | none        | *       | *       | *        | *       | late  | *             | failed
 ended                | *           | *       | *       | *        | *       | early | *             | wait

@@ -89,6 +89,8 @@ pub enum Event {
         /// The report.
         observation: Observation,
     },
+    /// The scheduler, which had no room for the job's next attempt, has one job of the run less.
+    RoomMade,
     /// An operator gave an order.
     Ordered(Order),
     /// A deadline has come: the next attempt is submitted, a cancellation is repeated, or a better

@@ -59,6 +59,8 @@ pub struct Machine {
     tally: Tally,
     /// The jobs whose submission is being delayed. Not stored: the next main process reports it again.
     delayed: BTreeSet<JobId>,
+    /// The jobs for which the scheduler has no room. Not stored: the next main process asks anew.
+    without_room: BTreeSet<JobId>,
     /// Nothing is submitted any more: the main process is about to end.
     is_closed: bool,
 }
@@ -73,6 +75,7 @@ impl Machine {
             deadlines: BTreeSet::new(),
             tally: Tally::default(),
             delayed: BTreeSet::new(),
+            without_room: BTreeSet::new(),
             is_closed: false,
         };
         for job in &jobs {
@@ -108,6 +111,7 @@ impl Machine {
         });
         if changed {
             self.notify_of_delay(job, event, effects);
+            self.note_room(job, event);
         }
         changed || late
     }
@@ -139,6 +143,37 @@ impl Machine {
             });
             self.delayed.insert(job);
         }
+    }
+
+    fn note_room(&mut self, job: JobId, event: &Event) {
+        match event {
+            Event::SubmitDelayed {
+                retry_after: Some(_),
+                ..
+            } => self.without_room.insert(job),
+            Event::SubmitDelayed { .. } | Event::Submitted { .. } => self.without_room.remove(&job),
+            _ => false,
+        };
+    }
+
+    /// Whether the scheduler has no room for some jobs that could be submitted.
+    #[must_use]
+    pub fn awaits_room(&self) -> bool {
+        !self.without_room.is_empty()
+    }
+
+    /// This many attempts have left the scheduler: as many jobs for which it had no room are due. Returns
+    /// them, each to be recorded as [`Event::RoomMade`].
+    pub fn make_room(&mut self, at: Timestamp, places: usize, effects: &mut Effects) -> Vec<JobId> {
+        let mut due = Vec::new();
+        while due.len() < places
+            && let Some(job) = self.without_room.pop_first()
+        {
+            if self.step(at, job, &Event::RoomMade, effects) {
+                due.push(job);
+            }
+        }
+        due
     }
 
     /// Does what is due at `at`: submits attempts, ends waits. Returns the jobs that this changed, in

@@ -86,6 +86,7 @@ impl Step<'_> {
                 attempt,
                 observation,
             } => self.observed(*attempt, observation),
+            Event::RoomMade => self.room_made(),
             Event::Ordered(order) => self.ordered(*order),
             Event::TimePassed => self.time_passed(),
         }
@@ -192,18 +193,20 @@ impl Step<'_> {
         if active.cluster_job() != Some(&observation.job) {
             return;
         }
-        active.unknown = match &observation.state {
-            ClusterState::Unknown { reason } => Some(reason.clone()),
-            _ => None,
-        };
-        if active.unknown.is_some() {
+        if let ClusterState::Unknown { reason } = &observation.state {
+            active.unknown = Some(reason.clone());
             return;
         }
+        let was_unknown = active.unknown.take().is_some();
         if active.host.is_none() {
             active.host.clone_from(&observation.host);
         }
         let known = active.evidence.cluster.as_ref().map(|(_, state)| state);
         if known == Some(&observation.state) {
+            if was_unknown {
+                active.evidence.cluster = Some((at, observation.state.clone()));
+                self.judge();
+            }
             return;
         }
         let requeued = is_requeued(active.started.is_some(), known, &observation.state);

@@ -7,7 +7,7 @@
 //! | fenced | | has put it back into the queue before | preempted |
 //! | fenced, else | | any | lost |
 //! | exited with a resume code, or with another after a request; a signal from outside before | | cancelled, removed | cancelled, removed |
-//! | … | | held | undecided |
+//! | … | | held, unknown | undecided |
 //! | … | | any other end, or none within the grace | resume requested |
 //! | exited with a resume code, else | | any | resume requested |
 //! | any other | request | any | resume requested |
@@ -18,11 +18,12 @@
 //! | killed, or exited ≥ 128, after we asked it to stop for the time limit | | any | time limit |
 //! | …, after we asked it to stop for another reason | | any | resume requested |
 //! | any other, after a signal from outside | | time limit, preempted, node failure, out of memory, cancelled, removed | as the scheduler reports |
-//! | … | | held | undecided |
+//! | … | | held, unknown | undecided |
 //! | … | | any other end, or none within the grace | resume requested |
 //! | killed, or exited ≥ 128, nobody asked it to stop | | time limit, preempted, node failure, out of memory, cancelled, removed | as the scheduler reports |
-//! | … | | held | undecided |
-//! | … | | any other end, or none within the grace | failed |
+//! | … | | held, unknown | undecided |
+//! | killed by SIGKILL, or exited 137, nobody asked it to stop | | gone | lost |
+//! | killed, or exited ≥ 128, nobody asked it to stop | | any other end, or none within the grace | failed |
 //! | none | | queued, held, running, unknown | undecided |
 //! | none within the grace, nor in the files after it | results | over | completed |
 //! | … | request | over | resume requested |
@@ -43,6 +44,10 @@
 //!
 //! A hold is a person's word: whoever held the job decides when it goes on. So an attempt that a signal from
 //! outside ended waits for its release, and no other attempt is submitted beside the held job.
+//!
+//! A scheduler that can't tell, or does not answer, has not said that nobody else ended the program. So no
+//! guess is made meanwhile. Nor is a SIGKILL a failure of the program if the scheduler has lost the job:
+//! a controller that forgets its jobs has their processes killed.
 //!
 //! A missing record proves nothing by itself: its files may not have been read, or reading them may take
 //! longer. So the scheduler's report decides only after a reading that began after the grace has found no
@@ -78,8 +83,9 @@ pub const SCHEDULER_GRACE: Duration = Duration::from_secs(60);
 pub const LONGEST_READING: Duration = Duration::from_secs(600);
 
 /// Judges the evidence about `active` at the time `at`. After the scheduler reports that the attempt is
-/// over, its record may arrive for `grace`; then its files are read. After a record, the scheduler may
-/// report the cause for [`SCHEDULER_GRACE`], or for `grace` if that is longer.
+/// over, its record may arrive for `grace`; then its files are read. After a record, and after the
+/// scheduler's last news, the scheduler may report the cause for [`SCHEDULER_GRACE`], or for `grace` if that
+/// is longer.
 #[must_use]
 pub fn judge(active: &Active, rules: &ExitRules, grace: Duration, at: Timestamp) -> Verdict {
     let evidence = &active.evidence;
@@ -97,10 +103,11 @@ pub fn judge(active: &Active, rules: &ExitRules, grace: Duration, at: Timestamp)
             }
             Word::Guess(end) => (end, heard),
         };
-        let until = since.after(grace.max(SCHEDULER_GRACE));
+        let heard_at = cluster.map_or(*since, |(heard, _)| *heard);
+        let until = heard_at.max(*since).after(grace.max(SCHEDULER_GRACE));
         return match better {
             Some(end) => Verdict::Ended(end),
-            None if is_held(cluster) => Verdict::Undecided,
+            None if is_held(cluster) || active.unknown.is_some() => Verdict::Undecided,
             None if over || at >= until => Verdict::Ended(guess),
             None => Verdict::Until(until),
         };
@@ -153,6 +160,11 @@ fn by_record(record: &ExitRecord, evidence: &Evidence, rules: &ExitRules) -> Wor
             Word::Final(AttemptEnd::Completed)
         }
         (ProgramEnd::Exited(..128), None) => Word::Final(AttemptEnd::Failed),
+        (ProgramEnd::Signaled(9) | ProgramEnd::Exited(137), None)
+            if matches!(evidence.cluster, Some((_, ClusterState::Gone))) =>
+        {
+            Word::Guess(AttemptEnd::Lost)
+        }
         (_, None) => Word::Guess(AttemptEnd::Failed),
         (_, Some(StopCause::Cancel)) => Word::Final(AttemptEnd::Cancelled),
         (_, Some(StopCause::Signal(_))) => Word::Guess(AttemptEnd::ResumeRequested),

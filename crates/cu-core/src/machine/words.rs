@@ -117,6 +117,13 @@ fn with_the_scheduler(job: &Job, active: &Active, policy: &Policy) -> String {
         Stage::Submitted(_) => {}
     }
     if let Some(reason) = &active.unknown {
+        if let Some((_, record)) = &active.evidence.record {
+            let end = program_end(&record.end, record.started.is_some());
+            return format!(
+                "attempt {attempt} is over ({end}), and the scheduler can't tell why ({reason}); it is asked \
+                 again until it can, or until it no longer has the attempt"
+            );
+        }
         return format!(
             "the scheduler can't tell the state of attempt {attempt} ({reason}); it is asked again until it \
              can, until it no longer has the attempt, or until the attempt reports its end"

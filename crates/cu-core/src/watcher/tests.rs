@@ -127,6 +127,26 @@ fn is_cancelled(state: &ClusterState) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_silent_scheduler_can_not_tell_why_an_attempt_is_over() {
+    let mut world = World::new(2).await;
+    world.cluster.inner.set_unavailable(true);
+    world.ask_until_over(0);
+    world
+        .until(|state| matches!(state, ClusterState::Unknown { .. }))
+        .await;
+    sleep(INTERVAL).await;
+    world.cluster.inner.set_unavailable(false);
+    // The other one seems to live, so nobody asked about it.
+    let took = world
+        .until(|state| match state {
+            ClusterState::Unknown { .. } => panic!("{state:?}"),
+            state => matches!(state, ClusterState::Running { .. }),
+        })
+        .await;
+    assert!(took > INTERVAL, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_end_is_looked_for_at_once() {
     let mut world = World::new(1).await;
     world.kill(0).await;

@@ -9,9 +9,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cu_scheduler::simulated::Simulated;
 use cu_scheduler::{
-    Cancel, Capabilities, ClusterJobId, Error, ExitCodes, Found, Observation, Reach, Scheduler,
-    Submission, SubmissionName, SubmitError, TimeLimits,
+    Cancel, Capabilities, ClusterJobId, ClusterState, Error, ExitCodes, Found, Observation, Reach,
+    Scheduler, Submission, SubmissionName, SubmitError, TimeLimits,
 };
+
+/// How many jobs there may be at a time, and when to ask again beyond that.
+#[derive(Clone, Debug)]
+struct Room {
+    most: usize,
+    retry_after: Duration,
+    jobs: Vec<ClusterJobId>,
+}
 
 /// When such a cluster calls for a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +43,7 @@ struct Log {
     looks: usize,
     batches: Vec<usize>,
     limit: Option<(String, Option<Duration>)>,
+    room: Option<Room>,
     answers_after: Duration,
 }
 
@@ -63,6 +72,29 @@ impl Remote {
     pub fn set_limit(&self, limit: Option<(&str, Option<Duration>)>) {
         let limit = limit.map(|(reason, retry_after)| (reason.to_owned(), retry_after));
         self.with(|log| log.limit = limit);
+    }
+
+    /// From now on there may be at most `most` jobs at a time.
+    pub fn set_room(&self, most: usize, retry_after: Duration) {
+        let jobs = Vec::new();
+        let room = Room {
+            most,
+            retry_after,
+            jobs,
+        };
+        self.with(|log| log.room = Some(room));
+    }
+
+    /// How many of `batch` there is room for.
+    async fn room_for(&self, batch: usize) -> usize {
+        let Some(room) = self.with(|log| log.room.clone()) else {
+            return batch;
+        };
+        let seen = self.inner.observe(&room.jobs).await.expect("it answers");
+        let is_over =
+            |state: &ClusterState| matches!(state, ClusterState::Ended(_) | ClusterState::Gone);
+        let live = seen.iter().filter(|it| !is_over(&it.state)).count();
+        batch.min(room.most.saturating_sub(live))
     }
 
     /// So long it takes to answer a submission that it has taken.
@@ -94,7 +126,21 @@ impl Scheduler for Remote {
             (log.limit.clone(), log.answers_after)
         });
         let Some((reason, retry_after)) = limit else {
-            let answer = self.inner.submit(batch).await;
+            let fits = self.room_for(batch.len()).await;
+            let mut answer = self.inner.submit(&batch[..fits]).await;
+            self.with(|log| {
+                if let Some(room) = &mut log.room {
+                    room.jobs.extend(answer.iter().flatten().cloned());
+                    let full = |submission: &Submission| {
+                        Err(SubmitError::Unavailable {
+                            name: submission.name.clone(),
+                            reason: "MaxSubmitJobs".to_owned(),
+                            retry_after: Some(room.retry_after),
+                        })
+                    };
+                    answer.extend(batch[fits..].iter().map(full));
+                }
+            });
             tokio::time::sleep(answers_after).await;
             return answer;
         };

@@ -95,6 +95,13 @@ impl Step<'_> {
         self.submit_again(&Reason::Delayed { attempt, reason }, attempt, wait);
     }
 
+    /// The wait for room is over. Whether there is room, the scheduler says.
+    pub(super) fn room_made(&mut self) {
+        if let Phase::Waiting { until, .. } = &mut self.job.phase {
+            *until = self.at.min(*until);
+        }
+    }
+
     pub(super) fn not_found(&mut self, attempt: Attempt) {
         if !self.is_unsubmitted(attempt) {
             return;
