@@ -89,6 +89,8 @@ pub(super) struct Known {
     of_id: HashMap<u32, Vec<u64>>,
     places: HashMap<SubmissionName, Where>,
     killed: HashMap<JobId, u64>,
+    /// How often a job that we have put back had been started anew by its newest submission.
+    restarts: HashMap<JobId, u32>,
     newest: u64,
 }
 
@@ -147,9 +149,10 @@ impl Known {
 
     fn settle(&mut self, name: &str, requeued: bool) {
         let Ok(name) = name.parse() else { return };
-        if let Some(Where::Requeue { job, .. }) = self.places.get(&name) {
-            let job = *job;
+        if let Some(Where::Requeue { job, restarts }) = self.places.get(&name) {
+            let (job, restarts) = (*job, *restarts);
             if requeued {
+                self.restarts.insert(job, restarts.saturating_add(1));
                 self.places.insert(name, Where::Requeued { job });
             } else {
                 self.places.remove(&name);
@@ -196,6 +199,12 @@ impl Known {
             task,
             before: u32::try_from(before).unwrap_or(u32::MAX),
         }
+    }
+
+    /// How often a job has been started anew for the submissions that it was. If Slurm counts more, it has
+    /// put the job back by itself.
+    pub fn restarts(&self, job: JobId) -> u32 {
+        self.restarts.get(&job).copied().unwrap_or_default()
     }
 
     /// When we last sent SIGKILL to a job.
@@ -286,6 +295,7 @@ mod tests {
         let text = name(1).to_string();
         let done = known([requeue.clone(), Line::Requeued { name: text.clone() }]);
         assert_eq!(done.place(&name(1)), Some(Place::At(job)));
+        assert_eq!(done.restarts(job), 3);
         let refused = known([requeue, Line::NotRequeued { name: text }]);
         assert_eq!(refused.place(&name(1)), None);
     }

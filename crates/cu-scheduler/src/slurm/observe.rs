@@ -10,6 +10,7 @@ use cu_system::tail::last_lines;
 use tokio::time::Instant;
 
 use super::job_id::JobId;
+use super::options::Resume;
 use super::row::{self, Row};
 use super::script::beside;
 use super::{Cluster, sacct, squeue, state};
@@ -224,6 +225,9 @@ impl Cluster {
     /// The state that a row reports, with our own knowledge.
     fn state(&self, job: JobId, row: &Row) -> ClusterState {
         let state = state::of(row);
+        if matches!(state, ClusterState::Queued { .. }) && self.is_put_back(job, row) {
+            return state::put_back(row);
+        }
         let ClusterState::Ended(end) = &state else {
             return state::with_release(state, job);
         };
@@ -247,6 +251,18 @@ impl Cluster {
             }),
             _ => state,
         }
+    }
+
+    /// Whether Slurm has put a job back by itself since its newest submission. Then the next attempt goes
+    /// on with it.
+    fn is_put_back(&self, job: JobId, row: &Row) -> bool {
+        let known = self.journal.with(|journal| {
+            let known = journal.known();
+            Ok(known.call_of(job).map(|_| known.restarts(job)))
+        });
+        let known = known.ok().flatten();
+        self.options.resume == Resume::Requeue
+            && known.is_some_and(|known| row.restarts.is_some_and(|now| now > known))
     }
 
     /// Whether Slurm wrote to the standard error of a job that it was over its memory. In the state it

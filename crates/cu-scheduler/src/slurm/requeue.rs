@@ -3,6 +3,10 @@
 //! Each start of the job reads in a file what to execute, so that file is changed first. Slurm
 //! requeues a job that has ended as long as its controller knows it; whatever it can't requeue is
 //! submitted anew.
+//!
+//! Slurm itself puts a job back that it preempted or whose node it lost. Such a job has to wait, by
+//! default two minutes. It would start with the attempt that has ended, end at once, and wait once more.
+//! So while it waits, it becomes the next attempt.
 
 use std::sync::Arc;
 
@@ -11,7 +15,7 @@ use cu_system::causes::in_one_line;
 use super::find::is_again;
 use super::job_id::JobId;
 use super::known::{Line, Requeue};
-use super::{Cluster, client, files, row, script};
+use super::{Cluster, client, files, row, script, state};
 use crate::Submission;
 use crate::cluster::{Batch, Refusal};
 
@@ -21,6 +25,8 @@ struct Again {
     job: JobId,
     job_name: String,
     restarts: u32,
+    /// Slurm has put it back by itself.
+    waits: bool,
 }
 
 impl Cluster {
@@ -41,12 +47,26 @@ impl Cluster {
         let again: Vec<_> = again.into_iter().map(with_submission).collect();
         let cluster = self.clone();
         let prepared = self.writer.write(move || {
-            let prepared = again
-                .into_iter()
-                .filter(|(again, submission)| cluster.prepare_again(again, submission).is_ok());
-            prepared.map(|(again, _)| again).collect::<Vec<Again>>()
+            let prepare = |(again, submission): (Again, Submission)| {
+                let prepared = cluster.prepare_again(&again, &submission);
+                (again, prepared)
+            };
+            again.into_iter().map(prepare).collect::<Vec<_>>()
         });
-        let Ok(again) = prepared.await else { return };
+        let Ok(prepared) = prepared.await else { return };
+        let mut again = Vec::new();
+        for (one, prepared) in prepared {
+            match prepared {
+                Ok(()) if one.waits => {
+                    let name = batch.submission(one.index).name.to_string();
+                    self.note(Line::Requeued { name });
+                    batch.accept(one.index, one.job.to_cluster());
+                }
+                Ok(()) => again.push(one),
+                Err(reason) if one.waits => batch.refuse(one.index, &Refusal::unavailable(reason)),
+                Err(_) => {} // It is submitted.
+            }
+        }
         let ids: Vec<String> = again.iter().map(|again| again.job.to_string()).collect();
         if ids.is_empty() {
             return;
@@ -95,16 +115,18 @@ impl Cluster {
         }
     }
 
-    /// The previous jobs that have ended and can be put back. Those that have not are refused.
+    /// The previous jobs that have ended and can be put back, or that Slurm has put back. Others that have
+    /// not ended are refused.
     async fn candidates(&self, batch: &mut Batch<'_>) -> Result<Vec<Again>, crate::Error> {
         let mut again = Vec::new();
         for (index, submission) in batch.open() {
             if let Some(job) = submission.previous.as_ref().and_then(JobId::parse) {
                 let job_name = self.journal.with(|journal| {
-                    let call = journal.known().call_of(job);
-                    Ok(call.map(|call| call.job_name.clone()))
+                    let known = journal.known();
+                    let call = known.call_of(job);
+                    Ok(call.map(|call| (call.job_name.clone(), known.restarts(job))))
                 })?;
-                again.extend(job_name.map(|job_name| (index, job, job_name)));
+                again.extend(job_name.map(|(job_name, known)| (index, job, job_name, known)));
             }
         }
         if again.is_empty() {
@@ -113,11 +135,13 @@ impl Cluster {
         let queue = self.queue().await?;
         let rows = row::Index::new(&queue);
         let mut candidates = Vec::new();
-        for (index, job, job_name) in again {
+        for (index, job, job_name, known) in again {
             let Some(row) = rows.row(job, Some(&job_name)) else {
                 continue; // Slurm has forgotten it.
             };
-            if is_again(row, u32::MAX) {
+            let restarts = row.restarts.unwrap_or(0);
+            let waits = state::waits(row) && restarts > known;
+            if is_again(row, u32::MAX) && !waits {
                 let reason = format!("job {job}, which it continues, is {}", row.state);
                 batch.refuse(index, &Refusal::unavailable(reason));
                 continue;
@@ -126,7 +150,8 @@ impl Cluster {
                 index,
                 job,
                 job_name,
-                restarts: row.restarts.unwrap_or(0),
+                restarts: if waits { restarts - 1 } else { restarts },
+                waits,
             });
         }
         Ok(candidates)

@@ -99,6 +99,23 @@ pub(super) fn with_release(state: ClusterState, job: JobId) -> ClusterState {
     }
 }
 
+/// Whether the job waits, on a person or on its turn.
+pub(super) fn waits(row: &Row) -> bool {
+    matches!(
+        of(row),
+        ClusterState::Queued { .. } | ClusterState::Held { .. }
+    )
+}
+
+/// The end of a job that Slurm has put back in the queue by itself: whatever it ran has ended.
+pub(super) fn put_back(row: &Row) -> ClusterState {
+    ClusterState::Ended(ClusterEnd {
+        cause: EndCause::Preempted,
+        at: None,
+        text: format!("requeued, now {}", text(row)),
+    })
+}
+
 /// Whether the row is what a refused submission leaves: a job that never was queued.
 pub(super) fn is_refusal(row: &Row) -> bool {
     // Accounting does not keep the reason, BadConstraints. But no node ever had it.

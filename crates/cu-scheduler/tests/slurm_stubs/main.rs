@@ -5,6 +5,7 @@
 mod cluster;
 mod environment;
 mod lost;
+mod requeued;
 mod settings;
 mod submitting;
 mod watching;
