@@ -39,6 +39,16 @@ pub fn in_a_condor_lane(test: impl FnOnce(&CondorPool, Place)) {
 /// The ways in which a job is resumed on HTCondor.
 pub const WAYS: [&str; 3] = ["submit", "requeue", "checkpoint"];
 
+/// The same test in each of them at once, each in a lane of its own.
+pub fn in_every_way(test: impl Fn(&CondorPool, Place, &str) + Sync) {
+    std::thread::scope(|scope| {
+        for way in WAYS {
+            let test = &test;
+            scope.spawn(move || in_a_condor_lane(|pool, place| test(pool, place, way)));
+        }
+    });
+}
+
 /// The line of a config that chooses one of them.
 pub fn resume(way: &str) -> String {
     format!("backend.htcondor.resume = {way:?}\n")
