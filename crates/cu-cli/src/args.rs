@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::parse_time;
 use crate::error::{Error, ExitCode};
 use crate::runs::{self, RESULTS_DIR};
+use crate::select::{Filter, Key};
 use crate::terminal::Color;
 
 /// Run long work as a chain of short, resumable jobs.
@@ -79,8 +80,14 @@ pub enum Command {
     Run(Box<Run>),
     /// Continue a run whose main process has ended
     Resume(Resume),
+    /// Wait until a run has ended; exits as `cu run` would have
+    Wait(Wait),
+    /// Show a run until it ends, as `cu run` shows it; Ctrl-C leaves the run alone
+    Watch(WatchRun),
     /// Show the state of a run
     Status(RunArgument),
+    /// List the jobs of a run with their settings, metrics, times and hosts
+    Jobs(Jobs),
     /// List the runs of a results directory
     List,
     /// Show a job: its attempts, and what it waits for or why it ended
@@ -229,12 +236,94 @@ pub struct Resume {
     pub watch: Watch,
 }
 
+/// `cu wait`
+#[derive(Debug, Args)]
+pub struct Wait {
+    #[command(flatten)]
+    pub run: RunArgument,
+    /// Wait at most this long, such as 90s or 1h 30m, then exit with 124
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub timeout: Option<Duration>,
+}
+
+/// `cu watch`
+#[derive(Debug, Args)]
+pub struct WatchRun {
+    #[command(flatten)]
+    pub run: RunArgument,
+    /// Print plain lines even on a terminal
+    #[arg(long)]
+    pub no_progress: bool,
+}
+
 /// Which run.
 #[derive(Debug, Args)]
 pub struct RunArgument {
     /// A run's directory or name [default: your newest run]
     #[arg(value_name = "RUN")]
     pub run: Option<String>,
+}
+
+/// `cu jobs`
+#[derive(Debug, Args)]
+#[command(after_help = JOBS_EXAMPLES, after_long_help = jobs_long_help())]
+pub struct Jobs {
+    #[command(flatten)]
+    pub run: RunArgument,
+    /// Sort by this key; jobs without a value come last
+    #[arg(long, value_name = "KEY")]
+    pub sort: Option<String>,
+    /// Turn the order round
+    #[arg(long, short)]
+    pub reverse: bool,
+    /// Only the first N jobs
+    #[arg(long, short = 'n', value_name = "N")]
+    pub first: Option<usize>,
+    /// These columns: keys, `settings`, `metrics` or `all`
+    #[arg(
+        long,
+        value_name = "KEYS",
+        value_delimiter = ',',
+        conflicts_with = "json"
+    )]
+    pub columns: Vec<String>,
+    /// Print CSV: every column, times in seconds
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    #[command(flatten)]
+    pub filter: Filter,
+}
+
+const JOBS_EXAMPLES: &str = "\
+Examples:
+  cu jobs --failed --columns job,settings,why
+  cu jobs --where 'settings.lr<0.1' --where 'metrics.loss>=2' --sort loss
+  cu jobs digits --csv > jobs.csv
+  cu retry --where 'why~CUDA'
+
+The run's directory also has all_data.csv: settings and metrics of the completed jobs.";
+
+fn jobs_long_help() -> String {
+    let mut text = String::from(
+        "Keys, for --where, --sort and --columns:
+  settings.NAME   a setting in which the jobs differ
+  metrics.NAME    a metric that a program announced
+  NAME            short for either, if only one of them has that name
+",
+    );
+    for (name, help) in Key::HELP {
+        text.push_str(&format!("  {name:<16}{help}\n"));
+    }
+    text.push_str(
+        "
+Conditions: KEY<VALUE, and with <=, =, !=, >= and >; KEY~TEXT is true if the value contains the
+text; KEY= is true of jobs without a value, KEY!= of jobs with one. Of a job without a value no
+other condition is true. run_time and queue_time are compared with times such as 90s or 1h 30m,
+done with 0.5 or 50%, moments with their beginning, in UTC: started>2026-11-24.
+
+",
+    );
+    text + JOBS_EXAMPLES
 }
 
 /// Which job of which run.
@@ -295,6 +384,8 @@ pub struct JobsArgument {
     /// number comes last, after its jobs [default: all jobs of the newest run]
     #[arg(value_name = "JOBS|RUN", num_args = 0..=2)]
     pub jobs_and_run: Vec<String>,
+    #[command(flatten)]
+    pub filter: Filter,
 }
 
 /// `cu doctor`

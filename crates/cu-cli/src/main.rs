@@ -13,6 +13,7 @@ mod config;
 mod error;
 mod examine;
 mod runs;
+mod select;
 mod shell_word;
 mod start;
 mod terminal;
@@ -62,7 +63,10 @@ fn dispatch(arguments: &Arguments) -> Result<u8> {
     let code = match &arguments.command {
         Command::Run(run) => commands::run::run(common, run),
         Command::Resume(resume) => commands::resume::resume(common, resume),
+        Command::Wait(run) => commands::attach::wait(common, run),
+        Command::Watch(run) => commands::attach::watch(common, run),
         Command::Status(run) => commands::status::status(common, run),
+        Command::Jobs(jobs) => commands::jobs::jobs(common, jobs),
         Command::List => commands::list::list(common),
         Command::Show(job) => commands::show::show(common, job),
         Command::Logs(logs) => commands::logs::logs(common, logs),

@@ -171,6 +171,12 @@ pub fn say_styled(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
+/// The width of the terminal to which stdout goes, in columns; `None` if it goes elsewhere.
+pub fn width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
 /// Whether a person can be asked: stdin and stderr are a terminal.
 pub fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()

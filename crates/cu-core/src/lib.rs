@@ -56,7 +56,8 @@ pub use operator::{Operator, ask};
 pub use plan::{JobPlan, RunPlan};
 pub use policy::{Limit, Policy};
 pub use report::{
-    AttemptEnd, AttemptReport, Counts, JobReport, JobState, JobWait, RunState, Status,
+    AttemptEnd, AttemptReport, Counts, JobReport, JobState, JobWait, MainProcessSeen, RunState,
+    RunningJob, Status,
 };
 pub use resume_loop::{Finish, LoopOptions, ResumeLoop};
 pub use store::Reader;

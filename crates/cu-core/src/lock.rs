@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use cu_system::files;
 use cu_system::machine::host;
 use rustix::fs::{FlockOperation, flock};
 
-use crate::{Error, Result, RunDir};
+use crate::{Error, MainProcessSeen, Result, RunDir};
 
 /// Readers hold the lock for an instant, so it is tried this often, with this pause.
 const TRIES: u32 = 10;
@@ -118,19 +118,12 @@ impl Taken {
     /// Whether the last holder was on another machine. On some file systems each machine keeps its own
     /// locks (Lustre mounted with `localflock`), so it may hold the lock still.
     pub fn was_held_elsewhere(&self) -> bool {
-        let named = self.last_holder.rsplit_once(ON);
-        named.is_some_and(|(_, named)| named != host())
+        is_elsewhere(&self.last_holder)
     }
 
     /// The last holder holds it still.
     pub fn in_use(&self) -> Error {
-        Error::InUse {
-            path: self.run_dir.clone(),
-            holder: match self.last_holder.as_str() {
-                "" => "another main process".to_owned(),
-                named => named.to_owned(),
-            },
-        }
+        in_use(&self.run_dir, &self.last_holder)
     }
 
     /// Writes into the file who holds the lock, for people, and for machines that don't see it.
@@ -216,8 +209,38 @@ pub(crate) fn waits(run_dir: &RunDir) -> Option<String> {
     is_held(run_dir).then(|| waits.to_owned())
 }
 
+/// Whether a main process works on the run, as far as its lock shows.
+pub(crate) fn main_process(run_dir: &RunDir) -> MainProcessSeen {
+    let is_held = is_held(run_dir);
+    let text = files::read(&run_dir.lock(), LONGEST).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let holder = text.lines().next().unwrap_or_default().trim().to_owned();
+    match is_elsewhere(&holder) {
+        _ if is_held => MainProcessSeen::Alive { holder },
+        true => MainProcessSeen::Unclear { holder },
+        false => MainProcessSeen::Absent,
+    }
+}
+
+/// The error that `holder`, as the lock's text names it, holds the run.
+pub(crate) fn in_use(run_dir: &Path, holder: &str) -> Error {
+    Error::InUse {
+        path: run_dir.to_owned(),
+        holder: match holder {
+            "" => "another main process".to_owned(),
+            named => named.to_owned(),
+        },
+    }
+}
+
 fn try_lock(file: &File) -> rustix::io::Result<()> {
     flock(file, FlockOperation::NonBlockingLockExclusive)
+}
+
+/// Whether the holder that the lock names runs on another machine than this.
+fn is_elsewhere(holder: &str) -> bool {
+    let named = holder.rsplit_once(ON);
+    named.is_some_and(|(_, named)| named != host())
 }
 
 /// Stands before the host in the lock's text.
@@ -241,7 +264,10 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let run = RunDir::new(directory.path());
         let text = || std::fs::read_to_string(run.lock()).expect("the lock's text");
+        assert_eq!(main_process(&run), MainProcessSeen::Absent);
         let lock = take(&run).and_then(Taken::name).expect("it is free");
+        let holder = text().trim().to_owned();
+        assert_eq!(main_process(&run), MainProcessSeen::Alive { holder });
         assert_eq!(waits(&run), None);
         let note = lock.note();
         note.set(HeldUp::ByTheStore, Some("a reader is waited for"));
@@ -254,6 +280,8 @@ mod tests {
         drop((lock, note));
         assert_eq!(text(), "");
         std::fs::write(run.lock(), "process 7 on login2\n").expect("it was killed");
+        let holder = "process 7 on login2".to_owned();
+        assert_eq!(main_process(&run), MainProcessSeen::Unclear { holder });
         let lock = take(&run).and_then(Taken::name).expect("it is free");
         assert_eq!(lock.predecessor.as_deref(), Some("process 7 on login2"));
         let other = "process 8 on login2\n";

@@ -2,6 +2,7 @@
 //! Plain data; the names are stable.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use cu_protocol::{Attempt, JobId, Metrics, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -239,6 +240,64 @@ impl JobReport {
             attempts: Vec::new(),
         }
     }
+}
+
+/// A job that runs now, for a display that is renewed often.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct RunningJob {
+    /// Its number.
+    pub job: JobId,
+    /// The attempt that runs.
+    pub attempt: Attempt,
+    /// Where it runs.
+    pub host: Option<String>,
+    /// When its program started.
+    pub started: Option<Timestamp>,
+    /// How long the attempt may run until it is asked to stop, or until its time limit; `None` if
+    /// neither is known.
+    pub longest: Option<Duration>,
+    /// The settings in which it differs from the other jobs, by dotted name.
+    pub parameters: serde_json::Map<String, serde_json::Value>,
+    /// Its early metrics.
+    pub metrics: Metrics,
+    /// How much of it is done, from 0 to 1, if it announced that.
+    pub fraction: Option<f64>,
+}
+
+impl RunningJob {
+    /// A job of which only this is known.
+    #[must_use]
+    pub fn new(job: JobId, attempt: Attempt) -> Self {
+        Self {
+            job,
+            attempt,
+            host: None,
+            started: None,
+            longest: None,
+            parameters: serde_json::Map::new(),
+            metrics: Metrics::new(),
+            fraction: None,
+        }
+    }
+}
+
+/// Whether a main process works on a run, as far as that can be seen from here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MainProcessSeen {
+    /// One holds the run.
+    Alive {
+        /// Its process and host, if it has written them already.
+        holder: String,
+    },
+    /// None does.
+    Absent,
+    /// The last one ran on another host and did not give the run back. It was killed, or its lock can't
+    /// be seen from here.
+    Unclear {
+        /// Its process and host.
+        holder: String,
+    },
 }
 
 /// One attempt.

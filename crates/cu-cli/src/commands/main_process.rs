@@ -2,11 +2,12 @@
 //! outlive the terminal. It prints one word on stdout once it is ready, and writes the rest to the
 //! run's log.
 
-use cu_core::{RunDir, RunState, check_run};
+use cu_core::{RunDir, check_run};
 
 use crate::args::{Common, MainProcess as Arguments, OnInterrupt};
 use crate::error::render;
 use crate::error::{Error, ExitCode, Result};
+use crate::start::foreground::end_of;
 use crate::start::interrupt::Interrupts;
 use crate::start::watched::{MainProcess, Outcome};
 use crate::start::{background, logging};
@@ -44,8 +45,7 @@ fn run_it(common: &Common, run: &RunDir) -> Result<ExitCode> {
         main_process.run(&mut Silent, &mut interrupts).await
     })?;
     Ok(match outcome {
-        Outcome::Settled(status) if status.state == RunState::Completed => ExitCode::Done,
-        Outcome::Settled(_) => ExitCode::JobsFailed,
+        Outcome::Settled(status) => end_of(&status),
         Outcome::Detached(_) | Outcome::Ended => ExitCode::Interrupted,
     })
 }

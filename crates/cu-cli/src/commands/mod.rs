@@ -1,10 +1,12 @@
 //! The commands, one per file: each asks, renders, and is done.
 
+pub mod attach;
 pub mod config;
 pub mod doctor;
 mod dry_run;
 pub mod exec;
 pub mod job;
+pub mod jobs;
 pub mod list;
 pub mod logs;
 pub mod main_process;

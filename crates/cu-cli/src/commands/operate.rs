@@ -4,11 +4,13 @@
 use cu_core::{Counts, JobReport, Reader, RunDir, RunState, ask, check_run};
 use cu_protocol::{OperatorAnswer, OperatorRequest, Selection};
 use serde_json::json;
+use std::collections::HashSet;
 use std::pin::pin;
 use std::time::Duration;
 
 use crate::args::{Common, JobsArgument, OnInterrupt};
 use crate::error::{Error, ExitCode, Result};
+use crate::select::Filter;
 use crate::shell_word::shell_word;
 use crate::start::interrupt::Interrupts;
 use crate::start::watched::{MainProcess, Outcome};
@@ -67,8 +69,10 @@ impl Operation {
             Self::Retry => "no job has failed or was cancelled",
             Self::Checkpoint => "no job is running",
         };
-        if let [job] = jobs {
-            return format!("{reason}, job {} {}", job.job, summary::job_is(job.state));
+        match jobs {
+            [] => return "there are no such jobs".to_owned(),
+            [job] => return format!("{reason}, job {} {}", job.job, summary::job_is(job.state)),
+            _ => {}
         }
         let mut counts = Counts::default();
         jobs.iter().for_each(|job| counts.add(job.state));
@@ -91,6 +95,11 @@ pub fn operate(
     check_run(&run)?;
     let reader = Reader::open(&run)?;
     let selection = jobs.of(reader.status()?.jobs.total).map_err(Error::usage)?;
+    let selection = filtered(selection, &arguments.filter, &reader)?;
+    if selection == Selection::Jobs(Vec::new()) {
+        nothing(common, operation, &run, &[])?;
+        return Ok(ExitCode::Done);
+    }
     let request = operation.request(selection.clone());
     let runtime = background::runtime()?;
     let answer = match runtime.block_on(ask_aloud(common, &run, request.clone())) {
@@ -212,9 +221,21 @@ fn nothing(
 
 fn chosen(selection: &Selection, mut jobs: Vec<JobReport>) -> Vec<JobReport> {
     if let Selection::Jobs(chosen) = selection {
+        let chosen: HashSet<_> = chosen.iter().collect();
         jobs.retain(|job| chosen.contains(&job.job));
     }
     jobs
+}
+
+/// Those of `selection` that the filter lets pass now.
+fn filtered(selection: Selection, filter: &Filter, reader: &Reader) -> Result<Selection> {
+    if filter.is_empty() {
+        return Ok(selection);
+    }
+    let mut jobs = reader.jobs()?;
+    filter.keep(&mut jobs)?;
+    let jobs = chosen(&selection, jobs);
+    Ok(Selection::Jobs(jobs.iter().map(|job| job.job).collect()))
 }
 
 /// Splits the words into jobs and run: `1-3,5` and `all` are jobs, anything else is a run. A run with

@@ -17,7 +17,11 @@ pub fn resume(common: &Common, arguments: &Resume) -> Result<ExitCode> {
     let run = runs::find(arguments.run.run.as_deref(), common.results_dir())?;
     // Before it opens a log, a lock or a backend in a directory that is not ours.
     check_run(&run)?;
-    Reader::open(&run)?.status()?;
+    let reader = Reader::open(&run)?;
+    reader.status()?;
+    // The backend would be found in use, too, and say less.
+    reader.check_unused()?;
+    drop(reader);
     if !common.quiet {
         warn_of_strangers(&run);
     }

@@ -24,7 +24,7 @@ macro_rules! exit_codes {
 }
 
 exit_codes! {
-    /// done; `cu run` and `cu resume`: all jobs are completed
+    /// done; `cu run`, `cu resume`, `cu wait` and `cu watch`: all jobs are completed
     Done = 0,
     /// every job has ended, and at least one failed or was cancelled
     JobsFailed = 1,
@@ -46,6 +46,8 @@ exit_codes! {
     ProblemFound = 9,
     /// an error in `cu` itself
     Internal = 70,
+    /// `cu wait`: the run had not ended after `--timeout`
+    TimedOut = 124,
     /// interrupted or detached before every job had ended
     Interrupted = 130,
 }

@@ -22,7 +22,7 @@ impl Hint for cu_core::Error {
             Self::RunExists { path } => run_exists(path),
             Self::NoRun { .. } => "`cu list` shows the runs of a results directory".to_owned(),
             Self::InUse { path, .. } => format!(
-                "`cu status {0}` shows what the run does; `cu stop` and `cu pause` ask its main \
+                "`cu watch {0}` shows the run until it ends; `cu stop` and `cu pause` ask its main \
                  process",
                 shell_word(path)
             ),

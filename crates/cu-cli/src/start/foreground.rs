@@ -32,10 +32,10 @@ pub fn work_on(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> 
     match outcome {
         Outcome::Settled(status) => {
             report(common, &run, &status)?;
-            Ok(match status.state {
-                RunState::Completed => ExitCode::Done,
+            Ok(match end_of(&status) {
+                ExitCode::Done => ExitCode::Done,
                 _ if interrupts.interrupted() => ExitCode::Interrupted,
-                _ => ExitCode::JobsFailed,
+                code => code,
             })
         }
         Outcome::Detached(status) => {
@@ -59,8 +59,19 @@ pub fn work_on(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> 
     }
 }
 
+/// The exit code for a run whose jobs have all ended.
+pub fn end_of(status: &Status) -> ExitCode {
+    match status.state {
+        RunState::Completed => ExitCode::Done,
+        _ => ExitCode::JobsFailed,
+    }
+}
+
 /// Prints the outcome of a run.
-fn report(common: &Common, run: &RunDir, status: &Status) -> Result<()> {
+///
+/// # Errors
+/// If the run can't be read, or stdout can't be written.
+pub fn report(common: &Common, run: &RunDir, status: &Status) -> Result<()> {
     if common.json {
         terminal::json(&RunJson::from(status))
     } else {
@@ -77,7 +88,7 @@ fn detach(common: &Common, run: &RunDir) -> Result<ExitCode> {
     } else {
         terminal::data(&run.path().display().to_string())?;
         terminal::say(&format!(
-            "the run continues in the background; `cu status {0}` shows it, {1} is its log",
+            "the run continues in the background; `cu watch {0}` shows it, {1} is its log",
             shell_word(run.path()),
             run.log().display()
         ));

@@ -1,8 +1,9 @@
-//! Small texts: times, selections of jobs, and what others wrote made visible.
+//! Small texts: times, selections of jobs, what others wrote made visible, and what fits a terminal.
 
 pub mod moment;
 pub mod selection;
 pub mod visible;
+pub mod width;
 
 /// `1 job`, `2 jobs`.
 pub fn plural(count: u64, name: &str) -> String {

@@ -151,8 +151,7 @@ mod tests {
         status.resumes = 7;
         status.done_per_mille = 500;
         lines.status(&status, at(11));
-        let line = "digits: 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 7 resumes, \
-                    about 11s left";
+        let line = "digits: 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 7 resumes";
         assert_eq!(said(), [line]);
 
         status.resumes = 8;

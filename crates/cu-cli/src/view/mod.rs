@@ -1,12 +1,16 @@
 //! How a run looks while it runs: on a terminal, in a pipe, to a program, or not at all.
 
-mod bars;
+mod canvas;
+mod display;
 pub mod estimate;
+mod frame;
+pub mod jobs;
 pub mod json;
 mod limit;
 mod lines;
 pub mod notices;
 pub mod summary;
+pub mod table;
 pub mod waiting;
 
 use std::io::IsTerminal;
@@ -17,8 +21,8 @@ use cu_protocol::{Attempt, JobId};
 
 use crate::args::Common;
 
-pub use bars::Bars;
-pub use lines::{Lines, states};
+use display::Display;
+pub use lines::{Lines, counts, states};
 
 /// A view of a run while it runs. It gets everything, and decides what to show.
 pub trait View {
@@ -59,6 +63,9 @@ pub fn choose(common: &Common, no_progress: bool) -> Box<dyn View> {
     } else if no_progress || common.verbose > 0 || !std::io::stderr().is_terminal() {
         Box::new(Lines::new(crate::terminal::say, common.verbose == 0))
     } else {
-        Box::new(Bars::new())
+        match Display::new() {
+            Some(display) => Box::new(display),
+            None => Box::new(Lines::new(crate::terminal::say, true)),
+        }
     }
 }

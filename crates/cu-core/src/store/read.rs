@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::time::Duration;
 
 use cu_protocol::{Attempt, JobId, Metrics, OperatorRequest, RunId, Timestamp};
 use rusqlite::types::FromSqlError;
@@ -14,8 +15,8 @@ use crate::lock;
 use crate::machine::Event;
 use crate::machine::{Job, Tally, orders, why};
 use crate::{
-    AttemptReport, Counts, Error, JobPlan, JobReport, JobState, Policy, Result, RunDir, RunState,
-    Status,
+    AttemptReport, Counts, Error, JobPlan, JobReport, JobState, MainProcessSeen, Policy, Result,
+    RunDir, RunState, RunningJob, Status,
 };
 
 /// A recorded event.
@@ -117,6 +118,39 @@ impl Reader {
         })
     }
 
+    /// The first `most` of the running jobs.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Read`].
+    pub fn running(&self, most: usize) -> Result<Vec<RunningJob>> {
+        self.read(|connection| {
+            let mut jobs = connection.prepare(
+                "SELECT body, plan FROM jobs WHERE state = 'running' ORDER BY job LIMIT ?1",
+            )?;
+            let mut rows = jobs.query([most])?;
+            let mut running = Vec::new();
+            while let Some(row) = rows.next()? {
+                let (job, plan): (Job, JobPlan) = (parse(row, 0)?, parse(row, 1)?);
+                let Some(active) = job.active() else {
+                    continue;
+                };
+                let mut metrics = metrics(connection, Some(job.id))?;
+                let early = metrics.remove(&job.id);
+                running.push(RunningJob {
+                    job: job.id,
+                    attempt: active.attempt,
+                    host: active.host.clone(),
+                    started: active.started,
+                    longest: longest(&plan),
+                    metrics: early.unwrap_or_else(|| Metrics::clone(&job.metrics)),
+                    fraction: job.fraction.map(cu_protocol::Fraction::get),
+                    parameters: plan.parameters,
+                });
+            }
+            Ok(running)
+        })
+    }
+
     /// One job with its chain.
     ///
     /// # Errors
@@ -171,6 +205,26 @@ impl Reader {
     #[must_use]
     pub fn has_main_process(&self) -> bool {
         lock::is_held(&self.run_dir)
+    }
+
+    /// Whether a main process works on it, as far as its lock shows. Unlike
+    /// [`has_main_process`](Self::has_main_process) it tells a run that was left from one whose main
+    /// process may live on another host.
+    #[must_use]
+    pub fn main_process(&self) -> MainProcessSeen {
+        lock::main_process(&self.run_dir)
+    }
+
+    /// Refuses a run that a living main process works on. Whoever wants to be its main process is told so
+    /// before anything else is opened.
+    ///
+    /// # Errors
+    /// [`Error::InUse`].
+    pub fn check_unused(&self) -> Result<()> {
+        match self.main_process() {
+            MainProcessSeen::Alive { holder } => Err(lock::in_use(self.run_dir.path(), &holder)),
+            _ => Ok(()),
+        }
     }
 
     /// How many jobs an operator's request changes, as the run was recorded last.
@@ -245,6 +299,14 @@ impl Reader {
             attempts: Vec::new(),
         }
     }
+}
+
+/// How long an attempt may run until it is asked to stop, or until its time limit.
+fn longest(plan: &JobPlan) -> Option<Duration> {
+    let limit = plan.resources.time_limit;
+    let before = plan.stop.before_limit.unwrap_or_default();
+    let limit = limit.map(|limit| limit.saturating_sub(before));
+    plan.stop.after.into_iter().chain(limit).min()
 }
 
 const ATTEMPTS_OF_ALL: &str = "SELECT * FROM attempts ORDER BY job, attempt";

@@ -1,0 +1,210 @@
+//! Tables for people. On a terminal a table fits its width: long cells are cut, and where that is not
+//! enough, the last columns are left out and named. In a pipe a table is complete.
+
+use std::iter::once;
+
+use crate::text::width::{columns, cut, one_line};
+
+/// The blanks between two columns.
+const GAP: &str = "  ";
+
+/// A column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    name: String,
+    /// Numbers are aligned at their end.
+    is_number: bool,
+    /// The least width that its cells may be cut to; they are never cut if there is none.
+    least: Option<usize>,
+}
+
+impl Column {
+    /// A column of short texts, which are never cut.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: one_line(&name.into()).into_owned(),
+            is_number: false,
+            least: None,
+        }
+    }
+
+    /// The same, aligned at the end of its cells.
+    pub fn number(name: impl Into<String>) -> Self {
+        Self {
+            is_number: true,
+            ..Self::new(name)
+        }
+    }
+
+    /// The same, whose cells may be cut to this width.
+    pub fn at_least(self, width: usize) -> Self {
+        Self {
+            least: Some(width),
+            ..self
+        }
+    }
+}
+
+/// A table with a header.
+#[derive(Clone, Debug)]
+pub struct Table {
+    columns: Vec<Column>,
+    rows: Vec<Vec<String>>,
+}
+
+/// A table as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drawn {
+    /// Its lines, without blanks at their ends. The first one is the header.
+    pub lines: Vec<String>,
+    /// The names of the columns for which there was no room.
+    pub left_out: Vec<String>,
+}
+
+impl Table {
+    /// An empty one.
+    pub fn new(columns: Vec<Column>) -> Self {
+        Self {
+            columns,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row, with a cell for each column.
+    pub fn add_row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let cells = cells.into_iter().map(|cell| match one_line(&cell) {
+            std::borrow::Cow::Borrowed(_) => cell,
+            std::borrow::Cow::Owned(shown) => shown,
+        });
+        self.rows.push(cells.collect());
+    }
+
+    /// The table for a terminal of this width, or for a pipe.
+    pub fn draw(&self, width: Option<usize>) -> Drawn {
+        let mut widths = self.natural_widths();
+        if let Some(width) = width {
+            let natural = widths.clone();
+            while !self.squeeze(&mut widths, width) && widths.len() > 1 {
+                let fewer = widths.len() - 1;
+                widths.clear();
+                widths.extend_from_slice(&natural[..fewer]);
+            }
+        }
+        let names = self.columns.iter().map(|column| column.name.as_str());
+        let header = self.line(names, &widths);
+        let rows = self.rows.iter();
+        let rows = rows.map(|row| self.line(row.iter().map(String::as_str), &widths));
+        let left_out = self.columns[widths.len()..].iter();
+        Drawn {
+            lines: once(header).chain(rows).collect(),
+            left_out: left_out.map(|column| column.name.clone()).collect(),
+        }
+    }
+
+    fn natural_widths(&self) -> Vec<usize> {
+        let width = |(place, column): (usize, &Column)| {
+            let cells = self.rows.iter().filter_map(|row| row.get(place));
+            let widest = cells.map(|cell| columns(cell)).max().unwrap_or(0);
+            widest.max(columns(&column.name))
+        };
+        self.columns.iter().enumerate().map(width).collect()
+    }
+
+    /// Narrows the widest of the columns that may be cut until all fit. Returns whether they do.
+    fn squeeze(&self, widths: &mut [usize], width: usize) -> bool {
+        while total(widths) > width {
+            let can_be_cut = |place: &usize| {
+                let least = self.columns[*place].least;
+                least.is_some_and(|least| widths[*place] > least)
+            };
+            let widest = (0..widths.len())
+                .filter(can_be_cut)
+                .max_by_key(|place| widths[*place]);
+            let Some(widest) = widest else {
+                return false;
+            };
+            widths[widest] -= 1;
+        }
+        true
+    }
+
+    fn line<'a>(&self, cells: impl Iterator<Item = &'a str>, widths: &[usize]) -> String {
+        let mut line = String::new();
+        for ((cell, column), width) in cells.zip(&self.columns).zip(widths) {
+            if !line.is_empty() {
+                line.push_str(GAP);
+            }
+            let cell = cut(cell, *width);
+            let blanks = " ".repeat(width - columns(&cell));
+            match column.is_number {
+                true => line.extend([&blanks, &*cell]),
+                false => line.extend([&*cell, &blanks]),
+            }
+        }
+        line.truncate(line.trim_end().len());
+        line
+    }
+}
+
+fn total(widths: &[usize]) -> usize {
+    let gaps = widths.len().saturating_sub(1) * GAP.len();
+    widths.iter().sum::<usize>() + gaps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let columns = vec![
+            Column::number("job"),
+            Column::new("state"),
+            Column::new("why").at_least(6),
+            Column::new("host").at_least(4),
+        ];
+        let mut table = Table::new(columns);
+        let row = |cells: [&str; 4]| cells.map(str::to_owned);
+        table.add_row(row(["7", "running", "", "node1"]));
+        let why = "attempt 0 failed\nwith code 1";
+        table.add_row(row(["12", "failed", why, "node12.cluster"]));
+        table
+    }
+
+    #[test]
+    fn in_a_pipe_it_is_complete() {
+        let drawn = table().draw(None);
+        let expected = [
+            "job  state    why                           host",
+            "  7  running                                node1",
+            " 12  failed   attempt 0 failed with code 1  node12.cluster",
+        ];
+        assert_eq!(drawn.lines, expected);
+        assert_eq!(drawn.left_out, [""; 0]);
+    }
+
+    #[test]
+    fn long_cells_are_cut_before_columns_are_left_out() {
+        let drawn = table().draw(Some(40));
+        let expected = [
+            "job  state    why           host",
+            "  7  running                node1",
+            " 12  failed   attempt 0…    node12.clus…",
+        ];
+        assert_eq!(drawn.lines, expected);
+        let drawn = table().draw(Some(20));
+        assert_eq!(drawn.lines[2], " 12  failed   attem…");
+        assert_eq!(drawn.left_out, ["host"]);
+        let drawn = table().draw(Some(13));
+        assert_eq!(drawn.lines[1], "  7  running");
+        assert_eq!(drawn.left_out, ["why", "host"]);
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for width in 12..100 {
+            let drawn = table().draw(Some(width));
+            let widest = drawn.lines.iter().map(|line| columns(line)).max();
+            assert!(widest <= Some(width), "{width}: {:?}", drawn.lines);
+        }
+    }
+}
