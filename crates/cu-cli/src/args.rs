@@ -184,6 +184,15 @@ pub struct RunOptions {
     /// resume.exit_code: the exit code that means "submit me again", or several: 3,85 [default: 3]
     #[arg(long, value_name = "CODES", value_delimiter = ',')]
     pub resume_exit_code: Vec<u8>,
+    /// resume.done_when.file: the job is done once this file is there
+    #[arg(long, value_name = "FILE")]
+    pub done_when_file: Option<String>,
+    /// resume.done_when.contains: and contains this text
+    #[arg(long, value_name = "TEXT", requires = "done_when_file")]
+    pub done_when_contains: Option<String>,
+    /// resume.done_when.output: the job is done once its program has printed this text
+    #[arg(long, value_name = "TEXT", conflicts_with = "done_when_file")]
+    pub done_when_output: Option<String>,
     /// resume.stuck_after: fail a job after this many attempts without progress
     #[arg(long, value_name = "N")]
     pub stuck_after: Option<u32>,

@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod checkpoint;
+mod done_when;
 mod error;
 mod exit_record;
 mod holder;
@@ -24,6 +25,7 @@ mod stop_policy;
 mod trust;
 
 pub use checkpoint::newest_checkpoint;
+pub use done_when::{DoneWhen, FoundBefore, FoundFile};
 pub use error::{Error, Result};
 pub use exit_record::{read_exit_record, sync_exit_record, write_exit_record};
 pub use holder::Holder;

@@ -128,6 +128,12 @@ impl RunDir {
         self.attempts(job).join("metrics.json")
     }
 
+    /// What the job's first attempt found where the file will be that shows that the job is done.
+    #[must_use]
+    pub fn found_before(&self, job: JobId) -> PathBuf {
+        self.attempts(job).join("found_before.json")
+    }
+
     /// The directory of all attempts of a job.
     #[must_use]
     pub fn attempts(&self, job: JobId) -> PathBuf {

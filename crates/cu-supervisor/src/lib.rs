@@ -9,6 +9,7 @@
 mod asking;
 mod attempt;
 mod clearing;
+mod done;
 mod door;
 mod error;
 mod event;

@@ -18,11 +18,12 @@ use cu_system::machine::host;
 use rustix::process::{getpid, set_child_subreaper, setsid};
 
 use crate::attempt::{Phase, Running, kill_wait, stop_moments, time_limit};
+use crate::done::Watched;
 use crate::door::Door;
 use crate::event::{Event, Events};
 use crate::fence::{Fence, FenceTimes, Held, Turn};
 use crate::mail::Mail;
-use crate::output_dir::{Before, Moment, Places, look};
+use crate::output_dir::{Before, Moment, Places, look, patience};
 use crate::peak_memory::peak_memory_bytes;
 use crate::program::Program;
 use crate::relay::{Identity, Relay};
@@ -269,6 +270,16 @@ impl Supervisor {
             checkpoint,
             start: Moment::of_change(&run.attempt_holder(job)),
         };
+        let working_directory = spec.working_directory.as_ref();
+        let working_directory = working_directory.map(|directory| output_dir.join(directory));
+        let places = Places {
+            output_dir: &output_dir,
+            working_directory: working_directory
+                .as_deref()
+                .filter(|path| *path != output_dir),
+        };
+        let condition = spec.done_when.as_ref();
+        let condition = condition.map(|it| Watched::begin(it, places, &run.found_before(job)));
         let (program, door) = match self.start_program(spec, &mut held) {
             Ok(started) => started,
             Err(error) => return self.record_unstarted(Some(spec), unstarted(&error)),
@@ -322,12 +333,8 @@ impl Supervisor {
             finished.stop,
             Some(StopCause::Signal(_) | StopCause::TimeLimit)
         );
-        let working_directory = spec.working_directory.as_deref();
-        let places = Places {
-            output_dir: &output_dir,
-            working_directory: working_directory.filter(|path| *path != output_dir),
-        };
-        let left = look(places, before, hurry);
+        let condition = condition.map(|condition| condition.look(patience(hurry)));
+        let left = look(places, before, patience(hurry));
         let record = ExitRecord {
             end: finished.end.end.clone(),
             stop: finished.end.stop,
@@ -337,6 +344,7 @@ impl Supervisor {
             peak_memory_bytes: peak_memory_bytes(),
             checkpoint: left.checkpoint,
             output_changed: left.output_changed,
+            condition,
         };
         self.write_record(&record);
         // The next attempt may start as soon as it is told.
@@ -392,6 +400,7 @@ impl Supervisor {
             peak_memory_bytes: None,
             checkpoint: newest_checkpoint(&self.run.output_dir(self.job)),
             output_changed: OutputChange::Unchanged,
+            condition: None,
         }
     }
 
@@ -406,6 +415,9 @@ impl Supervisor {
     /// Says how the attempt ended. Waits for the answer only as long as there is hope of one.
     /// Afterwards all that was said is durable, here or with the main process.
     fn farewell(&self, mail: &mut Mail, record: ExitRecord) {
+        if let Some(condition) = &record.condition {
+            mail.say(Message::Condition(condition.clone()));
+        }
         mail.say(Message::Ended(record));
         let start = Instant::now();
         let there_is_hope = |mail: &Mail| mail.is_connected() || mail.is_first_connection_due();

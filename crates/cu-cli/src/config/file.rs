@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
+use super::done_when::Done;
 use super::table::table;
 use super::units::{Bytes, ExitCodes, SignalName, Time, ZeroWhenStopped};
 use crate::backend::keys::Backend;
@@ -101,6 +102,12 @@ table! {
         /// continues with the next attempt; or "completed", the job is done. Nobody has to ask for the
         /// next attempt: see docs/ends.md.
         exit_0_when_stopped: ZeroWhenStopped = Default("\"resume\""),
+        /// What shows that a job is done, instead of exit code 0: a file that was made or changed since the
+        /// job began, { file = "FINISHED" }; a text in such a file, { file = "md.log", contains = "Done" };
+        /// or a text that the program prints, { output = "Total wall time" }. A file is looked for in the
+        /// directory in which the program starts, and in the output directory. A program that exits with 0
+        /// and has not met this is resumed. See docs/ends.md.
+        done_when: Done = Example("{ file = \"FINISHED\" }"),
         /// A job fails after this many attempts in a row without progress.
         stuck_after: NonZeroU32 = Default("3"),
         /// At most this many attempts may end at the time limit.

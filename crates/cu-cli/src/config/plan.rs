@@ -12,7 +12,7 @@ use super::error::Result;
 use super::file::File;
 use super::source::Parsed;
 use super::units::{Bytes, Time, ZeroWhenStopped};
-use super::{grid, program, times};
+use super::{done_when, grid, program, times};
 
 /// A run as a config describes it, complete and consistent.
 #[derive(Debug)]
@@ -38,6 +38,7 @@ impl Config {
         let name = file.name.clone().ok_or_else(|| parsed.missing("name"))?;
         check_name(&name).map_err(|reason| parsed.wrong("name", reason))?;
         let warnings = times::check(&parsed)?;
+        done_when::check(&parsed)?;
         let working_directory = working_directory(&parsed)?;
         let command = file.command.as_ref();
         let command = command.ok_or_else(|| parsed.missing("command"))?;
@@ -155,6 +156,7 @@ impl File {
                 rules.resume_exit_code = codes.first;
                 rules.more_resume_exit_codes.clone_from(&codes.more);
             }
+            rules.done_when = self.resume.done_when.clone().map(|done| done.0);
             let zero = self.resume.exit_0_when_stopped;
             set(
                 &mut rules.exit_0_when_stopped,
@@ -221,7 +223,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use cu_run_dir::StopSignal;
+    use cu_run_dir::{DoneWhen, StopSignal};
 
     use crate::backend::Kind;
     use crate::config::overrides::Override;
@@ -254,7 +256,12 @@ mod tests {
         assert_eq!(warning.before_limit, Duration::from_secs(120));
         assert_eq!(job.stop.after, Some(Duration::from_secs(3000)));
         assert_eq!(job.stop.file.as_deref(), Some(Path::new("please_stop")));
-        assert_eq!(job.exit_rules, ExitRules::default());
+        let finished = DoneWhen::File {
+            path: "FINISHED".into(),
+            contains: None,
+        };
+        let rules = ExitRules::default().with(|rules| rules.done_when = Some(finished));
+        assert_eq!(job.exit_rules, rules);
     }
 
     #[test]
