@@ -172,9 +172,12 @@ pub struct RunOptions {
     /// stop.before_limit: ask it this long before the time limit
     #[arg(long, value_name = "TIME")]
     pub stop_before_limit: Option<String>,
-    /// stop.file: ask it when this file exists
+    /// stop.file: ask it when somebody makes this file
     #[arg(long, value_name = "FILE")]
     pub stop_file: Option<String>,
+    /// stop.create: ask it by making this file where it starts, such as EXIT
+    #[arg(long, value_name = "FILE")]
+    pub stop_create: Option<String>,
     /// stop.signal: how to ask it: auto, HUP, INT, TERM, USR1, USR2 or none
     #[arg(long, value_name = "SIGNAL")]
     pub signal: Option<String>,

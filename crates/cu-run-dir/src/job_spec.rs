@@ -97,6 +97,7 @@ mod tests {
                 after: Some(Duration::from_millis(1500)),
                 before_limit: None,
                 file: Some("stop".into()),
+                create: None,
                 signal: StopSignal::Term,
                 grace: Duration::from_secs(30),
             },

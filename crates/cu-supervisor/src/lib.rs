@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod asking;
+mod asking_file;
 mod attempt;
 mod clearing;
 mod done;
@@ -14,6 +15,7 @@ mod door;
 mod error;
 mod event;
 mod fence;
+mod made_file;
 mod mail;
 mod members;
 mod output_dir;

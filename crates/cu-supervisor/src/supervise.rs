@@ -1,6 +1,7 @@
 //! From the first line of `cu exec` to its last: the fence, the program, the exit record, the
 //! farewell.
 
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,6 +18,7 @@ use cu_system::files;
 use cu_system::machine::host;
 use rustix::process::{getpid, set_child_subreaper, setsid};
 
+use crate::asking_file::AskingFile;
 use crate::attempt::{Phase, Running, kill_wait, stop_moments, time_limit};
 use crate::done::Watched;
 use crate::door::Door;
@@ -31,7 +33,7 @@ use crate::sent::Sender;
 use crate::signals::Signals;
 use crate::stop::Stop;
 use crate::waiting::Herald;
-use crate::{Error, Result, RunDir, tell};
+use crate::{Error, Result, RunDir, made_file, tell};
 
 /// How long the end waits for the main process to acknowledge it, if there is a connection, or the
 /// first one is just being made. If the main process was not reached the last time, nothing waits.
@@ -196,11 +198,16 @@ impl Supervisor {
     fn run(self) -> Result<Outcome> {
         let directory = self.run.attempt(self.job, self.attempt);
         files::make_dir(&directory).map_err(Error::file("create", &directory))?;
-        let spec = match JobSpec::read(&self.run.job_spec(self.job)) {
+        let mut spec = match JobSpec::read(&self.run.job_spec(self.job)) {
             Ok(spec) => spec,
             // The main process writes it anew for the next attempt.
             Err(error) => return self.give_up(None, ProgramEnd::Fenced(in_one_line(&error))),
         };
+        if let Some(file) = &mut spec.stop.create {
+            let start = spec.working_directory.as_deref().unwrap_or(Path::new(""));
+            let output_dir = self.run.output_dir(self.job);
+            file.path = output_dir.join(start).join(&file.path);
+        }
         match self.pass_the_fence(&spec) {
             Admission::Admitted(held) => Ok(self.run_program(&spec, *held)),
             Admission::Refused(text) => self.give_up(Some(&spec), ProgramEnd::Fenced(text)),
@@ -264,6 +271,8 @@ impl Supervisor {
     fn run_program(&self, spec: &JobSpec, mut held: Held) -> Outcome {
         let (run, job, attempt) = (&self.run, self.job, self.attempt);
         let output_dir = run.output_dir(job);
+        // One that an earlier attempt left would stop this one.
+        made_file::remove(&run.made_file(job));
         let checkpoint = newest_checkpoint(&output_dir);
         // By the clock of the file system, which the program's files go by.
         let before = Before {
@@ -319,15 +328,18 @@ impl Supervisor {
                 now.checked_add(limit.duration_since(SystemTime::now()).unwrap_or_default())
             }),
             stop_file: run.stop_file(job, attempt),
+            made_file: run.made_file(job),
             asking_file: spec
                 .stop
                 .file
                 .as_ref()
-                .map(|file| (output_dir.join(file), now)),
+                .map(|file| AskingFile::new(output_dir.join(file), now)),
             stop_at: stop_moments(spec, limit, now),
             phase: Phase::Runs,
         };
         let finished = running.run(&self.happening);
+        // Before the search for what the program has changed.
+        made_file::remove(&run.made_file(job));
         // After a signal, SIGKILL may follow.
         let hurry = matches!(
             finished.stop,

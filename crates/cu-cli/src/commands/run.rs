@@ -129,6 +129,7 @@ fn options(options: &RunOptions, here: &Path) -> Result<Vec<Override>> {
             &options.stop_before_limit,
         ),
         ("stop.file", "--stop-file", &options.stop_file),
+        ("stop.create", "--stop-create", &options.stop_create),
         ("stop.signal", "--signal", &options.signal),
         ("stop.grace", "--grace", &options.grace),
         (
@@ -223,6 +224,7 @@ mod tests {
             stop_after: text("50min"),
             stop_before_limit: text("2min"),
             stop_file: text("stop"),
+            stop_create: text("EXIT"),
             signal: text("TERM"),
             grace: text("10s"),
             resume_exit_code: vec![85, 1],
@@ -260,6 +262,8 @@ mod tests {
             Some(120)
         );
         assert_eq!(job.stop.file.as_deref(), Some(Path::new("stop")));
+        let created = job.stop.create.as_ref().map(|file| file.path.as_path());
+        assert_eq!(created, Some(Path::new("EXIT")));
         assert_eq!(
             (job.stop.signal.name(), job.stop.grace.as_secs()),
             ("TERM", 10)

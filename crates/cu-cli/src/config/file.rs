@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use super::done_when::Done;
 use super::table::table;
-use super::units::{Bytes, ExitCodes, SignalName, Time, ZeroWhenStopped};
+use super::units::{Bytes, ExitCodes, FileToCreate, SignalName, Time, ZeroWhenStopped};
 use crate::backend::keys::Backend;
 
 table! {
@@ -76,8 +76,13 @@ table! {
         after: Time = Example("\"50min\""),
         /// Ask this long before the time limit.
         before_limit: Time = Example("\"2min\""),
-        /// Ask when this file exists, relative to the job's output directory.
+        /// Ask when this file is made or changed, relative to the job's output directory. One that was
+        /// there before an attempt does not stop it.
         file: String = Example("\"please_stop\""),
+        /// Ask by making this file in the directory where the program starts: "EXIT", or with a content
+        /// { file = "STOPCAR", content = "LSTOP = .TRUE.\n" }. It is removed when the program has ended.
+        /// Then no signal is sent, unless stop.signal is given as well.
+        create: FileToCreate = Example("\"EXIT\""),
         /// How its processes are asked: "auto", each by a signal that it handles; by one signal, which
         /// is HUP, INT, TERM, USR1 or USR2; or "none", by the file $CU_STOP_FILE alone. See
         /// docs/stopping.md.
