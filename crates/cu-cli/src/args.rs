@@ -179,9 +179,12 @@ pub struct RunOptions {
     /// stop.before_limit: ask it this long before the time limit
     #[arg(long, value_name = "TIME")]
     pub stop_before_limit: Option<String>,
-    /// stop.file: ask it when this file exists
+    /// stop.file: ask it when somebody makes this file
     #[arg(long, value_name = "FILE")]
     pub stop_file: Option<String>,
+    /// stop.create: ask it by making this file where it starts, such as EXIT
+    #[arg(long, value_name = "FILE")]
+    pub stop_create: Option<String>,
     /// stop.signal: how to ask it: auto, HUP, INT, TERM, USR1, USR2 or none
     #[arg(long, value_name = "SIGNAL")]
     pub signal: Option<String>,
@@ -191,6 +194,15 @@ pub struct RunOptions {
     /// resume.exit_code: the exit code that means "submit me again", or several: 3,85 [default: 3]
     #[arg(long, value_name = "CODES", value_delimiter = ',')]
     pub resume_exit_code: Vec<u8>,
+    /// resume.done_when.file: the job is done once this file is there
+    #[arg(long, value_name = "FILE")]
+    pub done_when_file: Option<String>,
+    /// resume.done_when.contains: and contains this text
+    #[arg(long, value_name = "TEXT", requires = "done_when_file")]
+    pub done_when_contains: Option<String>,
+    /// resume.done_when.output: the job is done once its program has printed this text
+    #[arg(long, value_name = "TEXT", conflicts_with = "done_when_file")]
+    pub done_when_output: Option<String>,
     /// resume.stuck_after: fail a job after this many attempts without progress
     #[arg(long, value_name = "N")]
     pub stuck_after: Option<u32>,

@@ -1,6 +1,7 @@
 //! What the exit codes of a job's program mean, as the user says it.
 
 use cu_protocol::ResumeExitCode;
+use cu_run_dir::DoneWhen;
 use serde::{Deserialize, Serialize};
 
 /// What the exit codes of a job's program mean.
@@ -22,6 +23,9 @@ pub struct ExitRules {
     pub more_resume_exit_codes: Vec<ResumeExitCode>,
     /// The meaning of exit code 0 after the program was asked to stop.
     pub exit_0_when_stopped: ExitZero,
+    /// What shows that the job is done. Then exit code 0 does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub done_when: Option<DoneWhen>,
 }
 
 /// What exit code 0 means after a program was asked to stop.

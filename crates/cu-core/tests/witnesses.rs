@@ -42,6 +42,7 @@ fn record(end: ProgramEnd, stop: Option<StopCause>) -> ExitRecord {
         peak_memory_bytes: None,
         checkpoint: None,
         output_changed: OutputChange::Unchanged,
+        condition: None,
     }
 }
 

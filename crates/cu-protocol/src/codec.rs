@@ -10,9 +10,10 @@ pub(crate) use bincode::{Decode, Encode};
 
 use bincode::config;
 use bincode::de::{BorrowDecode, BorrowDecoder, Decoder};
-use bincode::error::DecodeError;
+use bincode::enc::Encoder;
+use bincode::error::{DecodeError, EncodeError};
 
-use crate::{Error, Fraction, Result, Timestamp};
+use crate::{Error, ExitRecord, Fraction, Result, Timestamp};
 
 /// The most bytes one encoded message may have: 1 MiB.
 pub const MESSAGE_LIMIT: usize = 1024 * 1024;
@@ -117,4 +118,51 @@ macro_rules! checked {
 checked! {
     Fraction: f64, "not a fraction from 0 to 1";
     Timestamp: u64, "a time after the last one that is supported";
+}
+
+/// Written by hand, without the condition: these bytes are older than it.
+impl Encode for ExitRecord {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> std::result::Result<(), EncodeError> {
+        let Self {
+            end,
+            stop,
+            host,
+            started,
+            ended,
+            peak_memory_bytes,
+            checkpoint,
+            output_changed,
+            condition: _,
+        } = self;
+        (end, stop, host, started).encode(encoder)?;
+        (ended, peak_memory_bytes, checkpoint, output_changed).encode(encoder)
+    }
+}
+
+impl<Context> Decode<Context> for ExitRecord {
+    fn decode<D: Decoder<Context = Context>>(
+        decoder: &mut D,
+    ) -> std::result::Result<Self, DecodeError> {
+        let (end, stop, host, started) = Decode::decode(decoder)?;
+        let (ended, peak_memory_bytes, checkpoint, output_changed) = Decode::decode(decoder)?;
+        Ok(Self {
+            end,
+            stop,
+            host,
+            started,
+            ended,
+            peak_memory_bytes,
+            checkpoint,
+            output_changed,
+            condition: None,
+        })
+    }
+}
+
+impl<'de, Context> BorrowDecode<'de, Context> for ExitRecord {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = Context>>(
+        decoder: &mut D,
+    ) -> std::result::Result<Self, DecodeError> {
+        Self::decode(decoder)
+    }
 }

@@ -130,8 +130,9 @@ pub use error::{Error, Result};
 pub use ids::{Attempt, CheckpointId, InvalidRunId, JobId, RunId, Sequence};
 pub use limits::{LONGEST_METRIC, METRICS_LIMIT, MOST_METRICS, TooMuch, check_metrics};
 pub use message::{
-    Acknowledgement, Envelope, ExitRecord, Failure, Fraction, InvalidFraction, LeftBehind, Message,
-    OutputChange, ProgramEnd, ResumeRequest, Started, StopCause, Waiting, Wish,
+    Acknowledgement, Condition, Envelope, ExitRecord, Failure, Fraction, InvalidFraction,
+    LeftBehind, Message, OutputChange, ProgramEnd, ResumeRequest, Started, StopCause, Waiting,
+    Wish,
 };
 pub use metrics::{MetricValue, Metrics};
 pub use operator::{OperatorAnswer, OperatorRequest, Selection};

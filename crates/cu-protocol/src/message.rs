@@ -46,6 +46,9 @@ pub enum Message {
     Waiting(Waiting),
     /// The program has ended, but some of its processes can't be killed.
     LeftBehind(LeftBehind),
+    /// What the supervisor found of the user's condition for "done". Comes right before the end, for
+    /// jobs that have such a condition.
+    Condition(Condition),
 }
 
 impl Message {
@@ -53,7 +56,11 @@ impl Message {
     #[must_use]
     pub fn is_of_supervisor(&self) -> bool {
         match self {
-            Self::Started(_) | Self::Ended(_) | Self::Waiting(_) | Self::LeftBehind(_) => true,
+            Self::Started(_)
+            | Self::Ended(_)
+            | Self::Waiting(_)
+            | Self::LeftBehind(_)
+            | Self::Condition(_) => true,
             Self::Progress(_)
             | Self::EarlyMetrics(_)
             | Self::Results(_)
@@ -68,6 +75,7 @@ impl Message {
     pub fn since(&self) -> u16 {
         match self {
             Self::Waiting(_) | Self::LeftBehind(_) => 2,
+            Self::Condition(_) => 3,
             _ => 1,
         }
     }
@@ -178,8 +186,24 @@ pub struct LeftBehind {
     pub processes: String,
 }
 
+/// Whether the user's condition for "done" held when the program had ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// It held: the file is there, or the text was printed.
+    Met,
+    /// It did not hold. The text is a clause that says what is missing.
+    NotMet(String),
+    /// The supervisor could not look. The text is a clause that says why. Never treat this as
+    /// [`NotMet`](Self::NotMet) or [`Met`](Self::Met).
+    Unknown(String),
+}
+
 /// How an attempt ended, as its supervisor saw it. No other witness knows it better.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Encode, Decode)]
+///
+/// In a frame `condition` is missing, since version 1 of the protocol does not know it: there it travels
+/// ahead, as a [`Message::Condition`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExitRecord {
     /// How the program ended.
     pub end: ProgramEnd,
@@ -197,6 +221,10 @@ pub struct ExitRecord {
     pub checkpoint: Option<CheckpointId>,
     /// Whether the attempt changed a file of the output directory other than our own.
     pub output_changed: OutputChange,
+    /// What became of the user's condition for "done"; `None` if the job has none, or the supervisor does
+    /// not know of such conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Condition>,
 }
 
 /// Whether an attempt changed a file in its job's output directory. In JSON `true`, `false`, or

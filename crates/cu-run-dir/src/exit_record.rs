@@ -66,7 +66,9 @@ pub fn sync_exit_record(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use cu_protocol::{Attempt, CheckpointId, OutputChange, ProgramEnd, StopCause, Timestamp};
+    use cu_protocol::{
+        Attempt, CheckpointId, Condition, OutputChange, ProgramEnd, StopCause, Timestamp,
+    };
     use proptest::prelude::*;
 
     use super::*;
@@ -89,6 +91,7 @@ mod tests {
                 counter: 7,
             }),
             output_changed: OutputChange::Changed,
+            condition: None,
         }
     }
 
@@ -128,7 +131,9 @@ mod tests {
             let path = directory.path().join("exit.json");
             let mut unknown = record(ProgramEnd::Exited(code));
             unknown.output_changed = OutputChange::Unknown(text.clone());
-            for record in [record(ProgramEnd::NotStarted(text)), unknown] {
+            let mut not_met = record(ProgramEnd::Exited(code));
+            not_met.condition = Some(Condition::NotMet(text.clone()));
+            for record in [record(ProgramEnd::NotStarted(text)), unknown, not_met] {
                 write_exit_record(&path, &record).unwrap();
                 sync_exit_record(&path).unwrap();
                 prop_assert_eq!(read_exit_record(&path).unwrap(), Some(record));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use cu_protocol::{JobId, RunId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, StopPolicy, json_file};
+use crate::{DoneWhen, Error, Result, StopPolicy, json_file};
 
 /// `attempts/{id}/job.json`. Unknown fields are ignored: the first release also wrote `resume_exit_code`,
 /// which no supervisor needs.
@@ -27,6 +27,9 @@ pub struct JobSpec {
     pub environment: BTreeMap<String, String>,
     /// When the program is asked to stop, and how.
     pub stop: StopPolicy,
+    /// What shows that the job is done; if `None`, the program's exit code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done_when: Option<DoneWhen>,
 }
 
 impl JobSpec {
@@ -94,11 +97,17 @@ mod tests {
                 after: Some(Duration::from_millis(1500)),
                 before_limit: None,
                 file: Some("stop".into()),
+                create: None,
                 signal: StopSignal::Term,
                 grace: Duration::from_secs(30),
             },
+            done_when: None,
         };
         assert_eq!(read(FIRST).unwrap(), expected);
+        let expected = JobSpec {
+            done_when: Some(DoneWhen::Output("Total wall time".to_owned())),
+            ..expected
+        };
         let written = serde_json::to_string(&expected).unwrap();
         assert_eq!(read(&written).unwrap(), expected);
     }

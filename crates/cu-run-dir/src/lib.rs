@@ -5,11 +5,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod checkpoint;
+mod done_when;
 mod error;
 mod exit_record;
 mod holder;
 mod job_spec;
 mod json_file;
+mod made_file;
 mod metrics_file;
 mod newest;
 mod outbox;
@@ -24,10 +26,12 @@ mod stop_policy;
 mod trust;
 
 pub use checkpoint::newest_checkpoint;
+pub use done_when::{DoneWhen, FoundBefore, FoundFile};
 pub use error::{Error, Result};
 pub use exit_record::{read_exit_record, sync_exit_record, write_exit_record};
 pub use holder::Holder;
 pub use job_spec::JobSpec;
+pub use made_file::MadeFile;
 pub use metrics_file::{read_metrics, write_metrics};
 pub use newest::{read_newest_attempt, write_newest_attempt};
 pub use outbox::{Outbox, read_outbox, remove_from_outbox, write_to_outbox};
@@ -38,5 +42,5 @@ pub use server_file::ServerFile;
 pub use signals_file::{SentSignal, SignalReason, SignalsFile};
 pub use sqlite::{SQLITE_SUFFIXES, beside};
 pub use started::StartedFile;
-pub use stop_policy::{NotAStopSignal, StopPolicy, StopSignal};
+pub use stop_policy::{CreateFile, NotAStopSignal, StopPolicy, StopSignal};
 pub use trust::{Distrust, Untrusted, check_attempt, check_run, check_way};

@@ -128,6 +128,18 @@ impl RunDir {
         self.attempts(job).join("metrics.json")
     }
 
+    /// What the job's first attempt found where the file will be that shows that the job is done.
+    #[must_use]
+    pub fn found_before(&self, job: JobId) -> PathBuf {
+        self.attempts(job).join("found_before.json")
+    }
+
+    /// The note of the file by which a supervisor of the job asked its program to stop.
+    #[must_use]
+    pub fn made_file(&self, job: JobId) -> PathBuf {
+        self.attempts(job).join("made.json")
+    }
+
     /// The directory of all attempts of a job.
     #[must_use]
     pub fn attempts(&self, job: JobId) -> PathBuf {

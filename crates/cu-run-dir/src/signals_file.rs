@@ -1,6 +1,6 @@
 //! `signals.json`: the signals that a supervisor sent to the processes of its attempt.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cu_protocol::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,9 @@ pub struct SignalsFile {
     /// The number of signals beyond these.
     #[serde(default)]
     pub more: usize,
+    /// The file that the supervisor made to ask the program, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<PathBuf>,
 }
 
 impl SignalsFile {

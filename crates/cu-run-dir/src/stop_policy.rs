@@ -17,8 +17,11 @@ pub struct StopPolicy {
     /// This long before the time limit, where that is known.
     #[serde(with = "optional_seconds")]
     pub before_limit: Option<Duration>,
-    /// When this file exists; relative to the output directory.
+    /// When this file is made or changed; relative to the output directory.
     pub file: Option<PathBuf>,
+    /// The file that is made to ask the program, and removed before the next attempt starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub create: Option<CreateFile>,
     /// How the processes of the program that handle a signal are asked.
     pub signal: StopSignal,
     /// How long after the signal SIGTERM follows, and how long after that SIGKILL. If no process could
@@ -33,10 +36,20 @@ impl Default for StopPolicy {
             after: None,
             before_limit: None,
             file: None,
+            create: None,
             signal: StopSignal::default(),
             grace: Duration::from_secs(30),
         }
     }
+}
+
+/// A file by which a program of another's making is asked to stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateFile {
+    /// Where, relative to the directory in which the program starts.
+    pub path: PathBuf,
+    /// What the program reads there.
+    pub content: String,
 }
 
 /// The signal that asks a program to stop, or how it is chosen.

@@ -17,6 +17,7 @@ use cu_system::process::{self, unread_input};
 use rustix::process::Signal;
 
 use crate::asking::{Manner, Relative, relatives, whom_to_ask};
+use crate::asking_file::AskingFile;
 use crate::clearing::{Clearing, Sweep};
 use crate::door::Door;
 use crate::event::Event;
@@ -25,10 +26,8 @@ use crate::mail::Mail;
 use crate::program::{Program, Reaped};
 use crate::sent::{Sender, listed};
 use crate::stop::{Push, Stop};
-use crate::tell;
+use crate::{made_file, tell};
 
-/// How often the file that asks to stop is looked for.
-const FILE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long after the program's end a signal may still be the one that ended it.
 const SAME_MOMENT: Duration = Duration::from_secs(1);
 /// Requests that were made before the end are read until none comes for `DRAIN_SILENCE`, and for at most
@@ -56,8 +55,10 @@ pub(crate) struct Running<'a> {
     /// When a program that is being stopped is past its time limit. Once only.
     pub bound: Option<Instant>,
     pub stop_file: std::path::PathBuf,
-    /// The file that asks to stop, and when it is looked for next.
-    pub asking_file: Option<(std::path::PathBuf, Instant)>,
+    /// The note of the file that is made to ask the program.
+    pub made_file: std::path::PathBuf,
+    /// The file that asks to stop.
+    pub asking_file: Option<AskingFile>,
     /// Moments at which the program is asked to stop.
     pub stop_at: Vec<(Instant, StopCause)>,
     pub phase: Phase,
@@ -352,14 +353,11 @@ impl Running<'_> {
             self.wish(cause, now);
             self.stop_at.retain(|(at, _)| *at > now);
         }
-        if let Some((file, look_at)) = &mut self.asking_file
-            && *look_at <= now
+        if let Some(file) = &mut self.asking_file
+            && file.asks(now)
         {
-            *look_at = now + FILE_INTERVAL;
-            if file.exists() {
-                self.asking_file = None;
-                self.wish(StopCause::StopFile, now);
-            }
+            self.asking_file = None;
+            self.wish(StopCause::StopFile, now);
         }
         let is_past_limit = self.bound.is_some_and(|bound| bound <= now);
         if is_past_limit && self.stop.cause().is_some() {
@@ -379,11 +377,16 @@ impl Running<'_> {
             let file = self.stop_file.display();
             tell(&format!("can't create {file}: {error}"));
         }
+        let made = self.spec.stop.create.as_ref();
+        let made = made.filter(|file| made_file::make(file, &self.made_file));
+        if let Some(file) = made {
+            self.sender.made(&file.path);
+        }
         let family = relatives();
         let asked = whom_to_ask(&family, self.manner).into_iter();
         let asked = asked.map(|(it, signal)| (it.id, it.name.as_str(), signal));
         let sent = self.sender.send(asked, SignalReason::Asked);
-        let has_other_means = self.listens || self.manner == Manner::File;
+        let has_other_means = self.listens || self.manner == Manner::File || made.is_some();
         if sent.is_empty() && !has_other_means {
             self.stop.nobody_hears(now);
         }
@@ -407,7 +410,7 @@ impl Running<'_> {
     fn next_deadline(&self) -> Instant {
         let of_the_phase = match &self.phase {
             Phase::Runs => {
-                let asking_file = self.asking_file.iter().map(|(_, at)| *at);
+                let asking_file = self.asking_file.iter().map(AskingFile::next_look);
                 let stop_at = self.stop_at.iter().map(|(at, _)| *at);
                 let push = self.stop.next_deadline();
                 let bound = self.bound.filter(|_| self.stop.cause().is_some());

@@ -7,12 +7,15 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod asking;
+mod asking_file;
 mod attempt;
 mod clearing;
+mod done;
 mod door;
 mod error;
 mod event;
 mod fence;
+mod made_file;
 mod mail;
 mod members;
 mod output_dir;

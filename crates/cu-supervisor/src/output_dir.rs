@@ -21,6 +21,11 @@ const LONGEST_LOOK: Duration = Duration::from_secs(5);
 /// The same, where the scheduler kills the supervisor soon: before that the end must be recorded.
 const SHORTEST_LOOK: Duration = Duration::from_millis(500);
 
+/// How long the end of an attempt may search.
+pub(crate) fn patience(hurry: bool) -> Duration {
+    if hurry { SHORTEST_LOOK } else { LONGEST_LOOK }
+}
+
 /// How far the clocks of two file servers may differ. Files behind links may be on another one than
 /// the output directory, whose clock dates the start of the attempt.
 const LARGEST_SKEW: Duration = Duration::from_secs(300);
@@ -69,14 +74,9 @@ pub(crate) struct Places<'a> {
     pub working_directory: Option<&'a Path>,
 }
 
-/// What the attempt leaves. Takes a bounded time, less if it is in a `hurry`; what could not be looked
-/// at by then is unknown.
-pub(crate) fn look(places: Places<'_>, before: Before, hurry: bool) -> Left {
-    let patience = if hurry { SHORTEST_LOOK } else { LONGEST_LOOK };
-    look_within(places, before, patience)
-}
-
-fn look_within(places: Places<'_>, before: Before, patience: Duration) -> Left {
+/// What the attempt leaves. Takes at most about the time `patience`; what could not be looked at by
+/// then is unknown.
+pub(crate) fn look(places: Places<'_>, before: Before, patience: Duration) -> Left {
     let until = Instant::now() + patience;
     let (found, checkpoint) = mpsc::channel();
     let (told, changed) = mpsc::channel();
@@ -348,7 +348,7 @@ mod tests {
             checkpoint: None,
             start: Ok(start),
         };
-        look_within(only(output), before, Duration::from_secs(60)).output_changed
+        super::look(only(output), before, Duration::from_secs(60)).output_changed
     }
 
     #[test]
@@ -395,7 +395,7 @@ mod tests {
                 checkpoint: None,
                 start,
             };
-            look_within(only(output.path()), before, patience).output_changed
+            super::look(only(output.path()), before, patience).output_changed
         };
         let unknown = look(Ok(later), Duration::ZERO);
         assert!(matches!(unknown, OutputChange::Unknown(reason) if reason.contains("longer")));
@@ -419,7 +419,7 @@ mod tests {
                 checkpoint: Some(generation(before)),
                 start: Ok(later),
             };
-            let left = look_within(only(output.path()), before, Duration::from_secs(60));
+            let left = super::look(only(output.path()), before, Duration::from_secs(60));
             assert_eq!(left.checkpoint, Some(generation(5)));
             assert_eq!(left.output_changed, expected);
         }
@@ -459,7 +459,7 @@ mod tests {
                 output_dir: &output,
                 working_directory: Some(project.path()),
             };
-            look_within(places, before, Duration::from_secs(60)).output_changed
+            super::look(places, before, Duration::from_secs(60)).output_changed
         };
         // What others write into the run, and into other runs, is not this attempt's.
         let before = shifted(begun(&output), -5);

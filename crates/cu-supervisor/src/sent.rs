@@ -1,7 +1,7 @@
 //! Sends signals, and records in `signals.json` what was sent to which process, and when.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use cu_protocol::{Attempt, JobId};
@@ -34,6 +34,18 @@ impl Sender {
         }
     }
 
+    /// Takes note of the file that was made to ask the program.
+    pub fn made(&mut self, file: &Path) {
+        self.file.made = Some(file.to_owned());
+        self.write();
+    }
+
+    fn write(&mut self) {
+        if let Err(error) = self.file.write(&self.path) {
+            tell(&in_one_line(&error));
+        }
+    }
+
     /// Sends each of these its signal, unless it has ended, belongs to another user, or has got the same
     /// before; only SIGKILL is repeated. Returns the new ones.
     pub fn send<'a>(
@@ -60,9 +72,7 @@ impl Sender {
         }
         if !sent.is_empty() {
             self.file.add(&sent);
-            if let Err(error) = self.file.write(&self.path) {
-                tell(&in_one_line(&error));
-            }
+            self.write();
         }
         sent
     }

@@ -1,6 +1,7 @@
 //! From the first line of `cu exec` to its last: the fence, the program, the exit record, the
 //! farewell.
 
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,12 +18,14 @@ use cu_system::files;
 use cu_system::machine::host;
 use rustix::process::{getpid, set_child_subreaper, setsid};
 
+use crate::asking_file::AskingFile;
 use crate::attempt::{Phase, Running, kill_wait, stop_moments, time_limit};
+use crate::done::Watched;
 use crate::door::Door;
 use crate::event::{Event, Events};
 use crate::fence::{Fence, FenceTimes, Held, Turn};
 use crate::mail::Mail;
-use crate::output_dir::{Before, Moment, Places, look};
+use crate::output_dir::{Before, Moment, Places, look, patience};
 use crate::peak_memory::peak_memory_bytes;
 use crate::program::Program;
 use crate::relay::{Identity, Relay};
@@ -30,7 +33,7 @@ use crate::sent::Sender;
 use crate::signals::Signals;
 use crate::stop::Stop;
 use crate::waiting::Herald;
-use crate::{Error, Result, RunDir, tell};
+use crate::{Error, Result, RunDir, made_file, tell};
 
 /// How long the end waits for the main process to acknowledge it, if there is a connection, or the
 /// first one is just being made. If the main process was not reached the last time, nothing waits.
@@ -195,11 +198,16 @@ impl Supervisor {
     fn run(self) -> Result<Outcome> {
         let directory = self.run.attempt(self.job, self.attempt);
         files::make_dir(&directory).map_err(Error::file("create", &directory))?;
-        let spec = match JobSpec::read(&self.run.job_spec(self.job)) {
+        let mut spec = match JobSpec::read(&self.run.job_spec(self.job)) {
             Ok(spec) => spec,
             // The main process writes it anew for the next attempt.
             Err(error) => return self.give_up(None, ProgramEnd::Fenced(in_one_line(&error))),
         };
+        if let Some(file) = &mut spec.stop.create {
+            let start = spec.working_directory.as_deref().unwrap_or(Path::new(""));
+            let output_dir = self.run.output_dir(self.job);
+            file.path = output_dir.join(start).join(&file.path);
+        }
         match self.pass_the_fence(&spec) {
             Admission::Admitted(held) => Ok(self.run_program(&spec, *held)),
             Admission::Refused(text) => self.give_up(Some(&spec), ProgramEnd::Fenced(text)),
@@ -263,12 +271,24 @@ impl Supervisor {
     fn run_program(&self, spec: &JobSpec, mut held: Held) -> Outcome {
         let (run, job, attempt) = (&self.run, self.job, self.attempt);
         let output_dir = run.output_dir(job);
+        // One that an earlier attempt left would stop this one.
+        made_file::remove(&run.made_file(job));
         let checkpoint = newest_checkpoint(&output_dir);
         // By the clock of the file system, which the program's files go by.
         let before = Before {
             checkpoint,
             start: Moment::of_change(&run.attempt_holder(job)),
         };
+        let working_directory = spec.working_directory.as_ref();
+        let working_directory = working_directory.map(|directory| output_dir.join(directory));
+        let places = Places {
+            output_dir: &output_dir,
+            working_directory: working_directory
+                .as_deref()
+                .filter(|path| *path != output_dir),
+        };
+        let condition = spec.done_when.as_ref();
+        let condition = condition.map(|it| Watched::begin(it, places, &run.found_before(job)));
         let (program, door) = match self.start_program(spec, &mut held) {
             Ok(started) => started,
             Err(error) => return self.record_unstarted(Some(spec), unstarted(&error)),
@@ -308,26 +328,25 @@ impl Supervisor {
                 now.checked_add(limit.duration_since(SystemTime::now()).unwrap_or_default())
             }),
             stop_file: run.stop_file(job, attempt),
+            made_file: run.made_file(job),
             asking_file: spec
                 .stop
                 .file
                 .as_ref()
-                .map(|file| (output_dir.join(file), now)),
+                .map(|file| AskingFile::new(output_dir.join(file), now)),
             stop_at: stop_moments(spec, limit, now),
             phase: Phase::Runs,
         };
         let finished = running.run(&self.happening);
+        // Before the search for what the program has changed.
+        made_file::remove(&run.made_file(job));
         // After a signal, SIGKILL may follow.
         let hurry = matches!(
             finished.stop,
             Some(StopCause::Signal(_) | StopCause::TimeLimit)
         );
-        let working_directory = spec.working_directory.as_deref();
-        let places = Places {
-            output_dir: &output_dir,
-            working_directory: working_directory.filter(|path| *path != output_dir),
-        };
-        let left = look(places, before, hurry);
+        let condition = condition.map(|condition| condition.look(patience(hurry)));
+        let left = look(places, before, patience(hurry));
         let record = ExitRecord {
             end: finished.end.end.clone(),
             stop: finished.end.stop,
@@ -337,6 +356,7 @@ impl Supervisor {
             peak_memory_bytes: peak_memory_bytes(),
             checkpoint: left.checkpoint,
             output_changed: left.output_changed,
+            condition,
         };
         self.write_record(&record);
         // The next attempt may start as soon as it is told.
@@ -392,6 +412,7 @@ impl Supervisor {
             peak_memory_bytes: None,
             checkpoint: newest_checkpoint(&self.run.output_dir(self.job)),
             output_changed: OutputChange::Unchanged,
+            condition: None,
         }
     }
 
@@ -406,6 +427,9 @@ impl Supervisor {
     /// Says how the attempt ended. Waits for the answer only as long as there is hope of one.
     /// Afterwards all that was said is durable, here or with the main process.
     fn farewell(&self, mail: &mut Mail, record: ExitRecord) {
+        if let Some(condition) = &record.condition {
+            mail.say(Message::Condition(condition.clone()));
+        }
         mail.say(Message::Ended(record));
         let start = Instant::now();
         let there_is_hope = |mail: &Mail| mail.is_connected() || mail.is_first_connection_due();

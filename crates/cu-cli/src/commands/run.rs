@@ -129,8 +129,24 @@ fn options(options: &RunOptions, here: &Path) -> Result<Vec<Override>> {
             &options.stop_before_limit,
         ),
         ("stop.file", "--stop-file", &options.stop_file),
+        ("stop.create", "--stop-create", &options.stop_create),
         ("stop.signal", "--signal", &options.signal),
         ("stop.grace", "--grace", &options.grace),
+        (
+            "resume.done_when.file",
+            "--done-when-file",
+            &options.done_when_file,
+        ),
+        (
+            "resume.done_when.contains",
+            "--done-when-contains",
+            &options.done_when_contains,
+        ),
+        (
+            "resume.done_when.output",
+            "--done-when-output",
+            &options.done_when_output,
+        ),
         ("backend.kind", "--backend", &options.backend),
     ] {
         if let Some(value) = value {
@@ -208,9 +224,13 @@ mod tests {
             stop_after: text("50min"),
             stop_before_limit: text("2min"),
             stop_file: text("stop"),
+            stop_create: text("EXIT"),
             signal: text("TERM"),
             grace: text("10s"),
             resume_exit_code: vec![85, 1],
+            done_when_file: text("md.log"),
+            done_when_contains: text("Total"),
+            done_when_output: None,
             stuck_after: Some(4),
             failure_retries: Some(5),
             backend: text("local"),
@@ -242,12 +262,19 @@ mod tests {
             Some(120)
         );
         assert_eq!(job.stop.file.as_deref(), Some(Path::new("stop")));
+        let created = job.stop.create.as_ref().map(|file| file.path.as_path());
+        assert_eq!(created, Some(Path::new("EXIT")));
         assert_eq!(
             (job.stop.signal.name(), job.stop.grace.as_secs()),
             ("TERM", 10)
         );
         assert!([85, 1].map(|code| job.exit_rules.asks_to_resume(code)) == [true; 2]);
         assert_eq!(job.exit_rules.resume_exit_code.code(), 85);
+        let done_when = cu_run_dir::DoneWhen::File {
+            path: "md.log".into(),
+            contains: text("Total"),
+        };
+        assert_eq!(job.exit_rules.done_when, Some(done_when));
         assert_eq!(plan.policy.stuck_after.get(), 4);
         assert_eq!(plan.policy.failure_retries, 5);
     }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
+use super::done_when::Done;
 use super::table::table;
-use super::units::{Bytes, ExitCodes, SignalName, Time, ZeroWhenStopped};
+use super::units::{Bytes, ExitCodes, FileToCreate, SignalName, Time, ZeroWhenStopped};
 use crate::backend::keys::Backend;
 
 table! {
@@ -75,8 +76,13 @@ table! {
         after: Time = Example("\"50min\""),
         /// Ask this long before the time limit.
         before_limit: Time = Example("\"2min\""),
-        /// Ask when this file exists, relative to the job's output directory.
+        /// Ask when this file is made or changed, relative to the job's output directory. One that was
+        /// there before an attempt does not stop it.
         file: String = Example("\"please_stop\""),
+        /// Ask by making this file in the directory where the program starts: "EXIT", or with a content
+        /// { file = "STOPCAR", content = "LSTOP = .TRUE.\n" }. It is removed when the program has ended.
+        /// Then no signal is sent, unless stop.signal is given as well.
+        create: FileToCreate = Example("\"EXIT\""),
         /// How its processes are asked: "auto", each by a signal that it handles; by one signal, which
         /// is HUP, INT, TERM, USR1 or USR2; or "none", by the file $CU_STOP_FILE alone. See
         /// docs/stopping.md.
@@ -101,6 +107,12 @@ table! {
         /// continues with the next attempt; or "completed", the job is done. Nobody has to ask for the
         /// next attempt: see docs/ends.md.
         exit_0_when_stopped: ZeroWhenStopped = Default("\"resume\""),
+        /// What shows that a job is done, instead of exit code 0: a file that was made or changed since the
+        /// job began, { file = "FINISHED" }; a text in such a file, { file = "md.log", contains = "Done" };
+        /// or a text that the program prints, { output = "Total wall time" }. A file is looked for in the
+        /// directory in which the program starts, and in the output directory. A program that exits with 0
+        /// and has not met this is resumed. See docs/ends.md.
+        done_when: Done = Example("{ file = \"FINISHED\" }"),
         /// A job fails after this many attempts in a row without progress.
         stuck_after: NonZeroU32 = Default("3"),
         /// At most this many attempts may end at the time limit.

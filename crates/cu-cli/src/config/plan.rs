@@ -1,10 +1,11 @@
 //! From the file to the plan of a run: defaults filled in, relations between keys checked.
 
+use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use cu_core::{ExitRules, ExitZero, JobPlan, Policy, RunPlan};
-use cu_run_dir::StopPolicy;
+use cu_run_dir::{DoneWhen, StopPolicy, StopSignal};
 use cu_scheduler::{Resources, Signal, Warning};
 use toml::{Table, Value};
 
@@ -12,7 +13,7 @@ use super::error::Result;
 use super::file::File;
 use super::source::Parsed;
 use super::units::{Bytes, Time, ZeroWhenStopped};
-use super::{grid, program, times};
+use super::{done_when, grid, program, times};
 
 /// A run as a config describes it, complete and consistent.
 #[derive(Debug)]
@@ -37,7 +38,8 @@ impl Config {
         let file = &parsed.file;
         let name = file.name.clone().ok_or_else(|| parsed.missing("name"))?;
         check_name(&name).map_err(|reason| parsed.wrong("name", reason))?;
-        let warnings = times::check(&parsed)?;
+        let mut warnings = times::check(&parsed)?;
+        done_when::check(&parsed)?;
         let working_directory = working_directory(&parsed)?;
         let command = file.command.as_ref();
         let command = command.ok_or_else(|| parsed.missing("command"))?;
@@ -58,13 +60,42 @@ impl Config {
             job.exit_rules = file.exit_rules();
             job
         });
+        let jobs: Vec<_> = jobs.collect();
+        warnings.extend(shared_files(&jobs));
         Ok(Self {
-            plan: RunPlan::new(name, file.policy(), jobs.collect()),
+            plan: RunPlan::new(name, file.policy(), jobs),
             parsed,
             warnings,
             effective,
         })
     }
+}
+
+/// Warnings about files that several jobs would take for their own.
+fn shared_files(jobs: &[JobPlan]) -> Vec<String> {
+    let Some(first) = jobs.first() else {
+        return Vec::new();
+    };
+    let directories = jobs.iter().filter_map(|job| job.working_directory.as_ref());
+    let mut seen = HashSet::new();
+    let share_a_directory = directories.into_iter().any(|it| !seen.insert(it));
+    let is_shared = |path: &Path| jobs.len() > 1 && (share_a_directory || path.is_absolute());
+    let created = first.stop.create.as_ref();
+    let created = created.filter(|file| is_shared(&file.path)).map(|file| {
+        format!(
+            "stop.create = {:?}: several jobs share this file, so it stops all of them when one is asked to \
+             stop; let each start in a directory of its own",
+            file.path
+        )
+    });
+    let done = match &first.exit_rules.done_when {
+        Some(DoneWhen::File { path, .. }) if is_shared(path) => Some(format!(
+            "resume.done_when looks for {path:?}, which several jobs share: the file of one completes the \
+             others; let each start in a directory of its own"
+        )),
+        _ => None,
+    };
+    created.into_iter().chain(done).collect()
 }
 
 /// Changes what the config gives.
@@ -125,7 +156,13 @@ impl File {
             after: time(stop.after),
             before_limit: time(stop.before_limit),
             file: stop.file.as_ref().map(PathBuf::from),
-            signal: stop.signal.map_or(default.signal, |signal| signal.0),
+            create: stop.create.clone().map(|file| file.0),
+            signal: match (stop.signal, &stop.create) {
+                (Some(signal), _) => signal.0,
+                // The file is how this program is asked.
+                (None, Some(_)) => StopSignal::None,
+                (None, None) => default.signal,
+            },
             grace: time(stop.grace).unwrap_or(default.grace),
         }
     }
@@ -155,6 +192,7 @@ impl File {
                 rules.resume_exit_code = codes.first;
                 rules.more_resume_exit_codes.clone_from(&codes.more);
             }
+            rules.done_when = self.resume.done_when.clone().map(|done| done.0);
             let zero = self.resume.exit_0_when_stopped;
             set(
                 &mut rules.exit_0_when_stopped,
@@ -221,8 +259,6 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use cu_run_dir::StopSignal;
-
     use crate::backend::Kind;
     use crate::config::overrides::Override;
     use crate::config::source::{Source, tests::parsed};
@@ -254,7 +290,56 @@ mod tests {
         assert_eq!(warning.before_limit, Duration::from_secs(120));
         assert_eq!(job.stop.after, Some(Duration::from_secs(3000)));
         assert_eq!(job.stop.file.as_deref(), Some(Path::new("please_stop")));
-        assert_eq!(job.exit_rules, ExitRules::default());
+        let create = job.stop.create.as_ref().expect("a file");
+        assert_eq!(create.path, Path::new("EXIT"));
+        let finished = DoneWhen::File {
+            path: "FINISHED".into(),
+            contains: None,
+        };
+        let rules = ExitRules::default().with(|rules| rules.done_when = Some(finished));
+        assert_eq!(job.exit_rules, rules);
+    }
+
+    #[test]
+    fn a_file_that_asks_takes_the_place_of_signals_unless_one_is_named() {
+        let exit = "stop.create=EXIT";
+        let table = "stop.create={ file = \"EXIT\", content = \"x\" }";
+        for (given, content, signal) in [
+            (&[exit][..], "", StopSignal::None),
+            (&[table], "x", StopSignal::None),
+            (&[exit, "stop.signal=auto"], "", StopSignal::Auto),
+        ] {
+            let plan = config(COMPLETE, given).expect("a config").plan;
+            let stop = &plan.jobs[0].stop;
+            let created = stop.create.as_ref().expect("a file");
+            assert_eq!((created.content.as_str(), stop.signal), (content, signal));
+        }
+        for wrong in [
+            "stop.create=",
+            "stop.create=a/",
+            "stop.create={ content = \"x\" }",
+            "stop.create=3",
+        ] {
+            let error = config(COMPLETE, &[wrong]).expect_err(wrong).to_string();
+            assert!(error.contains("`stop.create`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_jobs_share_is_warned_of() {
+        let text = format!("{COMPLETE}[grid]\nseed = [1, 2]\n");
+        let keys = ["stop.create=EXIT", "resume.done_when.file=FINISHED"];
+        let warnings = |more: &[&str]| {
+            let given = [&keys[..], more].concat();
+            config(&text, &given).expect("a config").warnings
+        };
+        assert_eq!(warnings(&[]), Vec::<String>::new());
+        let warned = warnings(&["working_directory=/"]);
+        assert_eq!(warned.len(), 2, "{warned:?}");
+        assert!(
+            warned[0].contains("\"EXIT\"") && warned[1].contains("\"FINISHED\""),
+            "{warned:?}"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cu_protocol::ResumeExitCode;
-use cu_run_dir::StopSignal;
+use cu_run_dir::{CreateFile, StopSignal};
 use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer};
 
@@ -104,6 +104,53 @@ impl<'de> Deserialize<'de> for SignalName {
         text.parse()
             .map(Self)
             .map_err(|_| D::Error::invalid_value(Unexpected::Str(&text), &EXPECTED))
+    }
+}
+
+/// The file that asks a program to stop: its name, or its name and its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileToCreate(pub CreateFile);
+
+impl<'de> Deserialize<'de> for FileToCreate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Given {
+            file: String,
+            #[serde(default)]
+            content: String,
+        }
+
+        struct Visitor;
+
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Given;
+
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str("the name of a file, or { file = \"STOPCAR\", content = \"…\" }")
+            }
+
+            fn visit_str<E: Error>(self, file: &str) -> Result<Given, E> {
+                let (file, content) = (file.to_owned(), String::new());
+                Ok(Given { file, content })
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Given, A::Error> {
+                Given::deserialize(serde::de::value::MapAccessDeserializer::new(map))
+            }
+        }
+
+        let given = deserializer.deserialize_any(Visitor)?;
+        let names_a_file = !given.file.ends_with('/') && !given.file.contains('\0');
+        if given.file.is_empty() || !names_a_file {
+            return Err(D::Error::custom(format!(
+                "expected the name of a file, found {:?}",
+                given.file
+            )));
+        }
+        Ok(Self(CreateFile {
+            path: given.file.into(),
+            content: given.content,
+        }))
     }
 }
 

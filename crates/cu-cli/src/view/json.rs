@@ -103,6 +103,8 @@ struct AttemptJson<'a> {
     detail: Option<&'a str>,
     /// The signals that the supervisor sent to its processes.
     signals: Vec<SignalJson>,
+    /// The file that the supervisor made to ask its program to stop (`stop.create`).
+    stop_file: Option<PathBuf>,
     /// The directory of its output, and of its submission file.
     directory: PathBuf,
 }
@@ -110,9 +112,7 @@ struct AttemptJson<'a> {
 impl<'a> AttemptJson<'a> {
     fn new(run: &RunDir, job: JobId, attempt: &'a AttemptReport) -> Self {
         // A report without them says more than none.
-        let sent = SignalsFile::read(&run.signals(job, attempt.attempt))
-            .unwrap_or_default()
-            .sent;
+        let asked = SignalsFile::read(&run.signals(job, attempt.attempt)).unwrap_or_default();
         Self {
             attempt: attempt.attempt,
             cluster_job_id: attempt.cluster_job_id.as_deref(),
@@ -125,7 +125,8 @@ impl<'a> AttemptJson<'a> {
             signal: attempt.signal,
             peak_memory_bytes: peak_memory_bytes(run, job, attempt.attempt),
             detail: attempt.detail.as_deref(),
-            signals: sent.into_iter().map(SignalJson::from).collect(),
+            signals: asked.sent.into_iter().map(SignalJson::from).collect(),
+            stop_file: asked.made,
             directory: run.attempt(job, attempt.attempt),
         }
     }
@@ -213,11 +214,12 @@ mod tests {
                  "submitted": "1970-01-01T00:00:00.000Z", "started": "1970-01-01T00:00:00.001Z",
                  "ended": "1970-01-01T00:00:01.000Z", "end": "resume_requested", "exit_code": 3,
                  "signal": null, "peak_memory_bytes": null, "detail": null, "signals": [],
-                 "directory": "/results/digits/attempts/7/0"},
+                 "stop_file": null, "directory": "/results/digits/attempts/7/0"},
                 {"attempt": 1, "cluster_job_id": null, "host": null,
                  "submitted": "1970-01-01T00:00:02.000Z", "started": null, "ended": null,
                  "end": null, "exit_code": null, "signal": null, "peak_memory_bytes": null,
-                 "detail": null, "signals": [], "directory": "/results/digits/attempts/7/1"},
+                 "detail": null, "signals": [], "stop_file": null,
+                 "directory": "/results/digits/attempts/7/1"},
             ],
         });
         assert_eq!(value, expected);

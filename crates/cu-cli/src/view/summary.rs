@@ -304,13 +304,21 @@ pub fn job(run: &RunDir, job: &JobReport) -> String {
             files(&directory).join("  ")
         );
         let sent_in = |attempt: &AttemptReport| {
-            let sent = SignalsFile::read(&run.signals(job.job, attempt.attempt))
-                .unwrap_or_default()
-                .sent;
-            Some((attempt.attempt, sent)).filter(|(_, sent)| !sent.is_empty())
+            let asked =
+                SignalsFile::read(&run.signals(job.job, attempt.attempt)).unwrap_or_default();
+            let has_any = !asked.sent.is_empty() || asked.made.is_some();
+            has_any.then_some((attempt.attempt, asked))
         };
         let newest = job.attempts.iter().rev().take(MANY).find_map(sent_in);
-        let (attempt, sent) = newest.unwrap_or((last.attempt, Vec::new()));
+        let (attempt, asked) = newest.unwrap_or((last.attempt, SignalsFile::default()));
+        if let Some(made) = &asked.made {
+            let _ = write!(
+                text,
+                "\nfile that cu made to ask attempt {attempt} to stop: {}",
+                made.display()
+            );
+        }
+        let sent = asked.sent;
         if !sent.is_empty() {
             let _ = write!(text, "\nsignals that cu sent in attempt {attempt}:");
         }

@@ -9,7 +9,6 @@ use cu_protocol::{CheckpointId, OutputChange, Timestamp};
 use super::job::{Active, Job, Outcome, Used, Wanted};
 use super::reason::{Ended, Reason};
 use super::schedule::back_off;
-use super::witnesses::asked_for_resume;
 use crate::{AttemptEnd, Limit, Policy};
 
 /// What follows for a job from the end of its attempt.
@@ -88,19 +87,17 @@ pub(super) fn conclude<'a>(
     conclusion
 }
 
-/// A program that asks to be resumed after less than this has hardly done anything.
+/// A program that ends for another attempt after less than this, unasked, has hardly done anything.
 const BRIEF: Duration = Duration::from_secs(5);
 
 /// What the attempts of `job` have used, this one included.
 fn used(job: &Job, ended: Ended<'_>, at: Timestamp, has_newer_checkpoint: bool) -> Used {
-    let Ended { active, end, rules } = ended;
+    let Ended { active, end, .. } = ended;
     let record = active.evidence.record.as_ref().map(|(_, record)| record);
     let ended_at = record.map_or(at, |record| record.ended);
     let ran = active.started.map(|started| ended_at.since(started));
     let ran = ran.unwrap_or_default();
-    let asked = record.is_some_and(|record| {
-        record.stop.is_none() && asked_for_resume(record, &active.evidence, rules)
-    });
+    let unasked = record.is_some_and(|record| record.stop.is_none());
     let shows_its_state = job.newest_checkpoint.is_some() || job.fraction.is_some();
     let is_resumed = matches!(end, AttemptEnd::ResumeRequested | AttemptEnd::TimeLimit);
     let has_moved = has_newer_checkpoint || active.advanced;
@@ -109,7 +106,10 @@ fn used(job: &Job, ended: Ended<'_>, at: Timestamp, has_newer_checkpoint: bool) 
     Used {
         attempts: job.used.attempts.saturating_add(1),
         run_milliseconds: job.used.run_milliseconds.saturating_add(milliseconds),
-        brief: one_more(job.used.brief, asked && ran < BRIEF),
+        brief: one_more(
+            job.used.brief,
+            unasked && end == AttemptEnd::ResumeRequested && ran < BRIEF,
+        ),
         unmoved: one_more(
             job.used.unmoved,
             shows_its_state && is_resumed && !has_moved,

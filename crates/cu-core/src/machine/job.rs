@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cu_protocol::{
-    Attempt, CheckpointId, ExitRecord, Fraction, JobId, LeftBehind, Metrics, ProgramEnd,
+    Attempt, CheckpointId, Condition, ExitRecord, Fraction, JobId, LeftBehind, Metrics, ProgramEnd,
     ResumeRequest, Sequence, Timestamp, Waiting, Wish,
 };
 use cu_scheduler::{ClusterJobId, ClusterState};
@@ -223,6 +223,10 @@ pub struct Evidence {
     pub failure: Option<String>,
     /// The supervisor's record of the end, and when it came to us.
     pub record: Option<(Timestamp, ExitRecord)>,
+    /// What became of the user's condition for "done", as the supervisor told it ahead of its record. It is
+    /// part of the record then.
+    #[serde(default)]
+    pub condition: Option<Condition>,
     /// The scheduler's last report, and when that state was first reported.
     pub cluster: Option<(Timestamp, ClusterState)>,
     /// The last lines of its standard error, if nothing shows that its program was started.

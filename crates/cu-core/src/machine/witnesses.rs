@@ -11,7 +11,9 @@
 //! | … | | any other end, or none within the grace | resume requested |
 //! | exited with a resume code, else | | any | resume requested |
 //! | any other | request | any | resume requested |
-//! | exited 0, nobody asked it to stop, or the user says that 0 means done even then | | any | completed |
+//! | met the user's condition for "done", else | | any | completed |
+//! | exited 0, no condition, nobody asked it to stop, or the user says that 0 means done even then | | any | completed |
+//! | exited 0, with a condition that is not met or could not be looked at, nobody asked it to stop | | any | resume requested |
 //! | exited 1 to 127, nobody asked it to stop | | any | failed |
 //! | any other, after a cancel | | any | cancelled |
 //! | exited 0 to 127 after we asked it to stop | | any | resume requested |
@@ -27,7 +29,7 @@
 //! | none | | queued, held, running, unknown | undecided |
 //! | none within the grace, nor in the files after it | results | over | completed |
 //! | … | request | over | resume requested |
-//! | … | it was started | over: exited 0, a resume code, another | completed, resume requested, failed |
+//! | … | it was started | over: exited 0 without a condition for "done", a resume code, another | completed, resume requested, failed |
 //! | … | | time limit, preempted, node failure, out of memory, cancelled, removed | as the scheduler reports |
 //! | … | | over, in any other way, or gone, after it was put back | preempted |
 //! | … | | over, in any other way, or gone, else | lost |
@@ -36,6 +38,9 @@
 //! that is started once more ends at once, unasked, while half a job that counts as completed is lost.
 //! An error code after that is how launchers and many simulation codes end when they are asked. Whether
 //! it was a failure shows in the progress (`end.rs`). `docs/ends.md` has these rules for users.
+//!
+//! A condition of the user's for "done" takes the place of exit code 0. Only the program's own request to be
+//! resumed is believed more: it knows best that it is not done.
 //!
 //! A supervisor exits as its program did, so the scheduler's exit code counts if the record is missing. A
 //! signal is the supervisor's own death then, and the end of the program is not known. The code counts
@@ -55,7 +60,7 @@
 
 use std::time::Duration;
 
-use cu_protocol::{ExitRecord, ProgramEnd, StopCause, Timestamp};
+use cu_protocol::{Condition, ExitRecord, ProgramEnd, StopCause, Timestamp};
 use cu_scheduler::{ClusterState, EndCause};
 
 use super::job::{Active, Evidence, Reading};
@@ -154,9 +159,16 @@ fn by_record(record: &ExitRecord, evidence: &Evidence, rules: &ExitRules) -> Wor
             _ => Word::Final(AttemptEnd::ResumeRequested),
         };
     }
+    if record.condition == Some(Condition::Met) {
+        return Word::Final(AttemptEnd::Completed);
+    }
+    let has_condition = rules.done_when.is_some() || record.condition.is_some();
     match (&record.end, record.stop) {
+        (ProgramEnd::Exited(0), None) if has_condition => Word::Final(AttemptEnd::ResumeRequested),
         (ProgramEnd::Exited(0), None) => Word::Final(AttemptEnd::Completed),
-        (ProgramEnd::Exited(0), Some(_)) if rules.exit_0_when_stopped == ExitZero::Completed => {
+        (ProgramEnd::Exited(0), Some(_))
+            if rules.exit_0_when_stopped == ExitZero::Completed && !has_condition =>
+        {
             Word::Final(AttemptEnd::Completed)
         }
         (ProgramEnd::Exited(..128), None) => Word::Final(AttemptEnd::Failed),
@@ -211,6 +223,8 @@ fn by_scheduler(state: &ClusterState, active: &Active, rules: &ExitRules) -> Att
     };
     match state {
         ClusterState::Ended(end) if active.was_started() => match end.cause {
+            // Nobody has looked whether it is done.
+            EndCause::Exited(0) if rules.done_when.is_some() => nobody_knows,
             EndCause::Exited(0) => AttemptEnd::Completed,
             EndCause::Exited(code) if rules.asks_to_resume(code) => AttemptEnd::ResumeRequested,
             EndCause::Exited(code) if code < 128 => AttemptEnd::Failed,

@@ -4,7 +4,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use cu_protocol::{
-    Attempt, LeftBehind, OutputChange, ProgramEnd, StopCause, Timestamp, Waiting, Wish,
+    Attempt, Condition, ExitRecord, LeftBehind, OutputChange, ProgramEnd, StopCause, Timestamp,
+    Waiting, Wish,
 };
 use cu_scheduler::{ClusterState, EndCause};
 
@@ -324,6 +325,7 @@ fn account(ended: Ended<'_>, excerpt: fn(&str) -> &str) -> String {
         AttemptEnd::Completed => "completed the job",
         AttemptEnd::ResumeRequested => match stopped_unasked(ended) {
             Some(cause) => return format!("was stopped, since {cause} ({seen})"),
+            None if is_not_done(ended) => "ended, and the job is not done",
             None => "asked to be resumed",
         },
         AttemptEnd::Failed => "failed",
@@ -347,6 +349,25 @@ fn stopped_unasked(ended: Ended<'_>) -> Option<StopCause> {
         .filter(|_| !asked_for_resume(record, evidence, ended.rules))
 }
 
+/// Whether nothing but the user's condition for "done" keeps the job from being completed.
+fn is_not_done(ended: Ended<'_>) -> bool {
+    let evidence = &ended.active.evidence;
+    let record = evidence.record.as_ref();
+    record.is_some_and(|(_, record)| !asked_for_resume(record, evidence, ended.rules))
+}
+
+/// What became of the user's condition for "done", where that decides.
+fn condition(record: &ExitRecord) -> Option<String> {
+    match record.condition.as_ref()? {
+        Condition::Met => Some("resume.done_when is met".to_owned()),
+        _ if record.end != ProgramEnd::Exited(0) => None,
+        Condition::NotMet(reason) => Some(format!("resume.done_when is not met: {reason}")),
+        Condition::Unknown(reason) => Some(format!(
+            "could not tell whether resume.done_when is met: {reason}"
+        )),
+    }
+}
+
 /// The evidence of an attempt's end, to stand in parentheses.
 fn seen(active: &Active, excerpt: fn(&str) -> &str) -> String {
     let evidence = &active.evidence;
@@ -360,6 +381,9 @@ fn seen(active: &Active, excerpt: fn(&str) -> &str) -> String {
         && matches!(end.cause, EndCause::Cancelled | EndCause::Removed)
     {
         seen += &format!("; the scheduler reports: {}", end.text);
+    }
+    if let Some(text) = record.and_then(condition) {
+        seen += &format!("; {text}");
     }
     if let Some(OutputChange::Unknown(reason)) = record.map(|record| &record.output_changed) {
         seen += &format!("; could not tell whether its output directory changed: {reason}");

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use cu_core::machine::{Event, Order};
 use cu_protocol::{
-    Attempt, CheckpointId, ExitRecord, Failure, Fraction, JobId, LeftBehind, Message, Metrics,
-    OutputChange, ProgramEnd, ResumeRequest, Sequence, Started, StopCause, Timestamp, Waiting,
+    Attempt, CheckpointId, Condition, ExitRecord, Failure, Fraction, JobId, LeftBehind, Message,
+    Metrics, OutputChange, ProgramEnd, ResumeRequest, Sequence, Started, StopCause, Timestamp,
+    Waiting,
 };
 use cu_scheduler::{ClusterEnd, ClusterState, EndCause, Observation};
 use proptest::prelude::*;
@@ -41,8 +42,14 @@ fn records() -> impl Strategy<Value = ExitRecord> {
         any::<bool>().prop_map(OutputChange::from),
         Just(OutputChange::Unknown("it is too large".to_owned())),
     ];
-    (ends, stops, generations(), changes).prop_map(|(end, stop, checkpoint, output_changed)| {
-        ExitRecord {
+    let conditions = prop::option::of(prop_oneof![
+        Just(Condition::Met),
+        Just(Condition::NotMet("there is no file".to_owned())),
+        Just(Condition::Unknown("it is too long".to_owned())),
+    ]);
+    let parts = (ends, stops, generations(), changes, conditions);
+    parts.prop_map(
+        |(end, stop, checkpoint, output_changed, condition)| ExitRecord {
             end,
             stop,
             host: "n1".to_owned(),
@@ -51,8 +58,9 @@ fn records() -> impl Strategy<Value = ExitRecord> {
             peak_memory_bytes: None,
             checkpoint,
             output_changed,
-        }
-    })
+            condition,
+        },
+    )
 }
 
 fn messages() -> impl Strategy<Value = Message> {

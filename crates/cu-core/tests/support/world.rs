@@ -298,6 +298,7 @@ pub fn record(world: &World, end: ProgramEnd) -> ExitRecord {
         peak_memory_bytes: None,
         checkpoint: None,
         output_changed: OutputChange::Unchanged,
+        condition: None,
     }
 }
 

@@ -1,8 +1,8 @@
 //! One message of every kind, each with a fixed name.
 
 use cu_protocol::{
-    Acknowledgement, Attempt, CheckpointId, Envelope, ExitRecord, Failure, Fraction, FromServer,
-    JobId, LeftBehind, Message, MetricValue, Metrics, OperatorAnswer, OperatorRequest,
+    Acknowledgement, Attempt, CheckpointId, Condition, Envelope, ExitRecord, Failure, Fraction,
+    FromServer, JobId, LeftBehind, Message, MetricValue, Metrics, OperatorAnswer, OperatorRequest,
     OutputChange, ProgramAnswer, ProgramEnd, ProgramRequest, ResumeRequest, Role, RunId, Selection,
     Sequence, Started, StopCause, Timestamp, ToServer, Waiting, Wish,
 };
@@ -29,12 +29,18 @@ kinds! {
         Message::Ended(_) => "ended",
         Message::Waiting(_) => "waiting",
         Message::LeftBehind(_) => "left_behind",
+        Message::Condition(_) => "condition",
     }
     end_kind, ENDS: ProgramEnd {
         ProgramEnd::Exited(_) => "exited",
         ProgramEnd::Signaled(_) => "signaled",
         ProgramEnd::NotStarted(_) => "not_started",
         ProgramEnd::Fenced(_) => "fenced",
+    }
+    condition_kind, CONDITIONS: Condition {
+        Condition::Met => "met",
+        Condition::NotMet(_) => "not_met",
+        Condition::Unknown(_) => "unknown_condition",
     }
     change_kind, CHANGES: OutputChange {
         OutputChange::Unchanged => "unchanged",
@@ -122,6 +128,7 @@ fn exit_record(end: ProgramEnd, stop: Option<StopCause>) -> ExitRecord {
         peak_memory_bytes: Some(5_000_000_000),
         checkpoint: Some(GENERATION),
         output_changed: OutputChange::Changed,
+        condition: None,
     }
 }
 
@@ -237,6 +244,22 @@ fn messages_of_version_2() -> Samples<Message> {
     named.into()
 }
 
+/// The messages that version 3 adds.
+fn messages_of_version_3() -> Samples<Message> {
+    let missing = || "there is no file FINISHED".to_owned();
+    [
+        Condition::Met,
+        Condition::NotMet(missing()),
+        Condition::Unknown(missing()),
+    ]
+    .into_iter()
+    .map(|condition| {
+        let name = format!("condition {}", condition_kind(&condition));
+        (name, Message::Condition(condition))
+    })
+    .collect()
+}
+
 fn enveloped(message: Message) -> ToServer {
     ToServer::Message(Envelope {
         job: JobId(7),
@@ -249,6 +272,13 @@ fn enveloped(message: Message) -> ToServer {
 /// Messages to the server that came with version 2.
 pub fn to_server_of_version_2() -> Samples<ToServer> {
     let samples = messages_of_version_2().into_iter();
+    let samples = samples.map(|(name, message)| (name, enveloped(message)));
+    named(samples.collect(), to_server_kind)
+}
+
+/// Messages to the server that came with version 3.
+pub fn to_server_of_version_3() -> Samples<ToServer> {
+    let samples = messages_of_version_3().into_iter();
     let samples = samples.map(|(name, message)| (name, enveloped(message)));
     named(samples.collect(), to_server_kind)
 }

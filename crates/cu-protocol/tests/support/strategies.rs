@@ -1,8 +1,8 @@
 //! Any message, for property tests.
 
 use cu_protocol::{
-    Acknowledgement, Attempt, CheckpointId, Envelope, ExitRecord, Failure, Fraction, FromServer,
-    JobId, LeftBehind, Message, MetricValue, Metrics, OperatorAnswer, OperatorRequest,
+    Acknowledgement, Attempt, CheckpointId, Condition, Envelope, ExitRecord, Failure, Fraction,
+    FromServer, JobId, LeftBehind, Message, MetricValue, Metrics, OperatorAnswer, OperatorRequest,
     OutputChange, ProgramAnswer, ProgramEnd, ProgramRequest, ResumeRequest, Role, RunId, Selection,
     Sequence, Started, StopCause, Timestamp, ToServer, Waiting, Wish,
 };
@@ -94,6 +94,14 @@ fn output_change() -> impl Strategy<Value = OutputChange> {
     ]
 }
 
+fn condition() -> impl Strategy<Value = Condition> {
+    prop_oneof![
+        Just(Condition::Met),
+        text().prop_map(Condition::NotMet),
+        text().prop_map(Condition::Unknown),
+    ]
+}
+
 fn exit_record() -> impl Strategy<Value = ExitRecord> {
     (
         program_end(),
@@ -116,6 +124,8 @@ fn exit_record() -> impl Strategy<Value = ExitRecord> {
                     peak_memory_bytes,
                     checkpoint,
                     output_changed,
+                    // In a frame it travels ahead.
+                    condition: None,
                 }
             },
         )
@@ -140,6 +150,7 @@ pub fn message() -> impl Strategy<Value = Message> {
         }),
         (text(), text())
             .prop_map(|(host, processes)| Message::LeftBehind(LeftBehind { host, processes })),
+        condition().prop_map(Message::Condition),
     ]
 }
 

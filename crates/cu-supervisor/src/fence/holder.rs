@@ -4,16 +4,16 @@
 use std::time::Instant;
 
 use cu_protocol::{Attempt, JobId, StopCause};
-use cu_run_dir::{Holder, SignalReason, StopPolicy};
+use cu_run_dir::{CreateFile, Holder, SignalReason, StopPolicy};
 use cu_system::files;
 use cu_system::process::{ProcessId, lock_holders, ticks_since_boot};
 use rustix::process::Signal;
 
-use crate::RunDir;
 use crate::asking::{Manner, relatives_among, whom_to_ask};
 use crate::members::{Members, Traces, descendants, left_behind};
 use crate::sent::Sender;
 use crate::stop::{Push, Stop};
+use crate::{RunDir, made_file};
 
 /// How many descendants a record names.
 const MOST_SEEN: usize = 1024;
@@ -56,6 +56,7 @@ pub(super) fn describe(holder: &Holder, job: JobId, follows: &str) -> String {
 pub(super) struct Orphans {
     stop: Stop,
     manner: Manner,
+    create: Option<CreateFile>,
     sender: Option<Sender>,
     /// The last push was SIGKILL, which whoever was started meanwhile gets, too.
     is_killing: bool,
@@ -66,6 +67,7 @@ impl Orphans {
         Self {
             stop: Stop::new(policy.grace),
             manner: policy.signal.into(),
+            create: policy.create.clone(),
             sender: None,
             is_killing: false,
         }
@@ -102,10 +104,15 @@ impl Orphans {
             Push::Ask => {
                 // For a program that looks for nothing else.
                 let _ = files::touch(&run.stop_file(job, attempt));
+                let made = self.create.as_ref();
+                let made = made.filter(|file| made_file::make(file, &run.made_file(job)));
+                if let Some(file) = made {
+                    sender.made(&file.path);
+                }
                 let asked = whom_to_ask(&family, self.manner).into_iter();
                 let asked = asked.map(|(it, signal)| (it.id, it.name.as_str(), signal));
                 let sent = sender.send(asked, SignalReason::Asked);
-                if sent.is_empty() && self.manner != Manner::File {
+                if sent.is_empty() && self.manner != Manner::File && made.is_none() {
                     self.stop.nobody_hears(now);
                 }
             }

@@ -51,6 +51,7 @@ impl Run {
             working_directory: None,
             environment: BTreeMap::new(),
             stop: StopPolicy::default(),
+            done_when: None,
         };
         let run = Self {
             _scratch: scratch,

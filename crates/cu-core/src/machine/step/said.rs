@@ -57,7 +57,12 @@ impl Step<'_> {
             }
             Message::ResumeRequest(request) => active.evidence.request = Some(request.clone()),
             Message::Failed(failure) => active.evidence.failure = Some(failure.text.clone()),
-            Message::Ended(record) => active.evidence.record = Some((at, record.clone())),
+            Message::Condition(condition) => active.evidence.condition = Some(condition.clone()),
+            Message::Ended(record) => {
+                let mut record = record.clone();
+                record.condition = record.condition.or(active.evidence.condition.clone());
+                active.evidence.record = Some((at, record));
+            }
         }
         self.judge();
     }
