@@ -171,6 +171,13 @@ pub fn say_styled(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
+/// The columns of the terminal on stdout; 80 if it is not one.
+pub fn width() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stdout());
+    let columns = size.map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { 80 } else { columns.max(40) }
+}
+
 /// Whether a person can be asked: stdin and stderr are a terminal.
 pub fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()

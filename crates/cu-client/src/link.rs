@@ -289,9 +289,11 @@ fn name(message: &Message) -> &'static str {
         Message::Results(_) => "the results",
         Message::ResumeRequest(_) => "the resume request",
         Message::Failed(_) => "the failure",
-        Message::Started(_) | Message::Ended(_) | Message::Waiting(_) | Message::LeftBehind(_) => {
-            "a message that only a supervisor may send"
-        }
+        Message::Started(_)
+        | Message::Ended(_)
+        | Message::Waiting(_)
+        | Message::LeftBehind(_)
+        | Message::Stopped(_) => "a message that only a supervisor may send",
     }
 }
 

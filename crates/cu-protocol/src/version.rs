@@ -22,10 +22,11 @@ pub struct Versions {
 }
 
 impl Versions {
-    /// The versions that this release speaks. Version 2 adds two messages to version 1.
+    /// The versions that this release speaks. Version 2 adds two messages to version 1,
+    /// version 3 one to version 2.
     pub const SPOKEN: Self = Self {
         lowest: 1,
-        highest: 2,
+        highest: 3,
     };
 
     /// Returns the newest version in both ranges.

@@ -1,8 +1,8 @@
 //! Freezes the bytes on the wire: this release reads the messages of older releases, and sends the
 //! same bytes.
 //!
-//! `fixtures/v1`, and `fixtures/v2` for what came with version 2, hold one line per sample: its name, then its frame in hexadecimal digits or its
-//! JSON line. A change of a line breaks that version of the protocol: it needs a new version in
+//! `fixtures/v1`, and `fixtures/v2` and `v3` for what came with these versions, hold one line per sample: its
+//! name, then its frame in hexadecimal digits or its JSON line. A change of a line breaks that version of the protocol: it needs a new version in
 //! `Versions::SPOKEN` and fixtures of its own, and the old ones stay.
 #![allow(clippy::unwrap_used, reason = "a test that meets an error fails")]
 
@@ -102,6 +102,20 @@ fn frames_that_came_with_version_2_stay_as_they_are() {
 }
 
 #[test]
+fn frames_that_came_with_version_3_stay_as_they_are() {
+    let fixture = include_str!("fixtures/v3/to_server.txt");
+    let samples = samples::to_server_of_version_3();
+    check_frames::<ToServer>(fixture, &samples);
+    for (name, sample) in samples {
+        let ToServer::Message(envelope) = sample else {
+            continue;
+        };
+        assert_eq!(envelope.message.since(), 3, "{name}");
+        assert!(envelope.message.is_of_supervisor(), "{name}");
+    }
+}
+
+#[test]
 fn an_older_server_receives_only_messages_it_knows() {
     for (name, sample) in samples::to_server() {
         if let ToServer::Message(envelope) = sample {
@@ -142,6 +156,7 @@ fn every_kind_of_everything_has_a_sample() {
     let to_server = samples::to_server();
     let mut words = names(only(samples::to_server()));
     words.extend(names(only(samples::to_server_of_version_2())));
+    words.extend(names(only(samples::to_server_of_version_3())));
     for (_, sample) in to_server {
         if let ToServer::Message(envelope) = sample
             && let cu_protocol::Message::EarlyMetrics(metrics) = envelope.message
@@ -151,8 +166,9 @@ fn every_kind_of_everything_has_a_sample() {
     }
     let from_server = names(only(samples::from_server()));
     let mut requests = names(only(samples::program_requests()));
-    // Programs may not send the messages that came with version 2.
+    // Programs may not send the messages that came with versions 2 and 3.
     requests.extend(names(only(samples::to_server_of_version_2())));
+    requests.extend(names(only(samples::to_server_of_version_3())));
     let answers = names(only(samples::program_answers()));
     for (kinds, seen) in [
         (samples::TO_SERVER, &words),

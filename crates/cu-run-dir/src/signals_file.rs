@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cu_protocol::Timestamp;
+use cu_protocol::{Stopped, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{Result, json_file};
@@ -44,6 +44,9 @@ pub struct SignalsFile {
     /// The number of signals beyond these.
     #[serde(default)]
     pub more: usize,
+    /// What was done to stop the program, if it was stopped. Written at its end.
+    #[serde(default)]
+    pub stopped: Option<Stopped>,
 }
 
 impl SignalsFile {

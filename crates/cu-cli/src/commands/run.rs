@@ -147,6 +147,11 @@ fn options(options: &RunOptions, here: &Path) -> Result<Vec<Override>> {
             "--failure-retries",
             options.failure_retries,
         ),
+        (
+            "resume.max_failures",
+            "--max-failures",
+            options.max_failures,
+        ),
     ] {
         if let Some(value) = value {
             let words = format!("{option} {value}");
@@ -212,6 +217,7 @@ mod tests {
             grace: text("10s"),
             resume_exit_code: vec![85, 1],
             stuck_after: Some(4),
+            max_failures: Some(6),
             failure_retries: Some(5),
             backend: text("local"),
         };
@@ -249,6 +255,7 @@ mod tests {
         assert!([85, 1].map(|code| job.exit_rules.asks_to_resume(code)) == [true; 2]);
         assert_eq!(job.exit_rules.resume_exit_code.code(), 85);
         assert_eq!(plan.policy.stuck_after.get(), 4);
+        assert_eq!(plan.policy.max_failures.map(|most| most.get()), Some(6));
         assert_eq!(plan.policy.failure_retries, 5);
     }
 

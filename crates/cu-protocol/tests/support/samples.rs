@@ -3,8 +3,8 @@
 use cu_protocol::{
     Acknowledgement, Attempt, CheckpointId, Envelope, ExitRecord, Failure, Fraction, FromServer,
     JobId, LeftBehind, Message, MetricValue, Metrics, OperatorAnswer, OperatorRequest,
-    OutputChange, ProgramAnswer, ProgramEnd, ProgramRequest, ResumeRequest, Role, RunId, Selection,
-    Sequence, Started, StopCause, Timestamp, ToServer, Waiting, Wish,
+    OutputChange, ProgramAnswer, ProgramEnd, ProgramRequest, Pushed, ResumeRequest, Role, RunId,
+    Selection, Sequence, Started, StopCause, StopRule, Stopped, Timestamp, ToServer, Waiting, Wish,
 };
 
 /// Names the variants of a type. The tests don't compile until a new variant has a name, and fail
@@ -29,6 +29,7 @@ kinds! {
         Message::Ended(_) => "ended",
         Message::Waiting(_) => "waiting",
         Message::LeftBehind(_) => "left_behind",
+        Message::Stopped(_) => "stopped",
     }
     end_kind, ENDS: ProgramEnd {
         ProgramEnd::Exited(_) => "exited",
@@ -237,6 +238,32 @@ fn messages_of_version_2() -> Samples<Message> {
     named.into()
 }
 
+/// The messages that version 3 adds.
+fn messages_of_version_3() -> Samples<Message> {
+    let rules = [
+        ("after", Some(StopRule::After(3_000_000))),
+        ("before_limit", Some(StopRule::BeforeLimit(120_000))),
+        ("file", Some(StopRule::File("please_stop".into()))),
+        ("no_rule", None),
+    ];
+    let stopped = |(name, rule)| {
+        let pushed = Pushed {
+            signal: "TERM".into(),
+            process: "python3".into(),
+            others: 2,
+            after_milliseconds: 500,
+        };
+        let stopped = Stopped {
+            after_milliseconds: 3_000_012,
+            rule,
+            grace_milliseconds: 30_000,
+            pushes: vec![pushed],
+        };
+        (format!("stopped {name}"), Message::Stopped(stopped))
+    };
+    rules.map(stopped).into()
+}
+
 fn enveloped(message: Message) -> ToServer {
     ToServer::Message(Envelope {
         job: JobId(7),
@@ -249,6 +276,13 @@ fn enveloped(message: Message) -> ToServer {
 /// Messages to the server that came with version 2.
 pub fn to_server_of_version_2() -> Samples<ToServer> {
     let samples = messages_of_version_2().into_iter();
+    let samples = samples.map(|(name, message)| (name, enveloped(message)));
+    named(samples.collect(), to_server_kind)
+}
+
+/// Messages to the server that came with version 3.
+pub fn to_server_of_version_3() -> Samples<ToServer> {
+    let samples = messages_of_version_3().into_iter();
     let samples = samples.map(|(name, message)| (name, enveloped(message)));
     named(samples.collect(), to_server_kind)
 }

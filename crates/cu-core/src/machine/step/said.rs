@@ -57,6 +57,10 @@ impl Step<'_> {
             }
             Message::ResumeRequest(request) => active.evidence.request = Some(request.clone()),
             Message::Failed(failure) => active.evidence.failure = Some(failure.text.clone()),
+            Message::Stopped(stopped) => {
+                active.evidence.stopped = Some(stopped.clone());
+                return; // The record follows.
+            }
             Message::Ended(record) => active.evidence.record = Some((at, record.clone())),
         }
         self.judge();
