@@ -209,6 +209,9 @@ pub struct RunOptions {
     /// resume.failure_retries: repeat a failed attempt at most this often
     #[arg(long, value_name = "N")]
     pub failure_retries: Option<u32>,
+    /// resume.max_failures: cancel the other jobs once this many have failed
+    #[arg(long, value_name = "N")]
+    pub max_failures: Option<u32>,
     /// backend.kind: auto, local, slurm or htcondor
     #[arg(long, value_name = "KIND")]
     pub backend: Option<String>,

@@ -177,6 +177,11 @@ pub fn width() -> Option<usize> {
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
+/// The columns for text on stdout: as many as its terminal has, 80 elsewhere.
+pub fn columns() -> usize {
+    width().map_or(80, |columns| columns.max(40))
+}
+
 /// Whether a person can be asked: stdin and stderr are a terminal.
 pub fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()

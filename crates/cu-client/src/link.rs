@@ -293,7 +293,8 @@ fn name(message: &Message) -> &'static str {
         | Message::Ended(_)
         | Message::Waiting(_)
         | Message::LeftBehind(_)
-        | Message::Condition(_) => "a message that only a supervisor may send",
+        | Message::Condition(_)
+        | Message::Stopped(_) => "a message that only a supervisor may send",
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::clock::Clock;
 use crate::inbox::{Item, Reply, Sender};
 use crate::machine::{Event, one_line};
-use crate::{Level, Limit, Notice, RunDir};
+use crate::{Level, Limit, Names, Notice, RunDir};
 
 /// Cheap to clone: each task takes one along.
 #[derive(Clone, Debug)]
@@ -22,6 +22,7 @@ pub(crate) struct Context {
     pub clock: Clock,
     pub sender: Sender,
     pub notices: mpsc::UnboundedSender<Notice>,
+    pub names: Names,
 }
 
 impl Context {
@@ -52,10 +53,11 @@ impl Context {
             text: one_line(text),
             limit,
         };
+        let line = (self.names.with_key)(&notice.to_string(), limit);
         match level {
-            Level::Info => tracing::info!("{notice}"),
-            Level::Warning => tracing::warn!("{notice}"),
-            Level::Error => tracing::error!("{notice}"),
+            Level::Info => tracing::info!("{line}"),
+            Level::Warning => tracing::warn!("{line}"),
+            Level::Error => tracing::error!("{line}"),
         }
         let _ = self.notices.send(notice);
     }

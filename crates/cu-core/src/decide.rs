@@ -8,7 +8,7 @@ use cu_protocol::{
 use tokio::sync::oneshot;
 
 use crate::inbox::{Batch, Item, Reply};
-use crate::machine::{Action, Effects, Event, Machine, orders};
+use crate::machine::{Action, Effects, Event, Machine, Order, orders};
 use crate::silence::Silence;
 use crate::store::Changes;
 
@@ -42,6 +42,7 @@ pub(crate) fn decide(machine: &mut Machine, silence: &mut Silence, batch: Batch)
     let mut replies = Vec::new();
     let mut promises = Vec::new();
     let mut detach = false;
+    let failed = machine.tally().counts.failed;
     for item in batch.items {
         match item {
             Item::Happened { job, event, reply } => {
@@ -100,10 +101,17 @@ pub(crate) fn decide(machine: &mut Machine, silence: &mut Silence, batch: Batch)
             Item::BackendEnded { reason } => silence.backend_ended(reason),
         }
     }
-    for job in machine.pass_time(at, &mut effects) {
-        changed.insert(job);
-        events.push((job, Event::TimePassed));
-    }
+    let mut give_up = |machine: &mut Machine, effects: &mut Effects, events: &mut Vec<_>| {
+        for job in machine.give_up(failed, at, effects) {
+            changed.insert(job);
+            events.push((job, Event::Ordered(Order::GiveUp)));
+        }
+    };
+    give_up(machine, &mut effects, &mut events); // Before anything more is submitted.
+    let due = machine.pass_time(at, &mut effects);
+    events.extend(due.iter().map(|job| (*job, Event::TimePassed)));
+    give_up(machine, &mut effects, &mut events);
+    changed.extend(due);
     if !machine.needs_scheduler() {
         silence.answered(); // Nothing is outstanding, so silence means nothing.
     }

@@ -2,17 +2,18 @@
 
 use cu_protocol::Message;
 
-use crate::machine::{Event, one_line};
+use crate::Names;
+use crate::machine::{Event, one_line, was_asked};
 use crate::store::Changes;
 
 /// Logs what happened to attempts in `changes`.
-pub(crate) fn log(changes: &Changes) {
+pub(crate) fn log(changes: &Changes, names: &Names) {
     if tracing::enabled!(tracing::Level::INFO) {
-        lines(changes).for_each(|line| tracing::info!("{line}"));
+        lines(changes, names).for_each(|line| tracing::info!("{line}"));
     }
 }
 
-fn lines(changes: &Changes) -> impl Iterator<Item = String> {
+fn lines(changes: &Changes, names: &Names) -> impl Iterator<Item = String> {
     let begun = changes.events.iter().filter_map(|(job, event)| {
         Some(match event {
             Event::Submitted {
@@ -27,6 +28,19 @@ fn lines(changes: &Changes) -> impl Iterator<Item = String> {
                 "job {job}: attempt {attempt} has started on {}",
                 started.host
             ),
+            Event::Said {
+                attempt,
+                message: Message::Stopped(stopped),
+                ..
+            } => {
+                let keys = (names.of_stop)(stopped);
+                let rest = if keys.is_empty() {
+                    keys
+                } else {
+                    format!(" ({keys})")
+                };
+                format!("job {job}: attempt {attempt} {}{rest}", was_asked(stopped))
+            }
             _ => return None,
         })
     });
@@ -84,7 +98,7 @@ mod tests {
             attempts: vec![(job, active.report(Some(end))), (job, active.report(None))],
             ..Changes::default()
         };
-        let logged: Vec<_> = lines(&changes).collect();
+        let logged: Vec<_> = lines(&changes, &Names::default()).collect();
         let expected = [
             "job 2: attempt 1 is submitted as 812.0",
             "job 2: attempt 1 has started on n1",

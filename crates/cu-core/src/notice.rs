@@ -1,6 +1,6 @@
 //! What people should read while a run goes on.
 
-use cu_protocol::{JobId, Timestamp};
+use cu_protocol::{JobId, Stopped, Timestamp};
 
 use crate::Limit;
 
@@ -18,6 +18,25 @@ pub struct Notice {
     pub text: String,
     /// The limit that decided it, if one did.
     pub limit: Option<Limit>,
+}
+
+/// The names of settings, which a program that embeds the loop gives. `main.log` has them.
+#[derive(Clone, Copy, Debug)]
+pub struct Names {
+    /// A sentence with the setting behind the limit that decided it.
+    pub with_key: fn(&str, Option<Limit>) -> String,
+    /// The settings that decided when and how a program was stopped; none is empty.
+    pub of_stop: fn(&Stopped) -> String,
+}
+
+/// Names no settings.
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            with_key: |text, _| text.to_owned(),
+            of_stop: |_| String::new(),
+        }
+    }
 }
 
 /// How much a notice matters.

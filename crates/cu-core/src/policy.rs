@@ -43,6 +43,8 @@ pub struct Policy {
     pub max_attempts: Option<NonZeroU32>,
     /// A job is not resumed once its attempts have run for this time together, whatever their progress.
     pub max_time: Option<Duration>,
+    /// Once this many jobs have failed, the others are cancelled; any number may if `None`.
+    pub max_failures: Option<NonZeroU32>,
     /// The most attempts of one job that are submitted in an hour. More wait.
     pub submissions_per_hour: NonZeroU32,
     /// The most attempts that are queued or running at a time; any number if `None`.
@@ -85,6 +87,7 @@ impl Default for Policy {
             failure_retries: 0,
             max_attempts: None,
             max_time: None,
+            max_failures: None,
             submissions_per_hour: NonZeroU32::new(1000).expect("1000 is not 0"),
             max_submitted: None,
             backoff: Duration::from_secs(1),
@@ -121,6 +124,8 @@ pub enum Limit {
     MaxAttempts(u32),
     /// [`Policy::max_time`], in whole seconds.
     MaxTime(u32),
+    /// [`Policy::max_failures`].
+    MaxFailures(u32),
     /// [`Policy::submissions_per_hour`].
     SubmissionsPerHour(u32),
     /// [`Policy::max_submitted`].
@@ -142,6 +147,7 @@ impl Limit {
             | Self::FailureRetries(value)
             | Self::MaxAttempts(value)
             | Self::MaxTime(value)
+            | Self::MaxFailures(value)
             | Self::SubmissionsPerHour(value)
             | Self::MaxSubmitted(value) => value,
         }

@@ -26,8 +26,8 @@ use crate::store::{Abandoned, Changes, Reader, Store};
 use crate::submitter::Submitter;
 use crate::threads::{Answer, Lane, Recorder};
 use crate::{
-    Error, Level, Notice, Result, RunDir, RunState, Status, check_run, error, log_changes, results,
-    secret, store, watcher,
+    Error, Level, Names, Notice, Result, RunDir, RunState, Status, check_run, error, log_changes,
+    results, secret, store, watcher,
 };
 
 /// How long the last actions may take. Each call to a scheduler returns within about a minute.
@@ -44,7 +44,7 @@ const SLOW_COMMIT: Duration = Duration::from_secs(10);
 const LAST_COMMIT: Duration = Duration::from_secs(2);
 
 /// How the loop reaches its attempts, and they it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LoopOptions {
     /// The command of the supervisor, an absolute path and arguments: the run directory, the job
@@ -52,13 +52,19 @@ pub struct LoopOptions {
     pub supervisor: Vec<String>,
     /// Where to listen: loopback if attempts run on this machine.
     pub listen: IpAddr,
+    /// The names of settings in `main.log`.
+    pub names: Names,
 }
 
 impl LoopOptions {
     /// Attempts start `supervisor`, and reach the loop at the address `listen`.
     #[must_use]
     pub fn new(supervisor: Vec<String>, listen: IpAddr) -> Self {
-        Self { supervisor, listen }
+        Self {
+            supervisor,
+            listen,
+            names: Names::default(),
+        }
     }
 }
 
@@ -154,6 +160,7 @@ impl ResumeLoop {
             clock,
             sender: sender.clone(),
             notices: notify,
+            names: options.names,
         };
         let actor = Actor {
             submitter: Submitter::new(
@@ -312,7 +319,7 @@ impl ResumeLoop {
             path,
             reason: error::words(panic),
         })??;
-        log_changes::log(&recorded);
+        log_changes::log(&recorded, &self.actor.context.names);
         self.status
             .send_modify(|status| self.machine.show_in(status));
         Ok(Some(recorded))

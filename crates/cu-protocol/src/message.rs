@@ -49,6 +49,8 @@ pub enum Message {
     /// What the supervisor found of the user's condition for "done". Comes right before the end, for
     /// jobs that have such a condition.
     Condition(Condition),
+    /// What was done to stop the program, right before [`Ended`](Self::Ended).
+    Stopped(Stopped),
 }
 
 impl Message {
@@ -60,7 +62,8 @@ impl Message {
             | Self::Ended(_)
             | Self::Waiting(_)
             | Self::LeftBehind(_)
-            | Self::Condition(_) => true,
+            | Self::Condition(_)
+            | Self::Stopped(_) => true,
             Self::Progress(_)
             | Self::EarlyMetrics(_)
             | Self::Results(_)
@@ -75,7 +78,7 @@ impl Message {
     pub fn since(&self) -> u16 {
         match self {
             Self::Waiting(_) | Self::LeftBehind(_) => 2,
-            Self::Condition(_) => 3,
+            Self::Condition(_) | Self::Stopped(_) => 3,
             _ => 1,
         }
     }
@@ -199,6 +202,70 @@ pub enum Condition {
     Unknown(String),
 }
 
+/// What a supervisor did to stop a program: when, by which rule, and what it sent to whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct Stopped {
+    /// How long the program had run when it was first asked, in milliseconds.
+    pub after_milliseconds: u64,
+    /// The rule of the user's that asked for it, if one did.
+    pub rule: Option<StopRule>,
+    /// The time between two pushes, in milliseconds.
+    pub grace_milliseconds: u64,
+    /// What was sent, in order: one entry for each signal.
+    pub pushes: Vec<Pushed>,
+}
+
+impl Stopped {
+    /// The SIGKILL that ended the program, if one was sent to it.
+    #[must_use]
+    pub fn kill(&self) -> Option<&Pushed> {
+        self.pushes.iter().find(|pushed| pushed.signal == "KILL")
+    }
+
+    /// The first signal before the SIGKILL, from which the program knew that it was to stop.
+    #[must_use]
+    pub fn first(&self) -> Option<&Pushed> {
+        self.pushes.iter().find(|pushed| pushed.signal != "KILL")
+    }
+}
+
+/// A rule of the user's by which a program is asked to stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "snake_case")]
+pub enum StopRule {
+    /// After this time, in milliseconds.
+    After(u64),
+    /// This long before the time limit, in milliseconds.
+    BeforeLimit(u64),
+    /// When this file exists.
+    File(String),
+}
+
+/// A signal that a supervisor sent to stop a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct Pushed {
+    /// Its name without `SIG`.
+    pub signal: String,
+    /// The name of the first process that got it.
+    pub process: String,
+    /// The number of other processes that got it.
+    pub others: u32,
+    /// How long after the program was first asked, in milliseconds.
+    pub after_milliseconds: u64,
+}
+
+/// As in `SIGTERM to python3 and 2 others`.
+impl fmt::Display for Pushed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "SIG{} to {}", self.signal, self.process)?;
+        match self.others {
+            0 => Ok(()),
+            1 => out.write_str(" and 1 other"),
+            others => write!(out, " and {others} others"),
+        }
+    }
+}
+
 /// How an attempt ended, as its supervisor saw it. No other witness knows it better.
 ///
 /// In a frame `condition` is missing, since version 1 of the protocol does not know it: there it travels
@@ -299,7 +366,7 @@ impl fmt::Display for ProgramEnd {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(code) => write!(out, "exited with code {code}"),
-            Self::Signaled(signal) => write!(out, "was killed by signal {signal}"),
+            Self::Signaled(signal) => write!(out, "was killed by {}", signal_name(*signal)),
             Self::NotStarted(reason) => write!(out, "could not be started: {reason}"),
             Self::Fenced(reason) => write!(out, "was kept from starting: {reason}"),
         }
@@ -334,27 +401,33 @@ impl fmt::Display for StopCause {
             Self::TimeBudget => out.write_str("its time budget is used up"),
             Self::TimeLimit => out.write_str("the scheduler's time limit is near"),
             Self::StopFile => out.write_str("the stop file exists"),
-            Self::Signal(signal) => match signal_name(*signal) {
-                Some(name) => write!(out, "signal {name} came"),
-                None => write!(out, "signal {signal} came"),
-            },
+            Self::Signal(signal) => write!(out, "{} came", signal_name(*signal)),
             Self::Operator => out.write_str("the operator asked it to checkpoint and exit"),
             Self::Cancel => out.write_str("the operator cancelled the job"),
         }
     }
 }
 
-/// The name of a signal that schedulers and people send to stop a program, by its number on Linux.
-fn signal_name(signal: i32) -> Option<&'static str> {
-    Some(match signal {
-        1 => "HUP",
-        2 => "INT",
-        3 => "QUIT",
-        10 => "USR1",
-        12 => "USR2",
-        15 => "TERM",
-        _ => return None,
-    })
+/// The name of a signal by its number on Linux, such as `SIGKILL`; `signal 40` for one without a name.
+///
+/// ```
+/// assert_eq!(cu_protocol::signal_name(9), "SIGKILL");
+/// assert_eq!(cu_protocol::signal_name(40), "signal 40");
+/// ```
+#[must_use]
+pub fn signal_name(signal: i32) -> String {
+    const NAMES: [&str; 31] = [
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+        "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+        "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    ];
+    let index = usize::try_from(signal)
+        .ok()
+        .and_then(|it| it.checked_sub(1));
+    match index.and_then(|index| NAMES.get(index)) {
+        Some(name) => format!("SIG{name}"),
+        None => format!("signal {signal}"),
+    }
 }
 
 /// The main process's answer once a message is durable.

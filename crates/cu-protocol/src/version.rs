@@ -23,7 +23,7 @@ pub struct Versions {
 
 impl Versions {
     /// The versions that this release speaks. Version 2 adds two messages to version 1,
-    /// version 3 one more.
+    /// version 3 two more.
     pub const SPOKEN: Self = Self {
         lowest: 1,
         highest: 3,

@@ -1,8 +1,8 @@
 //! Freezes the bytes on the wire: this release reads the messages of older releases, and sends the
 //! same bytes.
 //!
-//! `fixtures/v1`, and `fixtures/v2` and `fixtures/v3` for what came with those versions, hold one line per sample: its name, then its frame in hexadecimal digits or its
-//! JSON line. A change of a line breaks that version of the protocol: it needs a new version in
+//! `fixtures/v1`, and `fixtures/v2` and `v3` for what came with these versions, hold one line per sample: its
+//! name, then its frame in hexadecimal digits or its JSON line. A change of a line breaks that version of the protocol: it needs a new version in
 //! `Versions::SPOKEN` and fixtures of its own, and the old ones stay.
 #![allow(clippy::unwrap_used, reason = "a test that meets an error fails")]
 
@@ -166,7 +166,7 @@ fn every_kind_of_everything_has_a_sample() {
     }
     let from_server = names(only(samples::from_server()));
     let mut requests = names(only(samples::program_requests()));
-    // Programs may not send the messages that came later.
+    // Programs may not send the messages that came with versions 2 and 3.
     requests.extend(names(only(samples::to_server_of_version_2())));
     requests.extend(names(only(samples::to_server_of_version_3())));
     let answers = names(only(samples::program_answers()));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cu_protocol::Timestamp;
+use cu_protocol::{Stopped, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{Result, json_file};
@@ -47,6 +47,9 @@ pub struct SignalsFile {
     /// The file that the supervisor made to ask the program, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made: Option<PathBuf>,
+    /// What was done to stop the program, if it was stopped. Written at its end.
+    #[serde(default)]
+    pub stopped: Option<Stopped>,
 }
 
 impl SignalsFile {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cu_protocol::{
     Acknowledgement, LeftBehind, Message, ProgramAnswer, ProgramEnd, ProgramRequest, StopCause,
-    Timestamp, Wish,
+    StopRule, Stopped, Timestamp, Wish,
 };
 use cu_run_dir::{JobSpec, SentSignal, SignalReason};
 use cu_system::files;
@@ -24,7 +24,7 @@ use crate::event::Event;
 use crate::fence::{Held, Renewal};
 use crate::mail::Mail;
 use crate::program::{Program, Reaped};
-use crate::sent::{Sender, listed};
+use crate::sent::{Sender, listed, milliseconds};
 use crate::stop::{Push, Stop};
 use crate::{made_file, tell};
 
@@ -44,6 +44,8 @@ pub(crate) struct Running<'a> {
     pub door: &'a Door,
     pub mail: &'a mut Mail,
     pub stop: Stop,
+    /// When the program was started.
+    pub started: Instant,
     pub manner: Manner,
     pub sender: Sender,
     /// Whether the program asks by the door if it should exit: then it needs no signal.
@@ -105,6 +107,8 @@ pub(crate) struct Finished {
     pub end: End,
     /// Why whatever it was is to end, if it is: also what the program left behind.
     pub stop: Option<StopCause>,
+    /// What was done to stop the program, if anything was.
+    pub stopped: Option<Stopped>,
 }
 
 impl Running<'_> {
@@ -113,10 +117,16 @@ impl Running<'_> {
         loop {
             let now = Instant::now();
             self.due(now);
-            if let Phase::Over(end) = self.phase {
+            if let Phase::Over(end) = &self.phase {
+                let end = end.clone();
+                let stopped = self.stopped(&end, now);
+                if let Some(stopped) = &stopped {
+                    self.sender.conclude(stopped);
+                }
                 return Finished {
                     end,
                     stop: self.stop.cause(),
+                    stopped,
                 };
             }
             let wait = self.next_deadline().saturating_duration_since(now);
@@ -127,6 +137,36 @@ impl Running<'_> {
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(wait),
             }
         }
+    }
+
+    /// What was done to stop the program, if it was asked to stop before its end.
+    fn stopped(&self, end: &End, now: Instant) -> Option<Stopped> {
+        let cause = end.stop?;
+        let since = self.stop.since()?;
+        let stop = &self.spec.stop;
+        let rule = match cause {
+            StopCause::TimeBudget => stop.after.map(milliseconds).map(StopRule::After),
+            // The backend's own limit asks for it without a rule.
+            StopCause::TimeLimit => stop
+                .before_limit
+                .map(milliseconds)
+                .map(StopRule::BeforeLimit),
+            StopCause::StopFile => {
+                let file = stop.file.as_ref();
+                file.map(|file| StopRule::File(file.to_string_lossy().into_owned()))
+            }
+            _ => None,
+        };
+        let ago = now.saturating_duration_since(since);
+        let asked = Timestamp::from(SystemTime::now() - ago);
+        // The two clocks are not read at the same moment.
+        let asked = Timestamp::from_millis(asked.millis().saturating_sub(50));
+        Some(Stopped {
+            after_milliseconds: milliseconds(since.saturating_duration_since(self.started)),
+            rule,
+            grace_milliseconds: milliseconds(stop.grace),
+            pushes: self.sender.pushes(asked),
+        })
     }
 
     fn handle(&mut self, event: Event, now: Instant) {

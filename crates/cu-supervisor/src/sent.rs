@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use cu_protocol::{Attempt, JobId};
+use cu_protocol::{Attempt, JobId, Pushed, Stopped, Timestamp};
 use cu_run_dir::{SentSignal, SignalReason, SignalsFile};
 use cu_system::causes::in_one_line;
 use cu_system::process::ProcessId;
@@ -40,12 +40,6 @@ impl Sender {
         self.write();
     }
 
-    fn write(&mut self) {
-        if let Err(error) = self.file.write(&self.path) {
-            tell(&in_one_line(&error));
-        }
-    }
-
     /// Sends each of these its signal, unless it has ended, belongs to another user, or has got the same
     /// before; only SIGKILL is repeated. Returns the new ones.
     pub fn send<'a>(
@@ -76,6 +70,42 @@ impl Sender {
         }
         sent
     }
+
+    /// What was sent to stop the program, which was first asked at this moment: one entry for each
+    /// signal. What was sent to processes that it left behind is not among it.
+    pub fn pushes(&self, asked: Timestamp) -> Vec<Pushed> {
+        let mut pushes: Vec<Pushed> = Vec::new();
+        let sent = self.file.sent.iter();
+        for sent in sent.filter(|sent| sent.reason != SignalReason::LeftBehind && sent.at >= asked)
+        {
+            match pushes.iter_mut().find(|it| it.signal == sent.signal) {
+                Some(pushed) => pushed.others += 1,
+                None => pushes.push(Pushed {
+                    signal: sent.signal.clone(),
+                    process: sent.name.clone(),
+                    others: 0,
+                    after_milliseconds: milliseconds(sent.at.since(asked)),
+                }),
+            }
+        }
+        pushes
+    }
+
+    /// Adds to the file what was done to stop the program.
+    pub fn conclude(&mut self, stopped: &Stopped) {
+        self.file.stopped = Some(stopped.clone());
+        self.write();
+    }
+
+    fn write(&mut self) {
+        if let Err(error) = self.file.write(&self.path) {
+            tell(&in_one_line(&error));
+        }
+    }
+}
+
+pub(crate) fn milliseconds(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Processes for people: number and name of the first few.

@@ -23,6 +23,8 @@ pub(crate) enum Push {
 pub(crate) struct Stop {
     grace: Duration,
     cause: Option<StopCause>,
+    /// When the first of the causes came.
+    since: Option<Instant>,
     next: Option<(Instant, Push)>,
     /// By when SIGTERM and SIGKILL are to be sent, so that there is time to record the end before
     /// the scheduler kills us too.
@@ -35,6 +37,7 @@ impl Stop {
         Self {
             grace,
             cause: None,
+            since: None,
             next: None,
             last_moments: None,
         }
@@ -46,10 +49,16 @@ impl Stop {
         self.cause
     }
 
+    /// Since when the program is asked to stop, if it is.
+    pub fn since(&self) -> Option<Instant> {
+        self.since
+    }
+
     /// Somebody wishes it. Only the first wish starts the pushes.
     pub fn wish(&mut self, cause: StopCause, now: Instant) {
         if self.cause.is_none() {
             self.next = Some((now, Push::Ask));
+            self.since = Some(now);
         }
         if self.cause.is_none() || cause == StopCause::Cancel {
             self.cause = Some(cause);

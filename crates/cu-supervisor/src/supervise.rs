@@ -319,6 +319,7 @@ impl Supervisor {
             door: &door,
             mail: &mut mail,
             stop: Stop::new(spec.stop.grace),
+            started: now,
             manner: spec.stop.signal.into(),
             sender: Sender::of(run, job, attempt),
             listens: false,
@@ -359,6 +360,9 @@ impl Supervisor {
             condition,
         };
         self.write_record(&record);
+        if let Some(stopped) = finished.stopped {
+            mail.say(Message::Stopped(stopped));
+        }
         // The next attempt may start as soon as it is told.
         drop(held);
         let end = record.end.clone();

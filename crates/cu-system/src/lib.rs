@@ -16,6 +16,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod causes;
+pub mod durations;
 pub mod files;
 pub mod machine;
 pub mod process;

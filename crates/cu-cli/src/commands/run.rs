@@ -163,6 +163,11 @@ fn options(options: &RunOptions, here: &Path) -> Result<Vec<Override>> {
             "--failure-retries",
             options.failure_retries,
         ),
+        (
+            "resume.max_failures",
+            "--max-failures",
+            options.max_failures,
+        ),
     ] {
         if let Some(value) = value {
             let words = format!("{option} {value}");
@@ -232,6 +237,7 @@ mod tests {
             done_when_contains: text("Total"),
             done_when_output: None,
             stuck_after: Some(4),
+            max_failures: Some(6),
             failure_retries: Some(5),
             backend: text("local"),
         };
@@ -276,6 +282,7 @@ mod tests {
         };
         assert_eq!(job.exit_rules.done_when, Some(done_when));
         assert_eq!(plan.policy.stuck_after.get(), 4);
+        assert_eq!(plan.policy.max_failures.map(|most| most.get()), Some(6));
         assert_eq!(plan.policy.failure_retries, 5);
     }
 

@@ -6,7 +6,7 @@ use cu_protocol::JobId;
 use crate::args::{Common, JobArgument};
 use crate::error::{ExitCode, Result};
 use crate::view::json::JobJson;
-use crate::view::summary;
+use crate::view::{self, summary};
 use crate::{runs, terminal};
 
 /// Prints it.
@@ -29,7 +29,7 @@ pub fn show(common: &Common, arguments: &JobArgument) -> Result<ExitCode> {
     if common.json {
         terminal::json(&JobJson::new(&run, &job))?;
     } else {
-        terminal::data(&summary::job(&run, &job))?;
+        terminal::data(&view::job::job(&run, &job, terminal::columns()))?;
     }
     Ok(ExitCode::Done)
 }

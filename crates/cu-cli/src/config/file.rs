@@ -135,6 +135,8 @@ table! {
         max_attempts: NonZeroU32 = Example("500"),
         /// Don't resume a job any more once its attempts have run for this time together.
         max_time: Time = Example("\"72h\""),
+        /// Cancel all other jobs of the run once this many have failed. The default is any number.
+        max_failures: NonZeroU32 = Example("10"),
         /// Submit at most this many attempts of one job in an hour; the others wait.
         submissions_per_hour: NonZeroU32 = Default("1000"),
         /// The wait before the first repetition after a loss or failure. It doubles while there is

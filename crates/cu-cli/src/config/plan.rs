@@ -122,6 +122,7 @@ impl File {
             );
             set(&mut policy.failure_retries, resume.failure_retries);
             set(&mut policy.max_attempts, resume.max_attempts.map(Some));
+            set(&mut policy.max_failures, resume.max_failures.map(Some));
             set(
                 &mut policy.max_time,
                 resume.max_time.map(|time| Some(time.0)),
@@ -364,6 +365,7 @@ mod tests {
             "resume.out_of_memory_retries=7",
             "resume.failure_retries=8",
             "resume.max_attempts=16",
+            "resume.max_failures=17",
             "resume.max_time=17s",
             "resume.submissions_per_hour=9",
             "resume.backoff=10s",
@@ -386,6 +388,7 @@ mod tests {
             policy.out_of_memory_retries = 7;
             policy.failure_retries = 8;
             policy.max_attempts = NonZeroU32::new(16);
+            policy.max_failures = NonZeroU32::new(17);
             policy.max_time = Some(Duration::from_secs(17));
             policy.submissions_per_hour = number(9);
             policy.max_submitted = Some(number(14));

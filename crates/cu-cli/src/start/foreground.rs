@@ -27,6 +27,7 @@ pub fn work_on(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> 
     let outcome = background::runtime()?.block_on(async {
         let scheduler = backend::of_run(&run).await?;
         let main_process = MainProcess::open(run.clone(), scheduler).await?;
+        let main_process = main_process.with_report(!common.json);
         main_process.run(view.as_mut(), &mut interrupts).await
     })?;
     match outcome {

@@ -11,9 +11,9 @@ use cu_scheduler::{Reach, Scheduler};
 
 use crate::error::{Error, Result};
 use crate::start::interrupt::{Interrupts, Reaction, Sources};
-use crate::view::View;
 use crate::view::notices::Notices;
 use crate::view::waiting::{self, Waiting};
+use crate::view::{View, limit};
 
 /// How a main process ended.
 #[derive(Debug)]
@@ -30,6 +30,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct MainProcess {
     resume_loop: ResumeLoop,
+    reports: bool,
 }
 
 impl MainProcess {
@@ -43,10 +44,20 @@ impl MainProcess {
             Reach::OtherMachines => Ipv4Addr::UNSPECIFIED,
         };
         let supervisor = vec![this_program()?, "exec".to_owned()];
-        let options = LoopOptions::new(supervisor, IpAddr::V4(listen));
+        let mut options = LoopOptions::new(supervisor, IpAddr::V4(listen));
+        options.names = limit::NAMES;
         tracing::info!(process = std::process::id(), %scheduler, "a main process opens the run");
         let resume_loop = ResumeLoop::open(run, scheduler, options).await?;
-        Ok(Self { resume_loop })
+        Ok(Self {
+            resume_loop,
+            reports: false,
+        })
+    }
+
+    /// The caller reports failed jobs at the end of the run, so that the last failures are no notices.
+    pub fn with_report(mut self, reports: bool) -> Self {
+        self.reports = reports;
+        self
     }
 
     /// Asks the loop for something before it runs. The answer comes while it does, or at its end.
@@ -66,6 +77,7 @@ impl MainProcess {
         view: &mut dyn View,
         interrupts: &mut Interrupts,
     ) -> Result<Outcome> {
+        let reports = self.reports;
         let mut sources = Sources::listen()?;
         let mut status = self.resume_loop.status();
         let mut news = self.resume_loop.notices();
@@ -85,9 +97,11 @@ impl MainProcess {
                 Some(notice) = news.recv() => notices.add(notice),
                 _ = tick.tick() => {
                     let now = Instant::now();
-                    notices.take().iter().for_each(|notice| view.notice(notice));
-                    view.tick(now);
                     let status = status.borrow();
+                    let report_follows = reports && status.jobs.settled() == status.jobs.total;
+                    let lines = notices.take(report_follows);
+                    lines.iter().for_each(|line| view.notice(line));
+                    view.tick(now);
                     if waiting.is_due(&status, now)
                         && let Some(reason) = waiting::reason(&status)
                         && waiting.is_news(&reason)
@@ -119,7 +133,9 @@ impl MainProcess {
         while let Ok(notice) = news.try_recv() {
             notices.add(notice);
         }
-        notices.take().iter().for_each(|notice| view.notice(notice));
+        let report_follows = reports && matches!(finish, Finish::Settled(_));
+        let lines = notices.take(report_follows);
+        lines.iter().for_each(|line| view.notice(line));
         view.pause();
         Ok(match finish {
             Finish::Settled(status) => {

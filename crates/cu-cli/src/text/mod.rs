@@ -1,5 +1,6 @@
 //! Small texts: times, selections of jobs, what others wrote made visible, and what fits a terminal.
 
+pub mod last_line;
 pub mod moment;
 pub mod selection;
 pub mod visible;
@@ -11,6 +12,28 @@ pub fn plural(count: u64, name: &str) -> String {
         1 => format!("1 {name}"),
         _ => format!("{count} {name}s"),
     }
+}
+
+/// The lines of `text` in at most `width` columns, broken between words. A longer word has a line of its
+/// own.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let mut begun = String::new();
+        for word in line.split_whitespace() {
+            if !begun.is_empty() && begun.chars().count() + 1 + word.chars().count() > width {
+                lines.push(std::mem::take(&mut begun));
+            }
+            if !begun.is_empty() {
+                begun.push(' ');
+            }
+            begun.push_str(word);
+        }
+        if !begun.is_empty() {
+            lines.push(begun);
+        }
+    }
+    lines
 }
 
 /// `3.2 GiB`.

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use cu_core::{AttemptEnd, AttemptReport, Counts, JobReport, JobState, RunDir, RunState, Status};
-use cu_protocol::{Attempt, JobId, Metrics};
-use cu_run_dir::{SentSignal, SignalReason, SignalsFile};
+use cu_protocol::{Attempt, JobId, Metrics, Pushed, StopCause};
+use cu_run_dir::{SentSignal, SignalReason};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::Files;
 use super::limit;
-use super::peak_memory_bytes;
 use crate::text::moment::iso;
 
 /// The version of these forms.
@@ -101,6 +101,8 @@ struct AttemptJson<'a> {
     /// The most memory that a process of it used.
     peak_memory_bytes: Option<u64>,
     detail: Option<&'a str>,
+    /// Why and how its program was stopped, if it was.
+    stopped: Option<StoppedJson>,
     /// The signals that the supervisor sent to its processes.
     signals: Vec<SignalJson>,
     /// The file that the supervisor made to ask its program to stop (`stop.create`).
@@ -111,8 +113,7 @@ struct AttemptJson<'a> {
 
 impl<'a> AttemptJson<'a> {
     fn new(run: &RunDir, job: JobId, attempt: &'a AttemptReport) -> Self {
-        // A report without them says more than none.
-        let asked = SignalsFile::read(&run.signals(job, attempt.attempt)).unwrap_or_default();
+        let files = Files::read(run, job, attempt.attempt);
         Self {
             attempt: attempt.attempt,
             cluster_job_id: attempt.cluster_job_id.as_deref(),
@@ -123,12 +124,47 @@ impl<'a> AttemptJson<'a> {
             end: attempt.end,
             exit_code: attempt.exit_code,
             signal: attempt.signal,
-            peak_memory_bytes: peak_memory_bytes(run, job, attempt.attempt),
+            peak_memory_bytes: files.peak_memory_bytes(),
             detail: attempt.detail.as_deref(),
-            signals: asked.sent.into_iter().map(SignalJson::from).collect(),
-            stop_file: asked.made,
+            stopped: StoppedJson::new(&files),
+            signals: files
+                .signals
+                .sent
+                .into_iter()
+                .map(SignalJson::from)
+                .collect(),
+            stop_file: files.signals.made,
             directory: run.attempt(job, attempt.attempt),
         }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct StoppedJson {
+    /// Such as `time_budget`.
+    cause: StopCause,
+    /// The keys of the config that decided it, with their values; empty if none did.
+    by: String,
+    /// How long the program had run by then.
+    after_milliseconds: Option<u64>,
+    /// What was sent to whom.
+    sent: Vec<Pushed>,
+    /// Whether the supervisor killed the program, which had not ended in time.
+    killed: bool,
+}
+
+impl StoppedJson {
+    fn new(files: &Files) -> Option<Self> {
+        let stopped = files.signals.stopped.as_ref();
+        Some(Self {
+            cause: files.stop()?,
+            by: stopped.map(limit::of_stop).unwrap_or_default(),
+            after_milliseconds: stopped.map(|stopped| stopped.after_milliseconds),
+            sent: stopped
+                .map(|stopped| stopped.pushes.clone())
+                .unwrap_or_default(),
+            killed: stopped.is_some_and(|stopped| stopped.kill().is_some()),
+        })
     }
 }
 
@@ -213,12 +249,12 @@ mod tests {
                 {"attempt": 0, "cluster_job_id": "local-17", "host": "node1",
                  "submitted": "1970-01-01T00:00:00.000Z", "started": "1970-01-01T00:00:00.001Z",
                  "ended": "1970-01-01T00:00:01.000Z", "end": "resume_requested", "exit_code": 3,
-                 "signal": null, "peak_memory_bytes": null, "detail": null, "signals": [],
-                 "stop_file": null, "directory": "/results/digits/attempts/7/0"},
+                 "signal": null, "peak_memory_bytes": null, "detail": null, "stopped": null,
+                 "signals": [], "stop_file": null, "directory": "/results/digits/attempts/7/0"},
                 {"attempt": 1, "cluster_job_id": null, "host": null,
                  "submitted": "1970-01-01T00:00:02.000Z", "started": null, "ended": null,
                  "end": null, "exit_code": null, "signal": null, "peak_memory_bytes": null,
-                 "detail": null, "signals": [], "stop_file": null,
+                 "detail": null, "stopped": null, "signals": [], "stop_file": null,
                  "directory": "/results/digits/attempts/7/1"},
             ],
         });

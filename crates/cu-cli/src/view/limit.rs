@@ -1,6 +1,13 @@
-//! Names the key of the config behind a limit.
+//! Names the key of the config behind a limit, and behind the end of a program that was stopped.
 
-use cu_core::{JobReport, Limit};
+use std::time::Duration;
+
+use cu_core::{JobReport, Limit, Names};
+use cu_protocol::{StopRule, Stopped};
+use humantime::format_duration;
+
+/// The keys, for `main.log`.
+pub const NAMES: Names = Names { with_key, of_stop };
 
 /// Why the job is as it is, with the key of the limit that decides it.
 pub fn why(job: &JobReport) -> String {
@@ -10,10 +17,50 @@ pub fn why(job: &JobReport) -> String {
 /// `text`, with the key that sets `limit` and its value.
 pub fn with_key(text: &str, limit: Option<Limit>) -> String {
     match limit {
-        Some(limit @ Limit::MaxTime(seconds)) => format!("{text} ({} = {seconds}s)", key(limit)),
+        Some(limit @ Limit::MaxTime(seconds)) => {
+            let time = format_duration(Duration::from_secs(seconds.into()));
+            format!("{text} ({} = \"{time}\")", key(limit))
+        }
         Some(limit) => format!("{text} ({} = {})", key(limit), limit.value()),
         None => text.to_owned(),
     }
+}
+
+/// The keys that decided when and how a program was stopped, with their values: `stop.after = 50min`.
+/// Empty if none did.
+pub fn of_stop(stopped: &Stopped) -> String {
+    let rule = stopped.rule.as_ref().map(|rule| match rule {
+        StopRule::After(time) => format!("stop.after = {}", milliseconds(*time)),
+        StopRule::BeforeLimit(time) => format!("stop.before_limit = {}", milliseconds(*time)),
+        StopRule::File(file) => format!("stop.file = {file}"),
+    });
+    let killed = stopped.kill().map(|_| grace(stopped));
+    let keys: Vec<_> = rule.into_iter().chain(killed).collect();
+    keys.join(", ")
+}
+
+/// What to do about a program that was killed while it saved.
+pub fn more_grace(stopped: &Stopped) -> Option<String> {
+    stopped.kill()?;
+    let doubled = milliseconds(stopped.grace_milliseconds.saturating_mul(4));
+    Some(format!(
+        "if it was saving, that takes longer than 2 × stop.grace ({}); give it more time: --grace {doubled}",
+        grace(stopped)
+    ))
+}
+
+fn grace(stopped: &Stopped) -> String {
+    format!("stop.grace = {}", milliseconds(stopped.grace_milliseconds))
+}
+
+/// As a config has it: `1h30min`.
+fn milliseconds(time: u64) -> String {
+    let text = format_duration(Duration::from_millis(time)).to_string();
+    let word = |word: &str| match word.strip_suffix('m') {
+        Some(minutes) => format!("{minutes}min"),
+        None => word.to_owned(),
+    };
+    text.split(' ').map(word).collect()
 }
 
 fn key(limit: Limit) -> &'static str {
@@ -28,6 +75,7 @@ fn key(limit: Limit) -> &'static str {
         Limit::FailureRetries(_) => "resume.failure_retries",
         Limit::MaxAttempts(_) => "resume.max_attempts",
         Limit::MaxTime(_) => "resume.max_time",
+        Limit::MaxFailures(_) => "resume.max_failures",
         Limit::SubmissionsPerHour(_) => "resume.submissions_per_hour",
         Limit::MaxSubmitted(_) => "backend.max_submitted",
     }
@@ -51,6 +99,7 @@ mod tests {
             Limit::FailureRetries(1),
             Limit::MaxAttempts(1),
             Limit::MaxTime(1),
+            Limit::MaxFailures(1),
             Limit::SubmissionsPerHour(1),
             Limit::MaxSubmitted(1),
         ];

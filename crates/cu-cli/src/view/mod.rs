@@ -3,10 +3,13 @@
 mod canvas;
 mod display;
 pub mod estimate;
+pub mod failures;
 mod frame;
+mod hints;
+pub mod job;
 pub mod jobs;
 pub mod json;
-mod limit;
+pub mod limit;
 mod lines;
 pub mod notices;
 pub mod summary;
@@ -17,7 +20,8 @@ use std::io::IsTerminal;
 use std::time::Instant;
 
 use cu_core::{RunDir, Status};
-use cu_protocol::{Attempt, JobId};
+use cu_protocol::{Attempt, ExitRecord, JobId, ProgramEnd, StopCause};
+use cu_run_dir::SignalsFile;
 
 use crate::args::Common;
 
@@ -38,10 +42,39 @@ pub trait View {
     fn go_on(&mut self);
 }
 
-/// The most memory that an attempt used, in bytes, if its supervisor recorded that.
-pub fn peak_memory_bytes(run: &RunDir, job: JobId, attempt: Attempt) -> Option<u64> {
-    let record = cu_run_dir::read_exit_record(&run.exit_record(job, attempt));
-    record.ok()??.peak_memory_bytes
+/// What the supervisor of an attempt has left in files.
+#[derive(Debug, Default)]
+pub struct Files {
+    record: Option<ExitRecord>,
+    /// The signals that it sent.
+    pub signals: SignalsFile,
+}
+
+impl Files {
+    /// Reads them. A file that is missing or damaged counts as empty: the rest says more than nothing.
+    pub fn read(run: &RunDir, job: JobId, attempt: Attempt) -> Self {
+        let record = cu_run_dir::read_exit_record(&run.exit_record(job, attempt));
+        let signals = SignalsFile::read(&run.signals(job, attempt));
+        Self {
+            record: record.ok().flatten(),
+            signals: signals.unwrap_or_default(),
+        }
+    }
+
+    /// The most memory that the attempt used, in bytes.
+    pub fn peak_memory_bytes(&self) -> Option<u64> {
+        self.record.as_ref()?.peak_memory_bytes
+    }
+
+    /// How the program ended.
+    pub fn end(&self) -> Option<&ProgramEnd> {
+        Some(&self.record.as_ref()?.end)
+    }
+
+    /// Why the program was asked to stop, if it was.
+    pub fn stop(&self) -> Option<StopCause> {
+        self.record.as_ref()?.stop
+    }
 }
 
 /// Shows nothing.

@@ -1,15 +1,20 @@
 //! Gathers notices for a moment, so that equal ones of many jobs are one line.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use cu_core::Notice;
+use cu_core::{Level, Notice};
 
 use super::limit;
 use crate::text::plural;
 
 /// The notices since the last lines.
+///
+/// A failure is a line only the first time that a job fails in this way, and only while the run goes on:
+/// the report at the end of the run has them all.
 #[derive(Debug, Default)]
 pub struct Notices {
+    /// The failures that were lines.
+    told: HashSet<String>,
     /// The first of its kind, and how many equal ones of other jobs have followed.
     gathered: Vec<(Notice, u64)>,
     /// Where in `gathered` a text is.
@@ -28,23 +33,30 @@ impl Notices {
         }
     }
 
-    /// Takes all of them, as one line each.
-    pub fn take(&mut self) -> Vec<String> {
+    /// Takes all of them, as one line each; without failures if a report of these follows.
+    pub fn take(&mut self, report_follows: bool) -> Vec<String> {
         self.places.clear();
-        let line = |(notice, more): (Notice, u64)| {
-            let text = limit::with_key(&notice.to_string(), notice.limit);
-            match more {
-                0 => text,
-                more => format!("{text} (… and {})", plural(more, "more job")),
+        let mut lines = Vec::new();
+        for (notice, more) in self.gathered.drain(..) {
+            let failed = notice.job.filter(|_| notice.level == Level::Error);
+            if failed.is_some() && (report_follows || !self.told.insert(notice.text.clone())) {
+                continue;
             }
-        };
-        self.gathered.drain(..).map(line).collect()
+            let mut text = limit::with_key(&notice.to_string(), notice.limit);
+            if more > 0 {
+                text.push_str(&format!(" (… and {})", plural(more, "more job")));
+            }
+            if let Some(job) = failed {
+                text.push_str(&format!("; see `cu logs {job}`"));
+            }
+            lines.push(text);
+        }
+        lines
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use cu_core::Level;
     use cu_protocol::{JobId, Timestamp};
 
     use super::*;
@@ -59,9 +71,24 @@ mod tests {
         (7..49).for_each(|job| add(job, "no"));
         add(3, "never");
         assert_eq!(
-            notices.take(),
+            notices.take(false),
             ["job 7: no (… and 41 more jobs)", "job 3: never"]
         );
-        assert_eq!(notices.take(), [""; 0]);
+        assert_eq!(notices.take(false), [""; 0]);
+    }
+
+    #[test]
+    fn a_failure_is_told_once_and_not_beside_the_report() {
+        let mut notices = Notices::default();
+        let failed = |job| {
+            let (at, job) = (Timestamp::from_millis(0), Some(JobId(job)));
+            Notice::new(at, job, Level::Error, "it failed".to_owned())
+        };
+        notices.add(failed(1));
+        assert_eq!(notices.take(true), [""; 0]);
+        notices.add(failed(2));
+        assert_eq!(notices.take(false), ["job 2: it failed; see `cu logs 2`"]);
+        notices.add(failed(3));
+        assert_eq!(notices.take(false), [""; 0]);
     }
 }

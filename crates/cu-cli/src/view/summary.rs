@@ -5,28 +5,21 @@ use std::fmt::Write;
 use std::path::Path;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use cu_core::{AttemptEnd, AttemptReport, JobReport, JobState, RunDir, RunState, Status};
+use cu_core::{AttemptEnd, JobReport, JobState, RunState, Status};
 use cu_protocol::{MetricValue, Metrics};
-use cu_run_dir::{SentSignal, SignalReason, SignalsFile};
 use cu_system::causes::in_one_line;
-use cu_system::tail::last_lines;
 use cu_system::users;
 
+use super::failures::failures;
 use super::limit;
 use super::lines::counts;
-use super::peak_memory_bytes;
-use crate::backend::Kind;
 use crate::runs::Listed;
 use crate::shell_word::shell_word;
 use crate::text::moment::{iso, rounded};
-use crate::text::{plural, size};
+use crate::text::plural;
 
 /// At most this many jobs are listed one by one; more are only counted.
-const FEW: usize = 20;
-/// At most this many attempts of a job are shown: the newest.
-const MANY: usize = 50;
-/// At most this much of the last line is shown: its end.
-const LAST_BYTES: u64 = 2048;
+pub const FEW: usize = 20;
 
 /// Shown in the place of the state of a run that can't be read.
 pub const UNREADABLE: &str = "unreadable";
@@ -99,18 +92,17 @@ pub fn attempt_end(end: AttemptEnd) -> &'static str {
     }
 }
 
-/// The end of `cu run`: the jobs, if they are few, and the run.
+/// The end of `cu run`: the jobs, if they are few, how jobs failed, and the run.
 pub fn end_of_run(status: &Status, jobs: &[JobReport]) -> String {
     let mut text = String::new();
-    let is_listed = |job: &&JobReport| jobs.len() <= FEW || job.state == JobState::Failed;
-    let listed: Vec<_> = jobs.iter().filter(is_listed).collect();
-    for job in listed.iter().take(FEW) {
-        // Writing to a String can't fail.
-        let _ = writeln!(text, "{}", job_line(job));
+    if jobs.len() <= FEW {
+        let listed = jobs.iter().filter(|job| job.state != JobState::Failed);
+        for job in listed {
+            // Writing to a String can't fail.
+            let _ = writeln!(text, "{}", job_line(job));
+        }
     }
-    if listed.len() > FEW {
-        let _ = writeln!(text, "… and {} more that failed", listed.len() - FEW);
-    }
+    text.push_str(&failures(status, jobs));
     let _ = write!(
         text,
         "{}: {}, {}; {}",
@@ -143,7 +135,7 @@ fn job_line(job: &JobReport) -> String {
 }
 
 /// `accuracy = 0.9, loss = 0.1`
-fn metrics(metrics: &Metrics) -> String {
+pub fn metrics(metrics: &Metrics) -> String {
     let texts = metrics.iter().map(|(name, value)| match value {
         MetricValue::Null => format!("{name} = none"),
         value => format!("{name} = {value}"),
@@ -201,7 +193,7 @@ pub fn status(status: &Status, jobs: &[JobReport]) -> String {
 }
 
 /// `30 %`, and 100 % only for what is done.
-fn percent(fraction: f64) -> String {
+pub fn percent(fraction: f64) -> String {
     let most = if fraction < 1.0 { 99.0 } else { 100.0 };
     format!("{:.0} %", (fraction * 100.0).round().min(most))
 }
@@ -256,148 +248,8 @@ pub fn list(runs: &[Listed]) -> String {
     text
 }
 
-/// The output of `cu show`.
-pub fn job(run: &RunDir, job: &JobReport) -> String {
-    let mut text = format!("job {} {}: {}", job.job, job_is(job.state), limit::why(job));
-    for (name, value) in &job.parameters {
-        let _ = write!(text, "\n  {name} = {value}");
-    }
-    if let Some(fraction) = job.fraction {
-        let _ = write!(text, "\n{} done", percent(fraction));
-    }
-    if !job.metrics.is_empty() {
-        let _ = write!(text, "\nmetrics: {}", metrics(&job.metrics));
-    }
-    let _ = write!(text, "\noutput directory: {}", job.output_dir.display());
-    if !job.attempts.is_empty() {
-        let mut table = table(&[
-            "attempt",
-            "cluster job",
-            "host",
-            "started",
-            "took",
-            "peak memory",
-            "end",
-            "detail",
-        ]);
-        let earlier = job.attempts.len().saturating_sub(MANY);
-        for attempt in &job.attempts[earlier..] {
-            let peak = peak_memory_bytes(run, job.job, attempt.attempt);
-            table.add_row(attempt_row(attempt, peak));
-        }
-        text.push_str("\n\n");
-        if earlier > 0 {
-            let _ = writeln!(
-                text,
-                "{earlier} earlier attempts are left out; --json has them"
-            );
-        }
-        let _ = write!(text, "{table}");
-    }
-    if let Some(last) = job.attempts.last() {
-        let directory = run.attempt(job.job, last.attempt);
-        let _ = write!(
-            text,
-            "\n\nfiles of attempt {}: {}\n  {}",
-            last.attempt,
-            directory.display(),
-            files(&directory).join("  ")
-        );
-        let sent_in = |attempt: &AttemptReport| {
-            let asked =
-                SignalsFile::read(&run.signals(job.job, attempt.attempt)).unwrap_or_default();
-            let has_any = !asked.sent.is_empty() || asked.made.is_some();
-            has_any.then_some((attempt.attempt, asked))
-        };
-        let newest = job.attempts.iter().rev().take(MANY).find_map(sent_in);
-        let (attempt, asked) = newest.unwrap_or((last.attempt, SignalsFile::default()));
-        if let Some(made) = &asked.made {
-            let _ = write!(
-                text,
-                "\nfile that cu made to ask attempt {attempt} to stop: {}",
-                made.display()
-            );
-        }
-        let sent = asked.sent;
-        if !sent.is_empty() {
-            let _ = write!(text, "\nsignals that cu sent in attempt {attempt}:");
-        }
-        for signal in sent.iter().take(FEW) {
-            let _ = write!(text, "\n  {}", signal_line(signal));
-        }
-        if sent.len() > FEW {
-            let more = sent.len() - FEW;
-            let _ = write!(text, "\n  … and {more} more; --json has them all");
-        }
-        // This includes errors before the program, such as a module that could not be loaded.
-        if matches!(last.end, Some(AttemptEnd::Failed | AttemptEnd::Lost))
-            && let Ok(lines) = last_lines(&directory.join("stderr"), FEW, LAST_BYTES)
-            && let Some(line) = last_words(&lines)
-        {
-            let _ = write!(text, "\nlast line of its stderr: {}", line.trim());
-        }
-    }
-    let kept = |kind: &Kind| Some(run.backend(kind.name())).filter(|path| path.is_dir());
-    for directory in Kind::CLUSTERS.iter().filter_map(kept) {
-        let _ = write!(text, "\nsubmission files: {}", directory.display());
-    }
-    text
-}
-
-/// `2026-11-24T16:48:32.120Z SIGTERM to python3 (4711): asked to stop`
-fn signal_line(sent: &SentSignal) -> String {
-    let reason = match sent.reason {
-        SignalReason::Asked => "asked to stop",
-        SignalReason::Ended => "ended: no process could be asked, or it did not stop in time",
-        SignalReason::LeftBehind => "ended: the program left it behind",
-    };
-    let (at, signal, name) = (iso(sent.at), &sent.signal, &sent.name);
-    format!("{at} SIG{signal} to {name} ({}): {reason}", sent.pid)
-}
-
-/// The names of the files in `directory`, from an attempt and from its backend.
-fn files(directory: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    names
-}
-
-/// The last of `lines` that the program wrote itself: the supervisor may have cleared up after it. If it
-/// wrote none, the supervisor's last one.
-fn last_words(lines: &[String]) -> Option<&String> {
-    let own = lines.iter().rfind(|line| !line.starts_with("cu exec: "));
-    own.or(lines.last())
-}
-
-fn attempt_row(attempt: &AttemptReport, peak_memory_bytes: Option<u64>) -> [String; 8] {
-    let took = attempt.started.zip(attempt.ended);
-    let mut end = match (attempt.end, attempt.started) {
-        (Some(end), _) => attempt_end(end).to_owned(),
-        (None, Some(_)) => "running".to_owned(),
-        (None, None) => "not started yet".to_owned(),
-    };
-    match (attempt.exit_code, attempt.signal) {
-        (Some(code), _) => end.push_str(&format!(" (exit code {code})")),
-        (None, Some(signal)) => end.push_str(&format!(" (signal {signal})")),
-        (None, None) => {}
-    }
-    [
-        attempt.attempt.to_string(),
-        attempt.cluster_job_id.clone().unwrap_or_default(),
-        attempt.host.clone().unwrap_or_default(),
-        attempt.started.map(iso).unwrap_or_default(),
-        took.map(|(started, ended)| rounded(ended.since(started)))
-            .unwrap_or_default(),
-        peak_memory_bytes.map(size).unwrap_or_default(),
-        end,
-        attempt.detail.clone().unwrap_or_default(),
-    ]
-}
-
-fn table(header: &[&str]) -> Table {
+/// A table without lines, and without blanks at the ends of its rows.
+pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
@@ -410,6 +262,7 @@ fn table(header: &[&str]) -> Table {
 pub mod tests {
     use super::*;
     use crate::view::estimate::tests;
+    use cu_core::AttemptReport;
     use cu_protocol::{Attempt, JobId, Timestamp};
 
     /// A job whose attempts, all but the last, asked to be resumed.
@@ -442,7 +295,8 @@ pub mod tests {
         status.state = RunState::Failed;
         let expected = "\
 job 0: completed after 6 attempts (5 resumes): test_accuracy = 0.923
-job 1: failed after 1 attempt: Attempt 0 ended with exit code 1.
+job 1 failed: Attempt 0 ended with exit code 1.
+  see `cu logs 1 /results/digits`
 digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resumes; /results/digits";
         assert_eq!(end_of_run(&status, &jobs), expected);
     }
@@ -454,47 +308,13 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
             .collect();
         jobs[42].state = JobState::Failed;
         let text = end_of_run(&tests::status(1000), &jobs);
-        assert_eq!(text.lines().count(), 2, "{text}");
-        assert!(text.starts_with("job 42: failed"), "{text}");
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(text.starts_with("job 42 failed"), "{text}");
         jobs.iter_mut().for_each(|job| job.state = JobState::Failed);
         let text = end_of_run(&tests::status(1000), &jobs);
-        assert_eq!(text.lines().count(), 22, "{text}");
-        assert!(text.contains("\n… and 80 more that failed\n"), "{text}");
-    }
-
-    #[test]
-    fn a_job_shows_its_chain() {
-        let results = tempfile::tempdir().expect("a directory");
-        let run = RunDir::new(results.path());
-        let directory = run.attempt(JobId(0), Attempt(1));
-        std::fs::create_dir_all(&directory).expect("a directory");
-        std::fs::write(directory.join("submit.sh"), "").expect("a file");
-        let record = r#"{"version":1,"end":{"exited":3},"stop":null,"host":"node1","started":0,
-            "ended":61000,"peak_memory_bytes":2684354560,"checkpoint":null,"output_changed":true}"#;
-        std::fs::write(directory.join("exit.json"), record).expect("a file");
-        std::fs::create_dir_all(run.backend("slurm")).expect("a directory");
-        let text = job(&run, &report(0, JobState::Failed, 2));
-        let words = [
-            "job 0 has failed: Attempt 0 ended",
-            "local-1",
-            "1m 1s",
-            "2.5 GiB",
-            "(exit code 3)",
-            directory.to_str().expect("UTF-8"),
-            "submit.sh",
-            "/backend/slurm",
-        ];
-        for word in words {
-            assert!(text.contains(word), "{word} in {text}");
-        }
-    }
-
-    #[test]
-    fn a_long_chain_shows_its_newest_attempts() {
-        let text = job(&RunDir::new("/none"), &report(0, JobState::Running, 1000));
-        assert!(text.contains("950 earlier attempts are left out"), "{text}");
-        assert!(text.contains("local-999 "), "{text}");
-        assert!(!text.contains("local-949 "), "{text}");
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert!(text.starts_with("100 jobs failed"), "{text}");
+        assert!(text.contains("\n  jobs 0-99;"), "{text}");
     }
 
     #[test]
@@ -517,12 +337,5 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
         assert!(text.contains("\n99 % done"), "{text}");
         let text = super::status(&tests::status(1000), &[]);
         assert!(text.contains("\n100 % done"), "{text}");
-        let mut report = report(0, JobState::Running, 1);
-        report.fraction = Some(0.996);
-        let text = job(&RunDir::new("/none"), &report);
-        assert!(text.contains("\n99 % done"), "{text}");
-        report.fraction = Some(0.286);
-        let text = job(&RunDir::new("/none"), &report);
-        assert!(text.contains("\n29 % done"), "{text}");
     }
 }

@@ -163,8 +163,8 @@ fn settled<'a>(
         };
         return Some((Outcome::Completed, reason));
     }
-    if job.wanted == Wanted::Cancel {
-        return Some((Outcome::Cancelled, Reason::Stopped));
+    if job.wanted.is_end() {
+        return Some((Outcome::Cancelled, why_cancelled(job, policy)));
     }
     if ended.end == AttemptEnd::Cancelled {
         return Some((Outcome::Cancelled, Reason::CancelledOutside(ended)));
@@ -179,6 +179,14 @@ fn settled<'a>(
         limit: Some(limit).filter(|limit| limit.value() > 0),
     };
     is_exhausted.then_some((Outcome::Failed, exhausted))
+}
+
+/// Why a job is cancelled that is to end for good.
+pub(super) fn why_cancelled(job: &Job, policy: &Policy) -> Reason<'static> {
+    let most = policy.max_failures.filter(|_| job.wanted == Wanted::GiveUp);
+    most.map_or(Reason::Stopped, |most| {
+        Reason::TooManyFailures(Limit::MaxFailures(most.get()))
+    })
 }
 
 /// The newest checkpoint that the attempt mentions.

@@ -112,4 +112,6 @@ pub enum Order {
     Retry,
     /// Checkpoint, exit, and be resumed at once.
     Checkpoint,
+    /// End it for good, since too many jobs of the run have failed. No operator gives this order.
+    GiveUp,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cu_protocol::{
     Attempt, CheckpointId, Condition, ExitRecord, Fraction, JobId, LeftBehind, Metrics, ProgramEnd,
-    ResumeRequest, Sequence, Timestamp, Waiting, Wish,
+    ResumeRequest, Sequence, Stopped, Timestamp, Waiting, Wish,
 };
 use cu_scheduler::{ClusterJobId, ClusterState};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -144,6 +144,16 @@ pub enum Wanted {
     Pause,
     /// End.
     Cancel,
+    /// End, since too many jobs of the run have failed.
+    GiveUp,
+}
+
+impl Wanted {
+    /// Whether it is to end for good.
+    #[must_use]
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::Cancel | Self::GiveUp)
+    }
 }
 
 /// Submissions counted from a moment on, for the cap of an hour.
@@ -227,6 +237,9 @@ pub struct Evidence {
     /// part of the record then.
     #[serde(default)]
     pub condition: Option<Condition>,
+    /// What the supervisor did to stop the program.
+    #[serde(default)]
+    pub stopped: Option<Stopped>,
     /// The scheduler's last report, and when that state was first reported.
     pub cluster: Option<(Timestamp, ClusterState)>,
     /// The last lines of its standard error, if nothing shows that its program was started.

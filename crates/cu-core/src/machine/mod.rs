@@ -44,7 +44,7 @@ pub use tally::Tally;
 pub(crate) use witnesses::is_over;
 pub use witnesses::{LONGEST_READING, SCHEDULER_GRACE, Verdict, judge};
 pub use words::{Why, why};
-pub(crate) use words::{moment, one_line};
+pub(crate) use words::{moment, one_line, was_asked};
 
 use crate::{JobState, Level, Policy, Status};
 use step::Step;
@@ -174,6 +174,25 @@ impl Machine {
             }
         }
         due
+    }
+
+    /// Gives the run up if more than `failed` jobs have failed by now, and as many as may: cancels all
+    /// jobs that are not settled. Returns them, each to be recorded as an [`Order::GiveUp`].
+    ///
+    /// Only a further failure does that. Else a job that was retried among many failed ones would be
+    /// cancelled at once.
+    pub fn give_up(&mut self, failed: u32, at: Timestamp, effects: &mut Effects) -> Vec<JobId> {
+        let now = self.tally.counts.failed;
+        let most = self.policy.max_failures;
+        if now <= failed || most.is_none_or(|most| now < most.get()) {
+            return Vec::new();
+        }
+        let goes_on = |job: &&Job| !job.state().is_settled() && !job.wanted.is_end();
+        let jobs: Vec<_> = self.jobs.iter().filter(goes_on).map(|job| job.id).collect();
+        for job in &jobs {
+            self.step(at, *job, &Event::Ordered(Order::GiveUp), effects);
+        }
+        jobs
     }
 
     /// Does what is due at `at`: submits attempts, ends waits. Returns the jobs that this changed, in

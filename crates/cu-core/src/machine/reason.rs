@@ -30,6 +30,8 @@ pub(super) enum Reason<'a> {
     Retried,
     /// An operator stopped the job.
     Stopped,
+    /// Too many jobs of the run have failed.
+    TooManyFailures(Limit),
     /// An attempt that had been given up delivered the results.
     LateResults(Attempt),
     /// The attempt ended.
@@ -63,7 +65,9 @@ impl Reason<'_> {
     pub fn limit(&self) -> Option<Limit> {
         match self {
             Self::Exhausted { limit, .. } => *limit,
-            Self::Stuck { limit, .. } | Self::UsedUp { limit, .. } => Some(*limit),
+            Self::Stuck { limit, .. }
+            | Self::UsedUp { limit, .. }
+            | Self::TooManyFailures(limit) => Some(*limit),
             _ => None,
         }
     }

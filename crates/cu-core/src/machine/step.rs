@@ -9,7 +9,7 @@ use cu_protocol::{Attempt, ExitRecord, Metrics, Timestamp, Wish};
 use cu_scheduler::{ClusterState, Observation};
 
 use super::action::Action;
-use super::end::{Next, conclude};
+use super::end::{Next, conclude, why_cancelled};
 use super::event::{Event, Order};
 use super::job::{Active, Job, Outcome, Phase, Reading, Stage, Used, Wanted};
 use super::reason::{Ended, Reason};
@@ -237,13 +237,11 @@ impl Step<'_> {
         match order {
             // A cancellation is final: no later order takes it back.
             _ if order != Order::Stop && self.job.is_being_cancelled() => {}
-            Order::Stop => {
-                self.job.wanted = Wanted::Cancel;
-                match &self.job.phase {
-                    Phase::Waiting { .. } => self.settle(Outcome::Cancelled, &Reason::Stopped),
-                    Phase::Active(_) => self.cancel(),
-                    Phase::Settled { .. } => {}
-                }
+            Order::Stop => self.stop(Wanted::Cancel),
+            Order::GiveUp => {
+                self.stop(Wanted::GiveUp);
+                let reason = why_cancelled(self.job, self.policy);
+                self.notify_of(Level::Warning, reason.to_string(), reason.limit());
             }
             Order::Pause => {
                 self.job.wanted = Wanted::Pause;
@@ -269,6 +267,17 @@ impl Step<'_> {
                 self.job.refused_since = None;
                 self.wait(Duration::ZERO, &Reason::Retried);
             }
+        }
+    }
+
+    /// Ends the job for good.
+    fn stop(&mut self, wanted: Wanted) {
+        self.job.wanted = wanted;
+        let reason = why_cancelled(self.job, self.policy);
+        match &self.job.phase {
+            Phase::Waiting { .. } => self.settle(Outcome::Cancelled, &reason),
+            Phase::Active(_) => self.cancel(),
+            Phase::Settled { .. } => {}
         }
     }
 

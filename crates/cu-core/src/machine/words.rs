@@ -1,19 +1,26 @@
 //! The sentences that people read about jobs and attempts, made from typed reasons in this one place.
 //! No other file of the machine has words for people, and none here decides anything.
 
+mod stops;
+
 use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
 
 use cu_protocol::{
     Attempt, Condition, ExitRecord, LeftBehind, OutputChange, ProgramEnd, StopCause, Timestamp,
-    Waiting, Wish,
+    Waiting, Wish, signal_name,
 };
 use cu_scheduler::{ClusterState, EndCause};
+use cu_system::durations::shown;
 
+use super::end::why_cancelled;
 use super::job::{Active, Job, Late, LateWord, Phase, Reading, Stage, Wanted};
 use super::reason::{Ended, Reason};
 use super::schedule::cap_ends;
-use super::witnesses::{Verdict, asked_for_resume, judge};
+use super::witnesses::{Verdict, judge};
 use crate::{AttemptEnd, Limit, Policy};
+pub(crate) use stops::was_asked;
+use stops::{asked_itself, killed_by_cu, pushes, stop_cause, stopped};
 
 /// A text of several lines as one.
 pub(crate) fn one_line(text: &str) -> String {
@@ -62,7 +69,7 @@ pub fn why(job: &Job, policy: &Policy) -> Why {
 
 fn waiting(job: &Job, until: Timestamp, reason: &str, policy: &Policy) -> (String, Option<Limit>) {
     if job.wanted == Wanted::Pause {
-        let paused = format!("{reason}; it is paused until an operator continues it");
+        let paused = format!("{reason}; it is paused until `cu continue`");
         return (paused, None);
     }
     let attempt = job.next_attempt;
@@ -95,7 +102,7 @@ fn waiting(job: &Job, until: Timestamp, reason: &str, policy: &Policy) -> (Strin
 fn with_the_scheduler(job: &Job, active: &Active, policy: &Policy) -> String {
     let attempt = active.attempt;
     if active.is_being_cancelled() {
-        return being_cancelled(active);
+        return being_cancelled(job, active, policy);
     }
     let now = Timestamp::from_millis(0);
     let verdict = judge(active, &job.exit_rules, policy.record_grace, now);
@@ -136,11 +143,11 @@ fn with_the_scheduler(job: &Job, active: &Active, policy: &Policy) -> String {
     queued_or_running(active)
 }
 
-fn being_cancelled(active: &Active) -> String {
+fn being_cancelled(job: &Job, active: &Active, policy: &Policy) -> String {
     let attempt = active.attempt;
     let cause = match active.superseded_by {
         Some(earlier) => Reason::LateResults(earlier),
-        None => Reason::Stopped,
+        None => why_cancelled(job, policy),
     };
     match active.stage {
         Stage::Submitted(_) => format!(
@@ -252,8 +259,13 @@ impl Display for Reason<'_> {
             Self::Refused { attempt, reason } => {
                 write!(out, "attempt {attempt} {}", refused(reason))
             }
-            Self::Retried => out.write_str("an operator retried it"),
-            Self::Stopped => out.write_str("an operator cancelled it"),
+            Self::Retried => out.write_str("`cu retry` started it again"),
+            Self::Stopped => out.write_str("`cu stop` cancelled it"),
+            Self::TooManyFailures(limit) => write!(
+                out,
+                "it was cancelled because {} jobs have failed, at which the run is given up",
+                limit.value()
+            ),
             Self::LateResults(attempt) => write!(
                 out,
                 "attempt {attempt}, which had been given up, delivered the results"
@@ -261,34 +273,33 @@ impl Display for Reason<'_> {
             Self::Ended(ended) => write!(out, "{ended}"),
             Self::CancelledOutside(Ended { active, .. }) => write!(
                 out,
-                "attempt {} was cancelled by a person or by the scheduler ({})",
+                "a person or the scheduler cancelled attempt {} ({})",
                 active.attempt,
                 seen(active, last_line)
             ),
-            Self::Exhausted { ended, used, limit } => {
-                write!(out, "{ended}")?;
-                match limit {
-                    Some(limit) => write!(
-                        out,
-                        "; {used} attempts have ended like this since the last progress, and at most {} may",
-                        limit.value()
-                    ),
-                    None => Ok(()),
-                }
-            }
+            Self::Exhausted { ended, used, limit } => match limit {
+                Some(limit) => write!(
+                    out,
+                    "gave up: {used} attempts have ended like this since the last progress, {} may; {ended}",
+                    limit.value()
+                ),
+                None => write!(out, "{ended}"),
+            },
             Self::UsedUp { ended, limit } => write!(
                 out,
-                "{ended}; the job is not resumed, since {}",
+                "gave up: {}; {ended}",
                 match limit {
-                    Limit::MaxTime(seconds) =>
-                        format!("its attempts have run for {seconds} s together, the most allowed"),
+                    Limit::MaxTime(seconds) => format!(
+                        "its attempts have run for {} together, the most allowed",
+                        shown(Duration::from_secs((*seconds).into()))
+                    ),
                     other => format!("it has had {} attempts, the most allowed", other.value()),
                 }
             ),
             Self::Stuck { ended, limit } => write!(
                 out,
-                "{ended}; {} attempts in a row ended without any progress: no newer checkpoint, no \
-                 changed file in the output or working directory, no larger fraction announced",
+                "gave up: {} attempts in a row changed no file in the output or working directory, and left \
+                 neither a newer checkpoint nor a larger fraction; {ended}",
                 limit.value()
             ),
         }
@@ -323,11 +334,15 @@ fn account(ended: Ended<'_>, excerpt: fn(&str) -> &str) -> String {
     let verb = match end {
         AttemptEnd::Completed if active.evidence.results => "delivered its results",
         AttemptEnd::Completed => "completed the job",
-        AttemptEnd::ResumeRequested => match stopped_unasked(ended) {
-            Some(cause) => return format!("was stopped, since {cause} ({seen})"),
-            None if is_not_done(ended) => "ended, and the job is not done",
-            None => "asked to be resumed",
+        AttemptEnd::ResumeRequested => match (stopped(active), asked_itself(ended)) {
+            (Some(cause), false) => return format!("{cause} ({seen})"),
+            (Some(cause), true) => return format!("{cause} and asked to be resumed ({seen})"),
+            (None, false) if active.evidence.record.is_some() => "ended, and the job is not done",
+            (None, _) => "asked to be resumed",
         },
+        AttemptEnd::Cancelled if stop_cause(active) == Some(StopCause::Cancel) => {
+            return format!("was cancelled by `cu stop` ({seen})");
+        }
         AttemptEnd::Failed => "failed",
         AttemptEnd::TimeLimit => "reached its time limit",
         AttemptEnd::Preempted => "was preempted",
@@ -338,22 +353,6 @@ fn account(ended: Ended<'_>, excerpt: fn(&str) -> &str) -> String {
         AttemptEnd::Lost => "was lost",
     };
     format!("{verb} ({seen})")
-}
-
-/// Why the program was asked to stop, if it did not ask for the resume itself.
-fn stopped_unasked(ended: Ended<'_>) -> Option<StopCause> {
-    let evidence = &ended.active.evidence;
-    let (_, record) = evidence.record.as_ref()?;
-    record
-        .stop
-        .filter(|_| !asked_for_resume(record, evidence, ended.rules))
-}
-
-/// Whether nothing but the user's condition for "done" keeps the job from being completed.
-fn is_not_done(ended: Ended<'_>) -> bool {
-    let evidence = &ended.active.evidence;
-    let record = evidence.record.as_ref();
-    record.is_some_and(|(_, record)| !asked_for_resume(record, evidence, ended.rules))
 }
 
 /// What became of the user's condition for "done", where that decides.
@@ -373,7 +372,18 @@ fn seen(active: &Active, excerpt: fn(&str) -> &str) -> String {
     let evidence = &active.evidence;
     let record = evidence.record.as_ref().map(|(_, record)| record);
     let mut seen = match record {
-        Some(record) => program_end(&record.end, record.started.is_some()),
+        Some(record) => match (&record.end, &evidence.stopped) {
+            (ProgramEnd::Signaled(9), Some(stopped)) if stopped.kill().is_some() => {
+                let words = killed_by_cu(stopped);
+                let words = words.unwrap_or_else(|| "was killed by cu".to_owned());
+                format!("{}; its program {words}", pushes(stopped))
+            }
+            (end, Some(stopped)) if !stopped.pushes.is_empty() => {
+                let end = program_end(end, record.started.is_some());
+                format!("{}; {end}", pushes(stopped))
+            }
+            (end, _) => program_end(end, record.started.is_some()),
+        },
         None => without_record(active),
     };
     if record.is_some()
@@ -406,7 +416,9 @@ fn seen(active: &Active, excerpt: fn(&str) -> &str) -> String {
 fn program_end(end: &ProgramEnd, was_started: bool) -> String {
     match end {
         ProgramEnd::Exited(code) => format!("its program exited with code {code}"),
-        ProgramEnd::Signaled(signal) => format!("its program was killed by signal {signal}"),
+        ProgramEnd::Signaled(signal) => {
+            format!("its program was killed by {}", signal_name(*signal))
+        }
         ProgramEnd::NotStarted(text) => format!("its program could not be started: {text}"),
         ProgramEnd::Fenced(text) if was_started => {
             format!("how its program ended is not known: {text}")

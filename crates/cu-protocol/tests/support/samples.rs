@@ -3,8 +3,8 @@
 use cu_protocol::{
     Acknowledgement, Attempt, CheckpointId, Condition, Envelope, ExitRecord, Failure, Fraction,
     FromServer, JobId, LeftBehind, Message, MetricValue, Metrics, OperatorAnswer, OperatorRequest,
-    OutputChange, ProgramAnswer, ProgramEnd, ProgramRequest, ResumeRequest, Role, RunId, Selection,
-    Sequence, Started, StopCause, Timestamp, ToServer, Waiting, Wish,
+    OutputChange, ProgramAnswer, ProgramEnd, ProgramRequest, Pushed, ResumeRequest, Role, RunId,
+    Selection, Sequence, Started, StopCause, StopRule, Stopped, Timestamp, ToServer, Waiting, Wish,
 };
 
 /// Names the variants of a type. The tests don't compile until a new variant has a name, and fail
@@ -30,6 +30,7 @@ kinds! {
         Message::Waiting(_) => "waiting",
         Message::LeftBehind(_) => "left_behind",
         Message::Condition(_) => "condition",
+        Message::Stopped(_) => "stopped",
     }
     end_kind, ENDS: ProgramEnd {
         ProgramEnd::Exited(_) => "exited",
@@ -247,7 +248,7 @@ fn messages_of_version_2() -> Samples<Message> {
 /// The messages that version 3 adds.
 fn messages_of_version_3() -> Samples<Message> {
     let missing = || "there is no file FINISHED".to_owned();
-    [
+    let conditions = [
         Condition::Met,
         Condition::NotMet(missing()),
         Condition::Unknown(missing()),
@@ -256,8 +257,29 @@ fn messages_of_version_3() -> Samples<Message> {
     .map(|condition| {
         let name = format!("condition {}", condition_kind(&condition));
         (name, Message::Condition(condition))
-    })
-    .collect()
+    });
+    let rules = [
+        ("after", Some(StopRule::After(3_000_000))),
+        ("before_limit", Some(StopRule::BeforeLimit(120_000))),
+        ("file", Some(StopRule::File("please_stop".into()))),
+        ("no_rule", None),
+    ];
+    let stopped = |(name, rule)| {
+        let pushed = Pushed {
+            signal: "TERM".into(),
+            process: "python3".into(),
+            others: 2,
+            after_milliseconds: 500,
+        };
+        let stopped = Stopped {
+            after_milliseconds: 3_000_012,
+            rule,
+            grace_milliseconds: 30_000,
+            pushes: vec![pushed],
+        };
+        (format!("stopped {name}"), Message::Stopped(stopped))
+    };
+    conditions.chain(rules.map(stopped)).collect()
 }
 
 fn enveloped(message: Message) -> ToServer {

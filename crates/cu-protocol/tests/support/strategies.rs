@@ -3,8 +3,8 @@
 use cu_protocol::{
     Acknowledgement, Attempt, CheckpointId, Condition, Envelope, ExitRecord, Failure, Fraction,
     FromServer, JobId, LeftBehind, Message, MetricValue, Metrics, OperatorAnswer, OperatorRequest,
-    OutputChange, ProgramAnswer, ProgramEnd, ProgramRequest, ResumeRequest, Role, RunId, Selection,
-    Sequence, Started, StopCause, Timestamp, ToServer, Waiting, Wish,
+    OutputChange, ProgramAnswer, ProgramEnd, ProgramRequest, Pushed, ResumeRequest, Role, RunId,
+    Selection, Sequence, Started, StopCause, StopRule, Stopped, Timestamp, ToServer, Waiting, Wish,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -131,6 +131,36 @@ fn exit_record() -> impl Strategy<Value = ExitRecord> {
         )
 }
 
+fn stopped() -> impl Strategy<Value = Stopped> {
+    let rule = prop_oneof![
+        any::<u64>().prop_map(StopRule::After),
+        any::<u64>().prop_map(StopRule::BeforeLimit),
+        text().prop_map(StopRule::File),
+    ];
+    let pushed = (text(), text(), any::<u32>(), any::<u64>()).prop_map(
+        |(signal, process, others, after_milliseconds)| Pushed {
+            signal,
+            process,
+            others,
+            after_milliseconds,
+        },
+    );
+    (
+        any::<u64>(),
+        option::of(rule),
+        any::<u64>(),
+        vec(pushed, 0..5),
+    )
+        .prop_map(
+            |(after_milliseconds, rule, grace_milliseconds, pushes)| Stopped {
+                after_milliseconds,
+                rule,
+                grace_milliseconds,
+                pushes,
+            },
+        )
+}
+
 pub fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         started().prop_map(Message::Started),
@@ -151,6 +181,7 @@ pub fn message() -> impl Strategy<Value = Message> {
         (text(), text())
             .prop_map(|(host, processes)| Message::LeftBehind(LeftBehind { host, processes })),
         condition().prop_map(Message::Condition),
+        stopped().prop_map(Message::Stopped),
     ]
 }
 

@@ -1,0 +1,269 @@
+//! The output of `cu show`: a job, its attempts with the cause of each end, and where its files are.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use cu_core::{AttemptEnd, AttemptReport, JobReport, RunDir};
+use cu_protocol::{Timestamp, signal_name};
+use cu_run_dir::{SentSignal, SignalReason};
+
+use super::summary::{FEW, attempt_end, job_is, metrics, percent, table};
+use super::{Files, hints, limit};
+use crate::backend::Kind;
+use crate::text::moment::{iso, rounded};
+use crate::text::{last_line, size, wrap};
+
+/// At most this many attempts of a job are shown: the newest.
+const MANY: usize = 50;
+
+/// A job of `run`, of which the attempts are shown in `width` columns.
+pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
+    let mut text = format!("job {} {}: {}", job.job, job_is(job.state), limit::why(job));
+    for (name, value) in &job.parameters {
+        let _ = write!(text, "\n  {name} = {value}");
+    }
+    if let Some(fraction) = job.fraction {
+        let _ = write!(text, "\n{} done", percent(fraction));
+    }
+    if !job.metrics.is_empty() {
+        let _ = write!(text, "\nmetrics: {}", metrics(&job.metrics));
+    }
+    let _ = write!(text, "\noutput directory: {}", job.output_dir.display());
+    let earlier = job.attempts.len().saturating_sub(MANY);
+    let shown = &job.attempts[earlier..];
+    let read = |attempt: &AttemptReport| Files::read(run, job.job, attempt.attempt);
+    let files: Vec<_> = shown.iter().map(read).collect();
+    if !shown.is_empty() {
+        text.push_str("\n\n");
+        if earlier > 0 {
+            let _ = writeln!(
+                text,
+                "{earlier} earlier attempts are left out; --json has them"
+            );
+        }
+        text.push_str(&attempts(shown, &files, width));
+    }
+    if let Some((last, its_files)) = shown.last().zip(files.last()) {
+        newest(&mut text, run, job, last, its_files);
+        let was_asked =
+            |files: &Files| !files.signals.sent.is_empty() || files.signals.made.is_some();
+        let newest = shown.iter().zip(&files).rev();
+        let mut newest = newest.filter(|(_, files)| was_asked(files));
+        if let Some((attempt, files)) = newest.next() {
+            if let Some(made) = &files.signals.made {
+                let _ = write!(
+                    text,
+                    "\nfile that cu made to ask attempt {} to stop: {}",
+                    attempt.attempt,
+                    made.display()
+                );
+            }
+            signals(&mut text, attempt, &files.signals.sent);
+        }
+    }
+    let kept = |kind: &Kind| Some(run.backend(kind.name())).filter(|path| path.is_dir());
+    for directory in Kind::CLUSTERS.iter().filter_map(kept) {
+        let _ = write!(text, "\nsubmission files: {}", directory.display());
+    }
+    text
+}
+
+/// A row for each attempt, and below it why it ended, unless that is as for the one before.
+fn attempts(attempts: &[AttemptReport], files: &[Files], width: usize) -> String {
+    let mut table = table(&[
+        "attempt",
+        "cluster job",
+        "host",
+        "started",
+        "took",
+        "memory",
+        "end",
+    ]);
+    for (attempt, files) in attempts.iter().zip(files) {
+        table.add_row(attempt_row(attempt, files));
+    }
+    let mut text = String::new();
+    let rows = table.to_string();
+    let mut rows = rows.lines();
+    text.push_str(rows.next().unwrap_or_default().trim_end());
+    let mut before = None;
+    for ((attempt, files), row) in attempts.iter().zip(files).zip(rows) {
+        let _ = write!(text, "\n{}", row.trim_end());
+        let cause = cause(attempt, files);
+        if cause.is_some() && cause != before {
+            for line in wrap(
+                cause.as_deref().unwrap_or_default(),
+                width.saturating_sub(10),
+            ) {
+                let _ = write!(text, "\n          {line}");
+            }
+        }
+        before = cause;
+    }
+    text
+}
+
+/// Why it ended, with the keys behind that.
+fn cause(attempt: &AttemptReport, files: &Files) -> Option<String> {
+    let detail = attempt.detail.clone()?;
+    let keys = files.signals.stopped.as_ref().map(limit::of_stop);
+    Some(match keys.filter(|keys| !keys.is_empty()) {
+        Some(keys) => format!("{detail} ({keys})"),
+        None => detail,
+    })
+}
+
+fn attempt_row(attempt: &AttemptReport, files: &Files) -> [String; 7] {
+    let took = attempt.started.zip(attempt.ended);
+    let end = match (attempt.end, attempt.exit_code, attempt.signal) {
+        (Some(_), Some(code), _) => format!("exit code {code}"),
+        (Some(_), None, Some(signal)) => signal_name(signal),
+        (Some(end), None, None) => attempt_end(end).to_owned(),
+        (None, ..) if attempt.started.is_some() => "running".to_owned(),
+        (None, ..) => "not started yet".to_owned(),
+    };
+    [
+        attempt.attempt.to_string(),
+        attempt.cluster_job_id.clone().unwrap_or_default(),
+        attempt.host.clone().unwrap_or_default(),
+        attempt.started.map(to_the_second).unwrap_or_default(),
+        took.map(|(started, ended)| rounded(ended.since(started)))
+            .unwrap_or_default(),
+        files.peak_memory_bytes().map(size).unwrap_or_default(),
+        end,
+    ]
+}
+
+/// `2026-11-24T16:48:32Z`.
+fn to_the_second(moment: Timestamp) -> String {
+    let text = iso(moment);
+    match text.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => text,
+    }
+}
+
+/// The files of the newest attempt, its last line and what to do about its end.
+fn newest(
+    text: &mut String,
+    run: &RunDir,
+    job: &JobReport,
+    attempt: &AttemptReport,
+    attempt_files: &Files,
+) {
+    let directory = run.attempt(job.job, attempt.attempt);
+    // This includes errors before the program, such as a module that could not be loaded.
+    if matches!(attempt.end, Some(AttemptEnd::Failed | AttemptEnd::Lost)) {
+        let lines = last_line::of_file(&directory.join("stderr"), 1);
+        if let Some(line) = lines.last() {
+            let _ = write!(text, "\n\nlast line of its stderr: {}", line.trim());
+        }
+    }
+    if let Some(hint) = hints::hint(job, attempt, attempt_files) {
+        let _ = write!(text, "\nhint: {hint}");
+    }
+    let _ = write!(
+        text,
+        "\n\nfiles of attempt {}: {}\n  {}",
+        attempt.attempt,
+        directory.display(),
+        files(&directory).join("  ")
+    );
+}
+
+fn signals(text: &mut String, attempt: &AttemptReport, sent: &[SentSignal]) {
+    if sent.is_empty() {
+        return;
+    }
+    let _ = write!(
+        text,
+        "\nsignals that cu sent in attempt {}:",
+        attempt.attempt
+    );
+    for signal in sent.iter().take(FEW) {
+        let _ = write!(text, "\n  {}", signal_line(signal));
+    }
+    if sent.len() > FEW {
+        let more = sent.len() - FEW;
+        let _ = write!(text, "\n  … and {more} more; --json has them all");
+    }
+}
+
+/// `2026-11-24T16:48:32.120Z SIGTERM to python3 (4711): asked to stop`
+fn signal_line(sent: &SentSignal) -> String {
+    let reason = match sent.reason {
+        SignalReason::Asked => "asked to stop",
+        SignalReason::Ended => "ended: no process could be asked, or it did not stop in time",
+        SignalReason::LeftBehind => "ended: the program left it behind",
+    };
+    let (at, signal, name) = (iso(sent.at), &sent.signal, &sent.name);
+    format!("{at} SIG{signal} to {name} ({}): {reason}", sent.pid)
+}
+
+/// The names of the files in `directory`, from an attempt and from its backend.
+fn files(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::summary::tests::report;
+    use cu_core::JobState;
+    use cu_protocol::{Attempt, JobId};
+
+    #[test]
+    fn a_job_shows_its_chain() {
+        let results = tempfile::tempdir().expect("a directory");
+        let run = RunDir::new(results.path());
+        let directory = run.attempt(JobId(0), Attempt(1));
+        std::fs::create_dir_all(&directory).expect("a directory");
+        std::fs::write(directory.join("submit.sh"), "").expect("a file");
+        let record = r#"{"version":1,"end":{"exited":3},"stop":null,"host":"node1","started":0,
+            "ended":61000,"peak_memory_bytes":2684354560,"checkpoint":null,"output_changed":true}"#;
+        std::fs::write(directory.join("exit.json"), record).expect("a file");
+        std::fs::create_dir_all(run.backend("slurm")).expect("a directory");
+        let text = job(&run, &report(0, JobState::Failed, 2), 80);
+        let words = [
+            "job 0 has failed: Attempt 0 ended",
+            "local-1",
+            "1 min 1 s",
+            "2.5 GiB",
+            "exit code 3",
+            directory.to_str().expect("UTF-8"),
+            "submit.sh",
+            "/backend/slurm",
+        ];
+        for word in words {
+            assert!(text.contains(word), "{word} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_long_chain_shows_its_newest_attempts() {
+        let text = job(
+            &RunDir::new("/none"),
+            &report(0, JobState::Running, 1000),
+            80,
+        );
+        assert!(text.contains("950 earlier attempts are left out"), "{text}");
+        assert!(text.contains("local-999 "), "{text}");
+        assert!(!text.contains("local-949 "), "{text}");
+    }
+
+    #[test]
+    fn unfinished_jobs_are_never_100_percent() {
+        let mut report = report(0, JobState::Running, 1);
+        report.fraction = Some(0.996);
+        let text = job(&RunDir::new("/none"), &report, 80);
+        assert!(text.contains("\n99 % done"), "{text}");
+        report.fraction = Some(0.286);
+        let text = job(&RunDir::new("/none"), &report, 80);
+        assert!(text.contains("\n29 % done"), "{text}");
+    }
+}
