@@ -70,6 +70,7 @@ impl Attempts {
             working_directory: None,
             environment: BTreeMap::new(),
             stop: StopPolicy::default(),
+            done_when: None,
         };
         fs::write(run.job_spec(JOB), serde_json::to_vec(&spec)?)?;
         let server = ServerFile {

@@ -200,10 +200,7 @@ fn running_jobs_are_seen_and_gone_at_the_end() {
 fn it_fits_narrow_and_wide_terminals() {
     for columns_and_rows in [(30, 15), (40, 24), (80, 24), (200, 60)] {
         let run = waiting(30);
-        let terminal = start(&run, columns_and_rows, &["--quiet"]);
-        drop(terminal);
-        let go_on = command(&run, &["resume"]);
-        let terminal = Terminal::start(go_on, columns_and_rows);
+        let terminal = start(&run, columns_and_rows, &[]);
         terminal.until("three jobs", |screen| {
             screen.contains("3 running") && screen.contains("of 50m")
         });

@@ -11,6 +11,7 @@ use crate::error::{Error, ExitCode};
 use crate::runs::{self, RESULTS_DIR};
 use crate::select::{Filter, Key};
 use crate::terminal::Color;
+use crate::topics;
 
 /// Run long work as a chain of short, resumable jobs.
 #[derive(Debug, Parser)]
@@ -35,7 +36,7 @@ Examples:
 
 /// `cu --help` has more than `cu -h`.
 fn after_long_help() -> String {
-    format!("{AFTER_HELP}\n\n{}", ExitCode::help())
+    format!("{AFTER_HELP}\n\n{}\n\n{}", topics::list(), ExitCode::help())
 }
 
 /// The options of every command.
@@ -109,6 +110,13 @@ pub enum Command {
     /// Show the reference of the config
     #[command(subcommand)]
     Config(Config),
+    /// Print the completions for a shell: source <(cu completions bash)
+    Completions {
+        /// bash, zsh, fish and others
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page of cu, or write those of all commands into a directory
+    Man(Man),
     /// The process that `--detach` starts in the background
     #[command(hide = true)]
     MainProcess(MainProcess),
@@ -427,6 +435,14 @@ pub struct Doctor {
 pub enum Config {
     /// Print every key with its documentation and default, as TOML
     Reference,
+}
+
+/// `cu man`
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Write cu.1, cu-run.1 and the others into this directory, such as ~/.local/share/man/man1
+    #[arg(value_name = "DIR")]
+    pub directory: Option<PathBuf>,
 }
 
 /// `cu main-process`

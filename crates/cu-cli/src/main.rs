@@ -16,15 +16,17 @@ mod runs;
 mod select;
 mod shell_word;
 mod start;
+mod suggest;
 mod terminal;
 mod text;
+mod topics;
 mod view;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use args::{Arguments, Command};
 use commands::operate::{Operation, operate};
@@ -44,9 +46,17 @@ fn main() -> ExitCode {
 
 /// Runs one of the commands that people type.
 fn command(words: &[OsString]) -> u8 {
+    if let Some(text) = help(words) {
+        return match terminal::data(&text) {
+            Ok(()) => Code::Done as u8,
+            Err(error) => error.exit_code(),
+        };
+    }
     let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
-        Err(error) => return usage(words, &error),
+        Err(error) => {
+            return usage(words, &suggest::correct(error, &Arguments::command()));
+        }
     };
     arguments.common.color.apply();
     match dispatch(&arguments) {
@@ -55,6 +65,18 @@ fn command(words: &[OsString]) -> u8 {
             fail(arguments.common.json, &error);
             error.exit_code()
         }
+    }
+}
+
+/// The text for `cu help WORD` where clap knows nothing of WORD.
+fn help(words: &[OsString]) -> Option<String> {
+    let [_, help, word] = words else {
+        return None;
+    };
+    match word.to_str().filter(|_| help == "help")? {
+        "job" => Some(commands::job::HELP.to_owned()),
+        "exec" => Some(commands::exec::HELP.to_owned()),
+        word => topics::text(word),
     }
 }
 
@@ -77,6 +99,8 @@ fn dispatch(arguments: &Arguments) -> Result<u8> {
         Command::Checkpoint(jobs) => operate(common, Operation::Checkpoint, jobs),
         Command::Doctor(doctor) => commands::doctor::doctor(common, doctor),
         Command::Probe(probe) => commands::probe::probe(probe),
+        Command::Completions { shell } => commands::generate::completions(*shell),
+        Command::Man(man) => commands::generate::man(man),
         Command::Config(config) => commands::config::config(common, config),
         Command::MainProcess(run) => return commands::main_process::main_process(common, run),
     };

@@ -236,6 +236,14 @@ fn handled_by(status: &[u8]) -> Option<Handled> {
     Some(Handled { caught, blocked })
 }
 
+/// The signals that this process ignores. Before a program sets any action itself, these are the ones that
+/// whoever started it wants ignored, as `nohup` does. Empty if the kernel does not tell.
+#[must_use]
+pub fn ignored_signals() -> SignalSet {
+    let status = fs::read("/proc/self/status").unwrap_or_default();
+    signals_in(&status, "SigIgn:").unwrap_or_default()
+}
+
 fn signals_in(status: &[u8], mask: &str) -> Option<SignalSet> {
     let mut lines = status.split(|byte| *byte == b'\n');
     let mask = lines.find_map(|line| line.strip_prefix(mask.as_bytes()))?;

@@ -12,7 +12,8 @@ use cu_system::causes::in_one_line;
 use crate::error::ExitCode;
 use crate::terminal::{data, say};
 
-const HELP: &str = "\
+/// What `--help` prints.
+pub const HELP: &str = "\
 Runs a job's program and supervises it. The scheduler calls it for each attempt.
 
 usage: cu exec RUN_DIR JOB [ATTEMPT]

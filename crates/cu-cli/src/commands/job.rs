@@ -19,7 +19,8 @@ const NO: u8 = 1;
 /// Bad usage, or it could not be done.
 const FAILED: u8 = 2;
 
-const HELP: &str = "\
+/// What `--help` prints.
+pub const HELP: &str = "\
 Commands for a job's shell script. Outside a run they work too, and report to nobody.
 
 usage: cu job COMMAND
@@ -93,6 +94,7 @@ fn parse(words: &[OsString]) -> Option<Request<'_>> {
     };
     Some(match (command.to_str()?, rest) {
         ("--help" | "-h" | "help", []) => Request::Help,
+        (_, [option]) if option == "--help" || option == "-h" => Request::Help,
         ("started", []) => Request::Started,
         ("progress", [fraction]) => Request::Progress(fraction.to_str()?.trim().parse().ok()?),
         ("metrics", [_, ..]) => Request::Metrics(texts()?),
@@ -180,6 +182,7 @@ mod tests {
     fn every_command_of_the_help_is_understood() {
         for (words, expected) in [
             ("--help", "Help"),
+            ("should-exit --help", "Help"),
             ("started", "Started"),
             ("progress 0.25", "Progress(0.25)"),
             ("metrics a=1 b=2", "Metrics([\"a=1\", \"b=2\"])"),

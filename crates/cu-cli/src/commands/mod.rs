@@ -5,6 +5,7 @@ pub mod config;
 pub mod doctor;
 mod dry_run;
 pub mod exec;
+pub mod generate;
 pub mod job;
 pub mod jobs;
 pub mod list;

@@ -1,7 +1,7 @@
 //! `cu stop`, `pause`, `continue`, `retry`, `checkpoint`: asks the main process of a run. If there is
 //! none, this process is it for as long as that takes.
 
-use cu_core::{Counts, JobReport, Reader, RunDir, RunState, ask, check_run};
+use cu_core::{Counts, JobReport, MainProcessSeen, Reader, RunDir, RunState, ask, check_run};
 use cu_protocol::{OperatorAnswer, OperatorRequest, Selection};
 use serde_json::json;
 use std::collections::HashSet;
@@ -21,7 +21,7 @@ use crate::view::{self, Silent, View, summary};
 use crate::{backend, runs, terminal};
 
 /// How long to wait for the answer before saying so.
-const SILENTLY: Duration = Duration::from_secs(3);
+const SILENTLY: Duration = Duration::from_secs(2);
 
 /// A request to a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +131,15 @@ async fn ask_aloud(
         return answer;
     }
     if !common.quiet {
-        terminal::say("waiting for the main process, which has not answered yet");
+        let named = match Reader::open(run).map(|reader| reader.main_process()) {
+            Ok(MainProcessSeen::Alive { holder } | MainProcessSeen::Unclear { holder }) => {
+                format!(" ({holder})")
+            }
+            _ => String::new(),
+        };
+        terminal::say(&format!(
+            "waiting for the main process{named}, which has not answered yet"
+        ));
     }
     answer.await
 }

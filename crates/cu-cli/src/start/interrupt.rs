@@ -3,8 +3,10 @@
 use std::io::BufRead;
 
 use cu_protocol::{OperatorRequest, Selection};
+use cu_system::process::{self, SignalSet};
 use cu_system::threads;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use rustix::process::Signal;
+use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::args::OnInterrupt;
@@ -32,8 +34,10 @@ pub enum Reaction {
 pub enum Interruption {
     /// Ctrl-C.
     CtrlC,
-    /// SIGTERM, or the terminal is gone.
+    /// SIGTERM.
     Termination,
+    /// The terminal is gone.
+    HangUp,
     /// A person has answered the question.
     Answer(Choice),
 }
@@ -94,7 +98,9 @@ impl Interrupts {
         let stop = Reaction::Request(OperatorRequest::Stop(Selection::All));
         let before = std::mem::replace(&mut self.before, true);
         match interruption {
-            Interruption::Answer(Choice::Detach) | Interruption::Termination => detach,
+            Interruption::Answer(Choice::Detach)
+            | Interruption::Termination
+            | Interruption::HangUp => detach,
             Interruption::Answer(Choice::Stop) => stop,
             Interruption::Answer(Choice::GoOn) => {
                 self.before = false;
@@ -110,12 +116,15 @@ impl Interrupts {
     }
 }
 
-/// The sources of interruptions: three signals, and the answer to the question.
+/// The sources of interruptions: three signals, and the answer to the question. Who started this process with
+/// SIGINT or SIGHUP ignored, as `nohup` and a script's `&` do, wants it to go on: then that one means nothing. It is
+/// handled all the same, since programs that are started here would inherit that it is ignored.
 #[derive(Debug)]
 pub struct Sources {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
+    ignored: SignalSet,
+    interrupt: Listener,
+    terminate: Listener,
+    hang_up: Listener,
     answers: mpsc::Receiver<Choice>,
     answer: mpsc::Sender<Choice>,
 }
@@ -129,6 +138,8 @@ impl Sources {
         let listen = |kind| signal(kind).map_err(Error::system("listen to signals"));
         let (answer, answers) = mpsc::channel(1);
         Ok(Self {
+            // Evaluated first, before the lines below change what is ignored.
+            ignored: process::ignored_signals(),
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
             hang_up: listen(SignalKind::hangup())?,
@@ -139,10 +150,11 @@ impl Sources {
 
     /// The next one. Can be dropped without losing any.
     pub async fn next(&mut self) -> Interruption {
+        let matters = |signal| !self.ignored.has(signal);
         tokio::select! {
-            _ = self.interrupt.recv() => Interruption::CtrlC,
+            Some(()) = self.interrupt.recv(), if matters(Signal::INT) => Interruption::CtrlC,
             _ = self.terminate.recv() => Interruption::Termination,
-            _ = self.hang_up.recv() => Interruption::Termination,
+            Some(()) = self.hang_up.recv(), if matters(Signal::HUP) => Interruption::HangUp,
             Some(choice) = self.answers.recv() => Interruption::Answer(choice),
         }
     }
@@ -221,5 +233,6 @@ mod tests {
         let mut interrupts = interrupts(OnInterrupt::Stop);
         let detach = Reaction::Request(OperatorRequest::Detach);
         assert_eq!(interrupts.react(Interruption::Termination), detach);
+        assert_eq!(interrupts.react(Interruption::HangUp), detach);
     }
 }

@@ -10,10 +10,14 @@ use cu_protocol::{OperatorAnswer, OperatorRequest};
 use cu_scheduler::{Reach, Scheduler};
 
 use crate::error::{Error, Result};
-use crate::start::interrupt::{Interrupts, Reaction, Sources};
+use crate::start::interrupt::{Interruption, Interrupts, Reaction, Sources};
 use crate::view::notices::Notices;
 use crate::view::waiting::{self, Waiting};
 use crate::view::{View, limit};
+
+/// For the log: nobody sees the terminal any more.
+const HANG_UP: &str = "the terminal was closed; a main process that was started with --detach, or with \
+                       nohup, continues then";
 
 /// How a main process ended.
 #[derive(Debug)]
@@ -112,6 +116,9 @@ impl MainProcess {
                 }
                 interruption = sources.next() => match interrupts.react(interruption) {
                     Reaction::Request(request) => {
+                        if interruption == Interruption::HangUp {
+                            tracing::info!("{HANG_UP}");
+                        }
                         view.go_on();
                         // The loop refuses an interruption only if it has ended.
                         drop(operator.ask(request));

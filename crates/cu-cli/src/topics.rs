@@ -1,0 +1,105 @@
+//! `cu help TOPIC`: what belongs to no single command.
+
+use crate::error::ExitCode;
+
+/// Each topic: its name, what it is about, and its text.
+const TOPICS: [(&str, &str, fn() -> String); 4] = [
+    ("exit-codes", "how cu ends", ExitCode::help),
+    (
+        "environment",
+        "the variables that cu reads and sets",
+        environment,
+    ),
+    ("files", "the files of a run", files),
+    ("words", "run, job, attempt and the other words", words),
+];
+
+/// The text about `topic`, if there is such a topic.
+pub fn text(topic: &str) -> Option<String> {
+    let found = TOPICS.iter().find(|(name, ..)| *name == topic);
+    found.map(|(_, _, text)| text())
+}
+
+/// The topics, for `cu --help`.
+pub fn list() -> String {
+    let mut text = String::from("Help on topics:");
+    for (name, about, _) in TOPICS {
+        text.push_str(&format!("\n  cu help {name:<13}{about}"));
+    }
+    text
+}
+
+fn environment() -> String {
+    "\
+What cu reads:
+  CU_RESULTS_DIR     the directory that holds the runs, unless --results-dir is given
+  CU_TRUST_PARENTS   as `cu run --trust-parents`
+  NO_COLOR           no colours, unless --color always is given
+  TERM               `dumb`, or nothing: plain lines instead of a display
+
+What a job's program finds:
+  CU_JOB_ID          the job's number
+  CU_ATTEMPT         the attempt's number, from 0
+  CU_RUN_DIR         the run directory
+  CU_OUTPUT_DIR      the job's output directory, the same for all its attempts
+  CU_SETTINGS        the path of settings.json, the job's settings
+  CU_STOP_FILE       this file exists as soon as the program should save and exit
+  CU_DEADLINE        when the attempt reaches its time limit, if known, in seconds since 1970
+  CU_KILL_WAIT       the seconds between the scheduler's SIGTERM and its SIGKILL, if they are known
+  CU_SOCKET          where the libraries and `cu job` reach the supervisor"
+        .to_owned()
+}
+
+fn files() -> String {
+    "\
+A run directory is RESULTS_DIR/NAME:
+  run.toml                        the config, with all overrides
+  main.log                        what the main process did
+  all_data.csv                    settings and metrics of the completed jobs, written when the run
+                                  ends; `cu jobs --csv` prints all jobs at any time
+  working_directories/JOB/        a job's output directory: what its program saves
+    settings.json  param_choice.csv  metrics.csv
+    checkpoints/                  if the program saves with one of the libraries
+  attempts/JOB/ATTEMPT/           stdout, stderr, exit.json, signals.json, the submission file
+  run.sqlite  lock  secret  server.json  backend/
+                                  what the main process needs; leave these alone
+
+A run that has ended can be copied anywhere, and read there with `cu status DIRECTORY`."
+        .to_owned()
+}
+
+fn words() -> String {
+    "\
+Words:
+  run                a set of jobs with one run directory
+  job                one piece of work: fixed settings, one output directory
+  attempt            one submission of a job to the scheduler, numbered from 0
+  resume             the attempt after one that saved and exited: it goes on from there
+  main process       `cu run` or `cu resume`: it submits, watches and submits again
+  supervisor         `cu exec`: the parent of a job's program on the machine where it runs
+  checkpoint         what an attempt saves for the next one
+  budget             how often a job may end in some way without progress before it fails
+
+waiting, queued, running, completed, failed and cancelled are the states of a job. Waiting: not
+submitted, at first, between attempts, or paused. Queued: the scheduler has it. Cancelled: a person
+ended it."
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_topic_fits_100_columns() {
+        for (name, ..) in TOPICS {
+            let text = text(name).expect(name);
+            assert!(
+                text.lines().all(|line| line.chars().count() <= 100),
+                "{text}"
+            );
+            assert!(list().contains(name));
+        }
+        assert_eq!(text("nothing"), None);
+    }
+}
