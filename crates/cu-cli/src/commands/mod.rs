@@ -12,6 +12,7 @@ pub mod list;
 pub mod logs;
 pub mod main_process;
 pub mod operate;
+mod or_resume;
 pub mod probe;
 pub mod resume;
 pub mod run;

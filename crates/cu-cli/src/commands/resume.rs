@@ -3,7 +3,7 @@
 
 use cu_core::{Reader, RunDir, check_run};
 
-use crate::args::{Common, Resume};
+use crate::args::{Common, Resume, Watch};
 use crate::error::{ExitCode, Result};
 use crate::runs::{self, results_dir};
 use crate::start::foreground::work_on;
@@ -15,6 +15,14 @@ use crate::terminal;
 /// If there is no such run, another process works on it, or its main process has to give up.
 pub fn resume(common: &Common, arguments: &Resume) -> Result<ExitCode> {
     let run = runs::find(arguments.run.run.as_deref(), common.results_dir())?;
+    continue_run(common, &arguments.watch, run)
+}
+
+/// Continues the run in this directory.
+///
+/// # Errors
+/// As [`resume`].
+pub fn continue_run(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> {
     // Before it opens a log, a lock or a backend in a directory that is not ours.
     check_run(&run)?;
     let reader = Reader::open(&run)?;
@@ -25,7 +33,7 @@ pub fn resume(common: &Common, arguments: &Resume) -> Result<ExitCode> {
     if !common.quiet {
         warn_of_strangers(&run);
     }
-    work_on(common, &arguments.watch, run)
+    work_on(common, watch, run)
 }
 
 /// Only warns: the run exists already, and is still ours.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use cu_core::{NewRun, RunDir};
 
 use super::dry_run::dry_run;
+use super::or_resume;
 use crate::args::{Common, Run, RunOptions};
 use crate::backend::Choice;
 use crate::config::{Config, Override, Parsed, Source};
@@ -26,6 +27,9 @@ pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
     let mut config = Config::new(parsed.with(chosen)?)?;
     let choice = choice?;
     let run = RunDir::new(directory(common, &config)?);
+    if arguments.or_resume && or_resume::is_there(&run) {
+        return or_resume::go_on(common, &arguments.watch, run, &config);
+    }
     let cluster = backend::check(choice.kind, &run, &config.parsed)?;
     if !common.quiet {
         let all = config
@@ -43,7 +47,13 @@ pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
     if !common.quiet {
         warnings.iter().for_each(|warning| terminal::warn(warning));
     }
-    let run = make(common, arguments, &mut config, run)?;
+    let run = match make(common, arguments, &mut config, run.clone()) {
+        // Another process was quicker.
+        Err(error) if arguments.or_resume && or_resume::is_awaited(&error) => {
+            return or_resume::go_on(common, &arguments.watch, run, &config);
+        }
+        made => made?,
+    };
     if !common.quiet {
         terminal::say(&format!(
             "{}: {} in {}, on {} ({})",
@@ -61,7 +71,7 @@ pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
 /// makes it under the next free name.
 fn make(common: &Common, arguments: &Run, config: &mut Config, mut run: RunDir) -> Result<RunDir> {
     use cu_core::Error::{InUse, RunExists};
-    let found_name = arguments.config.is_none() && arguments.options.name.is_none();
+    let found_name = has_no_name(arguments);
     loop {
         let new_run = match NewRun::begin(&run, &config.plan) {
             Err(RunExists { .. } | InUse { .. }) if found_name => {
@@ -78,6 +88,12 @@ fn make(common: &Common, arguments: &Run, config: &mut Config, mut run: RunDir) 
         new_run.finish()?;
         return Ok(run);
     }
+}
+
+/// Whether a free name is to be found for the run.
+fn has_no_name(arguments: &Run) -> bool {
+    let is_named = arguments.config.is_some() || arguments.options.name.is_some();
+    !is_named && !arguments.or_resume
 }
 
 /// A name for a run of `command` that is free at this moment.
@@ -102,7 +118,12 @@ fn read(common: &Common, arguments: &Run) -> Result<Parsed> {
         None => {
             let command = &arguments.command;
             if !overrides.iter().any(|given| given.key == ["name"]) {
-                overrides.push(free_name(common, command));
+                let name = match arguments.or_resume {
+                    // The same one each time.
+                    true => Override::option("name", runs::name_of(command), "--name".to_owned()),
+                    false => free_name(common, command),
+                };
+                overrides.push(name);
             }
             let words = format!("-- {}", command.join(" "));
             overrides.push(Override::option("command", command.clone(), words));
@@ -194,6 +215,7 @@ fn options(options: &RunOptions, here: &Path) -> Result<Vec<Override>> {
         overrides.push(Override {
             key: vec!["environment".to_owned(), name.to_owned()],
             value: value.into(),
+            typed: None,
             words: format!("--env {words}"),
         });
     }

@@ -2,7 +2,8 @@
 //!
 //! `file.rs` declares every key once, with the macro of `table.rs` and the types of `units.rs`;
 //! `source.rs` knows where each was given; `plan.rs` fills in defaults, and `times.rs` checks how times
-//! fit together; `done_when.rs` has what "done" is. `program.rs` finds the command of each job, whose settings `placeholder.rs` fills in.
+//! fit together; `done_when.rs` has what "done" is,
+//! and `literal.rs` what a setting on the command line is. `program.rs` finds the command of each job, whose settings `placeholder.rs` fills in.
 //! `crate::backend` has the keys of the backends.
 
 mod done_when;
@@ -10,6 +11,7 @@ mod error;
 pub mod file;
 mod grid;
 mod json;
+mod literal;
 mod overrides;
 mod paths;
 mod placeholder;

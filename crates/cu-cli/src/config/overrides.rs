@@ -3,6 +3,7 @@
 use toml::{Table, Value};
 
 use super::error::{Error, Result};
+use super::literal;
 
 /// One value given on the command line.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +12,8 @@ pub struct Override {
     pub key: Vec<String>,
     /// Its value.
     pub value: Value,
+    /// The value as it was typed, if it was: the type of a setting depends on the config, too.
+    pub typed: Option<String>,
     /// The words in which it was given, for messages.
     pub words: String,
 }
@@ -33,6 +36,7 @@ impl Override {
         Ok(Self {
             key,
             value: parse_value(value),
+            typed: Some(value.to_owned()),
             words: words.to_owned(),
         })
     }
@@ -42,6 +46,7 @@ impl Override {
         Self {
             key: key.split('.').map(str::to_owned).collect(),
             value: value.into(),
+            typed: None,
             words,
         }
     }
@@ -49,12 +54,28 @@ impl Override {
     /// Puts the value into `table`, with the tables on the way to it.
     ///
     /// # Errors
-    /// If something on the way is not a table.
+    /// If something on the way is not a table; for a setting, if its value looks like a mistake, or the
+    /// config has another type.
     pub fn apply(&self, table: &mut Table) -> Result<()> {
-        insert(table, &self.key, self.value.clone()).map_err(|part| Error::Override {
+        let wrong = |reason| Error::Override {
             words: self.words.clone(),
-            reason: format!("`{part}` is not a table"),
-        })
+            reason,
+        };
+        let value = self.value_within(table).map_err(wrong)?;
+        insert(table, &self.key, value).map_err(|part| wrong(format!("`{part}` is not a table")))
+    }
+
+    fn value_within(&self, table: &Table) -> Result<Value, String> {
+        let is_setting = matches!(
+            self.key.first().map(String::as_str),
+            Some("settings" | "grid")
+        );
+        match &self.typed {
+            Some(typed) if is_setting && self.key.len() > 1 => {
+                literal::value(typed, find(table, &self.key))
+            }
+            _ => Ok(self.value.clone()),
+        }
     }
 }
 
@@ -62,6 +83,13 @@ impl Override {
 pub fn split_key(key: &str) -> Option<Vec<String>> {
     let parts: Vec<_> = key.split('.').map(|part| part.trim().to_owned()).collect();
     parts.iter().all(|part| !part.is_empty()).then_some(parts)
+}
+
+fn find<'a>(table: &'a Table, key: &[String]) -> Option<&'a Value> {
+    let (last, way) = key.split_last()?;
+    let mut way = way.iter();
+    let table = way.try_fold(table, |table, part| table.get(part)?.as_table())?;
+    table.get(last)
 }
 
 /// Puts `value` at `key`, making the tables on the way. The error is the part of the key at which
@@ -116,6 +144,34 @@ mod tests {
         for words in ["", "a", "=1", "a.=1", ".a=1", "a..b=1"] {
             assert!(Override::parse(words).is_err(), "{words}");
         }
+    }
+
+    #[test]
+    fn a_setting_keeps_its_type_and_a_mistake_is_refused() {
+        let config = "[settings]\nflag = true\nlr = 1.0\nopt.name = \"sgd\"\n";
+        let mut table: Table = toml::from_str(config).expect("valid");
+        let good = ["flag=False", "lr=.1", "opt.name=1.10", "new=True"];
+        for words in good.map(|it| format!("settings.{it}")) {
+            let given = Override::parse(&words).expect("well formed");
+            given.apply(&mut table).expect("of its type");
+        }
+        let settings = table["settings"].as_table().expect("a table").clone();
+        let expected = "flag = false\nlr = 0.1\nnew = true\n[opt]\nname = \"1.10\"\n";
+        assert_eq!(settings, toml::from_str(expected).expect("valid"));
+        for words in [
+            "settings.flag=no",
+            "settings.list=[1,2",
+            "settings.x=None",
+            "grid.lr=[.1,",
+        ] {
+            let given = Override::parse(words).expect(words);
+            let error = given.apply(&mut table).expect_err(words).to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        // Elsewhere the type of the key decides.
+        let given = Override::parse("environment.X=[1,").expect("well formed");
+        given.apply(&mut table).expect("a text");
+        assert_eq!(table["environment"]["X"].as_str(), Some("[1,"));
     }
 
     #[test]
