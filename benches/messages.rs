@@ -54,6 +54,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         peak_memory_bytes: Some(3 << 30),
         checkpoint,
         output_changed: OutputChange::Changed,
+        condition: None,
     };
     vec![
         (
