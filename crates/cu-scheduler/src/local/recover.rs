@@ -23,6 +23,7 @@ use super::process::{self, Leader};
 use super::record::{Cause, Header, VERSION, from_unix_ms};
 use super::slots::{self, Slots};
 use super::table::{Job, Phase, Running, Table};
+use super::warm::Warm;
 use crate::{ClusterJobId, Error, Resources, SubmissionName};
 
 const REBOOTED: &str = "the machine was restarted meanwhile";
@@ -91,6 +92,8 @@ impl Keeper {
             timers: BinaryHeap::<Reverse<_>>::new(),
             changes,
             changed: false,
+            warm: Warm::new(options.preloaded.clone()),
+            copies: Default::default(),
             stirred: Default::default(),
             _lock: lock,
         };

@@ -3,10 +3,12 @@
 use std::num::NonZeroU32;
 
 use cu_core::RunDir;
-use cu_scheduler::local::LocalOptions;
+use cu_scheduler::local::{LocalOptions, Preloaded};
 
 use crate::backend::shared::supervisor_grace;
+use crate::commands::exec::STAND_BY;
 use crate::config::File;
+use crate::start::watched::this_program;
 
 /// The options with which the backend is opened.
 pub fn options(run: &RunDir, file: &File) -> LocalOptions {
@@ -17,6 +19,15 @@ pub fn options(run: &RunDir, file: &File) -> LocalOptions {
     // If the caller gave us only some of the GPUs, the others are for somebody else.
     options.visible_gpus = std::env::var("CUDA_VISIBLE_DEVICES").ok();
     options.grace = supervisor_grace(file);
+    // If its path can't be known, no run is opened anyway.
+    options.preloaded = this_program().ok().map(|cu| {
+        let prefix = vec![cu, "exec".to_owned()];
+        let server = prefix.iter().cloned().chain([STAND_BY.to_owned()]);
+        Preloaded {
+            server: server.collect(),
+            prefix,
+        }
+    });
     options
 }
 
