@@ -24,6 +24,7 @@
 //! ```
 #![allow(unsafe_code)] // `fork`, and the environment of a copy.
 
+use std::ffi::CStr;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
@@ -32,7 +33,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::unistd::{ForkResult, fork};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -48,12 +49,35 @@ use rustix::process::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::process::ProcessId;
+use crate::process::{self, ProcessId};
 
 /// The longest report of a server, in bytes.
 const LONGEST_REPORT: usize = 512;
+/// What a process is called while it stands by, and waits for an order or the end of its owner.
+const STANDING_BY: &CStr = c"standing by";
 /// How long a copy may take to read its order. It waits for nothing else.
 const HANDED_OVER: Duration = Duration::from_secs(10);
+
+/// Whether a process that was a copy of a server has begun what it was ordered. If it stands by still, this
+/// waits until it has an order or is dead: a moment, once its owner has ended. After `at_most` the answer is
+/// yes.
+#[must_use]
+pub fn has_begun(copy: ProcessId, at_most: Duration) -> bool {
+    let begun = Instant::now();
+    loop {
+        let name = process::name(copy.pid);
+        if name.is_none_or(|name| name.as_bytes() != STANDING_BY.to_bytes()) {
+            return true;
+        }
+        if !copy.is_alive() {
+            return false;
+        }
+        if begun.elapsed() >= at_most {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
 
 /// What a process that stands by is to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -318,6 +342,8 @@ fn see_out((pid, _): &(Pid, OwnedFd)) -> Option<Report> {
 
 /// Waits for an order. `None` if there will be none, or only half of one came.
 fn stand_by(mut orders: UnixStream) -> Option<Order> {
+    let name = rustix::thread::name().ok()?;
+    rustix::thread::set_name(STANDING_BY).ok()?;
     let mut start = [0; 4096];
     let received = loop {
         match receive_with(&orders, &mut start, RecvFlags::empty()) {
@@ -334,6 +360,7 @@ fn stand_by(mut orders: UnixStream) -> Option<Order> {
     };
     rustix::stdio::dup2_stdout(stdout).ok()?;
     rustix::stdio::dup2_stderr(stderr).ok()?;
+    rustix::thread::set_name(&name).ok()?;
     Some(order)
 }
 

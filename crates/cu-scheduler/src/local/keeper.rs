@@ -149,6 +149,18 @@ impl Keeper {
         self.warm.rest(!self.copies.is_empty());
     }
 
+    /// Waits until so many stand by, if that is wanted.
+    fn await_copies(&mut self, starts: usize) {
+        let begun = Instant::now();
+        while let Some(patience) = self.warm.patience_for(starts)
+            && begun.elapsed() < patience
+        {
+            self.tend_the_fork_server();
+            std::thread::sleep(Duration::from_millis(1));
+            self.hear_the_fork_server();
+        }
+    }
+
     /// Answers all requests. Returns `false` once the backend is dropped.
     fn answer_requests(&mut self) -> bool {
         loop {
@@ -317,6 +329,7 @@ impl Keeper {
             self.table.queue.pop_front();
             starts.push((number, gpus));
         }
+        self.await_copies(starts.len());
         let more = starts.len() == most;
         let started = starts.is_empty() || self.start(starts);
         // A journal that can't be shortened is only too long. Writing a line to it still reports

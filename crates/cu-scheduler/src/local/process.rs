@@ -12,8 +12,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use cu_system::files;
+use cu_system::fork_server;
 use cu_system::process::ProcessId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
@@ -24,6 +26,9 @@ use rustix::process::{
 use super::proc_fs;
 use super::record::Cause;
 use crate::Submission;
+
+/// How long a process that stood by may take to find that its owner has ended.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// The first process of an attempt, alive, or dead and not yet waited for.
 #[derive(Debug)]
@@ -94,6 +99,19 @@ impl Leader {
             pidfd: pidfd_open(pid, PidfdFlags::empty()).ok(),
             copy: None,
         })
+    }
+
+    /// As [`adopt`](Self::adopt), after the end of whoever had started it: `None`, too, if it stood by and
+    /// ends without having begun.
+    pub fn inherit(pid: i32, start_ticks: u64) -> Option<Self> {
+        let process = ProcessId {
+            pid: pid.try_into().ok()?,
+            start_ticks,
+        };
+        match fork_server::has_begun(process, SETTLED) {
+            true => Self::adopt(pid, start_ticks),
+            false => None,
+        }
     }
 
     /// A copy that stands by: a child of the fork server's. `None` if it is gone, or no descriptor is free.

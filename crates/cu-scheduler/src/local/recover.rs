@@ -221,7 +221,7 @@ fn by_job(mut processes: Vec<Process>) -> BTreeMap<ClusterJobId, Vec<Process>> {
 /// Returns the attempt if its leader lives, or another process with its mark.
 fn adopt(started: &Started, marked: Option<&Vec<Process>>) -> Option<Adopted> {
     let recorded = started.process.as_ref();
-    let known = recorded.and_then(|process| Leader::adopt(process.pid, process.start_ticks));
+    let known = recorded.and_then(|process| Leader::inherit(process.pid, process.start_ticks));
     let (leader, group) = match known {
         Some(leader) => {
             let group = leader.pid();

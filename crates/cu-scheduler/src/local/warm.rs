@@ -31,6 +31,9 @@ pub struct Preloaded {
     pub prefix: Vec<String>,
     /// The command of the server: it calls `cu_system::fork_server::serve`.
     pub server: Vec<String>,
+    /// How long a start waits for a copy. Zero, except for tests that want all attempts to be copies: an
+    /// ordinary start takes no longer than making a copy.
+    pub patience: Duration,
 }
 
 /// A copy has ended.
@@ -92,6 +95,16 @@ impl Warm {
         }
         self.last_start = Some(Instant::now());
         self.standbys.pop_front()
+    }
+
+    /// For how long to wait until there are enough for so many starts, if at all.
+    pub fn patience_for(&mut self, starts: usize) -> Option<Duration> {
+        let patience = self.options.as_ref()?.patience;
+        if patience.is_zero() || self.standbys.len() >= starts.min(MOST) {
+            return None;
+        }
+        self.last_start = Some(Instant::now());
+        Some(patience)
     }
 
     /// Puts one back that was not used.

@@ -1,6 +1,7 @@
 //! From the keys of a config to the options of this machine as a backend.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use cu_core::RunDir;
 use cu_scheduler::local::{LocalOptions, Preloaded};
@@ -26,6 +27,7 @@ pub fn options(run: &RunDir, file: &File) -> LocalOptions {
         Preloaded {
             server: server.collect(),
             prefix,
+            patience: Duration::ZERO,
         }
     });
     options
@@ -35,8 +37,6 @@ pub fn options(run: &RunDir, file: &File) -> LocalOptions {
 mod tests {
     use super::*;
     use crate::config::source::tests::parsed;
-    use std::time::Duration;
-
     #[test]
     fn the_config_arrives_in_the_backend() {
         let text = "[stop]\ngrace = \"10s\"\n[backend.local]\ncpus = 3\ngpus = 1\n";
