@@ -20,6 +20,8 @@ use crate::Submission;
 const MOST: usize = 8;
 /// How long they stand by while nothing is started.
 const IDLE: Duration = Duration::from_secs(10);
+/// How long to wait for the end of the server at the end of its owner. It does nothing meanwhile.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// How long to do without, after the server has ended.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -239,5 +241,21 @@ impl Warm {
         let has_any = !self.standbys.is_empty() || self.coming > 0;
         let at = self.last_start.filter(|_| has_any);
         at.map(|at| at + IDLE)
+    }
+}
+
+impl Drop for Warm {
+    /// Ends the server. Who measures what we and our children have used finds the attempts among it.
+    fn drop(&mut self) {
+        self.dismiss();
+        let begun = Instant::now();
+        while begun.elapsed() < FAREWELL {
+            self.dismissed
+                .retain_mut(|server| matches!(server.try_wait(), Ok(None)));
+            if self.dismissed.is_empty() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
