@@ -58,7 +58,19 @@ fn build(target: &Path, choose: impl Fn(&mut Command) -> &mut Command) -> Result
 /// # Errors
 /// If it was not built beside this benchmark, as `cargo bench` does.
 pub fn smallest_job() -> Result<PathBuf> {
-    let path = target()?.join("release/smallest_job");
+    beside("smallest_job")
+}
+
+/// The program that does nothing; see `src/bin/nothing.rs`.
+///
+/// # Errors
+/// As for [`smallest_job`].
+pub fn nothing() -> Result<PathBuf> {
+    beside("nothing")
+}
+
+fn beside(name: &str) -> Result<PathBuf> {
+    let path = target()?.join("release").join(name);
     ensure!(path.is_file(), "{} is missing", path.display());
     Ok(path)
 }

@@ -1,6 +1,6 @@
 //! One connection after its handshake: a supervisor's messages and acknowledgements, or an
 //! operator's requests and answers. The next message is read only after the last one is recorded, so that
-//! no peer can fill our memory.
+//! no peer can fill our memory; only what nobody waits for is recorded with what follows it.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
 
 use crate::connections::Connections;
-use crate::inbox::{Item, Reply, Sender};
+use crate::inbox::{Item, Reply, Sender, is_awaited};
 use crate::machine::Event;
 
 pub(crate) type Write = ServerSender<OwnedWriteHalf>;
@@ -82,9 +82,18 @@ async fn supervisor(
         if let FromServer::Refused(_) = welcome {
             return Ok(());
         }
+        // To a message that nobody waits for. The next one is read meanwhile, and one only.
+        let mut unanswered: Option<(Sequence, oneshot::Receiver<FromServer>)> = None;
         loop {
             let said = tokio::select! {
                 said = read.receive() => said?,
+                recorded = answer_to(&mut unanswered), if unanswered.is_some() => {
+                    let Some((sequence, recorded)) = recorded else { return Ok(()) };
+                    unanswered = None;
+                    write.send(&recorded).await?;
+                    last = sequence;
+                    continue;
+                }
                 wish = wishes.recv() => {
                     // A newer connection of the attempt has taken its place.
                     let Some(wish) = wish else { return Ok(()) };
@@ -105,6 +114,7 @@ async fn supervisor(
             if (of_job, of_attempt) != (job, attempt) {
                 return refuse(write, "this message belongs to another attempt").await;
             }
+            let is_awaited = is_awaited(&message) || unanswered.is_some();
             let (reply, recorded) = oneshot::channel();
             let _ = sender.send(Item::Happened {
                 job,
@@ -115,9 +125,15 @@ async fn supervisor(
                 },
                 reply: Reply::Supervisor(reply),
             });
+            if !is_awaited {
+                unanswered = Some((sequence, recorded));
+                continue;
+            }
             let Ok(recorded) = recorded.await else {
                 return Ok(());
             };
+            // What came before was recorded before, and this answers it, too.
+            unanswered = None;
             write.send(&recorded).await?;
             last = sequence;
         }
@@ -125,6 +141,14 @@ async fn supervisor(
     .await;
     connections.leave(job, attempt, wishes);
     result
+}
+
+/// Waits until the message is recorded that was said last; `None` if the loop is gone.
+async fn answer_to(
+    unanswered: &mut Option<(Sequence, oneshot::Receiver<FromServer>)>,
+) -> Option<(Sequence, FromServer)> {
+    let (sequence, recorded) = unanswered.as_mut()?;
+    Some((*sequence, recorded.await.ok()?))
 }
 
 async fn refuse(write: &mut Write, reason: &str) -> Result<(), cu_protocol::Error> {

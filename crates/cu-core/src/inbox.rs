@@ -1,14 +1,24 @@
 //! Wait: gathers the news from server, outboxes, scheduler and operators into one batch with one time.
 
-use cu_protocol::{Attempt, FromServer, JobId, OperatorAnswer, OperatorRequest, Timestamp};
+use std::pin::pin;
+use std::time::Duration;
+
+use cu_protocol::{
+    Attempt, FromServer, JobId, Message, OperatorAnswer, OperatorRequest, Timestamp,
+};
+use cu_scheduler::ClusterState;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 
 use crate::clock::Clock;
 use crate::machine::Event;
 
 /// At most this many items are decided and recorded at once. More than a hundred gain nothing.
 const BATCH: usize = 256;
+
+/// How long news that nobody waits for may wait for company. An attempt's submission and start are then
+/// recorded with what follows, and a commit costs more than most of what it records.
+const GATHERING: Duration = Duration::from_millis(20);
 
 /// Something for the loop.
 #[derive(Debug)]
@@ -38,6 +48,31 @@ pub(crate) enum Item {
     RoomMade { places: usize },
     /// The backend has ended, and answers no more.
     BackendEnded { reason: String },
+}
+
+impl Item {
+    /// Whether somebody waits until it is recorded, or something is to be done about it at once.
+    fn is_urgent(&self) -> bool {
+        let Self::Happened { event, .. } = self else {
+            return true;
+        };
+        match event {
+            // After a crash before it is recorded, the submission is found by its name.
+            Event::Submitted { .. } => false,
+            Event::Said { message, .. } => is_awaited(message),
+            Event::Observed { observation, .. } => !matches!(
+                observation.state,
+                ClusterState::Queued { .. } | ClusterState::Running { .. }
+            ),
+            _ => true,
+        }
+    }
+}
+
+/// Whether a program or supervisor waits until this message is recorded. A start is said again, or is in
+/// the exit record.
+pub(crate) fn is_awaited(message: &Message) -> bool {
+    !matches!(message, Message::Started(_))
 }
 
 impl From<&cu_scheduler::Error> for Item {
@@ -90,7 +125,7 @@ impl Inbox {
         (sender, inbox)
     }
 
-    /// Waits until something comes in, or `deadline`.
+    /// Waits until something comes in, or `deadline`. What is not urgent waits a moment for what is.
     pub async fn wait(&mut self, deadline: Option<Timestamp>) -> Batch {
         if !self.early.is_empty() {
             return self.rest();
@@ -102,10 +137,23 @@ impl Inbox {
                 None => std::future::pending().await,
             }
         };
+        let mut due = pin!(due);
         tokio::select! {
             biased;
             _ = self.receiver.recv_many(&mut items, BATCH) => {}
-            () = due => {}
+            () = &mut due => {}
+        }
+        let mut gathered = pin!(sleep(GATHERING));
+        let mut seen = 0;
+        while (1..BATCH).contains(&items.len()) && !items[seen..].iter().any(Item::is_urgent) {
+            seen = items.len();
+            let room = BATCH - seen;
+            tokio::select! {
+                biased;
+                count = self.receiver.recv_many(&mut items, room) => if count == 0 { break },
+                () = &mut gathered => break,
+                () = &mut due => break,
+            }
         }
         Batch {
             at: self.clock.now(),

@@ -7,12 +7,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cu_scheduler::conformance::Testbed;
-use cu_scheduler::local::{Local, LocalOptions};
+use cu_scheduler::local::{Local, LocalOptions, Preloaded};
 use cu_scheduler::{Faults, Faulty, Scheduler};
 use tempfile::TempDir;
 
 struct ThisMachine {
     directory: TempDir,
+}
+
+impl ThisMachine {
+    fn options(&self) -> LocalOptions {
+        let mut options = LocalOptions::new(self.directory.path().join("state"));
+        options.cpus = Some(self.slots());
+        options.grace = Duration::from_millis(200);
+        options
+    }
 }
 
 #[async_trait]
@@ -23,10 +32,7 @@ impl Testbed for ThisMachine {
     }
 
     async fn open(&self) -> Arc<dyn Scheduler> {
-        let mut options = LocalOptions::new(self.directory.path().join("state"));
-        options.cpus = Some(self.slots());
-        options.grace = Duration::from_millis(200);
-        Arc::new(Local::open(options).expect("the state directory opens"))
+        Arc::new(Local::open(self.options()).expect("the state directory opens"))
     }
 
     fn directory(&self) -> &Path {
@@ -48,6 +54,48 @@ impl Testbed for ThisMachine {
 
 mod plain {
     cu_scheduler::conformance_tests!(super::ThisMachine);
+}
+
+/// This machine with attempts that are copies of a program that is loaded already.
+struct Warm(ThisMachine);
+
+#[async_trait]
+impl Testbed for Warm {
+    async fn fresh() -> Self {
+        Self(ThisMachine::fresh().await)
+    }
+
+    async fn open(&self) -> Arc<dyn Scheduler> {
+        let mut options = self.0.options();
+        let server = env!("CARGO_BIN_EXE_cu-scheduler-fork-server").to_owned();
+        options.preloaded = Some(Preloaded {
+            prefix: Vec::new(),
+            server: vec![server],
+            // So that every attempt is a copy.
+            patience: Duration::from_secs(60),
+        });
+        Arc::new(Local::open(options).expect("the state directory opens"))
+    }
+
+    fn directory(&self) -> &Path {
+        self.0.directory()
+    }
+
+    fn patience(&self) -> Duration {
+        self.0.patience()
+    }
+
+    fn slots(&self) -> u32 {
+        self.0.slots()
+    }
+
+    fn shortest_time_limit(&self) -> Duration {
+        self.0.shortest_time_limit()
+    }
+}
+
+mod warm {
+    cu_scheduler::conformance_tests!(super::Warm);
 }
 
 /// This machine behind a wrapper that loses, repeats and delays answers.

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{end_of, lines, name, open, submission, until};
+use common::{end_of, lines, name, open, open_warm, submission, until};
 use cu_scheduler::{ClusterState, Scheduler};
 use tempfile::TempDir;
 
@@ -17,6 +17,8 @@ use tempfile::TempDir;
 const THE_TEST: &str = "a_kill_at_any_moment_neither_loses_nor_repeats_a_submission";
 /// The variable with the directory of the victim.
 const DIRECTORY: &str = "CU_TEST_CRASH_DIRECTORY";
+/// The variable with which its attempts are copies of a loaded program.
+const WARM: &str = "CU_TEST_CRASH_WARM";
 /// The greatest number of submissions of a victim.
 const MOST: u32 = 60;
 /// Jobs that mark their start and end when the file `go` appears, so that every started job lives
@@ -30,7 +32,10 @@ fn started(directory: &Path, attempt: u32) -> PathBuf {
 
 /// The program of the killed process. It records each accepted submission.
 async fn be_the_victim(directory: &Path) {
-    let cluster = open(directory);
+    let cluster = match std::env::var_os(WARM) {
+        Some(_) => open_warm(directory),
+        None => open(directory),
+    };
     let mut promised = std::fs::File::create(directory.join("promised")).unwrap();
     let batches = [1, 3, 16, 40];
     let mut next = 0;
@@ -57,15 +62,18 @@ async fn be_the_victim(directory: &Path) {
 }
 
 /// Kills the victim as soon as `wanted` of its jobs have begun, and checks the rest.
-async fn kill_after(wanted: usize) {
+async fn kill_after(wanted: usize, is_warm: bool) {
     let directory = TempDir::new().unwrap();
     let path = directory.path();
-    let mut victim = Command::new(std::env::current_exe().unwrap())
+    let mut victim = Command::new(std::env::current_exe().unwrap());
+    victim
         .args(["--exact", THE_TEST])
         .env(DIRECTORY, path)
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+        .stdout(std::process::Stdio::null());
+    if is_warm {
+        victim.env(WARM, "1");
+    }
+    let mut victim = victim.spawn().unwrap();
     let begun = || (0..MOST).filter(|it| started(path, *it).exists()).count();
     until("enough of them began", || {
         begun() >= wanted || path.join("all").exists()
@@ -120,6 +128,7 @@ async fn a_kill_at_any_moment_neither_loses_nor_repeats_a_submission() {
         return be_the_victim(Path::new(&directory)).await;
     }
     for wanted in [0, 1, 2, 4, 5, 8, 13, 17, 20, 21, 25, 33, 41, 50, 57, 60] {
-        kill_after(wanted).await;
+        kill_after(wanted, false).await;
+        kill_after(wanted, true).await;
     }
 }

@@ -4,6 +4,7 @@
 //! # A map of this crate
 //! - [`causes`] writes an error with its causes in one line.
 //! - [`files`] opens and reads files that others could have put in the way.
+//! - [`fork_server`] starts processes as copies of one that is loaded already.
 //! - [`process`] finds processes, and never takes a later one for an earlier one of the same number.
 //! - [`machine`] names this machine and its boot.
 //! - [`shell`] quotes words for a shell.
@@ -12,12 +13,13 @@
 //! - [`sockets`] sets options of sockets.
 //! - [`tail`] reads the end of a text file that may be long.
 //! - [`threads`] has threads for work that blocks, made before they are needed.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod causes;
 pub mod durations;
 pub mod files;
+pub mod fork_server;
 pub mod machine;
 pub mod process;
 pub mod shell;

@@ -31,6 +31,10 @@ exit codes:
             supervisor itself failed. The job has not failed: it is resumed
 The attempt's exit.json says exactly how it ended.";
 
+/// The word after `cu exec` that makes it load once, for one attempt after the other: a process that does
+/// nothing but make copies of itself, of which each takes one attempt. Its owner is the standard input.
+pub const STAND_BY: &str = "--stand-by";
+
 /// Supervises one attempt. Returns the exit code: the program's where that is possible. If the
 /// supervisor itself fails, nobody takes its code for a failure of the program.
 pub fn exec(arguments: &[OsString]) -> u8 {
@@ -40,6 +44,14 @@ pub fn exec(arguments: &[OsString]) -> u8 {
         // A reader that has gone away is harmless.
         let _ = data(HELP);
         return ExitCode::Done as u8;
+    }
+    if arguments == [STAND_BY] {
+        let served = cu_system::fork_server::serve(|words| {
+            let words: Vec<_> = words.iter().map(OsString::from).collect();
+            exec(&words)
+        });
+        // Its owner starts attempts without it then.
+        return served.map_or(ExitCode::Internal as u8, |()| ExitCode::Done as u8);
     }
     let Some((run, job, attempt)) = parse(arguments) else {
         say(HELP);

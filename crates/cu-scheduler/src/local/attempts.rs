@@ -53,12 +53,29 @@ impl Keeper {
     /// machine is in trouble and some are in the queue again.
     pub(super) fn start(&mut self, starts: Vec<(u64, Vec<u32>)>) -> bool {
         let at = SystemTime::now();
-        let starting = |(number, _): &(u64, Vec<u32>)| Line::Starting {
-            number: *number,
-            at_unix_ms: unix_ms(at),
-        };
-        let lines: Vec<Line> = starts.iter().map(starting).collect();
+        let mut lines = Vec::new();
+        let mut copies = BTreeMap::new();
+        for (number, gpus) in &starts {
+            let number = *number;
+            lines.push(Line::Starting {
+                number,
+                at_unix_ms: unix_ms(at),
+            });
+            let standby = match self.table.jobs.get(&number).map(|job| &job.phase) {
+                Some(Phase::Queued(submission)) => self.warm.take(submission),
+                _ => None,
+            };
+            // Its number is known before it begins, and so is written first.
+            let leader = standby.and_then(|it| Some((Leader::of_copy(it.process())?, it)));
+            if let Some((leader, standby)) = leader {
+                lines.push(record::Running::line(number, &leader, gpus));
+                copies.insert(number, (leader, standby));
+            }
+        }
         if let Err(error) = self.journal.append(&lines) {
+            for (_, standby) in copies.into_values() {
+                self.warm.put_back(standby);
+            }
             self.put_back(starts);
             self.in_trouble(format!("the journal can't be written: {error}"));
             return false;
@@ -83,14 +100,26 @@ impl Keeper {
             let cpus = submission.resources.cpus;
             let added = self.variables(id, &gpus, at, submission);
             let limits = submission.resources.clone();
-            match Leader::start(submission, &added) {
-                Ok(leader) => {
-                    lines.push(Line::Running(record::Running {
-                        number,
-                        pid: leader.pid(),
-                        start_ticks: leader.start_ticks(),
-                        gpus: gpus.clone(),
-                    }));
+            let started = match copies.remove(&number) {
+                Some((leader, standby)) => {
+                    let begun = self.warm.begin(standby, submission, added);
+                    begun.map(|begun| begun.then_some(leader))
+                }
+                None => Leader::start(submission, &added).map(|leader| {
+                    lines.push(record::Running::line(number, &leader, &gpus));
+                    Some(leader)
+                }),
+            };
+            match started {
+                // The copy was killed as it stood by: the next one, or an ordinary start, at once.
+                Ok(None) => {
+                    put_back.push((number, gpus));
+                    self.timers.push(Reverse((Instant::now(), 0)));
+                }
+                Ok(Some(leader)) => {
+                    if leader.is_copy() {
+                        self.copies.insert(leader.pid(), number);
+                    }
                     let running = Running::new(leader, cpus, gpus, at, true);
                     if let Some(job) = self.table.jobs.get_mut(&number) {
                         job.phase = Phase::Running(Box::new(running));
@@ -208,6 +237,10 @@ impl Keeper {
         let running = self.table.running(number);
         let leader = running.and_then(|running| running.leader.as_mut());
         let watched = |leader: &mut Leader| {
+            // The fork server's socket is watched.
+            if leader.is_copy() {
+                return true;
+            }
             let pidfd = leader.watchable();
             pidfd.is_some_and(|pidfd| watch(&self.epoll, number, pidfd))
         };
@@ -279,6 +312,34 @@ impl Keeper {
                 // A repeated cancel does not prolong the grace time.
                 running.signals.kill = kill.into_iter().chain(at).min();
                 self.set_timer(number);
+            }
+        }
+    }
+
+    /// Takes note of what the fork server reports.
+    pub(super) fn hear_the_fork_server(&mut self) {
+        let happened = self.warm.look();
+        for ended in happened.ends {
+            // One that stood by has no attempt.
+            let Some(number) = self.copies.remove(&ended.pid) else {
+                continue;
+            };
+            let running = self.table.running(number);
+            if let Some(leader) = running.and_then(|running| running.leader.as_mut()) {
+                leader.has_ended(ended.cause, ended.group_lives);
+                self.stirred.insert(number);
+            }
+        }
+        if happened.server_is_gone {
+            // What it had started lives on, as the child of nobody who would tell us.
+            for number in std::mem::take(&mut self.copies).into_values() {
+                if let Some(running) = self.table.running(number)
+                    && let Some(leader) = &mut running.leader
+                {
+                    leader.orphan();
+                    running.ours = leader.is_copy();
+                    self.stirred.insert(number);
+                }
             }
         }
     }
@@ -438,12 +499,7 @@ impl Running {
     /// The data that identify it after a crash.
     pub fn record(&self, number: u64) -> Option<record::Running> {
         let leader = self.leader.as_ref()?;
-        Some(record::Running {
-            number,
-            pid: leader.pid(),
-            start_ticks: leader.start_ticks(),
-            gpus: self.gpus.clone(),
-        })
+        Some(record::Running::new(number, leader, &self.gpus))
     }
 
     /// Returns why it ended, as a cause and as a sentence. Our own action counts more than the

@@ -4,7 +4,7 @@
 //! runtime never blocks on a disk. It waits in one `epoll` for all processes at once.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -20,12 +20,16 @@ use super::lock::Lock;
 use super::record::{Cause, Line, Queued};
 use super::slots::Slots;
 use super::table::{self, Job, Phase, Table};
+use super::warm::Warm;
 use crate::{
     Cancel, ClusterJobId, Error, Found, Observation, Submission, SubmissionName, SubmitError,
 };
 
 /// The number of attempts to start before handling requests and ends again.
 const STARTS_AT_ONCE: usize = 32;
+
+/// The number by which the fork server is watched. No job has it.
+const FORK_SERVER: u64 = 0;
 
 type Answer<T> = oneshot::Sender<T>;
 
@@ -60,6 +64,10 @@ pub(super) struct Keeper {
     /// Incremented when an attempt starts or ends.
     pub changes: watch::Sender<u64>,
     pub changed: bool,
+    /// What stands by to become an attempt.
+    pub warm: Warm,
+    /// The jobs whose leaders are children of the fork server, by these.
+    pub copies: HashMap<i32, u64>,
     /// Jobs with a process that has ended, or may have.
     pub stirred: BTreeSet<u64>,
     /// Dropped last, so that the directory is ours until then.
@@ -73,9 +81,13 @@ impl Keeper {
             if !self.answer_requests() {
                 return;
             }
+            if self.stirred.remove(&FORK_SERVER) {
+                self.hear_the_fork_server();
+            }
             self.see_out_the_dead();
             self.send_due_signals(Instant::now());
             let more = self.start_what_fits();
+            self.tend_the_fork_server();
             if std::mem::take(&mut self.changed) {
                 self.changes.send_modify(|count| *count += 1);
             }
@@ -88,6 +100,7 @@ impl Keeper {
     fn wait(&mut self, more: bool) {
         let now = Instant::now();
         let next = self.timers.peek().map(|Reverse((at, _))| *at);
+        let next = next.into_iter().chain(self.warm.next_deadline()).min();
         let timeout = if more {
             Some(Duration::ZERO)
         } else {
@@ -121,6 +134,30 @@ impl Keeper {
         if epoll::wait(&self.epoll, buffer, Some(&Timespec::default())).is_ok() {
             let numbers = events.iter().map(|event: &epoll::Event| event.data.u64());
             self.stirred.extend(numbers);
+        }
+    }
+
+    /// Has it keep enough processes that stand by, and not for too long.
+    fn tend_the_fork_server(&mut self) {
+        let is_watched = match self.warm.replenish(self.slots.running()) {
+            Some(new) => watch(&self.epoll, FORK_SERVER, new),
+            None => true,
+        };
+        if !is_watched {
+            self.warm.dismiss();
+        }
+        self.warm.rest(!self.copies.is_empty());
+    }
+
+    /// Waits until so many stand by, if that is wanted.
+    fn await_copies(&mut self, starts: usize) {
+        let begun = Instant::now();
+        while let Some(patience) = self.warm.patience_for(starts)
+            && begun.elapsed() < patience
+        {
+            self.tend_the_fork_server();
+            std::thread::sleep(Duration::from_millis(1));
+            self.hear_the_fork_server();
         }
     }
 
@@ -292,6 +329,7 @@ impl Keeper {
             self.table.queue.pop_front();
             starts.push((number, gpus));
         }
+        self.await_copies(starts.len());
         let more = starts.len() == most;
         let started = starts.is_empty() || self.start(starts);
         // A journal that can't be shortened is only too long. Writing a line to it still reports

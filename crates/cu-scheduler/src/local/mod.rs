@@ -21,6 +21,12 @@
 //! [`EndCause::Unknown`](crate::EndCause::Unknown). The newest 10,000 ends are remembered; older ones
 //! are [`ClusterState::Gone`](crate::ClusterState::Gone).
 //!
+//! # Many short attempts
+//! Loading a large program costs more than many a short attempt. With [`LocalOptions::preloaded`] one
+//! process loads it once, and each attempt is a copy of that process, made in advance. It is a process of
+//! its own all the same, with its own number, process group, variables and output, and ends with its attempt.
+//! If the process that makes the copies is killed, running attempts go on.
+//!
 //! # Limits
 //! Memory is neither limited nor counted. While no process holds the backend, nothing is started and
 //! no limit is enforced. A reboot ends everything, the queue too.
@@ -36,6 +42,7 @@ mod record;
 mod recover;
 mod slots;
 mod table;
+mod warm;
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -55,6 +62,7 @@ use crate::{
     Submission, SubmissionName, SubmitError, TimeLimits,
 };
 use keeper::{Keeper, Request};
+pub use warm::Preloaded;
 
 /// The options of [`Local::open`].
 ///
@@ -82,6 +90,9 @@ pub struct LocalOptions {
     pub max_running: Option<usize>,
     /// The time from SIGTERM to SIGKILL, after a cancel and at the time limit. The default is 30 s.
     pub grace: Duration,
+    /// A program that is loaded once for many attempts, if there is one. It changes nothing about an
+    /// attempt but how long it takes to start.
+    pub preloaded: Option<Preloaded>,
 }
 
 impl LocalOptions {
@@ -94,6 +105,7 @@ impl LocalOptions {
             visible_gpus: None,
             max_running: None,
             grace: Duration::from_secs(30),
+            preloaded: None,
         }
     }
 }

@@ -12,8 +12,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use cu_system::files;
+use cu_system::fork_server;
+use cu_system::process::ProcessId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, pidfd_open,
@@ -23,6 +26,9 @@ use rustix::process::{
 use super::proc_fs;
 use super::record::Cause;
 use crate::Submission;
+
+/// How long a process that stood by may take to find that its owner has ended.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// The first process of an attempt, alive, or dead and not yet waited for.
 #[derive(Debug)]
@@ -34,6 +40,15 @@ pub(super) struct Leader {
     /// `None` while no descriptor is free for it. Only a child of ours can do without one: its
     /// number stays its own until we wait for it.
     pidfd: Option<OwnedFd>,
+    /// If it is a child of the fork server.
+    copy: Option<Reported>,
+}
+
+/// What the fork server has reported about its child.
+#[derive(Debug, Default)]
+struct Reported {
+    /// The cause, and whether its group still lives.
+    end: Option<(Cause, bool)>,
 }
 
 /// Why an attempt was not started.
@@ -82,7 +97,47 @@ impl Leader {
             start_ticks: proc_fs::look_at(pid.as_raw_pid()).map_or(0, |it| it.start_ticks),
             leads: true,
             pidfd: pidfd_open(pid, PidfdFlags::empty()).ok(),
+            copy: None,
         })
+    }
+
+    /// As [`adopt`](Self::adopt), after the end of whoever had started it: `None`, too, if it stood by and
+    /// ends without having begun.
+    pub fn inherit(pid: i32, start_ticks: u64) -> Option<Self> {
+        let process = ProcessId {
+            pid: pid.try_into().ok()?,
+            start_ticks,
+        };
+        match fork_server::has_begun(process, SETTLED) {
+            true => Self::adopt(pid, start_ticks),
+            false => None,
+        }
+    }
+
+    /// A copy that stands by: a child of the fork server's. `None` if it is gone, or no descriptor is free.
+    pub fn of_copy(process: ProcessId) -> Option<Self> {
+        let leader = Self::adopt(i32::try_from(process.pid).ok()?, process.start_ticks)?;
+        Some(Self {
+            copy: Some(Reported::default()),
+            ..leader
+        })
+    }
+
+    /// Whether the fork server will report its end.
+    pub fn is_copy(&self) -> bool {
+        self.copy.is_some()
+    }
+
+    /// The fork server has reported its end.
+    pub fn has_ended(&mut self, cause: Cause, group_lives: bool) {
+        if let Some(copy) = &mut self.copy {
+            copy.end = Some((cause, group_lives));
+        }
+    }
+
+    /// The fork server is gone, and nobody will report its end.
+    pub fn orphan(&mut self) {
+        self.copy.take_if(|copy| copy.end.is_none());
     }
 
     /// The process `pid` if it is still the one that started at `start_ticks`.
@@ -101,6 +156,7 @@ impl Leader {
             start_ticks: process.start_ticks,
             leads: process.group == process.pid,
             pidfd: Some(pidfd),
+            copy: None,
         })
     }
 
@@ -135,8 +191,11 @@ impl Leader {
     }
 
     /// Sends `signal` to the whole group. We have not waited for the leader, so the number can't
-    /// belong to another group.
+    /// belong to another group. The fork server waits for a copy as soon as it is dead.
     pub fn signal_group(&self, signal: Signal) {
+        if self.is_copy() && self.is_dead() {
+            return;
+        }
         if self.leads {
             kill_process_group(self.pid, signal).ok();
         } else {
@@ -164,6 +223,9 @@ impl Leader {
     /// Waits for the leader if it is dead. Returns the cause and whether its group still lives; `None`
     /// if the leader is alive.
     pub fn see_out(&self, ours: bool) -> Option<(Cause, bool)> {
+        if let Some(copy) = &self.copy {
+            return copy.end;
+        }
         if !self.is_dead() {
             return None;
         }
@@ -250,7 +312,7 @@ pub(super) fn to_system(signal: crate::Signal) -> Signal {
     }
 }
 
-fn append_to(path: &Path) -> Result<File, NotStarted> {
+pub(super) fn append_to(path: &Path) -> Result<File, NotStarted> {
     files::open_own(path, files::new_file().append(true)).map_err(|error| {
         let text = format!("{} can't be written: {error}", path.display());
         NotStarted::by(&error, text)

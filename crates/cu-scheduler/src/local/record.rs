@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::process::Leader;
 use super::table::{self, Job};
 use crate::{ClusterEnd, ClusterJobId, EndCause, Resources, Submission, SubmissionName};
 
@@ -102,6 +103,21 @@ impl From<Cause> for EndCause {
             Cause::NotStarted => Self::NotStarted,
             Cause::Unknown => Self::Unknown,
         }
+    }
+}
+
+impl Running {
+    pub fn new(number: u64, leader: &Leader, gpus: &[u32]) -> Self {
+        Self {
+            number,
+            pid: leader.pid(),
+            start_ticks: leader.start_ticks(),
+            gpus: gpus.to_vec(),
+        }
+    }
+
+    pub fn line(number: u64, leader: &Leader, gpus: &[u32]) -> Line {
+        Line::Running(Self::new(number, leader, gpus))
     }
 }
 

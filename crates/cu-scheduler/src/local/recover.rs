@@ -23,6 +23,7 @@ use super::process::{self, Leader};
 use super::record::{Cause, Header, VERSION, from_unix_ms};
 use super::slots::{self, Slots};
 use super::table::{Job, Phase, Running, Table};
+use super::warm::Warm;
 use crate::{ClusterJobId, Error, Resources, SubmissionName};
 
 const REBOOTED: &str = "the machine was restarted meanwhile";
@@ -91,6 +92,8 @@ impl Keeper {
             timers: BinaryHeap::<Reverse<_>>::new(),
             changes,
             changed: false,
+            warm: Warm::new(options.preloaded.clone()),
+            copies: Default::default(),
             stirred: Default::default(),
             _lock: lock,
         };
@@ -218,7 +221,7 @@ fn by_job(mut processes: Vec<Process>) -> BTreeMap<ClusterJobId, Vec<Process>> {
 /// Returns the attempt if its leader lives, or another process with its mark.
 fn adopt(started: &Started, marked: Option<&Vec<Process>>) -> Option<Adopted> {
     let recorded = started.process.as_ref();
-    let known = recorded.and_then(|process| Leader::adopt(process.pid, process.start_ticks));
+    let known = recorded.and_then(|process| Leader::inherit(process.pid, process.start_ticks));
     let (leader, group) = match known {
         Some(leader) => {
             let group = leader.pid();

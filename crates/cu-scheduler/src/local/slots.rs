@@ -43,6 +43,11 @@ impl Slots {
         (!self.gpus.is_empty()).then(|| names.join(","))
     }
 
+    /// Returns how many attempts run.
+    pub fn running(&self) -> usize {
+        self.running
+    }
+
     /// Returns why `resources` can never be free here, even if no other job runs.
     pub fn refusal(&self, resources: &Resources) -> Option<String> {
         if resources.cpus == 0 {

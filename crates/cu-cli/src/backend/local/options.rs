@@ -1,12 +1,15 @@
 //! From the keys of a config to the options of this machine as a backend.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use cu_core::RunDir;
-use cu_scheduler::local::LocalOptions;
+use cu_scheduler::local::{LocalOptions, Preloaded};
 
 use crate::backend::shared::supervisor_grace;
+use crate::commands::exec::STAND_BY;
 use crate::config::File;
+use crate::start::watched::this_program;
 
 /// The options with which the backend is opened.
 pub fn options(run: &RunDir, file: &File) -> LocalOptions {
@@ -17,6 +20,16 @@ pub fn options(run: &RunDir, file: &File) -> LocalOptions {
     // If the caller gave us only some of the GPUs, the others are for somebody else.
     options.visible_gpus = std::env::var("CUDA_VISIBLE_DEVICES").ok();
     options.grace = supervisor_grace(file);
+    // If its path can't be known, no run is opened anyway.
+    options.preloaded = this_program().ok().map(|cu| {
+        let prefix = vec![cu, "exec".to_owned()];
+        let server = prefix.iter().cloned().chain([STAND_BY.to_owned()]);
+        Preloaded {
+            server: server.collect(),
+            prefix,
+            patience: Duration::ZERO,
+        }
+    });
     options
 }
 
@@ -24,8 +37,6 @@ pub fn options(run: &RunDir, file: &File) -> LocalOptions {
 mod tests {
     use super::*;
     use crate::config::source::tests::parsed;
-    use std::time::Duration;
-
     #[test]
     fn the_config_arrives_in_the_backend() {
         let text = "[stop]\ngrace = \"10s\"\n[backend.local]\ncpus = 3\ngpus = 1\n";

@@ -1,0 +1,13 @@
+//! A program that is a job and does nothing: it asks to be resumed until its attempt has the number in
+//! `RESUMES`, by its exit code alone.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
+    match (number("CU_ATTEMPT"), number("RESUMES")) {
+        (Some(attempt), Some(resumes)) if attempt < resumes => ExitCode::from(3),
+        (Some(_), Some(_)) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}

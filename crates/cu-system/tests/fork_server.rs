@@ -1,0 +1,176 @@
+//! A fork server and its owner.
+#![allow(clippy::unwrap_used)]
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use cu_system::fork_server::{Ended, ForkServer, News, Order, Standby};
+use cu_system::process::{ProcessId, Stat};
+use tempfile::TempDir;
+
+const BOUND: Duration = Duration::from_secs(60);
+
+fn server() -> ForkServer {
+    ForkServer::start(&[env!("CARGO_BIN_EXE_cu-system-fork-server").to_owned()]).unwrap()
+}
+
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < BOUND, "{what} within {BOUND:?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn news(server: &ForkServer) -> News {
+    until("news", || server.news().unwrap())
+}
+
+fn standby(server: &ForkServer) -> Standby {
+    server.ask_for(1).unwrap();
+    match news(server) {
+        News::StandsBy(standby) => standby,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn order(directory: &Path, script: &str) -> Order {
+    Order {
+        arguments: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
+        environment: vec![("ORDERED".to_owned(), "a word".to_owned())],
+        directory: directory.to_owned(),
+    }
+}
+
+/// The files for the output of an order.
+fn outputs(scratch: &TempDir) -> (File, File) {
+    let create = |name| File::create(scratch.path().join(name)).unwrap();
+    (create("stdout"), create("stderr"))
+}
+
+fn read(scratch: &TempDir, name: &str) -> String {
+    std::fs::read_to_string(scratch.path().join(name)).unwrap()
+}
+
+#[test]
+fn an_order_has_its_outputs_variables_and_directory_and_a_group_of_its_own() {
+    let scratch = TempDir::new().unwrap();
+    let server = server();
+    let (stdout, stderr) = outputs(&scratch);
+    let standby = standby(&server);
+    let process = standby.process();
+    let script = "echo $ORDERED $$; pwd; wc -c; ls -l /proc/self/fd >&2; exit 7";
+    let order = order(scratch.path(), script);
+    standby.begin(&order, stdout, stderr).unwrap();
+    match news(&server) {
+        News::Ended { pid, end, .. } => {
+            assert_eq!((pid, end), (process.pid, Ended::Exited(7)));
+        }
+        other => panic!("{other:?}"),
+    }
+    let directory = scratch.path().canonicalize().unwrap();
+    let expected = format!("a word {}\n{}\n0\n", process.pid, directory.display());
+    assert_eq!(read(&scratch, "stdout"), expected);
+    let open = read(&scratch, "stderr");
+    assert!(!open.contains("socket"), "a socket is inherited: {open}");
+}
+
+#[test]
+fn nothing_of_one_order_is_left_for_the_next() {
+    let scratch = TempDir::new().unwrap();
+    let server = server();
+    let (stdout, stderr) = outputs(&scratch);
+    let first = standby(&server);
+    let mut setting = order(scratch.path(), "cd /; sleep 1000 & export OWN=1");
+    setting
+        .environment
+        .push(("FIRST".to_owned(), "1".to_owned()));
+    first.begin(&setting, &stdout, &stderr).unwrap();
+    // Its group is killed with it, and may be dying still.
+    assert!(matches!(
+        news(&server),
+        News::Ended {
+            end: Ended::Exited(0),
+            ..
+        }
+    ));
+    let second = standby(&server);
+    let script = "echo $ORDERED.$FIRST.$OWN; pwd";
+    let next = order(scratch.path(), script);
+    second.begin(&next, &stdout, &stderr).unwrap();
+    assert!(matches!(
+        news(&server),
+        News::Ended {
+            end: Ended::Exited(0),
+            ..
+        }
+    ));
+    let directory = scratch.path().canonicalize().unwrap();
+    let expected = format!("a word..\n{}\n", directory.display());
+    assert_eq!(read(&scratch, "stdout"), expected);
+}
+
+#[test]
+fn half_an_order_is_not_obeyed() {
+    let scratch = TempDir::new().unwrap();
+    let server = server();
+    let standby = standby(&server);
+    let pid = standby.process().pid;
+    drop(standby);
+    match news(&server) {
+        News::Ended {
+            pid: ended, end, ..
+        } => assert_eq!((ended, end), (pid, Ended::Exited(0))),
+        other => panic!("{other:?}"),
+    }
+    assert!(!scratch.path().join("stdout").exists());
+}
+
+#[test]
+fn what_has_begun_outlives_the_server_and_who_stands_by_does_not() {
+    let scratch = TempDir::new().unwrap();
+    let server = server();
+    let (stdout, stderr) = outputs(&scratch);
+    let (busy, idle) = (standby(&server), standby(&server));
+    let (busy_process, idle_process) = (busy.process(), idle.process());
+    let script = "while [ ! -e go ]; do sleep 0.01; done; touch done";
+    let waiting = order(scratch.path(), script);
+    busy.begin(&waiting, stdout, stderr).unwrap();
+    drop(idle);
+    let mut process = server.dismiss();
+    until("the server's end", || process.try_wait().unwrap());
+    until("the idle one's end", || {
+        (!idle_process.is_alive()).then_some(())
+    });
+    assert!(busy_process.is_alive());
+    assert_eq!(Stat::of(busy_process.pid).unwrap().group, busy_process.pid);
+    File::create(scratch.path().join("go")).unwrap();
+    until("its work is done", || {
+        scratch.path().join("done").exists().then_some(())
+    });
+}
+
+#[test]
+fn a_killed_server_is_noticed_and_what_stands_by_still_takes_an_order() {
+    let scratch = TempDir::new().unwrap();
+    let server = server();
+    let (stdout, stderr) = outputs(&scratch);
+    let standby = standby(&server);
+    let id = ProcessId::of(server.pid()).unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(id.pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let error = until("the server's end", || server.news().err());
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    server.ask_for(1).unwrap_err();
+    let order = order(scratch.path(), "touch done");
+    standby.begin(&order, stdout, stderr).unwrap();
+    until("its work is done", || {
+        scratch.path().join("done").exists().then_some(())
+    });
+    server.dismiss().wait().unwrap();
+}
