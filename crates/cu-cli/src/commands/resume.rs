@@ -6,8 +6,10 @@ use cu_core::{Reader, RunDir, check_run};
 use crate::args::{Common, Resume};
 use crate::error::{ExitCode, Result};
 use crate::runs::{self, results_dir};
+use crate::start::background;
 use crate::start::foreground::work_on;
-use crate::terminal;
+use crate::text::plural;
+use crate::{backend, terminal};
 
 /// Continues a run.
 ///
@@ -20,6 +22,13 @@ pub fn resume(common: &Common, arguments: &Resume) -> Result<ExitCode> {
     Reader::open(&run)?.status()?;
     if !common.quiet {
         warn_of_strangers(&run);
+    }
+    if arguments.abandon_attempts {
+        let abandoned = background::runtime()?.block_on(backend::abandon(&run))?;
+        if !common.quiet {
+            let attempts = plural(abandoned as u64, "attempt");
+            terminal::say(&format!("{attempts} given up; the jobs are resumed here"));
+        }
     }
     work_on(common, &arguments.watch, run)
 }
