@@ -100,6 +100,11 @@ fn a_run_resumed_on_another_access_point_touches_nothing() {
     let mut main = run.start();
     run.until("a submission", || (!pool.jobs().is_empty()).then_some(()));
     main.kill();
+    let unreachable = Rule::fails(
+        "condor_q",
+        "Error: Collector has no record of schedd/submitter",
+    );
+    pool.rule(unreachable.with("-name ap1"));
     pool.rule(Rule::prints("condor_q", ""));
     pool.rule(Rule::prints("condor_history", "[]"));
     pool.rule(Rule::prints("condor_config_val", "ap2\n"));
@@ -109,7 +114,9 @@ fn a_run_resumed_on_another_access_point_touches_nothing() {
     });
     let exit = run.go_on().wait();
     assert_ne!(exit.code, Some(0), "{exit:?}");
-    assert!(exit.stderr.contains("ap1"), "{exit:?}");
+    for part in ["ap1", "has no record", "--abandon-attempts"] {
+        assert!(exit.stderr.contains(part), "{exit:?}");
+    }
     pool.forget_rules();
     completed(&run.go_on().wait());
     assert_eq!(pool.jobs().len(), 3);

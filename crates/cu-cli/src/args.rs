@@ -258,6 +258,10 @@ pub enum OnInterrupt {
 pub struct Resume {
     #[command(flatten)]
     pub run: RunArgument,
+    /// Give up the attempts at a cluster or access point that is gone for good: they count as lost, and their
+    /// jobs are resumed here
+    #[arg(long)]
+    pub abandon_attempts: bool,
     #[command(flatten)]
     pub watch: Watch,
 }

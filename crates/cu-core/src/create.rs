@@ -38,11 +38,13 @@ impl<'a> NewRun<'a> {
     ///
     /// # Errors
     /// [`Error::RunExists`]; [`Error::InUse`] if another process makes one at this moment;
+    /// [`Error::NoLocks`], before anything is made;
     /// [`Error::Plan`] for a plan without jobs or commands, or a directory that is not fit for a
     /// run; [`Error::Untrusted`] for one that belongs to another user; [`Error::File`].
     pub fn begin(run_dir: &'a RunDir, plan: &'a RunPlan) -> Result<Self> {
         check(plan)?;
         check_place(run_dir)?;
+        lock::check_locks(run_dir.path())?;
         make_dir(run_dir.path())?;
         keep_private(run_dir)?;
         let lock = lock::take(run_dir)?.name()?;

@@ -32,6 +32,14 @@ pub enum Error {
         /// Host and process that hold it.
         holder: String,
     },
+    /// The file system of this directory has no locks, so two main processes could work on one run.
+    #[error("the file system of {} has no locks", path.display())]
+    NoLocks {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// No main process works on this run.
     #[error("no main process works on the run in {}: {reason}", path.display())]
     NoMainProcess {

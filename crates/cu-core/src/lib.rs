@@ -51,6 +51,7 @@ pub use cu_scheduler::Resources;
 pub use error::{Error, Result, Silence};
 pub use exit_rules::{ExitRules, ExitZero};
 pub use file_system::{FileSystem, Sharing};
+pub use lock::check_locks;
 pub use notice::{Level, Names, Notice};
 pub use operator::{Operator, ask};
 pub use plan::{JobPlan, RunPlan};

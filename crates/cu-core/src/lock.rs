@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use cu_system::files;
 use cu_system::machine::host;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, fcntl_lock, flock};
+use rustix::io::Errno;
 
 use crate::{Error, MainProcessSeen, Result, RunDir};
 
@@ -79,7 +80,7 @@ pub(crate) fn take(run_dir: &RunDir) -> Result<Taken> {
         .map_err(Error::file("open", &path))?;
     let mut outcome = try_lock(&file);
     for _ in 1..TRIES {
-        if outcome != Err(rustix::io::Errno::WOULDBLOCK) {
+        if outcome != Err(Errno::WOULDBLOCK) {
             break;
         }
         std::thread::sleep(PAUSE);
@@ -95,8 +96,50 @@ pub(crate) fn take(run_dir: &RunDir) -> Result<Taken> {
     };
     match outcome {
         Ok(()) => Ok(taken),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(taken.in_use()),
-        Err(error) => Err(Error::file("lock", &taken.path)(error.into())),
+        Err(Errno::WOULDBLOCK) => Err(taken.in_use()),
+        Err(error) => Err(refused(&taken.path, error)),
+    }
+}
+
+/// Checks that a run in `directory` (absolute) can be locked: for its main process, and for its store, which
+/// takes a lock of the other kind. Tries both on a file without a name in the nearest directory that
+/// is there, and makes nothing.
+///
+/// # Errors
+/// [`Error::NoLocks`] if its file system has no locks: Lustre without `flock`, for example. What else is
+/// wrong with the directory is for others to report.
+pub fn check_locks(directory: &Path) -> Result<()> {
+    let Some(existing) = directory.ancestors().find(|path| path.is_dir()) else {
+        return Ok(());
+    };
+    let Ok(file) = tempfile::tempfile_in(existing) else {
+        return Ok(());
+    };
+    for outcome in [
+        try_lock(&file),
+        fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive),
+    ] {
+        match outcome.map_err(|error| refused(existing, error)) {
+            Err(error @ Error::NoLocks { .. }) => return Err(error),
+            // An interrupted call, say: whoever takes the lock reports it.
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The error for a lock on `path` that can't be had.
+fn refused(path: &Path, errno: Errno) -> Error {
+    match errno {
+        Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK | Errno::INVAL => Error::NoLocks {
+            path: path
+                .parent()
+                .filter(|_| !path.is_dir())
+                .unwrap_or(path)
+                .into(),
+            source: errno.into(),
+        },
+        errno => Error::file("lock", path)(errno.into()),
     }
 }
 
@@ -252,7 +295,7 @@ pub(crate) fn is_held(run_dir: &RunDir) -> bool {
         return false;
     };
     // A shared lock, given back at once, so that two readers don't see each other.
-    flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
+    flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
 }
 
 #[cfg(test)]

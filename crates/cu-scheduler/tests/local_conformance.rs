@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cu_scheduler::conformance::Testbed;
 use cu_scheduler::local::{Local, LocalOptions, Preloaded};
-use cu_scheduler::{Faults, Faulty, Scheduler};
+use cu_scheduler::{ClusterJobId, Faults, Faulty, Scheduler};
 use tempfile::TempDir;
 
 struct ThisMachine {
@@ -37,6 +37,10 @@ impl Testbed for ThisMachine {
 
     fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    async fn stranger(&self, _command: &[String]) -> Option<ClusterJobId> {
+        None // Its ids are its own.
     }
 
     fn patience(&self) -> Duration {
@@ -113,6 +117,10 @@ impl Testbed for BehindABadLine {
 
     fn directory(&self) -> &Path {
         self.0.directory()
+    }
+
+    async fn stranger(&self, _command: &[String]) -> Option<ClusterJobId> {
+        None // Its ids are its own.
     }
 
     fn patience(&self) -> Duration {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cu_scheduler::conformance::{Program, Step, Testbed};
 use cu_scheduler::simulated::{Run, Simulated, SimulatedOptions};
-use cu_scheduler::{EndCause, Faults, Faulty, Scheduler, Signal};
+use cu_scheduler::{ClusterJobId, EndCause, Faults, Faulty, Scheduler, Signal};
 use tempfile::TempDir;
 
 struct InMemory {
@@ -35,7 +35,8 @@ impl Testbed for InMemory {
                 run.submission.command.get(1).and_then(|it| it.parse().ok());
             let program = number.map(|number| known.lock().unwrap()[number].clone());
             async move {
-                match program {
+                let is_there = run.submission.working_directory.is_dir();
+                match program.filter(|_| is_there) {
                     Some(program) => follow(program, run).await,
                     None => EndCause::NotStarted,
                 }
@@ -62,6 +63,10 @@ impl Testbed for InMemory {
         let mut command = vec!["/simulated".to_owned(), (programs.len() - 1).to_string()];
         command.extend_from_slice(arguments);
         command
+    }
+
+    async fn stranger(&self, _command: &[String]) -> Option<ClusterJobId> {
+        None // Its ids are its own.
     }
 
     fn patience(&self) -> Duration {
@@ -104,6 +109,10 @@ impl Testbed for BehindABadLine {
 
     fn command(&self, program: &Program, arguments: &[String]) -> Vec<String> {
         self.0.command(program, arguments)
+    }
+
+    async fn stranger(&self, _command: &[String]) -> Option<ClusterJobId> {
+        None // Its ids are its own.
     }
 
     fn patience(&self) -> Duration {

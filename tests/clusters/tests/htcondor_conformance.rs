@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cu_scheduler::Scheduler;
 use cu_scheduler::conformance::Testbed;
 use cu_scheduler::htcondor::Resume;
+use cu_scheduler::{ClusterJobId, Scheduler};
 
 use htcondor::Bed;
 
@@ -39,6 +39,10 @@ impl<W: Way> Testbed for Pool<W> {
 
     fn directory(&self) -> &Path {
         self.bed.directory()
+    }
+
+    async fn stranger(&self, command: &[String]) -> Option<ClusterJobId> {
+        Some(self.bed.stranger(command))
     }
 
     fn patience(&self) -> Duration {

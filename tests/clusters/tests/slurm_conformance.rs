@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cu_cluster_tests::Suite;
-use cu_scheduler::Scheduler;
 use cu_scheduler::conformance::Testbed;
 use cu_scheduler::slurm::Resume;
+use cu_scheduler::{ClusterJobId, Scheduler};
 
 use slurm::Bed;
 
@@ -41,6 +41,10 @@ impl<K: Kind> Testbed for Lane<K> {
 
     fn directory(&self) -> &Path {
         self.bed.directory()
+    }
+
+    async fn stranger(&self, command: &[String]) -> Option<ClusterJobId> {
+        Some(self.bed.stranger(command))
     }
 
     fn patience(&self) -> Duration {

@@ -17,6 +17,22 @@ pub trait Backend: Sync {
     /// If it can't be used.
     async fn open(&self, run: &RunDir, file: &File) -> Result<Arc<dyn Examine>, Error>;
 
+    /// Opens the backend for `run` at another cluster or access point than the one that its commands speak to by
+    /// themselves. `place` is how that one names itself, such as `access point "ap2"`. `None` if this kind
+    /// of backend can't ask another one.
+    ///
+    /// # Errors
+    /// If that one does not answer.
+    async fn open_at(
+        &self,
+        run: &RunDir,
+        file: &File,
+        place: &str,
+    ) -> Option<Result<Arc<dyn Examine>, Error>> {
+        let _ = (run, file, place);
+        None
+    }
+
     /// Checks a config for this backend. Returns warnings about what is probably not meant.
     ///
     /// # Errors

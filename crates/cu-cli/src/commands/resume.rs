@@ -6,8 +6,10 @@ use cu_core::{Reader, RunDir, check_run};
 use crate::args::{Common, Resume, Watch};
 use crate::error::{ExitCode, Result};
 use crate::runs::{self, results_dir};
+use crate::start::background;
 use crate::start::foreground::work_on;
-use crate::terminal;
+use crate::text::plural;
+use crate::{backend, terminal};
 
 /// Continues a run.
 ///
@@ -15,25 +17,38 @@ use crate::terminal;
 /// If there is no such run, another process works on it, or its main process has to give up.
 pub fn resume(common: &Common, arguments: &Resume) -> Result<ExitCode> {
     let run = runs::find(arguments.run.run.as_deref(), common.results_dir())?;
-    continue_run(common, &arguments.watch, run)
+    check(common, &run)?;
+    if arguments.abandon_attempts {
+        let abandoned = background::runtime()?.block_on(backend::abandon(&run))?;
+        if !common.quiet {
+            let attempts = plural(abandoned as u64, "attempt");
+            terminal::say(&format!("{attempts} given up; the jobs are resumed here"));
+        }
+    }
+    work_on(common, &arguments.watch, run)
 }
 
-/// Continues the run in this directory.
+/// Continues the run in this directory, with the attempts that it has.
 ///
 /// # Errors
 /// As [`resume`].
 pub fn continue_run(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> {
-    // Before it opens a log, a lock or a backend in a directory that is not ours.
-    check_run(&run)?;
-    let reader = Reader::open(&run)?;
+    check(common, &run)?;
+    work_on(common, watch, run)
+}
+
+/// Refuses what can't be continued, before anything opens a log, a lock or a backend in a directory that is
+/// not ours.
+fn check(common: &Common, run: &RunDir) -> Result<()> {
+    check_run(run)?;
+    let reader = Reader::open(run)?;
     reader.status()?;
     // The backend would be found in use, too, and say less.
     reader.check_unused()?;
-    drop(reader);
     if !common.quiet {
-        warn_of_strangers(&run);
+        warn_of_strangers(run);
     }
-    work_on(common, watch, run)
+    Ok(())
 }
 
 /// Only warns: the run exists already, and is still ours.

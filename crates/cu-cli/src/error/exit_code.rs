@@ -80,9 +80,11 @@ impl ExitCode {
             | Run::NewerVersion { .. }
             | Run::Damaged { .. }
             | Run::Read { .. } => Self::NoRun,
-            Run::Record { .. } | Run::File { .. } | Run::Untrusted(_) | Run::System { .. } => {
-                Self::CantWrite
-            }
+            Run::Record { .. }
+            | Run::File { .. }
+            | Run::NoLocks { .. }
+            | Run::Untrusted(_)
+            | Run::System { .. } => Self::CantWrite,
             _ => Self::Internal,
         }
     }

@@ -26,6 +26,10 @@ impl Hint for cu_core::Error {
                  process",
                 shell_word(path)
             ),
+            Self::NoLocks { .. } => "choose a directory on another file system with \
+                 `--results-dir DIR`, or ask its administrator for locks (Lustre: the mount option \
+                 `flock`)"
+                .to_owned(),
             Self::NoMainProcess { path, .. } => {
                 format!("`cu resume {}` starts one", shell_word(path))
             }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use cu_core::{FileSystem, Sharing};
+use cu_core::{FileSystem, Sharing, check_locks};
 use cu_scheduler::Level;
 use cu_system::causes::in_one_line;
 use cu_system::trust::{Others, Risk};
@@ -12,6 +12,7 @@ use rustix::fs::{Access, StatVfs, access, statvfs};
 
 use super::Nodes;
 use crate::backend::Finding;
+use crate::error::Error;
 use crate::runs::results_dir;
 use crate::text::moment::rounded;
 use crate::text::size;
@@ -34,6 +35,7 @@ pub fn examine(results_dir: &Path, nodes: Nodes) -> Vec<Finding> {
     };
     let mut findings = vec![file_system(results_dir, existing, nodes)];
     findings.extend(permissions(results_dir, existing));
+    findings.push(locks(existing));
     match statvfs(existing) {
         Ok(stat) => findings.push(room(&stat)),
         Err(error) => {
@@ -105,6 +107,21 @@ fn permissions(results_dir: &Path, existing: &Path) -> Vec<Finding> {
     risks.iter().map(finding).collect()
 }
 
+/// Tries the locks that a run takes.
+fn locks(existing: &Path) -> Finding {
+    match check_locks(existing) {
+        Ok(()) => Finding::new("locks", Level::Good, "a run can be locked".to_owned()),
+        Err(error) => {
+            let error = Error::from(error);
+            let finding = Finding::new("locks", Level::Problem, in_one_line(&error));
+            match error.hint() {
+                Some(hint) => finding.advise(hint),
+                None => finding,
+            }
+        }
+    }
+}
+
 fn room(stat: &StatVfs) -> Finding {
     let bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
     // Some file systems create inodes as needed, and report 0 of 0.
@@ -164,7 +181,7 @@ mod tests {
     fn a_private_directory_is_good_for_this_machine() {
         let directory = tempfile::tempdir().expect("a directory");
         let findings = examine(&directory.path().join("results/a"), Nodes::None);
-        for subject in ["permissions", "clock of files"] {
+        for subject in ["permissions", "locks", "clock of files"] {
             assert_eq!(of(&findings, subject).level, Level::Good, "{findings:?}");
         }
         assert!(of(&findings, "results directory").level <= Level::Note);

@@ -33,7 +33,12 @@ pub(super) fn readable(run_dir: &RunDir) -> Result<Connection> {
     let mut was_recovered = false;
     loop {
         let unreadable = match open::read_only(run_dir) {
-            Err(error) if is_needed(&error) => error,
+            Err(error) => match lock::check_locks(run_dir.path()) {
+                // A copy elsewhere may have what this file system lacks.
+                Err(no_locks) => return copy_instead(run_dir, &error).map_err(|_| no_locks),
+                Ok(()) if is_needed(&error) => error,
+                Ok(()) => return Err(error),
+            },
             opened => return opened,
         };
         if was_recovered {

@@ -134,3 +134,36 @@ pub async fn unknown_and_ended_jobs_are_no_error<B: Testbed>(case: Case<B>) {
     let after = case.end(&ended).await.cause;
     assert_eq!(after, told.cause, "a cancel does not change an end");
 }
+
+/// *One id, one submission.* A job that another program submitted has an id of the cluster, too. It is not
+/// taken for one of ours, and a cancel does not touch it.
+pub async fn a_strangers_job_is_left_alone<B: Testbed>(case: Case<B>) {
+    let (started, go, done) = (case.path("started"), case.path("go"), case.path("done"));
+    let program = Program::new([
+        Step::Mark(started.clone()),
+        Step::Await(go.clone()),
+        Step::Mark(done.clone()),
+    ]);
+    let Some(stranger) = case.bed.stranger(&case.bed.command(&program, &[])).await else {
+        return; // Nobody else can have an id of this cluster.
+    };
+    case.until_exists(&started).await;
+    let (ready, never) = (case.path("ready"), case.path("never"));
+    let steps = [Step::Mark(ready.clone()), Step::Await(never)];
+    let ours = case.submit(&Program::new(steps)).await;
+    case.until_exists(&ready).await;
+    let both = [stranger.clone(), ours.clone()];
+    let seen = case.observe(&both).await.remove(0);
+    assert!(
+        matches!(
+            seen.state,
+            ClusterState::Gone | ClusterState::Unknown { .. }
+        ),
+        "it is not ours: {seen:?}"
+    );
+    case.cancel(&both, Cancel::Kill).await;
+    assert_eq!(case.end(&ours).await.cause, EndCause::Cancelled);
+    case.cancel(&[stranger], Cancel::Kill).await;
+    case.touch(&go);
+    case.until_exists(&done).await;
+}

@@ -8,6 +8,25 @@
 //! repeats it, and repeats calls that were unavailable. So a wrapper that loses answers passes,
 //! too.
 //!
+//! # For authors of backends
+//! Most of a backend is right at the first try. These three hazards are not, and each has cost users
+//! their results:
+//!
+//! | hazard | what goes wrong | case |
+//! | --- | --- | --- |
+//! | Nothing started | A node lacks the program or the directory, and the scheduler reports the exit code of the script around the command. It is taken for the command's own. | [`observe::what_cant_start_is_no_success`] |
+//! | Lost answer | The caller gives up or dies while it submits. The job is on the cluster, and the caller submits a second one. | [`recover::a_lost_answer_starts_nothing_twice`] |
+//! | Foreign id | A scheduler that lost its state gives an id again, to another program's job. That job is cancelled. | [`cancel::a_strangers_job_is_left_alone`] |
+//!
+//! - **Nothing started.** A script in front of the command ends with 126 or 127 if it can't start the
+//!   command, also if it can't enter the working directory, and says why on stderr. `cd DIRECTORY ||
+//!   exit` ends with 1 or 2, which looks like the command's own failure.
+//! - **Lost answer.** Before the call that submits, write down that it is made, or carry the
+//!   [`SubmissionName`](crate::SubmissionName) to the cluster, so that `find` finds it. `find` waits for
+//!   a call that may still be under way: a name that it does not find never comes.
+//! - **Foreign id.** Compare the name or the mark of a job with what was submitted under its id, before its
+//!   state is believed and before it is cancelled. [`Testbed::stranger`] is where a cluster has such jobs.
+//!
 //! The cases are not a stable interface: a new version may have more of them.
 
 mod case;
@@ -25,7 +44,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::Scheduler;
+use crate::{ClusterJobId, Scheduler};
 
 pub use case::Case;
 pub use program::{Program, Step};
@@ -48,6 +67,13 @@ pub trait Testbed: Sized + Send + Sync + 'static {
     fn command(&self, program: &Program, arguments: &[String]) -> Vec<String> {
         case::shell_command(self.directory(), program, arguments)
     }
+
+    /// Hands `command` to the cluster past the backend, as another program of the same user does, and
+    /// returns its id as the backend would write it. The command takes no slot longer than it runs.
+    ///
+    /// `None` only where no job of others can ever have an id that the backend is asked about: where the
+    /// backend makes up ids that are never given again.
+    async fn stranger(&self, command: &[String]) -> Option<ClusterJobId>;
 
     /// The longest time that the suite waits for one event.
     fn patience(&self) -> Duration;
@@ -84,9 +110,9 @@ pub fn run<B: Testbed>(case: impl AsyncFnOnce(Case<B>)) {
 /// use std::sync::Arc;
 /// use std::time::Duration;
 ///
-/// use cu_scheduler::Scheduler;
 /// use cu_scheduler::conformance::Testbed;
 /// use cu_scheduler::local::{Local, LocalOptions};
+/// use cu_scheduler::{ClusterJobId, Scheduler};
 ///
 /// struct ThisMachine(tempfile::TempDir);
 ///
@@ -102,6 +128,9 @@ pub fn run<B: Testbed>(case: impl AsyncFnOnce(Case<B>)) {
 ///     }
 ///     fn directory(&self) -> &Path {
 ///         self.0.path()
+///     }
+///     async fn stranger(&self, _command: &[String]) -> Option<ClusterJobId> {
+///         None // Its ids are its own.
 ///     }
 ///     fn patience(&self) -> Duration {
 ///         Duration::from_secs(60)
@@ -137,6 +166,7 @@ macro_rules! conformance_tests {
             observe::an_exit_code_is_told,
             observe::a_killing_signal_is_told,
             observe::a_missing_program_is_an_end,
+            observe::what_cant_start_is_no_success,
             observe::an_unknown_job_is_gone,
             observe::nothing_asked_is_nothing_answered,
             observe::an_observation_names_no_other_submission,
@@ -148,9 +178,11 @@ macro_rules! conformance_tests {
             cancel::a_kill_is_a_kill,
             cancel::children_end_with_it,
             cancel::unknown_and_ended_jobs_are_no_error,
+            cancel::a_strangers_job_is_left_alone,
             limits::a_warning_comes_before_the_limit,
             limits::the_time_limit_ends_it,
             limits::the_time_limit_ends_who_ignores_it,
+            recover::a_lost_answer_starts_nothing_twice,
             recover::what_runs_goes_on_without_us,
             recover::what_waits_still_gets_its_turn,
             recover::an_end_meanwhile_is_an_end,

@@ -1,7 +1,9 @@
 //! Cases on watching jobs: ends with their cause, and answers in the promised form.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::{Case, Program, Step, Testbed};
-use crate::{ClusterJobId, ClusterState, EndCause};
+use crate::{ClusterJobId, ClusterState, EndCause, Submission};
 
 /// An exit code is reported unchanged.
 pub async fn an_exit_code_is_told<B: Testbed>(case: Case<B>) {
@@ -13,6 +15,55 @@ pub async fn an_exit_code_is_told<B: Testbed>(case: Case<B>) {
 pub async fn a_killing_signal_is_told<B: Testbed>(case: Case<B>) {
     let job = case.submit(&Program::new([Step::KillItself])).await;
     assert_eq!(case.end(&job).await.cause, EndCause::Signaled(9));
+}
+
+/// *Nothing started, nothing said.* A command that can't be started ends, and its end is not taken for the
+/// command's own. The reason is told: by the end, or in the submission's stderr.
+pub async fn what_cant_start_is_no_success<B: Testbed>(case: Case<B>) {
+    let started = case.path("started");
+    let program = Program::new([Step::Mark(started.clone())]);
+    let with = |change: &dyn Fn(&mut Submission)| {
+        let mut submission = case.submission(&program);
+        change(&mut submission);
+        submission
+    };
+    let script = |name: &str, first_line: &str, mode: u32| {
+        let path = case.path(name);
+        let text = format!("{first_line}\necho started >> {}\n", started.display());
+        std::fs::write(&path, text).expect("the directory of the case can be written");
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&path, mode).expect("it is ours");
+        vec![path.to_str().expect("its path is UTF-8").to_owned()]
+    };
+    let may_not_run = script("may-not-run", "#!/bin/sh", 0o600);
+    let lacks_its_shell = script("lacks-its-shell", "#!/nonexistent/shell", 0o700);
+    let directory = vec![case.bed.directory().display().to_string()];
+    let nowhere = case.path("nowhere");
+    let batch = vec![
+        with(&|it| it.command = may_not_run.clone()),
+        with(&|it| it.command = lacks_its_shell.clone()),
+        with(&|it| it.command = directory.clone()),
+        with(&|it| it.working_directory.clone_from(&nowhere)),
+    ];
+    let stderr = |submission: &Submission| {
+        std::fs::read_to_string(submission.directory.join("stderr")).unwrap_or_default()
+    };
+    for (submission, answer) in batch.iter().zip(case.try_hand_over(batch.clone()).await) {
+        let Ok(job) = answer else {
+            continue; // A backend may see it before.
+        };
+        let end = case.end(&job).await;
+        let told = matches!(
+            end.cause,
+            EndCause::NotStarted | EndCause::Exited(126 | 127)
+        );
+        assert!(told, "{submission:?}: {end:?}");
+        case.until_true("the reason is told", || {
+            !end.text.is_empty() || !stderr(submission).is_empty()
+        })
+        .await;
+    }
+    assert_eq!(case.marks(&started), 0, "nothing was started");
 }
 
 /// A job without its program ends. It neither waits for ever nor succeeds.

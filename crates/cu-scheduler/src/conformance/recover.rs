@@ -1,9 +1,42 @@
 //! Cases on recovery: the process that held the backend is gone, but its jobs are not.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::{Case, Program, Step, Testbed};
 use crate::{ClusterState, EndCause, ExitCodes, SubmissionName};
+
+/// *Names*, when the caller gives up at any moment of a submission, or dies. The name is found, or it never
+/// comes: a caller that looks before it submits again starts nothing twice.
+pub async fn a_lost_answer_starts_nothing_twice<B: Testbed>(mut case: Case<B>) {
+    let file = |case: &Case<B>, number: usize| case.path(&format!("started-{number}"));
+    let patience = [0, 1, 5, 20, 80, 320, 1280].map(Duration::from_millis);
+    for (number, patience) in patience.into_iter().enumerate() {
+        let started = file(&case, number);
+        let submission = case.submission(&Program::new([Step::Mark(started.clone())]));
+        let batch = std::slice::from_ref(&submission);
+        let answer = tokio::time::timeout(patience, case.scheduler().submit(batch)).await;
+        let had_answer = answer.is_ok();
+        if number % 2 == 1 {
+            case.reopen(async |_: &Case<B>| {}).await;
+        }
+        let mut found = case.find(std::slice::from_ref(&submission.name)).await;
+        assert!(found.len() <= 1, "found more than once: {found:?}");
+        let job = match found.pop() {
+            Some(found) => found.observation.job,
+            None => case.hand_over(submission).await,
+        };
+        case.until(&job, "is over", ClusterState::is_over).await;
+        let what = format!("after {patience:?}, answered: {had_answer}");
+        assert_eq!(case.marks(&started), 1, "{what}");
+    }
+    // What came late would have started before this one.
+    let last = case.submit(&Program::default()).await;
+    case.until(&last, "is over", ClusterState::is_over).await;
+    for (number, patience) in patience.into_iter().enumerate() {
+        assert_eq!(case.marks(&file(&case, number)), 1, "after {patience:?}");
+    }
+}
 
 /// *Jobs outlive us.* A running job continues, is observed as running, and its end is reported.
 pub async fn what_runs_goes_on_without_us<B: Testbed>(mut case: Case<B>) {

@@ -48,7 +48,7 @@ pub(super) async fn examine(commands: &Commands, options: &HtcondorOptions) -> V
 }
 
 async fn ask(commands: &Commands) -> Facts {
-    let command = commands.command("condor_q").argument("-totals");
+    let command = commands.at_schedd("condor_q").argument("-totals");
     let queue = commands.answer(command).await.err().map(reason);
     let command = commands
         .command("condor_status")

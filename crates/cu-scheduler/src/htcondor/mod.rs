@@ -101,7 +101,7 @@ pub struct Htcondor {
     /// Absolute, and text that HTCondor takes.
     state_dir: String,
     commands: Commands,
-    /// The schedd that the commands speak to, if the settings name it.
+    /// The schedd that has the jobs, if the options or the settings name it.
     access_point: Option<String>,
     tickets: Tickets,
     watch: Watch,
@@ -148,12 +148,16 @@ impl Htcondor {
             directory: options.commands.clone(),
             start_in: directory.clone(),
             pool: "HTCondor".into(),
+            schedd: options.access_point.clone(),
         };
         let version = commands.command("condor_version").limit(VERSION_LIMIT);
         let version = commands.answer(version).await?;
         let number = version.stdout.split_whitespace().nth(1).unwrap_or("?");
         commands.pool = format!("HTCondor {number}");
-        let access_point = access_point::name(&commands).await;
+        let access_point = match &options.access_point {
+            Some(named) => Some(named.clone()),
+            None => access_point::name(&commands).await,
+        };
         let tickets = Tickets::new(&directory);
         let watch = Watch::new(&directory, tickets.clone(), &options);
         Ok(Self {
@@ -166,6 +170,15 @@ impl Htcondor {
             writer: Writer::start("cu-htcondor")?,
             checked: Mutex::default(),
         })
+    }
+
+    /// Checks that the queue of the access point can be asked.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], with its words.
+    pub async fn answers(&self) -> Result<(), Error> {
+        let command = self.commands.at_schedd("condor_q").argument("-totals");
+        self.commands.answer(command).await.map(drop)
     }
 
     /// All of a description but its items: equal for submissions that go into one.

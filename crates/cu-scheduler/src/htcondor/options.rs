@@ -83,6 +83,9 @@ pub struct HtcondorOptions {
     pub poll: Duration,
     /// The directory of HTCondor's commands; `PATH` is searched if `None`.
     pub commands: Option<PathBuf>,
+    /// The access point that has the jobs, as `condor_status -schedd` names it: the commands ask it by
+    /// `-name`. The one that they speak to by themselves if `None`.
+    pub access_point: Option<String>,
 }
 
 /// How an attempt follows another.
@@ -243,11 +246,12 @@ impl HtcondorOptions {
             .filter_map(|(option, text)| Some((option, text?)))
     }
 
-    /// Options that go into the description as a word.
+    /// Options that go into the description or a command line as a word.
     fn names(&self) -> impl Iterator<Item = (&'static str, &String)> {
         let groups = [
             ("accounting_group", &self.accounting_group),
             ("accounting_group_user", &self.accounting_group_user),
+            ("access_point", &self.access_point),
         ];
         let groups = groups
             .into_iter()
@@ -367,6 +371,7 @@ impl Default for HtcondorOptions {
             extra: Vec::new(),
             poll: Duration::from_secs(30),
             commands: None,
+            access_point: None,
         }
     }
 }

@@ -20,12 +20,20 @@ pub(super) struct Commands {
     pub start_in: PathBuf,
     /// The name of the pool in errors.
     pub pool: String,
+    /// The access point whose queue is meant; the one that commands speak to by themselves if `None`.
+    pub schedd: Option<String>,
 }
 
 impl Commands {
     /// The command `name`, not yet started.
     pub fn command(&self, name: &str) -> Command {
         Command::new(self.directory.as_deref(), name).start_in(&self.start_in)
+    }
+
+    /// The command `name` about the queue of the access point, not yet started.
+    pub fn at_schedd(&self, name: &str) -> Command {
+        let named = self.schedd.iter().flat_map(|schedd| ["-name", schedd]);
+        self.command(name).arguments(named)
     }
 
     /// The output of a command that must succeed.
@@ -43,7 +51,7 @@ impl Commands {
 
     /// Asks condor_q for the jobs `ids`. Returns those that are in the queue.
     pub async fn ask_queue(&self, ids: &[Id], runs: &BTreeSet<String>) -> Result<Vec<Ad>, Error> {
-        let command = self.command("condor_q").argument("-json");
+        let command = self.at_schedd("condor_q").argument("-json");
         let command = command.arguments(["-attributes", ad::ATTRIBUTES]);
         let command = if ids.len() > MOST_NAMED && !runs.is_empty() {
             command.arguments(["-constraint", &of_runs(runs)])
@@ -55,7 +63,7 @@ impl Commands {
 
     /// Asks condor_q for jobs that were submitted under `names`, and returns those in the queue.
     pub async fn ask_queue_for(&self, names: &[SubmissionName]) -> Result<Vec<Ad>, Error> {
-        let command = self.command("condor_q").argument("-json");
+        let command = self.at_schedd("condor_q").argument("-json");
         let command = command.arguments(["-attributes", ad::ATTRIBUTES]);
         self.ads(command.arguments(["-constraint", &named(names)]))
             .await
@@ -79,7 +87,7 @@ impl Commands {
 
     fn history(&self, most: Option<usize>) -> Command {
         let command =
-            self.command("condor_history")
+            self.at_schedd("condor_history")
                 .arguments(["-json", "-attributes", ad::ATTRIBUTES]);
         match most {
             // It reads backwards, and stops when it has found this many.
@@ -171,6 +179,7 @@ mod tests {
             directory: Some(directory.path().to_path_buf()),
             start_in: directory.path().to_path_buf(),
             pool: "HTCondor".into(),
+            schedd: None,
         };
         let id = [Id {
             cluster: 7,

@@ -53,7 +53,7 @@ async fn remove_blindly(commands: &Commands, jobs: &[Own], reason: &str) -> Resu
             format!("(ClusterId == {cluster} && ProcId == {proc} && {name})")
         };
         let these: Vec<String> = some.iter().map(one).collect();
-        let command = commands.command("condor_rm").arguments([
+        let command = commands.at_schedd("condor_rm").arguments([
             "-reason",
             reason,
             "-constraint",
@@ -68,7 +68,7 @@ async fn remove_blindly(commands: &Commands, jobs: &[Own], reason: &str) -> Resu
 async fn remove_ids(commands: &Commands, ids: &[Id], reason: &str) -> Result<(), Error> {
     for ids in ids.chunks(MOST_IDS) {
         let command = commands
-            .command("condor_rm")
+            .at_schedd("condor_rm")
             .arguments(["-reason", reason])
             // CLUSTER.PROC: of a cluster that is not there condor_rm does not always complain.
             .arguments(ids.iter().map(Id::to_string));

@@ -294,7 +294,7 @@ async fn open_gates(
     let these: Vec<String> = candidates.iter().map(one).collect();
     let command = condor
         .commands
-        .command("condor_qedit")
+        .at_schedd("condor_qedit")
         .arguments(["-constraint", &these.join(" || ")])
         .arguments([STARTS, &starts.to_string()]);
     let edited = match command.run().await.map_err(Refusal::of_failure) {
@@ -336,7 +336,7 @@ async fn open_gates(
     // Wakes the negotiator, which would learn of the jobs later otherwise.
     condor
         .commands
-        .command("condor_reschedule")
+        .at_schedd("condor_reschedule")
         .run()
         .await
         .ok();

@@ -55,6 +55,8 @@ pub(super) struct Rules {
     pub holds: HoldPolicy,
     /// The exit code that [`SLOT_GIVEN_UP`] stands for.
     pub resume_exit_code: i32,
+    /// The access point, where commands must name it.
+    pub access_point: Option<String>,
 }
 
 /// Judges one job.
@@ -164,10 +166,21 @@ impl Rules {
             Some(cause) => ended(cause, text),
             None => {
                 // Writing to a string can't fail.
-                let _ = write!(text, "; `condor_release {id}` releases it");
+                let _ = write!(text, "; `{}` releases it", self.release(id));
                 ClusterState::Held { reason: text }
             }
         }
+    }
+
+    /// The command that releases a job.
+    fn release(&self, id: Id) -> String {
+        format!("condor_release{} {id}", self.at())
+    }
+
+    /// What a command needs to find the access point.
+    fn at(&self) -> String {
+        let named = self.access_point.as_ref();
+        named.map_or_else(String::new, |name| format!(" -name {name}"))
     }
 
     fn queued(&self, job: Option<&Job>, ad: &Ad) -> Verdict {
@@ -176,7 +189,7 @@ impl Rules {
                 return self.not_again(job, ad);
             }
             Status::Idle => ClusterState::Queued {
-                reason: Some(why_queued::reason(ad)),
+                reason: Some(why_queued::reason(ad, &self.at())),
             },
             Status::Running => ClusterState::Running { since: ad.since },
             Status::Removed => match job.map(|job| &job.phase) {
@@ -189,8 +202,8 @@ impl Rules {
                 Some(hold) => self.held(ad.id, hold),
                 None => ClusterState::Held {
                     reason: format!(
-                        "HTCondor gives no reason; `condor_release {}` releases it",
-                        ad.id
+                        "HTCondor gives no reason; `{}` releases it",
+                        self.release(ad.id)
                     ),
                 },
             },

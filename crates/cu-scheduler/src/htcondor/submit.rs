@@ -101,8 +101,11 @@ pub(super) fn submit_command(condor: &Htcondor) -> Command {
     };
     let own = options.submit_command.iter().skip(1).cloned();
     let bid = options.bid.map(|bid| bid.to_string());
+    let schedd = condor.commands.schedd.iter();
+    let schedd = schedd.flat_map(|schedd| ["-name".to_owned(), schedd.clone()]);
     // It hands our environment on to the jobs.
-    command.with_our_locale().arguments(own.chain(bid))
+    let command = command.with_our_locale();
+    command.arguments(own.chain(bid).chain(schedd))
 }
 
 /// Makes an error of what condor_submit would only warn of: a word in `extra` that it does not

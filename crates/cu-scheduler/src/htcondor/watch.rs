@@ -101,6 +101,7 @@ impl Watch {
             rules: Rules {
                 holds: options.holds.clone(),
                 resume_exit_code: options.resume_exit_code.get().into(),
+                access_point: options.access_point.clone(),
             },
             resume: options.resume,
             poll: options.poll,

@@ -73,15 +73,15 @@ impl Findings {
 /// Has HTCondor analyse why `ad`'s job waits. What fails is as if nothing had been found: nothing
 /// hangs on it.
 pub(super) async fn analyse(commands: &Commands, ad: &Ad) -> Option<String> {
-    let command = commands.command("condor_q").limit(LIMIT);
+    let command = commands.at_schedd("condor_q").limit(LIMIT);
     let command = command.arguments(["-better-analyze", &ad.id.to_string()]);
     let output = commands.answer(command).await.ok()?;
     found(&output.stdout)
 }
 
-/// In one sentence, why a job waits that may start.
-pub(super) fn reason(ad: &Ad) -> String {
-    let hint = format!("`condor_q -better-analyze {}` shows more", ad.id);
+/// In one sentence, why a job waits that may start. `at` is what condor_q needs to find the access point.
+pub(super) fn reason(ad: &Ad, at: &str) -> String {
+    let hint = format!("`condor_q{at} -better-analyze {}` shows more", ad.id);
     match (ad.is_matched(), &ad.found, ad.rejected()) {
         (true, ..) => "a machine was found for the job and is being claimed".into(),
         (false, Some(found), _) => format!("{found}; {hint}"),

@@ -45,6 +45,11 @@ pub(super) fn read_array(job_name: &str) -> Option<(&str, u64)> {
     Some((name.strip_suffix("/array")?, call.parse().ok()?))
 }
 
+/// Whether a job with this name was submitted by a backend of ours.
+pub(super) fn is_ours(job_name: &str) -> bool {
+    read(job_name).is_some() || read_array(job_name).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

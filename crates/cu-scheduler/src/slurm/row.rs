@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use super::job_id::{JobId, Listed};
+use super::names;
 
 /// A row about a job. A field that is missing, or that we can't read, is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +84,8 @@ impl<'a> Index<'a> {
 
     /// The row about one job: the last of its own rows, or else that of several tasks, or else
     /// that of its whole array. A row with a name other than `name` is about another job with the same
-    /// number, from before Slurm began to count anew.
+    /// number, from before Slurm began to count anew. Without a `name`, what is not called as a job of ours is
+    /// a stranger's.
     pub fn row(&self, job: JobId, name: Option<&str>) -> Option<&'a Row> {
         let job = job.at_slurm();
         let rows = self.of_base.get(&job.base)?;
@@ -91,7 +93,8 @@ impl<'a> Index<'a> {
             let rows = rows.iter().copied();
             rows.filter(|row| match (name, &row.name) {
                 (Some(wanted), Some(name)) => name == wanted,
-                _ => true,
+                (None, Some(name)) => names::is_ours(name),
+                (_, None) => true,
             })
         };
         let is_own = |row: &&Row| row.listed == Listed::One(job);
@@ -165,7 +168,9 @@ mod tests {
             state(&rows, "7", Some("ours")).as_deref(),
             Some("COMPLETED")
         );
-        assert_eq!(state(&rows, "7", None).as_deref(), Some("RUNNING"));
+        assert_eq!(state(&rows, "7", None), None);
+        let ours = [row("7", "label:run/1/0:5", "RUNNING")];
+        assert_eq!(state(&ours, "7", None).as_deref(), Some("RUNNING"));
         rows.remove(0);
         assert_eq!(state(&rows, "7", Some("ours")), None);
     }

@@ -187,7 +187,11 @@ fn script(submission: &Submission) -> String {
         let _ = writeln!(text, "export {name}={}", shell::quote(value));
     }
     let path = |path: &Path| shell::quote(&path.to_string_lossy());
-    let _ = writeln!(text, "cd {} || exit", path(&submission.working_directory));
+    let _ = writeln!(
+        text,
+        "cd {} || exit 126",
+        path(&submission.working_directory)
+    );
     let words: Vec<String> = submission
         .command
         .iter()

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cu_scheduler::conformance::Testbed;
-use cu_scheduler::{Examine, Level, Scheduler, Subject};
+use cu_scheduler::{ClusterJobId, Examine, Level, Scheduler, Subject};
 use tempfile::TempDir;
 
 use backend::{Spool, SpoolOptions};
@@ -53,6 +53,10 @@ impl Testbed for Cluster {
 
     fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    async fn stranger(&self, _command: &[String]) -> Option<ClusterJobId> {
+        None // A number is never given again.
     }
 
     fn patience(&self) -> Duration {

@@ -53,6 +53,24 @@ impl Bed {
     }
 }
 
+impl Bed {
+    /// Submits `command` as a person does: a job in the lane that is none of the backend's.
+    pub fn stranger(&self, command: &[String]) -> ClusterJobId {
+        let (program, arguments) = command.split_first().expect("a program");
+        let description = format!(
+            "executable = {program}\narguments = {}\ntransfer_executable = false\n\
+             should_transfer_files = no\nrequest_memory = 100\n{}\nqueue\n",
+            arguments.join(" "),
+            self.lane.submit_line(),
+        );
+        let path = self.directory().join("stranger.sub");
+        std::fs::write(&path, description).expect("the directory is the user's");
+        let said = ask("condor_submit", &["-terse", path.to_str().expect("UTF-8")]);
+        let id = said.split_whitespace().next().expect("FIRST - LAST");
+        ClusterJobId(id.to_owned())
+    }
+}
+
 /// A runtime that acts as the user: HTCondor takes no jobs of root's.
 pub fn runtime() -> tokio::runtime::Runtime {
     // The thread is the test's own, and stays the user's.

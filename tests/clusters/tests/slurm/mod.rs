@@ -94,6 +94,22 @@ impl Bed<'_> {
         }
     }
 
+    /// Submits `command` as a person does: a job in the lane that is none of the backend's.
+    pub fn stranger(&self, command: &[String]) -> ClusterJobId {
+        let mut sbatch = self.cluster.command("sbatch");
+        sbatch.args([
+            "--parsable",
+            "--output=/dev/null",
+            "--time=10",
+            "--partition",
+        ]);
+        sbatch.args([self.lane.partition(), "--wrap", &command.join(" ")]);
+        let output = sbatch.current_dir(self.directory()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let id = String::from_utf8(output.stdout).unwrap();
+        ClusterJobId(id.trim().to_owned())
+    }
+
     pub fn lines(&self, file: &str) -> usize {
         let path: PathBuf = self.directory().join(file);
         std::fs::read_to_string(path).map_or(0, |text| text.lines().count())

@@ -80,6 +80,9 @@ table! {
         /// The directory that holds condor_submit and the like, relative to the config's; left out,
         /// they are looked up in PATH.
         commands: FilePath = Example("\"/opt/condor/bin\""),
+        /// The access point whose queue takes the jobs, as condor_status -schedd names it; left out, the
+        /// one that the commands speak to by themselves.
+        access_point: String = Example("\"ap2@submit.example\""),
     }
 }
 

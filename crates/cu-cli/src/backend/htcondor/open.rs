@@ -23,6 +23,23 @@ impl Backend for HtcondorBackend {
         Ok(Arc::new(Htcondor::open(options(run, file)).await?))
     }
 
+    async fn open_at(
+        &self,
+        run: &RunDir,
+        file: &File,
+        place: &str,
+    ) -> Option<Result<Arc<dyn Examine>, Error>> {
+        let name = place.strip_prefix("access point \"")?.strip_suffix('"')?;
+        let mut options = options(run, file);
+        options.access_point = Some(name.to_owned());
+        let opened = async {
+            let opened = Htcondor::open(options).await?;
+            opened.answers().await?;
+            Ok(Arc::new(opened) as Arc<dyn Examine>)
+        };
+        Some(opened.await)
+    }
+
     fn check(&self, run: &RunDir, parsed: &Parsed) -> Result<Vec<String>, config::Error> {
         let warnings = check(run, parsed)?;
         let here = check_here(&options(run, &parsed.file));

@@ -62,6 +62,7 @@ pub fn options(run: &RunDir, file: &File) -> HtcondorOptions {
     };
     options.extra = settings.extra.clone().unwrap_or_default();
     options.poll = settings.poll.map_or(options.poll, |poll| poll.0);
+    options.access_point.clone_from(&settings.access_point);
     options.commands = settings.commands.as_ref().map(|path| path.0.clone());
     options
 }
@@ -124,6 +125,7 @@ mod tests {
         expected.extra = words(&["+WantFlocking = true"]);
         expected.poll = Duration::from_secs(30);
         expected.commands = Some("/opt/condor/bin".into());
+        expected.access_point = text("ap2@submit.example");
         assert_eq!(options(&run(), &tests::whole()), expected);
         assert_eq!(expected.check(), Ok(()));
     }

@@ -17,6 +17,7 @@ const ID: Id = Id {
 
 pub fn rules() -> Rules {
     Rules {
+        access_point: None,
         holds: HoldPolicy::default(),
         resume_exit_code: 3,
     }
