@@ -115,6 +115,19 @@ fn the_scheduler_is_asked_why_a_program_was_killed() {
     assert_eq!(world.job(JOB).state(), JobState::Waiting);
 }
 
+#[test]
+fn a_suspended_attempt_is_told_as_that() {
+    let mut world = World::submitted();
+    world.starts();
+    world.is(running());
+    assert!(!warns(&world.is(ClusterState::Suspended)));
+    let why = world.why();
+    assert!(why.contains("is suspended on n1"), "{why}");
+    assert_eq!(world.job(JOB).state(), JobState::Running);
+    world.is(running());
+    assert!(world.why().contains("runs on n1"), "{}", world.why());
+}
+
 fn unknown() -> ClusterState {
     ClusterState::Unknown {
         reason: "the controller is away".to_owned(),

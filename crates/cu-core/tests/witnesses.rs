@@ -101,6 +101,7 @@ fn cluster_states() -> Vec<Option<ClusterState>> {
             reason: "disk".to_owned(),
         }),
         Some(ClusterState::Running { since: None }),
+        Some(ClusterState::Suspended),
         Some(ClusterState::Gone),
         Some(ClusterState::Unknown {
             reason: "?".to_owned(),
@@ -289,7 +290,7 @@ fn in_words(active: &Active, late: bool) -> [Vec<&'static str>; 8] {
         None => vec!["none"],
         Some(ClusterState::Queued { .. }) => vec!["queued"],
         Some(ClusterState::Held { .. }) => vec!["held"],
-        Some(ClusterState::Running { .. }) => vec!["running"],
+        Some(ClusterState::Running { .. } | ClusterState::Suspended) => vec!["running"],
         Some(ClusterState::Unknown { .. }) => vec!["unknown"],
         Some(ClusterState::Gone) => vec!["over", "gone"],
         Some(ClusterState::Ended(end)) => vec!["over", cause_in_words(end.cause)],
@@ -359,7 +360,7 @@ fn expected(rows: &[Vec<Vec<&str>>], active: &Active, late: bool) -> Verdict {
 fn every_combination_is_judged_as_the_table_says() {
     let rows = rows();
     let all = all_evidence();
-    assert_eq!(all.len(), (1 + 8 * 8) * (6 + 13) * 2 * 2 * 4 * 4);
+    assert_eq!(all.len(), (1 + 8 * 8) * (7 + 13) * 2 * 2 * 4 * 4);
     for active in all {
         let late = patience(&active.evidence);
         let just_before = Timestamp::from_millis(late.millis() - 1);

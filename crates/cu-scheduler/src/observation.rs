@@ -54,11 +54,14 @@ pub enum ClusterState {
         /// The scheduler's reason, in its own words.
         reason: String,
     },
-    /// It runs, or is suspended with its processes in memory.
+    /// It runs.
     Running {
         /// Since when, if the scheduler reports it.
         since: Option<SystemTime>,
     },
+    /// It has started, and its processes stand still in memory until the scheduler, or a person, lets them
+    /// go on.
+    Suspended,
     /// It is over, and the scheduler knows of no living process of it.
     Ended(ClusterEnd),
     /// The scheduler answered, and has no such job: it is neither queued nor running. Nothing more is

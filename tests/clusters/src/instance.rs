@@ -163,6 +163,14 @@ impl Instance {
         self.daemon("start", daemon);
     }
 
+    /// What a command prints that root runs in the cluster's own root and namespace.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn inside(&self, command: &[&str]) -> String {
+        self.run("run", command, &[])
+    }
+
     fn daemon(&self, action: &str, daemon: &str) {
         self.run(action, &[daemon], &[]);
     }

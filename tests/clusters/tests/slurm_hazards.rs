@@ -8,7 +8,8 @@ use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite, place};
 use cu_tests::run::{Place, Run};
 use runs::{
     GRID, STEPS, ask, assert_chain, assert_completes, assert_grid, assert_promises,
-    await_first_attempt, complete, ends, ids, in_a_lane, program, tiny_job, with_first_submission,
+    assert_submitted_once_each, await_first_attempt, complete, ends, ids, in_a_lane, program,
+    tiny_job, with_first_submission,
 };
 
 /// Waits until `cu show 0` says something with all these words.
@@ -229,30 +230,6 @@ fn a_cluster_without_accounting_suffices() {
 
 fn with_first_sbatch(place: Place, cluster: &SlurmCluster, script: &str) -> Place {
     with_first_submission(place, &cluster.commands(), "sbatch", script)
-}
-
-/// Slurm has as many jobs of the run as there were attempts.
-fn assert_submitted_once_each(cluster: &SlurmCluster, run: &Run) {
-    let attempts = run.status()["attempts"].as_u64().expect("a number");
-    let job = run.show(0);
-    let name = ["-X", "-n", "-P", "-o", "JobName"];
-    let first = ask(
-        cluster,
-        "sacct",
-        &[&name[..], &["-j", ids(&job)[0]]].concat(),
-    );
-    // LABEL:RUN/…
-    let (name_of_run, _) = first.split_once('/').expect("a name of ours");
-    // Accounting hears of everything, some of it a little later.
-    let ours = run.until("as many jobs in accounting as there were attempts", || {
-        let rows = ask(cluster, "sacct", &name);
-        let ours = rows
-            .lines()
-            .filter(|row| row.starts_with(name_of_run))
-            .count() as u64;
-        (ours >= attempts).then_some(ours)
-    });
-    assert_eq!(ours, attempts);
 }
 
 #[test]

@@ -351,7 +351,9 @@ fn late(job: &ClusterJobId, state: Option<&ClusterState>, bound: Duration) -> Fi
             (Level::Warning, format!("was queued{reason}"))
         }
         Some(ClusterState::Held { reason }) => (Level::Problem, format!("was held: {reason}")),
-        Some(ClusterState::Running { .. }) => (Level::Problem, "ran and did not answer".to_owned()),
+        Some(ClusterState::Running { .. } | ClusterState::Suspended) => {
+            (Level::Problem, "ran and did not answer".to_owned())
+        }
         _ => (Level::Warning, "was in an unknown state".to_owned()),
     };
     let text = format!("{job} did not finish within {}: it {doing}", rounded(bound));

@@ -405,7 +405,7 @@ impl Active {
     #[must_use]
     pub fn is_running(&self) -> bool {
         match self.evidence.cluster {
-            Some((_, ClusterState::Running { .. })) => true,
+            Some((_, ClusterState::Running { .. } | ClusterState::Suspended)) => true,
             Some((_, ClusterState::Queued { .. } | ClusterState::Held { .. })) => {
                 self.started.is_some() && !self.evidence.requeued
             }

@@ -440,7 +440,10 @@ fn odd_chain(before: Used, now: Used) -> impl Iterator<Item = String> {
 /// Whether the scheduler has put an attempt that it ran back into its queue. A queued state may also be
 /// an old answer that arrives after the start, so it counts only after a running state.
 fn is_requeued(started: bool, before: Option<&ClusterState>, now: &ClusterState) -> bool {
-    let ran = matches!(before, Some(ClusterState::Running { .. }));
+    let ran = matches!(
+        before,
+        Some(ClusterState::Running { .. } | ClusterState::Suspended)
+    );
     match now {
         ClusterState::Queued { .. } => ran,
         ClusterState::Held { .. } => ran || started,

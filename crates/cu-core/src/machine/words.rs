@@ -200,6 +200,11 @@ fn queued_or_running(active: &Active) -> String {
             let reason = in_parentheses(reason.as_deref());
             return requeued(attempt, &reason);
         }
+        Some(ClusterState::Suspended) => {
+            format!(
+                "is suspended on {place} by the scheduler, and goes on where it stopped when that ends"
+            )
+        }
         _ if active.started.is_some() => format!("runs on {place}"),
         Some(ClusterState::Running { .. }) => {
             format!("was started on {place} and has not reported yet")
@@ -388,7 +393,10 @@ fn seen(active: &Active, excerpt: fn(&str) -> &str) -> String {
     };
     if record.is_some()
         && let Some((_, ClusterState::Ended(end))) = &evidence.cluster
-        && matches!(end.cause, EndCause::Cancelled | EndCause::Removed)
+        && matches!(
+            end.cause,
+            EndCause::Cancelled | EndCause::Removed | EndCause::Preempted
+        )
     {
         seen += &format!("; the scheduler reports: {}", end.text);
     }

@@ -47,6 +47,7 @@ impl Cluster {
         if alive.is_empty() {
             return Ok(());
         }
+        self.missing.ended_by_us(&alive);
         self.end(&alive, how, &[]).await?;
         let waits = |state: &ClusterState| {
             matches!(
@@ -72,6 +73,7 @@ impl Cluster {
             Ok(by_name)
         })?;
         for (name, jobs) in by_name {
+            self.missing.ended_by_us(&jobs);
             self.end(&jobs, how, &[&format!("--name={name}")]).await?;
         }
         Ok(())

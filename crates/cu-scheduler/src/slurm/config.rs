@@ -64,6 +64,11 @@ impl Config {
         self.get("SLURM_VERSION")
     }
 
+    /// Whether the version is this one or a newer one.
+    pub fn is_at_least(&self, version: (u32, u32)) -> bool {
+        self.version().and_then(number) >= Some(version)
+    }
+
     /// Whether ends are recorded where sacct finds them.
     pub fn has_accounting(&self) -> bool {
         let kind = self.get("AccountingStorageType");
@@ -79,8 +84,26 @@ impl Config {
         u32::try_from(most).unwrap_or(u32::MAX)
     }
 
+    /// Whether an option is in a list of them, such as `preempt_send_user_signal`.
+    pub fn has_option(&self, key: &str, name: &str) -> bool {
+        let set = self.get(key).unwrap_or_default();
+        set.split(',').any(|option| option.trim() == name)
+    }
+
+    /// The name of the setting that says how long a requeued job waits.
+    pub fn requeue_delay_setting(&self) -> &'static str {
+        match self.option("SchedulerParameters", "requeue_delay") {
+            Some(_) => "requeue_delay",
+            None => "cred_expire",
+        }
+    }
+
     /// How long a requeued job waits at least.
     pub fn requeue_delay(&self) -> Duration {
+        // From version 25.11 on.
+        if let Some(set) = self.option("SchedulerParameters", "requeue_delay") {
+            return Duration::from_secs(set);
+        }
         let set = self.option("AuthInfo", "cred_expire");
         Duration::from_secs(set.unwrap_or(120).saturating_add(1))
     }
@@ -111,6 +134,13 @@ impl Partition {
                 .map_or(Duration::ZERO, Duration::from_secs),
         })
     }
+}
+
+/// Year and month of a version such as `24.11.5`.
+pub(super) fn number(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split('.');
+    let mut next = || parts.next()?.parse().ok();
+    Some((next()?, next()?))
 }
 
 /// Reads `1-02:03:04`, `02:03:04`, `03:04`; `None` for `UNLIMITED`, `NONE` and all else.
@@ -152,6 +182,11 @@ mod tests {
     fn the_delay_of_a_requeue_follows_the_credential() {
         let config = Config::parse("AuthInfo = socket=/x,cred_expire=5\nMaxArraySize = 10001");
         assert_eq!(config.requeue_delay(), Duration::from_secs(6));
+        let newer = "AuthInfo = cred_expire=5\nSchedulerParameters = defer,requeue_delay=30";
+        let newer = Config::parse(newer);
+        assert_eq!(newer.requeue_delay(), Duration::from_secs(30));
+        assert!(newer.has_option("SchedulerParameters", "defer"));
+        assert!(!newer.has_option("SchedulerParameters", "def"));
         let endless = format!("AuthInfo = cred_expire={}\n", u64::MAX);
         assert_eq!(
             Config::parse(&endless).requeue_delay(),

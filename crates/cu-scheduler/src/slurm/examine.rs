@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::client::Client;
 use cu_system::causes::in_one_line;
 
-use super::config::{Config, Partition};
+use super::config::{self, Config, Partition};
 use super::limits::{self, Limits};
 use super::options::{Resume, SlurmOptions};
 use super::{Cluster, needs, sacct};
@@ -48,11 +48,31 @@ impl Cluster {
             &partitions,
             &self.options,
         ));
+        findings.push(self.watching().await);
         if config.has_accounting() {
             findings.push(self.accounting().await);
             findings.push(self.limits(&config).await);
         }
         findings
+    }
+
+    /// Asks for our jobs in the very words in which a run asks.
+    async fn watching(&self) -> Finding {
+        match self.queue().await {
+            Ok(rows) => {
+                let text = format!("squeue lists your jobs: {} now", rows.len());
+                Finding::new(Subject::Scheduler, Level::Good, text)
+            }
+            Err(error) => {
+                let text = format!(
+                    "squeue does not answer as a run asks it, so that nobody would know what became of \
+                     jobs: {}",
+                    in_one_line(&error)
+                );
+                let finding = Finding::new(Subject::Scheduler, Level::Problem, text);
+                finding.advise_option("commands", "the directory of Slurm's own commands")
+            }
+        }
     }
 
     /// Checks that accounting, which is on, answers.
@@ -81,7 +101,11 @@ impl Cluster {
             return Finding::new(Subject::Limits, Level::Good, text);
         }
         match self.ask_limits().await {
-            Ok(limits) => limits::judge(&limits),
+            Ok((limits, accounts, qualities)) => {
+                let missing = limits::missing(&self.options, &accounts, &qualities);
+                let judge = || limits::judge(&limits::that_apply(limits, &self.options));
+                missing.unwrap_or_else(judge)
+            }
             Err(error) => {
                 let text = format!(
                     "enforced, but sacctmgr does not list them: {}",
@@ -92,7 +116,8 @@ impl Cluster {
         }
     }
 
-    async fn ask_limits(&self) -> Result<Vec<Limits>, Error> {
+    /// All limits of the user's accounts and of all qualities of service, and the names of both.
+    async fn ask_limits(&self) -> Result<(Vec<Limits>, Vec<String>, Vec<String>), Error> {
         // sacctmgr knows no `--clusters`: it always sees all of them.
         let cluster = self.client().cluster.map(|name| format!("cluster={name}"));
         let client = Client {
@@ -111,7 +136,12 @@ impl Cluster {
         of_user.extend(cluster.as_deref());
         let associations = ask(&of_user).await?;
         let qualities = ask(&["show", "qos", limits::QOS]).await?;
-        Ok(limits::parse(&associations.stdout, &qualities.stdout))
+        let (accounts, qualities) = (associations.stdout, qualities.stdout);
+        Ok((
+            limits::parse(&accounts, &qualities),
+            limits::names(&accounts),
+            limits::names(&qualities),
+        ))
     }
 }
 
@@ -199,12 +229,7 @@ fn version(config: &Config) -> Finding {
         );
     };
     let tested = TESTED.join(", ");
-    let number = |text: &str| {
-        let mut parts = text.split('.');
-        let year: Option<u32> = parts.next().and_then(|part| part.parse().ok());
-        (year, parts.next().and_then(|part| part.parse::<u32>().ok()))
-    };
-    if number(version) < number(TESTED[0]) {
+    if config::number(version) < config::number(TESTED[0]) {
         let text = format!(
             "{version} is older than the versions that the backend is tested with: {tested}"
         );
@@ -318,9 +343,14 @@ fn requeue(config: &Config, options: &SlurmOptions) -> Finding {
             Finding::new(Subject::Resume, Level::Good, text)
         }
         Resume::Requeue => {
+            let expedited = match config.is_at_least((25, 11)) {
+                true => "; expedited requeues (`--requeue=expedite`) are not used",
+                false => "",
+            };
             let text = format!(
-                "a requeued job starts {delay} s later at the earliest (cred_expire), and only \
-                 within MinJobAge of its end"
+                "a requeued job starts {delay} s later at the earliest ({}), and only within MinJobAge of \
+                 its end{expedited}",
+                config.requeue_delay_setting()
             );
             let level = if delay > 30 {
                 Level::Warning
@@ -392,8 +422,12 @@ fn preemption(partition: &Partition, config: &Config) -> Finding {
         return Finding::new(Subject::Preemption, Level::Good, text);
     }
     let grace = partition.grace_time.as_secs();
+    let signal = match config.has_option("SlurmctldParameters", "preempt_send_user_signal") {
+        true => "the signal of the warning before the time limit",
+        false => "SIGTERM",
+    };
     let text = format!(
-        "jobs in {name} may have to give way to others (PreemptMode {mode}): SIGTERM comes {grace} s \
+        "jobs in {name} may have to give way to others (PreemptMode {mode}): {signal} comes {grace} s \
          before the end (GraceTime), without an earlier warning"
     );
     Finding::new(Subject::Preemption, Level::Note, text).advise("save checkpoints periodically")

@@ -1,6 +1,6 @@
 //! Watching: one squeue for all jobs, and sacct for those that it no longer knows.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -31,9 +31,13 @@ const LAST_BYTES: u64 = 16 << 10;
 /// The most ids in one command line.
 pub(super) const IDS_AT_ONCE: usize = 1000;
 
-/// The jobs that are missing in the queue and in accounting.
+/// The jobs whose end accounting is still to tell.
 #[derive(Debug, Default)]
-pub(super) struct Missing(Mutex<HashMap<JobId, Cause>>);
+pub(super) struct Missing {
+    causes: Mutex<HashMap<JobId, Cause>>,
+    /// Those that we have asked Slurm to end.
+    ended_by_us: Mutex<HashSet<JobId>>,
+}
 
 /// Why a job is missing.
 #[derive(Clone, Copy, Debug)]
@@ -76,8 +80,18 @@ impl Missing {
         self.lock().extend(cancelled);
     }
 
+    /// We have asked Slurm to end these jobs.
+    pub fn ended_by_us(&self, jobs: &[JobId]) {
+        self.ours().extend(jobs);
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Cause>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.causes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ours(&self) -> MutexGuard<'_, HashSet<JobId>> {
+        let ours = self.ended_by_us.lock();
+        ours.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -157,10 +171,15 @@ impl Cluster {
                 index.row(*job, name.as_deref())
             })
             .collect();
+        let is_open = |(asked, row): &(&Asked, &Option<&Row>)| match (asked, row) {
+            (_, None) => true,
+            (Some((job, _)), Some(row)) => self.is_cancelled_by_someone(*job, row),
+            (None, Some(_)) => false,
+        };
         let missing: BTreeSet<u32> = asked
             .iter()
             .zip(&in_queue)
-            .filter(|(_, row)| row.is_none())
+            .filter(is_open)
             .filter_map(|(asked, _)| asked.as_ref().map(|(job, _)| job.base))
             .collect();
         let accounts = if !missing.is_empty() && self.settings.get().config.has_accounting() {
@@ -177,11 +196,19 @@ impl Cluster {
             let Some((job, name)) = asked else {
                 return observation(id, ClusterState::Gone, None);
             };
+            let known_end = known_ends.row(job, name.as_deref());
             if let Some(row) = in_queue {
-                self.missing.found(job);
-                return observation(id, self.state(job, row), Some(row));
+                let is_open = accounts.is_some() && self.is_cancelled_by_someone(job, row);
+                let state = match is_open {
+                    true => self.cancelled_by(job, row, known_end),
+                    false => {
+                        self.missing.found(job);
+                        self.state(job, row)
+                    }
+                };
+                return observation(id, state, Some(row));
             }
-            let row = known_ends.row(job, name.as_deref());
+            let row = known_end;
             let ended = row.map(|row| self.state(job, row));
             let state = match (ended, &accounts) {
                 (Some(state @ ClusterState::Ended(_)), _) => {
@@ -213,6 +240,26 @@ impl Cluster {
         Ok(observations.map(observation).collect())
     }
 
+    /// Whether a row of the queue reports a cancellation without its author, who is not us. Only
+    /// accounting knows the author, and root does not act for the user.
+    fn is_cancelled_by_someone(&self, job: JobId, row: &Row) -> bool {
+        row.state == "CANCELLED" && !self.missing.ours().contains(&job)
+    }
+
+    /// The state of a job that was cancelled, by whom accounting reports in `known_end`. It is waited for,
+    /// but not for ever.
+    fn cancelled_by(&self, job: JobId, row: &Row, known_end: Option<&Row>) -> ClusterState {
+        if let Some(known) = known_end.filter(|known| known.state.starts_with("CANCELLED")) {
+            self.missing.found(job);
+            return self.state(job, known);
+        }
+        let why = "it was cancelled, and accounting does not say yet by whom".to_owned();
+        match self.missing.state(job, why, false) {
+            ClusterState::Gone => self.state(job, row),
+            state => state,
+        }
+    }
+
     /// Whether Slurm made the file for the output of a job, as it does when it starts it.
     fn has_output(&self, job: JobId) -> bool {
         let output = self.journal.with(|journal| {
@@ -231,8 +278,9 @@ impl Cluster {
         let ClusterState::Ended(end) = &state else {
             return state::with_release(state, job);
         };
-        // srun in front of a command ends with 1 if the command is killed for its memory.
-        let of_srun = end.cause == EndCause::Exited(1) && !self.options.wrapper.is_empty();
+        // So ends srun in front of a command that is killed for its memory.
+        let of_srun =
+            matches!(end.cause, EndCause::Exited(1 | 137)) && !self.options.wrapper.is_empty();
         if end.cause != EndCause::Signaled(9) && !of_srun {
             return state;
         }

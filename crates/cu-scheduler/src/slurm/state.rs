@@ -67,8 +67,10 @@ pub(super) fn of(row: &Row) -> ClusterState {
             },
         },
         // While it completes, processes of it may be alive.
-        "RUNNING" | "SUSPENDED" | "STOPPED" | "SIGNALING" | "RESIZING" | "STAGE_OUT"
-        | "COMPLETING" | "UPDATE_DB" => ClusterState::Running { since: row.started },
+        "RUNNING" | "SIGNALING" | "RESIZING" | "STAGE_OUT" | "COMPLETING" | "UPDATE_DB" => {
+            ClusterState::Running { since: row.started }
+        }
+        "SUSPENDED" | "STOPPED" => ClusterState::Suspended,
         _ => match cause(word, row) {
             Some(cause) => ClusterState::Ended(ClusterEnd {
                 cause,
@@ -233,6 +235,7 @@ mod tests {
             ClusterState::Queued { .. } => "queued",
             ClusterState::Held { .. } => "held",
             ClusterState::Running { .. } => "running",
+            ClusterState::Suspended => "suspended",
             ClusterState::Ended(_) => "ended",
             ClusterState::Gone => "gone",
             ClusterState::Unknown { .. } => "unknown",
@@ -266,8 +269,8 @@ mod tests {
         ("SIGNALING", "running"),
         ("SPECIAL_EXIT", "held"),
         ("STAGE_OUT", "running"),
-        ("STOPPED", "running"),
-        ("SUSPENDED", "running"),
+        ("STOPPED", "suspended"),
+        ("SUSPENDED", "suspended"),
         ("UPDATE_DB", "running"),
     ];
 

@@ -374,3 +374,40 @@ async fn memory_exceeded_is_read_from_the_words_of_slurm() {
         assert_eq!(cause(state(&slurm, job).await), expected, "{job:?}");
     }
 }
+
+#[tokio::test]
+async fn accounting_says_who_cancelled_a_job_that_the_queue_still_lists() {
+    for (uid, expected) in [(0, EndCause::Removed), (1000, EndCause::Cancelled)] {
+        let stubs = Stubs::new();
+        let slurm = stubs.open().await;
+        let job = slurm.submit(&stubs.submissions(1)).await.remove(0).unwrap();
+        let queue = stubs.read("queue");
+        let job_name = queue.trim_end().split('|').nth(9).unwrap();
+        stubs.becomes(
+            "PENDING|0:0|0|1|N/A|N/A||Priority",
+            "CANCELLED|0:15|0|1|2|3|n1|None",
+        );
+        // Accounting has not heard of it.
+        let row = |state: &str| format!("101|{state}|0:0|1|2|3|n1|None|{job_name}\n");
+        for early in [String::new(), row("RUNNING")] {
+            stubs.write("accounts", &early);
+            let open = state(&slurm, &job).await;
+            assert!(matches!(open, ClusterState::Unknown { .. }), "{open:?}");
+        }
+        stubs.write("accounts", &row(&format!("CANCELLED by {uid}")));
+        assert_eq!(cause(state(&slurm, &job).await), expected);
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_asked_who_cancelled_what_we_cancelled() {
+    let stubs = Stubs::new();
+    let slurm = stubs.open().await;
+    let job = slurm.submit(&stubs.submissions(1)).await.remove(0).unwrap();
+    stubs.becomes("PENDING", "RUNNING");
+    let jobs = std::slice::from_ref(&job);
+    slurm.cancel(jobs, Cancel::Terminate).await.unwrap();
+    stubs.becomes("RUNNING", "CANCELLED");
+    assert_eq!(cause(state(&slurm, &job).await), EndCause::Cancelled);
+    assert_eq!(stubs.calls("sacct"), 0);
+}

@@ -226,3 +226,27 @@ pub fn assert_no_time_limit_was_reached(cluster: &SlurmCluster, job: &Value) {
     let reached = states.iter().any(|state| state.starts_with("TIMEOUT"));
     assert!(!reached, "{states:?}");
 }
+
+/// Slurm has as many jobs of the run as there were attempts.
+pub fn assert_submitted_once_each(cluster: &SlurmCluster, run: &Run) {
+    let attempts = run.status()["attempts"].as_u64().expect("a number");
+    let job = run.show(0);
+    let name = ["-X", "-n", "-P", "-o", "JobName"];
+    let first = ask(
+        cluster,
+        "sacct",
+        &[&name[..], &["-j", ids(&job)[0]]].concat(),
+    );
+    // LABEL:RUN/…
+    let (name_of_run, _) = first.split_once('/').expect("a name of ours");
+    // Accounting hears of everything, some of it a little later.
+    let ours = run.until("as many jobs in accounting as there were attempts", || {
+        let rows = ask(cluster, "sacct", &name);
+        let ours = rows
+            .lines()
+            .filter(|row| row.starts_with(name_of_run))
+            .count() as u64;
+        (ours >= attempts).then_some(ours)
+    });
+    assert_eq!(ours, attempts);
+}

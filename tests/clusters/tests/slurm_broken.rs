@@ -1,0 +1,339 @@
+//! Slurms that break or are short of something, each a cluster of the test's own: a controller that
+//! forgets, a node that is not well, limits on submissions, answers that are lost on the way.
+
+mod runs;
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite, place};
+use cu_tests::run::Run;
+use runs::{
+    GRID, ask, assert_completes, assert_grid, assert_promises, assert_submitted_once_each,
+    await_first_attempt, complete, ends, in_a_lane, program, tiny_job,
+};
+
+fn with_lines(suite: Suite, lines: &[&str]) -> SlurmCluster {
+    let settings = SlurmSettings {
+        lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+        ..SlurmSettings::default()
+    };
+    SlurmCluster::own(suite, &settings)
+}
+
+fn without_accounting(suite: Suite, lines: &[&str]) -> SlurmCluster {
+    let settings = SlurmSettings {
+        accounting: false,
+        lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+    };
+    SlurmCluster::own(suite, &settings)
+}
+
+/// Keeps what the controller remembers.
+fn remember(cluster: &SlurmCluster) {
+    cluster.stop("slurmctld");
+    cluster.inside(&["cp", "-a", "/var/lib/cu/state", "/var/lib/cu/before"]);
+    cluster.start("slurmctld");
+}
+
+/// The controller crashes, and comes back with what it remembered before: it has forgotten all jobs since,
+/// and gives their ids out again.
+fn forget(cluster: &SlurmCluster) {
+    cluster.kill("slurmctld");
+    let forget = "rm -rf /var/lib/cu/state && cp -a /var/lib/cu/before /var/lib/cu/state";
+    cluster.inside(&["sh", "-c", forget]);
+    cluster.start("slurmctld");
+}
+
+/// The ids that Slurm has given to calls of sbatch, in order.
+fn given_ids(run: &Run) -> Vec<u64> {
+    let journal = run.dir().path().join("backend/slurm/journal");
+    let text = std::fs::read_to_string(journal).expect("a journal");
+    let lines = text.lines().filter_map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        line["accepted"]["id"].as_u64()
+    });
+    lines.collect()
+}
+
+#[test]
+fn ids_that_are_given_out_again_mix_no_attempts_up() {
+    let cluster = without_accounting(Suite::Trixie, &[]);
+    in_a_lane(&cluster, |_, place| {
+        remember(&cluster);
+        let run = Run::at(place, &program("tiny_job"), GRID);
+        let main_process = run.start();
+        run.await_file(&run.output(0, "steps.log"));
+        forget(&cluster);
+        assert_completes(&run, main_process);
+        assert_grid(&run);
+        let mut ids = given_ids(&run);
+        let all = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert!(ids.len() < all, "no id was given out twice: {ids:?}");
+    });
+}
+
+#[test]
+fn a_stranger_with_our_id_is_not_cancelled() {
+    let cluster = without_accounting(Suite::Bookworm, &[]);
+    in_a_lane(&cluster, |lane, place| {
+        remember(&cluster);
+        let run = tiny_job(place, "stays", "");
+        let mut main_process = run.start();
+        let id = await_first_attempt(&run);
+        main_process.kill();
+        forget(&cluster);
+        let partition = ["--partition", lane.partition(), "--output=/dev/null"];
+        let stranger = [&["--parsable"], &partition[..], &["--wrap", "sleep 600"]].concat();
+        let stranger = ask(&cluster, "sbatch", &stranger);
+        assert_eq!(stranger.trim(), id);
+        let main_process = run.go_on();
+        let stop = run.cu(&["stop", "all"]);
+        assert_eq!(stop.code, Some(0), "{stop:?}");
+        assert_eq!(main_process.wait().code, Some(1));
+        assert_eq!(run.show(0)["state"], "cancelled");
+        let state = ask(&cluster, "squeue", &["-h", "-o", "%T", "-j", &id]);
+        assert!(["RUNNING", "PENDING"].contains(&state.trim()), "{state}");
+    });
+}
+
+#[test]
+fn a_prolog_that_fails_costs_a_loss() {
+    let directory = tempfile::Builder::new()
+        .prefix("cu-prolog-")
+        .tempdir_in("/tmp");
+    let directory = directory.expect("/tmp can be written");
+    let (script, failed) = (
+        directory.path().join("prolog"),
+        directory.path().join("failed"),
+    );
+    let text = format!("#!/bin/sh\nmkdir {failed:?} 2>/dev/null && exit 1\nexit 0\n");
+    std::fs::write(&script, text).expect("it is ours");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, executable).expect("it is ours");
+    let prolog = format!("Prolog={}", script.display());
+    let cluster = with_lines(Suite::Trixie, &[&prolog]);
+    in_a_lane(&cluster, |lane, place| {
+        let run = tiny_job(place, "works", "");
+        let main_process = run.start();
+        run.until("the end of the first attempt", || {
+            (ends(&run.show(0)).first() == Some(&"lost")).then_some(())
+        });
+        let shown = run.cu(&["show", "0"]).stdout;
+        assert!(shown.contains(&lane.node()), "{shown}");
+        // Slurm has drained it.
+        let node = format!("nodename={}", lane.node());
+        cluster.ask("scontrol", &["update", &node, "state=resume"]);
+        assert_completes(&run, main_process);
+        assert_promises(&run);
+    });
+}
+
+#[test]
+fn many_runs_start_under_a_limit_on_requests() {
+    let cluster = without_accounting(Suite::Trixie, &["SlurmctldParameters=rl_enable"]);
+    let work = cluster.work_directory();
+    let _user = cluster.become_user();
+    let place = place::in_partition(&cluster, "debug", work.path());
+    let run = |_| Run::at(place.clone(), &["true"], "");
+    let runs: Vec<Run> = (0..12).map(run).collect();
+    let started: Vec<_> = runs.iter().map(Run::start).collect();
+    for (run, main_process) in runs.iter().zip(started) {
+        assert_completes(run, main_process);
+    }
+}
+
+#[test]
+fn hundreds_of_jobs_run_under_a_small_limit_on_requests() {
+    let limit = "SlurmctldParameters=rl_enable,rl_bucket_size=5,rl_refill_rate=1";
+    let cluster = without_accounting(Suite::Forky, &[limit]);
+    let work = cluster.work_directory();
+    let _user = cluster.become_user();
+    let place = place::in_partition(&cluster, "debug", work.path());
+    let values: Vec<u32> = (0..300).collect();
+    let run = Run::at(
+        place,
+        &["true"],
+        &format!("[grid]\nparameter = {values:?}\n"),
+    );
+    complete(&run);
+    assert_eq!(run.status()["jobs"]["completed"], 300);
+}
+
+/// More jobs than the controller keeps. The lane's slots are fewer than that, so that it is never empty.
+fn more_jobs_than_the_controller_keeps(suite: Suite) {
+    let cluster = without_accounting(suite, &["MaxJobCount=8", "MinJobAge=2"]);
+    in_a_lane(&cluster, |_, place| {
+        let values: Vec<u32> = (0..20).collect();
+        let run = Run::at(
+            place,
+            &["true"],
+            &format!("[grid]\nparameter = {values:?}\n"),
+        );
+        complete(&run);
+        assert_eq!(run.status()["jobs"]["completed"], 20);
+    });
+}
+
+#[test]
+fn an_array_that_does_not_fit_is_halved() {
+    more_jobs_than_the_controller_keeps(Suite::Bookworm);
+}
+
+#[test]
+fn an_array_that_does_not_fit_is_halved_on_26_05() {
+    more_jobs_than_the_controller_keeps(Suite::Forky);
+}
+
+/// Twelve jobs, of which two may be submitted at a time. If each wait were for a fixed minute, they would
+/// take five.
+#[test]
+fn the_end_of_an_own_job_makes_room_under_a_submit_limit() {
+    let cluster = with_lines(
+        Suite::Trixie,
+        &["AccountingStorageEnforce=associations,limits,qos"],
+    );
+    for made in [
+        "add qos small MaxSubmitJobsPerUser=2",
+        "add account lab",
+        "add user root account=lab",
+        "add user cu account=lab qos=normal,small defaultqos=small",
+    ] {
+        let words: Vec<&str> = made.split(' ').collect();
+        cluster.inside(&[&["sacctmgr", "-i"], &words[..]].concat());
+    }
+    in_a_lane(&cluster, |_, place| {
+        let values: Vec<u32> = (0..12).collect();
+        let config = format!("backend.slurm.qos = \"small\"\n[grid]\nparameter = {values:?}\n");
+        let run = Run::at(place, &["true"], &config);
+        let begun = Instant::now();
+        complete(&run);
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(240), "{took:?}");
+        let log = std::fs::read_to_string(run.dir().path().join("main.log")).expect("a log");
+        assert!(log.contains("QOSMaxSubmitJobPerUserLimit"), "{log}");
+    });
+}
+
+/// A way to the controller on which its answers can be lost.
+struct Proxy {
+    port: u16,
+    loses: Arc<AtomicBool>,
+    lost: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    fn before(controller: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let (loses, lost) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let proxy = Self {
+            port,
+            loses: loses.clone(),
+            lost: lost.clone(),
+        };
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", controller)) else {
+                    continue;
+                };
+                let (loses, lost) = (loses.clone(), lost.clone());
+                let (from, to) = (client.try_clone(), server.try_clone());
+                if let (Ok(mut from), Ok(mut to)) = (from, to) {
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Write);
+                    });
+                }
+                std::thread::spawn(move || answer(server, client, &loses, &lost));
+            }
+        });
+        proxy
+    }
+}
+
+/// Passes the controller's answer on, unless it is to be lost: then the client waits in vain.
+fn answer(mut server: TcpStream, mut client: TcpStream, loses: &AtomicBool, lost: &AtomicUsize) {
+    let mut bytes = [0; 4096];
+    while let Ok(read @ 1..) = server.read(&mut bytes) {
+        if loses.load(Ordering::SeqCst) {
+            lost.fetch_add(1, Ordering::SeqCst);
+            // Until the client gives up.
+            let _ = client.read(&mut bytes);
+            return;
+        }
+        if client.write_all(&bytes[..read]).is_err() {
+            return;
+        }
+    }
+    let _ = client.shutdown(Shutdown::Write);
+}
+
+#[test]
+fn answers_of_the_controller_that_are_lost_submit_nothing_twice() {
+    let cluster = with_lines(Suite::Trixie, &[]);
+    let settings =
+        std::fs::read_to_string(cluster.home().join("etc/slurm.conf")).expect("settings");
+    let port = settings
+        .lines()
+        .find_map(|line| line.strip_prefix("SlurmctldPort="));
+    let port: u16 = port.and_then(|port| port.parse().ok()).expect("a port");
+    let proxy = Proxy::before(port);
+    in_a_lane(&cluster, |_, mut place| {
+        let ours = place.directory.join("slurm.conf");
+        let direct = format!("SlurmctldPort={port}\n");
+        let through = format!("SlurmctldPort={}\n", proxy.port);
+        std::fs::write(&ours, settings.replace(&direct, &through)).expect("it is the user's");
+        let path = ours.to_str().expect("UTF-8").to_owned();
+        place.environment.push(("SLURM_CONF".into(), path.into()));
+        let run = Run::at(place, &program("tiny_job"), GRID);
+        let main_process = run.start();
+        run.await_file(&run.output(0, "steps.log"));
+        proxy.loses.store(true, Ordering::SeqCst);
+        run.until("a submission whose answer was lost", || {
+            let unclear = |job| {
+                let why = run.show(job)["why"].as_str().map(str::to_owned);
+                why.is_some_and(|why| why.contains("it is not known whether"))
+            };
+            (0..6).any(unclear).then_some(())
+        });
+        assert!(proxy.lost.load(Ordering::SeqCst) > 0);
+        proxy.loses.store(false, Ordering::SeqCst);
+        assert_completes(&run, main_process);
+        assert_grid(&run);
+        assert_submitted_once_each(&cluster, &run);
+    });
+}
+
+#[test]
+fn a_job_that_slurm_holds_after_a_failed_launch_is_told() {
+    let cluster = with_lines(Suite::Trixie, &[]);
+    in_a_lane(&cluster, |_, place| {
+        let home = place.directory.join("home");
+        std::fs::create_dir(&home).expect("the directory is the user's");
+        let profile = home.join(".bash_profile");
+        std::fs::write(&profile, "sleep 300\n").expect("it is the user's");
+        cluster.inside(&["mount", "--bind", home.to_str().expect("UTF-8"), "/home/cu"]);
+        let config = "backend.slurm.environment = \"clean\"\n";
+        let run = tiny_job(place, "works", config);
+        let main_process = run.start();
+        let (why, id) = run.until("the hold", || {
+            let job = run.show(0);
+            let why = job["why"].as_str()?.to_owned();
+            let id = (*runs::ids(&job).first()?).to_owned();
+            why.contains("is held").then_some((why, id))
+        });
+        let command = format!("`scontrol release {id}`");
+        let words = ["held", &command];
+        assert!(words.iter().all(|it| why.contains(it)), "{why}");
+        std::fs::remove_file(&profile).expect("it is the user's");
+        ask(&cluster, "scontrol", &["release", &id]);
+        assert_completes(&run, main_process);
+        assert_promises(&run);
+    });
+}
