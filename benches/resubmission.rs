@@ -31,7 +31,7 @@ struct Work {
 enum Program {
     /// It loads, saves 4 KiB durably, and asks to be resumed.
     SavesALittle,
-    /// It exits.
+    /// It makes an empty file and exits.
     DoesNothing,
 }
 
@@ -235,7 +235,6 @@ fn cu_run(place: &Place, work: Work, scratch: &Path) -> Result<()> {
              environment.RESUMES = \"{resumes}\"\n\
              grid.job = {jobs:?}\n\
              resume.submissions_per_hour = 1000000\n\
-             resume.stuck_after = 1000000\n\
              backend.kind = \"local\"\n\
              backend.local.cpus = {AT_A_TIME}\n",
             scratch,

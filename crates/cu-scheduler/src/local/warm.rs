@@ -20,6 +20,8 @@ use crate::Submission;
 const MOST: usize = 8;
 /// How long they stand by while nothing is started.
 const IDLE: Duration = Duration::from_secs(10);
+/// Who was asked for this long ago, and is not there, was refused by the system.
+const REFUSED: Duration = Duration::from_secs(5);
 /// How long to wait for the end of the server at the end of its owner. It does nothing meanwhile.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long to do without, after the server has ended.
@@ -61,6 +63,8 @@ pub(super) struct Warm {
     standbys: VecDeque<Standby>,
     /// Asked for, and not there yet.
     coming: usize,
+    /// When the last ones were asked for.
+    asked: Instant,
     /// When something was last started that could be a copy.
     last_start: Option<Instant>,
     /// The server is not started before.
@@ -76,6 +80,7 @@ impl Warm {
             server: None,
             standbys: VecDeque::new(),
             coming: 0,
+            asked: Instant::now(),
             last_start: None,
             not_before: None,
             dismissed: Vec::new(),
@@ -149,6 +154,9 @@ impl Warm {
         if self.is_idle() {
             return None;
         }
+        if self.asked.elapsed() >= REFUSED {
+            self.coming = 0;
+        }
         let wanted = running.clamp(1, MOST);
         let missing = wanted.saturating_sub(self.standbys.len() + self.coming);
         let is_paused = self.not_before.is_some_and(|at| Instant::now() < at);
@@ -168,6 +176,7 @@ impl Warm {
             && server.ask_for(asked).is_ok()
         {
             self.coming += missing;
+            self.asked = Instant::now();
         }
         self.server.as_ref().filter(|_| is_new).map(AsFd::as_fd)
     }
@@ -230,6 +239,7 @@ impl Warm {
     pub fn rest(&mut self, has_attempts: bool) {
         if self.server.is_some() && self.is_idle() {
             self.standbys.clear();
+            self.coming = 0;
             if !has_attempts {
                 self.dismiss();
             }
