@@ -343,10 +343,12 @@ fn stopped_unasked(ended: Ended<'_>) -> Option<StopCause> {
 }
 
 /// Whether nothing but the user's condition for "done" keeps the job from being completed.
-fn is_not_done(ended: Ended<'_>) -> bool {
+pub(super) fn is_not_done(ended: Ended<'_>) -> bool {
     let evidence = &ended.active.evidence;
     let record = evidence.record.as_ref();
-    record.is_some_and(|(_, record)| !asked_for_resume(record, evidence, ended.rules))
+    record.is_some_and(|(_, record)| {
+        record.stop.is_none() && !asked_for_resume(record, evidence, ended.rules)
+    })
 }
 
 /// What became of the user's condition for "done", where that decides.
@@ -502,6 +504,16 @@ pub(super) fn all_brief(attempts: u32) -> String {
         "{attempts} attempts in a row asked to be resumed within a few seconds; look in the output of one \
          of them (`cu logs`) whether it loads what the attempt before saved, and goes on from there; \
          unless the run bounds the attempts of a job, this goes on"
+    )
+}
+
+/// Attempts exit with 0 as soon as they have started, and the job is not done.
+pub(super) fn all_brief_not_done(attempts: u32) -> String {
+    format!(
+        "{attempts} attempts in a row exited with code 0 within a few seconds and did not meet \
+         resume.done_when; look in the output of one of them (`cu logs`) whether the condition is what a \
+         finished job shows; as long as files change, this goes on unless the run bounds the attempts of a \
+         job"
     )
 }
 
