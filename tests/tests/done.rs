@@ -147,3 +147,49 @@ fn the_condition_is_given_on_the_command_line_too() {
     assert_eq!(exit.code, Some(0), "{exit:?} {job:#}");
     assert_eq!(ends(&job), ["resume_requested", "completed"], "{job:#}");
 }
+
+/// A program that saves where nobody looks, and prints this in each of its attempts.
+fn saves_elsewhere(print: &str, config: &str) -> (cu_tests::run::Run, tempfile::TempDir) {
+    let elsewhere = cu_tests::run::scratch();
+    let place = elsewhere.path().display();
+    let script = format!(
+        "n=$(cat {place}/n 2>/dev/null || echo 0); {print}; echo $((n+1)) > {place}/n; \
+         [ $n -ge 5 ] || exit 3"
+    );
+    (bash(&script, config), elsewhere)
+}
+
+#[test]
+fn new_output_counts_where_nothing_else_can_be_seen() {
+    let (run, _elsewhere) = saves_elsewhere("echo loaded; echo epoch $n", "");
+    let exit = run.start().wait();
+    let job = run.show(0);
+    assert_eq!(exit.code, Some(0), "{exit:?} {job:#}");
+    assert_eq!(ends(&job).len(), 6, "{job:#}");
+}
+
+#[test]
+fn a_program_that_prints_starting_each_time_is_stuck() {
+    let (run, _elsewhere) = saves_elsewhere("echo starting", "");
+    let exit = run.start().wait();
+    let job = run.show(0);
+    assert_eq!(exit.code, Some(1), "{exit:?} {job:#}");
+    // The first attempt has printed something new.
+    assert_eq!(ends(&job).len(), 4, "{job:#}");
+    assert!(
+        job["why"]
+            .as_str()
+            .expect("a sentence")
+            .contains("without any progress")
+    );
+}
+
+#[test]
+fn exit_0_without_being_done_for_ever_is_warned_of() {
+    let config = "[resume]\ndone_when.file = \"FINISHED\"\nmax_attempts = 7\n";
+    let run = bash("date +%N > state; exit 0", config);
+    let exit = run.start().wait();
+    assert_eq!(exit.code, Some(1), "{exit:?}");
+    let warning = "5 attempts in a row exited with code 0 within a few seconds and did not meet resume.done_when";
+    assert_eq!(exit.stderr.matches(warning).count(), 1, "{exit:?}");
+}

@@ -1,7 +1,7 @@
 //! How an attempt's end is understood, with real processes: programs that end in their own way when they
 //! are asked to stop (docs/ends.md).
 
-use cu_tests::process::Exit;
+use cu_tests::process::{Exit, Process};
 use cu_tests::run::Run;
 use serde_json::Value;
 
@@ -29,7 +29,11 @@ fn ends(job: &Value) -> Vec<&str> {
 
 /// The job is resumed at least once, and completed only when its work is done.
 fn is_chained_to_the_end(run: &Run) {
-    let exit = run.start().wait();
+    is_chained(run, run.start());
+}
+
+fn is_chained(run: &Run, main_process: Process) {
+    let exit = main_process.wait();
     let job = run.show(0);
     assert_eq!(exit.code, Some(0), "{exit:?} {job:#}");
     assert!(run.output(0, "FINISHED").exists(), "half the work: {job:#}");
@@ -68,13 +72,19 @@ fn an_error_code_of_a_launcher_that_saved_is_no_failure() {
 #[test]
 fn a_launcher_whose_worker_saves_in_another_session_is_resumed() {
     let worker = "if [ -e state ]; then touch FINISHED; exit 0; fi; \
-                  trap 'touch state; exit 3' TERM; while :; do sleep 0.05; done";
+                  trap 'touch state; exit 3' TERM; touch ready; while :; do sleep 0.05; done";
     let launcher = format!(
         "import subprocess, sys\n\
          worker = subprocess.Popen(['bash', '-c', {worker:?}], start_new_session=True)\n\
          if worker.wait() != 0: raise RuntimeError('a worker has died')\n"
     );
-    is_chained_to_the_end(&Run::new(&["python3", "-c", &launcher], BY_TIME));
+    // Asked once the worker can hear it: on a busy machine Python starts slowly.
+    let config = "[stop]\nfile = \"please_stop\"\ngrace = \"20s\"\n";
+    let run = Run::new(&["python3", "-c", &launcher], config);
+    let main_process = run.start();
+    run.await_file(&run.output(0, "ready"));
+    std::fs::write(run.output(0, "please_stop"), "").expect("a file");
+    is_chained(&run, main_process);
 }
 
 #[test]

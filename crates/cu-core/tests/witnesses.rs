@@ -9,9 +9,10 @@ use cu_core::machine::{
 };
 use cu_core::{AttemptEnd, ExitRules, ExitZero};
 use cu_protocol::{
-    Attempt, ExitRecord, OutputChange, ProgramEnd, ResumeExitCode, ResumeRequest, StopCause,
-    Timestamp,
+    Attempt, Condition, ExitRecord, OutputChange, ProgramEnd, ResumeExitCode, ResumeRequest,
+    StopCause, Timestamp,
 };
+use cu_run_dir::DoneWhen;
 use cu_scheduler::{ClusterEnd, ClusterState, EndCause};
 
 const GRACE: Duration = Duration::from_secs(5);
@@ -385,6 +386,52 @@ fn exit_0_is_done_even_when_asked_if_the_user_says_so() {
             assert_eq!(verdict, completed, "{active:#?}");
         } else {
             assert_eq!(verdict, judge(&active, &rules(), GRACE, late));
+        }
+    }
+}
+
+#[test]
+fn a_condition_for_done_takes_the_place_of_exit_code_0() {
+    let finished = DoneWhen::Output("Total wall time".to_owned());
+    let with_condition = rules().with(|rules| rules.done_when = Some(finished));
+    let reason = || "there is no such text".to_owned();
+    for condition in [
+        Some(Condition::Met),
+        Some(Condition::NotMet(reason())),
+        Some(Condition::Unknown(reason())),
+        // A supervisor that knows of no conditions.
+        None,
+    ] {
+        for mut active in all_evidence() {
+            let late = patience(&active.evidence);
+            let plain = judge(&active, &rules(), GRACE, late);
+            if let Some((_, record)) = &mut active.evidence.record {
+                record.condition = condition.clone();
+            }
+            let verdict = judge(&active, &with_condition, GRACE, late);
+            let evidence = &active.evidence;
+            let record = evidence.record.as_ref().map(|(_, record)| record);
+            let speaks_for_itself = evidence.results || evidence.request.is_some();
+            let expected = match record.map(|record| (&record.end, record.stop)) {
+                _ if speaks_for_itself => plain,
+                Some((ProgramEnd::Exited(RESUME), _)) => plain,
+                Some((ProgramEnd::Exited(_) | ProgramEnd::Signaled(_), _))
+                    if condition == Some(Condition::Met) =>
+                {
+                    Verdict::Ended(AttemptEnd::Completed)
+                }
+                Some((ProgramEnd::Exited(0), None)) => Verdict::Ended(AttemptEnd::ResumeRequested),
+                Some(_) => plain,
+                // Nobody looked whether it is done.
+                None if plain == Verdict::Ended(AttemptEnd::Completed) => {
+                    Verdict::Ended(match evidence.requeued {
+                        true => AttemptEnd::Preempted,
+                        false => AttemptEnd::Lost,
+                    })
+                }
+                None => plain,
+            };
+            assert_eq!(verdict, expected, "{condition:?}, {active:#?}");
         }
     }
 }

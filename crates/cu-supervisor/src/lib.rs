@@ -20,6 +20,7 @@ mod mail;
 mod members;
 mod output_dir;
 mod peak_memory;
+mod printed;
 mod program;
 mod relay;
 mod sent;
@@ -38,10 +39,13 @@ pub use cu_run_dir::RunDir;
 pub use error::{Error, Result};
 pub use supervise::{Outcome, supervise};
 
+/// How our own lines in an attempt's standard error begin.
+const OUR_LINES: &str = "cu exec: ";
+
 /// Prints a line for people to the attempt's standard error, between the program's own lines.
 fn tell(text: &str) {
     // A closed standard error does not end an attempt.
-    let _ = writeln!(std::io::stderr(), "cu exec: {text}");
+    let _ = writeln!(std::io::stderr(), "{OUR_LINES}{text}");
 }
 
 /// Starts a thread with a name, which tools that list threads show.

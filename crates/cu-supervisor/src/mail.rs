@@ -63,6 +63,7 @@ pub(crate) struct Mail {
     has_results: bool,
     /// The attempt's stderr reports a refusal once: a program need not read its answers.
     has_refused: bool,
+    has_progress: bool,
     progress: Option<Fraction>,
     next_progress: Option<Instant>,
     link: Option<Link>,
@@ -90,6 +91,7 @@ impl Mail {
             measured,
             has_results: false,
             has_refused: false,
+            has_progress: false,
             progress: None,
             next_progress: None,
             link: None,
@@ -105,6 +107,11 @@ impl Mail {
     /// Whether the first connection is still being tried for.
     pub fn is_first_connection_due(&self) -> bool {
         self.first_connection.is_some()
+    }
+
+    /// Whether the program has announced a fraction: then that is what shows its progress.
+    pub fn has_progress(&self) -> bool {
+        self.has_progress
     }
 
     /// Whether the main process has recorded all that was said.
@@ -132,6 +139,7 @@ impl Mail {
         }
         if let Message::Progress(fraction) = message {
             self.progress = Some(fraction);
+            self.has_progress = true;
             self.post_progress_if_due(now);
             answer(&reply, ProgramAnswer::Noted);
             return true;

@@ -33,7 +33,7 @@ use crate::sent::Sender;
 use crate::signals::Signals;
 use crate::stop::Stop;
 use crate::waiting::Herald;
-use crate::{Error, Result, RunDir, made_file, tell};
+use crate::{Error, Result, RunDir, made_file, printed, tell};
 
 /// How long the end waits for the main process to acknowledge it, if there is a connection, or the
 /// first one is just being made. If the main process was not reached the last time, nothing waits.
@@ -289,6 +289,10 @@ impl Supervisor {
         };
         let condition = spec.done_when.as_ref();
         let condition = condition.map(|it| Watched::begin(it, places, &run.found_before(job)));
+        // A program that runs may have it made at once.
+        let asking_file = spec.stop.file.as_ref();
+        let asking_file =
+            asking_file.map(|file| AskingFile::new(output_dir.join(file), Instant::now()));
         let (program, door) = match self.start_program(spec, &mut held) {
             Ok(started) => started,
             Err(error) => return self.record_unstarted(Some(spec), unstarted(&error)),
@@ -330,11 +334,7 @@ impl Supervisor {
             }),
             stop_file: run.stop_file(job, attempt),
             made_file: run.made_file(job),
-            asking_file: spec
-                .stop
-                .file
-                .as_ref()
-                .map(|file| AskingFile::new(output_dir.join(file), now)),
+            asking_file,
             stop_at: stop_moments(spec, limit, now),
             phase: Phase::Runs,
         };
@@ -347,7 +347,11 @@ impl Supervisor {
             Some(StopCause::Signal(_) | StopCause::TimeLimit)
         );
         let condition = condition.map(|condition| condition.look(patience(hurry)));
-        let left = look(places, before, patience(hurry));
+        let mut left = look(places, before, patience(hurry));
+        let is_unseen = left.output_changed == OutputChange::Unchanged && !mail.has_progress();
+        if is_unseen && printed::is_new(run, job, self.attempt) {
+            left.output_changed = OutputChange::Unknown(printed::NEW_OUTPUT.to_owned());
+        }
         let record = ExitRecord {
             end: finished.end.end.clone(),
             stop: finished.end.stop,

@@ -374,7 +374,11 @@ impl Step<'_> {
         self.effects.ended.push((self.job.id, report));
         let conclusion = conclude(self.job, ended, self.at, self.policy);
         let job = &mut *self.job;
-        let warnings = odd_chain(job.used, conclusion.used);
+        let all_brief = match words::is_not_done(ended) {
+            true => words::all_brief_not_done,
+            false => words::all_brief,
+        };
+        let warnings = odd_chain(job.used, conclusion.used, all_brief);
         job.used = conclusion.used;
         job.ends = conclusion.ends;
         job.without_progress = conclusion.without_progress;
@@ -423,14 +427,18 @@ impl Step<'_> {
 const ODD_IN_A_ROW: u32 = 5;
 
 /// What is odd about a chain since its last end, for people.
-fn odd_chain(before: Used, now: Used) -> impl Iterator<Item = String> {
+fn odd_chain(
+    before: Used,
+    now: Used,
+    all_brief: fn(u32) -> String,
+) -> impl Iterator<Item = String> {
     let counts = [
+        (before.brief, now.brief, all_brief),
         (
-            before.brief,
-            now.brief,
-            words::all_brief as fn(u32) -> String,
+            before.unmoved,
+            now.unmoved,
+            words::all_unmoved as fn(u32) -> String,
         ),
-        (before.unmoved, now.unmoved, words::all_unmoved),
     ];
     let reached = |(before, now, _): &(u32, u32, _)| *before < *now && *now == ODD_IN_A_ROW;
     let counts = counts.into_iter().filter(reached);

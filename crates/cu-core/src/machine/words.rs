@@ -342,7 +342,7 @@ fn account(ended: Ended<'_>, excerpt: fn(&str) -> &str) -> String {
         AttemptEnd::ResumeRequested => match (stopped(active), asked_itself(ended)) {
             (Some(cause), false) => return format!("{cause} ({seen})"),
             (Some(cause), true) => return format!("{cause} and asked to be resumed ({seen})"),
-            (None, false) if active.evidence.record.is_some() => "ended, and the job is not done",
+            (None, _) if is_not_done(ended) => "ended, and the job is not done",
             (None, _) => "asked to be resumed",
         },
         AttemptEnd::Cancelled if stop_cause(active) == Some(StopCause::Cancel) => {
@@ -358,6 +358,12 @@ fn account(ended: Ended<'_>, excerpt: fn(&str) -> &str) -> String {
         AttemptEnd::Lost => "was lost",
     };
     format!("{verb} ({seen})")
+}
+
+/// Whether nothing but the user's condition for "done" keeps the job from being completed.
+pub(super) fn is_not_done(ended: Ended<'_>) -> bool {
+    let record = ended.active.evidence.record.as_ref();
+    record.is_some_and(|(_, record)| record.stop.is_none()) && !asked_itself(ended)
 }
 
 /// What became of the user's condition for "done", where that decides.
@@ -529,6 +535,16 @@ pub(super) fn all_brief(attempts: u32) -> String {
         "{attempts} attempts in a row asked to be resumed within a few seconds; look in the output of one \
          of them (`cu logs`) whether it loads what the attempt before saved, and goes on from there; \
          unless the run bounds the attempts of a job, this goes on"
+    )
+}
+
+/// Attempts exit with 0 as soon as they have started, and the job is not done.
+pub(super) fn all_brief_not_done(attempts: u32) -> String {
+    format!(
+        "{attempts} attempts in a row exited with code 0 within a few seconds and did not meet \
+         resume.done_when; look in the output of one of them (`cu logs`) whether the condition is what a \
+         finished job shows; as long as files change, this goes on unless the run bounds the attempts of a \
+         job"
     )
 }
 
