@@ -88,7 +88,8 @@ fn detach(common: &Common, run: &RunDir) -> Result<ExitCode> {
     } else {
         terminal::data(&run.path().display().to_string())?;
         terminal::say(&format!(
-            "the run continues in the background; `cu watch {0}` shows it, {1} is its log",
+            "the run continues in the background; `cu status {0}` shows it, `cu watch {0}` shows it \
+             until it ends; its log is {1}",
             shell_word(run.path()),
             run.log().display()
         ));
