@@ -9,6 +9,7 @@ use super::{background, logging};
 use crate::args::{Common, Watch};
 use crate::error::{ExitCode, Result};
 use crate::shell_word::shell_word;
+use crate::view::balance::balance;
 use crate::view::json::RunJson;
 use crate::view::{self, summary};
 use crate::{backend, terminal};
@@ -76,7 +77,12 @@ pub fn report(common: &Common, run: &RunDir, status: &Status) -> Result<()> {
         terminal::json(&RunJson::from(status))
     } else {
         let jobs = Reader::open(run)?.jobs()?;
-        terminal::data(&summary::end_of_run(status, &jobs))
+        terminal::data(&summary::end_of_run(status, &jobs))?;
+        let settled = status.jobs.settled() == status.jobs.total;
+        if let Some(text) = balance(run, status, &jobs).filter(|_| settled && !common.quiet) {
+            terminal::say(&text);
+        }
+        Ok(())
     }
 }
 
