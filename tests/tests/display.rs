@@ -19,6 +19,8 @@ use vt100::Parser;
 
 /// A terminal and the program on it.
 struct Terminal {
+    /// The side of the person.
+    person: File,
     /// The side of the program.
     inner: File,
     seen: Arc<Mutex<Seen>>,
@@ -65,17 +67,23 @@ impl Terminal {
             parser: Parser::new(some(rows), some(columns), 1000),
             bytes: Vec::new(),
         }));
-        let mut person = File::from(person);
+        let person = File::from(person);
+        let mut reader = person.try_clone().expect("another handle");
         let writer = seen.clone();
         thread::spawn(move || {
             let mut buffer = [0; 4096];
-            while let Ok(count @ 1..) = person.read(&mut buffer) {
+            while let Ok(count @ 1..) = reader.read(&mut buffer) {
                 let mut seen = writer.lock().expect("nobody panics with it");
                 seen.parser.process(&buffer[..count]);
                 seen.bytes.extend_from_slice(&buffer[..count]);
             }
         });
-        Self { inner, seen, child }
+        Self {
+            person,
+            inner,
+            seen,
+            child,
+        }
     }
 
     /// What is on the screen.
@@ -197,7 +205,7 @@ fn running_jobs_are_seen_and_gone_at_the_end() {
 }
 
 #[test]
-fn it_fits_narrow_and_wide_terminals() {
+fn narrow_and_wide_terminals_are_fitted() {
     for columns_and_rows in [(30, 15), (40, 24), (80, 24), (200, 60)] {
         let run = waiting(30);
         let terminal = start(&run, columns_and_rows, &[]);
@@ -221,7 +229,7 @@ fn it_fits_narrow_and_wide_terminals() {
 }
 
 #[test]
-fn it_is_drawn_once_after_a_resize() {
+fn a_resize_leaves_one_display() {
     let run = waiting(2);
     let terminal = start(&run, (120, 30), &[]);
     terminal.until("the display", is_drawn);
@@ -271,7 +279,7 @@ fn colours_are_only_where_they_are_wanted() {
 }
 
 #[test]
-fn what_others_write_while_it_is_stopped_stays() {
+fn lines_written_while_it_is_stopped_stay() {
     let run = waiting(1);
     let mut terminal = start(&run, (80, 24), &[]);
     terminal.until("the display", is_drawn);
@@ -326,4 +334,26 @@ fn of_many_jobs_a_dozen_lines_are_shown() {
         .lines()
         .skip_while(|line| !line.starts_with("run · "));
     assert!(display.count() <= 12, "{screen}");
+}
+
+#[test]
+fn stop_without_words_asks_before_it_cancels_all() {
+    let run = waiting(2);
+    let config = run.config();
+    let config = config.to_str().expect("UTF-8");
+    let exit = command(&run, &["run", config, "--detach", "--quiet"]).status();
+    assert!(exit.expect("cu starts").success());
+    for (answer, said) in [
+        ("", "nothing was stopped"),
+        ("y", "2 jobs are being stopped"),
+    ] {
+        let mut terminal = Terminal::start(command(&run, &["stop"]), (200, 24));
+        terminal.until("a question", |screen| screen.contains("cancel 2 jobs of "));
+        assert_eq!(run.status()["state"], "running");
+        writeln!(terminal.person, "{answer}").expect("it takes a line");
+        terminal.until(said, |screen| screen.contains(said));
+        assert_eq!(terminal.end(), Some(0));
+    }
+    let exit = run.cu(&["wait"]);
+    assert_eq!(exit.code, Some(1), "{exit:?}");
 }

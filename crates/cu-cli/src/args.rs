@@ -96,7 +96,7 @@ pub enum Command {
     /// Print the output of a job, joined over its attempts
     Logs(Logs),
     /// Cancel jobs; none of them is submitted again
-    Stop(JobsArgument),
+    Stop(Stop),
     /// Let jobs save and exit, and hold them back until `cu continue`
     Pause(JobsArgument),
     /// Continue paused jobs
@@ -347,8 +347,8 @@ fn jobs_long_help() -> String {
     text.push_str(
         "
 Conditions: KEY<VALUE, and with <=, =, !=, >= and >; KEY~TEXT is true if the value contains the
-text; KEY= is true of jobs without a value, KEY!= of jobs with one. Of a job without a value no
-other condition is true. run_time and queue_time are compared with times such as 90s or 1h 30m,
+text; KEY= is true of jobs without a value, KEY!= of jobs with one. No other
+condition is true of a job without a value. run_time and queue_time are compared with times such as 90s or 1h 30m,
 done with 0.5 or 50%, moments with their beginning, in UTC: started>2026-11-24.
 
 ",
@@ -416,6 +416,16 @@ pub struct JobsArgument {
     pub jobs_and_run: Vec<String>,
     #[command(flatten)]
     pub filter: Filter,
+}
+
+/// `cu stop`
+#[derive(Debug, Args)]
+pub struct Stop {
+    #[command(flatten)]
+    pub jobs: JobsArgument,
+    /// Don't ask before all jobs of the newest run are cancelled
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 /// `cu doctor`

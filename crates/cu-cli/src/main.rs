@@ -92,7 +92,7 @@ fn dispatch(arguments: &Arguments) -> Result<u8> {
         Command::List => commands::list::list(common),
         Command::Show(job) => commands::show::show(common, job),
         Command::Logs(logs) => commands::logs::logs(common, logs),
-        Command::Stop(jobs) => operate(common, Operation::Stop, jobs),
+        Command::Stop(stop) => commands::operate::stop(common, stop),
         Command::Pause(jobs) => operate(common, Operation::Pause, jobs),
         Command::Continue(jobs) => operate(common, Operation::Continue, jobs),
         Command::Retry(jobs) => operate(common, Operation::Retry, jobs),

@@ -182,6 +182,14 @@ pub fn columns() -> usize {
     width().map_or(80, |columns| columns.max(40))
 }
 
+/// Asks the person at the terminal. Anything but a yes is a no.
+pub fn agrees(question: &str) -> bool {
+    say(question);
+    let mut line = String::new();
+    let read = io::stdin().read_line(&mut line);
+    read.is_ok() && matches!(line.trim().to_lowercase().as_str(), "y" | "yes")
+}
+
 /// Whether a person can be asked: stdin and stderr are a terminal.
 pub fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()

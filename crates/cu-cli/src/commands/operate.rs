@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::pin::pin;
 use std::time::Duration;
 
-use crate::args::{Common, JobsArgument, OnInterrupt};
+use crate::args::{Common, JobsArgument, OnInterrupt, Stop};
 use crate::error::{Error, ExitCode, Result};
 use crate::select::Filter;
 use crate::shell_word::shell_word;
@@ -78,6 +78,27 @@ impl Operation {
         jobs.iter().for_each(|job| counts.add(job.state));
         format!("{reason}, {}", view::states(&counts))
     }
+}
+
+/// Cancels jobs. Without words it would cancel all of the newest run, which may not be the one that the person
+/// thinks of: on a terminal it asks before.
+///
+/// # Errors
+/// As [`operate`].
+pub fn stop(common: &Common, arguments: &Stop) -> Result<ExitCode> {
+    let jobs = &arguments.jobs;
+    let names_nothing = jobs.jobs_and_run.is_empty() && jobs.filter.is_empty();
+    if names_nothing && !arguments.yes && !common.json && terminal::can_ask() {
+        let run = runs::find(None, common.results_dir())?;
+        let counts = Reader::open(&run)?.status()?.jobs;
+        let open = plural((counts.total - counts.settled()).into(), "job");
+        let question = format!("cancel {open} of {}? [y/N]", run.path().display());
+        if counts.settled() < counts.total && !terminal::agrees(&question) {
+            terminal::say("nothing was stopped");
+            return Ok(ExitCode::Done);
+        }
+    }
+    operate(common, Operation::Stop, jobs)
 }
 
 /// Makes the request.

@@ -123,7 +123,7 @@ impl Condition {
 }
 
 impl Resolved<'_> {
-    /// Whether it is true of a job. Of a job without a value nothing is true but that.
+    /// Whether it is true of a job. Nothing else is true of a job without a value.
     pub fn is_met(&self, job: &JobReport) -> bool {
         let Condition {
             comparison, value, ..

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_job_has_is_refused() {
+    fn unknown_keys_and_values_are_refused() {
         for (condition, words) in [
             ("lrr<1", "lr"),
             ("settings.lrr<1", "settings.lr"),

@@ -9,6 +9,7 @@ use super::{background, logging};
 use crate::args::{Common, Watch};
 use crate::error::{ExitCode, Result};
 use crate::shell_word::shell_word;
+use crate::view::balance::balance;
 use crate::view::json::RunJson;
 use crate::view::{self, summary};
 use crate::{backend, terminal};
@@ -77,7 +78,12 @@ pub fn report(common: &Common, run: &RunDir, status: &Status) -> Result<()> {
         terminal::json(&RunJson::from(status))
     } else {
         let jobs = Reader::open(run)?.jobs()?;
-        terminal::data(&summary::end_of_run(status, &jobs))
+        terminal::data(&summary::end_of_run(status, &jobs))?;
+        let settled = status.jobs.settled() == status.jobs.total;
+        if let Some(text) = balance(run, status, &jobs).filter(|_| settled && !common.quiet) {
+            terminal::say(&text);
+        }
+        Ok(())
     }
 }
 
@@ -89,7 +95,8 @@ fn detach(common: &Common, run: &RunDir) -> Result<ExitCode> {
     } else {
         terminal::data(&run.path().display().to_string())?;
         terminal::say(&format!(
-            "the run continues in the background; `cu watch {0}` shows it, {1} is its log",
+            "the run continues in the background; `cu status {0}` shows it, `cu watch {0}` shows it \
+             until it ends; its log is {1}",
             shell_word(run.path()),
             run.log().display()
         ));

@@ -116,9 +116,9 @@ impl Interrupts {
     }
 }
 
-/// The sources of interruptions: three signals, and the answer to the question. Who started this process with
-/// SIGINT or SIGHUP ignored, as `nohup` and a script's `&` do, wants it to go on: then that one means nothing. It is
-/// handled all the same, since programs that are started here would inherit that it is ignored.
+/// The sources of interruptions: three signals, and the answer to the question. SIGINT and SIGHUP mean nothing if
+/// they were ignored when this process started, as `nohup` and a script's `&` have it. They are handled all the
+/// same, since programs that are started here would inherit that they are ignored.
 #[derive(Debug)]
 pub struct Sources {
     ignored: SignalSet,

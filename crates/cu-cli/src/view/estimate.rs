@@ -63,7 +63,7 @@ impl Estimate {
 
     /// Thousandths in a second, of late.
     fn rate(&self) -> Option<f64> {
-        // The first look is no step, and the first step may be what was done before.
+        // The first look does not count as a step, and the first step may be what was done before.
         let (first, _) = *self.steps.get(1)?;
         let (last, done) = *self.steps.back()?;
         let since = last.checked_sub(last.duration_since(first).mul_f64(RECENT))?;
@@ -147,7 +147,7 @@ pub mod tests {
     }
 
     #[test]
-    fn what_is_given_up_starts_it_anew() {
+    fn a_cancelled_job_starts_the_estimate_anew() {
         let start = Instant::now();
         let mut estimate = Estimate::default();
         let mut status = status(0);

@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn it_fits_any_terminal() {
+    fn any_terminal_is_wide_enough() {
         let mut busy = status(470);
         busy.jobs.total = 2000;
         busy.jobs.running = 500;

@@ -17,7 +17,7 @@ const VERSION: u32 = 1;
 /// Cells that may be long are cut to this width before a column is left out.
 const LEAST: usize = 12;
 
-/// The columns of the table unless others are chosen: what tells the jobs apart, what they reached, and
+/// The columns of the table unless others are chosen: the settings that differ, what the jobs reached, and
 /// when and where.
 pub fn usual_columns(names: &Names) -> Vec<Key> {
     let settings = names.settings.iter().cloned().map(Key::Setting);

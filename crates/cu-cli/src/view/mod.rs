@@ -1,5 +1,6 @@
 //! How a run looks while it runs: on a terminal, in a pipe, to a program, or not at all.
 
+pub mod balance;
 mod canvas;
 mod display;
 pub mod estimate;

@@ -103,7 +103,7 @@ fn ctrl_c_on_a_terminal_asks() {
     terminal.wait_for("d: detach");
     // An empty answer means to go on; the next Ctrl-C asks again.
     terminal.type_line("");
-    terminal.wait_for("0 of 1 jobs completed");
+    terminal.wait_for("0 of 1 done");
     run.signal(Signal::INT);
     terminal.wait_for("d: detach");
     terminal.type_line("d");

@@ -207,16 +207,14 @@ impl Reader {
         lock::is_held(&self.run_dir)
     }
 
-    /// Whether a main process works on it, as far as its lock shows. Unlike
-    /// [`has_main_process`](Self::has_main_process) it tells a run that was left from one whose main
-    /// process may live on another host.
+    /// Whether a main process works on it, as far as its lock shows. It may live on another host, where
+    /// [`has_main_process`](Self::has_main_process) does not see it.
     #[must_use]
     pub fn main_process(&self) -> MainProcessSeen {
         lock::main_process(&self.run_dir)
     }
 
-    /// Refuses a run that a living main process works on. Whoever wants to be its main process is told so
-    /// before anything else is opened.
+    /// Refuses a run that a living main process works on, before anything else of it is opened.
     ///
     /// # Errors
     /// [`Error::InUse`].
