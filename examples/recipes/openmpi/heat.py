@@ -6,7 +6,7 @@ import signal
 import numpy
 from mpi4py import MPI
 
-STEPS = 1500
+STEPS = 500
 CELLS = 200_000
 world = MPI.COMM_WORLD
 rank, ranks = world.Get_rank(), world.Get_size()

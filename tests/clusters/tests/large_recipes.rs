@@ -37,6 +37,7 @@ fn quantum_espresso_that_exits_with_2_continues() {
         more_words: &[],
         environment: "OMP_NUM_THREADS = \"1\"\n",
         on_slurm: "",
+        grace: "5min",
         steps: |traces| traces.lines_that_begin(|line| line.starts_with("total energy ")),
         // Six digits of the energy in Ry: how far a relaxation goes is decided by 1e-4.
         result: |work| {
@@ -60,6 +61,7 @@ fn cp2k_that_removes_its_stop_file_continues() {
         more_words: &[],
         environment: "OMP_NUM_THREADS = \"1\"\n",
         on_slurm: "",
+        grace: "5min",
         steps: |traces| traces.changed("argon-1.restart"),
         // All but the processor time of the last step.
         result: |work| {
@@ -81,6 +83,7 @@ fn openfoam_that_writes_at_a_signal_continues_bit_for_bit() {
         more_words: &[],
         environment: "",
         on_slurm: "",
+        grace: "5min",
         steps: |traces| traces.lines_that_begin(|line| line.starts_with("Time = ")),
         result: |work| lines(&file(work, "2/U"), |line| line.starts_with('(')),
     };
@@ -94,6 +97,7 @@ fn nwchem_that_ends_at_once_continues_from_its_database() {
         more_words: &[],
         environment: "",
         on_slurm: "",
+        grace: "5min",
         steps: |traces| traces.lines_that_begin(|line| line.starts_with("@    ")),
         // The energy of the relaxed molecule in Hartree: a relaxation ends when it changes by less than 1e-6.
         result: |work| {

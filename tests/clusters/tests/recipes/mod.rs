@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use cu_cluster_tests::{SlurmCluster, Suite, place};
 use cu_tests::run::{Place, Run};
@@ -26,6 +27,8 @@ pub struct Recipe {
     pub environment: &'static str,
     /// More of the config on Slurm, in TOML.
     pub on_slurm: &'static str,
+    /// How long it may take from the request to SIGTERM, and from there to SIGKILL.
+    pub grace: &'static str,
     /// A number that changes when the program has got further.
     pub steps: fn(&Traces) -> u128,
     /// Its result, as far as two runs must have the same.
@@ -104,11 +107,14 @@ fn new_run(cluster: &SlurmCluster, recipe: &Recipe, mut place: Place, more: &str
     let command: Vec<String> = command.try_into().expect("a list of words");
     let more_words = recipe.more_words.iter().map(|word| (*word).to_owned());
     let command: Vec<String> = command.into_iter().chain(more_words).collect();
-    // What lasts longer on a busy machine gets the time.
-    place
-        .config
-        .push_str("[stop]\ngrace = \"5min\"\n[environment]\n");
-    place.config.push_str(recipe.environment);
+    let more_config = format!(
+        "[resources]\nmemory = \"900MiB\"\n[environment]\n{}",
+        recipe.environment
+    );
+    place.config.push_str(&more_config);
+    let stop = config.entry("stop").or_insert_with(|| Table::new().into());
+    let stop = stop.as_table_mut().expect("a table");
+    stop.insert("grace".into(), recipe.grace.into());
     let config = format!("{more}\n{}", toml::to_string(&config).expect("TOML"));
     let home = place.directory.clone();
     // The root has no bytecode of Python.
@@ -139,16 +145,22 @@ fn new_run(cluster: &SlurmCluster, recipe: &Recipe, mut place: Place, more: &str
 
 /// Asks each attempt but the last to stop, once it has got further.
 fn in_attempts(run: &Run, recipe: &Recipe) {
-    let main_process = run.start();
+    let mut main_process = run.start();
     for attempt in 0..STOPS {
         let files = run.dir().path().join(format!("attempts/0/{attempt}"));
-        run.await_file(&files.join("started.json"));
+        run.until("the start of an attempt", || {
+            let ended = main_process.wait_at_most(Duration::ZERO);
+            assert_eq!(ended, None, "{}", said(run));
+            files.join("started.json").exists().then_some(())
+        });
         let traces = Traces {
             work: run.path(""),
             stdout: files.join("stdout"),
         };
         let at_the_start = (recipe.steps)(&traces);
         run.until("a step of the program", || {
+            let ended = main_process.wait_at_most(Duration::ZERO);
+            assert_eq!(ended, None, "{}", said(run));
             ((recipe.steps)(&traces) != at_the_start).then_some(())
         });
         run.while_its_programs_stand_still(|| {
