@@ -220,6 +220,54 @@ install_root() {
     )
 }
 
+# missing_in ROOT PACKAGE...: which of these packages the root lacks.
+missing_in() {
+    local root=$1 package
+    shift
+    for package; do
+        [ "$(chroot "$root" dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
+            echo "$package"
+    done
+}
+# add_packages SUITE MIRROR PACKAGE...: runs inside a root that is built.
+add_packages() {
+    set -euo pipefail
+    export DEBIAN_FRONTEND=noninteractive LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
+    local suite=$1 mirror=$2
+    shift 2
+    # Bytecode for each module of Python takes longer than all else, and tests make that of the few they need.
+    dpkg-divert --quiet --local --rename --add /usr/bin/py3compile
+    ln -sf /bin/true /usr/bin/py3compile
+    echo "deb ${mirror:-http://deb.debian.org/debian} $suite main" >/etc/apt/sources.list
+    apt-get update -qq
+    apt-get install -qq --yes --no-install-recommends "$@"
+    apt-get clean
+    rm -rf /var/lib/apt/lists/* /etc/apt/sources.list*
+}
+# add_to_root SUITE PACKAGE...: installs these in its root, unless they are there.
+add_to_root() {
+    local suite=$1 root=$clusters/roots/$1 log=$clusters/roots/$1.programs.log missing
+    shift
+    install_root "$suite"
+    (
+        locked "$clusters/roots/$suite.lock" 1200 "another process builds the root of $suite"
+        mapfile -t missing < <(missing_in "$root" "$@")
+        [ ${#missing[@]} -gt 0 ] || exit 0
+        local begun=$SECONDS
+        say "installs in the root of $suite: ${missing[*]} (log $log)"
+        # Mirrors have their moments.
+        add_in_namespace >"$log" 2>&1 </dev/null || add_in_namespace >"$log" 2>&1 </dev/null ||
+            die "${missing[*]} could not be installed in the root of $suite" "$log"
+        say "they are installed, in $((SECONDS - begun)) s"
+    )
+}
+# add_in_namespace: a part of add_to_root, whose names it uses.
+add_in_namespace() {
+    (in_namespace "$(declare -f bind_system)"'; root=$1 script=$2; shift 2; bind_system "$root"
+        exec chroot "$root" bash -c "$script" - "$@"' \
+        "$root" "$(declare -f add_packages)"'; add_packages "$@"' "$suite" "$(debian_mirror)" "${missing[@]}" 9>&-)
+}
+
 # --- mount namespaces ---------------------------------------------------------------------------------------------
 
 # in_namespace SCRIPT ARGUMENT...: becomes bash with SCRIPT in a mount namespace of its own. What is mounted there below

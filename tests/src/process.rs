@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
-use crate::wait::BOUND;
+use crate::wait::{BOUND, until};
 
 /// How a process ended, and its output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,6 +171,32 @@ pub fn marked(mark: &str) -> Vec<u32> {
     numbers
         .filter(|pid| *pid != own && has_mark(*pid, mark))
         .collect()
+}
+
+/// Stops these processes where they are, as a debugger does: SIGSTOP. Returns once the kernel has.
+pub fn freeze(processes: &[u32]) {
+    let stop = |pid: u32| number(pid).is_some_and(|pid| kill_process(pid, Signal::STOP).is_ok());
+    for pid in processes.iter().filter(|pid| stop(**pid)) {
+        until("a process to be stopped", || {
+            has_no_turn(*pid).then_some(())
+        });
+    }
+}
+
+/// Lets them go on.
+pub fn thaw(processes: &[u32]) {
+    for pid in processes.iter().filter_map(|pid| number(*pid)) {
+        let _ = kill_process(pid, Signal::CONT);
+    }
+}
+
+/// Whether it is stopped, or has ended.
+fn has_no_turn(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit_once(") ")
+        .and_then(|(_, rest)| rest.chars().next());
+    state.is_none_or(|state| "TtZX".contains(state))
 }
 
 fn has_mark(pid: u32, mark: &str) -> bool {

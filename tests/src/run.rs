@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use toml::Table;
 
 use crate::cu::cu_binary;
-use crate::process::{Exit, Process, kill_marked};
+use crate::process::{Exit, Process, freeze, kill_marked, marked, thaw};
 use crate::wait::{BOUND, until_within};
 
 /// Names the scratch directory in the environment of every process of a run.
@@ -230,9 +230,30 @@ impl Run {
         until_within(self.place.patience, what, look)
     }
 
+    /// Does `work` while the processes of the job's program stand still. Those of `cu` go on.
+    pub fn while_its_programs_stand_still(&self, work: impl FnOnce()) {
+        let mut stopped = Vec::new();
+        loop {
+            let programs = marked(&self.mark()).into_iter().filter(|pid| !is_cu(*pid));
+            let new: Vec<u32> = programs.filter(|pid| !stopped.contains(pid)).collect();
+            // A process may have started another before it was stopped.
+            if new.is_empty() {
+                break;
+            }
+            freeze(&new);
+            stopped.extend(new);
+        }
+        work();
+        thaw(&stopped);
+    }
+
+    fn mark(&self) -> String {
+        format!("{MARK}={}", self.scratch.path().display())
+    }
+
     /// Kills every process of the run.
     pub fn kill_all(&self) {
-        kill_marked(&format!("{MARK}={}", self.scratch.path().display()));
+        kill_marked(&self.mark());
     }
 
     /// A file in the output directory of a job.
@@ -251,6 +272,12 @@ impl Drop for Run {
             eprintln!("the log of the main process:\n{log}");
         }
     }
+}
+
+/// Whether it is a supervisor, a main process or another command of `cu`.
+fn is_cu(pid: u32) -> bool {
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    program.file_name().is_some_and(|name| name == "cu")
 }
 
 /// Copies the keys of `over` into `table`, and replaces existing ones.

@@ -179,7 +179,12 @@ impl Instance {
     ///
     /// # Panics
     /// If it fails: with what it said.
-    fn run(&self, action: &str, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    pub(crate) fn run(
+        &self,
+        action: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> String {
         as_root(|| {
             let mut command = Command::new("timeout");
             command.args(["--kill-after=10", SECONDS]).arg(&self.script);

@@ -1,5 +1,7 @@
 //! Where a run of the real `cu` takes place: in one lane of one cluster.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -35,6 +37,29 @@ pub fn on_htcondor(pool: &CondorPool, lane: &CondorLane<'_>, directory: &Path) -
     let lane = format!("extra = [{:?}]\n", lane.submit_line());
     place.config.push_str(&lane);
     place
+}
+
+/// Runs on the local backend, within the Debian root of the cluster. `cu` is called by a script in `directory`.
+///
+/// # Panics
+/// If the script can't be written.
+#[must_use]
+pub fn in_root(cluster: &SlurmCluster, directory: &Path) -> Place {
+    let cu = directory.join("cu-in-root");
+    let enter = cluster.commands().join("in-cluster");
+    let program = static_program("cu");
+    let script = format!(
+        "#!/bin/sh\nexec {} {} \"$@\"\n",
+        enter.display(),
+        program.display()
+    );
+    fs::write(&cu, script).unwrap();
+    fs::set_permissions(&cu, Permissions::from_mode(0o755)).unwrap();
+    let config = "[backend]\nkind = \"local\"\n[backend.local]\ncpus = 4\n".to_owned();
+    Place {
+        cu,
+        ..place(directory, config)
+    }
 }
 
 /// Runs in the slot of the pool that is outside all lanes.

@@ -100,6 +100,15 @@ impl SlurmCluster {
         Self { suite, instance }
     }
 
+    /// Installs the programs of the recipes in its root, unless they are there. `all` includes the large ones.
+    ///
+    /// # Panics
+    /// If they can't be installed: with what the script said.
+    pub fn add_programs(&self, all: bool) {
+        let which: &[&str] = if all { &["all"] } else { &[] };
+        self.instance.run("programs", which, &[]);
+    }
+
     /// Which Slurm it is.
     #[must_use]
     pub fn suite(&self) -> Suite {
