@@ -122,6 +122,16 @@ impl Written {
 /// As [`data`].
 pub fn json(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(Error::internal("write JSON"))?;
+    bytes(format!("{}\n", escaped(&text)).as_bytes()).map(drop)
+}
+
+/// A JSON value in one line.
+pub fn json_line(value: &serde_json::Value) -> String {
+    escaped(&value.to_string())
+}
+
+/// A text in JSON in which no character moves a cursor or hides.
+fn escaped(text: &str) -> String {
     // JSON may hold these unescaped in texts, and nowhere else.
     let mut escaped = String::with_capacity(text.len() + 1);
     for part in text.split_inclusive(is_order) {
@@ -136,8 +146,7 @@ pub fn json(value: &impl serde::Serialize) -> Result<()> {
             None => escaped.push_str(part),
         }
     }
-    escaped.push('\n');
-    bytes(escaped.as_bytes()).map(drop)
+    escaped
 }
 
 /// Whether `error` at stdout says that nobody reads there any more.

@@ -20,6 +20,7 @@ pub mod durations;
 pub mod files;
 pub mod machine;
 pub mod process;
+pub mod script;
 pub mod shell;
 pub mod sockets;
 pub mod tail;

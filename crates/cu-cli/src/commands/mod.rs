@@ -5,6 +5,7 @@ pub mod doctor;
 mod dry_run;
 pub mod exec;
 pub mod job;
+mod jobs_of_run;
 pub mod list;
 pub mod logs;
 pub mod main_process;

@@ -87,6 +87,7 @@ pub fn operate(
 ) -> Result<ExitCode> {
     let is_run = |word: &str| runs::exists(word, common.results_dir());
     let (jobs, run) = split(&arguments.jobs_and_run, is_run)?;
+    let jobs = jobs.unwrap_or(Jobs::All);
     let run = runs::find(run.as_deref(), common.results_dir())?;
     check_run(&run)?;
     let reader = Reader::open(&run)?;
@@ -219,7 +220,10 @@ fn chosen(selection: &Selection, mut jobs: Vec<JobReport>) -> Vec<JobReport> {
 
 /// Splits the words into jobs and run: `1-3,5` and `all` are jobs, anything else is a run. A run with
 /// such a name comes after its jobs.
-fn split(jobs_and_run: &[String], is_run: impl Fn(&str) -> bool) -> Result<(Jobs, Option<String>)> {
+pub fn split(
+    jobs_and_run: &[String],
+    is_run: impl Fn(&str) -> bool,
+) -> Result<(Option<Jobs>, Option<String>)> {
     let looks_like_jobs = |word: &str| {
         let mut characters = word.chars();
         word == "all" || characters.all(|it| it.is_ascii_digit() || ",-".contains(it))
@@ -249,7 +253,7 @@ fn split(jobs_and_run: &[String], is_run: impl Fn(&str) -> bool) -> Result<(Jobs
         }
     };
     let jobs = jobs.map(|word| word.parse::<Jobs>().map_err(Error::usage));
-    Ok((jobs.transpose()?.unwrap_or(Jobs::All), run.cloned()))
+    Ok((jobs.transpose()?, run.cloned()))
 }
 
 #[cfg(test)]
@@ -261,6 +265,7 @@ mod tests {
         let split_words = |words: &[&str]| {
             let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
             split(&words, |word| ["7", "8"].contains(&word))
+                .map(|(jobs, run)| (jobs.unwrap_or(Jobs::All), run))
         };
         let one: Jobs = "1".parse().expect("a job");
         let run = Some("results/a".to_owned());

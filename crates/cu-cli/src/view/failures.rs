@@ -80,6 +80,8 @@ fn paragraph(text: &mut String, status: &Status, run: &RunDir, kind: &Kind) {
         count => format!("{count} jobs"),
     };
     let (last, before) = match lines.split_last() {
+        // The supervisor's words on what it says already.
+        Some((last, before)) if last.ends_with(what) => ("", before),
         Some((last, before)) => (last.trim(), before),
         None => ("", &lines[..]),
     };

@@ -44,7 +44,7 @@ pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
         text.push_str(&attempts(shown, &files, width));
     }
     if let Some((last, its_files)) = shown.last().zip(files.last()) {
-        newest(&mut text, run, job, last, its_files);
+        newest(&mut text, run, job, last, its_files, width);
         let newest = shown.iter().zip(&files).rev();
         let mut newest = newest.filter(|(_, files)| !files.signals.sent.is_empty());
         if let Some((attempt, files)) = newest.next() {
@@ -60,20 +60,12 @@ pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
 
 /// A row for each attempt, and below it why it ended, unless that is as for the one before.
 fn attempts(attempts: &[AttemptReport], files: &[Files], width: usize) -> String {
-    let mut table = table(&[
-        "attempt",
-        "cluster job",
-        "host",
-        "started",
-        "took",
-        "memory",
-        "end",
-    ]);
-    for (attempt, files) in attempts.iter().zip(files) {
-        table.add_row(attempt_row(attempt, files));
-    }
+    let cells = attempts.iter().zip(files);
+    let cells: Vec<_> = cells
+        .map(|(attempt, files)| attempt_row(attempt, files))
+        .collect();
     let mut text = String::new();
-    let rows = table.to_string();
+    let rows = rows(&cells, width);
     let mut rows = rows.lines();
     text.push_str(rows.next().unwrap_or_default().trim_end());
     let mut before = None;
@@ -91,6 +83,38 @@ fn attempts(attempts: &[AttemptReport], files: &[Files], width: usize) -> String
         before = cause;
     }
     text
+}
+
+const COLUMNS: [&str; 7] = [
+    "attempt",
+    "cluster job",
+    "host",
+    "started",
+    "took",
+    "memory",
+    "end",
+];
+/// The columns that are left out first if there is no room; `--json` has them.
+const LESS: [&str; 3] = ["cluster job", "memory", "host"];
+
+/// The table of attempts with as many columns as fit.
+fn rows(cells: &[[String; 7]], width: usize) -> String {
+    let mut rows = String::new();
+    for left_out in 0..=LESS.len() {
+        let is_shown = |column: &usize| !LESS[..left_out].contains(&COLUMNS[*column]);
+        let columns: Vec<_> = (0..COLUMNS.len()).filter(is_shown).collect();
+        let header: Vec<_> = columns.iter().map(|column| COLUMNS[*column]).collect();
+        let mut table = table(&header);
+        for row in cells {
+            table.add_row(columns.iter().map(|column| &row[*column]));
+        }
+        rows = table.to_string();
+        let longest = rows.lines().map(|line| line.trim_end().chars().count());
+        if longest.max().is_none_or(|longest| longest <= width) {
+            break;
+        }
+    }
+    rows
 }
 
 /// Why it ended, with the keys behind that.
@@ -140,6 +164,7 @@ fn newest(
     job: &JobReport,
     attempt: &AttemptReport,
     attempt_files: &Files,
+    width: usize,
 ) {
     let directory = run.attempt(job.job, attempt.attempt);
     // This includes errors before the program, such as a module that could not be loaded.
@@ -150,7 +175,10 @@ fn newest(
         }
     }
     if let Some(hint) = hints::hint(job, attempt, attempt_files) {
-        let _ = write!(text, "\nhint: {hint}");
+        for (number, line) in wrap(&format!("hint: {hint}"), width).iter().enumerate() {
+            let indented = if number == 0 { "" } else { "  " };
+            let _ = write!(text, "\n{indented}{line}");
+        }
     }
     let _ = write!(
         text,
@@ -176,15 +204,15 @@ fn signals(text: &mut String, attempt: &AttemptReport, sent: &[SentSignal]) {
     }
 }
 
-/// `2026-11-24T16:48:32.120Z SIGTERM to python3 (4711): asked to stop`
+/// `2026-11-24T16:48:32.120Z SIGTERM to python3 (4711), asked to stop`
 fn signal_line(sent: &SentSignal) -> String {
     let reason = match sent.reason {
         SignalReason::Asked => "asked to stop",
-        SignalReason::Ended => "ended: no process could be asked, or it did not stop in time",
-        SignalReason::LeftBehind => "ended: the program left it behind",
+        SignalReason::Ended => "to end it",
+        SignalReason::LeftBehind => "to end what was left",
     };
     let (at, signal, name) = (iso(sent.at), &sent.signal, &sent.name);
-    format!("{at} SIG{signal} to {name} ({}): {reason}", sent.pid)
+    format!("{at} SIG{signal} to {name} ({}), {reason}", sent.pid)
 }
 
 /// The names of the files in `directory`, from an attempt and from its backend.

@@ -79,8 +79,13 @@ fn logs_are_joined_over_attempts() {
         bench.cu(&["logs", "0", "--attempt", "1"]).stdout,
         "attempt 2\n"
     );
-    let both = bench.json(&["logs", "0", "--json"]);
-    assert_eq!(both["attempts"][1]["text"], "attempt 2\n");
+    let both = bench.cu(&["logs", "0", "--json"]).stdout;
+    let last: serde_json::Value =
+        serde_json::from_str(both.lines().last().expect("a line")).expect("an object");
+    assert_eq!(
+        (&last["attempt"], &last["line"]),
+        (&1.into(), &"attempt 2".into())
+    );
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::schedule::cap_ends;
 use super::witnesses::{Verdict, judge};
 use crate::{AttemptEnd, Limit, Policy};
 pub(crate) use stops::was_asked;
-use stops::{asked_itself, killed_by_cu, pushes, stop_cause, stopped};
+use stops::{asked, asked_itself, killed_by_cu, pushes, stop_cause, stopped};
 
 /// A text of several lines as one.
 pub(crate) fn one_line(text: &str) -> String {
@@ -290,9 +290,12 @@ impl Display for Reason<'_> {
             ),
             Self::Stuck { ended, limit } => write!(
                 out,
-                "gave up: {} attempts in a row changed no file in the output or working directory, and left \
+                "gave up: {} in a row changed no file in the output or working directory, and left \
                  neither a newer checkpoint nor a larger fraction; {ended}",
-                limit.value()
+                match limit.value() {
+                    1 => "1 attempt".to_owned(),
+                    attempts => format!("{attempts} attempts"),
+                }
             ),
         }
     }
@@ -355,7 +358,7 @@ fn seen(active: &Active, excerpt: fn(&str) -> &str) -> String {
             (ProgramEnd::Signaled(9), Some(stopped)) if stopped.kill().is_some() => {
                 let words = killed_by_cu(stopped);
                 let words = words.unwrap_or_else(|| "was killed by cu".to_owned());
-                format!("{}; its program {words}", pushes(stopped))
+                format!("{}; its program {words}", asked(stopped))
             }
             (end, Some(stopped)) if !stopped.pushes.is_empty() => {
                 let end = program_end(end, record.started.is_some());
