@@ -81,7 +81,7 @@ fn json_is_one_object_a_line() {
 }
 
 #[test]
-fn what_a_killed_python_printed_is_not_lost() {
+fn output_of_a_killed_python_is_not_lost() {
     let script = "import os, signal\nprint('epoch 1')\nos.kill(os.getpid(), signal.SIGKILL)";
     let run = Run::new(&["python3", "-c", script], "");
     assert_eq!(run.start().wait().code, Some(1));

@@ -180,6 +180,15 @@ pub fn say_styled(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
+/// Whether stderr is a terminal on which this process is in the foreground: a bar of a command that was
+/// started with `&` would cover the prompt.
+pub fn is_in_front() -> bool {
+    let stderr = io::stderr();
+    // A terminal that is not the controlling one has no foreground of ours.
+    let front = rustix::termios::tcgetpgrp(&stderr).ok();
+    stderr.is_terminal() && front.is_none_or(|front| front == rustix::process::getpgrp())
+}
+
 /// The columns of the terminal on stdout; 80 if it is not one.
 pub fn width() -> usize {
     let size = rustix::termios::tcgetwinsize(io::stdout());

@@ -429,7 +429,7 @@ impl Joined {
                 return Ok(ControlFlow::Break(()));
             };
             self.printed[place] = end;
-            // Who looks for the output of a killed program should not doubt that this is all.
+            // A person who looks for the output of a killed program should not doubt that this is all.
             let was_started = attempt.started.is_some();
             if let Some(ended) = attempt.end.filter(|end| *end != AttemptEnd::Completed)
                 && stream == Stream::Stdout

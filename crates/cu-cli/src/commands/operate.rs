@@ -48,13 +48,13 @@ impl Operation {
     }
 
     /// What happens to the jobs now.
-    fn done(self) -> &'static str {
+    fn now(self, jobs: &str) -> String {
         match self {
-            Self::Stop => "being stopped",
-            Self::Pause => "being paused",
-            Self::Continue => "continued",
-            Self::Retry => "retried",
-            Self::Checkpoint => "asked to save and exit for resume",
+            Self::Stop => format!("stopping {jobs}: a running program may save first"),
+            Self::Pause => format!("pausing {jobs}: a running program saves first"),
+            Self::Continue => format!("continuing {jobs}"),
+            Self::Retry => format!("running {jobs} again"),
+            Self::Checkpoint => format!("asked {jobs} to save; then it goes on"),
         }
     }
 
@@ -68,7 +68,7 @@ impl Operation {
             Self::Checkpoint => "no job is running",
         };
         if let [job] = jobs {
-            return format!("{reason}, job {} {}", job.job, summary::job_is(job.state));
+            return format!("{reason}, job {} {}", job.job, summary::job_is(job));
         }
         let mut counts = Counts::default();
         jobs.iter().for_each(|job| counts.add(job.state));
@@ -181,13 +181,8 @@ fn report(common: &Common, operation: Operation, run: &RunDir, jobs: u32) -> Res
         return terminal::json(&json!({"version": 1, "run_dir": run.path(), "jobs": jobs}));
     }
     if !common.quiet {
-        let are = if jobs == 1 { "is" } else { "are" };
-        terminal::say(&format!(
-            "{} {are} {} in {}",
-            plural(jobs.into(), "job"),
-            operation.done(),
-            run.path().display()
-        ));
+        let now = operation.now(&plural(jobs.into(), "job"));
+        terminal::say(&format!("{now} ({})", run.path().display()));
     }
     Ok(())
 }

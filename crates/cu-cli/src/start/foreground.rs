@@ -35,7 +35,6 @@ pub fn work_on(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> 
             report(common, &run, &status)?;
             Ok(match status.state {
                 RunState::Completed => ExitCode::Done,
-                _ if interrupts.interrupted() => ExitCode::Interrupted,
                 _ => ExitCode::JobsFailed,
             })
         }

@@ -11,7 +11,7 @@ use super::{Files, hints, limit};
 use crate::shell_word::shell_word;
 use crate::text::{last_line, plural};
 
-/// So many last lines of stderr are shown.
+/// At most this many last lines of stderr are shown.
 const LINES: usize = 6;
 /// The stderr of at most this many failed jobs is read; the others are grouped by their end alone.
 const MOST_READ: usize = 2000;

@@ -7,7 +7,7 @@ use cu_core::{AttemptEnd, AttemptReport, JobReport, RunDir};
 use cu_protocol::{Timestamp, signal_name};
 use cu_run_dir::{SentSignal, SignalReason};
 
-use super::summary::{FEW, attempt_end, job_is, metrics, percent, table};
+use super::summary::{FEW, attempt_end, fitted, job_is, metrics, percent, table};
 use super::{Files, hints, limit};
 use crate::backend::Kind;
 use crate::text::moment::{iso, rounded};
@@ -18,7 +18,7 @@ const MANY: usize = 50;
 
 /// A job of `run`, of which the attempts are shown in `width` columns.
 pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
-    let mut text = format!("job {} {}: {}", job.job, job_is(job.state), limit::why(job));
+    let mut text = format!("job {} {}: {}", job.job, job_is(job), limit::why(job));
     for (name, value) in &job.parameters {
         let _ = write!(text, "\n  {name} = {value}");
     }
@@ -108,8 +108,8 @@ fn rows(cells: &[[String; 7]], width: usize) -> String {
         for row in cells {
             table.add_row(columns.iter().map(|column| &row[*column]));
         }
-        rows = table.to_string();
-        let longest = rows.lines().map(|line| line.trim_end().chars().count());
+        rows = fitted(table, usize::MAX);
+        let longest = rows.lines().map(|line| line.chars().count());
         if longest.max().is_none_or(|longest| longest <= width) {
             break;
         }

@@ -201,23 +201,23 @@ fn queued_or_running(active: &Active) -> String {
         }
         _ => "is queued".to_owned(),
     };
+    let remade = match active.output_remade {
+        true => format!("; {}", output_remade("it")),
+        false => String::new(),
+    };
     let then = match (&active.evidence.request, active.wish) {
         (Some(_), _) => "it has asked to be resumed, and is resubmitted when it ends",
         (None, Some(Wish::CheckpointAndExit)) if active.has_spoken() => {
-            "it was asked to checkpoint and exit"
+            "it was asked to save and exit"
         }
         (None, Some(Wish::CheckpointAndExit)) => {
-            "it will be asked to checkpoint and exit as soon as it reports"
+            "it will be asked to save and exit as soon as it reports"
         }
         (None, Some(Wish::Cancel)) => "it was asked to end",
         (None, None) if active.evidence.results => {
             "it has delivered its results, and is done when it ends"
         }
-        (None, None) => "waiting for it to end or to ask to be resumed",
-    };
-    let remade = match active.output_remade {
-        true => format!("; {}", output_remade("it")),
-        false => String::new(),
+        (None, None) => return format!("attempt {attempt} {doing}{remade}"),
     };
     format!("attempt {attempt} {doing}; {then}{remade}")
 }
@@ -272,7 +272,8 @@ impl Display for Reason<'_> {
             Self::Exhausted { ended, used, limit } => match limit {
                 Some(limit) => write!(
                     out,
-                    "gave up: {used} attempts have ended like this since the last progress, {} may; {ended}",
+                    "gave up: {used} attempts without progress {}, {} are allowed; {ended}",
+                    many_ended(ended.end),
                     limit.value()
                 ),
                 None => write!(out, "{ended}"),
@@ -446,6 +447,20 @@ pub(super) fn to_be_resumed(reason: &Reason<'_>) -> String {
 /// The submission will be repeated.
 pub(super) fn to_be_repeated(reason: &str) -> String {
     format!("{reason}; it is tried again")
+}
+
+/// What several attempts did, to follow "21 attempts without progress ".
+fn many_ended(end: AttemptEnd) -> &'static str {
+    match end {
+        AttemptEnd::TimeLimit => "reached their time limit",
+        AttemptEnd::Preempted => "were preempted",
+        AttemptEnd::NodeFailure => "lost their node",
+        AttemptEnd::OutOfMemory => "ran out of memory",
+        AttemptEnd::Removed => "were removed by the cluster",
+        AttemptEnd::Lost => "were lost",
+        AttemptEnd::Failed => "failed",
+        AttemptEnd::ResumeRequested | AttemptEnd::Completed | AttemptEnd::Cancelled => "ended",
+    }
 }
 
 /// Why an attempt that runs has not started its program.
