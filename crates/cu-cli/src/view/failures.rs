@@ -44,7 +44,11 @@ pub fn failures(status: &Status, jobs: &[JobReport]) -> String {
             _ => Vec::new(),
         };
         let last = lines.last().map_or("", String::as_str);
-        let key = without_numbers(&format!("{what}\n{last}"));
+        // Exit codes are numbers that differ on purpose.
+        let key = match what.starts_with('(') {
+            true => format!("{what}\n{}", without_numbers(last)),
+            false => without_numbers(&format!("{what}\n{last}")),
+        };
         match places.get(&key) {
             Some(place) => kinds[*place].jobs.push(job.job.0),
             None => {
@@ -228,8 +232,8 @@ mod tests {
              see `cu logs 0 {run_dir}`\n\
              job 7 failed (exit code 127): ERROR: no GPU for job 7\n  \
              | starts\n  \
-             hint: 127 is what a shell exits with when it can't find a command: is it installed, and in \
-             PATH on that host?\n  \
+             hint: 127 is what a shell exits with when it can't find a command: is it installed, and in PATH \
+             on that host?\n  \
              see `cu logs 7 {run_dir}`\n"
         );
         assert_eq!(failures(&status, &jobs), expected);

@@ -246,7 +246,6 @@ mod tests {
         let text = job(&run, &report(0, JobState::Failed, 2), 80);
         let words = [
             "job 0 has failed: Attempt 0 ended",
-            "local-1",
             "1 min 1 s",
             "2.5 GiB",
             "exit code 3",
@@ -267,8 +266,8 @@ mod tests {
             80,
         );
         assert!(text.contains("950 earlier attempts are left out"), "{text}");
-        assert!(text.contains("local-999 "), "{text}");
-        assert!(!text.contains("local-949 "), "{text}");
+        assert!(text.contains("\n999 "), "{text}");
+        assert!(!text.contains("\n949 "), "{text}");
     }
 
     #[test]

@@ -153,7 +153,7 @@ mod tests {
         status.done_per_mille = 500;
         lines.status(&status, at(11));
         let line = "digits: 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 7 resumes, \
-                    about 11s left";
+                    about 11 s left";
         assert_eq!(said(), [line]);
 
         status.resumes = 8;

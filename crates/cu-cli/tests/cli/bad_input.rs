@@ -58,7 +58,7 @@ fn a_config_that_is_wrong_is_exit_code_2_and_makes_nothing() {
         ),
         (
             &["run", "no.toml"],
-            &["can't read the config no.toml", "cu run -- COMMAND"],
+            &["can't read the config no.toml", "did you mean absent.toml"],
         ),
         (
             &["run", "count.sh"],
@@ -214,8 +214,8 @@ fn a_run_that_is_missing_damaged_or_newer_is_exit_code_6() {
     let listed = bench.cu(&["list"]);
     assert_eq!(listed.code, 0, "{listed:?}");
     for words in [
-        " damaged  unreadable ",
-        " newer    unreadable ",
+        "damaged  unreadable",
+        "newer    unreadable",
         "\nunreadable: the store ",
         "\nunreadable: the run in ",
     ] {
