@@ -7,8 +7,8 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::parse_time;
-use crate::error::{Error, ExitCode};
-use crate::runs::{self, RESULTS_DIR};
+use crate::error::ExitCode;
+use crate::runs::RESULTS_DIR;
 use crate::select::{Filter, Key};
 use crate::terminal::Color;
 use crate::topics;
@@ -92,8 +92,8 @@ pub enum Command {
     /// List the runs of a results directory
     List,
     /// Show a job: its attempts, and what it waits for or why it ended
-    Show(JobArgument),
-    /// Print the output of a job, joined over its attempts
+    Show(Show),
+    /// Print the output of jobs, joined over their attempts
     Logs(Logs),
     /// Cancel jobs; none of them is submitted again
     Stop(Stop),
@@ -356,50 +356,38 @@ done with 0.5 or 50%, moments with their beginning, in UTC: started>2026-11-24.
     text + JOBS_EXAMPLES
 }
 
-/// Which job of which run.
+/// `cu show`
 #[derive(Debug, Args)]
-pub struct JobArgument {
-    /// The job's number
-    #[arg(value_name = "JOB", value_parser = job_number)]
-    pub job: u32,
-    #[command(flatten)]
-    pub run: RunArgument,
-}
-
-impl JobArgument {
-    /// The error about a missing job. Its number may have been meant as the name of a run.
-    pub fn explain(&self, error: cu_core::Error, common: &Common) -> Error {
-        let word = self.job.to_string();
-        let is_missing = matches!(error, cu_core::Error::NoJob { .. }) && self.run.run.is_none();
-        match is_missing && runs::exists(&word, common.results_dir()) {
-            true => Error::usage_hint(
-                error.to_string(),
-                format!(
-                    "`{word}` is also a run: JOB comes first, so write `0 {word}` for its job 0"
-                ),
-            ),
-            false => error.into(),
-        }
-    }
-}
-
-fn job_number(word: &str) -> Result<u32, String> {
-    word.parse()
-        .map_err(|_| format!("expected a job's number; the run comes after it: `0 {word}`"))
+pub struct Show {
+    /// Jobs (0, 1-3,5 or `all`) and a run (directory or name), in any order; a run whose name is a
+    /// number comes last, after its jobs [default: the only job of the newest run]
+    #[arg(value_name = "JOB|RUN", num_args = 0..=2)]
+    pub jobs_and_run: Vec<String>,
 }
 
 /// `cu logs`
 #[derive(Debug, Args)]
 pub struct Logs {
-    #[command(flatten)]
-    pub job: JobArgument,
-    /// Keep printing, across attempts, until the job has ended
-    #[arg(long, short, conflicts_with_all = ["json", "attempt"])]
+    /// Jobs (0, 1-3,5 or `all`) and a run (directory or name), in any order; a run whose name is a
+    /// number comes last, after its jobs [default: the only job of the newest run]
+    #[arg(value_name = "JOBS|RUN", num_args = 0..=2)]
+    pub jobs_and_run: Vec<String>,
+    /// Keep printing, across attempts, until the jobs have ended
+    #[arg(long, short, conflicts_with = "attempt")]
     pub follow: bool,
     /// Only this attempt
     #[arg(long, value_name = "N")]
     pub attempt: Option<u32>,
-    /// Print standard error instead of standard output
+    /// Only the last LINES lines of each job
+    #[arg(long, short = 'n', value_name = "LINES")]
+    pub lines: Option<usize>,
+    /// Only attempts that ran within this time until now, such as 10min
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub since: Option<Duration>,
+    /// Only standard output
+    #[arg(long, conflicts_with = "stderr")]
+    pub stdout: bool,
+    /// Only standard error
     #[arg(long)]
     pub stderr: bool,
     /// Print every byte as it is, also to a terminal, which obeys control characters

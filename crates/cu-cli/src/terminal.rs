@@ -122,6 +122,16 @@ impl Written {
 /// As [`data`].
 pub fn json(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(Error::internal("write JSON"))?;
+    bytes(format!("{}\n", escaped(&text)).as_bytes()).map(drop)
+}
+
+/// A JSON value in one line.
+pub fn json_line(value: &serde_json::Value) -> String {
+    escaped(&value.to_string())
+}
+
+/// A text in JSON in which no character moves a cursor or hides.
+fn escaped(text: &str) -> String {
     // JSON may hold these unescaped in texts, and nowhere else.
     let mut escaped = String::with_capacity(text.len() + 1);
     for part in text.split_inclusive(is_order) {
@@ -136,8 +146,7 @@ pub fn json(value: &impl serde::Serialize) -> Result<()> {
             None => escaped.push_str(part),
         }
     }
-    escaped.push('\n');
-    bytes(escaped.as_bytes()).map(drop)
+    escaped
 }
 
 /// Whether `error` at stdout says that nobody reads there any more.
@@ -169,6 +178,15 @@ pub fn warn(text: &str) {
 /// As [`say`], for a text with colours of our own, in which all else is printable.
 pub fn say_styled(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// Whether stderr is a terminal on which this process is in the foreground: a bar of a command that was
+/// started with `&` would cover the prompt.
+pub fn is_in_front() -> bool {
+    let stderr = io::stderr();
+    // A terminal that is not the controlling one has no foreground of ours.
+    let front = rustix::termios::tcgetpgrp(&stderr).ok();
+    stderr.is_terminal() && front.is_none_or(|front| front == rustix::process::getpgrp())
 }
 
 /// The width of the terminal to which stdout goes, in columns; `None` if it goes elsewhere.

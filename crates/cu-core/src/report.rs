@@ -105,6 +105,9 @@ pub struct Counts {
     pub total: u32,
     /// Waiting to be submitted: at first, between attempts, or paused.
     pub waiting: u32,
+    /// Those of the waiting ones that are paused.
+    #[serde(default)]
+    pub paused: u32,
     /// Submitted, not running yet.
     pub queued: u32,
     /// Running.
@@ -220,6 +223,8 @@ pub struct JobReport {
     pub why: String,
     /// The limit that decides it, if one does.
     pub limit: Option<Limit>,
+    /// Whether it waits until an operator continues it.
+    pub paused: bool,
     /// Its attempts, in order.
     pub attempts: Vec<AttemptReport>,
 }
@@ -237,6 +242,7 @@ impl JobReport {
             fraction: None,
             why: String::new(),
             limit: None,
+            paused: false,
             attempts: Vec::new(),
         }
     }

@@ -88,6 +88,7 @@ mod tests {
             fraction: None,
             why: String::new(),
             limit: None,
+            paused: false,
             attempts: Vec::new(),
         }
     }

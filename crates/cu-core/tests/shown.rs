@@ -41,8 +41,7 @@ fn continue_before_the_start_withdraws_the_pause() {
     let mut world = World::submitted();
     world.hears(Event::Ordered(Order::Pause));
     assert_eq!(wish(&world), Some(Wish::CheckpointAndExit));
-    let expected =
-        "attempt 0 is queued; it will be asked to checkpoint and exit as soon as it reports";
+    let expected = "attempt 0 is queued; it will be asked to save and exit as soon as it reports";
     assert_eq!(world.why(), expected);
     world.hears(Event::Ordered(Order::Continue));
     assert_eq!(wish(&world), None);
@@ -90,7 +89,7 @@ fn waiting_for_room_names_the_limit() {
 fn cancel_before_the_submit_answer_claims_no_cluster_end() {
     let mut world = World::submitting(five_an_hour());
     world.hears(Event::Ordered(Order::Stop));
-    let expected = "an operator cancelled it; it is not known yet whether the scheduler has attempt 0; \
+    let expected = "`cu stop` cancelled it; it is not known yet whether the scheduler has attempt 0; \
                     if it does, it is asked to end it";
     assert_eq!(world.why(), expected);
     let cancelled = world.hears(Event::Submitted {

@@ -10,6 +10,7 @@ use std::process::Command;
 
 use cu_protocol::{Attempt, JobId, ProgramEnd};
 use cu_run_dir::JobSpec;
+use cu_system::script::Fault;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 
@@ -67,6 +68,7 @@ impl Program {
             .arg0(name)
             .args(arguments)
             .current_dir(&working_directory)
+            .envs(unbuffered())
             .envs(&spec.environment)
             .env("CU_JOB_ID", job.to_string())
             .env("CU_ATTEMPT", attempt.to_string())
@@ -134,6 +136,13 @@ impl Program {
     }
 }
 
+/// A Python that is killed loses what it has printed and not written yet, so it writes at once, unless
+/// the user has set this.
+fn unbuffered() -> Option<(&'static str, &'static str)> {
+    const NAME: &str = "PYTHONUNBUFFERED";
+    std::env::var_os(NAME).is_none().then_some((NAME, "1"))
+}
+
 /// The program's absolute path.
 fn resolve(name: &str, path: &OsStr, working_directory: &Path) -> Result<PathBuf> {
     if name.is_empty() {
@@ -187,14 +196,18 @@ fn is_asked_for(error: &std::io::Error) -> bool {
 }
 
 fn why_not_started(program: &Path, directory: &Path, error: &std::io::Error) -> String {
-    let (program, shown) = (program.display(), directory.display());
     if !directory.is_dir() {
+        let (program, shown) = (program.display(), directory.display());
         return format!("{program} was not started: its working directory {shown} does not exist");
     }
+    if let Some(fault) = Fault::of(program) {
+        return fault.to_string();
+    }
+    let (program, shown) = (program.display(), directory.display());
     let hint = match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::NOEXEC) => "; a script needs a first line such as `#!/bin/sh`",
-        Some(Errno::ACCESS) => "; is it executable (chmod +x)?",
-        Some(Errno::NOENT) => "; does it exist, and the interpreter in its first line too?",
+        Some(Errno::NOEXEC) => "; it may have been built for another kind of machine",
+        Some(Errno::ACCESS) => "; run `chmod +x` on it, or name its interpreter first",
+        Some(Errno::NOENT) => "; it does not exist on this machine",
         _ => "",
     };
     format!("{program} was not started in {shown}: {error}{hint}")

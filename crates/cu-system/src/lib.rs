@@ -22,6 +22,7 @@ pub mod files;
 pub mod fork_server;
 pub mod machine;
 pub mod process;
+pub mod script;
 pub mod shell;
 pub mod sockets;
 pub mod tail;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 
 use cu_core::RunDir;
 use cu_protocol::{Attempt, JobId};
@@ -14,6 +15,7 @@ use crate::backend::{self, Choice, Kind};
 use crate::config::Config;
 use crate::error::{Error, ExitCode, Result};
 use crate::runs::scratch::{Scratch, make, new_id};
+use crate::shell_word::shell_word;
 use crate::start::background;
 use crate::start::watched::this_program;
 use crate::terminal;
@@ -33,15 +35,25 @@ pub fn dry_run(
         Kind::Local => None,
         kind => Some(background::runtime()?.block_on(ask(run, config, kind))?),
     };
+    let exists = run.path().exists();
     if common.json {
         terminal::json(&in_json(run, config, choice, asked.as_ref()))?;
-        return Ok(ExitCode::Done);
+    } else {
+        terminal::data(in_words(run, config, asked.as_ref())?.trim_end())?;
+        if exists {
+            let path = run.path().display();
+            terminal::warn(&format!(
+                "{path} exists already, so cu run would refuse this"
+            ));
+        }
     }
-    terminal::data(in_words(run, config, asked.as_ref())?.trim_end())?;
-    if run.path().exists() {
-        terminal::warn(&format!("{} exists already", run.path().display()));
-    }
-    Ok(ExitCode::Done)
+    let is_refused = |asked: &Asked| asked.previews.iter().any(|it| it.verdict.is_err());
+    // As the run itself would end.
+    Ok(match asked {
+        _ if exists => ExitCode::Usage,
+        Some(asked) if is_refused(&asked) => ExitCode::JobsFailed,
+        _ => ExitCode::Done,
+    })
 }
 
 /// A scheduler and its answers about the first attempts.
@@ -151,6 +163,9 @@ fn in_words(run: &RunDir, config: &Config, asked: Option<&Asked>) -> Result<Stri
         let settings = Value::Object(job.settings.clone());
         // Writing to a String can't fail.
         let _ = writeln!(text, "# job {number}: {settings}");
+        let command = job.command.iter().map(|word| shell_word(Path::new(word)));
+        let command: Vec<_> = command.collect();
+        let _ = writeln!(text, "#   {}", command.join(" "));
     }
     if let Some(asked) = asked {
         for preview in &asked.previews {

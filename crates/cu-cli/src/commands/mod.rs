@@ -8,6 +8,7 @@ pub mod exec;
 pub mod generate;
 pub mod job;
 pub mod jobs;
+mod jobs_of_run;
 pub mod list;
 pub mod logs;
 pub mod main_process;

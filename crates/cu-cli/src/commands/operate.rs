@@ -50,13 +50,13 @@ impl Operation {
     }
 
     /// What happens to the jobs now.
-    fn done(self) -> &'static str {
+    fn now(self, jobs: &str) -> String {
         match self {
-            Self::Stop => "being stopped",
-            Self::Pause => "being paused",
-            Self::Continue => "continued",
-            Self::Retry => "retried",
-            Self::Checkpoint => "asked to save and exit for resume",
+            Self::Stop => format!("stopping {jobs}: a running program may save first"),
+            Self::Pause => format!("pausing {jobs}: a running program saves first"),
+            Self::Continue => format!("continuing {jobs}"),
+            Self::Retry => format!("running {jobs} again"),
+            Self::Checkpoint => format!("asked {jobs} to save; then it goes on"),
         }
     }
 
@@ -71,7 +71,7 @@ impl Operation {
         };
         match jobs {
             [] => return "there are no such jobs".to_owned(),
-            [job] => return format!("{reason}, job {} {}", job.job, summary::job_is(job.state)),
+            [job] => return format!("{reason}, job {} {}", job.job, summary::job_is(job)),
             _ => {}
         }
         let mut counts = Counts::default();
@@ -112,6 +112,7 @@ pub fn operate(
 ) -> Result<ExitCode> {
     let is_run = |word: &str| runs::exists(word, common.results_dir());
     let (jobs, run) = split(&arguments.jobs_and_run, is_run)?;
+    let jobs = jobs.unwrap_or(Jobs::All);
     let run = runs::find(run.as_deref(), common.results_dir())?;
     check_run(&run)?;
     let reader = Reader::open(&run)?;
@@ -218,13 +219,8 @@ fn report(common: &Common, operation: Operation, run: &RunDir, jobs: u32) -> Res
         return terminal::json(&json!({"version": 1, "run_dir": run.path(), "jobs": jobs}));
     }
     if !common.quiet {
-        let are = if jobs == 1 { "is" } else { "are" };
-        terminal::say(&format!(
-            "{} {are} {} in {}",
-            plural(jobs.into(), "job"),
-            operation.done(),
-            run.path().display()
-        ));
+        let now = operation.now(&plural(jobs.into(), "job"));
+        terminal::say(&format!("{now} ({})", run.path().display()));
     }
     Ok(())
 }
@@ -269,7 +265,10 @@ fn filtered(selection: Selection, filter: &Filter, reader: &Reader) -> Result<Se
 
 /// Splits the words into jobs and run: `1-3,5` and `all` are jobs, anything else is a run. A run with
 /// such a name comes after its jobs.
-fn split(jobs_and_run: &[String], is_run: impl Fn(&str) -> bool) -> Result<(Jobs, Option<String>)> {
+pub fn split(
+    jobs_and_run: &[String],
+    is_run: impl Fn(&str) -> bool,
+) -> Result<(Option<Jobs>, Option<String>)> {
     let looks_like_jobs = |word: &str| {
         let mut characters = word.chars();
         word == "all" || characters.all(|it| it.is_ascii_digit() || ",-".contains(it))
@@ -299,7 +298,7 @@ fn split(jobs_and_run: &[String], is_run: impl Fn(&str) -> bool) -> Result<(Jobs
         }
     };
     let jobs = jobs.map(|word| word.parse::<Jobs>().map_err(Error::usage));
-    Ok((jobs.transpose()?.unwrap_or(Jobs::All), run.cloned()))
+    Ok((jobs.transpose()?, run.cloned()))
 }
 
 #[cfg(test)]
@@ -311,6 +310,7 @@ mod tests {
         let split_words = |words: &[&str]| {
             let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
             split(&words, |word| ["7", "8"].contains(&word))
+                .map(|(jobs, run)| (jobs.unwrap_or(Jobs::All), run))
         };
         let one: Jobs = "1".parse().expect("a job");
         let run = Some("results/a".to_owned());

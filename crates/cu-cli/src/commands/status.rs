@@ -19,7 +19,11 @@ pub fn status(common: &Common, run: &RunArgument) -> Result<ExitCode> {
     if common.json {
         terminal::json(&RunJson::from(&status))?;
     } else {
-        terminal::data(&summary::status(&status, &reader.jobs()?))?;
+        terminal::data(&summary::status(
+            &status,
+            &reader.jobs()?,
+            terminal::width(),
+        ))?;
     }
     Ok(ExitCode::Done)
 }

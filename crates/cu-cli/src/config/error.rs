@@ -1,7 +1,8 @@
 //! Errors in a config: place, reason and, where possible, a hint.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 /// A result of this module.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -145,9 +146,25 @@ impl Error {
             Self::Override { .. } => Some(
                 "an override is KEY=VALUE with a dotted key, such as stop.after=10s".to_owned(),
             ),
+            Self::Read { path, source } if source.kind() == ErrorKind::NotFound => {
+                let configs = configs_beside(path);
+                Some(match configs.is_empty() {
+                    true => NO_COMMAND.to_owned(),
+                    false => format!("did you mean {}?", configs.join(" or ")),
+                })
+            }
             Self::Read { .. } => Some(NO_COMMAND.to_owned()),
             Self::Missing { .. } | Self::Value { .. } => {
                 Some("`cu config reference` explains all keys".to_owned())
+            }
+            // It is there, and can't be executed.
+            Self::Program {
+                program, reason, ..
+            } if program.contains('/') && !reason.ends_with("is not a file") => {
+                let word = cu_system::shell::quote(program);
+                Some(format!(
+                    "a script also runs by its interpreter: `bash {word}`, `python3 {word}`"
+                ))
             }
             Self::Program { .. } => Some(
                 "a program with a slash is a path from the config's directory, or after `--` from \
@@ -166,4 +183,18 @@ impl Error {
             Self::Syntax { place, .. } => place.is_strange().then(|| NO_COMMAND.to_owned()),
         }
     }
+}
+
+/// At most three configs in the directory of `path`.
+fn configs_beside(path: &Path) -> Vec<String> {
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    let entries = std::fs::read_dir(parent.unwrap_or(Path::new(".")));
+    let paths = entries.into_iter().flatten().flatten();
+    let paths = paths.map(|entry| entry.path());
+    let configs = paths.filter(|path| path.extension().is_some_and(|it| it == "toml"));
+    let names = configs.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names.truncate(3);
+    names
 }

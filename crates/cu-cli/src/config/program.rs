@@ -10,6 +10,8 @@ use super::error::{Error, Result};
 use super::paths::plain;
 use super::placeholder;
 use super::source::Parsed;
+use cu_system::script::Fault;
+
 use crate::shell_word::shell_word;
 
 /// The commands of a run.
@@ -111,7 +113,7 @@ fn find(program: &str, directory: &Path, search: Option<&OsStr>) -> Result<PathB
     if program.contains('/') {
         let path = plain(directory.join(program));
         return match executable(&path) {
-            true => Ok(path),
+            true => fit(path),
             false if path.is_file() => {
                 let shown = path.display();
                 let word = shell_word(&path);
@@ -133,6 +135,14 @@ fn find(program: &str, directory: &Path, search: Option<&OsStr>) -> Result<PathB
             "it is not in PATH; for the file here, write ./{program}"
         )),
         None => Err("it is not in PATH".to_owned()),
+    }
+}
+
+/// `path`, unless no machine can execute it. An interpreter may well exist on a node alone.
+fn fit(path: PathBuf) -> Result<PathBuf, String> {
+    match Fault::of(&path).filter(Fault::is_everywhere) {
+        Some(fault) => Err(fault.to_string()),
+        None => Ok(path),
     }
 }
 

@@ -96,7 +96,7 @@ impl Source {
         let parsed: Result<Table, _> = toml::from_str(&self.text);
         let mut table = parsed.map_err(|error| Error::Syntax {
             place: self.place_of(error.span()),
-            reason: error.message().to_owned(),
+            reason: syntax(&self.text, error.span(), error.message()),
         })?;
         for given in &self.overrides {
             given.apply(&mut table)?;
@@ -286,6 +286,29 @@ fn line_of(text: &str, at: usize) -> usize {
     1 + before.filter(|byte| **byte == b'\n').count()
 }
 
+/// What is wrong with `text` at `span`: another language's habit, or what the parser says.
+fn syntax(text: &str, span: Option<Range<usize>>, message: &str) -> String {
+    let at = span.map_or(0, |span| span.start.min(text.len()));
+    let before = text.as_bytes()[..at].iter();
+    let number = before.filter(|byte| **byte == b'\n').count();
+    let line = text.lines().nth(number).unwrap_or_default().trim();
+    let value = line.split_once('=').map(|(_, value)| value.trim());
+    let looks_like_yaml = line.split_once(':').is_some_and(|(key, _)| {
+        let is_part = |it: char| it.is_alphanumeric() || "_-. ".contains(it);
+        !key.is_empty() && key.chars().all(is_part)
+    });
+    match value {
+        Some("null" | "None" | "nil") => "TOML has no null; leave the key out".to_owned(),
+        None if text.trim_start().starts_with('{') => {
+            "this looks like JSON, and configs are TOML: `name = \"x\"`".to_owned()
+        }
+        None if looks_like_yaml || line == "---" => {
+            "this looks like YAML, and configs are TOML: `name = \"x\"`".to_owned()
+        }
+        _ => message.to_owned(),
+    }
+}
+
 #[cfg(test)]
 pub mod tests {
     use super::*;
@@ -415,6 +438,31 @@ pub mod tests {
             message.starts_with("run.toml, line 2: this is not valid TOML: "),
             "{message}"
         );
+    }
+
+    #[test]
+    fn habits_of_other_languages_are_named() {
+        for (text, expected) in [
+            (
+                "name = \"a\"\nx = null\n",
+                "TOML has no null; leave the key out",
+            ),
+            (
+                "name: a\ncommand: [true]\n",
+                "this looks like YAML, and configs are TOML",
+            ),
+            (
+                "---\nname: a\n",
+                "this looks like YAML, and configs are TOML",
+            ),
+            (
+                "{\"name\": \"a\"}\n",
+                "this looks like JSON, and configs are TOML",
+            ),
+        ] {
+            let (message, _) = error(text, &[]);
+            assert!(message.contains(expected), "{message}");
+        }
     }
 
     fn any_text() -> impl Strategy<Value = String> {

@@ -34,11 +34,7 @@ pub fn work_on(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> 
     match outcome {
         Outcome::Settled(status) => {
             report(common, &run, &status)?;
-            Ok(match end_of(&status) {
-                ExitCode::Done => ExitCode::Done,
-                _ if interrupts.interrupted() => ExitCode::Interrupted,
-                code => code,
-            })
+            Ok(end_of(&status))
         }
         Outcome::Detached(status) => {
             report(common, &run, &status)?;

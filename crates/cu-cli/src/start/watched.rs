@@ -58,7 +58,7 @@ impl MainProcess {
         })
     }
 
-    /// The caller reports failed jobs at the end of the run, so that the last failures are no notices.
+    /// The caller reports failed jobs at the end of the run, so the last failures are not printed before.
     pub fn with_report(mut self, reports: bool) -> Self {
         self.reports = reports;
         self

@@ -11,7 +11,7 @@ use super::{Files, hints, limit};
 use crate::shell_word::shell_word;
 use crate::text::{last_line, plural};
 
-/// So many last lines of stderr are shown.
+/// At most this many last lines of stderr are shown.
 const LINES: usize = 6;
 /// The stderr of at most this many failed jobs is read; the others are grouped by their end alone.
 const MOST_READ: usize = 2000;
@@ -44,7 +44,11 @@ pub fn failures(status: &Status, jobs: &[JobReport]) -> String {
             _ => Vec::new(),
         };
         let last = lines.last().map_or("", String::as_str);
-        let key = without_numbers(&format!("{what}\n{last}"));
+        // Exit codes are numbers that differ on purpose.
+        let key = match what.starts_with('(') {
+            true => format!("{what}\n{}", without_numbers(last)),
+            false => without_numbers(&format!("{what}\n{last}")),
+        };
         match places.get(&key) {
             Some(place) => kinds[*place].jobs.push(job.job.0),
             None => {
@@ -80,6 +84,8 @@ fn paragraph(text: &mut String, status: &Status, run: &RunDir, kind: &Kind) {
         count => format!("{count} jobs"),
     };
     let (last, before) = match lines.split_last() {
+        // The supervisor's words on what it says already.
+        Some((last, before)) if last.ends_with(what) => ("", before),
         Some((last, before)) => (last.trim(), before),
         None => ("", &lines[..]),
     };
@@ -226,8 +232,8 @@ mod tests {
              see `cu logs 0 {run_dir}`\n\
              job 7 failed (exit code 127): ERROR: no GPU for job 7\n  \
              | starts\n  \
-             hint: 127 is what a shell exits with when it can't find a command: is it installed, and in \
-             PATH on that host?\n  \
+             hint: 127 is what a shell exits with when it can't find a command: is it installed, and in PATH \
+             on that host?\n  \
              see `cu logs 7 {run_dir}`\n"
         );
         assert_eq!(failures(&status, &jobs), expected);

@@ -7,7 +7,7 @@ use cu_core::{AttemptEnd, AttemptReport, JobReport, RunDir};
 use cu_protocol::{Timestamp, signal_name};
 use cu_run_dir::{SentSignal, SignalReason};
 
-use super::summary::{FEW, attempt_end, job_is, metrics, percent, table};
+use super::summary::{FEW, attempt_end, fitted, job_is, metrics, percent, table};
 use super::{Files, hints, limit};
 use crate::backend::Kind;
 use crate::text::moment::{iso, rounded};
@@ -18,7 +18,7 @@ const MANY: usize = 50;
 
 /// A job of `run`, of which the attempts are shown in `width` columns.
 pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
-    let mut text = format!("job {} {}: {}", job.job, job_is(job.state), limit::why(job));
+    let mut text = format!("job {} {}: {}", job.job, job_is(job), limit::why(job));
     for (name, value) in &job.parameters {
         let _ = write!(text, "\n  {name} = {value}");
     }
@@ -44,7 +44,7 @@ pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
         text.push_str(&attempts(shown, &files, width));
     }
     if let Some((last, its_files)) = shown.last().zip(files.last()) {
-        newest(&mut text, run, job, last, its_files);
+        newest(&mut text, run, job, last, its_files, width);
         let was_asked =
             |files: &Files| !files.signals.sent.is_empty() || files.signals.made.is_some();
         let newest = shown.iter().zip(&files).rev();
@@ -70,20 +70,12 @@ pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
 
 /// A row for each attempt, and below it why it ended, unless that is as for the one before.
 fn attempts(attempts: &[AttemptReport], files: &[Files], width: usize) -> String {
-    let mut table = table(&[
-        "attempt",
-        "cluster job",
-        "host",
-        "started",
-        "took",
-        "memory",
-        "end",
-    ]);
-    for (attempt, files) in attempts.iter().zip(files) {
-        table.add_row(attempt_row(attempt, files));
-    }
+    let cells = attempts.iter().zip(files);
+    let cells: Vec<_> = cells
+        .map(|(attempt, files)| attempt_row(attempt, files))
+        .collect();
     let mut text = String::new();
-    let rows = table.to_string();
+    let rows = rows(&cells, width);
     let mut rows = rows.lines();
     text.push_str(rows.next().unwrap_or_default().trim_end());
     let mut before = None;
@@ -101,6 +93,38 @@ fn attempts(attempts: &[AttemptReport], files: &[Files], width: usize) -> String
         before = cause;
     }
     text
+}
+
+const COLUMNS: [&str; 7] = [
+    "attempt",
+    "cluster job",
+    "host",
+    "started",
+    "took",
+    "memory",
+    "end",
+];
+/// The columns that are left out first if there is no room; `--json` has them.
+const LESS: [&str; 3] = ["cluster job", "memory", "host"];
+
+/// The table of attempts with as many columns as fit.
+fn rows(cells: &[[String; 7]], width: usize) -> String {
+    let mut rows = String::new();
+    for left_out in 0..=LESS.len() {
+        let is_shown = |column: &usize| !LESS[..left_out].contains(&COLUMNS[*column]);
+        let columns: Vec<_> = (0..COLUMNS.len()).filter(is_shown).collect();
+        let header: Vec<_> = columns.iter().map(|column| COLUMNS[*column]).collect();
+        let mut table = table(&header);
+        for row in cells {
+            table.add_row(columns.iter().map(|column| &row[*column]));
+        }
+        rows = fitted(table, usize::MAX);
+        let longest = rows.lines().map(|line| line.chars().count());
+        if longest.max().is_none_or(|longest| longest <= width) {
+            break;
+        }
+    }
+    rows
 }
 
 /// Why it ended, with the keys behind that.
@@ -150,6 +174,7 @@ fn newest(
     job: &JobReport,
     attempt: &AttemptReport,
     attempt_files: &Files,
+    width: usize,
 ) {
     let directory = run.attempt(job.job, attempt.attempt);
     // This includes errors before the program, such as a module that could not be loaded.
@@ -160,7 +185,10 @@ fn newest(
         }
     }
     if let Some(hint) = hints::hint(job, attempt, attempt_files) {
-        let _ = write!(text, "\nhint: {hint}");
+        for (number, line) in wrap(&format!("hint: {hint}"), width).iter().enumerate() {
+            let indented = if number == 0 { "" } else { "  " };
+            let _ = write!(text, "\n{indented}{line}");
+        }
     }
     let _ = write!(
         text,
@@ -189,15 +217,15 @@ fn signals(text: &mut String, attempt: &AttemptReport, sent: &[SentSignal]) {
     }
 }
 
-/// `2026-11-24T16:48:32.120Z SIGTERM to python3 (4711): asked to stop`
+/// `2026-11-24T16:48:32.120Z SIGTERM to python3 (4711), asked to stop`
 fn signal_line(sent: &SentSignal) -> String {
     let reason = match sent.reason {
         SignalReason::Asked => "asked to stop",
-        SignalReason::Ended => "ended: no process could be asked, or it did not stop in time",
-        SignalReason::LeftBehind => "ended: the program left it behind",
+        SignalReason::Ended => "to end it",
+        SignalReason::LeftBehind => "to end what was left",
     };
     let (at, signal, name) = (iso(sent.at), &sent.signal, &sent.name);
-    format!("{at} SIG{signal} to {name} ({}): {reason}", sent.pid)
+    format!("{at} SIG{signal} to {name} ({}), {reason}", sent.pid)
 }
 
 /// The names of the files in `directory`, from an attempt and from its backend.
@@ -231,7 +259,6 @@ mod tests {
         let text = job(&run, &report(0, JobState::Failed, 2), 80);
         let words = [
             "job 0 has failed: Attempt 0 ended",
-            "local-1",
             "1 min 1 s",
             "2.5 GiB",
             "exit code 3",
@@ -252,8 +279,8 @@ mod tests {
             80,
         );
         assert!(text.contains("950 earlier attempts are left out"), "{text}");
-        assert!(text.contains("local-999 "), "{text}");
-        assert!(!text.contains("local-949 "), "{text}");
+        assert!(text.contains("\n999 "), "{text}");
+        assert!(!text.contains("\n949 "), "{text}");
     }
 
     #[test]

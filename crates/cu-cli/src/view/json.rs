@@ -64,6 +64,8 @@ pub struct JobJson<'a> {
     metrics: &'a Metrics,
     fraction: Option<f64>,
     why: String,
+    /// Whether it waits until `cu continue`.
+    paused: bool,
     attempts: Vec<AttemptJson<'a>>,
 }
 
@@ -80,6 +82,7 @@ impl<'a> JobJson<'a> {
             metrics: &report.metrics,
             fraction: report.fraction,
             why: limit::why(report),
+            paused: report.paused,
             attempts: attempts
                 .map(|attempt| AttemptJson::new(run, report.job, attempt))
                 .collect(),
@@ -205,7 +208,7 @@ mod tests {
             "name": "digits",
             "state": "running",
             "backend": "this machine (8 CPUs)",
-            "jobs": {"total": 10, "waiting": 4, "queued": 0, "running": 2, "completed": 3,
+            "jobs": {"total": 10, "waiting": 4, "paused": 0, "queued": 0, "running": 2, "completed": 3,
                      "failed": 1, "cancelled": 0},
             "attempts": 12,
             "resumes": 6,
@@ -245,6 +248,7 @@ mod tests {
             "metrics": {"test_accuracy": 0.923},
             "fraction": 1.0,
             "why": "The program ended with exit code 0.",
+            "paused": false,
             "attempts": [
                 {"attempt": 0, "cluster_job_id": "local-17", "host": "node1",
                  "submitted": "1970-01-01T00:00:00.000Z", "started": "1970-01-01T00:00:00.001Z",

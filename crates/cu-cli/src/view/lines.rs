@@ -79,7 +79,8 @@ pub fn states(jobs: &Counts) -> String {
 
 fn not_completed(jobs: &Counts) -> impl Iterator<Item = String> {
     let states = [
-        (jobs.waiting, "waiting"),
+        (jobs.waiting.saturating_sub(jobs.paused), "waiting"),
+        (jobs.paused, "paused"),
         (jobs.queued, "queued"),
         (jobs.running, "running"),
         (jobs.failed, "failed"),

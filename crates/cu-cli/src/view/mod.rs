@@ -17,7 +17,6 @@ pub mod summary;
 pub mod table;
 pub mod waiting;
 
-use std::io::IsTerminal;
 use std::time::Instant;
 
 use cu_core::{RunDir, Status};
@@ -94,7 +93,7 @@ impl View for Silent {
 pub fn choose(common: &Common, no_progress: bool) -> Box<dyn View> {
     if common.quiet {
         Box::new(Silent)
-    } else if no_progress || common.verbose > 0 || !std::io::stderr().is_terminal() {
+    } else if no_progress || common.verbose > 0 || !crate::terminal::is_in_front() {
         Box::new(Lines::new(crate::terminal::say, common.verbose == 0))
     } else {
         match Display::new() {

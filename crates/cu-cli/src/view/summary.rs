@@ -47,6 +47,14 @@ pub fn job_state(state: JobState) -> &'static str {
     }
 }
 
+/// The state of a job for people, who know of pausing.
+fn shown_state(job: &JobReport) -> &'static str {
+    match job.paused {
+        true => "paused",
+        false => job_state(job.state),
+    }
+}
+
 /// The state of a run as the end of a sentence.
 fn run_is(state: RunState) -> &'static str {
     match state {
@@ -59,8 +67,9 @@ fn run_is(state: RunState) -> &'static str {
 }
 
 /// The state of a job as the end of a sentence.
-pub fn job_is(state: JobState) -> &'static str {
-    match state {
+pub fn job_is(job: &JobReport) -> &'static str {
+    match job.state {
+        JobState::Waiting if job.paused => "is paused",
         JobState::Waiting => "is waiting",
         JobState::Queued => "is queued",
         JobState::Running => "is running",
@@ -117,7 +126,7 @@ pub fn end_of_run(status: &Status, jobs: &[JobReport]) -> String {
 /// `job 0: completed after 6 attempts (5 resumes): test_accuracy = 0.923`
 fn job_line(job: &JobReport) -> String {
     let attempts = job.attempts.len() as u64;
-    let mut text = format!("job {}: {}", job.job, job_state(job.state));
+    let mut text = format!("job {}: {}", job.job, shown_state(job));
     if attempts > 0 {
         let _ = write!(text, " after {}", plural(attempts, "attempt"));
     }
@@ -144,7 +153,7 @@ pub fn metrics(metrics: &Metrics) -> String {
 }
 
 /// The output of `cu status`: the run, and its jobs that are not completed.
-pub fn status(status: &Status, jobs: &[JobReport]) -> String {
+pub fn status(status: &Status, jobs: &[JobReport], width: usize) -> String {
     let mut text = format!(
         "{} {}: {}",
         status.name,
@@ -175,13 +184,13 @@ pub fn status(status: &Status, jobs: &[JobReport]) -> String {
         for job in open.iter().take(FEW) {
             table.add_row([
                 job.job.to_string(),
-                job_state(job.state).to_owned(),
+                shown_state(job).to_owned(),
                 job.attempts.len().to_string(),
                 job.fraction.map(percent).unwrap_or_default(),
                 limit::why(job),
             ]);
         }
-        let _ = write!(text, "\n\n{table}");
+        let _ = write!(text, "\n\n{}", fitted(table, width));
         if open.len() > FEW {
             let _ = write!(text, "\n… and {} more", open.len() - FEW);
         }
@@ -199,7 +208,7 @@ pub fn percent(fraction: f64) -> String {
 }
 
 /// The output of `cu list`.
-pub fn list(runs: &[Listed]) -> String {
+pub fn list(runs: &[Listed], width: usize) -> String {
     let mut table = table(&[
         "name",
         "state",
@@ -237,7 +246,7 @@ pub fn list(runs: &[Listed]) -> String {
         }
         table.add_row([name, state, jobs, resumes, made, path.display().to_string()]);
     }
-    let mut text = table.to_string();
+    let mut text = fitted(table, width);
     if !problems.is_empty() {
         text.push('\n');
     }
@@ -248,14 +257,36 @@ pub fn list(runs: &[Listed]) -> String {
     text
 }
 
-/// A table without lines, and without blanks at the ends of its rows.
+/// A table without lines. Print it by [`fitted`].
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
         .set_header(header.to_vec());
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table
+}
+
+/// The table in at most `width` columns, without blanks at the ends of its lines. A cell that has no room
+/// goes on below.
+pub fn fitted(mut table: Table, width: usize) -> String {
+    let text = |table: &Table| {
+        let text = table.to_string();
+        let lines: Vec<_> = text.lines().map(str::trim_end).collect();
+        lines.join("\n")
+    };
+    let plain = text(&table);
+    let longest = plain.lines().map(|line| line.chars().count()).max();
+    if longest.is_none_or(|longest| longest <= width) {
+        return plain;
+    }
+    table
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(u16::try_from(width).unwrap_or(u16::MAX));
+    text(&table)
 }
 
 #[cfg(test)]
@@ -321,7 +352,7 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
     fn an_interrupted_run_names_the_command_to_continue() {
         let mut status = tests::status(300);
         status.state = RunState::Interrupted;
-        let text = super::status(&status, &[report(4, JobState::Waiting, 1)]);
+        let text = super::status(&status, &[report(4, JobState::Waiting, 1)], 80);
         assert!(
             text.ends_with(
                 "no main process works on this run; `cu resume /results/digits` continues it"
@@ -333,9 +364,9 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
 
     #[test]
     fn unfinished_work_is_never_100_percent() {
-        let text = super::status(&tests::status(996), &[]);
+        let text = super::status(&tests::status(996), &[], 80);
         assert!(text.contains("\n99 % done"), "{text}");
-        let text = super::status(&tests::status(1000), &[]);
+        let text = super::status(&tests::status(1000), &[], 80);
         assert!(text.contains("\n100 % done"), "{text}");
     }
 }

@@ -58,7 +58,7 @@ fn a_config_that_is_wrong_is_exit_code_2_and_makes_nothing() {
         ),
         (
             &["run", "no.toml"],
-            &["can't read the config no.toml", "cu run -- COMMAND"],
+            &["can't read the config no.toml", "did you mean absent.toml"],
         ),
         (
             &["run", "count.sh"],
@@ -214,8 +214,8 @@ fn a_run_that_is_missing_damaged_or_newer_is_exit_code_6() {
     let listed = bench.cu(&["list"]);
     assert_eq!(listed.code, 0, "{listed:?}");
     for words in [
-        " damaged  unreadable ",
-        " newer    unreadable ",
+        "damaged  unreadable",
+        "newer    unreadable",
         "\nunreadable: the store ",
         "\nunreadable: the run in ",
     ] {
@@ -232,7 +232,7 @@ fn a_missing_job_or_attempt_is_exit_code_2() {
         &bench,
         &["show", "1"],
         2,
-        &["there is no job 1 in this run: it has job 0 alone"],
+        &["there is no job 1: the run has 1 job, numbered from 0"],
     );
     expect(
         &bench,
@@ -249,12 +249,11 @@ fn a_numeric_run_name_is_not_taken_for_a_job() {
     let name = ["run", "--name", "7", "--", "true"];
     assert_eq!(bench.cu(&name).code, 0);
     assert_eq!(bench.cu(&["run", "--", "true"]).code, 0);
-    let hint = "hint: `7` is also a run: JOB comes first, so write `0 7` for its job 0";
+    let hint = "hint: `7` is also a run: write `0 7` for its job 0";
     expect(&bench, &["show", "7"], 2, &["there is no job 7", hint]);
     expect(&bench, &["logs", "7"], 2, &["there is no job 7", hint]);
     expect(&bench, &["stop", "7"], 2, &["write `all 7` for the run"]);
-    let hint = "expected a job's number; the run comes after it: `0 true`";
-    expect(&bench, &["show", "true"], 2, &[hint]);
+    assert_eq!(bench.cu(&["show", "true"]).code, 0);
     for run in ["7", "true"] {
         let shown = bench.json(&["show", "0", run, "--json"]);
         let path = bench.path(format!("results/{run}/working_directories/0"));
@@ -320,7 +319,13 @@ fn logs_give_no_orders_to_a_terminal_and_are_raw_in_a_pipe() {
     }
     let json = bench.cu(&["logs", "0", "--json"]);
     assert!(json.stdout.is_ascii(), "{json:?}");
-    assert_eq!(json.json()["attempts"][0]["text"], written);
+    let lines = json
+        .stdout
+        .lines()
+        .map(serde_json::from_str::<serde_json::Value>);
+    let lines = lines.map(|line| line.expect("an object")["line"].clone());
+    let expected: Vec<_> = written.lines().chain(written.lines()).collect();
+    assert_eq!(lines.collect::<Vec<_>>(), expected);
 }
 
 #[test]

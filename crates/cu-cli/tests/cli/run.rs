@@ -172,7 +172,9 @@ fn a_failed_job_says_why_and_makes_exit_code_1() {
     let ended = bench.cu(&["run", "--", "./broken.sh"]);
     assert_eq!(ended.code, 1, "{ended:?}");
     assert!(
-        ended.stdout.starts_with("job 0: failed after 1 attempt: "),
+        ended
+            .stdout
+            .starts_with("job 0 failed (exit code 7): trouble\n"),
         "{ended:?}"
     );
     assert!(ended.stdout.contains("code 7"), "{ended:?}");

@@ -355,6 +355,12 @@ impl Job {
         self.active().is_some_and(Active::is_being_cancelled)
     }
 
+    /// Whether it waits until an operator continues it.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.wanted == Wanted::Pause && self.state() == JobState::Waiting
+    }
+
     /// Whether an operator may retry it.
     #[must_use]
     pub fn can_be_retried(&self) -> bool {

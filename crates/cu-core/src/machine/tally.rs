@@ -20,6 +20,7 @@ impl Tally {
     /// Adds a job.
     pub fn add(&mut self, job: &Job) {
         self.counts.add(job.state());
+        self.counts.paused += u32::from(job.is_paused());
         self.attempts += attempts(job);
         self.resumes += attempts(job).saturating_sub(1);
         self.done += job.done();
@@ -28,6 +29,7 @@ impl Tally {
     /// Takes a job out that was added in this very state.
     pub fn remove(&mut self, job: &Job) {
         self.counts.remove(job.state());
+        self.counts.paused -= u32::from(job.is_paused());
         self.attempts -= attempts(job);
         self.resumes -= attempts(job).saturating_sub(1);
         self.done -= job.done();

@@ -20,7 +20,7 @@ use super::schedule::cap_ends;
 use super::witnesses::{Verdict, judge};
 use crate::{AttemptEnd, Limit, Policy};
 pub(crate) use stops::was_asked;
-use stops::{asked_itself, killed_by_cu, pushes, stop_cause, stopped};
+use stops::{asked, asked_itself, killed_by_cu, pushes, stop_cause, stopped};
 
 /// A text of several lines as one.
 pub(crate) fn one_line(text: &str) -> String {
@@ -214,23 +214,23 @@ fn queued_or_running(active: &Active) -> String {
         }
         _ => "is queued".to_owned(),
     };
+    let remade = match active.output_remade {
+        true => format!("; {}", output_remade("it")),
+        false => String::new(),
+    };
     let then = match (&active.evidence.request, active.wish) {
         (Some(_), _) => "it has asked to be resumed, and is resubmitted when it ends",
         (None, Some(Wish::CheckpointAndExit)) if active.has_spoken() => {
-            "it was asked to checkpoint and exit"
+            "it was asked to save and exit"
         }
         (None, Some(Wish::CheckpointAndExit)) => {
-            "it will be asked to checkpoint and exit as soon as it reports"
+            "it will be asked to save and exit as soon as it reports"
         }
         (None, Some(Wish::Cancel)) => "it was asked to end",
         (None, None) if active.evidence.results => {
             "it has delivered its results, and is done when it ends"
         }
-        (None, None) => "waiting for it to end or to ask to be resumed",
-    };
-    let remade = match active.output_remade {
-        true => format!("; {}", output_remade("it")),
-        false => String::new(),
+        (None, None) => return format!("attempt {attempt} {doing}{remade}"),
     };
     format!("attempt {attempt} {doing}; {then}{remade}")
 }
@@ -285,7 +285,8 @@ impl Display for Reason<'_> {
             Self::Exhausted { ended, used, limit } => match limit {
                 Some(limit) => write!(
                     out,
-                    "gave up: {used} attempts have ended like this since the last progress, {} may; {ended}",
+                    "gave up: {used} attempts without progress {}, {} are allowed; {ended}",
+                    many_ended(ended.end),
                     limit.value()
                 ),
                 None => write!(out, "{ended}"),
@@ -303,9 +304,12 @@ impl Display for Reason<'_> {
             ),
             Self::Stuck { ended, limit } => write!(
                 out,
-                "gave up: {} attempts in a row changed no file in the output or working directory, and left \
+                "gave up: {} in a row changed no file in the output or working directory, and left \
                  neither a newer checkpoint nor a larger fraction; {ended}",
-                limit.value()
+                match limit.value() {
+                    1 => "1 attempt".to_owned(),
+                    attempts => format!("{attempts} attempts"),
+                }
             ),
         }
     }
@@ -387,7 +391,7 @@ fn seen(active: &Active, excerpt: fn(&str) -> &str) -> String {
             (ProgramEnd::Signaled(9), Some(stopped)) if stopped.kill().is_some() => {
                 let words = killed_by_cu(stopped);
                 let words = words.unwrap_or_else(|| "was killed by cu".to_owned());
-                format!("{}; its program {words}", pushes(stopped))
+                format!("{}; its program {words}", asked(stopped))
             }
             (end, Some(stopped)) if !stopped.pushes.is_empty() => {
                 let end = program_end(end, record.started.is_some());
@@ -481,6 +485,20 @@ pub(super) fn to_be_resumed(reason: &Reason<'_>) -> String {
 /// The submission will be repeated.
 pub(super) fn to_be_repeated(reason: &str) -> String {
     format!("{reason}; it is tried again")
+}
+
+/// What several attempts did, to follow "21 attempts without progress ".
+fn many_ended(end: AttemptEnd) -> &'static str {
+    match end {
+        AttemptEnd::TimeLimit => "reached their time limit",
+        AttemptEnd::Preempted => "were preempted",
+        AttemptEnd::NodeFailure => "lost their node",
+        AttemptEnd::OutOfMemory => "ran out of memory",
+        AttemptEnd::Removed => "were removed by the cluster",
+        AttemptEnd::Lost => "were lost",
+        AttemptEnd::Failed => "failed",
+        AttemptEnd::ResumeRequested | AttemptEnd::Completed | AttemptEnd::Cancelled => "ended",
+    }
 }
 
 /// Why an attempt that runs has not started its program.

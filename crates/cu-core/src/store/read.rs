@@ -294,6 +294,7 @@ impl Reader {
                 None => why.sentence,
             },
             limit: why.limit,
+            paused: job.is_paused(),
             attempts: Vec::new(),
         }
     }

@@ -196,6 +196,7 @@ impl World {
         let mut recount = cu_core::Counts::default();
         for job in self.machine.jobs() {
             recount.add(job.state());
+            recount.paused += u32::from(job.is_paused());
         }
         assert_eq!(counts, recount, "the sum is not that of the jobs");
         let policy = self.machine.policy();

@@ -53,13 +53,27 @@ pub(super) fn stopped(active: &Active) -> Option<String> {
     })
 }
 
+/// What the program knew of before it was killed.
+pub(super) fn asked(stopped: &Stopped) -> String {
+    let mut asked = stopped.clone();
+    asked.pushes.retain(|pushed| pushed.signal != "KILL");
+    match asked.pushes.is_empty() {
+        true => "it could not be asked".to_owned(),
+        false => pushes(&asked),
+    }
+}
+
 /// What was sent to whom, and when: `SIGTERM to python3, SIGKILL 500 ms later`.
 pub(super) fn pushes(stopped: &Stopped) -> String {
+    let first = stopped
+        .pushes
+        .first()
+        .map_or(0, |first| first.after_milliseconds);
     let texts = stopped.pushes.iter().map(|pushed| {
-        let after = Duration::from_millis(pushed.after_milliseconds);
-        match after < Duration::from_millis(100) {
-            true => pushed.to_string(),
-            false => format!("{pushed} {} later", shown(after)),
+        let later = pushed.after_milliseconds.saturating_sub(first);
+        match later {
+            0 => pushed.to_string(),
+            later => format!("{pushed} {} later", shown(Duration::from_millis(later))),
         }
     });
     texts.collect::<Vec<_>>().join(", ")
@@ -86,9 +100,12 @@ pub(super) fn killed_by_cu(stopped: &Stopped) -> Option<String> {
         .saturating_sub(first.after_milliseconds);
     let grace = Duration::from_millis(stopped.grace_milliseconds);
     let after = Duration::from_millis(after);
-    let why = match after >= grace {
-        true => format!("because its grace time of {} was over", shown(grace)),
-        false => "because the scheduler was about to kill it".to_owned(),
+    let why = match after {
+        after if after >= grace.saturating_mul(2) => {
+            format!("because twice its grace time of {} was over", shown(grace))
+        }
+        after if after >= grace => format!("because its grace time of {} was over", shown(grace)),
+        _ => "because the scheduler was about to kill it".to_owned(),
     };
     let signal = &first.signal;
     Some(format!(
