@@ -66,8 +66,9 @@ impl Attempts {
             version: JobSpec::VERSION,
             run: RUN,
             job: JOB,
-            command: vec![NOTHING.to_owned()],
+            command: vec![NOTHING.into()],
             working_directory: None,
+            stdin: None,
             environment: BTreeMap::new(),
             stop: StopPolicy::default(),
         };

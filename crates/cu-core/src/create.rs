@@ -149,8 +149,8 @@ fn check(plan: &RunPlan) -> Result<()> {
     }
     for (number, job) in plan.jobs.iter().enumerate() {
         let problem = match job {
-            _ if job.command.first().is_none_or(String::is_empty) => "has no command",
-            _ if job.command.iter().any(|argument| argument.contains('\0')) => {
+            _ if job.command.first().is_none_or(|it| it.parts().is_empty()) => "has no command",
+            _ if job.command.iter().any(|it| it.to_string().contains('\0')) => {
                 "has a zero byte in its command"
             }
             _ if job.resources.cpus == 0 => "asks for 0 processors",
@@ -206,6 +206,7 @@ fn job_spec(run: RunId, job: JobId, plan: &JobPlan) -> JobSpec {
         job,
         command: plan.command.clone(),
         working_directory: plan.working_directory.clone(),
+        stdin: plan.stdin.clone(),
         environment: plan.environment.clone(),
         stop: plan.stop.clone(),
     }

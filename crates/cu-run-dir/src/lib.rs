@@ -21,6 +21,7 @@ mod signals_file;
 mod sqlite;
 mod started;
 mod stop_policy;
+mod template;
 mod trust;
 
 pub use checkpoint::newest_checkpoint;
@@ -39,4 +40,5 @@ pub use signals_file::{SentSignal, SignalReason, SignalsFile};
 pub use sqlite::{SQLITE_SUFFIXES, beside};
 pub use started::StartedFile;
 pub use stop_policy::{NotAStopSignal, StopPolicy, StopSignal};
+pub use template::{Part, Template};
 pub use trust::{Distrust, Untrusted, check_attempt, check_run, check_way};

@@ -13,6 +13,7 @@ mod door;
 mod error;
 mod event;
 mod fence;
+mod launch;
 mod mail;
 mod members;
 mod output_dir;

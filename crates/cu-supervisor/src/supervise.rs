@@ -21,6 +21,7 @@ use crate::attempt::{Phase, Running, kill_wait, stop_moments, time_limit};
 use crate::door::Door;
 use crate::event::{Event, Events};
 use crate::fence::{Fence, FenceTimes, Held, Turn};
+use crate::launch::Launch;
 use crate::mail::Mail;
 use crate::output_dir::{Before, Moment, Places, look};
 use crate::peak_memory::peak_memory_bytes;
@@ -269,7 +270,8 @@ impl Supervisor {
             checkpoint,
             start: Moment::of_change(&run.attempt_holder(job)),
         };
-        let (program, door) = match self.start_program(spec, &mut held) {
+        let launch = Launch::of(spec, run, (job, attempt));
+        let (program, door) = match self.start_program(&launch, &mut held) {
             Ok(started) => started,
             Err(error) => return self.record_unstarted(Some(spec), unstarted(&error)),
         };
@@ -322,7 +324,7 @@ impl Supervisor {
             finished.stop,
             Some(StopCause::Signal(_) | StopCause::TimeLimit)
         );
-        let working_directory = spec.working_directory.as_deref();
+        let working_directory = Some(launch.working_directory.as_path());
         let places = Places {
             output_dir: &output_dir,
             working_directory: working_directory.filter(|path| *path != output_dir),
@@ -346,13 +348,13 @@ impl Supervisor {
         Outcome { end }
     }
 
-    fn start_program(&self, spec: &JobSpec, held: &mut Held) -> Result<(Program, Door)> {
+    fn start_program(&self, launch: &Launch, held: &mut Held) -> Result<(Program, Door)> {
         let directory = self.run.attempt(self.job, self.attempt);
         let door = Door::open(self.events.clone(), &directory)?;
         // Open in this process until the program has it.
         let _lock = held.for_program()?;
         let names = (self.job, self.attempt);
-        let program = Program::start(spec, &self.run, names, &door.path())?;
+        let program = Program::start(launch, &self.run, names, &door.path())?;
         held.program_started(program.pid(), door.directory());
         Ok((program, door))
     }

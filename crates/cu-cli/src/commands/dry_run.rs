@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use cu_core::RunDir;
 use cu_protocol::{Attempt, JobId};
+use cu_run_dir::Template;
 use cu_scheduler::{Preview, Submission, SubmissionName};
 use serde_json::{Value, json};
 
@@ -103,10 +104,13 @@ fn in_json(run: &RunDir, config: &Config, choice: &Choice, asked: Option<&Asked>
     let jobs = config.plan.jobs.iter().enumerate();
     let jobs: Vec<_> = jobs
         .map(|(number, job)| {
+            let id = JobId(u32::try_from(number).unwrap_or(u32::MAX));
+            let fill = |text: &Template| text.fill(&run.output_dir(id), id, Attempt(0));
             json!({
                 "job": number,
-                "command": job.command,
-                "working_directory": job.working_directory,
+                "command": job.command.iter().map(fill).collect::<Vec<_>>(),
+                "working_directory": job.working_directory.as_ref().map(fill),
+                "stdin": job.stdin.as_ref().map(fill),
                 "settings": job.settings,
                 "parameters": job.parameters,
             })

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use cu_core::{AttemptEnd, AttemptReport, JobReport, JobState, RunDir, RunState, Status};
-use cu_protocol::{MetricValue, Metrics};
-use cu_run_dir::{SentSignal, SignalReason, SignalsFile};
+use cu_protocol::{Attempt, JobId, MetricValue, Metrics};
+use cu_run_dir::{JobSpec, SentSignal, SignalReason, SignalsFile};
 use cu_system::causes::in_one_line;
 use cu_system::tail::last_lines;
 use cu_system::users;
@@ -327,6 +327,10 @@ pub fn job(run: &RunDir, job: &JobReport) -> String {
             && let Some(line) = last_words(&lines)
         {
             let _ = write!(text, "\nlast line of its stderr: {}", line.trim());
+            let place = Some((job.job, last.attempt)).filter(|_| misses_a_file(line));
+            if let Some(directory) = place.and_then(|names| working_directory(run, names)) {
+                let _ = write!(text, "\nit ran in {directory}");
+            }
         }
     }
     let kept = |kind: &Kind| Some(run.backend(kind.name())).filter(|path| path.is_dir());
@@ -334,6 +338,23 @@ pub fn job(run: &RunDir, job: &JobReport) -> String {
         let _ = write!(text, "\nsubmission files: {}", directory.display());
     }
     text
+}
+
+/// Whether a program complains of a file that it does not find: it may look in another directory than its
+/// user thinks.
+fn misses_a_file(line: &str) -> bool {
+    let complaints = ["No such file", "not found", "does not exist", "cannot find"];
+    complaints.iter().any(|complaint| line.contains(complaint))
+}
+
+/// Where the program of an attempt starts.
+fn working_directory(run: &RunDir, (job, attempt): (JobId, Attempt)) -> Option<String> {
+    let spec = JobSpec::read(&run.job_spec(job)).ok()?;
+    let output_dir = run.output_dir(job);
+    Some(match spec.working_directory {
+        Some(directory) => directory.fill(&output_dir, job, attempt),
+        None => output_dir.display().to_string(),
+    })
 }
 
 /// `2026-11-24T16:48:32.120Z SIGTERM to python3 (4711): asked to stop`
