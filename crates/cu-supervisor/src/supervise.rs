@@ -10,7 +10,7 @@ use cu_protocol::{
 };
 use cu_run_dir::{
     JobSpec, check_attempt, check_way, newest_checkpoint, read_exit_record, read_metrics,
-    read_newest_attempt, sync_exit_record, write_exit_record,
+    read_newest_attempt, renew_settings_copy, sync_exit_record, write_exit_record,
 };
 use cu_system::causes::in_one_line;
 use cu_system::files;
@@ -265,10 +265,9 @@ impl Supervisor {
         let (run, job, attempt) = (&self.run, self.job, self.attempt);
         let output_dir = run.output_dir(job);
         let checkpoint = newest_checkpoint(&output_dir);
-        // By the clock of the file system, which the program's files go by.
         let before = Before {
             checkpoint,
-            start: Moment::of_change(&run.attempt_holder(job)),
+            start: self.renew_settings(),
         };
         let launch = Launch::of(spec, run, (job, attempt));
         let (program, door) = match self.start_program(&launch, &mut held) {
@@ -346,6 +345,20 @@ impl Supervisor {
         let end = record.end.clone();
         self.farewell(&mut mail, record);
         Outcome { end }
+    }
+
+    /// Writes the settings into the output directory. Returns the time of its clock, which the program's
+    /// files go by.
+    fn renew_settings(&self) -> std::io::Result<Moment> {
+        let (run, job) = (&self.run, self.job);
+        match renew_settings_copy(run, job) {
+            Ok(()) => Moment::of_change(&run.settings_copy(job)),
+            Err(error) => {
+                // The program has the path of the original.
+                tell(&in_one_line(&error));
+                Moment::of_change(&run.attempt_holder(job))
+            }
+        }
     }
 
     fn start_program(&self, launch: &Launch, held: &mut Held) -> Result<(Program, Door)> {

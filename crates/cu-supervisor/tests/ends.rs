@@ -72,7 +72,7 @@ fn the_program_finds_its_place_in_the_environment() {
         "CU_ATTEMPT=2".to_owned(),
         format!("CU_RUN_DIR={}", run.dir.path().display()),
         format!("CU_OUTPUT_DIR={}", output.display()),
-        format!("CU_SETTINGS={}", output.join("settings.json").display()),
+        format!("CU_SETTINGS={}", run.dir.settings(common::JOB).display()),
         format!("PWD={}", output.display()),
         "CU_DEADLINE=4102444800".to_owned(),
         "GREETING=a = 'b'".to_owned(),

@@ -42,7 +42,7 @@ table! {
 }
 
 table! {
-    /// The settings of each job, which it finds in its settings.json: any names, any values.
+    /// The settings of each job, which it finds in the file $CU_SETTINGS: any names, any values.
     free Settings(toml::Table) { "seed" = "1", "optimizer.momentum" = "0.9", }
 }
 
