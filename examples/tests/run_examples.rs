@@ -112,8 +112,14 @@ fn python_in_attempts_throws_the_darts_of_python_by_hand() {
 
 #[test]
 fn unmodified_needs_no_config() {
-    let options = ["--stop-after", "500ms", "--signal", "TERM", "--"];
-    let program = ["unmodified/legacy.sh", "100"];
+    let program = examples().join("unmodified/legacy.sh");
+    let program = ["--", program.to_str().unwrap(), "100"];
+    let options = [
+        "--stop-after",
+        "500ms",
+        "--working-directory",
+        "{output_dir}",
+    ];
     let run = Run::completed(&[&options[..], &program].concat());
     run.assert_chain("resume_requested");
     assert_eq!(run.job["attempts"][0]["exit_code"], 3);
@@ -122,7 +128,7 @@ fn unmodified_needs_no_config() {
 
 #[test]
 fn unmodified_with_its_config() {
-    let command = command(&["./legacy.sh", "100"]);
+    let command = command(&["{config_dir}/legacy.sh", "100"]);
     let run = Run::completed(&["unmodified/run.toml", &command, "stop.after=500ms"]);
     run.assert_chain("resume_requested");
     assert_eq!(run.file("result.txt"), sum_of_digits(100));
@@ -142,7 +148,7 @@ fn unmodified_with_arguments_of_a_grid() {
 
 #[test]
 fn unmodified_behind_a_wrapper_loses_no_step() {
-    let command = command(&["./wrapper.sh", "100"]);
+    let command = command(&["{config_dir}/wrapper.sh", "100"]);
     let run = Run::completed(&["unmodified/wrapped.toml", &command, "stop.after=500ms"]);
     run.assert_chain("resume_requested");
     assert_eq!(run.file("result.txt"), sum_of_digits(100));
@@ -161,7 +167,7 @@ fn unmodified_behind_a_wrapper_loses_no_step() {
 #[test]
 fn unmodified_that_is_killed_goes_on_from_its_last_state() {
     // Some seconds of work, in attempts of one second.
-    let command = command(&["./periodic.sh", "100"]);
+    let command = command(&["{config_dir}/periodic.sh", "100"]);
     let run = Run::completed(&[
         "unmodified/periodic.toml",
         &command,

@@ -19,8 +19,10 @@ use crate::wait::{BOUND, until_within};
 /// Names the scratch directory in the environment of every process of a run.
 const MARK: &str = "CU_TESTS_SCRATCH";
 
-/// Short waits, so that tests are fast. They don't change what is decided.
+/// Short waits, so that tests are fast. They don't change what is decided. Programs write into their
+/// output directories.
 const QUICK: &str = r#"
+working_directory = "{output_dir}"
 [stop]
 grace = "500ms"
 [resume]

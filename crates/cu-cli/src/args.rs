@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::builder::FalseyValueParser;
+use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::parse_time;
+use crate::config::units::PathFromHere;
 use crate::error::ExitCode;
+use crate::home;
 use crate::runs::RESULTS_DIR;
 use crate::select::{Filter, Key};
 use crate::terminal::Color;
@@ -39,6 +41,14 @@ fn after_long_help() -> String {
     format!("{AFTER_HELP}\n\n{}\n\n{}", topics::list(), ExitCode::help())
 }
 
+/// A path, with the home directory in the place of a leading `~`.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(|path| match path.to_str() {
+        Some(text) => home::expand(text),
+        None => Ok(PathBuf::from(path)),
+    })
+}
+
 /// The options of every command.
 #[derive(Debug, Args)]
 pub struct Common {
@@ -46,7 +56,7 @@ pub struct Common {
     #[arg(long, global = true)]
     pub json: bool,
     /// The directory that holds the runs [default: results]
-    #[arg(long, global = true, value_name = "DIR", env = "CU_RESULTS_DIR")]
+    #[arg(long, global = true, value_name = "DIR", env = "CU_RESULTS_DIR", value_parser = path())]
     pub results_dir: Option<PathBuf>,
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
@@ -66,10 +76,10 @@ impl Common {
     }
 
     /// The directory in which to make a run whose config names `config`.
-    pub fn results_dir_for<'a>(&'a self, config: Option<&'a str>) -> &'a Path {
+    pub fn results_dir_for<'a>(&'a self, config: Option<&'a PathFromHere>) -> &'a Path {
         let given = self.results_dir.as_deref();
         given
-            .or(config.map(Path::new))
+            .or(config.map(|path| Path::new(&path.0)))
             .unwrap_or(Path::new(RESULTS_DIR))
     }
 }
@@ -137,7 +147,7 @@ pub struct Run {
     /// Override keys of the config: stop.after=10s settings.seed=2
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
-    /// A command to run as a single job; it starts in the job's output directory
+    /// A command to run as a single job; it starts in the current directory
     #[arg(last = true, value_name = "COMMAND", conflicts_with = "config")]
     pub command: Vec<String>,
     #[command(flatten)]
@@ -168,10 +178,13 @@ pub struct RunOptions {
     /// environment.NAME: a variable for the program; repeatable
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
-    /// working_directory: the directory in which the program starts [default: the job's output
-    /// directory]
-    #[arg(long, value_name = "DIR")]
+    /// working_directory: the directory in which the program starts [default: the current one, or
+    /// the config's]
+    #[arg(long, value_name = "DIR", value_parser = path())]
     pub working_directory: Option<PathBuf>,
+    /// stdin: a file that is the program's standard input
+    #[arg(long, value_name = "FILE", value_parser = path())]
+    pub stdin: Option<PathBuf>,
     /// resources.cpus
     #[arg(long, value_name = "N")]
     pub cpus: Option<u32>,

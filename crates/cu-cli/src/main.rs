@@ -12,6 +12,7 @@ mod commands;
 mod config;
 mod error;
 mod examine;
+mod home;
 mod runs;
 mod select;
 mod shell_word;

@@ -107,12 +107,13 @@ fn check_place(run_dir: &RunDir) -> Result<()> {
 fn clear(run_dir: &RunDir) -> Result<()> {
     let job = JobId(0);
     let mut abandoned = Vec::new();
-    for made in [run_dir.settings(job), run_dir.job_spec(job)] {
-        let Some(all) = made.parent().and_then(Path::parent) else {
-            continue;
-        };
-        for of_job in entries(all)? {
-            let is_foreign = |found: &PathBuf| found.file_name() != made.file_name();
+    let made = [run_dir.settings(job), run_dir.job_spec(job)];
+    for all in [run_dir.all_output_dirs(), run_dir.all_attempts()] {
+        for of_job in entries(&all)? {
+            let is_foreign = |found: &PathBuf| {
+                let is_made = |made: &PathBuf| made.file_name() == found.file_name();
+                of_job.parent() != Some(&*run_dir.all_attempts()) || !made.iter().any(is_made)
+            };
             if !of_job.is_dir() {
                 continue; // Making the job's directory fails on it.
             }
@@ -151,8 +152,8 @@ fn check(plan: &RunPlan) -> Result<()> {
     }
     for (number, job) in plan.jobs.iter().enumerate() {
         let problem = match job {
-            _ if job.command.first().is_none_or(String::is_empty) => "has no command",
-            _ if job.command.iter().any(|argument| argument.contains('\0')) => {
+            _ if job.command.first().is_none_or(|it| it.parts().is_empty()) => "has no command",
+            _ if job.command.iter().any(|it| it.to_string().contains('\0')) => {
                 "has a zero byte in its command"
             }
             _ if job.resources.cpus == 0 => "asks for 0 processors",
@@ -182,10 +183,7 @@ pub(crate) fn restore_job(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPla
     make_dir(&output_dir)?;
     make_dir(&run_dir.attempts(id))?;
     restore_job_spec(run_dir, run, id, plan)?;
-    // The program may have changed whatever else is in there.
-    if was_missing {
-        write_json(&run_dir.settings(id), &plan.settings)?;
-    }
+    restore_settings(run_dir, id, plan)?;
     Ok(was_missing)
 }
 
@@ -201,6 +199,18 @@ fn restore_job_spec(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> 
     Ok(spec.write(&path)?)
 }
 
+/// Earlier versions had them in the output directory alone.
+fn restore_settings(run_dir: &RunDir, id: JobId, plan: &JobPlan) -> Result<()> {
+    let path = run_dir.settings(id);
+    let text = json(&plan.settings).map_err(Error::file("write", &path))?;
+    let longest = u64::try_from(text.len()).unwrap_or(u64::MAX);
+    match files::read_own(&path, longest) {
+        Ok(found) if found == text => Ok(()),
+        // A reader finds the old settings or the new.
+        _ => Ok(replace(&path, &text)?),
+    }
+}
+
 fn job_spec(run: RunId, job: JobId, plan: &JobPlan) -> JobSpec {
     JobSpec {
         version: JobSpec::VERSION,
@@ -208,6 +218,7 @@ fn job_spec(run: RunId, job: JobId, plan: &JobPlan) -> JobSpec {
         job,
         command: plan.command.clone(),
         working_directory: plan.working_directory.clone(),
+        stdin: plan.stdin.clone(),
         environment: plan.environment.clone(),
         stop: plan.stop.clone(),
         done_when: plan.exit_rules.done_when.clone(),
@@ -225,10 +236,12 @@ fn sync(run_dir: &RunDir) -> Result<()> {
 }
 
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
-    let written = serde_json::to_vec_pretty(value).map_err(std::io::Error::from);
-    let written = written.and_then(|mut text| {
-        text.push(b'\n');
-        files::write_own(path, &text)
-    });
+    let written = json(value).and_then(|text| files::write_own(path, &text));
     written.map_err(Error::file("write", path))
+}
+
+fn json(value: &impl serde::Serialize) -> std::io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    Ok(text)
 }

@@ -1,9 +1,8 @@
 //! The plan that a run is made from.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
-use cu_run_dir::StopPolicy;
+use cu_run_dir::{StopPolicy, Template};
 use cu_scheduler::Resources;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -35,11 +34,14 @@ impl RunPlan {
 #[non_exhaustive]
 pub struct JobPlan {
     /// Program and arguments, run without a shell.
-    pub command: Vec<String>,
+    pub command: Vec<Template>,
     /// Where the program starts; its output directory if `None`.
-    pub working_directory: Option<PathBuf>,
+    pub working_directory: Option<Template>,
+    /// The file that is the program's standard input; nothing if `None`.
+    #[serde(default)]
+    pub stdin: Option<Template>,
     /// Added to the program's environment.
-    pub environment: BTreeMap<String, String>,
+    pub environment: BTreeMap<String, Template>,
     /// The content of its `settings.json`.
     pub settings: Map<String, Value>,
     /// Those of the settings that differ between the jobs, by dotted name: `param_choice.csv`.
@@ -57,10 +59,11 @@ impl JobPlan {
     /// A job that runs `command` on one processor, without settings, and is never asked to stop before its
     /// time. Change the fields that should differ.
     #[must_use]
-    pub fn new(command: Vec<String>) -> Self {
+    pub fn new<T: Into<Template>>(command: Vec<T>) -> Self {
         Self {
-            command,
+            command: command.into_iter().map(Into::into).collect(),
             working_directory: None,
+            stdin: None,
             environment: BTreeMap::new(),
             settings: Map::new(),
             parameters: Map::new(),

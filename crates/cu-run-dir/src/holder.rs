@@ -1,4 +1,4 @@
-//! `.cu-holder.json`: the supervisor that runs a job's program now.
+//! `attempts/{id}/holder.json`: the supervisor that runs a job's program now.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::{Result, json_file};
 
 /// The longest record that is read.
 const MOST_BYTES: u64 = 1024 * 1024;
-/// `.cu-holder.json` in the output directory.
+/// `attempts/{id}/holder.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     version: u32,

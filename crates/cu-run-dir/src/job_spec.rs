@@ -2,12 +2,12 @@
 //! it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cu_protocol::{JobId, RunId};
 use serde::{Deserialize, Serialize};
 
-use crate::{DoneWhen, Error, Result, StopPolicy, json_file};
+use crate::{DoneWhen, Error, Result, StopPolicy, Template, json_file};
 
 /// `attempts/{id}/job.json`. Unknown fields are ignored: the first release also wrote `resume_exit_code`,
 /// which no supervisor needs.
@@ -20,11 +20,14 @@ pub struct JobSpec {
     /// The job.
     pub job: JobId,
     /// Program and arguments, run without a shell.
-    pub command: Vec<String>,
-    /// Where the program starts; the output directory if `None`.
-    pub working_directory: Option<PathBuf>,
+    pub command: Vec<Template>,
+    /// Where the program starts; the output directory if `None`. A relative path starts there, too.
+    pub working_directory: Option<Template>,
+    /// The file that is the program's standard input; nothing if `None`.
+    #[serde(default)]
+    pub stdin: Option<Template>,
     /// Added to the environment.
-    pub environment: BTreeMap<String, String>,
+    pub environment: BTreeMap<String, Template>,
     /// When the program is asked to stop, and how.
     pub stop: StopPolicy,
     /// What shows that the job is done; if `None`, the program's exit code.
@@ -90,9 +93,10 @@ mod tests {
             version: 1,
             run: "00112233445566778899aabbccddeeff".parse().unwrap(),
             job: JobId(7),
-            command: ["./train", "--steps", "10"].map(str::to_owned).into(),
+            command: ["./train", "--steps", "10"].map(Template::from).into(),
             working_directory: None,
-            environment: [("OMP_NUM_THREADS".to_owned(), "4".to_owned())].into(),
+            stdin: None,
+            environment: [("OMP_NUM_THREADS".to_owned(), "4".into())].into(),
             stop: StopPolicy {
                 after: Some(Duration::from_millis(1500)),
                 before_limit: None,

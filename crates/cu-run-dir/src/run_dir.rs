@@ -96,9 +96,15 @@ impl RunDir {
         self.all_output_dirs().join(job.to_string())
     }
 
-    /// A job's settings.
+    /// A job's settings, out of the reach of a program that clears its output directory.
     #[must_use]
     pub fn settings(&self, job: JobId) -> PathBuf {
+        self.attempts(job).join("settings.json")
+    }
+
+    /// A copy of the settings in the output directory, renewed for each attempt.
+    #[must_use]
+    pub fn settings_copy(&self, job: JobId) -> PathBuf {
         self.output_dir(job).join("settings.json")
     }
 
@@ -173,14 +179,20 @@ impl RunDir {
     /// The file that is locked while a process of the job's running attempt lives that has not closed it.
     #[must_use]
     pub fn attempt_lock(&self, job: JobId) -> PathBuf {
-        self.output_dir(job).join(".cu-lock")
+        self.attempts(job).join("lock")
     }
 
     /// The record of the supervisor that runs the job's program: for hosts that don't see each other's
     /// locks.
     #[must_use]
     pub fn attempt_holder(&self, job: JobId) -> PathBuf {
-        self.output_dir(job).join(".cu-holder.json")
+        self.attempts(job).join("holder.json")
+    }
+
+    /// Where attempts of earlier versions have their lock and their record: in the output directory.
+    #[must_use]
+    pub fn former_lock_and_holder(&self, job: JobId) -> [PathBuf; 2] {
+        [".cu-lock", ".cu-holder.json"].map(|name| self.output_dir(job).join(name))
     }
 
     /// The file that decides an attempt's fate: its program is started at most once.

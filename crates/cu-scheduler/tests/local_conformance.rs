@@ -85,6 +85,10 @@ impl Testbed for Warm {
         self.0.directory()
     }
 
+    async fn stranger(&self, command: &[String]) -> Option<ClusterJobId> {
+        self.0.stranger(command).await
+    }
+
     fn patience(&self) -> Duration {
         self.0.patience()
     }

@@ -5,8 +5,8 @@
 //!
 //! 1. **Its attempt must be the newest.** The main process writes the newest attempt's number before
 //!    it submits it; supervisors of older ones end at once, running ones stop their program.
-//! 2. **It must hold the job's lock**, an `flock` on a file in the output directory. The program
-//!    inherits the open file, so the lock outlives a supervisor that is killed with SIGKILL.
+//! 2. **It must hold the job's lock**, an `flock` on a file in `attempts/{id}`, where no program clears
+//!    up. The program inherits the open file, so the lock outlives a supervisor that is killed with SIGKILL.
 //! 3. **Nobody else's record may be alive.** A program may close what it inherits (`sudo`, daemons,
 //!    launchers), and hosts may not see each other's locks (NFS, Lustre). So the holder also keeps a
 //!    record there: host, boot, processes, attempt, renewed while it lives. A free lock does not
@@ -37,7 +37,9 @@
 mod held;
 mod holder;
 
-use std::fs::File;
+use std::fs::{File, Metadata, OpenOptions};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cu_protocol::{Attempt, JobId, Timestamp};
@@ -199,7 +201,13 @@ impl<'a> Fence<'a> {
             return Ok(Turn::Never(reason));
         }
         let lock = self.try_lock()?;
-        let way = self.way(&lock, now)?;
+        let way = match self.former_way(now)? {
+            Way::Free => {
+                let record = self.run.attempt_holder(self.job);
+                self.way(&record, matches!(lock, Lock::Others), now)?
+            }
+            way => way,
+        };
         if self.is_decided() {
             let (text, at) = self.decided_by_another();
             if matches!(way, Way::Blocked(_)) && !self.has_waited_enough(now) {
@@ -238,7 +246,8 @@ impl<'a> Fence<'a> {
 
     fn try_lock(&mut self) -> Result<Lock> {
         let path = self.run.attempt_lock(self.job);
-        let file = match self.lock.take() {
+        // A lock on a file that was removed keeps nobody out.
+        let file = match self.lock.take().filter(|file| is_still_at(&path, file)) {
             Some(file) => file,
             None => files::open(&path, files::new_file().write(true))
                 .map_err(Error::file("open", &path))?,
@@ -255,15 +264,36 @@ impl<'a> Fence<'a> {
         Ok(lock)
     }
 
-    /// Finds what is in the way.
-    fn way(&mut self, lock: &Lock, now: Instant) -> Result<Way> {
-        let path = self.run.attempt_holder(self.job);
-        let record = match Holder::read(&path) {
+    /// Finds whether an attempt that an earlier version of `cu` has started is in the way. Nobody writes its
+    /// files any more but itself.
+    fn former_way(&mut self, now: Instant) -> Result<Way> {
+        let [lock, record] = self.run.former_lock_and_holder(self.job);
+        let is_locked = match files::open(&lock, OpenOptions::new().write(true)) {
+            // Closing it gives it back.
+            Ok(file) => {
+                flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
+            }
+            Err(_) => false,
+        };
+        if !is_locked && !record.exists() {
+            return Ok(Way::Free);
+        }
+        let way = self.way(&record, is_locked, now)?;
+        if way != Way::Free {
+            return Ok(way);
+        }
+        // It is over, and its record would be asked each time.
+        let _ = std::fs::remove_file(&record);
+        Ok(Way::Free)
+    }
+
+    /// Finds what is in the way: the holder that has left the record at `path`, or who has its lock.
+    fn way(&mut self, path: &Path, is_locked: bool, now: Instant) -> Result<Way> {
+        let record = match Holder::read(path) {
             // What lies there is not a record: it is damaged.
             Err(cu_run_dir::Error::Content { reason, .. }) => Some(reason.into_bytes()),
             record => record?,
         };
-        let is_locked = matches!(lock, Lock::Others);
         match record {
             None if is_locked => Ok(Way::Blocked(self.somebody("holds its lock"))),
             None => Ok(Way::Free),
@@ -453,6 +483,13 @@ impl<'a> Fence<'a> {
         );
         (text, decision.map(|decision| decision.at))
     }
+}
+
+/// Whether the open file is the one at `path`.
+fn is_still_at(path: &Path, file: &File) -> bool {
+    let identity = |found: &Metadata| (found.dev(), found.ino());
+    let (open, there) = (file.metadata(), path.metadata());
+    matches!((open, there), (Ok(open), Ok(there)) if identity(&open) == identity(&there))
 }
 
 /// The newest attempt, if it is newer than ours.

@@ -15,6 +15,7 @@ mod door;
 mod error;
 mod event;
 mod fence;
+mod launch;
 mod made_file;
 mod mail;
 mod members;

@@ -6,14 +6,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use cu_protocol::{Attempt, JobId, ProgramEnd};
-use cu_run_dir::JobSpec;
+use cu_system::machine::host;
 use cu_system::script::Fault;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 
+use crate::launch::Launch;
 use crate::{Error, Result, RunDir};
 
 /// A program that was started.
@@ -37,50 +38,48 @@ impl Program {
     /// Starts it.
     ///
     /// The program's name is looked up in PATH if it holds no slash; else it is relative to the
-    /// working directory. That is the job's output directory, or what the job says, relative to the
-    /// output directory. The arguments are passed byte for byte.
+    /// working directory. The arguments are passed byte for byte.
     ///
     /// # Errors
     /// [`Error::Program`], which says what was tried and why it failed; [`Error::File`] if another
     /// machine, or this one later, may well start it.
     pub fn start(
-        spec: &JobSpec,
+        launch: &Launch,
         run: &RunDir,
         (job, attempt): (JobId, Attempt),
         socket: &Path,
     ) -> Result<Self> {
-        let output_dir = run.output_dir(job);
-        let working_directory = match &spec.working_directory {
-            Some(directory) => output_dir.join(directory),
-            None => output_dir.clone(),
-        };
+        launch.make_directory()?;
+        let working_directory = &launch.working_directory;
         let empty = || Error::Program("the command is empty".to_owned());
-        let (name, arguments) = spec.command.split_first().ok_or_else(empty)?;
-        let path = spec.environment.get("PATH").map(OsString::from);
+        let (name, arguments) = launch.command.split_first().ok_or_else(empty)?;
+        let path = launch.environment.get("PATH").map(OsString::from);
         let path = path
             .or_else(|| std::env::var_os("PATH"))
             .unwrap_or_default();
-        let program = resolve(name, &path, &working_directory)?;
+        let program = resolve(name, &path, working_directory)?;
+        let stdin = launch.open_stdin()?;
         let mut command = Command::new(&program);
         // An absolute path, a process group, no `pre_exec`: this is what the standard library can do
         // by `posix_spawn`, which costs the same however large we are.
         command
             .arg0(name)
             .args(arguments)
-            .current_dir(&working_directory)
+            .stdin(stdin.map_or_else(Stdio::inherit, Stdio::from))
+            .current_dir(working_directory)
             .envs(unbuffered())
-            .envs(&spec.environment)
+            .envs(&launch.environment)
             .env("CU_JOB_ID", job.to_string())
             .env("CU_ATTEMPT", attempt.to_string())
             .env("CU_RUN_DIR", run.path())
-            .env("CU_OUTPUT_DIR", &output_dir)
+            .env("CU_OUTPUT_DIR", run.output_dir(job))
             .env("CU_SETTINGS", run.settings(job))
             .env("CU_SOCKET", socket)
             .env("CU_STOP_FILE", run.stop_file(job, attempt))
             .process_group(0);
         let child = command.spawn().map_err(|error| {
             if is_asked_for(&error) {
-                return Error::Program(why_not_started(&program, &working_directory, &error));
+                return Error::Program(why_not_started(&program, working_directory, &error));
             }
             Error::file("start", &program)(error)
         })?;
@@ -197,8 +196,11 @@ fn is_asked_for(error: &std::io::Error) -> bool {
 
 fn why_not_started(program: &Path, directory: &Path, error: &std::io::Error) -> String {
     if !directory.is_dir() {
-        let (program, shown) = (program.display(), directory.display());
-        return format!("{program} was not started: its working directory {shown} does not exist");
+        let (program, shown, host) = (program.display(), directory.display(), host());
+        return format!(
+            "{program} was not started: its working directory {shown} does not exist on {host}; make \
+             it, or name one that every machine of the job sees (working_directory)"
+        );
     }
     if let Some(fault) = Fault::of(program) {
         return fault.to_string();

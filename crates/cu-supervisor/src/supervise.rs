@@ -1,7 +1,6 @@
 //! From the first line of `cu exec` to its last: the fence, the program, the exit record, the
 //! farewell.
 
-use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,7 +10,7 @@ use cu_protocol::{
 };
 use cu_run_dir::{
     JobSpec, check_attempt, check_way, newest_checkpoint, read_exit_record, read_metrics,
-    read_newest_attempt, sync_exit_record, write_exit_record,
+    read_newest_attempt, renew_settings_copy, sync_exit_record, write_exit_record,
 };
 use cu_system::causes::in_one_line;
 use cu_system::files;
@@ -24,6 +23,7 @@ use crate::done::Watched;
 use crate::door::Door;
 use crate::event::{Event, Events};
 use crate::fence::{Fence, FenceTimes, Held, Turn};
+use crate::launch::Launch;
 use crate::mail::Mail;
 use crate::output_dir::{Before, Moment, Places, look, patience};
 use crate::peak_memory::peak_memory_bytes;
@@ -203,10 +203,9 @@ impl Supervisor {
             // The main process writes it anew for the next attempt.
             Err(error) => return self.give_up(None, ProgramEnd::Fenced(in_one_line(&error))),
         };
+        let start = Launch::directory(&spec, &self.run, (self.job, self.attempt));
         if let Some(file) = &mut spec.stop.create {
-            let start = spec.working_directory.as_deref().unwrap_or(Path::new(""));
-            let output_dir = self.run.output_dir(self.job);
-            file.path = output_dir.join(start).join(&file.path);
+            file.path = start.join(&file.path);
         }
         match self.pass_the_fence(&spec) {
             Admission::Admitted(held) => Ok(self.run_program(&spec, *held)),
@@ -274,18 +273,15 @@ impl Supervisor {
         // One that an earlier attempt left would stop this one.
         made_file::remove(&run.made_file(job));
         let checkpoint = newest_checkpoint(&output_dir);
-        // By the clock of the file system, which the program's files go by.
         let before = Before {
             checkpoint,
-            start: Moment::of_change(&run.attempt_holder(job)),
+            start: self.renew_settings(),
         };
-        let working_directory = spec.working_directory.as_ref();
-        let working_directory = working_directory.map(|directory| output_dir.join(directory));
+        let launch = Launch::of(spec, run, (job, attempt));
+        let working_directory = Some(launch.working_directory.as_path());
         let places = Places {
             output_dir: &output_dir,
-            working_directory: working_directory
-                .as_deref()
-                .filter(|path| *path != output_dir),
+            working_directory: working_directory.filter(|path| *path != output_dir),
         };
         let condition = spec.done_when.as_ref();
         let condition = condition.map(|it| Watched::begin(it, places, &run.found_before(job)));
@@ -293,7 +289,7 @@ impl Supervisor {
         let asking_file = spec.stop.file.as_ref();
         let asking_file =
             asking_file.map(|file| AskingFile::new(output_dir.join(file), Instant::now()));
-        let (program, door) = match self.start_program(spec, &mut held) {
+        let (program, door) = match self.start_program(&launch, &mut held) {
             Ok(started) => started,
             Err(error) => return self.record_unstarted(Some(spec), unstarted(&error)),
         };
@@ -374,13 +370,27 @@ impl Supervisor {
         Outcome { end }
     }
 
-    fn start_program(&self, spec: &JobSpec, held: &mut Held) -> Result<(Program, Door)> {
+    /// Writes the settings into the output directory. Returns the time of its clock, which the program's
+    /// files go by.
+    fn renew_settings(&self) -> std::io::Result<Moment> {
+        let (run, job) = (&self.run, self.job);
+        match renew_settings_copy(run, job) {
+            Ok(()) => Moment::of_change(&run.settings_copy(job)),
+            Err(error) => {
+                // The program has the path of the original.
+                tell(&in_one_line(&error));
+                Moment::of_change(&run.attempt_holder(job))
+            }
+        }
+    }
+
+    fn start_program(&self, launch: &Launch, held: &mut Held) -> Result<(Program, Door)> {
         let directory = self.run.attempt(self.job, self.attempt);
         let door = Door::open(self.events.clone(), &directory)?;
         // Open in this process until the program has it.
         let _lock = held.for_program()?;
         let names = (self.job, self.attempt);
-        let program = Program::start(spec, &self.run, names, &door.path())?;
+        let program = Program::start(launch, &self.run, names, &door.path())?;
         held.program_started(program.pid(), door.directory());
         Ok((program, door))
     }

@@ -56,7 +56,9 @@ fn bash(script: &str, signal: &str) -> Run {
     std::fs::write(&trainer, TRAINER).unwrap();
     run.spec.stop = policy(signal);
     let trainer = format!("python3 {}", trainer.display());
-    run.spec.environment.insert("TRAINER".to_owned(), trainer);
+    run.spec
+        .environment
+        .insert("TRAINER".to_owned(), trainer.into());
     run.write_spec();
     run
 }

@@ -60,7 +60,7 @@ fn times_beyond_all_time_harm_nothing() {
 fn the_program_finds_its_place_in_the_environment() {
     let mut run = Run::script("env > environment");
     run.spec.environment = [("CU_ATTEMPT", "99"), ("GREETING", "a = 'b'\n$(c)")]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .map(|(name, value)| (name.to_owned(), value.into()))
         .into();
     run.write_spec();
     let mut supervisor = run.start_with(2, &[("CU_DEADLINE", "4102444800")]);
@@ -72,7 +72,7 @@ fn the_program_finds_its_place_in_the_environment() {
         "CU_ATTEMPT=2".to_owned(),
         format!("CU_RUN_DIR={}", run.dir.path().display()),
         format!("CU_OUTPUT_DIR={}", output.display()),
-        format!("CU_SETTINGS={}", output.join("settings.json").display()),
+        format!("CU_SETTINGS={}", run.dir.settings(common::JOB).display()),
         format!("PWD={}", output.display()),
         "CU_DEADLINE=4102444800".to_owned(),
         "GREETING=a = 'b'".to_owned(),
@@ -336,7 +336,7 @@ fn the_record_lists_what_the_attempt_left() {
         assert_eq!(record.output_changed, OutputChange::Changed);
     }
     let mut idle = run;
-    idle.spec.command = vec!["true".to_owned()];
+    idle.spec.command = vec!["true".into()];
     idle.write_spec();
     let record = idle.run(2);
     assert_eq!(record.checkpoint, Some(generation(1)));

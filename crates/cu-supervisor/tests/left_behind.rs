@@ -228,7 +228,7 @@ ctypes.CDLL(None).pthread_exit(None)";
     let mut run = Run::script_with(&chain("python3 -c \"$PYTHON\" &"), patient());
     run.spec
         .environment
-        .insert("PYTHON".to_owned(), python.to_owned());
+        .insert("PYTHON".to_owned(), python.into());
     run.write_spec();
     let mut first = run.start(0);
     let left = run.await_pid("left");

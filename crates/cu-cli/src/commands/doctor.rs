@@ -51,7 +51,7 @@ impl Examination {
 pub fn doctor(common: &Common, arguments: &Doctor) -> Result<ExitCode> {
     let (config, parsed) = read(arguments)?;
     let file = &parsed.file;
-    let results_dir = common.results_dir_for(file.results_dir.as_deref());
+    let results_dir = common.results_dir_for(file.results_dir.as_ref());
     let results_dir = runs::absolute(results_dir)?;
     let mut examination = Examination::default();
     let choice = backend::choose(&parsed);

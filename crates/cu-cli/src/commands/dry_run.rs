@@ -7,6 +7,7 @@ use std::path::Path;
 
 use cu_core::RunDir;
 use cu_protocol::{Attempt, JobId};
+use cu_run_dir::Template;
 use cu_scheduler::{Preview, Submission, SubmissionName};
 use serde_json::{Value, json};
 
@@ -115,10 +116,13 @@ fn in_json(run: &RunDir, config: &Config, choice: &Choice, asked: Option<&Asked>
     let jobs = config.plan.jobs.iter().enumerate();
     let jobs: Vec<_> = jobs
         .map(|(number, job)| {
+            let id = JobId(u32::try_from(number).unwrap_or(u32::MAX));
+            let fill = |text: &Template| text.fill(&run.output_dir(id), id, Attempt(0));
             json!({
                 "job": number,
-                "command": job.command,
-                "working_directory": job.working_directory,
+                "command": job.command.iter().map(fill).collect::<Vec<_>>(),
+                "working_directory": job.working_directory.as_ref().map(fill),
+                "stdin": job.stdin.as_ref().map(fill),
                 "settings": job.settings,
                 "parameters": job.parameters,
             })
@@ -163,7 +167,11 @@ fn in_words(run: &RunDir, config: &Config, asked: Option<&Asked>) -> Result<Stri
         let settings = Value::Object(job.settings.clone());
         // Writing to a String can't fail.
         let _ = writeln!(text, "# job {number}: {settings}");
-        let command = job.command.iter().map(|word| shell_word(Path::new(word)));
+        let id = JobId(u32::try_from(number).unwrap_or(u32::MAX));
+        let output_dir = run.output_dir(id);
+        let command = job.command.iter();
+        let command = command.map(|word| word.fill(&output_dir, id, Attempt(0)));
+        let command = command.map(|word| shell_word(Path::new(&word)));
         let command: Vec<_> = command.collect();
         let _ = writeln!(text, "#   {}", command.join(" "));
     }

@@ -11,6 +11,7 @@ use crate::backend::Choice;
 use crate::config::{Config, Override, Parsed, Source};
 use crate::error::{Error, ExitCode, Result};
 use crate::runs::{self, results_dir};
+use crate::start::dropped_input;
 use crate::start::foreground::work_on;
 use crate::text::plural;
 use crate::{backend, terminal};
@@ -31,11 +32,16 @@ pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
         return or_resume::go_on(common, &arguments.watch, run, &config);
     }
     let cluster = backend::check(choice.kind, &run, &config.parsed)?;
+    let dropped = match &config.parsed.file.stdin {
+        Some(_) => None,
+        None => dropped_input::check()?,
+    };
     if !common.quiet {
         let all = config
             .warnings
             .iter()
             .chain(&choice.warning)
+            .chain(&dropped)
             .chain(&cluster);
         all.for_each(|warning| terminal::warn(warning));
     }
@@ -82,6 +88,10 @@ fn make(common: &Common, arguments: &Run, config: &mut Config, mut run: RunDir) 
             }
             new_run => new_run?,
         };
+        for directory in &config.to_make {
+            let made = std::fs::create_dir_all(directory);
+            made.map_err(Error::write("make the directory", directory))?;
+        }
         // Before the store, which makes the directory a run: if we are killed now, `cu resume` reads
         // the backend from there.
         new_run.keep_config(&config_text(config)?)?;
@@ -136,11 +146,17 @@ fn read(common: &Common, arguments: &Run) -> Result<Parsed> {
 /// The options that are keys of the config, as overrides in the user's words.
 fn options(options: &RunOptions, here: &Path) -> Result<Vec<Override>> {
     let mut overrides = Vec::new();
-    let directory = options.working_directory.as_ref();
-    let directory = directory.map(|path| here.join(path).display().to_string());
+    // A path that begins with a placeholder may be absolute.
+    let from_here = |path: &PathBuf| match path.to_string_lossy().starts_with('{') {
+        true => path.display().to_string(),
+        false => here.join(path).display().to_string(),
+    };
+    let directory = options.working_directory.as_ref().map(from_here);
+    let stdin = options.stdin.as_ref().map(from_here);
     for (key, option, value) in [
         ("name", "--name", &options.name),
         ("working_directory", "--working-directory", &directory),
+        ("stdin", "--stdin", &stdin),
         ("resources.memory", "--memory", &options.memory),
         ("resources.time_limit", "--time-limit", &options.time_limit),
         ("stop.after", "--stop-after", &options.stop_after),
@@ -223,7 +239,7 @@ fn options(options: &RunOptions, here: &Path) -> Result<Vec<Override>> {
 }
 
 fn directory(common: &Common, config: &Config) -> Result<PathBuf> {
-    let results_dir = common.results_dir_for(config.parsed.file.results_dir.as_deref());
+    let results_dir = common.results_dir_for(config.parsed.file.results_dir.as_ref());
     runs::absolute(&results_dir.join(&config.plan.name))
 }
 
@@ -244,6 +260,7 @@ mod tests {
             setting: vec!["opt.lr=0.1".to_owned(), "note=fast".to_owned()],
             env: vec!["A.B=c=d".to_owned()],
             working_directory: Some(PathBuf::from("tmp")),
+            stdin: Some(PathBuf::from("dev/../etc/passwd")),
             cpus: Some(2),
             gpus: Some(1),
             memory: text("2GiB"),
@@ -276,8 +293,9 @@ mod tests {
         assert_eq!(plan.name, "a");
         assert_eq!(job.settings["opt"]["lr"], 0.1);
         assert_eq!(job.settings["note"], "fast");
-        assert_eq!(job.environment["A.B"], "c=d");
-        assert_eq!(job.working_directory.as_deref(), Some(Path::new("/tmp")));
+        assert_eq!(job.environment["A.B"], "c=d".into());
+        assert_eq!(job.working_directory, Some("/tmp".into()));
+        assert_eq!(job.stdin, Some("/dev/../etc/passwd".into()));
         assert_eq!((job.resources.cpus, job.resources.gpus), (2, 1));
         assert_eq!(job.resources.memory_bytes, Some(2 << 30));
         assert_eq!(

@@ -22,7 +22,7 @@ pub fn status(common: &Common, run: &RunArgument) -> Result<ExitCode> {
         terminal::data(&summary::status(
             &status,
             &reader.jobs()?,
-            terminal::width(),
+            terminal::columns(),
         ))?;
     }
     Ok(ExitCode::Done)

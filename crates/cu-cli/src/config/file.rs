@@ -5,7 +5,9 @@ use std::num::NonZeroU32;
 
 use super::done_when::Done;
 use super::table::table;
-use super::units::{Bytes, ExitCodes, FileToCreate, SignalName, Time, ZeroWhenStopped};
+use super::units::{
+    Bytes, ExitCodes, FileToCreate, PathFromHere, SignalName, Time, ZeroWhenStopped,
+};
 use crate::backend::keys::Backend;
 
 table! {
@@ -15,17 +17,21 @@ table! {
     File {
         /// The run's name. Its directory is {results_dir}/{name}.
         name: String = Example("\"digits\""),
-        /// The directory that holds the run directories, relative to the current directory.
-        results_dir: String = Default("\"results\""),
-        /// Program and arguments, without a shell. A program with a slash is relative to the config's
-        /// directory; one without is searched in PATH. An argument that names a file in the config's
-        /// directory becomes its absolute path, unless working_directory is given. For programs that
-        /// don't read settings.json, "--rate={settings.learning_rate}" becomes "--rate=0.1": text is
-        /// filled in as it is, other values as JSON. Write "{{settings." for a literal "{settings.".
-        command: Vec<String> = Example("[\"python3\", \"train.py\"]"),
-        /// The directory in which the program starts, relative to the config's directory. The default
-        /// is the job's output directory.
-        working_directory: String = Example("\".\""),
+        /// The directory that holds the run directories, relative to the current directory. All other
+        /// relative paths start at the config's directory (for options, at the current directory). A
+        /// leading "~/" is your home directory.
+        results_dir: PathFromHere = Default("\"results\""),
+        /// Program and arguments, without a shell. A program with a slash is relative to
+        /// working_directory; one without is searched in PATH. The arguments are not changed, except
+        /// that in command, working_directory, stdin and environment these are filled in: {settings.NAME}
+        /// (text as it is, other values as JSON), {output_dir}, {job}, {attempt} and {config_dir}, the
+        /// config's directory. "{{job}" is a literal "{job}"; other braces stay as they are.
+        command: Vec<String> = Example("[\"python3\", \"train.py\", \"--rate={settings.learning_rate}\"]"),
+        /// The directory in which the program starts. One that is named by a placeholder is made:
+        /// "{output_dir}" gives each job a directory of its own.
+        working_directory: String = Default("\".\""),
+        /// A file that is the program's standard input. The default is none.
+        stdin: String = Example("\"in.lj\""),
     }
     tables {
         settings: Settings,
@@ -39,7 +45,7 @@ table! {
 }
 
 table! {
-    /// The settings of each job, which it finds in its settings.json: any names, any values.
+    /// The settings of each job, which it finds in the file $CU_SETTINGS: any names, any values.
     free Settings(toml::Table) { "seed" = "1", "optimizer.momentum" = "0.9", }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! `file.rs` declares every key once, with the macro of `table.rs` and the types of `units.rs`;
 //! `source.rs` knows where each was given; `plan.rs` fills in defaults, and `times.rs` checks how times
-//! fit together; `done_when.rs` has what "done" is,
-//! and `literal.rs` what a setting on the command line is. `program.rs` finds the command of each job, whose settings `placeholder.rs` fills in.
+//! fit together; `done_when.rs` has what "done" is, and `literal.rs` what a setting on the command line is.
+//! `start.rs` finds where each program starts, `program.rs` its command; `placeholder.rs` fills in what
+//! both name. `sharing.rs` warns of what several jobs share.
 //! `crate::backend` has the keys of the backends.
 
 mod done_when;
@@ -18,7 +19,9 @@ mod placeholder;
 mod plan;
 mod program;
 pub mod reference;
+mod sharing;
 pub mod source;
+mod start;
 pub mod table;
 mod times;
 pub mod units;

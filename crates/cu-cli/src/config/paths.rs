@@ -8,18 +8,30 @@ use toml::{Table, Value};
 use super::reference::sections;
 use super::table::join;
 use super::units::PathKind;
+use crate::home;
 
 /// Makes the paths of `table` absolute, taking them from `directory` (absolute).
-pub fn make_absolute(table: &mut Table, directory: &Path) {
+///
+/// # Errors
+/// The key whose path has a `~` that can't be replaced, and why.
+pub fn make_absolute(table: &mut Table, directory: &Path) -> Result<(), (String, String)> {
     for section in sections() {
         for key in section.keys {
             let Some(kind) = key.path else { continue };
-            replace(table, &join(&section.path, key.name), |text| {
-                let path = plain(directory.join(text));
-                (kind == PathKind::Always || path.exists()).then_some(path)
+            let name = join(&section.path, key.name);
+            let replaced = replace(table, &name, |text| {
+                let given = home::expand(text)?;
+                let path = plain(directory.join(&given));
+                Ok(match kind {
+                    PathKind::FromHere => Some(given),
+                    PathKind::Always => Some(path),
+                    PathKind::IfItExists => Some(path).filter(|path| path.exists()),
+                })
             });
+            replaced.map_err(|reason| (name, reason))?;
         }
     }
+    Ok(())
 }
 
 /// An absolute path without its `.` parts. Links and `..` stay: only the file system knows them.
@@ -29,17 +41,22 @@ pub fn plain(path: PathBuf) -> PathBuf {
 
 /// Puts in the place of the text at `key` the path that it means. A value of another type is
 /// left to the check of types.
-fn replace(table: &mut Table, key: &str, path: impl Fn(&str) -> Option<PathBuf>) {
+fn replace(
+    table: &mut Table,
+    key: &str,
+    path: impl Fn(&str) -> Result<Option<PathBuf>, String>,
+) -> Result<(), String> {
     let mut parts = key.split('.');
     let first = parts.next().and_then(|part| table.get_mut(part));
     let value = parts.fold(first, |value, part| value?.get_mut(part));
     if let Some(Value::String(text)) = value
         && !text.is_empty()
-        && let Some(path) = path(text)
+        && let Some(path) = path(text)?
         && let Some(path) = path.to_str()
     {
         *text = path.to_owned();
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -54,6 +71,7 @@ mod tests {
             paths.map(|key| join(&section.path, key.name))
         });
         let expected = [
+            "results_dir",
             "backend.slurm.activate",
             "backend.slurm.commands",
             "backend.slurm.container.image",
@@ -75,7 +93,7 @@ mod tests {
             .expect("TOML")
         };
         let mut given = table("science.sif", "./venv/bin/activate");
-        make_absolute(&mut given, directory.path());
+        make_absolute(&mut given, directory.path()).expect("paths");
         let here = directory.path().to_str().expect("UTF-8");
         let expected = table(
             &format!("{here}/science.sif"),
@@ -85,7 +103,7 @@ mod tests {
 
         let elsewhere = table("docker://science", "/opt/venv/bin/activate");
         let mut given = elsewhere.clone();
-        make_absolute(&mut given, directory.path());
+        make_absolute(&mut given, directory.path()).expect("paths");
         assert_eq!(given, elsewhere);
     }
 }

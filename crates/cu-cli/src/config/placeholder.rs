@@ -1,46 +1,223 @@
-//! Settings in a command: `--rate={settings.rate}` is `--rate=0.1`, for programs that read no
-//! `settings.json`.
+//! Placeholders in commands, variables and paths: `--rate={settings.rate}` is `--rate=0.1`, for programs
+//! that know nothing of `cu`. What only an attempt knows stays open, as a [`Part`].
+//!
+//! A brace means something only if what it encloses is a placeholder, or nearly one: that is an error,
+//! since a program would run for hours with the wrong text. All other braces (JSON, awk, `${X}`, f-strings)
+//! stay as they are. A second brace before a placeholder makes it literal: `{{job}` is `{job}`.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
+use cu_run_dir::{Part, Template};
 use serde_json::{Map, Value};
 
 use super::overrides::split_key;
 use super::source::nearest;
 use super::table::join;
 
-/// The beginning of a placeholder. No other brace has a meaning.
-const BEGIN: &str = "{settings.";
+/// The beginning of a setting's placeholder.
+const SETTINGS: &str = "settings.";
 
-/// `command` with the job's `settings` in the place of their placeholders: text as it is, all else
+/// The other placeholders.
+const NAMES: [&str; 4] = ["output_dir", "job", "attempt", "config_dir"];
+
+/// What else people call them, in small letters and without signs.
+const OTHER_NAMES: [(&str, &str); 14] = [
+    ("outdir", "output_dir"),
+    ("output", "output_dir"),
+    ("outputdirectory", "output_dir"),
+    ("jobs", "job"),
+    ("jobid", "job"),
+    ("jobnumber", "job"),
+    ("jobindex", "job"),
+    ("attempts", "attempt"),
+    ("attemptid", "attempt"),
+    ("attemptnumber", "attempt"),
+    ("configdirectory", "config_dir"),
+    ("cuoutputdir", "output_dir"),
+    ("cujobid", "job"),
+    ("cuattempt", "attempt"),
+];
+
+/// What is known of a job before it has an attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The job's settings.
+    pub settings: &'a Map<String, Value>,
+    /// The config's directory.
+    pub config_dir: &'a Path,
+}
+
+/// What stands between two braces.
+enum Meaning {
+    Text(String),
+    Open(Part),
+    /// Probably not what was meant, for this reason.
+    Wrong(String),
+}
+
+/// `text` with what is known in the place of its placeholders: a text of the settings as it is, all else
 /// as in JSON.
 ///
 /// # Errors
-/// The first placeholder that names no setting, or has no end.
-pub fn fill(command: &[String], settings: &Map<String, Value>) -> Result<Vec<String>, String> {
-    let argument = |argument: &String| fill_one(argument, settings);
-    command.iter().map(argument).collect()
-}
-
-fn fill_one(argument: &str, settings: &Map<String, Value>) -> Result<String, String> {
-    let mut filled = String::new();
-    let mut rest = argument;
-    while let Some((before, after)) = rest.split_once(BEGIN) {
-        if let Some(before) = before.strip_suffix('{') {
-            filled.extend([before, BEGIN]);
+/// The first placeholder that names nothing, or has no end.
+pub fn fill(text: &str, known: Known<'_>) -> Result<Template, String> {
+    let mut filled = Template::default();
+    let mut rest = text;
+    while let Some((before, at)) = split(rest) {
+        filled.push(before.into());
+        if let Some((literal, after)) = literal(at, known)? {
+            filled.push(literal.into());
             rest = after;
             continue;
         }
-        let Some((name, after)) = after.split_once('}') else {
-            return Err(format!("`{BEGIN}{after}` has no `}}`"));
-        };
-        let value = value(settings, name).ok_or_else(|| missing(settings, name))?;
+        match placeholder(at, before.ends_with('$'), known)? {
+            Some((meaning, after)) => {
+                match meaning {
+                    Meaning::Text(text) => filled.push(Part::Text(text)),
+                    Meaning::Open(part) => filled.push(part),
+                    Meaning::Wrong(reason) => return Err(reason),
+                }
+                rest = after;
+            }
+            None => {
+                filled.push("{".into());
+                rest = &at[1..];
+            }
+        }
+    }
+    filled.push(rest.into());
+    Ok(filled)
+}
+
+/// Whether a text has a placeholder whose value `cu` fills in.
+pub fn has_any(text: &str) -> bool {
+    let is_one = |at: &str| {
+        let inside = at.strip_prefix('{').unwrap_or_default();
+        let name = inside.split_once('}').map(|(name, _)| name);
+        name.is_some_and(|name| name.starts_with(SETTINGS) || NAMES.contains(&name))
+    };
+    let mut rest = text;
+    while let Some((_, at)) = split(rest) {
+        if is_one(at) {
+            return true;
+        }
+        rest = &at[1..];
+    }
+    false
+}
+
+/// `text` with the config's directory filled in, so that it means the same when it is read elsewhere.
+pub fn with_config_dir(text: &str, config_dir: &Path) -> String {
+    const NAME: &str = "{config_dir}";
+    let mut filled = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(NAME) {
         filled.push_str(before);
-        filled.push_str(&value);
+        match config_dir.to_str() {
+            // Its own braces would be read as placeholders.
+            Some(path) if !before.ends_with('{') && !path.contains('{') => filled.push_str(path),
+            _ => filled.push_str(NAME),
+        }
         rest = after;
     }
-    filled.push_str(rest);
-    Ok(filled)
+    filled + rest
+}
+
+/// What is before the first brace, and the rest with it.
+fn split(text: &str) -> Option<(&str, &str)> {
+    text.find('{').map(|at| text.split_at(at))
+}
+
+/// The placeholder that is literal because of the brace with which `text` begins, and what follows.
+fn literal<'a>(text: &'a str, known: Known<'_>) -> Result<Option<(&'a str, &'a str)>, String> {
+    let inner = &text[1..];
+    if inner.starts_with("{settings.") {
+        return Ok(Some(inner.split_at("{settings.".len())));
+    }
+    let found = match inner.starts_with('{') {
+        true => placeholder(inner, false, known)?,
+        false => None,
+    };
+    Ok(found.map(|(_, after)| inner.split_at(inner.len() - after.len())))
+}
+
+/// What the brace with which `text` begins means, and what follows it. After a `$` it is a variable of a
+/// shell.
+fn placeholder<'a>(
+    text: &'a str,
+    is_variable: bool,
+    known: Known<'_>,
+) -> Result<Option<(Meaning, &'a str)>, String> {
+    let inside = &text[1..];
+    let Some((name, after)) = inside.split_once('}') else {
+        return match inside.starts_with(SETTINGS) {
+            true => Err(format!("`{text}` has no `}}`")),
+            false => Ok(None),
+        };
+    };
+    if is_variable && !name.starts_with(SETTINGS) {
+        return Ok(None);
+    }
+    Ok(meaning(name, known).map(|meaning| (meaning, after)))
+}
+
+fn meaning(name: &str, known: Known<'_>) -> Option<Meaning> {
+    if let Some(setting) = name.strip_prefix(SETTINGS) {
+        return Some(match value(known.settings, setting) {
+            Some(text) => Meaning::Text(text),
+            None => Meaning::Wrong(missing(known.settings, setting)),
+        });
+    }
+    let suggested = match name {
+        "output_dir" => return Some(Meaning::Open(Part::OutputDir)),
+        "job" => return Some(Meaning::Open(Part::Job)),
+        "attempt" => return Some(Meaning::Open(Part::Attempt)),
+        "config_dir" => return Some(Meaning::Text(known.config_dir.display().to_string())),
+        _ => suggestion(name, known.settings)?,
+    };
+    let literal = format!("{{{{{name}}}");
+    Some(Meaning::Wrong(format!(
+        "`{{{name}}}` is not a placeholder; did you mean `{suggested}`? To write it literally, use \
+         `{literal}`"
+    )))
+}
+
+/// What was probably meant, if it is not plainly something else.
+fn suggestion(name: &str, settings: &Map<String, Value>) -> Option<String> {
+    let of_setting = |name: &str| format!("{{{SETTINGS}{name}}}");
+    // What begins with a space, or holds a brace or a quote, is JSON, a template or code.
+    if name.starts_with(' ') || name.contains(['{', '"', '\'', '\n']) {
+        return None;
+    }
+    if value(settings, name).is_some() {
+        return Some(of_setting(name));
+    }
+    if let Some((table, setting)) = name.split_once('.') {
+        let table = table.to_lowercase();
+        let is_table = table == "grid" || strsim::damerau_levenshtein(&table, "settings") <= 2;
+        let setting = nearest(setting, &names(settings)).unwrap_or_else(|| setting.to_owned());
+        return is_table.then(|| of_setting(&setting));
+    }
+    let is_word = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-');
+    if !name.chars().all(is_word) {
+        return None;
+    }
+    let bare = |name: &str| -> String {
+        let letters = name.chars().filter(|letter| letter.is_alphanumeric());
+        letters.flat_map(char::to_lowercase).collect()
+    };
+    let given = bare(name);
+    let is_close = |known: &&&str| {
+        let known = bare(known);
+        // A short name is close to far too many.
+        let allowed = known.chars().count() / 4;
+        given == known || (allowed > 0 && strsim::damerau_levenshtein(&given, &known) <= allowed)
+    };
+    let other = OTHER_NAMES.iter().find(|(other, _)| *other == given);
+    let meant = other.map(|(_, name)| name);
+    let meant = meant.or_else(|| NAMES.iter().find(is_close))?;
+    Some(format!("{{{meant}}}"))
 }
 
 fn value(settings: &Map<String, Value>, name: &str) -> Option<String> {
@@ -54,14 +231,17 @@ fn value(settings: &Map<String, Value>, name: &str) -> Option<String> {
 }
 
 fn missing(settings: &Map<String, Value>, name: &str) -> String {
+    let hint = match nearest(name, &names(settings)) {
+        Some(nearest) => format!("did you mean `{{{SETTINGS}{nearest}}}`?"),
+        None => format!("to write this literally, use `{{{{{SETTINGS}`"),
+    };
+    format!("`{{{SETTINGS}{name}}}` is not a setting; {hint}")
+}
+
+fn names(settings: &Map<String, Value>) -> Vec<String> {
     let mut names = BTreeSet::new();
     collect_names("", settings, &mut names);
-    let names: Vec<_> = names.into_iter().collect();
-    let hint = match nearest(name, &names) {
-        Some(nearest) => format!("did you mean `{BEGIN}{nearest}}}`?"),
-        None => format!("to write this literally, use `{{{BEGIN}`"),
-    };
-    format!("`{BEGIN}{name}}}` is not a setting; {hint}")
+    names.into_iter().collect()
 }
 
 fn collect_names(path: &str, settings: &Map<String, Value>, names: &mut BTreeSet<String>) {
@@ -88,7 +268,17 @@ mod tests {
         let Value::Object(settings) = settings else {
             unreachable!("it is one");
         };
-        fill_one(argument, &settings)
+        with(argument, &settings)
+    }
+
+    /// In the form for people, in which what is open stands in braces.
+    fn with(argument: &str, settings: &Map<String, Value>) -> Result<String, String> {
+        let config_dir = Path::new("/home/ada/project");
+        let known = Known {
+            settings,
+            config_dir,
+        };
+        fill(argument, known).map(|template| template.to_string())
     }
 
     #[test]
@@ -114,10 +304,25 @@ mod tests {
     fn other_braces_stay_as_they_are() {
         for (argument, expected) in [
             ("{print $1}", "{print $1}"),
-            ("{rate}{settings}{", "{rate}{settings}{"),
+            ("{x}{settings}{", "{x}{settings}{"),
+            (
+                "${rate} ${job} ${output_dir}",
+                "${rate} ${job} ${output_dir}",
+            ),
+            ("{\"rate\": 1, \"job\": {}}", "{\"rate\": 1, \"job\": {}}"),
+            ("{ {settings.rate}, { rate }", "{ 0.1, { rate }"),
+            ("/x/{s+=$1} END{print s}", "/x/{s+=$1} END{print s}"),
+            (
+                "f'{loss:.3f} {i} {a.b} {batch}'",
+                "f'{loss:.3f} {i} {a.b} {batch}'",
+            ),
+            ("{a,b}.{1..9}{}", "{a,b}.{1..9}{}"),
+            ("{{ job }} {{x}}", "{{ job }} {{x}}"),
             ("{{settings.rate}", "{settings.rate}"),
             ("{{{settings.rate}}", "{{settings.rate}}"),
             ("{{settings.no} {settings.rate}", "{settings.no} 0.1"),
+            ("{{rate} {{job} {{outdir}", "{rate} {job} {outdir}"),
+            ("{{{job}}", "{{job}}"),
         ] {
             assert_eq!(filled(argument).as_deref(), Ok(expected));
         }
@@ -146,25 +351,74 @@ mod tests {
                  to write this literally, use `{{settings.`",
             ),
             ("--rate={settings.rate", "`{settings.rate` has no `}`"),
+            (
+                "--rate={rate}",
+                "`{rate}` is not a placeholder; did you mean `{settings.rate}`? \
+              To write it literally, use `{{rate}`",
+            ),
         ] {
             assert_eq!(filled(argument), Err(reason.to_owned()));
         }
     }
 
+    #[test]
+    fn what_is_nearly_a_placeholder_is_an_error_that_names_it() {
+        for (argument, meant) in [
+            ("{rate}", "{settings.rate}"),
+            ("{data set}", "{settings.data set}"),
+            ("{optimizer.name}", "{settings.optimizer.name}"),
+            ("{setting.rate}", "{settings.rate}"),
+            ("{Settings.rat}", "{settings.rate}"),
+            ("{grid.rate}", "{settings.rate}"),
+            ("{outputdir}", "{output_dir}"),
+            ("{output-dir}", "{output_dir}"),
+            ("{OUTPUT_DIR}", "{output_dir}"),
+            ("{outptu_dir}", "{output_dir}"),
+            ("{CU_OUTPUT_DIR}", "{output_dir}"),
+            ("{job_id}", "{job}"),
+            ("{JOB}", "{job}"),
+            ("{atempt}", "{attempt}"),
+            ("{config-dir}", "{config_dir}"),
+        ] {
+            let error = filled(argument).expect_err(argument);
+            let expected = format!("did you mean `{meant}`?");
+            assert!(error.contains(&expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_only_an_attempt_knows_stays_open() {
+        let settings = Map::from_iter([("x".to_owned(), json!("{attempt}"))]);
+        let config_dir = Path::new("/p");
+        let known = Known {
+            settings: &settings,
+            config_dir,
+        };
+        let template = fill("{config_dir}/{output_dir}{settings.x}{job}", known);
+        let expected = [
+            Part::from("/p/"),
+            Part::OutputDir,
+            Part::from("{attempt}"),
+            Part::Job,
+        ];
+        assert_eq!(template, Ok(expected.into_iter().collect()));
+        assert!(has_any("a{job}") && has_any("{settings.x}") && !has_any("{x}${y}{"));
+    }
+
     proptest! {
         /// No value is read again: a setting may hold what looks like a placeholder.
         #[test]
-        fn any_text_of_a_setting_arrives_as_it_is(text in ".*", before in "[a-z{}=]*", after in ".*") {
+        fn any_text_of_a_setting_arrives_as_it_is(text in ".*", before in "([a-z=}]|\\{ )*", after in ".*") {
             let settings = Map::from_iter([("x".to_owned(), json!(text))]);
-            prop_assume!(!before.ends_with('{') && !after.contains(BEGIN));
+            prop_assume!(!after.contains('{'));
             let argument = format!("{before}{{settings.x}}{after}");
-            prop_assert_eq!(fill_one(&argument, &settings), Ok(format!("{before}{text}{after}")));
+            prop_assert_eq!(with(&argument, &settings), Ok(format!("{before}{text}{after}")));
         }
 
         #[test]
-        fn any_argument_is_filled_or_an_error(argument in "([{}.x]|settings|\\{settings\\.)*") {
+        fn any_argument_is_filled_or_an_error(argument in "([{}.x$]|job|settings|\\{settings\\.)*") {
             let settings = Map::from_iter([("x".to_owned(), json!(1))]);
-            let _ = fill_one(&argument, &settings);
+            let _ = with(&argument, &settings);
         }
     }
 }

@@ -1,19 +1,19 @@
 //! From the file to the plan of a run: defaults filled in, relations between keys checked.
 
-use std::collections::HashSet;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cu_core::{ExitRules, ExitZero, JobPlan, Policy, RunPlan};
-use cu_run_dir::{DoneWhen, StopPolicy, StopSignal};
+use cu_run_dir::{StopPolicy, StopSignal};
 use cu_scheduler::{Resources, Signal, Warning};
 use toml::{Table, Value};
 
 use super::error::Result;
 use super::file::File;
 use super::source::Parsed;
+use super::start::{self, Start};
 use super::units::{Bytes, Time, ZeroWhenStopped};
-use super::{done_when, grid, program, times};
+use super::{done_when, grid, placeholder, program, sharing, times};
 
 /// A run as a config describes it, complete and consistent.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub struct Config {
     /// The config again, with overrides applied and every path absolute: it means the same wherever
     /// it is read.
     pub effective: Table,
+    /// Working directories that are named by settings: the user need not make them.
+    pub to_make: Vec<PathBuf>,
 }
 
 impl Config {
@@ -40,19 +42,25 @@ impl Config {
         check_name(&name).map_err(|reason| parsed.wrong("name", reason))?;
         let mut warnings = times::check(&parsed)?;
         done_when::check(&parsed)?;
-        let working_directory = working_directory(&parsed)?;
         let command = file.command.as_ref();
         let command = command.ok_or_else(|| parsed.missing("command"))?;
         check_environment(&parsed)?;
         let points = grid::points(&parsed)?;
-        let settings = points.iter().map(|point| &point.settings);
-        let commands = program::commands(&parsed, command, settings)?;
-        let effective = effective(&parsed, &commands.given, working_directory.as_deref());
-        let jobs = points.into_iter().zip(commands.of_jobs);
-        let jobs = jobs.map(|(point, command)| {
+        let of_point = |point: &grid::Point| Start::new(&parsed, &point.settings);
+        let starts = points.iter().map(of_point).collect::<Result<Vec<_>>>()?;
+        let to_make = start::check(&parsed, &starts)?;
+        let known = points
+            .iter()
+            .map(|point| start::known(&parsed, &point.settings));
+        let directories = starts.iter().map(|start| &start.working_directory);
+        let commands = program::commands(&parsed, command, known.zip(directories))?;
+        let effective = effective(&parsed, &commands.given);
+        let jobs = points.into_iter().zip(commands.of_jobs).zip(starts);
+        let jobs = jobs.map(|((point, command), start)| {
             let mut job = JobPlan::new(command);
-            job.working_directory.clone_from(&working_directory);
-            job.environment.clone_from(&file.environment.0);
+            job.working_directory = Some(start.working_directory);
+            job.stdin = start.stdin;
+            job.environment = start.environment;
             job.settings = point.settings;
             job.parameters = point.parameters;
             job.resources = file.scheduler_resources();
@@ -61,41 +69,15 @@ impl Config {
             job
         });
         let jobs: Vec<_> = jobs.collect();
-        warnings.extend(shared_files(&jobs));
+        warnings.extend(sharing::warnings(&jobs));
         Ok(Self {
             plan: RunPlan::new(name, file.policy(), jobs),
             parsed,
             warnings,
             effective,
+            to_make,
         })
     }
-}
-
-/// Warnings about files that several jobs would take for their own.
-fn shared_files(jobs: &[JobPlan]) -> Vec<String> {
-    let Some(first) = jobs.first() else {
-        return Vec::new();
-    };
-    let directories = jobs.iter().filter_map(|job| job.working_directory.as_ref());
-    let mut seen = HashSet::new();
-    let share_a_directory = directories.into_iter().any(|it| !seen.insert(it));
-    let is_shared = |path: &Path| jobs.len() > 1 && (share_a_directory || path.is_absolute());
-    let created = first.stop.create.as_ref();
-    let created = created.filter(|file| is_shared(&file.path)).map(|file| {
-        format!(
-            "stop.create = {:?}: several jobs share this file, so it stops all of them when one is asked to \
-             stop; let each start in a directory of its own",
-            file.path
-        )
-    });
-    let done = match &first.exit_rules.done_when {
-        Some(DoneWhen::File { path, .. }) if is_shared(path) => Some(format!(
-            "resume.done_when looks for {path:?}, which several jobs share: the file of one completes the \
-             others; let each start in a directory of its own"
-        )),
-        _ => None,
-    };
-    created.into_iter().chain(done).collect()
 }
 
 /// Changes what the config gives.
@@ -219,19 +201,6 @@ pub fn check_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-fn working_directory(parsed: &Parsed) -> Result<Option<PathBuf>> {
-    let Some(path) = &parsed.file.working_directory else {
-        return Ok(None);
-    };
-    let path = parsed.directory().join(path);
-    if path.is_dir() {
-        Ok(Some(path))
-    } else {
-        let reason = format!("{} is not a directory", path.display());
-        Err(parsed.wrong("working_directory", reason))
-    }
-}
-
 fn check_environment(parsed: &Parsed) -> Result<()> {
     for (name, value) in &parsed.file.environment.0 {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
@@ -244,13 +213,23 @@ fn check_environment(parsed: &Parsed) -> Result<()> {
     Ok(())
 }
 
-fn effective(parsed: &Parsed, command: &[String], working_directory: Option<&Path>) -> Table {
+fn effective(parsed: &Parsed, command: &[String]) -> Table {
     let mut table = parsed.table().clone();
-    let text = |text: &str| Value::String(text.to_owned());
+    let text = |text: &str| {
+        let text = placeholder::with_config_dir(text, parsed.directory());
+        Value::String(text)
+    };
+    if let Some(Value::Table(variables)) = table.get_mut("environment") {
+        for (_, value) in variables.iter_mut() {
+            if let Value::String(given) = value {
+                *value = text(given);
+            }
+        }
+    }
     let command = command.iter().map(|argument| text(argument)).collect();
     table.insert("command".to_owned(), Value::Array(command));
-    if let Some(path) = working_directory.and_then(Path::to_str) {
-        table.insert("working_directory".to_owned(), text(path));
+    for (key, path) in start::effective(parsed) {
+        table.insert(key.to_owned(), text(&path));
     }
     table
 }
@@ -258,6 +237,9 @@ fn effective(parsed: &Parsed, command: &[String], working_directory: Option<&Pat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
+
+    use cu_run_dir::DoneWhen;
     use std::time::Duration;
 
     use crate::backend::Kind;
@@ -273,7 +255,11 @@ mod tests {
     #[test]
     fn every_key_arrives_in_the_plan() {
         let reference = crate::config::reference::reference();
-        let config = config(&reference, &["command=[\"/bin/sh\", \"-c\"]"]).expect("a config");
+        let config = config(
+            &reference,
+            &["command=[\"/bin/sh\", \"{job}\"]", "stdin=/etc/passwd"],
+        )
+        .expect("a config");
         // They all start in ".".
         let are_expected = |warning: &String| warning.contains("several jobs share");
         assert!(
@@ -286,9 +272,10 @@ mod tests {
         assert_eq!(plan.policy.max_submitted, NonZeroU32::new(100));
         assert_eq!(plan.jobs.len(), 4);
         let job = &plan.jobs[3];
-        assert_eq!(job.command, ["/bin/sh", "-c"]);
-        assert_eq!(job.working_directory.as_deref(), Some(Path::new("/.")));
-        assert_eq!(job.environment["OMP_NUM_THREADS"], "1");
+        assert_eq!(job.command[1].parts(), [cu_core::Part::Job]);
+        assert_eq!(job.working_directory, Some("/".into()));
+        assert_eq!(job.stdin, Some("/etc/passwd".into()));
+        assert_eq!(job.environment["OMP_NUM_THREADS"], "1".into());
         assert_eq!(job.parameters["optimizer.name"], "adam");
         assert_eq!(job.settings["optimizer"]["momentum"], 0.9);
         assert_eq!(job.resources.memory_bytes, Some(2 << 30));
@@ -355,8 +342,9 @@ mod tests {
         let command = "command=[\"/bin/sh\", \"{settings.data.set}\", \"-r{settings.rate}\"]";
         let plan = config(text, &[command]).expect("a config").plan;
         let commands: Vec<_> = plan.jobs.iter().map(|job| job.command.clone()).collect();
-        assert_eq!(commands[0], ["/bin/sh", "mnist", "-r0.1"]);
-        assert_eq!(commands[1], ["/bin/sh", "mnist", "-r2"]);
+        let expected = |words: [&str; 3]| words.map(cu_core::Template::from);
+        assert_eq!(commands[0], expected(["/bin/sh", "mnist", "-r0.1"]));
+        assert_eq!(commands[1], expected(["/bin/sh", "mnist", "-r2"]));
     }
 
     #[test]
@@ -467,8 +455,7 @@ mod tests {
             std::fs::write(directory.path().join(name), "").expect("a file");
         }
         let text = "name = \"a\"\n[grid]\nx.y = [1, 2]\nshell = [\"sh\"]\n";
-        let command =
-            "[\"{settings.shell}\", \"train.sh\", \"{settings.x.y}.csv\", \"{settings.x.y}\"]";
+        let command = "[\"{settings.shell}\", \"train.sh\", \"{config_dir}/{settings.x.y}.csv\", \"{settings.x.y}\"]";
         let text = format!("command = {command}\n{text}");
         let given = ["settings.seed=3", "backend.kind=slurm"];
         let given = given.map(|words| Override::parse(words).expect("an override"));
@@ -479,8 +466,9 @@ mod tests {
         assert_eq!(there.plan, here.plan);
         assert_eq!(there.plan.jobs[1].settings["seed"], 3);
         let csv = directory.path().join("2.csv");
-        assert_eq!(Path::new(&there.plan.jobs[1].command[2]), csv);
-        assert_eq!(there.plan.jobs[1].command[3], "2");
+        let command = &there.plan.jobs[1].command;
+        assert_eq!(command[2].as_text().map(Path::new), Some(csv.as_path()));
+        assert_eq!(command[3], "2".into());
         assert_eq!(there.parsed.file.backend.kind, Some(Kind::Slurm));
     }
 }

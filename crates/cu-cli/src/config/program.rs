@@ -1,14 +1,14 @@
 //! Finds the command of each job, before anything is made.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use cu_run_dir::Template;
 use rustix::fs::{Access, access};
-use serde_json::{Map, Value};
 
 use super::error::{Error, Result};
 use super::paths::plain;
-use super::placeholder;
+use super::placeholder::{self, Known};
 use super::source::Parsed;
 use cu_system::script::Fault;
 
@@ -16,40 +16,49 @@ use crate::shell_word::shell_word;
 
 /// The commands of a run.
 pub struct Commands {
-    /// The command of each job, complete.
-    pub of_jobs: Vec<Vec<String>>,
-    /// The command as given, with its placeholders, but with the same meaning in any directory.
+    /// The command of each job, complete but for what only an attempt knows.
+    pub of_jobs: Vec<Vec<Template>>,
+    /// The command as given, with its placeholders, but with the same meaning in any environment.
     pub given: Vec<String>,
 }
 
-/// The command `given` for each job, by its `settings`. See [`with_absolute_paths`].
+/// The command `given` for each of `jobs`, by its settings and the directory in which it starts. The
+/// arguments stay as they are, but for their placeholders.
 ///
 /// # Errors
-/// If a placeholder names no setting, or a job's program can't be executed.
+/// If a placeholder means nothing, or a job's program can't be executed.
 pub fn commands<'a>(
     parsed: &Parsed,
     given: &[String],
-    settings: impl Iterator<Item = &'a Map<String, Value>>,
+    jobs: impl Iterator<Item = (Known<'a>, &'a Template)>,
 ) -> Result<Commands> {
-    let directory = parsed.directory();
-    let mut of_jobs: Vec<Vec<String>> = Vec::new();
-    let mut anywhere = Vec::new();
-    let mut last_filled = Vec::new();
-    for settings in settings {
-        let filled = placeholder::fill(given, settings);
-        let filled = filled.map_err(|reason| parsed.wrong("command", reason))?;
-        let command = match of_jobs.last() {
-            // Most commands have no placeholder, and are looked up once.
-            Some(last) if filled == last_filled => last.clone(),
-            _ => with_absolute_paths(parsed, &filled)?,
+    let search = parsed.file.environment.0.get("PATH").map(OsString::from);
+    let search = search.or_else(|| std::env::var_os("PATH"));
+    let mut of_jobs: Vec<Vec<Template>> = Vec::new();
+    let mut anywhere = given.to_vec();
+    // Most jobs have the same program in the same directory, which is looked up once.
+    let mut last: Option<(Template, &Template, Template)> = None;
+    for (known, directory) in jobs {
+        let filled = given
+            .iter()
+            .map(|argument| placeholder::fill(argument, known));
+        let filled = filled.collect::<Result<Vec<_>, _>>();
+        let mut command = filled.map_err(|reason| parsed.wrong("command", reason))?;
+        let Some(program) = command.first_mut() else {
+            return Err(parsed.wrong("command", "it is empty; name a program"));
         };
-        if of_jobs.is_empty() {
-            let arguments = given.iter().zip(&filled).zip(&command);
-            let arguments = arguments
-                .map(|((given, filled), found)| portable_argument(given, filled, found, directory));
-            anywhere = arguments.collect();
+        let found = match &last {
+            Some((same, there, found)) if same == program && *there == directory => found.clone(),
+            _ => found(parsed, program, directory, search.as_deref())?,
+        };
+        last = Some((program.clone(), directory, found.clone()));
+        *program = found;
+        if of_jobs.is_empty()
+            && let (Some(given), Some(found)) = (anywhere.first_mut(), command[0].as_text())
+            && !placeholder::has_any(given)
+        {
+            found.clone_into(given);
         }
-        last_filled = filled;
         of_jobs.push(command);
     }
     Ok(Commands {
@@ -58,51 +67,50 @@ pub fn commands<'a>(
     })
 }
 
-/// The argument `given` in a form that means the same in any directory. With settings filled in it is
-/// `filled`, and `found` is that as a path in `directory`, if it is one.
-fn portable_argument(given: &str, filled: &str, found: &str, directory: &Path) -> String {
-    if given == filled {
-        return found.to_owned();
-    }
-    let absolute = |text: &str| plain(directory.join(text));
-    let template = absolute(given);
-    match template.to_str() {
-        Some(template) if absolute(filled) == Path::new(found) => template.to_owned(),
-        _ => given.to_owned(),
-    }
-}
-
-/// Makes the program of `command` an absolute path. An argument that names a file in the config's
-/// directory becomes its absolute path as well, unless the config has a working directory.
+/// The program in a form that means the same on each machine: without a slash, it becomes the path that
+/// it has in PATH. Otherwise it stays as it is, relative to the directory in which it starts. One that
+/// only an attempt knows is looked up there.
 ///
 /// # Errors
 /// If there is no such program, or it can't be executed.
-fn with_absolute_paths(parsed: &Parsed, command: &[String]) -> Result<Vec<String>> {
-    let directory = parsed.directory();
-    let keep_arguments = parsed.file.working_directory.is_some();
-    let Some((program, arguments)) = command.split_first() else {
-        return Err(parsed.wrong("command", "it is empty; name a program"));
+fn found(
+    parsed: &Parsed,
+    program: &Template,
+    directory: &Template,
+    search: Option<&OsStr>,
+) -> Result<Template> {
+    let Some(name) = program.as_text() else {
+        return Ok(program.clone());
     };
     let missing = |reason: String| Error::Program {
         place: parsed.place("command"),
-        program: program.clone(),
+        program: name.to_owned(),
         reason,
     };
-    let found = find(program, directory, std::env::var_os("PATH").as_deref()).map_err(missing)?;
+    let is_relative = name.contains('/') && !name.starts_with('/');
+    let directory = match directory.as_text() {
+        Some(directory) => Path::new(directory),
+        None if is_relative => return Ok(program.clone()),
+        None => parsed.directory(),
+    };
+    let found = find(name, directory, search).map_err(|reason| {
+        let elsewhere = parsed.directory().join(name);
+        let is_elsewhere = is_relative && directory != parsed.directory() && elsewhere.is_file();
+        missing(match is_elsewhere {
+            true => format!(
+                "{reason}: it is relative to working_directory; for the file beside the config, write \
+                 {{config_dir}}/{}",
+                name.trim_start_matches("./")
+            ),
+            false => reason,
+        })
+    })?;
+    if name.contains('/') {
+        return Ok(program.clone());
+    }
     let found = found.into_os_string().into_string();
     let found = found.map_err(|_| missing("its path is not valid UTF-8".to_owned()))?;
-    let argument = |argument: &String| {
-        let path = plain(directory.join(argument));
-        match path.to_str() {
-            Some(path_text) if !keep_arguments && !argument.is_empty() && path.is_file() => {
-                path_text.to_owned()
-            }
-            _ => argument.clone(),
-        }
-    };
-    Ok(std::iter::once(found)
-        .chain(arguments.iter().map(argument))
-        .collect())
+    Ok(found.into())
 }
 
 /// The absolute path of `program`, or why there is none.
@@ -208,23 +216,31 @@ mod tests {
     }
 
     #[test]
-    fn only_files_among_the_arguments_become_absolute() {
+    fn no_argument_is_changed_though_files_are_called_so() {
         let directory = tempfile::tempdir().expect("a directory");
-        make(&directory.path().join("train.py"), 0o644);
-        create_dir(directory.path().join("test")).expect("a directory");
-        let resolved = |config: &str, command: &[String]| {
-            let source = Source::new("run.toml".into(), config.to_owned(), Vec::new());
-            let parsed = source.within(directory.path()).parse().expect("a config");
-            with_absolute_paths(&parsed, command).expect("found")
+        for name in ["train.py", "adam", "0.1"] {
+            make(&directory.path().join(name), 0o755);
+        }
+        let here = Template::from(directory.path().to_str().expect("UTF-8"));
+        let settings = serde_json::Map::new();
+        let known = Known {
+            settings: &settings,
+            config_dir: directory.path(),
         };
+        let source = Source::new("run.toml".into(), String::new(), Vec::new());
+        let parsed = source.within(directory.path()).parse().expect("a config");
         let hostile = "a $(touch F) b\n\"'";
-        let command = ["/bin/sh", "train.py", "test", hostile, ""].map(str::to_owned);
-        let script = directory.path().join("train.py");
-        let script = script.to_str().expect("UTF-8");
-        assert_eq!(
-            resolved("", &command),
-            ["/bin/sh", script, "test", hostile, ""]
-        );
-        assert_eq!(resolved("working_directory = \".\"", &command), command);
+        for program in ["./train.py", "/bin/sh"] {
+            let given = [program, "train.py", "adam", "--lr", "0.1", hostile, ""];
+            let given = given.map(str::to_owned);
+            let jobs = std::iter::once((known, &here));
+            let commands = commands(&parsed, &given, jobs).expect("found");
+            let expected: Vec<_> = given.iter().map(|it| Template::from(it.as_str())).collect();
+            assert_eq!(commands.of_jobs, [expected]);
+            assert_eq!(commands.given, given);
+        }
+        let jobs = std::iter::once((known, &here));
+        let commands = commands(&parsed, &["sh".to_owned()], jobs).expect("found");
+        assert!(commands.given[0].ends_with("/sh"), "{:?}", commands.given);
     }
 }

@@ -128,7 +128,7 @@ pub mod tests {
         assert_eq!(defaults.exit_rules(), nothing.exit_rules());
         assert_eq!(defaults.backend.kind, nothing.backend.kind);
         assert_eq!(
-            defaults.results_dir.as_deref(),
+            defaults.results_dir.map(|it| it.0).as_deref(),
             Some(crate::runs::RESULTS_DIR)
         );
     }

@@ -102,7 +102,12 @@ impl Source {
             given.apply(&mut table)?;
         }
         if let Some(directory) = &self.directory {
-            paths::make_absolute(&mut table, directory);
+            let made = paths::make_absolute(&mut table, directory);
+            made.map_err(|(key, reason)| Error::Value {
+                place: self.place(&key),
+                key,
+                reason,
+            })?;
         }
         Ok(table)
     }
@@ -382,8 +387,8 @@ pub mod tests {
         let (message, _) = error("command = \"python3 train.py\"\n", &[]);
         assert_eq!(
             message,
-            "run.toml, line 1: `command`: expected a list such as [\"python3\", \"train.py\"], found \
-             string \"python3 train.py\""
+            "run.toml, line 1: `command`: expected a list such as [\"python3\", \"train.py\", \
+             \"--rate={settings.learning_rate}\"], found string \"python3 train.py\""
         );
 
         let number = "command = [\n    \"./train\",\n    30\n]\n";

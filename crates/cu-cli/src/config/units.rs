@@ -246,6 +246,21 @@ impl<'de> Deserialize<'de> for FilePath {
     }
 }
 
+/// A path. A relative one starts at the current directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathFromHere(pub String);
+
+impl PathFromHere {
+    /// Shadows [`NoPath::PATH`].
+    pub const PATH: Option<PathKind> = Some(PathKind::FromHere);
+}
+
+impl<'de> Deserialize<'de> for PathFromHere {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(text(deserializer, "a string")?))
+    }
+}
+
 /// A path if such a file exists, else the name of something elsewhere, such as of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathOrName(pub String);
@@ -268,6 +283,8 @@ pub enum PathKind {
     Always,
     /// If there is such a file.
     IfItExists,
+    /// Always, but it does not depend on where the config is.
+    FromHere,
 }
 
 /// Every type of a key has a constant `PATH`: the path types one of their own, which hides this one.

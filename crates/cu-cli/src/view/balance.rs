@@ -7,7 +7,7 @@ use cu_core::{AttemptEnd, AttemptReport, JobReport, RunDir, Status};
 use cu_protocol::JobId;
 use cu_run_dir::{SignalReason, SignalsFile};
 
-use super::peak_memory_bytes;
+use super::Files;
 use crate::text::moment::rounded;
 use crate::text::{plural, size};
 
@@ -63,7 +63,10 @@ pub fn balance(run: &RunDir, status: &Status, jobs: &[JobReport]) -> Option<Stri
             ));
         }
         let peak = attempts().filter_map(|(job, attempt)| {
-            Some((peak_memory_bytes(run, job, attempt.attempt)?, job))
+            Some((
+                Files::read(run, job, attempt.attempt).peak_memory_bytes()?,
+                job,
+            ))
         });
         if let Some((bytes, job)) = peak.max_by_key(|(bytes, _)| *bytes) {
             let whose = if jobs.len() > 1 {

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use cu_core::{AttemptEnd, AttemptReport, JobReport, RunDir};
-use cu_protocol::{Timestamp, signal_name};
-use cu_run_dir::{SentSignal, SignalReason};
+use cu_protocol::{Attempt, JobId, Timestamp, signal_name};
+use cu_run_dir::{JobSpec, SentSignal, SignalReason};
 
 use super::summary::{FEW, attempt_end, fitted, job_is, metrics, percent, table};
 use super::{Files, hints, limit};
@@ -182,6 +182,11 @@ fn newest(
         let lines = last_line::of_file(&directory.join("stderr"), 1);
         if let Some(line) = lines.last() {
             let _ = write!(text, "\n\nlast line of its stderr: {}", line.trim());
+            let names = (job.job, attempt.attempt);
+            let place = Some(names).filter(|_| misses_a_file(line));
+            if let Some(directory) = place.and_then(|names| working_directory(run, names)) {
+                let _ = write!(text, "\nit ran in {directory}");
+            }
         }
     }
     if let Some(hint) = hints::hint(job, attempt, attempt_files) {
@@ -197,6 +202,23 @@ fn newest(
         directory.display(),
         files(&directory).join("  ")
     );
+}
+
+/// Whether a program complains of a file that it does not find: it may look in another directory than its
+/// user thinks.
+fn misses_a_file(line: &str) -> bool {
+    let complaints = ["No such file", "not found", "does not exist", "cannot find"];
+    complaints.iter().any(|complaint| line.contains(complaint))
+}
+
+/// Where the program of an attempt starts.
+fn working_directory(run: &RunDir, (job, attempt): (JobId, Attempt)) -> Option<String> {
+    let spec = JobSpec::read(&run.job_spec(job)).ok()?;
+    let output_dir = run.output_dir(job);
+    Some(match spec.working_directory {
+        Some(directory) => directory.fill(&output_dir, job, attempt),
+        None => output_dir.display().to_string(),
+    })
 }
 
 fn signals(text: &mut String, attempt: &AttemptReport, sent: &[SentSignal]) {

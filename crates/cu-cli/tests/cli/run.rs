@@ -122,20 +122,22 @@ fn a_grid_is_one_job_each_with_its_settings() {
 #[test]
 fn the_program_starts_where_it_is_told() {
     let bench = Bench::new();
-    bench.program("where.sh", "#!/bin/sh\npwd > \"$CU_OUTPUT_DIR/here\"\n");
-    for (options, expected) in [
-        (&[][..], "results/where/working_directories/0"),
-        (&["--working-directory", "."], ""),
+    let pwd = ["--", "sh", "-c", "pwd > \"$CU_OUTPUT_DIR/here\""];
+    std::fs::create_dir(bench.path("in")).expect("a directory");
+    for (number, options, expected) in [
+        (1, &[][..], ""),
+        (2, &["--working-directory", "in"], "in"),
+        (
+            3,
+            &["--working-directory", "{output_dir}"],
+            "results/run3/working_directories/0",
+        ),
     ] {
-        let arguments = [&["run"][..], options, &["--", "./where.sh"]].concat();
+        let name = format!("run{number}");
+        let arguments = [&["run", "--name", &name], options, &pwd].concat();
         let ended = bench.cu(&arguments);
         assert_eq!(ended.code, 0, "{ended:?}");
-        let run = if expected.is_empty() {
-            "where-2"
-        } else {
-            "where"
-        };
-        let here = bench.read(format!("results/{run}/working_directories/0/here"));
+        let here = bench.read(format!("results/{name}/working_directories/0/here"));
         let expected = bench.path(expected).canonicalize().expect("it exists");
         assert_eq!(here.trim_end(), expected.to_str().expect("UTF-8"));
     }
@@ -158,9 +160,11 @@ fn a_dry_run_makes_nothing() {
     assert!(ended.stdout.contains("after = \"50min\""), "{ended:?}");
     assert!(!bench.path("results").exists());
     let shown = bench.json(&["run", "--dry-run", "--json", "--", "./count.sh", "4"]);
-    let program = bench.path("count.sh");
-    let program = program.to_str().expect("UTF-8");
-    assert_eq!(shown["jobs"][0]["command"], json!([program, "4"]));
+    assert_eq!(shown["jobs"][0]["command"], json!(["./count.sh", "4"]));
+    assert_eq!(
+        shown["jobs"][0]["working_directory"],
+        bench.path("").to_string_lossy().trim_end_matches('/')
+    );
     assert_eq!(shown["exists"], false);
     assert!(!bench.path("results").exists());
 }

@@ -57,8 +57,9 @@ impl Bench {
         fs::write(self.path(name), text).expect(name);
     }
 
-    /// Writes a program.
+    /// Writes a program in sh. In a job it works in the output directory.
     pub fn program(&self, name: &str, text: &str) {
+        let text = text.replacen('\n', "\ncd \"${CU_OUTPUT_DIR:-.}\"\n", 1);
         self.write(name, text);
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).expect(name);
     }

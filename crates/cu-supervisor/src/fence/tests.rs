@@ -256,21 +256,21 @@ fn a_fifo_in_place_of_a_record_or_lock_never_blocks() {
 
 #[test]
 fn where_nobody_holds_a_lock_the_processes_decide() {
-    for lock in [Lock::Ours, Lock::Unsupported] {
-        let job = Job::new();
-        let is_free = |change: fn(&mut Holder)| {
-            job.forge(change);
-            job.fence(1).way(&lock, job.start).unwrap() == Way::Free
-        };
-        assert!(!is_free(|_| {}), "its supervisor lives");
-        let dead = |holder: &mut Holder| holder.supervisor.start_ticks -= 1;
-        assert!(is_free(dead), "its number is another's now");
-        let in_another_container = |holder: &mut Holder| {
-            holder.supervisor.start_ticks -= 1;
-            holder.place.process_namespace = "another".to_owned();
-        };
-        assert!(!is_free(in_another_container), "it can't be asked");
-    }
+    let job = Job::new();
+    let is_free = |change: fn(&mut Holder)| {
+        job.forge(change);
+        let record = job.run.attempt_holder(JOB);
+        let way = job.fence(1).way(&record, false, job.start);
+        way.unwrap() == Way::Free
+    };
+    assert!(!is_free(|_| {}), "its supervisor lives");
+    let dead = |holder: &mut Holder| holder.supervisor.start_ticks -= 1;
+    assert!(is_free(dead), "its number is another's now");
+    let in_another_container = |holder: &mut Holder| {
+        holder.supervisor.start_ticks -= 1;
+        holder.place.process_namespace = "another".to_owned();
+    };
+    assert!(!is_free(in_another_container), "it can't be asked");
 }
 
 /// A process that goes on until its input ends, or the test does.

@@ -19,7 +19,7 @@ use cu_protocol::lines::to_line;
 use cu_protocol::{
     Attempt, Envelope, ExitRecord, JobId, ProgramAnswer, ProgramRequest, RunId, Sequence,
 };
-use cu_run_dir::{JobSpec, RunDir, StopPolicy, read_exit_record, read_outbox};
+use cu_run_dir::{JobSpec, RunDir, StopPolicy, Template, read_exit_record, read_outbox};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// No wait of a test is longer.
@@ -37,7 +37,7 @@ pub struct Run {
 
 impl Run {
     /// A run whose job is this command.
-    pub fn of<S: Into<String>>(command: impl IntoIterator<Item = S>) -> Self {
+    pub fn of<S: Into<Template>>(command: impl IntoIterator<Item = S>) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let dir = RunDir::new(scratch.path());
         cu_system::files::make_dir(&dir.output_dir(JOB)).unwrap();
@@ -49,6 +49,7 @@ impl Run {
             job: JOB,
             command: command.into_iter().map(Into::into).collect(),
             working_directory: None,
+            stdin: None,
             environment: BTreeMap::new(),
             stop: StopPolicy::default(),
             done_when: None,

@@ -121,3 +121,42 @@ fn a_record_of_somebody_else_s_is_left_alone() {
     drop(held);
     assert!(job.run.attempt_holder(JOB).exists());
 }
+
+#[test]
+fn an_attempt_of_an_earlier_version_is_waited_for() {
+    // It has its lock and its record in the output directory.
+    let job = Job::new();
+    let [lock, record] = job.run.former_lock_and_holder(JOB);
+    let holder = Holder::new(Attempt(0), Place::here());
+    holder.write(&record).unwrap();
+    let mut fence = job.fence(1);
+    let text = reason(fence.ask(job.start));
+    assert!(text.contains("attempt 0 of job 3"), "{text}");
+    fs::remove_file(&record).unwrap();
+    let locked = fs::File::create(&lock).unwrap();
+    flock(&locked, FlockOperation::NonBlockingLockExclusive).unwrap();
+    let text = reason(fence.ask(job.start));
+    assert!(text.contains("holds its lock"), "{text}");
+    drop(locked);
+    let mut dead = holder;
+    dead.supervisor.start_ticks -= 1;
+    dead.write(&record).unwrap();
+    held(fence.ask(job.start));
+    assert!(!record.exists());
+}
+
+#[test]
+fn a_lock_on_a_file_that_was_removed_does_not_count() {
+    let job = Job::new();
+    let first = held(job.fence(0).ask(job.start));
+    let mut waiting = job.fence(1);
+    reason(waiting.ask(job.start));
+    fs::remove_file(job.run.attempt_lock(JOB)).unwrap();
+    // The record keeps the others out.
+    reason(waiting.ask(job.start));
+    drop(first);
+    let _second = held(waiting.ask(job.start));
+    let there = fs::File::open(job.run.attempt_lock(JOB)).unwrap();
+    let lock = flock(&there, FlockOperation::NonBlockingLockExclusive);
+    assert_eq!(lock, Err(Errno::WOULDBLOCK), "the one that others find");
+}

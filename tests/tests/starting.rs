@@ -1,0 +1,267 @@
+//! Where a program starts, what it is told, and what becomes of programs that nobody changed and that
+//! write beside themselves.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+use cu_tests::process::{Exit, Process};
+use cu_tests::run::Run;
+
+/// A training that knows nothing of `cu`: it reads data and keeps its checkpoints beside itself, and
+/// handles no signal.
+const TRAIN: &str = r#"
+import argparse, os, time
+parser = argparse.ArgumentParser()
+parser.add_argument("--data", required=True)
+parser.add_argument("--epochs", type=int, default=12)
+arguments = parser.parse_args()
+rows = open(arguments.data).read().split()
+os.makedirs("ckpt", exist_ok=True)
+begin = max([int(name) for name in os.listdir("ckpt") if name.isdigit()], default=0)
+with open("begun", "a") as begun:
+    print(begin, file=begun)
+for epoch in range(begin, arguments.epochs):
+    time.sleep(0.15)
+    with open("ckpt/part", "w") as part:
+        part.write(str(len(rows) * (epoch + 1)))
+    os.rename("ckpt/part", "ckpt/" + str(epoch + 1))
+"#;
+
+/// The surroundings of commands without a config.
+fn project() -> Run {
+    let run = Run::new(&["true"], "");
+    fs::create_dir(run.path("data")).unwrap();
+    fs::write(run.path("data/train.npz"), "1 2 3").unwrap();
+    run
+}
+
+/// `cu run` of a command on this machine, until it has ended.
+fn ran(run: &Run, options: &[&str], command: &[&str]) -> Exit {
+    let common = ["run", "--backend", "local", "--name", "run"];
+    run.cu(&[&common[..], options, &["--"], command].concat())
+}
+
+fn assert_trained(run: &Run, exit: &Exit) {
+    assert_eq!(exit.code, Some(0), "{exit:?} {:#}", run.show(0));
+    assert_eq!(fs::read_to_string(run.path("ckpt/12")).unwrap(), "36");
+    let begun = fs::read_to_string(run.path("begun")).unwrap();
+    assert!(begun.lines().count() >= 2, "it was never resumed: {begun}");
+}
+
+#[test]
+fn an_unmodified_training_with_relative_paths_is_resumed() {
+    let run = project();
+    fs::write(run.path("train.py"), TRAIN).unwrap();
+    let command = ["python3", "train.py", "--data", "data/train.npz"];
+    let exit = ran(&run, &["--stop-after", "1s"], &command);
+    assert_trained(&run, &exit);
+}
+
+#[test]
+fn a_module_in_the_current_directory_is_resumed_to_its_end() {
+    let run = project();
+    fs::create_dir(run.path("mypkg")).unwrap();
+    fs::write(run.path("mypkg/__init__.py"), "").unwrap();
+    fs::write(run.path("mypkg/__main__.py"), TRAIN).unwrap();
+    let command = ["python3", "-m", "mypkg", "--data=data/train.npz"];
+    let exit = ran(&run, &["--stop-after", "1s"], &command);
+    assert_trained(&run, &exit);
+}
+
+#[test]
+fn no_argument_is_rewritten_though_a_file_has_its_name() {
+    let run = project();
+    fs::write(run.path("adam"), "").unwrap();
+    let script = "printf '%s\\n' \"$@\" >words";
+    let exit = ran(
+        &run,
+        &[],
+        &[
+            "sh",
+            "-c",
+            script,
+            "sh",
+            "adam",
+            "data/train.npz",
+            "{print $1}",
+        ],
+    );
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    let words = fs::read_to_string(run.path("words")).unwrap();
+    assert_eq!(words, "adam\ndata/train.npz\n{print $1}\n");
+}
+
+#[test]
+fn each_attempt_is_told_its_own_directory_job_and_number() {
+    let script = "echo \"$0 $1 $OUT\" >>\"$2/told\"; [ \"$1\" = 1 ] || exit 3; touch \"$3\"";
+    let command = [
+        "bash",
+        "-c",
+        script,
+        "{job}",
+        "{attempt}",
+        "{output_dir}",
+        "x-{settings.n}",
+    ];
+    let config = "working_directory = \"work/{job}\"\n\
+                  [environment]\nOUT = \"{output_dir}/{settings.n}\"\n[grid]\nn = [7, 8]\n";
+    let run = Run::new(&command, config);
+    let exit = run.start().wait();
+    assert_eq!(exit.code, Some(0), "{exit:?} {:#}", run.show(0));
+    for (job, n) in [(0, 7), (1, 8)] {
+        let out = run.output(job, &n.to_string());
+        let expected = format!("{job} 0 {0}\n{job} 1 {0}\n", out.display());
+        assert_eq!(
+            fs::read_to_string(run.output(job, "told")).unwrap(),
+            expected
+        );
+        assert!(run.path(&format!("work/{job}/x-{n}")).exists());
+    }
+}
+
+#[test]
+fn a_misspelt_placeholder_is_refused_with_the_right_one() {
+    let run = Run::new(&["true"], "[settings]\na = 1\n");
+    for (word, meant) in [
+        ("{a}", "{settings.a}"),
+        ("{setting.a}", "{settings.a}"),
+        ("{outputdir}", "{output_dir}"),
+    ] {
+        let config = run.config();
+        let command = format!("command=[\"true\", \"{word}\"]");
+        let exit = run.cu(&["run", config.to_str().unwrap(), &command]);
+        assert_eq!(exit.code, Some(2), "{exit:?}");
+        assert!(exit.stderr.contains(meant), "{exit:?}");
+        assert!(!run.dir().path().exists());
+    }
+}
+
+/// Starts `cu` with these arguments and the home directory `home` in the scratch directory.
+fn at_home(run: &Run, arguments: &[&str]) -> Exit {
+    let mut command = run.command(arguments);
+    command.env("HOME", run.path("home"));
+    command.env("CU_RESULTS_DIR", "~/runs");
+    Process::start(command, &run.path("")).wait()
+}
+
+#[test]
+fn a_tilde_is_the_home_directory_where_no_shell_has_seen_it() {
+    let run = project();
+    fs::create_dir_all(run.path("home/work")).unwrap();
+    let options = [
+        "run",
+        "--backend",
+        "local",
+        "--working-directory=~/work",
+        "--name",
+        "run",
+    ];
+    let exit = at_home(&run, &[&options[..], &["--", "touch", "here"]].concat());
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    assert!(run.path("home/work/here").exists() && !run.path("~").exists());
+    assert!(run.path("home/runs/run/run.sqlite").exists());
+    let exit = at_home(&run, &["run", "--working-directory=~eve/x", "--", "true"]);
+    assert_eq!(exit.code, Some(2), "{exit:?}");
+    assert!(exit.stderr.contains("~eve"), "{exit:?}");
+}
+
+#[test]
+fn a_grid_that_nothing_tells_apart_is_warned_of_with_the_way_out() {
+    let warned = |command: &[&str], config: &str| {
+        let config = format!("working_directory = \".\"\n{config}[grid]\nseed = [1, 2]\n");
+        let run = Run::new(command, &config);
+        let exit = run.start().wait();
+        assert_eq!(exit.code, Some(0), "{exit:?}");
+        exit.stderr.contains("nothing tells them apart")
+    };
+    assert!(warned(&["true"], ""));
+    assert!(!warned(&["true", "{settings.seed}"], ""));
+    assert!(!warned(
+        &["true"],
+        "[environment]\nOUT = \"{output_dir}\"\n"
+    ));
+    assert!(!warned(
+        &["sh", "-c", "true", "$CU_SETTINGS"],
+        "stdin = \"config.toml\"\n[environment]\nA = \"{job}\"\n"
+    ));
+}
+
+#[test]
+fn a_first_attempt_that_finds_no_file_says_where_it_ran() {
+    let run = project();
+    let exit = ran(&run, &[], &["python3", "nope.py"]);
+    assert_eq!(exit.code, Some(1), "{exit:?}");
+    let here = run.path("").canonicalize().unwrap();
+    let said = run.cu(&["show", "0"]).stdout;
+    let expected = format!("it ran in {}", here.display());
+    assert!(said.contains(&expected), "{expected}: {said}");
+}
+
+#[test]
+fn a_working_directory_that_is_gone_is_named_at_the_end() {
+    let script =
+        "if [ $CU_ATTEMPT = 0 ]; then rmdir \"$PWD\"; touch \"$CU_OUTPUT_DIR/x\"; exit 3; fi";
+    let run = Run::new(&["sh", "-c", script], "working_directory = \"gone\"\n");
+    fs::create_dir(run.path("gone")).unwrap();
+    let exit = run.start().wait();
+    assert_eq!(exit.code, Some(1), "{exit:?}");
+    let said = run.show(0).to_string();
+    for word in [
+        run.path("gone").to_str().unwrap(),
+        "does not exist on",
+        "working_directory",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+}
+
+#[test]
+fn a_file_is_the_standard_input_of_each_attempt() {
+    let script = "cat >>\"$CU_OUTPUT_DIR/read\"; [ $CU_ATTEMPT = 1 ] || exit 3";
+    let run = project();
+    fs::write(run.path("in.lj"), "units lj\n").unwrap();
+    let exit = ran(&run, &["--stdin", "in.lj"], &["sh", "-c", script]);
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    let read = fs::read_to_string(run.output(0, "read")).unwrap();
+    assert_eq!(read, "units lj\nunits lj\n");
+    let exit = ran(&run, &["--stdin", "in.no"], &["cat"]);
+    assert_eq!(exit.code, Some(2), "{exit:?}");
+    assert!(exit.stderr.contains("in.no"), "{exit:?}");
+}
+
+/// `cu run -- cat` with this standard input.
+fn with_stdin(run: &Run, stdin: Stdio, name: &str) -> Exit {
+    let mut command = run.command(&["run", "--backend", "local", "--name", name, "--", "true"]);
+    let output = command.stdin(stdin).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Exit {
+        code: output.status.code(),
+        signal: None,
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+#[test]
+fn a_redirected_file_is_refused_with_the_option_to_type() {
+    let run = project();
+    fs::write(run.path("in.lj"), "units lj\n").unwrap();
+    let open = || fs::File::open(run.path("in.lj")).unwrap();
+    let exit = with_stdin(&run, open().into(), "a");
+    assert_eq!(exit.code, Some(2), "{exit:?}");
+    assert!(exit.stderr.contains("--stdin in.lj"), "{exit:?}");
+
+    // A loop over the lines of a file, or a script that a shell reads from it, has read something.
+    use std::io::Read;
+    let mut begun = open();
+    begun.read_exact(&mut [0; 3]).unwrap();
+    let exit = with_stdin(&run, begun.into(), "b");
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    for (name, stdin) in [("c", Stdio::null()), ("d", Stdio::piped())] {
+        let exit = with_stdin(&run, stdin, name);
+        assert_eq!(exit.code, Some(0), "{exit:?}");
+        assert!(!exit.stderr.contains("stdin"), "{exit:?}");
+    }
+    assert!(Path::new(&run.path("results/d")).exists());
+}
