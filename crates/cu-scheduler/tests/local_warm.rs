@@ -82,7 +82,7 @@ async fn a_working_directory_that_is_gone_is_named() {
 }
 
 #[tokio::test]
-async fn a_server_killed_while_an_attempt_runs_costs_neither_it_nor_the_next() {
+async fn a_killed_server_costs_neither_this_attempt_nor_the_next() {
     let scratch = TempDir::new().unwrap();
     let directory = scratch.path();
     let cluster = open_warm(directory);
@@ -137,7 +137,7 @@ async fn a_killed_copy_is_an_attempt_that_a_signal_killed() {
 }
 
 #[tokio::test]
-async fn what_a_copy_leaves_behind_is_ended_with_it() {
+async fn processes_that_a_copy_leaves_behind_are_ended() {
     let scratch = TempDir::new().unwrap();
     let directory = scratch.path();
     let cluster = open_warm(directory);
@@ -211,7 +211,7 @@ async fn many_attempts_at_once_each_run_once() {
     for attempt in 0..200 {
         assert_eq!(lines(&directory.join(format!("mark-{attempt}"))), 1);
     }
-    // Whoever watches is told of every end.
+    // Each end is announced to those that watch.
     tokio::time::timeout(Duration::from_secs(60), cluster.changed())
         .await
         .unwrap();

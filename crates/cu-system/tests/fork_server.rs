@@ -58,7 +58,7 @@ fn read(scratch: &TempDir, name: &str) -> String {
 }
 
 #[test]
-fn an_order_has_its_outputs_variables_and_directory_and_a_group_of_its_own() {
+fn an_order_has_its_own_outputs_variables_directory_and_group() {
     let scratch = TempDir::new().unwrap();
     let server = server();
     let (stdout, stderr) = outputs(&scratch);
@@ -81,7 +81,7 @@ fn an_order_has_its_outputs_variables_and_directory_and_a_group_of_its_own() {
 }
 
 #[test]
-fn nothing_of_one_order_is_left_for_the_next() {
+fn one_order_leaves_nothing_for_the_next() {
     let scratch = TempDir::new().unwrap();
     let server = server();
     let (stdout, stderr) = outputs(&scratch);
@@ -132,7 +132,7 @@ fn half_an_order_is_not_obeyed() {
 }
 
 #[test]
-fn what_has_begun_outlives_the_server_and_who_stands_by_does_not() {
+fn a_begun_order_outlives_the_server_and_a_standby_does_not() {
     let scratch = TempDir::new().unwrap();
     let server = server();
     let (stdout, stderr) = outputs(&scratch);
@@ -156,7 +156,7 @@ fn what_has_begun_outlives_the_server_and_who_stands_by_does_not() {
 }
 
 #[test]
-fn a_killed_server_is_noticed_and_what_stands_by_still_takes_an_order() {
+fn after_a_killed_server_its_standby_still_takes_an_order() {
     let scratch = TempDir::new().unwrap();
     let server = server();
     let (stdout, stderr) = outputs(&scratch);

@@ -31,6 +31,10 @@ pub use choice::{Choice, choose};
 pub use finding::Finding;
 pub use kind::Kind;
 
+/// The word after `cu exec` that makes it a fork server: a process that makes copies of itself, of which each
+/// takes one attempt. Its owner is the standard input.
+pub const STAND_BY: &str = "--stand-by";
+
 /// Opens the backend `kind` for `run`, as `file` says. Nothing is written before something is
 /// submitted, except by the backend of this machine.
 ///

@@ -9,6 +9,7 @@ use cu_protocol::{Attempt, JobId};
 use cu_supervisor::{Error, Outcome, RunDir};
 use cu_system::causes::in_one_line;
 
+use crate::backend::STAND_BY;
 use crate::error::ExitCode;
 use crate::terminal::{data, say};
 
@@ -30,10 +31,6 @@ exit codes:
   200       nothing was started, because of another attempt, a machine or a file system; or the
             supervisor itself failed. The job has not failed: it is resumed
 The attempt's exit.json says exactly how it ended.";
-
-/// The word after `cu exec` that makes it load once, for one attempt after the other: a process that does
-/// nothing but make copies of itself, of which each takes one attempt. Its owner is the standard input.
-pub const STAND_BY: &str = "--stand-by";
 
 /// Supervises one attempt. Returns the exit code: the program's where that is possible. If the
 /// supervisor itself fails, nobody takes its code for a failure of the program.

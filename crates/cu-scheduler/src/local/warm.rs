@@ -20,7 +20,7 @@ use crate::Submission;
 const MOST: usize = 8;
 /// How long they stand by while nothing is started.
 const IDLE: Duration = Duration::from_secs(10);
-/// Who was asked for this long ago, and is not there, was refused by the system.
+/// A copy that was asked for this long ago, and is not there, was refused by the system.
 const REFUSED: Duration = Duration::from_secs(5);
 /// How long to wait for the end of the server at the end of its owner. It does nothing meanwhile.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -56,6 +56,7 @@ pub(super) struct Happened {
     pub server_is_gone: bool,
 }
 
+/// The fork server and its copies.
 #[derive(Debug)]
 pub(super) struct Warm {
     options: Option<Preloaded>,
@@ -255,7 +256,8 @@ impl Warm {
 }
 
 impl Drop for Warm {
-    /// Ends the server. Who measures what we and our children have used finds the attempts among it.
+    /// Ends the server, and waits for it: only then its copies count among the resources that this process and
+    /// its children have used.
     fn drop(&mut self) {
         self.dismiss();
         let begun = Instant::now();

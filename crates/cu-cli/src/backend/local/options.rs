@@ -6,10 +6,9 @@ use std::time::Duration;
 use cu_core::RunDir;
 use cu_scheduler::local::{LocalOptions, Preloaded};
 
+use crate::backend::STAND_BY;
 use crate::backend::shared::supervisor_grace;
-use crate::commands::exec::STAND_BY;
 use crate::config::File;
-use crate::start::watched::this_program;
 
 /// The options with which the backend is opened.
 pub fn options(run: &RunDir, file: &File) -> LocalOptions {
@@ -21,7 +20,9 @@ pub fn options(run: &RunDir, file: &File) -> LocalOptions {
     options.visible_gpus = std::env::var("CUDA_VISIBLE_DEVICES").ok();
     options.grace = supervisor_grace(file);
     // If its path can't be known, no run is opened anyway.
-    options.preloaded = this_program().ok().map(|cu| {
+    let this_program = std::env::current_exe().ok();
+    let this_program = this_program.and_then(|path| path.into_os_string().into_string().ok());
+    options.preloaded = this_program.map(|cu| {
         let prefix = vec![cu, "exec".to_owned()];
         let server = prefix.iter().cloned().chain([STAND_BY.to_owned()]);
         Preloaded {
