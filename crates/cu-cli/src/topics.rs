@@ -2,8 +2,10 @@
 
 use crate::error::ExitCode;
 
-/// Each topic: its name, what it is about, and its text.
-const TOPICS: [(&str, &str, fn() -> String); 4] = [
+/// A topic: its name, what it is about, and its text.
+type Topic = (&'static str, &'static str, fn() -> String);
+
+const TOPICS: [Topic; 4] = [
     ("exit-codes", "how cu ends", ExitCode::help),
     (
         "environment",

@@ -68,8 +68,8 @@ impl Estimate {
         let (last, done) = *self.steps.back()?;
         let since = last.checked_sub(last.duration_since(first).mul_f64(RECENT))?;
         let recent = self.steps.iter().skip(1);
-        let old_enough = recent.clone().filter(|(at, _)| *at <= since);
-        let (from, before) = *old_enough.last().or(self.steps.get(1))?;
+        let mut old_enough = recent.clone().filter(|(at, _)| *at <= since);
+        let (from, before) = *old_enough.next_back().or(self.steps.get(1))?;
         let steps = recent.filter(|(at, _)| *at >= from).count();
         let took = last.duration_since(from);
         let is_earned = self.steps.len() > STEPS && steps > 2 && took >= SHORTEST;
