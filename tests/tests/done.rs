@@ -76,7 +76,7 @@ fn a_text_in_a_log_file_is_what_shows_that_it_is_done() {
 }
 
 #[test]
-fn a_job_that_was_asked_in_its_last_second_is_done_if_it_says_so() {
+fn a_job_asked_in_its_last_second_is_done_if_it_says_so() {
     // Whatever its exit code: a launcher exits with 1 when it is asked.
     for code in [0, 1, 143] {
         let script = format!(
@@ -102,7 +102,7 @@ fn a_file_of_an_earlier_run_does_not_complete_the_job() {
 }
 
 #[test]
-fn a_job_that_never_gets_done_fails_and_says_what_is_missing() {
+fn a_job_never_done_fails_and_says_what_is_missing() {
     let run = bash("exit 0", "[resume]\ndone_when.file = \"FINISHED\"\n");
     let exit = run.start().wait();
     let job = run.show(0);
@@ -190,6 +190,6 @@ fn exit_0_without_being_done_for_ever_is_warned_of() {
     let run = bash("date +%N > state; exit 0", config);
     let exit = run.start().wait();
     assert_eq!(exit.code, Some(1), "{exit:?}");
-    let warning = "5 attempts in a row exited with code 0 within a few seconds and did not meet resume.done_when";
+    let warning = "5 attempts in a row exited with code 0 within a few seconds and did not meet the condition for \"done\"";
     assert_eq!(exit.stderr.matches(warning).count(), 1, "{exit:?}");
 }

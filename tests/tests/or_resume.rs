@@ -62,7 +62,7 @@ fn a_predecessor_that_still_works_on_the_run_is_waited_for() {
 }
 
 #[test]
-fn a_config_that_differs_from_the_runs_own_is_reported_and_has_no_effect() {
+fn a_config_that_differs_from_the_runs_own_is_reported() {
     let run = Run::new(&["bash", "-c", "exit 0"], "");
     let _ = or_resume(&run, &[]).wait();
     let exit = or_resume(&run, &["stop.after=7s", "settings.seed=3"]).wait();

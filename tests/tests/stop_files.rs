@@ -100,7 +100,7 @@ fn a_file_of_the_users_own_is_neither_changed_nor_removed() {
 }
 
 #[test]
-fn the_file_of_a_killed_supervisor_is_removed_before_the_next_attempt() {
+fn the_file_of_a_killed_supervisor_is_removed() {
     // The program kills its supervisor once it is asked. The next attempt must not find the file.
     let script = "if [ -e EXIT ]; then echo stale > stale; fi; if [ -e state ]; then exit 0; fi; \
                   touch state; while [ ! -e EXIT ]; do sleep 0.05; done; kill -9 $PPID; sleep 1000";
@@ -117,7 +117,7 @@ fn the_file_of_a_killed_supervisor_is_removed_before_the_next_attempt() {
 }
 
 #[test]
-fn jobs_that_share_a_directory_are_warned_of_the_file_that_stops_them_all() {
+fn a_file_that_stops_several_jobs_is_warned_of() {
     let run = bash(
         "true",
         "working_directory = \"/tmp\"\n[stop]\ncreate = \"EXIT\"\n[grid]\nseed = [1, 2]\n",

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_found_is_read_back_and_a_changed_file_differs() {
+    fn a_file_made_anew_differs_from_the_one_found_before() {
         let scratch = tempfile::tempdir().unwrap();
         let (file, record) = (scratch.path().join("a"), scratch.path().join("record"));
         assert_eq!(FoundBefore::read(&record).unwrap(), None);

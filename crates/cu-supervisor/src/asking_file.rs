@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_stays_asks_once_and_one_that_is_made_anew_asks_again() {
+    fn a_file_that_stays_asks_only_once() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("please_stop");
         let now = Instant::now();

@@ -15,7 +15,7 @@ use memchr::memmem;
 use crate::output_dir::Places;
 use crate::tell;
 
-/// So much of a file is held in memory at once.
+/// How much of a file is held in memory at once.
 const CHUNK: usize = 1 << 20;
 
 /// The condition of a job, as an attempt found things at its start.
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_an_earlier_run_does_not_count_until_it_is_written_anew() {
+    fn a_file_of_an_earlier_run_does_not_count() {
         let scratch = tempfile::tempdir().unwrap();
         let output = scratch.path();
         let places = Places {
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_may_lie_in_the_working_directory_or_in_the_output_directory() {
+    fn a_file_is_found_in_either_directory() {
         let scratch = tempfile::tempdir().unwrap();
         let [output, work] = ["output", "work"].map(|name| scratch.path().join(name));
         for directory in [&output, &work] {
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_found_wherever_it_stands_but_not_before_the_attempt() {
+    fn a_text_is_found_anywhere_but_not_before_the_attempt() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("stdout");
         let text = b"Total wall time";
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_searched_is_unknown() {
+    fn output_that_cannot_be_searched_is_unknown() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("stdout");
         fs::write(&path, "x").unwrap();

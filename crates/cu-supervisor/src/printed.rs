@@ -9,9 +9,9 @@ use cu_run_dir::{RunDir, read_exit_record};
 use cu_system::files;
 use memchr::memmem;
 
-/// So much of the output is compared, from its beginning, in bytes.
+/// At most this much of the output is compared, from its beginning, in bytes.
 const MOST: u64 = 64 << 10;
-/// So many earlier attempts are looked at: the last ones.
+/// At most this many earlier attempts are looked at: the last ones.
 const ATTEMPTS: u32 = 10;
 
 /// Why output is taken for progress; a clause.
@@ -34,7 +34,7 @@ pub(crate) fn is_new(run: &RunDir, job: JobId, attempt: Attempt) -> bool {
             })
         })
     };
-    // Errors are no progress, unless a program reports there what it does.
+    // Errors don't show progress, unless a program reports there what it does.
     let prints = !beginning(&run.stdout(job, attempt)).is_empty();
     let path = |attempt| match prints {
         true => run.stdout(job, attempt),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn output_does_not_count_where_a_job_shows_its_progress_by_files() {
+    fn output_does_not_count_where_files_show_progress() {
         let (_scratch, run) = printed(&["epoch 0\n", "epoch 1\n"]);
         let record = ExitRecord {
             end: ProgramEnd::Exited(3),
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_about_ended_processes_are_no_progress() {
+    fn lines_about_ended_processes_do_not_count() {
         let (_scratch, run) = printed(&["", ""]);
         for attempt in [0, 1].map(Attempt) {
             let ours = format!("{}process {attempt} was ended\n", crate::OUR_LINES);

@@ -46,8 +46,8 @@ pub fn go_on(common: &Common, watch: &Watch, run: RunDir, config: &Config) -> Re
     resume::continue_run(common, watch, run)
 }
 
-/// Waits until no other main process works on the run, for a bounded time. Whoever opens the run then
-/// reports one that stays.
+/// Waits until no other main process works on the run, for a bounded time. If one stays,
+/// opening the run reports it.
 fn await_predecessor(common: &Common, run: &RunDir) -> Result<()> {
     let start = Instant::now();
     let is_in_use = || match Reader::open(run) {

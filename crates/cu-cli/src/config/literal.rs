@@ -10,7 +10,7 @@ use toml::Value;
 /// What is wrong with it and what to type.
 pub fn value(text: &str, known: Option<&Value>) -> Result<Value, String> {
     match known {
-        // A text is a text, however it looks; but quotes of TOML are no part of it.
+        // However it looks, it stays a text, without the quotes of TOML.
         Some(Value::String(_)) => Ok(match text.trim().parse() {
             Ok(Value::String(unquoted)) => Value::String(unquoted),
             _ => Value::String(text.to_owned()),
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn literals_of_python_and_yaml_mean_what_they_say_or_are_refused() {
+    fn literals_of_python_are_converted_or_refused() {
         for (typed, expected) in [
             ("False", "false"),
             ("TRUE", "true"),

@@ -13,7 +13,7 @@ use super::file::File;
 use super::source::Parsed;
 use super::start::{self, Start};
 use super::units::{Bytes, Time, ZeroWhenStopped};
-use super::{done_when, grid, placeholder, program, sharing, times};
+use super::{grid, placeholder, program, sharing, times};
 
 /// A run as a config describes it, complete and consistent.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Config {
         let name = file.name.clone().ok_or_else(|| parsed.missing("name"))?;
         check_name(&name).map_err(|reason| parsed.wrong("name", reason))?;
         let mut warnings = times::check(&parsed)?;
-        done_when::check(&parsed)?;
+        check_done(&parsed)?;
         let command = file.command.as_ref();
         let command = command.ok_or_else(|| parsed.missing("command"))?;
         check_environment(&parsed)?;
@@ -77,6 +77,22 @@ impl Config {
             effective,
             to_make,
         })
+    }
+}
+
+/// Checks that "done" is said in one way.
+///
+/// # Errors
+/// If exit code 0 is to mean it as well.
+fn check_done(parsed: &Parsed) -> Result<()> {
+    let resume = &parsed.file.resume;
+    match resume.exit_0_when_stopped {
+        Some(ZeroWhenStopped::Completed) if resume.done_when.is_some() => {
+            let reason = "with resume.done_when, exit code 0 does not mean that the job is done; leave \
+                          one of the two out";
+            Err(parsed.wrong("resume.exit_0_when_stopped", reason))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -295,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_asks_takes_the_place_of_signals_unless_one_is_named() {
+    fn a_file_that_asks_takes_the_place_of_unnamed_signals() {
         let exit = "stop.create=EXIT";
         let table = "stop.create={ file = \"EXIT\", content = \"x\" }";
         for (given, content, signal) in [
@@ -317,6 +333,34 @@ mod tests {
             let error = config(COMPLETE, &[wrong]).expect_err(wrong).to_string();
             assert!(error.contains("`stop.create`"), "{error}");
         }
+    }
+
+    #[test]
+    fn done_is_said_in_one_way() {
+        for (given, expected) in [
+            ("{ file = \"a\", output = \"b\" }", "not both"),
+            ("{ contains = \"b\" }", "`contains` needs the `file`"),
+            ("{}", "expected { file = "),
+            ("{ file = \"\" }", "can't be empty"),
+            ("{ fiel = \"a\" }", "resume.done_when"),
+            ("\"FINISHED\"", "expected a table"),
+        ] {
+            let text = format!("[resume]\ndone_when = {given}\n");
+            let error = parsed(&text, &[]).expect_err(given).to_string();
+            assert!(
+                error.contains(expected) && error.contains("line 2"),
+                "{error}"
+            );
+        }
+        let done = "resume.done_when.output=Done.";
+        let checked = check_done(&parsed("", &[done]).expect("valid"));
+        checked.expect("consistent");
+        let zero = "resume.exit_0_when_stopped=completed";
+        let error = check_done(&parsed("", &[done, zero]).expect("valid")).expect_err("both");
+        assert!(
+            error.to_string().contains("leave one of the two out"),
+            "{error}"
+        );
     }
 
     #[test]

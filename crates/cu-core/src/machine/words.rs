@@ -373,11 +373,13 @@ pub(super) fn is_not_done(ended: Ended<'_>) -> bool {
 /// What became of the user's condition for "done", where that decides.
 fn condition(record: &ExitRecord) -> Option<String> {
     match record.condition.as_ref()? {
-        Condition::Met => Some("resume.done_when is met".to_owned()),
+        Condition::Met => Some("it meets the condition for \"done\"".to_owned()),
         _ if record.end != ProgramEnd::Exited(0) => None,
-        Condition::NotMet(reason) => Some(format!("resume.done_when is not met: {reason}")),
+        Condition::NotMet(reason) => {
+            Some(format!("the condition for \"done\" is not met: {reason}"))
+        }
         Condition::Unknown(reason) => Some(format!(
-            "could not tell whether resume.done_when is met: {reason}"
+            "could not tell whether it meets the condition for \"done\": {reason}"
         )),
     }
 }
@@ -560,7 +562,7 @@ pub(super) fn all_brief(attempts: u32) -> String {
 pub(super) fn all_brief_not_done(attempts: u32) -> String {
     format!(
         "{attempts} attempts in a row exited with code 0 within a few seconds and did not meet \
-         resume.done_when; look in the output of one of them (`cu logs`) whether the condition is what a \
+         the condition for \"done\"; look in the output of one of them (`cu logs`) whether the condition is what a \
          finished job shows; as long as files change, this goes on unless the run bounds the attempts of a \
          job"
     )
