@@ -87,7 +87,7 @@ fn a_persons_hold_lasts_until_it_is_released_in_every_way() {
 }
 
 #[test]
-fn nothing_stays_held_after_a_time_limit_in_any_way() {
+fn a_job_over_its_limit_is_not_left_held_in_any_way() {
     in_every_way(|pool, place, way| {
         let config = format!(
             "{}[resources]\ntime_limit = \"8s\"\n[stop]\ngrace = \"1s\"\n",
