@@ -1,5 +1,5 @@
 //! A results directory whose file system has no locks (Lustre without `flock`, some NFS): a run is refused before
-//! anything is made, with the way out. Nodes without locks are no hindrance.
+//! anything is made, with the way out. Nodes may lack locks.
 #![allow(clippy::unwrap_used)]
 
 use std::process::Command;
@@ -78,7 +78,7 @@ fn a_run_made_elsewhere_is_not_resumed() {
 }
 
 #[test]
-fn nodes_without_locks_are_no_hindrance() {
+fn nodes_may_lack_locks() {
     let cluster = Fake::new(Kind::Slurm, env!("CARGO_BIN_EXE_fake_cluster"));
     let wrapper = env!("CARGO_BIN_EXE_without_locks");
     let config = format!("wrapper = [{wrapper:?}, \"38\"]\n");

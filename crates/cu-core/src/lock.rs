@@ -119,10 +119,10 @@ pub fn check_locks(directory: &Path) -> Result<()> {
         try_lock(&file),
         fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive),
     ] {
-        match outcome.map_err(|error| refused(existing, error)) {
-            Err(error @ Error::NoLocks { .. }) => return Err(error),
-            // An interrupted call, say: whoever takes the lock reports it.
-            Ok(()) | Err(_) => {}
+        let outcome = outcome.map_err(|error| refused(existing, error));
+        // What else fails, such as an interrupted call, is reported by whoever takes the lock.
+        if let Err(error @ Error::NoLocks { .. }) = outcome {
+            return Err(error);
         }
     }
     Ok(())

@@ -87,7 +87,7 @@ fn a_persons_hold_lasts_until_it_is_released_in_every_way() {
 }
 
 #[test]
-fn what_runs_into_its_limit_leaves_nothing_held_in_any_way() {
+fn a_job_over_its_limit_is_not_left_held_in_any_way() {
     in_every_way(|pool, place, way| {
         let config = format!(
             "{}[resources]\ntime_limit = \"8s\"\n[stop]\ngrace = \"1s\"\n",
@@ -112,7 +112,7 @@ SYSTEM_PERIODIC_REMOVE_REASON = \"wall time exceeded allowed max.\"
 ";
 
 #[test]
-fn a_pool_that_removes_at_its_wall_time_delays_a_chain_in_every_way() {
+fn a_removal_at_a_wall_time_delays_a_chain_in_every_way() {
     let pool = CondorPool::own(WALL_TIME);
     let work = pool.work_directory();
     let _user = pool.become_user();
