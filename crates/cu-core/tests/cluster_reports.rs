@@ -9,7 +9,7 @@ use std::time::Duration;
 use cu_core::machine::{Action, Event, LONGEST_READING, SCHEDULER_GRACE};
 use cu_core::{JobState, Level, Policy};
 use cu_protocol::{Attempt, ExitRecord, Failure, Message, OutputChange, ProgramEnd};
-use cu_scheduler::{ClusterState, EndCause};
+use cu_scheduler::{ClusterState, EndCause, Observation};
 use world::{
     ATTEMPT, JOB, World, cluster_job, ended, held, observed, queued, record, running, warns,
 };
@@ -113,6 +113,31 @@ fn the_scheduler_is_asked_why_a_program_was_killed() {
     );
     world.is(ended(EndCause::Preempted));
     assert_eq!(world.job(JOB).state(), JobState::Waiting);
+}
+
+#[test]
+fn a_node_that_leaves_no_message_may_not_see_the_run_directory() {
+    for (last_words, is_told) in [(None, true), (Some("module: not found".to_owned()), false)] {
+        let mut world = World::submitted();
+        world.hears(Event::Observed {
+            attempt: ATTEMPT,
+            observation: {
+                let mut seen = Observation::new(cluster_job(ATTEMPT), ended(EndCause::Exited(1)));
+                seen.host = Some("n7".to_owned());
+                seen
+            },
+        });
+        world.pass(Policy::default().record_grace);
+        world.hears(Event::RecordsRead {
+            attempt: ATTEMPT,
+            begun: world.now,
+            started: false,
+            last_words,
+        });
+        let why = world.why();
+        let words = "perhaps n7 does not see the run directory";
+        assert_eq!(why.contains(words), is_told, "{why}");
+    }
 }
 
 #[test]
