@@ -332,31 +332,3 @@ fn answers_of_the_controller_that_are_lost_submit_nothing_twice() {
         assert_submitted_once_each(&cluster, &run);
     });
 }
-
-#[test]
-fn a_job_that_slurm_holds_after_a_failed_launch_is_told() {
-    let cluster = with_lines(Suite::Trixie, &[]);
-    in_a_lane(&cluster, |_, place| {
-        let home = place.directory.join("home");
-        std::fs::create_dir(&home).expect("the directory is the user's");
-        let profile = home.join(".bash_profile");
-        std::fs::write(&profile, "sleep 300\n").expect("it is the user's");
-        cluster.inside(&["mount", "--bind", home.to_str().expect("UTF-8"), "/home/cu"]);
-        let config = "backend.slurm.environment = \"clean\"\n";
-        let run = tiny_job(place, "works", config);
-        let main_process = start(&run);
-        let (why, id) = run.until("the hold", || {
-            let job = run.show(0);
-            let why = job["why"].as_str()?.to_owned();
-            let id = (*runs::ids(&job).first()?).to_owned();
-            why.contains("is held").then_some((why, id))
-        });
-        let command = format!("`scontrol release {id}`");
-        let words = ["held", &command];
-        assert!(words.iter().all(|it| why.contains(it)), "{why}");
-        std::fs::remove_file(&profile).expect("it is the user's");
-        ask(&cluster, "scontrol", &["release", &id]);
-        assert_completes(&run, main_process);
-        assert_promises(&run);
-    });
-}
