@@ -160,7 +160,7 @@ fn unknown() -> ClusterState {
 }
 
 #[test]
-fn a_killed_program_is_no_failure_while_the_scheduler_can_not_tell() {
+fn a_kill_is_no_failure_while_the_scheduler_can_not_tell() {
     let mut world = World::submitted();
     world.starts();
     world.is(running());
