@@ -115,7 +115,7 @@ fn the_end_of_an_own_job_ends_the_wait_for_room() {
             staggered(JOBS, Duration::from_secs(60)),
             Calls::Every(INTERVAL),
         ));
-        // Whoever waited that long would show it.
+        // A wait of that length would show in the time taken below.
         cluster.set_room(2, Duration::from_secs(1_000_000));
         let begun = tokio::time::Instant::now();
         let resume_loop = open(&scratch, cluster.clone()).await;

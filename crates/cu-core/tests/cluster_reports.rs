@@ -9,7 +9,7 @@ use std::time::Duration;
 use cu_core::machine::{Action, Event, LONGEST_READING, SCHEDULER_GRACE};
 use cu_core::{JobState, Level, Policy};
 use cu_protocol::{Attempt, ExitRecord, Failure, Message, OutputChange, ProgramEnd};
-use cu_scheduler::{ClusterState, EndCause};
+use cu_scheduler::{ClusterState, EndCause, Observation};
 use world::{
     ATTEMPT, JOB, World, cluster_job, ended, held, observed, queued, record, running, warns,
 };
@@ -116,6 +116,31 @@ fn the_scheduler_is_asked_why_a_program_was_killed() {
 }
 
 #[test]
+fn a_node_that_leaves_no_message_may_not_see_the_run_directory() {
+    for (last_words, is_told) in [(None, true), (Some("module: not found".to_owned()), false)] {
+        let mut world = World::submitted();
+        world.hears(Event::Observed {
+            attempt: ATTEMPT,
+            observation: {
+                let mut seen = Observation::new(cluster_job(ATTEMPT), ended(EndCause::Exited(1)));
+                seen.host = Some("n7".to_owned());
+                seen
+            },
+        });
+        world.pass(Policy::default().record_grace);
+        world.hears(Event::RecordsRead {
+            attempt: ATTEMPT,
+            begun: world.now,
+            started: false,
+            last_words,
+        });
+        let why = world.why();
+        let words = "perhaps n7 does not see the run directory";
+        assert_eq!(why.contains(words), is_told, "{why}");
+    }
+}
+
+#[test]
 fn a_suspended_attempt_is_told_as_that() {
     let mut world = World::submitted();
     world.starts();
@@ -135,7 +160,7 @@ fn unknown() -> ClusterState {
 }
 
 #[test]
-fn a_killed_program_is_no_failure_while_the_scheduler_can_not_tell() {
+fn a_kill_is_no_failure_while_the_scheduler_can_not_tell() {
     let mut world = World::submitted();
     world.starts();
     world.is(running());

@@ -6,7 +6,7 @@ mod runs;
 use cu_cluster_tests::{SlurmCluster, Suite};
 use cu_tests::run::{Place, Run};
 use runs::{
-    ask, assert_completes, assert_promises, await_first_attempt, complete, ends, in_a_lane,
+    ask, assert_completes, assert_promises, await_first_attempt, complete, ends, in_a_lane, start,
     tiny_job,
 };
 
@@ -82,8 +82,7 @@ fn a_node_that_does_not_see_the_run_directory_fails_no_job() {
         let blind = ["unshare", "--mount", "--propagation", "unchanged"];
         cluster.stop(&daemon);
         cluster.inside(&[&blind[..], &["sh", "-c", &hides]].concat());
-        let main_process = run.start();
-        run.await_file(&run.dir().path().join("attempts/0/0/submit.sh"));
+        let main_process = start(&run);
         let shown = run.until("the end of an attempt", || {
             let lost = ends(&run.show(0)).first() == Some(&"lost");
             lost.then(|| shown(&run))

@@ -455,7 +455,28 @@ fn without_record(active: &Active) -> String {
     };
     match active.was_started() {
         true => format!("no record of its end was found; {scheduler}"),
-        false => format!("nothing shows that its program was started; {scheduler}"),
+        false => format!(
+            "nothing shows that its program was started; {scheduler}{}",
+            perhaps_blind(active)
+        ),
+    }
+}
+
+/// The usual cause if a node ran an attempt's script, and not even its standard error is there.
+fn perhaps_blind(active: &Active) -> String {
+    let evidence = &active.evidence;
+    let ran = match &evidence.cluster {
+        Some((_, ClusterState::Ended(end))) => matches!(
+            end.cause,
+            EndCause::Exited(_) | EndCause::Signaled(_) | EndCause::NotStarted
+        ),
+        _ => false,
+    };
+    match &active.host {
+        Some(host) if ran && evidence.last_words.is_none() => {
+            format!("; it left no message: perhaps {host} does not see the run directory")
+        }
+        _ => String::new(),
     }
 }
 

@@ -33,7 +33,7 @@ const NOT_NOW: [&str; 5] = [
 
 /// The words of an sbatch that waits for room by itself: longer than we wait for it. It has been
 /// refused then.
-pub(super) const SLEEPS: &str = "temporarily unable to accept job, sleeping and retrying";
+pub(super) const SLEEPS: &str = "sleeping and retrying";
 
 /// The job id in the answer of `sbatch --parsable`.
 pub(super) fn read(answer: Result<Output, Failure>) -> Result<u32, Refusal> {

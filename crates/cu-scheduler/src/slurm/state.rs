@@ -145,6 +145,16 @@ fn cause(word: &str, row: &Row) -> Option<EndCause> {
         "FAILED" if is_refusal(row) => EndCause::NotStarted,
         "FAILED" => exited(row),
         "CANCELLED" if row.state.ends_with(" by 0") => by_root(row),
+        // Without accounting nobody is named. What had a node and no time to run was not cancelled by a
+        // person, but by Slurm, which could not start it.
+        "CANCELLED"
+            if row.state == word
+                && by_root(row) == EndCause::NotStarted
+                && row.started.is_some()
+                && row.host.is_some() =>
+        {
+            EndCause::NotStarted
+        }
         "CANCELLED" => EndCause::Cancelled,
         "TIMEOUT" => EndCause::TimeLimit,
         "DEADLINE" if row.host.is_some() => EndCause::TimeLimit,
@@ -374,6 +384,9 @@ mod tests {
         // The prolog of its node failed.
         assert_eq!(cause("CANCELLED by 0", 10, 10), EndCause::NotStarted);
         assert_eq!(cause("CANCELLED by 1000", 10, 20), EndCause::Cancelled);
+        // Nobody is named.
+        assert_eq!(cause("CANCELLED", 10, 20), EndCause::Cancelled);
+        assert_eq!(cause("CANCELLED", 10, 10), EndCause::NotStarted);
         assert_eq!(cause("CANCELLED by 1000", 10, 10), EndCause::Cancelled);
     }
 

@@ -376,7 +376,7 @@ async fn memory_exceeded_is_read_from_the_words_of_slurm() {
 }
 
 #[tokio::test]
-async fn accounting_says_who_cancelled_a_job_that_the_queue_still_lists() {
+async fn accounting_says_who_cancelled_a_job_that_is_listed() {
     for (uid, expected) in [(0, EndCause::Removed), (1000, EndCause::Cancelled)] {
         let stubs = Stubs::new();
         let slurm = stubs.open().await;
@@ -400,7 +400,7 @@ async fn accounting_says_who_cancelled_a_job_that_the_queue_still_lists() {
 }
 
 #[tokio::test]
-async fn nobody_is_asked_who_cancelled_what_we_cancelled() {
+async fn our_own_cancel_asks_no_accounting() {
     let stubs = Stubs::new();
     let slurm = stubs.open().await;
     let job = slurm.submit(&stubs.submissions(1)).await.remove(0).unwrap();

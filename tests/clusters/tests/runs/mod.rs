@@ -132,6 +132,13 @@ pub fn complete(run: &Run) {
     assert_completes(run, run.start());
 }
 
+/// Starts `cu run`, and returns when job 0 is about to be submitted: from then on there is something to show.
+pub fn start(run: &Run) -> Process {
+    let main_process = run.start();
+    run.await_file(&run.dir().path().join("attempts/0/newest"));
+    main_process
+}
+
 /// The run completes, and says so.
 pub fn assert_completes(run: &Run, main_process: Process) {
     let exit = main_process.wait();
