@@ -77,7 +77,7 @@ fn cp2k_that_removes_its_stop_file_continues() {
 }
 
 #[test]
-fn openfoam_that_writes_at_a_signal_continues_bit_for_bit() {
+fn openfoam_that_writes_at_a_signal_continues() {
     let recipe = Recipe {
         name: "openfoam",
         more_words: &[],

@@ -102,7 +102,7 @@ fn snakemake_that_exits_with_1_makes_the_rest() {
 }
 
 #[test]
-fn pytorch_that_is_interrupted_within_an_epoch_continues_bit_for_bit() {
+fn pytorch_interrupted_within_an_epoch_continues() {
     let recipe = Recipe {
         name: "pytorch",
         more_words: &[],
