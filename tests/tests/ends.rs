@@ -135,7 +135,7 @@ fn a_real_failure_after_a_request_fails_after_stuck_after() {
     let (_, job) = has_failed_after(&run, 3);
     let why = job["why"].as_str().expect("a sentence");
     for words in [
-        "was stopped, since its time budget is used up",
+        "was stopped after 500 ms as planned",
         "exited with code 1",
         "resume.stuck_after = 3",
     ] {

@@ -67,9 +67,7 @@ fn json_is_one_object_a_line() {
     let run = grid("printf 'one\\ntwo'; echo \"err\" >&2", 2);
     assert_eq!(run.start().wait().code, Some(0));
     let follow = run.cu(&["logs", "all", "--json", "-f"]).stdout;
-    let lines = follow
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line));
+    let lines = follow.lines().map(serde_json::from_str::<Value>);
     let lines: Vec<_> = lines.map(|line| line.expect("an object")).collect();
     assert_eq!(lines.len(), 6, "{follow}");
     for expected in [
