@@ -3,7 +3,7 @@
 //! `file.rs` declares every key once, with the macro of `table.rs` and the types of `units.rs`;
 //! `source.rs` knows where each was given; `plan.rs` fills in defaults, and `times.rs` checks how times
 //! fit together. `start.rs` finds where each program starts, `program.rs` its command; `placeholder.rs` fills in what
-//! both name. `sharing.rs` warns of jobs that nothing tells apart.
+//! both name. `sharing.rs` warns of jobs that nothing distinguishes.
 //! `crate::backend` has the keys of the backends.
 
 mod error;
