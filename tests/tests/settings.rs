@@ -58,7 +58,7 @@ fn settings_that_a_program_wrote_over_are_renewed() {
 }
 
 #[test]
-fn what_lies_in_the_place_of_the_copy_holds_nothing_up() {
+fn a_directory_in_place_of_the_copy_holds_nothing_up() {
     let script = "rm -f settings.json; mkdir settings.json; touch settings.json/$CU_ATTEMPT
         [ $CU_ATTEMPT = 2 ] || exit 3; grep -q '\"rate\": 7' \"$CU_SETTINGS\"";
     let run = Run::new(&["bash", "-c", script], "settings.rate = 7\n");

@@ -22,7 +22,7 @@ begin = max([int(name) for name in os.listdir("ckpt") if name.isdigit()], defaul
 with open("begun", "a") as begun:
     print(begin, file=begun)
 for epoch in range(begin, arguments.epochs):
-    time.sleep(0.15)
+    time.sleep(0.4)
     with open("ckpt/part", "w") as part:
         part.write(str(len(rows) * (epoch + 1)))
     os.rename("ckpt/part", "ckpt/" + str(epoch + 1))
@@ -38,7 +38,16 @@ fn project() -> Run {
 
 /// `cu run` of a command on this machine, until it has ended.
 fn ran(run: &Run, options: &[&str], command: &[&str]) -> Exit {
-    let common = ["run", "--backend", "local", "--name", "run"];
+    // On a busy machine Python may need longer to start than an attempt lasts.
+    let common = [
+        "run",
+        "--backend",
+        "local",
+        "--name",
+        "run",
+        "--stuck-after",
+        "1000",
+    ];
     run.cu(&[&common[..], options, &["--"], command].concat())
 }
 
@@ -54,7 +63,7 @@ fn an_unmodified_training_with_relative_paths_is_resumed() {
     let run = project();
     fs::write(run.path("train.py"), TRAIN).unwrap();
     let command = ["python3", "train.py", "--data", "data/train.npz"];
-    let exit = ran(&run, &["--stop-after", "1s"], &command);
+    let exit = ran(&run, &["--stop-after", "3s"], &command);
     assert_trained(&run, &exit);
 }
 
@@ -65,7 +74,7 @@ fn a_module_in_the_current_directory_is_resumed_to_its_end() {
     fs::write(run.path("mypkg/__init__.py"), "").unwrap();
     fs::write(run.path("mypkg/__main__.py"), TRAIN).unwrap();
     let command = ["python3", "-m", "mypkg", "--data=data/train.npz"];
-    let exit = ran(&run, &["--stop-after", "1s"], &command);
+    let exit = ran(&run, &["--stop-after", "3s"], &command);
     assert_trained(&run, &exit);
 }
 
@@ -167,13 +176,13 @@ fn a_tilde_is_the_home_directory_where_no_shell_has_seen_it() {
 }
 
 #[test]
-fn a_grid_that_nothing_tells_apart_is_warned_of_with_the_way_out() {
+fn a_grid_that_nothing_distinguishes_is_warned_of() {
     let warned = |command: &[&str], config: &str| {
         let config = format!("working_directory = \".\"\n{config}[grid]\nseed = [1, 2]\n");
         let run = Run::new(command, &config);
         let exit = run.start().wait();
         assert_eq!(exit.code, Some(0), "{exit:?}");
-        exit.stderr.contains("nothing tells them apart")
+        exit.stderr.contains("nothing distinguishes them")
     };
     assert!(warned(&["true"], ""));
     assert!(!warned(&["true", "{settings.seed}"], ""));

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_stored_as_text_wherever_it_is_one() {
+    fn a_template_without_placeholders_is_stored_as_text() {
         for (template, stored) in [
             (Template::default(), r#""""#),
             ("{job}".into(), r#""{job}""#),

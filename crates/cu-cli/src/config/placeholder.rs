@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nearly_a_placeholder_is_an_error_that_names_it() {
+    fn a_misspelt_placeholder_is_an_error_that_names_the_right_one() {
         for (argument, meant) in [
             ("{rate}", "{settings.rate}"),
             ("{data set}", "{settings.data set}"),
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_an_attempt_knows_stays_open() {
+    fn parts_that_only_an_attempt_knows_stay_open() {
         let settings = Map::from_iter([("x".to_owned(), json!("{attempt}"))]);
         let config_dir = Path::new("/p");
         let known = Known {

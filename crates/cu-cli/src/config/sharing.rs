@@ -53,8 +53,8 @@ fn like_another(jobs: &[JobPlan]) -> Option<String> {
     }
     let directory = first.working_directory.as_ref()?;
     Some(format!(
-        "several of the {} jobs start the same command in the same directory, {directory}: nothing tells \
-         them apart, and they may overwrite one another's files. Add {{settings.NAME}} or {{output_dir}} to \
+        "several of the {} jobs start the same command in the same directory, {directory}: nothing \
+         distinguishes them, and they may overwrite one another's files. Add {{settings.NAME}} or {{output_dir}} to \
          the command, or set working_directory = \"{{output_dir}}\". A program that reads CU_SETTINGS and \
          CU_OUTPUT_DIR needs neither",
         jobs.len()
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn only_jobs_that_nothing_tells_apart_are_warned_of() {
+    fn only_jobs_that_nothing_distinguishes_are_warned_of() {
         let place = tempfile::tempdir().expect("a directory");
         let place = place.path();
         let same: &[&[&str]] = &[&["sh", "train.sh"], &["sh", "train.sh"]];

@@ -1,3 +1,5 @@
+//! Searches in directories that a test makes, by the clock of the file system.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::SystemTime;
