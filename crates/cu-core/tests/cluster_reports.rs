@@ -171,7 +171,7 @@ fn a_kill_is_no_failure_while_the_scheduler_can_not_tell() {
     assert_eq!(world.job(JOB).state(), JobState::Running);
     let why = world.why();
     assert!(
-        why.contains("killed by signal 9") && why.contains("(the controller is away)"),
+        why.contains("killed by SIGKILL") && why.contains("(the controller is away)"),
         "{why}"
     );
     // It is back, and has not heard of the end yet: it has all the time again.

@@ -202,11 +202,15 @@ fn why_not_started(program: &Path, directory: &Path, error: &std::io::Error) -> 
              it, or name one that every machine of the job sees (working_directory)"
         );
     }
-    if let Some(fault) = Fault::of(program) {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    // What may not be executed says so first, whatever its first line is.
+    if errno != Some(Errno::ACCESS)
+        && let Some(fault) = Fault::of(program)
+    {
         return fault.to_string();
     }
     let (program, shown) = (program.display(), directory.display());
-    let hint = match error.raw_os_error().map(Errno::from_raw_os_error) {
+    let hint = match errno {
         Some(Errno::NOEXEC) => "; it may have been built for another kind of machine",
         Some(Errno::ACCESS) => "; run `chmod +x` on it, or name its interpreter first",
         Some(Errno::NOENT) => "; it does not exist on this machine",

@@ -371,8 +371,9 @@ mod tests {
             let given = [&keys[..], more].concat();
             config(&text, &given).expect("a config").warnings
         };
-        assert_eq!(warnings(&[]), Vec::<String>::new());
-        let warned = warnings(&["working_directory=/"]);
+        let own = warnings(&["working_directory={output_dir}"]);
+        assert_eq!(own, Vec::<String>::new());
+        let warned = warnings(&["command=[\"echo\", \"{job}\"]"]);
         assert_eq!(warned.len(), 2, "{warned:?}");
         assert!(
             warned[0].contains("\"EXIT\"") && warned[1].contains("\"FINISHED\""),

@@ -161,10 +161,10 @@ mod tests {
         let mut status = status(1000);
         status.ended = Some(Timestamp::from_millis(status.created.millis() + 600_000));
         let expected = "\
-took 10m 0s: 10m 10s of computing in 10 attempts, 0s in queues
-1m 1s (10 % of it) in attempts that ended without being asked, and were repeated in part
+took 10 min: 10 min 10 s of computing in 10 attempts, 0 s in queues
+1 min 1 s (10 % of it) in attempts that ended without being asked, and were repeated in part
 peak memory 2.5 GiB (job 1)
-slowest: job 3 (4m 4s), job 2 (3m 3s), job 1 (2m 2s)";
+slowest: job 3 (4 min 4 s), job 2 (3 min 3 s), job 1 (2 min 2 s)";
         assert_eq!(balance(&run, &status, &jobs).as_deref(), Some(expected));
         assert_eq!(
             balance(&run, &status, &[report(0, JobState::Cancelled, 0)]),

@@ -318,11 +318,11 @@ mod tests {
         let plain: Vec<_> = lines.iter().map(|line| line.plain.as_str()).collect();
         let expected = [
             "digits · 3 of 10 done · 2 running · 4 waiting · 1 failed · 6 resumes",
-            "1h 12m, ~40m left",
+            "1 h 12 min, ~40 min left",
             "[#################################>--------------------------------------]  47 %",
-            "job  lr    attempt          in it  done  loss   last line",
-            "  3  0.01       #6  1h 12m of 50m  61 %  0.021  epoch 3 loss 0.0213\\x1b[2J",
-            "  4  0.01       #6  1h 12m of 50m  61 %  0.021  epoch 4 loss 0.0213\\x1b[2J",
+            "job  lr    attempt                 in it  done  loss   last line",
+            "  3  0.01       #6  1 h 12 min of 50 min  61 %  0.021  epoch 3 loss 0.0213\\x1b[…",
+            "  4  0.01       #6  1 h 12 min of 50 min  61 %  0.021  epoch 4 loss 0.0213\\x1b[…",
         ];
         assert_eq!(plain, expected);
         assert!(

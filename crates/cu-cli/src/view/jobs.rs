@@ -200,7 +200,7 @@ mod tests {
         let text = table(&jobs, &columns, None);
         let expected = "\
 job  state      opt.lr  attempts  done  test_accuracy  run_time  host   started                   ended
-  0  completed  0.001          2                0.923      2m 2s  node1  1970-01-01T00:00:00.000Z  1970-01-01T00:01:01.000Z
+  0  completed  0.001          2                0.923   2 min 2 s  node1  1970-01-01T00:00:00.000Z  1970-01-01T00:01:01.000Z
   1  waiting    auto           0";
         let squeezed = |text: &str| {
             let lines = text.lines();
