@@ -64,16 +64,19 @@ fn a_missing_command_is_reported() {
     assert!(!run.path("results").exists());
 }
 
+/// Where a config's program starts if nothing is said of that.
+const BESIDE_THE_CONFIG: &str = "working_directory = \".\"";
+
 #[test]
 fn a_missing_program_is_named() {
-    let run = Run::new(&["./no-such-program"], "");
+    let run = Run::new(&["./no-such-program"], BESIDE_THE_CONFIG);
     assert_refused(&run.start().wait(), USAGE, &["./no-such-program"]);
     assert!(!run.path("results").exists());
 }
 
 #[test]
 fn a_program_without_the_right_to_execute_is_named() {
-    let run = Run::new(&["./job"], "");
+    let run = Run::new(&["./job"], BESIDE_THE_CONFIG);
     fs::write(run.path("job"), "#!/bin/sh\n").expect("a script");
     assert_refused(&run.start().wait(), USAGE, &["./job", "chmod +x"]);
 }

@@ -183,7 +183,7 @@ fn a_script_that_can_not_start_is_told_in_plain_words() {
         ("echo hello\n", 0o755, "#!/bin/sh"),
         ("#!/bin/sh\n", 0o644, "chmod +x"),
     ] {
-        let run = Run::new(&["./x.sh"], "");
+        let run = Run::new(&["./x.sh"], "working_directory = \".\"");
         let path = run.path("x.sh");
         fs::write(&path, content).expect("a script");
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("a mode");
@@ -196,7 +196,7 @@ fn a_script_that_can_not_start_is_told_in_plain_words() {
 
 #[test]
 fn a_missing_interpreter_is_named() {
-    let run = Run::new(&["./x.sh"], "");
+    let run = Run::new(&["./x.sh"], "working_directory = \".\"");
     let path = run.path("x.sh");
     fs::write(&path, "#!/no/such/python\n").expect("a script");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");

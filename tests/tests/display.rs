@@ -177,7 +177,7 @@ fn start(run: &Run, columns_and_rows: (u16, u16), options: &[&str]) -> Terminal 
 }
 
 fn is_drawn(screen: &str) -> bool {
-    screen.contains("of 50m") && screen.contains("epoch 31")
+    screen.contains("of 50 min") && screen.contains("epoch 31")
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn narrow_and_wide_terminals_are_fitted() {
         let run = waiting(30);
         let terminal = start(&run, columns_and_rows, &[]);
         terminal.until("three jobs", |screen| {
-            screen.contains("3 running") && screen.contains("of 50m")
+            screen.contains("3 running") && screen.contains("of 50 min")
         });
         // The lines before the display may be longer than the terminal.
         let screen = terminal.screen();
@@ -292,7 +292,7 @@ fn lines_written_while_it_is_stopped_stay() {
     terminal.until("the lines", |screen| screen.contains("$ second"));
     terminal.signal(Signal::CONT);
     let screen = terminal.until("a second display", |screen| {
-        screen.matches("of 50m").count() == 2
+        screen.matches("of 50 min").count() == 2
     });
     assert!(screen.contains("$ first\n$ second\n"), "{screen}");
 }

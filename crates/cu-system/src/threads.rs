@@ -9,7 +9,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::Builder;
 use std::time::Duration;
 
@@ -30,6 +30,30 @@ pub fn spawn(
         .stack_size(stack_bytes)
         .spawn(work)
         .map(drop)
+}
+
+/// The outcome of `work`, which may be stuck in the kernel; `None` if it takes longer than `patience`, or the
+/// system refuses the thread. The thread is then left to itself.
+///
+/// ```
+/// use std::time::Duration;
+/// use cu_system::threads::within;
+///
+/// let sum = within("sum", Duration::from_secs(10), || (1..=4).sum::<u32>());
+/// assert_eq!(sum, Some(10));
+/// ```
+pub fn within<T: Send + 'static>(
+    name: &str,
+    patience: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (sender, outcome) = mpsc::channel();
+    let send = move || {
+        // Nobody waits for it any more if it took too long.
+        let _ = sender.send(work());
+    };
+    Builder::new().name(name.to_owned()).spawn(send).ok()?;
+    outcome.recv_timeout(patience).ok()
 }
 
 type Work = Box<dyn FnOnce() + Send>;

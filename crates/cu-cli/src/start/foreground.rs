@@ -1,7 +1,10 @@
 //! Works on a run: as its main process until all its jobs have ended, or by starting one in the
 //! background.
 
+use std::time::Duration;
+
 use cu_core::{Reader, RunDir, RunState, Status};
+use cu_system::threads;
 
 use super::interrupt::Interrupts;
 use super::watched::{MainProcess, Outcome};
@@ -65,6 +68,9 @@ pub fn end_of(status: &Status) -> ExitCode {
     }
 }
 
+/// How long the report at the end of a run may read files.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Prints the outcome of a run.
 ///
 /// # Errors
@@ -74,10 +80,23 @@ pub fn report(common: &Common, run: &RunDir, status: &Status) -> Result<()> {
         terminal::json(&RunJson::from(status))
     } else {
         let jobs = Reader::open(run)?.jobs()?;
-        terminal::data(&summary::end_of_run(status, &jobs))?;
         let settled = status.jobs.settled() == status.jobs.total;
-        if let Some(text) = balance(run, status, &jobs).filter(|_| settled && !common.quiet) {
-            terminal::say(&text);
+        let shows_balance = settled && !common.quiet;
+        let (of_run, of_status) = (run.clone(), status.clone());
+        // These read what attempts left, which may lie on a file server that is gone.
+        let read = threads::within("end of run", PATIENCE, move || {
+            let balance = shows_balance.then(|| balance(&of_run, &of_status, &jobs));
+            (summary::end_of_run(&of_status, &jobs), balance.flatten())
+        });
+        let Some((text, balance)) = read else {
+            terminal::warn(
+                "the files of its attempts can't be read now, so how they ended is left out",
+            );
+            return terminal::data(&summary::run_line(status));
+        };
+        terminal::data(&text)?;
+        if let Some(balance) = balance {
+            terminal::say(&balance);
         }
         Ok(())
     }

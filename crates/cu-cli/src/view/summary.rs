@@ -112,15 +112,18 @@ pub fn end_of_run(status: &Status, jobs: &[JobReport]) -> String {
         }
     }
     text.push_str(&failures(status, jobs));
-    let _ = write!(
-        text,
+    text + &run_line(status)
+}
+
+/// `digits: completed, 1 of 1 jobs completed; /results/digits`
+pub fn run_line(status: &Status) -> String {
+    format!(
         "{}: {}, {}; {}",
         status.name,
         run_state(status.state),
         counts(status),
         status.run_dir.display()
-    );
-    text
+    )
 }
 
 /// `job 0: completed after 6 attempts (5 resumes): test_accuracy = 0.923`
