@@ -138,3 +138,55 @@ fn an_activation_that_hangs_is_stopped_with_its_job() {
     let job = run.show(0);
     assert_eq!(job["state"], "cancelled", "{job:#}");
 }
+
+/// Each attempt notes the variable LR. The first waits until it may go on.
+const NOTES_LR: &str = "echo \"LR=$LR\" >>seen; [ -e state ] && exit 0; touch state; \
+                        while [ ! -e go ]; do sleep 0.05; done; exit 3";
+
+/// What `cu resume` says in a shell with `now`, where `cu run` had LR=0.5 and a password.
+fn resumed(config: &str, now: &[(&str, &str)]) -> (Run, String) {
+    let run = Run::new(&["sh", "-c", NOTES_LR], config);
+    let mut command = run.command(&["run", run.config().to_str().expect("UTF-8")]);
+    command
+        .env("LR", "0.5")
+        .env("PASSWORD", "hunter2")
+        .env("SSH_TTY", "/dev/pts/1");
+    let mut main_process = command.spawn().expect("cu starts");
+    run.await_file(&run.output(0, "state"));
+    main_process.kill().expect("it lives");
+    main_process.wait().expect("it is dead");
+    std::fs::write(run.output(0, "go"), "").expect("a file");
+    let mut command = run.command(&["resume", run.dir().path().to_str().expect("UTF-8")]);
+    let output = command.envs(now.iter().copied()).output().expect("cu runs");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    (run, String::from_utf8(output.stderr).expect("UTF-8"))
+}
+
+#[test]
+fn a_resume_from_another_shell_names_what_differs() {
+    let (run, stderr) = resumed("", &[("PASSWORD", "other"), ("VIRTUAL_ENV", "/venv")]);
+    let seen = std::fs::read_to_string(run.output(0, "seen")).expect("it ran");
+    assert_eq!(seen, "LR=0.5\nLR=\n");
+    let parts = "(changed: PASSWORD; not set any more: LR; new: VIRTUAL_ENV)";
+    assert!(stderr.contains(parts), "{stderr}");
+    let kept = run.dir().environment();
+    let text = std::fs::read_to_string(&kept).expect("a file");
+    assert!(
+        text.contains("PASSWORD") && !text.contains("hunter2"),
+        "{text}"
+    );
+    let mode = kept.metadata().expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_resume_is_silent_if_nothing_differs_that_matters() {
+    let config = "[environment]\nLR = \"0.1\"\n";
+    let (run, stderr) = resumed(
+        config,
+        &[("PASSWORD", "hunter2"), ("SSH_TTY", "/dev/pts/2")],
+    );
+    assert!(!stderr.contains("variables"), "{stderr}");
+    let seen = std::fs::read_to_string(run.output(0, "seen")).expect("it ran");
+    assert_eq!(seen, "LR=0.1\n".repeat(2));
+}
