@@ -54,7 +54,7 @@ fn a_virtual_environment_serves_an_unchanged_config_here() {
 }
 
 #[test]
-fn a_virtual_environment_and_modules_serve_the_same_config_on_clusters() {
+fn an_environment_and_modules_serve_a_config_on_clusters() {
     for kind in [Kind::Slurm, Kind::Htcondor] {
         let site = Fake::new(kind, env!("CARGO_BIN_EXE_fake_cluster"));
         let config = "[backend]\nactivate = \"venv/bin/activate\"\nmodules = [\"a/1\", \"b\"]\n";
@@ -66,7 +66,7 @@ fn a_virtual_environment_and_modules_serve_the_same_config_on_clusters() {
 }
 
 #[test]
-fn what_the_batch_script_activates_is_searched_for_the_program() {
+fn a_batch_scripts_activation_hides_no_program() {
     let site = Fake::new(Kind::Slurm, env!("CARGO_BIN_EXE_fake_cluster"));
     let config = "[backend.slurm]\nactivate = \"venv/bin/activate\"\n";
     let run = site.run_program(&TOOL_AND_ARGUMENT, config);

@@ -42,7 +42,7 @@ impl RunDir {
         self.0.join("run.toml")
     }
 
-    /// The file that tells which variables `cu run` had.
+    /// The file with digests of the variables that `cu run` had.
     #[must_use]
     pub fn environment(&self) -> PathBuf {
         self.0.join("environment.json")

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_program_gets_what_the_script_exports_and_nothing_of_the_shell() {
+    fn exported_variables_arrive_and_nothing_of_the_shell() {
         let found = activated(
             "export PATH=\"/venv/bin:$PATH\" B=$'x\\ny' ARGUMENTS=\"$*\"; C=c; unset D; cd /; echo said",
             &[],
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_only_this_machine_lacks_is_no_fault_of_the_program() {
+    fn a_script_that_only_this_machine_lacks_fails_no_job() {
         let activation = Activation {
             modules: Vec::new(),
             script: Some("/nowhere/activate".into()),

@@ -1,4 +1,4 @@
-//! Remembers which variables `cu run` had, since its programs inherit them, and tells how those of `cu resume`
+//! Remembers which variables `cu run` had, since its programs inherit them, and reports how those of `cu resume`
 //! differ. What is kept are digests, not values: variables hold tokens and passwords.
 
 use std::collections::BTreeMap;
@@ -76,7 +76,7 @@ impl Kept {
     }
 }
 
-/// Keeps what tells the variables of this process from others.
+/// Keeps digests of the variables of this process.
 ///
 /// # Errors
 /// If the file can't be written.
@@ -89,7 +89,7 @@ pub fn keep(run: &RunDir) -> Result<()> {
 /// A warning, if programs that this process starts for `run` find other variables than those that `cu run`
 /// started. A run of an earlier version has kept nothing, and gets none.
 pub fn warning(run: &RunDir) -> Option<String> {
-    // Whoever opens the backend reports a config that can't be read.
+    // The error about a config that can't be read comes when the backend is opened.
     let config = Source::read_own(&run.config())
         .and_then(Source::parse)
         .ok()?;
@@ -213,7 +213,7 @@ mod tests {
     ];
 
     #[test]
-    fn what_a_program_may_depend_on_is_named_and_no_value_is() {
+    fn changed_variables_are_named_and_no_value_is() {
         let now = [
             ("PATH", "/bin"),
             ("TOKEN", "other"),
