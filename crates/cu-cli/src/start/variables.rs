@@ -118,10 +118,11 @@ pub fn warning(run: &RunDir) -> Option<String> {
 /// What differs that matters, in words.
 fn differences(before: &Kept, now: &Kept, config: &File) -> Option<String> {
     let backend = &config.backend;
-    let counts = |name: &&String| {
-        !config.environment.0.contains_key(*name)
-            && !(backend.changes_path() && is_like(name, &ACTIVATED))
+    let is_set = |name: &str| {
+        config.environment.0.contains_key(name)
+            || (backend.changes_path() && is_like(name, &ACTIVATED))
     };
+    let counts = |name: &&String| !is_set(name);
     let (before, now) = (&before.variables, &now.variables);
     let (mut changed, mut gone) = (Vec::new(), Vec::new());
     for name in before.keys().filter(counts) {
