@@ -14,7 +14,7 @@ use anyhow::{Result, ensure};
 use cu_benches::{Contest, acknowledging_server, cu, scratch, timed};
 use cu_protocol::lines::to_line;
 use cu_protocol::{JobId, ProgramAnswer, RunId, Secret};
-use cu_run_dir::{JobSpec, RunDir, ServerFile, StopPolicy};
+use cu_run_dir::{Activation, JobSpec, RunDir, ServerFile, StopPolicy};
 
 const ROUNDS: usize = 31;
 /// The number of processes in one turn.
@@ -70,6 +70,7 @@ impl Attempts {
             working_directory: None,
             stdin: None,
             environment: BTreeMap::new(),
+            activation: Activation::default(),
             stop: StopPolicy::default(),
             done_when: None,
         };

@@ -220,6 +220,7 @@ fn job_spec(run: RunId, job: JobId, plan: &JobPlan) -> JobSpec {
         working_directory: plan.working_directory.clone(),
         stdin: plan.stdin.clone(),
         environment: plan.environment.clone(),
+        activation: plan.activation.clone(),
         stop: plan.stop.clone(),
         done_when: plan.exit_rules.done_when.clone(),
     }

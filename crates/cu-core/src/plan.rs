@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cu_run_dir::{StopPolicy, Template};
+use cu_run_dir::{Activation, StopPolicy, Template};
 use cu_scheduler::Resources;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -42,6 +42,9 @@ pub struct JobPlan {
     pub stdin: Option<Template>,
     /// Added to the program's environment.
     pub environment: BTreeMap<String, Template>,
+    /// What a shell does before the program starts.
+    #[serde(default, skip_serializing_if = "Activation::is_empty")]
+    pub activation: Activation,
     /// The content of its `settings.json`.
     pub settings: Map<String, Value>,
     /// Those of the settings that differ between the jobs, by dotted name: `param_choice.csv`.
@@ -65,6 +68,7 @@ impl JobPlan {
             working_directory: None,
             stdin: None,
             environment: BTreeMap::new(),
+            activation: Activation::default(),
             settings: Map::new(),
             parameters: Map::new(),
             resources: Resources::default(),

@@ -7,7 +7,7 @@ use std::path::Path;
 use cu_protocol::{JobId, RunId};
 use serde::{Deserialize, Serialize};
 
-use crate::{DoneWhen, Error, Result, StopPolicy, Template, json_file};
+use crate::{Activation, DoneWhen, Error, Result, StopPolicy, Template, json_file};
 
 /// `attempts/{id}/job.json`. Unknown fields are ignored: the first release also wrote `resume_exit_code`,
 /// which no supervisor needs.
@@ -28,6 +28,9 @@ pub struct JobSpec {
     pub stdin: Option<Template>,
     /// Added to the environment.
     pub environment: BTreeMap<String, Template>,
+    /// What a shell does before the program starts.
+    #[serde(default, skip_serializing_if = "Activation::is_empty")]
+    pub activation: Activation,
     /// When the program is asked to stop, and how.
     pub stop: StopPolicy,
     /// What shows that the job is done; if `None`, the program's exit code.
@@ -97,6 +100,7 @@ mod tests {
             working_directory: None,
             stdin: None,
             environment: [("OMP_NUM_THREADS".to_owned(), "4".into())].into(),
+            activation: Activation::default(),
             stop: StopPolicy {
                 after: Some(Duration::from_millis(1500)),
                 before_limit: None,
@@ -109,6 +113,10 @@ mod tests {
         };
         assert_eq!(read(FIRST).unwrap(), expected);
         let expected = JobSpec {
+            activation: Activation {
+                modules: vec!["cuda/12.4".to_owned()],
+                script: Some("/home/ada/venv/bin/activate".into()),
+            },
             done_when: Some(DoneWhen::Output("Total wall time".to_owned())),
             ..expected
         };

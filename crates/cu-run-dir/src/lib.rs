@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod activation;
 mod checkpoint;
 mod done_when;
 mod error;
@@ -27,6 +28,7 @@ mod stop_policy;
 mod template;
 mod trust;
 
+pub use activation::Activation;
 pub use checkpoint::newest_checkpoint;
 pub use done_when::{DoneWhen, FoundBefore, FoundFile};
 pub use error::{Error, Result};

@@ -42,6 +42,12 @@ impl RunDir {
         self.0.join("run.toml")
     }
 
+    /// The file with digests of the variables that `cu run` had.
+    #[must_use]
+    pub fn environment(&self) -> PathBuf {
+        self.0.join("environment.json")
+    }
+
     /// The file that says where the main process listens.
     #[must_use]
     pub fn server_file(&self) -> PathBuf {

@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use cu_protocol::{Attempt, JobId};
-use cu_run_dir::{JobSpec, Template};
+use cu_run_dir::{Activation, JobSpec, Template};
 use cu_system::files;
 
 use crate::{Error, Result, RunDir};
@@ -17,6 +17,7 @@ pub(crate) struct Launch {
     pub command: Vec<String>,
     pub working_directory: PathBuf,
     pub environment: BTreeMap<String, String>,
+    pub activation: Activation,
     stdin: Option<PathBuf>,
     /// The working directory is another one for each job or attempt, so that nobody made it before.
     has_directory_of_its_own: bool,
@@ -34,6 +35,7 @@ impl Launch {
             environment: environment
                 .map(|(name, value)| (name.clone(), fill(value)))
                 .collect(),
+            activation: spec.activation.clone(),
             stdin: spec.stdin.as_ref().map(|path| output_dir.join(fill(path))),
             has_directory_of_its_own: directory.is_some_and(|it| it.as_text().is_none()),
             working_directory: Self::directory(spec, run, (job, attempt)),

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::Receiver;
 
 use cu_protocol::{Attempt, JobId, ProgramEnd};
 use cu_system::machine::host;
@@ -14,6 +15,8 @@ use cu_system::script::Fault;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 
+use crate::activation::{activate, add_given};
+use crate::event::Event;
 use crate::launch::Launch;
 use crate::{Error, Result, RunDir};
 
@@ -35,7 +38,7 @@ pub(crate) struct Reaped {
 }
 
 impl Program {
-    /// Starts it.
+    /// Starts it, once its environment is activated. Nothing of what `happening` says then concerns the program.
     ///
     /// The program's name is looked up in PATH if it holds no slash; else it is relative to the
     /// working directory. The arguments are passed byte for byte.
@@ -48,17 +51,31 @@ impl Program {
         run: &RunDir,
         (job, attempt): (JobId, Attempt),
         socket: &Path,
+        happening: &Receiver<Event>,
     ) -> Result<Self> {
         launch.make_directory()?;
         let working_directory = &launch.working_directory;
         let empty = || Error::Program("the command is empty".to_owned());
         let (name, arguments) = launch.command.split_first().ok_or_else(empty)?;
-        let path = launch.environment.get("PATH").map(OsString::from);
-        let path = path
-            .or_else(|| std::env::var_os("PATH"))
-            .unwrap_or_default();
-        let program = resolve(name, &path, working_directory)?;
         let stdin = launch.open_stdin()?;
+        let ours = [
+            ("CU_JOB_ID", job.to_string().into()),
+            ("CU_ATTEMPT", attempt.to_string().into()),
+            ("CU_RUN_DIR", run.path().into()),
+            ("CU_OUTPUT_DIR", run.output_dir(job).into()),
+            ("CU_SETTINGS", run.settings(job).into()),
+            ("CU_SOCKET", socket.into()),
+            ("CU_STOP_FILE", run.stop_file(job, attempt).into()),
+        ]
+        .map(|(name, value): (&str, OsString)| (OsString::from(name), value));
+        let variables = inherited(launch).chain(ours.clone()).collect();
+        let activation = &launch.activation;
+        let mut variables = activate(activation, variables, working_directory, happening)?;
+        add_given(&mut variables, &launch.environment);
+        variables.extend(ours);
+        let path = variables.get(OsStr::new("PATH"));
+        let path = path.map(OsString::as_os_str).unwrap_or_default();
+        let program = resolve(name, path, working_directory)?;
         let mut command = Command::new(&program);
         // An absolute path, a process group, no `pre_exec`: this is what the standard library can do
         // by `posix_spawn`, which costs the same however large we are.
@@ -67,15 +84,8 @@ impl Program {
             .args(arguments)
             .stdin(stdin.map_or_else(Stdio::inherit, Stdio::from))
             .current_dir(working_directory)
-            .envs(unbuffered())
-            .envs(&launch.environment)
-            .env("CU_JOB_ID", job.to_string())
-            .env("CU_ATTEMPT", attempt.to_string())
-            .env("CU_RUN_DIR", run.path())
-            .env("CU_OUTPUT_DIR", run.output_dir(job))
-            .env("CU_SETTINGS", run.settings(job))
-            .env("CU_SOCKET", socket)
-            .env("CU_STOP_FILE", run.stop_file(job, attempt))
+            .env_clear()
+            .envs(&variables)
             .process_group(0);
         let child = command.spawn().map_err(|error| {
             if is_asked_for(&error) {
@@ -135,11 +145,14 @@ impl Program {
     }
 }
 
-/// A Python that is killed loses what it has printed and not written yet, so it writes at once, unless
-/// the user has set this.
-fn unbuffered() -> Option<(&'static str, &'static str)> {
-    const NAME: &str = "PYTHONUNBUFFERED";
-    std::env::var_os(NAME).is_none().then_some((NAME, "1"))
+/// Our own variables with those that the job adds, before anything is activated.
+fn inherited(launch: &Launch) -> impl Iterator<Item = (OsString, OsString)> {
+    // A Python that is killed loses what it has printed and not written yet, so it writes at once, unless
+    // the user has set this.
+    let unbuffered = [("PYTHONUNBUFFERED".into(), "1".into())].into_iter();
+    let given = launch.environment.iter();
+    let given = given.map(|(name, value)| (name.into(), value.into()));
+    unbuffered.chain(std::env::vars_os()).chain(given)
 }
 
 /// The program's absolute path.

@@ -390,7 +390,7 @@ impl Supervisor {
         // Open in this process until the program has it.
         let _lock = held.for_program()?;
         let names = (self.job, self.attempt);
-        let program = Program::start(launch, &self.run, names, &door.path())?;
+        let program = Program::start(launch, &self.run, names, &door.path(), &self.happening)?;
         held.program_started(program.pid(), door.directory());
         Ok((program, door))
     }

@@ -174,6 +174,15 @@ impl Fake {
         Run::at(self.place(backend), &["sh", "-c", &script], config)
     }
 
+    /// A run of `command` on this cluster, with `config` in TOML.
+    ///
+    /// # Panics
+    /// As [`Run::at`].
+    #[must_use]
+    pub fn run_program(&self, command: &[&str], config: &str) -> Run {
+        Run::at(self.place(""), command, config)
+    }
+
     /// A place for runs on this cluster. `config` is added to the table of its backend.
     ///
     /// # Panics

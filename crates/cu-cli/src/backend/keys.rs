@@ -8,7 +8,7 @@ use super::kind::{Kind, kind_or_auto};
 use super::local::keys::Local;
 use super::slurm::keys::Slurm;
 use crate::config::table::table;
-use crate::config::units::Time;
+use crate::config::units::{FilePath, Surroundings, Time};
 
 table! {
     /// The backend: the machine or cluster on which attempts run.
@@ -24,6 +24,13 @@ table! {
         record_grace: Time = Default("\"5s\""),
         /// How long the scheduler may be unreachable before the main process ends with a message.
         patience: Time = Default("\"1day\""),
+        /// Modules that are loaded before each attempt's program starts, in this order, by a login shell on
+        /// the attempt's machine.
+        modules: Vec<String> = Example("[\"cuda/12.4\"]"),
+        /// A script that bash sources after that, such as one that activates a virtual environment; relative
+        /// to the config's directory. The program itself is not started by a shell; one without a slash is
+        /// searched in the PATH that it has then.
+        activate: FilePath = Example("\"venv/bin/activate\""),
     }
     tables {
         local: Local,
@@ -33,6 +40,35 @@ table! {
 }
 
 impl Backend {
+    /// Whether an attempt's PATH is another one than that of the main process, by what the config activates.
+    pub fn changes_path(&self) -> bool {
+        let slurm = &self.slurm;
+        let changes = |modules: &Option<Vec<String>>, activate: &Option<FilePath>| {
+            modules.as_ref().is_some_and(|it| !it.is_empty()) || activate.is_some()
+        };
+        changes(&self.modules, &self.activate)
+            || self.kind == Some(Kind::Slurm) && changes(&slurm.modules, &slurm.activate)
+    }
+
+    /// Whether attempts run in a container, which has files of its own.
+    pub fn has_image(&self) -> bool {
+        match self.kind {
+            Some(Kind::Slurm) => self.slurm.container.image.is_some(),
+            Some(Kind::Htcondor) => self.htcondor.image.is_some(),
+            Some(Kind::Local) | None => false,
+        }
+    }
+
+    /// Whether programs find the variables of the main process.
+    pub fn inherits(&self) -> bool {
+        let surroundings = match self.kind {
+            Some(Kind::Slurm) => self.slurm.environment,
+            Some(Kind::Htcondor) => self.htcondor.environment,
+            Some(Kind::Local) | None => None,
+        };
+        !matches!(surroundings, Some(Surroundings::Clean))
+    }
+
     /// The directory that the config names for the commands of a backend.
     pub fn commands(&self, kind: Kind) -> Option<&Path> {
         let commands = match kind {

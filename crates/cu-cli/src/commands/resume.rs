@@ -8,6 +8,7 @@ use crate::error::{ExitCode, Result};
 use crate::runs::{self, results_dir};
 use crate::start::background;
 use crate::start::foreground::work_on;
+use crate::start::variables;
 use crate::text::plural;
 use crate::{backend, terminal};
 
@@ -42,11 +43,14 @@ pub fn continue_run(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitC
 fn check(common: &Common, run: &RunDir) -> Result<()> {
     check_run(run)?;
     let reader = Reader::open(run)?;
-    reader.status()?;
+    let is_over = reader.status()?.ended.is_some();
     // The backend would be found in use, too, and say less.
     reader.check_unused()?;
     if !common.quiet {
         warn_of_strangers(run);
+        if let Some(text) = variables::warning(run).filter(|_| !is_over) {
+            terminal::warn(&text);
+        }
     }
     Ok(())
 }

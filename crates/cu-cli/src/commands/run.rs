@@ -13,6 +13,7 @@ use crate::error::{Error, ExitCode, Result};
 use crate::runs::{self, results_dir};
 use crate::start::dropped_input;
 use crate::start::foreground::work_on;
+use crate::start::variables;
 use crate::text::plural;
 use crate::{backend, terminal};
 
@@ -95,6 +96,7 @@ fn make(common: &Common, arguments: &Run, config: &mut Config, mut run: RunDir) 
         // Before the store, which makes the directory a run: if we are killed now, `cu resume` reads
         // the backend from there.
         new_run.keep_config(&config_text(config)?)?;
+        variables::keep(&run)?;
         new_run.finish()?;
         return Ok(run);
     }

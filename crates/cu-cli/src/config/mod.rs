@@ -4,9 +4,10 @@
 //! `source.rs` knows where each was given; `plan.rs` fills in defaults, and `times.rs` checks how times
 //! fit together; `done_when.rs` has what "done" is, and `literal.rs` what a setting on the command line is.
 //! `start.rs` finds where each program starts, `program.rs` its command; `placeholder.rs` fills in what
-//! both name. `sharing.rs` warns of what several jobs share.
+//! both name; `activation.rs` has what a shell does before. `sharing.rs` warns of what several jobs share.
 //! `crate::backend` has the keys of the backends.
 
+mod activation;
 mod done_when;
 mod error;
 pub mod file;

@@ -72,6 +72,7 @@ mod tests {
         });
         let expected = [
             "results_dir",
+            "backend.activate",
             "backend.slurm.activate",
             "backend.slurm.commands",
             "backend.slurm.container.image",

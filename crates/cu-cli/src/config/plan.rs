@@ -8,6 +8,7 @@ use cu_run_dir::{StopPolicy, StopSignal};
 use cu_scheduler::{Resources, Signal, Warning};
 use toml::{Table, Value};
 
+use super::activation::activation;
 use super::error::Result;
 use super::file::File;
 use super::source::Parsed;
@@ -45,6 +46,7 @@ impl Config {
         let command = file.command.as_ref();
         let command = command.ok_or_else(|| parsed.missing("command"))?;
         check_environment(&parsed)?;
+        let activation = activation(&parsed)?;
         let points = grid::points(&parsed)?;
         let of_point = |point: &grid::Point| Start::new(&parsed, &point.settings);
         let starts = points.iter().map(of_point).collect::<Result<Vec<_>>>()?;
@@ -61,6 +63,7 @@ impl Config {
             job.working_directory = Some(start.working_directory);
             job.stdin = start.stdin;
             job.environment = start.environment;
+            job.activation = activation.clone();
             job.settings = point.settings;
             job.parameters = point.parameters;
             job.resources = file.scheduler_resources();
@@ -273,7 +276,11 @@ mod tests {
         let reference = crate::config::reference::reference();
         let config = config(
             &reference,
-            &["command=[\"/bin/sh\", \"{job}\"]", "stdin=/etc/passwd"],
+            &[
+                "command=[\"/bin/sh\", \"{job}\"]",
+                "stdin=/etc/passwd",
+                "backend.activate=/etc/passwd",
+            ],
         )
         .expect("a config");
         // They all start in ".".
@@ -291,6 +298,8 @@ mod tests {
         assert_eq!(job.command[1].parts(), [cu_core::Part::Job]);
         assert_eq!(job.working_directory, Some("/".into()));
         assert_eq!(job.stdin, Some("/etc/passwd".into()));
+        assert_eq!(job.activation.modules, ["cuda/12.4"]);
+        assert_eq!(job.activation.script, Some("/etc/passwd".into()));
         assert_eq!(job.environment["OMP_NUM_THREADS"], "1".into());
         assert_eq!(job.parameters["optimizer.name"], "adam");
         assert_eq!(job.settings["optimizer"]["momentum"], 0.9);

@@ -69,7 +69,7 @@ pub fn commands<'a>(
 
 /// The program in a form that means the same on each machine: without a slash, it becomes the path that
 /// it has in PATH. Otherwise it stays as it is, relative to the directory in which it starts. One that
-/// only an attempt knows is looked up there.
+/// only an attempt knows is looked up there, and so is one whose PATH only an attempt knows.
 ///
 /// # Errors
 /// If there is no such program, or it can't be executed.
@@ -82,6 +82,9 @@ fn found(
     let Some(name) = program.as_text() else {
         return Ok(program.clone());
     };
+    if !name.is_empty() && !name.contains('/') && parsed.file.backend.changes_path() {
+        return Ok(program.clone());
+    }
     let missing = |reason: String| Error::Program {
         place: parsed.place("command"),
         program: name.to_owned(),

@@ -6,4 +6,5 @@ pub mod follow;
 pub mod foreground;
 pub mod interrupt;
 pub mod logging;
+pub mod variables;
 pub mod watched;

@@ -51,6 +51,7 @@ impl Run {
             working_directory: None,
             stdin: None,
             environment: BTreeMap::new(),
+            activation: cu_run_dir::Activation::default(),
             stop: StopPolicy::default(),
             done_when: None,
         };

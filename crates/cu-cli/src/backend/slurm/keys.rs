@@ -46,10 +46,10 @@ table! {
         /// priorities count that, and starts two minutes later at the earliest. If somebody else
         /// requeues it, that counts as one of resume.preemptions.
         resume: Resume = Default("\"submit\""),
-        /// Modules to load, in this order.
+        /// Modules that the batch script loads, for what wrapper and container.command need. Those of the
+        /// program belong into backend.modules.
         modules: Vec<String> = Example("[\"cuda/12.4\"]"),
-        /// A script that is sourced before the program starts, such as one that activates a virtual
-        /// environment; relative to the config's directory.
+        /// A script that the batch script sources, likewise; see backend.activate.
         activate: FilePath = Example("\"/home/ada/venv/bin/activate\""),
         /// The variables that a program finds beside those of environment. inherit: those of the main
         /// process. clean: those of a fresh login on the node.
