@@ -40,7 +40,7 @@ fn told_of_a_kill(rule: Option<StopRule>) -> String {
 fn a_program_killed_before_its_time_limit_has_not_reached_that() {
     let told = told_of_a_kill(Some(StopRule::BeforeLimit(60_000)));
     assert!(
-        told.contains("was stopped 1min before its time limit as planned"),
+        told.contains("was stopped 1 min before its time limit as planned"),
         "{told}"
     );
     assert!(!told.contains("reached its time limit"), "{told}");
