@@ -64,7 +64,7 @@ clusters-down:
 test-clusters *arguments:
     cargo test --all-features --package cu-cluster-tests {{ arguments }} -- --test-threads=16
 
-# Run all recipes for well-known programs on a real Slurm, as root. Installs them: 1 GB in a Debian root.
+# Run all recipes for well-known programs on a real Slurm, as root. Installs them: 3 GB in a Debian root.
 recipes *arguments:
     cargo test --package cu-cluster-tests --test recipes --test large_recipes {{ arguments }} -- --test-threads=4
 

@@ -31,8 +31,8 @@ for epoch in range(begin, arguments.epochs):
 /// The surroundings of commands without a config.
 fn project() -> Run {
     let run = Run::new(&["true"], "");
-    fs::create_dir(run.path("data")).unwrap();
-    fs::write(run.path("data/train.npz"), "1 2 3").unwrap();
+    fs::create_dir(run.path("data")).expect("a directory");
+    fs::write(run.path("data/train.npz"), "1 2 3").expect("a file");
     run
 }
 
@@ -53,8 +53,11 @@ fn ran(run: &Run, options: &[&str], command: &[&str]) -> Exit {
 
 fn assert_trained(run: &Run, exit: &Exit) {
     assert_eq!(exit.code, Some(0), "{exit:?} {:#}", run.show(0));
-    assert_eq!(fs::read_to_string(run.path("ckpt/12")).unwrap(), "36");
-    let begun = fs::read_to_string(run.path("begun")).unwrap();
+    assert_eq!(
+        fs::read_to_string(run.path("ckpt/12")).expect("what it saved"),
+        "36"
+    );
+    let begun = fs::read_to_string(run.path("begun")).expect("what it began with");
     assert!(begun.lines().count() >= 2, "it was never resumed: {begun}");
 }
 
@@ -242,8 +245,8 @@ fn a_file_is_the_standard_input_of_each_attempt() {
 /// `cu run -- cat` with this standard input.
 fn with_stdin(run: &Run, stdin: Stdio, name: &str) -> Exit {
     let mut command = run.command(&["run", "--backend", "local", "--name", name, "--", "true"]);
-    let output = command.stdin(stdin).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let output = command.stdin(stdin).output().expect("its output");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     Exit {
         code: output.status.code(),
         signal: None,

@@ -4,6 +4,7 @@
 mod recipes;
 
 use std::path::Path;
+use std::time::Duration;
 
 use recipes::{Large, Recipe, comes_out_the_same_in_attempts};
 
@@ -38,6 +39,7 @@ fn quantum_espresso_that_exits_with_2_continues() {
         environment: "OMP_NUM_THREADS = \"1\"\n",
         on_slurm: "",
         grace: "5min",
+        looks_every: Duration::ZERO,
         steps: |traces| traces.lines_that_begin(|line| line.starts_with("total energy ")),
         // Six digits of the energy in Ry: how far a relaxation goes is decided by 1e-4.
         result: |work| {
@@ -62,6 +64,8 @@ fn cp2k_that_removes_its_stop_file_continues() {
         environment: "OMP_NUM_THREADS = \"1\"\n",
         on_slurm: "",
         grace: "5min",
+        // `external_control` in its source: "files will only be checked every 20 seconds".
+        looks_every: Duration::from_secs(21),
         steps: |traces| traces.changed("argon-1.restart"),
         // All but the processor time of the last step.
         result: |work| {
@@ -84,6 +88,7 @@ fn openfoam_that_writes_at_a_signal_continues() {
         environment: "",
         on_slurm: "",
         grace: "5min",
+        looks_every: Duration::ZERO,
         steps: |traces| traces.lines_that_begin(|line| line.starts_with("Time = ")),
         result: |work| lines(&file(work, "2/U"), |line| line.starts_with('(')),
     };
@@ -98,6 +103,7 @@ fn nwchem_that_ends_at_once_continues_from_its_database() {
         environment: "",
         on_slurm: "",
         grace: "5min",
+        looks_every: Duration::ZERO,
         steps: |traces| traces.lines_that_begin(|line| line.starts_with("@    ")),
         // The energy of the relaxed molecule in Hartree: a relaxation ends when it changes by less than 1e-6.
         result: |work| {

@@ -5,6 +5,7 @@
 mod recipes;
 
 use std::path::Path;
+use std::time::Duration;
 
 use recipes::{Large, Recipe, comes_out_the_same_in_attempts};
 
@@ -24,6 +25,7 @@ fn gromacs_that_exits_with_1_after_it_has_saved_continues() {
         environment: "",
         on_slurm: "",
         grace: "5min",
+        looks_every: Duration::ZERO,
         steps: |traces| traces.changed("md.xtc"),
         result: |work| file(work, "md.gro"),
     };
@@ -38,6 +40,7 @@ fn lammps_that_handles_no_signal_stops_by_a_file() {
         environment: "",
         on_slurm: "",
         grace: "5min",
+        looks_every: Duration::ZERO,
         steps: |traces| {
             traces.lines_that_begin(|line| line.starts_with(|first: char| first.is_ascii_digit()))
         },
@@ -60,6 +63,7 @@ fn r_that_ends_at_once_continues_from_its_last_step() {
         environment: "",
         on_slurm: "",
         grace: "5min",
+        looks_every: Duration::ZERO,
         steps: |traces| traces.changed("state.rds"),
         // 17 digits are all bits.
         result: |work| file(work, "result.txt"),
@@ -76,6 +80,7 @@ fn mpi_ranks_behind_mpirun_save_together() {
         environment: "OMPI_MCA_mpi_yield_when_idle = \"1\"\nOMPI_MCA_rmaps_base_oversubscribe = \"1\"\n",
         on_slurm: "",
         grace: "5min",
+        looks_every: Duration::ZERO,
         steps: |traces| traces.lines_that_begin(|line| line.starts_with("step ")),
         result: |work| file(work, "result.txt"),
     };
@@ -92,6 +97,7 @@ fn snakemake_that_exits_with_1_makes_the_rest() {
         // Snakemake 7 was seen to hang when SIGTERM comes at the very moment when a step ends. It is killed then, and
         // makes that step anew.
         grace: "20s",
+        looks_every: Duration::ZERO,
         steps: |traces| {
             let begun = std::fs::read_dir(traces.work.join("logs"));
             begun.map_or(0, |begun| begun.count() as u128)
@@ -109,6 +115,7 @@ fn pytorch_interrupted_within_an_epoch_continues() {
         environment: "",
         on_slurm: "",
         grace: "5min",
+        looks_every: Duration::ZERO,
         steps: |traces| traces.changed("last.pt"),
         result: |work| file(work, "weights.txt"),
     };

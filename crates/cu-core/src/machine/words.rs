@@ -1,6 +1,7 @@
 //! The sentences that people read about jobs and attempts, made from typed reasons in this one place.
 //! No other file of the machine has words for people, and none here decides anything.
 
+mod chains;
 mod stops;
 
 use std::fmt::{self, Display, Formatter};
@@ -19,8 +20,9 @@ use super::reason::{Ended, Reason};
 use super::schedule::cap_ends;
 use super::witnesses::{Verdict, judge};
 use crate::{AttemptEnd, Limit, Policy};
+pub(super) use chains::{all_brief, all_brief_not_done, all_unmoved};
 pub(crate) use stops::was_asked;
-use stops::{asked, asked_itself, killed_by_cu, pushes, stop_cause, stopped};
+use stops::{asked, asked_itself, killed_by_cu, pushes, stop_cause, stopped, stopped_by_a_rule};
 
 /// A text of several lines as one.
 pub(crate) fn one_line(text: &str) -> String {
@@ -353,7 +355,10 @@ fn account(ended: Ended<'_>, excerpt: fn(&str) -> &str) -> String {
             return format!("was cancelled by `cu stop` ({seen})");
         }
         AttemptEnd::Failed => "failed",
-        AttemptEnd::TimeLimit => "reached its time limit",
+        AttemptEnd::TimeLimit => match stopped_by_a_rule(active) {
+            Some(cause) => return format!("{cause} ({seen})"),
+            None => "reached its time limit",
+        },
         AttemptEnd::Preempted => "was preempted",
         AttemptEnd::NodeFailure => "lost its node",
         AttemptEnd::OutOfMemory => "ran out of memory",
@@ -567,35 +572,6 @@ pub(super) fn requeued(attempt: Attempt, reason: &str) -> String {
     format!(
         "attempt {attempt} was put back into the queue by the scheduler{reason}; when the scheduler starts \
          it again, it ends, and the job is resumed"
-    )
-}
-
-/// Attempts ask to be resumed as soon as they have started.
-pub(super) fn all_brief(attempts: u32) -> String {
-    format!(
-        "{attempts} attempts in a row asked to be resumed within a few seconds; look in the output of one \
-         of them (`cu logs`) whether it loads what the attempt before saved, and goes on from there; \
-         unless the run bounds the attempts of a job, this goes on"
-    )
-}
-
-/// Attempts exit with 0 as soon as they have started, and the job is not done.
-pub(super) fn all_brief_not_done(attempts: u32) -> String {
-    format!(
-        "{attempts} attempts in a row exited with code 0 within a few seconds and did not meet \
-         the condition for \"done\"; look in the output of one of them (`cu logs`) whether the condition is what a \
-         finished job shows; as long as files change, this goes on unless the run bounds the attempts of a \
-         job"
-    )
-}
-
-/// Attempts begin where those before them began, as far as the job shows it.
-pub(super) fn all_unmoved(attempts: u32) -> String {
-    format!(
-        "{attempts} attempts in a row left neither a newer checkpoint nor a larger fraction than those \
-         before: they may begin at the same state each time; look in the output of one of them \
-         (`cu logs`) what it loads; as long as files change, this goes on unless the run bounds the \
-         attempts of a job"
     )
 }
 

@@ -257,6 +257,8 @@ impl World {
             ..record(self, ProgramEnd::Exited(0))
         };
         self.happens(id, &Event::RecordFound { attempt, record });
+        // A scheduler that can't tell leaves a killed program undecided.
+        self.happens(id, &observed(attempt, ended(EndCause::Unknown)));
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cu_cluster_tests::{SlurmCluster, Suite, place};
 use cu_tests::run::{Place, Run};
@@ -29,6 +29,8 @@ pub struct Recipe {
     pub on_slurm: &'static str,
     /// How long it may take from the request to SIGTERM, and from there to SIGKILL.
     pub grace: &'static str,
+    /// How long it may take until it looks for the file by which it is asked, however short its steps are.
+    pub looks_every: Duration,
     /// A number that changes when the program has got further.
     pub steps: fn(&Traces) -> u128,
     /// Its result, as far as two runs must have the same.
@@ -112,6 +114,8 @@ fn new_run(cluster: &SlurmCluster, recipe: &Recipe, mut place: Place, more: &str
         recipe.environment
     );
     place.config.push_str(&more_config);
+    // The default of a config, but not that of the runs of these tests.
+    config.entry("working_directory").or_insert(".".into());
     let stop = config.entry("stop").or_insert_with(|| Table::new().into());
     let stop = stop.as_table_mut().expect("a table");
     stop.insert("grace".into(), recipe.grace.into());
@@ -168,6 +172,11 @@ fn in_attempts(run: &Run, recipe: &Recipe) {
             run.until("the attempt to be asked", || {
                 let _ = run.cu(&["checkpoint"]);
                 files.join("stop").exists().then_some(())
+            });
+            // Its clock goes on meanwhile, so that it looks at its next step.
+            let asked = Instant::now();
+            run.until("the time at which the program looks", || {
+                (asked.elapsed() >= recipe.looks_every).then_some(())
             });
         });
     }

@@ -53,6 +53,13 @@ pub(super) fn stopped(active: &Active) -> Option<String> {
     })
 }
 
+/// Why the program was stopped, if a rule of the user's asked it: it has not reached the time limit then, even if it
+/// was killed.
+pub(super) fn stopped_by_a_rule(active: &Active) -> Option<String> {
+    active.evidence.stopped.as_ref()?.rule.as_ref()?;
+    stopped(active)
+}
+
 /// What the program knew of before it was killed.
 pub(super) fn asked(stopped: &Stopped) -> String {
     let mut asked = stopped.clone();
