@@ -158,7 +158,7 @@ cluster_utils.finalize_job({"sum": params.a + params.deep.er, "text": "a, b"}, p
 "#;
 
 #[test]
-fn a_program_for_cluster_utils_runs_unmodified_through_the_bridge() {
+fn a_program_for_cluster_utils_runs_unmodified() {
     let example = root().join("examples/cluster_utils/unmodified.py");
     let scratch = tempfile::tempdir().expect("a directory");
     std::fs::copy(example, scratch.path().join("unmodified.py")).expect("a copy");
