@@ -76,7 +76,8 @@ pub fn wheel(directory: &Path) -> PathBuf {
         std::path::absolute(target.join("static")).unwrap(),
     );
     pip.env("RUSTFLAGS", "-C target-feature=+crt-static");
-    let arguments = format!("--profile dev --target {TARGET} --compatibility manylinux2014");
+    let arguments =
+        format!("--locked --profile dev --target {TARGET} --compatibility manylinux2014");
     pip.env("MATURIN_PEP517_ARGS", arguments);
     let _ = output(&mut pip);
     let mut wheels = std::fs::read_dir(&built).unwrap();
