@@ -9,8 +9,8 @@ import random
 import sys
 from pathlib import Path
 
-# In a project of your own cu_job.py lies beside your program, and this line is not needed.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "crates/cu-client/python"))
+# Only for those who have not installed it: a program of your own does without this line.
+sys.path.append(str(Path(__file__).resolve().parents[2] / "crates/cu-client/python"))
 
 import cu_job
 

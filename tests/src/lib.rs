@@ -9,6 +9,7 @@
 //! | [`fuse`] | a file system where runs are recorded as on network file systems |
 //! | [`process`] | waits for processes within a bound, kills and finds them |
 //! | [`wait`] | the only place that polls for a condition |
+//! | [`python_package`] | the Python package, built and installed as users do |
 //! | [`stranger`] | another user of this machine, for tests that run as root |
 //! | [`chance`] | random numbers from a seed |
 //! | [`steps`] | the log that `tiny_job` writes of its steps, and its clock |
@@ -26,6 +27,7 @@ pub mod fuse;
 pub mod history;
 pub mod modules;
 pub mod process;
+pub mod python_package;
 pub mod run;
 pub mod steps;
 pub mod stranger;

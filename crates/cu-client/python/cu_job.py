@@ -1,6 +1,6 @@
 """What a resumable job calls, for Python 3.8 and newer: one file, the standard library alone.
 
-Copy it beside your program. A job in eight lines::
+Install it with the package `cu-job`, or copy it beside your program. A job in eight lines::
 
     import cu_job
 
@@ -28,10 +28,11 @@ So can whatever writes to a path. All files below it are one checkpoint::
 
 A program written for the Python package cluster_utils changes its import: the functions
 `initialize_job`, `finalize_job`, `exit_for_resume`, `announce_early_results`,
-`announce_fraction_finished` and the decorator `cluster_main` are here, too.
+`announce_fraction_finished`, the decorator `cluster_main` and the older names are here, too. They
+read the same arguments.
 
-The settings come from the file that CU_SETTINGS names. Without CU_SETTINGS they come from the
-program's first argument if that ends in `.json`. The output directory is CU_OUTPUT_DIR, or else the
+The settings come from the file that CU_SETTINGS names. Without CU_SETTINGS `Job` takes them from
+the program's first argument if that ends in `.json`. The output directory is CU_OUTPUT_DIR, or else the
 current directory. Every call works without a supervisor; `Job()` then says so on standard error. If
 the program fails with an exception, the supervisor is told.
 
@@ -49,11 +50,14 @@ made the job can call `finalize` and `exit_for_resume`.
 
 from __future__ import annotations
 
+import argparse
+import ast
 import contextlib
 import csv
 import errno
 import fcntl
 import functools
+import importlib
 import inspect
 import io
 import json
@@ -72,8 +76,8 @@ import weakref
 import zlib
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, NoReturn, Optional, Set, Tuple
-from typing import Type, Union
+from typing import IO, Any, Callable, Dict, Iterable, Iterator, List, Mapping, NoReturn, Optional
+from typing import Set, Tuple, Type, Union
 
 __all__ = [
     "CheckpointError",
@@ -88,6 +92,8 @@ __all__ = [
     "exit_for_resume",
     "finalize_job",
     "initialize_job",
+    "read_params_from_cmdline",
+    "save_metrics_params",
     "should_exit",
 ]
 
@@ -208,7 +214,7 @@ def _metrics(metrics: Mapping[str, Any]) -> Dict[str, Any]:
             'metrics are a dict of names and values, such as {"loss": 0.1}, '
             f"not a {type(metrics).__name__}"
         )
-    return {name: _plain(value) for name, value in sorted(_flatten(metrics).items())}
+    return {name: _plain(value) for name, value in _flatten(metrics).items()}
 
 
 def _for_json(value: Any) -> Any:
@@ -221,7 +227,7 @@ def _for_json(value: Any) -> Any:
 
 def _one_line_csv(cells: Mapping[str, Any]) -> str:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=sorted(cells))
+    writer = csv.DictWriter(text, fieldnames=list(cells))
     writer.writeheader()
     writer.writerow(dict(cells))
     return text.getvalue()
@@ -1019,8 +1025,9 @@ class Job:
             sys.excepthook = self._report_uncaught
         source = environment.get("CU_SETTINGS") or settings_file or _settings_argument()
         self._settings_file = Path(source) if source is not None else None
-        self.settings = _read_settings(str(source) if source is not None else None)
-        self.output_dir = Path(environment.get("CU_OUTPUT_DIR") or output_dir or ".")
+        self.settings = self._load_settings(str(source) if source is not None else None)
+        output_dir = output_dir or self._default_output_dir()
+        self.output_dir = Path(environment.get("CU_OUTPUT_DIR") or output_dir)
         self.output_dir.mkdir(parents=True, exist_ok=True)
         self.attempt = _number("CU_ATTEMPT", int) or 0
         self.id = _number("CU_JOB_ID", int)
@@ -1055,6 +1062,12 @@ class Job:
                 f"no supervisor (CU_SOCKET is not set): settings come from {source or 'nowhere'}, "
                 f"results go to {self.output_dir}, and nobody is told"
             )
+
+    def _load_settings(self, source: Optional[str]) -> Settings:
+        return _read_settings(source)
+
+    def _default_output_dir(self) -> str:
+        return "."
 
     def __enter__(self) -> Job:
         return self
@@ -1265,15 +1278,23 @@ class Job:
         The program then goes on. Python itself ends once all threads have ended that are not
         daemons, and a thread that never ends is ended only by the supervisor or the time limit."""
         self._refuse_in_a_child("finalize")
-        results = _metrics(metrics)
-        results.setdefault("time_elapsed", time.monotonic() - self._started)
+        results = dict(sorted(_metrics(metrics).items()))
+        results.setdefault("time_elapsed", self._seconds())
+        self._finish(dict(sorted(_flatten(self.settings).items())), dict(sorted(results.items())))
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def _write_settings(self) -> None:
+        """Not over the file that the settings come from."""
         target = self.output_dir / "settings.json"
         given = self._settings_file
         if given is None or not target.exists() or not given.samefile(target):
             _write_atomically(target, json.dumps(self.settings, sort_keys=True, indent=4))
-        _write_atomically(
-            self.output_dir / "param_choice.csv", _one_line_csv(_flatten(self.settings))
-        )
+
+    def _finish(self, choice: Mapping[str, Any], results: Mapping[str, Any]) -> None:
+        self._write_settings()
+        _write_atomically(self.output_dir / "param_choice.csv", _one_line_csv(choice))
         _write_atomically(self.output_dir / "metrics.csv", _one_line_csv(results))
         self._send_fraction()
         plain = {name: _for_json(value) for name, value in results.items()}
@@ -1307,6 +1328,282 @@ class Job:
 
 # What a program for the Python package cluster_utils calls
 
+_RESERVED = ("_id", "_iteration", "job_restarts")
+_DYNAMIC = re.compile(r"\{.+\}", re.DOTALL)
+
+
+class _Mutable(Dict[str, Any]):
+    """Settings that can be changed, also with dots."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"there is no setting `{name}`") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        try:
+            del self[name]
+        except KeyError:
+            raise AttributeError(f"there is no setting `{name}`") from None
+
+
+class _Parameters(Settings):
+    """What `initialize_job` returns. As in cluster_utils no item can be assigned, but `update`,
+    `setdefault`, `pop`, `popitem` and `clear` work, and `_mutable_copy()` can be changed freely."""
+
+    update = dict.update
+    setdefault = dict.setdefault
+    pop = dict.pop
+    popitem = dict.popitem
+    clear = dict.clear
+
+    def _mutable_copy(self) -> _Mutable:
+        copied: _Mutable = _converted(self, _Mutable)
+        return copied
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return (_Parameters, (dict(self),))
+
+    def __deepcopy__(self, memo: Dict[int, Any]) -> _Parameters:
+        copied: _Parameters = _converted(self, _Parameters)
+        return copied
+
+    def __str__(self) -> str:
+        return json.dumps(self, sort_keys=True, indent=4, default=str)
+
+    __repr__ = __str__
+
+
+def _converted(value: Any, kind: Callable[[Dict[str, Any]], Any]) -> Any:
+    """A copy in which all dicts are of one kind."""
+    if isinstance(value, Mapping):
+        return kind({name: _converted(inner, kind) for name, inner in value.items()})
+    if isinstance(value, (list, tuple)):
+        return [_converted(inner, kind) for inner in value]
+    return value
+
+
+class _SettingsError(JobError, ValueError):
+    """The settings on the command line can't be read."""
+
+
+class _NoSettingsFile(JobError, FileNotFoundError):
+    """The file with the settings does not exist."""
+
+
+class _CommandLine:
+    """The arguments of a job in cluster_utils: a file or a dict, then `key=value`."""
+
+    def __init__(self, arguments: List[str]) -> None:
+        parser = argparse.ArgumentParser(description="A job. `cu run` gives it its settings.")
+        parser.add_argument(
+            "--parameter-dict",
+            action="store_true",
+            help="the first argument is a dict in Python's notation, not a file",
+        )
+        parser.add_argument("--job-id", metavar="ID", type=int, help=argparse.SUPPRESS)
+        parser.add_argument("--cluster-utils-server", metavar="ADDRESS", help=argparse.SUPPRESS)
+        parser.add_argument(
+            "settings",
+            nargs="*",
+            metavar="FILE key=value",
+            help="a .json, .toml or .yaml file with settings; then settings with their values in "
+            "Python's notation, such as rate=0.1 name='\"digits\"' model.layers=[8,8]",
+        )
+        given = parser.parse_intermixed_args(arguments)
+        if given.cluster_utils_server is not None:
+            if given.job_id is None:
+                parser.error("--job-id is required when --cluster-utils-server is set")
+            parser.error(
+                "--cluster-utils-server: this program uses cu_job, which can't answer to the main "
+                "process of cluster_utils; start it by `cu run`, without this argument"
+            )
+        rest = list(given.settings)
+        self.source: Optional[str] = None
+        if rest and (given.parameter_dict or "=" not in rest[0] or _is_quoted_dict(rest[0])):
+            self.source = rest.pop(0)
+        elif given.parameter_dict:
+            parser.error("--parameter-dict needs a dict, such as \"{'seed': 1}\"")
+        self._is_dict = given.parameter_dict
+        self._assignments = rest
+
+    def base(self) -> Dict[str, Any]:
+        """What the file or the dict says."""
+        if self.source is None:
+            return {}
+        if self._is_dict:
+            settings = _literal(self.source, "--parameter-dict")
+            if not isinstance(settings, dict):
+                raise _SettingsError(
+                    "'parameter_file_or_dict' must be a dictionary (`--parameter-dict` is set)."
+                    f" It is {self.source!r}; an example is {{'seed': 1}}"
+                )
+        else:
+            settings = _read_file(self.source)
+        for name in _RESERVED:
+            if name in settings:
+                raise _SettingsError(f"a setting can't be named `{name}`: the name is reserved")
+        return _as_json(settings, self.source)
+
+    def assign(self, settings: Dict[str, Any]) -> None:
+        """Sets what the arguments `key=value` say."""
+        for argument in self._assignments:
+            path, equals, text = argument.partition("=")
+            if not equals:
+                raise _SettingsError(
+                    f"can't read the argument `{argument}`: it must be key=value, such as seed=1"
+                )
+            value = _as_json({"": _literal(text, argument)}, argument)[""]
+            *parents, name = path.split(".")
+            target = settings
+            for parent in parents:
+                inner = target.get(parent)
+                if not isinstance(inner, dict):
+                    raise _SettingsError(
+                        f"can't read the argument `{argument}`: there is no setting `{parent}` "
+                        "with settings below it"
+                    )
+                target = inner
+            if name in _RESERVED or not name:
+                raise _SettingsError(f"can't set `{path}`: the name is reserved or empty")
+            target[name] = value
+
+
+def _is_quoted_dict(text: str) -> bool:
+    return text.lstrip().startswith("{") or os.path.exists(text)
+
+
+def _literal(text: str, source: str) -> Any:
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise _SettingsError(
+            f"can't read `{text}` in `{source}`: it is not a literal of Python, such as 1, True, "
+            "None, [1, 2] or \"text\" (on a command line quote a text twice: name='\"text\"')"
+        ) from error
+
+
+def _as_json(settings: Mapping[str, Any], source: str) -> Dict[str, Any]:
+    """The settings as JSON has them: tuples become lists."""
+    try:
+        plain: Dict[str, Any] = json.loads(json.dumps(settings))
+    except (TypeError, ValueError) as error:
+        raise _SettingsError(f"can't use the settings in {source}: {error}") from error
+    return plain
+
+
+def _without_doubles(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    settings = dict(pairs)
+    if len(settings) < len(pairs):
+        names = [name for name, _ in pairs]
+        doubles = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"`{doubles[0]}` is there twice")
+    return settings
+
+
+def _read_file(path: str) -> Dict[str, Any]:
+    if not os.path.isfile(path):
+        raise _NoSettingsFile(
+            f"{path!r} does not exist or is not a file. It was given as the file with the settings"
+        )
+    kind = os.path.splitext(path)[1].lower()
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        if kind == ".json":
+            settings = json.loads(text, object_pairs_hook=_without_doubles)
+        elif kind == ".toml":
+            settings = _library(path, "tomllib", "tomli").loads(text)
+        elif kind in (".yaml", ".yml"):
+            settings = _library(path, "yaml").safe_load(text)
+        else:
+            raise _SettingsError(
+                f"can't read the settings in {path}: it must end in .json, .toml, .yaml or .yml"
+            )
+    except JobError:
+        raise
+    except Exception as error:  # each library has errors of its own
+        raise _SettingsError(f"can't read the settings in {path}: {error}") from error
+    if not isinstance(settings, dict):
+        raise _SettingsError(f"can't read the settings in {path}: it has no names and values")
+    return settings
+
+
+def _library(path: str, *names: str) -> Any:
+    for name in names:
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(name)
+    package = {"tomli": "tomli", "yaml": "PyYAML"}[names[-1]]
+    raise _SettingsError(f"can't read {path} without a library: run `pip install {package}`")
+
+
+def _evaluated(settings: Dict[str, Any]) -> Dict[str, Any]:
+    """Strings such as `{a + 1}` and imports have their meaning from the package smart_settings."""
+    found = _first_dynamic(settings, "")
+    if found is None:
+        return settings
+    try:
+        smart_settings = importlib.import_module("smart_settings")
+    except ImportError:
+        raise _SettingsError(
+            f"the setting `{found}` must be evaluated: run `pip install al-smart-settings`, or "
+            "take it as it is by initialize_job(dynamic=False)"
+        ) from None
+    evaluated = smart_settings.loads(json.dumps(settings), dynamic=True, make_immutable=False)
+    return _as_json(evaluated, "the evaluated settings")
+
+
+def _first_dynamic(value: Any, name: str) -> Optional[str]:
+    """The name of a setting that smart_settings would change."""
+    if isinstance(value, str):
+        return name if _DYNAMIC.search(value) else None
+    inner: Iterable[Tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        inner = value.items()
+    elif isinstance(value, list):
+        inner = enumerate(value)
+    for key, item in inner:
+        path = f"{name}.{key}" if name else str(key)
+        if key == "__import__":
+            return path
+        found = _first_dynamic(item, path)
+        if found is not None:
+            return found
+    return None
+
+
+class _CommandLineJob(Job):
+    """A job whose settings come from its arguments, too. Those of the run stand above the file's,
+    and `key=value` above both."""
+
+    def __init__(self, arguments: List[str], is_dynamic: bool) -> None:
+        self._arguments = arguments
+        self._is_dynamic = is_dynamic
+        super().__init__()
+
+    def _load_settings(self, source: Optional[str]) -> Settings:
+        command_line = _CommandLine(self._arguments)
+        settings = command_line.base()
+        if os.environ.get("CU_SETTINGS"):
+            settings.update(_converted(_read_settings(source), dict))
+        elif not command_line.source:
+            self._settings_file = None
+        else:
+            self._settings_file = Path(command_line.source)
+        if self._is_dynamic:
+            settings = _evaluated(settings)
+        command_line.assign(settings)
+        converted: Settings = _converted(settings, Settings)
+        return converted
+
+    def _default_output_dir(self) -> str:
+        return str(self.settings.get("working_dir") or ".")
+
+
 _current: Optional[Job] = None
 
 
@@ -1316,20 +1613,69 @@ def _job() -> Job:
     return _current
 
 
-def initialize_job(cmd_line: Optional[List[str]] = None, verbose: bool = False) -> Settings:
-    """Makes the job of this process, and returns its settings, with `working_dir` and `id`."""
+def initialize_job(
+    cmd_line: Optional[List[str]] = None, verbose: bool = False, dynamic: bool = True
+) -> _Parameters:
+    """Makes the job of this process, and returns its settings, with `working_dir` and `id`.
+
+    They come from the run, or without a supervisor from the arguments in `cmd_line` (with the name
+    of the program first; `sys.argv` if it is None): a file `.json`, `.toml` or `.yaml`, or
+    `--parameter-dict` and a dict in Python's notation. Then `key=value` changes single ones. What
+    can't be read is an error. The output directory is then the setting `working_dir`, or else the
+    current directory.
+
+    `verbose` prints them. `dynamic` lets the package smart_settings evaluate strings such as
+    `{a + 1}`. Without that package such a string is an error."""
     global _current
-    settings_file = cmd_line[1] if cmd_line and len(cmd_line) > 1 else None
-    _current = job = Job(settings_file)
-    settings = Settings({"working_dir": str(job.output_dir), "id": job.id, **job.settings})
+    arguments = list(sys.argv if cmd_line is None else cmd_line)[1:]
+    _current = job = _CommandLineJob(arguments, dynamic)
+    settings: _Parameters = _converted(job.settings, _Parameters)
+    if os.environ.get("CU_OUTPUT_DIR") or "working_dir" not in settings:
+        settings.update(working_dir=str(job.output_dir))
+    if job.id is not None or "id" not in settings:
+        settings.update(id=job.id)
+    if "working_dir" in job.settings:
+        job._write_settings()
     if verbose:
-        print(json.dumps(settings, sort_keys=True, indent=4))
+        print(settings)
     return settings
 
 
+def read_params_from_cmdline(
+    cmd_line: Optional[List[str]] = None,
+    make_immutable: bool = True,
+    verbose: bool = False,
+    dynamic: bool = True,
+    save_params: bool = True,
+) -> _Parameters:
+    """The older name of `initialize_job`. As in cluster_utils 3.0 `make_immutable` and
+    `save_params` must be True."""
+    if not make_immutable:
+        raise RuntimeError("make_immutable=False is not possible: change params._mutable_copy()")
+    if not save_params:
+        raise RuntimeError("save_params=False is not possible: the settings are always saved")
+    return initialize_job(cmd_line, verbose, dynamic)
+
+
 def finalize_job(metrics: Mapping[str, Any], params: Optional[Mapping[str, Any]] = None) -> None:
-    """As `Job.finalize`. `params`, what `initialize_job` returned, is not needed."""
-    _job().finalize(metrics)
+    """As `Job.finalize`, but the columns of the files keep the order of `metrics` and `params`.
+
+    `params`, what `initialize_job` returned and the program may have added to, is written to
+    `param_choice.csv`. A dict of metrics gains `time_elapsed`, as in cluster_utils."""
+    job = _job()
+    job._refuse_in_a_child("finalize_job")
+    results = _metrics(metrics)
+    results.setdefault("time_elapsed", job._seconds())
+    job._finish(_flatten(job.settings if params is None else params), results)
+    if isinstance(metrics, dict):
+        metrics.setdefault("time_elapsed", results["time_elapsed"])
+
+
+def save_metrics_params(
+    metrics: Mapping[str, Any], params: Optional[Mapping[str, Any]] = None
+) -> None:
+    """The older name of `finalize_job`."""
+    finalize_job(metrics, params)
 
 
 def should_exit() -> bool:
@@ -1352,22 +1698,31 @@ def announce_fraction_finished(fraction_finished: float) -> None:
     _job().announce_fraction_finished(fraction_finished)
 
 
-def cluster_main(main_function: Callable[..., Mapping[str, Any]]) -> Callable[[], Mapping[str, Any]]:
+def cluster_main(
+    main_func: Optional[Callable[..., Mapping[str, Any]]] = None, **arguments: Any
+) -> Any:
     """Makes a program of a function that takes the settings by name and returns the metrics.
 
-    The function also gets `working_dir` and `id` if it has parameters of these names."""
+    The function also gets `working_dir` and `id` if it has parameters of these names. Write
+    `@cluster_main`, or with arguments for `initialize_job` `@cluster_main(verbose=True)`."""
+    if main_func is None:
+        return functools.partial(cluster_main, **arguments)
+    main: Callable[..., Mapping[str, Any]] = main_func
+    unknown = set(arguments) - set(inspect.signature(read_params_from_cmdline).parameters)
+    if unknown:
+        raise TypeError(f"cluster_main has no argument `{sorted(unknown)[0]}`")
 
-    @functools.wraps(main_function)
+    @functools.wraps(main)
     def wrapper() -> Mapping[str, Any]:
-        settings = initialize_job()
-        wanted = inspect.signature(main_function).parameters.values()
+        settings = read_params_from_cmdline(**arguments)
+        wanted = inspect.signature(main).parameters.values()
         names = {parameter.name for parameter in wanted}
         takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in wanted)
-        given = _job().settings
-        metrics = main_function(
-            **{k: v for k, v in settings.items() if takes_all or k in given or k in names}
+        own = set(_job().settings) - {"working_dir", "id"}
+        metrics = main(
+            **{k: v for k, v in settings.items() if takes_all or k in own or k in names}
         )
-        finalize_job(metrics)
+        finalize_job(metrics, settings)
         return metrics
 
     return wrapper

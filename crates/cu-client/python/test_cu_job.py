@@ -319,7 +319,9 @@ class ClusterUtils(Case):
         self.assertEqual(self.end(self.start(program)), (0, ""))
         self.assertEqual(supervisor.messages()[-1]["results"]["result"], 3)
         choice = (supervisor.output / "param_choice.csv").read_text()
-        self.assertEqual(choice.split(), ["nested.y,x", "2,1"])
+        names, values = choice.split()
+        self.assertEqual(names, "x,nested.y,working_dir,id")
+        self.assertEqual(values, f"1,2,{supervisor.output},7")
 
     def test_the_decorator(self):
         supervisor = self.supervisor()

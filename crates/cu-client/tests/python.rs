@@ -92,6 +92,11 @@ fn its_own_tests_of_children_pass() {
 }
 
 #[test]
+fn its_own_tests_of_what_cluster_utils_has_pass() {
+    own_tests_pass("test_cluster_utils");
+}
+
+#[test]
 fn no_file_of_its_own_tests_is_left_out() {
     let source = include_str!("python.rs");
     for entry in std::fs::read_dir(python_directory()).unwrap() {
