@@ -345,7 +345,7 @@ fn stop_without_words_asks_before_it_cancels_all() {
     assert!(exit.expect("cu starts").success());
     for (answer, said) in [
         ("", "nothing was stopped"),
-        ("y", "2 jobs are being stopped"),
+        ("y", "stopping 2 jobs"),
     ] {
         let mut terminal = Terminal::start(command(&run, &["stop"]), (200, 24));
         terminal.until("a question", |screen| screen.contains("cancel 2 jobs of "));
