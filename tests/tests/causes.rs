@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use cu_tests::process::Exit;
 use cu_tests::run::Run;
@@ -197,9 +198,12 @@ fn a_script_that_can_not_start_is_told_in_plain_words() {
 #[test]
 fn a_missing_interpreter_is_named() {
     let run = Run::new(&["./x.sh"], "working_directory = \".\"");
-    let path = run.path("x.sh");
-    fs::write(&path, "#!/no/such/python\n").expect("a script");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
+    // A child of another test, between fork and exec, would inherit a file that this process has
+    // open for writing, and such a file can't be executed. So another process writes it.
+    let mut write = Command::new("sh");
+    write.args(["-c", "echo '#!/no/such/python' > x.sh && chmod +x x.sh"]);
+    let written = write.current_dir(run.path("")).status();
+    assert!(written.expect("a shell").success());
     // A node may have it, so that only the attempt can know.
     let exit = run.start().wait();
     assert_eq!(exit.code, Some(1), "{exit:?}");
@@ -212,4 +216,7 @@ fn a_missing_interpreter_is_named() {
         ],
     );
     assert_eq!(count(&text, "/no/such/python"), 1, "{text}");
+    let attempts = &run.show(0)["attempts"];
+    assert_eq!(attempts.as_array().expect("a list").len(), 1, "{attempts}");
+    assert_eq!(attempts[0]["end"], "failed", "{attempts}");
 }

@@ -343,10 +343,7 @@ fn stop_without_words_asks_before_it_cancels_all() {
     let config = config.to_str().expect("UTF-8");
     let exit = command(&run, &["run", config, "--detach", "--quiet"]).status();
     assert!(exit.expect("cu starts").success());
-    for (answer, said) in [
-        ("", "nothing was stopped"),
-        ("y", "stopping 2 jobs"),
-    ] {
+    for (answer, said) in [("", "nothing was stopped"), ("y", "stopping 2 jobs")] {
         let mut terminal = Terminal::start(command(&run, &["stop"]), (200, 24));
         terminal.until("a question", |screen| screen.contains("cancel 2 jobs of "));
         assert_eq!(run.status()["state"], "running");

@@ -1,14 +1,13 @@
 //! Programs and supervisors that are killed, fail, or hang: each attempt ends as the policy says,
 //! `cu show` explains why, and none keeps the run from ending.
 
-use std::process::Command;
 use std::time::Duration;
 
 use cu_core::machine::Event;
 use cu_protocol::{Attempt, Message, Started};
 use cu_tests::checker::assert_kept;
 use cu_tests::history::History;
-use cu_tests::process::{Exit, Process, ends_within, kill};
+use cu_tests::process::{Exit, ends_within, kill};
 use cu_tests::run::Run;
 use cu_tests::wait::until;
 use serde_json::Value;
@@ -207,18 +206,4 @@ fn a_program_that_ignores_signals_can_be_cancelled() {
     let job = run.show(0);
     assert_eq!(job["state"], "cancelled", "{job}");
     assert_eq!(job["attempts"][0]["signal"], 9, "{job}");
-}
-
-#[test]
-fn a_missing_interpreter_is_named() {
-    let run = Run::new(&["./job"], "");
-    // A child of another test, between fork and exec, would inherit a file that this process has
-    // open for writing, and such a file can't be executed. So another process writes it.
-    let mut write = Command::new("sh");
-    write.args(["-c", "echo '#!/no/such/interpreter' > job && chmod +x job"]);
-    write.current_dir(run.path(""));
-    let written = Process::start(write, &run.path("")).wait();
-    assert_eq!(written.code, Some(0), "{written:?}");
-    let job = assert_fails(&run, &["attempt 0", "could not be started", "interpreter"]);
-    assert_eq!(ends(&job), ["failed"]);
 }
