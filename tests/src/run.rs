@@ -7,13 +7,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use cu_core::{Reader, RunDir};
-use cu_protocol::JobId;
+use cu_protocol::{Attempt, JobId};
+use cu_run_dir::StartedFile;
 use serde_json::Value;
 use tempfile::TempDir;
 use toml::Table;
 
 use crate::cu::cu_binary;
-use crate::process::{Exit, Process, freeze, kill_marked, marked, thaw};
+use crate::process::{Exit, Process, freeze, kill, kill_marked, marked, thaw};
 use crate::wait::{BOUND, until_within};
 
 /// Names the scratch directory in the environment of every process of a run.
@@ -247,6 +248,27 @@ impl Run {
         }
         work();
         thaw(&stopped);
+    }
+
+    /// Kills the copies of `cu exec` that stand by for the next attempts, and what they are copied from. The
+    /// next attempt loads `cu` itself.
+    pub fn kill_standbys(&self) {
+        let supervises = |pid: &u32| {
+            let started = self.dir().started(JobId(0), Attempt(0));
+            let started = StartedFile::read(&started).ok().flatten();
+            started.is_some_and(|started| started.supervisor == *pid)
+        };
+        let is_copy = |pid: &u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains("--stand-by")
+        };
+        // One that is killed is replaced at once, as long as what it is copied from lives.
+        until_within(self.place.patience, "the end of all copies", || {
+            let all = marked(&self.mark()).into_iter();
+            let standbys: Vec<_> = all.filter(|pid| is_copy(pid) && !supervises(pid)).collect();
+            standbys.iter().for_each(|pid| kill(*pid));
+            standbys.is_empty().then_some(())
+        });
     }
 
     fn mark(&self) -> String {

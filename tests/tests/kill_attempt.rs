@@ -7,7 +7,7 @@ use cu_core::machine::Event;
 use cu_protocol::{Attempt, Message, Started};
 use cu_tests::checker::assert_kept;
 use cu_tests::history::History;
-use cu_tests::process::{Exit, ends_within, kill};
+use cu_tests::process::{Exit, Process, ends_within, kill};
 use cu_tests::run::Run;
 use cu_tests::wait::until;
 use serde_json::Value;

@@ -45,6 +45,7 @@ fn a_supervisor_that_cannot_be_loaded_fails_no_job() {
     run.await_file(&run.path("begun"));
     let damaged = libraries.join("libgcc_s.so.1");
     fs::write(&damaged, "no library").unwrap();
+    run.kill_standbys();
     open_gate(&run);
     let job = run.until("three attempts that can't be loaded", || {
         let job = run.show(0);

@@ -117,6 +117,6 @@ fn cu_run_is_the_program_of_cu_run() {
     assert_eq!(exit.code, Some(0), "{exit:?} {job:#}");
     let attempts = job["attempts"].as_array().expect("a list").len();
     assert!(attempts >= 2, "it was never stopped: {job:#}");
-    let finished = run.output(0, "inner/working_directories/0/FINISHED");
+    let finished = run.output(0, "FINISHED");
     assert!(finished.exists(), "{job:#}");
 }

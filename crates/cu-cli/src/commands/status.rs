@@ -22,7 +22,7 @@ pub fn status(common: &Common, run: &RunArgument) -> Result<ExitCode> {
         terminal::data(&summary::status(
             &status,
             &reader.jobs()?,
-            terminal::columns(),
+            terminal::width(),
         ))?;
     }
     Ok(ExitCode::Done)

@@ -118,7 +118,7 @@ fn rows(cells: &[[String; 7]], width: usize) -> String {
         for row in cells {
             table.add_row(columns.iter().map(|column| &row[*column]));
         }
-        rows = fitted(table, usize::MAX);
+        rows = fitted(table, None);
         let longest = rows.lines().map(|line| line.chars().count());
         if longest.max().is_none_or(|longest| longest <= width) {
             break;

@@ -156,7 +156,7 @@ pub fn metrics(metrics: &Metrics) -> String {
 }
 
 /// The output of `cu status`: the run, and its jobs that are not completed.
-pub fn status(status: &Status, jobs: &[JobReport], width: usize) -> String {
+pub fn status(status: &Status, jobs: &[JobReport], width: Option<usize>) -> String {
     let mut text = format!(
         "{} {}: {}",
         status.name,
@@ -211,7 +211,7 @@ pub fn percent(fraction: f64) -> String {
 }
 
 /// The output of `cu list`.
-pub fn list(runs: &[Listed], width: usize) -> String {
+pub fn list(runs: &[Listed], width: Option<usize>) -> String {
     let mut table = table(&[
         "name",
         "state",
@@ -273,9 +273,9 @@ pub fn table(header: &[&str]) -> Table {
     table
 }
 
-/// The table in at most `width` columns, without blanks at the ends of its lines. A cell that has no room
-/// goes on below.
-pub fn fitted(mut table: Table, width: usize) -> String {
+/// The table in at most `width` columns if that is given, without blanks at the ends of its lines. A cell
+/// that has no room goes on below.
+pub fn fitted(mut table: Table, width: Option<usize>) -> String {
     let text = |table: &Table| {
         let text = table.to_string();
         let lines: Vec<_> = text.lines().map(str::trim_end).collect();
@@ -283,9 +283,9 @@ pub fn fitted(mut table: Table, width: usize) -> String {
     };
     let plain = text(&table);
     let longest = plain.lines().map(|line| line.chars().count()).max();
-    if longest.is_none_or(|longest| longest <= width) {
+    let Some(width) = width.filter(|width| longest > Some(*width)) else {
         return plain;
-    }
+    };
     table
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(u16::try_from(width).unwrap_or(u16::MAX));
@@ -355,7 +355,7 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
     fn an_interrupted_run_names_the_command_to_continue() {
         let mut status = tests::status(300);
         status.state = RunState::Interrupted;
-        let text = super::status(&status, &[report(4, JobState::Waiting, 1)], 80);
+        let text = super::status(&status, &[report(4, JobState::Waiting, 1)], Some(80));
         assert!(
             text.ends_with(
                 "no main process works on this run; `cu resume /results/digits` continues it"
@@ -367,9 +367,9 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
 
     #[test]
     fn unfinished_work_is_never_100_percent() {
-        let text = super::status(&tests::status(996), &[], 80);
+        let text = super::status(&tests::status(996), &[], Some(80));
         assert!(text.contains("\n99 % done"), "{text}");
-        let text = super::status(&tests::status(1000), &[], 80);
+        let text = super::status(&tests::status(1000), &[], Some(80));
         assert!(text.contains("\n100 % done"), "{text}");
     }
 }

@@ -412,8 +412,13 @@ impl Active {
     pub fn is_running(&self) -> bool {
         match self.evidence.cluster {
             Some((_, ClusterState::Running { .. } | ClusterState::Suspended)) => true,
-            Some((_, ClusterState::Queued { .. } | ClusterState::Held { .. })) => {
+            Some((_, ClusterState::Queued { .. })) => {
                 self.started.is_some() && !self.evidence.requeued
+            }
+            // The news of its start and its end may come after that of the hold.
+            Some((_, ClusterState::Held { .. })) => {
+                let is_over = self.evidence.record.is_some();
+                self.started.is_some() && !self.evidence.requeued && !is_over
             }
             _ => self.started.is_some(),
         }

@@ -16,10 +16,13 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::{FORMAT, others};
-use crate::{Error, FileSystem, Result, RunDir};
+use crate::{Error, FileSystem, Result, RunDir, lock};
 
 /// How long a writer waits for a reader, and a reader for a writer.
 pub(super) const BUSY: Duration = Duration::from_secs(30);
+/// SQLite takes a file system without locks (ENOLCK) for one whose locks others hold. So after this time it
+/// is tried whether there are any.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// The suffixes of the files that SQLite keeps beside a database. The index `-shm` is not among them: it
 /// is made anew from the write-ahead log, and no copy needs it.
@@ -106,11 +109,20 @@ fn open(run_dir: &RunDir, flags: OpenFlags) -> Result<Connection> {
     must_be_regular(&path)?;
     let connection = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|error| unusable(&path, error))?;
+    let first_look = |busy| {
+        connection.busy_timeout(busy)?;
+        connection.pragma_query_value(None, "user_version", |row| row.get(0))
+    };
+    let found: rusqlite::Result<i64> = match first_look(FIRST_WAIT) {
+        Err(error) if others::are_in_the_way(&error) => {
+            lock::check_locks(run_dir.path())?;
+            first_look(BUSY)
+        }
+        found => found,
+    };
+    let found = found.map_err(|error| unusable(&path, error))?;
     connection
         .busy_timeout(BUSY)
-        .map_err(|error| unusable(&path, error))?;
-    let found: i64 = connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
         .map_err(|error| unusable(&path, error))?;
     match found {
         1..=FORMAT => Ok(connection),

@@ -101,16 +101,16 @@ fn in_place(run_dir: &RunDir) -> Result<()> {
         return Err(Error::file("write", &path)(std::io::Error::other(reason)));
     }
     let _lock = lock::take_briefly(run_dir)?;
-    play_back(&path)
+    play_back(&path, BUSY)
         .and_then(|played_back| played_back.close().map_err(|(_, error)| error))
         .map_err(|error| open::unusable(&path, error))
 }
 
 /// Opening it for writing plays it back, with the first look into it.
-fn play_back(path: &Path) -> rusqlite::Result<Connection> {
+fn play_back(path: &Path, busy: Duration) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
+    connection.busy_timeout(busy)?;
     connection.pragma_query_value(None, "user_version", |_| Ok(()))?;
     Ok(connection)
 }
@@ -146,7 +146,8 @@ fn copied(store: &Path, temporary: &Path) -> std::io::Result<Connection> {
             )?;
         }
         if Seen::of(store)? == before {
-            let opened = play_back(&copy).and_then(|played_back| {
+            // Nobody else has it.
+            let opened = play_back(&copy, Duration::ZERO).and_then(|played_back| {
                 // Else more files would be made for it, by their names, while it is read.
                 played_back.pragma_update(None, "journal_mode", "DELETE")?;
                 Ok(played_back)
