@@ -33,6 +33,17 @@ fn a_hold_is_reported_before_and_after_the_start() {
 }
 
 #[test]
+fn a_hold_that_is_heard_of_first_stays_one() {
+    let mut world = World::submitted();
+    world.is(held());
+    world.starts();
+    let record = killed(&world);
+    world.says(Message::Ended(record));
+    assert_eq!(world.job(JOB).state(), JobState::Queued);
+    assert!(world.why().contains("is held"), "{}", world.why());
+}
+
+#[test]
 fn a_return_to_the_queue_is_reported_once() {
     let mut world = World::submitted();
     world.starts();
