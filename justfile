@@ -64,9 +64,9 @@ clusters-down:
 test-clusters *arguments:
     cargo test --all-features --package cu-cluster-tests {{ arguments }} -- --test-threads=16
 
-# Crash controllers and reach the limits of Slurms of their own, as root: some minutes.
+# Crash controllers, break nodes and reach the limits of Slurms of their own, as root: some minutes.
 broken-slurms *arguments:
-    cargo test --package cu-cluster-tests --test slurm_broken {{ arguments }} -- --test-threads=4
+    cargo test --package cu-cluster-tests --test slurm_broken --test slurm_sites {{ arguments }} -- --test-threads=4
 
 # Run all recipes for well-known programs on a real Slurm, as root. Installs them: 3 GB in a Debian root.
 recipes *arguments:

@@ -260,6 +260,13 @@ impl Cluster {
         }
     }
 
+    /// Whether a cancellation counts as a person's whatever its row looks like: it was ours, or the job had
+    /// started, however short it ran.
+    fn is_for_a_person(&self, job: JobId, row: &Row, end: &ClusterEnd) -> bool {
+        let has_started = || row.state == "CANCELLED" && self.has_output(job);
+        self.missing.ours().contains(&job) || (end.cause == EndCause::NotStarted && has_started())
+    }
+
     /// Whether Slurm made the file for the output of a job, as it does when it starts it.
     fn has_output(&self, job: JobId) -> bool {
         let output = self.journal.with(|journal| {
@@ -278,6 +285,12 @@ impl Cluster {
         let ClusterState::Ended(end) = &state else {
             return state::with_release(state, job);
         };
+        if row.state.starts_with("CANCELLED") && self.is_for_a_person(job, row, end) {
+            return ClusterState::Ended(ClusterEnd {
+                cause: EndCause::Cancelled,
+                ..end.clone()
+            });
+        }
         // So ends srun in front of a command that is killed for its memory.
         let of_srun =
             matches!(end.cause, EndCause::Exited(1 | 137)) && !self.options.wrapper.is_empty();
