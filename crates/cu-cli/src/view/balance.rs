@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use cu_core::{AttemptEnd, AttemptReport, JobReport, RunDir, Status};
 use cu_protocol::JobId;
-use cu_run_dir::{SignalReason, SignalsFile};
+use cu_run_dir::{SignalReason, SignalsFile, read_exit_record};
 
-use super::Files;
 use crate::text::moment::rounded;
 use crate::text::{plural, size};
 
@@ -63,10 +62,8 @@ pub fn balance(run: &RunDir, status: &Status, jobs: &[JobReport]) -> Option<Stri
             ));
         }
         let peak = attempts().filter_map(|(job, attempt)| {
-            Some((
-                Files::read(run, job, attempt.attempt).peak_memory_bytes()?,
-                job,
-            ))
+            let record = read_exit_record(&run.exit_record(job, attempt.attempt));
+            Some((record.ok().flatten()?.peak_memory_bytes?, job))
         });
         if let Some((bytes, job)) = peak.max_by_key(|(bytes, _)| *bytes) {
             let whose = if jobs.len() > 1 {
