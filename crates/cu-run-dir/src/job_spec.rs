@@ -2,12 +2,12 @@
 //! it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use cu_protocol::{JobId, RunId};
+use cu_protocol::{Attempt, JobId, RunId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Activation, DoneWhen, Error, Result, StopPolicy, Template, json_file};
+use crate::{Activation, DoneWhen, Error, Result, RunDir, StopPolicy, Template, json_file};
 
 /// `attempts/{id}/job.json`. Unknown fields are ignored: the first release also wrote `resume_exit_code`,
 /// which no supervisor needs.
@@ -41,6 +41,16 @@ pub struct JobSpec {
 impl JobSpec {
     /// The version that this crate writes.
     pub const VERSION: u32 = 1;
+
+    /// The directory in which the program of `attempt` starts. A relative one starts at the output directory.
+    #[must_use]
+    pub fn start_directory(&self, run: &RunDir, attempt: Attempt) -> PathBuf {
+        let output_dir = run.output_dir(self.job);
+        match &self.working_directory {
+            Some(directory) => output_dir.join(directory.fill(&output_dir, self.job, attempt)),
+            None => output_dir,
+        }
+    }
 
     /// Reads the file.
     ///

@@ -38,16 +38,7 @@ impl Launch {
             activation: spec.activation.clone(),
             stdin: spec.stdin.as_ref().map(|path| output_dir.join(fill(path))),
             has_directory_of_its_own: directory.is_some_and(|it| it.as_text().is_none()),
-            working_directory: Self::directory(spec, run, (job, attempt)),
-        }
-    }
-
-    /// Where the program of an attempt starts.
-    pub fn directory(spec: &JobSpec, run: &RunDir, (job, attempt): (JobId, Attempt)) -> PathBuf {
-        let output_dir = run.output_dir(job);
-        match &spec.working_directory {
-            Some(directory) => output_dir.join(directory.fill(&output_dir, job, attempt)),
-            None => output_dir,
+            working_directory: spec.start_directory(run, attempt),
         }
     }
 

@@ -203,7 +203,7 @@ impl Supervisor {
             // The main process writes it anew for the next attempt.
             Err(error) => return self.give_up(None, ProgramEnd::Fenced(in_one_line(&error))),
         };
-        let start = Launch::directory(&spec, &self.run, (self.job, self.attempt));
+        let start = spec.start_directory(&self.run, self.attempt);
         if let Some(file) = &mut spec.stop.create {
             file.path = start.join(&file.path);
         }

@@ -214,11 +214,7 @@ fn misses_a_file(line: &str) -> bool {
 /// Where the program of an attempt starts.
 fn working_directory(run: &RunDir, (job, attempt): (JobId, Attempt)) -> Option<String> {
     let spec = JobSpec::read(&run.job_spec(job)).ok()?;
-    let output_dir = run.output_dir(job);
-    Some(match spec.working_directory {
-        Some(directory) => directory.fill(&output_dir, job, attempt),
-        None => output_dir.display().to_string(),
-    })
+    Some(spec.start_directory(run, attempt).display().to_string())
 }
 
 fn signals(text: &mut String, attempt: &AttemptReport, sent: &[SentSignal]) {
