@@ -58,6 +58,9 @@ pub struct Common {
     /// The directory that holds the runs [default: results]
     #[arg(long, global = true, value_name = "DIR", env = "CU_RESULTS_DIR", value_parser = path())]
     pub results_dir: Option<PathBuf>,
+    /// The one of the user's or the site's defaults.
+    #[arg(skip)]
+    pub default_results_dir: Option<PathBuf>,
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
@@ -80,6 +83,7 @@ impl Common {
         let given = self.results_dir.as_deref();
         given
             .or(config.map(|path| Path::new(&path.0)))
+            .or(self.default_results_dir.as_deref())
             .unwrap_or(Path::new(RESULTS_DIR))
     }
 }
@@ -117,7 +121,7 @@ pub enum Command {
     Checkpoint(JobsArgument),
     /// Check this machine or cluster for problems
     Doctor(Doctor),
-    /// Show the reference of the config
+    /// Explain, show and check configs
     #[command(subcommand)]
     Config(Config),
     /// Print the completions for a shell: source <(cu completions bash)
@@ -150,6 +154,8 @@ pub struct Run {
     /// A command to run as a single job; it starts in the current directory
     #[arg(last = true, value_name = "COMMAND", conflicts_with = "config")]
     pub command: Vec<String>,
+    #[command(flatten)]
+    pub profile: Profile,
     #[command(flatten)]
     pub options: RunOptions,
     #[command(flatten)]
@@ -439,6 +445,8 @@ pub struct Doctor {
     /// backend.kind: auto, local, slurm or htcondor
     #[arg(long, value_name = "KIND")]
     pub backend: Option<String>,
+    #[command(flatten)]
+    pub profile: Profile,
     /// Submit one short job to check that a node sees the results directory, starts cu and reaches
     /// this host
     #[arg(long)]
@@ -451,8 +459,51 @@ pub struct Doctor {
 /// `cu config`
 #[derive(Debug, Subcommand)]
 pub enum Config {
-    /// Print every key with its documentation and default, as TOML
-    Reference,
+    /// Print every key with its documentation and default, as TOML; or only one key or table
+    Reference {
+        /// A key or table, such as stop.after or backend.slurm
+        key: Option<String>,
+    },
+    /// Print all keys that a run would get, with the defaults of the user and the site
+    Show(ShowConfig),
+    /// Check a config, or the defaults of the user and the site, and report every mistake
+    Check(GivenConfig),
+    /// Write a short config with comments, to begin with
+    Init {
+        /// The file to write
+        #[arg(value_name = "FILE", default_value = "run.toml", value_parser = path())]
+        file: PathBuf,
+    },
+    /// Print the JSON Schema of configs, for editors
+    Schema,
+}
+
+/// `cu config show`
+#[derive(Debug, Args)]
+pub struct ShowConfig {
+    #[command(flatten)]
+    pub given: GivenConfig,
+    /// Print where each key was given
+    #[arg(long)]
+    pub origin: bool,
+}
+
+/// A config, if one is named.
+#[derive(Debug, Args)]
+pub struct GivenConfig {
+    /// A run's config, and overrides of its keys
+    #[arg(value_name = "CONFIG|KEY=VALUE")]
+    pub config_and_overrides: Vec<String>,
+    #[command(flatten)]
+    pub profile: Profile,
+}
+
+/// Which profile.
+#[derive(Debug, Default, Args)]
+pub struct Profile {
+    /// Use the keys of the table [profiles.NAME] of the config, the user's defaults or the site's
+    #[arg(long, value_name = "NAME", env = "CU_PROFILE")]
+    pub profile: Option<String>,
 }
 
 /// `cu man`

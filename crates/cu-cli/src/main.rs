@@ -53,20 +53,38 @@ fn command(words: &[OsString]) -> u8 {
             Err(error) => error.exit_code(),
         };
     }
-    let arguments = match Arguments::try_parse_from(words) {
+    let mut arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) => {
             return usage(words, &suggest::correct(error, &Arguments::command()));
         }
     };
     arguments.common.color.apply();
-    match dispatch(&arguments) {
+    let done = with_defaults(&mut arguments).and_then(|()| dispatch(&arguments));
+    match done {
         Ok(code) => code,
         Err(error) => {
             fail(arguments.common.json, &error);
             error.exit_code()
         }
     }
+}
+
+/// Fills in where runs are by the defaults of the user and the site, for the commands that look for runs.
+fn with_defaults(arguments: &mut Arguments) -> Result<()> {
+    use Command::{Completions, Config, Doctor, MainProcess, Man, Probe, Run};
+    match &arguments.command {
+        // These read all defaults themselves, or none.
+        Run(_)
+        | Doctor(_)
+        | Config(_)
+        | Completions { .. }
+        | Man(_)
+        | MainProcess(_)
+        | Probe(_) => {}
+        _ => arguments.common.default_results_dir = config::default_results_dir()?,
+    }
+    Ok(())
 }
 
 /// The text for `cu help WORD` where clap knows nothing of WORD.

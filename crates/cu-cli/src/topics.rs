@@ -35,7 +35,10 @@ fn environment() -> String {
     "\
 What cu reads:
   CU_RESULTS_DIR     the directory that holds the runs, unless --results-dir is given
+  CU_PROFILE         as --profile: the keys of the table [profiles.NAME] are used
   CU_TRUST_PARENTS   as `cu run --trust-parents`
+  XDG_CONFIG_HOME    where the user's defaults are: cluster-utils/config.toml [default: ~/.config]
+  XDG_CONFIG_DIRS    where the site's defaults are, likewise [default: /etc/xdg]
   NO_COLOR           no colours, unless --color always is given
   TERM               `dumb`, or nothing: plain lines instead of a display
 

@@ -9,9 +9,10 @@ use cu_system::causes::in_one_line;
 use owo_colors::OwoColorize;
 use serde_json::json;
 
+use super::config::Given;
 use crate::args::{Common, Doctor};
 use crate::backend::{self, Choice, Finding, Kind};
-use crate::config::{Config, File, Override, Parsed, Source};
+use crate::config::{Config, File, Override, Parsed};
 use crate::error::{Error, ExitCode, Result};
 use crate::examine::{Nodes, Probe, Proof, examine_host, examine_place};
 use crate::runs;
@@ -97,31 +98,12 @@ pub fn doctor(common: &Common, arguments: &Doctor) -> Result<ExitCode> {
 
 /// Whether a file was named, and the config that the arguments describe.
 fn read(arguments: &Doctor) -> Result<(bool, Parsed)> {
-    let words = arguments.config_and_overrides.iter();
-    // Directories of experiments have names such as `rate=0.1`.
-    let is_override = |word: &&String| word.contains('=') && !Path::new(word).is_file();
-    let (overrides, configs): (Vec<_>, Vec<_>) = words.partition(is_override);
-    let overrides = overrides.into_iter().map(|words| Override::parse(words));
-    let mut overrides = overrides.collect::<Result<Vec<_>, _>>()?;
-    overrides.extend(arguments.backend.as_ref().map(|kind| {
+    let backend = arguments.backend.as_ref().map(|kind| {
         let words = format!("--backend {kind}");
         Override::option("backend.kind", kind.clone(), words)
-    }));
-    let here = runs::absolute(Path::new("."))?;
-    let source = match configs[..] {
-        [] => Source::command_line(overrides).within(&here),
-        [path] => {
-            let path = Path::new(path);
-            let path_absolute = runs::absolute(path)?;
-            let directory = path_absolute.parent().unwrap_or(&here);
-            Source::read(path, overrides)?.within(directory)
-        }
-        [_, second, ..] => {
-            let message = format!("unexpected `{second}`: give one config");
-            return Err(Error::usage(message));
-        }
-    };
-    Ok((!configs.is_empty(), source.parse()?))
+    });
+    let given = Given::read(&arguments.config_and_overrides, backend, &arguments.profile)?;
+    Ok((given.is_named, given.source.parse()?))
 }
 
 /// Warnings about values of a config that are allowed but probably not meant.

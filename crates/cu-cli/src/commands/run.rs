@@ -8,7 +8,7 @@ use super::dry_run::dry_run;
 use super::or_resume;
 use crate::args::{Common, Run, RunOptions};
 use crate::backend::Choice;
-use crate::config::{Config, Override, Parsed, Source};
+use crate::config::{Config, Override, Parsed, Source, defaults};
 use crate::error::{Error, ExitCode, Result};
 use crate::runs::{self, results_dir};
 use crate::start::dropped_input;
@@ -142,6 +142,7 @@ fn read(common: &Common, arguments: &Run) -> Result<Parsed> {
             Source::command_line(overrides).within(&here)
         }
     };
+    let source = source.over(defaults::read()?, arguments.profile.profile.clone());
     Ok(source.parse()?)
 }
 

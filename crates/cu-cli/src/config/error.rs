@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+use super::reference::known_paths;
 
 /// A result of this module.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -13,15 +16,50 @@ const NO_COMMAND: &str = "a config is a TOML file; to run a command, write `cu r
 /// The place where a key was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In a line of a file, counted from 1.
-    Line(PathBuf, usize),
+    /// In a line of a file.
+    Line(PathBuf, Box<Excerpt>),
     /// On the command line, in these words.
     CommandLine(String),
     /// Nowhere in particular.
     Config(PathBuf),
 }
 
+/// A line of a file, and what is meant in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Excerpt {
+    /// The number of the line, counted from 1.
+    pub line: usize,
+    /// The line.
+    pub text: String,
+    /// The bytes in it that are meant.
+    pub span: Range<usize>,
+}
+
 impl Place {
+    /// The bytes `span` of `text`, which is in the file `path`.
+    pub fn in_text(path: &Path, text: &str, span: Range<usize>) -> Self {
+        let boundary = |mut at: usize| {
+            at = at.min(text.len());
+            while !text.is_char_boundary(at) {
+                at -= 1;
+            }
+            at
+        };
+        let at = boundary(span.start);
+        let (before, after) = text.split_at(at);
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = after.split('\n').next().unwrap_or_default();
+        let line = text[start..at + line.len()].trim_end_matches('\r');
+        let first = (at - start).min(line.len());
+        let last = boundary(span.end).saturating_sub(start);
+        let excerpt = Excerpt {
+            line: 1 + before.matches('\n').count(),
+            text: line.to_owned(),
+            span: first..last.clamp(first, line.len()),
+        };
+        Self::Line(path.to_owned(), Box::new(excerpt))
+    }
+
     /// Whether it is in a file without the extension of a config: a script, perhaps.
     fn is_strange(&self) -> bool {
         match self {
@@ -36,7 +74,7 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Line(path, line) => write!(out, "{}, line {line}", path.display()),
+            Self::Line(path, excerpt) => write!(out, "{}, line {}", path.display(), excerpt.line),
             Self::CommandLine(words) => write!(out, "`{words}`"),
             Self::Config(path) => write!(out, "{}", path.display()),
         }
@@ -108,6 +146,17 @@ pub enum Error {
         /// What was looked for.
         reason: String,
     },
+    /// More than one of these.
+    #[error("{} mistakes: {}", .0.len(), in_one_line(.0))]
+    Several(Vec<Self>),
+    /// A profile that no layer has.
+    #[error("there is no profile `{name}`")]
+    NoProfile {
+        /// Its name.
+        name: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
     /// A backend that this build does not have.
     #[error("{place}: this build of cu has no {backend} backend")]
     NoBackend {
@@ -136,6 +185,42 @@ pub enum Error {
 }
 
 impl Error {
+    /// The one error, or all of them.
+    pub fn several(mut errors: Vec<Self>) -> Self {
+        match errors.len() {
+            1 => errors.remove(0),
+            _ => Self::Several(errors),
+        }
+    }
+
+    /// The errors of which it consists.
+    pub fn all(&self) -> &[Self] {
+        match self {
+            Self::Several(errors) => errors,
+            one => std::slice::from_ref(one),
+        }
+    }
+
+    /// The number of the line that is wrong. The command line comes after all lines.
+    pub fn line(&self) -> usize {
+        self.excerpt().map_or(usize::MAX, |excerpt| excerpt.line)
+    }
+
+    /// The line of a file that is wrong.
+    pub fn excerpt(&self) -> Option<&Excerpt> {
+        let (Self::Syntax { place, .. }
+        | Self::UnknownKey { place, .. }
+        | Self::Value { place, .. }
+        | Self::Program { place, .. }) = self
+        else {
+            return None;
+        };
+        match place {
+            Place::Line(_, excerpt) => Some(excerpt),
+            Place::CommandLine(_) | Place::Config(_) => None,
+        }
+    }
+
     /// Advice on what to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -154,9 +239,8 @@ impl Error {
                 })
             }
             Self::Read { .. } => Some(NO_COMMAND.to_owned()),
-            Self::Missing { .. } | Self::Value { .. } => {
-                Some("`cu config reference` explains all keys".to_owned())
-            }
+            Self::Missing { key, .. } => Some(explains(key)),
+            Self::Value { key, .. } => Some(explains(key)),
             // It is there, and can't be executed.
             Self::Program {
                 program, reason, ..
@@ -171,6 +255,14 @@ impl Error {
                  the current directory; one without a slash is searched in PATH"
                     .to_owned(),
             ),
+            // Each has its own.
+            Self::Several(_) => None,
+            Self::NoProfile { known, .. } if known.is_empty() => Some(
+                "a profile is a table [profiles.NAME] in a config, or in the defaults of the user or the \
+                 site; `cu config show` prints where they are"
+                    .to_owned(),
+            ),
+            Self::NoProfile { known, .. } => Some(format!("the profiles are: {}", known.join(", "))),
             Self::NoBackend { .. } => Some(
                 "build cu-cli with its default features to get all backends; `backend.kind=local` \
                  runs the jobs on this machine"
@@ -183,6 +275,27 @@ impl Error {
             Self::Syntax { place, .. } => place.is_strange().then(|| NO_COMMAND.to_owned()),
         }
     }
+}
+
+/// Where `key` or the nearest table above it is explained.
+fn explains(key: &str) -> String {
+    let known = known_paths();
+    let key = key.split_once('[').map_or(key, |(list, _)| list);
+    let above = std::iter::successors(Some(key), |key| {
+        key.rsplit_once('.').map(|(above, _)| above)
+    });
+    match above
+        .into_iter()
+        .find(|key| known.iter().any(|it| it == key))
+    {
+        Some(key) => format!("`cu config reference {key}` explains it"),
+        None => "`cu config reference` explains all keys".to_owned(),
+    }
+}
+
+fn in_one_line(errors: &[Error]) -> String {
+    let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    errors.join("; ")
 }
 
 /// At most three configs in the directory of `path`.

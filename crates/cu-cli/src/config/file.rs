@@ -12,8 +12,9 @@ use crate::backend::keys::Backend;
 
 table! {
     /// The config of a run, in TOML. Unknown keys are errors. Times are text with a unit
-    /// ("90s", "50min", "1h 30m"), sizes too ("512MiB", "2GiB", "4GB"). On the command line,
-    /// `key=value` overrides any key: `cu run run.toml stop.after=10s settings.seed=2`.
+    /// ("90s", "50min", "1h 30m") or as Slurm writes them ("1:30:00", "2-12:00:00"), sizes have a unit too
+    /// ("512MiB", "4GB", "2GiB" or "2G"). On the command line, `key=value` overrides any key:
+    /// `cu run run.toml stop.after=10s settings.seed=2`.
     File {
         /// The run's name. Its directory is {results_dir}/{name}.
         name: String = Example("\"digits\""),

@@ -1,18 +1,21 @@
 //! A run's config: `run.toml`, with the overrides of the command line.
 //!
 //! `file.rs` declares every key once, with the macro of `table.rs` and the types of `units.rs`;
-//! `source.rs` knows where each was given; `plan.rs` fills in defaults, and `times.rs` checks how times
+//! `source.rs` knows where each was given, in which `layer.rs`: the run's config, or one of the `defaults.rs`
+//! of the site and the user; `plan.rs` fills in defaults, and `times.rs` checks how times
 //! fit together; `done_when.rs` has what "done" is, and `literal.rs` what a setting on the command line is.
 //! `start.rs` finds where each program starts, `program.rs` its command; `placeholder.rs` fills in what
 //! both name; `activation.rs` has what a shell does before. `sharing.rs` warns of what several jobs share.
-//! `crate::backend` has the keys of the backends.
+//! `reference.rs` and `schema.rs` are made from the declarations. `crate::backend` has the keys of the backends.
 
 mod activation;
+pub mod defaults;
 mod done_when;
 mod error;
 pub mod file;
 mod grid;
 mod json;
+mod layer;
 mod literal;
 mod overrides;
 mod paths;
@@ -20,6 +23,7 @@ mod placeholder;
 mod plan;
 mod program;
 pub mod reference;
+pub mod schema;
 mod sharing;
 pub mod source;
 mod start;
@@ -27,11 +31,12 @@ pub mod table;
 mod times;
 pub mod units;
 
-pub use error::Error;
+pub use error::{Error, Excerpt, Place};
 pub use file::File;
 pub use overrides::Override;
 pub use plan::{Config, check_name};
 pub use program::find_command;
-pub use reference::reference;
-pub use source::{Parsed, Source};
+pub use reference::{reference, reference_of};
+pub use schema::schema;
+pub use source::{Parsed, Source, default_results_dir, unknown};
 pub use units::parse_time;

@@ -109,6 +109,17 @@ pub fn insert(table: &mut Table, key: &[String], value: Value) -> Result<(), Str
     Ok(())
 }
 
+/// Removes the value at the dotted `key`. Returns whether there was one.
+pub fn remove(table: &mut Table, key: &str) -> bool {
+    match key.split_once('.') {
+        None => table.remove(key).is_some(),
+        Some((first, rest)) => match table.get_mut(first) {
+            Some(Value::Table(inner)) => remove(inner, rest),
+            _ => false,
+        },
+    }
+}
+
 /// A value as TOML if it is one, else as the text it is.
 fn parse_value(text: &str) -> Value {
     text.trim()

@@ -19,7 +19,7 @@ pub fn known_paths() -> Vec<String> {
         if !section.path.is_empty() {
             paths.push(section.path.clone());
         }
-        if !section.free {
+        if section.free.is_none() {
             paths.extend(section.keys.iter().map(|key| join(&section.path, key.name)));
         }
     }
@@ -45,6 +45,42 @@ pub fn reference() -> String {
         let _ = write_section(&mut text, &section);
     }
     text
+}
+
+/// The part of the reference about the key or the table with this dotted path, if there is one. A free
+/// table explains all its keys.
+pub fn reference_of(path: &str) -> Option<String> {
+    if path.is_empty() {
+        return None;
+    }
+    let mut text = String::new();
+    let within = format!("{path}.");
+    for mut section in sections() {
+        if section.path == path || section.path.starts_with(&within) {
+            // Writing to a String can't fail.
+            let _ = write_section(&mut text, &section);
+            continue;
+        }
+        let key = match section.path.as_str() {
+            "" => Some(path),
+            above => path
+                .strip_prefix(above)
+                .and_then(|rest| rest.strip_prefix('.')),
+        };
+        let Some(key) = key else { continue };
+        match section.keys.iter().position(|it| it.name == key) {
+            _ if section.free.is_some() => {}
+            // The keys before this one share its table.
+            Some(at) => {
+                section.keys = &section.keys[at..=at];
+                section.doc = &[];
+            }
+            None => continue,
+        }
+        let _ = write_section(&mut text, &section);
+    }
+    let text = text.trim_matches('\n');
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 fn write_section(text: &mut String, section: &Section) -> std::fmt::Result {
@@ -105,6 +141,25 @@ pub mod tests {
             Shown::Default(value) => Some(value),
             Shown::Example(_) => None,
         })
+    }
+
+    #[test]
+    fn one_key_or_table_is_explained_alone() {
+        let of = |path: &str| reference_of(path).expect(path);
+        assert_eq!(
+            of("stop.after"),
+            "[stop]\n\n# Ask after this time.\nafter = \"50min\""
+        );
+        assert!(of("name").ends_with("\nname = \"digits\""));
+        assert!(of("environment.ANY").contains("OMP_NUM_THREADS"));
+        let backend = of("backend");
+        assert!(
+            backend.contains("[backend.slurm.container]") && backend.contains("[backend.local]")
+        );
+        assert!(!backend.contains("[stop]"));
+        for unknown in ["", "stop.", "sto", "stop.aftre", "backend.local.cpus.x"] {
+            assert_eq!(reference_of(unknown), None, "{unknown}");
+        }
     }
 
     #[test]

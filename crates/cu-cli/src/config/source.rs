@@ -1,28 +1,31 @@
 //! Reads a config: from the text and the overrides to typed keys that know where they were given.
 
-use std::ops::Range;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use cu_system::files;
 use serde::Deserialize;
 use toml::Table;
-use toml::de::{DeTable, DeValue};
 
+use super::defaults::{self, Defaults};
 use super::error::{Error, Place, Result};
 use super::file::File;
-use super::overrides::Override;
+use super::layer::{Layer, merge};
+use super::overrides::{self, Override};
 use super::paths;
-use super::reference::{known_paths, shown};
+use super::reference::{known_paths, sections, shown};
 use super::table::join;
 
 /// A longer file is not a config, in bytes.
 const LONGEST: u64 = 64 << 20;
 
-/// The user's words: the text of a file, and the overrides of the command line.
+/// The user's words: the text of a file, the defaults below it, and the overrides of the command line.
 #[derive(Clone, Debug)]
 pub struct Source {
-    path: PathBuf,
-    text: String,
+    /// The weakest first.
+    defaults: Vec<Layer>,
+    config: Layer,
+    profile: Option<String>,
     overrides: Vec<Override>,
     directory: Option<PathBuf>,
 }
@@ -62,8 +65,9 @@ impl Source {
     /// The config `text`, which is in the file `path`, with `overrides`. Its paths stay as they are.
     pub fn new(path: PathBuf, text: String, overrides: Vec<Override>) -> Self {
         Self {
-            path,
-            text,
+            defaults: Vec::new(),
+            config: Layer::config(path, text),
+            profile: None,
             overrides,
             directory: None,
         }
@@ -76,11 +80,19 @@ impl Source {
         self
     }
 
+    /// The same over `defaults`, the weakest of them first, with the keys of `profile` if one is named.
+    #[must_use]
+    pub fn over(mut self, defaults: Vec<Defaults>, profile: Option<String>) -> Self {
+        self.defaults = defaults.into_iter().map(Layer::from).collect();
+        self.profile = profile;
+        self
+    }
+
     /// Reads the keys.
     ///
     /// # Errors
-    /// If the text is not valid TOML, an override needs a table where a value is, a key is unknown, or
-    /// a value has the wrong type: the first of these.
+    /// If the text is not valid TOML, or an override needs a table where a value is: the first of these.
+    /// Otherwise, every key that is unknown or whose value has the wrong type.
     pub fn parse(self) -> Result<Parsed> {
         let table = self.table()?;
         let file = self.file(&table)?;
@@ -93,11 +105,23 @@ impl Source {
 
     /// All that was given, with overrides applied and paths absolute.
     fn table(&self) -> Result<Table> {
-        let parsed: Result<Table, _> = toml::from_str(&self.text);
-        let mut table = parsed.map_err(|error| Error::Syntax {
-            place: self.place_of(error.span()),
-            reason: syntax(&self.text, error.span(), error.message()),
-        })?;
+        let known = sections();
+        let mut table = Table::new();
+        let mut profiles = BTreeSet::new();
+        for layer in self.layers() {
+            let given = layer.table(self.profile.as_deref(), &known, &mut profiles)?;
+            merge(&mut table, given, "", &known);
+        }
+        if let Some(name) = self
+            .profile
+            .as_ref()
+            .filter(|name| !profiles.contains(*name))
+        {
+            return Err(Error::NoProfile {
+                name: name.clone(),
+                known: profiles.into_iter().collect(),
+            });
+        }
         for given in &self.overrides {
             given.apply(&mut table)?;
         }
@@ -114,31 +138,42 @@ impl Source {
 
     /// The keys of `table`.
     fn file(&self, table: &Table) -> Result<File> {
-        let mut unknown = Vec::new();
-        let mut track = serde_path_to_error::Track::new();
-        let tracked = serde_path_to_error::Deserializer::new(table.clone(), &mut track);
-        let file = File::deserialize(serde_ignored::Deserializer::new(tracked, &mut |path| {
-            unknown.push(path.to_string());
-        }));
-        let file = file.map_err(|error| {
-            let key = track.path().to_string();
-            Error::Value {
-                place: self.place(&key),
-                reason: in_words_of_toml(&key, error.message().trim_end()),
-                key,
+        let mut wrong = Vec::new();
+        // Without the wrong keys, so that one mistake does not hide another.
+        let mut rest = table.clone();
+        loop {
+            let mut unknown = Vec::new();
+            let mut track = serde_path_to_error::Track::new();
+            let tracked = serde_path_to_error::Deserializer::new(rest.clone(), &mut track);
+            let file = File::deserialize(serde_ignored::Deserializer::new(tracked, &mut |path| {
+                unknown.push(path.to_string());
+            }));
+            let is_complete = match &file {
+                Ok(_) => true,
+                Err(error) => {
+                    let key = track.path().to_string();
+                    wrong.push(Error::Value {
+                        place: self.place(&key),
+                        reason: in_words_of_toml(&key, error.message().trim_end()),
+                        key: key.clone(),
+                    });
+                    !overrides::remove(&mut rest, without_index(&key))
+                }
+            };
+            if is_complete {
+                wrong.extend(unknown.into_iter().map(|key| self.unknown(key, table)));
+                wrong.sort_by_key(Error::line);
+                return match (file, wrong.is_empty()) {
+                    (Ok(file), true) => Ok(file),
+                    _ => Err(Error::several(wrong)),
+                };
             }
-        })?;
-        match unknown.into_iter().next() {
-            Some(key) => Err(self.unknown(key, table)),
-            None => Ok(file),
         }
     }
 
     /// The place where `key` (dotted) was given last.
     fn place(&self, key: &str) -> Place {
-        // An element is where its list is.
-        let list = key.strip_suffix(']').and_then(|key| key.rsplit_once('['));
-        let key = list.map_or(key, |(list, _)| list);
+        let key = without_index(key);
         let parts: Vec<&str> = key.split('.').collect();
         let given = |given: &&Override| {
             let shared = given.key.len().min(parts.len());
@@ -147,16 +182,40 @@ impl Source {
         if let Some(given) = self.overrides.iter().rev().find(given) {
             return Place::CommandLine(given.words.clone());
         }
-        let table = DeTable::parse(&self.text).ok();
-        self.place_of(table.and_then(|table| span_of(table.get_ref(), &parts)))
+        let found = self.layers().enumerate().filter_map(|(number, layer)| {
+            let (depth, span) = layer.find(&parts, self.profile.as_deref())?;
+            Some(((depth, number), layer.place(Some(span))))
+        });
+        match found.max_by_key(|(strength, _)| *strength) {
+            Some((_, place)) => place,
+            None => Place::Config(self.config.path().to_owned()),
+        }
     }
 
-    /// The place of the bytes `span` of the text; without them, the file.
-    fn place_of(&self, span: Option<Range<usize>>) -> Place {
-        match span {
-            Some(span) => Place::Line(self.path.clone(), line_of(&self.text, span.start)),
-            None => Place::Config(self.path.clone()),
+    /// The names of all profiles.
+    ///
+    /// # Errors
+    /// If a text is not valid TOML.
+    pub fn profiles(&self) -> Result<BTreeSet<String>> {
+        let mut profiles = BTreeSet::new();
+        for layer in self.layers() {
+            layer.table(None, &[], &mut profiles)?;
         }
+        Ok(profiles)
+    }
+
+    /// The same with the keys of another profile.
+    pub fn with_profile(&self, profile: &str) -> Self {
+        let profile = Some(profile.to_owned());
+        Self {
+            profile,
+            ..self.clone()
+        }
+    }
+
+    /// The weakest first.
+    fn layers(&self) -> impl Iterator<Item = &Layer> {
+        self.defaults.iter().chain([&self.config])
     }
 
     fn unknown(&self, key: String, table: &Table) -> Error {
@@ -172,6 +231,16 @@ impl Source {
             nearest,
         }
     }
+}
+
+/// Where runs are by the defaults of the user and the site.
+///
+/// # Errors
+/// If these can't be read, or are wrong.
+pub fn default_results_dir() -> Result<Option<PathBuf>> {
+    let source = Source::command_line(Vec::new()).over(defaults::read()?, None);
+    let results_dir = source.parse()?.file.results_dir;
+    Ok(results_dir.map(|path| path.0.into()))
 }
 
 /// A config as far as types go: its keys, and where each was given.
@@ -222,10 +291,25 @@ impl Parsed {
     /// The error that `key` is missing.
     pub fn missing(&self, key: &'static str) -> Error {
         Error::Missing {
-            path: self.source.path.clone(),
+            path: self.source.config.path().to_owned(),
             key,
         }
     }
+}
+
+/// The error that no key or table is called `key`, about which the user asked.
+pub fn unknown(key: &str) -> Error {
+    Error::UnknownKey {
+        place: Place::CommandLine(key.to_owned()),
+        key: key.to_owned(),
+        nearest: nearest(key, &known_paths()),
+    }
+}
+
+/// The key of the list in which `key` is an element, or `key` itself.
+fn without_index(key: &str) -> &str {
+    let list = key.strip_suffix(']').and_then(|key| key.rsplit_once('['));
+    list.map_or(key, |(list, _)| list)
 }
 
 /// The message about the value of `key`, in words of TOML instead of serde's.
@@ -273,47 +357,6 @@ pub fn nearest(key: &str, known: &[String]) -> Option<String> {
         .map(|(_, _, candidate)| candidate.clone())
 }
 
-/// The bytes of the key `parts`, or of the last part of the way to it that exists.
-fn span_of(table: &DeTable<'_>, parts: &[&str]) -> Option<Range<usize>> {
-    let (first, rest) = parts.split_first()?;
-    let (key, value) = table
-        .iter()
-        .find(|(key, _)| key.get_ref().as_ref() == *first)?;
-    match value.get_ref() {
-        DeValue::Table(inner) => span_of(inner, rest).or_else(|| Some(key.span())),
-        _ => Some(key.span()),
-    }
-}
-
-/// The line of the byte `at`, counted from 1.
-fn line_of(text: &str, at: usize) -> usize {
-    let before = text.as_bytes().iter().take(at);
-    1 + before.filter(|byte| **byte == b'\n').count()
-}
-
-/// What is wrong with `text` at `span`: another language's habit, or what the parser says.
-fn syntax(text: &str, span: Option<Range<usize>>, message: &str) -> String {
-    let at = span.map_or(0, |span| span.start.min(text.len()));
-    let before = text.as_bytes()[..at].iter();
-    let number = before.filter(|byte| **byte == b'\n').count();
-    let line = text.lines().nth(number).unwrap_or_default().trim();
-    let value = line.split_once('=').map(|(_, value)| value.trim());
-    let looks_like_yaml = line.split_once(':').is_some_and(|(key, _)| {
-        let is_part = |it: char| it.is_alphanumeric() || "_-. ".contains(it);
-        !key.is_empty() && key.chars().all(is_part)
-    });
-    match value {
-        Some("null" | "None" | "nil") => "TOML has no null; leave the key out".to_owned(),
-        None if text.trim_start().starts_with('{') => {
-            "this looks like JSON, and configs are TOML: `name = \"x\"`".to_owned()
-        }
-        None if looks_like_yaml || line == "---" => {
-            "this looks like YAML, and configs are TOML: `name = \"x\"`".to_owned()
-        }
-        _ => message.to_owned(),
-    }
-}
-
 #[cfg(test)]
 pub mod tests {
     use super::*;
@@ -337,7 +380,7 @@ pub mod tests {
         assert_eq!(message, "run.toml, line 4: unknown key `stop.aftre`");
         assert_eq!(hint.as_deref(), Some("did you mean `stop.after`?"));
 
-        let (message, hint) = error("[resources]\nname = \"a\"\n", &["resource.cpus=2"]);
+        let (message, hint) = error("[resources]\ncpus = 1\n", &["resource.cpus=2"]);
         assert_eq!(message, "`resource.cpus=2`: unknown key `resource`");
         assert_eq!(hint.as_deref(), Some("did you mean `resources`?"));
 

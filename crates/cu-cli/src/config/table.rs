@@ -14,6 +14,8 @@ pub struct Key {
     pub shown: Shown,
     /// When its value is a path.
     pub path: Option<PathKind>,
+    /// What its values are in JSON Schema.
+    pub schema: fn() -> serde_json::Value,
 }
 
 /// What the reference shows as the value of a key, in TOML.
@@ -34,8 +36,9 @@ pub struct Section {
     pub doc: &'static [&'static str],
     /// Its keys.
     pub keys: &'static [Key],
-    /// Whether a user chooses the names of its keys; `keys` is then an example.
-    pub free: bool,
+    /// If a user chooses the names of its keys: what their values are in JSON Schema. `keys` is then an
+    /// example.
+    pub free: Option<fn() -> serde_json::Value>,
 }
 
 /// A table of the config.
@@ -68,12 +71,19 @@ macro_rules! table {
 
         impl $crate::config::table::Table for $name {
             fn describe(path: &str, sections: &mut Vec<$crate::config::table::Section>) {
+                use $crate::config::schema::Schema;
                 use $crate::config::table::{Key, Section, Shown};
                 sections.push(Section {
                     path: path.to_owned(),
                     doc: &[$($doc),*],
-                    keys: &[$(Key { name: $key, doc: &[], shown: Shown::Example($shown), path: None }),*],
-                    free: true,
+                    keys: &[$(Key {
+                        name: $key,
+                        doc: &[],
+                        shown: Shown::Example($shown),
+                        path: None,
+                        schema: <$map as Schema>::schema,
+                    }),*],
+                    free: Some(<$map as Schema>::schema),
                 });
             }
         }
@@ -102,6 +112,7 @@ macro_rules! table {
 
         impl $crate::config::table::Table for $name {
             fn describe(path: &str, sections: &mut Vec<$crate::config::table::Section>) {
+                use $crate::config::schema::Schema;
                 use $crate::config::table::{Key, Section, Shown};
                 use $crate::config::units::NoPath as _;
                 sections.push(Section {
@@ -112,8 +123,9 @@ macro_rules! table {
                         doc: &[$($key_doc),*],
                         shown: Shown::$shown($text),
                         path: <$type>::PATH,
+                        schema: <$type as Schema>::schema,
                     }),*],
-                    free: false,
+                    free: None,
                 });
                 $($(<$inner_type as $crate::config::table::Table>::describe(
                     &$crate::config::table::join(path, stringify!($inner)),

@@ -8,47 +8,61 @@ use cu_run_dir::{CreateFile, StopSignal};
 use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer};
 
-/// A time, written with its unit: `50min`, `1h 30m`.
+/// A time, written with its unit or as Slurm writes it: `50min`, `1h 30m`, `1:30:00`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub Duration);
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const EXPECTED: &str = "a time with its unit, such as \"90s\", \"50min\" or \"1h 30m\"";
+        const EXPECTED: &str = "a time with its unit, such as \"90s\", \"50min\" or \"1h 30m\", or \
+                                \"1:30:00\"";
         let text = text(deserializer, EXPECTED)?;
         match parse_time(&text) {
             Ok(time) => Ok(Self(time)),
-            Err(WrongTime::TooLong) => Err(D::Error::custom(format!(
-                "expected a time of at most 100 years, found string {text:?}"
-            ))),
-            Err(WrongTime::NoTime) => {
+            Err(WrongTime::NotATime) => {
                 Err(D::Error::invalid_value(Unexpected::Str(&text), &EXPECTED))
             }
+            Err(wrong) => Err(D::Error::custom(format!("{wrong}, found string {text:?}"))),
         }
     }
 }
 
 /// Why a text is not a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WrongTime {
     /// It can't be read.
-    #[error("expected a time with its unit, such as 90s, 50min or 1h 30m")]
-    NoTime,
+    #[error("expected a time with its unit, such as 90s, 50min or 1h 30m, or 1:30:00")]
+    NotATime,
+    /// It has two parts, which some read as hours and minutes, and Slurm as minutes and seconds.
+    #[error(
+        "expected hours, minutes and seconds: write 0:{text} for {minutes} minutes, or {text}:00 for \
+         {minutes} hours"
+    )]
+    TwoParts {
+        /// As it was given.
+        text: String,
+        /// Its first part.
+        minutes: String,
+    },
     /// It is too long to be useful. Shorter times never overflow when they are added to a moment.
     #[error("expected a time of at most 100 years")]
     TooLong,
 }
 
-/// A time with its unit.
+/// A time with its unit, or as Slurm writes it, if that can't be misread: `H:MM:SS`, `D-H`, `D-H:MM`,
+/// `D-H:MM:SS`.
 ///
 /// # Errors
-/// If it has no unit, or is more than 100 years.
+/// If it is neither, or is more than 100 years.
 pub fn parse_time(text: &str) -> Result<Duration, WrongTime> {
     // A hundred years as humantime has them, of 365.25 days each.
     const LONGEST: Duration = Duration::from_secs(36_525 * 24 * 60 * 60);
-    let time = match humantime::parse_duration(text) {
-        Err(humantime::DurationError::NumberOverflow) => return Err(WrongTime::TooLong),
-        time => time.map_err(|_| WrongTime::NoTime)?,
+    let time = match text.contains([':', '-']) {
+        true => parse_clock(text.trim())?,
+        false => humantime::parse_duration(text).map_err(|error| match error {
+            humantime::DurationError::NumberOverflow => WrongTime::TooLong,
+            _ => WrongTime::NotATime,
+        })?,
     };
     match time <= LONGEST {
         true => Ok(time),
@@ -56,7 +70,45 @@ pub fn parse_time(text: &str) -> Result<Duration, WrongTime> {
     }
 }
 
-/// An amount of memory, written with its unit: `512MiB`, `2GiB`, `4GB`.
+/// `1:30:00`, `2-12`, `2-12:30`, `2-12:30:00`.
+fn parse_clock(text: &str) -> Result<Duration, WrongTime> {
+    let number = |digits: &str| match digits.bytes().all(|it| it.is_ascii_digit()) {
+        true if !digits.is_empty() => digits.parse::<u64>().map_err(|_| WrongTime::TooLong),
+        _ => Err(WrongTime::NotATime),
+    };
+    let below_60 = |digits: &str| match number(digits)? {
+        number if number < 60 && digits.len() <= 2 => Ok(number),
+        _ => Err(WrongTime::NotATime),
+    };
+    let (days, clock) = match text.split_once('-') {
+        Some((days, clock)) => (Some(number(days)?), clock),
+        None => (None, text),
+    };
+    let parts: Vec<_> = clock.split(':').collect();
+    let (hours, minutes, seconds) = match (days, &parts[..]) {
+        (Some(_), [hours]) => (number(hours)?, 0, 0),
+        (Some(_), [hours, minutes]) => (number(hours)?, below_60(minutes)?, 0),
+        (_, [hours, minutes, seconds]) => (number(hours)?, below_60(minutes)?, below_60(seconds)?),
+        (None, [minutes, seconds]) => {
+            number(minutes)?;
+            below_60(seconds)?;
+            return Err(WrongTime::TwoParts {
+                text: text.to_owned(),
+                minutes: (*minutes).to_owned(),
+            });
+        }
+        _ => return Err(WrongTime::NotATime),
+    };
+    let days = days.unwrap_or_default().checked_mul(24 * 60 * 60);
+    let hours = hours
+        .checked_mul(60 * 60)
+        .and_then(|it| it.checked_add(days?));
+    let all = hours.and_then(|it| it.checked_add(60 * minutes + seconds));
+    all.map(Duration::from_secs).ok_or(WrongTime::TooLong)
+}
+
+/// An amount of memory, written with its unit: `512MiB`, `2GiB`, `4GB`; or, as Slurm has it, `2G`, which
+/// is `2GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes(pub u64);
 
@@ -82,10 +134,10 @@ fn parse_bytes(text: &str) -> Option<u64> {
         "MB" => 1e6,
         "GB" => 1e9,
         "TB" => 1e12,
-        "KiB" => KIBI,
-        "MiB" => KIBI.powi(2),
-        "GiB" => KIBI.powi(3),
-        "TiB" => KIBI.powi(4),
+        "K" | "KiB" => KIBI,
+        "M" | "MiB" => KIBI.powi(2),
+        "G" | "GiB" => KIBI.powi(3),
+        "T" | "TiB" => KIBI.powi(4),
         _ => return None,
     };
     let bytes = number.parse::<f64>().ok()? * scale;
@@ -337,6 +389,35 @@ mod tests {
     }
 
     #[test]
+    fn times_of_slurm_are_read_unless_they_can_be_misread() {
+        for (text, seconds) in [
+            ("1:30:00", 5400),
+            ("01:00:00", 3600),
+            ("100:00:01", 360_001),
+            ("0:00:30", 30),
+            ("2-12", 216_000),
+            ("2-12:30", 217_800),
+            ("0-00:00:10", 10),
+            (" 1:00:00 ", 3600),
+        ] {
+            assert_eq!(read(text), Ok(Time(Duration::from_secs(seconds))), "{text}");
+        }
+        for wrong in [
+            "1:60:00", "1:00:60", "1:000:00", "1::00", ":", "-", "1-", "-1", "1-2-3", "1:2:3:4",
+            "+1:00:00", "1:00:0a", "1h:00:00",
+        ] {
+            assert!(read::<Time>(wrong).is_err(), "{wrong}");
+        }
+        let error = read::<Time>("10:30")
+            .expect_err("it can be misread")
+            .to_string();
+        assert!(
+            error.contains("write 0:10:30 for 10 minutes, or 10:30:00 for 10 hours"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn a_time_is_at_most_a_hundred_years() {
         for good in ["0s", "100years", "36500days"] {
             assert!(read::<Time>(good).is_ok(), "{good}");
@@ -347,6 +428,9 @@ mod tests {
             "584000000000years",
             "18446744073709551615s",
             "99999999999999999999s",
+            "99999999999999999999:00:00",
+            "36526-0",
+            "18446744073709551615-1:00:00",
         ] {
             let error = read::<Time>(wrong).expect_err(wrong).to_string();
             let expected = "expected a time of at most 100 years, found ";
@@ -358,6 +442,8 @@ mod tests {
     fn sizes_are_binary_or_decimal() {
         assert_eq!(read("2GiB"), Ok(Bytes(2 << 30)));
         assert_eq!(read("1.5 kB"), Ok(Bytes(1500)));
+        assert_eq!(read("2G"), Ok(Bytes(2 << 30)));
+        assert_eq!(read("512M"), Ok(Bytes(512 << 20)));
         for wrong in ["2", "GiB", "2 gigs", "-1GiB", "0GiB", "1e99TB", "..MB", ""] {
             assert!(read::<Bytes>(wrong).is_err(), "{wrong}");
         }

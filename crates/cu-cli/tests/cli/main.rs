@@ -2,6 +2,7 @@
 
 mod backend;
 mod bad_input;
+mod defaults;
 mod doctor;
 mod interrupt;
 mod json;

@@ -77,6 +77,9 @@ impl Bench {
             .args(arguments)
             .current_dir(self.directory.path())
             .env_remove("CU_RESULTS_DIR")
+            .env_remove("CU_PROFILE")
+            .env("XDG_CONFIG_DIRS", self.path("site"))
+            .env("XDG_CONFIG_HOME", self.path("user"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::config::schema::{Schema, one_of};
 use crate::config::table::table;
 use crate::config::units::{Bytes, FilePath, PathOrName, Surroundings, Time};
 
@@ -110,4 +111,16 @@ pub enum Universe {
     Container,
     /// A Docker container.
     Docker,
+}
+
+impl Schema for Resume {
+    fn schema() -> serde_json::Value {
+        one_of(&["submit", "requeue", "checkpoint"])
+    }
+}
+
+impl Schema for Universe {
+    fn schema() -> serde_json::Value {
+        one_of(&["vanilla", "container", "docker"])
+    }
 }

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 
 use serde::Deserialize;
 
+use crate::config::schema::{Schema, one_of};
 use crate::config::table::table;
 use crate::config::units::{FilePath, PathOrName, Surroundings, Time};
 
@@ -92,4 +93,10 @@ pub enum Resume {
     Submit,
     /// By the same one.
     Requeue,
+}
+
+impl Schema for Resume {
+    fn schema() -> serde_json::Value {
+        one_of(&["submit", "requeue"])
+    }
 }

@@ -1,0 +1,153 @@
+//! Defaults of the site and the user, profiles, and `cu config`.
+
+use std::fs;
+
+use crate::support::{Bench, COUNT};
+
+/// Writes a file of defaults.
+fn defaults(bench: &Bench, whose: &str, text: &str) {
+    let directory = bench.path(whose).join("cluster-utils");
+    fs::create_dir_all(&directory).expect("a directory");
+    fs::write(directory.join("config.toml"), text).expect("a file");
+}
+
+#[test]
+fn each_key_comes_from_the_nearest_place() {
+    let bench = Bench::new();
+    bench.program("count.sh", COUNT);
+    defaults(
+        &bench,
+        "site",
+        "[backend]\nkind = \"local\"\nslurm.account = \"site\"\nactivate = \"env.sh\"\n[stop]\ngrace = \"9s\"\n",
+    );
+    defaults(
+        &bench,
+        "user",
+        "results_dir = \"mine\"\n[backend]\nslurm.account = \"user\"\n[stop]\ngrace = \"8s\"\n\
+         [environment]\nA = \"user\"\n[profiles.gpu]\nstop.grace = \"7s\"\nresources.cpus = 1\n",
+    );
+    bench.write(
+        "run.toml",
+        "name = \"a\"\ncommand = [\"./count.sh\", \"2\"]\n[environment]\nB = \"config\"\n",
+    );
+    let words = [
+        "config",
+        "show",
+        "run.toml",
+        "stop.after=1h",
+        "--profile",
+        "gpu",
+        "--origin",
+    ];
+    let shown = bench.cu(&words).stdout;
+    let site = bench.path("site/cluster-utils");
+    let user = bench.path("user/cluster-utils");
+    for line in [
+        format!(
+            "stop.grace = \"7s\"  # {}, line 9",
+            user.join("config.toml").display()
+        ),
+        format!(
+            "backend.slurm.account = \"user\"  # {}, line 3",
+            user.join("config.toml").display()
+        ),
+        format!(
+            "backend.kind = \"local\"  # {}, line 2",
+            site.join("config.toml").display()
+        ),
+        format!(
+            "backend.activate = \"{0}/env.sh\"  # {0}/config.toml, line 4",
+            site.display()
+        ),
+        "environment.A = \"user\"".to_owned(),
+        "environment.B = \"config\"  # run.toml, line 4".to_owned(),
+        "stop.after = \"1h\"  # the command line: stop.after=1h".to_owned(),
+    ] {
+        assert!(shown.contains(&line), "{line}\nis not in\n{shown}");
+    }
+    let origins = &bench.json(&["config", "show", "run.toml", "--json"])["origins"];
+    assert_eq!(origins["name"], "run.toml, line 1");
+
+    // The run is made where the user's defaults say, and found there.
+    fs::write(site.join("env.sh"), "").expect("a file");
+    let ended = bench.cu(&["run", "run.toml", "--profile", "gpu"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let kept = bench.read("mine/a/run.toml");
+    assert!(
+        kept.contains("grace = \"7s\"") && kept.contains("account = \"user\""),
+        "{kept}"
+    );
+    assert_eq!(bench.json(&["status", "--json"])["name"], "a");
+    assert_eq!(bench.cu(&["status", "a"]).code, 0);
+}
+
+#[test]
+fn wrong_defaults_are_named_and_make_nothing() {
+    let bench = Bench::new();
+    bench.program("count.sh", COUNT);
+    defaults(&bench, "user", "[settings]\nrate = 0.1\n");
+    let ended = bench.cu(&["run", "--", "./count.sh", "1"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    let expected =
+        "cluster-utils/config.toml, line 1: `settings`: this file has defaults for all runs";
+    assert!(ended.stderr.contains(expected), "{ended:?}");
+    assert!(!bench.path("results").exists());
+
+    defaults(&bench, "user", "[profiles.gpu]\nstop.aftr = \"1h\"\n");
+    let user = bench.path("user/cluster-utils/config.toml");
+    let ended = bench.cu(&["config", "check", user.to_str().expect("UTF-8")]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(
+        ended.stderr.contains("line 2: unknown key `stop.aftr`"),
+        "{ended:?}"
+    );
+
+    let ended = bench.cu(&["run", "--profile", "cpu", "--", "./count.sh", "1"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(
+        ended.stderr.contains("there is no profile `cpu`"),
+        "{ended:?}"
+    );
+    assert!(ended.stderr.contains("the profiles are: gpu"), "{ended:?}");
+}
+
+#[test]
+fn a_config_is_begun_checked_and_explained() {
+    let bench = Bench::new();
+    bench.write("train.py", "");
+    assert_eq!(bench.cu(&["config", "init"]).code, 0);
+    let again = bench.cu(&["config", "init"]);
+    assert_eq!(again.code, 2, "{again:?}");
+    let checked = bench.cu(&["config", "check", "run.toml"]);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    assert_eq!(checked.stdout, "the config is correct; it makes 1 job\n");
+    bench.write(
+        "wrong.toml",
+        "name = \"a\"\ncommand = [\"true\"]\n[stop]\naftre = \"1h\"\ngrace = \"1:30\"\n",
+    );
+    let wrong = bench.cu(&["config", "check", "wrong.toml"]);
+    assert_eq!(wrong.code, 2, "{wrong:?}");
+    for words in [
+        "4 | aftre = \"1h\"\n  | ^^^^^^^^^^^^\nhint: did you mean `stop.after`?",
+        "write 0:1:30 for 1 minutes, or 1:30:00 for 1 hours",
+        "hint: `cu config reference stop.grace` explains it",
+    ] {
+        assert!(
+            wrong.stderr.contains(words),
+            "{words}\nis not in\n{}",
+            wrong.stderr
+        );
+    }
+    let explained = bench.cu(&["config", "reference", "stop.after"]).stdout;
+    assert_eq!(
+        explained,
+        "[stop]\n\n# Ask after this time.\nafter = \"50min\"\n"
+    );
+    let unknown = bench.cu(&["config", "reference", "aftre"]);
+    assert_eq!(unknown.code, 2, "{unknown:?}");
+    let schema = bench.json(&["config", "schema"]);
+    assert_eq!(
+        schema["properties"]["stop"]["properties"]["after"]["type"],
+        "string"
+    );
+}
