@@ -5,8 +5,6 @@ use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::reference::known_paths;
-
 /// A result of this module.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -277,20 +275,10 @@ impl Error {
     }
 }
 
-/// Where `key` or the nearest table above it is explained.
+/// Where `key` is explained.
 fn explains(key: &str) -> String {
-    let known = known_paths();
     let key = key.split_once('[').map_or(key, |(list, _)| list);
-    let above = std::iter::successors(Some(key), |key| {
-        key.rsplit_once('.').map(|(above, _)| above)
-    });
-    match above
-        .into_iter()
-        .find(|key| known.iter().any(|it| it == key))
-    {
-        Some(key) => format!("`cu config reference {key}` explains it"),
-        None => "`cu config reference` explains all keys".to_owned(),
-    }
+    format!("`cu config reference {key}` explains it")
 }
 
 fn in_one_line(errors: &[Error]) -> String {

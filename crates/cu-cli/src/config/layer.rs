@@ -10,7 +10,6 @@ use toml::{Table, Value};
 use super::defaults::{Defaults, OF_A_RUN};
 use super::error::{Error, Place, Result};
 use super::paths;
-use super::placeholder;
 use super::table::{Section, join};
 
 /// The table whose tables are keys again, of which the user chooses one by its name.
@@ -106,7 +105,7 @@ impl Layer {
         if let Some(Value::Table(variables)) = table.get_mut("environment") {
             for (_, value) in variables.iter_mut() {
                 if let Value::String(text) = value {
-                    *text = placeholder::with_config_dir(text, directory);
+                    *text = paths::with_config_dir(text, directory);
                 }
             }
         }

@@ -30,6 +30,7 @@ mod start;
 pub mod table;
 mod times;
 pub mod units;
+pub mod values;
 
 pub use error::{Error, Excerpt, Place};
 pub use file::File;

@@ -39,6 +39,23 @@ pub fn plain(path: PathBuf) -> PathBuf {
     path.components().collect()
 }
 
+/// `text` with the config's directory filled in, so that it means the same when it is read elsewhere.
+pub fn with_config_dir(text: &str, config_dir: &Path) -> String {
+    const NAME: &str = "{config_dir}";
+    let mut filled = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(NAME) {
+        filled.push_str(before);
+        match config_dir.to_str() {
+            // Its own braces would be read as placeholders.
+            Some(path) if !before.ends_with('{') && !path.contains('{') => filled.push_str(path),
+            _ => filled.push_str(NAME),
+        }
+        rest = after;
+    }
+    filled + rest
+}
+
 /// Puts in the place of the text at `key` the path that it means. A value of another type is
 /// left to the check of types.
 fn replace(

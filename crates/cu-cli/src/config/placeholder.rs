@@ -107,23 +107,6 @@ pub fn has_any(text: &str) -> bool {
     false
 }
 
-/// `text` with the config's directory filled in, so that it means the same when it is read elsewhere.
-pub fn with_config_dir(text: &str, config_dir: &Path) -> String {
-    const NAME: &str = "{config_dir}";
-    let mut filled = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once(NAME) {
-        filled.push_str(before);
-        match config_dir.to_str() {
-            // Its own braces would be read as placeholders.
-            Some(path) if !before.ends_with('{') && !path.contains('{') => filled.push_str(path),
-            _ => filled.push_str(NAME),
-        }
-        rest = after;
-    }
-    filled + rest
-}
-
 /// What is before the first brace, and the rest with it.
 fn split(text: &str) -> Option<(&str, &str)> {
     text.find('{').map(|at| text.split_at(at))

@@ -14,7 +14,7 @@ use super::file::File;
 use super::source::Parsed;
 use super::start::{self, Start};
 use super::units::{Bytes, Time, ZeroWhenStopped};
-use super::{grid, placeholder, program, sharing, times};
+use super::{grid, paths, program, sharing, times};
 
 /// A run as a config describes it, complete and consistent.
 #[derive(Debug)]
@@ -235,7 +235,7 @@ fn check_environment(parsed: &Parsed) -> Result<()> {
 fn effective(parsed: &Parsed, command: &[String]) -> Table {
     let mut table = parsed.table().clone();
     let text = |text: &str| {
-        let text = placeholder::with_config_dir(text, parsed.directory());
+        let text = paths::with_config_dir(text, parsed.directory());
         Value::String(text)
     };
     if let Some(Value::Table(variables)) = table.get_mut("environment") {

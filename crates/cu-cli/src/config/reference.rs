@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::file::File;
-use super::table::{Section, Shown, Table, join};
+use super::table::{Key, Section, Shown, Table, join};
 
 /// Every table of the config.
 pub fn sections() -> Vec<Section> {
@@ -47,40 +47,41 @@ pub fn reference() -> String {
     text
 }
 
-/// The part of the reference about the key or the table with this dotted path, if there is one. A free
-/// table explains all its keys.
+/// The part of the reference about the key or table with this dotted path; about what is within the value of
+/// a key, the part about this key. `None` if there is no such key.
 pub fn reference_of(path: &str) -> Option<String> {
-    if path.is_empty() {
-        return None;
-    }
-    let mut text = String::new();
+    let sections = sections();
     let within = format!("{path}.");
-    for mut section in sections() {
-        if section.path == path || section.path.starts_with(&within) {
-            // Writing to a String can't fail.
-            let _ = write_section(&mut text, &section);
-            continue;
-        }
-        let key = match section.path.as_str() {
-            "" => Some(path),
-            above => path
-                .strip_prefix(above)
-                .and_then(|rest| rest.strip_prefix('.')),
-        };
-        let Some(key) = key else { continue };
-        match section.keys.iter().position(|it| it.name == key) {
-            _ if section.free.is_some() => {}
-            // The keys before this one share its table.
-            Some(at) => {
-                section.keys = &section.keys[at..=at];
-                section.doc = &[];
-            }
-            None => continue,
-        }
-        let _ = write_section(&mut text, &section);
+    let tables = sections
+        .iter()
+        .filter(|section| section.path == path || section.path.starts_with(&within));
+    let mut text = String::new();
+    for section in tables.filter(|_| !path.is_empty()) {
+        // Writing to a String can't fail.
+        let _ = write_section(&mut text, section);
     }
-    let text = text.trim_matches('\n');
-    (!text.is_empty()).then(|| text.to_owned())
+    if text.is_empty() {
+        let _ = write_section(&mut text, &alone(path, sections)?);
+    }
+    Some(text.trim_matches('\n').to_owned())
+}
+
+/// The table of the key with this path, with no other key. A free table explains all its keys.
+fn alone(path: &str, sections: Vec<Section>) -> Option<Section> {
+    let key_in = |section: &Section| match section.path.as_str() {
+        "" => Some(path.to_owned()),
+        above => Some(path.strip_prefix(above)?.strip_prefix('.')?.to_owned()),
+    };
+    sections.into_iter().find_map(|mut section| {
+        let key = key_in(&section)?;
+        if section.free.is_none() {
+            let is_it = |it: &Key| key == it.name || key.starts_with(&format!("{}.", it.name));
+            let at = section.keys.iter().position(is_it)?;
+            section.keys = &section.keys[at..=at];
+            section.doc = &[];
+        }
+        Some(section)
+    })
 }
 
 fn write_section(text: &mut String, section: &Section) -> std::fmt::Result {
@@ -152,12 +153,13 @@ pub mod tests {
         );
         assert!(of("name").ends_with("\nname = \"digits\""));
         assert!(of("environment.ANY").contains("OMP_NUM_THREADS"));
+        assert_eq!(of("resume.done_when.file"), of("resume.done_when"));
         let backend = of("backend");
         assert!(
             backend.contains("[backend.slurm.container]") && backend.contains("[backend.local]")
         );
         assert!(!backend.contains("[stop]"));
-        for unknown in ["", "stop.", "sto", "stop.aftre", "backend.local.cpus.x"] {
+        for unknown in ["", "stop.", "sto", "stop.aftre", "backend.local.cpu"] {
             assert_eq!(reference_of(unknown), None, "{unknown}");
         }
     }

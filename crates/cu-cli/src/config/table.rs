@@ -71,7 +71,7 @@ macro_rules! table {
 
         impl $crate::config::table::Table for $name {
             fn describe(path: &str, sections: &mut Vec<$crate::config::table::Section>) {
-                use $crate::config::schema::Schema;
+                use $crate::config::values::Schema;
                 use $crate::config::table::{Key, Section, Shown};
                 sections.push(Section {
                     path: path.to_owned(),
@@ -112,7 +112,7 @@ macro_rules! table {
 
         impl $crate::config::table::Table for $name {
             fn describe(path: &str, sections: &mut Vec<$crate::config::table::Section>) {
-                use $crate::config::schema::Schema;
+                use $crate::config::values::Schema;
                 use $crate::config::table::{Key, Section, Shown};
                 use $crate::config::units::NoPath as _;
                 sections.push(Section {

@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use crate::config::schema::{Schema, one_of};
 use crate::config::table::table;
 use crate::config::units::{Bytes, FilePath, PathOrName, Surroundings, Time};
+use crate::config::values::{Schema, one_of};
 
 table! {
     /// HTCondor as a backend. These keys hold for all submissions alike. The run directory must be on a

@@ -4,9 +4,9 @@ use std::num::NonZeroU32;
 
 use serde::Deserialize;
 
-use crate::config::schema::{Schema, one_of};
 use crate::config::table::table;
 use crate::config::units::{FilePath, PathOrName, Surroundings, Time};
+use crate::config::values::{Schema, one_of};
 
 table! {
     /// Slurm as a backend. These keys hold for all submissions alike. Slurm counts time limits in whole
