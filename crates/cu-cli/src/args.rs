@@ -368,7 +368,8 @@ fn jobs_long_help() -> String {
 Conditions: KEY<VALUE, and with <=, =, !=, >= and >; KEY~TEXT is true if the value contains the
 text; KEY= is true of jobs without a value, KEY!= of jobs with one. No other
 condition is true of a job without a value. run_time and queue_time are compared with times such as 90s or 1h 30m,
-done with 0.5 or 50%, moments with their beginning, in UTC: started>2026-11-24.
+done with 0.5 or 50%, moments with their beginning, in local time or, with a Z, in UTC:
+started>2026-11-24, ended<2026-11-24T12Z.
 
 ",
     );

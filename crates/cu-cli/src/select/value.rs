@@ -7,7 +7,7 @@ use cu_core::JobState;
 use cu_protocol::{MetricValue, Timestamp};
 use serde::Serialize;
 
-use crate::text::moment::{iso, rounded};
+use crate::text::moment::{iso, local, rounded};
 
 /// A value of a job.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +56,7 @@ impl Value {
         *self == Self::Missing
     }
 
-    /// For people: `3`, `61 %`, `1h 2m`.
+    /// For people: `3`, `61 %`, `1h 2m`, local time.
     pub fn shown(&self) -> String {
         match self {
             Self::Fraction(fraction) => {
@@ -64,11 +64,12 @@ impl Value {
                 format!("{:.0} %", (fraction * 100.0).round().min(most))
             }
             Self::Time(time) => rounded(*time),
+            Self::Moment(moment) => local(*moment),
             value => value.written(),
         }
     }
 
-    /// For programs: times in seconds, parts from 0 to 1.
+    /// For programs: times in seconds, parts from 0 to 1, moments in UTC.
     pub fn written(&self) -> String {
         match self {
             Self::Missing => String::new(),
@@ -113,8 +114,11 @@ impl Value {
             Self::Text(text) => Some(text.as_str().cmp(written)),
             // As far as the person has written it, so that a day means all of it.
             Self::Moment(moment) => {
-                let text = iso(*moment);
-                Some(text.get(..written.len()).unwrap_or(&text).cmp(written))
+                let (text, written) = match written.strip_suffix('Z') {
+                    Some(written) => (iso(*moment), written.to_owned()),
+                    None => (local(*moment), written.replace('T', " ")),
+                };
+                Some(text.get(..written.len()).unwrap_or(&text).cmp(&written))
             }
             Self::Time(time) => {
                 let written = crate::config::parse_time(written).ok()?;

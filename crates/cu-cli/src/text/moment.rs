@@ -1,7 +1,8 @@
-//! Shows times: ISO 8601 in UTC for programs, durations in two units for people.
+//! Shows times: moments as ISO 8601 in UTC for programs and as local time for people, durations in two units.
 
 use cu_protocol::Timestamp;
 pub use cu_system::durations::shown as rounded;
+use jiff::tz::TimeZone;
 
 /// The last millisecond of the year 9999: ISO 8601 has four digits for a year.
 const LAST: Timestamp = Timestamp::from_millis(253_402_300_799_999);
@@ -9,6 +10,20 @@ const LAST: Timestamp = Timestamp::from_millis(253_402_300_799_999);
 /// `2026-11-24T16:48:32.120Z`.
 pub fn iso(moment: Timestamp) -> String {
     moment.min(LAST).to_string()
+}
+
+/// `2026-11-24 17:48:32`, by the clock on this machine's wall.
+pub fn local(moment: Timestamp) -> String {
+    local_in(moment, TimeZone::system())
+}
+
+fn local_in(moment: Timestamp, zone: TimeZone) -> String {
+    let millis = i64::try_from(moment.min(LAST).millis()).unwrap_or(i64::MAX);
+    match jiff::Timestamp::from_millisecond(millis) {
+        Ok(moment) => moment.to_zoned(zone).strftime("%F %T").to_string(),
+        // Beyond what the library counts, which the last moments of the year 9999 are.
+        Err(_) => iso(moment),
+    }
 }
 
 #[cfg(test)]
@@ -26,5 +41,22 @@ mod tests {
             iso(Timestamp::from_millis(u64::MAX)),
             "9999-12-31T23:59:59.999Z"
         );
+    }
+
+    #[test]
+    fn people_read_the_time_of_their_own_clock() {
+        let moment = Timestamp::from_millis(1_795_538_912_120);
+        for (hours, expected) in [
+            (0, "2026-11-24 16:48:32"),
+            (1, "2026-11-24 17:48:32"),
+            (-17, "2026-11-23 23:48:32"),
+        ] {
+            let zone = TimeZone::fixed(jiff::tz::offset(hours));
+            assert_eq!(local_in(moment, zone), expected);
+        }
+        for millis in [0, u64::MAX] {
+            let text = local_in(Timestamp::from_millis(millis), TimeZone::UTC);
+            assert!(!text.is_empty());
+        }
     }
 }

@@ -4,13 +4,13 @@ use std::fmt::Write;
 use std::path::Path;
 
 use cu_core::{AttemptEnd, AttemptReport, JobReport, RunDir};
-use cu_protocol::{Attempt, JobId, Timestamp, signal_name};
+use cu_protocol::{Attempt, JobId, signal_name};
 use cu_run_dir::{JobSpec, SentSignal, SignalReason};
 
 use super::summary::{FEW, attempt_end, fitted, job_is, metrics, percent, table};
 use super::{Files, hints, limit};
 use crate::backend::Kind;
-use crate::text::moment::{iso, rounded};
+use crate::text::moment::{local, rounded};
 use crate::text::{last_line, size, wrap};
 
 /// At most this many attempts of a job are shown: the newest.
@@ -150,21 +150,12 @@ fn attempt_row(attempt: &AttemptReport, files: &Files) -> [String; 7] {
         attempt.attempt.to_string(),
         attempt.cluster_job_id.clone().unwrap_or_default(),
         attempt.host.clone().unwrap_or_default(),
-        attempt.started.map(to_the_second).unwrap_or_default(),
+        attempt.started.map(local).unwrap_or_default(),
         took.map(|(started, ended)| rounded(ended.since(started)))
             .unwrap_or_default(),
         files.peak_memory_bytes().map(size).unwrap_or_default(),
         end,
     ]
-}
-
-/// `2026-11-24T16:48:32Z`.
-fn to_the_second(moment: Timestamp) -> String {
-    let text = iso(moment);
-    match text.split_once('.') {
-        Some((seconds, _)) => format!("{seconds}Z"),
-        None => text,
-    }
 }
 
 /// The files of the newest attempt, its last line and what to do about its end.
@@ -242,7 +233,7 @@ fn signal_line(sent: &SentSignal) -> String {
         SignalReason::Ended => "to end it",
         SignalReason::LeftBehind => "to end what was left",
     };
-    let (at, signal, name) = (iso(sent.at), &sent.signal, &sent.name);
+    let (at, signal, name) = (local(sent.at), &sent.signal, &sent.name);
     format!("{at} SIG{signal} to {name} ({}), {reason}", sent.pid)
 }
 

@@ -177,7 +177,9 @@ impl<'a> From<&'a JobReport> for JobRow<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::moment::local;
     use crate::view::summary::tests::report;
+    use cu_protocol::Timestamp;
     use serde_json::json;
 
     fn jobs() -> Vec<JobReport> {
@@ -198,16 +200,18 @@ mod tests {
         let jobs = jobs();
         let columns = usual_columns(&Names::of(&jobs));
         let text = table(&jobs, &columns, None);
-        let expected = "\
-job  state      opt.lr  attempts  done  test_accuracy  run_time  host   started                   ended
-  0  completed  0.001          2                0.923   2 min 2 s  node1  1970-01-01T00:00:00.000Z  1970-01-01T00:01:01.000Z
-  1  waiting    auto           0";
+        let [started, ended] = [0, 61_000].map(|millis| local(Timestamp::from_millis(millis)));
+        let expected = format!(
+            "job state opt.lr attempts done test_accuracy run_time host started ended
+             0 completed 0.001 2 0.923 2 min 2 s node1 {started} {ended}
+             1 waiting auto 0"
+        );
         let squeezed = |text: &str| {
             let lines = text.lines();
             let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
             lines.map(words).collect::<Vec<_>>()
         };
-        assert_eq!(squeezed(&text), squeezed(expected));
+        assert_eq!(squeezed(&text), squeezed(&expected));
         let narrow = table(&jobs, &columns, Some(40));
         assert!(
             narrow.lines().next().expect("a line").len() <= 40,

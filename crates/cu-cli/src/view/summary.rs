@@ -15,7 +15,7 @@ use super::limit;
 use super::lines::counts;
 use crate::runs::Listed;
 use crate::shell_word::shell_word;
-use crate::text::moment::{iso, rounded};
+use crate::text::moment::{local, rounded};
 use crate::text::plural;
 
 /// At most this many jobs are listed one by one; more are only counted.
@@ -172,10 +172,10 @@ pub fn status(status: &Status, jobs: &[JobReport], width: Option<usize>) -> Stri
     if !status.backend.is_empty() {
         let _ = write!(text, ", on {}", status.backend);
     }
-    let _ = write!(text, "\ncreated {}", iso(status.created));
+    let _ = write!(text, "\ncreated {}", local(status.created));
     if let Some(ended) = status.ended {
         let took = rounded(ended.since(status.created));
-        let _ = write!(text, ", ended {} after {took}", iso(ended));
+        let _ = write!(text, ", ended {} after {took}", local(ended));
     }
     let _ = write!(text, "\n{}", status.run_dir.display());
     let open: Vec<_> = jobs
@@ -229,7 +229,7 @@ pub fn list(runs: &[Listed], width: Option<usize>) -> String {
                 run_state(status.state).to_owned(),
                 format!("{}/{}", status.jobs.completed, status.jobs.total),
                 status.resumes.to_string(),
-                iso(status.created),
+                local(status.created),
             ],
             Err(error) => {
                 problems.push(in_one_line(error));
