@@ -9,6 +9,7 @@ use crate::error::render;
 use crate::error::{Error, ExitCode, Result};
 use crate::start::foreground::end_of;
 use crate::start::interrupt::Interrupts;
+use crate::start::on_end::OnEnd;
 use crate::start::watched::{MainProcess, Outcome};
 use crate::start::{background, logging};
 use crate::view::Silent;
@@ -37,6 +38,7 @@ fn run_it(common: &Common, run: &RunDir) -> Result<ExitCode> {
     rustix::process::setsid().map_err(|error| Error::system("start a session")(error.into()))?;
     check_run(run)?;
     logging::start_in_background(run, common.verbose)?;
+    let on_end = OnEnd::of(run);
     let outcome = background::runtime()?.block_on(async {
         let scheduler = backend::of_run(run).await?;
         let main_process = MainProcess::open(run.clone(), scheduler).await?;
@@ -45,7 +47,10 @@ fn run_it(common: &Common, run: &RunDir) -> Result<ExitCode> {
         main_process.run(&mut Silent, &mut interrupts).await
     })?;
     Ok(match outcome {
-        Outcome::Settled(status) => end_of(&status),
+        Outcome::Settled(status) => {
+            on_end.inspect(|command| command.tell(&status));
+            end_of(&status)
+        }
         Outcome::Detached(_) | Outcome::Ended => ExitCode::Interrupted,
     })
 }

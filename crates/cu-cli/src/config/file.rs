@@ -33,6 +33,10 @@ table! {
         working_directory: String = Default("\".\""),
         /// A file that is the program's standard input. The default is none.
         stdin: String = Example("\"in.lj\""),
+        /// A shell command that is run once when all jobs have ended. On its standard input it gets what
+        /// `cu status --json` prints; it starts in the run directory, its output goes to main.log, and it is
+        /// ended after a minute.
+        on_end: String = Example("\"mail -s 'a run has ended' ada@example.org\""),
     }
     tables {
         settings: Settings,

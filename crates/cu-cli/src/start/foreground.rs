@@ -7,6 +7,7 @@ use cu_core::{Reader, RunDir, RunState, Status};
 use cu_system::threads;
 
 use super::interrupt::Interrupts;
+use super::on_end::OnEnd;
 use super::watched::{MainProcess, Outcome};
 use super::{background, logging};
 use crate::args::{Common, Watch};
@@ -26,6 +27,7 @@ pub fn work_on(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> 
         return detach(common, &run);
     }
     logging::start(&run, common.verbose)?;
+    let on_end = OnEnd::of(&run);
     let mut view = view::choose(common, watch.no_progress);
     let mut interrupts = Interrupts::new(watch.on_interrupt);
     let outcome = background::runtime()?.block_on(async {
@@ -37,6 +39,7 @@ pub fn work_on(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> 
     match outcome {
         Outcome::Settled(status) => {
             report(common, &run, &status)?;
+            on_end.inspect(|command| command.tell(&status));
             Ok(end_of(&status))
         }
         Outcome::Detached(status) => {

@@ -6,5 +6,6 @@ pub mod follow;
 pub mod foreground;
 pub mod interrupt;
 pub mod logging;
+pub mod on_end;
 pub mod variables;
 pub mod watched;

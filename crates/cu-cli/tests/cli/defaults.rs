@@ -151,3 +151,39 @@ fn a_config_is_begun_checked_and_explained() {
         "string"
     );
 }
+
+#[test]
+fn a_command_of_the_user_hears_of_the_end_once() {
+    let bench = Bench::new();
+    bench.program("count.sh", COUNT);
+    defaults(&bench, "user", "on_end = \"cat > end.json; echo told\"\n");
+    let ended = bench.cu(&["run", "--name", "a", "--", "./count.sh", "2"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let told = bench.path("results/a/end.json");
+    let told_of: serde_json::Value =
+        serde_json::from_slice(&fs::read(&told).expect("the command was run")).expect("JSON");
+    assert_eq!(told_of["state"], "completed");
+    assert_eq!(told_of["jobs"]["completed"], 1);
+    assert!(bench.read("results/a/main.log").contains("told"));
+
+    // A run that has ended had its turn.
+    fs::remove_file(&told).expect("it is there");
+    assert_eq!(bench.cu(&["resume", "a"]).code, 0);
+    assert!(!told.exists());
+
+    // A command that fails changes nothing of the run.
+    defaults(
+        &bench,
+        "user",
+        "on_end = \"echo no such address; exit 7\"\n",
+    );
+    let ended = bench.cu(&["run", "--name", "b", "--", "./count.sh", "1"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stderr.contains("exit status: 7"), "{ended:?}");
+    assert!(bench.read("results/b/main.log").contains("no such address"));
+    let ended = bench.cu(&["run", "--detach", "--name", "c", "--", "./count.sh", "1"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    bench.wait_until("the command has failed", |bench| {
+        bench.read("results/c/main.log").contains("exit status: 7")
+    });
+}
