@@ -1,11 +1,11 @@
-//! Makes a run: its directories, secret, settings, and last its store, which is what makes a
-//! directory a run.
+//! Makes a run: its directory, secret, and last its store, which is what makes a directory a run. What a
+//! job needs besides is made before its first attempt, so that a run of thousands of jobs begins at once.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use cu_protocol::{JobId, RunId, Timestamp};
+use cu_protocol::{Attempt, JobId, RunId, Timestamp};
 use cu_run_dir::{JobSpec, keep_private, make_dir, replace};
 use cu_system::causes::in_one_line;
 use cu_system::files;
@@ -76,9 +76,8 @@ impl<'a> NewRun<'a> {
         };
         secret::make(run_dir)?;
         let run = RunId::generate().map_err(chance)?;
-        for (number, job) in (0..).zip(&plan.jobs) {
-            create_job(run_dir, run, JobId(number), job)?;
-        }
+        make_dir(&run_dir.all_output_dirs())?;
+        make_dir(&run_dir.all_attempts())?;
         sync(run_dir)?;
         Store::create(run_dir, run, plan, Timestamp::from(SystemTime::now()))?;
         Ok(run)
@@ -102,7 +101,7 @@ fn check_place(run_dir: &RunDir) -> Result<()> {
     }
 }
 
-/// Removes the jobs that a killed creation has made. If anything else is there, it is somebody's work:
+/// Removes the jobs that a killed creation has made: an earlier version of `cu` made them with the run. If anything else is there, it is somebody's work:
 /// the run is refused, and nothing is removed.
 fn clear(run_dir: &RunDir) -> Result<()> {
     let job = JobId(0);
@@ -164,27 +163,36 @@ fn check(plan: &RunPlan) -> Result<()> {
     Ok(())
 }
 
-fn create_job(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> Result<()> {
-    make_dir(&run_dir.output_dir(id))?;
-    make_dir(&run_dir.attempts(id))?;
-    write_json(&run_dir.job_spec(id), &job_spec(run, id, plan))?;
-    write_json(&run_dir.settings(id), &plan.settings)
-}
-
-/// Makes anew what somebody has deleted of that, and the job's `job.json` if it was changed. Returns
-/// whether the output directory was missing.
+/// Makes what a job needs in the run directory, or what somebody has deleted of that, and the job's
+/// `job.json` anew if it was changed. Returns whether the output directory was made before, and was missing.
 ///
 /// # Errors
 /// [`Error::File`], also if something that is not a directory is in the place of one.
-pub(crate) fn restore_job(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> Result<bool> {
+pub(crate) fn prepare_job(
+    run_dir: &RunDir,
+    run: RunId,
+    (id, attempt): (JobId, Attempt),
+    plan: &JobPlan,
+) -> Result<bool> {
     let output_dir = run_dir.output_dir(id);
     let is_there = output_dir.try_exists();
-    let was_missing = !is_there.map_err(Error::file("examine", &output_dir))?;
+    let is_missing = !is_there.map_err(Error::file("examine", &output_dir))?;
+    // `job.json` is written last. An attempt that was cancelled before it was prepared has left a mark.
+    let is_new = is_missing
+        && !run_dir.job_spec(id).exists()
+        && (attempt == Attempt(0) || run_dir.attempts(id).exists());
     make_dir(&output_dir)?;
     make_dir(&run_dir.attempts(id))?;
+    if is_new {
+        let path = run_dir.settings(id);
+        let written = json(&plan.settings).and_then(|text| files::write_own(&path, &text));
+        written.map_err(Error::file("write", &path))?;
+        job_spec(run, id, plan).write(&run_dir.job_spec(id))?;
+        return Ok(false);
+    }
     restore_job_spec(run_dir, run, id, plan)?;
     restore_settings(run_dir, id, plan)?;
-    Ok(was_missing)
+    Ok(is_missing)
 }
 
 fn restore_job_spec(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> Result<()> {
@@ -226,19 +234,16 @@ fn job_spec(run: RunId, job: JobId, plan: &JobPlan) -> JobSpec {
     }
 }
 
-/// Makes all that was written survive a power failure: a run that has a store is never made again. All
-/// files at once, since thousands one by one would take minutes on a disk.
+/// Makes all that was written survive a power failure: a run that has a store is never made again.
 fn sync(run_dir: &RunDir) -> Result<()> {
     let path = run_dir.path();
-    let sync = |directory: File| rustix::fs::syncfs(directory).map_err(std::io::Error::from);
-    File::open(path)
-        .and_then(sync)
-        .map_err(Error::file("sync", path))
-}
-
-fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
-    let written = json(value).and_then(|text| files::write_own(path, &text));
-    written.map_err(Error::file("write", path))
+    let written = entries(path)?.into_iter();
+    let written = written.filter(|path| path.symlink_metadata().is_ok_and(|it| it.is_file()));
+    for path in written.chain([path.to_owned()]) {
+        let synced = File::open(&path).and_then(|file| file.sync_all());
+        synced.map_err(Error::file("sync", &path))?;
+    }
+    Ok(())
 }
 
 fn json(value: &impl serde::Serialize) -> std::io::Result<Vec<u8>> {

@@ -1,6 +1,5 @@
 //! Wait: gathers the news from server, outboxes, scheduler and operators into one batch with one time.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use cu_protocol::{
@@ -8,7 +7,7 @@ use cu_protocol::{
 };
 use cu_scheduler::ClusterState;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Clock;
 use crate::machine::Event;
@@ -69,6 +68,12 @@ impl Item {
     }
 }
 
+impl Item {
+    fn is_greeting(&self) -> bool {
+        matches!(self, Self::Hello { .. })
+    }
+}
+
 /// Whether a program or supervisor waits until this message is recorded. A start is said again, or is in
 /// the exit record.
 pub(crate) fn is_awaited(message: &Message) -> bool {
@@ -107,6 +112,9 @@ pub(crate) struct Inbox {
     receiver: mpsc::UnboundedReceiver<Item>,
     /// Items that came in while something else was awaited.
     early: Vec<Item>,
+    /// News that nobody waits for, and until when it waits for company.
+    gathered: Vec<Item>,
+    gathers_until: Option<Instant>,
     clock: Clock,
 }
 
@@ -120,41 +128,60 @@ impl Inbox {
         let inbox = Self {
             receiver,
             early: Vec::new(),
+            gathered: Vec::new(),
+            gathers_until: None,
             clock,
         };
         (sender, inbox)
     }
 
-    /// Waits until something comes in, or `deadline`. What is not urgent waits a moment for what is.
+    /// Waits until something comes in, or `deadline`. What is not urgent waits a moment for what is. A
+    /// greeting is answered at once, and needs no record: it takes along nothing of what waits.
     pub async fn wait(&mut self, deadline: Option<Timestamp>) -> Batch {
         if !self.early.is_empty() {
             return self.rest();
         }
-        let mut items = Vec::new();
-        let due = async {
-            match deadline {
-                Some(at) => sleep_until(self.clock.instant(at)).await,
-                None => std::future::pending().await,
-            }
-        };
-        let mut due = pin!(due);
-        tokio::select! {
-            biased;
-            _ = self.receiver.recv_many(&mut items, BATCH) => {}
-            () = &mut due => {}
-        }
-        let mut gathered = pin!(sleep(GATHERING));
-        let mut seen = 0;
-        while (1..BATCH).contains(&items.len()) && !items[seen..].iter().any(Item::is_urgent) {
-            seen = items.len();
-            let room = BATCH - seen;
-            tokio::select! {
+        let due = deadline.map(|at| self.clock.instant(at));
+        loop {
+            let until = due.into_iter().chain(self.gathers_until).min();
+            let pause = async {
+                match until {
+                    Some(until) => sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let room = BATCH - self.gathered.len();
+            let mut items = Vec::new();
+            let is_over = tokio::select! {
                 biased;
-                count = self.receiver.recv_many(&mut items, room) => if count == 0 { break },
-                () = &mut gathered => break,
-                () = &mut due => break,
+                count = self.receiver.recv_many(&mut items, room) => count == 0,
+                () = pause => true,
+            };
+            let is_urgent = |item: &Item| item.is_urgent() && !item.is_greeting();
+            let is_full = items.len() >= room;
+            if is_over || is_full || items.iter().any(is_urgent) {
+                self.gathered.extend(items);
+                return self.gathered();
+            }
+            let (greetings, others) = items.into_iter().partition(Item::is_greeting);
+            self.gathered.extend::<Vec<_>>(others);
+            if !self.gathered.is_empty() && self.gathers_until.is_none() {
+                self.gathers_until = Some(Instant::now() + GATHERING);
+            }
+            let greetings: Vec<_> = greetings;
+            if !greetings.is_empty() {
+                return self.batch(greetings);
             }
         }
+    }
+
+    fn gathered(&mut self) -> Batch {
+        self.gathers_until = None;
+        let items = std::mem::take(&mut self.gathered);
+        self.batch(items)
+    }
+
+    fn batch(&self, items: Vec<Item>) -> Batch {
         Batch {
             at: self.clock.now(),
             items,
@@ -163,19 +190,17 @@ impl Inbox {
 
     /// Takes out whatever has come in.
     pub fn rest(&mut self) -> Batch {
-        let mut items = std::mem::take(&mut self.early);
+        let early = std::mem::take(&mut self.early);
+        self.gathered.extend(early);
         while let Ok(item) = self.receiver.try_recv() {
-            items.push(item);
+            self.gathered.push(item);
         }
-        Batch {
-            at: self.clock.now(),
-            items,
-        }
+        self.gathered()
     }
 
     /// Whether anything has come in that was not taken out yet.
     pub fn has_news(&self) -> bool {
-        !self.early.is_empty() || !self.receiver.is_empty()
+        !(self.early.is_empty() && self.gathered.is_empty() && self.receiver.is_empty())
     }
 
     /// Waits until an operator wants the main process to end. No item is lost, even if this is dropped.
@@ -198,4 +223,57 @@ fn is_detach(item: &Item) -> bool {
         return false;
     };
     *request == OperatorRequest::Detach
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn submitted() -> Item {
+        Item::Happened {
+            job: JobId(0),
+            event: Event::Submitted {
+                attempt: Attempt(0),
+                cluster_job: cu_scheduler::ClusterJobId("local-1".to_owned()),
+            },
+            reply: Reply::Nobody,
+        }
+    }
+
+    fn hello() -> Item {
+        Item::Hello {
+            job: JobId(0),
+            attempt: Attempt(0),
+            reply: oneshot::channel().0,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_greeting_does_not_have_what_gathers_recorded() {
+        let (sender, mut inbox) = Inbox::new(Clock::start(Timestamp::from_millis(0)));
+        for item in [submitted(), hello(), submitted()] {
+            sender.send(item).expect("it is there");
+        }
+        let first = inbox.wait(None).await;
+        assert!(matches!(first.items[..], [Item::Hello { .. }]));
+        assert!(inbox.has_news());
+        sender.send(Item::Answered).expect("it is there");
+        let second = inbox.wait(None).await;
+        assert_eq!(second.items.len(), 3, "{:?}", second.items);
+        assert!(!inbox.has_news());
+    }
+
+    #[tokio::test]
+    async fn what_gathers_without_company_comes_by_itself() {
+        let (sender, mut inbox) = Inbox::new(Clock::start(Timestamp::from_millis(0)));
+        sender.send(submitted()).expect("it is there");
+        assert_eq!(inbox.wait(None).await.items.len(), 1);
+        sender.send(submitted()).expect("it is there");
+        drop(tokio::time::timeout(std::time::Duration::ZERO, inbox.wait(None)).await);
+        assert_eq!(
+            inbox.rest().items.len(),
+            1,
+            "a wait that was given up lost none"
+        );
+    }
 }

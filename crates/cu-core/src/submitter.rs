@@ -83,31 +83,36 @@ impl Submitter {
         }
     }
 
-    async fn submit(&self, due: Vec<Due>) {
+    async fn submit(&self, mut due: Vec<Due>) {
+        let most = self.context.scheduler.capabilities().batch.max(1);
+        while !due.is_empty() {
+            let rest = due.split_off(due.len().min(most));
+            self.submit_batch(std::mem::replace(&mut due, rest)).await;
+        }
+    }
+
+    async fn submit_batch(&self, due: Vec<Due>) {
         let submitter = self.clone();
         let prepared = self.writers.ask(move || submitter.prepare(due)).await;
         // If this panics, the submissions stay intents, and the next main process looks them up.
         let batch = prepared.unwrap_or_else(|panic| resume_unwind(panic));
         let scheduler = &self.context.scheduler;
         let reach = scheduler.capabilities().reach;
-        let most = scheduler.capabilities().batch.max(1);
-        for chunk in batch.chunks(most) {
-            let mut outcomes = scheduler.submit(chunk).await.into_iter();
-            for submission in chunk {
-                let attempt = Attempt(submission.name.attempt());
-                let event = match outcomes.next() {
-                    Some(Ok(cluster_job)) => Event::Submitted {
-                        attempt,
-                        cluster_job,
-                    },
-                    Some(Err(error)) => unsubmitted(attempt, error, reach),
-                    None => Event::SubmitUncertain {
-                        attempt,
-                        reason: "the scheduler gave fewer answers than it was asked for".to_owned(),
-                    },
-                };
-                self.context.happened(JobId(submission.name.job()), event);
-            }
+        let mut outcomes = scheduler.submit(&batch).await.into_iter();
+        for submission in &batch {
+            let attempt = Attempt(submission.name.attempt());
+            let event = match outcomes.next() {
+                Some(Ok(cluster_job)) => Event::Submitted {
+                    attempt,
+                    cluster_job,
+                },
+                Some(Err(error)) => unsubmitted(attempt, error, reach),
+                None => Event::SubmitUncertain {
+                    attempt,
+                    reason: "the scheduler gave fewer answers than it was asked for".to_owned(),
+                },
+            };
+            self.context.happened(JobId(submission.name.job()), event);
         }
     }
 
@@ -140,7 +145,7 @@ impl Submitter {
         } = due;
         let run_dir = &self.context.run_dir;
         let plan = &self.plans[job.0 as usize];
-        if create::restore_job(run_dir, self.context.run, job, plan)? {
+        if create::prepare_job(run_dir, self.context.run, (job, attempt), plan)? {
             self.context.happened(job, Event::OutputRemade { attempt });
         }
         let directory = run_dir.attempt(job, attempt);

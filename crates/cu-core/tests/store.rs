@@ -150,17 +150,41 @@ async fn a_creation_that_was_killed_can_be_repeated() {
     assert!(matches!(error, Error::RunExists { .. }), "{error}");
 }
 
+/// As an earlier version made each job with the run.
+fn made_with_the_run(run: &RunDir, job: JobId) {
+    for directory in [run.output_dir(job), run.attempts(job)] {
+        std::fs::create_dir_all(directory).expect("a directory");
+    }
+    for file in [run.settings(job), run.job_spec(job)] {
+        std::fs::write(file, "{}").expect("a file");
+    }
+}
+
+#[test]
+fn a_run_of_many_jobs_is_made_without_a_file_for_each() {
+    let (_directory, run) = scratch();
+    create_run(&run, &plan()).expect("a new run of two jobs");
+    for directory in [run.all_output_dirs(), run.all_attempts()] {
+        let made = std::fs::read_dir(directory).expect("it is there");
+        assert_eq!(made.count(), 0);
+    }
+}
+
 #[test]
 fn leftovers_of_a_killed_creation_do_not_enter_the_next() {
     let (_directory, run) = scratch();
     create_run(&run, &plan()).expect("a new run of two jobs");
     std::fs::remove_file(run.store()).expect("as if it had been killed before its last step");
+    for job in [0, 1].map(JobId) {
+        made_with_the_run(&run, job);
+    }
     let mut smaller = plan();
     smaller.jobs.truncate(1);
     create_run(&run, &smaller).expect("a run of one job");
-    assert!(run.settings(JobId(0)).exists());
-    assert!(!run.output_dir(JobId(1)).exists());
-    assert!(!run.attempts(JobId(1)).exists());
+    for job in [0, 1].map(JobId) {
+        assert!(!run.output_dir(job).exists());
+        assert!(!run.attempts(job).exists());
+    }
 }
 
 #[test]
@@ -185,6 +209,8 @@ fn files_of_a_deleted_store_do_not_enter_the_next() {
 fn no_run_is_made_over_somebodys_work() {
     let (_directory, run) = scratch();
     create_run(&run, &plan()).expect("a new run");
+    made_with_the_run(&run, JobId(0));
+    made_with_the_run(&run, JobId(1));
     let result = run.output_dir(JobId(1)).join("result.npy");
     std::fs::write(&result, "three days").expect("written");
     std::fs::remove_file(run.store()).expect("the store is lost");
@@ -264,7 +290,7 @@ fn a_run_is_private_even_in_an_old_directory() {
         let old = std::fs::File::open(run.secret()).ok();
         create_run(&run, &plan()).expect("a new run");
         assert_eq!(mode(run.path()), 0o700);
-        assert_eq!(mode(&run.output_dir(JobId(0))), 0o700);
+        assert_eq!(mode(&run.all_output_dirs()), 0o700);
         assert_eq!(mode(&run.secret()), 0o600);
         let known = old.map(|file| std::io::read_to_string(file).expect("it was opened"));
         assert_ne!(

@@ -1,9 +1,12 @@
 //! The first two messages of a session: the client's greeting, and the server's answer.
 
-use crate::{Acknowledgement, Error, FromServer, Result, Role, RunId, ToServer};
+use crate::{Acknowledgement, Error, FromServer, Result};
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+use crate::{Role, RunId, ToServer};
 
 /// Returns the role of the client that greets the main process of `run`, or the reason to refuse
 /// it.
+#[cfg(any(feature = "blocking", feature = "tokio"))]
 pub(crate) fn admit(first: ToServer, run: RunId) -> Result<Role, String> {
     match first {
         ToServer::Hello { run: asked, role } if asked == run => Ok(role),

@@ -96,11 +96,13 @@
 #[cfg(feature = "blocking")]
 pub mod blocking;
 mod buffer;
+#[cfg(feature = "handshake")]
+pub mod client;
 mod codec;
 mod connection;
 mod error;
 pub mod frame;
-#[cfg(any(feature = "blocking", feature = "tokio"))]
+#[cfg(feature = "handshake")]
 mod greeting;
 #[cfg(feature = "handshake")]
 pub mod handshake;

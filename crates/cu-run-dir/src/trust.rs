@@ -71,12 +71,12 @@ pub fn check_run(run_dir: &RunDir) -> Result<()> {
     check_secret(run_dir)
 }
 
-/// Checks that an attempt of the run in `run_dir` may be started.
+/// Checks that an attempt of the run in `run_dir` may be started, once [`check_way`] has found the run
+/// directory itself to be ours.
 ///
 /// # Errors
 /// Those of [`check_run`].
 pub fn check_attempt(run_dir: &RunDir, job: JobId, attempt: Attempt) -> Result<()> {
-    check_way(run_dir)?;
     let directories = [
         run_dir.all_attempts(),
         run_dir.attempts(job),

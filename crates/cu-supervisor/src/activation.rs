@@ -11,7 +11,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use cu_run_dir::Activation;
@@ -19,7 +18,7 @@ use cu_system::machine::host;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::event::Event;
+use crate::event::{Event, Happening};
 use crate::{Error, Result};
 
 /// The variables of a process.
@@ -53,7 +52,7 @@ pub(crate) fn activate(
     activation: &Activation,
     variables: Variables,
     directory: &Path,
-    happening: &Receiver<Event>,
+    happening: &Happening,
 ) -> Result<Variables> {
     if activation.is_empty() {
         return Ok(variables);
@@ -103,14 +102,14 @@ pub(crate) fn activate(
 }
 
 /// Waits until the shell has ended; ends it if somebody asks to stop.
-fn wait_for(mut child: Child, happening: &Receiver<Event>) -> Result<ExitStatus> {
+fn wait_for(mut child: Child, happening: &Happening) -> Result<ExitStatus> {
     const WHAT: &str = "wait until activate and modules are done";
     loop {
         if let Some(status) = child.try_wait().map_err(Error::system(WHAT))? {
             return Ok(status);
         }
         // The program's own events come later: it has not begun.
-        if let Ok(Event::StopSignal(signal)) = happening.recv_timeout(LOOK_EVERY) {
+        if let Some(Event::StopSignal(signal)) = happening.within(LOOK_EVERY) {
             let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
             let _ = child.wait();
             let text = format!("signal {} asked to stop", signal.as_raw());
@@ -207,7 +206,6 @@ fn why(step: Step, status: ExitStatus, activation: &Activation) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
 
     use super::*;
 
@@ -236,7 +234,7 @@ mod tests {
             ("SHLVL", "7"),
             ("A", "1\n2="),
         ]);
-        let (_events, happening) = mpsc::channel();
+        let happening = Happening::new().unwrap();
         let found = activate(&activation, before, scratch.path(), &happening);
         assert!(!scratch.path().join("F").exists(), "a path was executed");
         found
@@ -297,7 +295,7 @@ mod tests {
             modules: Vec::new(),
             script: Some("/nowhere/activate".into()),
         };
-        let (_events, happening) = mpsc::channel();
+        let happening = Happening::new().unwrap();
         let found = activate(&activation, Variables::new(), Path::new("/"), &happening);
         assert!(matches!(found, Err(Error::File { .. })), "{found:?}");
     }
@@ -311,7 +309,8 @@ mod tests {
             modules: Vec::new(),
             script: Some(script),
         };
-        let (events, happening) = mpsc::channel();
+        let happening = Happening::new().unwrap();
+        let events = happening.events();
         events.send(Event::ChildEnded).unwrap();
         events.send(Event::StopSignal(Signal::TERM)).unwrap();
         let before = variables(&[("PATH", "/usr/bin:/bin")]);

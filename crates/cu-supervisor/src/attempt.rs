@@ -3,7 +3,6 @@
 //! One channel brings everything that happens; one loop handles it. The attempt runs, then what the
 //! program left behind is cleared away, then the door is drained; then it is over.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cu_protocol::{
@@ -20,7 +19,7 @@ use crate::asking::{Manner, Relative, relatives, whom_to_ask};
 use crate::asking_file::AskingFile;
 use crate::clearing::{Clearing, Sweep};
 use crate::door::Door;
-use crate::event::Event;
+use crate::event::{Event, Happening};
 use crate::fence::{Held, Renewal};
 use crate::mail::Mail;
 use crate::program::{Program, Reaped};
@@ -113,7 +112,7 @@ pub(crate) struct Finished {
 
 impl Running<'_> {
     /// Runs it to its end.
-    pub fn run(mut self, happening: &Receiver<Event>) -> Finished {
+    pub fn run(mut self, happening: &Happening) -> Finished {
         loop {
             let now = Instant::now();
             self.due(now);
@@ -130,11 +129,8 @@ impl Running<'_> {
                 };
             }
             let wait = self.next_deadline().saturating_duration_since(now);
-            match happening.recv_timeout(wait) {
-                Ok(event) => self.handle(event, Instant::now()),
-                Err(RecvTimeoutError::Timeout) => {}
-                // The caller holds a sender; should that change, deadlines still work.
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(wait),
+            if let Some(event) = happening.within(wait) {
+                self.handle(event, Instant::now());
             }
         }
     }

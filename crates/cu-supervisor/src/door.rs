@@ -3,24 +3,26 @@
 //! Several connections may be open, since a shell connects anew for each `cu job …`. Whatever a
 //! program sends, it is answered or the line is refused; nothing it does harms the supervisor.
 
+use std::cell::Cell;
+use std::collections::VecDeque;
 use std::fs::Permissions;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::rc::Rc;
+use std::sync::mpsc::{self, TryRecvError};
 use std::time::{Duration, Instant};
 
 use cu_protocol::lines::{LineDecoder, to_line};
 use cu_protocol::{ProgramAnswer, ProgramRequest};
 use cu_system::causes::in_one_line;
 use cu_system::{trust, users};
+use rustix::event::{PollFd, PollFlags};
 use tempfile::TempDir;
 
-use crate::event::{Event, Events};
+use crate::event::{Event, Happening, Ready, Source, Then};
 use crate::{Error, Result, tell};
 
 /// The longest path that a socket can have, its end included.
@@ -33,8 +35,8 @@ const DIRECTORY_MODE: u32 = 0o700;
 const CONNECTIONS: usize = 64;
 /// How long an answer may take: longer than any wait for the main process.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a connection waits for a thread where the machine has none left.
-const THREAD_PATIENCE: Duration = Duration::from_secs(1);
+/// How long nothing is accepted after no descriptor was left.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
 /// How long a program may take to read an answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -42,25 +44,29 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Door {
     directory: TempDir,
-    closing: Arc<AtomicBool>,
+    is_closing: Rc<Cell<bool>>,
 }
 
 impl Door {
     /// Opens one in a fresh directory that only this user may enter, where no other can put another in
     /// its place: in `last_resort` if there is no such place among those for temporary files.
-    pub fn open(events: Events, last_resort: &Path) -> Result<Self> {
+    pub fn open(happening: &Happening, last_resort: &Path) -> Result<Self> {
         let directory = fresh_directory(&parents(last_resort))?;
         let path = socket_in(directory.path());
         let listener = UnixListener::bind(&path).map_err(Error::file("listen on", &path))?;
-        let closing = Arc::new(AtomicBool::new(false));
-        let acceptor = Acceptor {
-            listener,
-            closing: Arc::clone(&closing),
-            open: AtomicUsize::new(0).into(),
-            inside: Arc::new(Inside(events)),
-        };
-        crate::spawn_thread("door", move || acceptor.run())?;
-        Ok(Self { directory, closing })
+        let nonblocking = listener.set_nonblocking(true);
+        nonblocking.map_err(Error::file("listen on", &path))?;
+        let is_closing = Rc::new(Cell::new(false));
+        happening.add(Hall {
+            listener: Some(listener),
+            accepts_from: None,
+            is_closing: is_closing.clone(),
+            inside: Vec::new(),
+        });
+        Ok(Self {
+            directory,
+            is_closing,
+        })
     }
 
     /// The directory that is there for the socket alone.
@@ -76,9 +82,7 @@ impl Door {
     /// Serves the programs that are connected, and no more. [`Event::DoorClosed`] follows when the last has
     /// left.
     pub fn close(&self) {
-        self.closing.store(true, Ordering::Release);
-        // Wakes the acceptor. If this fails, it is gone already.
-        let _ = UnixStream::connect(self.path());
+        self.is_closing.set(true);
     }
 }
 
@@ -181,73 +185,228 @@ fn risk(parent: &Path) -> Option<String> {
     }
 }
 
-/// Held by each thread that may still produce requests. The last one that drops it reports that.
-struct Inside(Events);
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        // The supervisor may have stopped listening.
-        let _ = self.0.send(Event::DoorClosed);
-    }
+/// Behind the door: those who come in, and those who are in.
+#[derive(Debug)]
+struct Hall {
+    /// `None` once the door is closed.
+    listener: Option<UnixListener>,
+    /// Nobody is let in before.
+    accepts_from: Option<Instant>,
+    is_closing: Rc<Cell<bool>>,
+    inside: Vec<Guest>,
 }
 
-struct Acceptor {
-    listener: UnixListener,
-    closing: Arc<AtomicBool>,
-    open: Arc<AtomicUsize>,
-    inside: Arc<Inside>,
-}
-
-impl Acceptor {
-    fn run(self) {
-        loop {
-            match self.listener.accept() {
-                Ok((stream, _)) if is_ours(&stream) => self.admit(stream),
-                Ok((stream, _)) => refuse(stream, "this socket belongs to another user"),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-                // A connection that was given up before it was accepted, or no descriptor is left.
-                Err(_) if self.closing.load(Ordering::Acquire) => return,
-                Err(_) => std::thread::sleep(Duration::from_millis(10)),
-            }
-            if self.closing.load(Ordering::Acquire) && self.listener.set_nonblocking(true).is_err()
-            {
-                return;
-            }
-        }
-    }
-
-    fn admit(&self, stream: UnixStream) {
-        let _ = stream.set_write_timeout(Some(WRITE_TIMEOUT));
-        if self.open.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS {
-            self.open.fetch_sub(1, Ordering::AcqRel);
-            let reason = format!("{CONNECTIONS} connections are open already; close some");
-            refuse(stream, &reason);
-            return;
-        }
-        // Handed over once there is a thread: until then it can be refused.
-        let until = Instant::now() + THREAD_PATIENCE;
-        loop {
-            let (hand_over, handed_over) = mpsc::channel();
-            let open = Arc::clone(&self.open);
-            let inside = Arc::clone(&self.inside);
-            let started = crate::spawn_thread("program", move || {
-                if let Ok(stream) = handed_over.recv() {
-                    // An error here is the program's: it has gone.
-                    let _ = serve(stream, &inside.0);
-                    open.fetch_sub(1, Ordering::AcqRel);
+impl Source for Hall {
+    fn awaits<'a>(&'a self, descriptors: &mut Vec<PollFd<'a>>) {
+        let open = self.listener.iter();
+        let open = open.filter(|_| self.accepts_from.is_none());
+        descriptors.extend(open.map(|listener| PollFd::new(listener, PollFlags::IN)));
+        for guest in &self.inside {
+            // One that is awaited is not asked: if it has left, that would be said all the time.
+            descriptors.extend(match guest {
+                Guest { unsent, .. } if !unsent.is_empty() => {
+                    Some(PollFd::new(&guest.stream, PollFlags::OUT))
                 }
+                Guest {
+                    awaited: Some(_), ..
+                } => None,
+                _ => Some(PollFd::new(&guest.stream, PollFlags::IN)),
             });
-            match started {
-                Ok(()) => {
-                    let _ = hand_over.send(stream);
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let of_guests = self.inside.iter().filter_map(Guest::next_deadline);
+        of_guests.chain(self.accepts_from).min()
+    }
+
+    fn turn(&mut self, ready: &Ready, now: Instant, events: &mut VecDeque<Event>) -> Then {
+        let is_closing = self.is_closing.get();
+        let may_accept = self.accepts_from.is_none_or(|at| at <= now);
+        if let Some(listener) = self.listener.take() {
+            let is_asked = ready.has(&listener) || is_closing || self.accepts_from.is_some();
+            if may_accept && is_asked {
+                self.accept(&listener, now);
+            }
+            // Whoever stood before the door is in now.
+            self.listener = (!is_closing).then_some(listener);
+        }
+        self.inside
+            .retain_mut(|guest| guest.turn(ready, now, events) == Then::Continues);
+        if self.listener.is_none() && self.inside.is_empty() {
+            events.push_back(Event::DoorClosed);
+            return Then::Ends;
+        }
+        Then::Continues
+    }
+}
+
+impl Hall {
+    fn accept(&mut self, listener: &UnixListener, now: Instant) {
+        self.accepts_from = None;
+        loop {
+            match listener.accept() {
+                Ok((stream, _)) if !is_ours(&stream) => {
+                    refuse(stream, "this socket belongs to another user");
+                }
+                Ok((stream, _)) if self.inside.len() >= CONNECTIONS => {
+                    let reason = format!("{CONNECTIONS} connections are open already; close some");
+                    refuse(stream, &reason);
+                }
+                // If this fails, it could hold everything up.
+                Ok((stream, _)) => {
+                    if stream.set_nonblocking(true).is_ok() {
+                        self.inside.push(Guest::new(stream));
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // A connection that was given up before it was accepted.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::ConnectionAborted | ErrorKind::Interrupted
+                    ) => {}
+                // No descriptor is left.
+                Err(_) => {
+                    self.accepts_from = Some(now + ACCEPT_AGAIN);
                     return;
                 }
-                Err(error) if Instant::now() >= until => {
-                    self.open.fetch_sub(1, Ordering::AcqRel);
-                    refuse(stream, &format!("{}; try again", in_one_line(&error)));
+            }
+        }
+    }
+}
+
+/// A connection of the program's: one line, one answer, until it leaves. One that has left without waiting
+/// for its answers has still said what it said.
+#[derive(Debug)]
+struct Guest {
+    stream: UnixStream,
+    decoder: LineDecoder<ProgramRequest>,
+    /// The answer to the line that was read last, and until when it is waited for.
+    awaited: Option<(mpsc::Receiver<ProgramAnswer>, Instant)>,
+    unsent: Vec<u8>,
+    /// Until when the program must have read something of what is unsent.
+    unsent_until: Option<Instant>,
+    is_listening: bool,
+    has_left: bool,
+}
+
+impl Guest {
+    fn new(stream: UnixStream) -> Self {
+        Self {
+            stream,
+            decoder: LineDecoder::new(),
+            awaited: None,
+            unsent: Vec::new(),
+            unsent_until: None,
+            is_listening: true,
+            has_left: false,
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let awaited = self.awaited.as_ref().map(|(_, until)| *until);
+        awaited.into_iter().chain(self.unsent_until).min()
+    }
+
+    fn turn(&mut self, ready: &Ready, now: Instant, events: &mut VecDeque<Event>) -> Then {
+        let mut may_read = ready.has(&self.stream);
+        loop {
+            self.send(now);
+            // What was said before is answered first.
+            if !self.unsent.is_empty() || self.is_awaiting(now) {
+                return Then::Continues;
+            }
+            if self.take_a_line(now, events) {
+                continue;
+            }
+            if self.has_left {
+                return Then::Ends;
+            }
+            if !std::mem::take(&mut may_read) {
+                return Then::Continues;
+            }
+            self.read();
+        }
+    }
+
+    /// Whether the answer to what was said last has still to come. If it has come, it is sent.
+    fn is_awaiting(&mut self, now: Instant) -> bool {
+        let Some((answer, until)) = &self.awaited else {
+            return false;
+        };
+        let answer = match answer.try_recv() {
+            Ok(answer) => answer,
+            Err(TryRecvError::Empty) if now < *until => return true,
+            Err(TryRecvError::Empty) => ProgramAnswer::Refused(format!(
+                "no answer within {} s, perhaps because a disk hangs; the message may still be noted",
+                ANSWER_TIMEOUT.as_secs()
+            )),
+            Err(TryRecvError::Disconnected) => {
+                ProgramAnswer::Refused("the attempt is over".to_owned())
+            }
+        };
+        self.awaited = None;
+        self.answer(&answer, now);
+        self.send(now);
+        !self.unsent.is_empty()
+    }
+
+    /// Passes the next line on, or refuses it. `false` if there is none.
+    fn take_a_line(&mut self, now: Instant, events: &mut VecDeque<Event>) -> bool {
+        match self.decoder.next_line() {
+            Ok(None) => return false,
+            Ok(Some(ProgramRequest::Say(message))) if message.is_of_supervisor() => {
+                let reason = "only the supervisor sends this message".to_owned();
+                self.answer(&ProgramAnswer::Refused(reason), now);
+            }
+            Ok(Some(request)) => {
+                let (reply, answer) = mpsc::channel();
+                self.awaited = Some((answer, now + ANSWER_TIMEOUT));
+                events.push_back(Event::Asked(request, reply));
+            }
+            Err(error) => self.answer(&ProgramAnswer::Refused(in_one_line(&error)), now),
+        }
+        true
+    }
+
+    fn answer(&mut self, answer: &ProgramAnswer, now: Instant) {
+        if self.is_listening {
+            self.unsent.extend(to_line(answer));
+            self.unsent_until = Some(now + WRITE_TIMEOUT);
+        }
+    }
+
+    fn send(&mut self, now: Instant) {
+        while !self.unsent.is_empty() {
+            match self.stream.write(&self.unsent) {
+                Ok(count) => drop(self.unsent.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error)
+                    if error.kind() == ErrorKind::WouldBlock
+                        && self.unsent_until.is_some_and(|until| now < until) =>
+                {
                     return;
                 }
-                Err(_) => std::thread::sleep(Duration::from_millis(10)),
+                Err(_) => {
+                    self.is_listening = false;
+                    self.unsent.clear();
+                    // Should it only have been slow, it must not wait for the rest of a cut line.
+                    let _ = self.stream.shutdown(Shutdown::Write);
+                }
+            }
+        }
+        self.unsent_until = None;
+    }
+
+    fn read(&mut self) {
+        let mut chunk = [0; 4096];
+        match self.stream.read(&mut chunk) {
+            Ok(0) => self.has_left = true,
+            Ok(count) => self.decoder.feed(&chunk[..count]),
+            Err(error) => {
+                let comes_again = [ErrorKind::WouldBlock, ErrorKind::Interrupted];
+                self.has_left = !comes_again.contains(&error.kind());
             }
         }
     }
@@ -265,65 +424,14 @@ fn refuse(mut stream: UnixStream, reason: &str) {
     let _ = stream.write_all(&to_line(&ProgramAnswer::Refused(reason.to_owned())));
 }
 
-/// One line, one answer, until the program leaves. One that has left without waiting for its answers
-/// has still said what it said.
-fn serve(mut stream: UnixStream, events: &Events) -> std::io::Result<()> {
-    let mut decoder = LineDecoder::<ProgramRequest>::new();
-    let mut chunk = [0; 4096];
-    let mut is_listened_to = true;
-    loop {
-        let count = match stream.read(&mut chunk) {
-            Ok(0) => return Ok(()),
-            Ok(count) => count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        decoder.feed(&chunk[..count]);
-        loop {
-            let answer = match decoder.next_line() {
-                Ok(None) => break,
-                Ok(Some(request)) => answer(request, events, ANSWER_TIMEOUT),
-                Err(error) => ProgramAnswer::Refused(in_one_line(&error)),
-            };
-            if is_listened_to && stream.write_all(&to_line(&answer)).is_err() {
-                is_listened_to = false;
-                // Should it only have been slow, it must not wait for the rest of a cut line.
-                let _ = stream.shutdown(Shutdown::Write);
-            }
-        }
-    }
-}
-
-fn answer(request: ProgramRequest, events: &Events, patience: Duration) -> ProgramAnswer {
-    if let ProgramRequest::Say(message) = &request
-        && message.is_of_supervisor()
-    {
-        return ProgramAnswer::Refused("only the supervisor sends this message".to_owned());
-    }
-    let (reply, answer) = mpsc::channel();
-    let ended = || ProgramAnswer::Refused("the attempt is over".to_owned());
-    if events.send(Event::Asked(request, reply)).is_err() {
-        return ended();
-    }
-    answer
-        .recv_timeout(patience)
-        .unwrap_or_else(|error| match error {
-            RecvTimeoutError::Disconnected => ended(),
-            RecvTimeoutError::Timeout => ProgramAnswer::Refused(format!(
-                "no answer within {} s, perhaps because a disk hangs; the message may still be noted",
-                patience.as_secs()
-            )),
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn only_this_user_may_enter() {
-        let (events, _happening) = mpsc::channel();
-        let door = Door::open(events, Path::new("/tmp")).unwrap();
+        let happening = Happening::new().unwrap();
+        let door = Door::open(&happening, Path::new("/tmp")).unwrap();
         let metadata = door.directory.path().metadata().unwrap();
         assert_eq!(metadata.permissions().mode() & 0o777, 0o700);
         UnixStream::connect(door.path()).unwrap();
@@ -355,14 +463,26 @@ mod tests {
 
     #[test]
     fn an_unanswered_program_is_not_told_the_attempt_is_over() {
-        let (events, happening) = mpsc::channel();
-        let refusal = || match answer(ProgramRequest::ShouldExit, &events, Duration::ZERO) {
-            ProgramAnswer::Refused(reason) => reason,
-            other => panic!("{other:?}"),
+        let happening = Happening::new().unwrap();
+        let (stream, mut program) = UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let mut guest = Guest::new(stream);
+        program
+            .write_all(&to_line(&ProgramRequest::ShouldExit))
+            .unwrap();
+        guest.read();
+        let (now, mut events) = (Instant::now(), VecDeque::new());
+        let turn = |guest: &mut Guest, now, events: &mut VecDeque<Event>| {
+            assert_eq!(guest.turn(&Ready::default(), now, events), Then::Continues);
         };
-        assert!(refusal().starts_with("no answer within 0 s"));
+        turn(&mut guest, now, &mut events);
+        assert!(matches!(events[0], Event::Asked(..)));
+        turn(&mut guest, now + ANSWER_TIMEOUT, &mut events);
+        let mut answer = [0; 1024];
+        let count = program.read(&mut answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer[..count]).into_owned();
+        assert!(answer.contains("no answer within 30 s"), "{answer}");
         drop(happening);
-        assert_eq!(refusal(), "the attempt is over");
     }
 
     #[test]
@@ -389,8 +509,8 @@ mod tests {
         std::os::unix::fs::symlink(make("cu-target", 0o700), &link).unwrap();
         assert!(survives(&link), "a link");
 
-        let (events, _happening) = mpsc::channel();
-        let door = Door::open(events, Path::new("/tmp")).unwrap();
+        let happening = Happening::new().unwrap();
+        let door = Door::open(&happening, Path::new("/tmp")).unwrap();
         assert!(survives(door.directory()), "it lives");
 
         let dead = make("cu-dead", 0o700);

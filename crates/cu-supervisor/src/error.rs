@@ -37,14 +37,6 @@ pub enum Error {
     /// The job asks for a program that can't be started. The text names it and says what to do.
     #[error("{0}")]
     Program(String),
-    /// The main process could not be reached.
-    #[error("can't connect to the main process at {address}")]
-    Connection {
-        /// Where it should listen.
-        address: String,
-        /// Why not.
-        source: cu_protocol::Error,
-    },
     /// The main process has not submitted this attempt. Nothing was made for it.
     #[error("attempt {attempt} of job {job} was not submitted: {}", newest.map_or_else(
         || "no attempt was".to_owned(),
@@ -68,39 +60,5 @@ impl Error {
 
     pub(crate) fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::System { what, source }
-    }
-
-    pub(crate) fn content(path: &Path, reason: impl ToString) -> Self {
-        Self::RunDir(cu_run_dir::Error::Content {
-            path: path.to_owned(),
-            reason: reason.to_string(),
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use cu_system::causes::in_one_line;
-
-    use super::*;
-
-    #[test]
-    fn the_cause_is_shown_once() {
-        let full = || std::io::Error::other("the disk is full");
-        let own = Error::file("write", Path::new("a.json"))(full());
-        let path = PathBuf::from("a.json");
-        let below = Error::RunDir(cu_run_dir::Error::File {
-            what: "write",
-            path,
-            source: full(),
-        });
-        for error in [own, below] {
-            assert_eq!(error.to_string(), "can't write a.json");
-            let line = "can't write a.json: the disk is full";
-            assert_eq!(in_one_line(&error), line);
-        }
-        let system = Error::system("start a thread")(full());
-        let line = "can't start a thread: the disk is full";
-        assert_eq!(in_one_line(&system), line);
     }
 }

@@ -133,8 +133,6 @@ struct Walk {
     patience: Duration,
     top: PathBuf,
     working_directory: Option<PathBuf>,
-    /// The home directory, and what is around it.
-    around_home: Vec<(u64, u64)>,
     /// Directories that need not be looked at, or not again: the way to the top and what was seen.
     seen: HashSet<(u64, u64)>,
     directories: Vec<PathBuf>,
@@ -165,20 +163,13 @@ impl Walk {
         start: Moment,
         until: Instant,
     ) -> Self {
-        let around = |path: &Path| {
-            let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-            let found = path.ancestors().filter_map(|path| path.metadata().ok());
-            found.map(|found| identity(&found)).collect::<Vec<_>>()
-        };
         Self {
             start,
             until,
             patience: until.saturating_duration_since(Instant::now()),
             top: output_dir.to_owned(),
             working_directory,
-            around_home: std::env::home_dir().map_or_else(Vec::new, |home| around(&home)),
-            // What is around the output directory is written to by others.
-            seen: around(output_dir).into_iter().collect(),
+            seen: HashSet::new(),
             directories: vec![output_dir.to_owned()],
             links: Vec::new(),
             doubt: None,
@@ -197,13 +188,18 @@ impl Walk {
 
     fn search_all(&mut self) -> Result<(), Over> {
         self.search(Place::Output)?;
+        if self.links.is_empty() && self.working_directory.is_none() {
+            return Ok(());
+        }
+        // What is around the output directory is written to by others.
+        self.seen.extend(around(&self.top));
         self.follow_links()?;
         let Some(directory) = self.working_directory.take() else {
             return Ok(());
         };
         self.top.clone_from(&directory);
         if let Ok(found) = directory.metadata()
-            && self.around_home.contains(&identity(&found))
+            && std::env::home_dir().is_some_and(|home| around(&home).contains(&identity(&found)))
         {
             // It may be huge, and below it file servers may be mounted that nobody should wake.
             self.doubt(format!(
@@ -318,6 +314,13 @@ impl Walk {
 /// When the file or what is told of it was changed last.
 fn changed_at(found: &Metadata) -> (i64, i64) {
     (found.ctime(), found.ctime_nsec())
+}
+
+/// A directory and those above it.
+fn around(path: &Path) -> Vec<(u64, u64)> {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let found = path.ancestors().filter_map(|path| path.metadata().ok());
+    found.map(|found| identity(&found)).collect()
 }
 
 fn identity(found: &Metadata) -> (u64, u64) {

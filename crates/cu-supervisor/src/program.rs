@@ -7,7 +7,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc::Receiver;
 
 use cu_protocol::{Attempt, JobId, ProgramEnd};
 use cu_system::machine::host;
@@ -16,7 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 
 use crate::activation::{activate, add_given};
-use crate::event::Event;
+use crate::event::Happening;
 use crate::launch::Launch;
 use crate::{Error, Result, RunDir};
 
@@ -51,7 +50,7 @@ impl Program {
         run: &RunDir,
         (job, attempt): (JobId, Attempt),
         socket: &Path,
-        happening: &Receiver<Event>,
+        happening: &Happening,
     ) -> Result<Self> {
         launch.make_directory()?;
         let working_directory = &launch.working_directory;

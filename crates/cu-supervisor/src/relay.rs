@@ -2,28 +2,34 @@
 //!
 //! Nothing waits for it. A run without `server.json` or `secret` is simply not reachable now.
 
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::sync::mpsc::{self, TryRecvError};
+use std::time::{Duration, Instant};
 
-use cu_protocol::blocking::{Receiver, Sender, connect};
+use cu_protocol::client::Client;
 use cu_protocol::frame::Frame;
-use cu_protocol::{
-    Acknowledgement, Attempt, Envelope, FromServer, JobId, Role, RunId, Secret, ToServer,
-};
+use cu_protocol::{Attempt, Envelope, FromServer, JobId, Role, RunId, Secret, ToServer};
 use cu_run_dir::{ServerFile, read_secret};
 use cu_system::sockets::keep_alive;
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 
-use crate::event::{Event, Events};
-use crate::{Error, Result, RunDir};
+use crate::RunDir;
+use crate::event::{Event, Happening, Ready, Source, Then};
 
 /// How long one address may take to accept.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the handshake may wait for the other end, and a message for the network.
+/// How long the handshake may take, and a message may wait for the network.
 const STALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two attempts to connect: the first pause, doubled each time up to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// The number of bytes that one read asks for.
+const CHUNK: usize = 4096;
 
 /// The attempt whose connection it is.
 #[derive(Clone, Debug)]
@@ -53,14 +59,13 @@ impl Encoded {
 #[derive(Debug)]
 pub(crate) struct Link {
     outgoing: mpsc::Sender<Arc<Encoded>>,
-    stream: TcpStream,
     /// The version of the protocol that is spoken here.
     version: u16,
 }
 
 impl Link {
-    /// Hands a message over to be sent, unless the other end is too old for it. Only an acknowledgement
-    /// shows that it has arrived.
+    /// Hands a message over to be sent at the next wait, unless the other end is too old for it. Only an
+    /// acknowledgement shows that it has arrived.
     pub fn send(&self, message: Arc<Encoded>) {
         if message.envelope.message.since() > self.version {
             return;
@@ -74,149 +79,320 @@ impl Link {
 impl Link {
     /// One that leads to a test.
     pub fn for_test() -> (Self, mpsc::Receiver<Arc<Encoded>>) {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (outgoing, sent) = mpsc::channel();
         let version = cu_protocol::Versions::SPOKEN.highest;
-        let link = Self {
-            outgoing,
-            stream,
-            version,
-        };
-        (link, sent)
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        // Fails if the other end was quicker.
-        let _ = self.stream.shutdown(Shutdown::Both);
+        (Self { outgoing, version }, sent)
     }
 }
 
 /// While this lives, a connection is held or tried for.
 #[derive(Debug)]
 pub(crate) struct Relay {
-    _until_dropped: mpsc::Sender<()>,
+    _until_dropped: Rc<()>,
 }
 
 impl Relay {
     /// Starts to connect.
-    pub fn start(identity: Identity, events: Events) -> Result<Self> {
-        let (until_dropped, ended) = mpsc::channel();
-        crate::spawn_thread("relay", move || keep_connected(&identity, &events, &ended))?;
-        Ok(Self {
+    pub fn start(identity: Identity, happening: &Happening) -> Self {
+        let until_dropped = Rc::new(());
+        happening.add(Connection {
+            identity,
+            is_wanted: Rc::downgrade(&until_dropped),
+            pause: PAUSES.0,
+            state: State::Pauses(Instant::now()),
+        });
+        Self {
             _until_dropped: until_dropped,
-        })
-    }
-}
-
-fn keep_connected(identity: &Identity, events: &Events, ended: &mpsc::Receiver<()>) {
-    let (mut pause, longest) = PAUSES;
-    loop {
-        if let Ok((link, receiver, welcome)) = open(identity) {
-            pause = PAUSES.0;
-            if events.send(Event::Connected(link, welcome)).is_err() {
-                return;
-            }
-            listen(receiver, events);
-        }
-        if events.send(Event::Unreachable).is_err() {
-            return;
-        }
-        match ended.recv_timeout(pause) {
-            Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(longest),
-            _ => return,
         }
     }
 }
 
-/// Until the connection ends.
-fn listen(mut receiver: Receiver<TcpStream>, events: &Events) {
-    while let Ok(message) = receiver.receive() {
-        let acknowledgement = match message {
-            FromServer::Acknowledgement(acknowledgement) | FromServer::Welcome(acknowledgement) => {
-                acknowledgement
-            }
-            FromServer::Refused(_) => return,
-            FromServer::Answer(_) => continue,
+/// The connection, or what it takes to have one.
+#[derive(Debug)]
+struct Connection {
+    identity: Identity,
+    is_wanted: Weak<()>,
+    /// The next pause.
+    pause: Duration,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Until then.
+    Pauses(Instant),
+    /// Until the main process welcomes us.
+    Connects {
+        wire: Wire,
+        is_accepted: bool,
+        until: Instant,
+        /// Where else it may be, the likeliest place last.
+        others: Vec<SocketAddr>,
+        secret: Secret,
+    },
+    Open {
+        wire: Wire,
+        outgoing: mpsc::Receiver<Arc<Encoded>>,
+    },
+}
+
+/// It failed, or is over.
+#[derive(Debug)]
+struct Broken;
+
+type Outcome<T> = std::result::Result<T, Broken>;
+
+impl Source for Connection {
+    fn awaits<'a>(&'a self, descriptors: &mut Vec<PollFd<'a>>) {
+        let (wire, flags) = match &self.state {
+            State::Pauses(_) => return,
+            State::Connects {
+                wire,
+                is_accepted: false,
+                ..
+            } => (wire, PollFlags::OUT),
+            State::Connects { wire, .. } | State::Open { wire, .. } => (wire, wire.awaits()),
         };
-        if events.send(Event::Acknowledged(acknowledgement)).is_err() {
-            return;
+        descriptors.push(PollFd::new(&wire.stream, flags));
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Pauses(until) | State::Connects { until, .. } => Some(*until),
+            State::Open { wire, .. } => wire.stalled.map(|since| since + STALL_TIMEOUT),
+        }
+    }
+
+    fn turn(&mut self, ready: &Ready, now: Instant, events: &mut VecDeque<Event>) -> Then {
+        if self.is_wanted.strong_count() == 0 {
+            return Then::Ends;
+        }
+        let outcome = match &self.state {
+            State::Pauses(until) if now < *until => Ok(()),
+            State::Pauses(_) => self.begin(now),
+            State::Connects { .. } => self.go_on(ready, now, events),
+            State::Open { .. } => self.talk(ready, now, events),
+        };
+        if let Err(Broken) = outcome {
+            events.push_back(Event::Unreachable);
+            self.state = State::Pauses(now + self.pause);
+            self.pause = (self.pause * 2).min(PAUSES.1);
+        }
+        Then::Continues
+    }
+}
+
+impl Connection {
+    /// Everything is read anew: a main process that was started again has another address.
+    fn begin(&mut self, now: Instant) -> Outcome<()> {
+        let run_dir = &self.identity.run_dir;
+        let server = ServerFile::read(&run_dir.server_file()).map_err(|_| Broken)?;
+        let secret = read_secret(run_dir).map_err(|_| Broken)?;
+        let addresses = server.addresses.iter().rev();
+        let others = addresses.filter_map(|address| address.parse().ok());
+        self.try_next(others.collect(), secret, now)
+    }
+
+    /// Fails if there is no other address.
+    fn try_next(
+        &mut self,
+        mut others: Vec<SocketAddr>,
+        secret: Secret,
+        now: Instant,
+    ) -> Outcome<()> {
+        while let Some(address) = others.pop() {
+            let Ok((stream, is_accepted)) = connect_to(&address) else {
+                continue;
+            };
+            let role = Role::Supervisor {
+                job: self.identity.job,
+                attempt: self.identity.attempt,
+            };
+            let mut wire = Wire {
+                stream,
+                client: Client::new(&secret, self.identity.run, role),
+                stalled: None,
+            };
+            if is_accepted && wire.write(now).is_err() {
+                continue;
+            }
+            self.state = State::Connects {
+                wire,
+                is_accepted,
+                until: now + CONNECT_TIMEOUT,
+                others,
+                secret,
+            };
+            return Ok(());
+        }
+        Err(Broken)
+    }
+
+    /// Until we are welcomed.
+    fn go_on(&mut self, ready: &Ready, now: Instant, events: &mut VecDeque<Event>) -> Outcome<()> {
+        let State::Connects {
+            wire,
+            is_accepted,
+            until,
+            ..
+        } = &mut self.state
+        else {
+            return Err(Broken);
+        };
+        let mut go_on = || {
+            if *until <= now {
+                return Err(Broken);
+            }
+            if !ready.has(&wire.stream) {
+                return Ok(None);
+            }
+            if !std::mem::replace(is_accepted, true) {
+                let error = sockopt::socket_error(&wire.stream);
+                if !matches!(error, Ok(Ok(()))) {
+                    return Err(Broken);
+                }
+                *until = now + STALL_TIMEOUT;
+            } else {
+                wire.read()?;
+            }
+            wire.write(now)?;
+            wire.client.next_message().map_err(|_| Broken)
+        };
+        let welcome = match go_on() {
+            Ok(None) => return Ok(()),
+            Ok(Some(FromServer::Welcome(welcome))) => welcome,
+            // There may be another network, or somebody else may listen there.
+            Ok(Some(_)) | Err(Broken) => {
+                let State::Connects { others, secret, .. } = &mut self.state else {
+                    return Err(Broken);
+                };
+                let (others, secret) = (std::mem::take(others), secret.clone());
+                return self.try_next(others, secret, now);
+            }
+        };
+        let State::Connects { wire, .. } = std::mem::replace(&mut self.state, State::Pauses(now))
+        else {
+            return Err(Broken);
+        };
+        let (outgoing, to_send) = mpsc::channel();
+        let version = wire.client.version().ok_or(Broken)?;
+        events.push_back(Event::Connected(Link { outgoing, version }, welcome));
+        self.pause = PAUSES.0;
+        self.state = State::Open {
+            wire,
+            outgoing: to_send,
+        };
+        // What came along with the welcome.
+        self.talk(&Ready::default(), now, events)
+    }
+
+    /// From here on silence is normal; keep-alive finds a dead connection.
+    fn talk(&mut self, ready: &Ready, now: Instant, events: &mut VecDeque<Event>) -> Outcome<()> {
+        let State::Open { wire, outgoing } = &mut self.state else {
+            return Err(Broken);
+        };
+        let read = match ready.has(&wire.stream) {
+            true => wire.read(),
+            false => Ok(()),
+        };
+        while let Some(message) = wire.client.next_message().map_err(|_| Broken)? {
+            match message {
+                FromServer::Acknowledgement(it) | FromServer::Welcome(it) => {
+                    events.push_back(Event::Acknowledged(it));
+                }
+                FromServer::Refused(_) => return Err(Broken),
+                FromServer::Answer(_) => {}
+            }
+        }
+        read?;
+        loop {
+            match outgoing.try_recv() {
+                Ok(message) => wire.client.say(&message.frame).map_err(|_| Broken)?,
+                Err(TryRecvError::Empty) => return wire.write(now),
+                Err(TryRecvError::Disconnected) => return Err(Broken),
+            }
         }
     }
 }
 
-type Opened = (Link, Receiver<TcpStream>, Acknowledgement);
+/// A stream, and what is said on it.
+#[derive(Debug)]
+struct Wire {
+    stream: TcpStream,
+    client: Client,
+    /// Since when the network takes nothing of what is to be sent.
+    stalled: Option<Instant>,
+}
 
-/// Everything is read anew: a main process that was started again has another address.
-fn open(identity: &Identity) -> Result<Opened> {
-    let server = ServerFile::read(&identity.run_dir.server_file())?;
-    let secret = read_secret(&identity.run_dir)?;
-    let mut failure = None;
-    for address in &server.addresses {
-        match open_at(address, identity, &secret) {
-            Ok(opened) => return Ok(opened),
-            Err(error) => failure = Some(error),
+impl Wire {
+    fn awaits(&self) -> PollFlags {
+        match self.client.unsent().is_empty() {
+            true => PollFlags::IN,
+            false => PollFlags::IN | PollFlags::OUT,
         }
     }
-    let nothing = || Error::content(&identity.run_dir.server_file(), "it names no address");
-    Err(failure.unwrap_or_else(nothing))
+
+    /// Fails at the end of the stream, which has been read then.
+    fn read(&mut self) -> Outcome<()> {
+        let mut chunk = [0; CHUNK];
+        loop {
+            match (&self.stream).read(&mut chunk) {
+                Ok(0) => return Err(Broken),
+                Ok(count) => {
+                    self.client.feed(&chunk[..count]).map_err(|_| Broken)?;
+                    if count < CHUNK {
+                        return Ok(());
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Err(Broken),
+            }
+        }
+    }
+
+    /// Writes as much as the network takes. Fails if it has taken nothing for long.
+    fn write(&mut self, now: Instant) -> Outcome<()> {
+        while !self.client.unsent().is_empty() {
+            match (&self.stream).write(self.client.unsent()) {
+                Ok(count) => {
+                    self.client.sent(count);
+                    self.stalled = None;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let since = *self.stalled.get_or_insert(now);
+                    return match now.saturating_duration_since(since) < STALL_TIMEOUT {
+                        true => Ok(()),
+                        false => Err(Broken),
+                    };
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Err(Broken),
+            }
+        }
+        self.stalled = None;
+        Ok(())
+    }
 }
 
-fn open_at(address: &str, identity: &Identity, secret: &Secret) -> Result<Opened> {
-    let failed = |source: cu_protocol::Error| Error::Connection {
-        address: address.to_owned(),
-        source,
+/// Connects without a wait. Returns whether the other end has accepted already.
+fn connect_to(address: &SocketAddr) -> std::io::Result<(TcpStream, bool)> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
     };
-    let socket_address: SocketAddr = address
-        .parse()
-        .map_err(|error| Error::content(&identity.run_dir.server_file(), error))?;
-    let stream = prepared(&socket_address).map_err(|error| failed(error.into()))?;
-    let clone = || stream.try_clone().map_err(|error| failed(error.into()));
-    let role = Role::Supervisor {
-        job: identity.job,
-        attempt: identity.attempt,
-    };
-    let (sender, receiver, welcome) =
-        connect(clone()?, clone()?, secret, identity.run, role).map_err(failed)?;
-    // From here on silence is normal; keep-alive finds a dead connection.
-    stream
-        .set_read_timeout(None)
-        .map_err(|error| failed(error.into()))?;
-    let (outgoing, to_send) = mpsc::channel();
-    let writing = clone()?;
-    let version = sender.version();
-    crate::spawn_thread("send", move || send_all(sender, &to_send, &writing))?;
-    let link = Link {
-        outgoing,
-        stream,
-        version,
-    };
-    Ok((link, receiver, welcome))
-}
-
-fn prepared(address: &SocketAddr) -> std::io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(address, CONNECT_TIMEOUT)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    let stream = TcpStream::from(socket);
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(STALL_TIMEOUT))?;
-    stream.set_write_timeout(Some(STALL_TIMEOUT))?;
-    keep_alive(&stream)?;
-    Ok(stream)
-}
-
-/// Until the link is dropped or the connection fails; then the listener ends too.
-fn send_all(
-    mut sender: Sender<TcpStream>,
-    to_send: &mpsc::Receiver<Arc<Encoded>>,
-    stream: &TcpStream,
-) {
-    while let Ok(message) = to_send.recv() {
-        if sender.send_frame(&message.frame).is_err() {
-            break;
-        }
+    if !address.ip().is_loopback() {
+        keep_alive(&stream)?;
     }
-    let _ = stream.shutdown(Shutdown::Both);
+    match connect(&stream, address) {
+        Ok(()) => Ok((stream, true)),
+        Err(Errno::INPROGRESS | Errno::INTR) => Ok((stream, false)),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 #[cfg(test)]

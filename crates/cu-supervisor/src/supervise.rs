@@ -1,7 +1,6 @@
 //! From the first line of `cu exec` to its last: the fence, the program, the exit record, the
 //! farewell.
 
-use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant, SystemTime};
 
 use cu_protocol::{
@@ -21,7 +20,7 @@ use crate::asking_file::AskingFile;
 use crate::attempt::{Phase, Running, kill_wait, stop_moments, time_limit};
 use crate::done::Watched;
 use crate::door::Door;
-use crate::event::{Event, Events};
+use crate::event::{Event, Happening};
 use crate::fence::{Fence, FenceTimes, Held, Turn};
 use crate::launch::Launch;
 use crate::mail::Mail;
@@ -104,8 +103,8 @@ pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<O
     let _ = setsid();
     // Only orphans in the program's own process group would be found without.
     let _ = set_child_subreaper(Some(getpid()));
-    let (events, happening) = mpsc::channel();
-    let _signals = Signals::to_events(events.clone())?;
+    let happening = Happening::new()?;
+    let _signals = Signals::catch(&happening)?;
     check_way(&run)?; // Before the number of the newest attempt counts.
     let attempt = match attempt {
         Some(attempt) => attempt,
@@ -120,7 +119,6 @@ pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<O
         run,
         job,
         attempt,
-        events,
         happening,
     };
     supervisor.run()
@@ -135,7 +133,7 @@ fn check_submitted(
     run: &RunDir,
     job: JobId,
     attempt: Attempt,
-    happening: &Receiver<Event>,
+    happening: &Happening,
 ) -> Result<()> {
     let start = Instant::now();
     let mut is_asked_to_stop = false;
@@ -172,8 +170,8 @@ fn check_submitted(
             let longest = OLD_VIEW.as_secs();
             tell(&format!("waiting for at most {longest} s: {refusal}"));
         }
-        let event = happening.recv_timeout(LOOK_AGAIN);
-        is_asked_to_stop = matches!(event, Ok(Event::StopSignal(_)));
+        let event = happening.within(LOOK_AGAIN);
+        is_asked_to_stop = matches!(event, Some(Event::StopSignal(_)));
     }
 }
 
@@ -181,8 +179,7 @@ struct Supervisor {
     run: RunDir,
     job: JobId,
     attempt: Attempt,
-    events: Events,
-    happening: Receiver<Event>,
+    happening: Happening,
 }
 
 /// What the fence said.
@@ -257,7 +254,7 @@ impl Supervisor {
             if said.as_ref() != Some(&reason) {
                 tell(&format!("waiting: {reason}"));
             }
-            if let Ok(Event::StopSignal(signal)) = self.happening.recv_timeout(fence.pause(now)) {
+            if let Some(Event::StopSignal(signal)) = self.happening.within(fence.pause(now)) {
                 let signal = signal.as_raw();
                 return Admission::Refused(format!(
                     "{reason}; signal {signal} ended the wait, and nothing was started"
@@ -303,12 +300,7 @@ impl Supervisor {
             at: started_at,
             checkpoint,
         }));
-        let relay = Relay::start(self.identity(spec), self.events.clone());
-        if let Err(error) = &relay {
-            // The outbox takes everything.
-            tell(&in_one_line(error));
-            mail.disconnected(Instant::now());
-        }
+        let _relay = Relay::start(self.identity(spec), &self.happening);
         let now = Instant::now();
         let limit = time_limit(std::env::var("CU_DEADLINE").ok().as_deref());
         let given_kill_wait = std::env::var("CU_KILL_WAIT").ok();
@@ -386,7 +378,7 @@ impl Supervisor {
 
     fn start_program(&self, launch: &Launch, held: &mut Held) -> Result<(Program, Door)> {
         let directory = self.run.attempt(self.job, self.attempt);
-        let door = Door::open(self.events.clone(), &directory)?;
+        let door = Door::open(&self.happening, &directory)?;
         // Open in this process until the program has it.
         let _lock = held.for_program()?;
         let names = (self.job, self.attempt);
@@ -412,8 +404,8 @@ impl Supervisor {
         self.write_record(&record);
         let mut mail = self.mail();
         // Without a job specification nobody knows which run this is; the record remains.
-        let relay = spec.map(|spec| Relay::start(self.identity(spec), self.events.clone()));
-        if !matches!(relay, Some(Ok(_))) {
+        let relay = spec.map(|spec| Relay::start(self.identity(spec), &self.happening));
+        if relay.is_none() {
             mail.disconnected(Instant::now());
         }
         self.farewell(&mut mail, record);
@@ -452,19 +444,17 @@ impl Supervisor {
         let start = Instant::now();
         let there_is_hope = |mail: &Mail| mail.is_connected() || mail.is_first_connection_due();
         while !mail.is_all_acknowledged() && there_is_hope(mail) {
-            match self
-                .happening
-                .recv_timeout(FAREWELL.saturating_sub(start.elapsed()))
-            {
-                Ok(Event::Connected(link, welcome)) => {
+            let left = FAREWELL.saturating_sub(start.elapsed());
+            match self.happening.within(left) {
+                Some(Event::Connected(link, welcome)) => {
                     mail.connected(link, welcome.sequence, Instant::now());
                 }
-                Ok(Event::Acknowledged(acknowledgement)) => {
+                Some(Event::Acknowledged(acknowledgement)) => {
                     mail.acknowledged(acknowledgement.sequence);
                 }
-                Ok(Event::Unreachable) => mail.disconnected(Instant::now()),
-                Ok(_) => {}
-                Err(_) => break,
+                Some(Event::Unreachable) => mail.disconnected(Instant::now()),
+                Some(_) => {}
+                None => break,
             }
         }
         if !mail.is_all_acknowledged() {
@@ -510,7 +500,6 @@ fn unstarted(error: &Error) -> ProgramEnd {
         Error::RunDir(_)
         | Error::File { .. }
         | Error::System { .. }
-        | Error::Connection { .. }
         | Error::NotSubmitted { .. } => ProgramEnd::Fenced(in_one_line(error)),
     }
 }

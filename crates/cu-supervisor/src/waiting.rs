@@ -3,19 +3,21 @@
 //! The report has a connection of its own, which ends with the wait; the program's messages go over
 //! another one. Without a connection the report is dropped: it is soon out of date.
 
-use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant, SystemTime};
 
 use cu_protocol::{Envelope, Message, Sequence, Timestamp, Waiting};
 use cu_system::causes::in_one_line;
 use cu_system::machine::host;
 
-use crate::event::Event;
+use crate::event::{Event, Happening};
 use crate::relay::{Encoded, Identity, Link, Relay};
 use crate::tell;
 
 /// A shorter wait is not reported: the attempt before is just clearing up.
 const SHORT: Duration = Duration::from_secs(1);
+
+/// How long a connection may hold the wait up for what it is reported over.
+const HANDSHAKE: Duration = Duration::from_millis(200);
 
 /// Reports a wait.
 #[derive(Debug)]
@@ -29,10 +31,11 @@ pub(crate) struct Herald {
 
 #[derive(Debug)]
 struct Connection {
-    /// `None` if it can't be tried for.
-    _relay: Option<Relay>,
-    happening: Receiver<Event>,
+    _relay: Relay,
+    happening: Happening,
     link: Option<Link>,
+    /// How long to wait for it to be made.
+    patience: Duration,
 }
 
 impl Herald {
@@ -72,20 +75,27 @@ impl Herald {
         self.connection = None;
     }
 
-    /// Whether there is a new connection.
+    /// Whether there is a new connection. The first time it waits a moment for one.
     fn listen(&mut self) -> bool {
-        let identity = &self.identity;
-        let connection = self.connection.get_or_insert_with(|| {
-            let (events, happening) = mpsc::channel();
-            let relay = Relay::start(identity.clone(), events);
-            Connection {
-                _relay: relay.inspect_err(|error| tell(&in_one_line(error))).ok(),
+        if self.connection.is_none() {
+            // Without one, the report is dropped.
+            let Ok(happening) = Happening::new() else {
+                return false;
+            };
+            self.connection = Some(Connection {
+                _relay: Relay::start(self.identity.clone(), &happening),
                 happening,
                 link: None,
-            }
-        });
+                patience: HANDSHAKE,
+            });
+        }
+        let Some(connection) = &mut self.connection else {
+            return false;
+        };
         let mut is_new = false;
-        for event in connection.happening.try_iter() {
+        let mut patience = std::mem::take(&mut connection.patience);
+        while let Some(event) = connection.happening.within(patience) {
+            patience = Duration::ZERO;
             match event {
                 Event::Connected(link, _) => {
                     connection.link = Some(link);
@@ -100,8 +110,10 @@ impl Herald {
     }
 
     fn say(&self) {
-        let link = self.connection.iter().find_map(|it| it.link.as_ref());
-        if let (Some(link), Some(waiting)) = (link, &self.waiting) {
+        let Some(connection) = &self.connection else {
+            return;
+        };
+        if let (Some(link), Some(waiting)) = (&connection.link, &self.waiting) {
             let encoded = Encoded::new(Envelope {
                 job: self.identity.job,
                 attempt: self.identity.attempt,
@@ -109,7 +121,11 @@ impl Herald {
                 message: Message::Waiting(waiting.clone()),
             });
             match encoded {
-                Ok(encoded) => link.send(encoded.into()),
+                Ok(encoded) => {
+                    link.send(encoded.into());
+                    // Sends it now. What comes in meanwhile concerns nobody.
+                    connection.happening.within(Duration::ZERO);
+                }
                 Err(error) => tell(&in_one_line(&error)),
             }
         }

@@ -259,7 +259,9 @@ fn kind(found: &Metadata) -> &'static str {
 }
 
 fn read_up_to(file: File, limit: u64) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
+    // Room for a small file and its end: else it would be read in ever larger pieces, of which the first has
+    // 32 bytes.
+    let mut content = Vec::with_capacity(4096);
     file.take(limit.saturating_add(1))
         .read_to_end(&mut content)?;
     if content.len() as u64 > limit {

@@ -3,7 +3,7 @@
 //! Names of processes may hold any bytes: the kernel cuts them at 15, also within a character.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ impl Stat {
     /// # Errors
     /// If the process may be there, and can't be looked at.
     pub fn look(pid: u32) -> io::Result<Option<Self>> {
-        let stat = unless_gone(fs::read(format!("/proc/{pid}/stat")))?;
+        let stat = unless_gone(read(&format!("/proc/{pid}/stat")))?;
         Ok(stat.and_then(|stat| Self::parse(&stat)))
     }
 
@@ -117,7 +117,7 @@ pub fn ticks_since_boot() -> u64 {
 /// itself. For people: what is not printable is replaced. `None` if there is no such process.
 #[must_use]
 pub fn name(pid: u32) -> Option<String> {
-    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    let name = read(&format!("/proc/{pid}/comm")).ok()?;
     let name = String::from_utf8_lossy(name.trim_ascii_end());
     Some(name.replace(char::is_control, "\u{fffd}"))
 }
@@ -154,6 +154,14 @@ pub fn list_processes() -> io::Result<Vec<u32>> {
         }
     }
     Ok(numbers)
+}
+
+/// Reads a short file about a process. The system does not say how long it is, and without room for it the
+/// standard library reads it in ever larger pieces.
+fn read(path: &str) -> io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(1024);
+    fs::File::open(path)?.read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// The text read about a process, or `None` if the process is gone.

@@ -127,12 +127,18 @@ fn walk(
     let mut here = PathBuf::from("/");
     let mut ahead = names(&std::path::absolute(path)?);
     let mut links = 0;
+    // The directory `here`, if it was looked up on the way.
+    let mut known: Option<Metadata> = None;
     while let Some(name) = ahead.pop() {
         if name == ".." {
             here.pop();
+            known = None;
             continue;
         }
-        let directory = here.symlink_metadata()?;
+        let directory = match known.take() {
+            Some(known) => known,
+            None => here.symlink_metadata()?,
+        };
         let entry = here.join(name);
         let found = match entry.symlink_metadata() {
             Err(error) if is_nothing_there(&error) => None,
@@ -153,7 +159,10 @@ fn walk(
                 }
                 ahead.extend(names(&target));
             }
-            Some(_) => here = entry,
+            Some(found) => {
+                here = entry;
+                known = Some(found);
+            }
         }
     }
     Ok(())

@@ -21,7 +21,7 @@ pub fn status(common: &Common, run: &RunArgument) -> Result<ExitCode> {
     } else {
         terminal::data(&summary::status(
             &status,
-            &reader.jobs()?,
+            &reader.unfinished(summary::FEW)?,
             terminal::width(),
         ))?;
     }

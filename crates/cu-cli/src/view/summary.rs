@@ -155,8 +155,9 @@ pub fn metrics(metrics: &Metrics) -> String {
     texts.collect::<Vec<_>>().join(", ")
 }
 
-/// The output of `cu status`: the run, and its jobs that are not completed.
-pub fn status(status: &Status, jobs: &[JobReport], width: Option<usize>) -> String {
+/// The output of `cu status`: the run, and the first of its jobs that are not completed, each with the number
+/// of its attempts.
+pub fn status(status: &Status, open: &[(JobReport, u64)], width: Option<usize>) -> String {
     let mut text = format!(
         "{} {}: {}",
         status.name,
@@ -178,24 +179,22 @@ pub fn status(status: &Status, jobs: &[JobReport], width: Option<usize>) -> Stri
         let _ = write!(text, ", ended {} after {took}", local(ended));
     }
     let _ = write!(text, "\n{}", status.run_dir.display());
-    let open: Vec<_> = jobs
-        .iter()
-        .filter(|job| job.state != JobState::Completed)
-        .collect();
     if !open.is_empty() {
         let mut table = table(&["job", "state", "attempts", "done", "why"]);
-        for job in open.iter().take(FEW) {
+        for (job, attempts) in open {
             table.add_row([
                 job.job.to_string(),
                 shown_state(job).to_owned(),
-                job.attempts.len().to_string(),
+                attempts.to_string(),
                 job.fraction.map(percent).unwrap_or_default(),
                 limit::why(job),
             ]);
         }
         let _ = write!(text, "\n\n{}", fitted(table, width));
-        if open.len() > FEW {
-            let _ = write!(text, "\n… and {} more", open.len() - FEW);
+        // Read after the counts: a job may have been completed in between.
+        let left = (status.jobs.total - status.jobs.completed) as usize;
+        if left > open.len() && open.len() >= FEW {
+            let _ = write!(text, "\n… and {} more", left - open.len());
         }
     }
     if status.state == RunState::Interrupted {
@@ -355,7 +354,7 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
     fn an_interrupted_run_names_the_command_to_continue() {
         let mut status = tests::status(300);
         status.state = RunState::Interrupted;
-        let text = super::status(&status, &[report(4, JobState::Waiting, 1)], Some(80));
+        let text = super::status(&status, &[(report(4, JobState::Waiting, 1), 1)], Some(80));
         assert!(
             text.ends_with(
                 "no main process works on this run; `cu resume /results/digits` continues it"

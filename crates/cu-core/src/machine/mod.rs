@@ -40,7 +40,7 @@ pub use job::{
 };
 pub use orders::orders;
 pub use step::{Effects, Measured};
-pub use tally::Tally;
+pub use tally::{Share, Tally};
 pub(crate) use witnesses::is_over;
 pub use witnesses::{LONGEST_READING, SCHEDULER_GRACE, Verdict, judge};
 pub use words::{Why, why};

@@ -1,8 +1,11 @@
 //! The sum over the jobs of a run, for its status.
 
-use super::job::Job;
+use cu_protocol::{Attempt, Fraction};
+use serde::Deserialize;
+
+use super::job::{Job, Wanted};
 use super::words::{Why, why};
-use crate::{Counts, JobWait, Policy, Status};
+use crate::{Counts, JobState, JobWait, Policy, Status};
 
 /// The sum over jobs, kept up to date one job at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -16,22 +19,71 @@ pub struct Tally {
     done: f64,
 }
 
+/// What one job adds to the sum. Less than the job, since a reader of many thousands reads no more of each.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct Share {
+    /// Its state, which the store has beside it.
+    #[serde(skip, default = "waiting")]
+    pub state: JobState,
+    /// As [`Job::wanted`].
+    pub wanted: Wanted,
+    /// As [`Job::next_attempt`].
+    pub next_attempt: Attempt,
+    /// As [`Job::fraction`].
+    pub fraction: Option<Fraction>,
+}
+
+fn waiting() -> JobState {
+    JobState::Waiting
+}
+
+impl From<&Job> for Share {
+    fn from(job: &Job) -> Self {
+        Self {
+            state: job.state(),
+            wanted: job.wanted,
+            next_attempt: job.next_attempt,
+            fraction: job.fraction,
+        }
+    }
+}
+
+impl Share {
+    fn is_paused(&self) -> bool {
+        self.wanted == Wanted::Pause && self.state == JobState::Waiting
+    }
+
+    /// How much of the job is done, from 0 to 1: 1 when completed, else what was announced.
+    fn done(&self) -> f64 {
+        match self.state {
+            JobState::Completed => 1.0,
+            _ => self.fraction.map_or(0.0, Fraction::get),
+        }
+    }
+
+    fn attempts(&self) -> u64 {
+        u64::from(self.next_attempt.0)
+    }
+}
+
 impl Tally {
     /// Adds a job.
-    pub fn add(&mut self, job: &Job) {
-        self.counts.add(job.state());
+    pub fn add(&mut self, job: impl Into<Share>) {
+        let job = job.into();
+        self.counts.add(job.state);
         self.counts.paused += u32::from(job.is_paused());
-        self.attempts += attempts(job);
-        self.resumes += attempts(job).saturating_sub(1);
+        self.attempts += job.attempts();
+        self.resumes += job.attempts().saturating_sub(1);
         self.done += job.done();
     }
 
     /// Takes a job out that was added in this very state.
-    pub fn remove(&mut self, job: &Job) {
-        self.counts.remove(job.state());
+    pub fn remove(&mut self, job: impl Into<Share>) {
+        let job = job.into();
+        self.counts.remove(job.state);
         self.counts.paused -= u32::from(job.is_paused());
-        self.attempts -= attempts(job);
-        self.resumes -= attempts(job).saturating_sub(1);
+        self.attempts -= job.attempts();
+        self.resumes -= job.attempts().saturating_sub(1);
         self.done -= job.done();
     }
 
@@ -58,10 +110,6 @@ impl Tally {
             false => rounded.min(999),
         }
     }
-}
-
-fn attempts(job: &Job) -> u64 {
-    u64::from(job.next_attempt.0)
 }
 
 #[cfg(test)]

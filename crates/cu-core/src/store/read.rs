@@ -7,13 +7,15 @@ use std::time::Duration;
 use cu_protocol::{Attempt, JobId, Metrics, OperatorRequest, RunId, Timestamp};
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde::de::value::StrDeserializer;
+use serde::de::{DeserializeOwned, IntoDeserializer};
 
 use super::{Loaded, open, recover};
 use crate::lock;
 #[cfg(feature = "unstable")]
 use crate::machine::Event;
-use crate::machine::{Job, Tally, orders, why};
+use crate::machine::{Job, Share, Tally, orders, why};
 use crate::{
     AttemptReport, Counts, Error, JobPlan, JobReport, JobState, MainProcessSeen, Policy, Result,
     RunDir, RunState, RunningJob, Status,
@@ -59,17 +61,22 @@ impl Reader {
         let held_up = lock::waits(&self.run_dir);
         self.read(|connection| {
             let mut tally = Tally::default();
-            let mut first_queued = None;
-            let mut jobs = connection.prepare("SELECT body FROM jobs ORDER BY job")?;
+            let mut jobs = connection.prepare("SELECT body, state FROM jobs")?;
             let mut rows = jobs.query([])?;
             while let Some(row) = rows.next()? {
-                let job: Job = parse(row, 0)?;
-                tally.add(&job);
-                if first_queued.is_none() && job.state() == JobState::Queued {
-                    first_queued = Some(job);
-                }
+                let state = job_state(row.get_ref(1)?.as_str()?)?;
+                tally.add(Share {
+                    state,
+                    ..parse(row, 0)?
+                });
             }
             let counts = tally.counts;
+            let first_queued = match counts.running {
+                0 => connection
+                    .query_row(FIRST_QUEUED, [], |row| parse::<Job>(row, 0))
+                    .optional()?,
+                _ => None,
+            };
             let settled = counts.settled() == counts.total;
             let ended: Option<u64> =
                 connection.query_row("SELECT max(at) FROM events", [], |row| row.get(0))?;
@@ -115,6 +122,27 @@ impl Reader {
                 reports.push(report);
             }
             Ok(reports)
+        })
+    }
+
+    /// The first `most` of the jobs that are not completed, with the number of attempts of each.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Read`].
+    pub fn unfinished(&self, most: usize) -> Result<Vec<(JobReport, u64)>> {
+        let waits = lock::waits(&self.run_dir);
+        self.read(|connection| {
+            let policy = policy(connection)?;
+            let mut jobs = connection.prepare(
+                "SELECT body, plan, (SELECT count(*) FROM attempts WHERE attempts.job = jobs.job) \
+                 FROM jobs WHERE state != 'completed' ORDER BY job LIMIT ?1",
+            )?;
+            let rows = jobs.query_map([most], |row| {
+                let (job, plan) = (parse(row, 0)?, parse(row, 1)?);
+                let report = self.report(&job, plan, &policy, waits.as_deref());
+                Ok((report, row.get(2)?))
+            })?;
+            rows.collect()
         })
     }
 
@@ -308,8 +336,17 @@ fn longest(plan: &JobPlan) -> Option<Duration> {
     plan.stop.after.into_iter().chain(limit).min()
 }
 
+const FIRST_QUEUED: &str = "SELECT body FROM jobs WHERE state = 'queued' ORDER BY job LIMIT 1";
 const ATTEMPTS_OF_ALL: &str = "SELECT * FROM attempts ORDER BY job, attempt";
 const ATTEMPTS_OF_ONE: &str = "SELECT * FROM attempts WHERE job = ?1 ORDER BY attempt";
+
+/// The state of a job, from its word in the store.
+fn job_state(word: &str) -> rusqlite::Result<JobState> {
+    let word: StrDeserializer<'_, serde::de::value::Error> = word.into_deserializer();
+    JobState::deserialize(word)
+        .map_err(|error| FromSqlError::Other(Box::new(error)))
+        .map_err(rusqlite::Error::from)
+}
 
 /// The state of a run, from its jobs and from whether a main process holds its lock.
 fn state(run_dir: &RunDir, counts: Counts) -> RunState {

@@ -64,6 +64,10 @@ use crate::{
 use keeper::{Keeper, Request};
 pub use warm::Preloaded;
 
+/// How many submissions one call takes. What a job needs is made before it is submitted, and the first of
+/// thousands should not wait for that of the last.
+const MOST_AT_ONCE: usize = 256;
+
 /// The options of [`Local::open`].
 ///
 /// ```
@@ -205,7 +209,7 @@ impl Drop for Local {
 impl Scheduler for Local {
     fn capabilities(&self) -> Capabilities {
         Capabilities::new(
-            10_000,
+            MOST_AT_ONCE,
             TimeLimits::Exact,
             ExitCodes::WhileWeLive,
             Reach::ThisMachine,
