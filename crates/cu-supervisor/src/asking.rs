@@ -18,10 +18,12 @@
 //! | is Julia | TERM | its USR1 prints a profile, its USR2 is its own |
 //! | is `srun` | USR1 | it passes that on to its tasks, which are not our descendants; TERM ends them |
 //! | is `mpirun` | USR1, if its ranks would be asked by that | it passes that on to all hosts; TERM kills ranks after 1 s |
+//! | is `xargs` | none of these | USR1 and USR2 change how many commands it runs at once |
 //!
-//! Three kinds of process are asked only if none of their descendants handles the signal: `timeout`, which
-//! passes a signal on to a whole group; `mpirun` otherwise; and who handles nearly all signals, as a shell
-//! with a trap on `EXIT` does, which would run that trap and end. A shell that waits for a command catches
+//! Some kinds of process are asked only if none of their descendants handles a signal: `timeout`, which
+//! passes a signal on to a whole group; `make`, which passes TERM on to commands that may want another
+//! signal; GNU `parallel`, which kills its commands a moment after TERM; `mpirun` otherwise; and who handles
+//! nearly all signals, as a shell with a trap on `EXIT` does, which would run that trap and end. A shell that waits for a command catches
 //! INT and goes by what becomes of the command. So whoever handles INT together with CHLD gets an INT that
 //! is named in the config only if nobody below handles it, and then together with all below, as from a
 //! terminal.
@@ -93,7 +95,9 @@ enum Kind {
     Julia,
     Srun,
     Mpirun,
-    Timeout,
+    Xargs,
+    /// It starts other programs, and ends them if it is asked itself.
+    Starter,
 }
 
 impl Relative {
@@ -103,7 +107,8 @@ impl Relative {
             "julia" => Kind::Julia,
             "srun" => Kind::Srun,
             "mpirun" | "mpiexec" | "orterun" | "prterun" => Kind::Mpirun,
-            "timeout" => Kind::Timeout,
+            "xargs" => Kind::Xargs,
+            "timeout" | "make" | "gmake" | "ninja" | "parallel" => Kind::Starter,
             _ => Kind::Ordinary,
         }
     }
@@ -111,6 +116,7 @@ impl Relative {
     /// By which signal it can be asked.
     fn signal(&self, manner: Manner) -> Option<Signal> {
         let candidates: &[Signal] = match manner {
+            _ if self.kind() == Kind::Xargs => &[],
             Manner::By(signal) => &[signal],
             Manner::File => &[],
             Manner::Auto => match self.kind() {
@@ -153,7 +159,7 @@ impl Relative {
     /// Whether it is asked only if none of its descendants is.
     fn gives_way(&self, signal: Signal) -> bool {
         match self.kind() {
-            Kind::Timeout => true,
+            Kind::Starter => true,
             Kind::Mpirun => !PASSED_ON.contains(&signal),
             _ => {
                 self.catches_nearly_all()

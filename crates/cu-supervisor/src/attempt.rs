@@ -424,6 +424,9 @@ impl Running<'_> {
         }
         let family = relatives();
         let asked = whom_to_ask(&family, self.manner).into_iter();
+        // `KeyboardInterrupt` would end a program that asks by itself, or a step of a script that does.
+        let needs_no_interrupt = self.listens && self.manner == Manner::Auto;
+        let asked = asked.filter(|(_, signal)| !needs_no_interrupt || *signal != Signal::INT);
         let asked = asked.map(|(it, signal)| (it.id, it.name.as_str(), signal));
         let sent = self.sender.send(asked, SignalReason::Asked);
         let has_other_means = self.listens || self.manner == Manner::File || made.is_some();
