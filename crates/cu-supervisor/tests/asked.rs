@@ -95,7 +95,7 @@ fn asked(name: &str, signal: &str) -> (String, String, SignalReason) {
 }
 
 #[test]
-fn what_starts_other_programs_hides_none() {
+fn xargs_and_make_hide_no_program() {
     // `xargs` takes USR1 for more commands at once; `make` passes TERM on, whatever its commands handle.
     for (signal, starter, handles, heard) in [
         ("auto", "echo 1 | xargs -I{} $TRAINER a", "TERM", "TERM"),

@@ -204,7 +204,7 @@ fn by_record(record: &ExitRecord, evidence: &Evidence, rules: &ExitRules) -> Wor
     }
 }
 
-/// Whether a rule of the user's asked the program to stop.
+/// Whether a rule of the user's asked for the program's end.
 pub(crate) fn asked_by_rule(evidence: &Evidence) -> bool {
     let stopped = evidence.stopped.as_ref();
     stopped.is_some_and(|stopped| stopped.rule.is_some())
