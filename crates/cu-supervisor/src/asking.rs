@@ -28,6 +28,9 @@
 //! is named in the config only if nobody below handles it, and then together with all below, as from a
 //! terminal.
 //!
+//! Who handles USR1, USR2 and TERM may also be a wrapper that passes each on. So it is asked by TERM if that is
+//! what its programs handle; and a shell by USR1 or USR2 if these are what its programs handle.
+//!
 //! Every Python handles INT, a mere wrapper too, and `subprocess.run` kills its child soon after it. So
 //! who does nothing but wait for a child gets INT only if nobody below handles it.
 //!
@@ -47,6 +50,9 @@ use crate::members::{descendants_in, survey};
 
 /// What `mpirun` passes on to its ranks, on all hosts.
 const PASSED_ON: [Signal; 2] = [Signal::USR1, Signal::USR2];
+
+/// They handle USR1 and USR2 only if a script says so.
+const SHELLS: [&str; 5] = ["bash", "sh", "dash", "ksh", "zsh"];
 
 /// How a program is asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -269,6 +275,24 @@ impl<'a> Tree<'a> {
         branch
     }
 
+    /// The signal by which all below `top` would be asked, if `top` may handle several signals to pass each on.
+    fn what_it_passes_on(
+        &self,
+        top: &'a Relative,
+        choose: &dyn Fn(&Relative) -> Option<Signal>,
+    ) -> Option<Signal> {
+        let mut below = self.ask_children(top, choose);
+        below.retain(|(it, _)| !it.is_fork || it.image != top.image);
+        let (_, first) = below.first().copied()?;
+        let is_the_same = below.iter().all(|(_, signal)| *signal == first);
+        // Programs other than shells may handle USR1 for something else, such as a dump of their stacks.
+        let may_pass_on = match first {
+            Signal::TERM => top.takes_any(),
+            _ => SHELLS.contains(&top.name.as_str()),
+        };
+        (is_the_same && may_pass_on && top.handled.has(first)).then_some(first)
+    }
+
     /// Whom to ask in the branch that begins with `top`.
     fn ask(
         &self,
@@ -279,6 +303,7 @@ impl<'a> Tree<'a> {
         if let Some(signal) = chosen
             && !top.gives_way(signal)
         {
+            let signal = self.what_it_passes_on(top, choose).unwrap_or(signal);
             return vec![(top, signal)];
         }
         let mut below = self.ask_children(top, choose);

@@ -95,6 +95,26 @@ fn asked(name: &str, signal: &str) -> (String, String, SignalReason) {
 }
 
 #[test]
+fn a_wrapper_that_passes_each_signal_on_is_asked_by_the_right_one() {
+    let python = r#"exec python3 -c '
+import os, signal, sys
+child = os.fork()
+if not child: os.execvp(sys.argv[1], sys.argv[1:])
+for name in "TERM", "USR1", "USR2", "HUP": signal.signal(getattr(signal, "SIG" + name), lambda number, _: os.kill(child, number))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))' $TRAINER a SIGNAL"#;
+    let shell = "trap 'kill -TERM $!' TERM; trap 'kill -USR1 $!' USR1
+        $TRAINER a SIGNAL & wait $!; wait $!; exit $?";
+    for (script, handles) in [
+        (python, "TERM"),
+        (python, "USR1"),
+        (shell, "USR1"),
+        (shell, "TERM"),
+    ] {
+        assert_saves(&script.replace("SIGNAL", handles), "auto", handles);
+    }
+}
+
+#[test]
 fn xargs_and_make_hide_no_program() {
     // `xargs` takes USR1 for more commands at once; `make` passes TERM on, whatever its commands handle.
     for (signal, starter, handles, heard) in [
