@@ -223,6 +223,52 @@ fn a_chain_that_only_writes_a_log_is_bounded_and_warned_of() {
     assert_eq!(log.matches(warning).count(), 1, "{log}");
 }
 
+#[test]
+fn a_chain_that_always_begins_anew_is_warned_of() {
+    // It looks for its state in a directory that only this attempt has.
+    let script = "state=out/$CU_ATTEMPT; mkdir -p $state; trap 'exit 0' TERM; n=0\n\
+                  while :; do echo \"step $n\"; n=$((n + 1)); echo $n > $state/n; sleep 0.01; done";
+    let config = "[resume]\nmax_attempts = 8\n[stop]\nafter = \"300ms\"\n";
+    let run = Run::new(&["bash", "-c", script], config);
+    let (exit, job) = has_failed_after(&run, 8);
+    let warning = "5 attempts in a row printed the same as the one before";
+    assert!(exit.stderr.contains(warning), "{exit:?} {job:#}");
+    let log = std::fs::read_to_string(run.dir().log()).expect("a log");
+    assert_eq!(log.matches(warning).count(), 1, "{log}");
+}
+
+#[test]
+fn work_that_a_command_left_in_the_background_is_told_of() {
+    for command in [
+        "sleep 1000 &",
+        "nohup sleep 1000 > /dev/null & echo started",
+        "(setsid sleep 1000 &)",
+    ] {
+        let run = Run::new(&["bash", "-c", command], "");
+        let exit = run.start().wait();
+        assert_eq!(exit.code, Some(0), "{exit:?}");
+        for word in [
+            "left processes running, which cu ended",
+            "(sleep)",
+            "`wait`",
+        ] {
+            assert!(exit.stderr.contains(word), "{command}: {word}: {exit:?}");
+        }
+        let job = run.show(0);
+        let why = job["why"].as_str().expect("a sentence");
+        assert!(why.contains("cu ended what it left running"), "{why}");
+    }
+    // A filter that reads its last lines is not such work, nor is a child that ends by itself.
+    for command in ["exec > >(cat > log); echo done", "sleep 0.2 & true"] {
+        let run = Run::new(&["bash", "-c", command], "");
+        let exit = run.start().wait();
+        assert!(
+            !exit.stderr.contains("left processes"),
+            "{command}: {exit:?}"
+        );
+    }
+}
+
 /// Programs in Python find the door in the repository.
 fn python(script: &str, config: &str) -> Run {
     let door = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/cu-client/python");

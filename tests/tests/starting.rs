@@ -186,9 +186,18 @@ fn a_grid_that_nothing_distinguishes_is_warned_of() {
         let exit = run.start().wait();
         assert_eq!(exit.code, Some(0), "{exit:?}");
         exit.stderr.contains("nothing distinguishes them")
+            || exit.stderr.contains("different values alone")
     };
+    assert!(warned(
+        &[
+            "sh",
+            "-c",
+            "mkdir -p ckpt; echo {settings.seed} > ckpt/state"
+        ],
+        ""
+    ));
     assert!(warned(&["true"], ""));
-    assert!(!warned(&["true", "{settings.seed}"], ""));
+    assert!(!warned(&["true", "runs/{settings.seed}"], ""));
     assert!(!warned(
         &["true"],
         "[environment]\nOUT = \"{output_dir}\"\n"

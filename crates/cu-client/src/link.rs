@@ -294,7 +294,8 @@ fn name(message: &Message) -> &'static str {
         | Message::Waiting(_)
         | Message::LeftBehind(_)
         | Message::Condition(_)
-        | Message::Stopped(_) => "a message that only a supervisor may send",
+        | Message::Stopped(_)
+        | Message::Noticed(_) => "a message that only a supervisor may send",
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Policy {
     pub removals: u32,
     /// How many attempts may end in an unknown way, or be kept from starting.
     pub losses: u32,
+    /// How often in a row an attempt is repeated whose environment could not be activated.
+    pub activation_retries: u32,
     /// How often an attempt that ran out of memory is repeated.
     pub out_of_memory_retries: u32,
     /// How often an attempt that failed by itself is repeated.
@@ -83,6 +85,7 @@ impl Default for Policy {
             node_failures: 20,
             removals: 20,
             losses: 20,
+            activation_retries: 3,
             out_of_memory_retries: 0,
             failure_retries: 0,
             max_attempts: None,
@@ -116,6 +119,8 @@ pub enum Limit {
     Removals(u32),
     /// [`Policy::losses`].
     Losses(u32),
+    /// [`Policy::activation_retries`].
+    ActivationRetries(u32),
     /// [`Policy::out_of_memory_retries`].
     OutOfMemoryRetries(u32),
     /// [`Policy::failure_retries`].
@@ -143,6 +148,7 @@ impl Limit {
             | Self::NodeFailures(value)
             | Self::Removals(value)
             | Self::Losses(value)
+            | Self::ActivationRetries(value)
             | Self::OutOfMemoryRetries(value)
             | Self::FailureRetries(value)
             | Self::MaxAttempts(value)

@@ -201,6 +201,8 @@ pub enum AttemptEnd {
     Removed,
     /// It is not known how, or it was kept from starting.
     Lost,
+    /// Its environment could not be activated where it ran, so its program was not started.
+    NotActivated,
 }
 
 /// One job with its chain.

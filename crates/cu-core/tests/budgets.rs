@@ -7,13 +7,24 @@ mod world;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use cu_core::machine::{Event, Order};
+use cu_core::machine::{Action, Event, Order};
 use cu_core::{JobState, Limit, Policy};
-use cu_protocol::{ExitRecord, ProgramEnd, StopCause};
+use cu_protocol::{ExitRecord, Fraction, Message, Noticed, ProgramEnd, Sequence, StopCause};
 use world::{JOB, World, exits, started};
 
 /// The first attempt that runs ends with this record, an hour after its start.
 fn ends(world: &mut World, end: ProgramEnd, stop: Option<StopCause>, changed: bool) {
+    ends_noticed(world, end, stop, changed, Noticed::default());
+}
+
+/// The same, with what else the supervisor noticed. Returns what is done about it.
+fn ends_noticed(
+    world: &mut World,
+    end: ProgramEnd,
+    stop: Option<StopCause>,
+    changed: bool,
+    noticed: Noticed,
+) -> Vec<Action> {
     world.pass(Duration::from_secs(600));
     let attempt = started(world, JOB);
     let started = Some(world.now);
@@ -22,9 +33,10 @@ fn ends(world: &mut World, end: ProgramEnd, stop: Option<StopCause>, changed: bo
         stop,
         started,
         output_changed: changed.into(),
+        noticed,
         ..world::record(world, end)
     };
-    world.happens(JOB, &Event::RecordFound { attempt, record });
+    world.happens(JOB, &Event::RecordFound { attempt, record })
 }
 
 #[test]
@@ -116,4 +128,103 @@ fn a_chain_of_brief_attempts_is_warned_of_once() {
         }
     }
     assert_eq!(warned, [4]);
+}
+
+#[test]
+fn attempts_that_print_the_same_each_time_are_warned_of_once() {
+    let stopped = Some(StopCause::TimeBudget);
+    let warnings = |world: &mut World| {
+        let mut warned = Vec::new();
+        for number in 0..12 {
+            let noticed = Noticed {
+                printed_the_same: number > 0,
+                ..Noticed::default()
+            };
+            let actions = ends_noticed(world, ProgramEnd::Exited(0), stopped, true, noticed);
+            if world::warns(&actions) {
+                warned.push(number);
+            }
+        }
+        warned
+    };
+    assert_eq!(warnings(&mut World::with_room()), [5]);
+    // What announces a fraction shows how far it is.
+    let mut world = World::with_room();
+    let attempt = started(&mut world, JOB);
+    let half = Fraction::new(0.5).expect("a part");
+    world.happens(
+        JOB,
+        &Event::Said {
+            attempt,
+            sequence: Sequence(9),
+            message: Message::Progress(half),
+        },
+    );
+    let record = world::record(&world, ProgramEnd::Exited(3));
+    world.happens(JOB, &Event::RecordFound { attempt, record });
+    assert!(!warnings(&mut world).contains(&5));
+}
+
+#[test]
+fn a_command_that_leaves_its_work_behind_is_warned_of() {
+    for (seconds, end, left, expected) in [
+        (1, 0, true, true),
+        (1, 0, false, false),
+        (1, 3, true, false),
+        // It did something else meanwhile.
+        (60, 0, true, false),
+    ] {
+        let mut world = World::with_room();
+        let attempt = started(&mut world, JOB);
+        let started = Some(world.now);
+        world.pass(Duration::from_secs(seconds));
+        let noticed = Noticed {
+            ended_processes: left.then(|| "7 (train)".to_owned()),
+            ..Noticed::default()
+        };
+        let record = ExitRecord {
+            started,
+            noticed,
+            output_changed: true.into(),
+            ..world::record(&world, ProgramEnd::Exited(end))
+        };
+        let actions = world.happens(JOB, &Event::RecordFound { attempt, record });
+        assert_eq!(
+            world::warns(&actions),
+            expected,
+            "{seconds} s, {end}, {left}"
+        );
+    }
+}
+
+#[test]
+fn an_environment_that_fails_on_one_node_fails_no_job() {
+    let mut world = World::with_room();
+    for state in [
+        JobState::Waiting,
+        JobState::Waiting,
+        JobState::Waiting,
+        JobState::Failed,
+    ] {
+        let noticed = Noticed {
+            not_activated: true,
+            ..Noticed::default()
+        };
+        let end = ProgramEnd::NotStarted("`module load gcc` failed on n1".to_owned());
+        ends_noticed(&mut world, end, None, false, noticed);
+        assert_eq!(world.job(JOB).state(), state);
+    }
+    let why = cu_core::machine::why(world.job(JOB), world.machine.policy());
+    assert_eq!(why.limit, Some(Limit::ActivationRetries(3)), "{why:?}");
+    // A program that can't be started fails its job at once.
+    let mut world = World::with_room();
+    let end = ProgramEnd::NotStarted("no such file".to_owned());
+    ends(&mut world, end, None, false);
+    ends(
+        &mut world,
+        ProgramEnd::NotStarted("no such file".to_owned()),
+        None,
+        false,
+    );
+    assert_eq!(world.job(JOB).state(), JobState::Failed);
 }

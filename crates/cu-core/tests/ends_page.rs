@@ -9,7 +9,8 @@ use std::path::Path;
 use cu_core::JobState;
 use cu_core::machine::{Event, Order};
 use cu_protocol::{
-    Condition, ExitRecord, Message, Metrics, OutputChange, ProgramEnd, ResumeRequest, StopCause,
+    Condition, ExitRecord, Message, Metrics, Noticed, OutputChange, ProgramEnd, ResumeRequest,
+    StopCause,
 };
 use cu_scheduler::EndCause;
 use world::{ATTEMPT, JOB, World, ended, observed, record};
@@ -64,6 +65,10 @@ fn of_row(row: &str) -> (Option<Message>, Vec<Option<Condition>>, Vec<ProgramEnd
             not_done(),
             [9, 11, 15].map(ProgramEnd::Signaled).into(),
         ),
+        "could not activate its environment" => {
+            let reason = "`module load gcc` failed".to_owned();
+            (None, vec![None], vec![ProgramEnd::NotStarted(reason)])
+        }
         "could not be started" => {
             let reason = "no such file".to_owned();
             (None, vec![None], vec![ProgramEnd::NotStarted(reason)])
@@ -106,8 +111,13 @@ fn after(
     if let Some(message) = message {
         world.says(message.clone());
     }
+    let not_activated = matches!(end, ProgramEnd::NotStarted(why) if why.starts_with('`'));
     let record = ExitRecord {
         stop,
+        noticed: Noticed {
+            not_activated,
+            ..Noticed::default()
+        },
         output_changed: OutputChange::Changed,
         condition: condition.cloned(),
         ..record(&world, end.clone())
@@ -123,7 +133,7 @@ fn after(
 #[test]
 fn the_page_says_what_the_code_does() {
     let rows = rows();
-    assert_eq!(rows.len(), 10, "{rows:?}");
+    assert_eq!(rows.len(), 11, "{rows:?}");
     for row in rows {
         let (message, conditions, ends) = of_row(&row[0]);
         for (cell, stops) in row[1..].iter().zip(columns()) {

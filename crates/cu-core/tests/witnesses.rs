@@ -9,8 +9,8 @@ use cu_core::machine::{
 };
 use cu_core::{AttemptEnd, ExitRules, ExitZero};
 use cu_protocol::{
-    Attempt, Condition, ExitRecord, OutputChange, ProgramEnd, ResumeExitCode, ResumeRequest,
-    StopCause, Timestamp,
+    Attempt, Condition, ExitRecord, Noticed, OutputChange, ProgramEnd, ResumeExitCode,
+    ResumeRequest, StopCause, StopRule, Stopped, Timestamp,
 };
 use cu_run_dir::DoneWhen;
 use cu_scheduler::{ClusterEnd, ClusterState, EndCause};
@@ -33,7 +33,10 @@ fn patience(evidence: &Evidence) -> Timestamp {
     })
 }
 
+const NOT_ACTIVATED: &str = "`module load gcc` failed";
+
 fn record(end: ProgramEnd, stop: Option<StopCause>) -> ExitRecord {
+    let not_activated = end == ProgramEnd::NotStarted(NOT_ACTIVATED.to_owned());
     ExitRecord {
         end,
         stop,
@@ -44,6 +47,10 @@ fn record(end: ProgramEnd, stop: Option<StopCause>) -> ExitRecord {
         checkpoint: None,
         output_changed: OutputChange::Unchanged,
         condition: None,
+        noticed: Noticed {
+            not_activated,
+            ..Noticed::default()
+        },
     }
 }
 
@@ -68,11 +75,29 @@ fn program_ends() -> Vec<ProgramEnd> {
         ProgramEnd::Exited(128 + 15),
         ProgramEnd::Signaled(9),
         ProgramEnd::NotStarted("no such file".to_owned()),
+        ProgramEnd::NotStarted(NOT_ACTIVATED.to_owned()),
         ProgramEnd::Fenced("attempt 2 lives".to_owned()),
     ]
 }
 
-fn stops() -> Vec<Option<StopCause>> {
+/// Why the programs were asked to stop, and whether a rule of the user's did.
+fn stops() -> Vec<(Option<StopCause>, bool)> {
+    let by_nobody_or_us = causes_of_stops().into_iter().map(|stop| (stop, false));
+    by_nobody_or_us
+        .chain([(Some(StopCause::TimeLimit), true)])
+        .collect()
+}
+
+fn asked_before_the_limit() -> Stopped {
+    Stopped {
+        after_milliseconds: 1,
+        rule: Some(StopRule::BeforeLimit(60_000)),
+        grace_milliseconds: 1,
+        pushes: Vec::new(),
+    }
+}
+
+fn causes_of_stops() -> Vec<Option<StopCause>> {
     vec![
         None,
         Some(StopCause::Steps),
@@ -139,9 +164,11 @@ fn all_evidence() -> Vec<Active> {
         program_ends()
             .into_iter()
             .flat_map(|end| stops().into_iter().map(move |stop| (end.clone(), stop)))
-            .map(|(end, stop)| Some((HEARD, record(end, stop)))),
+            .map(|(end, (stop, by_rule))| Some((HEARD, record(end, stop), by_rule))),
     );
-    for record in records {
+    for witness in records {
+        let by_rule = witness.as_ref().is_some_and(|(_, _, by_rule)| *by_rule);
+        let record = witness.map(|(heard, record, _)| (heard, record));
         for state in cluster_states() {
             for results in [false, true] {
                 for request in [None, Some(ResumeRequest::default())] {
@@ -154,6 +181,7 @@ fn all_evidence() -> Vec<Active> {
                                 results,
                                 request: request.clone(),
                                 record: record.clone(),
+                                stopped: by_rule.then(asked_before_the_limit),
                                 cluster: state.clone().map(|state| (HEARD, state)),
                                 reading,
                                 requeued,
@@ -182,6 +210,7 @@ fn was_started(active: &Active) -> bool {
 const TABLE: &str = "
 record               | stop        | said    | started | requeued | reading | time  | scheduler     | verdict
 ended                | *           | results | *       | *        | *       | *     | *             | completed
+not-activated        | *           | *       | *       | *        | *       | *     | *             | not-activated
 not-started          | *           | *       | *       | *        | *       | *     | *             | failed
 fenced               | *           | *       | *       | yes      | *       | *     | *             | preempted
 fenced               | *           | *       | *       | no       | *       | *     | *             | lost
@@ -206,7 +235,8 @@ ended                | steps       | *       | *       | *        | *       | * 
 ended                | time-budget | *       | *       | *        | *       | *     | *             | resume
 ended                | stop-file   | *       | *       | *        | *       | *     | *             | resume
 ended                | operator    | *       | *       | *        | *       | *     | *             | resume
-exit-0 exit-1 exit-127 | time-limit | *      | *       | *        | *       | *     | *             | resume
+exit-0 exit-1 exit-127 | time-limit before-limit | *      | *       | *        | *       | *     | *             | resume
+exit-143 killed      | before-limit | *      | *       | *        | *       | *     | *             | resume
 exit-143 killed      | time-limit  | *       | *       | *        | *       | *     | *             | time-limit
 ended                | *           | *       | *       | *        | *       | *     | time-limit    | time-limit
 ended                | *           | *       | *       | *        | *       | *     | preempted     | preempted
@@ -265,13 +295,19 @@ fn in_words(active: &Active, late: bool) -> [Vec<&'static str>; 8] {
         Some(ProgramEnd::Exited(127)) => vec!["ended", "exit-127"],
         Some(ProgramEnd::Exited(_)) => vec!["ended", "exit-143"],
         Some(ProgramEnd::Signaled(_)) => vec!["ended", "killed"],
-        Some(ProgramEnd::NotStarted(_)) => vec!["ended", "not-started"],
+        Some(ProgramEnd::NotStarted(_)) => {
+            match record.is_some_and(|it| it.noticed.not_activated) {
+                true => vec!["ended", "not-activated"],
+                false => vec!["ended", "not-started"],
+            }
+        }
         Some(ProgramEnd::Fenced(_)) => vec!["ended", "fenced"],
     };
     let stop = match record.and_then(|record| record.stop) {
         None => "none",
         Some(StopCause::Steps) => "steps",
         Some(StopCause::TimeBudget) => "time-budget",
+        Some(StopCause::TimeLimit) if evidence.stopped.is_some() => "before-limit",
         Some(StopCause::TimeLimit) => "time-limit",
         Some(StopCause::StopFile) => "stop-file",
         Some(StopCause::Signal(_)) => "signal",
@@ -352,6 +388,7 @@ fn expected(rows: &[Vec<Vec<&str>>], active: &Active, late: bool) -> Verdict {
         "out-of-memory" => Verdict::Ended(AttemptEnd::OutOfMemory),
         "cancelled" => Verdict::Ended(AttemptEnd::Cancelled),
         "removed" => Verdict::Ended(AttemptEnd::Removed),
+        "not-activated" => Verdict::Ended(AttemptEnd::NotActivated),
         "lost" => Verdict::Ended(AttemptEnd::Lost),
         other => panic!("no verdict: {other}"),
     }
@@ -361,7 +398,7 @@ fn expected(rows: &[Vec<Vec<&str>>], active: &Active, late: bool) -> Verdict {
 fn every_combination_is_judged_as_the_table_says() {
     let rows = rows();
     let all = all_evidence();
-    assert_eq!(all.len(), (1 + 8 * 8) * (7 + 13) * 2 * 2 * 4 * 4);
+    assert_eq!(all.len(), (1 + 9 * 9) * (7 + 13) * 2 * 2 * 4 * 4);
     for active in all {
         let late = patience(&active.evidence);
         let just_before = Timestamp::from_millis(late.millis() - 1);

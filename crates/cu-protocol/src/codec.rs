@@ -133,6 +133,7 @@ impl Encode for ExitRecord {
             checkpoint,
             output_changed,
             condition: _,
+            noticed: _,
         } = self;
         (end, stop, host, started).encode(encoder)?;
         (ended, peak_memory_bytes, checkpoint, output_changed).encode(encoder)
@@ -155,6 +156,7 @@ impl<Context> Decode<Context> for ExitRecord {
             checkpoint,
             output_changed,
             condition: None,
+            noticed: crate::Noticed::default(),
         })
     }
 }

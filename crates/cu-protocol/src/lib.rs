@@ -133,8 +133,8 @@ pub use ids::{Attempt, CheckpointId, InvalidRunId, JobId, RunId, Sequence};
 pub use limits::{LONGEST_METRIC, METRICS_LIMIT, MOST_METRICS, TooMuch, check_metrics};
 pub use message::{
     Acknowledgement, Condition, Envelope, ExitRecord, Failure, Fraction, InvalidFraction,
-    LeftBehind, Message, OutputChange, ProgramEnd, Pushed, ResumeRequest, Started, StopCause,
-    StopRule, Stopped, Waiting, Wish, signal_name,
+    LeftBehind, Message, Noticed, OutputChange, ProgramEnd, Pushed, ResumeRequest, Started,
+    StopCause, StopRule, Stopped, Waiting, Wish, signal_name,
 };
 pub use metrics::{MetricValue, Metrics};
 pub use operator::{OperatorAnswer, OperatorRequest, Selection};

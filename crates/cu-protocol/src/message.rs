@@ -51,6 +51,8 @@ pub enum Message {
     Condition(Condition),
     /// What was done to stop the program, right before [`Ended`](Self::Ended).
     Stopped(Stopped),
+    /// What the supervisor noticed besides the end, if anything. Comes right before that.
+    Noticed(Noticed),
 }
 
 impl Message {
@@ -63,7 +65,8 @@ impl Message {
             | Self::Waiting(_)
             | Self::LeftBehind(_)
             | Self::Condition(_)
-            | Self::Stopped(_) => true,
+            | Self::Stopped(_)
+            | Self::Noticed(_) => true,
             Self::Progress(_)
             | Self::EarlyMetrics(_)
             | Self::Results(_)
@@ -78,7 +81,7 @@ impl Message {
     pub fn since(&self) -> u16 {
         match self {
             Self::Waiting(_) | Self::LeftBehind(_) => 2,
-            Self::Condition(_) | Self::Stopped(_) => 3,
+            Self::Condition(_) | Self::Stopped(_) | Self::Noticed(_) => 3,
             _ => 1,
         }
     }
@@ -202,6 +205,34 @@ pub enum Condition {
     Unknown(String),
 }
 
+/// What a supervisor noticed about an attempt besides how it ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(default)]
+pub struct Noticed {
+    /// The processes that the program left running when it ended, and that the supervisor ended: the
+    /// number and name of the first few, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_processes: Option<String>,
+    /// The program printed the same as in the attempt before, as far as both went.
+    #[serde(skip_serializing_if = "is_false")]
+    pub printed_the_same: bool,
+    /// The program was not started, because its environment could not be activated on this host.
+    #[serde(skip_serializing_if = "is_false")]
+    pub not_activated: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl Noticed {
+    /// Whether nothing was noticed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What a supervisor did to stop a program: when, by which rule, and what it sent to whom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Stopped {
@@ -268,8 +299,8 @@ impl fmt::Display for Pushed {
 
 /// How an attempt ended, as its supervisor saw it. No other witness knows it better.
 ///
-/// In a frame `condition` is missing, since version 1 of the protocol does not know it: there it travels
-/// ahead, as a [`Message::Condition`].
+/// In a frame `condition` and `noticed` are missing, since version 1 of the protocol does not know them: there
+/// they travel ahead, as [`Message::Condition`] and [`Message::Noticed`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExitRecord {
     /// How the program ended.
@@ -292,6 +323,9 @@ pub struct ExitRecord {
     /// not know of such conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<Condition>,
+    /// What else the supervisor noticed.
+    #[serde(default, skip_serializing_if = "Noticed::is_empty")]
+    pub noticed: Noticed,
 }
 
 /// Whether an attempt changed a file in its job's output directory. In JSON `true`, `false`, or

@@ -92,6 +92,7 @@ mod tests {
             }),
             output_changed: OutputChange::Changed,
             condition: None,
+            noticed: cu_protocol::Noticed::default(),
         }
     }
 

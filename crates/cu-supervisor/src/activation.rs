@@ -46,7 +46,7 @@ enum Step {
 /// done what `activation` says. Waits for that shell, for as long as nobody asks to stop.
 ///
 /// # Errors
-/// [`Error::Program`] if a step fails; [`Error::File`] or [`Error::System`] if this machine lacks something, or
+/// [`Error::Activation`] if a step fails; [`Error::File`] or [`Error::System`] if this machine lacks something, or
 /// a signal asks to stop.
 pub(crate) fn activate(
     activation: &Activation,
@@ -83,7 +83,7 @@ pub(crate) fn activate(
         .stdout(io::stderr())
         .process_group(0);
     let child = command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound if directory.is_dir() => Error::Program(format!(
+        io::ErrorKind::NotFound if directory.is_dir() => Error::Activation(format!(
             "there is no bash in any directory of PATH on {}, which activate and modules need",
             host()
         )),
@@ -97,7 +97,7 @@ pub(crate) fn activate(
     ))?;
     match parse(&text) {
         (Step::Variables, found) if status.success() => Ok(as_programs(found, &variables)),
-        (step, _) => Err(Error::Program(why(step, status, activation))),
+        (step, _) => Err(Error::Activation(why(step, status, activation))),
     }
 }
 
@@ -283,7 +283,7 @@ mod tests {
             ("", &["absent"], "no command `module`"),
         ] {
             match activated(script, modules) {
-                Err(Error::Program(text)) => assert!(text.contains(words), "{text}"),
+                Err(Error::Activation(text)) => assert!(text.contains(words), "{text}"),
                 other => panic!("{script}: {other:?}"),
             }
         }

@@ -18,13 +18,18 @@
 //! | is Julia | TERM | its USR1 prints a profile, its USR2 is its own |
 //! | is `srun` | USR1 | it passes that on to its tasks, which are not our descendants; TERM ends them |
 //! | is `mpirun` | USR1, if its ranks would be asked by that | it passes that on to all hosts; TERM kills ranks after 1 s |
+//! | is `xargs` | none of these | USR1 and USR2 change how many commands it runs at once |
 //!
-//! Three kinds of process are asked only if none of their descendants handles the signal: `timeout`, which
-//! passes a signal on to a whole group; `mpirun` otherwise; and who handles nearly all signals, as a shell
-//! with a trap on `EXIT` does, which would run that trap and end. A shell that waits for a command catches
+//! Some kinds of process are asked only if none of their descendants handles a signal: `timeout`, which
+//! passes a signal on to a whole group; `make`, which passes TERM on to commands that may want another
+//! signal; GNU `parallel`, which kills its commands a moment after TERM; `mpirun` otherwise; and who handles
+//! nearly all signals, as a shell with a trap on `EXIT` does, which would run that trap and end. A shell that waits for a command catches
 //! INT and goes by what becomes of the command. So whoever handles INT together with CHLD gets an INT that
 //! is named in the config only if nobody below handles it, and then together with all below, as from a
 //! terminal.
+//!
+//! Who handles USR1, USR2 and TERM may also be a wrapper that passes each on. So it is asked by TERM if that is
+//! what its programs handle; and a shell by USR1 or USR2 if these are what its programs handle.
 //!
 //! Every Python handles INT, a mere wrapper too, and `subprocess.run` kills its child soon after it. So
 //! who does nothing but wait for a child gets INT only if nobody below handles it.
@@ -45,6 +50,9 @@ use crate::members::{descendants_in, survey};
 
 /// What `mpirun` passes on to its ranks, on all hosts.
 const PASSED_ON: [Signal; 2] = [Signal::USR1, Signal::USR2];
+
+/// They handle USR1 and USR2 only if a script says so.
+const SHELLS: [&str; 5] = ["bash", "sh", "dash", "ksh", "zsh"];
 
 /// How a program is asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +101,9 @@ enum Kind {
     Julia,
     Srun,
     Mpirun,
-    Timeout,
+    Xargs,
+    /// It starts other programs, and ends them if it is asked itself.
+    Starter,
 }
 
 impl Relative {
@@ -103,7 +113,8 @@ impl Relative {
             "julia" => Kind::Julia,
             "srun" => Kind::Srun,
             "mpirun" | "mpiexec" | "orterun" | "prterun" => Kind::Mpirun,
-            "timeout" => Kind::Timeout,
+            "xargs" => Kind::Xargs,
+            "timeout" | "make" | "gmake" | "ninja" | "parallel" => Kind::Starter,
             _ => Kind::Ordinary,
         }
     }
@@ -111,6 +122,7 @@ impl Relative {
     /// By which signal it can be asked.
     fn signal(&self, manner: Manner) -> Option<Signal> {
         let candidates: &[Signal] = match manner {
+            _ if self.kind() == Kind::Xargs => &[],
             Manner::By(signal) => &[signal],
             Manner::File => &[],
             Manner::Auto => match self.kind() {
@@ -153,7 +165,7 @@ impl Relative {
     /// Whether it is asked only if none of its descendants is.
     fn gives_way(&self, signal: Signal) -> bool {
         match self.kind() {
-            Kind::Timeout => true,
+            Kind::Starter => true,
             Kind::Mpirun => !PASSED_ON.contains(&signal),
             _ => {
                 self.catches_nearly_all()
@@ -263,6 +275,24 @@ impl<'a> Tree<'a> {
         branch
     }
 
+    /// The signal by which all below `top` would be asked, if `top` may handle several signals to pass each on.
+    fn what_it_passes_on(
+        &self,
+        top: &'a Relative,
+        choose: &dyn Fn(&Relative) -> Option<Signal>,
+    ) -> Option<Signal> {
+        let mut below = self.ask_children(top, choose);
+        below.retain(|(it, _)| !it.is_fork || it.image != top.image);
+        let (_, first) = below.first().copied()?;
+        let is_the_same = below.iter().all(|(_, signal)| *signal == first);
+        // Programs other than shells may handle USR1 for something else, such as a dump of their stacks.
+        let may_pass_on = match first {
+            Signal::TERM => top.takes_any(),
+            _ => SHELLS.contains(&top.name.as_str()),
+        };
+        (is_the_same && may_pass_on && top.handled.has(first)).then_some(first)
+    }
+
     /// Whom to ask in the branch that begins with `top`.
     fn ask(
         &self,
@@ -273,6 +303,7 @@ impl<'a> Tree<'a> {
         if let Some(signal) = chosen
             && !top.gives_way(signal)
         {
+            let signal = self.what_it_passes_on(top, choose).unwrap_or(signal);
             return vec![(top, signal)];
         }
         let mut below = self.ask_children(top, choose);

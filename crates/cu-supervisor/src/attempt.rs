@@ -9,7 +9,7 @@ use cu_protocol::{
     Acknowledgement, LeftBehind, Message, ProgramAnswer, ProgramEnd, ProgramRequest, StopCause,
     StopRule, Stopped, Timestamp, Wish,
 };
-use cu_run_dir::{JobSpec, SentSignal, SignalReason};
+use cu_run_dir::{JobSpec, SignalReason};
 use cu_system::files;
 use cu_system::machine::host;
 use cu_system::process::{self, unread_input};
@@ -63,6 +63,8 @@ pub(crate) struct Running<'a> {
     /// Moments at which the program is asked to stop.
     pub stop_at: Vec<(Instant, StopCause)>,
     pub phase: Phase,
+    /// The processes that the program left behind and that were ended.
+    pub ended_processes: Option<String>,
 }
 
 /// How far an attempt is.
@@ -108,6 +110,8 @@ pub(crate) struct Finished {
     pub stop: Option<StopCause>,
     /// What was done to stop the program, if anything was.
     pub stopped: Option<Stopped>,
+    /// The processes that it left behind and that were ended: the first few, for people.
+    pub ended_processes: Option<String>,
 }
 
 impl Running<'_> {
@@ -126,6 +130,7 @@ impl Running<'_> {
                     end,
                     stop: self.stop.cause(),
                     stopped,
+                    ended_processes: self.ended_processes,
                 };
             }
             let wait = self.next_deadline().saturating_duration_since(now);
@@ -310,7 +315,9 @@ impl Running<'_> {
             .sender
             .send(by(ended, signal), SignalReason::LeftBehind);
         if !sent.is_empty() {
-            tell(&left_behind(&sent, signal));
+            let processes = listed(sent.iter().map(|sent| (sent.pid, sent.name.as_str())));
+            tell(&left_behind(&processes, signal));
+            self.ended_processes.get_or_insert(processes);
         }
         if let (true, Phase::Clears { clearing, .. }) = (is_draining, &mut self.phase) {
             clearing.is_draining(now);
@@ -420,6 +427,9 @@ impl Running<'_> {
         }
         let family = relatives();
         let asked = whom_to_ask(&family, self.manner).into_iter();
+        // `KeyboardInterrupt` would end a program that asks by itself, or a step of a script that does.
+        let needs_no_interrupt = self.listens && self.manner == Manner::Auto;
+        let asked = asked.filter(|(_, signal)| !needs_no_interrupt || *signal != Signal::INT);
         let asked = asked.map(|(it, signal)| (it.id, it.name.as_str(), signal));
         let sent = self.sender.send(asked, SignalReason::Asked);
         let has_other_means = self.listens || self.manner == Manner::File || made.is_some();
@@ -474,8 +484,7 @@ fn reads_a_pipe(relative: &Relative) -> bool {
     unread_input(relative.id.pid).is_some()
 }
 
-fn left_behind(sent: &[SentSignal], signal: Signal) -> String {
-    let processes = listed(sent.iter().map(|sent| (sent.pid, sent.name.as_str())));
+fn left_behind(processes: &str, signal: Signal) -> String {
     match signal {
         Signal::KILL => {
             format!("the program left processes behind that did not end: killed {processes}")

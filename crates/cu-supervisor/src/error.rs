@@ -37,6 +37,9 @@ pub enum Error {
     /// The job asks for a program that can't be started. The text names it and says what to do.
     #[error("{0}")]
     Program(String),
+    /// The job's environment could not be activated. The text says which step failed on which host.
+    #[error("{0}")]
+    Activation(String),
     /// The main process has not submitted this attempt. Nothing was made for it.
     #[error("attempt {attempt} of job {job} was not submitted: {}", newest.map_or_else(
         || "no attempt was".to_owned(),

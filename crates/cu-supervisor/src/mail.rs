@@ -237,7 +237,10 @@ impl Mail {
         let is_in_record = |letter: &&Letter| {
             matches!(
                 letter.envelope().message,
-                Message::Started(_) | Message::Condition(_) | Message::Ended(_)
+                Message::Started(_)
+                    | Message::Condition(_)
+                    | Message::Noticed(_)
+                    | Message::Ended(_)
             )
         };
         let Some(last) = self.letters.iter().rfind(|letter| !is_in_record(letter)) else {

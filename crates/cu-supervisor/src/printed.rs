@@ -1,4 +1,5 @@
-//! Whether an attempt printed what the one before did not: for programs that save where nobody looks.
+//! Whether an attempt printed what the one before did not, for programs that save where nobody looks; or the
+//! same as that, for programs that always begin at the same state.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -45,10 +46,24 @@ pub(crate) fn is_new(run: &RunDir, job: JobId, attempt: Attempt) -> bool {
     let before = before.into_iter().find(|before| !before.is_empty());
     let prints_new = match before {
         None => !now.is_empty(),
-        // A repetition may be cut off earlier or later.
-        Some(before) => !now.starts_with(&before) && !before.starts_with(&now),
+        Some(before) => !repeats(&now, &before),
     };
     prints_new && !earlier().any(has_shown_progress)
+}
+
+/// Whether the attempt printed something, and the attempt before printed the same. Errors don't count, since
+/// equal errors may end programs that go on.
+pub(crate) fn is_the_same(run: &RunDir, job: JobId, attempt: Attempt) -> bool {
+    let Some(before) = attempt.0.checked_sub(1).map(Attempt) else {
+        return false;
+    };
+    let [now, before] = [attempt, before].map(|attempt| beginning(&run.stdout(job, attempt)));
+    !now.is_empty() && !before.is_empty() && repeats(&now, &before)
+}
+
+/// A repetition may be cut off earlier or later.
+fn repeats(now: &[u8], before: &[u8]) -> bool {
+    now.starts_with(before) || before.starts_with(now)
 }
 
 /// In lines in which a shell names the number of a process that a signal has ended.
@@ -115,6 +130,23 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_that_begins_anew_prints_the_same() {
+        for (outputs, expected) in [
+            (&["epoch 0\n"][..], false),
+            (&["", ""], false),
+            (&["epoch 0\n", ""], false),
+            (&["epoch 0\nepoch 1\n", "epoch 0\n"], true),
+            (&["epoch 0\n", "epoch 0\nepoch 1\n"], true),
+            (&["epoch 0\n", "epoch 1\n"], false),
+            (&["epoch 0\n", "epoch 1\n", "epoch 0\n"], false),
+        ] {
+            let (_scratch, run) = printed(outputs);
+            let last = Attempt(u32::try_from(outputs.len()).unwrap() - 1);
+            assert_eq!(is_the_same(&run, JOB, last), expected, "{outputs:?}");
+        }
+    }
+
+    #[test]
     fn output_does_not_count_where_files_show_progress() {
         let (_scratch, run) = printed(&["epoch 0\n", "epoch 1\n"]);
         let record = ExitRecord {
@@ -127,6 +159,7 @@ mod tests {
             checkpoint: None,
             output_changed: OutputChange::Changed,
             condition: None,
+            noticed: cu_protocol::Noticed::default(),
         };
         write_exit_record(&run.exit_record(JOB, Attempt(0)), &record).unwrap();
         assert!(!is_new(&run, JOB, Attempt(1)));

@@ -43,7 +43,7 @@ impl Program {
     /// working directory. The arguments are passed byte for byte.
     ///
     /// # Errors
-    /// [`Error::Program`], which says what was tried and why it failed; [`Error::File`] if another
+    /// [`Error::Program`] or [`Error::Activation`], which say what was tried and why it failed; [`Error::File`] if another
     /// machine, or this one later, may well start it.
     pub fn start(
         launch: &Launch,

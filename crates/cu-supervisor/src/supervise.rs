@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use cu_protocol::{
-    Attempt, ExitRecord, JobId, Message, Metrics, OutputChange, ProgramEnd, Started, StopCause,
-    Timestamp,
+    Attempt, ExitRecord, JobId, Message, Metrics, Noticed, OutputChange, ProgramEnd, Started,
+    StopCause, Timestamp,
 };
 use cu_run_dir::{
     JobSpec, check_attempt, check_way, newest_checkpoint, read_exit_record, read_metrics,
@@ -288,7 +288,13 @@ impl Supervisor {
             asking_file.map(|file| AskingFile::new(output_dir.join(file), Instant::now()));
         let (program, door) = match self.start_program(&launch, &mut held) {
             Ok(started) => started,
-            Err(error) => return self.record_unstarted(Some(spec), unstarted(&error)),
+            Err(error) => {
+                let noticed = Noticed {
+                    not_activated: matches!(error, Error::Activation(_)),
+                    ..Noticed::default()
+                };
+                return self.record_unstarted(Some(spec), unstarted(&error), noticed);
+            }
         };
         let host = host();
         let started_at = Timestamp::from(SystemTime::now());
@@ -325,6 +331,7 @@ impl Supervisor {
             asking_file,
             stop_at: stop_moments(spec, limit, now),
             phase: Phase::Runs,
+            ended_processes: None,
         };
         let finished = running.run(&self.happening);
         // Before the search for what the program has changed.
@@ -350,6 +357,11 @@ impl Supervisor {
             checkpoint: left.checkpoint,
             output_changed: left.output_changed,
             condition,
+            noticed: Noticed {
+                ended_processes: finished.ended_processes,
+                printed_the_same: printed::is_the_same(run, job, attempt),
+                not_activated: false,
+            },
         };
         self.write_record(&record);
         if let Some(stopped) = finished.stopped {
@@ -390,17 +402,25 @@ impl Supervisor {
     /// Ends an attempt that was not started here, unless another supervisor has taken it up.
     fn give_up(&self, spec: Option<&JobSpec>, end: ProgramEnd) -> Result<Outcome> {
         if Fence::decide_against(&self.run, self.job, self.attempt)? {
-            return Ok(self.record_unstarted(spec, end));
+            return Ok(self.record_unstarted(spec, end, Noticed::default()));
         }
         tell("another supervisor has taken this attempt up");
         Ok(Outcome { end })
     }
 
-    fn record_unstarted(&self, spec: Option<&JobSpec>, end: ProgramEnd) -> Outcome {
+    fn record_unstarted(
+        &self,
+        spec: Option<&JobSpec>,
+        end: ProgramEnd,
+        noticed: Noticed,
+    ) -> Outcome {
         if let ProgramEnd::NotStarted(text) | ProgramEnd::Fenced(text) = &end {
             tell(text);
         }
-        let record = self.unstarted_record(end.clone(), None);
+        let record = ExitRecord {
+            noticed,
+            ..self.unstarted_record(end.clone(), None)
+        };
         self.write_record(&record);
         let mut mail = self.mail();
         // Without a job specification nobody knows which run this is; the record remains.
@@ -423,6 +443,7 @@ impl Supervisor {
             checkpoint: newest_checkpoint(&self.run.output_dir(self.job)),
             output_changed: OutputChange::Unchanged,
             condition: None,
+            noticed: Noticed::default(),
         }
     }
 
@@ -439,6 +460,9 @@ impl Supervisor {
     fn farewell(&self, mail: &mut Mail, record: ExitRecord) {
         if let Some(condition) = &record.condition {
             mail.say(Message::Condition(condition.clone()));
+        }
+        if !record.noticed.is_empty() {
+            mail.say(Message::Noticed(record.noticed.clone()));
         }
         mail.say(Message::Ended(record));
         let start = Instant::now();
@@ -496,7 +520,7 @@ impl Supervisor {
 /// files that were written anew.
 fn unstarted(error: &Error) -> ProgramEnd {
     match error {
-        Error::Program(_) => ProgramEnd::NotStarted(in_one_line(error)),
+        Error::Program(_) | Error::Activation(_) => ProgramEnd::NotStarted(in_one_line(error)),
         Error::RunDir(_)
         | Error::File { .. }
         | Error::System { .. }

@@ -95,6 +95,42 @@ fn asked(name: &str, signal: &str) -> (String, String, SignalReason) {
 }
 
 #[test]
+fn a_wrapper_that_passes_each_signal_on_is_asked_by_the_right_one() {
+    let python = r#"exec python3 -c '
+import os, signal, sys
+child = os.fork()
+if not child: os.execvp(sys.argv[1], sys.argv[1:])
+for name in "TERM", "USR1", "USR2", "HUP": signal.signal(getattr(signal, "SIG" + name), lambda number, _: os.kill(child, number))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))' $TRAINER a SIGNAL"#;
+    let shell = "trap 'kill -TERM $!' TERM; trap 'kill -USR1 $!' USR1
+        $TRAINER a SIGNAL & wait $!; wait $!; exit $?";
+    for (script, handles) in [
+        (python, "TERM"),
+        (python, "USR1"),
+        (shell, "USR1"),
+        (shell, "TERM"),
+    ] {
+        assert_saves(&script.replace("SIGNAL", handles), "auto", handles);
+    }
+}
+
+#[test]
+fn xargs_and_make_hide_no_program() {
+    // `xargs` takes USR1 for more commands at once; `make` passes TERM on, whatever its commands handle.
+    for (signal, starter, handles, heard) in [
+        ("auto", "echo 1 | xargs -I{} $TRAINER a", "TERM", "TERM"),
+        ("auto", "echo 1 | xargs -I{} $TRAINER a", "USR1", "USR1"),
+        ("USR1", "echo 1 | xargs -I{} $TRAINER a", "USR1", "USR1"),
+        ("auto", "make -f- <<< \"$MAKE\"; : ", "USR1", "USR1"),
+        ("auto", "make -f- <<< \"$MAKE\"; : ", "TERM", "TERM"),
+    ] {
+        let rule = format!("MAKE=$(printf 'all:\\n\\t%s' \"$TRAINER a {handles}\")");
+        let script = format!("{rule}; {starter} {handles}; exit 3");
+        assert_saves(&script, signal, heard);
+    }
+}
+
+#[test]
 fn gnu_timeout_hides_no_program() {
     for (signal, handles, heard) in [
         ("auto", "TERM", "TERM"),
@@ -290,21 +326,29 @@ fn where_nobody_hears_sigterm_follows_at_once() {
 
 #[test]
 fn a_program_that_asks_by_the_door_needs_no_signal() {
-    let script = r#"echo "$CU_SOCKET" > socket
-        while ! [ -e go ]; do sleep 0.01; done; echo saved > state; exit 3"#;
-    let run = bash(script, "auto");
-    let mut supervisor = run.start(0);
-    let mut caller = run.await_door();
-    let no = ProgramAnswer::ShouldExit(None);
-    assert_eq!(caller.ask(&ProgramRequest::ShouldExit), no);
-    supervisor.signal(Signal::USR2);
-    let cause = StopCause::Signal(Signal::USR2.as_raw());
-    common::eventually("the wish", || {
-        caller.ask(&ProgramRequest::ShouldExit) == ProgramAnswer::ShouldExit(Some(cause))
-    });
-    std::fs::write(run.file("go"), "").unwrap();
-    assert_eq!(supervisor.code(), 3);
-    assert_eq!(sent(&run), []);
+    // Every Python handles INT.
+    let python = r#"exec python3 -c '
+import os, sys, time
+open("socket", "w").write(os.environ["CU_SOCKET"] + "\n")
+while not os.path.exists("go"): time.sleep(0.01)
+sys.exit(3)'"#;
+    let shell = r#"echo "$CU_SOCKET" > socket
+        while ! [ -e go ]; do sleep 0.01; done; exit 3"#;
+    for script in [shell, python] {
+        let run = bash(script, "auto");
+        let mut supervisor = run.start(0);
+        let mut caller = run.await_door();
+        let no = ProgramAnswer::ShouldExit(None);
+        assert_eq!(caller.ask(&ProgramRequest::ShouldExit), no);
+        supervisor.signal(Signal::USR2);
+        let cause = StopCause::Signal(Signal::USR2.as_raw());
+        common::eventually("the wish", || {
+            caller.ask(&ProgramRequest::ShouldExit) == ProgramAnswer::ShouldExit(Some(cause))
+        });
+        std::fs::write(run.file("go"), "").unwrap();
+        assert_eq!(supervisor.code(), 3);
+        assert_eq!(sent(&run), []);
+    }
 }
 
 #[test]

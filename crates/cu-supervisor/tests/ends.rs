@@ -187,6 +187,7 @@ fn ending_a_command_left_in_the_background_is_reported() {
         (child, "sleep", "TERM")
     );
     assert_eq!(signal.reason, SignalReason::LeftBehind);
+    assert_eq!(run.record(0).noticed.ended_processes, Some(named));
 }
 
 #[test]

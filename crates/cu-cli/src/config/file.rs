@@ -137,6 +137,9 @@ table! {
         removals: u32 = Default("20"),
         /// At most this many attempts may end for an unknown reason, or be kept from starting.
         losses: u32 = Default("20"),
+        /// Repeat an attempt at most this often in a row if its environment could not be activated where it
+        /// ran (`backend.activate`, `backend.modules`).
+        activation_retries: u32 = Default("3"),
         /// Repeat an attempt that ran out of memory at most this often, whatever its progress; attempts
         /// that end otherwise and with progress begin the count anew.
         out_of_memory_retries: u32 = Default("0"),

@@ -117,6 +117,7 @@ impl File {
             set(&mut policy.node_failures, resume.node_failures);
             set(&mut policy.removals, resume.removals);
             set(&mut policy.losses, resume.losses);
+            set(&mut policy.activation_retries, resume.activation_retries);
             set(
                 &mut policy.out_of_memory_retries,
                 resume.out_of_memory_retries,
@@ -410,6 +411,7 @@ mod tests {
             "resume.node_failures=4",
             "resume.removals=11",
             "resume.losses=6",
+            "resume.activation_retries=18",
             "resume.out_of_memory_retries=7",
             "resume.failure_retries=8",
             "resume.max_attempts=16",
@@ -433,6 +435,7 @@ mod tests {
             policy.node_failures = 4;
             policy.removals = 11;
             policy.losses = 6;
+            policy.activation_retries = 18;
             policy.out_of_memory_retries = 7;
             policy.failure_retries = 8;
             policy.max_attempts = NonZeroU32::new(16);

@@ -1,5 +1,6 @@
 //! Warnings about what several jobs share without meaning to: jobs that start the same command in the same
-//! directory overwrite one another's files, and one job takes the files of another for its own.
+//! directory, or one that differs in mere values, overwrite one another's files, and one job takes the files of
+//! another for its own.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -26,7 +27,7 @@ const MOST_BYTES: u64 = 64 << 20;
 /// What jobs share that would better be their own.
 pub fn warnings(jobs: &[JobPlan]) -> Vec<String> {
     let mut warnings = shared_files(jobs);
-    warnings.extend(like_another(jobs));
+    warnings.extend(like_another(jobs).or_else(|| told_values_alone(jobs)));
     warnings
 }
 
@@ -34,16 +35,6 @@ pub fn warnings(jobs: &[JobPlan]) -> Vec<String> {
 fn like_another(jobs: &[JobPlan]) -> Option<String> {
     let first = jobs.first().filter(|_| jobs.len() > 1)?;
     let mut seen = HashSet::new();
-    let told = |job: &'_ JobPlan| -> Vec<Template> {
-        let paths = job.working_directory.iter().chain(&job.stdin);
-        let texts = job
-            .command
-            .iter()
-            .chain(paths)
-            .chain(job.environment.values());
-        texts.cloned().collect()
-    };
-    let knows_its_own = |told: &[Template]| told.iter().any(|it| it.parts().iter().any(is_own));
     let is_confused = |job: &JobPlan| {
         let told = told(job);
         !knows_its_own(&told) && !seen.insert(told)
@@ -59,6 +50,74 @@ fn like_another(jobs: &[JobPlan]) -> Option<String> {
          CU_OUTPUT_DIR needs neither",
         jobs.len()
     ))
+}
+
+/// What a program is told at its start.
+fn told(job: &JobPlan) -> Vec<Template> {
+    let paths = job.working_directory.iter().chain(&job.stdin);
+    let texts = job
+        .command
+        .iter()
+        .chain(paths)
+        .chain(job.environment.values());
+    texts.cloned().collect()
+}
+
+fn knows_its_own(told: &[Template]) -> bool {
+    told.iter().any(|it| it.parts().iter().any(is_own))
+}
+
+/// The warning, if jobs in one directory are told different values, such as `--lr 0.1`, and nothing from which
+/// they would name their files, and their program does not seem to ask.
+fn told_values_alone(jobs: &[JobPlan]) -> Option<String> {
+    let (first, others) = jobs.split_first()?;
+    let example = told(first);
+    if others.is_empty() || knows_its_own(&example) {
+        return None;
+    }
+    let differs_in_values = |job: &JobPlan| {
+        let told = told(job);
+        told.len() == example.len()
+            && job.working_directory == first.working_directory
+            && told
+                .iter()
+                .zip(&example)
+                .all(|(a, b)| differ_in_values(a, b))
+    };
+    if !others.iter().all(differs_in_values) || asks_itself(first) {
+        return None;
+    }
+    let directory = first.working_directory.as_ref()?;
+    Some(format!(
+        "the {} jobs start in the same directory, {directory}, and are told different values alone: if the program \
+         saves under a fixed name, such as checkpoints/, they overwrite one another's files. Add {{output_dir}} or \
+         {{job}} to the command, or set working_directory = \"{{output_dir}}\". A program that names its files \
+         by the values, or reads CU_OUTPUT_DIR, needs neither",
+        jobs.len()
+    ))
+}
+
+/// Whether two texts have the same words, but for values.
+fn differ_in_values(a: &Template, b: &Template) -> bool {
+    let (Some(a), Some(b)) = (a.as_text(), b.as_text()) else {
+        return a == b;
+    };
+    let (a, b): (Vec<_>, Vec<_>) = (words(a).collect(), words(b).collect());
+    a.len() == b.len()
+        && a.iter()
+            .zip(&b)
+            .all(|(a, b)| a == b || (is_value(a) && is_value(b)))
+}
+
+/// The words of an argument, which may be a script.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|it: char| it.is_whitespace() || ";'\"()<>|&".contains(it))
+}
+
+/// Whether a word is a number or a plain word, perhaps after `--name=`: nobody calls a file by that alone.
+fn is_value(word: &str) -> bool {
+    let value = word.rsplit_once('=').map_or(word, |(_, value)| value);
+    value.parse::<f64>().is_ok() || value.chars().all(char::is_alphabetic)
 }
 
 /// Files that several jobs would take for their own.
@@ -94,8 +153,13 @@ fn is_own(part: &Part) -> bool {
     matches!(part, Part::OutputDir | Part::Job)
 }
 
-/// Whether a file that the command names has one of the texts.
+/// Whether the command, or a file that it names, has one of the texts.
 fn asks_itself(job: &JobPlan) -> bool {
+    let texts = job.command.iter().filter_map(Template::as_text);
+    let names_one = |word: &str| ASKS_ITSELF.iter().any(|it| holds(word.as_bytes(), it));
+    if texts.into_iter().any(names_one) {
+        return true;
+    }
     let directory = job.working_directory.as_ref().and_then(Template::as_text);
     let Some(directory) = directory.map(Path::new) else {
         return false;
@@ -108,10 +172,13 @@ fn asks_itself(job: &JobPlan) -> bool {
         let mut content = Vec::new();
         let opened = path.is_file().then(|| File::open(path).ok()).flatten();
         let read = opened.and_then(|file| file.take(MOST_BYTES).read_to_end(&mut content).ok());
-        let has = |text: &&[u8]| content.windows(text.len()).any(|found| found == *text);
-        read.is_some() && ASKS_ITSELF.iter().any(has)
+        read.is_some() && ASKS_ITSELF.iter().any(|it| holds(&content, it))
     };
     files.any(|path| has_one(&path))
+}
+
+fn holds(content: &[u8], text: &[u8]) -> bool {
+    content.windows(text.len()).any(|found| found == text)
 }
 
 #[cfg(test)]
@@ -126,7 +193,76 @@ mod tests {
             more(&mut job);
             job
         });
-        like_another(&jobs.collect::<Vec<_>>()).is_some()
+        let jobs = jobs.collect::<Vec<_>>();
+        match jobs.len() > 1
+            && jobs
+                .iter()
+                .skip(1)
+                .all(|job| job.command != jobs[0].command)
+        {
+            true => told_values_alone(&jobs).is_some(),
+            false => like_another(&jobs).is_some(),
+        }
+    }
+
+    #[test]
+    fn jobs_that_are_told_mere_values_are_warned_of() {
+        let place = tempfile::tempdir().expect("a directory");
+        let place = place.path();
+        std::fs::write(place.join("asks.py"), "import cu_job\n").expect("a file");
+        for (a, b, expected) in [
+            (
+                &["train", "--lr", "0.1"][..],
+                &["train", "--lr", "1e-3"][..],
+                true,
+            ),
+            (
+                &["train", "lr=0.1", "--opt=adam"],
+                &["train", "lr=0.2", "--opt=sgd"],
+                true,
+            ),
+            (
+                &["sh", "-c", "echo 1 > ckpt/s"],
+                &["sh", "-c", "echo 2 > ckpt/s"],
+                true,
+            ),
+            // They may name their files by these.
+            (
+                &["train", "--out", "runs/1"],
+                &["train", "--out", "runs/2"],
+                false,
+            ),
+            (
+                &["train", "--name", "exp1"],
+                &["train", "--name", "exp2"],
+                false,
+            ),
+            (
+                &["sh", "-c", "echo > s.1"],
+                &["sh", "-c", "echo > s.2"],
+                false,
+            ),
+            (&["train", "a.in"], &["train", "b.in"], false),
+            (&["train"], &["train", "--lr", "2"], false),
+            // They ask.
+            (
+                &["python3", "asks.py", "1"],
+                &["python3", "asks.py", "2"],
+                false,
+            ),
+            (
+                &["sh", "-c", "cd $CU_OUTPUT_DIR; x 1"],
+                &["sh", "-c", "cd $CU_OUTPUT_DIR; x 2"],
+                false,
+            ),
+        ] {
+            assert_eq!(warned(place, &[a, b], |_| {}), expected, "{a:?}");
+        }
+        let own = |job: &mut JobPlan| {
+            let value = [Part::OutputDir].into_iter().collect();
+            job.environment.insert("OUT".to_owned(), value);
+        };
+        assert!(!warned(place, &[&["a", "1"], &["a", "2"]], own));
     }
 
     #[test]
@@ -146,7 +282,6 @@ mod tests {
         assert!(!warned(place, same, set(Part::OutputDir)));
         assert!(!warned(place, same, set(Part::Job)));
         assert!(!warned(place, &same[..1], nothing));
-        assert!(!warned(place, &[&["a", "1"], &["a", "2"]], nothing));
         // The second list of the grid is not in the command.
         assert!(warned(
             place,

@@ -14,7 +14,8 @@ pub fn hint(job: &JobReport, attempt: &AttemptReport, files: &Files) -> Option<S
     let is_stuck = matches!(job.limit, Some(Limit::StuckAfter(_)));
     if is_stuck && attempt.exit_code == Some(3) {
         let text = "exit code 3 means \"submit me again\"; if 3 is a failure of your program, choose \
-                    another code for that: --resume-exit-code 85";
+                    another code for that: --resume-exit-code 85; if it saves somewhere else, link that \
+                    place into its output directory";
         return Some(text.to_owned());
     }
     if is_stuck {

@@ -53,8 +53,12 @@ pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
             if let Some(made) = &files.signals.made {
                 let _ = write!(
                     text,
-                    "\nfile that cu made to ask attempt {} to stop: {}",
+                    "\nfile that cu made to ask attempt {} to stop{}: {}",
                     attempt.attempt,
+                    match made.symlink_metadata() {
+                        Ok(_) => "",
+                        Err(_) => " (gone since)",
+                    },
                     made.display()
                 );
             }
@@ -169,7 +173,10 @@ fn newest(
 ) {
     let directory = run.attempt(job.job, attempt.attempt);
     // This includes errors before the program, such as a module that could not be loaded.
-    if matches!(attempt.end, Some(AttemptEnd::Failed | AttemptEnd::Lost)) {
+    if matches!(
+        attempt.end,
+        Some(AttemptEnd::Failed | AttemptEnd::Lost | AttemptEnd::NotActivated)
+    ) {
         let lines = last_line::of_file(&directory.join("stderr"), 1);
         if let Some(line) = lines.last() {
             let _ = write!(text, "\n\nlast line of its stderr: {}", line.trim());

@@ -98,6 +98,7 @@ pub fn attempt_end(end: AttemptEnd) -> &'static str {
         AttemptEnd::Cancelled => "was cancelled",
         AttemptEnd::Removed => "was removed",
         AttemptEnd::Lost => "was lost",
+        AttemptEnd::NotActivated => "could not activate its environment",
     }
 }
 

@@ -88,7 +88,7 @@ pub(super) fn conclude<'a>(
 }
 
 /// A program that ends for another attempt after less than this, unasked, has hardly done anything.
-const BRIEF: Duration = Duration::from_secs(5);
+pub(super) const BRIEF: Duration = Duration::from_secs(5);
 
 /// What the attempts of `job` have used, this one included.
 fn used(job: &Job, ended: Ended<'_>, at: Timestamp, has_newer_checkpoint: bool) -> Used {
@@ -101,6 +101,8 @@ fn used(job: &Job, ended: Ended<'_>, at: Timestamp, has_newer_checkpoint: bool) 
     let shows_its_state = job.newest_checkpoint.is_some() || job.fraction.is_some();
     let is_resumed = matches!(end, AttemptEnd::ResumeRequested | AttemptEnd::TimeLimit);
     let has_moved = has_newer_checkpoint || active.advanced;
+    // Nothing but its output shows how far it is.
+    let has_repeated = !shows_its_state && record.is_some_and(|it| it.noticed.printed_the_same);
     let one_more = |count: u32, is_one: bool| if is_one { count.saturating_add(1) } else { 0 };
     let milliseconds = u64::try_from(ran.as_millis()).unwrap_or(u64::MAX);
     Used {
@@ -114,6 +116,7 @@ fn used(job: &Job, ended: Ended<'_>, at: Timestamp, has_newer_checkpoint: bool) 
             job.used.unmoved,
             shows_its_state && is_resumed && !has_moved,
         ),
+        repeated: one_more(job.used.repeated, is_resumed && has_repeated),
     }
 }
 
@@ -213,6 +216,7 @@ fn budget(policy: &Policy, end: AttemptEnd) -> Option<Limit> {
         AttemptEnd::NodeFailure => Some(Limit::NodeFailures(policy.node_failures)),
         AttemptEnd::Removed => Some(Limit::Removals(policy.removals)),
         AttemptEnd::Lost => Some(Limit::Losses(policy.losses)),
+        AttemptEnd::NotActivated => Some(Limit::ActivationRetries(policy.activation_retries)),
         AttemptEnd::OutOfMemory => Some(Limit::OutOfMemoryRetries(policy.out_of_memory_retries)),
         AttemptEnd::Failed => Some(Limit::FailureRetries(policy.failure_retries)),
         AttemptEnd::ResumeRequested | AttemptEnd::Completed | AttemptEnd::Cancelled => None,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cu_protocol::{
-    Attempt, CheckpointId, Condition, ExitRecord, Fraction, JobId, LeftBehind, Metrics, ProgramEnd,
-    ResumeRequest, Sequence, Stopped, Timestamp, Waiting, Wish,
+    Attempt, CheckpointId, Condition, ExitRecord, Fraction, JobId, LeftBehind, Metrics, Noticed,
+    ProgramEnd, ResumeRequest, Sequence, Stopped, Timestamp, Waiting, Wish,
 };
 use cu_scheduler::{ClusterJobId, ClusterState};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -72,6 +72,9 @@ pub struct Used {
     /// How many in a row changed files, but left neither a newer checkpoint nor a larger fraction, though
     /// the job has one of these.
     pub unmoved: u32,
+    /// How many in a row printed the same as the one before, and left nothing that shows how far the job is.
+    #[serde(default)]
+    pub repeated: u32,
 }
 
 /// A report of an attempt that had been given up. It is recorded, and changes nothing.
@@ -237,6 +240,9 @@ pub struct Evidence {
     /// part of the record then.
     #[serde(default)]
     pub condition: Option<Condition>,
+    /// What else the supervisor noticed, as it told it ahead of its record. It is part of the record then.
+    #[serde(default)]
+    pub noticed: Noticed,
     /// What the supervisor did to stop the program.
     #[serde(default)]
     pub stopped: Option<Stopped>,

@@ -9,7 +9,7 @@ use cu_protocol::{Attempt, ExitRecord, Metrics, Timestamp, Wish};
 use cu_scheduler::{ClusterState, Observation};
 
 use super::action::Action;
-use super::end::{Next, conclude, why_cancelled};
+use super::end::{BRIEF, Next, conclude, why_cancelled};
 use super::event::{Event, Order};
 use super::job::{Active, Job, Outcome, Phase, Reading, Stage, Used, Wanted};
 use super::reason::{Ended, Reason};
@@ -390,7 +390,13 @@ impl Step<'_> {
             job.mark_lost(active.attempt);
         }
         match conclusion.next {
-            Next::Settle(outcome, reason) => self.settle(outcome, &reason),
+            Next::Settle(outcome, reason) => {
+                if let Some(processes) = work_left_behind(active, end) {
+                    let text = words::left_its_work(processes);
+                    self.notify(Level::Warning, format!("attempt {} {text}", active.attempt));
+                }
+                self.settle(outcome, &reason);
+            }
             Next::ResumeAfter(wait) => {
                 warnings.for_each(|text| self.notify(Level::Warning, text));
                 let reason = Reason::Ended(ended);
@@ -423,6 +429,16 @@ impl Step<'_> {
     }
 }
 
+/// What a command left running that ended at once, as if it had put its work into the background.
+fn work_left_behind(active: &Active, end: AttemptEnd) -> Option<&str> {
+    let (_, record) = active.evidence.record.as_ref()?;
+    let is_meant = end == AttemptEnd::Completed && !active.evidence.results;
+    let started = record.started.filter(|_| is_meant)?;
+    let is_brief = record.ended.since(started) < BRIEF;
+    let processes = record.noticed.ended_processes.as_deref();
+    processes.filter(|_| is_brief)
+}
+
 /// After this many odd ends in a row, people are warned, once.
 const ODD_IN_A_ROW: u32 = 5;
 
@@ -439,6 +455,7 @@ fn odd_chain(
             now.unmoved,
             words::all_unmoved as fn(u32) -> String,
         ),
+        (before.repeated, now.repeated, words::all_repeated),
     ];
     let reached = |(before, now, _): &(u32, u32, _)| *before < *now && *now == ODD_IN_A_ROW;
     let counts = counts.into_iter().filter(reached);

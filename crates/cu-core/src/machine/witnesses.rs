@@ -3,7 +3,8 @@
 //! | record | messages before | scheduler | verdict |
 //! | --- | --- | --- | --- |
 //! | any | results | any | completed |
-//! | not started | | any | failed |
+//! | not started, since its environment could not be activated | | any | not activated |
+//! | not started, else | | any | failed |
 //! | fenced | | has put it back into the queue before | preempted |
 //! | fenced, else | | any | lost |
 //! | exited with a resume code, or with another after a request; a signal from outside before | | cancelled, removed | cancelled, removed |
@@ -17,7 +18,7 @@
 //! | exited 1 to 127, nobody asked it to stop | | any | failed |
 //! | any other, after a cancel | | any | cancelled |
 //! | exited 0 to 127 after we asked it to stop | | any | resume requested |
-//! | killed, or exited ≥ 128, after we asked it to stop for the time limit | | any | time limit |
+//! | killed, or exited ≥ 128, after we asked it to stop at the time limit itself | | any | time limit |
 //! | …, after we asked it to stop for another reason | | any | resume requested |
 //! | any other, after a signal from outside | | time limit, preempted, node failure, out of memory, cancelled, removed | as the scheduler reports |
 //! | … | | held, unknown | undecided |
@@ -148,6 +149,9 @@ fn by_record(record: &ExitRecord, evidence: &Evidence, rules: &ExitRules) -> Wor
         return Word::Final(AttemptEnd::Completed);
     }
     match &record.end {
+        ProgramEnd::NotStarted(_) if record.noticed.not_activated => {
+            return Word::Final(AttemptEnd::NotActivated);
+        }
         ProgramEnd::NotStarted(_) => return Word::Final(AttemptEnd::Failed),
         ProgramEnd::Fenced(_) if evidence.requeued => return Word::Final(AttemptEnd::Preempted),
         ProgramEnd::Fenced(_) => return Word::Final(AttemptEnd::Lost),
@@ -183,6 +187,10 @@ fn by_record(record: &ExitRecord, evidence: &Evidence, rules: &ExitRules) -> Wor
         (ProgramEnd::Exited(..128), Some(StopCause::TimeLimit)) => {
             Word::Final(AttemptEnd::ResumeRequested)
         }
+        // It has not reached the limit.
+        (_, Some(StopCause::TimeLimit)) if asked_by_rule(evidence) => {
+            Word::Final(AttemptEnd::ResumeRequested)
+        }
         (_, Some(StopCause::TimeLimit)) => Word::Final(AttemptEnd::TimeLimit),
         (
             _,
@@ -194,6 +202,12 @@ fn by_record(record: &ExitRecord, evidence: &Evidence, rules: &ExitRules) -> Wor
             ),
         ) => Word::Final(AttemptEnd::ResumeRequested),
     }
+}
+
+/// Whether a rule of the user's asked for the program's end.
+pub(crate) fn asked_by_rule(evidence: &Evidence) -> bool {
+    let stopped = evidence.stopped.as_ref();
+    stopped.is_some_and(|stopped| stopped.rule.is_some())
 }
 
 /// Whether the program itself asked to be resumed, by its exit code or by a request.

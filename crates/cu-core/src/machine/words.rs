@@ -20,7 +20,7 @@ use super::reason::{Ended, Reason};
 use super::schedule::cap_ends;
 use super::witnesses::{Verdict, judge};
 use crate::{AttemptEnd, Limit, Policy};
-pub(super) use chains::{all_brief, all_brief_not_done, all_unmoved};
+pub(super) use chains::{all_brief, all_brief_not_done, all_repeated, all_unmoved, left_its_work};
 pub(crate) use stops::was_asked;
 use stops::{asked, asked_itself, killed_by_cu, pushes, stop_cause, stopped, stopped_by_a_rule};
 
@@ -365,6 +365,7 @@ fn account(ended: Ended<'_>, excerpt: fn(&str) -> &str) -> String {
         AttemptEnd::Cancelled => "was cancelled",
         AttemptEnd::Removed => "was removed by the cluster",
         AttemptEnd::Lost => "was lost",
+        AttemptEnd::NotActivated => "could not activate its environment",
     };
     format!("{verb} ({seen})")
 }
@@ -431,6 +432,9 @@ fn seen(active: &Active, excerpt: fn(&str) -> &str) -> String {
     }
     if let Some(text) = &evidence.failure {
         seen += &format!(", after it reported: {}", excerpt(text));
+    }
+    if let Some(processes) = record.and_then(|it| it.noticed.ended_processes.as_ref()) {
+        seen += &format!("; cu ended what it left running: {processes}");
     }
     if let Some(left) = &active.left_behind {
         seen += &format!("; it {}", left_behind(left));
@@ -524,6 +528,7 @@ fn many_ended(end: AttemptEnd) -> &'static str {
         AttemptEnd::OutOfMemory => "ran out of memory",
         AttemptEnd::Removed => "were removed by the cluster",
         AttemptEnd::Lost => "were lost",
+        AttemptEnd::NotActivated => "could not activate their environment",
         AttemptEnd::Failed => "failed",
         AttemptEnd::ResumeRequested | AttemptEnd::Completed | AttemptEnd::Cancelled => "ended",
     }

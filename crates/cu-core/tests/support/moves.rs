@@ -5,8 +5,8 @@ use std::time::Duration;
 use cu_core::machine::{Event, Order};
 use cu_protocol::{
     Attempt, CheckpointId, Condition, ExitRecord, Failure, Fraction, JobId, LeftBehind, Message,
-    Metrics, OutputChange, ProgramEnd, ResumeRequest, Sequence, Started, StopCause, Timestamp,
-    Waiting,
+    Metrics, Noticed, OutputChange, ProgramEnd, ResumeRequest, Sequence, Started, StopCause,
+    Timestamp, Waiting,
 };
 use cu_scheduler::{ClusterEnd, ClusterState, EndCause, Observation};
 use proptest::prelude::*;
@@ -59,6 +59,7 @@ fn records() -> impl Strategy<Value = ExitRecord> {
             checkpoint,
             output_changed,
             condition,
+            noticed: cu_protocol::Noticed::default(),
         },
     )
 }
@@ -86,6 +87,13 @@ fn messages() -> impl Strategy<Value = Message> {
                 host: "n1".to_owned(),
                 reason: "attempt 0 may still be running".to_owned(),
                 until: Timestamp::from_millis(until),
+            })
+        }),
+        (any::<bool>(), any::<bool>()).prop_map(|(left, not_activated)| {
+            Message::Noticed(Noticed {
+                ended_processes: left.then(|| "7 (sleep)".to_owned()),
+                printed_the_same: left,
+                not_activated,
             })
         }),
         Just(Message::LeftBehind(LeftBehind {

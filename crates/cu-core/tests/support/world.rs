@@ -302,6 +302,7 @@ pub fn record(world: &World, end: ProgramEnd) -> ExitRecord {
         checkpoint: None,
         output_changed: OutputChange::Unchanged,
         condition: None,
+        noticed: cu_protocol::Noticed::default(),
     }
 }
 

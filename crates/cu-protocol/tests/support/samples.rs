@@ -2,9 +2,10 @@
 
 use cu_protocol::{
     Acknowledgement, Attempt, CheckpointId, Condition, Envelope, ExitRecord, Failure, Fraction,
-    FromServer, JobId, LeftBehind, Message, MetricValue, Metrics, OperatorAnswer, OperatorRequest,
-    OutputChange, ProgramAnswer, ProgramEnd, ProgramRequest, Pushed, ResumeRequest, Role, RunId,
-    Selection, Sequence, Started, StopCause, StopRule, Stopped, Timestamp, ToServer, Waiting, Wish,
+    FromServer, JobId, LeftBehind, Message, MetricValue, Metrics, Noticed, OperatorAnswer,
+    OperatorRequest, OutputChange, ProgramAnswer, ProgramEnd, ProgramRequest, Pushed,
+    ResumeRequest, Role, RunId, Selection, Sequence, Started, StopCause, StopRule, Stopped,
+    Timestamp, ToServer, Waiting, Wish,
 };
 
 /// Names the variants of a type. The tests don't compile until a new variant has a name, and fail
@@ -31,6 +32,7 @@ kinds! {
         Message::LeftBehind(_) => "left_behind",
         Message::Condition(_) => "condition",
         Message::Stopped(_) => "stopped",
+        Message::Noticed(_) => "noticed",
     }
     end_kind, ENDS: ProgramEnd {
         ProgramEnd::Exited(_) => "exited",
@@ -130,6 +132,7 @@ fn exit_record(end: ProgramEnd, stop: Option<StopCause>) -> ExitRecord {
         checkpoint: Some(GENERATION),
         output_changed: OutputChange::Changed,
         condition: None,
+        noticed: cu_protocol::Noticed::default(),
     }
 }
 
@@ -279,7 +282,16 @@ fn messages_of_version_3() -> Samples<Message> {
         };
         (format!("stopped {name}"), Message::Stopped(stopped))
     };
-    conditions.chain(rules.map(stopped)).collect()
+    let noticed = Noticed {
+        ended_processes: Some("4244 (train)".into()),
+        printed_the_same: true,
+        not_activated: false,
+    };
+    let noticed = ("noticed".to_owned(), Message::Noticed(noticed));
+    conditions
+        .chain(rules.map(stopped))
+        .chain([noticed])
+        .collect()
 }
 
 fn enveloped(message: Message) -> ToServer {

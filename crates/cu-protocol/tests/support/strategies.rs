@@ -2,9 +2,10 @@
 
 use cu_protocol::{
     Acknowledgement, Attempt, CheckpointId, Condition, Envelope, ExitRecord, Failure, Fraction,
-    FromServer, JobId, LeftBehind, Message, MetricValue, Metrics, OperatorAnswer, OperatorRequest,
-    OutputChange, ProgramAnswer, ProgramEnd, ProgramRequest, Pushed, ResumeRequest, Role, RunId,
-    Selection, Sequence, Started, StopCause, StopRule, Stopped, Timestamp, ToServer, Waiting, Wish,
+    FromServer, JobId, LeftBehind, Message, MetricValue, Metrics, Noticed, OperatorAnswer,
+    OperatorRequest, OutputChange, ProgramAnswer, ProgramEnd, ProgramRequest, Pushed,
+    ResumeRequest, Role, RunId, Selection, Sequence, Started, StopCause, StopRule, Stopped,
+    Timestamp, ToServer, Waiting, Wish,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -126,6 +127,7 @@ fn exit_record() -> impl Strategy<Value = ExitRecord> {
                     output_changed,
                     // In a frame it travels ahead.
                     condition: None,
+                    noticed: cu_protocol::Noticed::default(),
                 }
             },
         )
@@ -182,7 +184,18 @@ pub fn message() -> impl Strategy<Value = Message> {
             .prop_map(|(host, processes)| Message::LeftBehind(LeftBehind { host, processes })),
         condition().prop_map(Message::Condition),
         stopped().prop_map(Message::Stopped),
+        noticed().prop_map(Message::Noticed),
     ]
+}
+
+fn noticed() -> impl Strategy<Value = Noticed> {
+    (option::of(text()), any::<bool>(), any::<bool>()).prop_map(
+        |(ended_processes, printed_the_same, not_activated)| Noticed {
+            ended_processes,
+            printed_the_same,
+            not_activated,
+        },
+    )
 }
 
 fn envelope() -> impl Strategy<Value = Envelope> {

@@ -58,6 +58,10 @@ impl Step<'_> {
             Message::ResumeRequest(request) => active.evidence.request = Some(request.clone()),
             Message::Failed(failure) => active.evidence.failure = Some(failure.text.clone()),
             Message::Condition(condition) => active.evidence.condition = Some(condition.clone()),
+            Message::Noticed(noticed) => {
+                active.evidence.noticed = noticed.clone();
+                return; // The record follows.
+            }
             Message::Stopped(stopped) => {
                 active.evidence.stopped = Some(stopped.clone());
                 return; // The record follows.
@@ -65,6 +69,9 @@ impl Step<'_> {
             Message::Ended(record) => {
                 let mut record = record.clone();
                 record.condition = record.condition.or(active.evidence.condition.clone());
+                if record.noticed.is_empty() {
+                    record.noticed.clone_from(&active.evidence.noticed);
+                }
                 active.evidence.record = Some((at, record));
             }
         }

@@ -28,3 +28,22 @@ pub(in crate::machine) fn all_unmoved(attempts: u32) -> String {
          attempts of a job"
     )
 }
+
+/// Attempts print the same each time.
+pub(in crate::machine) fn all_repeated(attempts: u32) -> String {
+    format!(
+        "{attempts} attempts in a row printed the same as the one before, and left neither a checkpoint of cu's \
+         nor a fraction: they may begin at the same state each time; look in the output of one of them \
+         (`cu logs`) what it loads; as long as files change, this goes on unless the run bounds the attempts \
+         of a job"
+    )
+}
+
+/// A command that ended at once completes its job, and its processes were ended; to follow "attempt 3 ".
+pub(in crate::machine) fn left_its_work(processes: &str) -> String {
+    format!(
+        "completed the job, but its command ended at once and left processes running, which cu ended: \
+         {processes}; if they do the work, run them in the foreground, or end the script with `wait`, and \
+         run the job again"
+    )
+}
