@@ -7,6 +7,7 @@
 mod activation;
 mod checkpoint;
 mod done_when;
+mod early_results;
 mod error;
 mod exit_record;
 mod holder;
@@ -31,6 +32,7 @@ mod trust;
 pub use activation::Activation;
 pub use checkpoint::newest_checkpoint;
 pub use done_when::{DoneWhen, FoundBefore, FoundFile};
+pub use early_results::{Announced, EarlyResults, read_early_results};
 pub use error::{Error, Result};
 pub use exit_record::{read_exit_record, sync_exit_record, write_exit_record};
 pub use holder::Holder;

@@ -140,6 +140,12 @@ impl RunDir {
         self.attempts(job).join("metrics.json")
     }
 
+    /// The table of all that the job announced before its end.
+    #[must_use]
+    pub fn early_results(&self, job: JobId) -> PathBuf {
+        self.attempts(job).join("early_results.csv")
+    }
+
     /// What the job's first attempt found where the file will be that shows that the job is done.
     #[must_use]
     pub fn found_before(&self, job: JobId) -> PathBuf {

@@ -9,8 +9,8 @@ use cu_protocol::{
     Timestamp,
 };
 use cu_run_dir::{
-    JobSpec, check_attempt, check_way, newest_checkpoint, read_exit_record, read_metrics,
-    read_newest_attempt, renew_settings_copy, sync_exit_record, write_exit_record,
+    EarlyResults, JobSpec, check_attempt, check_way, newest_checkpoint, read_exit_record,
+    read_metrics, read_newest_attempt, renew_settings_copy, sync_exit_record, write_exit_record,
 };
 use cu_system::causes::in_one_line;
 use cu_system::files;
@@ -488,7 +488,9 @@ impl Supervisor {
             tell(&in_one_line(&error));
             Metrics::default()
         });
-        Mail::new((self.job, self.attempt), outbox, measured, Instant::now())
+        let series = EarlyResults::new(self.run.early_results(self.job), self.attempt);
+        let names = (self.job, self.attempt);
+        Mail::new(names, outbox, (measured, series), Instant::now())
     }
 
     fn identity(&self, spec: &JobSpec) -> Identity {

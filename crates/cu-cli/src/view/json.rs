@@ -62,6 +62,8 @@ pub struct JobJson<'a> {
     output_dir: &'a Path,
     parameters: &'a Map<String, Value>,
     metrics: &'a Metrics,
+    /// The table of all that the job announced before its end, if it announced anything.
+    early_results: Option<PathBuf>,
     fraction: Option<f64>,
     why: String,
     /// Whether it waits until `cu continue`.
@@ -80,6 +82,7 @@ impl<'a> JobJson<'a> {
             output_dir: &report.output_dir,
             parameters: &report.parameters,
             metrics: &report.metrics,
+            early_results: Some(run.early_results(report.job)).filter(|path| path.is_file()),
             fraction: report.fraction,
             why: limit::why(report),
             paused: report.paused,
@@ -246,6 +249,7 @@ mod tests {
             "output_dir": "/results/digits/working_directories/7",
             "parameters": {"learning_rate": 0.1},
             "metrics": {"test_accuracy": 0.923},
+            "early_results": null,
             "fraction": 1.0,
             "why": "The program ended with exit code 0.",
             "paused": false,
