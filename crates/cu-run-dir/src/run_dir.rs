@@ -152,6 +152,18 @@ impl RunDir {
         self.attempts(job).join("found_before.json")
     }
 
+    /// How many messages for cluster_utils were refused, and why.
+    #[must_use]
+    pub fn refused_messages(&self, job: JobId) -> PathBuf {
+        self.attempts(job).join("refused_messages.json")
+    }
+
+    /// The settings of a program for cluster_utils, if they are too long for an argument.
+    #[must_use]
+    pub fn parameters(&self, job: JobId, attempt: Attempt) -> PathBuf {
+        self.attempt(job, attempt).join("parameters.json")
+    }
+
     /// The note of the file by which a supervisor of the job asked its program to stop.
     #[must_use]
     pub fn made_file(&self, job: JobId) -> PathBuf {

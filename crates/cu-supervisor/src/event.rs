@@ -16,6 +16,8 @@ pub(crate) enum Event {
     StopSignal(Signal),
     /// The program asks; it waits for the answer.
     Asked(ProgramRequest, mpsc::Sender<ProgramAnswer>),
+    /// A message for cluster_utils has arrived.
+    MessageForClusterUtils,
     /// The door is closed, and every program that stood in it has left.
     DoorClosed,
     /// There is a connection to the main process.

@@ -19,6 +19,7 @@ use rustix::process::{getpid, set_child_subreaper, setsid};
 
 use crate::asking_file::AskingFile;
 use crate::attempt::{Phase, Running, kill_wait, stop_moments, time_limit};
+use crate::cluster_utils::Client;
 use crate::done::Watched;
 use crate::door::Door;
 use crate::event::{Event, Events};
@@ -277,7 +278,13 @@ impl Supervisor {
             checkpoint,
             start: self.renew_settings(),
         };
-        let launch = Launch::of(spec, run, (job, attempt));
+        let client = Client::of(spec, run, (job, attempt), &self.events);
+        let mut client = match client {
+            Ok(client) => client,
+            Err(error) => return self.record_unstarted(Some(spec), unstarted(&error)),
+        };
+        let arguments = client.as_ref().map(Client::arguments).unwrap_or_default();
+        let launch = Launch::of(spec, run, (job, attempt), arguments);
         let working_directory = Some(launch.working_directory.as_path());
         let places = Places {
             output_dir: &output_dir,
@@ -318,6 +325,7 @@ impl Supervisor {
             held: &mut held,
             door: &door,
             mail: &mut mail,
+            client: client.as_mut(),
             stop: Stop::new(spec.stop.grace),
             started: now,
             manner: spec.stop.signal.into(),
@@ -335,6 +343,10 @@ impl Supervisor {
             phase: Phase::Runs,
         };
         let finished = running.run(&self.happening);
+        if let Some(client) = &mut client {
+            let was_asked = finished.end.stop.is_some();
+            client.conclude(&finished.end.end, was_asked, &mut mail, Instant::now());
+        }
         // Before the search for what the program has changed.
         made_file::remove(&run.made_file(job));
         // After a signal, SIGKILL may follow.

@@ -91,7 +91,7 @@ fn shared_files(jobs: &[JobPlan]) -> Vec<String> {
 
 /// Whether a part of a text is another one for each job.
 fn is_own(part: &Part) -> bool {
-    matches!(part, Part::OutputDir | Part::Job)
+    matches!(part, Part::OutputDir | Part::Job | Part::ClusterUtils)
 }
 
 /// Whether a file that the command names has one of the texts.

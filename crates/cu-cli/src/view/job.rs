@@ -6,7 +6,7 @@ use std::path::Path;
 
 use cu_core::{AttemptEnd, AttemptReport, JobReport, RunDir};
 use cu_protocol::{Attempt, JobId, Timestamp, signal_name};
-use cu_run_dir::{JobSpec, SentSignal, SignalReason, read_early_results};
+use cu_run_dir::{JobSpec, RefusedMessages, SentSignal, SignalReason, read_early_results};
 
 use super::summary::{FEW, attempt_end, fitted, job_is, metrics, percent, table};
 use super::{Files, hints, limit};
@@ -30,6 +30,7 @@ pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
         let _ = write!(text, "\nmetrics: {}", metrics(&job.metrics));
     }
     series(&mut text, run, job.job);
+    refused(&mut text, run, job.job);
     let _ = write!(text, "\noutput directory: {}", job.output_dir.display());
     let earlier = job.attempts.len().saturating_sub(MANY);
     let shown = &job.attempts[earlier..];
@@ -103,6 +104,22 @@ fn series(text: &mut String, run: &RunDir, job: JobId) {
     }
     if of.len() > FEW {
         let _ = write!(text, "\n  … and {} more metrics", of.len() - FEW);
+    }
+}
+
+/// The messages for cluster_utils that were refused, and why.
+fn refused(text: &mut String, run: &RunDir, job: JobId) {
+    let refused = RefusedMessages::read(&run.refused_messages(job)).unwrap_or_default();
+    if refused.count == 0 {
+        return;
+    }
+    let are = match refused.count {
+        1 => "1 message for cluster_utils was refused:".to_owned(),
+        count => format!("{count} messages for cluster_utils were refused:"),
+    };
+    let _ = write!(text, "\n{are}");
+    for reason in &refused.reasons {
+        let _ = write!(text, "\n  {reason}");
     }
 }
 
