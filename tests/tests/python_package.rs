@@ -144,51 +144,6 @@ fn cu_job_does_what_the_real_cluster_utils_does() {
     }
 }
 
-const THEIRS: &str = r#"
-import pathlib
-import cluster_utils
-
-params = cluster_utils.initialize_job()
-saved = pathlib.Path(params.working_dir, "saved")
-if not saved.exists():
-    saved.write_text("half")
-    cluster_utils.exit_for_resume()
-assert params.id == 0
-cluster_utils.finalize_job({"sum": params.a + params.deep.er, "text": "a, b"}, params)
-"#;
-
-#[test]
-fn a_program_for_cluster_utils_runs_unmodified() {
-    let example = root().join("examples/cluster_utils/unmodified.py");
-    let scratch = tempfile::tempdir().expect("a directory");
-    std::fs::copy(example, scratch.path().join("unmodified.py")).expect("a copy");
-    std::fs::write(scratch.path().join("main.py"), THEIRS).expect("a file");
-    let module = root().join("crates/cu-client/python").canonicalize();
-    let config = format!(
-        "name = \"theirs\"\ncommand = [\"python\", \"unmodified.py\", \"main.py\"]\n\
-         environment.PYTHONPATH = \"{}\"\n\
-         [settings]\na = 40\ndeep.er = 2\n",
-        module.expect("a directory").display()
-    );
-    std::fs::write(scratch.path().join("run.toml"), config).expect("a file");
-    let cu = |arguments: &[&str]| {
-        let mut cu = Command::new(cu_tests::cu::cu_binary());
-        cu.args(arguments).current_dir(scratch.path());
-        cu.env("PATH", format!("{}:/usr/bin:/bin", tools().display()));
-        output(&mut cu)
-    };
-    let _ = cu(&["run", "run.toml", "--backend=local"]);
-    let shown = cu(&["show", "0", "--json"]);
-    let shown: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
-    assert_eq!(shown["metrics"]["sum"], 42, "{shown:#}");
-    assert_eq!(shown["metrics"]["text"], "a, b", "{shown:#}");
-    assert_eq!(
-        shown["attempts"].as_array().map(Vec::len),
-        Some(2),
-        "{shown:#}"
-    );
-}
-
 /// A program of the kind that the page for movers is about.
 const MOVED: &str = r#"
 from cu_job import cluster_main

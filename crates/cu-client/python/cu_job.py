@@ -1238,7 +1238,8 @@ class Job:
             self._fraction_sent = time.monotonic()
 
     def announce_early_results(self, metrics: Mapping[str, Any]) -> None:
-        """Announces metrics before the end. Of each name the latest counts."""
+        """Announces metrics before the end. The job's `early_results.csv` keeps the series; of each name
+        the latest counts as the job's metric."""
         plain = {name: _for_json(value) for name, value in _metrics(metrics).items()}
         self._link.announce("early_metrics", plain)
 

@@ -140,10 +140,28 @@ impl RunDir {
         self.attempts(job).join("metrics.json")
     }
 
+    /// The table of all that the job announced before its end.
+    #[must_use]
+    pub fn early_results(&self, job: JobId) -> PathBuf {
+        self.attempts(job).join("early_results.csv")
+    }
+
     /// What the job's first attempt found where the file will be that shows that the job is done.
     #[must_use]
     pub fn found_before(&self, job: JobId) -> PathBuf {
         self.attempts(job).join("found_before.json")
+    }
+
+    /// How many messages for cluster_utils were refused, and why.
+    #[must_use]
+    pub fn refused_messages(&self, job: JobId) -> PathBuf {
+        self.attempts(job).join("refused_messages.json")
+    }
+
+    /// The settings of a program for cluster_utils, if they are too long for an argument.
+    #[must_use]
+    pub fn parameters(&self, job: JobId, attempt: Attempt) -> PathBuf {
+        self.attempt(job, attempt).join("parameters.json")
     }
 
     /// The note of the file by which a supervisor of the job asked its program to stop.

@@ -35,6 +35,9 @@ pub enum Part {
     Job,
     /// The attempt's number.
     Attempt,
+    /// Several arguments: those with which the Python package cluster_utils starts a program. The supervisor
+    /// puts them in the place of an argument that is this part alone.
+    ClusterUtils,
 }
 
 /// How a template is stored: most are a text, which is also what older files have.
@@ -80,22 +83,31 @@ impl Template {
             Part::OutputDir => output_dir.to_string_lossy().into_owned(),
             Part::Job => job.to_string(),
             Part::Attempt => attempt.to_string(),
+            Part::ClusterUtils => part.name().to_owned(),
         });
         filled.collect()
+    }
+}
+
+impl Part {
+    /// The text itself, or the placeholder.
+    fn name(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::OutputDir => "{output_dir}",
+            Self::Job => "{job}",
+            Self::Attempt => "{attempt}",
+            Self::ClusterUtils => "{cluster_utils}",
+        }
     }
 }
 
 /// For people: what is to be filled in stands in braces.
 impl fmt::Display for Template {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|part| {
-            out.write_str(match part {
-                Part::Text(text) => text,
-                Part::OutputDir => "{output_dir}",
-                Part::Job => "{job}",
-                Part::Attempt => "{attempt}",
-            })
-        })
+        self.0
+            .iter()
+            .try_for_each(|part| out.write_str(part.name()))
     }
 }
 

@@ -18,6 +18,7 @@ use rustix::process::Signal;
 use crate::asking::{Manner, Relative, relatives, whom_to_ask};
 use crate::asking_file::AskingFile;
 use crate::clearing::{Clearing, Sweep};
+use crate::cluster_utils::Client;
 use crate::door::Door;
 use crate::event::{Event, Happening};
 use crate::fence::{Held, Renewal};
@@ -42,6 +43,8 @@ pub(crate) struct Running<'a> {
     pub held: &'a mut Held,
     pub door: &'a Door,
     pub mail: &'a mut Mail,
+    /// The client of cluster_utils, if the program has one.
+    pub client: Option<&'a mut Client>,
     pub stop: Stop,
     /// When the program was started.
     pub started: Instant,
@@ -189,6 +192,11 @@ impl Running<'_> {
                 }
                 // Afterwards: a slow disk is not silence.
                 self.wait_for_more(Instant::now());
+            }
+            Event::MessageForClusterUtils => {
+                if let Some(client) = &mut self.client {
+                    client.listen(self.mail, now);
+                }
             }
             Event::DoorClosed => {
                 if let Phase::Drains { end, .. } = &self.phase {

@@ -29,6 +29,8 @@ pub(crate) enum Event {
     StopSignal(Signal),
     /// The program asks; it waits for the answer.
     Asked(ProgramRequest, mpsc::Sender<ProgramAnswer>),
+    /// Messages for cluster_utils have arrived.
+    MessageForClusterUtils,
     /// The door is closed, and every program that stood in it has left.
     DoorClosed,
     /// There is a connection to the main process.

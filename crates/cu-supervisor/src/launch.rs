@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use cu_protocol::{Attempt, JobId};
-use cu_run_dir::{Activation, JobSpec, Template};
+use cu_run_dir::{Activation, JobSpec, Part, Template};
 use cu_system::files;
 
 use crate::{Error, Result, RunDir};
@@ -24,14 +24,27 @@ pub(crate) struct Launch {
 }
 
 impl Launch {
-    /// What `spec` means for an attempt. Relative paths start at the output directory.
-    pub fn of(spec: &JobSpec, run: &RunDir, (job, attempt): (JobId, Attempt)) -> Self {
+    /// What `spec` means for an attempt. Relative paths start at the output directory. `several` arguments
+    /// take the place of [`Part::ClusterUtils`].
+    pub fn of(
+        spec: &JobSpec,
+        run: &RunDir,
+        (job, attempt): (JobId, Attempt),
+        several: &[String],
+    ) -> Self {
         let output_dir = run.output_dir(job);
         let fill = |text: &Template| text.fill(&output_dir, job, attempt);
         let directory = spec.working_directory.as_ref();
         let environment = spec.environment.iter();
         Self {
-            command: spec.command.iter().map(fill).collect(),
+            command: spec
+                .command
+                .iter()
+                .flat_map(|argument| match argument.parts() {
+                    [Part::ClusterUtils] => several.to_vec(),
+                    _ => vec![fill(argument)],
+                })
+                .collect(),
             environment: environment
                 .map(|(name, value)| (name.clone(), fill(value)))
                 .collect(),

@@ -11,6 +11,7 @@ mod asking;
 mod asking_file;
 mod attempt;
 mod clearing;
+mod cluster_utils;
 mod done;
 mod door;
 mod error;

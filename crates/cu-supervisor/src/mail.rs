@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use cu_protocol::{
     Attempt, Envelope, Fraction, JobId, Message, Metrics, ProgramAnswer, Sequence, check_metrics,
 };
-use cu_run_dir::{remove_from_outbox, write_to_outbox};
+use cu_run_dir::{EarlyResults, remove_from_outbox, write_to_outbox};
 use cu_system::causes::in_one_line;
 
 use crate::relay::{Encoded, Link};
@@ -59,6 +59,8 @@ pub(crate) struct Mail {
     waiting: Vec<Waiting>,
     /// What the job has measured, all that was announced here included.
     measured: Metrics,
+    /// The series of what is announced, which messages don't keep.
+    early_results: EarlyResults,
     /// Whether the results are among it.
     has_results: bool,
     /// The attempt's stderr reports a refusal once: a program need not read its answers.
@@ -78,7 +80,7 @@ impl Mail {
     pub fn new(
         (job, attempt): (JobId, Attempt),
         outbox: PathBuf,
-        measured: Metrics,
+        (measured, early_results): (Metrics, EarlyResults),
         now: Instant,
     ) -> Self {
         Self {
@@ -89,6 +91,7 @@ impl Mail {
             letters: VecDeque::new(),
             waiting: Vec::new(),
             measured,
+            early_results,
             has_results: false,
             has_refused: false,
             has_progress: false,
@@ -158,6 +161,7 @@ impl Mail {
             }
         };
         self.has_results |= is_results;
+        self.keep(&announced);
         self.measured.extend(announced);
         self.waiting.push(Waiting {
             sequence,
@@ -248,6 +252,21 @@ impl Mail {
         };
         if let Err(error) = self.put_in_outbox(last.envelope().sequence) {
             crate::tell(&format!("messages may be lost: {}", in_one_line(&error)));
+        }
+    }
+
+    fn keep(&mut self, announced: &Metrics) {
+        match self.early_results.append(announced) {
+            Ok(true) => {}
+            Ok(false) => {
+                let most = EarlyResults::MOST_BYTES >> 20;
+                crate::tell(&format!(
+                    "the job has announced {most} MiB: what it announces from now on is not added to \
+                     early_results.csv"
+                ));
+            }
+            // The newest values arrive all the same.
+            Err(error) => crate::tell(&in_one_line(&error)),
         }
     }
 

@@ -8,8 +8,8 @@ use cu_protocol::{
     StopCause, Timestamp,
 };
 use cu_run_dir::{
-    JobSpec, check_attempt, check_way, newest_checkpoint, read_exit_record, read_metrics,
-    read_newest_attempt, renew_settings_copy, sync_exit_record, write_exit_record,
+    EarlyResults, JobSpec, check_attempt, check_way, newest_checkpoint, read_exit_record,
+    read_metrics, read_newest_attempt, renew_settings_copy, sync_exit_record, write_exit_record,
 };
 use cu_system::causes::in_one_line;
 use cu_system::files;
@@ -18,6 +18,7 @@ use rustix::process::{getpid, set_child_subreaper, setsid};
 
 use crate::asking_file::AskingFile;
 use crate::attempt::{Phase, Running, kill_wait, stop_moments, time_limit};
+use crate::cluster_utils::Client;
 use crate::done::Watched;
 use crate::door::Door;
 use crate::event::{Event, Happening};
@@ -274,7 +275,15 @@ impl Supervisor {
             checkpoint,
             start: self.renew_settings(),
         };
-        let launch = Launch::of(spec, run, (job, attempt));
+        let client = Client::of(spec, run, (job, attempt), &self.happening);
+        let mut client = match client {
+            Ok(client) => client,
+            Err(error) => {
+                return self.record_unstarted(Some(spec), unstarted(&error), Noticed::default());
+            }
+        };
+        let arguments = client.as_ref().map(Client::arguments).unwrap_or_default();
+        let launch = Launch::of(spec, run, (job, attempt), arguments);
         let working_directory = Some(launch.working_directory.as_path());
         let places = Places {
             output_dir: &output_dir,
@@ -316,6 +325,7 @@ impl Supervisor {
             held: &mut held,
             door: &door,
             mail: &mut mail,
+            client: client.as_mut(),
             stop: Stop::new(spec.stop.grace),
             started: now,
             manner: spec.stop.signal.into(),
@@ -334,6 +344,10 @@ impl Supervisor {
             ended_processes: None,
         };
         let finished = running.run(&self.happening);
+        if let Some(client) = &mut client {
+            let was_asked = finished.end.stop.is_some();
+            client.conclude(&finished.end.end, was_asked, &mut mail, Instant::now());
+        }
         // Before the search for what the program has changed.
         made_file::remove(&run.made_file(job));
         // After a signal, SIGKILL may follow.
@@ -502,7 +516,9 @@ impl Supervisor {
             tell(&in_one_line(&error));
             Metrics::default()
         });
-        Mail::new((self.job, self.attempt), outbox, measured, Instant::now())
+        let series = EarlyResults::new(self.run.early_results(self.job), self.attempt);
+        let names = (self.job, self.attempt);
+        Mail::new(names, outbox, (measured, series), Instant::now())
     }
 
     fn identity(&self, spec: &JobSpec) -> Identity {

@@ -13,6 +13,7 @@ use cu_protocol::{
     Attempt, Envelope, ExitRecord, Fraction, Message, MetricValue, Metrics, ProgramAnswer,
     ProgramEnd, ProgramRequest, ResumeRequest, Sequence, StopCause, Wish,
 };
+use cu_run_dir::read_early_results;
 use cu_supervisor::Outcome;
 use rustix::process::{Signal, kill_process};
 
@@ -60,7 +61,7 @@ fn without_a_main_process_the_outbox_takes_everything() {
 }
 
 #[test]
-fn early_metrics_in_the_outbox_become_one_message() {
+fn early_metrics_become_one_message_and_stay_a_series() {
     let run = Run::script(PATIENT);
     let mut supervisor = run.start(0);
     let mut caller = run.await_door();
@@ -76,6 +77,14 @@ fn early_metrics_in_the_outbox_become_one_message() {
     assert_eq!(sequences(&messages), [1, 4]);
     let all = metrics(&[("a", 1), ("b", 2), ("c", 3)]);
     assert_eq!(messages[1].message, Message::EarlyMetrics(all));
+    let series = || read_early_results(&run.dir.early_results(JOB)).unwrap();
+    let names: Vec<_> = series().iter().map(|it| it.metrics.len()).collect();
+    assert_eq!(names, [2, 1, 1]);
+    // What is refused is not part of it.
+    let too_long = Metrics::from([("a".to_owned(), "x".repeat(100_000).into())]);
+    let answer = caller.ask(&say(Message::EarlyMetrics(too_long)));
+    assert!(matches!(answer, ProgramAnswer::Refused(_)), "{answer:?}");
+    assert_eq!(series().len(), 3);
     let_end(&run, &mut supervisor);
 }
 

@@ -26,7 +26,9 @@ table! {
         /// working_directory; one without is searched in PATH. The arguments are not changed, except
         /// that in command, working_directory, stdin and environment these are filled in: {settings.NAME}
         /// (text as it is, other values as JSON), {output_dir}, {job}, {attempt} and {config_dir}, the
-        /// config's directory. "{{job}" is a literal "{job}"; other braces stay as they are.
+        /// config's directory. "{{job}" is a literal "{job}"; other braces stay as they are. An argument
+        /// "{cluster_utils}" becomes those of a program for the Python package cluster_utils, and cu then
+        /// listens to its messages: see docs/cluster_utils.md.
         command: Vec<String> = Example("[\"python3\", \"train.py\", \"--rate={settings.learning_rate}\"]"),
         /// The directory in which the program starts. One that is named by a placeholder is made:
         /// "{output_dir}" gives each job a directory of its own.

@@ -19,7 +19,10 @@ use super::table::join;
 const SETTINGS: &str = "settings.";
 
 /// The other placeholders.
-const NAMES: [&str; 4] = ["output_dir", "job", "attempt", "config_dir"];
+const NAMES: [&str; 5] = ["output_dir", "job", "attempt", "config_dir", CLUSTER_UTILS];
+
+/// The one that stands for several arguments.
+const CLUSTER_UTILS: &str = "cluster_utils";
 
 /// What else people call them, in small letters and without signs.
 const OTHER_NAMES: [(&str, &str); 14] = [
@@ -90,6 +93,18 @@ pub fn fill(text: &str, known: Known<'_>) -> Result<Template, String> {
     Ok(filled)
 }
 
+/// `text` as [`fill`] fills it, or the several arguments of a program for cluster_utils.
+///
+/// # Errors
+/// As [`fill`].
+pub fn fill_argument(text: &str, known: Known<'_>) -> Result<Template, String> {
+    let inside = text.strip_prefix('{').and_then(|it| it.strip_suffix('}'));
+    match inside {
+        Some(CLUSTER_UTILS) => Ok([Part::ClusterUtils].into_iter().collect()),
+        _ => fill(text, known),
+    }
+}
+
 /// Whether a text has a placeholder whose value `cu` fills in.
 pub fn has_any(text: &str) -> bool {
     let is_one = |at: &str| {
@@ -156,6 +171,12 @@ fn meaning(name: &str, known: Known<'_>) -> Option<Meaning> {
         "output_dir" => return Some(Meaning::Open(Part::OutputDir)),
         "job" => return Some(Meaning::Open(Part::Job)),
         "attempt" => return Some(Meaning::Open(Part::Attempt)),
+        CLUSTER_UTILS => {
+            return Some(Meaning::Wrong(format!(
+                "`{{{CLUSTER_UTILS}}}` stands for several arguments, so it must be an argument of its own \
+                 in `command`; to write it literally, use `{{{{{CLUSTER_UTILS}}}`"
+            )));
+        }
         "config_dir" => return Some(Meaning::Text(known.config_dir.display().to_string())),
         _ => suggestion(name, known.settings)?,
     };
@@ -362,6 +383,7 @@ mod tests {
             ("{JOB}", "{job}"),
             ("{atempt}", "{attempt}"),
             ("{config-dir}", "{config_dir}"),
+            ("{cluster-utils}", "{cluster_utils}"),
         ] {
             let error = filled(argument).expect_err(argument);
             let expected = format!("did you mean `{meant}`?");
@@ -386,6 +408,32 @@ mod tests {
         ];
         assert_eq!(template, Ok(expected.into_iter().collect()));
         assert!(has_any("a{job}") && has_any("{settings.x}") && !has_any("{x}${y}{"));
+    }
+
+    #[test]
+    fn several_arguments_are_no_part_of_one() {
+        let settings = Map::new();
+        let known = Known {
+            settings: &settings,
+            config_dir: Path::new("/p"),
+        };
+        let filled = fill_argument("{cluster_utils}", known);
+        assert_eq!(filled, Ok([Part::ClusterUtils].into_iter().collect()));
+        assert!(has_any("{cluster_utils}"));
+        for text in [
+            "a{cluster_utils}",
+            "{cluster_utils} ",
+            "{{x}{cluster_utils}",
+        ] {
+            let error = fill_argument(text, known).expect_err(text);
+            assert!(
+                error.contains("an argument of its own in `command`"),
+                "{error}"
+            );
+        }
+        assert!(fill("{cluster_utils}", known).is_err());
+        let literal = fill_argument("{{cluster_utils}", known);
+        assert_eq!(literal, Ok("{cluster_utils}".into()));
     }
 
     proptest! {

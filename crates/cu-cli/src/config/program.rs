@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use cu_run_dir::Template;
+use cu_run_dir::{Part, Template};
 use rustix::fs::{Access, access};
 
 use super::error::{Error, Result};
@@ -41,12 +41,16 @@ pub fn commands<'a>(
     for (known, directory) in jobs {
         let filled = given
             .iter()
-            .map(|argument| placeholder::fill(argument, known));
+            .map(|argument| placeholder::fill_argument(argument, known));
         let filled = filled.collect::<Result<Vec<_>, _>>();
         let mut command = filled.map_err(|reason| parsed.wrong("command", reason))?;
         let Some(program) = command.first_mut() else {
             return Err(parsed.wrong("command", "it is empty; name a program"));
         };
+        if program.parts() == [Part::ClusterUtils] {
+            let reason = "`{cluster_utils}` stands for arguments; name the program before it";
+            return Err(parsed.wrong("command", reason));
+        }
         let found = match &last {
             Some((same, there, found)) if same == program && *there == directory => found.clone(),
             _ => found(parsed, program, directory, search.as_deref())?,

@@ -150,7 +150,7 @@ fn shared_files(jobs: &[JobPlan]) -> Vec<String> {
 
 /// Whether a part of a text is another one for each job.
 fn is_own(part: &Part) -> bool {
-    matches!(part, Part::OutputDir | Part::Job)
+    matches!(part, Part::OutputDir | Part::Job | Part::ClusterUtils)
 }
 
 /// Whether the command, or a file that it names, has one of the texts.

@@ -1,11 +1,12 @@
 //! The output of `cu show`: a job, its attempts with the cause of each end, and where its files are.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
 use cu_core::{AttemptEnd, AttemptReport, JobReport, RunDir};
 use cu_protocol::{Attempt, JobId, signal_name};
-use cu_run_dir::{JobSpec, SentSignal, SignalReason};
+use cu_run_dir::{JobSpec, RefusedMessages, SentSignal, SignalReason, read_early_results};
 
 use super::summary::{FEW, attempt_end, fitted, job_is, metrics, percent, table};
 use super::{Files, hints, limit};
@@ -28,6 +29,8 @@ pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
     if !job.metrics.is_empty() {
         let _ = write!(text, "\nmetrics: {}", metrics(&job.metrics));
     }
+    series(&mut text, run, job.job);
+    refused(&mut text, run, job.job);
     let _ = write!(text, "\noutput directory: {}", job.output_dir.display());
     let earlier = job.attempts.len().saturating_sub(MANY);
     let shown = &job.attempts[earlier..];
@@ -70,6 +73,67 @@ pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
         let _ = write!(text, "\nsubmission files: {}", directory.display());
     }
     text
+}
+
+/// How many values of a metric are shown: the last ones.
+const LAST: usize = 8;
+
+/// What the job announced before its end, metric by metric.
+fn series(text: &mut String, run: &RunDir, job: JobId) {
+    let path = run.early_results(job);
+    // A table that can't be read says nothing; the newest values are among the metrics.
+    let announced = read_early_results(&path).unwrap_or_default();
+    if announced.is_empty() {
+        return;
+    }
+    let times = match announced.len() {
+        1 => "once".to_owned(),
+        count => format!("{count} times"),
+    };
+    let _ = write!(
+        text,
+        "\nannounced early results {times}: {}",
+        path.display()
+    );
+    let mut of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, value) in announced.iter().flat_map(|it| &it.metrics) {
+        of.entry(name).or_default().push(value);
+    }
+    for (name, values) in of.iter().take(FEW) {
+        let left_out = values.len().saturating_sub(LAST);
+        let before = if left_out > 0 { "…, " } else { "" };
+        let shown = values[left_out..].iter().map(|value| cut(value));
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        let _ = write!(text, "\n  {name}: {before}{shown}");
+    }
+    if of.len() > FEW {
+        let _ = write!(text, "\n  … and {} more metrics", of.len() - FEW);
+    }
+}
+
+/// The messages for cluster_utils that were refused, and why.
+fn refused(text: &mut String, run: &RunDir, job: JobId) {
+    let refused = RefusedMessages::read(&run.refused_messages(job)).unwrap_or_default();
+    if refused.count == 0 {
+        return;
+    }
+    let are = match refused.count {
+        1 => "1 message for cluster_utils was refused:".to_owned(),
+        count => format!("{count} messages for cluster_utils were refused:"),
+    };
+    let _ = write!(text, "\n{are}");
+    for reason in &refused.reasons {
+        let _ = write!(text, "\n  {reason}");
+    }
+}
+
+/// A value of a series, which may be a long text.
+fn cut(value: &str) -> String {
+    const LONGEST: usize = 30;
+    match value.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.to_owned(),
+    }
 }
 
 /// A row for each attempt, and below it why it ended, unless that is as for the one before.
@@ -259,7 +323,8 @@ mod tests {
     use super::*;
     use crate::view::summary::tests::report;
     use cu_core::JobState;
-    use cu_protocol::{Attempt, JobId};
+    use cu_protocol::{Attempt, JobId, Metrics};
+    use cu_run_dir::EarlyResults;
 
     #[test]
     fn a_job_shows_its_chain() {
@@ -281,6 +346,27 @@ mod tests {
             directory.to_str().expect("UTF-8"),
             "submit.sh",
             "/backend/slurm",
+        ];
+        for word in words {
+            assert!(text.contains(word), "{word} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_series_shows_its_newest_values() {
+        let results = tempfile::tempdir().expect("a directory");
+        let run = RunDir::new(results.path());
+        std::fs::create_dir_all(run.attempts(JobId(0))).expect("a directory");
+        let mut series = EarlyResults::new(run.early_results(JobId(0)), Attempt(0));
+        for step in 0..10 {
+            let loss = Metrics::from([("loss".to_owned(), f64::from(10 - step).into())]);
+            assert!(series.append(&loss).expect("a file"));
+        }
+        let text = job(&run, &report(0, JobState::Running, 1), 80);
+        let words = [
+            "\nannounced early results 10 times: ",
+            "/attempts/0/early_results.csv\n",
+            "\n  loss: …, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0\n",
         ];
         for word in words {
             assert!(text.contains(word), "{word} in {text}");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cu_core::{AttemptEnd, AttemptReport, Counts, JobReport, JobState, RunDir, RunState, Status};
 use cu_protocol::{Attempt, JobId, Metrics, Pushed, StopCause};
-use cu_run_dir::{SentSignal, SignalReason};
+use cu_run_dir::{RefusedMessages, SentSignal, SignalReason};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -15,7 +15,7 @@ use crate::text::moment::iso;
 /// The version of these forms.
 const VERSION: u32 = 1;
 
-/// `cu status --json`, and what `cu run --json` ends with.
+/// What `cu run --json` ends with, and most of `cu status --json`.
 #[derive(Debug, Serialize)]
 pub struct RunJson<'a> {
     version: u32,
@@ -53,6 +53,15 @@ impl<'a> From<&'a Status> for RunJson<'a> {
     }
 }
 
+/// `cu status --json`.
+#[derive(Debug, Serialize)]
+pub struct StatusJson<'a> {
+    #[serde(flatten)]
+    pub run: RunJson<'a>,
+    /// How many messages for cluster_utils were refused in all jobs.
+    pub refused_messages: u64,
+}
+
 /// `cu show JOB --json`.
 #[derive(Debug, Serialize)]
 pub struct JobJson<'a> {
@@ -62,6 +71,9 @@ pub struct JobJson<'a> {
     output_dir: &'a Path,
     parameters: &'a Map<String, Value>,
     metrics: &'a Metrics,
+    /// The table of all that the job announced before its end, if it announced anything.
+    early_results: Option<PathBuf>,
+    refused_messages: RefusedJson,
     fraction: Option<f64>,
     why: String,
     /// Whether it waits until `cu continue`.
@@ -80,12 +92,31 @@ impl<'a> JobJson<'a> {
             output_dir: &report.output_dir,
             parameters: &report.parameters,
             metrics: &report.metrics,
+            early_results: Some(run.early_results(report.job)).filter(|path| path.is_file()),
+            refused_messages: RefusedJson::new(run, report.job),
             fraction: report.fraction,
             why: limit::why(report),
             paused: report.paused,
             attempts: attempts
                 .map(|attempt| AttemptJson::new(run, report.job, attempt))
                 .collect(),
+        }
+    }
+}
+
+/// The messages for cluster_utils that were refused, and the first reasons.
+#[derive(Debug, Serialize)]
+struct RefusedJson {
+    count: u64,
+    reasons: Vec<String>,
+}
+
+impl RefusedJson {
+    fn new(run: &RunDir, job: JobId) -> Self {
+        let refused = RefusedMessages::read(&run.refused_messages(job)).unwrap_or_default();
+        Self {
+            count: refused.count,
+            reasons: refused.reasons,
         }
     }
 }
@@ -246,6 +277,8 @@ mod tests {
             "output_dir": "/results/digits/working_directories/7",
             "parameters": {"learning_rate": 0.1},
             "metrics": {"test_accuracy": 0.923},
+            "early_results": null,
+            "refused_messages": {"count": 0, "reasons": []},
             "fraction": 1.0,
             "why": "The program ended with exit code 0.",
             "paused": false,

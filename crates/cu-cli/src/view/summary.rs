@@ -6,7 +6,7 @@ use std::path::Path;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use cu_core::{AttemptEnd, JobReport, JobState, RunState, Status};
-use cu_protocol::{MetricValue, Metrics};
+use cu_protocol::{JobId, MetricValue, Metrics};
 use cu_system::causes::in_one_line;
 use cu_system::users;
 
@@ -154,6 +154,19 @@ pub fn metrics(metrics: &Metrics) -> String {
         value => format!("{name} = {value}"),
     });
     texts.collect::<Vec<_>>().join(", ")
+}
+
+/// A line on messages for cluster_utils that were refused, by job.
+pub fn refused(jobs: &[(JobId, u64)]) -> String {
+    let Some((first, _)) = jobs.first() else {
+        return String::new();
+    };
+    let count: u64 = jobs.iter().map(|(_, count)| count).sum();
+    let messages = plural(count, "message");
+    let of = plural(jobs.len() as u64, "job");
+    format!(
+        "\n\nrefused {messages} for cluster_utils in {of}; `cu show {first}` shows the reasons for job {first}"
+    )
 }
 
 /// The output of `cu status`: the run, and the first of its jobs that are not completed, each with the number

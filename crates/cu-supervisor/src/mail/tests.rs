@@ -18,9 +18,11 @@ impl Post {
     fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let outbox = scratch.path().join("outbox");
+        let series = scratch.path().join("early_results.csv");
+        let known = (Metrics::new(), EarlyResults::new(series, Attempt(2)));
         let now = Instant::now();
         Self {
-            mail: Mail::new((JobId(1), Attempt(2)), outbox, Metrics::new(), now),
+            mail: Mail::new((JobId(1), Attempt(2)), outbox, known, now),
             scratch,
             now,
         }
