@@ -39,6 +39,7 @@
 //! - Up to version 24.11 Slurm reports exit codes from 128 on as less by 128.
 //! - Several clusters in one (`--clusters`) and heterogeneous jobs are not supported.
 
+pub mod batch_options;
 mod cancel;
 mod client;
 mod config;
@@ -54,6 +55,7 @@ mod names;
 mod needs;
 mod observe;
 mod options;
+mod output_copies;
 mod pace;
 mod preview;
 mod quote;
@@ -85,7 +87,7 @@ use client::Client;
 use journal::Journal;
 use known::Line;
 use observe::Missing;
-pub use options::{Container, Environment, Resume, SlurmOptions};
+pub use options::{Container, Environment, Output, Resume, SlurmOptions};
 use pace::Pace;
 use settings::Current;
 
