@@ -25,6 +25,7 @@ use crate::event::{Event, Events};
 use crate::fence::{Fence, FenceTimes, Held, Turn};
 use crate::launch::Launch;
 use crate::mail::Mail;
+use crate::output_copies::Wanted;
 use crate::output_dir::{Before, Moment, Places, look, patience};
 use crate::peak_memory::peak_memory_bytes;
 use crate::program::Program;
@@ -276,8 +277,10 @@ impl Supervisor {
         let before = Before {
             checkpoint,
             start: self.renew_settings(),
+            copies: Wanted::of_environment().files(),
         };
         let launch = Launch::of(spec, run, (job, attempt));
+        let copies = launch.output.begin(run, job, attempt);
         let working_directory = Some(launch.working_directory.as_path());
         let places = Places {
             output_dir: &output_dir,
@@ -335,6 +338,7 @@ impl Supervisor {
             phase: Phase::Runs,
         };
         let finished = running.run(&self.happening);
+        copies.finish();
         // Before the search for what the program has changed.
         made_file::remove(&run.made_file(job));
         // After a signal, SIGKILL may follow.
