@@ -30,6 +30,7 @@ pub mod units;
 pub use error::Error;
 pub use file::File;
 pub use overrides::Override;
+pub use placeholder::literally;
 pub use plan::{Config, check_name};
 pub use program::find_command;
 pub use reference::reference;

@@ -179,7 +179,7 @@ fn newest(
     let directory = run.attempt(job.job, attempt.attempt);
     // This includes errors before the program, such as a module that could not be loaded.
     if matches!(attempt.end, Some(AttemptEnd::Failed | AttemptEnd::Lost)) {
-        let lines = last_line::of_file(&directory.join("stderr"), 1);
+        let lines = last_line::of_attempt(&directory, 1);
         if let Some(line) = lines.last() {
             let _ = write!(text, "\n\nlast line of its stderr: {}", line.trim());
             let names = (job.job, attempt.attempt);

@@ -13,7 +13,8 @@
 //!
 //! Beside the variables of its submission, a command finds `CU_SUBMISSION` (its [`SubmissionName`]),
 //! `CU_DEADLINE` (Unix seconds, if Slurm or we know of a time limit) and `CU_KILL_WAIT` (the seconds from
-//! SIGTERM to SIGKILL: the cluster's `KillWait`).
+//! SIGTERM to SIGKILL: the cluster's `KillWait`). With [`SlurmOptions::output`] it finds `CU_STDOUT_COPY` and
+//! `CU_STDERR_COPY`: the files to which it is to copy what it prints.
 //!
 //! # Watching
 //! One `squeue` reports all jobs; `sacct` is asked for those that the controller has forgotten. A job that

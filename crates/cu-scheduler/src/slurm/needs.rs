@@ -51,7 +51,7 @@ pub(super) fn directives(options: &SlurmOptions, resources: &Resources) -> Vec<S
             lines.push(format!("--{name}={}", for_sbatch(&hosts.join(","))));
         }
     }
-    if !gives_export(options) {
+    if !gives(options, EXPORT) {
         lines.push(match options.environment {
             Environment::Inherit => "--export=ALL".into(),
             Environment::Clean => "--export=NONE".into(),
@@ -61,10 +61,10 @@ pub(super) fn directives(options: &SlurmOptions, resources: &Resources) -> Vec<S
     lines
 }
 
-/// Whether the options of a person's script say which variables a job gets.
-pub(super) fn gives_export(options: &SlurmOptions) -> bool {
+/// Whether one of the options of a person's script begins so.
+pub(super) fn gives(options: &SlurmOptions, beginning: &str) -> bool {
     let mut given = options.sbatch.iter().flatten();
-    given.any(|option| option.starts_with(EXPORT))
+    given.any(|option| option.starts_with(beginning))
 }
 
 fn of_resources(options: &SlurmOptions, resources: &Resources) -> Vec<String> {

@@ -280,7 +280,8 @@ impl SlurmOptions {
         for option in self.sbatch.iter().flatten() {
             // No time limit of the resources is as long as these.
             let is_unlimited = UNLIMITED.contains(&option.as_str());
-            if !option.starts_with(EXPORT) && !is_unlimited {
+            let is_theirs = [EXPORT, CHDIR].iter().any(|it| option.starts_with(it));
+            if !is_theirs && !is_unlimited {
                 check_extra("sbatch", option)?;
             }
         }
@@ -363,6 +364,9 @@ pub(super) fn has_comment<'a>(mut options: impl Iterator<Item = &'a String>) -> 
 
 /// The variables that a job gets, among the options of a person's script.
 pub(super) const EXPORT: &str = "--export=";
+
+/// The directory in which a job starts, among these options.
+pub(super) const CHDIR: &str = "--chdir=";
 
 /// The time limits that are none.
 pub(super) const UNLIMITED: [&str; 2] = ["--time=UNLIMITED", "--time=0"];

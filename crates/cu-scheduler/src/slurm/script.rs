@@ -9,7 +9,7 @@ use cu_system::shell;
 
 use super::known::Call;
 use super::needs;
-use super::options::{Environment, Resume, SlurmOptions, has_comment};
+use super::options::{CHDIR, EXPORT, Environment, Resume, SlurmOptions, has_comment};
 use super::output_copies;
 use super::quote::{
     for_bash, for_sbatch, path_for_bash, path_for_sbatch, pattern_for_sbatch, words_for_bash,
@@ -130,7 +130,9 @@ impl Batch<'_> {
             let file = |kind: &str| pattern_for_sbatch(directory, &format!("{file}.{kind}"));
             lines.push(format!("--output={}", file("out")?));
             lines.push(format!("--error={}", file("err")?));
-            lines.push(format!("--chdir={}", path_for_sbatch(directory)?));
+            if !needs::gives(options, CHDIR) {
+                lines.push(format!("{CHDIR}{}", path_for_sbatch(directory)?));
+            }
             lines.extend(self.comment(&self.named()));
         }
         if let ([one], false) = (self.members, is_indirect(options, self.members.len())) {
@@ -138,8 +140,10 @@ impl Batch<'_> {
             lines.extend(self.comment(&one.name.to_string()));
             lines.push(format!("--output={}", file("stdout")?));
             lines.push(format!("--error={}", file("stderr")?));
-            let directory = path_for_sbatch(&one.working_directory)?;
-            lines.push(format!("--chdir={directory}"));
+            if !needs::gives(options, CHDIR) {
+                let directory = path_for_sbatch(&one.working_directory)?;
+                lines.push(format!("{CHDIR}{directory}"));
+            }
         }
         lines.push("--open-mode=append".into());
         lines.push(match options.resume {
@@ -226,7 +230,7 @@ impl Batch<'_> {
                 warning.signal.name()
             );
         }
-        if options.environment == Environment::Clean && !needs::gives_export(options) {
+        if options.environment == Environment::Clean && !needs::gives(options, EXPORT) {
             text.push_str("\n# `--export=NONE` is for this script, not for its steps.\n");
             text.push_str("export SLURM_EXPORT_ENV=ALL\n");
         }
