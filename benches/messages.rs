@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use cu_benches::{Contest, acknowledging_server, serve, timed};
 use cu_protocol::frame::{self, Decoder};
 use cu_protocol::{
-    Attempt, CheckpointId, Envelope, ExitRecord, Fraction, JobId, Message, MetricValue,
+    Attempt, CheckpointId, Envelope, ExitRecord, Fraction, JobId, Message, MetricValue, Noticed,
     OutputChange, ProgramEnd, ResumeRequest, Role, RunId, Secret, Sequence, StopCause, Timestamp,
     ToServer, blocking,
 };
@@ -55,6 +55,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         checkpoint,
         output_changed: OutputChange::Changed,
         condition: None,
+        noticed: Noticed::default(),
     };
     vec![
         (

@@ -93,6 +93,9 @@ impl Common {
 pub enum Command {
     /// Run a config or a command until all its jobs have ended
     Run(Box<Run>),
+    /// Submit a batch script of Slurm as a run: a chain of jobs instead of one
+    #[cfg(feature = "slurm")]
+    Sbatch(Sbatch),
     /// Continue a run whose main process has ended
     Resume(Resume),
     /// Wait until a run has ended; exits as `cu run` would have
@@ -142,17 +145,17 @@ pub enum Command {
 /// `cu run`
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "cu run [OPTIONS] CONFIG [KEY=VALUE]...\n       cu run [OPTIONS] -- COMMAND..."
+    override_usage = "cu run [OPTIONS] CONFIG [KEY=VALUE]...\n       cu run [OPTIONS] [KEY=VALUE]... -- COMMAND..."
 )]
 pub struct Run {
     /// The run's config, a TOML file; `cu config reference` explains all keys
     #[arg(value_name = "CONFIG", required_unless_present = "command")]
-    pub config: Option<PathBuf>,
+    pub config: Option<String>,
     /// Override keys of the config: stop.after=10s settings.seed=2
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
     /// A command to run as a single job; it starts in the current directory
-    #[arg(last = true, value_name = "COMMAND", conflicts_with = "config")]
+    #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
     #[command(flatten)]
     pub profile: Profile,
@@ -169,6 +172,22 @@ pub struct Run {
     /// Print what would be run and submitted, and do nothing
     #[arg(long, conflicts_with = "detach")]
     pub dry_run: bool,
+}
+
+impl Run {
+    /// Whether a config is given.
+    pub fn has_config(&self) -> bool {
+        self.config_and_keys().0.is_some()
+    }
+
+    /// The config, which a command has not, and the words that override keys.
+    pub fn config_and_keys(&self) -> (Option<&Path>, Vec<&String>) {
+        let keys = self.overrides.iter();
+        match (&self.config, self.command.is_empty()) {
+            (Some(config), true) => (Some(Path::new(config)), keys.collect()),
+            (first, _) => (None, first.iter().chain(keys).collect()),
+        }
+    }
 }
 
 /// Options of `cu run` that are keys of the config.
@@ -246,6 +265,54 @@ pub struct RunOptions {
     #[arg(long, value_name = "KIND")]
     pub backend: Option<String>,
 }
+
+/// `cu sbatch`
+#[cfg(feature = "slurm")]
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "cu [OPTIONS] sbatch [OPTIONS OF SBATCH] [KEY=VALUE]... SCRIPT [ARGUMENT]...\n       \
+                      cu [OPTIONS] sbatch [OPTIONS OF SBATCH] [KEY=VALUE]... --wrap=COMMAND",
+    after_help = SBATCH_HELP
+)]
+pub struct Sbatch {
+    /// Make the run even if other users may rename directories above it, and so replace it
+    #[arg(long, hide = true, env = "CU_TRUST_PARENTS", value_parser = FalseyValueParser::new())]
+    pub trust_parents: bool,
+    /// What would follow `sbatch`, and keys of the config before the script
+    #[arg(last = true, value_name = "WORD", hide = true)]
+    pub words: Vec<String>,
+}
+
+#[cfg(feature = "slurm")]
+const SBATCH_HELP: &str = "\
+Takes every option of sbatch: in #SBATCH lines, in variables (SBATCH_...) and on the command
+line. It submits the script as sbatch would, and prints what is different for a chain.
+Options of cu come before `sbatch`.
+
+In each attempt the script runs from its beginning. The chain ends with an attempt that exits
+with 0 unasked, or fails. The next attempt follows one that exits with 3, reaches its time
+limit, is asked to stop by --signal, or loses its node. A script that continues from its own
+checkpoint needs nothing else.
+
+  #SBATCH --signal=USR1@120   cu sends USR1 120 s before the limit, to whatever handles it
+  stop.after=50min            cu asks it to stop after 50 minutes; any key of the config
+                              may stand before the script
+
+- The script is copied: later changes to it do not reach the run. $0 is the copy.
+- It starts in the current directory (or --chdir), with the variables of this shell and
+  those of Slurm.
+- Output is copied to where sbatch writes it (slurm-%j.out, or --output). In a file without
+  %j all attempts follow each other. A missing directory is made.
+- `Submitted batch job ID` names the first job; later attempts have ids of their own. For the
+  whole run use `cu watch`, `cu logs`, `cu stop`, and `cu wait`, which exits when it is done.
+  A main process stays in the background, unless --wait is given.
+- Refused: --array, heterogeneous jobs, #PBS lines, --dependency=singleton. Other
+  dependencies, --begin and --hold hold for the first attempt alone.
+
+Examples:
+  cu sbatch train.sh --epochs 100
+  cu sbatch -p gpu -t 4:00:00 --signal=USR1@300 train.sh
+  cu sbatch --wrap 'python train.py'";
 
 /// How a person watches a main process.
 #[derive(Debug, Args)]

@@ -14,6 +14,7 @@ mod error;
 mod examine;
 mod home;
 mod runs;
+mod sbatch_words;
 mod select;
 mod shell_word;
 mod start;
@@ -53,6 +54,7 @@ fn command(words: &[OsString]) -> u8 {
             Err(error) => error.exit_code(),
         };
     }
+    let words = &sbatch_words::apart(words);
     let mut arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -103,6 +105,8 @@ fn dispatch(arguments: &Arguments) -> Result<u8> {
     let common = &arguments.common;
     let code = match &arguments.command {
         Command::Run(run) => commands::run::run(common, run),
+        #[cfg(feature = "slurm")]
+        Command::Sbatch(sbatch) => commands::sbatch::sbatch(common, sbatch),
         Command::Resume(resume) => commands::resume::resume(common, resume),
         Command::Wait(run) => commands::attach::wait(common, run),
         Command::Watch(run) => commands::attach::watch(common, run),

@@ -5,7 +5,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Error};
 
 /// Words of schedulers, shells and similar tools.
-const WORDS: [(&[&str], &str); 12] = [
+const WORDS: [(&[&str], &str); 13] = [
     (
         &["cancel", "kill", "scancel", "abort", "condor_rm", "qdel"],
         "stop",
@@ -18,7 +18,8 @@ const WORDS: [(&[&str], &str); 12] = [
         "jobs",
     ),
     (&["ls", "runs"], "list"),
-    (&["submit", "sbatch", "start", "launch", "exec-job"], "run"),
+    (&["submit", "start", "launch", "exec-job"], "run"),
+    (&["batch", "srun"], "sbatch"),
     (&["hold", "suspend"], "pause"),
     (&["release", "unpause", "unhold"], "continue"),
     (&["rerun", "restart", "requeue"], "retry"),

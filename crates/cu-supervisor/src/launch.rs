@@ -9,6 +9,7 @@ use cu_protocol::{Attempt, JobId};
 use cu_run_dir::{Activation, JobSpec, Part, Template};
 use cu_system::files;
 
+use crate::output_copies::Wanted;
 use crate::{Error, Result, RunDir};
 
 /// What the program is started with.
@@ -18,6 +19,8 @@ pub(crate) struct Launch {
     pub working_directory: PathBuf,
     pub environment: BTreeMap<String, String>,
     pub activation: Activation,
+    /// Where else what it prints goes.
+    pub output: Wanted,
     stdin: Option<PathBuf>,
     /// The working directory is another one for each job or attempt, so that nobody made it before.
     has_directory_of_its_own: bool,
@@ -49,6 +52,7 @@ impl Launch {
                 .map(|(name, value)| (name.clone(), fill(value)))
                 .collect(),
             activation: spec.activation.clone(),
+            output: Wanted::of_environment(),
             stdin: spec.stdin.as_ref().map(|path| output_dir.join(fill(path))),
             has_directory_of_its_own: directory.is_some_and(|it| it.as_text().is_none()),
             working_directory: spec.start_directory(run, attempt),

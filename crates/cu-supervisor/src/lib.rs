@@ -21,6 +21,7 @@ mod launch;
 mod made_file;
 mod mail;
 mod members;
+mod output_copies;
 mod output_dir;
 mod peak_memory;
 mod printed;

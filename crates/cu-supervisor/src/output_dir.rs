@@ -56,6 +56,8 @@ pub(crate) struct Before {
     pub checkpoint: Option<CheckpointId>,
     /// When the program was about to be started.
     pub start: io::Result<Moment>,
+    /// Files to which we copy what it prints: they change whatever it does.
+    pub copies: Vec<PathBuf>,
 }
 
 /// What an attempt leaves.
@@ -91,7 +93,9 @@ pub(crate) fn look(places: Places<'_>, before: Before, patience: Duration) -> Le
         let _ = told.send(match before.start {
             // A file of the output directory has been written, whatever else there is.
             _ if checkpoint > before.checkpoint => OutputChange::Changed,
-            Ok(start) => Walk::new(&output_dir, working_directory, start, until).walk(),
+            Ok(start) => Walk::new(&output_dir, working_directory, start, until)
+                .without(&before.copies)
+                .walk(),
             Err(error) => OutputChange::Unknown(format!(
                 "the file system gave no time of its start: {error}"
             )),
@@ -135,6 +139,8 @@ struct Walk {
     working_directory: Option<PathBuf>,
     /// Directories that need not be looked at, or not again: the way to the top and what was seen.
     seen: HashSet<(u64, u64)>,
+    /// What we change ourselves.
+    ours: HashSet<(u64, u64)>,
     directories: Vec<PathBuf>,
     /// What is searched once nothing else has changed, since it may be anywhere and large.
     links: Vec<PathBuf>,
@@ -170,10 +176,21 @@ impl Walk {
             top: output_dir.to_owned(),
             working_directory,
             seen: HashSet::new(),
+            ours: HashSet::new(),
             directories: vec![output_dir.to_owned()],
             links: Vec::new(),
             doubt: None,
         }
+    }
+
+    /// The same, but that these files, and the directories in which they are, say nothing by their own times.
+    fn without(mut self, files: &[PathBuf]) -> Self {
+        for file in files {
+            let both = std::iter::once(file.as_path()).chain(file.parent());
+            let found = both.filter_map(|path| path.metadata().ok());
+            self.ours.extend(found.map(|found| identity(&found)));
+        }
+        self
     }
 
     fn walk(mut self) -> OutputChange {
@@ -285,7 +302,10 @@ impl Walk {
             return Ok(());
         }
         let (seconds, nanoseconds) = self.start.at;
-        let is_since = |skew: i64| changed_at(found) >= (seconds.saturating_add(skew), nanoseconds);
+        let is_ours = self.ours.contains(&identity(found));
+        let is_since = |skew: i64| {
+            !is_ours && changed_at(found) >= (seconds.saturating_add(skew), nanoseconds)
+        };
         let skew = match found.dev() == self.start.device {
             true => 0,
             false => i64::try_from(LARGEST_SKEW.as_secs()).unwrap_or(i64::MAX),

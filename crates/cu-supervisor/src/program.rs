@@ -2,6 +2,7 @@
 //! it started.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -17,6 +18,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 use crate::activation::{activate, add_given};
 use crate::event::Happening;
 use crate::launch::Launch;
+use crate::output_copies::is_for_us;
 use crate::{Error, Result, RunDir};
 
 /// A program that was started.
@@ -75,6 +77,10 @@ impl Program {
         let path = variables.get(OsStr::new("PATH"));
         let path = path.map(OsString::as_os_str).unwrap_or_default();
         let program = resolve(name, path, working_directory)?;
+        let stderr = match launch.output.in_one {
+            true => io::stdout().into(),
+            false => Stdio::inherit(),
+        };
         let mut command = Command::new(&program);
         // An absolute path, a process group, no `pre_exec`: this is what the standard library can do
         // by `posix_spawn`, which costs the same however large we are.
@@ -82,6 +88,7 @@ impl Program {
             .arg0(name)
             .args(arguments)
             .stdin(stdin.map_or_else(Stdio::inherit, Stdio::from))
+            .stderr(stderr)
             .current_dir(working_directory)
             .env_clear()
             .envs(&variables)
@@ -151,7 +158,9 @@ fn inherited(launch: &Launch) -> impl Iterator<Item = (OsString, OsString)> {
     let unbuffered = [("PYTHONUNBUFFERED".into(), "1".into())].into_iter();
     let given = launch.environment.iter();
     let given = given.map(|(name, value)| (name.into(), value.into()));
-    unbuffered.chain(std::env::vars_os()).chain(given)
+    let ours = std::env::vars_os();
+    let ours = ours.filter(|(name, _)| !name.to_str().is_some_and(is_for_us));
+    unbuffered.chain(ours).chain(given)
 }
 
 /// The program's absolute path.

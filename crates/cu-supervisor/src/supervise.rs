@@ -25,6 +25,7 @@ use crate::event::{Event, Happening};
 use crate::fence::{Fence, FenceTimes, Held, Turn};
 use crate::launch::Launch;
 use crate::mail::Mail;
+use crate::output_copies::Wanted;
 use crate::output_dir::{Before, Moment, Places, look, patience};
 use crate::peak_memory::peak_memory_bytes;
 use crate::program::Program;
@@ -274,6 +275,7 @@ impl Supervisor {
         let before = Before {
             checkpoint,
             start: self.renew_settings(),
+            copies: Wanted::of_environment().files(),
         };
         let client = Client::of(spec, run, (job, attempt), &self.happening);
         let mut client = match client {
@@ -284,6 +286,7 @@ impl Supervisor {
         };
         let arguments = client.as_ref().map(Client::arguments).unwrap_or_default();
         let launch = Launch::of(spec, run, (job, attempt), arguments);
+        let copies = launch.output.begin(run, job, attempt);
         let working_directory = Some(launch.working_directory.as_path());
         let places = Places {
             output_dir: &output_dir,
@@ -344,6 +347,7 @@ impl Supervisor {
             ended_processes: None,
         };
         let finished = running.run(&self.happening);
+        copies.finish();
         if let Some(client) = &mut client {
             let was_asked = finished.end.stop.is_some();
             client.conclude(&finished.end.end, was_asked, &mut mail, Instant::now());

@@ -60,9 +60,11 @@ fn build() -> PathBuf {
     target.join(TARGET).join("debug")
 }
 
-/// Copies the programs to where jobs see them. Jobs that run the earlier ones go on with those.
+/// Copies the programs to where jobs see them: those of each instance of the clusters apart. Jobs that run the
+/// earlier ones go on with those.
 fn lay_out(built: &Path) -> PathBuf {
-    let directory = clusters().join("programs");
+    let instance = std::env::var_os("CU_INSTANCE").unwrap_or_default();
+    let directory = clusters().join("programs").join(instance);
     let lay_out = |name: &str| {
         fs::create_dir_all(&directory)?;
         let mut copy = tempfile::NamedTempFile::new_in(&directory)?;

@@ -30,6 +30,8 @@ use built::built;
 pub use choice::{Choice, choose};
 pub use finding::Finding;
 pub use kind::Kind;
+#[cfg(feature = "slurm")]
+pub use slurm::batch_job::BatchJob;
 
 /// The word after `cu exec` that makes it a fork server: a process that makes copies of itself, of which each
 /// takes one attempt. Its owner is the standard input.

@@ -17,5 +17,7 @@ mod or_resume;
 pub mod probe;
 pub mod resume;
 pub mod run;
+#[cfg(feature = "slurm")]
+pub mod sbatch;
 pub mod show;
 pub mod status;

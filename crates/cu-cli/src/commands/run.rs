@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use cu_core::{NewRun, RunDir};
+use cu_protocol::JobId;
 
 use super::dry_run::dry_run;
 use super::or_resume;
-use crate::args::{Common, Run, RunOptions};
+use crate::args::{Common, Run, RunOptions, Watch};
 use crate::backend::Choice;
 use crate::config::{Config, Override, Parsed, Source, defaults};
 use crate::error::{Error, ExitCode, Result};
@@ -22,20 +23,70 @@ use crate::{backend, terminal};
 /// # Errors
 /// If the config is wrong, or the run can't be made, or its main process has to give up.
 pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
-    let parsed = read(common, arguments)?;
-    let choice = backend::choose(&parsed);
+    let order = Order {
+        parsed: read(common, arguments)?,
+        free_name: has_no_name(arguments).then(|| runs::name_of(&arguments.command)),
+        script: None,
+        reads_stdin: true,
+        watch: &arguments.watch,
+        trust_parents: arguments.trust_parents,
+        or_resume: arguments.or_resume,
+        dry_run: arguments.dry_run,
+    };
+    match make_run(common, order)? {
+        Made::Run(run) => work_on(common, &arguments.watch, run),
+        Made::Else(code) => Ok(code),
+    }
+}
+
+/// A run that is to be made.
+pub struct Order<'a> {
+    pub parsed: Parsed,
+    /// What its name begins with, if the first free name is taken.
+    pub free_name: Option<String>,
+    /// The content of the program, which is made in the output directory of each job.
+    pub script: Option<Script<'a>>,
+    /// Whether standard input is looked at, which a person may have meant for the program.
+    pub reads_stdin: bool,
+    pub watch: &'a Watch,
+    pub trust_parents: bool,
+    pub or_resume: bool,
+    pub dry_run: bool,
+}
+
+/// A program that a run has a copy of.
+#[derive(Clone, Copy)]
+pub struct Script<'a> {
+    pub name: &'static str,
+    pub text: &'a [u8],
+}
+
+/// What became of an order.
+pub enum Made {
+    /// A new run, on which nobody works yet.
+    Run(RunDir),
+    /// It was not to be made, or somebody else has made it.
+    Else(ExitCode),
+}
+
+/// Makes a run, unless it is to be shown or continued instead.
+///
+/// # Errors
+/// If the config is wrong, or the run can't be made.
+pub fn make_run(common: &Common, order: Order<'_>) -> Result<Made> {
+    let choice = backend::choose(&order.parsed);
     // A mistake in the config is reported before a backend that is missing.
     let chosen = choice.iter().map(Choice::as_override);
-    let mut config = Config::new(parsed.with(chosen)?)?;
+    let mut config = Config::new(order.parsed.with(chosen)?)?;
     let choice = choice?;
     let run = RunDir::new(directory(common, &config)?);
-    if arguments.or_resume && or_resume::is_there(&run) {
-        return or_resume::go_on(common, &arguments.watch, run, &config);
+    if order.or_resume && or_resume::is_there(&run) {
+        return or_resume::go_on(common, order.watch, run, &config).map(Made::Else);
     }
     let cluster = backend::check(choice.kind, &run, &config.parsed)?;
     let dropped = match &config.parsed.file.stdin {
-        Some(_) => None,
-        None => dropped_input::check()?,
+        None if order.reads_stdin => dropped_input::check()?,
+        _ => None,
     };
     if !common.quiet {
         let all = config
@@ -46,18 +97,18 @@ pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
             .chain(&cluster);
         all.for_each(|warning| terminal::warn(warning));
     }
-    if arguments.dry_run {
-        return dry_run(common, &run, &config, &choice);
+    if order.dry_run {
+        return dry_run(common, &run, &config, &choice).map(Made::Else);
     }
     let results_dir = run.path().parent().unwrap_or(Path::new("/"));
-    let warnings = results_dir::check(results_dir, arguments.trust_parents)?;
+    let warnings = results_dir::check(results_dir, order.trust_parents)?;
     if !common.quiet {
         warnings.iter().for_each(|warning| terminal::warn(warning));
     }
-    let run = match make(common, arguments, &mut config, run.clone()) {
+    let run = match make(common, &order, &mut config, run.clone()) {
         // Another process was quicker.
-        Err(error) if arguments.or_resume && or_resume::is_awaited(&error) => {
-            return or_resume::go_on(common, &arguments.watch, run, &config);
+        Err(error) if order.or_resume && or_resume::is_awaited(&error) => {
+            return or_resume::go_on(common, order.watch, run, &config).map(Made::Else);
         }
         made => made?,
     };
@@ -71,27 +122,35 @@ pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
             choice.reason
         ));
     }
-    work_on(common, &arguments.watch, run)
+    Ok(Made::Run(run))
 }
 
 /// Makes the run in the directory `run`. If we found its name and another process has taken it since,
 /// makes it under the next free name.
-fn make(common: &Common, arguments: &Run, config: &mut Config, mut run: RunDir) -> Result<RunDir> {
+fn make(
+    common: &Common,
+    order: &Order<'_>,
+    config: &mut Config,
+    mut run: RunDir,
+) -> Result<RunDir> {
     use cu_core::Error::{InUse, RunExists};
-    let found_name = has_no_name(arguments);
     loop {
-        let new_run = match NewRun::begin(&run, &config.plan) {
-            Err(RunExists { .. } | InUse { .. }) if found_name => {
-                let name = free_name(common, &arguments.command);
-                *config = Config::new(config.parsed.with([name])?)?;
+        let new_run = match (NewRun::begin(&run, &config.plan), &order.free_name) {
+            (Err(RunExists { .. } | InUse { .. }), Some(name)) => {
+                *config = Config::new(config.parsed.with([free_name(common, name)])?)?;
                 run = RunDir::new(directory(common, config)?);
                 continue;
             }
-            new_run => new_run?,
+            (new_run, _) => new_run?,
         };
         for directory in &config.to_make {
             let made = std::fs::create_dir_all(directory);
             made.map_err(Error::write("make the directory", directory))?;
+        }
+        if let Some(script) = order.script {
+            for job in (0..).map(JobId).take(config.plan.jobs.len()) {
+                copy_script(&run.output_dir(job), script)?;
+            }
         }
         // Before the store, which makes the directory a run: if we are killed now, `cu resume` reads
         // the backend from there.
@@ -102,15 +161,22 @@ fn make(common: &Common, arguments: &Run, config: &mut Config, mut run: RunDir) 
     }
 }
 
+fn copy_script(directory: &Path, script: Script<'_>) -> Result<()> {
+    let path = directory.join(script.name);
+    let written = cu_system::files::make_dir(directory)
+        .and_then(|()| cu_system::files::write_whole(&path, script.text, 0o700));
+    written.map_err(Error::write("write the script", &path))
+}
+
 /// Whether a free name is to be found for the run.
 fn has_no_name(arguments: &Run) -> bool {
-    let is_named = arguments.config.is_some() || arguments.options.name.is_some();
+    let is_named = arguments.has_config() || arguments.options.name.is_some();
     !is_named && !arguments.or_resume
 }
 
-/// A name for a run of `command` that is free at this moment.
-fn free_name(common: &Common, command: &[String]) -> Override {
-    let name = runs::free_name(common.results_dir(), &runs::name_of(command));
+/// `name`, or with a number the first that is free at this moment.
+pub fn free_name(common: &Common, name: &str) -> Override {
+    let name = runs::free_name(common.results_dir(), name);
     Override::option("name", name, "--name".to_owned())
 }
 
@@ -118,11 +184,18 @@ fn free_name(common: &Common, command: &[String]) -> Override {
 fn read(common: &Common, arguments: &Run) -> Result<Parsed> {
     let here = runs::absolute(Path::new("."))?;
     let mut overrides = options(&arguments.options, &here)?;
-    let source = match &arguments.config {
+    let (config, keys) = arguments.config_and_keys();
+    if let (None, Some(word)) = (config, keys.iter().find(|word| !word.contains('='))) {
+        return Err(Error::usage_hint(
+            format!("`{word}` is before a command, and is not KEY=VALUE"),
+            "a config has a command of its own: give one of them",
+        ));
+    }
+    for words in keys {
+        overrides.push(Override::parse(words)?);
+    }
+    let source = match config {
         Some(path) => {
-            for words in &arguments.overrides {
-                overrides.push(Override::parse(words)?);
-            }
             let path_absolute = runs::absolute(path)?;
             let directory = path_absolute.parent().unwrap_or(&here);
             Source::read(path, overrides)?.within(directory)
@@ -133,7 +206,7 @@ fn read(common: &Common, arguments: &Run) -> Result<Parsed> {
                 let name = match arguments.or_resume {
                     // The same one each time.
                     true => Override::option("name", runs::name_of(command), "--name".to_owned()),
-                    false => free_name(common, command),
+                    false => free_name(common, &runs::name_of(command)),
                 };
                 overrides.push(name);
             }
@@ -327,6 +400,35 @@ mod tests {
         assert_eq!(plan.policy.stuck_after.get(), 4);
         assert_eq!(plan.policy.max_failures.map(|most| most.get()), Some(6));
         assert_eq!(plan.policy.failure_retries, 5);
+    }
+
+    #[test]
+    fn keys_stand_before_a_command_as_well_as_behind_a_config() {
+        use crate::args::{Arguments, Command};
+        use clap::Parser;
+        let parsed = |words: &str| {
+            let arguments = Arguments::try_parse_from(words.split(' ')).expect("words");
+            let Command::Run(run) = arguments.command else {
+                panic!("{words} is another command");
+            };
+            read(&arguments.common, &run)
+        };
+        let keys = "backend.slurm.partition=gpu stop.after=5min";
+        let file = parsed(&format!("cu run {keys} -- /bin/echo a=b"))
+            .expect("a config")
+            .file;
+        assert_eq!(file.backend.slurm.partition.as_deref(), Some("gpu"));
+        assert_eq!(
+            file.command,
+            Some(vec!["/bin/echo".to_owned(), "a=b".to_owned()])
+        );
+        let error = parsed("cu run run.toml a=b -- /bin/echo").expect_err("two commands");
+        assert!(
+            error
+                .to_string()
+                .starts_with("`run.toml` is before a command"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -122,6 +122,27 @@ pub fn has_any(text: &str) -> bool {
     false
 }
 
+/// `text` so that nothing in it is filled in.
+pub fn literally(text: &str) -> String {
+    let settings = Map::new();
+    let known = Known {
+        settings: &settings,
+        config_dir: Path::new("/"),
+    };
+    let mut written = String::new();
+    let mut rest = text;
+    while let Some((before, at)) = split(rest) {
+        written.push_str(before);
+        let means_something = placeholder(at, before.ends_with('$'), known);
+        written.push_str(match means_something {
+            Ok(None) => "{",
+            Ok(Some(_)) | Err(_) => "{{",
+        });
+        rest = &at[1..];
+    }
+    written + rest
+}
+
 /// What is before the first brace, and the rest with it.
 fn split(text: &str) -> Option<(&str, &str)> {
     text.find('{').map(|at| text.split_at(at))
@@ -261,6 +282,16 @@ fn collect_names(path: &str, settings: &Map<String, Value>, names: &mut BTreeSet
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_written_literally_stays_as_it_is(text in "([{}$ a]|settings[.]x|job|outdir){0,12}") {
+            let settings = Map::from_iter([("x".to_owned(), Value::from(1))]);
+            let known = Known { settings: &settings, config_dir: Path::new("/") };
+            let filled = fill(&literally(&text), known).expect("no placeholder");
+            proptest::prop_assert_eq!(filled.to_string(), text);
+        }
+    }
     use proptest::prelude::*;
     use serde_json::json;
 

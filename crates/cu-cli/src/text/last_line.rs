@@ -13,9 +13,22 @@ const MOST_CHARACTERS: usize = 300;
 /// What the supervisor's own lines begin with.
 const OURS: &str = "cu exec: ";
 
+/// The last lines of what an attempt has printed, whose files are in `directory`: on its standard error, or on
+/// its standard output if its program wrote nothing but that. At most `most`, in order.
+pub fn of_attempt(directory: &Path, most: usize) -> Vec<String> {
+    let errors = of_file(&directory.join("stderr"), most);
+    if errors.iter().any(|line| !line.starts_with(OURS)) {
+        return errors;
+    }
+    match of_file(&directory.join("stdout"), most) {
+        output if output.is_empty() => errors,
+        output => output,
+    }
+}
+
 /// The last lines of the text file at `path`, at most `most`, in order. Lines that the supervisor wrote
 /// are left out if there are others: it clears up after the program. None if the file can't be read.
-pub fn of_file(path: &Path, most: usize) -> Vec<String> {
+fn of_file(path: &Path, most: usize) -> Vec<String> {
     let lines = last_lines(path, usize::MAX, MOST_BYTES).unwrap_or_default();
     let is_own = |line: &&String| !line.starts_with(OURS);
     let has_own = lines.iter().any(|line| is_own(&line));
@@ -49,6 +62,21 @@ mod tests {
         let bar = "\r 10%|#     |\r 50%|###   |\r\x1b[31mError\x1b[0m: no \u{202e}memory\r";
         assert_eq!(as_seen(bar), r"Error: no \u{202e}memory");
         assert_eq!(as_seen(&"x".repeat(1000)).chars().count(), 301);
+    }
+
+    #[test]
+    fn a_program_that_writes_no_errors_is_quoted_from_its_output() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, text: &str| {
+            std::fs::write(scratch.path().join(name), text).expect("a file");
+        };
+        let quoted = || of_attempt(scratch.path(), 1);
+        write("stderr", "cu exec: clearing up\n");
+        assert_eq!(quoted(), ["cu exec: clearing up"]);
+        write("stdout", "step 1\nno such file\n");
+        assert_eq!(quoted(), ["no such file"]);
+        write("stderr", "Traceback\ncu exec: clearing up\n");
+        assert_eq!(quoted(), ["Traceback"]);
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub fn failures(status: &Status, jobs: &[JobReport]) -> String {
         let what = what(&run, job);
         let lines = match (count < MOST_READ, last_of(job)) {
             (true, Some(attempt)) => {
-                last_line::of_file(&run.stderr(job.job, attempt.attempt), LINES)
+                last_line::of_attempt(&run.attempt(job.job, attempt.attempt), LINES)
             }
             _ => Vec::new(),
         };

@@ -241,7 +241,7 @@ fn newest(
         attempt.end,
         Some(AttemptEnd::Failed | AttemptEnd::Lost | AttemptEnd::NotActivated)
     ) {
-        let lines = last_line::of_file(&directory.join("stderr"), 1);
+        let lines = last_line::of_attempt(&directory, 1);
         if let Some(line) = lines.last() {
             let _ = write!(text, "\n\nlast line of its stderr: {}", line.trim());
             let names = (job.job, attempt.attempt);

@@ -18,6 +18,8 @@ pub(super) struct Client {
     pub directory: PathBuf,
     /// Which cluster of several behind one login they speak to; the login's own if `None`.
     pub cluster: Option<String>,
+    /// The variables of sbatch that it may find.
+    pub defaults: &'static [&'static str],
 }
 
 /// The words for an outage of the controller before anything was sent to it, and, up to version 22.05,
@@ -71,6 +73,10 @@ impl Client {
             commands: options.commands.clone(),
             directory: directory.unwrap_or(Path::new("/")).to_path_buf(),
             cluster: options.cluster.clone(),
+            defaults: match options.sbatch {
+                Some(_) => &[],
+                None => &DEFAULTS,
+            },
         }
     }
 
@@ -89,7 +95,7 @@ impl Client {
     /// sbatch: what it finds in its environment a job may find too.
     pub fn sbatch(&self) -> Command {
         let unwanted = |variable: &str| match variable.starts_with("SBATCH_") {
-            true => !DEFAULTS.contains(&variable),
+            true => !self.defaults.contains(&variable),
             false => variable.starts_with("SLURM_") && !OF_THE_CLUSTER.contains(&variable),
         };
         self.bare("sbatch", unwanted).with_our_locale()

@@ -13,7 +13,8 @@
 //!
 //! Beside the variables of its submission, a command finds `CU_SUBMISSION` (its [`SubmissionName`]),
 //! `CU_DEADLINE` (Unix seconds, if Slurm or we know of a time limit) and `CU_KILL_WAIT` (the seconds from
-//! SIGTERM to SIGKILL: the cluster's `KillWait`).
+//! SIGTERM to SIGKILL: the cluster's `KillWait`). With [`SlurmOptions::output`] it finds `CU_STDOUT_COPY` and
+//! `CU_STDERR_COPY`: the files to which it is to copy what it prints.
 //!
 //! # Watching
 //! One `squeue` reports all jobs; `sacct` is asked for those that the controller has forgotten. A job that
@@ -39,6 +40,7 @@
 //! - Up to version 24.11 Slurm reports exit codes from 128 on as less by 128.
 //! - Several clusters in one (`--clusters`) and heterogeneous jobs are not supported.
 
+pub mod batch_options;
 mod cancel;
 mod client;
 mod config;
@@ -54,6 +56,7 @@ mod names;
 mod needs;
 mod observe;
 mod options;
+mod output_copies;
 mod pace;
 mod preview;
 mod quote;
@@ -85,7 +88,7 @@ use client::Client;
 use journal::Journal;
 use known::Line;
 use observe::Missing;
-pub use options::{Container, Environment, Resume, SlurmOptions};
+pub use options::{Container, Environment, Output, Resume, SlurmOptions};
 use pace::Pace;
 use settings::Current;
 

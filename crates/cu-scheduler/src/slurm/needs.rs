@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::config::Partition;
-use super::options::{Environment, SlurmOptions};
+use super::options::{EXPORT, Environment, SlurmOptions, UNLIMITED};
 use super::quote::for_sbatch;
 use crate::cluster;
 use crate::{Resources, Submission};
@@ -13,16 +13,10 @@ const LONGEST_WARNING: u64 = 65_535;
 
 /// The options of sbatch for `resources` and what holds for all submissions alike.
 pub(super) fn directives(options: &SlurmOptions, resources: &Resources) -> Vec<String> {
-    let mut lines = vec![
-        format!("--ntasks={}", options.ntasks.unwrap_or(1)),
-        format!("--cpus-per-task={}", resources.cpus),
-    ];
-    if let Some(nodes) = options.nodes {
-        lines.push(format!("--nodes={nodes}"));
-    }
-    if let Some(bytes) = resources.memory_bytes {
-        lines.push(format!("--mem={}M", bytes.div_ceil(1 << 20)));
-    }
+    let mut lines = match &options.sbatch {
+        Some(given) => given.iter().map(|option| quoted(option)).collect(),
+        None => of_resources(options, resources),
+    };
     if let Some(limit) = resources.time_limit {
         lines.push(format!("--time={}", minutes(limit)));
     }
@@ -33,9 +27,6 @@ pub(super) fn directives(options: &SlurmOptions, resources: &Resources) -> Vec<S
             "--signal=B:{signal}@{}",
             before.clamp(1, LONGEST_WARNING)
         ));
-    }
-    if let Some(gres) = gres(options, resources) {
-        lines.push(format!("--gres={}", for_sbatch(&gres)));
     }
     let words = [
         ("partition", &options.partition),
@@ -60,12 +51,45 @@ pub(super) fn directives(options: &SlurmOptions, resources: &Resources) -> Vec<S
             lines.push(format!("--{name}={}", for_sbatch(&hosts.join(","))));
         }
     }
-    lines.push(match options.environment {
-        Environment::Inherit => "--export=ALL".into(),
-        Environment::Clean => "--export=NONE".into(),
-    });
+    if !gives(options, EXPORT) {
+        lines.push(match options.environment {
+            Environment::Inherit => "--export=ALL".into(),
+            Environment::Clean => "--export=NONE".into(),
+        });
+    }
     lines.extend(options.extra.iter().cloned());
     lines
+}
+
+/// Whether one of the options of a person's script begins so.
+pub(super) fn gives(options: &SlurmOptions, beginning: &str) -> bool {
+    let mut given = options.sbatch.iter().flatten();
+    given.any(|option| option.starts_with(beginning))
+}
+
+fn of_resources(options: &SlurmOptions, resources: &Resources) -> Vec<String> {
+    let mut lines = vec![
+        format!("--ntasks={}", options.ntasks.unwrap_or(1)),
+        format!("--cpus-per-task={}", resources.cpus),
+    ];
+    if let Some(nodes) = options.nodes {
+        lines.push(format!("--nodes={nodes}"));
+    }
+    if let Some(bytes) = resources.memory_bytes {
+        lines.push(format!("--mem={}M", bytes.div_ceil(1 << 20)));
+    }
+    if let Some(gres) = gres(options, resources) {
+        lines.push(format!("--gres={}", for_sbatch(&gres)));
+    }
+    lines
+}
+
+/// An option with its value in quotes.
+pub(super) fn quoted(option: &str) -> String {
+    match option.split_once('=') {
+        Some((name, value)) => format!("{name}={}", for_sbatch(value)),
+        None => option.to_owned(),
+    }
 }
 
 fn gres(options: &SlurmOptions, resources: &Resources) -> Option<String> {
@@ -98,6 +122,10 @@ pub(super) fn time_limit(
 ) -> Option<Duration> {
     if let Some(limit) = resources.time_limit {
         return Some(Duration::from_secs(minutes(limit).saturating_mul(60)));
+    }
+    let mut given = options.sbatch.iter().flatten();
+    if given.any(|option| UNLIMITED.contains(&option.as_str())) {
+        return None;
     }
     match chosen(options, partitions)[..] {
         [partition] => partition.default_time.or(partition.max_time),

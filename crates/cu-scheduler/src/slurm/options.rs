@@ -72,6 +72,14 @@ pub struct SlurmOptions {
     pub wrapper: Vec<String>,
     /// More options of sbatch, each with its value: `--mail-type=FAIL`. They come last.
     pub extra: Vec<String>,
+    /// What a person's own batch script asks for: its options, each with its value, take the place of
+    /// processors, GPUs and memory of a submission and of `nodes`, `ntasks` and `gres`. sbatch's own
+    /// defaults hold for the rest, and no variable `SBATCH_…` has any effect.
+    pub sbatch: Option<Vec<String>>,
+    /// Options of sbatch for the first attempt of a job alone: `--begin=22:00`.
+    pub first_attempt: Vec<String>,
+    /// Where the person looks for what commands print.
+    pub output: Option<Output>,
     /// How often to ask Slurm when no change is expected: every 30 s unless set. Administrators ask for
     /// 30 s or more; just after a submission Slurm is asked up to 15 times as often.
     pub poll: Option<Duration>,
@@ -106,6 +114,30 @@ pub enum Environment {
     Inherit,
     /// Those of a fresh login on the node.
     Clean,
+}
+
+/// Files to which the supervisor copies what a command prints, beside the directory of its submission. Their
+/// names are patterns of sbatch, relative to the working directory of a submission.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Output {
+    /// Standard output: `logs/%x-%j.out`.
+    pub stdout: Option<String>,
+    /// Standard error; with standard output if `None`.
+    pub stderr: Option<String>,
+    /// Whether the first attempt of a job keeps what is in them already. Later ones always do.
+    pub append: bool,
+}
+
+impl Output {
+    /// A file for both that the first attempt empties.
+    pub fn new(stdout: impl Into<String>) -> Self {
+        Self {
+            stdout: Some(stdout.into()),
+            stderr: None,
+            append: false,
+        }
+    }
 }
 
 /// The container in which commands run.
@@ -145,6 +177,10 @@ impl SlurmOptions {
     /// Fills in options that are left open from the variables that a person has set for sbatch
     /// (`SBATCH_PARTITION`, …). `variable` is the environment.
     pub(super) fn or_as_for_sbatch(mut self, variable: impl Fn(&str) -> Option<String>) -> Self {
+        // Whoever read the options of a script has read the variables, too.
+        if self.sbatch.is_some() {
+            return self;
+        }
         if self.cluster.is_none() {
             let names = ["SBATCH_CLUSTERS", "SLURM_CLUSTERS"];
             let set = |name| variable(name).filter(|value| !value.is_empty());
@@ -239,7 +275,18 @@ impl SlurmOptions {
         }
         self.check_wrapper()?;
         for option in &self.extra {
-            check_extra(option)?;
+            check_extra("extra", option)?;
+        }
+        for option in self.sbatch.iter().flatten() {
+            // No time limit of the resources is as long as these.
+            let is_unlimited = UNLIMITED.contains(&option.as_str());
+            let is_theirs = [EXPORT, CHDIR].iter().any(|it| option.starts_with(it));
+            if !is_theirs && !is_unlimited {
+                check_extra("sbatch", option)?;
+            }
+        }
+        for option in &self.first_attempt {
+            check_extra("first_attempt", option)?;
         }
         match self.poll {
             Some(poll) if poll.is_zero() => invalid("poll", "must be longer than 0 s"),
@@ -311,11 +358,20 @@ const REASONED_ABOUT: [(&str, &str, &str); 4] = [
 ];
 
 /// The comment among options of a person's, which a site may give a meaning.
-pub(super) fn has_comment(extra: &[String]) -> bool {
-    extra.iter().any(|option| option.starts_with("--comment"))
+pub(super) fn has_comment<'a>(mut options: impl Iterator<Item = &'a String>) -> bool {
+    options.any(|option| option.starts_with("--comment"))
 }
 
-fn check_extra(option: &str) -> Result<(), InvalidOption> {
+/// The variables that a job gets, among the options of a person's script.
+pub(super) const EXPORT: &str = "--export=";
+
+/// The directory in which a job starts, among these options.
+pub(super) const CHDIR: &str = "--chdir=";
+
+/// The time limits that are none.
+pub(super) const UNLIMITED: [&str; 2] = ["--time=UNLIMITED", "--time=0"];
+
+fn check_extra(field: &'static str, option: &str) -> Result<(), InvalidOption> {
     let name = match option.strip_prefix("--") {
         Some(long) => long.split('=').next().unwrap_or_default(),
         None => match option.strip_prefix('-').and_then(|short| short.get(..1)) {
@@ -323,7 +379,7 @@ fn check_extra(option: &str) -> Result<(), InvalidOption> {
             None => {
                 let reason =
                     format!("`{option}` is not an option of sbatch; write --name or --name=value");
-                return invalid("extra", reason);
+                return invalid(field, reason);
             }
         },
     };
@@ -332,20 +388,20 @@ fn check_extra(option: &str) -> Result<(), InvalidOption> {
         .find(|(long, short, _)| [long, short].contains(&&name))
     {
         return invalid(
-            "extra",
+            field,
             format!("`{option}` has an option of its own: set {instead}"),
         );
     }
     if OURS.contains(&name) {
         let reason = format!("`{option}` is set by the backend itself");
-        return invalid("extra", reason);
+        return invalid(field, reason);
     }
     if option
         .chars()
         .any(|letter| letter.is_control() || letter == '\\')
     {
         return invalid(
-            "extra",
+            field,
             format!("{option:?} can't be written in a batch script"),
         );
     }

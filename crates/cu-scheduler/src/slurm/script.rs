@@ -9,7 +9,8 @@ use cu_system::shell;
 
 use super::known::Call;
 use super::needs;
-use super::options::{Environment, Resume, SlurmOptions, has_comment};
+use super::options::{CHDIR, EXPORT, Environment, Resume, SlurmOptions, has_comment};
+use super::output_copies;
 use super::quote::{
     for_bash, for_sbatch, path_for_bash, path_for_sbatch, pattern_for_sbatch, words_for_bash,
 };
@@ -129,7 +130,9 @@ impl Batch<'_> {
             let file = |kind: &str| pattern_for_sbatch(directory, &format!("{file}.{kind}"));
             lines.push(format!("--output={}", file("out")?));
             lines.push(format!("--error={}", file("err")?));
-            lines.push(format!("--chdir={}", path_for_sbatch(directory)?));
+            if !needs::gives(options, CHDIR) {
+                lines.push(format!("{CHDIR}{}", path_for_sbatch(directory)?));
+            }
             lines.extend(self.comment(&self.named()));
         }
         if let ([one], false) = (self.members, is_indirect(options, self.members.len())) {
@@ -137,8 +140,10 @@ impl Batch<'_> {
             lines.extend(self.comment(&one.name.to_string()));
             lines.push(format!("--output={}", file("stdout")?));
             lines.push(format!("--error={}", file("stderr")?));
-            let directory = path_for_sbatch(&one.working_directory)?;
-            lines.push(format!("--chdir={directory}"));
+            if !needs::gives(options, CHDIR) {
+                let directory = path_for_sbatch(&one.working_directory)?;
+                lines.push(format!("{CHDIR}{directory}"));
+            }
         }
         lines.push("--open-mode=append".into());
         lines.push(match options.resume {
@@ -152,13 +157,18 @@ impl Batch<'_> {
         }
         if let Some(first) = self.members.first() {
             lines.extend(needs::directives(options, &first.resources));
+            if first.name.attempt() == 0 {
+                let first = options.first_attempt.iter();
+                lines.extend(first.map(|option| needs::quoted(option)));
+            }
         }
         Ok(lines)
     }
 
     /// A comment for people, unless they use comments for something else.
     fn comment(&self, text: &str) -> Option<String> {
-        let is_free = !has_comment(&self.options.extra);
+        let given = self.options.sbatch.iter().flatten();
+        let is_free = !has_comment(given.chain(&self.options.extra));
         is_free.then(|| format!("--comment={}", for_sbatch(text)))
     }
 
@@ -220,12 +230,14 @@ impl Batch<'_> {
                 warning.signal.name()
             );
         }
-        if options.environment == Environment::Clean {
+        if options.environment == Environment::Clean && !needs::gives(options, EXPORT) {
             text.push_str("\n# `--export=NONE` is for this script, not for its steps.\n");
             text.push_str("export SLURM_EXPORT_ENV=ALL\n");
         }
-        text.push_str("\n# From version 22.05 on, srun does not ask for these by itself.\n");
-        text.push_str("export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}\n");
+        if options.sbatch.is_none() {
+            text.push_str("\n# From version 22.05 on, srun does not ask for these by itself.\n");
+            text.push_str("export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}\n");
+        }
         if !options.modules.is_empty() {
             let modules = words_for_bash(&options.modules);
             let _ = write!(text, "\nmodule load {modules} || exit\n");
@@ -264,6 +276,13 @@ pub(super) fn start(submission: &Submission, options: &SlurmOptions) -> Result<S
     }
     let directory = path_for_bash(&submission.working_directory)?;
     let _ = writeln!(text, "cd {directory} || exit");
+    if let Some(output) = &options.output {
+        text.push_str(&output_copies::text(
+            output,
+            &submission.working_directory,
+            submission.name.attempt() == 0,
+        )?);
+    }
     let mut command: Vec<&String> = options.wrapper.iter().collect();
     let env = "/usr/bin/env".to_owned();
     if let Some(container) = &options.container {

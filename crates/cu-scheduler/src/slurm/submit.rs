@@ -45,7 +45,9 @@ impl Intake for Arc<Cluster> {
     }
 
     fn most_in_one_call(&self) -> usize {
-        if self.only_single_jobs.load(Ordering::Relaxed) {
+        // Attempts that are not alike can't share a script.
+        let are_unlike = !self.options.first_attempt.is_empty();
+        if are_unlike || self.only_single_jobs.load(Ordering::Relaxed) {
             return 1;
         }
         let most = self.settings.get().config.max_array_size();

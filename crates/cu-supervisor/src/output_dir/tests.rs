@@ -54,6 +54,7 @@ fn changed_at_work(output_dir: &Path, working_directory: &Path, start: Moment) -
     let before = Before {
         checkpoint: None,
         start: Ok(start),
+        copies: Vec::new(),
     };
     let places = Places {
         output_dir,
@@ -82,6 +83,7 @@ fn changed(output: &Path, start: Moment) -> OutputChange {
     let before = Before {
         checkpoint: None,
         start: Ok(start),
+        copies: Vec::new(),
     };
     super::look(only(output), before, Duration::from_secs(60)).output_changed
 }
@@ -100,6 +102,31 @@ fn a_nested_file_is_a_change_and_our_own_files_are_not() {
     assert_eq!(changed(output.path(), before), OutputChange::Changed);
     let later = shifted(before, 1000);
     assert_eq!(changed(output.path(), later), OutputChange::Unchanged);
+}
+
+#[test]
+fn a_copy_of_what_it_prints_is_not_progress() {
+    let (output, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let logs = work.path().join("logs");
+    fs::create_dir(&logs).unwrap();
+    let start = settled(output.path());
+    let copy = logs.join("slurm-17.out");
+    fs::write(&copy, "the same each time").unwrap();
+    let changed = || {
+        let before = Before {
+            checkpoint: None,
+            start: Ok(start),
+            copies: vec![copy.clone()],
+        };
+        let places = Places {
+            output_dir: output.path(),
+            working_directory: Some(work.path()),
+        };
+        super::look(places, before, Duration::from_secs(60)).output_changed
+    };
+    assert_eq!(changed(), OutputChange::Unchanged);
+    fs::write(logs.join("model.pt"), "").unwrap();
+    assert_eq!(changed(), OutputChange::Changed);
 }
 
 #[test]
@@ -129,6 +156,7 @@ fn a_search_that_takes_too_long_is_unknown() {
         let before = Before {
             checkpoint: None,
             start,
+            copies: Vec::new(),
         };
         super::look(only(output.path()), before, patience).output_changed
     };
@@ -153,6 +181,7 @@ fn a_newer_checkpoint_is_a_change_however_long_a_look_takes() {
         let before = Before {
             checkpoint: Some(generation(before)),
             start: Ok(later),
+            copies: Vec::new(),
         };
         let left = super::look(only(output.path()), before, Duration::from_secs(60));
         assert_eq!(left.checkpoint, Some(generation(5)));

@@ -198,8 +198,13 @@ pub struct Supervisor {
 impl Supervisor {
     /// That this command starts.
     pub fn of(mut command: Command) -> Self {
-        let streams = command.stdin(Stdio::null()).stdout(Stdio::null());
-        let child = streams.stderr(Stdio::piped()).spawn().unwrap();
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        Self::with_streams(command)
+    }
+
+    /// The same with the command's own output streams.
+    pub fn with_streams(mut command: Command) -> Self {
+        let child = command.stdin(Stdio::null()).spawn().unwrap();
         Self { child }
     }
 

@@ -1,18 +1,25 @@
 //! Checks whether a config suits Slurm.
 
+use std::path::Path;
 use std::time::Duration;
 
 use cu_core::RunDir;
+use cu_scheduler::slurm::batch_options::has_lines;
+use cu_system::files;
 
 use super::options::options;
 use crate::backend::kind::Kind;
 use crate::backend::shared::wrong_option;
 use crate::config::{Error, Parsed};
+use crate::shell_word::shell_word;
 
 /// How often Slurm looks whether a warning is due. It sends one when the next look would be late.
 const LOOKS: Duration = Duration::from_secs(30);
 /// The longest time before the time limit for which Slurm can be asked to warn.
 const EARLIEST_WARNING: Duration = Duration::from_secs(65_535);
+
+/// A longer file is not a batch script, in bytes.
+const LONGEST_SCRIPT: u64 = 4 << 20;
 
 /// Checks a config for Slurm. Returns warnings about what is probably not meant.
 ///
@@ -33,7 +40,7 @@ pub fn check(run: &RunDir, parsed: &Parsed) -> Result<Vec<String>, Error> {
         return Err(parsed.wrong("stop.before_limit", reason));
     }
     let shown = |time: Duration| humantime::format_duration(time).to_string();
-    let mut warnings = Vec::new();
+    let mut warnings = Vec::from_iter(unread_lines(parsed));
     let slurm = &file.backend.slurm;
     if slurm.array_throttle.is_some() && slurm.array.is_some_and(|array| array < 2) {
         warnings.push(
@@ -79,6 +86,20 @@ pub fn check(run: &RunDir, parsed: &Parsed) -> Result<Vec<String>, Error> {
     Ok(warnings)
 }
 
+/// A warning if the program, or the script that an interpreter is given, has `#SBATCH` lines.
+fn unread_lines(parsed: &Parsed) -> Option<String> {
+    let words = parsed.file.command.iter().flatten().take(2);
+    let mut scripts = words.filter(|word| {
+        let read = files::read(&parsed.directory().join(word), LONGEST_SCRIPT);
+        read.is_ok_and(|text| has_lines(&text))
+    });
+    let script = scripts.next()?;
+    let word = shell_word(Path::new(script));
+    Some(format!(
+        "{script} has #SBATCH lines, which this command does not read; `cu sbatch {word}` does"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +131,23 @@ mod tests {
         ] {
             let error = checked(overrides).expect_err(expected).to_string();
             assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn lines_for_sbatch_in_a_command_are_pointed_at() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let script = directory.path().join("job.sh");
+        std::fs::write(&script, "#!/bin/sh\n#SBATCH -n1\n").expect("a file");
+        let script = script.to_str().expect("UTF-8");
+        for (command, is_pointed_at) in [
+            (format!("command=[{script:?}]"), true),
+            (format!("command=[\"bash\", {script:?}]"), true),
+            (format!("command=[\"bash\", \"-c\", {script:?}]"), false),
+        ] {
+            let warnings = checked(&[&command, "resources.time_limit=1h"]).expect("consistent");
+            let named = warnings.iter().any(|it| it.contains("`cu sbatch "));
+            assert_eq!(named, is_pointed_at, "{warnings:?}");
         }
     }
 

@@ -61,6 +61,20 @@ table! {
         wrapper: Vec<String> = Example("[\"numactl\", \"--localalloc\"]"),
         /// More options of sbatch, each with its value.
         extra: Vec<String> = Example("[\"--mail-type=FAIL\"]"),
+        /// The options of a batch script, each with its value, as `cu sbatch` finds them. They take the place of
+        /// resources.cpus, gpus and memory and of nodes, ntasks and gres; for the rest the defaults of
+        /// sbatch hold.
+        sbatch: Vec<String> = Example("[\"--ntasks-per-node=4\", \"--mem-per-cpu=2G\"]"),
+        /// Options of sbatch for a job's first attempt alone.
+        first_attempt: Vec<String> = Example("[\"--begin=22:00\"]"),
+        /// A file to which what programs print is copied while they run, beside the files of the run, with %j and
+        /// the other patterns of sbatch. It is relative to a job's output directory.
+        output: String = Example("\"/home/ada/logs/%j.out\""),
+        /// The same for standard error; left out, it goes with output.
+        error: String = Example("\"/home/ada/logs/%j.err\""),
+        /// Whether a job's first attempt empties these files (truncate) or not (append). Later attempts
+        /// add to them.
+        open_mode: OpenMode = Default("\"truncate\""),
         /// How often Slurm is asked when nothing is expected. Administrators ask for this or more.
         poll: Time = Default("\"30s\""),
         /// The directory that holds sbatch, squeue, sacct, scancel and scontrol, relative to the
@@ -83,6 +97,16 @@ table! {
         /// Arguments between that and the image.
         arguments: Vec<String> = Example("[\"--nv\"]"),
     }
+}
+
+/// What becomes of what a file of output held before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OpenMode {
+    /// It is gone.
+    Truncate,
+    /// It stays.
+    Append,
 }
 
 /// How Slurm continues a job.

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use cu_core::RunDir;
-use cu_scheduler::slurm::{Container, Environment, Resume, SlurmOptions};
+use cu_scheduler::slurm::{Container, Environment, Output, Resume, SlurmOptions};
 
 use super::keys;
 use crate::backend::kind::Kind;
@@ -43,11 +43,22 @@ pub fn options(run: &RunDir, file: &File) -> SlurmOptions {
     };
     options.wrapper = slurm.wrapper.clone().unwrap_or_default();
     options.extra = slurm.extra.clone().unwrap_or_default();
+    options.sbatch.clone_from(&slurm.sbatch);
+    options.first_attempt = slurm.first_attempt.clone().unwrap_or_default();
+    options.output = output(slurm);
     options.poll = slurm.poll.map(|poll| poll.0);
     // The time that a program may take to stop; Slurm's KillWait is compared with it.
     options.grace = Some(file.stop_policy().grace);
     options.commands = slurm.commands.as_ref().map(|path| path.0.clone());
     options
+}
+
+fn output(keys: &keys::Slurm) -> Option<Output> {
+    let mut output = Output::default();
+    output.stdout.clone_from(&keys.output);
+    output.stderr.clone_from(&keys.error);
+    output.append = keys.open_mode == Some(keys::OpenMode::Append);
+    (output.stdout.is_some() || output.stderr.is_some()).then_some(output)
 }
 
 fn container(keys: &keys::Container) -> Option<Container> {
@@ -98,6 +109,11 @@ mod tests {
         expected.environment = Environment::Inherit;
         expected.wrapper = words(&["numactl", "--localalloc"]);
         expected.extra = words(&["--mail-type=FAIL"]);
+        expected.sbatch = Some(words(&["--ntasks-per-node=4", "--mem-per-cpu=2G"]));
+        expected.first_attempt = words(&["--begin=22:00"]);
+        let mut output = Output::new("/home/ada/logs/%j.out");
+        output.stderr = text("/home/ada/logs/%j.err");
+        expected.output = Some(output);
         expected.poll = Some(Duration::from_secs(30));
         expected.grace = Some(Duration::from_secs(30));
         expected.commands = Some("/opt/slurm/bin".into());
@@ -121,10 +137,13 @@ mod tests {
             "backend.slurm.environment=clean",
             "backend.slurm.container.image=docker://debian",
             "stop.grace=1200ms",
+            "backend.slurm.output=log",
+            "backend.slurm.open_mode=append",
         ];
         let options = options(&run(), &parsed("", &given).expect("a config").file);
         assert!(options.exclusive);
         assert_eq!(options.resume, Resume::Requeue);
+        assert!(options.output.is_some_and(|output| output.append));
         assert_eq!(options.environment, Environment::Clean);
         assert_eq!(options.container, Some(Container::new("docker://debian")));
         assert_eq!(options.grace, Some(Duration::from_millis(1200)));
