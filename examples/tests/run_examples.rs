@@ -111,6 +111,15 @@ fn python_in_attempts_throws_the_darts_of_python_by_hand() {
 }
 
 #[test]
+fn python_at_its_time_limit_repeats_and_skips_nothing() {
+    let run = Run::completed(&["python/timeout_signal.toml"]);
+    run.assert_chain("resume_requested");
+    assert!(run.resumes() >= 1, "the warning did not come");
+    let expected: String = (0..80).map(|iteration| format!("{iteration}\n")).collect();
+    assert_eq!(run.file("iterations.txt"), expected);
+}
+
+#[test]
 fn unmodified_needs_no_config() {
     let program = examples().join("unmodified/legacy.sh");
     let program = ["--", program.to_str().unwrap(), "100"];

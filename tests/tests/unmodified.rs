@@ -47,12 +47,37 @@ impl Project {
     }
 }
 
+/// The content of a file of the example.
+fn example(name: &str) -> String {
+    let path = root().join("examples/cluster_utils").join(name);
+    std::fs::read_to_string(path).expect("a file")
+}
+
+#[test]
+fn the_warning_before_a_limit_repeats_and_skips_nothing() {
+    let config = example("timeout_signal.toml").replace("timeout_signal.py", "main.py");
+    let project = Project::new(&example("timeout_signal.py"), &config);
+    let _ = project.cu(&["run", "run.toml", "--backend=local"]);
+    let shown = project.json(&["show", "0", "--json"]);
+    assert_eq!(shown["metrics"]["iterations"], 80, "{shown:#}");
+    let attempts = shown["attempts"].as_array().expect("attempts");
+    let (_, resumed) = attempts.split_last().expect("one");
+    assert!(!resumed.is_empty(), "the warning did not come");
+    for attempt in resumed {
+        assert_eq!(attempt["end"], "resume_requested", "{shown:#}");
+        assert_eq!(attempt["stopped"]["cause"], "time_limit", "{shown:#}");
+        assert_eq!(attempt["stopped"]["killed"], false, "{shown:#}");
+    }
+    let expected: String = (0..80).map(|iteration| format!("{iteration}\n")).collect();
+    let directory = shown["output_dir"].as_str().expect("a path");
+    assert_eq!(
+        project.file(&format!("{directory}/iterations.txt")),
+        expected
+    );
+}
+
 #[test]
 fn the_example_resumes_and_arrives_whole() {
-    let example = |name: &str| {
-        let path = root().join("examples/cluster_utils").join(name);
-        std::fs::read_to_string(path).expect("a file")
-    };
     let project = Project::new(&example("main.py"), &example("run.toml"));
     let _ = project.cu(&["run", "run.toml", "--backend=local"]);
     let table = project.file("results/cluster_utils/all_data.csv");
@@ -87,9 +112,7 @@ fn the_config_on_the_page_runs_the_example() {
     let page = std::fs::read_to_string(root().join("docs/cluster_utils.md")).expect("a file");
     let config = page.split("```toml\n").nth(1).expect("a first config");
     let config = config.split("```").next().expect("its end");
-    let program = root().join("examples/cluster_utils/main.py");
-    let program = std::fs::read_to_string(program).expect("a file");
-    let project = Project::new(&program, config);
+    let project = Project::new(&example("main.py"), config);
     let _ = project.cu(&["run", "run.toml", "--backend=local"]);
     let shown = project.json(&["show", "0", "--json"]);
     assert_eq!(shown["metrics"]["steps"], 200, "{shown:#}");

@@ -516,5 +516,4 @@ fn names(module: &[u8], name: &[u8]) -> Refusal {
 }
 
 #[cfg(test)]
-#[path = "pickle_tests.rs"]
 mod tests;
