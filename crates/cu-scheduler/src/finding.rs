@@ -58,6 +58,8 @@ pub enum Subject {
     Processes,
     /// Exit codes after which the scheduler starts a job again by itself.
     ExitCodes,
+    /// Whether submissions share allocations.
+    Allocations,
     /// How a job is put back in the queue.
     Resume,
     /// How long a job waits for its start.
@@ -155,6 +157,7 @@ impl Subject {
             Self::Arrays => "arrays",
             Self::Processes => "processes",
             Self::ExitCodes => "exit codes",
+            Self::Allocations => "allocations",
             Self::Resume => "resume",
             Self::Start => "start",
             Self::Partition => "partition",

@@ -9,6 +9,7 @@
 //! | `local` (default) | this machine |
 //! | `slurm` | Slurm, through its commands |
 //! | `htcondor` | HTCondor, through its commands and its event log |
+//! | `keep` | attempts that share allocations of a cluster |
 //! | `cluster` | parts for backends on clusters, which those of Slurm and HTCondor share |
 //! | `simulated` | a cluster in memory under virtual time |
 //! | `conformance` | the suite that every backend passes, and `Faulty`, a wrapper that loses answers |
@@ -29,6 +30,8 @@ mod faulty;
 mod finding;
 #[cfg(feature = "htcondor")]
 pub mod htcondor;
+#[cfg(feature = "keep")]
+pub mod keep;
 #[cfg(feature = "local")]
 pub mod local;
 mod observation;

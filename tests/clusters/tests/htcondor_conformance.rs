@@ -1,4 +1,5 @@
-//! The conformance suite on a real HTCondor pool, in each of the three ways of resuming.
+//! The conformance suite on a real HTCondor pool, in each of the three ways of resuming, and with shared cluster
+//! jobs.
 
 mod htcondor;
 
@@ -8,8 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cu_cluster_tests::programs::static_program;
 use cu_scheduler::conformance::Testbed;
 use cu_scheduler::htcondor::Resume;
+use cu_scheduler::keep::{Keeping, Kept};
 use cu_scheduler::{ClusterJobId, Scheduler};
 
 use htcondor::Bed;
@@ -81,6 +84,56 @@ impl Way for SameSlot {
         max_restarts: None,
         wait: Duration::from_secs(60),
     };
+}
+
+/// Submissions that share cluster jobs.
+struct Sharing(Pool<NewSubmission>);
+
+#[async_trait]
+impl Testbed for Sharing {
+    async fn fresh() -> Self {
+        Self(Pool::fresh().await)
+    }
+
+    async fn open(&self) -> Arc<dyn Scheduler> {
+        let program = static_program("cu");
+        let program = program.to_str().expect("UTF-8").to_owned();
+        let keeping = Keeping {
+            directory: self.directory().join("keep"),
+            keep: Some(Duration::from_secs(600)),
+            host: vec![program, "exec".to_owned(), "--keep".to_owned()],
+        };
+        let opened = self.0.bed.open(Resume::Submit).await;
+        Arc::new(Kept::new(Arc::new(opened), keeping).expect("a thread starts"))
+    }
+
+    fn directory(&self) -> &Path {
+        self.0.directory()
+    }
+
+    async fn stranger(&self, command: &[String]) -> Option<ClusterJobId> {
+        self.0.stranger(command).await
+    }
+
+    fn patience(&self) -> Duration {
+        self.0.patience()
+    }
+
+    fn slots(&self) -> u32 {
+        self.0.slots()
+    }
+
+    fn shortest_time_limit(&self) -> Duration {
+        self.0.shortest_time_limit()
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        htcondor::runtime()
+    }
+}
+
+mod sharing {
+    cu_scheduler::conformance_tests!(super::Sharing);
 }
 
 mod submit {

@@ -1,4 +1,4 @@
-//! The conformance suite on four versions of Slurm, in both ways of resuming.
+//! The conformance suite on four versions of Slurm, in both ways of resuming, and with shared allocations.
 
 mod slurm;
 
@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cu_cluster_tests::Suite;
+use cu_cluster_tests::programs::static_program;
 use cu_scheduler::conformance::Testbed;
+use cu_scheduler::keep::{Keeping, Kept};
 use cu_scheduler::slurm::Resume;
 use cu_scheduler::{ClusterJobId, Scheduler};
 
@@ -65,8 +67,57 @@ impl<K: Kind> Testbed for Lane<K> {
     }
 }
 
+/// Submissions that share allocations.
+struct Sharing<K>(Lane<K>);
+
+#[async_trait]
+impl<K: Kind> Testbed for Sharing<K> {
+    async fn fresh() -> Self {
+        Self(Lane::fresh().await)
+    }
+
+    async fn open(&self) -> Arc<dyn Scheduler> {
+        let program = static_program("cu");
+        let program = program.to_str().expect("UTF-8").to_owned();
+        let keeping = Keeping {
+            directory: self.directory().join("keep"),
+            keep: Some(Duration::from_secs(600)),
+            host: vec![program, "exec".to_owned(), "--keep".to_owned()],
+        };
+        let slurm = self.0.bed.open(K::RESUME).await;
+        Arc::new(Kept::new(Arc::new(slurm), keeping).expect("a thread starts"))
+    }
+
+    fn directory(&self) -> &Path {
+        self.0.directory()
+    }
+
+    async fn stranger(&self, command: &[String]) -> Option<ClusterJobId> {
+        self.0.stranger(command).await
+    }
+
+    fn patience(&self) -> Duration {
+        self.0.patience()
+    }
+
+    fn slots(&self) -> u32 {
+        self.0.slots()
+    }
+
+    fn shortest_time_limit(&self) -> Duration {
+        self.0.shortest_time_limit()
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        Lane::<K>::runtime()
+    }
+}
+
 macro_rules! suite {
     ($module:ident, $suite:ident, $resume:ident) => {
+        suite!($module, $suite, $resume, Lane);
+    };
+    ($module:ident, $suite:ident, $resume:ident, $bed:ident) => {
         mod $module {
             struct This;
 
@@ -75,7 +126,7 @@ macro_rules! suite {
                 const RESUME: super::Resume = super::Resume::$resume;
             }
 
-            cu_scheduler::conformance_tests!(super::Lane<This>);
+            cu_scheduler::conformance_tests!(super::$bed<This>);
         }
     };
 }
@@ -88,3 +139,4 @@ suite!(slurm_20_11_requeue, Bullseye, Requeue);
 suite!(slurm_22_05_requeue, Bookworm, Requeue);
 suite!(slurm_24_11_requeue, Trixie, Requeue);
 suite!(slurm_26_05_requeue, Forky, Requeue);
+suite!(slurm_24_11_sharing, Trixie, Submit, Sharing);

@@ -8,6 +8,8 @@ mod choice;
 mod finding;
 mod htcondor;
 mod interface;
+#[allow(dead_code, reason = "only clusters share allocations")]
+mod keep;
 pub mod keys;
 pub mod kind;
 mod local;
@@ -29,6 +31,7 @@ use crate::terminal;
 use built::built;
 pub use choice::{Choice, choose};
 pub use finding::Finding;
+pub use keep::{allocation_of, serves_in_allocation, shown_cluster_job};
 pub use kind::Kind;
 #[cfg(feature = "slurm")]
 pub use slurm::batch_job::BatchJob;

@@ -9,7 +9,7 @@ use cu_protocol::{Attempt, JobId};
 use cu_supervisor::{Error, Outcome, RunDir};
 use cu_system::causes::in_one_line;
 
-use crate::backend::STAND_BY;
+use crate::backend::{STAND_BY, serves_in_allocation};
 use crate::error::ExitCode;
 use crate::terminal::{data, say};
 
@@ -49,6 +49,9 @@ pub fn exec(arguments: &[OsString]) -> u8 {
         });
         // Its owner starts attempts without it then.
         return served.map_or(ExitCode::Internal as u8, |()| ExitCode::Done as u8);
+    }
+    if let Some(code) = serves_in_allocation(arguments) {
+        return code;
     }
     let Some((run, job, attempt)) = parse(arguments) else {
         say(HELP);

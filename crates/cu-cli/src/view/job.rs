@@ -10,7 +10,7 @@ use cu_run_dir::{JobSpec, RefusedMessages, SentSignal, SignalReason, read_early_
 
 use super::summary::{FEW, attempt_end, fitted, job_is, metrics, percent, table};
 use super::{Files, hints, limit};
-use crate::backend::Kind;
+use crate::backend::{Kind, shown_cluster_job};
 use crate::text::moment::{local, rounded};
 use crate::text::{last_line, size, wrap};
 
@@ -44,7 +44,7 @@ pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
                 "{earlier} earlier attempts are left out; --json has them"
             );
         }
-        text.push_str(&attempts(shown, &files, width));
+        text.push_str(&attempts(run, shown, &files, width));
     }
     if let Some((last, its_files)) = shown.last().zip(files.last()) {
         newest(&mut text, run, job, last, its_files, width);
@@ -137,10 +137,10 @@ fn cut(value: &str) -> String {
 }
 
 /// A row for each attempt, and below it why it ended, unless that is as for the one before.
-fn attempts(attempts: &[AttemptReport], files: &[Files], width: usize) -> String {
+fn attempts(run: &RunDir, attempts: &[AttemptReport], files: &[Files], width: usize) -> String {
     let cells = attempts.iter().zip(files);
     let cells: Vec<_> = cells
-        .map(|(attempt, files)| attempt_row(attempt, files))
+        .map(|(attempt, files)| attempt_row(run, attempt, files))
         .collect();
     let mut text = String::new();
     let rows = rows(&cells, width);
@@ -205,7 +205,7 @@ fn cause(attempt: &AttemptReport, files: &Files) -> Option<String> {
     })
 }
 
-fn attempt_row(attempt: &AttemptReport, files: &Files) -> [String; 7] {
+fn attempt_row(run: &RunDir, attempt: &AttemptReport, files: &Files) -> [String; 7] {
     let took = attempt.started.zip(attempt.ended);
     let end = match (attempt.end, attempt.exit_code, attempt.signal) {
         (Some(_), Some(code), _) => format!("exit code {code}"),
@@ -216,7 +216,7 @@ fn attempt_row(attempt: &AttemptReport, files: &Files) -> [String; 7] {
     };
     [
         attempt.attempt.to_string(),
-        attempt.cluster_job_id.clone().unwrap_or_default(),
+        shown_cluster_job(run, attempt.cluster_job_id.as_deref().unwrap_or_default()),
         attempt.host.clone().unwrap_or_default(),
         attempt.started.map(local).unwrap_or_default(),
         took.map(|(started, ended)| rounded(ended.since(started)))

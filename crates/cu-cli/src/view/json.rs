@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::Files;
 use super::limit;
+use crate::backend::allocation_of;
 use crate::text::moment::iso;
 
 /// The version of these forms.
@@ -125,6 +126,8 @@ impl RefusedJson {
 struct AttemptJson<'a> {
     attempt: Attempt,
     cluster_job_id: Option<&'a str>,
+    /// The cluster job that it shares with other attempts, once that has taken it.
+    allocation: Option<String>,
     host: Option<&'a str>,
     submitted: String,
     started: Option<String>,
@@ -148,9 +151,12 @@ struct AttemptJson<'a> {
 impl<'a> AttemptJson<'a> {
     fn new(run: &RunDir, job: JobId, attempt: &'a AttemptReport) -> Self {
         let files = Files::read(run, job, attempt.attempt);
+        let id = attempt.cluster_job_id.as_deref();
+        let allocation = id.and_then(|id| allocation_of(run, id));
         Self {
             attempt: attempt.attempt,
             cluster_job_id: attempt.cluster_job_id.as_deref(),
+            allocation: allocation.filter(|it| !it.is_empty()),
             host: attempt.host.as_deref(),
             submitted: iso(attempt.submitted),
             started: attempt.started.map(iso),
@@ -283,12 +289,12 @@ mod tests {
             "why": "The program ended with exit code 0.",
             "paused": false,
             "attempts": [
-                {"attempt": 0, "cluster_job_id": "local-17", "host": "node1",
+                {"attempt": 0, "cluster_job_id": "local-17", "allocation": null, "host": "node1",
                  "submitted": "1970-01-01T00:00:00.000Z", "started": "1970-01-01T00:00:00.001Z",
                  "ended": "1970-01-01T00:00:01.000Z", "end": "resume_requested", "exit_code": 3,
                  "signal": null, "peak_memory_bytes": null, "detail": null, "stopped": null,
                  "signals": [], "stop_file": null, "directory": "/results/digits/attempts/7/0"},
-                {"attempt": 1, "cluster_job_id": null, "host": null,
+                {"attempt": 1, "cluster_job_id": null, "allocation": null, "host": null,
                  "submitted": "1970-01-01T00:00:02.000Z", "started": null, "ended": null,
                  "end": null, "exit_code": null, "signal": null, "peak_memory_bytes": null,
                  "detail": null, "stopped": null, "signals": [], "stop_file": null,

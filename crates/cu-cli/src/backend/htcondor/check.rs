@@ -4,6 +4,7 @@ use cu_core::RunDir;
 
 use super::keys::{Resume, Universe};
 use super::options::options;
+use crate::backend::keep;
 use crate::backend::kind::Kind;
 use crate::backend::shared::wrong_option;
 use crate::config::{Error, Parsed};
@@ -40,6 +41,12 @@ pub fn check(run: &RunDir, parsed: &Parsed) -> Result<Vec<String>, Error> {
     }
     let wrong = |wrong| wrong_option(Kind::Htcondor, parsed, wrong);
     options(run, file).check().map_err(wrong)?;
+    let in_place = match settings.resume {
+        Some(Resume::Requeue) => Some("requeue"),
+        Some(Resume::Checkpoint) => Some("checkpoint"),
+        Some(Resume::Submit) | None => None,
+    };
+    keep::check(Kind::Htcondor, parsed, settings.keep, in_place)?;
     let mut warnings = Vec::new();
     if ["/tmp", "/var/tmp"]
         .iter()
@@ -107,6 +114,18 @@ mod tests {
             (
                 &["backend.htcondor.universe=docker"],
                 "`backend.htcondor.universe`: it needs",
+            ),
+            (
+                &["backend.htcondor.keep=20min"],
+                "`backend.htcondor.keep`: it needs resources.time_limit",
+            ),
+            (
+                &[
+                    "backend.htcondor.keep=20min",
+                    "backend.htcondor.resume=checkpoint",
+                    "resources.time_limit=1h",
+                ],
+                "backend.htcondor.resume = checkpoint needs one: leave out one of the two",
             ),
             (
                 &["backend.htcondor.resume=requeue", "resume.exit_code=254"],

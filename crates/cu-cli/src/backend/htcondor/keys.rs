@@ -15,6 +15,12 @@ table! {
         /// others their turn. checkpoint: the same cluster job goes on in the same slot, at once,
         /// without letting others in: for short attempts, and where a machine is expensive to set up.
         resume: Resume = Default("\"submit\""),
+        /// Attempts of equal needs share cluster jobs: a cluster job that was started takes one attempt after
+        /// another for this time, of any job of the run, and then leaves, so that others get their
+        /// turn. For many short attempts, which cost a few submissions then. Left out, each attempt has a
+        /// cluster job of its own. HTCondor is asked for resources.time_limit and this time together,
+        /// bounds memory and counts costs by cluster job.
+        keep: Time = Example("\"20min\""),
         /// With checkpoint: how often a job goes on in one slot before it gives others their turn;
         /// left out, as often as it likes.
         max_restarts: u32 = Example("20"),

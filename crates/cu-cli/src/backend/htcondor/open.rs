@@ -10,6 +10,7 @@ use cu_scheduler::{Error, Examine};
 use super::check::check;
 use super::options::options;
 use crate::backend::interface::Backend;
+use crate::backend::keep::shared;
 use crate::backend::kind::Kind;
 use crate::backend::shared::wrong_option;
 use crate::config::{self, File, Parsed};
@@ -20,7 +21,8 @@ pub struct HtcondorBackend;
 #[async_trait]
 impl Backend for HtcondorBackend {
     async fn open(&self, run: &RunDir, file: &File) -> Result<Arc<dyn Examine>, Error> {
-        Ok(Arc::new(Htcondor::open(options(run, file)).await?))
+        let opened = Arc::new(Htcondor::open(options(run, file)).await?);
+        shared(Kind::Htcondor, run, file.backend.htcondor.keep, opened)
     }
 
     async fn open_at(
@@ -35,7 +37,8 @@ impl Backend for HtcondorBackend {
         let opened = async {
             let opened = Htcondor::open(options).await?;
             opened.answers().await?;
-            Ok(Arc::new(opened) as Arc<dyn Examine>)
+            let keep = file.backend.htcondor.keep;
+            shared(Kind::Htcondor, run, keep, Arc::new(opened))
         };
         Some(opened.await)
     }

@@ -7,7 +7,9 @@ use cu_core::RunDir;
 use cu_scheduler::slurm::batch_options::has_lines;
 use cu_system::files;
 
+use super::keys::Resume;
 use super::options::options;
+use crate::backend::keep;
 use crate::backend::kind::Kind;
 use crate::backend::shared::wrong_option;
 use crate::config::{Error, Parsed};
@@ -34,6 +36,13 @@ pub fn check(run: &RunDir, parsed: &Parsed) -> Result<Vec<String>, Error> {
         let reason = "it is missing: a container's command and arguments need an image";
         return Err(parsed.wrong("backend.slurm.container.image", reason));
     }
+    let in_place = file.backend.slurm.resume == Some(Resume::Requeue);
+    keep::check(
+        Kind::Slurm,
+        parsed,
+        file.backend.slurm.keep,
+        in_place.then_some("requeue"),
+    )?;
     let before = file.stop_policy().before_limit;
     if before.is_some_and(|before| before > EARLIEST_WARNING) {
         let reason = "Slurm's warning comes at most 65535 s before the time limit";
@@ -123,6 +132,22 @@ mod tests {
             (
                 &["backend.slurm.container.arguments=[\"--nv\"]"],
                 "`backend.slurm.container.image`: it is missing",
+            ),
+            (
+                &["backend.slurm.keep=20min"],
+                "`backend.slurm.keep`: it needs resources.time_limit",
+            ),
+            (
+                &["backend.slurm.keep=0s", "resources.time_limit=1h"],
+                "`backend.slurm.keep`: it is too short",
+            ),
+            (
+                &[
+                    "backend.slurm.keep=20min",
+                    "backend.slurm.resume=requeue",
+                    "resources.time_limit=1h",
+                ],
+                "backend.slurm.resume = requeue needs one: leave out one of the two",
             ),
             (
                 &["stop.before_limit=1day", "resources.time_limit=2days"],

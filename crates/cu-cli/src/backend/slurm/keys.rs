@@ -47,6 +47,12 @@ table! {
         /// priorities count that, and starts two minutes later at the earliest. If somebody else
         /// requeues it, that counts as one of resume.preemptions.
         resume: Resume = Default("\"submit\""),
+        /// Attempts of equal needs share allocations: an allocation that was started takes one attempt after
+        /// another for this time, of any job of the run, and then leaves, so that others get their
+        /// turn. For many short attempts, which cost a few submissions then. Left out, each attempt has an
+        /// allocation of its own. Slurm is asked for resources.time_limit and this time together,
+        /// bounds memory and counts costs by allocation.
+        keep: Time = Example("\"20min\""),
         /// Modules that the batch script loads, for what wrapper and container.command need. Those of the
         /// program belong into backend.modules.
         modules: Vec<String> = Example("[\"cuda/12.4\"]"),
@@ -122,5 +128,11 @@ pub enum Resume {
 impl Schema for Resume {
     fn schema() -> serde_json::Value {
         one_of(&["submit", "requeue"])
+    }
+}
+
+impl Schema for OpenMode {
+    fn schema() -> serde_json::Value {
+        one_of(&["truncate", "append"])
     }
 }

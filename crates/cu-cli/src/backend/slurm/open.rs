@@ -10,6 +10,8 @@ use cu_scheduler::{Error, Examine};
 use super::check::check;
 use super::options::options;
 use crate::backend::interface::Backend;
+use crate::backend::keep::shared;
+use crate::backend::kind::Kind;
 use crate::config::{self, File, Parsed};
 
 /// Slurm. Opening it writes nothing before something is submitted.
@@ -18,7 +20,8 @@ pub struct SlurmBackend;
 #[async_trait]
 impl Backend for SlurmBackend {
     async fn open(&self, run: &RunDir, file: &File) -> Result<Arc<dyn Examine>, Error> {
-        Ok(Arc::new(Slurm::open(options(run, file)).await?))
+        let slurm = Arc::new(Slurm::open(options(run, file)).await?);
+        shared(Kind::Slurm, run, file.backend.slurm.keep, slurm)
     }
 
     fn check(&self, run: &RunDir, parsed: &Parsed) -> Result<Vec<String>, config::Error> {
