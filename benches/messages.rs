@@ -55,6 +55,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         checkpoint,
         output_changed: OutputChange::Changed,
         condition: None,
+        noticed: cu_protocol::Noticed::default(),
     };
     vec![
         (
