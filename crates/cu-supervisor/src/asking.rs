@@ -28,8 +28,8 @@
 //! is named in the config only if nobody below handles it, and then together with all below, as from a
 //! terminal.
 //!
-//! Who handles USR1, USR2 and TERM may also be a wrapper that passes each on. So it is asked by TERM if that is
-//! what its programs handle; and a shell by USR1 or USR2 if these are what its programs handle.
+//! A process that handles USR1, USR2 and TERM may also be a wrapper that passes each on. So it is asked by TERM if
+//! that is what its programs handle; and a shell by USR1 or USR2 if these are what its programs handle.
 //!
 //! Every Python handles INT, a mere wrapper too, and `subprocess.run` kills its child soon after it. So
 //! who does nothing but wait for a child gets INT only if nobody below handles it.

@@ -95,7 +95,7 @@ fn asked(name: &str, signal: &str) -> (String, String, SignalReason) {
 }
 
 #[test]
-fn a_wrapper_that_passes_each_signal_on_is_asked_by_the_right_one() {
+fn a_wrapper_that_passes_signals_on_hears_the_right_one() {
     let python = r#"exec python3 -c '
 import os, signal, sys
 child = os.fork()

@@ -72,7 +72,7 @@ pub fn job(words: &[OsString]) -> u8 {
         let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
         let wrong = match words.is_empty() {
             true => "a command is missing".to_owned(),
-            false => format!("`{}` is not a command", words.join(" ")),
+            false => not_understood(&words),
         };
         say(&format!(
             "cu job: {wrong}; `cu job --help` lists the commands"
@@ -83,6 +83,28 @@ pub fn job(words: &[OsString]) -> u8 {
         say(&format!("cu job: {text}"));
         FAILED
     })
+}
+
+/// What is wrong with these words: with all of them, or with those after a command.
+fn not_understood(words: &[std::borrow::Cow<'_, str>]) -> String {
+    let given = words.join(" ");
+    let of_command = |line: &&str| line.split_whitespace().next() == Some(words[0].as_ref());
+    let usages = HELP.lines().filter(|line| line.starts_with("  "));
+    let usages = usages
+        .filter(|line| !line.contains("cu job"))
+        .filter(of_command);
+    let usages = usages.map(|line| {
+        let usage = line.trim_start().split("  ").next().unwrap_or_default();
+        format!("`cu job {}`", usage.trim_end())
+    });
+    let usages: Vec<_> = usages.collect();
+    match usages.is_empty() {
+        true => format!("`{given}` is not a command"),
+        false => format!(
+            "`{given}` is not understood: write {}",
+            usages.join(", or ")
+        ),
+    }
 }
 
 fn parse(words: &[OsString]) -> Option<Request<'_>> {
@@ -137,7 +159,13 @@ fn answer(request: Request<'_>) -> Result<u8, String> {
             };
             print(&format!("{number}attempt {}, {from}", start.attempt))?;
         }
-        Request::Progress(fraction) => job.progress(fraction).map_err(in_full)?,
+        // As in Python: a wrong number in a report ends no work.
+        Request::Progress(fraction) if fraction.is_nan() => {
+            say("cu job: this progress is not a number, and is ignored");
+        }
+        Request::Progress(fraction) => {
+            job.progress(fraction.clamp(0.0, 1.0)).map_err(in_full)?;
+        }
         Request::Metrics(words) => job.metrics(&words).map_err(in_full)?,
         Request::Finish(words) => job.finish(&words).map_err(in_full)?,
         Request::ShouldExit(margin) => match job.should_exit(margin) {
@@ -198,6 +226,29 @@ mod tests {
         ] {
             assert_eq!(parsed(words).as_deref(), Some(expected), "{words}");
         }
+    }
+
+    #[test]
+    fn a_wrong_argument_is_told_with_the_usage() {
+        let told = |words: &str| {
+            let words: Vec<_> = words.split(' ').map(std::borrow::Cow::from).collect();
+            not_understood(&words)
+        };
+        for (words, expected) in [
+            (
+                "progress 0,5",
+                "`progress 0,5` is not understood: write `cu job progress FRACTION`",
+            ),
+            (
+                "should-exit 60",
+                "`should-exit 60` is not understood: write `cu job should-exit [--margin TIME]`",
+            ),
+            ("resume", "`resume` is not a command"),
+            ("cu job", "`cu job` is not a command"),
+        ] {
+            assert_eq!(told(words), expected);
+        }
+        assert_eq!(told("checkpoint").matches("`cu job checkpoint").count(), 3);
     }
 
     #[test]
