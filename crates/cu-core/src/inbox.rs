@@ -17,7 +17,7 @@ const BATCH: usize = 256;
 
 /// How long news that nobody waits for may wait for company. An attempt's submission and start are then
 /// recorded with what follows, and a commit costs more than most of what it records.
-const GATHERING: Duration = Duration::from_millis(20);
+const GATHERING: Duration = Duration::from_millis(100);
 
 /// Something for the loop.
 #[derive(Debug)]
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_gathers_without_company_comes_by_itself() {
+    async fn news_without_company_is_not_kept_for_ever() {
         let (sender, mut inbox) = Inbox::new(Clock::start(Timestamp::from_millis(0)));
         sender.send(submitted()).expect("it is there");
         assert_eq!(inbox.wait(None).await.items.len(), 1);

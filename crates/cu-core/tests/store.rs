@@ -246,8 +246,12 @@ fn of_two_who_make_a_run_at_once_one_does() {
             .collect()
     });
     assert_eq!(made.len(), 1);
-    let spec = std::fs::read_to_string(run.job_spec(JobId(1))).expect("a job");
-    assert!(spec.contains(&made[0].to_string()), "{spec}");
+    let stored: String = sqlite(&run)
+        .query_row("SELECT value FROM facts WHERE name = 'run'", [], |row| {
+            row.get(0)
+        })
+        .expect("a run");
+    assert_eq!(stored, made[0].to_string());
 }
 
 #[test]

@@ -228,7 +228,7 @@ impl Source for Hall {
             if may_accept && is_asked {
                 self.accept(&listener, now);
             }
-            // Whoever stood before the door is in now.
+            // All that stood before the door are in now.
             self.listener = (!is_closing).then_some(listener);
         }
         self.inside

@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_another_thread_sends_ends_the_wait() {
+    fn an_event_of_another_thread_ends_the_wait() {
         let happening = Happening::new().unwrap();
         let events = happening.events();
         std::thread::scope(|scope| {

@@ -137,6 +137,7 @@ struct Walk {
     patience: Duration,
     top: PathBuf,
     working_directory: Option<PathBuf>,
+    home: Option<PathBuf>,
     /// Directories that need not be looked at, or not again: the way to the top and what was seen.
     seen: HashSet<(u64, u64)>,
     /// What we change ourselves.
@@ -175,6 +176,7 @@ impl Walk {
             patience: until.saturating_duration_since(Instant::now()),
             top: output_dir.to_owned(),
             working_directory,
+            home: std::env::home_dir(),
             seen: HashSet::new(),
             ours: HashSet::new(),
             directories: vec![output_dir.to_owned()],
@@ -216,7 +218,8 @@ impl Walk {
         };
         self.top.clone_from(&directory);
         if let Ok(found) = directory.metadata()
-            && std::env::home_dir().is_some_and(|home| around(&home).contains(&identity(&found)))
+            && let Some(home) = &self.home
+            && around(home).contains(&identity(&found))
         {
             // It may be huge, and below it file servers may be mounted that nobody should wake.
             self.doubt(format!(

@@ -54,8 +54,10 @@ use step::Step;
 pub struct Machine {
     jobs: Vec<Job>,
     policy: Policy,
-    /// When something happens to a job by itself. At most one entry a job.
+    /// When something happens to a job by itself. At most one entry a job, here or in `waiting`.
     deadlines: BTreeSet<(Timestamp, JobId)>,
+    /// When a job may be submitted, if there is room.
+    waiting: BTreeSet<(Timestamp, JobId)>,
     tally: Tally,
     /// The jobs whose submission is being delayed. Not stored: the next main process reports it again.
     delayed: BTreeSet<JobId>,
@@ -73,6 +75,7 @@ impl Machine {
             jobs: Vec::new(),
             policy,
             deadlines: BTreeSet::new(),
+            waiting: BTreeSet::new(),
             tally: Tally::default(),
             delayed: BTreeSet::new(),
             without_room: BTreeSet::new(),
@@ -199,18 +202,7 @@ impl Machine {
     /// order, each to be recorded as [`Event::TimePassed`].
     pub fn pass_time(&mut self, at: Timestamp, effects: &mut Effects) -> Vec<JobId> {
         let mut changed = Vec::new();
-        let mut full = Vec::new();
-        while let Some((due, id)) = self.deadlines.pop_first() {
-            if due > at {
-                self.deadlines.insert((due, id));
-                break;
-            }
-            let waiting = matches!(self.jobs[id.0 as usize].phase, Phase::Waiting { .. });
-            if waiting && !self.has_room() {
-                full.push((due, id));
-                continue;
-            }
-            self.deadlines.insert((due, id)); // `change` takes it out again.
+        while let Some(id) = self.next_due(at) {
             let time_passed = |job: &mut Job, policy: &Policy| {
                 let mut step = Step {
                     job,
@@ -224,8 +216,16 @@ impl Machine {
                 changed.push(id);
             }
         }
-        self.deadlines.extend(full);
         changed
+    }
+
+    /// The next job with something to do by `at`. Those that wait for room are not looked at one by one: there
+    /// may be hundreds of thousands.
+    fn next_due(&self, at: Timestamp) -> Option<JobId> {
+        let is_due = |(due, _): &&(Timestamp, JobId)| *due <= at;
+        let waiting = || self.waiting.first().filter(|_| self.has_room());
+        let due = self.deadlines.first().filter(is_due);
+        due.or_else(|| waiting().filter(is_due)).map(|(_, id)| *id)
     }
 
     /// Submits nothing from now on: the next main process does that.
@@ -242,13 +242,9 @@ impl Machine {
     /// When [`pass_time`](Self::pass_time) has something to do, if nothing happens before.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let room = self.has_room();
-        self.deadlines
-            .iter()
-            .find(|(_, id)| {
-                room || !matches!(self.jobs[id.0 as usize].phase, Phase::Waiting { .. })
-            })
-            .map(|(due, _)| *due)
+        let waiting = self.waiting.first().filter(|_| self.has_room());
+        let next = self.deadlines.first().into_iter().chain(waiting).min();
+        next.map(|(due, _)| *due)
     }
 
     /// Whether every job is completed, failed or cancelled.
@@ -261,7 +257,8 @@ impl Machine {
     #[must_use]
     pub fn needs_scheduler(&self) -> bool {
         let counts = &self.tally.counts;
-        counts.queued + counts.running > 0 || !self.deadlines.is_empty()
+        counts.queued + counts.running > 0
+            || !(self.deadlines.is_empty() && self.waiting.is_empty())
     }
 
     /// The jobs, by their numbers.
@@ -319,7 +316,10 @@ impl Machine {
         }
         self.tally.remove(&before);
         if let Some(due) = schedule::next_deadline(&before, &self.policy) {
-            self.deadlines.remove(&(due, id));
+            match before.phase {
+                Phase::Waiting { .. } => self.waiting.remove(&(due, id)),
+                _ => self.deadlines.remove(&(due, id)),
+            };
         }
         let after = job.clone();
         self.enter(&after);
@@ -329,7 +329,10 @@ impl Machine {
     fn enter(&mut self, job: &Job) {
         self.tally.add(job);
         if let Some(due) = schedule::next_deadline(job, &self.policy) {
-            self.deadlines.insert((due, job.id));
+            match job.phase {
+                Phase::Waiting { .. } => self.waiting.insert((due, job.id)),
+                _ => self.deadlines.insert((due, job.id)),
+            };
         }
     }
 }

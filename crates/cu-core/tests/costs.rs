@@ -1,0 +1,119 @@
+//! What a step of the machine costs, in allocations: times are noise on a shared machine, and these are
+//! not.
+#![cfg(feature = "unstable")]
+
+#[path = "support/world.rs"]
+mod world;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use cu_core::Policy;
+use cu_core::machine::{Action, Effects, Event, Machine};
+use cu_protocol::{
+    Attempt, ExitRecord, JobId, Message, OutputChange, ProgramEnd, ResumeRequest, Sequence,
+    Timestamp,
+};
+use world::{START, cluster_job, machine};
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: it is the system's allocator, and counts.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// The allocations of one resume of `job`: submitted, asked for, ended, due again.
+fn of_a_resume(machine: &mut Machine, job: JobId, attempt: Attempt, at: Timestamp) -> u64 {
+    let mut effects = Effects::default();
+    let ended = ExitRecord {
+        end: ProgramEnd::Exited(3),
+        stop: None,
+        host: "n1".to_owned(),
+        started: None,
+        ended: at,
+        peak_memory_bytes: None,
+        checkpoint: None,
+        output_changed: OutputChange::Changed,
+        condition: None,
+    };
+    let events = [
+        Event::Submitted {
+            attempt,
+            cluster_job: cluster_job(attempt),
+        },
+        Event::Said {
+            attempt,
+            sequence: Sequence(1),
+            message: Message::ResumeRequest(ResumeRequest::default()),
+        },
+        Event::Said {
+            attempt,
+            sequence: Sequence(2),
+            message: Message::Ended(ended),
+        },
+    ];
+    let before = ALLOCATIONS.with(Cell::get);
+    for event in &events {
+        assert!(machine.step(at, job, event, &mut effects), "{event:?}");
+    }
+    machine.pass_time(at, &mut effects);
+    let count = ALLOCATIONS.with(Cell::get) - before;
+    let is_due = |action: &Action| matches!(action, Action::Submit { attempt: next, .. } if next.0 == attempt.0 + 1);
+    assert!(effects.actions.iter().any(is_due), "{:?}", effects.actions);
+    count
+}
+
+/// A machine of so many jobs, of which the first is submitted.
+fn with(jobs: u32) -> Machine {
+    let policy = Policy::default().with(|policy| {
+        policy.submissions_per_hour = std::num::NonZeroU32::MAX;
+    });
+    let mut machine = machine(jobs, policy);
+    machine.pass_time(START, &mut Effects::default());
+    machine
+}
+
+#[test]
+fn jobs_without_room_cost_nothing_each_time() {
+    let [few, many] = [20, 20_000].map(|jobs| {
+        let policy = Policy::default().with(|policy| {
+            policy.max_submitted = std::num::NonZeroU32::new(10);
+        });
+        let mut machine = machine(jobs, policy);
+        machine.pass_time(START, &mut Effects::default());
+        let before = ALLOCATIONS.with(Cell::get);
+        machine.pass_time(START, &mut Effects::default());
+        machine.next_deadline();
+        ALLOCATIONS.with(Cell::get) - before
+    });
+    assert!(many <= few, "{many} allocations beside {few}");
+}
+
+#[test]
+fn a_resume_costs_as_much_among_ten_thousand_jobs_as_among_ten() {
+    let [few, many] = [10, 10_000].map(|jobs| {
+        let mut machine = with(jobs);
+        let each =
+            (0..20).map(|attempt| of_a_resume(&mut machine, JobId(0), Attempt(attempt), START));
+        each.max().expect("20 of them")
+    });
+    assert!(few <= 120, "{few} allocations");
+    assert!(many <= few + 10, "{many} allocations beside {few}");
+}

@@ -1,0 +1,58 @@
+//! What an attempt costs on this machine, in system calls: times are noise on a shared machine, and these are
+//! not.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use cu_tests::process::Process;
+use cu_tests::run::{Run, scratch};
+
+/// A program that makes a file, and asks to be resumed until its third attempt.
+const RESUMED_TWICE: &str = ": > step; [ \"$CU_ATTEMPT\" = 2 ] || exit 3";
+const ATTEMPTS_OF_A_JOB: u32 = 3;
+
+/// The system calls of an attempt: those of `cu run` and all that it starts, by name, with a share of what a
+/// run costs as a whole.
+fn of_an_attempt(jobs: u32, at_a_time: u32) -> BTreeMap<String, f64> {
+    let numbers: Vec<_> = (0..jobs).collect();
+    let run = Run::new(
+        &["sh", "-c", RESUMED_TWICE],
+        &format!(
+            "grid.number = {numbers:?}\nresume.submissions_per_hour = 100000\n\
+             working_directory = \"{{output_dir}}\"\nbackend.local.cpus = {at_a_time}\n"
+        ),
+    );
+    let scratch = scratch();
+    let counts = scratch.path().join("counts");
+    let meant = run.command(&["run", run.config().to_str().expect("UTF-8")]);
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qqq", "-c", "-U", "name,calls", "-o"]);
+    command.arg(&counts).arg("--").arg(meant.get_program());
+    command.args(meant.get_args());
+    let variables = meant.get_envs();
+    command.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(meant.get_current_dir().expect("the scratch directory"));
+    let exit = Process::start(command, scratch.path()).wait();
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    let text = std::fs::read_to_string(&counts).expect("counts");
+    let attempts = f64::from(jobs * ATTEMPTS_OF_A_JOB);
+    let count = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (name, calls) = (words.next()?, words.next()?);
+        Some((name.to_owned(), calls.parse::<f64>().ok()? / attempts))
+    };
+    text.lines().filter_map(count).collect()
+}
+
+#[test]
+fn commits_per_attempt_fall_as_load_rises() {
+    let of = |costs: &BTreeMap<String, f64>, name: &str| costs.get(name).copied().unwrap_or(0.0);
+    let syncs = |costs: &BTreeMap<String, f64>| of(costs, "fsync") + of(costs, "fdatasync");
+    let [alone, together] =
+        [(1, 1), (48, 8)].map(|(jobs, at_a_time)| of_an_attempt(jobs, at_a_time));
+    println!("alone: {alone:?}\ntogether: {together:?}");
+    assert!(syncs(&together) < syncs(&alone) / 2.0);
+    assert!(syncs(&together) <= 4.0, "{together:?}");
+    // The program, and the search for what it has changed; where no copy stands by, a supervisor too.
+    assert!(of(&together, "clone3") <= 3.0, "{together:?}");
+}
