@@ -171,7 +171,7 @@ const STYLES: &[Style] = &[
     ("#SBATCH -t 5 -J here --mem=10", &["-t", "6", "-Jthere", "--mem=20"], &[]),
     ("#SBATCH -t 5", &["--part=debug", "--qos=normal"], &["SBATCH_TIMELIMIT=7"]),
     ("#SBATCH -t 5 --mem=10", &["-t4"], &["SBATCH_TIMELIMIT=7", "SBATCH_MEM_PER_CPU=5"]),
-    ("", &["-n2", "--cpus-per-task", "1", "-HsO"], &["SBATCH_GRES=gpu:1", "SBATCH_EXCLUSIVE="]),
+    ("", &["-n2", "--cpus-per-task", "1", "-HO"], &["SBATCH_GRES=gpu:1", "SBATCH_EXCLUSIVE="]),
     ("", &["--dependency=afterany:1", "--kill-on-invalid-dep=yes"], &["SBATCH_DISTRIBUTION=block"]),
 ];
 
@@ -285,7 +285,7 @@ fn a_job_is_to_slurm_what_sbatch_makes_of_it(suite: Suite) {
     });
 }
 
-/// Counts to eight. Whoever is asked to stop does so after the step, and says so by exit code 3.
+/// Scripts that count to eight. Asked to stop, they do so after the step, and exit with 3.
 const STEPS: [&str; 2] = [
     r#"#!/bin/bash
 #SBATCH --output=steps.log --time=5
@@ -352,7 +352,7 @@ fn a_script_in_pieces_leaves_what_one_without_a_break_leaves() {
 }
 
 #[test]
-fn what_sbatch_would_refuse_is_refused_at_once() {
+fn a_script_that_sbatch_would_refuse_is_refused_at_once() {
     at_login(Suite::Trixie, |login| {
         login.script(
             "wrong.sh",

@@ -1,7 +1,7 @@
 //! `cu sbatch`: makes a run of a batch script of Slurm, as sbatch would submit it, and leaves a main process
 //! in the background.
 
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -174,6 +174,10 @@ impl Batch {
                 text: format!("#!/bin/sh\n# Made by cu sbatch --wrap.\n\n{command}\n").into_bytes(),
                 arguments: Vec::new(),
             }),
+            (None, None) if std::io::stdin().is_terminal() => Err(Error::usage_hint(
+                "no batch script is given",
+                "`cu sbatch SCRIPT`; `cu sbatch --help` has examples",
+            )),
             (None, None) => {
                 let mut text = Vec::new();
                 let read = std::io::stdin().read_to_end(&mut text);

@@ -285,7 +285,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_written_literally_stays_as_it_is(text in "([{}$ a]|settings[.]x|job|outdir){0,12}") {
+        fn a_literal_text_has_no_placeholders(text in "([{}$ a]|settings[.]x|job|outdir){0,12}") {
             let settings = Map::from_iter([("x".to_owned(), Value::from(1))]);
             let known = Known { settings: &settings, config_dir: Path::new("/") };
             let filled = fill(&literally(&text), known).expect("no placeholder");

@@ -177,7 +177,7 @@ impl SlurmOptions {
     /// Fills in options that are left open from the variables that a person has set for sbatch
     /// (`SBATCH_PARTITION`, …). `variable` is the environment.
     pub(super) fn or_as_for_sbatch(mut self, variable: impl Fn(&str) -> Option<String>) -> Self {
-        // Whoever read the options of a script has read the variables, too.
+        // The variables are among the options of the script.
         if self.sbatch.is_some() {
             return self;
         }

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_nowhere_is_not_copied() {
+    fn output_that_goes_nowhere_is_not_copied() {
         let mut output = Output::new("/dev/null");
         let said =
             |output: &Output| said_by_bash(&text(output, Path::new("/"), false).expect("a text"));

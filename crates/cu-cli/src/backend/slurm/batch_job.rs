@@ -167,8 +167,8 @@ impl BatchJob {
                 self.key("backend.slurm.open_mode", mode, words);
             }
             "job-name" => self.note(format!(
-                "`{words}`: the run has this name, and squeue shows its jobs as {name}:…; \
-                 $SLURM_JOB_NAME is {name}"
+                "`{words}`: the run is called so; squeue shows its jobs as {name}:…, and the script finds \
+                 {name} in $SLURM_JOB_NAME"
             )),
             "array" => {
                 return Err(Error::usage_hint(
@@ -247,7 +247,7 @@ impl Place<'_> {
 }
 
 /// A time limit as sbatch reads it: minutes, minutes:seconds, hours:minutes:seconds, days-hours and so on.
-/// The inner `None` is no limit at all.
+/// The inner `None` means that there is no limit.
 fn time(text: &str) -> Option<Option<Duration>> {
     if ["UNLIMITED", "INFINITE", "-1", "0"].contains(&text.to_ascii_uppercase().as_str()) {
         return Some(None);
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_a_chain_is_refused_in_the_words_it_was_given() {
+    fn an_option_that_no_chain_can_have_is_refused() {
         for (words, expected) in [
             (&["-a", "0-3"][..], "`-a 0-3`: an array can't"),
             (&["-d", "singleton"], "singleton goes by"),

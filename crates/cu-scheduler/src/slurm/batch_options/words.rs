@@ -233,7 +233,7 @@ mod tests {
         }
 
         #[test]
-        fn what_was_read_is_read_again(words in prop::collection::vec("(-[a-zA-Z][^\0]{0,3}|--(time|mem|nice|hold|part)=?[^\0]{0,6}|[^\0-]{1,6})", 0..6)) {
+        fn words_that_were_read_are_read_again(words in prop::collection::vec("(-[a-zA-Z][^\0]{0,3}|--(time|mem|nice|hold|part)=?[^\0]{0,6}|[^\0-]{1,6})", 0..6)) {
             if let Ok(read) = command_line(&words) {
                 let mut again: Vec<String> = read.options.iter().map(BatchOption::word).collect();
                 again.push("--".to_owned());
