@@ -45,6 +45,7 @@ mod config;
 mod examine;
 mod files;
 mod find;
+mod hold;
 mod job_id;
 mod journal;
 mod known;
