@@ -66,7 +66,7 @@ test-clusters *arguments:
 
 # Crash controllers, break nodes and reach the limits of Slurms of their own, as root: some minutes.
 broken-slurms *arguments:
-    cargo test --package cu-cluster-tests --test slurm_broken --test slurm_sites {{ arguments }} -- --test-threads=4
+    cargo test --package cu-cluster-tests --test slurm_broken --test slurm_limits {{ arguments }} -- --test-threads=4
 
 # Run all recipes for well-known programs on a real Slurm, as root. Installs them: 3 GB in a Debian root.
 recipes *arguments:

@@ -3,22 +3,28 @@
 //!
 //! `cargo bench -p cu-benches --bench clusters -- slurm|htcondor [JOBS] [ROUNDS]`, as root: it brings
 //! up a cluster of its own on this machine (see `tests/clusters`).
+//!
+//! `-- turnaround [JOBS] [ROUNDS]`: how long it is from the end of an attempt to the start of the next, by the
+//! jobs' own clocks, in a busy run on Slurm with a slot for each job.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use cu_benches::static_programs;
-use cu_benches::statistics::{median, seconds, three_digits};
+use cu_benches::statistics::{median, quantile, seconds, three_digits};
 use cu_cluster_tests::counted::CountedCommands;
 use cu_cluster_tests::{CondorPool, Instance, SlurmCluster, SlurmSettings, Suite, wait};
 use cu_core::machine::Event;
 use cu_core::{Reader, RunDir};
 
 const RESUMES: usize = 2;
+/// The same where the turnaround is measured.
+const MANY_RESUMES: usize = 6;
 /// The longest time for all jobs together.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -33,11 +39,24 @@ fn main() -> Result<()> {
             .with_context(|| format!("{word:?} is not a number")),
         None => Ok(default),
     };
-    let (jobs, rounds) = (number(1, 1000)?, number(2, 1)?);
+    let turnaround = words.first().is_some_and(|word| word == "turnaround");
+    let (jobs, rounds) = match turnaround {
+        true => (number(1, 36)?, number(2, 3)?),
+        false => (number(1, 1000)?, number(2, 1)?),
+    };
     match words.first().map(String::as_str) {
         Some("slurm") => {
             let cluster = SlurmCluster::own(Suite::Trixie, &SlurmSettings::default());
             compare("Slurm 24.11", &cluster, &SLURM, jobs, rounds)
+        }
+        Some("turnaround") => {
+            let all = "PartitionName=all Nodes=n[0-8] Default=YES MaxTime=INFINITE DefaultTime=60";
+            let settings = SlurmSettings {
+                lines: vec![all.to_owned()],
+                ..SlurmSettings::default()
+            };
+            let cluster = SlurmCluster::own(Suite::Trixie, &settings);
+            compare_turnarounds(&cluster, jobs, rounds)
         }
         Some("htcondor") => {
             let pool = CondorPool::own("");
@@ -48,7 +67,7 @@ fn main() -> Result<()> {
             println!("clusters: left out; to run it, name one: slurm or htcondor");
             Ok(())
         }
-        Some(other) => bail!("there is no cluster {other:?}; use slurm or htcondor"),
+        Some(other) => bail!("there is no cluster {other:?}; use slurm, htcondor or turnaround"),
     }
 }
 
@@ -118,6 +137,7 @@ struct Place<'a> {
     cluster: &'a Instance,
     kind: &'a Kind,
     jobs: usize,
+    resumes: usize,
     program: PathBuf,
     cu: PathBuf,
     directory: PathBuf,
@@ -140,6 +160,7 @@ fn compare(title: &str, cluster: &Instance, kind: &Kind, jobs: usize, rounds: us
             cluster,
             kind,
             jobs,
+            resumes: RESUMES,
             program: programs.join("smallest_job"),
             cu: programs.join("cu"),
             commands: CountedCommands::new(cluster, &directory),
@@ -191,6 +212,96 @@ fn compare(title: &str, cluster: &Instance, kind: &Kind, jobs: usize, rounds: us
     Ok(())
 }
 
+/// Writes down when it starts and ends, and asks to be resumed as often as it is to be.
+const CLOCKED: &str = r#"#!/bin/sh
+cd "$CU_OUTPUT_DIR" || exit
+date +%s.%N >>starts
+sleep 3
+n=$(wc -l <starts)
+[ "$n" -gt RESUMES ] && touch metrics.csv
+date +%s.%N >>ends
+[ "$n" -gt RESUMES ] || exit 3
+"#;
+
+fn compare_turnarounds(cluster: &Instance, jobs: usize, rounds: usize) -> Result<()> {
+    let built = static_programs()?;
+    let work = cluster.work_directory();
+    let _user = cluster.become_user();
+    let (cu, program) = (work.path().join("cu"), work.path().join("clocked"));
+    fs::copy(built.join("cu"), &cu)?;
+    fs::write(
+        &program,
+        CLOCKED.replace("RESUMES", &MANY_RESUMES.to_string()),
+    )?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    let place = |name: String| -> Result<Place<'_>> {
+        let directory = work.path().join(name);
+        fs::create_dir(&directory)?;
+        Ok(Place {
+            cluster,
+            kind: &SLURM,
+            jobs,
+            resumes: MANY_RESUMES,
+            program: program.clone(),
+            cu: cu.clone(),
+            commands: CountedCommands::new(cluster, &directory),
+            directory,
+        })
+    };
+    println!("Slurm 24.11, {jobs} jobs with {MANY_RESUMES} resumes each, in turns\n");
+    println!("| | turnaround: median | 95 % | ratio | all done | sbatch |");
+    println!("| --- | --- | --- | --- | --- | --- |");
+    let mut ratios = Vec::new();
+    for round in 0..rounds {
+        let plain = place(format!("plain-{round}"))?;
+        let plain_turn = plain_loop(&plain)?;
+        let plain_times = turnarounds(&plain.directory, jobs)?;
+        let run = place(format!("run-{round}"))?;
+        let run_turn = cu_run(&run)?;
+        let outputs = run.directory.join("run/working_directories");
+        let run_times = turnarounds(&outputs, jobs)?;
+        let middle = |times: &[f64]| median(times).context("jobs were resumed");
+        let ratio = middle(&run_times)? / middle(&plain_times)?;
+        ratios.push(ratio);
+        for (name, times, turn, ratio) in [
+            ("plain loop", &plain_times, &plain_turn, 1.0),
+            ("`cu run`", &run_times, &run_turn, ratio),
+        ] {
+            println!(
+                "| {name} | {} | {} | {} | {} | {} |",
+                seconds(middle(times)?),
+                seconds(quantile(times, 0.95).context("jobs were resumed")?),
+                three_digits(ratio),
+                seconds(turn.done),
+                turn.calls.get("sbatch").copied().unwrap_or(0),
+            );
+        }
+    }
+    let ratio = median(&ratios).context("there is at least one round")?;
+    println!("\nmedian of the ratios: {}", three_digits(ratio));
+    Ok(())
+}
+
+/// From each end of an attempt to the next start, of all jobs whose directories are in `parent`.
+fn turnarounds(parent: &Path, jobs: usize) -> Result<Vec<f64>> {
+    let mut all = Vec::new();
+    for job in 0..jobs {
+        let times = |name: &str| -> Result<Vec<f64>> {
+            let text = fs::read_to_string(parent.join(job.to_string()).join(name))?;
+            Ok(text.lines().map(str::parse).collect::<Result<_, _>>()?)
+        };
+        let (starts, ends) = (times("starts")?, times("ends")?);
+        all.extend(
+            starts
+                .iter()
+                .skip(1)
+                .zip(&ends)
+                .map(|(next, end)| next - end),
+        );
+    }
+    Ok(all)
+}
+
 /// Submits one job after the other, and waits until the last is done.
 fn plain_loop(place: &Place<'_>) -> Result<Turn> {
     let script = place.directory.join("script");
@@ -208,7 +319,7 @@ fn plain_loop(place: &Place<'_>) -> Result<Turn> {
         fs::create_dir(directory)?;
         fs::write(
             directory.join("settings.json"),
-            format!("{{\"resumes\": {RESUMES}}}"),
+            format!("{{\"resumes\": {}}}", place.resumes),
         )?;
     }
     let begun = Instant::now();
@@ -247,13 +358,14 @@ fn cu_run(place: &Place<'_>) -> Result<Turn> {
             "name = \"run\"\n\
              results_dir = {:?}\n\
              command = [{:?}]\n\
-             settings.resumes = {RESUMES}\n\
+             settings.resumes = {}\n\
              grid.job = {jobs:?}\n\
              resources.memory = \"64MiB\"\n\
              backend.kind = {backend:?}\n\
              backend.{backend}.commands = {:?}\n",
             place.directory,
             place.program,
+            place.resumes,
             place.commands.directory(),
         ),
     )?;

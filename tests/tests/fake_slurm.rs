@@ -173,6 +173,32 @@ fn each_hold_of_slurm_is_shown_as_one() {
 }
 
 #[test]
+fn a_hold_that_counts_as_an_end_keeps_no_job_waiting() {
+    for resume in ["submit", "requeue"] {
+        let site = cluster();
+        site.starts_after(Duration::from_secs(1000));
+        let backend = format!("resume = {resume:?}\nhold_end = [\"launch failed\"]");
+        let run = site.run(TWO_RESUMES, &backend, "");
+        let main = run.start();
+        run.until("a submission", || (!site.jobs().is_empty()).then_some(()));
+        site.waits_for("1000", "JobHeldUser");
+        run.until("another hold, which waits", || {
+            let shown = run.cu(&["show", "0"]).stdout;
+            shown.contains("JobHeldUser").then_some(())
+        });
+        site.starts_after(Duration::ZERO);
+        site.waits_for("1000", "launch failed requeued held");
+        completed(&main.wait());
+        assert_eq!(attempts(&run), 3);
+        assert_eq!(site.states()[0], "CANCELLED");
+        let job = run.show(0);
+        assert_eq!(job["attempts"][0]["end"], "lost", "{job}");
+        let shown = run.cu(&["show", "0"]).stdout;
+        assert!(shown.contains("launch failed requeued held"), "{shown}");
+    }
+}
+
+#[test]
 fn several_clusters_behind_one_login_are_named() {
     let site = cluster();
     let run = site.run(TWO_RESUMES, "", "");
@@ -245,4 +271,70 @@ fn a_run_resumed_on_another_cluster_touches_nothing() {
     site.forget_rules();
     completed(&run.go_on().wait());
     assert_eq!(site.jobs().len(), 3);
+}
+
+#[test]
+fn an_attempt_that_ended_before_it_was_found_has_its_cluster_job() {
+    let site = cluster();
+    let words =
+        "sbatch: error: Batch job submission failed: Zero Bytes were transmitted or received";
+    site.rule(Rule::fails("sbatch", words).though_it_acts().once_after(0));
+    site.rule(Rule::fails(
+        "squeue",
+        "slurm_load_jobs error: Unexpected message received",
+    ));
+    // The second attempt goes on only when the first was found.
+    let script =
+        "[ ! -e ready ] || { until [ -e go ]; do sleep 0.05; done; exit 0; }; touch ready; exit 3";
+    let run = site.run(script, "", "");
+    let main = run.start();
+    run.await_file(&run.output(0, "ready"));
+    let first = || run.show(0)["attempts"][0].clone();
+    run.until("the end of the attempt", || {
+        (first()["end"] == "resume_requested").then_some(())
+    });
+    site.forget_rules();
+    run.until("its cluster job", || {
+        (first()["cluster_job_id"] == "1000").then_some(())
+    });
+    std::fs::write(run.output(0, "go"), "").unwrap();
+    completed(&main.wait());
+}
+
+#[test]
+fn a_refused_run_says_how_to_go_on_and_does() {
+    let site = cluster();
+    let words = "sbatch: error: invalid partition specified: gpux\nsbatch: error: Batch job submission failed: Invalid partition name specified";
+    site.rule(Rule::fails("sbatch", words));
+    let run = site.run(TWO_RESUMES, "", "");
+    let exit = run.start().wait();
+    assert_eq!(exit.code, Some(1), "{exit:?}");
+    let said = format!("{}{}", exit.stdout, exit.stderr);
+    for word in ["run.toml", "cu retry --failed", "cu resume"] {
+        assert!(said.contains(word), "{word} is not in: {said}");
+    }
+    site.forget_rules();
+    completed(&run.cu(&["retry", "--failed"]));
+    completed(&run.go_on().wait());
+    assert_eq!(attempts(&run), 3);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_ever_for_a_job_that_does_not_end() {
+    let site = cluster();
+    site.starts_after(Duration::from_secs(1000));
+    let run = site.run(TWO_RESUMES, "", "");
+    let mut main = run.start();
+    run.until("a submission", || {
+        (site.jobs() == ["1000"] && run.status()["attempts"] == 1).then_some(())
+    });
+    main.kill();
+    // The scheduler goes on showing the job.
+    site.rule(Rule::prints("scancel", ""));
+    let exit = run.cu(&["stop", "all", "--timeout", "3s"]);
+    assert_eq!(exit.code, Some(124), "{exit:?}");
+    assert!(exit.stderr.contains("job 0 (1000)"), "{exit:?}");
+    site.forget_rules();
+    completed(&run.cu(&["stop", "all"]));
+    assert_eq!(run.show(0)["state"], "cancelled");
 }

@@ -501,6 +501,10 @@ pub struct Stop {
     /// Don't ask before all jobs of the newest run are cancelled
     #[arg(long, short)]
     pub yes: bool,
+    /// Wait at most this long for the end of attempts where no main process works on the run, then exit
+    /// with 124
+    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "15m")]
+    pub timeout: Duration,
 }
 
 /// `cu doctor`

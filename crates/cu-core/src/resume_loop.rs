@@ -277,7 +277,7 @@ impl ResumeLoop {
 
     /// Has people read, here and in other shells, that the scheduler does not answer, or answers again.
     fn show_silence(&mut self) {
-        let Some(news) = self.silence.news() else {
+        let Some(news) = self.silence.news(self.machine.policy()) else {
             return;
         };
         let (level, text, held_up) = match news {

@@ -80,14 +80,16 @@ impl Silence {
     }
 
     /// What people are to read now. Each silence begins once and ends once.
-    pub fn news(&mut self) -> Option<News> {
+    pub fn news(&mut self, policy: &Policy) -> Option<News> {
         match (&self.unanswered, self.seen) {
             (Some((since, reason)), None) if self.now.since(*since) >= SEEN_AFTER => {
                 self.seen = Some(*since);
                 Some(News::Begins(format!(
                     "the scheduler has not answered since {}: {reason}; it is asked again and again, and \
-                     attempts go on",
-                    moment(*since)
+                     attempts go on; if it answers nothing until {}, the main process ends, and `cu resume` \
+                     takes the run up again",
+                    moment(*since),
+                    moment(since.after(policy.scheduler_patience))
                 )))
             }
             (None, Some(since)) => {
@@ -137,7 +139,7 @@ mod tests {
 
     fn at(silence: &mut Silence, second: u64) -> Option<News> {
         silence.pass_time(Timestamp::from_millis(second * 1000));
-        silence.news()
+        silence.news(&Policy::default())
     }
 
     #[test]

@@ -20,8 +20,10 @@ use crate::machine::Event;
 use crate::threads::Lane;
 use crate::{Error, JobPlan, Result, RunDir, create};
 
-/// The least time between two calls. The first goes out at once.
+/// The time between two calls of a run that always has something due.
 const BETWEEN_CALLS: Duration = Duration::from_secs(2);
+/// How many calls a run that had little due has in hand at most: they go out sooner after each other.
+const MOST_SAVED: f64 = 8.0;
 
 /// An attempt that is due.
 #[derive(Debug)]
@@ -215,7 +217,39 @@ struct State {
     due: Vec<Due>,
     /// A task submits whatever is due.
     is_tended: bool,
-    last_call: Option<Instant>,
+    last_call: Option<Call>,
+}
+
+/// A call that was made.
+///
+/// In the long run there is one call in [`BETWEEN_CALLS`]. But what is due seldom comes evenly: jobs that were
+/// submitted together end together, and then nothing is due for a while. So calls that were not made are
+/// saved, and the more are saved, the sooner the next one follows.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    at: Instant,
+    /// How many are saved after it.
+    saved: f64,
+}
+
+impl Call {
+    fn first(at: Instant) -> Self {
+        let saved = MOST_SAVED;
+        Self { at, saved }
+    }
+
+    /// The next one, made at this time.
+    fn then(self, at: Instant) -> Self {
+        let waited = at.saturating_duration_since(self.at).as_secs_f64();
+        let saved = self.saved + waited / BETWEEN_CALLS.as_secs_f64() - 1.0;
+        let saved = saved.clamp(0.0, MOST_SAVED);
+        Self { at, saved }
+    }
+
+    /// When the next one may be made.
+    fn next(self) -> Instant {
+        self.at + BETWEEN_CALLS.div_f64(1.0 + self.saved)
+    }
 }
 
 impl Gathering {
@@ -234,13 +268,15 @@ impl Gathering {
         let now = Instant::now;
         state
             .is_tended
-            .then(|| state.last_call.map_or_else(now, |at| at + BETWEEN_CALLS))
+            .then(|| state.last_call.map_or_else(now, Call::next))
     }
 
     /// Takes all that is due, for a call that is made now.
     fn take(&self) -> Vec<Due> {
         let mut state = self.lock();
-        state.last_call = Some(Instant::now());
+        let now = Instant::now();
+        let last = state.last_call;
+        state.last_call = Some(last.map_or_else(|| Call::first(now), |last| last.then(now)));
         std::mem::take(&mut state.due)
     }
 
@@ -280,5 +316,58 @@ fn unsubmitted(attempt: Attempt, error: SubmitError, reach: Reach) -> Event {
             attempt,
             reason: uncertain.to_string(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The calls for what becomes due at these times, in seconds, and how long each of these waits.
+    fn calls(due: impl IntoIterator<Item = f64>) -> (usize, Vec<f64>) {
+        let begun = Instant::now();
+        let mut last: Option<Call> = None;
+        let mut waits = Vec::new();
+        let (mut count, mut open) = (0, None);
+        for at in due {
+            let due = begun + Duration::from_secs_f64(at);
+            // What waits for the same call costs nothing more.
+            let call = match open.filter(|call| due <= *call) {
+                Some(call) => call,
+                None => {
+                    let call = last.map_or(due, |last| last.next().max(due));
+                    last = Some(last.map_or_else(|| Call::first(call), |last| last.then(call)));
+                    count += 1;
+                    *open.insert(call)
+                }
+            };
+            waits.push(call.saturating_duration_since(due).as_secs_f64());
+        }
+        (count, waits)
+    }
+
+    fn mean(values: &[f64]) -> f64 {
+        values.iter().sum::<f64>() / values.len() as f64
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_always_due_makes_one_call_in_two_seconds() {
+        let (calls, _) = calls((0..50_000).map(|number| f64::from(number) / 50.0));
+        assert!((500..=510).contains(&calls), "{calls} calls in 1000 s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_seldom_due_waits_for_nothing() {
+        let (calls, waits) = calls((0..100).map(|number| f64::from(number) * 2.0));
+        assert_eq!((calls, mean(&waits)), (100, 0.0));
+    }
+
+    /// 60 jobs that end within 4 s of each other every 12 s, as jobs do that were submitted together.
+    #[tokio::test(start_paused = true)]
+    async fn jobs_that_end_together_wait_for_a_moment_with_no_more_calls() {
+        let job = |number: u32| f64::from(number / 60) * 12.0 + f64::from(number % 60) / 15.0;
+        let (calls, waits) = calls((0..60 * 15).map(job));
+        assert!(mean(&waits) < 0.5, "{}", mean(&waits));
+        assert!(calls <= 15 * 12 / 2 + 8, "{calls}");
     }
 }

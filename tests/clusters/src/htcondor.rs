@@ -43,6 +43,16 @@ impl CondorPool {
         Self { instance }
     }
 
+    /// A fresh one of a newer HTCondor, 25.14.
+    ///
+    /// # Panics
+    /// As [`own`](Self::own).
+    #[must_use]
+    pub fn newer() -> Self {
+        let instance = Instance::own("htcondor", None, "", &[("CU_SUITE", "forky")]);
+        Self { instance }
+    }
+
     /// What a Python `program` prints that is fed with `input` and has HTCondor's own modules of a
     /// newer version, 25.14. It runs in `work`, a directory that the pool has, too.
     ///

@@ -90,6 +90,11 @@ impl Instance {
         }
     }
 
+    /// By which name the script knows it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its own directory, with `log/`, for those who want to look.
     #[must_use]
     pub fn home(&self) -> &Path {

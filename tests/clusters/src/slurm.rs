@@ -100,6 +100,19 @@ impl SlurmCluster {
         Self { suite, instance }
     }
 
+    /// A fresh one beside this one, of the same version and with the same accounting, which calls it
+    /// `second`: commands of either reach both by `--clusters`. Drop it first.
+    ///
+    /// # Panics
+    /// As [`own`](Self::own).
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        let suite = self.suite;
+        let environment = [("CU_BESIDE", self.instance.name())];
+        let instance = Instance::own("slurm", Some(suite.name()), "", &environment);
+        Self { suite, instance }
+    }
+
     /// Installs the programs of the recipes in its root, unless they are there. `all` includes the large ones.
     ///
     /// # Panics

@@ -1,36 +1,21 @@
 //! Slurms that break or are short of something, each a cluster of the test's own: a controller that
 //! forgets, a node that is not well, limits on submissions, answers that are lost on the way.
 
+mod own;
 mod runs;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
-use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite, place};
+use cu_cluster_tests::{SlurmCluster, Suite, place};
 use cu_tests::run::Run;
+use own::{make_sick, with_a_prolog, with_lines, without_accounting};
 use runs::{
     GRID, ask, assert_completes, assert_grid, assert_promises, assert_submitted_once_each,
     await_first_attempt, complete, ends, in_a_lane, program, start, tiny_job,
 };
-
-fn with_lines(suite: Suite, lines: &[&str]) -> SlurmCluster {
-    let settings = SlurmSettings {
-        lines: lines.iter().map(|line| (*line).to_owned()).collect(),
-        ..SlurmSettings::default()
-    };
-    SlurmCluster::own(suite, &settings)
-}
-
-fn without_accounting(suite: Suite, lines: &[&str]) -> SlurmCluster {
-    let settings = SlurmSettings {
-        accounting: false,
-        lines: lines.iter().map(|line| (*line).to_owned()).collect(),
-    };
-    SlurmCluster::own(suite, &settings)
-}
 
 /// Keeps what the controller remembers.
 fn remember(cluster: &SlurmCluster) {
@@ -125,20 +110,8 @@ fn a_stranger_with_our_id_is_not_cancelled() {
 
 #[test]
 fn a_prolog_that_fails_costs_a_loss() {
-    let directory = tempfile::Builder::new()
-        .prefix("cu-prolog-")
-        .tempdir_in("/tmp");
-    let directory = directory.expect("/tmp can be written");
-    let (script, failed) = (
-        directory.path().join("prolog"),
-        directory.path().join("failed"),
-    );
-    let text = format!("#!/bin/sh\nmkdir {failed:?} 2>/dev/null && exit 1\nexit 0\n");
-    std::fs::write(&script, text).expect("it is ours");
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&script, executable).expect("it is ours");
-    let prolog = format!("Prolog={}", script.display());
-    let cluster = with_lines(Suite::Trixie, &[&prolog]);
+    let (cluster, directory) = with_a_prolog(Suite::Trixie);
+    make_sick(&directory);
     in_a_lane(&cluster, |lane, place| {
         let run = tiny_job(place, "works", "");
         let main_process = start(&run);
@@ -184,61 +157,6 @@ fn hundreds_of_jobs_run_under_a_small_limit_on_requests() {
     );
     complete(&run);
     assert_eq!(run.status()["jobs"]["completed"], 300);
-}
-
-/// More jobs than the controller keeps. The lane's slots are fewer than that, so that it is never empty.
-fn more_jobs_than_the_controller_keeps(suite: Suite) {
-    let cluster = without_accounting(suite, &["MaxJobCount=8", "MinJobAge=2"]);
-    in_a_lane(&cluster, |_, place| {
-        let values: Vec<u32> = (0..20).collect();
-        let run = Run::at(
-            place,
-            &["true"],
-            &format!("[grid]\nparameter = {values:?}\n"),
-        );
-        complete(&run);
-        assert_eq!(run.status()["jobs"]["completed"], 20);
-    });
-}
-
-#[test]
-fn an_array_that_does_not_fit_is_halved() {
-    more_jobs_than_the_controller_keeps(Suite::Bookworm);
-}
-
-#[test]
-fn an_array_that_does_not_fit_is_halved_on_26_05() {
-    more_jobs_than_the_controller_keeps(Suite::Forky);
-}
-
-/// Twelve jobs, of which two may be submitted at a time. If each wait were for a fixed minute, they would
-/// take five.
-#[test]
-fn the_end_of_an_own_job_makes_room_under_a_submit_limit() {
-    let cluster = with_lines(
-        Suite::Trixie,
-        &["AccountingStorageEnforce=associations,limits,qos"],
-    );
-    for made in [
-        "add qos small MaxSubmitJobsPerUser=2",
-        "add account lab",
-        "add user root account=lab",
-        "add user cu account=lab qos=normal,small defaultqos=small",
-    ] {
-        let words: Vec<&str> = made.split(' ').collect();
-        cluster.inside(&[&["sacctmgr", "-i"], &words[..]].concat());
-    }
-    in_a_lane(&cluster, |_, place| {
-        let values: Vec<u32> = (0..12).collect();
-        let config = format!("backend.slurm.qos = \"small\"\n[grid]\nparameter = {values:?}\n");
-        let run = Run::at(place, &["true"], &config);
-        let begun = Instant::now();
-        complete(&run);
-        let took = begun.elapsed();
-        assert!(took < Duration::from_secs(240), "{took:?}");
-        let log = std::fs::read_to_string(run.dir().path().join("main.log")).expect("a log");
-        assert!(log.contains("QOSMaxSubmitJobPerUserLimit"), "{log}");
-    });
 }
 
 /// A way to the controller on which its answers can be lost.

@@ -1,7 +1,9 @@
 //! `cu stop`, `pause`, `continue`, `retry`, `checkpoint`: asks the main process of a run. If there is
 //! none, this process is it for as long as that takes.
 
-use cu_core::{Counts, JobReport, MainProcessSeen, Reader, RunDir, RunState, ask, check_run};
+use cu_core::{
+    Counts, JobReport, MainProcessSeen, Reader, RunDir, RunState, Status, ask, check_run,
+};
 use cu_protocol::{OperatorAnswer, OperatorRequest, Selection};
 use serde_json::json;
 use std::collections::HashSet;
@@ -22,6 +24,8 @@ use crate::{backend, runs, terminal};
 
 /// How long to wait for the answer before saying so.
 const SILENTLY: Duration = Duration::from_secs(2);
+/// At most this many jobs that don't end are named.
+const MOST_NAMED: usize = 5;
 
 /// A request to a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +102,7 @@ pub fn stop(common: &Common, arguments: &Stop) -> Result<ExitCode> {
             return Ok(ExitCode::Done);
         }
     }
-    operate(common, Operation::Stop, jobs)
+    act(common, Operation::Stop, jobs, arguments.timeout)
 }
 
 /// Makes the request.
@@ -109,6 +113,16 @@ pub fn operate(
     common: &Common,
     operation: Operation,
     arguments: &JobsArgument,
+) -> Result<ExitCode> {
+    act(common, operation, arguments, Duration::MAX)
+}
+
+/// Makes the request. Where this process has to wait for the end of attempts itself, it does so for `bound`.
+fn act(
+    common: &Common,
+    operation: Operation,
+    arguments: &JobsArgument,
+    bound: Duration,
 ) -> Result<ExitCode> {
     let is_run = |word: &str| runs::exists(word, common.results_dir());
     let (jobs, run) = split(&arguments.jobs_and_run, is_run)?;
@@ -129,7 +143,7 @@ pub fn operate(
             // Otherwise it would open the backend and take the run's lock for nothing.
             if reader.affected(&request)? > 0 {
                 logging::start(&run, common.verbose)?;
-                return runtime.block_on(by_ourselves(common, operation, &run, request));
+                return runtime.block_on(by_ourselves(common, operation, &run, request, bound));
             }
             OperatorAnswer::Done { jobs: 0 }
         }
@@ -173,6 +187,7 @@ async fn by_ourselves(
     operation: Operation,
     run: &RunDir,
     request: OperatorRequest,
+    bound: Duration,
 ) -> Result<ExitCode> {
     let scheduler = backend::of_run(run).await?;
     let main_process = MainProcess::open(run.clone(), scheduler).await?;
@@ -183,6 +198,7 @@ async fn by_ourselves(
     } else if !common.quiet {
         terminal::say("no main process works on this run: waiting until its attempts have ended");
     }
+    main_process.detach_after(bound);
     let mut view: Box<dyn View> = match stops_all {
         true => view::choose(common, true),
         false => Box::new(Silent),
@@ -194,6 +210,10 @@ async fn by_ourselves(
     }
     report(common, operation, run, affected(answer.await)?)?;
     match outcome {
+        Outcome::Detached(status) if stops_all && !interrupts.interrupted() => {
+            late(common, run, &status)?;
+            Ok(ExitCode::TimedOut)
+        }
         Outcome::Detached(_) if interrupts.interrupted() => Ok(ExitCode::Interrupted),
         Outcome::Detached(status) if status.state == RunState::Interrupted => {
             terminal::say(&format!(
@@ -204,6 +224,32 @@ async fn by_ourselves(
         }
         _ => Ok(ExitCode::Done),
     }
+}
+
+/// Says which attempts the scheduler still has long after it was asked to end them.
+fn late(common: &Common, run: &RunDir, status: &Status) -> Result<()> {
+    if common.quiet {
+        return Ok(());
+    }
+    let jobs = Reader::open(run)?.jobs()?;
+    let open = jobs.iter().filter(|job| !job.state.is_settled());
+    let named = open.take(MOST_NAMED).map(|job| {
+        let cluster_job = job.attempts.last().and_then(|it| it.cluster_job_id.clone());
+        match cluster_job {
+            Some(cluster_job) => format!("job {} ({cluster_job})", job.job),
+            None => format!("job {}", job.job),
+        }
+    });
+    let named: Vec<_> = named.collect();
+    let count = status.jobs.total - status.jobs.settled();
+    terminal::say(&format!(
+        "the scheduler was asked to end {}, and has not reported the end: {}; look at them with the \
+         scheduler's own commands, and run `cu stop all {}` again to wait on",
+        plural(count.into(), "job"),
+        named.join(", "),
+        shell_word(run.path())
+    ));
+    Ok(())
 }
 
 fn affected(answer: OperatorAnswer) -> Result<u32> {

@@ -46,7 +46,7 @@ exit_codes! {
     ProblemFound = 9,
     /// an error in `cu` itself
     Internal = 70,
-    /// `cu wait`: the run had not ended after `--timeout`
+    /// `cu wait` and `cu stop`: the run had not ended after `--timeout`
     TimedOut = 124,
     /// interrupted or detached before every job had ended
     Interrupted = 130,

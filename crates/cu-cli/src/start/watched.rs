@@ -72,6 +72,15 @@ impl MainProcess {
         self.resume_loop.operator().ask(request)
     }
 
+    /// Detaches the loop after this time, unless it has ended by then.
+    pub fn detach_after(&self, time: Duration) {
+        let operator = self.resume_loop.operator();
+        tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            operator.ask(OperatorRequest::Detach).await
+        });
+    }
+
     /// Runs the loop until all jobs have ended or an interruption ends it.
     ///
     /// # Errors

@@ -114,6 +114,16 @@ fn paragraph(text: &mut String, status: &Status, run: &RunDir, kind: &Kind) {
         if let Some(hint) = hints::hint(job, attempt, &files) {
             let _ = writeln!(text, "  hint: {hint}");
         }
+        if was_never_taken(attempt) {
+            let (config, retry) = (run.config(), command(status, "retry", "--failed"));
+            let resume = command(status, "resume", "");
+            let _ = writeln!(
+                text,
+                "  hint: if a key of `[backend]` is at fault, correct it in {} and run `{retry}`, then \
+                 `{resume}`; other keys can be changed in a new run only",
+                config.display()
+            );
+        }
     }
     let see = match job.attempts.is_empty() {
         true => command(status, "show", &job.job.to_string()),
@@ -137,6 +147,12 @@ fn what(run: &RunDir, job: &JobReport) -> String {
             _ => limit::why(job),
         },
     }
+}
+
+/// Whether the scheduler refused the attempt.
+fn was_never_taken(attempt: &AttemptReport) -> bool {
+    let was_taken = attempt.cluster_job_id.is_some() || attempt.started.is_some();
+    attempt.end == Some(AttemptEnd::Failed) && !was_taken
 }
 
 fn last_of(job: &JobReport) -> Option<&AttemptReport> {

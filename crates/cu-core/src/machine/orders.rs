@@ -24,7 +24,7 @@ pub fn orders(jobs: &[Job], request: &OperatorRequest) -> Result<Vec<(JobId, Ord
             goes_on(job) && job.wanted == Wanted::Pause
         }),
         OperatorRequest::Checkpoint(selection) => (selection, Order::Checkpoint, &|job| {
-            goes_on(job) && job.state() == JobState::Running
+            goes_on(job) && job.state() == JobState::Running && job.wanted != Wanted::Pause
         }),
         OperatorRequest::Retry(selection) => (selection, Order::Retry, &Job::can_be_retried),
     };

@@ -1,12 +1,12 @@
 //! What a commit writes, row by row: as text before the transaction begins, so that one that has to be
 //! repeated writes the same again.
 
-use cu_protocol::{JobId, RunId, Timestamp};
+use cu_protocol::{Attempt, JobId, RunId, Timestamp};
 use rusqlite::{Transaction, params};
 
 use super::Changes;
 use super::progress::Announcements;
-use crate::machine::{Job, Measured};
+use crate::machine::{Event, Job, Measured};
 use crate::{AttemptReport, JobPlan, RunPlan};
 
 /// The rows of a commit.
@@ -19,6 +19,8 @@ pub(super) struct Rows<'a> {
     jobs: Vec<(JobId, String, String)>,
     metrics: Vec<Metrics>,
     attempts: &'a [(JobId, AttemptReport)],
+    /// The cluster jobs that became known in this commit. An attempt may have ended by then.
+    cluster_jobs: Vec<(JobId, Attempt, String)>,
 }
 
 /// A change to the metrics of a job.
@@ -62,6 +64,16 @@ impl<'a> Rows<'a> {
         let events = events.collect::<rusqlite::Result<_>>()?;
         let jobs = changes.jobs.iter();
         let jobs = jobs.map(|job| Ok((job.id, word(&job.state())?, json(job)?)));
+        let cluster_jobs = changes
+            .events
+            .iter()
+            .filter_map(|(job, event)| match event {
+                Event::Submitted {
+                    attempt,
+                    cluster_job,
+                } => Some((*job, *attempt, cluster_job.to_string())),
+                _ => None,
+            });
         let measured = changes.measured.iter();
         let measured = measured.map(|(job, measured)| Metrics::of(*job, measured));
         Ok(Self {
@@ -71,6 +83,7 @@ impl<'a> Rows<'a> {
             jobs: jobs.collect::<rusqlite::Result<_>>()?,
             metrics: measured.collect::<rusqlite::Result<_>>()?,
             attempts: &changes.attempts,
+            cluster_jobs: cluster_jobs.collect(),
         })
     }
 
@@ -117,6 +130,13 @@ impl<'a> Rows<'a> {
                 attempt.signal,
                 attempt.detail,
             ])?;
+        }
+        let mut found = transaction.prepare_cached(
+            "UPDATE attempts SET cluster_job_id = ?3 \
+             WHERE job = ?1 AND attempt = ?2 AND cluster_job_id IS NULL",
+        )?;
+        for (job, attempt, cluster_job) in &self.cluster_jobs {
+            found.execute(params![job.0, attempt.0, cluster_job])?;
         }
         Ok(())
     }

@@ -96,7 +96,7 @@ impl Cluster {
         self.scancel(filter, jobs).await
     }
 
-    async fn scancel(&self, options: &[&str], jobs: &[JobId]) -> Result<(), Error> {
+    pub(super) async fn scancel(&self, options: &[&str], jobs: &[JobId]) -> Result<(), Error> {
         let client = self.client();
         for some in jobs.chunks(IDS_AT_ONCE) {
             let ids = some.iter().map(JobId::to_string);

@@ -24,21 +24,28 @@ pub(super) struct Client {
 
 /// The words for an outage of the controller before anything was sent to it, and, up to version 22.05,
 /// for one of the name service.
-const OUT_OF_REACH: [&str; 4] = [
+const OUT_OF_REACH: [&str; 5] = [
     "Unable to contact slurm controller (connect failure)",
     "Unable to establish control machine address",
     "Unable to establish configuration source",
     "fatal: Could not establish a configuration source",
+    // So end users' names that a name service does not know for a moment.
+    "fatal: Unable to process configuration file",
 ];
 
 /// The words for credentials that Slurm does not take any more. They say nothing about a request.
-const CREDENTIALS: [&str; 6] = [
+const CREDENTIALS: [&str; 10] = [
     "Authentication credential expired",
     "Invalid authentication credential",
     "Protocol authentication error",
     "Error generating job credential",
     "Error creating job credential",
     "Unable to resolve token",
+    "Munge encode failed",
+    "Munge decode failed",
+    // Words of what sites put in front of sbatch, such as auks.
+    "krb5",
+    "Kerberos",
 ];
 
 /// The words, in small letters, for a controller that has too many requests (`rl_enable`).

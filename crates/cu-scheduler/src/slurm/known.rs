@@ -29,6 +29,8 @@ pub(super) enum Line {
     NotRequeued { name: String },
     /// We are about to send SIGKILL.
     Kill { at_unix_s: u64, jobs: Vec<String> },
+    /// We are about to cancel a held job, because its hold counts as an end.
+    EndHold { job: String, reason: String },
 }
 
 /// One call of sbatch.
@@ -89,6 +91,8 @@ pub(super) struct Known {
     of_id: HashMap<u32, Vec<u64>>,
     places: HashMap<SubmissionName, Where>,
     killed: HashMap<JobId, u64>,
+    /// The reasons of holds that count as an end.
+    ended_holds: HashMap<JobId, String>,
     /// How often a job that we have put back had been started anew by its newest submission.
     restarts: HashMap<JobId, u32>,
     newest: u64,
@@ -143,6 +147,9 @@ impl Known {
             Line::Kill { at_unix_s, jobs } => {
                 let jobs = jobs.iter().filter_map(|job| id(job));
                 self.killed.extend(jobs.map(|job| (job, at_unix_s)));
+            }
+            Line::EndHold { job, reason } => {
+                self.ended_holds.extend(id(&job).map(|job| (job, reason)));
             }
         }
     }
@@ -205,6 +212,11 @@ impl Known {
     /// put the job back by itself.
     pub fn restarts(&self, job: JobId) -> u32 {
         self.restarts.get(&job).copied().unwrap_or_default()
+    }
+
+    /// Why a job was held that we have cancelled because its hold counts as an end.
+    pub fn ended_hold(&self, job: JobId) -> Option<&str> {
+        self.ended_holds.get(&job).map(String::as_str)
     }
 
     /// When we last sent SIGKILL to a job.

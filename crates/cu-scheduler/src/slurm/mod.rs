@@ -38,7 +38,7 @@
 //! - Slurm ends only the processes of a job that it knows (`ProctrackType`): without cgroups, children
 //!   whose parent is dead may live on.
 //! - Up to version 24.11 Slurm reports exit codes from 128 on as less by 128.
-//! - Several clusters in one (`--clusters`) and heterogeneous jobs are not supported.
+//! - A run is on one cluster of several (`--clusters`). Heterogeneous jobs are not supported.
 
 pub mod batch_options;
 mod cancel;
@@ -47,6 +47,7 @@ mod config;
 mod examine;
 mod files;
 mod find;
+mod hold;
 mod job_id;
 mod journal;
 mod known;

@@ -95,6 +95,14 @@ impl Missing {
     }
 }
 
+/// What a person may expect of a job that is missing.
+fn verdict_follows() -> String {
+    let seconds = PATIENCE.as_secs();
+    format!(
+        "it counts as lost or cancelled if nothing else is known {seconds} s after it was missed"
+    )
+}
+
 fn cancelled(how: &str) -> ClusterState {
     ClusterState::Ended(ClusterEnd {
         cause: EndCause::Cancelled,
@@ -171,6 +179,12 @@ impl Cluster {
                 index.row(*job, name.as_deref())
             })
             .collect();
+        let ours = asked.iter().zip(&in_queue).filter_map(|(asked, row)| {
+            let (job, name) = asked.as_ref()?;
+            name.as_ref().and((*row).map(|row| (*job, row)))
+        });
+        let held = self.held_for_good(ours);
+        let cancelled_held = self.end_held(&held).await;
         let is_open = |(asked, row): &(&Asked, &Option<&Row>)| match (asked, row) {
             (_, None) => true,
             (Some((job, _)), Some(row)) => self.is_cancelled_by_someone(*job, row),
@@ -197,6 +211,13 @@ impl Cluster {
                 return observation(id, ClusterState::Gone, None);
             };
             let known_end = known_ends.row(job, name.as_deref());
+            if let (Some(reason), Err(error)) = (held.get(&job), &cancelled_held) {
+                let reason = format!("{reason}; it could not be cancelled: {error}");
+                return observation(id, ClusterState::Held { reason }, in_queue);
+            }
+            if let Some(state) = self.end_by_hold(job) {
+                return observation(id, state, in_queue);
+            }
             if let Some(row) = in_queue {
                 let is_open = accounts.is_some() && self.is_cancelled_by_someone(job, row);
                 let state = match is_open {
@@ -222,7 +243,10 @@ impl Cluster {
                         Some(_) => row.map_or("", |row| row.state.as_str()),
                         None => "nothing",
                     };
-                    let why = format!("not in the queue, and accounting says {accounting} of it");
+                    let why = format!(
+                        "not in the queue, and accounting says {accounting} of it; {}",
+                        verdict_follows()
+                    );
                     // Had it ever started, accounting would have a row of its own.
                     let name = name.as_deref().filter(|_| ended.is_none());
                     let never_started = name.is_some_and(|it| known_ends.knows_array(job, it))
@@ -231,7 +255,10 @@ impl Cluster {
                 }
                 (_, Some(Err(error))) => {
                     let error = in_one_line(&error);
-                    let why = format!("not in the queue, and accounting is silent: {error}");
+                    let why = format!(
+                        "not in the queue, and accounting is silent: {error}; {}",
+                        verdict_follows()
+                    );
                     self.missing.state(job, why, false)
                 }
             };
@@ -260,20 +287,38 @@ impl Cluster {
         }
     }
 
-    /// Whether a cancellation counts as a person's whatever its row looks like: it was ours, or the job had
-    /// started, however short it ran.
-    fn is_for_a_person(&self, job: JobId, row: &Row, end: &ClusterEnd) -> bool {
-        let has_started = || row.state == "CANCELLED" && self.has_output(job);
-        self.missing.ours().contains(&job) || (end.cause == EndCause::NotStarted && has_started())
+    /// The cause of a cancellation whose row does not show it: it was ours, or the job had started, however
+    /// short it ran. Slurm counts whole seconds.
+    fn cause_of_cancel(&self, job: JobId, row: &Row, end: &ClusterEnd) -> Option<EndCause> {
+        if self.missing.ours().contains(&job) {
+            return Some(EndCause::Cancelled);
+        }
+        let has_started = end.cause == EndCause::NotStarted && self.has_output(job);
+        has_started.then(|| match state::is_by_root(row) {
+            true => EndCause::Removed,
+            false => EndCause::Cancelled,
+        })
     }
 
     /// Whether Slurm made the file for the output of a job, as it does when it starts it.
     fn has_output(&self, job: JobId) -> bool {
-        let output = self.journal.with(|journal| {
-            let call = journal.known().call_of(job);
-            Ok(call.map(|call| beside(&call.script, job.task, "out")))
+        let files = self.files_of(job, "out", "stdout");
+        files.is_some_and(|files| files.iter().any(|file| file.exists()))
+    }
+
+    /// The places for an output of a job: beside the script of an array or of a job that is put back, else in
+    /// the directory of its submission, which has the script, too.
+    fn files_of(&self, job: JobId, beside_script: &str, alone: &str) -> Option<[PathBuf; 2]> {
+        let files = self.journal.with(|journal| {
+            let script = journal.known().call_of(job).map(|call| &call.script);
+            Ok(script.map(|script| {
+                [
+                    beside(script, job.task, beside_script),
+                    script.with_file_name(alone),
+                ]
+            }))
         });
-        output.is_ok_and(|output| output.is_some_and(|output| output.exists()))
+        files.ok().flatten()
     }
 
     /// The state that a row reports, with our own knowledge.
@@ -285,9 +330,11 @@ impl Cluster {
         let ClusterState::Ended(end) = &state else {
             return state::with_release(state, job);
         };
-        if row.state.starts_with("CANCELLED") && self.is_for_a_person(job, row, end) {
+        if row.state.starts_with("CANCELLED")
+            && let Some(cause) = self.cause_of_cancel(job, row, end)
+        {
             return ClusterState::Ended(ClusterEnd {
-                cause: EndCause::Cancelled,
+                cause,
                 ..end.clone()
             });
         }
@@ -329,15 +376,7 @@ impl Cluster {
     /// Whether Slurm wrote to the standard error of a job that it was over its memory. In the state it
     /// says so only where cgroups enforce the limit, and only of the batch step.
     fn exceeded_memory(&self, job: JobId) -> bool {
-        let files = self.journal.with(|journal| {
-            let script = journal.known().call_of(job).map(|call| &call.script);
-            let error = |script: &PathBuf| {
-                let of_task = beside(script, job.task, "err");
-                [of_task, script.with_file_name("stderr")]
-            };
-            Ok(script.map(error))
-        });
-        let mut files = files.ok().flatten().into_iter().flatten();
+        let mut files = self.files_of(job, "err", "stderr").into_iter().flatten();
         let Some(file) = files.find(|file| file.exists()) else {
             return false;
         };

@@ -65,6 +65,9 @@ pub struct SlurmOptions {
     /// A script that is sourced before the command starts: `venv/bin/activate`, or one that
     /// activates a conda environment. An absolute path.
     pub activate: Option<PathBuf>,
+    /// Texts in the reasons of holds that end a job: `launch failed`. It is cancelled then, and reported as one
+    /// that did not start. A job that is held for another reason waits for a person.
+    pub hold_end: Vec<String>,
     /// The variables that a command finds beside those of its submission.
     pub environment: Environment,
     /// A command in front of each command, which ends by executing its arguments: `srun`, `unshare --net`.
@@ -272,6 +275,11 @@ impl SlurmOptions {
                     format!("`{}` is not the name of an image", container.image),
                 );
             }
+        }
+        if self.hold_end.iter().any(|words| words.trim().is_empty()) {
+            let reason =
+                "an empty text is part of every reason; name a part of the reasons that you mean";
+            return invalid("hold_end", reason);
         }
         self.check_wrapper()?;
         for option in &self.extra {

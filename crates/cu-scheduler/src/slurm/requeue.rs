@@ -123,7 +123,10 @@ impl Cluster {
             if let Some(job) = submission.previous.as_ref().and_then(JobId::parse) {
                 let job_name = self.journal.with(|journal| {
                     let known = journal.known();
-                    let call = known.call_of(job);
+                    // What was cancelled because of its hold would be held again.
+                    let call = known
+                        .call_of(job)
+                        .filter(|_| known.ended_hold(job).is_none());
                     Ok(call.map(|call| (call.job_name.clone(), known.restarts(job))))
                 })?;
                 again.extend(job_name.map(|(job_name, known)| (index, job, job_name, known)));

@@ -189,11 +189,21 @@ mod tests {
     }
 
     #[test]
+    fn a_name_service_that_hiccups_refuses_nothing() {
+        let words = "sbatch: error: Invalid user for SlurmUser slurm, ignored\n\
+             sbatch: fatal: Unable to process configuration file";
+        assert_eq!(failed(words), Refusal::unavailable(words));
+    }
+
+    #[test]
     fn credentials_that_ran_out_are_renewed_not_refused() {
         for words in [
             "sbatch: error: Batch job submission failed: Authentication credential expired",
             "sbatch: error: Batch job submission failed: Error generating job credential",
             "sbatch: error: Batch job submission failed: Invalid authentication credential",
+            "sbatch: error: Munge encode failed: Failed to access \"/run/munge/munge.socket.2\": No such file \
+             or directory\nsbatch: error: Batch job submission failed: Unspecified error",
+            "sbatch: error: spank-auks: unable to read credential cache (krb5 error)",
         ] {
             match failed(words) {
                 Refusal::Unavailable { reason, .. } => {

@@ -144,7 +144,7 @@ fn cause(word: &str, row: &Row) -> Option<EndCause> {
         "COMPLETED" => exited(row),
         "FAILED" if is_refusal(row) => EndCause::NotStarted,
         "FAILED" => exited(row),
-        "CANCELLED" if row.state.ends_with(" by 0") => by_root(row),
+        "CANCELLED" if is_by_root(row) => by_root(row),
         // Without accounting nobody is named. What had a node and no time to run was not cancelled by a
         // person, but by Slurm, which could not start it.
         "CANCELLED"
@@ -165,6 +165,11 @@ fn cause(word: &str, row: &Row) -> Option<EndCause> {
         "REVOKED" => EndCause::Unknown,
         _ => return None,
     })
+}
+
+/// Whether accounting reports that root cancelled the job.
+pub(super) fn is_by_root(row: &Row) -> bool {
+    row.state.ends_with(" by 0")
 }
 
 /// Root acts for the place: it removes what runs, and what a node could not start.

@@ -53,6 +53,10 @@ table! {
         /// allocation of its own. Slurm is asked for resources.time_limit and this time together,
         /// bounds memory and counts costs by allocation.
         keep: Time = Example("\"20min\""),
+        /// Texts in Slurm's reasons for a hold that end the attempt, which then counts as one that did not
+        /// start: the held job is cancelled, and the next attempt submitted within resume.losses. A job that
+        /// is held for another reason waits for a person.
+        hold_end: Vec<String> = Example("[\"launch failed\", \"user env retrieval failed\"]"),
         /// Modules that the batch script loads, for what wrapper and container.command need. Those of the
         /// program belong into backend.modules.
         modules: Vec<String> = Example("[\"cuda/12.4\"]"),

@@ -35,6 +35,7 @@ pub fn options(run: &RunDir, file: &File) -> SlurmOptions {
         Some(keys::Resume::Requeue) => Resume::Requeue,
     };
     options.container = container(&slurm.container);
+    options.hold_end = slurm.hold_end.clone().unwrap_or_default();
     options.modules = slurm.modules.clone().unwrap_or_default();
     options.activate = slurm.activate.as_ref().map(|path| path.0.clone());
     options.environment = match slurm.environment {
@@ -103,6 +104,7 @@ mod tests {
         expected.array = 1000;
         expected.array_throttle = Some(50);
         expected.resume = Resume::Submit;
+        expected.hold_end = words(&["launch failed", "user env retrieval failed"]);
         expected.container = Some(container);
         expected.modules = words(&["cuda/12.4"]);
         expected.activate = Some("/home/ada/venv/bin/activate".into());

@@ -27,9 +27,13 @@ impl Step<'_> {
             }
             // It was over before the scheduler answered. The cancellation frees whatever the
             // scheduler keeps of it. An attempt that may run is never replaced or settled.
-            None => self.act(Action::Cancel {
-                cluster_job: cluster_job.clone(),
-            }),
+            None => {
+                let previous = &mut self.job.previous;
+                previous.get_or_insert_with(|| cluster_job.clone());
+                self.act(Action::Cancel {
+                    cluster_job: cluster_job.clone(),
+                });
+            }
         }
     }
 

@@ -1,0 +1,40 @@
+//! Slurms of a test's own, with settings or a fault of its own.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite};
+
+pub fn with_lines(suite: Suite, lines: &[&str]) -> SlurmCluster {
+    let settings = SlurmSettings {
+        lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+        ..SlurmSettings::default()
+    };
+    SlurmCluster::own(suite, &settings)
+}
+
+pub fn without_accounting(suite: Suite, lines: &[&str]) -> SlurmCluster {
+    let settings = SlurmSettings {
+        accounting: false,
+        lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+    };
+    SlurmCluster::own(suite, &settings)
+}
+
+/// A cluster whose prolog finds a node that is not well: the next one after each [`make_sick`].
+pub fn with_a_prolog(suite: Suite) -> (SlurmCluster, tempfile::TempDir) {
+    let directory = tempfile::Builder::new()
+        .prefix("cu-prolog-")
+        .tempdir_in("/tmp");
+    let directory = directory.expect("/tmp can be written");
+    let script = directory.path().join("prolog");
+    let sick = directory.path().join("sick");
+    let text = format!("#!/bin/sh\nrm {sick:?} 2>/dev/null && exit 1\nexit 0\n");
+    std::fs::write(&script, text).expect("it is ours");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, executable).expect("it is ours");
+    let prolog = format!("Prolog={}", script.display());
+    (with_lines(suite, &[&prolog]), directory)
+}
+
+pub fn make_sick(directory: &tempfile::TempDir) {
+    std::fs::write(directory.path().join("sick"), "").expect("it is ours");
+}
