@@ -1,5 +1,5 @@
-//! A thousand jobs with two resumes each on a real cluster: `cu run`, compared with a plain loop that
-//! submits each job by a command of its own.
+//! A thousand jobs with two resumes each on a real cluster: `cu run`, also with attempts that share
+//! allocations, compared with a plain loop that submits each job by a command of its own.
 //!
 //! `cargo bench -p cu-benches --bench clusters -- slurm|htcondor [JOBS] [ROUNDS]`, as root: it brings
 //! up a cluster of its own on this machine (see `tests/clusters`).
@@ -167,10 +167,11 @@ fn compare(title: &str, cluster: &Instance, kind: &Kind, jobs: usize, rounds: us
             directory,
         })
     };
-    let (mut plain, mut run) = (Vec::new(), Vec::new());
+    let (mut plain, mut run, mut keep) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
         plain.push(plain_loop(&place(format!("plain-{round}"))?)?);
-        run.push(cu_run(&place(format!("run-{round}"))?)?);
+        run.push(cu_run(&place(format!("run-{round}"))?, false)?);
+        keep.push(cu_run(&place(format!("keep-{round}"))?, true)?);
     }
     let told = kind.told.join(" | ");
     println!("{title}, {jobs} jobs with {RESUMES} resumes each, {rounds} in turns\n");
@@ -179,7 +180,11 @@ fn compare(title: &str, cluster: &Instance, kind: &Kind, jobs: usize, rounds: us
         "| --- | --- | --- | --- | --- | --- |{}",
         " --- |".repeat(kind.told.len())
     );
-    for (name, turns) in [("plain loop", &plain), ("`cu run`", &run)] {
+    for (name, turns) in [
+        ("plain loop", &plain),
+        ("`cu run`", &run),
+        ("`cu run`, `keep`", &keep),
+    ] {
         let of = |value: fn(&Turn) -> f64| {
             let values: Vec<f64> = turns.iter().map(value).collect();
             median(&values).context("there is at least one round")
@@ -257,7 +262,7 @@ fn compare_turnarounds(cluster: &Instance, jobs: usize, rounds: usize) -> Result
         let plain_turn = plain_loop(&plain)?;
         let plain_times = turnarounds(&plain.directory, jobs)?;
         let run = place(format!("run-{round}"))?;
-        let run_turn = cu_run(&run)?;
+        let run_turn = cu_run(&run, false)?;
         let outputs = run.directory.join("run/working_directories");
         let run_times = turnarounds(&outputs, jobs)?;
         let middle = |times: &[f64]| median(times).context("jobs were resumed");
@@ -348,10 +353,14 @@ fn plain_loop(place: &Place<'_>) -> Result<Turn> {
     })
 }
 
-fn cu_run(place: &Place<'_>) -> Result<Turn> {
+fn cu_run(place: &Place<'_>, keeps: bool) -> Result<Turn> {
     let config = place.directory.join("run.toml");
     let jobs: Vec<usize> = (0..place.jobs).collect();
     let backend = place.kind.backend;
+    let keep = match keeps {
+        true => format!("backend.{backend}.keep = \"20min\"\n"),
+        false => String::new(),
+    };
     fs::write(
         &config,
         format!(
@@ -361,7 +370,9 @@ fn cu_run(place: &Place<'_>) -> Result<Turn> {
              settings.resumes = {}\n\
              grid.job = {jobs:?}\n\
              resources.memory = \"64MiB\"\n\
+             resources.time_limit = \"5min\"\n\
              backend.kind = {backend:?}\n\
+             {keep}\
              backend.{backend}.commands = {:?}\n",
             place.directory,
             place.program,

@@ -50,6 +50,25 @@ fn assert_same_cluster_job(job: &Value, same: bool) {
 }
 
 #[test]
+fn attempts_share_cluster_jobs() {
+    in_a_condor_lane(|_, place| {
+        let keep = "backend.htcondor.keep = \"10min\"\nresources.time_limit = \"2min\"\n";
+        let run = Run::at(place, &program("tiny_job"), &format!("{keep}{GRID}"));
+        complete(&run);
+        assert_grid(&run);
+        let mut shared = std::collections::BTreeSet::new();
+        for job in 0..6 {
+            let job = run.show(job);
+            for attempt in job["attempts"].as_array().expect("attempts") {
+                let id = attempt["allocation"].as_str().expect("a cluster job");
+                shared.insert(id.to_owned());
+            }
+        }
+        assert!(shared.len() <= 6, "{shared:?}");
+    });
+}
+
+#[test]
 fn digits_by_new_submissions() {
     digits("submit");
 }

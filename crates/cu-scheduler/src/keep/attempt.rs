@@ -9,7 +9,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cu_system::files::{new_file, open};
 use cu_system::process::{Stat, all_processes};
-use rustix::process::{Pid, Signal as Sent, WaitOptions, kill_process, waitpid};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal as Sent, WaitId, WaitIdOptions, WaitOptions, kill_process, waitid, waitpid,
+};
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
@@ -223,6 +226,11 @@ fn append(path: &Path) -> io::Result<File> {
 async fn clear_away() -> bool {
     let begun = Instant::now();
     loop {
+        // Without this each attempt would cost a look at all processes of the machine.
+        let any = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        if matches!(waitid(WaitId::All, any), Err(Errno::CHILD)) {
+            return true;
+        }
         let own = std::process::id();
         let is_child = |pid: &u32| Stat::of(*pid).is_some_and(|stat| stat.parent == own);
         let left: Vec<u32> = all_processes().filter(is_child).collect();

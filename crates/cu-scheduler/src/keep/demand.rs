@@ -1,6 +1,6 @@
 //! How many allocations are to be submitted, or withdrawn, for the attempts of one class.
 
-/// So many allocations may wait for their start, unless more than that have begun.
+/// At most this many allocations wait for their start, unless more than that have begun.
 pub(super) const AT_FIRST: usize = 16;
 
 /// The attempts and allocations of one class.

@@ -5,7 +5,7 @@
 //! output, variables, limits and end. An allocation takes orders for as long as [`Keeping::keep`] says, counted from
 //! its start. Its time limit is longer by as much, so that the last one has all of its time.
 //!
-//! # Who decides
+//! # Files decide
 //! Main process and allocations share files only, so a node need not reach the main process, and whoever opens the
 //! directory next finds all there is to know. Each step of an order is a rename, which only one of those who
 //! try it can do: an allocation that takes it, or a cancel. So nothing runs twice, whoever is killed when.
@@ -259,7 +259,7 @@ impl Scheduler for Kept {
         let mut others = Vec::new();
         if !names.is_empty() && shared.is_in_use() {
             let keys: Vec<Key> = names.iter().map(Key::of).collect();
-            // Whoever adds an order now has it seen before this goes on.
+            // An order that is being added now is seen after that.
             drop(shared.with_room(Room::lock).await?);
             let observed = shared.observe_kept(keys).await?;
             for (name, mut observation) in names.iter().zip(observed) {
