@@ -274,7 +274,7 @@ fn a_run_resumed_on_another_cluster_touches_nothing() {
 }
 
 #[test]
-fn an_attempt_that_ended_before_it_was_found_has_its_cluster_job() {
+fn an_attempt_that_is_found_late_has_its_cluster_job() {
     let site = cluster();
     let words =
         "sbatch: error: Batch job submission failed: Zero Bytes were transmitted or received";

@@ -351,13 +351,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_always_due_makes_one_call_in_two_seconds() {
+    async fn an_endless_stream_makes_one_call_in_two_seconds() {
         let (calls, _) = calls((0..50_000).map(|number| f64::from(number) / 50.0));
         assert!((500..=510).contains(&calls), "{calls} calls in 1000 s");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_seldom_due_waits_for_nothing() {
+    async fn a_lone_job_waits_for_nothing() {
         let (calls, waits) = calls((0..100).map(|number| f64::from(number) * 2.0));
         assert_eq!((calls, mean(&waits)), (100, 0.0));
     }

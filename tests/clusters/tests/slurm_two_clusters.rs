@@ -34,7 +34,7 @@ fn replace_in_config(run: &Run, from: &str, to: &str) {
 }
 
 #[test]
-fn a_run_stays_on_its_cluster_of_two_and_touches_nothing_on_the_other() {
+fn a_run_stays_on_its_cluster_and_touches_nothing_elsewhere() {
     let first = SlurmCluster::own(Suite::Trixie, &SlurmSettings::default());
     let second = first.beside();
     in_a_lane(&first, |lane, place| {
