@@ -21,6 +21,10 @@ const GATHERING: Duration = Duration::from_millis(100);
 
 /// Something for the loop.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are of the large variant"
+)]
 pub(crate) enum Item {
     /// Something happened to a job.
     Happened {

@@ -17,6 +17,10 @@ use crate::{Message, StopCause};
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is read at a time, and none is kept"
+)]
 pub enum ProgramRequest {
     /// A message for the main process. The supervisor refuses a message that [only it may
     /// send](Message::is_of_supervisor).

@@ -185,6 +185,10 @@ fn events() -> impl Strategy<Value = Event> {
 }
 
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are of the large variant"
+)]
 pub enum Move {
     Happens(JobId, Event),
     TimePasses(Duration),

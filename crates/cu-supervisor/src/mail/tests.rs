@@ -220,6 +220,7 @@ fn a_merged_message_is_noted_once_it_is_durable() {
 
 /// What can happen to the mail.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a few in a test")]
 enum Step {
     Take(Message),
     Connect,
