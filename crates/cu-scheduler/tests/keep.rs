@@ -101,7 +101,7 @@ fn send(pid: u32, signal: rustix::process::Signal) {
 }
 
 #[tokio::test]
-async fn many_attempts_cost_few_allocations_and_each_is_itself() {
+async fn many_attempts_cost_few_allocations() {
     let scratch = TempDir::new().unwrap();
     let directory = scratch.path();
     let cluster = open(directory);
@@ -142,7 +142,7 @@ async fn many_attempts_cost_few_allocations_and_each_is_itself() {
 }
 
 #[tokio::test]
-async fn an_attempt_whose_allocation_is_killed_ends_with_it_and_the_others_go_on() {
+async fn a_killed_allocation_ends_its_attempt_alone() {
     let scratch = TempDir::new().unwrap();
     let directory = scratch.path();
     let cluster = open(directory);
@@ -159,7 +159,7 @@ async fn an_attempt_whose_allocation_is_killed_ends_with_it_and_the_others_go_on
 }
 
 #[tokio::test]
-async fn an_allocation_killed_between_two_attempts_takes_no_other_along() {
+async fn killed_between_two_attempts_it_takes_none_along() {
     let scratch = TempDir::new().unwrap();
     let directory = scratch.path();
     let cluster = open(directory);
@@ -207,7 +207,7 @@ async fn an_allocation_that_never_begins_takes_the_oldest_along() {
 }
 
 #[tokio::test]
-async fn what_no_allocation_would_be_had_for_is_refused() {
+async fn an_attempt_that_fits_no_allocation_is_refused() {
     let scratch = TempDir::new().unwrap();
     let directory = scratch.path();
     let cluster = open(directory);
@@ -225,7 +225,7 @@ async fn what_no_allocation_would_be_had_for_is_refused() {
 }
 
 #[tokio::test]
-async fn an_allocation_leaves_when_its_time_is_over_and_another_goes_on() {
+async fn an_allocation_leaves_when_its_time_is_over() {
     let scratch = TempDir::new().unwrap();
     let directory = scratch.path();
     let cluster = open_with(directory, Some(Duration::from_millis(1500)), host());
@@ -247,7 +247,7 @@ async fn an_allocation_leaves_when_its_time_is_over_and_another_goes_on() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_would_not_have_all_of_its_time_starts_elsewhere() {
+async fn each_attempt_has_all_of_its_own_time() {
     let scratch = TempDir::new().unwrap();
     let directory = scratch.path();
     let cluster = open_with(directory, Some(Duration::from_secs(2)), host());
@@ -292,7 +292,7 @@ async fn one_is_cancelled_and_its_allocation_goes_on() {
 }
 
 #[tokio::test]
-async fn without_keep_what_is_kept_is_watched_and_the_next_has_an_allocation_of_its_own() {
+async fn without_keep_shared_attempts_are_still_watched() {
     let scratch = TempDir::new().unwrap();
     let directory = scratch.path();
     let before = open(directory);

@@ -92,7 +92,7 @@ fn many_attempts_share_few_allocations_and_none_is_left() {
 }
 
 #[test]
-fn an_allocation_killed_with_an_attempt_costs_this_attempt_alone() {
+fn a_killed_allocation_costs_its_attempt_alone() {
     in_trixie(|_, place| {
         let run = staying(place, "");
         let main_process = run.start();
@@ -124,7 +124,7 @@ fn allocations_killed_between_two_attempts_cost_nothing() {
 }
 
 #[test]
-fn a_main_process_killed_meanwhile_finds_what_was_said_and_what_runs() {
+fn a_killed_main_process_finds_what_was_said_and_what_runs() {
     in_trixie(|_, place| {
         let run = grid(place, "");
         let mut main_process = run.start();
@@ -138,7 +138,7 @@ fn a_main_process_killed_meanwhile_finds_what_was_said_and_what_runs() {
 }
 
 #[test]
-fn an_allocation_that_is_about_to_end_warns_the_attempt_and_it_is_resumed() {
+fn an_allocation_about_to_end_warns_its_attempt() {
     in_trixie(|cluster, place| {
         let run = staying(place, "[stop]\nbefore_limit = \"20s\"\ngrace = \"10s\"\n");
         let main_process = run.start();
@@ -154,7 +154,7 @@ fn an_allocation_that_is_about_to_end_warns_the_attempt_and_it_is_resumed() {
 }
 
 #[test]
-fn an_allocation_that_is_cancelled_by_a_person_ends_its_job_as_cancelled() {
+fn scancel_of_an_allocation_cancels_its_job() {
     in_trixie(|cluster, place| {
         let run = staying(place, "");
         let main_process = run.start();
@@ -168,7 +168,7 @@ fn an_allocation_that_is_cancelled_by_a_person_ends_its_job_as_cancelled() {
 }
 
 #[test]
-fn one_job_is_stopped_and_its_allocation_goes_on_with_others() {
+fn one_job_is_stopped_and_its_allocation_goes_on() {
     in_trixie(|cluster, place| {
         // One allocation at a time.
         let config = format!(

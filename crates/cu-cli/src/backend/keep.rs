@@ -12,7 +12,6 @@ use cu_scheduler::{ClusterJobId, Error, Examine};
 use super::kind::Kind;
 use crate::config::units::Time;
 use crate::config::{self, Parsed};
-use crate::start::watched::this_program;
 
 /// The word after `cu exec` with which the process in an allocation is started. Its arguments follow.
 const HOST: &str = "--keep";
@@ -36,7 +35,13 @@ pub fn shared(
         scheduler: kind.to_string(),
         reason,
     };
-    let program = this_program().map_err(|error| refused(error.to_string()))?;
+    let program = std::env::current_exe().map_err(|error| refused(error.to_string()))?;
+    let program = program.into_os_string().into_string().map_err(|path| {
+        let path = path.to_string_lossy().into_owned();
+        refused(format!(
+            "the path of cu is not valid UTF-8: {path}; install cu under another path"
+        ))
+    })?;
     let keeping = Keeping {
         directory,
         keep: keep.map(|keep| keep.0),

@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
 use super::files::{Key, Order, Room, Wish};
-use super::host::Signals;
+use super::signals::Signals;
 use crate::{EndCause, Signal, Warning};
 
 /// How often to look whether the attempt is to end.

@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_attempts_begin_with_few_allocations_and_fill_a_cluster_with_room() {
+    fn few_allocations_at_first_fill_a_cluster_with_room() {
         let mut counts = Counts {
             due: 1000,
             ..Counts::default()

@@ -25,6 +25,7 @@ mod files;
 mod host;
 mod look;
 mod pool;
+mod signals;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
