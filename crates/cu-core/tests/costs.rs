@@ -11,8 +11,8 @@ use std::cell::Cell;
 use cu_core::Policy;
 use cu_core::machine::{Action, Effects, Event, Machine};
 use cu_protocol::{
-    Attempt, ExitRecord, JobId, Message, OutputChange, ProgramEnd, ResumeRequest, Sequence,
-    Timestamp,
+    Attempt, ExitRecord, JobId, Message, Noticed, OutputChange, ProgramEnd, ResumeRequest,
+    Sequence, Timestamp,
 };
 use world::{START, cluster_job, machine};
 
@@ -52,6 +52,7 @@ fn of_a_resume(machine: &mut Machine, job: JobId, attempt: Attempt, at: Timestam
         checkpoint: None,
         output_changed: OutputChange::Changed,
         condition: None,
+        noticed: Noticed::default(),
     };
     let events = [
         Event::Submitted {
