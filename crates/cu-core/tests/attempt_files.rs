@@ -235,16 +235,16 @@ async fn a_record_that_is_not_a_file_ends_the_wait() {
 async fn a_damaged_job_file_is_rewritten() {
     let scratch = scratch(without_grace(), 1);
     let path = scratch.run.job_spec(JOB);
-    let told = JobSpec::read(&path).expect("as it was made");
     let cluster = endless();
     let main_process = tokio::spawn(open(&scratch, Arc::new(cluster.clone())).await.run());
+    eventually("a start", || cluster.starts().len() == 1).await;
+    let told = JobSpec::read(&path).expect("as it was made");
     let end_and_await = async |starts: usize| {
         let last = cluster.starts().pop().expect("a start").job;
         cluster.stop(&last, Stop::NodeFailure);
         eventually("the next start", || cluster.starts().len() == starts).await;
         assert_eq!(JobSpec::read(&path).expect("whole"), told);
     };
-    eventually("a start", || cluster.starts().len() == 1).await;
     let text = std::fs::read_to_string(&path).expect("a text");
     std::fs::write(&path, &text[..text.len() / 2]).expect("cut");
     end_and_await(2).await;

@@ -49,7 +49,8 @@ fn resumes_that_are_due_together_are_few_calls() {
         let batches = cluster.batches();
         assert_eq!(batches[0], JOBS as usize);
         assert_eq!(batches.iter().sum::<usize>(), 2 * JOBS as usize);
-        assert!(batches.len() <= 6, "{batches:?}");
+        // At most six evenly, and eight that were saved.
+        assert!(batches.len() <= 6 + 8, "{batches:?}");
     });
 }
 

@@ -12,6 +12,7 @@ use crate::start::follow::{End, follow};
 use crate::start::foreground::{end_of, report};
 use crate::terminal;
 use crate::text::moment::rounded;
+use crate::view::json::StatusJson;
 use crate::view::{self, Lines, Silent, View};
 
 /// Waits for the end of a run.
@@ -64,7 +65,7 @@ fn ended(common: &Common, run: &RunDir, end: End, late: impl Fn() -> String) -> 
     };
     match note {
         None => report(common, run, &status)?,
-        Some(_) if common.json => terminal::json(&view::json::RunJson::from(&status))?,
+        Some(_) if common.json => terminal::json(&StatusJson::of(run, &status)?)?,
         Some(_) => {}
     }
     // Without it nobody would know why the run has not ended.

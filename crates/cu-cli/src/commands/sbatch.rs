@@ -16,7 +16,7 @@ use crate::error::{Error, ExitCode, Result};
 use crate::shell_word::shell_word;
 use crate::start::background;
 use crate::start::foreground::{report, work_on};
-use crate::view::json::RunJson;
+use crate::view::json::StatusJson;
 use crate::{config, runs, terminal};
 
 /// The script's copy, as Slurm calls its own.
@@ -90,7 +90,7 @@ pub fn sbatch(common: &Common, arguments: &Sbatch) -> Result<ExitCode> {
         return Ok(ExitCode::JobsFailed);
     }
     if common.json {
-        terminal::json(&RunJson::from(&status))?;
+        terminal::json(&StatusJson::of(&run, &status)?)?;
         return Ok(ExitCode::Done);
     }
     let id = first.attempts.first();

@@ -14,7 +14,7 @@ use crate::args::{Common, Watch};
 use crate::error::{ExitCode, Result};
 use crate::shell_word::shell_word;
 use crate::view::balance::balance;
-use crate::view::json::RunJson;
+use crate::view::json::StatusJson;
 use crate::view::{self, summary};
 use crate::{backend, terminal};
 
@@ -80,7 +80,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// If the run can't be read, or stdout can't be written.
 pub fn report(common: &Common, run: &RunDir, status: &Status) -> Result<()> {
     if common.json {
-        terminal::json(&RunJson::from(status))
+        terminal::json(&StatusJson::of(run, status)?)
     } else {
         let jobs = Reader::open(run)?.jobs()?;
         let settled = status.jobs.settled() == status.jobs.total;
@@ -109,7 +109,7 @@ fn detach(common: &Common, run: &RunDir) -> Result<ExitCode> {
     background::start(run, common.verbose)?;
     let status = Reader::open(run)?.status()?;
     if common.json {
-        terminal::json(&RunJson::from(&status))?;
+        terminal::json(&StatusJson::of(run, &status)?)?;
     } else {
         terminal::data(&run.path().display().to_string())?;
         terminal::say(&format!(

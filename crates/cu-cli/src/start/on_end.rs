@@ -14,7 +14,7 @@ use super::logging;
 use crate::config::Source;
 use crate::terminal;
 use crate::text::moment::rounded;
-use crate::view::json::RunJson;
+use crate::view::json::StatusJson;
 
 /// How long the command may take. The main process waits for it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,7 +58,8 @@ impl OnEnd {
 
     fn start(&self, status: &Status) -> std::io::Result<ExitStatus> {
         let log = logging::open(&self.run).map_err(std::io::Error::other)?;
-        let status = serde_json::to_vec(&RunJson::from(status))?;
+        let status =
+            serde_json::to_vec(&StatusJson::of(&self.run, status).map_err(std::io::Error::other)?)?;
         let mut child = Command::new("/bin/sh")
             .args(["-c", &self.command])
             .current_dir(self.run.path())

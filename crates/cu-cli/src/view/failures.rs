@@ -152,7 +152,8 @@ fn what(run: &RunDir, job: &JobReport) -> String {
 /// Whether the scheduler refused the attempt.
 fn was_never_taken(attempt: &AttemptReport) -> bool {
     let was_taken = attempt.cluster_job_id.is_some() || attempt.started.is_some();
-    attempt.end == Some(AttemptEnd::Failed) && !was_taken
+    let has_ended = attempt.exit_code.is_some() || attempt.signal.is_some();
+    attempt.end == Some(AttemptEnd::Failed) && !was_taken && !has_ended
 }
 
 fn last_of(job: &JobReport) -> Option<&AttemptReport> {

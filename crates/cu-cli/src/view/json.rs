@@ -2,15 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use cu_core::{AttemptEnd, AttemptReport, Counts, JobReport, JobState, RunDir, RunState, Status};
+use cu_core::{
+    AttemptEnd, AttemptReport, Counts, JobReport, JobState, Reader, RunDir, RunState, Status,
+};
 use cu_protocol::{Attempt, JobId, Metrics, Pushed, StopCause};
 use cu_run_dir::{RefusedMessages, SentSignal, SignalReason};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Files;
-use super::limit;
+use super::{limit, refused};
 use crate::backend::allocation_of;
+use crate::error::Result;
 use crate::text::moment::iso;
 
 /// The version of these forms.
@@ -54,13 +57,27 @@ impl<'a> From<&'a Status> for RunJson<'a> {
     }
 }
 
-/// `cu status --json`.
+/// `cu status --json`, and what `cu run --json` ends with.
 #[derive(Debug, Serialize)]
 pub struct StatusJson<'a> {
     #[serde(flatten)]
-    pub run: RunJson<'a>,
+    run: RunJson<'a>,
     /// How many messages for cluster_utils were refused in all jobs.
-    pub refused_messages: u64,
+    refused_messages: u64,
+}
+
+impl<'a> StatusJson<'a> {
+    /// The state of `run`, which is `status`.
+    ///
+    /// # Errors
+    /// If the run can't be read.
+    pub fn of(run: &RunDir, status: &'a Status) -> Result<Self> {
+        let refused = refused::of_run(run, &Reader::open(run)?)?;
+        Ok(Self {
+            run: RunJson::from(status),
+            refused_messages: refused.iter().map(|(_, count)| count).sum(),
+        })
+    }
 }
 
 /// `cu show JOB --json`.

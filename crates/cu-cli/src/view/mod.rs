@@ -13,6 +13,7 @@ pub mod json;
 pub mod limit;
 mod lines;
 pub mod notices;
+pub mod refused;
 pub mod summary;
 pub mod table;
 pub mod waiting;
