@@ -108,21 +108,23 @@ fn a_results_directory_that_cannot_be_written_is_named() {
 }
 
 #[test]
-fn an_output_directory_that_cannot_be_made_leaves_no_run() {
+fn an_output_directory_that_cannot_be_made_delays_its_job() {
     let run = of("");
     let directories = run.dir().path().join("working_directories");
     fs::create_dir_all(&directories).expect("a directory");
     fs::write(directories.join("0"), "a file").expect("a file");
-    assert_refused(&run.start().wait(), CANT_WRITE, &["working_directories/0"]);
+    let main_process = run.start();
+    run.until("the reason is told", || {
+        let log = fs::read_to_string(run.dir().log()).unwrap_or_default();
+        let told = log.contains("working_directories/0: a file is in its place: move it away");
+        told.then_some(())
+    });
     assert_eq!(
         fs::read_to_string(directories.join("0")).ok().as_deref(),
         Some("a file")
     );
-    // The unfinished directory is not a run, and becomes one once the file is out of the way.
-    let resumed = run.cu(&["resume", "run"]);
-    assert_refused(&resumed, NO_RUN, &["run.sqlite"]);
     fs::remove_file(directories.join("0")).expect("removed");
-    assert_eq!(run.start().wait().code, Some(DONE));
+    assert_eq!(main_process.wait().code, Some(DONE));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The arguments of every command but `cu exec` and `cu job`, which are read before.
 
+mod config;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use crate::runs::RESULTS_DIR;
 use crate::select::{Filter, Key};
 use crate::terminal::Color;
 use crate::topics;
+
+pub use config::{Config, GivenConfig, Profile, ShowConfig};
 
 /// Run long work as a chain of short, resumable jobs.
 #[derive(Debug, Parser)]
@@ -526,56 +530,6 @@ pub struct Doctor {
     /// Wait this long for that job, including its time in the queue
     #[arg(long, value_name = "TIME", default_value = "5min", value_parser = parse_time, requires = "submit")]
     pub wait: Duration,
-}
-
-/// `cu config`
-#[derive(Debug, Subcommand)]
-pub enum Config {
-    /// Print every key with its documentation and default, as TOML; or only one key or table
-    Reference {
-        /// A key or table, such as stop.after or backend.slurm
-        key: Option<String>,
-    },
-    /// Print all keys that a run would get, with the defaults of the user and the site
-    Show(ShowConfig),
-    /// Check a config, or the defaults of the user and the site, and report every mistake
-    Check(GivenConfig),
-    /// Write a short config with comments, to begin with
-    Init {
-        /// The file to write
-        #[arg(value_name = "FILE", default_value = "run.toml", value_parser = path())]
-        file: PathBuf,
-    },
-    /// Print the JSON Schema of configs, for editors
-    Schema,
-}
-
-/// `cu config show`
-#[derive(Debug, Args)]
-pub struct ShowConfig {
-    #[command(flatten)]
-    pub given: GivenConfig,
-    /// Print where each key was given
-    #[arg(long)]
-    pub origin: bool,
-}
-
-/// A config, if one is named.
-#[derive(Debug, Args)]
-pub struct GivenConfig {
-    /// A run's config, and overrides of its keys
-    #[arg(value_name = "CONFIG|KEY=VALUE")]
-    pub config_and_overrides: Vec<String>,
-    #[command(flatten)]
-    pub profile: Profile,
-}
-
-/// Which profile.
-#[derive(Debug, Default, Args)]
-pub struct Profile {
-    /// Use the keys of the table [profiles.NAME] of the config, the user's defaults or the site's
-    #[arg(long, value_name = "NAME", env = "CU_PROFILE")]
-    pub profile: Option<String>,
 }
 
 /// `cu man`
