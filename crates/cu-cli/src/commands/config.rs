@@ -107,7 +107,7 @@ fn show(common: &Common, arguments: &ShowConfig) -> Result<()> {
     for path in &places {
         let state = match path.exists() {
             true => "read",
-            false => "there is no such file",
+            false => "no such file is in reach",
         };
         text.push_str(&format!("# defaults in {}: {state}\n", path.display()));
     }

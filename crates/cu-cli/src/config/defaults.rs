@@ -46,17 +46,21 @@ pub fn read() -> Result<Vec<Defaults>> {
             source,
         };
         let text = match read_trusted(&path) {
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                continue;
-            }
+            Err(error) if is_out_of_reach(&error) => continue,
             text => text.map_err(wrong)?,
         };
         let text = String::from_utf8(text).map_err(|error| wrong(std::io::Error::other(error)))?;
         all.push(Defaults { path, text });
     }
     Ok(all)
+}
+
+/// Whether there is no such file for us: it does not exist, or lies where we may not look. After `sudo` or `su`,
+/// HOME can be another user's.
+fn is_out_of_reach(error: &std::io::Error) -> bool {
+    use ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    let is_refused_by_us = files::refusal(error).is_some();
+    !is_refused_by_us && matches!(error.kind(), NotFound | NotADirectory | PermissionDenied)
 }
 
 /// Where files of defaults may be, the weakest first.

@@ -187,3 +187,24 @@ fn a_command_of_the_user_hears_of_the_end_once() {
         bench.read("results/c/main.log").contains("exit status: 7")
     });
 }
+
+#[test]
+fn a_home_directory_that_is_closed_to_us_has_no_defaults() {
+    let bench = Bench::new();
+    bench.program("count.sh", COUNT);
+    defaults(&bench, "user", "[stop]\ngrace = \"8s\"\n");
+    let file = bench.path("user/cluster-utils/config.toml");
+    let directory = file.parent().expect("it has one").to_owned();
+    let close = |mode| {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(&directory, mode).expect("it is ours");
+    };
+    close(0o000);
+    // Nothing is closed to root.
+    let is_closed = fs::read(&file).is_err();
+    let shown = bench.cu(&["config", "show"]);
+    close(0o700);
+    assert_eq!(shown.code, 0, "{shown:?}");
+    assert_eq!(shown.stdout.contains("grace"), !is_closed, "{shown:?}");
+}
