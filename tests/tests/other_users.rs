@@ -216,8 +216,12 @@ fn a_swapped_run_starts_no_program_of_another_user() {
     let run = make_run(&results.join("run"), &DONE);
     let his = make_run(&public.path("his"), &touch);
     for run in [&run, &his] {
-        fs::write(run.newest_attempt(JobId(0)), "0").expect("an attempt was submitted");
+        let exit = public.cu(&["resume", run.path().to_str().expect("UTF-8")]);
+        assert_eq!(exit.code, Some(0), "{exit:?}");
+        fs::create_dir(run.attempt(JobId(0), Attempt(1))).expect("a directory");
+        fs::write(run.newest_attempt(JobId(0)), "1").expect("another attempt was submitted");
     }
+    fs::remove_file(&executed).expect("the program is one that runs");
     let in_the_way = |path: &Path| {
         let aside = public.path("aside");
         let copied = public.path("copied");
@@ -232,7 +236,7 @@ fn a_swapped_run_starts_no_program_of_another_user() {
         fs::rename(&copied, path).expect("swapped");
         let mut before = Vec::new();
         for_all(path, &mut |path| before.push(path.to_owned()));
-        let exit = public.cu(&["exec", run.path().to_str().expect("UTF-8"), "0", "0"]);
+        let exit = public.cu(&["exec", run.path().to_str().expect("UTF-8"), "0", "1"]);
         assert!(!executed.exists(), "{path:?}: {exit:?}");
         assert_eq!(exit.code, Some(200), "{path:?}: {exit:?}");
         assert!(
