@@ -42,6 +42,10 @@ pub(super) fn read(answer: Result<Output, Failure>) -> Result<u32, Refusal> {
         other => Refusal::of_failure(other),
     })?;
     let words = output.words();
+    // What failed behind sbatch, such as the rest of a site's wrapper, undoes no submission.
+    if output.code != 0 && id(&output.stdout).is_some() {
+        return Err(Refusal::uncertain(words));
+    }
     if output.code == 0 {
         let no_id = || Refusal::uncertain(format!("sbatch printed no job id: {words}"));
         return id(&output.stdout).ok_or_else(no_id);
@@ -68,10 +72,20 @@ pub(super) fn read(answer: Result<Output, Failure>) -> Result<u32, Refusal> {
     })
 }
 
-/// The id in `123` or `123;cluster`, on the last line: a site's wrapper may say something before.
+/// The id in `123`, `123;cluster` or `Submitted batch job 123`: a site's wrapper may print something before
+/// and behind it. `None` if several lines may be it, since a job is also found by its name.
 fn id(stdout: &str) -> Option<u32> {
-    let last = stdout.lines().rfind(|line| !line.trim().is_empty())?;
-    last.split(';').next()?.trim().parse().ok()
+    const WORDS: &str = "Submitted batch job ";
+    let id = |line: &str| -> Option<u32> {
+        let line = line.trim();
+        let text = match line.strip_prefix(WORDS) {
+            Some(rest) => rest.split(' ').next()?,
+            None => line.split(';').next()?.trim(),
+        };
+        text.parse().ok()
+    };
+    let mut ids = stdout.lines().filter_map(id);
+    ids.next().filter(|_| ids.next().is_none())
 }
 
 #[cfg(test)]
@@ -138,10 +152,23 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_read_whatever_a_site_says_before_it() {
+    fn an_id_is_read_whatever_a_site_says_around_it() {
         assert_eq!(read(output(0, "123\n", "")), Ok(123));
         assert_eq!(read(output(0, "123;cluster\n", "")), Ok(123));
         assert_eq!(read(output(0, "Welcome!\n123\n\n", "")), Ok(123));
+        assert_eq!(read(output(0, "123\nPlease cite us.\n", "")), Ok(123));
+        let words = "Submitted batch job 123 on cluster gpu\n";
+        assert_eq!(read(output(0, words, "sbatch: INFO")), Ok(123));
+        for unclear in [
+            output(0, "123\n4\n", ""),
+            output(1, "123\n", "sbatch: INFO"),
+        ] {
+            let unclear = read(unclear);
+            assert!(
+                matches!(unclear, Err(Refusal::Uncertain { .. })),
+                "{unclear:?}"
+            );
+        }
         assert!(matches!(
             read(output(0, "", "")),
             Err(Refusal::Uncertain { .. })
