@@ -136,7 +136,7 @@ impl Cluster {
         if !rows.is_empty() || said.is_empty() {
             return Ok(rows);
         }
-        // A site may print something before a table without rows. The heading tells that there is one.
+        // A site may print something before a table without rows. The heading shows that there is one.
         let headed = client.command("squeue").arguments(squeue::with_heading());
         let headed = client.ask(headed).await?;
         if squeue::has_heading(&headed.stdout) {

@@ -205,7 +205,7 @@ async fn a_job_that_an_answer_lacks_is_cancelled_by_name() {
 }
 
 #[tokio::test]
-async fn what_a_site_prints_before_a_table_is_no_silence() {
+async fn a_banner_before_an_empty_table_is_no_silence() {
     let stubs = Stubs::new();
     let slurm = stubs.open().await;
     let job = slurm.submit(&stubs.submissions(1)).await.remove(0).unwrap();
