@@ -182,7 +182,15 @@ fn refusal(output: &Output) -> Refusal {
     if let Some(refusal) = without_credentials(output) {
         return refusal;
     }
-    let words = first_lines(output);
+    // A site may warn on standard error, and an error be on standard output.
+    let is_on_stdout = !output.stderr.contains("ERROR") && output.stdout.contains("ERROR");
+    let words = match is_on_stdout {
+        true => first_lines(&Output {
+            stderr: String::new(),
+            ..output.clone()
+        }),
+        false => first_lines(output),
+    };
     // The last step. Behind it stands why the schedd does not take them, if it said so.
     const COMMIT: &str = "Failed to commit job submission into the queue.";
     let away = [
@@ -356,6 +364,11 @@ mod tests {
         let reason = "ERROR: This pool does not accept jobs without a project.\n";
         let wrong = refusal(&output(&format!("{COMMIT}{reason}")));
         assert!(matches!(wrong, Refusal::Rejected { .. }));
+        let unfound = Output {
+            stdout: "Submitting job(s)\nERROR: Can't find address of local schedd\n".into(),
+            ..output("WARNING: drained on Monday\n")
+        };
+        assert!(matches!(refusal(&unfound), Refusal::Unavailable { .. }));
         let wrong = refusal(&output("ERROR: I don't know about the 'nope' universe.\n"));
         assert!(matches!(wrong, Refusal::Rejected { .. }));
     }

@@ -9,11 +9,14 @@ const LIMITS: [&str; 8] = [
     "GrpSubmitJob",
     "MaxSubmitJobs",
     "GrpSubmitJobs",
-    "job submit limit",
+    GENERAL,
     "temporarily unable to accept job",
     "Resource temporarily unavailable",
     "Job count limit",
 ];
+
+/// In the words for whatever limit was reached.
+const GENERAL: &str = "job submit limit";
 
 /// Limits on what one job may ask for. In their company the general words, which name the submit
 /// limit among others, mean that the job is too large, or too small.
@@ -41,7 +44,7 @@ pub(super) fn read(answer: Result<Output, Failure>) -> Result<u32, Refusal> {
         Failure::GaveUp { said, .. } => Refusal::full(said),
         other => Refusal::of_failure(other),
     })?;
-    let words = output.words();
+    let words = words(&output);
     // What failed behind sbatch, such as the rest of a site's wrapper, undoes no submission.
     if output.code != 0 && id(&output.stdout).is_some() {
         return Err(Refusal::uncertain(words));
@@ -64,12 +67,32 @@ pub(super) fn read(answer: Result<Output, Failure>) -> Result<u32, Refusal> {
     } else if is_unauthorized(&words) {
         Refusal::unavailable(with_renewal(words))
     } else if says(&LIMITS) && !says(&OF_ONE_JOB) {
-        Refusal::full(words)
+        Refusal::full(with_doubt(words))
     } else if is_of_sbatch {
         Refusal::rejected(words)
     } else {
         Refusal::uncertain(words)
     })
+}
+
+/// What sbatch said, on both streams: what a site puts around it may use the other one.
+fn words(output: &Output) -> String {
+    let (stderr, stdout) = (output.stderr.trim(), output.stdout.trim());
+    match stderr.is_empty() || stdout.is_empty() || output.code == 0 {
+        true => output.words(),
+        false => format!("{stderr}\n{stdout}"),
+    }
+}
+
+/// The words about a limit, with a note if they name none: then it may be one that this job exceeds alone.
+fn with_doubt(words: String) -> String {
+    if !words.contains(GENERAL) || LIMITS.iter().any(|it| *it != GENERAL && words.contains(it)) {
+        return words;
+    }
+    format!(
+        "{words} (if this job alone asks for more than your limits allow, this never ends: compare its \
+         resources with `sacctmgr show qos` and `sacctmgr show associations`)"
+    )
 }
 
 /// The id in `123`, `123;cluster` or `Submitted batch job 123`: a site's wrapper may print something before
@@ -191,7 +214,15 @@ mod tests {
         ] {
             assert!(matches!(with(limit), Refusal::Full { .. }), "{limit}");
         }
-        assert!(matches!(failed(GENERAL), Refusal::Full { .. }));
+        // It may be either.
+        match failed(GENERAL) {
+            Refusal::Full { reason } => assert!(reason.contains("never ends"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+        match with("AssocMaxSubmitJobLimit") {
+            Refusal::Full { reason } => assert!(!reason.contains("never ends"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
         for limit in [
             "QOSMaxWallDurationPerJobLimit",
             "AssocMaxCpuPerJobLimit",
@@ -239,6 +270,18 @@ mod tests {
                         "{reason}"
                     );
                 }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_read_on_either_stream() {
+        let words = "sbatch: error: Batch job submission failed: Invalid partition name specified";
+        let greeting = "Lmod: module gcc loaded";
+        for output in [output(1, words, greeting), output(1, greeting, words)] {
+            match read(output) {
+                Err(Refusal::Rejected { reason }) => assert!(reason.contains(words), "{reason}"),
                 other => panic!("{other:?}"),
             }
         }
