@@ -34,6 +34,14 @@ const NOT_NOW: [&str; 5] = [
     "in standby mode",
 ];
 
+/// The words of an ssh that lost its connection, whatever sbatch said before.
+const LOST_CONNECTION: [&str; 4] = [
+    "Connection to ",
+    "Connection closed by ",
+    "client_loop: ",
+    "not responding.",
+];
+
 /// The words of an sbatch that waits for room by itself: longer than we wait for it. It has been
 /// refused then.
 pub(super) const SLEEPS: &str = "sleeping and retrying";
@@ -56,10 +64,13 @@ pub(super) fn read(answer: Result<Output, Failure>) -> Result<u32, Refusal> {
     // sbatch ends with 255 when an option is at fault, before it talks to anybody. So does ssh, in a
     // wrapper that runs sbatch elsewhere, when the connection is lost.
     let is_of_sbatch = words.contains("sbatch: ");
-    if output.code == 255 && is_of_sbatch {
-        return Err(Refusal::rejected(words));
-    }
     let says = |texts: &[&str]| texts.iter().any(|text| words.contains(text));
+    if output.code == 255 && is_of_sbatch {
+        return Err(match says(&LOST_CONNECTION) {
+            true => Refusal::uncertain(words),
+            false => Refusal::rejected(words),
+        });
+    }
     Err(if is_unclear(&words) {
         Refusal::uncertain(words)
     } else if is_out_of_reach(&words) || says(&NOT_NOW) {
@@ -297,6 +308,20 @@ mod tests {
         // The words of a command that runs sbatch elsewhere, whatever it said before.
         let lost = output(255, "", "Connection to login1 closed by remote host.");
         assert!(matches!(read(lost), Err(Refusal::Uncertain { .. })));
+        for words in [
+            "Connection to login1 closed by remote host.",
+            "client_loop: send disconnect: Broken pipe",
+            "Timeout, server login1 not responding.",
+        ] {
+            let lost = read(output(
+                255,
+                "",
+                &format!("sbatch: INFO: charged to x\n{words}"),
+            ));
+            assert!(matches!(lost, Err(Refusal::Uncertain { .. })), "{lost:?}");
+        }
+        let wrong = read(output(255, "", "sbatch: unrecognized option '--nope'"));
+        assert!(matches!(wrong, Err(Refusal::Rejected { .. })), "{wrong:?}");
         let failure = Failure::Broken {
             program: "sbatch".into(),
             reason: "signal: 9".into(),
