@@ -121,3 +121,63 @@ fn a_run_resumed_on_another_access_point_touches_nothing() {
     completed(&run.go_on().wait());
     assert_eq!(pool.jobs().len(), 3);
 }
+
+#[test]
+fn whatever_condor_submit_says_nothing_is_submitted_twice() {
+    const TAKEN: &str = "Submitting job(s).\n1 job(s) submitted to cluster 1.\n";
+    let warned = format!("\nWARNING: Your job asks for no disk\n{TAKEN}See you.\n");
+    let with_error = format!("{TAKEN}ERROR: the hook of the site can't be reached\n");
+    let lost = "Connection to ap1 closed by remote host.\n";
+    for (stdout, stderr, code) in [
+        (
+            warned.as_str(),
+            "WARNING: the pool is drained on Monday\n",
+            0,
+        ),
+        (with_error.as_str(), "", 1),
+        (TAKEN, "ERROR: the hook of the site can't be reached\n", 1),
+        ("", lost, 255),
+        ("", "WARNING: the pool is drained on Monday\n", 0),
+        ("", "", 0),
+        ("", "", 1),
+    ] {
+        let what = format!("{stdout}{stderr}{code}");
+        let pool = cluster();
+        let rule = Rule {
+            command: "condor_submit".into(),
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+            code,
+            ..Rule::default()
+        };
+        pool.rule(rule.with("descriptions").though_it_acts().once_after(0));
+        let run = pool.run(TWO_RESUMES, "", "");
+        let exit = run.start().wait();
+        assert_eq!(exit.code, Some(0), "{what}: {exit:?}");
+        assert_eq!(pool.jobs().len(), 3, "{what}");
+        assert_eq!(
+            run.show(0)["attempts"][0]["cluster_job_id"],
+            "1.0",
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn empty_answers_for_some_seconds_lose_no_job() {
+    const SILENT: &str = "-- Failed to fetch ads from: <127.0.0.1:9618> : ap1\n";
+    for stderr in [SILENT, ""] {
+        let pool = cluster();
+        pool.starts_after(Duration::from_secs(8));
+        let run = pool.run("echo once >>n", "", "");
+        let main = run.start();
+        run.until("a submission", || (!pool.jobs().is_empty()).then_some(()));
+        pool.rule(Rule {
+            stderr: stderr.into(),
+            ..Rule::prints("condor_q", "")
+        });
+        pool.rule(Rule::prints("condor_history", "[]"));
+        completed(&main.wait());
+        assert_eq!(pool.jobs(), ["1.0"]);
+    }
+}

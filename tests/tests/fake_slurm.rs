@@ -338,3 +338,80 @@ fn a_stop_does_not_wait_for_ever_for_a_job_that_does_not_end() {
     completed(&run.cu(&["stop", "all"]));
     assert_eq!(run.show(0)["state"], "cancelled");
 }
+
+const NO_ACCOUNTING: &str =
+    "AccountingStorageType = (null)\nClusterName = fake\nSLURM_VERSION = 24.11.5\n";
+
+#[test]
+fn empty_answers_of_squeue_for_a_moment_lose_no_job() {
+    let site = cluster();
+    site.rule(Rule::prints("scontrol", NO_ACCOUNTING).with("config"));
+    site.starts_after(Duration::from_secs(3));
+    let run = site.run("echo once >>n", "", "");
+    let main = run.start();
+    run.until("a submission", || (!site.jobs().is_empty()).then_some(()));
+    // For longer than a record of its end is waited for.
+    site.rule(Rule {
+        skip: 1,
+        times: 5,
+        ..Rule::prints("squeue", "")
+    });
+    completed(&main.wait());
+    assert_eq!(site.jobs(), ["1000"]);
+    let log = std::fs::read_to_string(run.dir().log()).unwrap();
+    assert!(!log.contains("lost"), "{log}");
+}
+
+#[test]
+fn a_stop_ends_a_job_that_an_answer_of_squeue_lacks() {
+    let site = cluster();
+    site.starts_after(Duration::from_secs(1000));
+    let run = site.run(TWO_RESUMES, "", "");
+    let main = run.start();
+    run.until("a submission", || (!site.jobs().is_empty()).then_some(()));
+    site.rule(Rule::prints("squeue", ""));
+    completed(&run.cu(&["stop", "all"]));
+    assert_eq!(main.wait().code, Some(1));
+    assert_eq!(site.states(), ["CANCELLED"]);
+}
+
+#[test]
+fn whatever_stands_around_a_job_id_nothing_is_submitted_twice() {
+    let says = |stdout: &str, stderr: &str, code| Rule {
+        command: "sbatch".into(),
+        stdout: stdout.into(),
+        stderr: stderr.into(),
+        code,
+        ..Rule::default()
+    };
+    let info = "sbatch: INFO: charged to project x\nsbatch: lua: your job goes to partition p\n";
+    for rule in [
+        says(
+            "Your quota is 90 % full.\n1000\n\nPlease cite us.\n",
+            info,
+            0,
+        ),
+        says("Submitted batch job 1000\n", info, 0),
+        says("Submitted batch job 1000 on cluster fake\n", "", 0),
+        // Which is it?
+        says("1000\nJobs of yours today:\n7\n", "", 0),
+        // What follows sbatch in a wrapper failed.
+        says("1000\n", &format!("{info}logger: no such host\n"), 1),
+        says("Submitted batch job 1000\n", info, 255),
+        says("", info, 0),
+    ] {
+        let what = format!("{rule:?}");
+        let site = cluster();
+        site.rule(rule.though_it_acts().once_after(0));
+        let run = site.run(TWO_RESUMES, "", "");
+        let exit = run.start().wait();
+        assert_eq!(exit.code, Some(0), "{what}: {exit:?}");
+        assert_eq!(attempts(&run), 3, "{what}");
+        assert_eq!(site.jobs().len(), 3, "{what}");
+        assert_eq!(
+            run.show(0)["attempts"][0]["cluster_job_id"],
+            "1000",
+            "{what}"
+        );
+    }
+}

@@ -85,12 +85,23 @@ pub(super) fn parse(output: &str) -> Result<Vec<Ad>, String> {
     if output.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let values: Vec<Value> = serde_json::from_str(output).map_err(|error| {
+    let values = list(output).map_err(|error| {
         let shown: String = output.chars().take(200).collect();
         format!("{error} in {shown}")
     })?;
     let read = |value: &Value| ad(value).ok_or_else(|| value.to_string());
     values.iter().map(read).collect()
+}
+
+/// The list in an answer. A site may print lines before it.
+fn list(output: &str) -> Result<Vec<Value>, serde_json::Error> {
+    let whole = serde_json::from_str(output);
+    if whole.is_ok() {
+        return whole;
+    }
+    let mut begins = output.match_indices("\n[").map(|(at, _)| &output[at..]);
+    let inner = begins.find_map(|rest| serde_json::from_str(rest).ok());
+    inner.map_or(whole, Ok)
 }
 
 fn ad(value: &Value) -> Option<Ad> {

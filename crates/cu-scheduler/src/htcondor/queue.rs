@@ -11,6 +11,9 @@ use crate::{Error, SubmissionName};
 /// The most ids or names in one question. Each is compared with each job of the queue.
 const MOST_NAMED: usize = 100;
 
+/// The words, on standard error, about an access point that did not answer.
+const NOT_FETCHED: &str = "Failed to fetch ads";
+
 /// HTCondor's commands for one pool.
 #[derive(Clone, Debug)]
 pub(super) struct Commands {
@@ -43,6 +46,10 @@ impl Commands {
 
     fn succeeded(&self, answer: Result<Output, Failure>) -> Result<Output, Error> {
         match answer {
+            // It may go on to say that the queue is empty.
+            Ok(output) if output.stderr.contains(NOT_FETCHED) => {
+                Err(self.unavailable(first_lines(&output)))
+            }
             Ok(output) if output.code == 0 => Ok(output),
             Ok(output) => Err(self.unavailable(first_lines(&output))),
             Err(failure) => Err(self.failed(&failure)),

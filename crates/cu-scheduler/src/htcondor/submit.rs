@@ -71,7 +71,11 @@ async fn submit_group(condor: &Htcondor, group: &[&Submission]) -> Result<Vec<Id
     let output = command.limit(SUBMIT_LIMIT).run().await;
     let output = output.map_err(Refusal::of_failure)?;
     if output.code != 0 {
-        return Err(refusal(&output));
+        // What failed behind condor_submit, such as the rest of a site's wrapper, undoes no submission.
+        return Err(match cluster(&output.stdout) {
+            Some(_) => Refusal::uncertain(output.words()),
+            None => refusal(&output),
+        });
     }
     let ids = submitted(&output.stdout, group.len()).ok_or_else(|| {
         Refusal::uncertain(format!("condor_submit named no jobs: {}", output.words()))
@@ -178,7 +182,15 @@ fn refusal(output: &Output) -> Refusal {
     if let Some(refusal) = without_credentials(output) {
         return refusal;
     }
-    let words = first_lines(output);
+    // A site may warn on standard error, and an error be on standard output.
+    let is_on_stdout = !output.stderr.contains("ERROR") && output.stdout.contains("ERROR");
+    let words = match is_on_stdout {
+        true => first_lines(&Output {
+            stderr: String::new(),
+            ..output.clone()
+        }),
+        false => first_lines(output),
+    };
     // The last step. Behind it stands why the schedd does not take them, if it said so.
     const COMMIT: &str = "Failed to commit job submission into the queue.";
     let away = [
@@ -192,7 +204,11 @@ fn refusal(output: &Output) -> Refusal {
         "Failed to create proc",
         "aborting entire submit",
     ];
-    if words.contains("would exceed") || words.contains("MAX_JOBS") {
+    // Each of its own messages has this word. What runs it elsewhere says others, and may have lost its answer.
+    let is_silent = output.stdout.trim().is_empty() && output.stderr.trim().is_empty();
+    if is_silent || (output.code == 255 && !words.contains("ERROR")) {
+        Refusal::uncertain(words)
+    } else if words.contains("would exceed") || words.contains("MAX_JOBS") {
         Refusal::full(words)
     } else if away.iter().any(|it| words.contains(it)) {
         Refusal::unavailable(words)
@@ -205,17 +221,22 @@ fn refusal(output: &Output) -> Refusal {
 
 /// The ids in `2 job(s) submitted to cluster 259.`, if they are `count`.
 fn submitted(stdout: &str, count: usize) -> Option<Vec<Id>> {
-    let line = |line: &str| {
-        let (number, rest) = line.trim().split_once(" job(s) submitted to cluster ")?;
-        let cluster: u32 = rest.trim_end_matches('.').parse().ok()?;
-        Some((number.parse::<usize>().ok()?, cluster))
-    };
-    let (number, cluster) = stdout.lines().find_map(line)?;
+    let (number, cluster) = cluster(stdout)?;
     if number != count {
         return None;
     }
     let procs = 0..u32::try_from(count).ok()?;
     Some(procs.map(|proc| Id { cluster, proc }).collect())
+}
+
+/// How many jobs were submitted, and to which cluster.
+fn cluster(stdout: &str) -> Option<(usize, u32)> {
+    let line = |line: &str| {
+        let (number, rest) = line.trim().split_once(" job(s) submitted to cluster ")?;
+        let cluster: u32 = rest.trim_end_matches('.').parse().ok()?;
+        Some((number.parse::<usize>().ok()?, cluster))
+    };
+    stdout.lines().find_map(line)
 }
 
 /// Writes scripts, tickets and the description, and returns the path of the description.
@@ -343,6 +364,11 @@ mod tests {
         let reason = "ERROR: This pool does not accept jobs without a project.\n";
         let wrong = refusal(&output(&format!("{COMMIT}{reason}")));
         assert!(matches!(wrong, Refusal::Rejected { .. }));
+        let unfound = Output {
+            stdout: "Submitting job(s)\nERROR: Can't find address of local schedd\n".into(),
+            ..output("WARNING: drained on Monday\n")
+        };
+        assert!(matches!(refusal(&unfound), Refusal::Unavailable { .. }));
         let wrong = refusal(&output("ERROR: I don't know about the 'nope' universe.\n"));
         assert!(matches!(wrong, Refusal::Rejected { .. }));
     }

@@ -23,6 +23,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long an answer must stand that the log does not explain.
 const DOUBT: Duration = Duration::from_secs(5);
+/// How long queue and history must lack a job that waits or runs by the log.
+const DOUBT_OF_LOG: Duration = Duration::from_secs(30);
 
 /// Our knowledge of the jobs, and how long it is worth believing.
 #[derive(Debug)]
@@ -296,7 +298,12 @@ impl Watch {
             Verdict::Ask => unknown("the event log does not say yet how the job goes on"),
             Verdict::Doubt(state) => {
                 let since = *job.doubt.get_or_insert_with(Instant::now);
-                if since.elapsed() < DOUBT {
+                // The log is the access point's own word, and says that the job is there.
+                let limit = match state {
+                    ClusterState::Gone => DOUBT_OF_LOG,
+                    _ => DOUBT,
+                };
+                if since.elapsed() < limit {
                     return unknown("the queue and the event log do not agree yet");
                 }
                 state

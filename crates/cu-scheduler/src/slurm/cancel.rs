@@ -29,6 +29,10 @@ impl Cluster {
             return self.cancel_blindly(jobs, how).await;
         };
         let index = row::Index::new(&queue);
+        // An answer may lack a job that is there.
+        let is_missing = |id: &&ClusterJobId| JobId::parse(id).is_some_and(|job| !index.lists(job));
+        let missing: Vec<ClusterJobId> = jobs.iter().filter(is_missing).cloned().collect();
+        self.cancel_blindly(&missing, how).await?;
         let states: Vec<(JobId, ClusterState)> = self.journal.with(|journal| {
             let state = |job: JobId| {
                 let call = journal.known().call_of(job);
@@ -61,7 +65,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Ends jobs though the queue can't be asked: Slurm compares their names itself.
+    /// Ends jobs of which the queue says nothing: Slurm compares their names itself.
     async fn cancel_blindly(&self, jobs: &[ClusterJobId], how: Cancel) -> Result<(), Error> {
         let by_name = self.journal.with(|journal| {
             let mut by_name: BTreeMap<String, Vec<JobId>> = BTreeMap::new();

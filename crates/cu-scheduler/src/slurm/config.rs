@@ -7,6 +7,14 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Config(HashMap<String, String>);
 
+/// The user under whom the controller runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SiteUser {
+    pub number: u32,
+    /// `slurm(64030)`.
+    pub shown: String,
+}
+
 /// One partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Partition {
@@ -67,6 +75,18 @@ impl Config {
     /// Whether the version is this one or a newer one.
     pub fn is_at_least(&self, version: (u32, u32)) -> bool {
         self.version().and_then(number) >= Some(version)
+    }
+
+    /// The user under whom the controller runs, and with it what a site runs against jobs: the name and
+    /// number in `SlurmUser = slurm(64030)`. `None` if that is our own user, whose acts are a person's.
+    pub fn site_user(&self) -> Option<SiteUser> {
+        let shown = self.get("SlurmUser")?;
+        let (_, number) = shown.strip_suffix(')')?.split_once('(')?;
+        let number: u32 = number.parse().ok()?;
+        (number != rustix::process::getuid().as_raw()).then(|| SiteUser {
+            number,
+            shown: shown.to_owned(),
+        })
     }
 
     /// Whether ends are recorded where sacct finds them.

@@ -20,7 +20,8 @@
 //! One `squeue` reports all jobs; `sacct` is asked for those that the controller has forgotten. A job that
 //! neither knows is unknown for two minutes, since accounting may be late or away. Then it is gone, or
 //! cancelled if accounting knows its array and it has no output: Slurm forgets a task that is cancelled
-//! while it waits, but accounting knows each task that started. A job is known by its id and its name,
+//! while it waits, but accounting knows each task that started. Without accounting it is gone when the
+//! queue still lacks it some seconds later. A job is known by its id and its name,
 //! because a controller that crashed may give ids again: `123_4#2` is the second of our jobs to which it
 //! gave the id 123_4. A wait that time does not end, such as that of a job whose time limit no partition allows,
 //! is [`ClusterState::Held`](crate::ClusterState::Held).

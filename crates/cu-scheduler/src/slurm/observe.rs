@@ -19,6 +19,9 @@ use crate::{ClusterEnd, ClusterJobId, ClusterState, EndCause, Error, Observation
 /// How long accounting may take to learn of an end, or be away. After that a job that is not in the
 /// queue is gone.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a job must be missing where only the queue can tell: one answer may lack it by a hiccup of
+/// the controller, or of what a site puts in front of squeue.
+const SECOND_LOOK: Duration = Duration::from_secs(5);
 /// The words of Slurm about a job that is over its memory, in the last lines of its standard error.
 const OVER_MEMORY: [&str; 4] = [
     "exceeded memory limit",
@@ -51,8 +54,14 @@ enum Cause {
 }
 
 impl Missing {
-    /// The state of a job whose end accounting does not know, for the reason `why`.
-    fn state(&self, job: JobId, why: String, never_started: bool) -> ClusterState {
+    /// The state of a job whose end accounting does not know, for the reason `why`, until `patience` is over.
+    fn state(
+        &self,
+        job: JobId,
+        why: String,
+        patience: Duration,
+        never_started: bool,
+    ) -> ClusterState {
         let now = Instant::now();
         let mut missing = self.lock();
         let cause = missing.entry(job).or_insert(Cause::Unknown(now));
@@ -61,7 +70,7 @@ impl Missing {
             *cause = Cause::NeverStarted(now);
         }
         match *cause {
-            Cause::Unknown(since) | Cause::NeverStarted(since) if since.elapsed() < PATIENCE => {
+            Cause::Unknown(since) | Cause::NeverStarted(since) if since.elapsed() < patience => {
                 ClusterState::Unknown { reason: why }
             }
             Cause::Unknown(_) => ClusterState::Gone,
@@ -124,13 +133,19 @@ impl Cluster {
         self.pace.asked();
         let rows = squeue::parse(&answer.stdout);
         let said = answer.stdout.trim();
-        if rows.is_empty() && !said.is_empty() {
-            return Err(Error::Misunderstood {
-                scheduler: self.to_string(),
-                answer: said.chars().take(500).collect(),
-            });
+        if !rows.is_empty() || said.is_empty() {
+            return Ok(rows);
         }
-        Ok(rows)
+        // A site may print something before a table without rows. The heading shows that there is one.
+        let headed = client.command("squeue").arguments(squeue::with_heading());
+        let headed = client.ask(headed).await?;
+        if squeue::has_heading(&headed.stdout) {
+            return Ok(squeue::parse(&headed.stdout));
+        }
+        Err(Error::Misunderstood {
+            scheduler: self.to_string(),
+            answer: said.chars().take(500).collect(),
+        })
     }
 
     /// The rows of accounting about jobs and the runs of each, the newest last.
@@ -142,6 +157,11 @@ impl Cluster {
             let command = client.command("sacct").arguments(sacct::ARGUMENTS);
             let command = command.argument("--jobs").argument(some.join(","));
             rows.extend(sacct::parse(&client.ask(command).await?.stdout));
+        }
+        if let Some(user) = self.settings.get().config.site_user() {
+            for row in &mut rows {
+                state::name_site_user(row, &user);
+            }
         }
         Ok(rows)
     }
@@ -236,8 +256,10 @@ impl Cluster {
                     self.missing.found(job);
                     state
                 }
-                (_, None) => ClusterState::Gone,
-                (None, Some(Ok(_))) if name.is_none() => ClusterState::Gone,
+                // Its number is another's.
+                (None, None) if index.lists(job) => ClusterState::Gone,
+                (_, None) => self.missed(job),
+                (None, Some(Ok(_))) if name.is_none() => self.missed(job),
                 (ended, Some(Ok(_))) => {
                     let accounting = match ended {
                         Some(_) => row.map_or("", |row| row.state.as_str()),
@@ -251,7 +273,7 @@ impl Cluster {
                     let name = name.as_deref().filter(|_| ended.is_none());
                     let never_started = name.is_some_and(|it| known_ends.knows_array(job, it))
                         && !self.has_output(job);
-                    self.missing.state(job, why, never_started)
+                    self.missing.state(job, why, PATIENCE, never_started)
                 }
                 (_, Some(Err(error))) => {
                     let error = in_one_line(&error);
@@ -259,12 +281,22 @@ impl Cluster {
                         "not in the queue, and accounting is silent: {error}; {}",
                         verdict_follows()
                     );
-                    self.missing.state(job, why, false)
+                    self.missing.state(job, why, PATIENCE, false)
                 }
             };
             observation(id, state, row)
         };
         Ok(observations.map(observation).collect())
+    }
+
+    /// The state of a job that the queue lacks and of which nobody else knows. It is looked for again soon.
+    fn missed(&self, job: JobId) -> ClusterState {
+        let why = "not in this answer of the queue; it counts as lost if the next ones lack it too";
+        let state = self.missing.state(job, why.into(), SECOND_LOOK, false);
+        if matches!(state, ClusterState::Unknown { .. }) {
+            self.pace.something_is_expected();
+        }
+        state
     }
 
     /// Whether a row of the queue reports a cancellation without its author, who is not us. Only
@@ -281,7 +313,7 @@ impl Cluster {
             return self.state(job, known);
         }
         let why = "it was cancelled, and accounting does not say yet by whom".to_owned();
-        match self.missing.state(job, why, false) {
+        match self.missing.state(job, why, PATIENCE, false) {
             ClusterState::Gone => self.state(job, row),
             state => state,
         }
@@ -294,7 +326,7 @@ impl Cluster {
             return Some(EndCause::Cancelled);
         }
         let has_started = end.cause == EndCause::NotStarted && self.has_output(job);
-        has_started.then(|| match state::is_by_root(row) {
+        has_started.then(|| match state::is_by_site(row) {
             true => EndCause::Removed,
             false => EndCause::Cancelled,
         })
@@ -410,7 +442,7 @@ mod tests {
             task: None,
             before: 0,
         };
-        let state = || missing.state(job, "why".into(), false);
+        let state = || missing.state(job, "why".into(), PATIENCE, false);
         let unknown = ClusterState::Unknown {
             reason: "why".into(),
         };

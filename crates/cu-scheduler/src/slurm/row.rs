@@ -111,6 +111,13 @@ impl<'a> Index<'a> {
             .or_else(|| named().rfind(is_rest))
     }
 
+    /// Whether a row has the id of `job`, whoever's job that is.
+    pub fn lists(&self, job: JobId) -> bool {
+        let job = job.at_slurm();
+        let rows = self.of_base.get(&job.base);
+        rows.is_some_and(|rows| rows.iter().any(|row| row.listed.includes(job)))
+    }
+
     /// Whether anything is said of the array `name` of which `job` is a task.
     pub fn knows_array(&self, job: JobId, name: &str) -> bool {
         let rows = self.of_base.get(&job.base).filter(|_| job.task.is_some());

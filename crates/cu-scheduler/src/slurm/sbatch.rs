@@ -9,11 +9,14 @@ const LIMITS: [&str; 8] = [
     "GrpSubmitJob",
     "MaxSubmitJobs",
     "GrpSubmitJobs",
-    "job submit limit",
+    GENERAL,
     "temporarily unable to accept job",
     "Resource temporarily unavailable",
     "Job count limit",
 ];
+
+/// In the words for whatever limit was reached.
+const GENERAL: &str = "job submit limit";
 
 /// Limits on what one job may ask for. In their company the general words, which name the submit
 /// limit among others, mean that the job is too large, or too small.
@@ -31,6 +34,14 @@ const NOT_NOW: [&str; 5] = [
     "in standby mode",
 ];
 
+/// The words of an ssh that lost its connection, whatever sbatch said before.
+const LOST_CONNECTION: [&str; 4] = [
+    "Connection to ",
+    "Connection closed by ",
+    "client_loop: ",
+    "not responding.",
+];
+
 /// The words of an sbatch that waits for room by itself: longer than we wait for it. It has been
 /// refused then.
 pub(super) const SLEEPS: &str = "sleeping and retrying";
@@ -41,7 +52,11 @@ pub(super) fn read(answer: Result<Output, Failure>) -> Result<u32, Refusal> {
         Failure::GaveUp { said, .. } => Refusal::full(said),
         other => Refusal::of_failure(other),
     })?;
-    let words = output.words();
+    let words = words(&output);
+    // What failed behind sbatch, such as the rest of a site's wrapper, undoes no submission.
+    if output.code != 0 && id(&output.stdout).is_some() {
+        return Err(Refusal::uncertain(words));
+    }
     if output.code == 0 {
         let no_id = || Refusal::uncertain(format!("sbatch printed no job id: {words}"));
         return id(&output.stdout).ok_or_else(no_id);
@@ -49,10 +64,13 @@ pub(super) fn read(answer: Result<Output, Failure>) -> Result<u32, Refusal> {
     // sbatch ends with 255 when an option is at fault, before it talks to anybody. So does ssh, in a
     // wrapper that runs sbatch elsewhere, when the connection is lost.
     let is_of_sbatch = words.contains("sbatch: ");
-    if output.code == 255 && is_of_sbatch {
-        return Err(Refusal::rejected(words));
-    }
     let says = |texts: &[&str]| texts.iter().any(|text| words.contains(text));
+    if output.code == 255 && is_of_sbatch {
+        return Err(match says(&LOST_CONNECTION) {
+            true => Refusal::uncertain(words),
+            false => Refusal::rejected(words),
+        });
+    }
     Err(if is_unclear(&words) {
         Refusal::uncertain(words)
     } else if is_out_of_reach(&words) || says(&NOT_NOW) {
@@ -60,7 +78,7 @@ pub(super) fn read(answer: Result<Output, Failure>) -> Result<u32, Refusal> {
     } else if is_unauthorized(&words) {
         Refusal::unavailable(with_renewal(words))
     } else if says(&LIMITS) && !says(&OF_ONE_JOB) {
-        Refusal::full(words)
+        Refusal::full(with_doubt(words))
     } else if is_of_sbatch {
         Refusal::rejected(words)
     } else {
@@ -68,10 +86,40 @@ pub(super) fn read(answer: Result<Output, Failure>) -> Result<u32, Refusal> {
     })
 }
 
-/// The id in `123` or `123;cluster`, on the last line: a site's wrapper may say something before.
+/// What sbatch said, on both streams: what a site puts around it may use the other one.
+fn words(output: &Output) -> String {
+    let (stderr, stdout) = (output.stderr.trim(), output.stdout.trim());
+    match stderr.is_empty() || stdout.is_empty() || output.code == 0 {
+        true => output.words(),
+        false => format!("{stderr}\n{stdout}"),
+    }
+}
+
+/// The words about a limit, with a note if they name none: then it may be one that this job exceeds alone.
+fn with_doubt(words: String) -> String {
+    if !words.contains(GENERAL) || LIMITS.iter().any(|it| *it != GENERAL && words.contains(it)) {
+        return words;
+    }
+    format!(
+        "{words} (if this job alone asks for more than your limits allow, this never ends: compare its \
+         resources with `sacctmgr show qos` and `sacctmgr show associations`)"
+    )
+}
+
+/// The id in `123`, `123;cluster` or `Submitted batch job 123`: a site's wrapper may print something before
+/// and behind it. `None` if several lines may be it, since a job is also found by its name.
 fn id(stdout: &str) -> Option<u32> {
-    let last = stdout.lines().rfind(|line| !line.trim().is_empty())?;
-    last.split(';').next()?.trim().parse().ok()
+    const WORDS: &str = "Submitted batch job ";
+    let id = |line: &str| -> Option<u32> {
+        let line = line.trim();
+        let text = match line.strip_prefix(WORDS) {
+            Some(rest) => rest.split(' ').next()?,
+            None => line.split(';').next()?.trim(),
+        };
+        text.parse().ok()
+    };
+    let mut ids = stdout.lines().filter_map(id);
+    ids.next().filter(|_| ids.next().is_none())
 }
 
 #[cfg(test)]
@@ -138,10 +186,23 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_read_whatever_a_site_says_before_it() {
+    fn an_id_is_read_whatever_a_site_says_around_it() {
         assert_eq!(read(output(0, "123\n", "")), Ok(123));
         assert_eq!(read(output(0, "123;cluster\n", "")), Ok(123));
         assert_eq!(read(output(0, "Welcome!\n123\n\n", "")), Ok(123));
+        assert_eq!(read(output(0, "123\nPlease cite us.\n", "")), Ok(123));
+        let words = "Submitted batch job 123 on cluster gpu\n";
+        assert_eq!(read(output(0, words, "sbatch: INFO")), Ok(123));
+        for unclear in [
+            output(0, "123\n4\n", ""),
+            output(1, "123\n", "sbatch: INFO"),
+        ] {
+            let unclear = read(unclear);
+            assert!(
+                matches!(unclear, Err(Refusal::Uncertain { .. })),
+                "{unclear:?}"
+            );
+        }
         assert!(matches!(
             read(output(0, "", "")),
             Err(Refusal::Uncertain { .. })
@@ -164,7 +225,15 @@ mod tests {
         ] {
             assert!(matches!(with(limit), Refusal::Full { .. }), "{limit}");
         }
-        assert!(matches!(failed(GENERAL), Refusal::Full { .. }));
+        // It may be either.
+        match failed(GENERAL) {
+            Refusal::Full { reason } => assert!(reason.contains("never ends"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+        match with("AssocMaxSubmitJobLimit") {
+            Refusal::Full { reason } => assert!(!reason.contains("never ends"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
         for limit in [
             "QOSMaxWallDurationPerJobLimit",
             "AssocMaxCpuPerJobLimit",
@@ -218,6 +287,18 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_read_on_either_stream() {
+        let words = "sbatch: error: Batch job submission failed: Invalid partition name specified";
+        let greeting = "Lmod: module gcc loaded";
+        for output in [output(1, words, greeting), output(1, greeting, words)] {
+            match read(output) {
+                Err(Refusal::Rejected { reason }) => assert!(reason.contains(words), "{reason}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn unknown_words_of_sbatch_are_not_a_refusal() {
         assert!(matches!(
             failed("Segmentation fault"),
@@ -227,6 +308,20 @@ mod tests {
         // The words of a command that runs sbatch elsewhere, whatever it said before.
         let lost = output(255, "", "Connection to login1 closed by remote host.");
         assert!(matches!(read(lost), Err(Refusal::Uncertain { .. })));
+        for words in [
+            "Connection to login1 closed by remote host.",
+            "client_loop: send disconnect: Broken pipe",
+            "Timeout, server login1 not responding.",
+        ] {
+            let lost = read(output(
+                255,
+                "",
+                &format!("sbatch: INFO: charged to x\n{words}"),
+            ));
+            assert!(matches!(lost, Err(Refusal::Uncertain { .. })), "{lost:?}");
+        }
+        let wrong = read(output(255, "", "sbatch: unrecognized option '--nope'"));
+        assert!(matches!(wrong, Err(Refusal::Rejected { .. })), "{wrong:?}");
         let failure = Failure::Broken {
             program: "sbatch".into(),
             reason: "signal: 9".into(),

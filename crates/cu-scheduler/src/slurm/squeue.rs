@@ -7,7 +7,7 @@ use super::row::{Exit, Row, time, told};
 /// Slurm's controller knows them.
 pub(super) const ARGUMENTS: [&str; 7] = [
     "--me",
-    "--noheader",
+    NO_HEADING,
     "--array",
     "--states=all",
     "--Format",
@@ -16,6 +16,25 @@ pub(super) const ARGUMENTS: [&str; 7] = [
      Reason:|,Name:|",
     "--sort=i",
 ];
+
+const NO_HEADING: &str = "--noheader";
+
+/// The same with the heading of the table, which stands there even if no job does.
+pub(super) fn with_heading() -> impl Iterator<Item = &'static str> {
+    ARGUMENTS.into_iter().filter(|it| *it != NO_HEADING)
+}
+
+/// Whether a table is in an answer [with its heading](with_heading): a line of all columns that is
+/// not about a job.
+pub(super) fn has_heading(answer: &str) -> bool {
+    let is_heading = |line: &str| {
+        let (first, rest) = line.split_once('|').unwrap_or_default();
+        let is_word =
+            !first.is_empty() && first.chars().all(|it| it.is_ascii_uppercase() || it == '_');
+        is_word && rest.matches('|').count() == 9
+    };
+    answer.lines().any(is_heading)
+}
 
 /// Reads the rows, and skips other lines.
 pub(super) fn parse(answer: &str) -> Vec<Row> {

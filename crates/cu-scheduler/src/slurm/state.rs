@@ -1,5 +1,6 @@
 //! From Slurm's words for a state to ours.
 
+use super::config::SiteUser;
 use super::job_id::JobId;
 use super::row::{Exit, Row};
 use crate::{ClusterEnd, ClusterState, EndCause};
@@ -144,12 +145,12 @@ fn cause(word: &str, row: &Row) -> Option<EndCause> {
         "COMPLETED" => exited(row),
         "FAILED" if is_refusal(row) => EndCause::NotStarted,
         "FAILED" => exited(row),
-        "CANCELLED" if is_by_root(row) => by_root(row),
+        "CANCELLED" if is_by_site(row) => by_site(row),
         // Without accounting nobody is named. What had a node and no time to run was not cancelled by a
         // person, but by Slurm, which could not start it.
         "CANCELLED"
             if row.state == word
-                && by_root(row) == EndCause::NotStarted
+                && by_site(row) == EndCause::NotStarted
                 && row.started.is_some()
                 && row.host.is_some() =>
         {
@@ -167,13 +168,20 @@ fn cause(word: &str, row: &Row) -> Option<EndCause> {
     })
 }
 
-/// Whether accounting reports that root cancelled the job.
-pub(super) fn is_by_root(row: &Row) -> bool {
-    row.state.ends_with(" by 0")
+/// Shows the site's own user by name where accounting reports its number alone.
+pub(super) fn name_site_user(row: &mut Row, user: &SiteUser) {
+    if row.state == format!("CANCELLED by {}", user.number) {
+        row.state = format!("CANCELLED by {}", user.shown);
+    }
+}
+
+/// Whether accounting reports that root or [the site's own user](name_site_user) cancelled the job.
+pub(super) fn is_by_site(row: &Row) -> bool {
+    row.state.ends_with(" by 0") || (row.state.contains(" by ") && row.state.ends_with(')'))
 }
 
 /// Root acts for the place: it removes what runs, and what a node could not start.
-fn by_root(row: &Row) -> EndCause {
+fn by_site(row: &Row) -> EndCause {
     let ran = row.host.is_some() && row.started.is_some() && row.started != row.ended;
     match ran {
         true => EndCause::Removed,

@@ -153,8 +153,14 @@ async fn many_tasks_cancelled_while_waiting_are_all_found() {
     }
 }
 
+async fn some_seconds_later() {
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(5)).await;
+    tokio::time::resume();
+}
+
 #[tokio::test]
-async fn without_accounting_a_job_that_vanished_is_gone() {
+async fn without_accounting_a_job_is_gone_when_missed_twice() {
     let stubs = Stubs::new();
     stubs.write(
         "config",
@@ -162,9 +168,91 @@ async fn without_accounting_a_job_that_vanished_is_gone() {
     );
     let slurm = stubs.open().await;
     let job = slurm.submit(&stubs.submissions(1)).await.remove(0).unwrap();
+    let queue = stubs.read("queue");
+    for _ in 0..2 {
+        stubs.write("queue", "");
+        let missed = state(&slurm, &job).await;
+        assert!(matches!(missed, ClusterState::Unknown { .. }), "{missed:?}");
+        some_seconds_later().await;
+        // It was a hiccup.
+        stubs.write("queue", &queue);
+        let waits = state(&slurm, &job).await;
+        assert!(matches!(waits, ClusterState::Queued { .. }), "{waits:?}");
+    }
     stubs.write("queue", "");
+    let missed = state(&slurm, &job).await;
+    assert!(matches!(missed, ClusterState::Unknown { .. }), "{missed:?}");
+    some_seconds_later().await;
     assert_eq!(state(&slurm, &job).await, ClusterState::Gone);
     assert_eq!(stubs.calls("sacct"), 0);
+}
+
+#[tokio::test]
+async fn a_job_that_an_answer_lacks_is_cancelled_by_name() {
+    let stubs = Stubs::new();
+    let slurm = stubs.open().await;
+    let job = slurm.submit(&stubs.submissions(1)).await.remove(0).unwrap();
+    let queue = stubs.read("queue");
+    let name = queue.lines().next().unwrap().split('|').nth(9).unwrap();
+    stubs.write("queue", "");
+    let unknown = ClusterJobId("999".into());
+    slurm
+        .cancel(&[job, unknown], Cancel::Terminate)
+        .await
+        .unwrap();
+    let expected = format!("--name={name} 101\n");
+    assert_eq!(stubs.read("scancel.calls"), expected);
+}
+
+#[tokio::test]
+async fn a_banner_before_an_empty_table_is_no_silence() {
+    let stubs = Stubs::new();
+    let slurm = stubs.open().await;
+    let job = slurm.submit(&stubs.submissions(1)).await.remove(0).unwrap();
+    stubs.does(
+        "squeue",
+        r#"echo 'NOTE: | answers are 30 s old |'; echo 'CLUSTER: fake'
+        case "$*" in *--noheader*) ;; *) echo 'JOBID|STATE|EXIT_CODE|RESTARTCNT|A|B|C|D|E|NAME|' ;; esac
+        cat "$directory/queue""#,
+    );
+    let waits = state(&slurm, &job).await;
+    assert!(matches!(waits, ClusterState::Queued { .. }), "{waits:?}");
+    let asked = stubs.calls("squeue");
+    stubs.write("queue", "");
+    let missed = state(&slurm, &job).await;
+    assert!(matches!(missed, ClusterState::Unknown { .. }), "{missed:?}");
+    assert_eq!(stubs.calls("squeue"), asked + 2);
+}
+
+#[tokio::test]
+async fn a_cancel_by_the_sites_own_user_is_a_removal() {
+    let stubs = Stubs::new();
+    stubs.write(
+        "config",
+        "SLURM_VERSION = 24.11.5\nAccountingStorageType = accounting_storage/slurmdbd\n\
+         SlurmUser = slurm(64030)\n",
+    );
+    let slurm = stubs.open().await;
+    let job = slurm.submit(&stubs.submissions(1)).await.remove(0).unwrap();
+    let queue = stubs.read("queue");
+    let name = queue.lines().next().unwrap().split('|').nth(9).unwrap();
+    stubs.write(
+        "queue",
+        &format!("101|CANCELLED|0:15|0|1|2|9|n1|None|{name}|\n"),
+    );
+    for (by, expected) in [
+        ("64030", EndCause::Removed),
+        ("0", EndCause::Removed),
+        ("1000", EndCause::Cancelled),
+    ] {
+        let row = format!("101|CANCELLED by {by}|0:15|1|2|9|n1|None|{name}\n");
+        stubs.write("accounts", &row);
+        let ClusterState::Ended(end) = state(&slurm, &job).await else {
+            panic!("{by}: it has not ended");
+        };
+        assert_eq!(end.cause, expected, "{by}");
+        assert!(end.text.starts_with("CANCELLED by "), "{}", end.text);
+    }
 }
 
 #[tokio::test]

@@ -168,6 +168,11 @@ fn an_ad_of_a_held_job_tells_its_hold() {
 fn only_an_empty_answer_is_an_empty_queue() {
     assert_eq!(ad::parse("\n"), Ok(Vec::new()));
     assert_eq!(ad::parse("[\n]\n"), Ok(Vec::new()));
+    let banner = "[NOTE] drained on Monday\n\n";
+    assert_eq!(ad::parse(&format!("{banner}[\n]\n")), Ok(Vec::new()));
+    let headed = format!("{banner}{}", recorded!("ads.json"));
+    assert_eq!(ad::parse(&headed), Ok(ads()));
+    assert!(ad::parse(banner).is_err());
     for other in [
         "-- Failed to fetch ads",
         "[{\"ClusterId\": 1}]",
