@@ -89,7 +89,7 @@ fn whatever_a_program_does_to_its_output_directory_it_goes_on() {
 }
 
 #[test]
-fn what_a_program_leaves_ends_with_its_attempt() {
+fn left_processes_do_not_outlive_their_attempt() {
     // Daemons with closed files, without our environment, and deaf to SIGTERM.
     let script = "nohup sleep 1001 > /dev/null 2>&1 & setsid sleep 1002 & \
                   (env -i setsid sleep 1003 > /dev/null 2>&1 < /dev/null &) ; \
