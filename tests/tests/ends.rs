@@ -246,7 +246,7 @@ fn a_silent_chain_that_begins_anew_is_bounded() {
         ("max_attempts = 6", "resume.max_attempts = 6"),
         ("max_time = \"1s\"", "resume.max_time = \"1s\""),
     ] {
-        let config = format!("[resume]\n{bound}\n[stop]\nafter = \"300ms\"\n");
+        let config = format!("[resume]\n{bound}\n[stop]\nafter = \"500ms\"\n");
         let run = Run::new(&["bash", "-c", script], &config);
         let exit = run.start().wait();
         let job = run.show(0);
