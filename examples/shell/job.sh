@@ -4,6 +4,8 @@
 set -euo pipefail
 
 cu job started
+# What it saves lies in its own output directory.
+cd "$CU_OUTPUT_DIR"
 limit=$(cu job settings get limit)
 
 number=1 best=1 longest=0

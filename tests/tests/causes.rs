@@ -178,6 +178,25 @@ fn exit_codes_and_signals_have_hints() {
 }
 
 #[test]
+fn half_a_file_of_a_killed_attempt_is_suspected() {
+    // It takes the newest file, which SIGTERM cut off.
+    let script = "[ -e restart ] && exit 1; echo half > restart; sleep 1000";
+    let run = Run::new(&["sh", "-c", script], "[stop]\nafter = \"300ms\"");
+    let text = seen(&run.start().wait());
+    let hint = "attempt 0 was ended by SIGTERM, perhaps while it wrote a file";
+    assert_all(&text, &["(exit code 1)", "hint: ", hint]);
+    let shown = run.cu(&["show", "0"]).stdout;
+    let flat = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_all(&flat, &[hint]);
+    // One that had time to save is not suspected.
+    let script = "[ -e restart ] && exit 1; trap 'echo whole > restart; exit 0' TERM; \
+                  while :; do sleep 0.05; done";
+    let run = Run::new(&["sh", "-c", script], "[stop]\nafter = \"300ms\"");
+    let text = seen(&run.start().wait());
+    assert!(!text.contains("perhaps while"), "{text}");
+}
+
+#[test]
 fn a_script_that_can_not_start_is_told_in_plain_words() {
     for (content, mode, expected) in [
         ("#!/bin/bash\r\necho\r\n", 0o755, "Windows line endings"),

@@ -238,6 +238,26 @@ fn a_chain_that_always_begins_anew_is_warned_of() {
 }
 
 #[test]
+fn a_silent_chain_that_begins_anew_is_bounded() {
+    // Nobody can tell it from one that goes on, so nobody is warned (docs/ends.md).
+    let script = "trap 'exit 0' TERM; mkdir -p outputs/$CU_ATTEMPT; echo 0 > outputs/$CU_ATTEMPT/last.ckpt; \
+                  while :; do sleep 0.05; done";
+    for (bound, key) in [
+        ("max_attempts = 6", "resume.max_attempts = 6"),
+        ("max_time = \"1s\"", "resume.max_time = \"1s\""),
+    ] {
+        let config = format!("[resume]\n{bound}\n[stop]\nafter = \"500ms\"\n");
+        let run = Run::new(&["bash", "-c", script], &config);
+        let exit = run.start().wait();
+        let job = run.show(0);
+        assert_eq!(exit.code, Some(1), "{exit:?} {job:#}");
+        let why = job["why"].as_str().expect("a sentence");
+        assert!(why.contains(key), "{why}");
+        assert!(!exit.stderr.contains("in a row"), "{exit:?}");
+    }
+}
+
+#[test]
 fn work_that_a_command_left_in_the_background_is_told_of() {
     for command in [
         "sleep 1000 &",

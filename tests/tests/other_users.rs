@@ -50,6 +50,7 @@ fn queue(run: &RunDir, command: Vec<String>) {
         directory,
         resources: Resources::default(),
         previous: None,
+        avoid_hosts: Vec::new(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let local: Arc<dyn Scheduler> = Arc::new(Local::open(options).expect("the backend"));

@@ -93,6 +93,11 @@ impl Source {
         })
     }
 
+    /// Whether there is such a setting.
+    pub fn has(&self, dotted: &str) -> bool {
+        self.settings.get(dotted).is_some()
+    }
+
     /// Converts one setting to the type that the program expects.
     pub fn parse_one<T: DeserializeOwned>(&self, dotted: &str) -> Result<T> {
         let value = self

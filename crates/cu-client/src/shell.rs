@@ -238,6 +238,17 @@ impl ShellJob {
         })
     }
 
+    /// `cu job settings get KEY DEFAULT`: the same, or `otherwise` if there is no such setting.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] if the settings can't be read.
+    pub fn setting_or(&self, dotted: &str, otherwise: &str) -> Result<String> {
+        match self.source()?.has(dotted) {
+            true => self.setting(dotted),
+            false => Ok(otherwise.to_owned()),
+        }
+    }
+
     fn source(&self) -> Result<Source> {
         match &self.environment.settings {
             Some(file) => Source::read(file),

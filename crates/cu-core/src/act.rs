@@ -77,11 +77,13 @@ impl Actor {
                     job,
                     attempt,
                     previous,
+                    avoid_hosts,
                     metrics,
                 } => due.push(Due {
                     job,
                     attempt,
                     previous,
+                    avoid_hosts,
                     metrics,
                 }),
                 Action::Find { job, attempt } => lookups.push((job, attempt)),

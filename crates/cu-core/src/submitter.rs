@@ -32,6 +32,8 @@ pub(crate) struct Due {
     pub attempt: Attempt,
     /// The cluster job of the attempt before.
     pub previous: Option<ClusterJobId>,
+    /// The hosts to keep it off.
+    pub avoid_hosts: Vec<String>,
     /// What the job has measured so far.
     pub metrics: Arc<Metrics>,
 }
@@ -143,6 +145,7 @@ impl Submitter {
             job,
             attempt,
             previous,
+            avoid_hosts,
             metrics,
         } = due;
         let run_dir = &self.context.run_dir;
@@ -177,6 +180,7 @@ impl Submitter {
             directory,
             resources: plan.resources.clone(),
             previous,
+            avoid_hosts,
         })
     }
 

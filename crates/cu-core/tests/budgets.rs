@@ -228,3 +228,66 @@ fn an_environment_that_fails_on_one_node_fails_no_job() {
     );
     assert_eq!(world.job(JOB).state(), JobState::Failed);
 }
+
+/// The hosts that the next submission of [`JOB`] avoids.
+fn avoided(world: &mut World) -> Vec<String> {
+    let submitted = |action: Action| match action {
+        Action::Submit {
+            job, avoid_hosts, ..
+        } if job == JOB => Some(avoid_hosts),
+        _ => None,
+    };
+    let actions = world.pass(Duration::from_secs(600));
+    actions.into_iter().find_map(submitted).expect("it is due")
+}
+
+/// The attempt under way ends on `host`, where its environment could not be activated, or was.
+fn ends_on(world: &mut World, host: &str, not_activated: bool) {
+    let attempt = started(world, JOB);
+    let end = match not_activated {
+        true => ProgramEnd::NotStarted("`module load gcc` failed".to_owned()),
+        false => ProgramEnd::Exited(3),
+    };
+    let record = ExitRecord {
+        host: host.to_owned(),
+        output_changed: (!not_activated).into(),
+        noticed: Noticed {
+            not_activated,
+            ..Noticed::default()
+        },
+        ..world::record(world, end)
+    };
+    world.happens(JOB, &Event::RecordFound { attempt, record });
+}
+
+#[test]
+fn hosts_where_nothing_started_are_avoided_until_something_does() {
+    let mut world = World::with_room();
+    ends_on(&mut world, "n1", true);
+    assert_eq!(avoided(&mut world), ["n1"]);
+    ends_on(&mut world, "n2", true);
+    assert_eq!(avoided(&mut world), ["n1", "n2"]);
+    ends_on(&mut world, "n2", true);
+    assert_eq!(avoided(&mut world), ["n1", "n2"]);
+    ends_on(&mut world, "n3", false);
+    assert!(avoided(&mut world).is_empty());
+    // A scheduler that refuses the submission has perhaps no other host.
+    ends_on(&mut world, "n1", true);
+    assert_eq!(avoided(&mut world), ["n1"]);
+    let attempt = world.job(JOB).active().expect("it is submitted").attempt;
+    let refused = Event::SubmitRejected {
+        attempt,
+        reason: "Requested node configuration is not available".to_owned(),
+        is_final: false,
+    };
+    world.happens(JOB, &refused);
+    assert!(avoided(&mut world).is_empty());
+    // So does an operator who lets it try again.
+    for host in ["n4", "n5", "n6"] {
+        ends_on(&mut world, host, true);
+        world.pass(Duration::from_secs(600));
+    }
+    assert_eq!(world.job(JOB).state(), JobState::Failed);
+    world.happens(JOB, &Event::Ordered(Order::Retry));
+    assert!(avoided(&mut world).is_empty());
+}

@@ -118,6 +118,9 @@ pub struct Submission {
     /// The submission of the same job that ended before. A backend that is set to put the same
     /// cluster job back in the queue does so with this one; others submit anew.
     pub previous: Option<ClusterJobId>,
+    /// Hosts on which earlier attempts of the job could not start. A backend that can starts it on another
+    /// host, if there is one. It is a wish: where it can't be met, the submission is not refused for it.
+    pub avoid_hosts: Vec<String>,
 }
 
 /// The needs of a command.

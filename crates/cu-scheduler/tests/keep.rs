@@ -314,3 +314,23 @@ async fn without_keep_shared_attempts_are_still_watched() {
     let allocation = Keeping::allocation_of(&keep(directory), &job).unwrap();
     assert!(allocation.0.starts_with("local-"), "{allocation}");
 }
+
+#[tokio::test]
+async fn an_attempt_that_avoids_hosts_gets_an_allocation_of_its_own() {
+    let scratch = TempDir::new().unwrap();
+    let directory = scratch.path();
+    let cluster = open(directory);
+    let first = submit(&cluster, submission(directory, 0, "true")).await;
+    assert!(Keeping::is_shared(&first));
+    end_of(&cluster, &first).await;
+    // The allocation is still there, perhaps on the very host.
+    let mut next = submission(directory, 1, "true");
+    next.avoid_hosts = vec!["n1".into()];
+    let name = next.name.clone();
+    let next = submit(&cluster, next).await;
+    assert!(!Keeping::is_shared(&next), "{next}");
+    let end = end_of(&cluster, &next).await;
+    assert_eq!(end.cause, EndCause::Exited(0));
+    let found = cluster.find(&[name]).await.unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+}

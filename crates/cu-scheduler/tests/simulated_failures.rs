@@ -23,6 +23,7 @@ fn submission(job: u32) -> Submission {
         directory: PathBuf::from("/"),
         resources: Resources::default(),
         previous: None,
+        avoid_hosts: Vec::new(),
     }
 }
 

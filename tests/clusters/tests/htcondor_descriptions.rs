@@ -152,6 +152,7 @@ fn each_is_parsed_into_the_ad_that_was_meant() {
                 directory: work.path().into(),
                 resources: resources.clone(),
                 previous: None,
+                avoid_hosts: Vec::new(),
             };
             let previews = runtime.block_on(async {
                 let pool = Htcondor::open(options.clone())

@@ -108,6 +108,7 @@ fn first_attempts(run: &RunDir, config: &Config) -> Result<Vec<Submission>> {
         directory: run.attempt(JobId(number), Attempt(0)),
         resources: job.resources.clone(),
         previous: None,
+        avoid_hosts: Vec::new(),
     };
     Ok(jobs.map(submission).collect())
 }

@@ -34,7 +34,7 @@ usage: cu job COMMAND
   checkpoint save PATH       save a file or a directory as a checkpoint
   checkpoint load PATH       put the newest intact checkpoint at PATH; 1 if there is none
   checkpoint path            print the path of the newest directory checkpoint; 1 if there is none
-  settings get KEY           print one setting, by its dotted name
+  settings get KEY [DEFAULT] print one setting, by its dotted name; DEFAULT if there is none
   exit-for-resume            ask to be resumed; exits with 3, for `exec cu job exit-for-resume`
   finish [NAME=VALUE...]     write and report the results: the job is done
 
@@ -61,7 +61,7 @@ enum Request<'a> {
     SaveCheckpoint(&'a Path),
     LoadCheckpoint(&'a Path),
     CheckpointPath,
-    Setting(&'a str),
+    Setting(&'a str, Option<&'a str>),
     ExitForResume,
     Finish(Vec<&'a str>),
 }
@@ -128,7 +128,10 @@ fn parse(words: &[OsString]) -> Option<Request<'_>> {
         ("checkpoint", [verb, path]) if verb == "save" => Request::SaveCheckpoint(Path::new(path)),
         ("checkpoint", [verb, path]) if verb == "load" => Request::LoadCheckpoint(Path::new(path)),
         ("checkpoint", [verb]) if verb == "path" => Request::CheckpointPath,
-        ("settings", [verb, key]) if verb == "get" => Request::Setting(key.to_str()?),
+        ("settings", [verb, key]) if verb == "get" => Request::Setting(key.to_str()?, None),
+        ("settings", [verb, key, otherwise]) if verb == "get" => {
+            Request::Setting(key.to_str()?, Some(otherwise.to_str()?))
+        }
         ("exit-for-resume", []) => Request::ExitForResume,
         _ => return None,
     })
@@ -184,7 +187,13 @@ fn answer(request: Request<'_>) -> Result<u8, String> {
             Some(path) => print(&path.display().to_string())?,
             None => return Ok(NO),
         },
-        Request::Setting(key) => print(&job.setting(key).map_err(in_full)?)?,
+        Request::Setting(key, otherwise) => {
+            let setting = match otherwise {
+                Some(otherwise) => job.setting_or(key, otherwise),
+                None => job.setting(key),
+            };
+            print(&setting.map_err(in_full)?)?;
+        }
         Request::ExitForResume => {
             let code = job.exit_for_resume();
             return u8::try_from(code).map_err(|_| format!("{code} is not an exit code"));
@@ -219,7 +228,8 @@ mod tests {
             ("checkpoint save state", "SaveCheckpoint(\"state\")"),
             ("checkpoint load state", "LoadCheckpoint(\"state\")"),
             ("checkpoint path", "CheckpointPath"),
-            ("settings get a.b", "Setting(\"a.b\")"),
+            ("settings get a.b", "Setting(\"a.b\", None)"),
+            ("settings get a.b 7", "Setting(\"a.b\", Some(\"7\"))"),
             ("exit-for-resume", "ExitForResume"),
             ("finish", "Finish([])"),
             ("finish a=1", "Finish([\"a=1\"])"),

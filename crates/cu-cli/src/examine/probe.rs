@@ -161,6 +161,7 @@ impl Probe {
                 ..Resources::default()
             },
             previous: None,
+            avoid_hosts: Vec::new(),
         })
     }
 

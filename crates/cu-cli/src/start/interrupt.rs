@@ -47,9 +47,11 @@ pub enum Interruption {
 pub enum Choice {
     /// End the main process; attempts continue.
     Detach,
+    /// Have attempts save and end, and start none until a person continues.
+    Pause,
     /// Cancel all jobs.
     Stop,
-    /// Neither.
+    /// None of these.
     GoOn,
 }
 
@@ -60,6 +62,7 @@ impl Choice {
     fn read(line: &str) -> Self {
         match line.trim() {
             "d" | "detach" => Self::Detach,
+            "p" | "pause" => Self::Pause,
             "s" | "stop" => Self::Stop,
             _ => Self::GoOn,
         }
@@ -102,6 +105,11 @@ impl Interrupts {
             | Interruption::Termination
             | Interruption::HangUp => detach,
             Interruption::Answer(Choice::Stop) => stop,
+            Interruption::Answer(Choice::Pause) => {
+                // The run is still watched, and the next Ctrl-C asks again.
+                self.before = false;
+                Reaction::Request(OperatorRequest::Pause(Selection::All))
+            }
             Interruption::Answer(Choice::GoOn) => {
                 self.before = false;
                 Reaction::GoOn
@@ -163,8 +171,8 @@ impl Sources {
     /// own reads it, since nothing can end a read from a terminal but the end of the process.
     pub fn ask(&self) {
         say(
-            "Interrupted. d: detach (this process ends, running attempts continue), s: stop all jobs, \
-             c: continue; then Enter. Ctrl-C again ends this process at once.",
+            "Interrupted. d: detach (this process ends, running attempts continue), p: pause (attempts save \
+             and end, until `cu continue`), s: stop all jobs for good, c: continue; then Enter. Ctrl-C again ends this process at once.",
         );
         let answer = self.answer.clone();
         let asking = threads::spawn("question", STACK_BYTES, move || {
@@ -222,6 +230,10 @@ mod tests {
             Reaction::GoOn
         );
         assert!(!interrupts.interrupted());
+        assert_eq!(interrupts.react(Interruption::CtrlC), Reaction::Question);
+        let choice = Choice::read("p\n");
+        let pause = Reaction::Request(OperatorRequest::Pause(Selection::All));
+        assert_eq!(interrupts.react(Interruption::Answer(choice)), pause);
         assert_eq!(interrupts.react(Interruption::CtrlC), Reaction::Question);
         let choice = Choice::read("s\n");
         let stop = Reaction::Request(OperatorRequest::Stop(Selection::All));

@@ -111,7 +111,7 @@ fn paragraph(text: &mut String, status: &Status, run: &RunDir, kind: &Kind) {
     }
     if let Some(attempt) = last_of(job) {
         let files = Files::read(run, job.job, attempt.attempt);
-        if let Some(hint) = hints::hint(job, attempt, &files) {
+        if let Some(hint) = hints::hint(run, job, attempt, &files) {
             let _ = writeln!(text, "  hint: {hint}");
         }
         if was_never_taken(attempt) {

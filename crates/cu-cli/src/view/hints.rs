@@ -1,11 +1,17 @@
 //! What a program's exit code or signal usually means, and what to do about it.
 
-use cu_core::{AttemptEnd, AttemptReport, JobReport, Limit};
+use cu_core::{AttemptEnd, AttemptReport, JobReport, Limit, RunDir};
+use cu_protocol::{Attempt, ProgramEnd, signal_name};
 
 use super::{Files, limit};
 
 /// What to do about the end of `attempt`, the last one of `job`.
-pub fn hint(job: &JobReport, attempt: &AttemptReport, files: &Files) -> Option<String> {
+pub fn hint(
+    run: &RunDir,
+    job: &JobReport,
+    attempt: &AttemptReport,
+    files: &Files,
+) -> Option<String> {
     if let Some(stopped) = &files.signals.stopped
         && let Some(hint) = limit::more_grace(stopped)
     {
@@ -32,6 +38,27 @@ pub fn hint(job: &JobReport, attempt: &AttemptReport, files: &Files) -> Option<S
         (None, None) => None,
     };
     text.map(str::to_owned)
+        .or_else(|| torn_file(run, job, attempt))
+}
+
+/// A suspicion, if the program was killed the time before: it may have been about to save, and now fails because
+/// it takes half a file for its newest state.
+fn torn_file(run: &RunDir, job: &JobReport, attempt: &AttemptReport) -> Option<String> {
+    let before = Attempt(attempt.attempt.0.checked_sub(1)?);
+    let files = Files::read(run, job.job, before);
+    let ProgramEnd::Signaled(signal) = files.end()? else {
+        return None;
+    };
+    let signal = files
+        .signals
+        .stopped
+        .as_ref()
+        .map(|_| signal_name(*signal))?;
+    Some(format!(
+        "attempt {before} was ended by {signal}, perhaps while it wrote a file: if attempt {} could not read \
+         that file, remove it, so that the program takes an older one, and retry the job",
+        attempt.attempt
+    ))
 }
 
 /// As shells have it: 128 and a signal's number for a program that it killed.

@@ -251,7 +251,7 @@ fn newest(
             }
         }
     }
-    if let Some(hint) = hints::hint(job, attempt, attempt_files) {
+    if let Some(hint) = hints::hint(run, job, attempt, attempt_files) {
         for (number, line) in wrap(&format!("hint: {hint}"), width).iter().enumerate() {
             let indented = if number == 0 { "" } else { "  " };
             let _ = write!(text, "\n{indented}{line}");

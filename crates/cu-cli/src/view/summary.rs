@@ -147,13 +147,14 @@ fn job_line(job: &JobReport) -> String {
     text
 }
 
-/// `accuracy = 0.9, loss = 0.1`
+/// `accuracy = 0.9, loss = 0.1`, in one line whatever a text holds.
 pub fn metrics(metrics: &Metrics) -> String {
     let texts = metrics.iter().map(|(name, value)| match value {
         MetricValue::Null => format!("{name} = none"),
         value => format!("{name} = {value}"),
     });
-    texts.collect::<Vec<_>>().join(", ")
+    let texts = texts.collect::<Vec<_>>().join(", ");
+    texts.replace('\n', "\\n")
 }
 
 /// A line on messages for cluster_utils that were refused, by job.

@@ -114,6 +114,9 @@ fn settings_are_as_a_script_can_use_them() {
     assert_eq!(get("a.list"), r#"[1,"x"]"#);
     assert_eq!(get("rate").parse(), Ok(1e-05));
     assert_eq!(get("no"), "");
+    let or = |key| place.job().setting_or(key, "7").unwrap();
+    assert_eq!(or("a.x"), "7");
+    assert_eq!(or("a.text"), "two words");
     let message = place.job().setting("a.x").unwrap_err().to_string();
     assert!(
         message.contains("a.x") && message.contains("settings.json"),

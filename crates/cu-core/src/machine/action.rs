@@ -18,6 +18,8 @@ pub enum Action {
         attempt: Attempt,
         /// The cluster job of the attempt before.
         previous: Option<ClusterJobId>,
+        /// The hosts to keep it off.
+        avoid_hosts: Vec<String>,
         /// The metrics of the job so far.
         metrics: Arc<Metrics>,
     },

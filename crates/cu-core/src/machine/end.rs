@@ -20,6 +20,7 @@ pub(super) struct Conclusion<'a> {
     pub setbacks: u32,
     pub newest_checkpoint: Option<CheckpointId>,
     pub used: Used,
+    pub avoid_hosts: Vec<String>,
     pub next: Next<'a>,
 }
 
@@ -45,6 +46,7 @@ pub(super) fn conclude<'a>(
         setbacks: job.setbacks,
         newest_checkpoint: left.max(job.newest_checkpoint),
         used: used(job, ended, at, left > job.newest_checkpoint),
+        avoid_hosts: avoid_hosts(job, ended),
         next: Next::ResumeAfter(Duration::ZERO),
     };
     if let Some((outcome, reason)) = settled(job, ended, &conclusion.ends, policy) {
@@ -85,6 +87,26 @@ pub(super) fn conclude<'a>(
         conclusion.next = Next::ResumeAfter(back_off(job.setbacks, policy));
     }
     conclusion
+}
+
+/// The hosts to keep the next attempt off: those on which the last ones in a row started nothing. An idle host
+/// on which nothing starts would otherwise get the next attempt as well.
+fn avoid_hosts(job: &Job, ended: Ended<'_>) -> Vec<String> {
+    let Ended { active, end, .. } = ended;
+    let has_started_nothing = match end {
+        AttemptEnd::NotActivated => true,
+        AttemptEnd::Lost => !active.was_started(),
+        _ => false,
+    };
+    if !has_started_nothing {
+        return Vec::new();
+    }
+    let mut hosts = job.avoid_hosts.clone();
+    let record = active.evidence.record.as_ref();
+    let host = record.map(|(_, record)| &record.host);
+    let host = host.or(active.host.as_ref());
+    hosts.extend(host.filter(|host| !job.avoid_hosts.contains(host)).cloned());
+    hosts
 }
 
 /// A program that ends for another attempt after less than this, unasked, has hardly done anything.

@@ -28,6 +28,9 @@ pub struct Job {
     pub next_attempt: Attempt,
     /// The cluster job of the attempt before.
     pub previous: Option<ClusterJobId>,
+    /// The hosts on which the last attempts started nothing, so that the next one is kept off them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub avoid_hosts: Vec<String>,
     /// The earlier attempts that ended without a record of their own, the newest
     /// [`MOST_WITHOUT_RECORD`]: one may live on without a connection, and still report something.
     #[serde(default, rename = "unheard")]
@@ -297,6 +300,7 @@ impl Job {
             wanted: Wanted::Run,
             next_attempt: Attempt(0),
             previous: None,
+            avoid_hosts: Vec::new(),
             ended_without_record: Vec::new(),
             late: None,
             ends: BTreeMap::new(),

@@ -106,6 +106,7 @@ impl Step<'_> {
             job: self.job.id,
             attempt,
             previous: self.job.previous.clone(),
+            avoid_hosts: self.job.avoid_hosts.clone(),
             metrics: self.job.metrics.clone(),
         });
     }
@@ -265,6 +266,7 @@ impl Step<'_> {
                 self.job.without_progress = 0;
                 self.job.setbacks = 0;
                 self.job.refused_since = None;
+                self.job.avoid_hosts.clear();
                 self.wait(Duration::ZERO, &Reason::Retried);
             }
         }
@@ -385,6 +387,7 @@ impl Step<'_> {
         job.setbacks = conclusion.setbacks;
         job.newest_checkpoint = conclusion.newest_checkpoint;
         job.previous = active.cluster_job().cloned();
+        job.avoid_hosts = conclusion.avoid_hosts;
         job.refused_since = None;
         if active.evidence.record.is_none() {
             job.mark_lost(active.attempt);

@@ -119,6 +119,7 @@ fn submission(job: u32) -> Submission {
         directory: "/".into(),
         resources: Resources::default(),
         previous: None,
+        avoid_hosts: Vec::new(),
     }
 }
 

@@ -47,6 +47,11 @@ impl<'a> Batch<'a> {
         self.answers[at] = Some(Ok(job));
     }
 
+    /// Answers for the submission at a place as another scheduler did.
+    pub fn answer(&mut self, at: usize, answer: Answer) {
+        self.answers[at] = Some(answer);
+    }
+
     /// Answers that the submission at a place came to nothing.
     pub fn refuse(&mut self, at: usize, refusal: &Refusal) {
         self.answers[at] = Some(Err(refusal.clone().of(&self.submissions[at].name)));
@@ -121,6 +126,7 @@ pub(super) mod tests {
             directory: "/".into(),
             resources: Resources::default(),
             previous: None,
+            avoid_hosts: Vec::new(),
         }
     }
 

@@ -92,6 +92,7 @@ impl<B: Testbed> Case<B> {
                 ..Resources::default()
             },
             previous: None,
+            avoid_hosts: Vec::new(),
         }
     }
 

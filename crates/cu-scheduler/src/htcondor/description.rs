@@ -32,6 +32,10 @@ pub(super) fn check(resources: &Resources) -> Result<(), String> {
     Ok(())
 }
 
+/// How long a submission is kept off the hosts that it should avoid, in seconds since it was queued. Afterwards it
+/// may have these: there may be no other.
+const AVOIDED_SECONDS: u32 = 600;
+
 /// A checksum (FNV-1a) of a header. Submissions with other needs have another header.
 pub(super) fn checksum(header: &str) -> u64 {
     header.bytes().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
@@ -40,7 +44,12 @@ pub(super) fn checksum(header: &str) -> u64 {
 }
 
 /// All but the items: equal for submissions that go into one description.
-pub(super) fn header(options: &HtcondorOptions, state_dir: &str, resources: &Resources) -> String {
+pub(super) fn header(
+    options: &HtcondorOptions,
+    state_dir: &str,
+    resources: &Resources,
+    avoid_hosts: &[String],
+) -> String {
     let mut header = Lines::default();
     header.set("universe", universe(&options.universe));
     match &options.universe {
@@ -87,7 +96,7 @@ pub(super) fn header(options: &HtcondorOptions, state_dir: &str, resources: &Res
     let used_up = format!("JobStatus == 1 && JobRunCount >= {STARTS}");
     let kept = format!("time() - EnteredCurrentStatus > {KEPT_SECONDS}");
     header.set("periodic_remove", format!("{used_up} && {kept}"));
-    header.set("requirements", requirements(options));
+    header.set("requirements", requirements(options, avoid_hosts));
     let words = [
         ("rank", &options.rank),
         ("accounting_group", &options.accounting_group),
@@ -186,7 +195,7 @@ fn capability(text: &str) -> String {
     format!("({text})")
 }
 
-fn requirements(options: &HtcondorOptions) -> String {
+fn requirements(options: &HtcondorOptions, avoid_hosts: &[String]) -> String {
     let mut all = vec![format!("(JobRunCount ?: 0) < {STARTS}")];
     all.extend(options.requirements.as_ref().map(|own| format!("({own})")));
     // A machine's short name is the first part of its full one. `==` and `!=` ignore case.
@@ -200,7 +209,20 @@ fn requirements(options: &HtcondorOptions) -> String {
     }
     let none = options.exclude_hosts.iter();
     all.extend(none.map(|host| format!("!({})", is(host))));
+    // The names come from nodes: what is not one would break the expression.
+    let names = avoid_hosts.iter().filter(|host| is_name(host));
+    let avoided: Vec<String> = names.map(is).collect();
+    if !avoided.is_empty() {
+        let (any, waited) = (avoided.join(" || "), "time() - QDate");
+        all.push(format!("(!({any}) || {waited} > {AVOIDED_SECONDS})"));
+    }
     all.join(" && ")
+}
+
+/// Whether a text can be the name of a host.
+fn is_name(host: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !host.is_empty() && host.bytes().all(is_part)
 }
 
 #[derive(Default)]

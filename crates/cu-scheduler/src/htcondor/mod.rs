@@ -183,7 +183,12 @@ impl Htcondor {
 
     /// All of a description but its items: equal for submissions that go into one.
     fn header(&self, submission: &Submission) -> String {
-        description::header(&self.options, &self.state_dir, &submission.resources)
+        let Submission {
+            resources,
+            avoid_hosts,
+            ..
+        } = submission;
+        description::header(&self.options, &self.state_dir, resources, avoid_hosts)
     }
 
     /// The path `name` in the state directory.

@@ -36,6 +36,7 @@ pub(super) fn allocation(
         directory: room.allocation(number),
         resources,
         previous: None,
+        avoid_hosts: Vec::new(),
     })
 }
 

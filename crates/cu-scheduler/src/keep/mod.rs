@@ -145,6 +145,20 @@ impl Shared {
             .map_err(failed)
     }
 
+    /// Submits what is to avoid hosts: an allocation may be on one of them, and would take it at once.
+    async fn submit_alone(&self, batch: &mut Batch<'_>) {
+        let alone = batch.open().filter(|(_, it)| !it.avoid_hosts.is_empty());
+        let (places, alone): (Vec<usize>, Vec<Submission>) =
+            alone.map(|(at, it)| (at, it.clone())).unzip();
+        if alone.is_empty() {
+            return;
+        }
+        let answers = self.inner.submit(&alone).await;
+        for (at, answer) in places.into_iter().zip(answers) {
+            batch.answer(at, answer);
+        }
+    }
+
     fn is_in_use(&self) -> bool {
         Keeping::has_orders(&self.keeping.directory)
     }
@@ -179,6 +193,7 @@ impl Scheduler for Kept {
                 batch.refuse(at, &Refusal::rejected(reason));
             }
         }
+        shared.submit_alone(&mut batch).await;
         let open: Vec<(usize, Submission)> =
             batch.open().map(|(at, it)| (at, it.clone())).collect();
         let added = shared

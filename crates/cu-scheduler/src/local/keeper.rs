@@ -388,6 +388,7 @@ mod tests {
             directory: directory.to_owned(),
             resources: Resources::default(),
             previous: None,
+            avoid_hosts: Vec::new(),
         };
         let answer = keeper.submit(vec![submission]).remove(0);
         answer.expect("there is room in the queue")

@@ -163,6 +163,7 @@ impl Queued {
             directory: self.directory,
             resources: self.resources,
             previous: None,
+            avoid_hosts: Vec::new(),
         })
     }
 }

@@ -41,6 +41,7 @@
 //! - Up to version 24.11 Slurm reports exit codes from 128 on as less by 128.
 //! - A run is on one cluster of several (`--clusters`). Heterogeneous jobs are not supported.
 
+mod avoid;
 pub mod batch_options;
 mod cancel;
 mod client;

@@ -11,8 +11,13 @@ use crate::{Resources, Submission};
 /// The longest warning that sbatch takes, in seconds.
 const LONGEST_WARNING: u64 = 65_535;
 
-/// The options of sbatch for `resources` and what holds for all submissions alike.
-pub(super) fn directives(options: &SlurmOptions, resources: &Resources) -> Vec<String> {
+/// The options of sbatch for `resources` and what holds for all submissions alike. `to_exclude` are nodes
+/// that these submissions avoid.
+pub(super) fn directives(
+    options: &SlurmOptions,
+    resources: &Resources,
+    to_exclude: &[String],
+) -> Vec<String> {
     let mut lines = match &options.sbatch {
         Some(given) => given.iter().map(|option| quoted(option)).collect(),
         None => of_resources(options, resources),
@@ -43,10 +48,8 @@ pub(super) fn directives(options: &SlurmOptions, resources: &Resources) -> Vec<S
     if options.exclusive {
         lines.push("--exclusive".into());
     }
-    for (name, hosts) in [
-        ("nodelist", &options.hosts),
-        ("exclude", &options.exclude_hosts),
-    ] {
+    let excluded = [&options.exclude_hosts, to_exclude].concat();
+    for (name, hosts) in [("nodelist", &options.hosts), ("exclude", &excluded)] {
         if !hosts.is_empty() {
             lines.push(format!("--{name}={}", for_sbatch(&hosts.join(","))));
         }
@@ -200,7 +203,7 @@ mod tests {
     fn lines(resources: Resources, change: impl FnOnce(&mut SlurmOptions)) -> Vec<String> {
         let mut options = SlurmOptions::new("/state");
         change(&mut options);
-        directives(&options, &resources)
+        directives(&options, &resources, &[])
     }
 
     fn has(lines: &[String], line: &str) -> bool {
@@ -239,7 +242,7 @@ mod tests {
                 warning: warning(before),
                 ..Resources::default()
             };
-            directives(&SlurmOptions::default(), &resources).concat()
+            directives(&SlurmOptions::default(), &resources, &[]).concat()
         };
         assert!(directive(Duration::from_secs(100_000)).contains("--signal=B:USR2@65535"));
         assert!(directive(Duration::ZERO).contains("--signal=B:USR2@1"));
@@ -282,6 +285,19 @@ mod tests {
         assert_eq!(lines.last().map(String::as_str), Some("--nice=5"));
     }
 
+    #[test]
+    fn a_node_to_avoid_is_excluded_beside_those_of_the_options() {
+        let mut options = SlurmOptions::new("/state");
+        let excluded = |options: &SlurmOptions| {
+            let lines = directives(options, &Resources::default(), &["n7".into()]);
+            let excluded = lines.into_iter().filter(|it| it.starts_with("--exclude="));
+            excluded.collect::<Vec<_>>()
+        };
+        assert_eq!(excluded(&options), ["--exclude=\"n7\""]);
+        options.exclude_hosts = vec!["n1".into()];
+        assert_eq!(excluded(&options), ["--exclude=\"n1,n7\""]);
+    }
+
     fn partitions() -> Vec<Partition> {
         Partition::parse_all(
             "PartitionName=long Default=YES DefaultTime=01:00:00 MaxTime=UNLIMITED State=UP\n\
@@ -304,6 +320,7 @@ mod tests {
                 ..Resources::default()
             },
             previous: None,
+            avoid_hosts: Vec::new(),
         };
         check(&submission, &options, &partitions())
     }

@@ -24,7 +24,7 @@ impl Cluster {
     async fn preview_one(&self, members: &[Submission], number: u64) -> Preview {
         let call = self.plan(members, number);
         let borrowed: Vec<&Submission> = members.iter().collect();
-        let (text, verdict) = match self.batch(&call, &borrowed).text() {
+        let (text, verdict) = match self.batch(&call, &borrowed, &[]).text() {
             Ok(text) => {
                 let verdict = self.verdict(members, &text).await;
                 (text, verdict)

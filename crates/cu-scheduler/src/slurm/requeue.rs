@@ -120,7 +120,10 @@ impl Cluster {
     async fn candidates(&self, batch: &mut Batch<'_>) -> Result<Vec<Again>, crate::Error> {
         let mut again = Vec::new();
         for (index, submission) in batch.open() {
-            if let Some(job) = submission.previous.as_ref().and_then(JobId::parse) {
+            // A job that is put back keeps the nodes that it may have.
+            let previous = submission.previous.as_ref();
+            let previous = previous.filter(|_| submission.avoid_hosts.is_empty());
+            if let Some(job) = previous.and_then(JobId::parse) {
                 let job_name = self.journal.with(|journal| {
                     let known = journal.known();
                     // What was cancelled because of its hold would be held again.

@@ -37,6 +37,8 @@ pub(super) struct Batch<'a> {
     pub time_limit: Option<Duration>,
     /// How long after SIGTERM Slurm sends SIGKILL, if it reports that.
     pub kill_wait: Option<Duration>,
+    /// The nodes that they avoid.
+    pub to_exclude: &'a [String],
 }
 
 /// Whether each start of a job reads in a file of its own what to execute: the tasks of an array
@@ -156,7 +158,11 @@ impl Batch<'_> {
             lines.push(format!("--array=0-{last}{}", throttle.unwrap_or_default()));
         }
         if let Some(first) = self.members.first() {
-            lines.extend(needs::directives(options, &first.resources));
+            lines.extend(needs::directives(
+                options,
+                &first.resources,
+                self.to_exclude,
+            ));
             if first.name.attempt() == 0 {
                 let first = options.first_attempt.iter();
                 lines.extend(first.map(|option| needs::quoted(option)));
@@ -329,6 +335,7 @@ mod tests {
                 ..Resources::default()
             },
             previous: None,
+            avoid_hosts: Vec::new(),
         }
     }
 
@@ -350,6 +357,7 @@ mod tests {
             members,
             time_limit: Some(Duration::from_secs(3600)),
             kill_wait: Some(Duration::from_secs(30)),
+            to_exclude: &[],
         };
         batch.text().unwrap()
     }
@@ -433,6 +441,7 @@ mod tests {
             members: &[&one],
             time_limit: None,
             kill_wait: Some(Duration::from_secs(30)),
+            to_exclude: &[],
         };
         let seen = |batch: &Batch| run(&batch.text().unwrap(), &[("CU_KILL_WAIT", "7")]).0;
         assert_eq!(seen(&batch), "30\n");

@@ -38,10 +38,11 @@ impl Cluster {
 
 #[async_trait]
 impl Intake for Arc<Cluster> {
-    type Needs = Resources;
+    /// The resources, and the hosts to avoid.
+    type Needs = (Resources, Vec<String>);
 
-    fn needs(&self, submission: &Submission) -> Resources {
-        submission.resources.clone()
+    fn needs(&self, submission: &Submission) -> Self::Needs {
+        (submission.resources.clone(), submission.avoid_hosts.clone())
     }
 
     fn most_in_one_call(&self) -> usize {
@@ -73,7 +74,12 @@ impl Intake for Arc<Cluster> {
     async fn call(&self, group: &[&Submission]) -> Result<Vec<ClusterJobId>, Refusal> {
         let cluster = self.clone();
         let members: Vec<Submission> = group.iter().map(|it| (*it).clone()).collect();
-        let prepared = self.writer.write(move || cluster.prepare(&members)).await?;
+        let hosts = members.first().map_or(&[][..], |first| &first.avoid_hosts);
+        let to_exclude = self.to_exclude(hosts).await;
+        let prepared = self
+            .writer
+            .write(move || cluster.prepare(&members, &to_exclude))
+            .await?;
         let (call, lock) = prepared?;
         let sbatch = self.client().sbatch();
         let command = sbatch.argument("--parsable").argument(&call.script);
@@ -125,14 +131,18 @@ impl Cluster {
 
 impl Cluster {
     /// Writes down that `members` are about to be handed over, and the files for it.
-    fn prepare(&self, members: &[Submission]) -> Result<(Call, std::fs::File), Refusal> {
+    fn prepare(
+        &self,
+        members: &[Submission],
+        to_exclude: &[String],
+    ) -> Result<(Call, std::fs::File), Refusal> {
         let now = SystemTime::now();
         let next_call = |journal: &mut Journal| Ok(journal.known().next_call(now));
         let number = self.journal.with(next_call)?;
         let call = self.plan(members, number);
         let borrowed: Vec<&Submission> = members.iter().collect();
         let text = self
-            .batch(&call, &borrowed)
+            .batch(&call, &borrowed, to_exclude)
             .text()
             .map_err(Refusal::rejected)?;
         let lock = files::write_script(&call, &text).map_err(Refusal::unavailable)?;
@@ -175,7 +185,12 @@ impl Cluster {
     }
 
     /// The parts of the script of a call.
-    pub(super) fn batch<'a>(&'a self, call: &'a Call, members: &'a [&'a Submission]) -> Batch<'a> {
+    pub(super) fn batch<'a>(
+        &'a self,
+        call: &'a Call,
+        members: &'a [&'a Submission],
+        to_exclude: &'a [String],
+    ) -> Batch<'a> {
         let first = members.first();
         let settings = self.settings.get();
         let limit = |first: &&Submission| {
@@ -187,6 +202,7 @@ impl Cluster {
             members,
             time_limit: first.and_then(limit),
             kill_wait: settings.config.seconds("KillWait"),
+            to_exclude,
         }
     }
 }

@@ -113,6 +113,7 @@ pub fn submission(root: &Path, attempt: u32, script: &str) -> Submission {
         directory,
         resources: Resources::default(),
         previous: None,
+        avoid_hosts: Vec::new(),
     }
 }
 

@@ -105,6 +105,7 @@ impl Stubs {
             directory,
             resources: Resources::default(),
             previous: None,
+            avoid_hosts: Vec::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 #![cfg(feature = "slurm")]
 #![allow(clippy::unwrap_used)]
 
+mod avoiding;
 mod cluster;
 mod environment;
 mod lost;

@@ -104,6 +104,7 @@ pub fn attempt(directory: &Path, attempt: u32, script: &str) -> Submission {
         directory: own,
         resources: Resources::default(),
         previous: None,
+        avoid_hosts: Vec::new(),
     }
 }
 

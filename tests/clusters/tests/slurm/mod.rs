@@ -91,6 +91,7 @@ impl Bed<'_> {
             directory,
             resources: Resources::default(),
             previous: None,
+            avoid_hosts: Vec::new(),
         }
     }
 

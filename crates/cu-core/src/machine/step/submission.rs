@@ -65,6 +65,8 @@ impl Step<'_> {
         if self.job.previous.is_none() {
             return false;
         }
+        // The scheduler may have no other host for it.
+        self.job.avoid_hosts.clear();
         let since = self.job.refused_since.unwrap_or(self.at);
         let until = since.after(self.policy.scheduler_patience);
         if until <= self.at {

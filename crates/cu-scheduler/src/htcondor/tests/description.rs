@@ -28,8 +28,35 @@ fn read(text: &str) -> (BTreeMap<String, String>, Vec<String>) {
 
 fn commands(options: &HtcondorOptions, resources: &Resources) -> BTreeMap<String, String> {
     let name = SubmissionName::new("run", 7, 2).unwrap();
-    let header = header(options, "/state", resources);
+    let header = header(options, "/state", resources, &[]);
     read(&description(&header, &[&name])).0
+}
+
+#[test]
+fn a_host_where_nothing_started_is_avoided_for_a_time() {
+    let mut options = options();
+    let header = |options: &HtcondorOptions, hosts: &[&str]| {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        header(options, "/state", &Resources::default(), &hosts)
+    };
+    let none = header(&options, &[]);
+    assert!(!none.contains("QDate"), "{none}");
+    // What a node says of itself stays a name.
+    let odd = header(&options, &["a\" || true", "", "a\nqueue", "$(HOME)"]);
+    assert_eq!(odd, none);
+    options.requirements = Some("OpSys == \"LINUX\"".into());
+    let text = header(&options, &["n1.cluster", "n2"]);
+    let requirements = text
+        .lines()
+        .find(|line| line.starts_with("requirements = "));
+    let requirements = requirements.expect("a line");
+    let is = |host: &str| {
+        let name = "(TARGET.Machine ?: \"\")";
+        format!("{name} == \"{host}\" || split(TARGET.Machine ?: \"\", \".\")[0] == \"{host}\"")
+    };
+    let both = format!("{} || {}", is("n1.cluster"), is("n2"));
+    let expected = format!(" && (OpSys == \"LINUX\") && (!({both}) || time() - QDate > 600)");
+    assert!(requirements.ends_with(&expected), "{requirements}");
 }
 
 fn options() -> HtcondorOptions {
@@ -187,7 +214,7 @@ proptest! {
         let mut options = options();
         options.label = format!("{label}{control}{label}");
         options.universe = Universe::Container { image: image.clone() };
-        let header = header(&options, &format!("/{directory}"), &Resources::default());
+        let header = header(&options, &format!("/{directory}"), &Resources::default(), &[]);
         let name = |(job, attempt): &(u32, u32)| SubmissionName::new("run", *job, *attempt);
         let names: Vec<SubmissionName> = jobs.iter().map(|it| name(it).unwrap()).collect();
         let named: Vec<&SubmissionName> = names.iter().collect();

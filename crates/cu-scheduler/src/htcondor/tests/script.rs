@@ -102,6 +102,7 @@ fn submission(directory: &Path, attempt: u32, script: &str) -> Submission {
         directory: own,
         resources: Resources::default(),
         previous: None,
+        avoid_hosts: Vec::new(),
     }
 }
 
