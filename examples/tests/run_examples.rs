@@ -89,7 +89,12 @@ fn shell_finds_the_longest_collatz_chain() {
 
 #[test]
 fn python_in_attempts_throws_the_darts_of_python_by_hand() {
-    let settings = ["stop.after=500ms", "settings.steps=600"];
+    // Python may take longer to start than an attempt lasts.
+    let settings = [
+        "stop.after=500ms",
+        "settings.steps=600",
+        "resume.stuck_after=1000",
+    ];
     let run = Run::completed(&[&["python/run.toml"], &settings[..]].concat());
     run.assert_chain("resume_requested");
 

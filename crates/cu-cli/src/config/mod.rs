@@ -35,6 +35,7 @@ pub mod values;
 pub use error::{Error, Excerpt, Place};
 pub use file::File;
 pub use overrides::Override;
+#[cfg(feature = "slurm")]
 pub use placeholder::literally;
 pub use plan::{Config, check_name};
 pub use program::find_command;
