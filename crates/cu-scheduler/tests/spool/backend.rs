@@ -144,14 +144,17 @@ impl Intake for Spool {
     }
 
     async fn call(&self, group: &[&Submission]) -> Result<Vec<ClusterJobId>, Refusal> {
-        let jobs = self.jobs()?;
-        let known: BTreeSet<&SubmissionName> = jobs.iter().map(|(_, name)| name).collect();
-        if group.iter().any(|it| known.contains(&it.name)) {
-            return Err(Refusal::uncertain("it is in the spool already"));
-        }
         let group: Vec<Submission> = group.iter().map(|it| (*it).clone()).collect();
         let queue = self.queue.clone();
-        let add = move || -> io::Result<Vec<ClusterJobId>> {
+        let add = move || -> io::Result<Option<Vec<ClusterJobId>>> {
+            // A call whose answer nobody awaits any more may still be on its way.
+            let _alone = queue.alone()?;
+            let calls = queue.calls()?;
+            let known = calls.iter().flat_map(|(_, call)| &call.jobs);
+            let known: BTreeSet<&SubmissionName> = known.map(|job| &job.name).collect();
+            if group.iter().any(|it| known.contains(&it.name)) {
+                return Ok(None);
+            }
             for submission in &group {
                 let path = submission.directory.join("run.sh");
                 files::write_whole(&path, script(submission).as_bytes(), files::PRIVATE_FILE)?;
@@ -159,10 +162,11 @@ impl Intake for Spool {
             // One rename hands it over, so that nothing has to be written down before.
             let call = queue.add(&call_of(&group))?;
             let ids = (0..group.len()).map(|index| Id { call, index }.to_cluster());
-            Ok(ids.collect())
+            Ok(Some(ids.collect()))
         };
         let added = self.writer.write(add).await?;
-        added.map_err(|error| Refusal::unavailable(error.to_string()))
+        let added = added.map_err(|error| Refusal::unavailable(error.to_string()))?;
+        added.ok_or_else(|| Refusal::uncertain("it is in the spool already"))
     }
 }
 
@@ -232,6 +236,11 @@ impl Scheduler for Spool {
     }
 
     async fn find(&self, names: &[SubmissionName]) -> Result<Vec<Found>, Error> {
+        // After what this process is writing.
+        let queue = self.queue.clone();
+        let alone = self.writer.write(move || queue.alone().map(drop)).await;
+        let alone = alone.unwrap_or_else(|refusal| Err(io::Error::other(format!("{refusal:?}"))));
+        alone.map_err(|error| self.unavailable(error))?;
         let mut found = Vec::new();
         for (id, name) in self.jobs()? {
             if names.contains(&name) {

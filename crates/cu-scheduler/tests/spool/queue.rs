@@ -121,6 +121,13 @@ impl Queue {
         files::make_dir(&self.0)
     }
 
+    /// Keeps others from handing calls over as long as the result is held.
+    pub fn alone(&self) -> io::Result<fs::File> {
+        let directory = fs::File::open(&self.0)?;
+        directory.lock()?;
+        Ok(directory)
+    }
+
     /// Hands a call over, under a number that no other has. It is in the queue once its file is there.
     pub fn add(&self, call: &Call) -> io::Result<u32> {
         let mut number = self.numbers()?.last().map_or(1, |last| last + 1);
