@@ -35,6 +35,11 @@ fn signals_that_were_ignored_stay_ignored() {
     for signal in [Signal::HUP, Signal::INT] {
         kill_process(pid(main_process.id()), signal).expect("it lives");
     }
+    // A job whose start the main process has not heard of is not asked.
+    run.until("the start is recorded", || {
+        let started = &run.show(0)["attempts"][0]["started"];
+        started.is_string().then_some(())
+    });
     // It has had both by the time that it answers this.
     let asked = run.json(&["checkpoint"]);
     assert_eq!(asked["jobs"], 1, "{}", log(&run));

@@ -21,6 +21,7 @@ mod start;
 mod suggest;
 mod terminal;
 mod text;
+mod this_program;
 mod topics;
 mod view;
 

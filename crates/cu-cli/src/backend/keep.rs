@@ -35,7 +35,7 @@ pub fn shared(
         scheduler: kind.to_string(),
         reason,
     };
-    let program = std::env::current_exe().map_err(|error| refused(error.to_string()))?;
+    let program = crate::this_program::path().map_err(|error| refused(error.to_string()))?;
     let program = program.into_os_string().into_string().map_err(|path| {
         let path = path.to_string_lossy().into_owned();
         refused(format!(

@@ -14,7 +14,7 @@ use crate::config::find_command;
 pub fn examine(nodes: Nodes) -> Vec<Finding> {
     let mut findings = Vec::new();
     if nodes == Nodes::Unproven {
-        findings.extend(std::env::current_exe().ok().map(|path| program(&path)));
+        findings.extend(crate::this_program::path().ok().map(|path| program(&path)));
         findings.push(network(&host_addresses()));
     }
     findings.push(match find_command("python3", None) {

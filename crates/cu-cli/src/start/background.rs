@@ -40,7 +40,7 @@ pub fn runtime() -> Result<Runtime> {
 /// The error that it prints instead.
 pub fn start(run: &RunDir, verbose: u8) -> Result<()> {
     let log = logging::open(run)?;
-    let executable = std::env::current_exe().map_err(Error::system("find this program"))?;
+    let executable = crate::this_program::path().map_err(Error::system("find this program"))?;
     let mut command = Command::new(executable);
     command.arg("main-process").arg(run.path());
     for _ in 0..verbose {

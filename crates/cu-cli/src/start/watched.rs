@@ -171,7 +171,7 @@ impl MainProcess {
 /// # Errors
 /// If it can't be found, or is not valid UTF-8.
 pub fn this_program() -> Result<String> {
-    let executable = std::env::current_exe().map_err(Error::system("find this program"))?;
+    let executable = crate::this_program::path().map_err(Error::system("find this program"))?;
     executable.into_os_string().into_string().map_err(|path| {
         let path = path.to_string_lossy().into_owned();
         Error::usage_hint(

@@ -134,13 +134,21 @@ impl Bench {
         }
     }
 
-    /// Waits until job 0 of `run` has said on its standard output that it waits.
+    /// Waits until job 0 of `run` has said on its standard output that it waits, and the main process has heard of
+    /// its start: no request reaches a job before.
     pub fn wait_until_waiting(&self, run: &str) {
         let attempts = self.path(format!("results/{run}/attempts/0"));
         self.wait_until("the program runs", |_| {
             let entries = fs::read_dir(&attempts).into_iter().flatten().flatten();
             let mut outputs = entries.map(|entry| fs::read(entry.path().join("stdout")));
             outputs.any(|output| output.is_ok_and(|output| output == b"waiting\n"))
+        });
+        self.wait_until("its start is recorded", |bench| {
+            let run = bench.path(format!("results/{run}"));
+            let shown = bench.json(&["show", "0", run.to_str().expect("UTF-8"), "--json"]);
+            let attempts = shown["attempts"].as_array().expect("a list");
+            let last = attempts.last();
+            last.is_some_and(|attempt| attempt["started"].is_string())
         });
     }
 

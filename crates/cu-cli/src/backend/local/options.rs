@@ -20,7 +20,7 @@ pub fn options(run: &RunDir, file: &File) -> LocalOptions {
     options.visible_gpus = std::env::var("CUDA_VISIBLE_DEVICES").ok();
     options.grace = supervisor_grace(file);
     // If its path can't be known, no run is opened anyway.
-    let this_program = std::env::current_exe().ok();
+    let this_program = crate::this_program::path().ok();
     let this_program = this_program.and_then(|path| path.into_os_string().into_string().ok());
     options.preloaded = this_program.map(|cu| {
         let prefix = vec![cu, "exec".to_owned()];
