@@ -242,8 +242,8 @@ impl Room {
         if !listed(&directory)?.contains(&key.0) {
             return Ok(None);
         }
-        let text = files::read_own(&directory.join(&key.0), LONGEST)?;
-        Ok(Some(match text.starts_with(b"kill") {
+        let text = text_of(&directory.join(&key.0))?;
+        Ok(text.map(|text| match text.starts_with("kill") {
             true => Wish::Kill,
             false => Wish::Terminate,
         }))
@@ -322,7 +322,7 @@ impl Class {
     /// What waits, in the order in which it is to start.
     pub fn due(&self) -> io::Result<Vec<Due>> {
         let directory = self.path.join("due");
-        let mut names = listed(&directory)?;
+        let mut names = listed_of_class(&directory)?;
         names.sort_unstable();
         let parsed = |name: String| {
             let key = Key(name.split_once(BETWEEN)?.1.to_owned());
@@ -352,7 +352,7 @@ impl Class {
 
     /// The number of the last in the queue; 0 if nothing waits.
     pub fn last_number(&self) -> io::Result<u64> {
-        let names = listed(&self.path.join("due"))?.into_iter();
+        let names = listed_of_class(&self.path.join("due"))?.into_iter();
         let numbers = names.filter_map(|name| name.split_once(BETWEEN)?.0.parse().ok());
         Ok(numbers.max().unwrap_or(0))
     }
@@ -424,8 +424,16 @@ fn listed(directory: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// The names in a directory of a class. One that another thread is making has none yet.
+fn listed_of_class(directory: &Path) -> io::Result<Vec<String>> {
+    match listed(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        names => names,
+    }
+}
+
 fn numbers(directory: &Path) -> io::Result<Vec<Allocation>> {
-    let names = listed(directory)?.into_iter();
+    let names = listed_of_class(directory)?.into_iter();
     let mut numbers: Vec<_> = names.filter_map(|name| name.parse().ok()).collect();
     numbers.sort_unstable();
     Ok(numbers)
@@ -460,4 +468,22 @@ fn removed(path: &Path) -> io::Result<bool> {
 
 fn gone(path: &Path) -> io::Result<()> {
     removed(path).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_that_is_being_made_has_nothing_yet() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let room = Room::new(directory.path());
+        room.make().expect("a room");
+        fs::create_dir(directory.path().join("class-1")).expect("a directory");
+        let classes = room.classes().expect("they can be listed");
+        assert_eq!(classes.len(), 1);
+        assert!(classes[0].due().expect("none").is_empty());
+        assert!(classes[0].wanted().expect("none").is_empty());
+        assert!(classes[0].begun().expect("none").is_empty());
+    }
 }
