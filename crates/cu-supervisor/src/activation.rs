@@ -234,7 +234,7 @@ mod tests {
             ("SHLVL", "7"),
             ("A", "1\n2="),
         ]);
-        let happening = Happening::new().unwrap();
+        let happening = Happening::new();
         let found = activate(&activation, before, scratch.path(), &happening);
         assert!(!scratch.path().join("F").exists(), "a path was executed");
         found
@@ -295,7 +295,7 @@ mod tests {
             modules: Vec::new(),
             script: Some("/nowhere/activate".into()),
         };
-        let happening = Happening::new().unwrap();
+        let happening = Happening::new();
         let found = activate(&activation, Variables::new(), Path::new("/"), &happening);
         assert!(matches!(found, Err(Error::File { .. })), "{found:?}");
     }
@@ -309,10 +309,9 @@ mod tests {
             modules: Vec::new(),
             script: Some(script),
         };
-        let happening = Happening::new().unwrap();
-        let events = happening.events();
-        events.send(Event::ChildEnded).unwrap();
-        events.send(Event::StopSignal(Signal::TERM)).unwrap();
+        let happening = Happening::new();
+        happening.happens(Event::ChildEnded);
+        happening.happens(Event::StopSignal(Signal::TERM));
         let before = variables(&[("PATH", "/usr/bin:/bin")]);
         let found = activate(&activation, before, scratch.path(), &happening);
         assert!(matches!(found, Err(Error::System { .. })), "{found:?}");

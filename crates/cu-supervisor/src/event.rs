@@ -1,24 +1,21 @@
 //! What can happen to a running attempt, and the one place that waits for it.
 //!
 //! A supervisor has one thread. What it hears of comes from [`Source`]s, which never block: signals, the
-//! program at its door, the main process. [`Happening`] waits for all of them at once. Other threads, where
-//! there are any, send by [`Events`].
+//! program at its door, the main process. [`Happening`] waits for all of them at once.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use cu_protocol::{Acknowledgement, ProgramAnswer, ProgramRequest};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{PollFd, Timespec, poll};
 use rustix::process::Signal;
 
 use crate::relay::Link;
-use crate::{Error, Result};
 
 /// Something has happened.
 #[derive(Debug)]
@@ -72,28 +69,6 @@ impl Ready {
     }
 }
 
-/// The end into which other threads put what happens. It wakes the one that waits.
-#[derive(Clone, Debug)]
-pub(crate) struct Events {
-    sender: mpsc::Sender<Event>,
-    wake: Arc<OwnedFd>,
-}
-
-impl Events {
-    /// Fails if nobody waits any more.
-    #[expect(clippy::result_large_err, reason = "it gives back what was sent")]
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "everything comes from sources now")
-    )]
-    pub fn send(&self, event: Event) -> Result<(), mpsc::SendError<Event>> {
-        self.sender.send(event)?;
-        // It fails only if the counter is full, and then it wakes all the same.
-        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
-        Ok(())
-    }
-}
-
 /// Everything that happens, one event after the other. Cheap to clone: all clones are one.
 #[derive(Clone, Debug)]
 pub(crate) struct Happening(Rc<Inner>);
@@ -102,34 +77,21 @@ pub(crate) struct Happening(Rc<Inner>);
 struct Inner {
     sources: RefCell<Vec<Box<dyn Source>>>,
     events: RefCell<VecDeque<Event>>,
-    receiver: mpsc::Receiver<Event>,
-    sender: Events,
 }
 
 impl Happening {
     /// Nothing happens yet.
-    pub fn new() -> Result<Self> {
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        let wake = wake.map_err(|errno| Error::system("make an eventfd")(errno.into()))?;
-        let (sender, receiver) = mpsc::channel();
-        Ok(Self(Rc::new(Inner {
+    pub fn new() -> Self {
+        Self(Rc::new(Inner {
             sources: RefCell::default(),
             events: RefCell::default(),
-            receiver,
-            sender: Events {
-                sender,
-                wake: Arc::new(wake),
-            },
-        })))
+        }))
     }
 
-    /// For other threads.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "everything comes from sources now")
-    )]
-    pub fn events(&self) -> Events {
-        self.0.sender.clone()
+    /// Lets something happen.
+    #[cfg(test)]
+    pub fn happens(&self, event: Event) {
+        self.0.events.borrow_mut().push_back(event);
     }
 
     /// From now on, events come from this source, too.
@@ -161,10 +123,6 @@ impl Happening {
             let now = Instant::now();
             let mut sources = self.0.sources.borrow_mut();
             sources.retain_mut(|source| source.turn(ready, now, &mut events) == Then::Continues);
-            if ready.has(&self.0.sender.wake) {
-                let _ = rustix::io::read(&self.0.sender.wake, &mut [0; 8]);
-            }
-            events.extend(self.0.receiver.try_iter());
         }
         events.pop_front()
     }
@@ -172,8 +130,7 @@ impl Happening {
     /// Waits until something is ready, or due.
     fn poll(&self, until: Option<Instant>, now: Instant) -> Ready {
         let sources = self.0.sources.borrow();
-        let wake = &self.0.sender.wake;
-        let mut descriptors = vec![PollFd::new(wake, PollFlags::IN)];
+        let mut descriptors = Vec::new();
         for source in sources.iter() {
             source.awaits(&mut descriptors);
         }
@@ -199,14 +156,41 @@ impl Happening {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{PipeReader, Read, Write};
+
+    use rustix::event::PollFlags;
+
     use super::*;
 
+    /// A child has ended for each byte.
+    #[derive(Debug)]
+    struct Bytes(PipeReader);
+
+    impl Source for Bytes {
+        fn awaits<'a>(&'a self, descriptors: &mut Vec<PollFd<'a>>) {
+            descriptors.push(PollFd::new(&self.0, PollFlags::IN));
+        }
+
+        fn next_deadline(&self) -> Option<Instant> {
+            None
+        }
+
+        fn turn(&mut self, ready: &Ready, _: Instant, events: &mut VecDeque<Event>) -> Then {
+            if ready.has(&self.0) {
+                self.0.read_exact(&mut [0]).unwrap();
+                events.push_back(Event::ChildEnded);
+            }
+            Then::Continues
+        }
+    }
+
     #[test]
-    fn an_event_of_another_thread_ends_the_wait() {
-        let happening = Happening::new().unwrap();
-        let events = happening.events();
+    fn a_source_that_is_ready_ends_the_wait() {
+        let happening = Happening::new();
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        happening.add(Bytes(reader));
         std::thread::scope(|scope| {
-            scope.spawn(move || events.send(Event::ChildEnded).unwrap());
+            scope.spawn(|| writer.write_all(&[1]).unwrap());
             let event = happening.within(Duration::from_secs(60));
             assert!(matches!(event, Some(Event::ChildEnded)), "{event:?}");
         });

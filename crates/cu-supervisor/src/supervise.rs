@@ -105,7 +105,7 @@ pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<O
     let _ = setsid();
     // Only orphans in the program's own process group would be found without.
     let _ = set_child_subreaper(Some(getpid()));
-    let happening = Happening::new()?;
+    let happening = Happening::new();
     let _signals = Signals::catch(&happening)?;
     check_way(&run)?; // Before the number of the newest attempt counts.
     let attempt = match attempt {

@@ -78,10 +78,7 @@ impl Herald {
     /// Whether there is a new connection. The first time it waits a moment for one.
     fn listen(&mut self) -> bool {
         if self.connection.is_none() {
-            // Without one, the report is dropped.
-            let Ok(happening) = Happening::new() else {
-                return false;
-            };
+            let happening = Happening::new();
             self.connection = Some(Connection {
                 _relay: Relay::start(self.identity.clone(), &happening),
                 happening,

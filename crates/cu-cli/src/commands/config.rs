@@ -11,7 +11,7 @@ use crate::error::{Error, ExitCode, Result};
 use crate::text::plural;
 use crate::{runs, terminal};
 
-/// What `cu config init` writes.
+/// The file that `cu config init` writes.
 const BEGINNING: &str = include_str!("beginning.toml");
 
 /// Does what is asked.

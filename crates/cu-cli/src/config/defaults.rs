@@ -11,7 +11,7 @@ use super::error::{Error, Result};
 /// Below a directory of configs.
 const FILE: &str = "cluster-utils/config.toml";
 /// A longer file is not a config, in bytes.
-const LONGEST: u64 = 64 << 20;
+pub const LONGEST: u64 = 64 << 20;
 /// Where the site's defaults are if `XDG_CONFIG_DIRS` does not say otherwise.
 const SITE: &str = "/etc/xdg";
 

@@ -7,7 +7,7 @@ use cu_system::files;
 use serde::Deserialize;
 use toml::Table;
 
-use super::defaults::{self, Defaults};
+use super::defaults::{self, Defaults, LONGEST};
 use super::error::{Error, Place, Result};
 use super::file::File;
 use super::layer::{Layer, merge};
@@ -15,9 +15,6 @@ use super::overrides::{self, Override};
 use super::paths;
 use super::reference::{known_paths, sections, shown};
 use super::table::join;
-
-/// A longer file is not a config, in bytes.
-const LONGEST: u64 = 64 << 20;
 
 /// The user's words: the text of a file, the defaults below it, and the overrides of the command line.
 #[derive(Clone, Debug)]

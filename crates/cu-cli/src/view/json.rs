@@ -19,7 +19,7 @@ use crate::text::moment::iso;
 /// The version of these forms.
 const VERSION: u32 = 1;
 
-/// What `cu run --json` ends with, and most of `cu status --json`.
+/// A run of `cu list --json`, and most of `cu status --json`.
 #[derive(Debug, Serialize)]
 pub struct RunJson<'a> {
     version: u32,
