@@ -211,8 +211,4 @@ async fn many_attempts_at_once_each_run_once() {
     for attempt in 0..200 {
         assert_eq!(lines(&directory.join(format!("mark-{attempt}"))), 1);
     }
-    // Each end is announced to those that watch.
-    tokio::time::timeout(Duration::from_secs(60), cluster.changed())
-        .await
-        .unwrap();
 }

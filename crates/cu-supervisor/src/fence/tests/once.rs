@@ -11,13 +11,13 @@ fn a_full_disk_delays_the_decision_to_start() {
     assert!(text.contains("started.json"), "{text}");
     // Its own record is not in its way.
     fs::create_dir(job.run.attempt(JOB, Attempt(1))).unwrap();
-    held(fence.ask(job.start));
+    held(|| fence.ask(job.start));
 }
 
 #[test]
 fn a_second_copy_of_an_attempt_learns_who_decided() {
     let job = Job::new();
-    let first = held(job.fence(0).ask(job.start));
+    let first = held(|| job.fence(0).ask(job.start));
     let mut copy = job.fence(0);
     reason(copy.ask(job.start));
     let Turn::DecidedByAnother { text, at, is_over } = copy.ask(job.after(900)) else {
@@ -52,13 +52,13 @@ fn a_cancelled_attempt_that_arrives_later_starts_nothing() {
     assert!(text.contains("it was cancelled before"), "{text}");
     // The mark is of one attempt: a retried job runs.
     job.set_newest(1);
-    held(job.fence(1).ask(job.start));
+    held(|| job.fence(1).ask(job.start));
 }
 
 #[test]
 fn an_attempt_cancelled_while_it_waits_starts_nothing() {
     let job = Job::new();
-    let first = held(job.fence(0).ask(job.start));
+    let first = held(|| job.fence(0).ask(job.start));
     job.set_newest(1);
     let mut second = job.fence(1);
     reason(second.ask(job.start));
@@ -71,7 +71,7 @@ fn an_attempt_cancelled_while_it_waits_starts_nothing() {
 fn the_record_is_renewed_and_a_newer_attempt_noticed() {
     let job = Job::new();
     job.set_newest(1);
-    let mut held = held(job.fence(1).ask(job.start));
+    let mut held = held(|| job.fence(1).ask(job.start));
     let record = || fs::read(job.run.attempt_holder(JOB)).unwrap();
     let before = record();
     let due = held.next_deadline();
@@ -116,7 +116,7 @@ fn a_record_is_renewed_where_no_new_file_can_be_made() {
 #[test]
 fn a_record_of_somebody_else_s_is_left_alone() {
     let job = Job::new();
-    let held = held(job.fence(0).ask(job.start));
+    let held = held(|| job.fence(0).ask(job.start));
     job.forge(elsewhere);
     drop(held);
     assert!(job.run.attempt_holder(JOB).exists());
@@ -141,21 +141,21 @@ fn an_attempt_of_an_earlier_version_is_waited_for() {
     let mut dead = holder;
     dead.supervisor.start_ticks -= 1;
     dead.write(&record).unwrap();
-    held(fence.ask(job.start));
+    held(|| fence.ask(job.start));
     assert!(!record.exists());
 }
 
 #[test]
 fn a_lock_on_a_file_that_was_removed_does_not_count() {
     let job = Job::new();
-    let first = held(job.fence(0).ask(job.start));
+    let first = held(|| job.fence(0).ask(job.start));
     let mut waiting = job.fence(1);
     reason(waiting.ask(job.start));
     fs::remove_file(job.run.attempt_lock(JOB)).unwrap();
     // The record keeps the others out.
     reason(waiting.ask(job.start));
     drop(first);
-    let _second = held(waiting.ask(job.start));
+    let _second = held(|| waiting.ask(job.start));
     let there = fs::File::open(job.run.attempt_lock(JOB)).unwrap();
     let lock = flock(&there, FlockOperation::NonBlockingLockExclusive);
     assert_eq!(lock, Err(Errno::WOULDBLOCK), "the one that others find");
