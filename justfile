@@ -66,11 +66,13 @@ test-clusters *arguments:
 
 # Crash controllers, break nodes and reach the limits of Slurms of their own, as root: some minutes.
 broken-slurms *arguments:
-    cargo test --package cu-cluster-tests --test slurm_broken --test slurm_limits {{ arguments }} -- --test-threads=4
+    cargo test --package cu-cluster-tests --test all {{ arguments }} -- --test-threads=4 slurm_broken
+    cargo test --package cu-cluster-tests --test slurm_limits {{ arguments }} -- --test-threads=4
 
 # Run all recipes for well-known programs on a real Slurm, as root. Installs them: 3 GB in a Debian root.
 recipes *arguments:
-    cargo test --package cu-cluster-tests --test recipes --test large_recipes {{ arguments }} -- --test-threads=4
+    cargo test --package cu-cluster-tests --test all {{ arguments }} -- --test-threads=4 recipes
+    cargo test --package cu-cluster-tests --test large_recipes {{ arguments }} -- --test-threads=4
 
 # Remove all build output, and the runs of the examples.
 clean:

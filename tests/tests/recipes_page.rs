@@ -34,7 +34,7 @@ fn no_recipe_is_missing_in_the_page() {
 
 #[test]
 fn no_recipe_is_without_a_test() {
-    let tests = read("clusters/tests/recipes.rs") + &read("clusters/tests/large_recipes.rs");
+    let tests = read("clusters/tests/all/recipes.rs") + &read("clusters/tests/large_recipes.rs");
     for recipe in recipes().iter().filter(|name| *name != TRIED_BY_HAND) {
         assert!(tests.contains(&format!("name: \"{recipe}\"")), "{recipe}");
     }

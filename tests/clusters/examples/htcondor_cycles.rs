@@ -2,7 +2,7 @@
 //! of resuming, on the shared pool, medians of 11:
 //! `cargo run -p cu-cluster-tests --example htcondor_cycles`.
 
-#[path = "../tests/htcondor/mod.rs"]
+#[path = "../tests/all/htcondor/mod.rs"]
 mod htcondor;
 
 use std::path::Path;

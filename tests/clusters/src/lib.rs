@@ -36,6 +36,7 @@
 //! | [`processes`] | processes, as `/proc` shows them |
 //! | [`counted`] | commands whose calls are counted |
 //! | [`programs`] | `cu` and what jobs run, linked statically |
+//! | [`runs`], [`image`], [`recipe`], [`own`] | what tests of whole runs, containers, recipes and broken Slurms share |
 //! | [`wait`] | the one place where a condition is polled for |
 #![forbid(unsafe_code)]
 // A harness has nobody to hand an error to: it says what went wrong and fails the test.
@@ -43,11 +44,15 @@
 
 pub mod counted;
 pub mod htcondor;
+pub mod image;
 pub mod instance;
 pub mod lane;
+pub mod own;
 pub mod place;
 pub mod processes;
 pub mod programs;
+pub mod recipe;
+pub mod runs;
 pub mod slurm;
 pub mod user;
 pub mod wait;

@@ -1,12 +1,9 @@
 //! The recipes whose programs are large: `just recipes` runs them, and `tests/all` does not.
 
-#[path = "recipes/mod.rs"]
-mod recipes;
-
 use std::path::Path;
 use std::time::Duration;
 
-use recipes::{Large, Recipe, comes_out_the_same_in_attempts};
+use cu_cluster_tests::recipe::{Large, Recipe, comes_out_the_same_in_attempts};
 
 const LARGE: Large = Large(true);
 

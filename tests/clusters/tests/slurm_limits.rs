@@ -1,14 +1,13 @@
 //! Slurms of a test's own whose limits or holds take minutes to pass. Run by name only: `just broken-slurms`.
 
-mod own;
-mod runs;
-
 use std::time::{Duration, Instant};
 
 use cu_cluster_tests::Suite;
+use cu_cluster_tests::own::{make_sick, with_a_prolog, with_lines, without_accounting};
+use cu_cluster_tests::runs::{
+    ask, assert_completes, assert_promises, complete, ends, in_a_lane, start, tiny_job,
+};
 use cu_tests::run::Run;
-use own::{make_sick, with_a_prolog, with_lines, without_accounting};
-use runs::{ask, assert_completes, assert_promises, complete, ends, in_a_lane, start, tiny_job};
 
 /// More jobs than the controller keeps. The lane's slots are fewer than that, so that it is never empty.
 fn more_jobs_than_the_controller_keeps(suite: Suite) {

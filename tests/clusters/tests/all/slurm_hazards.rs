@@ -2,15 +2,13 @@
 //! attempts of a job overlap, and `cu show` reports what happened. Each hazard on one version, all
 //! versions in turn.
 
-mod runs;
-
-use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite, place};
-use cu_tests::run::{Place, Run};
-use runs::{
+use cu_cluster_tests::runs::{
     GRID, STEPS, ask, assert_chain, assert_completes, assert_grid, assert_promises,
     assert_submitted_once_each, await_first_attempt, complete, ends, ids, in_a_lane, program,
     tiny_job, with_first_submission,
 };
+use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite, place};
+use cu_tests::run::{Place, Run};
 
 /// Waits until `cu show 0` says something with all these words.
 fn until_why(run: &Run, words: &[&str]) {

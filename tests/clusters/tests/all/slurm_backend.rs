@@ -2,8 +2,7 @@
 //! arrays, limits on jobs, tasks that are requeued one by one.
 #![allow(clippy::unwrap_used)]
 
-mod slurm;
-
+use crate::slurm;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use cu_scheduler::{
     SubmissionName, SubmitError,
 };
 
-use slurm::{Bed, bounded, end};
+use crate::slurm::{Bed, bounded, end};
 
 /// Looks for one submission until the controller answers.
 async fn find(slurm: &Slurm, name: &SubmissionName) -> Option<ClusterJobId> {

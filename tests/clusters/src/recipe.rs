@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cu_cluster_tests::{SlurmCluster, Suite, place};
+use crate::{SlurmCluster, Suite, place};
 use cu_tests::run::{Place, Run};
 use serde_json::Value;
 use toml::Table;

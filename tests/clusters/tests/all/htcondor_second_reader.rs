@@ -1,8 +1,6 @@
 //! A second witness: HTCondor's own reader of event logs, of a newer version, makes of them what
 //! ours does.
 
-mod htcondor;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +8,7 @@ use cu_scheduler::htcondor::{Resume, read_events};
 use cu_scheduler::{EndCause, SubmissionName};
 use serde_json::Value;
 
-use htcondor::{
+use crate::htcondor::{
     POOL, STARTED, ask, attempt, end, files, on_the_pool, submit, until_exists, until_held,
 };
 

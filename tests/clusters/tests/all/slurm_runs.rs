@@ -1,14 +1,13 @@
 //! Whole runs of the real `cu` on real Slurms: chains of attempts that stop by themselves, at the
 //! warning before a time limit, or at the limit, end with their results in one output directory.
 
-mod runs;
-
-use cu_cluster_tests::{SlurmCluster, Suite};
-use cu_tests::run::{Place, Run};
-use runs::{
+use cu_cluster_tests::image;
+use cu_cluster_tests::runs::{
     PERIODIC, assert_chain, assert_no_time_limit_was_reached, assert_promises, assert_sum,
-    complete, ends, image, program,
+    complete, ends, program,
 };
+use cu_cluster_tests::{SlurmCluster, Suite, runs};
+use cu_tests::run::{Place, Run};
 
 /// In a lane of its own, as an ordinary user.
 fn in_a_lane(suite: Suite, test: impl FnOnce(&SlurmCluster, Place)) {

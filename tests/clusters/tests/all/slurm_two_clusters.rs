@@ -1,13 +1,11 @@
 //! Two real Slurms in one accounting, as behind the login of many a centre: a run stays on the one that was
 //! chosen, whatever the commands speak to by themselves, and touches nothing on the other.
 
-mod runs;
-
-use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite};
-use cu_tests::run::Run;
-use runs::{
+use cu_cluster_tests::runs::{
     GRID, ask, assert_completes, assert_grid, await_first_attempt, in_a_lane, program, tiny_job,
 };
+use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite};
+use cu_tests::run::Run;
 
 /// The names of the jobs that accounting has of a cluster.
 fn jobs_on(cluster: &SlurmCluster, name: &str) -> Vec<String> {

@@ -1,8 +1,7 @@
 //! The conformance suite on a real HTCondor pool, in each of the three ways of resuming, and with shared cluster
 //! jobs.
 
-mod htcondor;
-
+use crate::htcondor;
 use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use cu_scheduler::htcondor::Resume;
 use cu_scheduler::keep::{Keeping, Kept};
 use cu_scheduler::{ClusterJobId, Scheduler};
 
-use htcondor::Bed;
+use crate::htcondor::Bed;
 
 /// One of the ways of resuming.
 trait Way: Send + Sync + 'static {

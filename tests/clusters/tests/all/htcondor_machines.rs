@@ -1,7 +1,6 @@
 //! What a run asks of machines and of the pool beyond processors and memory: GPUs, and bids.
 
-mod htcondor;
-
+use crate::htcondor;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use cu_cluster_tests::CondorPool;
 use cu_scheduler::htcondor::{Htcondor, HtcondorOptions, Resume};
 use cu_scheduler::{Cancel, ClusterJobId, ClusterState, EndCause, Scheduler};
 
-use htcondor::{Bed, POOL, ask, attempt, commands_with, end, lines, submit, until};
+use crate::htcondor::{Bed, POOL, ask, attempt, commands_with, end, lines, submit, until};
 
 /// Two GPUs in the slot that is in no lane.
 const GPUS: &str = "SLOT_TYPE_1 = cpus=16, memory=16000, gpus=2\n\

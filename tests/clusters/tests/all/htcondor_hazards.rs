@@ -1,14 +1,12 @@
 //! What breaks below runs on HTCondor, and what is changed behind our back: each run ends right, no two
 //! attempts of a job overlap, and `cu show` reports what happened.
 
-mod runs;
-
 use cu_cluster_tests::CondorPool;
-use cu_tests::run::Run;
-use runs::{
+use cu_cluster_tests::runs::{
     PERIODIC, WAYS, assert_completes, assert_promises, assert_sum, await_first_attempt, complete,
     ends, in_a_condor_lane, resume, tiny_job,
 };
+use cu_tests::run::Run;
 
 /// In each way of resuming, `harm` comes over the first attempt, and the job completes all the same.
 fn assert_survives(harm: impl Fn(&CondorPool, &Run, &str)) {

@@ -1,8 +1,8 @@
 //! Slurms of a test's own, with settings or a fault of its own.
-#![allow(dead_code, reason = "each test file uses its part")]
 
-use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite};
+use crate::{SlurmCluster, SlurmSettings, Suite};
 
+/// With lines of its own in slurm.conf.
 pub fn with_lines(suite: Suite, lines: &[&str]) -> SlurmCluster {
     let settings = SlurmSettings {
         lines: lines.iter().map(|line| (*line).to_owned()).collect(),
@@ -11,6 +11,7 @@ pub fn with_lines(suite: Suite, lines: &[&str]) -> SlurmCluster {
     SlurmCluster::own(suite, &settings)
 }
 
+/// With such lines, and without slurmdbd.
 pub fn without_accounting(suite: Suite, lines: &[&str]) -> SlurmCluster {
     let settings = SlurmSettings {
         accounting: false,
@@ -35,6 +36,7 @@ pub fn with_a_prolog(suite: Suite) -> (SlurmCluster, tempfile::TempDir) {
     (with_lines(suite, &[&prolog]), directory)
 }
 
+/// The next start of a job finds its node not well.
 pub fn make_sick(directory: &tempfile::TempDir) {
     std::fs::write(directory.path().join("sick"), "").expect("it is ours");
 }

@@ -1,13 +1,10 @@
 //! What tests of whole runs on clusters share.
-#![allow(dead_code, reason = "each test file uses its part")]
-
-pub mod image;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use cu_cluster_tests::programs::static_program;
-use cu_cluster_tests::{CondorPool, SlurmCluster, SlurmLane, place};
+use crate::programs::static_program;
+use crate::{CondorPool, SlurmCluster, SlurmLane, place};
 use cu_tests::checker::assert_kept;
 use cu_tests::history::History;
 use cu_tests::process::Process;

@@ -1,15 +1,14 @@
 //! Whole runs of the real `cu` in containers of a real HTCondor pool, and what is said where there
 //! are none.
 
-mod runs;
-
 use std::path::Path;
 
-use cu_tests::run::Run;
-use runs::{
+use cu_cluster_tests::image;
+use cu_cluster_tests::runs::{
     WAYS, assert_chain, assert_completes, assert_promises, await_first_attempt, complete, ends,
-    image, in_a_condor_lane, program, resume, tiny_job, why_no_machine_takes,
+    in_a_condor_lane, program, resume, tiny_job, why_no_machine_takes,
 };
+use cu_tests::run::Run;
 
 /// `place.config` goes on with this: jobs in the image.
 fn in_image(image: &Path) -> String {

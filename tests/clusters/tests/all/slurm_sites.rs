@@ -1,14 +1,12 @@
 //! What the sites of real Slurms do to a run: profiles, modules, cancellations by root, memory limits,
 //! preemption. Each hazard was met in practice, ends right here, and `cu show` says what happened.
 
-mod runs;
-
-use cu_cluster_tests::{SlurmCluster, Suite};
-use cu_tests::run::{Place, Run};
-use runs::{
+use cu_cluster_tests::runs::{
     ask, assert_completes, assert_promises, await_first_attempt, complete, ends, in_a_lane, start,
     tiny_job,
 };
+use cu_cluster_tests::{SlurmCluster, Suite, runs};
+use cu_tests::run::{Place, Run};
 
 /// What `cu show` prints for job 0, in one line: it breaks lines wherever the name of a node makes them long.
 fn shown(run: &Run) -> String {

@@ -1,15 +1,15 @@
 //! Runs whose attempts share allocations of a real Slurm (`backend.slurm.keep`): the results are those of other runs,
 //! for a few submissions, whoever is killed when.
 
-mod runs;
-
 use std::collections::BTreeSet;
 
 use cu_cluster_tests::processes::{command_line, of_which};
-use cu_cluster_tests::{SlurmCluster, Suite};
+use cu_cluster_tests::runs::{
+    ask, assert_completes, assert_grid, assert_promises, ends, in_a_lane, program,
+};
+use cu_cluster_tests::{SlurmCluster, Suite, runs};
 use cu_tests::process::kill;
 use cu_tests::run::{Place, Run};
-use runs::{ask, assert_completes, assert_grid, assert_promises, ends, in_a_lane, program};
 use serde_json::Value;
 
 const KEEP: &str = "[backend.slurm]\nkeep = \"20min\"\n[resources]\ntime_limit = \"2min\"\n";

@@ -1,13 +1,10 @@
 //! The recipes for programs that nobody changes, with the real programs. Those whose packages are large are in
 //! `large_recipes.rs`.
 
-#[path = "recipes/mod.rs"]
-mod recipes;
-
 use std::path::Path;
 use std::time::Duration;
 
-use recipes::{Large, Recipe, comes_out_the_same_in_attempts};
+use cu_cluster_tests::recipe::{Large, Recipe, comes_out_the_same_in_attempts};
 
 fn file(work: &Path, name: &str) -> String {
     let file = work.join(name);

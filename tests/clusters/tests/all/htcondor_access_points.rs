@@ -1,13 +1,11 @@
 //! Two access points in one pool and one home, as on login nodes that speak to different schedds, and a queue
 //! that was lost and gives its ids again. Nothing that is not the run's is touched, and nothing is lost.
 
-mod runs;
-
 use cu_cluster_tests::instance::WorkDirectory;
+use cu_cluster_tests::runs::{assert_promises, await_first_attempt, ends, ids, tiny_job};
 use cu_cluster_tests::{CondorPool, place, wait};
 use cu_tests::process::Exit;
 use cu_tests::run::{Place, Run};
-use runs::{assert_promises, await_first_attempt, ends, ids, tiny_job};
 
 /// A second schedd beside the pool's own, which gets a name, too: HTCondor looks a bare host up in the DNS.
 const TWO: &str = "\

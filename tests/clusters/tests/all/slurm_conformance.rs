@@ -1,7 +1,6 @@
 //! The conformance suite on four versions of Slurm, in both ways of resuming, and with shared allocations.
 
-mod slurm;
-
+use crate::slurm;
 use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use cu_scheduler::keep::{Keeping, Kept};
 use cu_scheduler::slurm::Resume;
 use cu_scheduler::{ClusterJobId, Scheduler};
 
-use slurm::Bed;
+use crate::slurm::Bed;
 
 /// A version, and a way of resuming.
 trait Kind: Send + Sync + 'static {

@@ -1,15 +1,13 @@
 //! Whole runs of the real `cu` on a real HTCondor pool, in each of the three ways of resuming, and
 //! what happens to them behind our back.
 
-mod runs;
-
-use cu_cluster_tests::{CondorPool, place};
-use cu_tests::run::{Place, Run};
-use runs::{
+use cu_cluster_tests::runs::{
     GRID, WAYS, assert_chain, assert_completes, assert_grid, assert_promises, await_first_attempt,
     complete, ends, ids, in_a_condor_lane, program, resume, tiny_job, why_no_machine_takes,
     with_first_submission,
 };
+use cu_cluster_tests::{CondorPool, place};
+use cu_tests::run::{Place, Run};
 use serde_json::Value;
 
 /// Digits is trained in attempts of a few epochs, and its result is that of an uninterrupted

@@ -1,14 +1,12 @@
 //! Whole runs on HTCondor 25.14, which may give a slot away after a self-checkpoint, and may log nothing of an
 //! idle job that is removed.
 
-mod runs;
-
-use cu_cluster_tests::{CondorPool, place};
-use cu_tests::run::{Place, Run};
-use runs::{
+use cu_cluster_tests::runs::{
     GRID, WAYS, assert_grid, assert_promises, await_first_attempt, complete, ends, program, resume,
     tiny_job,
 };
+use cu_cluster_tests::{CondorPool, place, runs};
+use cu_tests::run::{Place, Run};
 
 /// The attempts of a run end as they do on HTCondor 23.9, and each job of a grid is resumed three times.
 fn a_grid_completes(place: Place, way: &str) {

@@ -1,14 +1,12 @@
 //! What persons and the rules of a pool do to jobs behind our back: holds, removals, forbidden environments.
 //! Each run ends right, and says who did what.
 
-mod runs;
-
-use cu_cluster_tests::{CondorPool, place, wait};
-use cu_tests::run::Run;
-use runs::{
+use cu_cluster_tests::runs::{
     WAYS, assert_completes, assert_sum, await_first_attempt, complete, ends, ids, in_every_way,
     resume,
 };
+use cu_cluster_tests::{CondorPool, place, runs, wait};
+use cu_tests::run::Run;
 use serde_json::Value;
 
 /// For bash: adds up numbers until the one that is its first argument. At SIGTERM it saves, and asks to be

@@ -1,21 +1,18 @@
 //! Slurms that break or are short of something, each a cluster of the test's own: a controller that
 //! forgets, a node that is not well, limits on submissions, answers that are lost on the way.
 
-mod own;
-mod runs;
-
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use cu_cluster_tests::{SlurmCluster, Suite, place};
-use cu_tests::run::Run;
-use own::{make_sick, with_a_prolog, with_lines, without_accounting};
-use runs::{
+use cu_cluster_tests::own::{make_sick, with_a_prolog, with_lines, without_accounting};
+use cu_cluster_tests::runs::{
     GRID, ask, assert_completes, assert_grid, assert_promises, assert_submitted_once_each,
     await_first_attempt, complete, ends, in_a_lane, program, start, tiny_job,
 };
+use cu_cluster_tests::{SlurmCluster, Suite, place};
+use cu_tests::run::Run;
 
 /// Keeps what the controller remembers.
 fn remember(cluster: &SlurmCluster) {

@@ -2,8 +2,7 @@
 //! reservations, accounts and their limits, features, nodes of one's own.
 #![allow(clippy::unwrap_used)]
 
-mod slurm;
-
+use crate::slurm;
 use std::path::Path;
 
 use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite, wait};
@@ -12,7 +11,7 @@ use cu_scheduler::{
     Cancel, ClusterJobId, ClusterState, EndCause, Scheduler, Submission, SubmitError,
 };
 
-use slurm::{Bed, bounded, end};
+use crate::slurm::{Bed, bounded, end};
 
 /// A test on a lane of a cluster, as the user of the clusters.
 fn on<'a, F: Future<Output = ()>>(cluster: &'a SlurmCluster, test: impl FnOnce(Bed<'a>) -> F) {

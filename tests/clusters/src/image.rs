@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use cu_cluster_tests::Instance;
 use cu_tests::run::Run;
 use serde_json::Value;
 
-use super::program;
+use crate::Instance;
+use crate::runs::program;
 
 /// Makes an image with Apptainer: a shell, the commands in the backends' scripts, their libraries, and
 /// a mark.

@@ -1,12 +1,10 @@
 //! Many jobs that are due together cost a scheduler few calls. How few, and how fast, beside a plain
 //! loop: the benchmark `clusters`.
 
-mod runs;
-
 use cu_cluster_tests::counted::CountedCommands;
+use cu_cluster_tests::runs::{complete, program};
 use cu_cluster_tests::{CondorPool, Instance, SlurmCluster, Suite, place};
 use cu_tests::run::{Place, Run};
-use runs::{complete, program};
 
 const JOBS: usize = 60;
 const ATTEMPTS: usize = 3 * JOBS;

@@ -1,0 +1,31 @@
+//! All tests on real clusters, in one program: they mostly wait, and tests of different files wait together.
+
+mod clusters_work;
+mod crowds;
+mod htcondor;
+mod htcondor_access_points;
+mod htcondor_backend;
+mod htcondor_conformance;
+mod htcondor_containers;
+mod htcondor_descriptions;
+mod htcondor_hazards;
+mod htcondor_machines;
+mod htcondor_newer;
+mod htcondor_policies;
+mod htcondor_runs;
+mod htcondor_second_reader;
+mod htcondor_tells;
+mod python_wheel;
+mod recipes;
+mod slurm;
+mod slurm_backend;
+mod slurm_batch_scripts;
+mod slurm_broken;
+mod slurm_cancelled_tasks;
+mod slurm_conformance;
+mod slurm_hazards;
+mod slurm_keep;
+mod slurm_options;
+mod slurm_runs;
+mod slurm_sites;
+mod slurm_two_clusters;
