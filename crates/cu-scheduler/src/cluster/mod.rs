@@ -15,6 +15,7 @@
 mod batch;
 mod check;
 mod command;
+mod host;
 mod intake;
 mod refusal;
 mod writer;
@@ -22,6 +23,7 @@ mod writer;
 pub use batch::{Answer, Batch};
 pub use check::check;
 pub use command::{Command, Failure, Output};
+pub use host::is_same_host;
 pub use intake::{Intake, groups, submit};
 pub use refusal::Refusal;
 pub use writer::Writer;

@@ -33,7 +33,7 @@ pub(super) fn check(resources: &Resources) -> Result<(), String> {
 }
 
 /// How long a submission is kept off the hosts that it should avoid, in seconds since it was queued. Afterwards it
-/// may have these: there may be no other.
+/// may have these: no other may meet its requirements.
 const AVOIDED_SECONDS: u32 = 600;
 
 /// A checksum (FNV-1a) of a header. Submissions with other needs have another header.

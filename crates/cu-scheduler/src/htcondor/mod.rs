@@ -43,6 +43,7 @@
 mod access_point;
 mod ad;
 mod attributes;
+mod avoid;
 mod description;
 mod event;
 mod event_log;
@@ -183,12 +184,12 @@ impl Htcondor {
 
     /// All of a description but its items: equal for submissions that go into one.
     fn header(&self, submission: &Submission) -> String {
-        let Submission {
-            resources,
-            avoid_hosts,
-            ..
-        } = submission;
-        description::header(&self.options, &self.state_dir, resources, avoid_hosts)
+        self.header_off(submission, &submission.avoid_hosts)
+    }
+
+    /// The same, kept off these hosts.
+    fn header_off(&self, submission: &Submission, hosts: &[String]) -> String {
+        description::header(&self.options, &self.state_dir, &submission.resources, hosts)
     }
 
     /// The path `name` in the state directory.

@@ -63,7 +63,8 @@ pub(super) fn description_path(condor: &Htcondor, first: &SubmissionName) -> Pat
 
 /// One condor_submit. The ids stand in the order of `group`.
 async fn submit_group(condor: &Htcondor, group: &[&Submission]) -> Result<Vec<Id>, Refusal> {
-    let header = condor.header(group[0]);
+    let avoided = condor.to_avoid(&group[0].avoid_hosts).await;
+    let header = condor.header_off(group[0], &avoided);
     check_once(condor, &header).await?;
     let lock = lock_submit(condor).await.map_err(Refusal::unavailable)?;
     let path = write_group(condor, &header, group).await?;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Cluster;
 use super::options::SlurmOptions;
+use crate::cluster::is_same_host;
 
 /// What a person's options begin with that choose nodes.
 const CHOOSES: [&str; 6] = ["--exclude", "-x", "--nodelist", "-w", "--nodefile", "-F"];
@@ -58,7 +59,7 @@ fn of_hosts(listed: &str, hosts: &[String]) -> Vec<String> {
         else {
             continue;
         };
-        let is_it = |host: &String| is_same(host, node) || is_same(host, host_name);
+        let is_it = |host: &String| is_same_host(host, node) || is_same_host(host, host_name);
         if hosts.iter().any(is_it) {
             found.insert(node.to_owned());
         } else {
@@ -71,15 +72,6 @@ fn of_hosts(listed: &str, hosts: &[String]) -> Vec<String> {
         true => found.into_iter().collect(),
         false => Vec::new(),
     }
-}
-
-/// Whether two names are of one host: the same, or one is the first part of the other.
-fn is_same(one: &str, other: &str) -> bool {
-    let begins = |long: &str, short: &str| {
-        let rest = long.strip_prefix(short);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    !one.is_empty() && !other.is_empty() && (begins(one, other) || begins(other, one))
 }
 
 #[cfg(test)]
