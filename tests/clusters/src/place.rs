@@ -39,27 +39,33 @@ pub fn on_htcondor(pool: &CondorPool, lane: &CondorLane<'_>, directory: &Path) -
     place
 }
 
-/// Runs on the local backend, within the Debian root of the cluster. `cu` is called by a script in `directory`.
+/// Runs on the local backend, within the Debian root of the cluster.
+///
+/// # Panics
+/// As [`on_login_node`].
+#[must_use]
+pub fn in_root(cluster: &SlurmCluster, directory: &Path) -> Place {
+    let config = "[backend]\nkind = \"local\"\n[backend.local]\ncpus = 4\n".to_owned();
+    on_login_node(cluster, place(directory, config))
+}
+
+/// The same runs from within the Debian root, which has the programs of the jobs. `cu` is called by a script in the
+/// directory of the runs.
 ///
 /// # Panics
 /// If the script can't be written.
 #[must_use]
-pub fn in_root(cluster: &SlurmCluster, directory: &Path) -> Place {
-    let cu = directory.join("cu-in-root");
+pub fn on_login_node(cluster: &SlurmCluster, place: Place) -> Place {
+    let cu = place.directory.join("cu-in-root");
     let enter = cluster.commands().join("in-cluster");
-    let program = static_program("cu");
     let script = format!(
         "#!/bin/sh\nexec {} {} \"$@\"\n",
         enter.display(),
-        program.display()
+        place.cu.display()
     );
     fs::write(&cu, script).unwrap();
     fs::set_permissions(&cu, Permissions::from_mode(0o755)).unwrap();
-    let config = "[backend]\nkind = \"local\"\n[backend.local]\ncpus = 4\n".to_owned();
-    Place {
-        cu,
-        ..place(directory, config)
-    }
+    Place { cu, ..place }
 }
 
 /// Runs in the slot of the pool that is outside all lanes.

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use crate::{SlurmCluster, Suite, place};
 use cu_tests::run::{Place, Run};
-use serde_json::Value;
 use toml::Table;
 
 /// How often each chopped run is asked to stop. The last attempt ends by itself.
@@ -78,6 +77,7 @@ pub fn comes_out_the_same_in_attempts(recipe: &Recipe, Large(is_large): Large) {
     let work = cluster.work_directory();
     let local = place::in_root(&cluster, work.path());
     let slurm = place::on_slurm(&cluster, &lane, work.path());
+    let slurm = place::on_login_node(&cluster, slurm);
     let _user = cluster.become_user();
 
     let straight = new_run(&cluster, recipe, local.clone(), "");
@@ -197,13 +197,9 @@ fn in_attempts(run: &Run, recipe: &Recipe) {
     );
 }
 
-/// What there is to see if a run went wrong: the job, and what its newest attempt said.
+/// What there is to see if a run went wrong: the job, and what its attempts said.
 fn said(run: &Run) -> String {
-    let job: Value = run.show(0);
-    let newest = job["attempts"]
-        .as_array()
-        .map_or(0, |all| all.len().saturating_sub(1));
-    let files = run.dir().path().join(format!("attempts/0/{newest}"));
-    let read = |name| std::fs::read_to_string(files.join(name)).unwrap_or_default();
-    format!("{job:#}\n{}\n{}", read("stdout"), read("stderr"))
+    let job = run.cu(&["show", "0"]);
+    let logs = run.cu(&["logs", "0"]);
+    format!("{job:?}\n{}", logs.stdout)
 }
