@@ -21,9 +21,7 @@ impl Project {
     fn new(program: &str) -> Self {
         let project = Self(tempfile::tempdir().expect("a directory"));
         project.write("main.py", program);
-        project.write("shim/python", SHIM);
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(project.path().join("shim/python"), mode).expect("a mode");
+        project.executable("shim/python", SHIM);
         project
     }
 
@@ -35,6 +33,12 @@ impl Project {
         let path = self.path().join(name);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
         std::fs::write(path, text).expect("a file");
+    }
+
+    fn executable(&self, name: &str, text: &str) {
+        self.write(name, text);
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(self.path().join(name), mode).expect("a mode");
     }
 
     fn file(&self, name: &str) -> String {
@@ -118,9 +122,7 @@ const CONFIG: &str = r#"{
 fn results_and_numbers_are_those_of_cluster_utils() {
     let project = Project::new(PROGRAM);
     project.write("grid.json", CONFIG);
-    project.write("prepare.sh", "#!/bin/sh\ntouch ready\nexit 1\n");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(project.path().join("prepare.sh"), mode).expect("a mode");
+    project.executable("prepare.sh", "#!/bin/sh\ntouch ready\nexit 1\n");
     let output = project.grid_search(&["grid.json", "local_run=True"]);
     let said = said(&output);
     // One job has failed, and others have results.
@@ -246,12 +248,10 @@ fn all_formats_make_the_same_jobs_with_and_without_python() {
             continue;
         }
         // A Python that has no packages.
-        project.write(
+        project.executable(
             "bare/python3",
             "#!/bin/sh\nexec /usr/bin/env -i /usr/bin/python3 -I -S \"$@\"\n",
         );
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(project.path().join("bare/python3"), mode).expect("a mode");
         let bare = project.path().join("bare");
         let mut cu = project.command(
             cu_tests::cu::cu_binary(),
@@ -369,6 +369,43 @@ fn exit_code_0_without_results_is_no_success() {
         .output()
         .expect("cu");
     assert_eq!(waited.status.code(), Some(1), "{waited:?}");
+}
+
+/// Takes the place of a container's command: prints its options, and runs what follows the image.
+const SINGULARITY: &str = r#"#!/bin/sh
+while [ "${1%.sif}" = "$1" ]; do echo "$1" >>"$WHERE/options"; shift; done
+shift
+exec "$@"
+"#;
+
+#[test]
+fn a_job_in_a_container_has_its_environment_and_messages() {
+    let program = "import os\nfrom cluster_utils import finalize_job, initialize_job\n\
+                   params = initialize_job()\n\
+                   finalize_job({'place': os.environ['APPTAINERENV_PLACE'], 'here': os.getcwd()}, params)\n";
+    let project = Project::new(program);
+    project.write("a.json", SAME[0].1);
+    project.write("science.sif", "");
+    project.write(
+        "venv/bin/activate",
+        "export WHERE=$PWD PATH=$PWD/tools:$PATH\n",
+    );
+    project.executable("tools/apptainer", SINGULARITY);
+    let output = project.grid_search(&[
+        "a.json",
+        "local_run=True",
+        "hyperparam_list=None",
+        "environment_setup={'virtual_env_path': 'venv', 'variables': {'PLACE': '$WHERE/x'}}",
+        "singularity={'image': 'science.sif', 'executable': 'apptainer', 'args': ['--nv', '--env={job}']}",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let here = project.path().display();
+    let table = project.file("r/same/all_data.csv");
+    assert!(table.contains(&format!(",{here}/x,{here},")), "{table}");
+    let options = project.file("options");
+    let expected =
+        format!("exec\n--bind=/tmp,{here}/r/same,{here}\n--pwd={here}\n--nv\n--env={{job}}\n");
+    assert_eq!(options, expected);
 }
 
 /// Each attempt waits for a file.

@@ -8,7 +8,7 @@ use toml::Value as Toml;
 use super::environment;
 use super::given::Given;
 use crate::backend::Kind;
-use crate::config::Override;
+use crate::config::{Override, literally};
 use crate::error::{Error, Result};
 
 /// What a config of cluster_utils means here.
@@ -84,7 +84,7 @@ pub fn cluster(
             "check out what is to run, go there, and add the override run_in_working_dir=True",
         ));
     }
-    mapped.set("working_directory", display(project), "run_in_working_dir");
+    mapped.set("working_directory", shown(project), "run_in_working_dir");
     mapped.set(
         "command",
         command(given, project, run)?,
@@ -96,8 +96,9 @@ pub fn cluster(
     Ok(mapped)
 }
 
-fn display(path: &Path) -> String {
-    path.display().to_string()
+/// A path in which nothing is a placeholder.
+fn shown(path: &Path) -> String {
+    literally(&path.display().to_string())
 }
 
 fn command(given: &Given, project: &Path, run: &Path) -> Result<Vec<String>> {
@@ -108,7 +109,7 @@ fn command(given: &Given, project: &Path, run: &Path) -> Result<Vec<String>> {
     let key = "script_relative_path";
     let script = given.needed(key)?;
     let mut program = if truth("run_as_module", false)? {
-        ["python3", "-m", script].map(str::to_owned).to_vec()
+        vec!["python3".to_owned(), "-m".to_owned(), literally(script)]
     } else {
         let path = project.join(script);
         if !path.is_file() {
@@ -119,8 +120,8 @@ fn command(given: &Given, project: &Path, run: &Path) -> Result<Vec<String>> {
             return Err(given.wrong(key, reason));
         }
         match truth("is_python_script", true)? {
-            true => vec!["python3".to_owned(), display(&path)],
-            false => vec![display(&path)],
+            true => vec!["python3".to_owned(), shown(&path)],
+            false => vec![shown(&path)],
         }
     };
     program.push("{cluster_utils}".to_owned());
@@ -136,9 +137,9 @@ fn command(given: &Given, project: &Path, run: &Path) -> Result<Vec<String>> {
         ));
     }
     let image = if image.contains("://") {
-        image.to_owned()
+        literally(image)
     } else {
-        display(&path)
+        shown(&path)
     };
     let verb = if given.truth("singularity.use_run", false)? {
         "run"
@@ -151,10 +152,11 @@ fn command(given: &Given, project: &Path, run: &Path) -> Result<Vec<String>> {
     let mut command = vec![
         executable.to_owned(),
         verb.to_owned(),
-        format!("--bind=/tmp,{},{}", run.display(), project.display()),
-        format!("--pwd={}", project.display()),
+        format!("--bind=/tmp,{},{}", shown(run), shown(project)),
+        format!("--pwd={}", shown(project)),
     ];
-    command.extend(given.texts("singularity.args")?);
+    let arguments = given.texts("singularity.args")?;
+    command.extend(arguments.iter().map(|it| literally(it)));
     command.push(image);
     command.extend(program);
     Ok(command)
@@ -327,4 +329,139 @@ fn missing(given: &Given, mapped: &mut Mapped) -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::given::tests::given;
+    use super::*;
+    use crate::config::Source;
+
+    const REQUIREMENTS: &str = r#"{"cluster_requirements": {"request_cpus": 2, "request_gpus": 1, "memory_in_mb": 16000,
+        "request_time": "1:30:00", "signal_seconds_to_timeout": 30, "partition": "a,b", "forbidden_hostnames": ["n1"],
+        "hostname_list": ["n2"], "bid": 800, "gpu_memory_mb": 20000, "cuda_requirement": 7.5, "concurrency_limit": 10,
+        "concurrency_limit_tag": "gpu", "extra_submission_options": {"mail-type": "FAIL"}, "max_cpus": 3}}"#;
+
+    fn of(kind: Kind, overrides: &[&str]) -> Result<Vec<String>> {
+        let given = given(REQUIREMENTS, overrides)?;
+        let mut mapped = Mapped::default();
+        requirements(&given, kind, &mut mapped)?;
+        // They are keys of ours, with values of their types.
+        let _ = Source::command_line(mapped.overrides.clone()).parse()?;
+        let shown = mapped
+            .overrides
+            .iter()
+            .map(|it| format!("{}={}", it.key.join("."), it.value));
+        Ok(shown.collect())
+    }
+
+    #[test]
+    fn requirements_become_keys_of_the_backend() {
+        let of_clusters = [
+            "resources.cpus=2",
+            "resources.gpus=1",
+            "resources.memory=\"16000MiB\"",
+            "resources.time_limit=\"1:30:00\"",
+            "stop.before_limit=\"30s\"",
+            "stop.signal=\"USR1\"",
+        ];
+        let user = cu_system::users::login_name(cu_system::users::own()).unwrap_or_default();
+        let limits = format!("backend.htcondor.concurrency_limits=[\"{user}.gpu:1000\"]");
+        let slurm = [
+            "backend.slurm.exclude_hosts=[\"n1\"]",
+            "backend.slurm.extra=[\"--mail-type=FAIL\"]",
+            "backend.slurm.partition=\"a,b\"",
+        ];
+        let htcondor = [
+            "backend.htcondor.exclude_hosts=[\"n1\"]",
+            "backend.htcondor.extra=[\"mail-type = FAIL\"]",
+            "backend.htcondor.bid=800",
+            "backend.htcondor.hosts=[\"n2\"]",
+            "backend.htcondor.gpu_memory=\"20000MiB\"",
+            "backend.htcondor.cuda_requirement=\"7.5\"",
+            &limits,
+        ];
+        assert_eq!(
+            of(Kind::Slurm, &[]).expect("valid"),
+            [&of_clusters[..], &slurm].concat()
+        );
+        assert_eq!(
+            of(Kind::Htcondor, &[]).expect("valid"),
+            [&of_clusters[..], &htcondor].concat()
+        );
+        // On one machine cluster_utils asks for nothing.
+        assert_eq!(
+            of(Kind::Local, &[]).expect("valid"),
+            ["backend.local.cpus=3"]
+        );
+    }
+
+    #[test]
+    fn a_wrong_requirement_names_their_key() {
+        for (words, said) in [
+            (
+                "cluster_requirements.request_cpus='two'",
+                "expected a whole number, 0 or above, found \"two\"",
+            ),
+            (
+                "cluster_requirements.request_cpus=0",
+                "`cluster_requirements.request_cpus = 0`: `resources.cpus`",
+            ),
+            (
+                "cluster_requirements.request_time='soon'",
+                "`cluster_requirements.request_time = \"soon\"`",
+            ),
+            (
+                "cluster_requirements.request_time=None",
+                "it needs `cluster_requirements.request_time`",
+            ),
+            (
+                "cluster_requirements.concurrency_limit=0",
+                "expected a number from 1 to 10000",
+            ),
+        ] {
+            let error = of(Kind::Htcondor, &[words]).expect_err(words).to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn times_have_the_units_of_slurm() {
+        for (theirs, ours) in [
+            ("90", "90min"),
+            ("30:15", "30min 15s"),
+            ("1:30:00", "1:30:00"),
+            ("2-12", "2-12"),
+        ] {
+            assert_eq!(time(theirs), ours);
+            assert!(crate::config::parse_time(ours).is_ok(), "{ours}");
+        }
+    }
+
+    #[test]
+    fn further_options_may_be_a_table_a_list_or_lines() {
+        let key = "cluster_requirements.extra_submission_options";
+        for (value, expected) in [
+            (
+                "{'nice': 5, 'exclusive': None}",
+                &["--nice=5", "--exclusive"][..],
+            ),
+            (
+                "['--nice=5', '#SBATCH --exclusive']",
+                &["--nice=5", "--exclusive"],
+            ),
+            (
+                "'#SBATCH --nice=5\\n\\n--exclusive'",
+                &["--nice=5", "--exclusive"],
+            ),
+            ("None", &[]),
+        ] {
+            let given = given("{}", &[&format!("{key}={value}")]).expect("a config");
+            assert_eq!(
+                extra(&given, Kind::Slurm).expect("valid"),
+                expected,
+                "{value}"
+            );
+        }
+    }
 }

@@ -9,7 +9,7 @@ use super::run::{Made, Order, directory, make_run};
 use crate::args::{Common, GridSearch};
 use crate::cluster_utils::{self, Given, Mapped};
 use crate::config::{Override, Planned, Source, defaults};
-use crate::error::{ExitCode, Result};
+use crate::error::{Error, ExitCode, Result};
 use crate::start::foreground::work_on;
 use crate::{backend, runs, terminal};
 
@@ -34,6 +34,16 @@ pub fn grid_search(common: &Common, arguments: &GridSearch) -> Result<ExitCode> 
     let mut own = Vec::new();
     for words in &arguments.set {
         let mut given = Override::parse(words)?;
+        if given
+            .key
+            .first()
+            .is_some_and(|table| ["settings", "grid"].contains(&&**table))
+        {
+            return Err(Error::usage_hint(
+                format!("`--set {words}`: the parameters of a grid search are in its config"),
+                "override them there: fixed_params.NAME=VALUE",
+            ));
+        }
         given.words = format!("--set {words}");
         own.push(given);
     }

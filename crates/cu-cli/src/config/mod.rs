@@ -36,7 +36,6 @@ pub use error::{Error, Excerpt, Place};
 pub use file::File;
 pub use grid::{MOST_JOBS, Point};
 pub use overrides::Override;
-#[cfg(feature = "slurm")]
 pub use placeholder::literally;
 pub use plan::{Config, Planned, check_name};
 pub use program::find_command;
