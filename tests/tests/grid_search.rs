@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use cu_tests::fake::{Fake, Kind};
 use cu_tests::python_package::tools;
 use cu_tests::wait::until;
 use serde_json::Value;
@@ -406,6 +407,91 @@ fn a_job_in_a_container_has_its_environment_and_messages() {
     let expected =
         format!("exec\n--bind=/tmp,{here}/r/same,{here}\n--pwd={here}\n--nv\n--env={{job}}\n");
     assert_eq!(options, expected);
+}
+
+/// What a cluster is asked for on both clusters, and on each.
+const CLUSTERS: [(Kind, &[&str]); 2] = [
+    (
+        Kind::Slurm,
+        &[
+            "--cpus-per-task=2",
+            "--mem=500M",
+            "--time=90",
+            "--signal=B:USR1@30",
+            "--partition=\"main\"",
+            "--nice=5",
+        ],
+    ),
+    (
+        Kind::Htcondor,
+        &["request_cpus = 2", "request_memory = 500", "+MaxTime = 5"],
+    ),
+];
+
+#[test]
+fn a_cluster_is_asked_for_what_the_config_requires() {
+    for (kind, expected) in CLUSTERS {
+        let site = Fake::new(kind, env!("CARGO_BIN_EXE_fake_cluster"));
+        let project = Project::new(WAITING);
+        project.write("a.json", SAME[0].1);
+        project.write("go", "");
+        let (kind, extra) = match kind {
+            Kind::Slurm => ("slurm", "{'nice': 5}"),
+            Kind::Htcondor => ("htcondor", "{'+MaxTime': 5}"),
+        };
+        let backend = format!("--backend={kind}");
+        let poll = format!("--set=backend.{kind}.poll=200ms");
+        let requirements = format!(
+            "cluster_requirements={{'request_cpus': 2, 'request_gpus': 0, 'memory_in_mb': 500, 'request_time': \
+             '1:30:00', 'signal_seconds_to_timeout': 30, 'partition': 'main', 'extra_submission_options': {extra}}}"
+        );
+        let variables = "environment_setup.variables={'SEEN': '$HOME'}";
+        let arguments = [
+            "grid-search",
+            "a.json",
+            &backend,
+            &poll,
+            &requirements,
+            variables,
+        ];
+        let mut cu = project.command(cu_tests::cu::cu_binary(), &arguments);
+        let search = format!(
+            "{}:{}:/usr/bin:/bin",
+            site.home().join("bin").display(),
+            tools().display()
+        );
+        cu.env("PATH", search)
+            .env(cu_tests::fake::HOME, site.home());
+        let output = cu.output().expect("cu");
+        assert_eq!(output.status.code(), Some(0), "{kind}: {output:?}");
+        let asked = texts_below(&project.path().join("r/same"));
+        for words in expected {
+            let options = asked
+                .lines()
+                .filter(|line| line.starts_with("#SBATCH") || line.contains(" = "));
+            let options: Vec<_> = options.collect();
+            assert!(
+                asked.contains(words),
+                "{kind}: {words} is not in {options:#?}"
+            );
+        }
+        let table = project.file("r/same/all_data.csv");
+        assert_eq!(table.lines().count(), 5, "{kind}: {table}");
+    }
+}
+
+/// All texts in a directory.
+fn texts_below(directory: &Path) -> String {
+    let mut all = String::new();
+    for entry in std::fs::read_dir(directory).expect("a directory").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            all.push_str(&texts_below(&path));
+        } else if let Ok(text) = std::fs::read_to_string(&path) {
+            all.push_str(&text);
+        }
+    }
+    all
 }
 
 /// Each attempt waits for a file.

@@ -6,10 +6,10 @@ use cu_core::{AttemptEnd, JobReport};
 use cu_protocol::Timestamp;
 use jiff::tz::TimeZone;
 
-/// The lines for these jobs; `has_results` says of a job whether it counts as successful there.
-pub fn text(jobs: &[JobReport], has_results: impl Fn(&JobReport) -> bool) -> String {
+/// The lines for these jobs, each with whether it has results, and so counts as successful there.
+pub fn text<'a>(jobs: impl Iterator<Item = (&'a JobReport, bool)>) -> String {
     let mut lines: Vec<(Timestamp, String)> = Vec::new();
-    for job in jobs {
+    for (job, has_results) in jobs {
         let number = job.job;
         for (position, attempt) in job.attempts.iter().enumerate() {
             let submitted = if position == 0 {
@@ -34,7 +34,7 @@ pub fn text(jobs: &[JobReport], has_results: impl Fn(&JobReport) -> bool) -> Str
             };
             let is_last = position + 1 == job.attempts.len();
             let end = match attempt.end {
-                _ if is_last && has_results(job) => "INFO - Job {} finished successfully.",
+                _ if is_last && has_results => "INFO - Job {} finished successfully.",
                 Some(AttemptEnd::Completed) if is_last => {
                     "INFO - Job {} has concluded, but has not sent results. Considering job failed."
                 }

@@ -41,20 +41,21 @@ pub fn end_of(run: &RunDir) -> Result<ExitCode> {
 /// If the run can't be read, or a file can't be written.
 pub fn write(run: &RunDir, status: &Status, quiet: bool) -> Result<()> {
     let jobs = Reader::open(run)?.jobs()?;
+    let results: Vec<_> = jobs.iter().map(results_of).collect();
+    let jobs: Vec<_> = jobs.iter().zip(&results).collect();
     let table = table(run, &jobs).map_err(Error::internal("write CSV"))?;
     replace(&run.all_data(), &table)?;
     let started = json!({"run_type": "GRID_SEARCH", "start_time": log::iso(status.created)});
-    replace(
-        &run.path().join("metadata.json"),
-        started.to_string().as_bytes(),
-    )?;
+    let metadata = run.path().join("metadata.json");
+    replace(&metadata, started.to_string().as_bytes())?;
+    let ends = jobs.iter().map(|(job, results)| (*job, results.is_some()));
     replace(
         &run.path().join("cluster_run.log"),
-        log::text(&jobs, |job| results_of(job).is_some()).as_bytes(),
+        log::text(ends).as_bytes(),
     )?;
     let lacking = jobs
         .iter()
-        .filter(|job| job.state == JobState::Completed && results_of(job).is_none());
+        .filter(|(job, results)| job.state == JobState::Completed && results.is_none());
     let lacking = lacking.count() as u64;
     if lacking > 0 && !quiet {
         terminal::warn(&format!(
@@ -66,18 +67,21 @@ pub fn write(run: &RunDir, status: &Status, quiet: bool) -> Result<()> {
     Ok(())
 }
 
+/// The names and cells of a job's results.
+type Results = Vec<(String, String)>;
+
 fn replace(path: &Path, content: &[u8]) -> Result<()> {
     files::write_whole(path, content, 0o600).map_err(Error::write("write", path))
 }
 
 /// One row per job with results: its settings, of which those of the grid come first, and its metrics as its client
 /// has written them.
-fn table(run: &RunDir, jobs: &[JobReport]) -> Result<Vec<u8>, csv::Error> {
+fn table(run: &RunDir, jobs: &[(&JobReport, &Option<Results>)]) -> Result<Vec<u8>, csv::Error> {
     let mut columns: Vec<String> = Vec::new();
     let mut metrics: Vec<String> = Vec::new();
     let mut rows = Vec::new();
-    for job in jobs {
-        let Some(results) = results_of(job) else {
+    for (job, results) in jobs {
+        let Some(results) = results else {
             continue;
         };
         let mut settings = Vec::new();
@@ -92,7 +96,7 @@ fn table(run: &RunDir, jobs: &[JobReport]) -> Result<Vec<u8>, csv::Error> {
         ));
         settings.push(("id".to_owned(), job.job.to_string()));
         settings.push(("_id".to_owned(), job.job.to_string()));
-        for (all, here) in [(&mut columns, &settings), (&mut metrics, &results)] {
+        for (all, here) in [(&mut columns, &settings), (&mut metrics, results)] {
             for (name, _) in here {
                 if !all.contains(name) {
                     all.push(name.clone());
@@ -123,7 +127,7 @@ fn table(run: &RunDir, jobs: &[JobReport]) -> Result<Vec<u8>, csv::Error> {
 }
 
 /// The names and cells of `metrics.csv`, if the job has ended with results.
-fn results_of(job: &JobReport) -> Option<Vec<(String, String)>> {
+fn results_of(job: &JobReport) -> Option<Results> {
     if job.state != JobState::Completed {
         return None;
     }
