@@ -1,6 +1,7 @@
 //! The arguments of every command but `cu exec` and `cu job`, which are read before.
 
 mod config;
+mod grid_search;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::terminal::Color;
 use crate::topics;
 
 pub use config::{Config, GivenConfig, Profile, ShowConfig};
+pub use grid_search::GridSearch;
 
 /// Run long work as a chain of short, resumable jobs.
 #[derive(Debug, Parser)]
@@ -97,6 +99,8 @@ impl Common {
 pub enum Command {
     /// Run a config or a command until all its jobs have ended
     Run(Box<Run>),
+    /// Run a grid search of the Python package cluster_utils, its config as it is
+    GridSearch(Box<GridSearch>),
     /// Submit a batch script of Slurm as a run: a chain of jobs instead of one
     #[cfg(feature = "slurm")]
     Sbatch(Sbatch),

@@ -8,6 +8,7 @@ compile_error!("cu needs a backend: choose at least one of the features local, s
 
 mod args;
 mod backend;
+mod cluster_utils;
 mod commands;
 mod config;
 mod error;
@@ -75,10 +76,11 @@ fn command(words: &[OsString]) -> u8 {
 
 /// Fills in where runs are by the defaults of the user and the site, for the commands that look for runs.
 fn with_defaults(arguments: &mut Arguments) -> Result<()> {
-    use Command::{Completions, Config, Doctor, MainProcess, Man, Probe, Run};
+    use Command::{Completions, Config, Doctor, GridSearch, MainProcess, Man, Probe, Run};
     match &arguments.command {
         // These read all defaults themselves, or none.
         Run(_)
+        | GridSearch(_)
         | Doctor(_)
         | Config(_)
         | Completions { .. }
@@ -106,6 +108,7 @@ fn dispatch(arguments: &Arguments) -> Result<u8> {
     let common = &arguments.common;
     let code = match &arguments.command {
         Command::Run(run) => commands::run::run(common, run),
+        Command::GridSearch(given) => commands::grid_search::grid_search(common, given),
         #[cfg(feature = "slurm")]
         Command::Sbatch(sbatch) => commands::sbatch::sbatch(common, sbatch),
         Command::Resume(resume) => commands::resume::resume(common, resume),

@@ -42,6 +42,12 @@ impl RunDir {
         self.0.join("run.toml")
     }
 
+    /// What bash sources before each program, if `cu grid-search` has made it.
+    #[must_use]
+    pub fn activation_script(&self) -> PathBuf {
+        self.0.join("environment.sh")
+    }
+
     /// The file with digests of the variables that `cu run` had.
     #[must_use]
     pub fn environment(&self) -> PathBuf {

@@ -49,7 +49,7 @@ pub fn watch(common: &Common, arguments: &WatchRun) -> Result<ExitCode> {
 fn ended(common: &Common, run: &RunDir, end: End, late: impl Fn() -> String) -> Result<ExitCode> {
     let (status, code, note) = match end {
         End::Settled(status) => {
-            let code = end_of(&status);
+            let code = end_of(run, &status)?;
             (status, code, None)
         }
         End::Abandoned(status) => {

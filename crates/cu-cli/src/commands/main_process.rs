@@ -7,7 +7,7 @@ use cu_core::{RunDir, check_run};
 use crate::args::{Common, MainProcess as Arguments, OnInterrupt};
 use crate::error::render;
 use crate::error::{Error, ExitCode, Result};
-use crate::start::foreground::end_of;
+use crate::start::foreground::{conclude, end_of};
 use crate::start::interrupt::Interrupts;
 use crate::start::on_end::OnEnd;
 use crate::start::watched::{MainProcess, Outcome};
@@ -48,8 +48,9 @@ fn run_it(common: &Common, run: &RunDir) -> Result<ExitCode> {
     })?;
     Ok(match outcome {
         Outcome::Settled(status) => {
+            conclude(run, &status, true)?;
             on_end.inspect(|command| command.tell(&status));
-            end_of(&status)
+            end_of(run, &status)?
         }
         Outcome::Detached(_) | Outcome::Ended => ExitCode::Interrupted,
     })

@@ -6,6 +6,7 @@ pub mod doctor;
 mod dry_run;
 pub mod exec;
 pub mod generate;
+pub mod grid_search;
 pub mod job;
 pub mod jobs;
 mod jobs_of_run;

@@ -9,7 +9,7 @@ use super::dry_run::dry_run;
 use super::or_resume;
 use crate::args::{Common, Run, RunOptions, Watch};
 use crate::backend::Choice;
-use crate::config::{Config, Override, Parsed, Source, defaults};
+use crate::config::{Config, Override, Parsed, Planned, Source, defaults};
 use crate::error::{Error, ExitCode, Result};
 use crate::runs::{self, results_dir};
 use crate::start::dropped_input;
@@ -27,6 +27,7 @@ pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
         parsed: read(common, arguments)?,
         free_name: has_no_name(arguments).then(|| runs::name_of(&arguments.command)),
         script: None,
+        planned: None,
         reads_stdin: true,
         watch: &arguments.watch,
         trust_parents: arguments.trust_parents,
@@ -46,6 +47,8 @@ pub struct Order<'a> {
     pub free_name: Option<String>,
     /// The content of the program, which is made in the output directory of each job.
     pub script: Option<Script<'a>>,
+    /// What no key says.
+    pub planned: Option<&'a Planned>,
     /// Whether standard input is looked at, which a person may have meant for the program.
     pub reads_stdin: bool,
     pub watch: &'a Watch,
@@ -77,9 +80,9 @@ pub fn make_run(common: &Common, order: Order<'_>) -> Result<Made> {
     let choice = backend::choose(&order.parsed);
     // A mistake in the config is reported before a backend that is missing.
     let chosen = choice.iter().map(Choice::as_override);
-    let mut config = Config::new(order.parsed.with(chosen)?)?;
+    let mut config = Config::planned(order.parsed.with(chosen)?, order.planned)?;
     let choice = choice?;
-    let run = RunDir::new(directory(common, &config)?);
+    let run = RunDir::new(directory(common, &config.parsed)?);
     if order.or_resume && or_resume::is_there(&run) {
         return or_resume::go_on(common, order.watch, run, &config).map(Made::Else);
     }
@@ -137,8 +140,9 @@ fn make(
     loop {
         let new_run = match (NewRun::begin(&run, &config.plan), &order.free_name) {
             (Err(RunExists { .. } | InUse { .. }), Some(name)) => {
-                *config = Config::new(config.parsed.with([free_name(common, name)])?)?;
-                run = RunDir::new(directory(common, config)?);
+                let parsed = config.parsed.with([free_name(common, name)])?;
+                *config = Config::planned(parsed, order.planned)?;
+                run = RunDir::new(directory(common, &config.parsed)?);
                 continue;
             }
             (new_run, _) => new_run?,
@@ -151,6 +155,14 @@ fn make(
             for job in (0..).map(JobId).take(config.plan.jobs.len()) {
                 copy_script(&run.output_dir(job), script)?;
             }
+        }
+        if let Some(text) = order
+            .planned
+            .and_then(|planned| planned.activation.as_ref())
+        {
+            let path = run.activation_script();
+            let written = cu_system::files::write_whole(&path, text.as_bytes(), 0o600);
+            written.map_err(Error::write("write the script", &path))?;
         }
         // Before the store, which makes the directory a run: if we are killed now, `cu resume` reads
         // the backend from there.
@@ -314,9 +326,13 @@ fn options(options: &RunOptions, here: &Path) -> Result<Vec<Override>> {
     Ok(overrides)
 }
 
-fn directory(common: &Common, config: &Config) -> Result<PathBuf> {
-    let results_dir = common.results_dir_for(config.parsed.file.results_dir.as_ref());
-    runs::absolute(&results_dir.join(&config.plan.name))
+/// The directory of the run that a config with a name describes.
+///
+/// # Errors
+/// If it is relative, and the current directory can't be found.
+pub fn directory(common: &Common, parsed: &Parsed) -> Result<PathBuf> {
+    let results_dir = common.results_dir_for(parsed.file.results_dir.as_ref());
+    runs::absolute(&results_dir.join(parsed.file.name.as_deref().unwrap_or_default()))
 }
 
 /// The text of the config that is kept with the run.

@@ -5,11 +5,11 @@ use cu_run_dir::Activation;
 use super::error::Result;
 use super::source::Parsed;
 
-/// What `parsed` asks of the shell.
+/// What `parsed` asks of the shell. The script `is_made` with the run, or must be here.
 ///
 /// # Errors
 /// If a module can't be called so, or the script is missing here and no container has files of its own.
-pub fn activation(parsed: &Parsed) -> Result<Activation> {
+pub fn activation(parsed: &Parsed, is_made: bool) -> Result<Activation> {
     let backend = &parsed.file.backend;
     let modules = backend.modules.clone().unwrap_or_default();
     for name in &modules {
@@ -24,6 +24,7 @@ pub fn activation(parsed: &Parsed) -> Result<Activation> {
     }
     let script = backend.activate.as_ref().map(|path| path.0.clone());
     if let Some(path) = &script
+        && !is_made
         && !backend.has_image()
         && !path.is_file()
     {

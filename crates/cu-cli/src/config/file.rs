@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use super::done_when::Done;
 use super::table::table;
 use super::units::{
-    Bytes, ExitCodes, FileToCreate, PathFromHere, SignalName, Time, ZeroWhenStopped,
+    Bytes, ExitCodes, FileToCreate, PathFromHere, ResultsAs, SignalName, Time, ZeroWhenStopped,
 };
 use crate::backend::keys::Backend;
 
@@ -39,6 +39,9 @@ table! {
         /// `cu status --json` prints; it starts in the run directory, its output goes to main.log, and it is
         /// ended after a minute.
         on_end: String = Example("\"mail -s 'a run has ended' ada@example.org\""),
+        /// The result files and the exit code that the run has. cu: its own. cluster_utils: those that a grid
+        /// search of that Python package has; see docs/cluster_utils.md. `cu grid-search` sets it.
+        results_as: ResultsAs = Default("\"cu\""),
     }
     tables {
         settings: Settings,

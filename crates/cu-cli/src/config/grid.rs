@@ -10,7 +10,7 @@ use super::source::Parsed;
 use super::table::join;
 
 /// A grid has at most this many jobs, which is far more than any scheduler takes.
-const MOST_JOBS: usize = 100_000;
+pub const MOST_JOBS: usize = 100_000;
 
 /// One combination.
 #[derive(Clone, Debug, PartialEq)]

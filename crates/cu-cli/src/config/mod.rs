@@ -34,12 +34,12 @@ pub mod values;
 
 pub use error::{Error, Excerpt, Place};
 pub use file::File;
+pub use grid::{MOST_JOBS, Point};
 pub use overrides::Override;
-#[cfg(feature = "slurm")]
 pub use placeholder::literally;
-pub use plan::{Config, check_name};
+pub use plan::{Config, Planned, check_name};
 pub use program::find_command;
 pub use reference::{reference, reference_of};
 pub use schema::schema;
-pub use source::{Parsed, Source, default_results_dir, unknown};
+pub use source::{Parsed, Source, default_results_dir, nearest, unknown};
 pub use units::parse_time;

@@ -32,12 +32,29 @@ pub struct Config {
     pub to_make: Vec<PathBuf>,
 }
 
+/// What a run has that no key of its config says.
+#[derive(Debug)]
+pub struct Planned {
+    /// Its jobs, in the place of settings and grid.
+    pub points: Vec<grid::Point>,
+    /// The content of the script that `backend.activate` names, which is made with the run.
+    pub activation: Option<String>,
+}
+
 impl Config {
     /// The run that `parsed` describes.
     ///
     /// # Errors
     /// The first thing that is wrong with it.
     pub fn new(parsed: Parsed) -> Result<Self> {
+        Self::planned(parsed, None)
+    }
+
+    /// The run that `parsed` describes, with what has been `planned` without keys.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn planned(parsed: Parsed, planned: Option<&Planned>) -> Result<Self> {
         let file = &parsed.file;
         let name = file.name.clone().ok_or_else(|| parsed.missing("name"))?;
         check_name(&name).map_err(|reason| parsed.wrong("name", reason))?;
@@ -46,8 +63,12 @@ impl Config {
         let command = file.command.as_ref();
         let command = command.ok_or_else(|| parsed.missing("command"))?;
         check_environment(&parsed)?;
-        let activation = activation(&parsed)?;
-        let points = grid::points(&parsed)?;
+        let is_made = planned.is_some_and(|planned| planned.activation.is_some());
+        let activation = activation(&parsed, is_made)?;
+        let points = match planned {
+            Some(planned) => planned.points.clone(),
+            None => grid::points(&parsed)?,
+        };
         let of_point = |point: &grid::Point| Start::new(&parsed, &point.settings);
         let starts = points.iter().map(of_point).collect::<Result<Vec<_>>>()?;
         let to_make = start::check(&parsed, &starts)?;

@@ -273,6 +273,16 @@ pub enum ZeroWhenStopped {
     Completed,
 }
 
+/// The result files and the exit code that a run has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResultsAs {
+    /// Its own.
+    Cu,
+    /// Those of the Python package cluster_utils.
+    ClusterUtils,
+}
+
 /// The variables that a program gets on a cluster, beside those of the config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

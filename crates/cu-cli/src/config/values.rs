@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::done_when::Done;
 use super::units::{
-    Bytes, ExitCodes, FilePath, FileToCreate, PathFromHere, PathOrName, SignalName, Surroundings,
-    Time, ZeroWhenStopped,
+    Bytes, ExitCodes, FilePath, FileToCreate, PathFromHere, PathOrName, ResultsAs, SignalName,
+    Surroundings, Time, ZeroWhenStopped,
 };
 use crate::backend::kind::Kind;
 
@@ -84,6 +84,12 @@ impl Schema for Kind {
 impl Schema for ZeroWhenStopped {
     fn schema() -> Value {
         one_of(&["resume", "completed"])
+    }
+}
+
+impl Schema for ResultsAs {
+    fn schema() -> Value {
+        one_of(&["cu", "cluster_utils"])
     }
 }
 

@@ -11,6 +11,7 @@ use super::on_end::OnEnd;
 use super::watched::{MainProcess, Outcome};
 use super::{background, logging};
 use crate::args::{Common, Watch};
+use crate::cluster_utils::results;
 use crate::error::{ExitCode, Result};
 use crate::shell_word::shell_word;
 use crate::view::balance::balance;
@@ -38,9 +39,10 @@ pub fn work_on(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> 
     })?;
     match outcome {
         Outcome::Settled(status) => {
+            conclude(&run, &status, common.quiet)?;
             report(common, &run, &status)?;
             on_end.inspect(|command| command.tell(&status));
-            Ok(end_of(&status))
+            end_of(&run, &status)
         }
         Outcome::Detached(status) => {
             report(common, &run, &status)?;
@@ -63,11 +65,26 @@ pub fn work_on(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> 
     }
 }
 
+/// Writes what a run has besides its own results, once its jobs have all ended.
+///
+/// # Errors
+/// If the run can't be read, or a file can't be written.
+pub fn conclude(run: &RunDir, status: &Status, quiet: bool) -> Result<()> {
+    match results::are_meant(run) {
+        true => results::write(run, status, quiet),
+        false => Ok(()),
+    }
+}
+
 /// The exit code for a run whose jobs have all ended.
-pub fn end_of(status: &Status) -> ExitCode {
+///
+/// # Errors
+/// If its results decide that, and can't be read.
+pub fn end_of(run: &RunDir, status: &Status) -> Result<ExitCode> {
     match status.state {
-        RunState::Completed => ExitCode::Done,
-        _ => ExitCode::JobsFailed,
+        RunState::Completed | RunState::Failed if results::are_meant(run) => results::end_of(run),
+        RunState::Completed => Ok(ExitCode::Done),
+        _ => Ok(ExitCode::JobsFailed),
     }
 }
 

@@ -127,7 +127,7 @@ mod tests {
         );
         assert_eq!(
             short[3],
-            r#"{"id": 7, "working_dir": "/o", "x": "xxxxxxxxxx"}"#
+            r#"{"x": "xxxxxxxxxx", "working_dir": "/o", "id": 7}"#
         );
         let long = of(200_000);
         assert_eq!(long[2..], [beside.to_str().unwrap()]);

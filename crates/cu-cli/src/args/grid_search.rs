@@ -1,0 +1,51 @@
+//! The arguments of `cu grid-search`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::FalseyValueParser;
+
+use super::{Profile, Watch};
+
+/// `cu grid-search`
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "cu grid-search [OPTIONS] CONFIG [KEY=VALUE]...",
+    after_help = HELP
+)]
+pub struct GridSearch {
+    /// The config: JSON, YAML or TOML, as cluster_utils takes it
+    #[arg(value_name = "CONFIG")]
+    pub config: PathBuf,
+    /// Override keys of the config by values of Python: 'results_dir="/tmp"' restarts=2
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// A key of cu's own config, such as stop.after=50min or resume.max_failures=10; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// auto, local, slurm or htcondor
+    #[arg(long, value_name = "KIND")]
+    pub backend: Option<String>,
+    #[command(flatten)]
+    pub profile: Profile,
+    #[command(flatten)]
+    pub watch: Watch,
+    /// Make the run even if other users may rename directories above it, and so replace it
+    #[arg(long, env = "CU_TRUST_PARENTS", value_parser = FalseyValueParser::new())]
+    pub trust_parents: bool,
+    /// Continue the run if there is one of this name already; if it has ended, exit as it did
+    #[arg(long, conflicts_with = "dry_run")]
+    pub or_resume: bool,
+    /// Print what would be run and submitted, and do nothing
+    #[arg(long, conflicts_with = "detach")]
+    pub dry_run: bool,
+}
+
+const HELP: &str = "\
+Takes the place of `python3 -m cluster_utils.grid_search`: the same config, the same scripts, the
+same result files, and 0 as soon as one job has results. docs/cluster_utils.md lists what is
+different. Everything else is as with `cu run`: `cu status`, `cu show`, `cu resume`, `cu stop`.
+
+Examples:
+  cu grid-search grid.json 'results_dir=\"/tmp\"' local_run=True
+  cu grid-search grid.toml --set stop.after=50min";

@@ -1,0 +1,25 @@
+//! Runs the configs of the Python package cluster_utils as they are.
+//!
+//! `read.rs` reads a config, through the user's Python (`read.py`) or with `files.rs` and `dynamic.rs`; `python.rs` knows Python's
+//! literals; `given.rs` is the config with the overrides of the command line, and knows where each key was given;
+//! `points.rs` makes the jobs of its grid; `keys.rs` lists its keys and warns of others; `map.rs` turns the rest
+//! into keys of our own, and `environment.rs` into what a shell does before each program. `results.rs` writes the
+//! result files that cluster_utils would write, with `log.rs`.
+
+mod dynamic;
+mod environment;
+mod files;
+mod given;
+mod keys;
+mod log;
+mod map;
+mod points;
+mod python;
+mod read;
+pub mod results;
+
+pub use given::Given;
+pub use keys::warnings;
+pub use map::{Mapped, cluster, preliminary};
+pub use points::points;
+pub use read::read;

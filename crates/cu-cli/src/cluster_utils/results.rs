@@ -1,0 +1,161 @@
+//! The result files that a grid search of cluster_utils has: `all_data.csv` with its columns, `metadata.json` and
+//! `cluster_run.log`. Its client writes those in the directory of each job.
+
+use std::path::Path;
+
+use cu_core::{JobReport, JobState, Reader, RunDir, Status};
+use cu_system::files;
+use serde_json::{Map, Value, json};
+
+use super::{log, python};
+use crate::config::Source;
+use crate::config::units::ResultsAs;
+use crate::error::{Error, ExitCode, Result};
+use crate::terminal;
+use crate::text::plural;
+
+/// The longest file of a job that is read.
+const MOST_BYTES: u64 = 16 << 20;
+
+/// Whether the run has such results. What can't be read is reported when the run is opened.
+pub fn are_meant(run: &RunDir) -> bool {
+    let config = Source::read_own(&run.config()).and_then(Source::parse);
+    config.is_ok_and(|config| config.file.results_as == Some(ResultsAs::ClusterUtils))
+}
+
+/// How the run ends there: well as soon as one job has results.
+///
+/// # Errors
+/// If the run can't be read.
+pub fn end_of(run: &RunDir) -> Result<ExitCode> {
+    let jobs = Reader::open(run)?.jobs()?;
+    Ok(match jobs.iter().any(|job| results_of(job).is_some()) {
+        true => ExitCode::Done,
+        false => ExitCode::JobsFailed,
+    })
+}
+
+/// Writes the files, and says which jobs have ended well without results.
+///
+/// # Errors
+/// If the run can't be read, or a file can't be written.
+pub fn write(run: &RunDir, status: &Status, quiet: bool) -> Result<()> {
+    let jobs = Reader::open(run)?.jobs()?;
+    let results: Vec<_> = jobs.iter().map(results_of).collect();
+    let jobs: Vec<_> = jobs.iter().zip(&results).collect();
+    let table = table(run, &jobs).map_err(Error::internal("write CSV"))?;
+    replace(&run.all_data(), &table)?;
+    let started = json!({"run_type": "GRID_SEARCH", "start_time": log::iso(status.created)});
+    let metadata = run.path().join("metadata.json");
+    replace(&metadata, started.to_string().as_bytes())?;
+    let ends = jobs.iter().map(|(job, results)| (*job, results.is_some()));
+    replace(
+        &run.path().join("cluster_run.log"),
+        log::text(ends).as_bytes(),
+    )?;
+    let lacking = jobs
+        .iter()
+        .filter(|(job, results)| job.state == JobState::Completed && results.is_none());
+    let lacking = lacking.count() as u64;
+    if lacking > 0 && !quiet {
+        terminal::warn(&format!(
+            "{} ended with exit code 0 and without results, for which cluster_utils counts a job as failed: did \
+             it call finalize_job?",
+            plural(lacking, "job")
+        ));
+    }
+    Ok(())
+}
+
+/// The names and cells of a job's results.
+type Results = Vec<(String, String)>;
+
+fn replace(path: &Path, content: &[u8]) -> Result<()> {
+    files::write_whole(path, content, 0o600).map_err(Error::write("write", path))
+}
+
+/// One row per job with results: its settings, of which those of the grid come first, and its metrics as its client
+/// has written them.
+fn table(run: &RunDir, jobs: &[(&JobReport, &Option<Results>)]) -> Result<Vec<u8>, csv::Error> {
+    let mut columns: Vec<String> = Vec::new();
+    let mut metrics: Vec<String> = Vec::new();
+    let mut rows = Vec::new();
+    for (job, results) in jobs {
+        let Some(results) = results else {
+            continue;
+        };
+        let mut settings = Vec::new();
+        if let Some(Value::Object(given)) =
+            read(&run.settings(job.job)).and_then(|it| serde_json::from_slice(&it).ok())
+        {
+            flatten("", &given, &mut settings);
+        }
+        settings.push((
+            "working_dir".to_owned(),
+            job.output_dir.display().to_string(),
+        ));
+        settings.push(("id".to_owned(), job.job.to_string()));
+        settings.push(("_id".to_owned(), job.job.to_string()));
+        for (all, here) in [(&mut columns, &settings), (&mut metrics, results)] {
+            for (name, _) in here {
+                if !all.contains(name) {
+                    all.push(name.clone());
+                }
+            }
+        }
+        rows.push((settings, results));
+    }
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    // Pandas has an index without a name. Theirs is always 0.
+    let index = [String::new()];
+    if !rows.is_empty() {
+        writer.write_record(index.iter().chain(&columns).chain(&metrics))?;
+    }
+    for (settings, results) in &rows {
+        let cell = |cells: &[(String, String)], name: &String| {
+            let found = cells.iter().find(|(it, _)| it == name);
+            found.map(|(_, cell)| cell.clone()).unwrap_or_default()
+        };
+        let mut row = vec!["0".to_owned()];
+        row.extend(columns.iter().map(|name| cell(settings, name)));
+        row.extend(metrics.iter().map(|name| cell(results, name)));
+        writer.write_record(&row)?;
+    }
+    writer
+        .into_inner()
+        .map_err(|error| error.into_error().into())
+}
+
+/// The names and cells of `metrics.csv`, if the job has ended with results.
+fn results_of(job: &JobReport) -> Option<Results> {
+    if job.state != JobState::Completed {
+        return None;
+    }
+    let content = read(&job.output_dir.join("metrics.csv"))?;
+    let mut lines = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .from_reader(&content[..])
+        .into_records();
+    let (names, cells) = (lines.next()?.ok()?, lines.next()?.ok()?);
+    let pairs = names.iter().zip(&cells);
+    Some(
+        pairs
+            .map(|(name, cell)| (name.to_owned(), cell.to_owned()))
+            .collect(),
+    )
+}
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    files::read(path, MOST_BYTES).ok()
+}
+
+/// The cells of settings by their dotted names, in their order.
+fn flatten(path: &str, settings: &Map<String, Value>, cells: &mut Vec<(String, String)>) {
+    for (name, value) in settings {
+        let name = crate::config::table::join(path, name);
+        match value {
+            Value::Object(inner) => flatten(&name, inner, cells),
+            value => cells.push((name, python::cell(value))),
+        }
+    }
+}
