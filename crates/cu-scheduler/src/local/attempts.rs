@@ -11,7 +11,7 @@ use super::keeper::{Keeper, unwatch, watch};
 use super::proc_fs;
 use super::process::{self, Leader, Leftover, NotStarted};
 use super::record::{self, Cause, Ended, Line, unix_ms};
-use super::table::{Job, Phase, Running, Signals};
+use super::table::{Job, Phase, Running, Signals, Turn};
 use crate::{Cancel, ClusterJobId, Resources, Submission};
 
 /// The wait before trying again to write the journal or to watch a process.
@@ -149,16 +149,15 @@ impl Keeper {
         !is_in_trouble
     }
 
-    /// Puts jobs that were about to start back to the front of the queue, and returns the journal
-    /// lines about it.
+    /// Puts jobs that were about to start back into the queue, and returns the journal lines about it.
     fn put_back(&mut self, starts: Vec<(u64, Vec<u32>)>) -> Vec<Line> {
         let mut lines = Vec::new();
-        for (number, gpus) in starts.into_iter().rev() {
+        for (number, gpus) in starts {
             if let Some(job) = self.table.jobs.get(&number)
                 && let Phase::Queued(submission) = &job.phase
             {
                 self.slots.release(submission.resources.cpus, &gpus);
-                self.table.queue.push_front(number);
+                self.table.queue.insert(Turn::of(number, &job.name));
                 let queued = record::Queued::new(number, job.id.clone(), submission);
                 lines.push(Line::Queued(Box::new(queued)));
             }

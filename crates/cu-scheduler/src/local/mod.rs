@@ -1,7 +1,8 @@
 //! The backend for this machine: slots, process groups, time limits with a warning, and jobs that
 //! outlive us.
 //!
-//! Jobs wait in the order of their submission until their processors are free. Each attempt is a
+//! Jobs wait in the order of their submission until their processors are free; second and later attempts come
+//! before first ones. Each attempt is a
 //! process group of its own, with `/dev/null` as standard input and its output appended to `stdout`
 //! and `stderr` in its directory. A Ctrl-C or a hangup of the terminal does not reach it, and a
 //! signal to it reaches all of it. When the first process has ended, all others are killed; the
