@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use tokio::sync::{oneshot, watch};
 
 use super::attempts::{RETRY, Trouble};
+use super::gpus::HandingOut;
 use super::journal::Journal;
 use super::lock::Lock;
 use super::record::{Cause, Line, Queued};
@@ -300,6 +301,9 @@ impl Keeper {
     /// Starts the next jobs of the queue that fit. Returns `true` if there may be more.
     fn start_what_fits(&mut self) -> bool {
         let mut starts = Vec::new();
+        // Until these have begun.
+        let mut handing_out: Option<HandingOut> = None;
+        let none = BTreeSet::new();
         let most = match &self.trouble {
             Some(trouble) if trouble.until > Instant::now() => return false,
             Some(_) => 1,
@@ -324,7 +328,22 @@ impl Keeper {
                 self.in_trouble(reason);
                 break;
             }
-            let Some(gpus) = self.slots.take(&submission.resources) else {
+            let resources = &submission.resources;
+            if resources.gpus > 0 && handing_out.is_none() && self.slots.has(resources) {
+                match HandingOut::begin(&self.token) {
+                    Ok(begun) => handing_out = Some(begun),
+                    Err(error) => {
+                        self.in_trouble(format!("can't look at other processes: {error}"));
+                        break;
+                    }
+                }
+            }
+            let others = handing_out.as_ref().map_or(&none, |begun| &begun.taken);
+            let Some(gpus) = self.slots.take(resources, others) else {
+                if self.slots.has(resources) {
+                    let names: Vec<_> = others.iter().map(String::as_str).collect();
+                    self.await_gpus(format!("other runs use the GPUs {}", names.join(", ")));
+                }
                 break;
             };
             self.table.queue.remove(&turn);

@@ -11,7 +11,8 @@
 //! In addition to the submitted variables, an attempt's environment has `CU_SUBMISSION` (its
 //! [`SubmissionName`]), `CU_DEADLINE` (Unix seconds, with a time limit), `CU_KILL_WAIT` (the seconds
 //! from SIGTERM to SIGKILL), `CUDA_VISIBLE_DEVICES` (if graphics processors are handed out) and
-//! `CU_LOCAL_JOB`, by which its processes are recognised.
+//! `CU_LOCAL_JOB`, by which its processes are recognised. Graphics processors that an attempt of another run of this
+//! user has on this machine are not handed out: `CU_LOCAL_GPUS` names them in its environment.
 //!
 //! # Files
 //! The state directory holds a `lock` and a `journal`. Each promise and each start is written to the
@@ -34,6 +35,7 @@
 
 mod attempts;
 mod examine;
+mod gpus;
 mod journal;
 mod keeper;
 mod lock;
