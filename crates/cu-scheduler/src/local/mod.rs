@@ -115,6 +115,21 @@ impl LocalOptions {
             preloaded: None,
         }
     }
+
+    /// How many processors the attempts may use in all.
+    #[must_use]
+    pub fn offered_cpus(&self) -> u32 {
+        let available = || std::thread::available_parallelism().map(|count| count.get());
+        self.cpus.unwrap_or_else(|| {
+            available().map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX))
+        })
+    }
+
+    /// How many graphics processors are visible, if these are fewer than are to be handed out.
+    #[must_use]
+    pub fn too_few_visible_gpus(&self) -> Option<usize> {
+        slots::names(self.gpus, self.visible_gpus.as_deref()).err()
+    }
 }
 
 /// This machine as a [`Scheduler`].
@@ -145,11 +160,7 @@ impl Local {
             path: options.state_dir.clone(),
             source,
         };
-        let available = || std::thread::available_parallelism().map(|count| count.get());
-        let cpus = match options.cpus {
-            Some(cpus) => cpus,
-            None => available().map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX)),
-        };
+        let cpus = options.offered_cpus();
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let wake = Arc::new(eventfd(0, flags).map_err(|errno| failed(errno.into()))?);
         let (requests, receiver) = mpsc::channel();
