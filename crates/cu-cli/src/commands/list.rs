@@ -22,7 +22,7 @@ pub fn list(common: &Common) -> Result<ExitCode> {
     } else if listed.is_empty() {
         terminal::say(&format!("no runs in {}", common.results_dir().display()));
     } else {
-        terminal::data(&summary::list(&listed, terminal::width()))?;
+        terminal::data_styled(&summary::list(&listed, terminal::width()))?;
     }
     Ok(ExitCode::Done)
 }

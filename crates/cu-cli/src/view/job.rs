@@ -8,14 +8,33 @@ use cu_core::{AttemptEnd, AttemptReport, JobReport, RunDir};
 use cu_protocol::{Attempt, JobId, signal_name};
 use cu_run_dir::{JobSpec, RefusedMessages, SentSignal, SignalReason, read_early_results};
 
-use super::summary::{FEW, attempt_end, fitted, job_is, metrics, percent, table};
+use super::summary::{self, FEW, attempt_end, job_is, metrics, percent};
+use super::table::{Column, Table};
 use super::{Files, hints, limit};
 use crate::backend::{Kind, shown_cluster_job};
 use crate::text::moment::{local, rounded};
+use crate::text::visible::printable;
 use crate::text::{last_line, size, wrap};
 
 /// At most this many attempts of a job are shown: the newest.
 const MANY: usize = 50;
+
+/// A job of `run` as [`job`] shows it, its state with a colour.
+pub fn painted(run: &RunDir, report: &JobReport, width: usize) -> String {
+    let text = job(run, report, width);
+    let text = printable(&text);
+    let (is, begin) = (job_is(report), format!("job {} ", report.job));
+    match text
+        .strip_prefix(&begin)
+        .and_then(|rest| rest.strip_prefix(is))
+    {
+        Some(rest) => {
+            let is = summary::painted(is, summary::job_state(report.state));
+            format!("{begin}{is}{rest}")
+        }
+        None => text.into_owned(),
+    }
+}
 
 /// A job of `run`, of which the attempts are shown in `width` columns.
 pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
@@ -142,13 +161,11 @@ fn attempts(run: &RunDir, attempts: &[AttemptReport], files: &[Files], width: us
     let cells: Vec<_> = cells
         .map(|(attempt, files)| attempt_row(run, attempt, files))
         .collect();
-    let mut text = String::new();
-    let rows = rows(&cells, width);
-    let mut rows = rows.lines();
-    text.push_str(rows.next().unwrap_or_default().trim_end());
+    let mut rows = rows(&cells, width).into_iter();
+    let mut text = rows.next().unwrap_or_default();
     let mut before = None;
     for ((attempt, files), row) in attempts.iter().zip(files).zip(rows) {
-        let _ = write!(text, "\n{}", row.trim_end());
+        let _ = write!(text, "\n{row}");
         let cause = cause(attempt, files);
         if cause.is_some() && cause != before {
             for line in wrap(
@@ -176,23 +193,21 @@ const COLUMNS: [&str; 7] = [
 const LESS: [&str; 3] = ["cluster job", "memory", "host"];
 
 /// The table of attempts with as many columns as fit.
-fn rows(cells: &[[String; 7]], width: usize) -> String {
-    let mut rows = String::new();
-    for left_out in 0..=LESS.len() {
+fn rows(cells: &[[String; 7]], width: usize) -> Vec<String> {
+    let table = |left_out: usize| {
         let is_shown = |column: &usize| !LESS[..left_out].contains(&COLUMNS[*column]);
-        let columns: Vec<_> = (0..COLUMNS.len()).filter(is_shown).collect();
-        let header: Vec<_> = columns.iter().map(|column| COLUMNS[*column]).collect();
-        let mut table = table(&header);
+        let shown: Vec<_> = (0..COLUMNS.len()).filter(is_shown).collect();
+        let columns = shown.iter().map(|column| Column::new(COLUMNS[*column]));
+        let mut table = Table::new(columns.collect());
         for row in cells {
-            table.add_row(columns.iter().map(|column| &row[*column]));
+            table.add_row(shown.iter().map(|column| row[*column].clone()));
         }
-        rows = fitted(table, None);
-        let longest = rows.lines().map(|line| line.chars().count());
-        if longest.max().is_none_or(|longest| longest <= width) {
-            break;
-        }
-    }
-    rows
+        table.draw(Some(width))
+    };
+    let mut tables = (0..=LESS.len()).map(table);
+    let fitting = tables.find(|drawn| drawn.left_out.is_empty());
+    let drawn = fitting.unwrap_or_else(|| table(LESS.len()));
+    drawn.lines.into_iter().map(|line| line.plain).collect()
 }
 
 /// Why it ended, with the keys behind that.
