@@ -23,13 +23,14 @@ mod terminal;
 mod text;
 mod this_program;
 mod topics;
+mod twins;
 mod view;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::CommandFactory;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
 
 use args::{Arguments, Command};
 use commands::operate::{Operation, operate};
@@ -56,7 +57,7 @@ fn command(words: &[OsString]) -> u8 {
         };
     }
     let words = &sbatch_words::apart(words);
-    let mut arguments = match Arguments::try_parse_from(words) {
+    let mut arguments = match twins::parse(words) {
         Ok(arguments) => arguments,
         Err(error) => {
             return usage(words, &suggest::correct(error, &Arguments::command()));
@@ -136,7 +137,8 @@ fn usage(words: &[OsString], error: &clap::Error) -> u8 {
     let wants_json = words
         .iter()
         .take_while(|word| *word != "--")
-        .any(|word| word == "--json");
+        .any(|word| word == "--json")
+        || twins::is_set("json");
     let asked_for = matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
