@@ -1,6 +1,7 @@
 //! The arguments of every command but `cu exec` and `cu job`, which are read before.
 
 mod config;
+mod files;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::terminal::Color;
 use crate::topics;
 
 pub use config::{Config, GivenConfig, Profile, ShowConfig};
+pub use files::{Events, Export, List, Rm};
 
 /// Run long work as a chain of short, resumable jobs.
 #[derive(Debug, Parser)]
@@ -111,11 +113,13 @@ pub enum Command {
     /// List the jobs of a run with their settings, metrics, times and hosts
     Jobs(Jobs),
     /// List the runs of a results directory
-    List,
+    List(List),
     /// Show a job: its attempts, and what it waits for or why it ended
     Show(Show),
     /// Print the output of jobs, joined over their attempts
     Logs(Logs),
+    /// Print what happened in a run, one line for each submission, start and end
+    Events(Events),
     /// Cancel jobs; none of them is submitted again
     Stop(Stop),
     /// Let jobs save and exit, and hold them back until `cu continue`
@@ -126,6 +130,10 @@ pub enum Command {
     Retry(JobsArgument),
     /// Let running jobs save and exit, and resume them at once
     Checkpoint(JobsArgument),
+    /// Pack the config, results and logs of a run into one archive
+    Export(Export),
+    /// Remove the directories of runs that have ended
+    Rm(Rm),
     /// Check this machine or cluster for problems
     Doctor(Doctor),
     /// Explain, show and check configs

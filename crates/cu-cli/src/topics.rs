@@ -80,7 +80,8 @@ A run directory is RESULTS_DIR/NAME:
   run.sqlite  lock  secret  server.json  backend/
                                   what the main process needs; leave these alone
 
-A run that has ended can be copied anywhere, and read there with `cu status DIRECTORY`."
+A run that has ended can be copied anywhere, and read there with `cu status DIRECTORY`. `cu export`
+packs what others need of it; `cu rm` removes it."
         .to_owned()
 }
 

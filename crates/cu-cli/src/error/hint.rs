@@ -26,6 +26,9 @@ impl Hint for cu_core::Error {
                  process",
                 shell_word(path)
             ),
+            Self::HasAttempts { path, .. } => {
+                format!("`cu stop all {}` cancels them", shell_word(path))
+            }
             Self::NoLocks { .. } => "choose a directory on another file system with \
                  `--results-dir DIR`, or ask its administrator for locks (Lustre: the mount option \
                  `flock`)"

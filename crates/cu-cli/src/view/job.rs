@@ -12,6 +12,7 @@ use super::summary::{self, FEW, attempt_end, job_is, metrics, percent};
 use super::table::{Column, Table};
 use super::{Files, hints, limit};
 use crate::backend::{Kind, shown_cluster_job};
+use crate::runs::disk::DiskUse;
 use crate::text::moment::{local, rounded};
 use crate::text::visible::printable;
 use crate::text::{last_line, size, wrap};
@@ -51,6 +52,9 @@ pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
     series(&mut text, run, job.job);
     refused(&mut text, run, job.job);
     let _ = write!(text, "\noutput directory: {}", job.output_dir.display());
+    if let Some(room) = DiskUse::of_at_most(&job.output_dir, COUNTED) {
+        let _ = write!(text, " ({})", room.in_words());
+    }
     let earlier = job.attempts.len().saturating_sub(MANY);
     let shown = &job.attempts[earlier..];
     let read = |attempt: &AttemptReport| Files::read(run, job.job, attempt.attempt);
@@ -93,6 +97,9 @@ pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
     }
     text
 }
+
+/// The files of more than so many in an output directory are not counted: that would take long.
+const COUNTED: u64 = 2000;
 
 /// How many values of a metric are shown: the last ones.
 const LAST: usize = 8;

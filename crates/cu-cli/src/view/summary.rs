@@ -18,7 +18,7 @@ use crate::runs::Listed;
 use crate::shell_word::shell_word;
 use crate::text::moment::{local, rounded};
 use crate::text::visible::printable;
-use crate::text::plural;
+use crate::text::{plural, size};
 
 /// At most this many jobs are listed one by one; more are only counted.
 pub const FEW: usize = 20;
@@ -241,14 +241,21 @@ pub fn percent(fraction: f64) -> String {
 
 /// The output of `cu list`, with colours.
 pub fn list(runs: &[Listed], width: Option<usize>) -> String {
-    let mut table = Table::new(vec![
+    let has_sizes = runs.iter().any(|run| run.disk.is_some());
+    let mut columns = vec![
         Column::new("name").at_least(12),
         Column::state("state"),
         Column::number("jobs"),
+    ];
+    if has_sizes {
+        columns.extend([Column::number("size"), Column::number("files")]);
+    }
+    columns.extend([
         Column::number("resumes"),
         Column::new("created"),
         Column::new("run directory").at_least(20),
     ]);
+    let mut table = Table::new(columns);
     let mut problems = Vec::new();
     for listed in runs {
         let path = listed.run.path();
@@ -276,7 +283,12 @@ pub fn list(runs: &[Listed], width: Option<usize>) -> String {
         if let Some(owner) = listed.owner {
             let _ = write!(state, ", of {}", users::describe(owner));
         }
-        table.add_row([name, state, jobs, resumes, made, path.display().to_string()]);
+        let mut row = vec![name, state, jobs];
+        if let Some(disk) = listed.disk {
+            row.extend([size(disk.bytes), disk.files.to_string()]);
+        }
+        row.extend([resumes, made, path.display().to_string()]);
+        table.add_row(row);
     }
     let mut text = table.text(width);
     if !problems.is_empty() {
