@@ -1,4 +1,4 @@
-//! What is done with a run as a whole: `cu events` tells what happened, `cu export` packs it, `cu rm` removes it.
+//! Commands about a run as a whole: `cu events` prints what happened, `cu export` packs it, `cu rm` removes it.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -44,7 +44,9 @@ fn each_event_is_one_object_in_a_line_of_its_own() {
     run.await_file(&run.dir().store());
     let follower = run.spawn(&["events", "--follow", "--json"]);
     run.until("the start of job 2 in the store", || {
-        run.show(2)["attempts"][0]["started"].is_string().then_some(())
+        run.show(2)["attempts"][0]["started"]
+            .is_string()
+            .then_some(())
     });
     assert_eq!(run.cu(&["stop", "2"]).code, Some(0));
     assert_eq!(main_process.wait().code, Some(1));

@@ -1,5 +1,7 @@
 //! What happened in a run, for programs. It is not stored: the machine takes in the recorded events once more.
 
+use std::collections::HashMap;
+
 use cu_protocol::{Attempt, JobId, Message, Pushed, Timestamp};
 use serde::Serialize;
 
@@ -38,8 +40,8 @@ pub enum What {
     },
     /// The program of the attempt runs.
     Started {
-        /// Where.
-        host: String,
+        /// Where, if that is known.
+        host: Option<String>,
     },
     /// The program was asked to stop, and has ended by now or is about to.
     Stopped {
@@ -84,6 +86,8 @@ pub struct History {
     machine: Machine,
     /// The number of the last event that was taken in.
     last: i64,
+    /// The newest attempt of each job whose start was told.
+    started: HashMap<JobId, Attempt>,
 }
 
 impl History {
@@ -95,6 +99,7 @@ impl History {
         Ok(Self {
             machine: reader.beginning()?,
             last: 0,
+            started: HashMap::new(),
         })
     }
 
@@ -128,10 +133,20 @@ impl History {
             });
         };
         if let Some(what) = said(event).filter(|_| !is_late) {
+            if let (What::Started { .. }, Some(attempt)) = (&what, attempt) {
+                self.started.insert(id, attempt);
+            }
             add(attempt, what);
         }
         for (_, report) in effects.ended {
-            add(Some(report.attempt), ended(report));
+            let attempt = report.attempt;
+            // The record of its end may come before the message of its start.
+            let is_told = self.started.insert(id, attempt) == Some(attempt);
+            if report.started.is_some() && !is_told {
+                let host = report.host.clone();
+                add(Some(attempt), What::Started { host });
+            }
+            add(Some(attempt), ended(report));
         }
         let after = self.machine.job(id).map(Job::state);
         if before == after || !after.is_some_and(JobState::is_settled) {
@@ -179,7 +194,7 @@ fn said(event: &Event) -> Option<What> {
         },
         Event::Said { message, .. } => match message {
             Message::Started(started) => What::Started {
-                host: started.host.clone(),
+                host: Some(started.host.clone()),
             },
             Message::Stopped(stopped) => What::Stopped {
                 after_milliseconds: stopped.after_milliseconds,

@@ -109,7 +109,8 @@ fn in_words(happened: &Happened) -> String {
     let what = match &happened.what {
         What::Submitted { cluster_job_id } => format!("submitted as {cluster_job_id}"),
         What::NotSubmitted { reason } => format!("not submitted: {reason}"),
-        What::Started { host } => format!("started on {host}"),
+        What::Started { host: Some(host) } => format!("started on {host}"),
+        What::Started { host: None } => "started".to_owned(),
         What::Stopped { sent, .. } if sent.is_empty() => "was asked to stop".to_owned(),
         What::Stopped { sent, .. } => {
             let sent: Vec<_> = sent.iter().map(ToString::to_string).collect();
