@@ -175,12 +175,8 @@ impl Keeper {
         self.pause(reason, false);
     }
 
-    /// Pauses all starts for a while, since other runs have the graphics processors.
-    pub(super) fn await_gpus(&mut self, reason: String) {
-        self.pause(reason, true);
-    }
-
-    fn pause(&mut self, reason: String, awaits_gpus: bool) {
+    /// The same, or because other runs have the graphics processors.
+    pub(super) fn pause(&mut self, reason: String, awaits_gpus: bool) {
         let now = Instant::now();
         let before = self.trouble.take();
         let before = before.filter(|trouble| trouble.awaits_gpus == awaits_gpus);

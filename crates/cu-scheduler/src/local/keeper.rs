@@ -342,7 +342,10 @@ impl Keeper {
             let Some(gpus) = self.slots.take(resources, others) else {
                 if self.slots.has(resources) {
                     let names: Vec<_> = others.iter().map(String::as_str).collect();
-                    self.await_gpus(format!("other runs use the GPUs {}", names.join(", ")));
+                    self.pause(
+                        format!("other runs use the GPUs {}", names.join(", ")),
+                        true,
+                    );
                 }
                 break;
             };
