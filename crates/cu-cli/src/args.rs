@@ -4,9 +4,10 @@ mod config;
 mod files;
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser};
+use clap::builder::{FalseyValueParser, OsStringValueParser, StringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::parse_time;
@@ -53,6 +54,15 @@ fn path() -> impl TypedValueParser<Value = PathBuf> {
         Some(text) => home::expand(text),
         None => Ok(PathBuf::from(path)),
     })
+}
+
+/// A whole number. A negative one is read too, and refused as a value: it is not an option.
+fn count<T: FromStr + Clone + Send + Sync + 'static>() -> impl TypedValueParser<Value = T> {
+    let read = |text: String| {
+        text.parse()
+            .map_err(|_| "expected a whole number, such as 4")
+    };
+    StringValueParser::new().try_map(read)
 }
 
 /// The options of every command.
@@ -223,10 +233,10 @@ pub struct RunOptions {
     #[arg(long, value_name = "FILE", value_parser = path())]
     pub stdin: Option<PathBuf>,
     /// resources.cpus
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<u32>(), allow_negative_numbers = true)]
     pub cpus: Option<u32>,
     /// resources.gpus
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<u32>(), allow_negative_numbers = true)]
     pub gpus: Option<u32>,
     /// resources.memory, such as 2GiB
     #[arg(long, value_name = "SIZE")]
@@ -265,13 +275,13 @@ pub struct RunOptions {
     #[arg(long, value_name = "TEXT", conflicts_with = "done_when_file")]
     pub done_when_output: Option<String>,
     /// resume.stuck_after: fail a job after this many attempts without progress
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<u32>(), allow_negative_numbers = true)]
     pub stuck_after: Option<u32>,
     /// resume.failure_retries: repeat a failed attempt at most this often
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<u32>(), allow_negative_numbers = true)]
     pub failure_retries: Option<u32>,
     /// resume.max_failures: cancel the other jobs once this many have failed
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<u32>(), allow_negative_numbers = true)]
     pub max_failures: Option<u32>,
     /// backend.kind: auto, local, slurm or htcondor
     #[arg(long, value_name = "KIND")]
@@ -405,7 +415,7 @@ pub struct Jobs {
     #[arg(long, short)]
     pub reverse: bool,
     /// Only the first N jobs
-    #[arg(long, short = 'n', value_name = "N")]
+    #[arg(long, short = 'n', value_name = "N", value_parser = count::<usize>(), allow_negative_numbers = true)]
     pub first: Option<usize>,
     /// These columns: keys, `settings`, `metrics` or `all`
     #[arg(
@@ -475,10 +485,10 @@ pub struct Logs {
     #[arg(long, short, conflicts_with = "attempt")]
     pub follow: bool,
     /// Only this attempt
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<u32>(), allow_negative_numbers = true)]
     pub attempt: Option<u32>,
     /// Only the last LINES lines of each job
-    #[arg(long, short = 'n', value_name = "LINES")]
+    #[arg(long, short = 'n', value_name = "LINES", value_parser = count::<usize>(), allow_negative_numbers = true)]
     pub lines: Option<usize>,
     /// Only attempts that ran within this time until now, such as 10min
     #[arg(long, value_name = "TIME", value_parser = parse_time)]

@@ -48,9 +48,9 @@ Each option has a variable: CU_, the command, and the option, in capitals and wi
   CU_CONFIG_SHOW_ORIGIN=1      cu config show --origin
 Options of every command have none of the command: CU_JSON, CU_COLOR, CU_QUIET, CU_VERBOSE. An
 option that is typed counts more than a variable, also than that of an option which it excludes. An
-option that may be repeated has one value there. None of these is one of those below, so what a
-job finds is no option of a `cu` that it calls. `cu exec`, `cu job` and the options of sbatch have
-none.
+option that may be repeated has one value there. None of them has the name of a variable below,
+so a `cu` in a job takes no option from what that job finds. `cu exec`, `cu job` and the options of
+sbatch have no variables.
 
 What a job's program finds:
   CU_JOB_ID          the job's number

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cu_core::{AttemptEnd, AttemptReport, JobReport, RunDir};
+use cu_core::{AttemptEnd, AttemptReport, JobReport, JobState, RunDir};
 use cu_protocol::{Attempt, JobId, signal_name};
 use cu_run_dir::{JobSpec, RefusedMessages, SentSignal, SignalReason, read_early_results};
 
@@ -39,7 +40,14 @@ pub fn painted(run: &RunDir, report: &JobReport, width: usize) -> String {
 
 /// A job of `run`, of which the attempts are shown in `width` columns.
 pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
-    let mut text = format!("job {} {}: {}", job.job, job_is(job), limit::why(job));
+    let for_long = running_for(job).map(|time| format!(", for {time}"));
+    let mut text = format!(
+        "job {} {}{}: {}",
+        job.job,
+        job_is(job),
+        for_long.unwrap_or_default(),
+        limit::why(job)
+    );
     for (name, value) in &job.parameters {
         let _ = write!(text, "\n  {name} = {value}");
     }
@@ -100,6 +108,19 @@ pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
 
 /// The files of more than so many in an output directory are not counted: that would take long.
 const COUNTED: u64 = 2000;
+
+/// How long its attempt has run, if it runs.
+fn running_for(job: &JobReport) -> Option<String> {
+    let last = job
+        .attempts
+        .last()
+        .filter(|_| job.state == JobState::Running)?;
+    let started = last.started.filter(|_| last.ended.is_none())?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    Some(rounded(
+        now.saturating_sub(Duration::from_millis(started.millis())),
+    ))
+}
 
 /// How many values of a metric are shown: the last ones.
 const LAST: usize = 8;
@@ -344,7 +365,6 @@ fn files(directory: &Path) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::view::summary::tests::report;
-    use cu_core::JobState;
     use cu_protocol::{Attempt, JobId, Metrics};
     use cu_run_dir::EarlyResults;
 

@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_this_machine_lacks_is_named_with_its_key() {
+    fn a_config_that_asks_for_too_much_names_its_key() {
         for (overrides, reason) in [
             (
                 &["resources.cpus=100000"][..],
