@@ -1,12 +1,14 @@
 //! The arguments of every command but `cu exec` and `cu job`, which are read before.
 
 mod config;
+mod files;
 mod grid_search;
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser};
+use clap::builder::{FalseyValueParser, OsStringValueParser, StringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::parse_time;
@@ -19,6 +21,7 @@ use crate::terminal::Color;
 use crate::topics;
 
 pub use config::{Config, GivenConfig, Profile, ShowConfig};
+pub use files::{Events, Export, List, Rm};
 pub use grid_search::GridSearch;
 
 /// Run long work as a chain of short, resumable jobs.
@@ -53,6 +56,15 @@ fn path() -> impl TypedValueParser<Value = PathBuf> {
         Some(text) => home::expand(text),
         None => Ok(PathBuf::from(path)),
     })
+}
+
+/// A whole number. A negative one is read too, and refused as a value: it is not an option.
+fn count<T: FromStr + Clone + Send + Sync + 'static>() -> impl TypedValueParser<Value = T> {
+    let read = |text: String| {
+        text.parse()
+            .map_err(|_| "expected a whole number, such as 4")
+    };
+    StringValueParser::new().try_map(read)
 }
 
 /// The options of every command.
@@ -115,11 +127,13 @@ pub enum Command {
     /// List the jobs of a run with their settings, metrics, times and hosts
     Jobs(Jobs),
     /// List the runs of a results directory
-    List,
+    List(List),
     /// Show a job: its attempts, and what it waits for or why it ended
     Show(Show),
     /// Print the output of jobs, joined over their attempts
     Logs(Logs),
+    /// Print what happened in a run, one line for each submission, start and end
+    Events(Events),
     /// Cancel jobs; none of them is submitted again
     Stop(Stop),
     /// Let jobs save and exit, and hold them back until `cu continue`
@@ -130,6 +144,10 @@ pub enum Command {
     Retry(JobsArgument),
     /// Let running jobs save and exit, and resume them at once
     Checkpoint(JobsArgument),
+    /// Pack the config, results and logs of a run into one archive
+    Export(Export),
+    /// Remove the directories of runs that have ended
+    Rm(Rm),
     /// Check this machine or cluster for problems
     Doctor(Doctor),
     /// Explain, show and check configs
@@ -219,10 +237,10 @@ pub struct RunOptions {
     #[arg(long, value_name = "FILE", value_parser = path())]
     pub stdin: Option<PathBuf>,
     /// resources.cpus
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<u32>(), allow_negative_numbers = true)]
     pub cpus: Option<u32>,
     /// resources.gpus
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<u32>(), allow_negative_numbers = true)]
     pub gpus: Option<u32>,
     /// resources.memory, such as 2GiB
     #[arg(long, value_name = "SIZE")]
@@ -261,13 +279,13 @@ pub struct RunOptions {
     #[arg(long, value_name = "TEXT", conflicts_with = "done_when_file")]
     pub done_when_output: Option<String>,
     /// resume.stuck_after: fail a job after this many attempts without progress
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<u32>(), allow_negative_numbers = true)]
     pub stuck_after: Option<u32>,
     /// resume.failure_retries: repeat a failed attempt at most this often
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<u32>(), allow_negative_numbers = true)]
     pub failure_retries: Option<u32>,
     /// resume.max_failures: cancel the other jobs once this many have failed
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<u32>(), allow_negative_numbers = true)]
     pub max_failures: Option<u32>,
     /// backend.kind: auto, local, slurm or htcondor
     #[arg(long, value_name = "KIND")]
@@ -401,7 +419,7 @@ pub struct Jobs {
     #[arg(long, short)]
     pub reverse: bool,
     /// Only the first N jobs
-    #[arg(long, short = 'n', value_name = "N")]
+    #[arg(long, short = 'n', value_name = "N", value_parser = count::<usize>(), allow_negative_numbers = true)]
     pub first: Option<usize>,
     /// These columns: keys, `settings`, `metrics` or `all`
     #[arg(
@@ -471,10 +489,10 @@ pub struct Logs {
     #[arg(long, short, conflicts_with = "attempt")]
     pub follow: bool,
     /// Only this attempt
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<u32>(), allow_negative_numbers = true)]
     pub attempt: Option<u32>,
     /// Only the last LINES lines of each job
-    #[arg(long, short = 'n', value_name = "LINES")]
+    #[arg(long, short = 'n', value_name = "LINES", value_parser = count::<usize>(), allow_negative_numbers = true)]
     pub lines: Option<usize>,
     /// Only attempts that ran within this time until now, such as 10min
     #[arg(long, value_name = "TIME", value_parser = parse_time)]

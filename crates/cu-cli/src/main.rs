@@ -24,13 +24,14 @@ mod terminal;
 mod text;
 mod this_program;
 mod topics;
+mod twins;
 mod view;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::CommandFactory;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
 
 use args::{Arguments, Command};
 use commands::operate::{Operation, operate};
@@ -57,7 +58,7 @@ fn command(words: &[OsString]) -> u8 {
         };
     }
     let words = &sbatch_words::apart(words);
-    let mut arguments = match Arguments::try_parse_from(words) {
+    let mut arguments = match twins::parse(words) {
         Ok(arguments) => arguments,
         Err(error) => {
             return usage(words, &suggest::correct(error, &Arguments::command()));
@@ -116,7 +117,10 @@ fn dispatch(arguments: &Arguments) -> Result<u8> {
         Command::Watch(run) => commands::attach::watch(common, run),
         Command::Status(run) => commands::status::status(common, run),
         Command::Jobs(jobs) => commands::jobs::jobs(common, jobs),
-        Command::List => commands::list::list(common),
+        Command::List(list) => commands::list::list(common, list),
+        Command::Events(events) => commands::events::events(common, events),
+        Command::Rm(rm) => commands::rm::rm(common, rm),
+        Command::Export(export) => commands::export::export(common, export),
         Command::Show(job) => commands::show::show(common, job),
         Command::Logs(logs) => commands::logs::logs(common, logs),
         Command::Stop(stop) => commands::operate::stop(common, stop),
@@ -139,7 +143,8 @@ fn usage(words: &[OsString], error: &clap::Error) -> u8 {
     let wants_json = words
         .iter()
         .take_while(|word| *word != "--")
-        .any(|word| word == "--json");
+        .any(|word| word == "--json")
+        || twins::is_set("json");
     let asked_for = matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion

@@ -42,6 +42,16 @@ What cu reads:
   NO_COLOR           no colours, unless --color always is given
   TERM               `dumb`, or nothing: plain lines instead of a display
 
+Each option has a variable: CU_, the command, and the option, in capitals and with _ for -:
+  CU_RUN_STOP_AFTER=50min      cu run --stop-after 50min
+  CU_LOGS_FOLLOW=1             cu logs --follow; 0, no, off, false and nothing leave a flag out
+  CU_CONFIG_SHOW_ORIGIN=1      cu config show --origin
+Options of every command have none of the command: CU_JSON, CU_COLOR, CU_QUIET, CU_VERBOSE. An
+option that is typed counts more than a variable, also than that of an option which it excludes. An
+option that may be repeated has one value there. None of them has the name of a variable below,
+so a `cu` in a job takes no option from what that job finds. `cu exec`, `cu job` and the options of
+sbatch have no variables.
+
 What a job's program finds:
   CU_JOB_ID          the job's number
   CU_ATTEMPT         the attempt's number, from 0
@@ -72,7 +82,8 @@ A run directory is RESULTS_DIR/NAME:
   run.sqlite  lock  secret  server.json  backend/
                                   what the main process needs; leave these alone
 
-A run that has ended can be copied anywhere, and read there with `cu status DIRECTORY`."
+A run that has ended can be copied anywhere, and read there with `cu status DIRECTORY`. `cu export`
+packs what others need of it; `cu rm` removes it."
         .to_owned()
 }
 

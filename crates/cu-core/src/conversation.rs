@@ -28,7 +28,7 @@ pub(crate) async fn hold(
 ) {
     // An error ends the connection, and means no more than that.
     let _ = match role {
-        Role::Operator => operator(&mut write, &mut read, &sender).await,
+        Role::Operator => operator(&mut write, &mut read, &sender, &connections).await,
         Role::Supervisor { job, attempt } => {
             supervisor(&mut write, &mut read, (job, attempt), &sender, &connections).await
         }
@@ -39,6 +39,7 @@ async fn operator(
     write: &mut Write,
     read: &mut Read,
     sender: &Sender,
+    connections: &Connections,
 ) -> Result<(), cu_protocol::Error> {
     let welcome = Acknowledgement {
         sequence: Sequence(0),
@@ -49,6 +50,7 @@ async fn operator(
         let ToServer::Request(request) = read.receive().await? else {
             return refuse(write, "an operator sends requests").await;
         };
+        let _answering = connections.begin_to_answer();
         let (reply, answer) = oneshot::channel();
         let _ = sender.send(Item::Operator { request, reply });
         let answer = answer

@@ -32,6 +32,14 @@ pub enum Error {
         /// Host and process that hold it.
         holder: String,
     },
+    /// The scheduler has attempts of this run.
+    #[error("the run in {} has {jobs} in the scheduler's hands", path.display(), jobs = counted(*jobs))]
+    HasAttempts {
+        /// The run directory.
+        path: PathBuf,
+        /// How many jobs are queued or running.
+        jobs: u32,
+    },
     /// The file system of this directory has no locks, so two main processes could work on one run.
     #[error("the file system of {} has no locks", path.display())]
     NoLocks {
@@ -235,6 +243,13 @@ impl std::fmt::Display for Silence {
             false => "the request was not handed over",
         };
         write!(out, "{}; {kept}", self.reason)
+    }
+}
+
+fn counted(jobs: u32) -> String {
+    match jobs {
+        1 => "1 job".to_owned(),
+        jobs => format!("{jobs} jobs"),
     }
 }
 

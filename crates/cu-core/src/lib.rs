@@ -15,6 +15,7 @@ mod decide;
 mod error;
 mod exit_rules;
 mod file_system;
+mod history;
 mod inbox;
 mod lock;
 mod log_changes;
@@ -32,6 +33,7 @@ mod operator;
 mod plan;
 mod policy;
 mod recovery;
+mod remove;
 mod report;
 mod results;
 mod resume_loop;
@@ -51,11 +53,13 @@ pub use cu_scheduler::Resources;
 pub use error::{Error, Result, Silence};
 pub use exit_rules::{ExitRules, ExitZero};
 pub use file_system::{FileSystem, Sharing};
+pub use history::{Happened, History, What};
 pub use lock::check_locks;
 pub use notice::{Level, Names, Notice};
 pub use operator::{Operator, ask};
 pub use plan::{JobPlan, RunPlan};
 pub use policy::{Limit, Policy};
+pub use remove::{check_removable, finish_removal, remove_run};
 pub use report::{
     AttemptEnd, AttemptReport, Counts, JobReport, JobState, JobWait, MainProcessSeen, RunState,
     RunningJob, Status,

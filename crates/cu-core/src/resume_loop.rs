@@ -32,6 +32,8 @@ use crate::{
 
 /// How long the last actions may take. Each call to a scheduler returns within about a minute.
 const LAST_ACTIONS: Duration = Duration::from_secs(60);
+/// How long to wait for the last answers to operators to be sent.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// How long a cluster may take to clear away the last attempts, which are over. What it keeps, such as a
 /// job that it holds, is freed.
 const LAST_LOOKS: Duration = Duration::from_secs(10);
@@ -366,6 +368,8 @@ impl ResumeLoop {
         results::write_all_data(&self.run_dir, &jobs)?;
         // The reader saw our own lock, which is about to be released.
         status.state = crate::store::state_without_us(status.jobs);
+        let answered = self.actor.connections.all_are_answered();
+        let _ = timeout(LAST_ANSWERS, answered).await;
         drop(self.server); // Before another main process may open the run.
         if let Some(store) = Arc::into_inner(self.store) {
             let store = store.into_inner().unwrap_or_else(PoisonError::into_inner);

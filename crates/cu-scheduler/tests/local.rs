@@ -112,11 +112,11 @@ async fn a_name_is_accepted_only_once() {
 async fn a_large_job_is_not_overtaken() {
     let directory = TempDir::new().unwrap();
     let cluster = open(directory.path());
-    let first = submit(&cluster, submission(directory.path(), 0, WAITS)).await;
-    let mut large = submission(directory.path(), 1, "true");
+    let first = submit(&cluster, submission(directory.path(), 1, WAITS)).await;
+    let mut large = submission(directory.path(), 2, "true");
     large.resources.cpus = 64;
     let large = submit(&cluster, large).await;
-    let small = submit(&cluster, submission(directory.path(), 2, "true")).await;
+    let small = submit(&cluster, submission(directory.path(), 3, "true")).await;
     until("the first runs", || {
         lines(&directory.path().join("started")) == 1
     });

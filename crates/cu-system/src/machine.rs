@@ -45,6 +45,13 @@ pub fn host() -> String {
         .into_owned()
 }
 
+/// The main memory of this machine, in bytes; 0 if the kernel withholds it.
+#[must_use]
+pub fn memory() -> u64 {
+    let system = rustix::system::sysinfo();
+    u64::from(system.mem_unit).saturating_mul(system.totalram as u64)
+}
+
 /// Identifies the present boot of the kernel; empty if the kernel withholds it.
 #[must_use]
 pub fn boot_id() -> String {

@@ -43,7 +43,7 @@ pub fn jobs(common: &Common, arguments: &Jobs) -> Result<ExitCode> {
     } else if jobs.is_empty() {
         terminal::say(&format!("no such jobs in {}", run.path().display()));
     } else {
-        terminal::data(&jobs::table(&jobs, &columns, terminal::width()))?;
+        terminal::data_styled(&jobs::table(&jobs, &columns, terminal::width()))?;
     }
     Ok(ExitCode::Done)
 }

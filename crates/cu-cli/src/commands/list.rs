@@ -3,9 +3,10 @@
 use cu_system::users;
 use serde_json::{Value, json};
 
-use crate::args::Common;
+use crate::args::{Common, List};
 use crate::error::render;
 use crate::error::{Error, ExitCode, Result};
+use crate::runs::disk::DiskUse;
 use crate::runs::{self, Listed};
 use crate::terminal;
 use crate::view::json::RunJson;
@@ -15,14 +16,19 @@ use crate::view::summary;
 ///
 /// # Errors
 /// If the results directory can't be read.
-pub fn list(common: &Common) -> Result<ExitCode> {
-    let listed = runs::list(common.results_dir())?;
+pub fn list(common: &Common, arguments: &List) -> Result<ExitCode> {
+    let mut listed = runs::list(common.results_dir())?;
+    if arguments.disk {
+        for run in &mut listed {
+            run.disk = Some(DiskUse::of(run.run.path()));
+        }
+    }
     if common.json {
         terminal::json(&listed.into_iter().map(entry).collect::<Result<Vec<_>>>()?)?;
     } else if listed.is_empty() {
         terminal::say(&format!("no runs in {}", common.results_dir().display()));
     } else {
-        terminal::data(&summary::list(&listed, terminal::width()))?;
+        terminal::data_styled(&summary::list(&listed, terminal::width()))?;
     }
     Ok(ExitCode::Done)
 }
@@ -31,8 +37,12 @@ pub fn list(common: &Common) -> Result<ExitCode> {
 /// and the error.
 fn entry(listed: Listed) -> Result<Value> {
     let owner = listed.owner.map(users::describe);
+    let disk = listed.disk;
     let mut value = of_status(listed)?;
     value["owner"] = json!(owner);
+    if let Some(disk) = disk {
+        value["disk"] = json!(disk);
+    }
     Ok(value)
 }
 

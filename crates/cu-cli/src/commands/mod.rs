@@ -4,7 +4,9 @@ pub mod attach;
 pub mod config;
 pub mod doctor;
 mod dry_run;
+pub mod events;
 pub mod exec;
+pub mod export;
 pub mod generate;
 pub mod grid_search;
 pub mod job;
@@ -17,6 +19,7 @@ pub mod operate;
 mod or_resume;
 pub mod probe;
 pub mod resume;
+pub mod rm;
 pub mod run;
 #[cfg(feature = "slurm")]
 pub mod sbatch;

@@ -30,8 +30,8 @@ pub fn show(common: &Common, arguments: &Show) -> Result<ExitCode> {
         }
         (false, jobs) => {
             let width = terminal::columns();
-            let texts = jobs.iter().map(|job| view::job::job(&run, job, width));
-            terminal::data(&texts.collect::<Vec<_>>().join("\n\n"))?;
+            let texts = jobs.iter().map(|job| view::job::painted(&run, job, width));
+            terminal::data_styled(&texts.collect::<Vec<_>>().join("\n\n"))?;
         }
     }
     Ok(ExitCode::Done)

@@ -23,7 +23,7 @@ pub fn status(common: &Common, run: &RunArgument) -> Result<ExitCode> {
         let refused = refused::of_run(&run, &reader)?;
         let mut text = summary::status(&status, &open, terminal::width());
         text.push_str(&summary::refused(&refused));
-        terminal::data(&text)?;
+        terminal::data_styled(&text)?;
     }
     Ok(ExitCode::Done)
 }

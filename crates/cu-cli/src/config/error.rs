@@ -83,7 +83,7 @@ impl fmt::Display for Place {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file can't be read.
-    #[error("can't read the config {}", path.display())]
+    #[error("{}", unreadable(path, source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -242,7 +242,7 @@ impl Error {
             // It is there, and can't be executed.
             Self::Program {
                 program, reason, ..
-            } if program.contains('/') && !reason.ends_with("is not a file") => {
+            } if program.contains('/') && !is_missing(reason) => {
                 let word = cu_system::shell::quote(program);
                 Some(format!(
                     "a script also runs by its interpreter: `bash {word}`, `python3 {word}`"
@@ -275,10 +275,22 @@ impl Error {
     }
 }
 
+/// Whether there is no file that could be executed.
+fn is_missing(reason: &str) -> bool {
+    reason.starts_with("there is no file") || reason.ends_with("is a directory")
+}
+
 /// Where `key` is explained.
 fn explains(key: &str) -> String {
     let key = key.split_once('[').map_or(key, |(list, _)| list);
     format!("`cu config reference {key}` explains it")
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => format!("there is no config {}", path.display()),
+        _ => format!("can't read the config {}", path.display()),
+    }
 }
 
 fn in_one_line(errors: &[Error]) -> String {
@@ -286,7 +298,7 @@ fn in_one_line(errors: &[Error]) -> String {
     errors.join("; ")
 }
 
-/// At most three configs in the directory of `path`.
+/// At most three configs in the directory of `path`, those with the most similar names first.
 fn configs_beside(path: &Path) -> Vec<String> {
     let parent = path.parent().filter(|parent| *parent != Path::new(""));
     let entries = std::fs::read_dir(parent.unwrap_or(Path::new(".")));
@@ -295,7 +307,8 @@ fn configs_beside(path: &Path) -> Vec<String> {
     let configs = paths.filter(|path| path.extension().is_some_and(|it| it == "toml"));
     let names = configs.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
     let mut names: Vec<_> = names.collect();
-    names.sort();
+    let meant = path.file_name().unwrap_or_default().to_string_lossy();
+    names.sort_by_cached_key(|name| (strsim::damerau_levenshtein(&meant, name), name.clone()));
     names.truncate(3);
     names
 }

@@ -5,7 +5,8 @@
 //! of the site and the user; `plan.rs` fills in defaults, and `times.rs` checks how times
 //! fit together; `done_when.rs` has what "done" is, and `literal.rs` what a setting on the command line is.
 //! `start.rs` finds where each program starts, `program.rs` its command; `placeholder.rs` fills in what
-//! both name; `activation.rs` has what a shell does before. `sharing.rs` warns of what several jobs share.
+//! both name; `nearest.rs` suggests a key for a wrong one; `activation.rs` has what a shell does before.
+//! `sharing.rs` warns of what several jobs share.
 //! `reference.rs` and `schema.rs` are made from the declarations. `crate::backend` has the keys of the backends.
 
 mod activation;
@@ -17,6 +18,7 @@ mod grid;
 mod json;
 mod layer;
 mod literal;
+pub mod nearest;
 mod overrides;
 mod paths;
 mod placeholder;
@@ -35,11 +37,12 @@ pub mod values;
 pub use error::{Error, Excerpt, Place};
 pub use file::File;
 pub use grid::{MOST_JOBS, Point};
+pub use nearest::nearest;
 pub use overrides::Override;
 pub use placeholder::literally;
 pub use plan::{Config, Planned, check_name};
 pub use program::find_command;
 pub use reference::{reference, reference_of};
 pub use schema::schema;
-pub use source::{Parsed, Source, default_results_dir, nearest, unknown};
+pub use source::{Parsed, Source, default_results_dir, unknown};
 pub use units::parse_time;

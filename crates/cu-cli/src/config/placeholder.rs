@@ -11,8 +11,8 @@ use std::path::Path;
 use cu_run_dir::{Part, Template};
 use serde_json::{Map, Value};
 
+use super::nearest::nearest;
 use super::overrides::split_key;
-use super::source::nearest;
 use super::table::join;
 
 /// The beginning of a setting's placeholder.

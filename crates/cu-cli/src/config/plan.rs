@@ -503,7 +503,7 @@ mod tests {
             ),
             (
                 &["command=[\"/absent\"]"],
-                "can't run `/absent`: /absent is not a file",
+                "can't run `/absent`: there is no file /absent",
             ),
             (
                 &["working_directory=absent"],

@@ -136,7 +136,8 @@ fn find(program: &str, directory: &Path, search: Option<&OsStr>) -> Result<PathB
                     "{shown} is not executable; run `chmod +x {word}`, or name its interpreter first"
                 ))
             }
-            false => Err(format!("{} is not a file", path.display())),
+            false if path.is_dir() => Err(format!("{} is a directory", path.display())),
+            false => Err(format!("there is no file {}", path.display())),
         };
     }
     let directories = search.map(std::env::split_paths).into_iter().flatten();
@@ -200,7 +201,9 @@ mod tests {
             "{error}"
         );
         let error = find("./absent", directory.path(), None).expect_err("absent");
-        assert!(error.ends_with("absent is not a file"), "{error}");
+        assert!(error.starts_with("there is no file "), "{error}");
+        let error = find("./", directory.path(), None).expect_err("a directory");
+        assert!(error.ends_with(" is a directory"), "{error}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::defaults::{self, Defaults, LONGEST};
 use super::error::{Error, Place, Result};
 use super::file::File;
 use super::layer::{Layer, merge};
+use super::nearest::nearest;
 use super::overrides::{self, Override};
 use super::paths;
 use super::reference::{known_paths, sections, shown};
@@ -334,26 +335,6 @@ fn in_words_of_toml(key: &str, message: &str) -> String {
     format!("expected {expected}, found {found}")
 }
 
-/// The one of `known` that `key` was probably meant to be: a sibling first, else the same name in
-/// another table.
-pub fn nearest(key: &str, known: &[String]) -> Option<String> {
-    let parent_and_name = |path: &str| match path.rsplit_once('.') {
-        Some((parent, name)) => (parent.to_owned(), name.to_owned()),
-        None => (String::new(), path.to_owned()),
-    };
-    let (parent, name) = parent_and_name(key);
-    let allowed = (name.chars().count() / 3).max(1);
-    known
-        .iter()
-        .filter_map(|candidate| {
-            let (other_parent, other_name) = parent_and_name(candidate);
-            let distance = strsim::damerau_levenshtein(&name, &other_name);
-            (distance <= allowed).then_some((distance, other_parent != parent, candidate))
-        })
-        .min()
-        .map(|(_, _, candidate)| candidate.clone())
-}
-
 #[cfg(test)]
 pub mod tests {
     use super::*;
@@ -395,6 +376,20 @@ pub mod tests {
             hint.as_deref(),
             Some("did you mean `backend.slurm.partition`?")
         );
+
+        for (text, meant) in [
+            ("walltime = \"1h\"\n", "resources.time_limit"),
+            ("[resources]\nmem = \"1GiB\"\n", "resources.memory"),
+            (
+                "[backend.slurm]\nqueue = \"gpu\"\n",
+                "backend.slurm.partition",
+            ),
+        ] {
+            let (_, hint) = error(text, &[]);
+            assert_eq!(hint, Some(format!("did you mean `{meant}`?")));
+        }
+        let (_, hint) = error("[settings]\ntime = 1\n", &["time=2"]);
+        assert_eq!(hint.as_deref(), Some("did you mean `settings.time`?"));
 
         let (_, hint) = error("exit_code = 4\n", &[]);
         assert_eq!(hint.as_deref(), Some("did you mean `resume.exit_code`?"));

@@ -68,9 +68,11 @@ impl ExitCode {
     fn of_run(error: &cu_core::Error) -> Self {
         use cu_core::Error as Run;
         match error {
-            Run::RunExists { .. } | Run::NoJob { .. } | Run::Plan(_) | Run::Copy { .. } => {
-                Self::Usage
-            }
+            Run::RunExists { .. }
+            | Run::NoJob { .. }
+            | Run::Plan(_)
+            | Run::Copy { .. }
+            | Run::HasAttempts { .. } => Self::Usage,
             Run::InUse { .. } => Self::InUse,
             Run::NoMainProcess { .. } | Run::NoAnswer { .. } => Self::Refused,
             Run::SchedulerUnreachable { .. } | Run::BackendEnded { .. } => {

@@ -26,6 +26,9 @@ impl Hint for cu_core::Error {
                  process",
                 shell_word(path)
             ),
+            Self::HasAttempts { path, .. } => {
+                format!("`cu stop all {}` cancels them", shell_word(path))
+            }
             Self::NoLocks { .. } => "choose a directory on another file system with \
                  `--results-dir DIR`, or ask its administrator for locks (Lustre: the mount option \
                  `flock`)"
@@ -155,7 +158,9 @@ fn of_file(kind: io::ErrorKind) -> Option<String> {
     let hint = match kind {
         StorageFull | QuotaExceeded => "make room on this file system, and try again",
         PermissionDenied => "correct the permissions, and try again",
-        ReadOnlyFilesystem => "copy the run to a directory that you can write to, and try there",
+        ReadOnlyFilesystem => {
+            "choose a directory that can be written with `--results-dir DIR`; a run that is there already can be copied and continued elsewhere"
+        }
         ResourceBusy => "another process has held it for long: try again",
         _ => return None,
     };

@@ -1,5 +1,6 @@
 //! Finds runs: by path, by name, or the newest.
 
+pub mod disk;
 pub mod results_dir;
 pub mod scratch;
 
@@ -10,6 +11,7 @@ use cu_core::{Reader, RunDir, Status, foreign_owner};
 
 use crate::config::check_name;
 use crate::error::{Error, Result};
+use disk::DiskUse;
 
 /// The default results directory, below the current directory.
 pub const RESULTS_DIR: &str = "results";
@@ -22,6 +24,8 @@ pub struct Listed {
     pub owner: Option<u32>,
     /// The state of the run.
     pub status: Result<Status, cu_core::Error>,
+    /// The room that it takes, if that was asked for.
+    pub disk: Option<DiskUse>,
 }
 
 /// The path made absolute; attempts run in other directories.
@@ -60,6 +64,7 @@ fn look(run: RunDir) -> Option<Listed> {
             owner: foreign_owner(&run),
             run,
             status,
+            disk: None,
         }),
     }
 }
@@ -95,7 +100,8 @@ pub fn exists(called: &str, results_dir: &Path) -> bool {
         .any(|path| is_run(path))
 }
 
-fn candidates(called: &str, results_dir: &Path) -> [PathBuf; 2] {
+/// Where the run `called` may be.
+pub fn candidates(called: &str, results_dir: &Path) -> [PathBuf; 2] {
     [PathBuf::from(called), results_dir.join(called)]
 }
 

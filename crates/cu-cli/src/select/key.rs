@@ -7,7 +7,7 @@ use cu_core::{AttemptReport, JobReport};
 use cu_protocol::Timestamp;
 
 use super::value::{Value, word};
-use crate::config::source::nearest;
+use crate::config::nearest::nearest;
 
 /// Stand before the names of settings and metrics.
 const SETTINGS: &str = "settings.";

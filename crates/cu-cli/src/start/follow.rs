@@ -62,6 +62,9 @@ pub async fn follow(run: &RunDir, timeout: Option<Duration>, view: &mut dyn View
         }
         view.status(&status, Instant::now());
         view.tick(Instant::now());
+        if view.is_over() {
+            return Ok(End::Interrupted(status));
+        }
         let pause = sleep(PAUSE.max(took * PAUSES));
         tokio::select! {
             () = pause => {}

@@ -145,8 +145,7 @@ impl Picture<'_> {
             return Vec::new();
         }
         let drawn = self.table(shown).draw(Some(self.width));
-        let mut lines: Vec<_> = drawn.lines.into_iter().map(Line::plain).collect();
-        lines[0].colored = lines[0].plain.dimmed().to_string();
+        let mut lines = drawn.lines;
         if running > few {
             let more = format!("… and {} more running", running - few);
             lines.push(Line::plain(cut(&more, self.width)));

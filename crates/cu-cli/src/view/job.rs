@@ -3,23 +3,51 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cu_core::{AttemptEnd, AttemptReport, JobReport, RunDir};
+use cu_core::{AttemptEnd, AttemptReport, JobReport, JobState, RunDir};
 use cu_protocol::{Attempt, JobId, signal_name};
 use cu_run_dir::{JobSpec, RefusedMessages, SentSignal, SignalReason, read_early_results};
 
-use super::summary::{FEW, attempt_end, fitted, job_is, metrics, percent, table};
+use super::summary::{self, FEW, attempt_end, job_is, metrics, percent};
+use super::table::{Column, Table};
 use super::{Files, hints, limit};
 use crate::backend::{Kind, shown_cluster_job};
+use crate::runs::disk::DiskUse;
 use crate::text::moment::{local, rounded};
+use crate::text::visible::printable;
 use crate::text::{last_line, size, wrap};
 
 /// At most this many attempts of a job are shown: the newest.
 const MANY: usize = 50;
 
+/// A job of `run` as [`job`] shows it, its state with a colour.
+pub fn painted(run: &RunDir, report: &JobReport, width: usize) -> String {
+    let text = job(run, report, width);
+    let text = printable(&text);
+    let (is, begin) = (job_is(report), format!("job {} ", report.job));
+    match text
+        .strip_prefix(&begin)
+        .and_then(|rest| rest.strip_prefix(is))
+    {
+        Some(rest) => {
+            let is = summary::painted(is, summary::job_state(report.state));
+            format!("{begin}{is}{rest}")
+        }
+        None => text.into_owned(),
+    }
+}
+
 /// A job of `run`, of which the attempts are shown in `width` columns.
 pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
-    let mut text = format!("job {} {}: {}", job.job, job_is(job), limit::why(job));
+    let for_long = running_for(job).map(|time| format!(", for {time}"));
+    let mut text = format!(
+        "job {} {}{}: {}",
+        job.job,
+        job_is(job),
+        for_long.unwrap_or_default(),
+        limit::why(job)
+    );
     for (name, value) in &job.parameters {
         let _ = write!(text, "\n  {name} = {value}");
     }
@@ -32,6 +60,9 @@ pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
     series(&mut text, run, job.job);
     refused(&mut text, run, job.job);
     let _ = write!(text, "\noutput directory: {}", job.output_dir.display());
+    if let Some(room) = DiskUse::of_at_most(&job.output_dir, COUNTED) {
+        let _ = write!(text, " ({})", room.in_words());
+    }
     let earlier = job.attempts.len().saturating_sub(MANY);
     let shown = &job.attempts[earlier..];
     let read = |attempt: &AttemptReport| Files::read(run, job.job, attempt.attempt);
@@ -73,6 +104,22 @@ pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
         let _ = write!(text, "\nsubmission files: {}", directory.display());
     }
     text
+}
+
+/// The files of more than so many in an output directory are not counted: that would take long.
+const COUNTED: u64 = 2000;
+
+/// How long its attempt has run, if it runs.
+fn running_for(job: &JobReport) -> Option<String> {
+    let last = job
+        .attempts
+        .last()
+        .filter(|_| job.state == JobState::Running)?;
+    let started = last.started.filter(|_| last.ended.is_none())?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    Some(rounded(
+        now.saturating_sub(Duration::from_millis(started.millis())),
+    ))
 }
 
 /// How many values of a metric are shown: the last ones.
@@ -142,13 +189,11 @@ fn attempts(run: &RunDir, attempts: &[AttemptReport], files: &[Files], width: us
     let cells: Vec<_> = cells
         .map(|(attempt, files)| attempt_row(run, attempt, files))
         .collect();
-    let mut text = String::new();
-    let rows = rows(&cells, width);
-    let mut rows = rows.lines();
-    text.push_str(rows.next().unwrap_or_default().trim_end());
+    let mut rows = rows(&cells, width).into_iter();
+    let mut text = rows.next().unwrap_or_default();
     let mut before = None;
     for ((attempt, files), row) in attempts.iter().zip(files).zip(rows) {
-        let _ = write!(text, "\n{}", row.trim_end());
+        let _ = write!(text, "\n{row}");
         let cause = cause(attempt, files);
         if cause.is_some() && cause != before {
             for line in wrap(
@@ -176,23 +221,21 @@ const COLUMNS: [&str; 7] = [
 const LESS: [&str; 3] = ["cluster job", "memory", "host"];
 
 /// The table of attempts with as many columns as fit.
-fn rows(cells: &[[String; 7]], width: usize) -> String {
-    let mut rows = String::new();
-    for left_out in 0..=LESS.len() {
+fn rows(cells: &[[String; 7]], width: usize) -> Vec<String> {
+    let table = |left_out: usize| {
         let is_shown = |column: &usize| !LESS[..left_out].contains(&COLUMNS[*column]);
-        let columns: Vec<_> = (0..COLUMNS.len()).filter(is_shown).collect();
-        let header: Vec<_> = columns.iter().map(|column| COLUMNS[*column]).collect();
-        let mut table = table(&header);
+        let shown: Vec<_> = (0..COLUMNS.len()).filter(is_shown).collect();
+        let columns = shown.iter().map(|column| Column::new(COLUMNS[*column]));
+        let mut table = Table::new(columns.collect());
         for row in cells {
-            table.add_row(columns.iter().map(|column| &row[*column]));
+            table.add_row(shown.iter().map(|column| row[*column].clone()));
         }
-        rows = fitted(table, None);
-        let longest = rows.lines().map(|line| line.chars().count());
-        if longest.max().is_none_or(|longest| longest <= width) {
-            break;
-        }
-    }
-    rows
+        table.draw(Some(width))
+    };
+    let mut tables = (0..=LESS.len()).map(table);
+    let fitting = tables.find(|drawn| drawn.left_out.is_empty());
+    let drawn = fitting.unwrap_or_else(|| table(LESS.len()));
+    drawn.lines.into_iter().map(|line| line.plain).collect()
 }
 
 /// Why it ended, with the keys behind that.
@@ -322,7 +365,6 @@ fn files(directory: &Path) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::view::summary::tests::report;
-    use cu_core::JobState;
     use cu_protocol::{Attempt, JobId, Metrics};
     use cu_run_dir::EarlyResults;
 

@@ -31,7 +31,7 @@ pub fn usual_columns(names: &Names) -> Vec<Key> {
         .collect()
 }
 
-/// The table, for a terminal of this width or for a pipe.
+/// The table with colours, for a terminal of this width or for a pipe.
 pub fn table(jobs: &[JobReport], columns: &[Key], width: Option<usize>) -> String {
     let cells: Vec<Vec<Value>> = jobs
         .iter()
@@ -43,7 +43,8 @@ pub fn table(jobs: &[JobReport], columns: &[Key], width: Option<usize>) -> Strin
         let name = heading(key, columns);
         match (is_number, key) {
             (true, _) => Column::number(name),
-            (false, Key::State | Key::Submitted | Key::Started | Key::Ended) => Column::new(name),
+            (false, Key::State) => Column::state(name),
+            (false, Key::Submitted | Key::Started | Key::Ended) => Column::new(name),
             (false, _) => Column::new(name).at_least(LEAST),
         }
     };
@@ -51,13 +52,7 @@ pub fn table(jobs: &[JobReport], columns: &[Key], width: Option<usize>) -> Strin
     for row in &cells {
         table.add_row(row.iter().map(Value::shown));
     }
-    let drawn = table.draw(width);
-    let mut text = drawn.lines.join("\n");
-    if !drawn.left_out.is_empty() {
-        let left_out = drawn.left_out.join(", ");
-        text.push_str(&format!("\nnot shown, for lack of width: {left_out}"));
-    }
-    text
+    table.text(width)
 }
 
 /// The name of a column: without `settings.` or `metrics.`, if no other one has that name then.
@@ -199,7 +194,9 @@ mod tests {
     fn the_table_has_what_tells_the_jobs_apart() {
         let jobs = jobs();
         let columns = usual_columns(&Names::of(&jobs));
-        let text = table(&jobs, &columns, None);
+        let plain =
+            |width| anstream::adapter::strip_str(&table(&jobs, &columns, width)).to_string();
+        let text = plain(None);
         let [started, ended] = [0, 61_000].map(|millis| local(Timestamp::from_millis(millis)));
         let expected = format!(
             "job state opt.lr attempts done test_accuracy run_time host started ended
@@ -212,7 +209,7 @@ mod tests {
             lines.map(words).collect::<Vec<_>>()
         };
         assert_eq!(squeezed(&text), squeezed(&expected));
-        let narrow = table(&jobs, &columns, Some(40));
+        let narrow = plain(Some(40));
         assert!(
             narrow.lines().next().expect("a line").len() <= 40,
             "{narrow}"

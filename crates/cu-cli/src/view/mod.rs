@@ -41,6 +41,10 @@ pub trait View {
     fn pause(&mut self);
     /// The question was answered.
     fn go_on(&mut self);
+    /// Whether nobody looks any more.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 /// What the supervisor of an attempt has left in files.

@@ -4,19 +4,21 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use comfy_table::{ContentArrangement, Table, presets};
 use cu_core::{AttemptEnd, JobReport, JobState, RunState, Status};
 use cu_protocol::{JobId, MetricValue, Metrics};
 use cu_system::causes::in_one_line;
 use cu_system::users;
+use owo_colors::OwoColorize;
 
 use super::failures::failures;
 use super::limit;
 use super::lines::counts;
+use super::table::{Column, Table, color};
 use crate::runs::Listed;
 use crate::shell_word::shell_word;
 use crate::text::moment::{local, rounded};
-use crate::text::plural;
+use crate::text::visible::printable;
+use crate::text::{plural, size};
 
 /// At most this many jobs are listed one by one; more are only counted.
 pub const FEW: usize = 20;
@@ -170,15 +172,10 @@ pub fn refused(jobs: &[(JobId, u64)]) -> String {
     )
 }
 
-/// The output of `cu status`: the run, and the first of its jobs that are not completed, each with the number
-/// of its attempts.
+/// The output of `cu status`, with colours: the run, and the first of its jobs that are not completed, each with
+/// the number of its attempts.
 pub fn status(status: &Status, open: &[(JobReport, u64)], width: Option<usize>) -> String {
-    let mut text = format!(
-        "{} {}: {}",
-        status.name,
-        run_is(status.state),
-        counts(status)
-    );
+    let mut text = format!(": {}", counts(status));
     let _ = write!(
         text,
         "\n{} done, {}",
@@ -194,8 +191,17 @@ pub fn status(status: &Status, open: &[(JobReport, u64)], width: Option<usize>) 
         let _ = write!(text, ", ended {} after {took}", local(ended));
     }
     let _ = write!(text, "\n{}", status.run_dir.display());
+    let name = printable(&status.name);
+    let is = painted(run_is(status.state), run_state(status.state));
+    let mut text = format!("{name} {is}{}", printable(&text));
     if !open.is_empty() {
-        let mut table = table(&["job", "state", "attempts", "done", "why"]);
+        let mut table = Table::new(vec![
+            Column::number("job"),
+            Column::state("state"),
+            Column::number("attempts"),
+            Column::number("done"),
+            Column::new("why").at_least(20),
+        ]);
         for (job, attempts) in open {
             table.add_row([
                 job.job.to_string(),
@@ -205,7 +211,7 @@ pub fn status(status: &Status, open: &[(JobReport, u64)], width: Option<usize>) 
                 limit::why(job),
             ]);
         }
-        let _ = write!(text, "\n\n{}", fitted(table, width));
+        let _ = write!(text, "\n\n{}", table.text(width));
         // Read after the counts: a job may have been completed in between.
         let left = (status.jobs.total - status.jobs.completed) as usize;
         if left > open.len() && open.len() >= FEW {
@@ -213,9 +219,18 @@ pub fn status(status: &Status, open: &[(JobReport, u64)], width: Option<usize>) 
         }
     }
     if status.state == RunState::Interrupted {
-        let _ = write!(text, "\n\n{}", no_main_process(&status.run_dir));
+        let advice = no_main_process(&status.run_dir);
+        let _ = write!(text, "\n\n{}", printable(&advice));
     }
     text
+}
+
+/// `words` in the colour of `state`.
+pub fn painted(words: &str, state: &str) -> String {
+    match color(state) {
+        Some(color) => words.color(color).to_string(),
+        None => words.to_owned(),
+    }
 }
 
 /// `30 %`, and 100 % only for what is done.
@@ -224,16 +239,23 @@ pub fn percent(fraction: f64) -> String {
     format!("{:.0} %", (fraction * 100.0).round().min(most))
 }
 
-/// The output of `cu list`.
+/// The output of `cu list`, with colours.
 pub fn list(runs: &[Listed], width: Option<usize>) -> String {
-    let mut table = table(&[
-        "name",
-        "state",
-        "jobs",
-        "resumes",
-        "created",
-        "run directory",
+    let has_sizes = runs.iter().any(|run| run.disk.is_some());
+    let mut columns = vec![
+        Column::new("name").at_least(12),
+        Column::state("state"),
+        Column::number("jobs"),
+    ];
+    if has_sizes {
+        columns.extend([Column::number("size"), Column::number("files")]);
+    }
+    columns.extend([
+        Column::number("resumes"),
+        Column::new("created"),
+        Column::new("run directory").at_least(20),
     ]);
+    let mut table = Table::new(columns);
     let mut problems = Vec::new();
     for listed in runs {
         let path = listed.run.path();
@@ -261,49 +283,22 @@ pub fn list(runs: &[Listed], width: Option<usize>) -> String {
         if let Some(owner) = listed.owner {
             let _ = write!(state, ", of {}", users::describe(owner));
         }
-        table.add_row([name, state, jobs, resumes, made, path.display().to_string()]);
+        let mut row = vec![name, state, jobs];
+        if let Some(disk) = listed.disk {
+            row.extend([size(disk.bytes), disk.files.to_string()]);
+        }
+        row.extend([resumes, made, path.display().to_string()]);
+        table.add_row(row);
     }
-    let mut text = fitted(table, width);
+    let mut text = table.text(width);
     if !problems.is_empty() {
         text.push('\n');
     }
     for problem in problems {
         let lines: Vec<_> = problem.lines().map(str::trim).collect();
-        let _ = write!(text, "\n{UNREADABLE}: {}", lines.join(" / "));
+        let _ = write!(text, "\n{UNREADABLE}: {}", printable(&lines.join(" / ")));
     }
     text
-}
-
-/// A table without lines. Print it by [`fitted`].
-pub fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(header.to_vec());
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table
-}
-
-/// The table in at most `width` columns if that is given, without blanks at the ends of its lines. A cell
-/// that has no room goes on below.
-pub fn fitted(mut table: Table, width: Option<usize>) -> String {
-    let text = |table: &Table| {
-        let text = table.to_string();
-        let lines: Vec<_> = text.lines().map(str::trim_end).collect();
-        lines.join("\n")
-    };
-    let plain = text(&table);
-    let longest = plain.lines().map(|line| line.chars().count()).max();
-    let Some(width) = width.filter(|width| longest > Some(*width)) else {
-        return plain;
-    };
-    table
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(u16::try_from(width).unwrap_or(u16::MAX));
-    text(&table)
 }
 
 #[cfg(test)]
@@ -331,6 +326,10 @@ pub mod tests {
         report.why = "Attempt 0 ended with exit code 1.".to_owned();
         report.attempts = (0..attempts).map(attempt).collect();
         report
+    }
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
     }
 
     #[test]
@@ -369,7 +368,11 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
     fn an_interrupted_run_names_the_command_to_continue() {
         let mut status = tests::status(300);
         status.state = RunState::Interrupted;
-        let text = super::status(&status, &[(report(4, JobState::Waiting, 1), 1)], Some(80));
+        let text = plain(&super::status(
+            &status,
+            &[(report(4, JobState::Waiting, 1), 1)],
+            Some(80),
+        ));
         assert!(
             text.ends_with(
                 "no main process works on this run; `cu resume /results/digits` continues it"
@@ -381,9 +384,9 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
 
     #[test]
     fn unfinished_work_is_never_100_percent() {
-        let text = super::status(&tests::status(996), &[], Some(80));
+        let text = plain(&super::status(&tests::status(996), &[], Some(80)));
         assert!(text.contains("\n99 % done"), "{text}");
-        let text = super::status(&tests::status(1000), &[], Some(80));
+        let text = plain(&super::status(&tests::status(1000), &[], Some(80)));
         assert!(text.contains("\n100 % done"), "{text}");
     }
 }

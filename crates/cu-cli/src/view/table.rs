@@ -3,6 +3,9 @@
 
 use std::iter::once;
 
+use owo_colors::{AnsiColors, OwoColorize};
+
+use super::canvas::Line;
 use crate::text::width::{columns, cut, one_line};
 
 /// The blanks between two columns.
@@ -16,6 +19,8 @@ pub struct Column {
     is_number: bool,
     /// The least width that its cells may be cut to; they are never cut if there is none.
     least: Option<usize>,
+    /// Its cells are states, which have colours.
+    has_states: bool,
 }
 
 impl Column {
@@ -25,6 +30,15 @@ impl Column {
             name: one_line(&name.into()).into_owned(),
             is_number: false,
             least: None,
+            has_states: false,
+        }
+    }
+
+    /// A column of the states of runs or jobs.
+    pub fn state(name: impl Into<String>) -> Self {
+        Self {
+            has_states: true,
+            ..Self::new(name)
         }
     }
 
@@ -56,7 +70,7 @@ pub struct Table {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drawn {
     /// Its lines, without blanks at their ends. The first one is the header.
-    pub lines: Vec<String>,
+    pub lines: Vec<Line>,
     /// The names of the columns for which there was no room.
     pub left_out: Vec<String>,
 }
@@ -79,6 +93,18 @@ impl Table {
         self.rows.push(cells.collect());
     }
 
+    /// The table as [`draw`](Self::draw) draws it, with colours, and with the names of what is left out.
+    pub fn text(&self, width: Option<usize>) -> String {
+        let drawn = self.draw(width);
+        let lines: Vec<_> = drawn.lines.into_iter().map(|line| line.colored).collect();
+        let mut text = lines.join("\n");
+        if !drawn.left_out.is_empty() {
+            let left_out = drawn.left_out.join(", ");
+            text.push_str(&format!("\nnot shown, for lack of width: {left_out}"));
+        }
+        text
+    }
+
     /// The table for a terminal of this width, or for a pipe.
     pub fn draw(&self, width: Option<usize>) -> Drawn {
         let mut widths = self.natural_widths();
@@ -94,7 +120,8 @@ impl Table {
             }
         }
         let names = self.columns.iter().map(|column| column.name.as_str());
-        let header = self.line(names, &widths);
+        let mut header = self.line(names, &widths);
+        header.colored = header.plain.dimmed().to_string();
         let rows = self.rows.iter();
         let rows = rows.map(|row| self.line(row.iter().map(String::as_str), &widths));
         let left_out = self.columns[widths.len()..].iter();
@@ -131,22 +158,45 @@ impl Table {
         true
     }
 
-    fn line<'a>(&self, cells: impl Iterator<Item = &'a str>, widths: &[usize]) -> String {
-        let mut line = String::new();
+    fn line<'a>(&self, cells: impl Iterator<Item = &'a str>, widths: &[usize]) -> Line {
+        let mut line = Line::default();
+        // Written only if a cell follows, so that no line ends with them.
+        let mut blanks = String::new();
         for ((cell, column), width) in cells.zip(&self.columns).zip(widths) {
-            if !line.is_empty() {
-                line.push_str(GAP);
-            }
             let cell = cut(cell, *width);
-            let blanks = " ".repeat(width - columns(&cell));
-            match column.is_number {
-                true => line.extend([&blanks, &*cell]),
-                false => line.extend([&*cell, &blanks]),
+            let missing = " ".repeat(width - columns(&cell));
+            let (before, after) = match column.is_number {
+                true => (missing, String::new()),
+                false => (String::new(), missing),
+            };
+            blanks.push_str(&before);
+            if !cell.is_empty() {
+                line.plain.extend([&blanks, &*cell]);
+                line.colored.push_str(&blanks);
+                line.colored
+                    .push_str(&match color(&cell).filter(|_| column.has_states) {
+                        Some(color) => cell.color(color).to_string(),
+                        None => cell.into_owned(),
+                    });
+                blanks.clear();
             }
+            blanks.push_str(&after);
+            blanks.push_str(GAP);
         }
-        line.truncate(line.trim_end().len());
         line
     }
+}
+
+/// The colour of a state of a run or a job: of its first word.
+pub fn color(state: &str) -> Option<AnsiColors> {
+    let word = state.split([',', ' ']).next().unwrap_or_default();
+    Some(match word {
+        "completed" => AnsiColors::Green,
+        "failed" | "unreadable" => AnsiColors::Red,
+        "cancelled" | "stopped" | "interrupted" | "paused" => AnsiColors::Yellow,
+        "running" => AnsiColors::Cyan,
+        _ => return None,
+    })
 }
 
 fn total(widths: &[usize]) -> usize {
@@ -161,7 +211,7 @@ mod tests {
     fn table() -> Table {
         let columns = vec![
             Column::number("job"),
-            Column::new("state"),
+            Column::state("state"),
             Column::new("why").at_least(6),
             Column::new("host").at_least(4),
         ];
@@ -173,6 +223,10 @@ mod tests {
         table
     }
 
+    fn plain(drawn: &Drawn) -> Vec<&str> {
+        drawn.lines.iter().map(|line| line.plain.as_str()).collect()
+    }
+
     #[test]
     fn in_a_pipe_it_is_complete() {
         let drawn = table().draw(None);
@@ -181,7 +235,7 @@ mod tests {
             "  7  running                                node1",
             " 12  failed   attempt 0 failed with code 1  node12.cluster",
         ];
-        assert_eq!(drawn.lines, expected);
+        assert_eq!(plain(&drawn), expected);
         assert_eq!(drawn.left_out, [""; 0]);
     }
 
@@ -193,20 +247,38 @@ mod tests {
             "  7  running                node1",
             " 12  failed   attempt 0 f…  node12.clus…",
         ];
-        assert_eq!(drawn.lines, expected);
+        assert_eq!(plain(&drawn), expected);
         let drawn = table().draw(Some(20));
-        assert_eq!(drawn.lines[2], " 12  failed   attem…");
+        assert_eq!(plain(&drawn)[2], " 12  failed   attem…");
         assert_eq!(drawn.left_out, ["host"]);
         let drawn = table().draw(Some(13));
-        assert_eq!(drawn.lines[1], "  7  running");
+        assert_eq!(plain(&drawn)[1], "  7  running");
         assert_eq!(drawn.left_out, ["why", "host"]);
+    }
+
+    #[test]
+    fn colours_are_added_to_what_is_shown_without() {
+        for width in [None, Some(40), Some(20)] {
+            for line in table().draw(width).lines {
+                assert_eq!(
+                    anstream::adapter::strip_str(&line.colored).to_string(),
+                    line.plain
+                );
+            }
+        }
+        let text = table().text(Some(20));
+        assert!(text.contains("\u{1b}[31mfailed\u{1b}[39m"), "{text:?}");
+        assert!(
+            text.ends_with("not shown, for lack of width: host"),
+            "{text:?}"
+        );
     }
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
         for width in 1..100 {
             let drawn = table().draw(Some(width));
-            let widest = drawn.lines.iter().map(|line| columns(line)).max();
+            let widest = plain(&drawn).into_iter().map(columns).max();
             assert!(widest <= Some(width), "{width}: {:?}", drawn.lines);
         }
     }

@@ -51,14 +51,19 @@ fn a_config_that_is_wrong_is_exit_code_2_and_makes_nothing() {
         ),
         (
             &["run", "--", "./no-such-program"],
-            &[
-                "no-such-program is not a file",
-                "after `--` from the current directory",
-            ],
+            &["there is no file ", "after `--` from the current directory"],
         ),
         (
             &["run", "no.toml"],
-            &["can't read the config no.toml", "did you mean absent.toml"],
+            &["there is no config no.toml", "did you mean good.toml or "],
+        ),
+        (
+            &["run", "--cpus", "-1", "--", "true"],
+            &["invalid value '-1' for '--cpus <N>': expected a whole number, such as 4"],
+        ),
+        (
+            &["logs", "-n", "x"],
+            &["'x' for '--lines <LINES>': expected a whole number"],
         ),
         (
             &["run", "count.sh"],

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Bench, COUNT};
+use crate::support::{Bench, COUNT, Ended};
 
 /// Writes a file of defaults.
 fn defaults(bench: &Bench, whose: &str, text: &str) {
@@ -207,4 +207,61 @@ fn a_home_directory_that_is_closed_to_us_has_no_defaults() {
     close(0o700);
     assert_eq!(shown.code, 0, "{shown:?}");
     assert_eq!(shown.stdout.contains("grace"), !is_closed, "{shown:?}");
+}
+
+/// Each row: a variable, its value, the words, and what comes of them.
+#[test]
+fn an_option_is_read_from_its_variable_unless_typed() {
+    let bench = Bench::new();
+    let cu = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = bench.command(arguments);
+        command.envs(variables.iter().copied());
+        Ended::from(command.output().expect("cu runs"))
+    };
+    let dry = ["run", "--dry-run", "--", "true"];
+    let plan = |variables: &[(&str, &str)], options: &[&str]| {
+        let words = [&["run", "--dry-run"], options, &["--", "true"]].concat();
+        let ended = cu(variables, &words);
+        assert_eq!(ended.code, 0, "{variables:?} {options:?}: {ended:?}");
+        ended.stdout
+    };
+    let given = [
+        ("CU_RUN_STOP_AFTER", "7min"),
+        ("CU_RUN_NAME", "seven"),
+        ("CU_RUN_CPUS", ""),
+    ];
+    let text = plan(&given, &[]);
+    assert!(
+        text.contains("name = \"seven\"") && text.contains("after = \"7min\""),
+        "{text}"
+    );
+    let text = plan(&given, &["--stop-after", "8min"]);
+    assert!(
+        text.contains("after = \"8min\"") && text.contains("seven"),
+        "{text}"
+    );
+    // Flags, and what excludes them.
+    let json = [("CU_JSON", "1")];
+    assert!(plan(&json, &[]).starts_with('{'));
+    assert!(!plan(&[("CU_JSON", "no")], &[]).starts_with('{'));
+    plan(&[("CU_RUN_DETACH", "1"), ("CU_QUIET", "1")], &["-v"]);
+    // Mistakes name the variable; a variable of a job is none of these.
+    let ended = cu(&[("CU_COLOR", "purple")], &dry);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .contains("the variable CU_COLOR stands for --color"),
+        "{ended:?}"
+    );
+    let ended = cu(&json, &["run", "--frob"]);
+    assert_eq!(ended.json()["error"]["exit_code"], 2, "{ended:?}");
+    plan(
+        &[
+            ("CU_STOP_FILE", "x"),
+            ("CU_ATTEMPT", "x"),
+            ("CU_RUN_DIR", "x"),
+        ],
+        &[],
+    );
 }

@@ -118,6 +118,21 @@ fn a_paused_job_saves_and_waits_until_it_is_continued() {
     assert_eq!(job["attempts"][0]["end"], "resume_requested");
 }
 
+/// It settles the job at once, and so the main process ends at once, too.
+#[test]
+fn a_stop_that_ends_the_run_at_once_is_answered() {
+    let bench = Bench::new();
+    bench.program("wait.sh", WAIT);
+    assert_eq!(bench.cu(&["run", "--detach", "--", "./wait.sh"]).code, 0);
+    bench.wait_until_waiting("wait");
+    assert_eq!(bench.cu(&["pause", "0"]).code, 0);
+    bench.wait_until("the attempt has ended", |bench| {
+        bench.json(&["status", "--json"])["jobs"]["paused"] == 1
+    });
+    let stopped = bench.json(&["stop", "all", "--json"]);
+    assert_eq!(stopped["jobs"], 1, "{stopped}");
+}
+
 #[test]
 fn a_checkpoint_is_asked_for_and_the_job_goes_on() {
     let bench = Bench::new();

@@ -13,9 +13,7 @@ use serde::de::{DeserializeOwned, IntoDeserializer};
 
 use super::{Loaded, open, recover};
 use crate::lock;
-#[cfg(feature = "unstable")]
-use crate::machine::Event;
-use crate::machine::{Job, Share, Tally, orders, why};
+use crate::machine::{Event, Job, Machine, Share, Tally, orders, why};
 use crate::{
     AttemptReport, Counts, Error, JobPlan, JobReport, JobState, MainProcessSeen, Policy, Result,
     RunDir, RunState, RunningJob, Status,
@@ -274,18 +272,52 @@ impl Reader {
     /// [`Error::Damaged`], [`Error::Read`].
     #[cfg(feature = "unstable")]
     pub fn events(&self) -> Result<Vec<RecordedEvent>> {
+        let events = self.recorded(0)?.into_iter();
+        let events = events.map(|(_, at, job, event)| RecordedEvent { at, job, event });
+        Ok(events.collect())
+    }
+
+    /// The events after the one with this number, with their numbers.
+    pub(crate) fn recorded(&self, after: i64) -> Result<Vec<(i64, Timestamp, JobId, Event)>> {
         self.read(|connection| {
-            let mut events =
-                connection.prepare("SELECT at, job, event FROM events ORDER BY number")?;
-            let rows = events.query_map([], |row| {
-                Ok(RecordedEvent {
-                    at: Timestamp::from_millis(row.get(0)?),
-                    job: JobId(row.get(1)?),
-                    event: parse(row, 2)?,
-                })
+            let mut events = connection.prepare(
+                "SELECT number, at, job, event FROM events WHERE number > ?1 ORDER BY number",
+            )?;
+            let rows = events.query_map([after], |row| {
+                let at = Timestamp::from_millis(row.get(1)?);
+                Ok((row.get(0)?, at, JobId(row.get(2)?), parse(row, 3)?))
             })?;
             rows.collect()
         })
+    }
+
+    /// All jobs as they were when the run was made. The events lead from there to what they are.
+    pub(crate) fn beginning(&self) -> Result<Machine> {
+        self.read(|connection| {
+            let mut jobs = connection.prepare("SELECT job, plan FROM jobs ORDER BY job")?;
+            let rows = jobs.query_map([], |row| {
+                let plan: JobPlan = parse(row, 1)?;
+                Ok(Job::new(JobId(row.get(0)?), plan.exit_rules))
+            })?;
+            Ok(Machine::new(
+                rows.collect::<rusqlite::Result<_>>()?,
+                policy(connection)?,
+            ))
+        })
+    }
+
+    /// Copies the store into `copy`, as it is at this moment.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Read`]; [`Error::File`] if the copy can't be written.
+    pub fn copy_to(&self, copy: &RunDir) -> Result<()> {
+        let path = copy.store();
+        // Its transaction is its own: it can't be part of one.
+        let connection = self.connection.borrow();
+        let name = path.to_string_lossy().into_owned();
+        let copied = connection.execute("VACUUM INTO ?1", [name]);
+        let failed = |error| Error::file("write", &path)(std::io::Error::other(error));
+        copied.map(drop).map_err(failed)
     }
 
     /// Reads in one transaction, so that all parts are of the same moment.

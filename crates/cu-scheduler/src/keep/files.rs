@@ -319,7 +319,7 @@ pub(super) struct Class {
 impl Class {
     const PREFIX: &str = "class-";
 
-    /// What waits, in the order in which it is to start.
+    /// What waits, in the order in which it is to start: jobs that have begun go on before others begin.
     pub fn due(&self) -> io::Result<Vec<Due>> {
         let directory = self.path.join("due");
         let mut names = listed_of_class(&directory)?;
@@ -331,10 +331,12 @@ impl Class {
             let file = directory.join(name);
             Some(Due { key, file })
         };
-        Ok(names.into_iter().filter_map(parsed).collect())
+        let mut due: Vec<_> = names.into_iter().filter_map(parsed).collect();
+        due.sort_by_key(|due| due.key.name().is_none_or(|name| name.attempt() == 0));
+        Ok(due)
     }
 
-    /// Adds an attempt behind all others.
+    /// Adds an attempt behind all others of its kind: first ones, or later ones.
     pub fn add(&self, number: u64, submission: &Submission) -> io::Result<Due> {
         let key = Key::of(&submission.name);
         let text = serde_json::to_vec(&Order::of(submission))?;
@@ -485,5 +487,19 @@ mod tests {
         assert!(classes[0].due().expect("none").is_empty());
         assert!(classes[0].wanted().expect("none").is_empty());
         assert!(classes[0].begun().expect("none").is_empty());
+    }
+
+    #[test]
+    fn jobs_that_have_begun_go_on_before_others_begin() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let class = Room::new(directory.path()).make_class(&Resources::default());
+        let class = class.expect("a class");
+        for (number, name) in [(1, "run.1.0"), (2, "run.2.0"), (3, "run.1.1")] {
+            let file = format!("{number:016}{BETWEEN}{name}");
+            fs::write(class.path.join("due").join(file), "").expect("a file");
+        }
+        let due = class.due().expect("they can be listed");
+        let due: Vec<_> = due.into_iter().map(|due| due.key.0).collect();
+        assert_eq!(due, ["run.1.1", "run.1.0", "run.2.0"]);
     }
 }

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::Signal;
 
+use super::gpus;
 use super::keeper::{Keeper, unwatch, watch};
 use super::proc_fs;
 use super::process::{self, Leader, Leftover, NotStarted};
 use super::record::{self, Cause, Ended, Line, unix_ms};
-use super::table::{Job, Phase, Running, Signals};
+use super::table::{Job, Phase, Running, Signals, Turn};
 use crate::{Cancel, ClusterJobId, Resources, Submission};
 
 /// The wait before trying again to write the journal or to watch a process.
@@ -24,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 const SHORT_TROUBLE: Duration = Duration::from_secs(5);
 /// The longest wait between two tries.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// The same for graphics processors, which another run gives back without a word.
+const LONGEST_WAIT_FOR_GPUS: Duration = Duration::from_secs(5);
 /// A warning never comes before a command has had this long to install its handler, or half its
 /// limit if that is shorter.
 const FIRST_WARNING: Duration = Duration::from_secs(1);
@@ -39,6 +42,8 @@ pub(super) struct Trouble {
     wait: Duration,
     /// The next try.
     pub until: Instant,
+    /// Another run has what it needs, which is nobody's fault.
+    awaits_gpus: bool,
 }
 
 impl Trouble {
@@ -149,16 +154,15 @@ impl Keeper {
         !is_in_trouble
     }
 
-    /// Puts jobs that were about to start back to the front of the queue, and returns the journal
-    /// lines about it.
+    /// Puts jobs that were about to start back into the queue, and returns the journal lines about it.
     fn put_back(&mut self, starts: Vec<(u64, Vec<u32>)>) -> Vec<Line> {
         let mut lines = Vec::new();
-        for (number, gpus) in starts.into_iter().rev() {
+        for (number, gpus) in starts {
             if let Some(job) = self.table.jobs.get(&number)
                 && let Phase::Queued(submission) = &job.phase
             {
                 self.slots.release(submission.resources.cpus, &gpus);
-                self.table.queue.push_front(number);
+                self.table.queue.insert(Turn::of(number, &job.name));
                 let queued = record::Queued::new(number, job.id.clone(), submission);
                 lines.push(Line::Queued(Box::new(queued)));
             }
@@ -168,15 +172,27 @@ impl Keeper {
 
     /// Pauses all starts for a while, since this machine lacks something.
     pub(super) fn in_trouble(&mut self, reason: String) {
+        self.pause(reason, false);
+    }
+
+    /// The same, or because other runs have the graphics processors.
+    pub(super) fn pause(&mut self, reason: String, awaits_gpus: bool) {
         let now = Instant::now();
-        let mut trouble = self.trouble.take().unwrap_or_else(|| Trouble {
+        let before = self.trouble.take();
+        let before = before.filter(|trouble| trouble.awaits_gpus == awaits_gpus);
+        let mut trouble = before.unwrap_or_else(|| Trouble {
             since: now,
             reason: format!("this machine can't start it now: {reason}"),
             wait: RETRY,
             until: now,
+            awaits_gpus,
         });
+        let longest = match awaits_gpus {
+            true => LONGEST_WAIT_FOR_GPUS,
+            false => LONGEST_RETRY,
+        };
         trouble.until = now + trouble.wait;
-        trouble.wait = (trouble.wait * 2).min(LONGEST_RETRY);
+        trouble.wait = (trouble.wait * 2).min(longest);
         self.timers.push(Reverse((trouble.until, 0)));
         self.changed |= trouble.reported().is_some();
         self.trouble = Some(trouble);
@@ -184,7 +200,7 @@ impl Keeper {
 
     fn is_patience_over(&self) -> bool {
         let trouble = self.trouble.as_ref();
-        trouble.is_some_and(|it| it.since.elapsed() > PATIENCE)
+        trouble.is_some_and(|it| !it.awaits_gpus && it.since.elapsed() > PATIENCE)
     }
 
     /// The variables that an attempt gets in addition to those of its submission.
@@ -206,6 +222,8 @@ impl Keeper {
             variables.extend(deadline.map(|at| ("CU_DEADLINE", at.to_string())));
         }
         let visible = self.slots.visible(gpus);
+        // Without any, too: this process may be part of an attempt that has some.
+        variables.push((gpus::GIVEN, visible.clone().unwrap_or_default()));
         variables.extend(visible.map(|gpus| ("CUDA_VISIBLE_DEVICES", gpus)));
         variables
     }

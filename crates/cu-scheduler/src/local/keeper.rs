@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use tokio::sync::{oneshot, watch};
 
 use super::attempts::{RETRY, Trouble};
+use super::gpus::HandingOut;
 use super::journal::Journal;
 use super::lock::Lock;
 use super::record::{Cause, Line, Queued};
@@ -300,22 +301,26 @@ impl Keeper {
     /// Starts the next jobs of the queue that fit. Returns `true` if there may be more.
     fn start_what_fits(&mut self) -> bool {
         let mut starts = Vec::new();
+        // Until these have begun.
+        let mut handing_out: Option<HandingOut> = None;
+        let none = BTreeSet::new();
         let most = match &self.trouble {
             Some(trouble) if trouble.until > Instant::now() => return false,
             Some(_) => 1,
             None => STARTS_AT_ONCE,
         };
         while starts.len() < most {
-            let Some(&number) = self.table.queue.front() else {
+            let Some(&turn) = self.table.queue.first() else {
                 break;
             };
+            let number = turn.number;
             let Some(Job {
                 phase: Phase::Queued(submission),
                 ..
             }) = self.table.jobs.get(&number)
             else {
                 // It was cancelled while it waited.
-                self.table.queue.pop_front();
+                self.table.queue.remove(&turn);
                 continue;
             };
             if let Some(limit) = self.slots.lacks_descriptors(starts.len()) {
@@ -323,10 +328,28 @@ impl Keeper {
                 self.in_trouble(reason);
                 break;
             }
-            let Some(gpus) = self.slots.take(&submission.resources) else {
+            let resources = &submission.resources;
+            if resources.gpus > 0 && handing_out.is_none() && self.slots.has(resources) {
+                match HandingOut::begin(&self.token) {
+                    Ok(begun) => handing_out = Some(begun),
+                    Err(error) => {
+                        self.in_trouble(format!("can't look at other processes: {error}"));
+                        break;
+                    }
+                }
+            }
+            let others = handing_out.as_ref().map_or(&none, |begun| &begun.taken);
+            let Some(gpus) = self.slots.take(resources, others) else {
+                if self.slots.has(resources) {
+                    let names: Vec<_> = others.iter().map(String::as_str).collect();
+                    self.pause(
+                        format!("other runs use the GPUs {}", names.join(", ")),
+                        true,
+                    );
+                }
                 break;
             };
-            self.table.queue.pop_front();
+            self.table.queue.remove(&turn);
             starts.push((number, gpus));
         }
         self.await_copies(starts.len());
@@ -380,8 +403,17 @@ mod tests {
     }
 
     fn submit(keeper: &mut Keeper, directory: &Path, command: [&str; 2]) -> ClusterJobId {
+        submit_attempt(keeper, directory, command, (1, 0))
+    }
+
+    fn submit_attempt(
+        keeper: &mut Keeper,
+        directory: &Path,
+        command: [&str; 2],
+        (job, attempt): (u32, u32),
+    ) -> ClusterJobId {
         let submission = Submission {
-            name: SubmissionName::new("run", 1, 0).expect("a valid name"),
+            name: SubmissionName::new("run", job, attempt).expect("a valid name"),
             command: command.map(str::to_owned).to_vec(),
             environment: Default::default(),
             working_directory: directory.to_owned(),
@@ -420,6 +452,26 @@ mod tests {
             !is_queued(&open(directory.path())),
             "an accepted cancel is remembered"
         );
+    }
+
+    #[test]
+    fn jobs_that_have_begun_go_on_before_others_begin() {
+        let directory = tempfile::tempdir().expect("the disk has room");
+        let mut keeper = open(directory.path());
+        let attempts = [(1, 0), (2, 0), (1, 1), (3, 0), (2, 1)];
+        for attempt in attempts {
+            submit_attempt(&mut keeper, directory.path(), ["/bin/true", ""], attempt);
+        }
+        let order = |keeper: &Keeper| {
+            let turns = keeper.table.queue.iter().map(|turn| turn.number);
+            let names = turns.map(|number| keeper.table.jobs[&number].name.clone());
+            let names = names.map(|name| (name.job(), name.attempt()));
+            names.collect::<Vec<_>>()
+        };
+        let expected = [(1, 1), (2, 1), (1, 0), (2, 0), (3, 0)];
+        assert_eq!(order(&keeper), expected);
+        drop(keeper);
+        assert_eq!(order(&open(directory.path())), expected, "read again");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The backend for this machine: slots, process groups, time limits with a warning, and jobs that
 //! outlive us.
 //!
-//! Jobs wait in the order of their submission until their processors are free. Each attempt is a
+//! Jobs wait in the order of their submission until their processors are free; second and later attempts come
+//! before first ones. Each attempt is a
 //! process group of its own, with `/dev/null` as standard input and its output appended to `stdout`
 //! and `stderr` in its directory. A Ctrl-C or a hangup of the terminal does not reach it, and a
 //! signal to it reaches all of it. When the first process has ended, all others are killed; the
@@ -10,7 +11,8 @@
 //! In addition to the submitted variables, an attempt's environment has `CU_SUBMISSION` (its
 //! [`SubmissionName`]), `CU_DEADLINE` (Unix seconds, with a time limit), `CU_KILL_WAIT` (the seconds
 //! from SIGTERM to SIGKILL), `CUDA_VISIBLE_DEVICES` (if graphics processors are handed out) and
-//! `CU_LOCAL_JOB`, by which its processes are recognised.
+//! `CU_LOCAL_JOB`, by which its processes are recognised. Graphics processors that an attempt of another run of this
+//! user has on this machine are not handed out: `CU_LOCAL_GPUS` names them in its environment.
 //!
 //! # Files
 //! The state directory holds a `lock` and a `journal`. Each promise and each start is written to the
@@ -33,6 +35,7 @@
 
 mod attempts;
 mod examine;
+mod gpus;
 mod journal;
 mod keeper;
 mod lock;
@@ -112,6 +115,21 @@ impl LocalOptions {
             preloaded: None,
         }
     }
+
+    /// How many processors the attempts may use in all.
+    #[must_use]
+    pub fn offered_cpus(&self) -> u32 {
+        let available = || std::thread::available_parallelism().map(|count| count.get());
+        self.cpus.unwrap_or_else(|| {
+            available().map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX))
+        })
+    }
+
+    /// How many graphics processors are visible, if these are fewer than are to be handed out.
+    #[must_use]
+    pub fn too_few_visible_gpus(&self) -> Option<usize> {
+        slots::names(self.gpus, self.visible_gpus.as_deref()).err()
+    }
 }
 
 /// This machine as a [`Scheduler`].
@@ -142,11 +160,7 @@ impl Local {
             path: options.state_dir.clone(),
             source,
         };
-        let available = || std::thread::available_parallelism().map(|count| count.get());
-        let cpus = match options.cpus {
-            Some(cpus) => cpus,
-            None => available().map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX)),
-        };
+        let cpus = options.offered_cpus();
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let wake = Arc::new(eventfd(0, flags).map_err(|errno| failed(errno.into()))?);
         let (requests, receiver) = mpsc::channel();

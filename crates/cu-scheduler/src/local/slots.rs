@@ -84,14 +84,22 @@ impl Slots {
         (free < RESERVE + of_each(starting)).then_some(limit)
     }
 
-    /// Takes `resources` if they are free now. Returns their graphics processors.
-    pub fn take(&mut self, resources: &Resources) -> Option<Vec<u32>> {
-        let gpus = resources.gpus as usize;
-        let fits = self.running < self.most_running
+    /// Whether `resources` are free now, as far as our own attempts go.
+    pub fn has(&self, resources: &Resources) -> bool {
+        self.running < self.most_running
             && self.cpus_taken.saturating_add(resources.cpus) <= self.cpus
-            && gpus <= self.free_gpus.len();
+            && resources.gpus as usize <= self.free_gpus.len()
+    }
+
+    /// Takes `resources` if they are free now. Returns their graphics processors, none of which is called as one
+    /// of `others`.
+    pub fn take(&mut self, resources: &Resources, others: &BTreeSet<String>) -> Option<Vec<u32>> {
+        let wanted = resources.gpus as usize;
+        let free = self.free_gpus.iter().copied();
+        let free = free.filter(|gpu| !others.contains(&self.gpus[*gpu as usize]));
+        let gpus: Vec<u32> = free.take(wanted).collect();
+        let fits = self.has(resources) && gpus.len() == wanted;
         fits.then(|| {
-            let gpus: Vec<u32> = self.free_gpus.iter().copied().take(gpus).collect();
             self.occupy(resources.cpus, &gpus);
             gpus
         })
@@ -155,28 +163,39 @@ mod tests {
     #[test]
     fn resources_beyond_the_free_ones_are_not_taken() {
         let mut slots = Slots::new(4, Vec::new(), None);
-        assert_eq!(slots.take(&asks(3, 0)), Some(vec![]));
-        assert_eq!(slots.take(&asks(2, 0)), None);
-        assert_eq!(slots.take(&asks(1, 0)), Some(vec![]));
+        assert_eq!(slots.take(&asks(3, 0), &BTreeSet::new()), Some(vec![]));
+        assert_eq!(slots.take(&asks(2, 0), &BTreeSet::new()), None);
+        assert_eq!(slots.take(&asks(1, 0), &BTreeSet::new()), Some(vec![]));
         slots.release(3, &[]);
-        assert_eq!(slots.take(&asks(3, 0)), Some(vec![]));
+        assert_eq!(slots.take(&asks(3, 0), &BTreeSet::new()), Some(vec![]));
     }
 
     #[test]
     fn no_two_attempts_share_a_graphics_processor() {
         let mut slots = Slots::new(8, names(2, None).unwrap(), None);
-        assert_eq!(slots.take(&asks(1, 1)), Some(vec![0]));
-        assert_eq!(slots.take(&asks(1, 1)), Some(vec![1]));
-        assert_eq!(slots.take(&asks(1, 1)), None);
+        assert_eq!(slots.take(&asks(1, 1), &BTreeSet::new()), Some(vec![0]));
+        assert_eq!(slots.take(&asks(1, 1), &BTreeSet::new()), Some(vec![1]));
+        assert_eq!(slots.take(&asks(1, 1), &BTreeSet::new()), None);
         slots.release(1, &[0]);
-        assert_eq!(slots.take(&asks(1, 1)), Some(vec![0]));
+        assert_eq!(slots.take(&asks(1, 1), &BTreeSet::new()), Some(vec![0]));
+    }
+
+    #[test]
+    fn gpus_of_another_run_are_left_to_it() {
+        let mut slots = Slots::new(8, names(2, None).unwrap(), None);
+        let others = BTreeSet::from(["0".to_owned()]);
+        assert_eq!(slots.take(&asks(1, 2), &others), None);
+        assert_eq!(slots.take(&asks(1, 1), &others), Some(vec![1]));
+        assert!(slots.has(&asks(1, 1)), "it waits for the other run");
+        assert_eq!(slots.take(&asks(1, 1), &others), None);
+        assert_eq!(slots.take(&asks(1, 0), &others), Some(vec![]));
     }
 
     #[test]
     fn gpus_of_other_users_are_not_handed_out() {
         let mut slots = Slots::new(8, names(2, Some("2, GPU-8932f937")).unwrap(), None);
-        let first = slots.take(&asks(1, 1)).unwrap();
-        let second = slots.take(&asks(1, 1)).unwrap();
+        let first = slots.take(&asks(1, 1), &BTreeSet::new()).unwrap();
+        let second = slots.take(&asks(1, 1), &BTreeSet::new()).unwrap();
         assert_eq!(slots.visible(&first).as_deref(), Some("2"));
         assert_eq!(slots.visible(&second).as_deref(), Some("GPU-8932f937"));
         assert_eq!(
@@ -200,8 +219,8 @@ mod tests {
     #[test]
     fn the_number_of_attempts_can_be_limited_too() {
         let mut slots = Slots::new(8, Vec::new(), Some(1));
-        assert!(slots.take(&asks(1, 0)).is_some());
-        assert_eq!(slots.take(&asks(1, 0)), None);
+        assert!(slots.take(&asks(1, 0), &BTreeSet::new()).is_some());
+        assert_eq!(slots.take(&asks(1, 0), &BTreeSet::new()), None);
     }
 
     #[test]

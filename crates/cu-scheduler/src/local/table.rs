@@ -1,6 +1,6 @@
 //! The table of all submissions, and the answers about them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Instant, SystemTime};
 
 use super::journal::ENDS_KEPT;
@@ -13,11 +13,28 @@ use crate::{ClusterJobId, ClusterState, Found, Observation, Submission, Submissi
 pub(super) struct Table {
     pub jobs: HashMap<u64, Job>,
     names: HashMap<SubmissionName, u64>,
-    /// Submissions that wait for a slot, in their order.
-    pub queue: VecDeque<u64>,
+    /// Submissions that wait for a slot, in the order of their turns.
+    pub queue: BTreeSet<Turn>,
     /// Submissions that have ended, the oldest first; it is forgotten first.
     ended: VecDeque<u64>,
     host: String,
+}
+
+/// The place of a submission in the queue. Jobs that have begun go on before others begin: so a run of many jobs
+/// has its first results early, and not all of them at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Turn {
+    is_first_attempt: bool,
+    pub number: u64,
+}
+
+impl Turn {
+    pub fn of(number: u64, name: &SubmissionName) -> Self {
+        Self {
+            is_first_attempt: name.attempt() == 0,
+            number,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -84,7 +101,7 @@ impl Table {
     pub fn insert(&mut self, number: u64, job: Job) {
         self.names.insert(job.name.clone(), number);
         match job.phase {
-            Phase::Queued(_) => self.queue.push_back(number),
+            Phase::Queued(_) => drop(self.queue.insert(Turn::of(number, &job.name))),
             Phase::Ended(_) => self.ended.push_back(number),
             Phase::Running(_) => {}
         }

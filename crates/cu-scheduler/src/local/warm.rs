@@ -92,6 +92,8 @@ impl Warm {
     fn serves(&self, submission: &Submission) -> bool {
         let prefix = self.options.as_ref().map(|options| &options.prefix);
         prefix.is_some_and(|prefix| submission.command.starts_with(prefix))
+            // The environment that others see is that of the server, and says nothing of the graphics processors.
+            && submission.resources.gpus == 0
             // Else the error of an ordinary start explains it.
             && submission.working_directory.is_dir()
     }

@@ -1,5 +1,7 @@
 //! This machine as a backend. Every build knows its keys; the rest is for builds that have it.
 
+#[cfg(feature = "local")]
+mod check;
 pub mod keys;
 #[cfg(feature = "local")]
 mod open;

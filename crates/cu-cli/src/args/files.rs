@@ -1,0 +1,63 @@
+//! The arguments of commands about whole runs and their files.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{RunArgument, path};
+
+/// `cu list`
+#[derive(Debug, Args)]
+pub struct List {
+    /// Show how much room each run takes, in bytes and in files, which takes longer
+    #[arg(long)]
+    pub disk: bool,
+}
+
+/// `cu events`
+#[derive(Debug, Args)]
+#[command(after_long_help = EVENTS)]
+pub struct Events {
+    #[command(flatten)]
+    pub run: RunArgument,
+    /// Keep printing until the run has ended
+    #[arg(long, short)]
+    pub follow: bool,
+}
+
+const EVENTS: &str = "\
+With --json, each line is an object: `at` (UTC), `event`, `job` and `attempt` (null where they have
+no meaning), and what belongs to the event:
+  submitted      cluster_job_id
+  not_submitted  reason; it is tried again unless the job ends
+  started        host
+  stopped        after_milliseconds, sent: what was sent to whom to stop the program
+  ended          end, exit_code, signal, detail
+  ordered        order: stop, pause, continue, retry, checkpoint, or give_up (resume.max_failures)
+  job_ended      state: completed, failed or cancelled; why
+  run_ended      state: completed, failed or stopped
+More events and names may be added. Announced progress and metrics are not among them.";
+
+/// `cu rm`
+#[derive(Debug, Args)]
+pub struct Rm {
+    /// The directories or names of the runs
+    #[arg(value_name = "RUN", required = true)]
+    pub runs: Vec<String>,
+    /// Don't ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// `cu export`
+#[derive(Debug, Args)]
+pub struct Export {
+    #[command(flatten)]
+    pub run: RunArgument,
+    /// The archive; its suffix says how it is compressed [default: RUN.tar.gz]
+    #[arg(long, short, value_name = "FILE", value_parser = path())]
+    pub output: Option<PathBuf>,
+    /// Add the checkpoints that the libraries save
+    #[arg(long)]
+    pub checkpoints: bool,
+}
