@@ -7,7 +7,6 @@ mod common;
 
 use std::fs::read_to_string;
 use std::path::Path;
-use std::time::Duration;
 
 use common::{
     WAITS, end_of, kill, lines, name, open, open_warm, parent_of, server, standbys, state_of,
