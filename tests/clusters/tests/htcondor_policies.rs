@@ -6,8 +6,8 @@ mod runs;
 use cu_cluster_tests::{CondorPool, place, wait};
 use cu_tests::run::Run;
 use runs::{
-    WAYS, assert_completes, assert_sum, await_first_attempt, complete, ends, ids, in_every_way,
-    resume,
+    WAYS, assert_completes, assert_sum, await_first_attempt, complete, ends, ids, in_a_condor_lane,
+    in_every_way, resume, start,
 };
 use serde_json::Value;
 
@@ -162,4 +162,35 @@ fn a_pool_that_forbids_getenv_is_refused_with_the_way_out() {
     let clean = saves(place, 5, "backend.htcondor.environment = \"clean\"\n");
     complete(&clean);
     assert_sum(&clean, 5);
+}
+
+/// The host is that of all machines of the pool: only time makes it one for the next attempt.
+#[test]
+fn a_host_where_nothing_started_is_avoided_for_ten_minutes() {
+    in_a_condor_lane(|pool, place| {
+        let activate = place.directory.join("activate");
+        let well = place.directory.join("well");
+        let text = format!("[ -e {well:?} ] || exit 1\n");
+        std::fs::write(&activate, text).expect("the directory is the user's");
+        let config = format!("backend.activate = {activate:?}\n");
+        let run = Run::at(place, &["touch", "ran"], &config);
+        let main_process = start(&run);
+        run.until("the end of the first attempt", || {
+            (ends(&run.show(0)).first() == Some(&"not_activated")).then_some(())
+        });
+        std::fs::write(&well, "").expect("the directory is the user's");
+        let id = run.until("the cluster job of the next attempt", || {
+            ids(&run.show(0)).get(1).map(|id| (*id).to_owned())
+        });
+        let of = |attribute: &str| pool.ask("condor_q", &[&id, "-af", attribute]);
+        run.until("a negotiation that finds no machine", || {
+            of("LastRejMatchTime").trim().parse::<u64>().ok()
+        });
+        assert!(!run.output(0, "ran").exists());
+        let queued: u64 = of("QDate").trim().parse().expect("a time");
+        let long_ago = (queued - 601).to_string();
+        let _ = pool.ask("condor_qedit", &[&id, "QDate", &long_ago]);
+        assert_completes(&run, main_process);
+        assert_eq!(ends(&run.show(0)), ["not_activated", "completed"]);
+    });
 }
