@@ -93,6 +93,25 @@ fn a_pool_that_forbids_getenv_is_refused_before_the_run() {
 }
 
 #[test]
+fn doctor_asks_the_queue_in_the_words_of_a_run() {
+    let pool = cluster();
+    let run = pool.run(TWO_RESUMES, "", "");
+    let doctor = || run.cu(&["doctor", run.config().to_str().unwrap()]);
+    assert_eq!(doctor().code, Some(0), "{:?}", doctor());
+    for rule in [
+        Rule::fails("condor_q", "condor_q: unknown option -json"),
+        Rule::prints("condor_q", "-- Schedd: ap1 : the queue in words"),
+    ] {
+        pool.rule(rule.with("-json"));
+        let found = doctor();
+        assert_eq!(found.code, Some(9), "{found:?}");
+        let words = "condor_q does not answer as a run asks it";
+        assert!(found.stdout.contains(words), "{found:?}");
+        pool.forget_rules();
+    }
+}
+
+#[test]
 fn a_run_resumed_on_another_access_point_touches_nothing() {
     let pool = cluster();
     pool.starts_after(Duration::from_secs(3));

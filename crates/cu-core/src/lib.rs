@@ -15,6 +15,7 @@ mod decide;
 mod error;
 mod exit_rules;
 mod file_system;
+mod gathering;
 mod history;
 mod inbox;
 mod lock;

@@ -55,6 +55,32 @@ fn resumes_that_are_due_together_are_few_calls() {
 }
 
 #[test]
+fn jobs_that_were_submitted_together_stay_together() {
+    on_a_paused_clock(async {
+        const JOBS: u32 = 60;
+        const RESUMES: u32 = 10;
+        let scratch = scratch(patient(), JOBS);
+        let options = SimulatedOptions {
+            cpus: JOBS,
+            ..SimulatedOptions::default()
+        };
+        // They end within 0.3 s.
+        let cluster = Simulated::new(options, |run| async move {
+            let name = &run.submission.name;
+            sleep(Duration::from_secs(12) + Duration::from_millis(5) * name.job()).await;
+            program_exits(&run, if name.attempt() < RESUMES { 3 } else { 0 })
+        });
+        let cluster = Arc::new(Remote::new(cluster, Calls::AtOnce));
+        let resume_loop = open(&scratch, cluster.clone()).await;
+        let status = settled(resume_loop.run().await.expect("it ends"));
+        assert_eq!(status.jobs.completed, JOBS);
+        // A call for the first one that ends would split them, in each round anew.
+        let rounds = RESUMES as usize + 1;
+        assert_eq!(cluster.batches(), vec![JOBS as usize; rounds]);
+    });
+}
+
+#[test]
 fn a_resume_that_is_alone_waits_for_no_other() {
     on_a_paused_clock(async {
         let scratch = scratch(patient(), 1);

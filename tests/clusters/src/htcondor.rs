@@ -43,13 +43,13 @@ impl CondorPool {
         Self { instance }
     }
 
-    /// A fresh one of a newer HTCondor, 25.14.
+    /// As [`own`](Self::own), of a newer HTCondor, 25.14.
     ///
     /// # Panics
     /// As [`own`](Self::own).
     #[must_use]
-    pub fn newer() -> Self {
-        let instance = Instance::own("htcondor", None, "", &[("CU_SUITE", "forky")]);
+    pub fn newer(settings: &str) -> Self {
+        let instance = Instance::own("htcondor", None, settings, &[("CU_SUITE", "forky")]);
         Self { instance }
     }
 

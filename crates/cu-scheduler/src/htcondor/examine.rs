@@ -8,7 +8,7 @@ use super::access_point::{forbids_environment, setting};
 use super::description;
 use super::options::{Environment, HtcondorOptions, Resume, Universe, seconds};
 use super::queue::Commands;
-use crate::{Error, Finding, Level, Subject};
+use crate::{Error, Finding, Level, Subject, SubmissionName};
 
 /// The oldest version that knows all commands of our descriptions.
 const LEAST_VERSION: (u32, u32) = (10, 0);
@@ -48,8 +48,10 @@ pub(super) async fn examine(commands: &Commands, options: &HtcondorOptions) -> V
 }
 
 async fn ask(commands: &Commands) -> Facts {
-    let command = commands.at_schedd("condor_q").argument("-totals");
-    let queue = commands.answer(command).await.err().map(reason);
+    // As a run asks. No job has that name.
+    let name = SubmissionName::new("doctor", 0, 0);
+    let names: Vec<_> = name.into_iter().collect();
+    let queue = commands.ask_queue_for(&names).await.err().map(reason);
     let command = commands
         .command("condor_status")
         .arguments(["-json", "-constraint", "SlotType =!= \"Dynamic\""])
@@ -162,8 +164,11 @@ fn version(version: &str) -> Finding {
 fn queue(facts: &Facts) -> Finding {
     match &facts.queue {
         None => Finding::new(Subject::Scheduler, Level::Good, "the schedd answers"),
-        Some(reason) => Finding::new(Subject::Scheduler, Level::Problem, reason)
-            .advise("submit from an access point of the pool: a machine with a condor_schedd"),
+        Some(reason) => {
+            let text = format!("condor_q does not answer as a run asks it: {reason}");
+            Finding::new(Subject::Scheduler, Level::Problem, text)
+                .advise("submit from an access point of the pool: a machine with a condor_schedd")
+        }
     }
 }
 

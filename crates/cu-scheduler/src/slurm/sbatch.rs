@@ -189,6 +189,9 @@ mod tests {
     fn an_id_is_read_whatever_a_site_says_around_it() {
         assert_eq!(read(output(0, "123\n", "")), Ok(123));
         assert_eq!(read(output(0, "123;cluster\n", "")), Ok(123));
+        // In a federation the cluster is in the upper bits.
+        let federated = read(output(0, "4227858432\n", ""));
+        assert_eq!(federated, Ok(4_227_858_432));
         assert_eq!(read(output(0, "Welcome!\n123\n\n", "")), Ok(123));
         assert_eq!(read(output(0, "123\nPlease cite us.\n", "")), Ok(123));
         let words = "Submitted batch job 123 on cluster gpu\n";

@@ -2,14 +2,14 @@
 //! idle job that is removed.
 
 use cu_cluster_tests::runs::{
-    GRID, WAYS, assert_grid, assert_promises, await_first_attempt, complete, ends, program, resume,
-    tiny_job,
+    GRID, WAYS, assert_grid, assert_promises, await_first_attempt, complete, ends, ids, program,
+    resume, tiny_job,
 };
 use cu_cluster_tests::{CondorPool, place, runs};
 use cu_tests::run::{Place, Run};
 
 /// The attempts of a run end as they do on HTCondor 23.9, and each job of a grid is resumed three times.
-fn a_grid_completes(place: Place, way: &str) {
+fn a_grid_completes(place: Place, way: &str) -> Run {
     let run = Run::at(
         place,
         &program("tiny_job"),
@@ -17,6 +17,7 @@ fn a_grid_completes(place: Place, way: &str) {
     );
     complete(&run);
     assert_grid(&run);
+    run
 }
 
 /// As the user, not as root, who acts for the pool.
@@ -55,7 +56,7 @@ fn removals_end_a_run(pool: &CondorPool, place: Place, way: &str) {
 
 #[test]
 fn a_newer_htcondor_resumes_and_removes_as_an_older_one() {
-    let pool = CondorPool::newer();
+    let pool = CondorPool::newer("");
     let version = pool.ask("condor_version", &[]);
     assert!(version.contains(" 25."), "{version}");
     std::thread::scope(|scope| {
@@ -79,4 +80,24 @@ fn a_newer_htcondor_resumes_and_removes_as_an_older_one() {
             });
         }
     });
+}
+
+/// A claim as old as a second takes no more jobs, and a self-checkpoint asks whether it would.
+#[test]
+fn a_slot_given_away_after_a_checkpoint_loses_nothing() {
+    let pool = CondorPool::newer("CHECK_REACTIVATE_AFTER_CHECKPOINT = True\nCLAIM_WORKLIFE = 1\n");
+    let lane = pool.lane();
+    let work = pool.work_directory();
+    let place = place::on_htcondor(&pool, &lane, work.path());
+    let _user = pool.become_user();
+    let run = a_grid_completes(place, "checkpoint");
+    for job in 0..6 {
+        let job = run.show(job);
+        let ids = ids(&job);
+        assert!(ids.iter().all(|id| *id == ids[0]), "{job}");
+        let asked = ["-limit", "1", ids[0], "-af", "NumShadowStarts"];
+        let starts = pool.ask("condor_history", &asked);
+        let starts: u32 = starts.trim().parse().expect("a number");
+        assert!(starts > 1, "it kept its slot: {starts} starts of {job}");
+    }
 }
