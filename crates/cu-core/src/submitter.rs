@@ -17,8 +17,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::backoff::Backoff;
 use crate::context::Context;
 use crate::machine::Event;
+use crate::store::PlanText;
 use crate::threads::Lane;
-use crate::{Error, JobPlan, Result, RunDir, create};
+use crate::{Error, Result, RunDir, create};
 
 /// The time between two calls of a run that always has something due.
 const BETWEEN_CALLS: Duration = Duration::from_secs(2);
@@ -42,7 +43,7 @@ pub(crate) struct Due {
 #[derive(Clone, Debug)]
 pub(crate) struct Submitter {
     context: Context,
-    plans: Arc<[JobPlan]>,
+    plans: Arc<[PlanText]>,
     /// The command of the supervisor.
     supervisor: Arc<[String]>,
     writers: Arc<Lane>,
@@ -52,7 +53,7 @@ pub(crate) struct Submitter {
 impl Submitter {
     pub fn new(
         context: Context,
-        plans: Vec<JobPlan>,
+        plans: Vec<PlanText>,
         supervisor: Vec<String>,
         writers: Arc<Lane>,
     ) -> Self {
@@ -149,7 +150,7 @@ impl Submitter {
             metrics,
         } = due;
         let run_dir = &self.context.run_dir;
-        let plan = &self.plans[job.0 as usize];
+        let plan = &self.plans[job.0 as usize].plan();
         if create::prepare_job(run_dir, self.context.run, (job, attempt), plan)? {
             self.context.happened(job, Event::OutputRemade { attempt });
         }
