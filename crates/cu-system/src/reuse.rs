@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_replaced_often_takes_two_files_for_good() {
+    fn often_replaced_a_file_takes_two_inodes_for_good() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("file");
         for content in ["first", "2"] {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_away_is_used_again() {
+    fn a_file_that_was_taken_away_is_used_again() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("file");
         replace(&path, b"once").unwrap();
