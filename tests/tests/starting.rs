@@ -5,8 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
-use cu_tests::process::{Exit, Process};
+use cu_tests::process::{Exit, Process, freeze, thaw};
 use cu_tests::run::Run;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A training that knows nothing of `cu`: it reads data and keeps its checkpoints beside itself, and
 /// handles no signal.
@@ -285,4 +286,43 @@ fn a_redirected_file_is_refused_with_the_option_to_type() {
         assert!(!exit.stderr.contains("stdin"), "{exit:?}");
     }
     assert!(Path::new(&run.path("results/d")).exists());
+}
+
+/// A run that is stopped while it is made, with half of its jobs written. One that is made too soon is made
+/// again, with more jobs.
+fn half_made() -> (Run, Process) {
+    for jobs in (11..).map(|power| 1_u32 << power) {
+        let numbers: Vec<_> = (0..jobs).collect();
+        let run = Run::new(&["true"], &format!("grid.number = {numbers:?}"));
+        let process = run.start();
+        let store = run.dir().store();
+        let unfinished = store.with_extension("sqlite.new");
+        run.until("the run is being made", || {
+            let length = unfinished.metadata().map_or(0, |it| it.len());
+            (length > 0 || store.exists()).then_some(())
+        });
+        freeze(&[process.id()]);
+        if !store.exists() {
+            return (run, process);
+        }
+    }
+    unreachable!("some run is large enough")
+}
+
+#[test]
+fn interrupted_while_it_is_made_it_is_no_run_and_made_again() {
+    for signal in [Signal::INT, Signal::KILL] {
+        let (run, process) = half_made();
+        let id = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
+        kill_process(id.expect("a process"), signal).expect("it is there");
+        thaw(&[process.id()]);
+        let exit = process.wait();
+        assert_eq!(exit.signal, Some(signal.as_raw()), "{exit:?}");
+        assert_eq!(run.json(&["list"]), serde_json::json!([]));
+        let config = run.config();
+        let again = ["run", config.to_str().expect("UTF-8"), "grid.number=[7]"];
+        let exit = run.cu(&again);
+        assert_eq!(exit.code, Some(0), "{exit:?}");
+        assert_eq!(run.status()["jobs"]["total"], 1);
+    }
 }

@@ -21,7 +21,7 @@ use crate::{Error, JobPlan, Result, RunDir, RunPlan, secret};
 /// # Errors
 /// Those of [`NewRun::begin`].
 pub fn create_run(run_dir: &RunDir, plan: &RunPlan) -> Result<RunId> {
-    NewRun::begin(run_dir, plan)?.finish()
+    NewRun::begin(run_dir, plan)?.finish(&mut |_| {})
 }
 
 /// A run that is being made. As long as this lives, no other process makes one in the same directory, so
@@ -65,11 +65,11 @@ impl<'a> NewRun<'a> {
         Ok(replace(&self.run_dir.config(), text.as_bytes())?)
     }
 
-    /// Makes all of it, the store last.
+    /// Makes all of it, the store last. `made` hears now and then how many of the jobs are made.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::Record`].
-    pub fn finish(self) -> Result<RunId> {
+    pub fn finish(self, made: &mut dyn FnMut(usize)) -> Result<RunId> {
         let Self { run_dir, plan, .. } = &self;
         let chance = |error: cu_protocol::Error| {
             Error::file("find randomness for", run_dir.path())(std::io::Error::other(error))
@@ -79,7 +79,8 @@ impl<'a> NewRun<'a> {
         make_dir(&run_dir.all_output_dirs())?;
         make_dir(&run_dir.all_attempts())?;
         sync(run_dir)?;
-        Store::create(run_dir, run, plan, Timestamp::from(SystemTime::now()))?;
+        let now = Timestamp::from(SystemTime::now());
+        Store::create(run_dir, (run, plan), now, made)?;
         Ok(run)
     }
 }

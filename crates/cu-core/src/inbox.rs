@@ -5,7 +5,6 @@ use std::time::Duration;
 use cu_protocol::{
     Attempt, FromServer, JobId, Message, OperatorAnswer, OperatorRequest, Timestamp,
 };
-use cu_scheduler::ClusterState;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -15,9 +14,10 @@ use crate::machine::Event;
 /// At most this many items are decided and recorded at once. More than a hundred gain nothing.
 const BATCH: usize = 256;
 
-/// How long news that nobody waits for may wait for company. An attempt's submission and start are then
-/// recorded with what follows, and a commit costs more than most of what it records.
-const GATHERING: Duration = Duration::from_millis(100);
+/// How long news that nobody waits for may wait for company. An attempt's submission and start, and what the
+/// scheduler reports of it, are then recorded with what follows, and a commit costs more than most of what it
+/// records.
+pub(crate) const GATHERING: Duration = Duration::from_millis(100);
 
 /// Something for the loop.
 #[derive(Debug)]
@@ -54,25 +54,25 @@ pub(crate) enum Item {
 }
 
 impl Item {
-    /// Whether somebody waits until it is recorded, or something is to be done about it at once.
+    /// Whether somebody waits until it is recorded, or something is to be done about it at once. What the
+    /// scheduler reports is older than the moment that it may wait here.
     fn is_urgent(&self) -> bool {
-        let Self::Happened { event, .. } = self else {
-            return true;
-        };
-        match event {
-            // After a crash before it is recorded, the submission is found by its name.
-            Event::Submitted { .. } => false,
-            Event::Said { message, .. } => is_awaited(message),
-            Event::Observed { observation, .. } => !matches!(
-                observation.state,
-                ClusterState::Queued { .. } | ClusterState::Running { .. }
-            ),
-            _ => true,
+        match self {
+            Self::Happened { event, .. } => match event {
+                // After a crash before it is recorded, the submission is found by its name, and the
+                // scheduler is asked again.
+                Event::Submitted { .. } | Event::Observed { .. } => false,
+                Event::Said { message, .. } => is_awaited(message),
+                _ => true,
+            },
+            Self::Answered | Self::RoomMade { .. } => false,
+            Self::Hello { .. }
+            | Self::Operator { .. }
+            | Self::Silent { .. }
+            | Self::BackendEnded { .. } => true,
         }
     }
-}
 
-impl Item {
     fn is_greeting(&self) -> bool {
         matches!(self, Self::Hello { .. })
     }
@@ -252,8 +252,8 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_greeting_does_not_have_what_gathers_recorded() {
+    #[tokio::test(start_paused = true)]
+    async fn neither_greetings_nor_the_scheduler_have_it_recorded() {
         let (sender, mut inbox) = Inbox::new(Clock::start(Timestamp::from_millis(0)));
         for item in [submitted(), hello(), submitted()] {
             sender.send(item).expect("it is there");
@@ -262,8 +262,13 @@ mod tests {
         assert!(matches!(first.items[..], [Item::Hello { .. }]));
         assert!(inbox.has_news());
         sender.send(Item::Answered).expect("it is there");
+        let moment = GATHERING / 2;
+        let early = tokio::time::timeout(moment, inbox.wait(None)).await;
+        assert!(early.is_err(), "{early:?}");
+        let reason = String::new();
+        sender.send(Item::Silent { reason }).expect("it is there");
         let second = inbox.wait(None).await;
-        assert_eq!(second.items.len(), 3, "{:?}", second.items);
+        assert_eq!(second.items.len(), 4, "{:?}", second.items);
         assert!(!inbox.has_news());
     }
 

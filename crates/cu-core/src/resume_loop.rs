@@ -238,7 +238,11 @@ impl ResumeLoop {
     pub async fn run(mut self) -> Result<Finish> {
         recovery::adopt_survivors(&self.machine, &self.actor, &mut self.tasks);
         while !self.machine.is_settled() || self.inbox.has_news() {
-            let deadline = self.silence.bounds(self.machine.next_deadline());
+            // Nothing is left that the rest of the news could wait for.
+            let deadline = match self.machine.is_settled() {
+                true => Some(self.actor.context.clock.now()),
+                false => self.silence.bounds(self.machine.next_deadline()),
+            };
             let batch = tokio::select! {
                 biased;
                 dead = death(&mut self.tasks, &mut self.background) => return Err(dead),

@@ -15,8 +15,9 @@ use crate::backoff::Backoff;
 use crate::context::Context;
 use crate::gathering::Gathering;
 use crate::machine::Event;
+use crate::store::PlanText;
 use crate::threads::Lane;
-use crate::{Error, JobPlan, Result, RunDir, create};
+use crate::{Error, Result, RunDir, create};
 
 /// An attempt that is due.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub(crate) struct Due {
 #[derive(Clone, Debug)]
 pub(crate) struct Submitter {
     context: Context,
-    plans: Arc<[JobPlan]>,
+    plans: Arc<[PlanText]>,
     /// The command of the supervisor.
     supervisor: Arc<[String]>,
     writers: Arc<Lane>,
@@ -45,7 +46,7 @@ pub(crate) struct Submitter {
 impl Submitter {
     pub fn new(
         context: Context,
-        plans: Vec<JobPlan>,
+        plans: Vec<PlanText>,
         supervisor: Vec<String>,
         writers: Arc<Lane>,
     ) -> Self {
@@ -141,7 +142,7 @@ impl Submitter {
             metrics,
         } = due;
         let run_dir = &self.context.run_dir;
-        let plan = &self.plans[job.0 as usize];
+        let plan = &self.plans[job.0 as usize].plan();
         if create::prepare_job(run_dir, self.context.run, (job, attempt), plan)? {
             self.context.happened(job, Event::OutputRemade { attempt });
         }

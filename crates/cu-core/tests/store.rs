@@ -230,7 +230,7 @@ fn of_two_who_make_a_run_at_once_one_does() {
     let first = NewRun::begin(&run, &plan).expect("the first");
     let error = NewRun::begin(&run, &plan).expect_err("the second");
     assert!(matches!(error, Error::InUse { .. }), "{error}");
-    first.finish().expect("a new run");
+    first.finish(&mut |_| {}).expect("a new run");
     let error = NewRun::begin(&run, &plan).expect_err("there is one");
     assert!(matches!(error, Error::RunExists { .. }), "{error}");
 

@@ -5,12 +5,16 @@ use std::path::{Path, PathBuf};
 use cu_protocol::Attempt;
 use cu_system::machine::Place;
 use cu_system::process::ProcessId;
+use cu_system::reuse;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, json_file};
+use crate::{Error, Result, json_file};
 
 /// The longest record that is read.
 const MOST_BYTES: u64 = 1024 * 1024;
+/// A record is filled up with spaces to a multiple of this length, in bytes.
+const LENGTH: usize = 1024;
+
 /// `attempts/{id}/holder.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -84,11 +88,17 @@ impl Holder {
     /// # Errors
     /// [`Error::File`](crate::Error::File).
     pub fn write(&self, path: &Path) -> Result<()> {
-        json_file::write_quickly(path, self).or_else(|error| {
-            // Over a quota no file can be made, but the old one has room; and a record that is not
-            // renewed counts as dead. A reader that finds it half-written waits.
-            json_file::overwrite(path, self).map_err(|_| error)
-        })
+        let mut json = serde_json::to_vec(self).map_err(|error| Error::content(path, error))?;
+        // Most records of a job are then of one length, and are written over each other.
+        json.resize(json.len().next_multiple_of(LENGTH), b' ');
+        let written = reuse::overwrite(path, &json).or_else(|_| reuse::replace(path, &json));
+        written
+            .map_err(Error::file("write", path))
+            .or_else(|error| {
+                // Over a quota no file can be made, but the old one has room; and a record that is not
+                // renewed counts as dead. A reader that finds it half-written waits.
+                json_file::overwrite(path, self).map_err(|_| error)
+            })
     }
 
     /// Removes the record if this holder has written it. `is_sole`: no other process can have written
@@ -103,7 +113,7 @@ impl Holder {
         };
         if is_mine {
             // If the record stays, the next attempt finds the lock free, or waits until it is stale.
-            let _ = std::fs::remove_file(path);
+            let _ = reuse::remove(path).or_else(|_| std::fs::remove_file(path));
         }
     }
 }

@@ -1,8 +1,9 @@
 //! `newest`: the number of a job's newest attempt, written before that is submitted.
 
 use cu_protocol::{Attempt, JobId};
+use cu_system::reuse;
 
-use crate::{Error, Result, RunDir, json_file, private};
+use crate::{Error, Result, RunDir, json_file};
 
 /// More bytes than the number of an attempt takes.
 const MOST_BYTES: u64 = 64;
@@ -27,7 +28,8 @@ pub fn read_newest_attempt(run_dir: &RunDir, job: JobId) -> Result<Option<Attemp
 /// [`Error::File`].
 pub fn write_newest_attempt(run_dir: &RunDir, job: JobId, attempt: Attempt) -> Result<()> {
     let path = run_dir.newest_attempt(job);
-    private::replace(&path, attempt.to_string().as_bytes())
+    let written = reuse::replace(&path, attempt.to_string().as_bytes());
+    written.map_err(Error::file("write", &path))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The copy of a job's settings in its output directory.
 
 use cu_protocol::JobId;
+use cu_system::reuse;
 
 use crate::{Error, Result, RunDir, json_file, private};
 
@@ -16,5 +17,9 @@ pub fn renew_settings_copy(run: &RunDir, job: JobId) -> Result<()> {
     let path = run.settings(job);
     let settings = json_file::own_content(&path, MOST_BYTES)?;
     let missing = || Error::read(&path)(std::io::ErrorKind::NotFound.into());
-    private::replace(&run.settings_copy(job), &settings.ok_or_else(missing)?)
+    let (copy, settings) = (run.settings_copy(job), settings.ok_or_else(missing)?);
+    match reuse::renew(&copy, &settings) {
+        Ok(true) => Ok(()),
+        _ => private::replace(&copy, &settings),
+    }
 }

@@ -9,8 +9,8 @@ use std::fs::read_to_string;
 use std::path::Path;
 
 use common::{
-    WAITS, end_of, kill, lines, name, open, open_warm, parent_of, server, standbys, state_of,
-    submission, submit, until, warm_up,
+    WAITS, end_of, kill, lines, name, open, open_warm, open_warm_with, parent_of, runs, server,
+    standbys, state_of, submission, submit, until, warm_up,
 };
 use cu_scheduler::local::Local;
 use cu_scheduler::{ClusterState, EndCause, Scheduler, Submission};
@@ -122,6 +122,38 @@ async fn a_copy_killed_as_it_stands_by_costs_its_attempt_nothing() {
         assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Exited(4));
         assert_eq!(lines(&mark), 1);
     }
+}
+
+#[tokio::test]
+async fn one_that_is_done_gives_its_processor_to_the_next_once() {
+    let scratch = TempDir::new().unwrap();
+    let directory = scratch.path();
+    let cluster = open_warm_with(directory, 1);
+    warm_up(&cluster, directory, 0).await;
+    let waits = |attempt, go: &str| {
+        let script = format!("while [ -d \"$1\" ] && [ ! -e \"$1/{go}\" ]; do sleep 0.02; done");
+        submission(directory, attempt, &script)
+    };
+    let mut done = waits(1, "end-1");
+    done.environment.insert("DONE".into(), "1".into());
+    let jobs = [done, waits(2, "end-2"), waits(3, "end-3")];
+    let [first, second, third] = [0, 1, 2].map(|place: usize| jobs[place].clone());
+    let first = submit(&cluster, first).await;
+    let second = submit(&cluster, second).await;
+    let third = submit(&cluster, third).await;
+    let end = |number: u32| std::fs::write(directory.join(format!("end-{number}")), "").unwrap();
+    runs(&cluster, &second).await;
+    let state = state_of(&cluster, &first).await;
+    assert!(matches!(state, ClusterState::Running { .. }), "{state:?}");
+    // The end of the first gives nothing back: the second has it.
+    end(1);
+    end_of(&cluster, &first).await;
+    let state = state_of(&cluster, &third).await;
+    assert!(matches!(state, ClusterState::Queued { .. }), "{state:?}");
+    end(2);
+    runs(&cluster, &third).await;
+    end(3);
+    end_of(&cluster, &third).await;
 }
 
 #[tokio::test]

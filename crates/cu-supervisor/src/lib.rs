@@ -41,7 +41,7 @@ use std::io::Write;
 
 pub use cu_run_dir::RunDir;
 pub use error::{Error, Result};
-pub use supervise::{Outcome, supervise};
+pub use supervise::{Outcome, supervise, supervise_then};
 
 /// How our own lines in an attempt's standard error begin.
 const OUR_LINES: &str = "cu exec: ";

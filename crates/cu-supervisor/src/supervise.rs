@@ -98,6 +98,20 @@ impl Outcome {
 /// it could neither be started nor be given up durably. Nothing was started then: exit with
 /// [`Outcome::FENCED`]. Everything else that keeps a program from running is an [`Outcome`].
 pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<Outcome> {
+    supervise_then(run, job, attempt, &|| {})
+}
+
+/// As [`supervise`]. Calls `is_over` once the program and all that it started have ended: what this process
+/// does from then on needs no processor of the attempt's. Not if nothing was started.
+///
+/// # Errors
+/// Those of [`supervise`].
+pub fn supervise_then(
+    run: &RunDir,
+    job: JobId,
+    attempt: Option<Attempt>,
+    is_over: &dyn Fn(),
+) -> Result<Outcome> {
     let path = std::path::absolute(run.path()).map_err(Error::file("find", run.path()))?;
     let run = RunDir::new(path);
     // A signal for the terminal, or for the scheduler's process group, is not the program's. Fails
@@ -122,6 +136,7 @@ pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<O
         job,
         attempt,
         happening,
+        is_over,
     };
     supervisor.run()
 }
@@ -177,11 +192,12 @@ fn check_submitted(
     }
 }
 
-struct Supervisor {
+struct Supervisor<'a> {
     run: RunDir,
     job: JobId,
     attempt: Attempt,
     happening: Happening,
+    is_over: &'a dyn Fn(),
 }
 
 /// What the fence said.
@@ -193,7 +209,7 @@ enum Admission {
     Elsewhere(String),
 }
 
-impl Supervisor {
+impl Supervisor<'_> {
     fn run(self) -> Result<Outcome> {
         let directory = self.run.attempt(self.job, self.attempt);
         files::make_dir(&directory).map_err(Error::file("create", &directory))?;
@@ -347,6 +363,7 @@ impl Supervisor {
             ended_processes: None,
         };
         let finished = running.run(&self.happening);
+        (self.is_over)();
         copies.finish();
         if let Some(client) = &mut client {
             let was_asked = finished.end.stop.is_some();

@@ -16,8 +16,10 @@
 //! use cu_system::fork_server;
 //!
 //! // In the server, with a socket from the owner as standard input, before there is any thread:
-//! let served = fork_server::serve(|words| {
+//! let served = fork_server::serve(|words, owner| {
 //!     println!("process {} has the order {words:?}", std::process::id());
+//!     owner.done();
+//!     println!("the next one may begin, and this is written meanwhile");
 //!     0
 //! });
 //! # let _ = served;
@@ -145,13 +147,60 @@ impl Standby {
     ///
     /// # Errors
     /// If it has not got the whole order. Then it does nothing, and ends.
-    pub fn begin(self, order: &Order, stdout: impl AsFd, stderr: impl AsFd) -> io::Result<()> {
+    pub fn begin(self, order: &Order, stdout: impl AsFd, stderr: impl AsFd) -> io::Result<Busy> {
         let order = serde_json::to_vec(order)?;
         self.orders.set_write_timeout(Some(HANDED_OVER))?;
         let outputs = [stdout.as_fd(), stderr.as_fd()];
         let begun = send_with(&self.orders, &order, &outputs)?;
         (&self.orders).write_all(&order[begun..])?;
-        self.orders.shutdown(Shutdown::Write)
+        self.orders.shutdown(Shutdown::Write)?;
+        Ok(Busy(self.orders))
+    }
+}
+
+/// A copy that has its order. Dropped, it goes on.
+#[derive(Debug)]
+pub struct Busy(UnixStream);
+
+/// What a copy says of its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// It has done what needs what it was given, and goes on without that: [`Owner::done`].
+    Done,
+    /// It will say nothing: it has ended, or executes another program.
+    Nothing,
+}
+
+impl Busy {
+    /// What it has said; `None` if that is still to come. Nothing comes after it.
+    #[must_use]
+    pub fn word(&self) -> Option<Word> {
+        let mut word = [0];
+        match recv(&self.0, &mut word, RecvFlags::DONTWAIT) {
+            Err(Errno::AGAIN | Errno::INTR) => None,
+            Ok((_, 1)) => Some(Word::Done),
+            _ => Some(Word::Nothing),
+        }
+    }
+}
+
+impl AsFd for Busy {
+    /// Readable when it has said something.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The owner whose order a copy obeys.
+#[derive(Debug)]
+pub struct Owner(UnixStream);
+
+impl Owner {
+    /// Reports that what the order was given, such as processors, is free for the next, though this process
+    /// has not ended.
+    pub fn done(&self) {
+        // Without an owner, nothing waits for it.
+        let _ = send(&self.0, &[1], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     }
 }
 
@@ -246,14 +295,14 @@ impl AsFd for ForkServer {
 }
 
 /// Is a fork server until its owner ends, whose socket is the standard input. `work` is called in each
-/// copy that gets an order, with the arguments of that; what it returns is the exit code of the copy.
+/// copy that gets an order, with the arguments of that and its owner; what it returns is the exit code of the copy.
 ///
 /// Call it before there are threads, children or locks. It leaves `/dev/null` as standard input.
 ///
 /// # Errors
 /// If the standard input is not the socket of an owner, or this process has threads, or the system lacks
 /// something.
-pub fn serve(work: impl Fn(&[String]) -> u8) -> io::Result<()> {
+pub fn serve(work: impl Fn(&[String], &Owner) -> u8) -> io::Result<()> {
     // A lock that another thread holds would be held for ever in a copy.
     if std::fs::read_dir("/proc/self/task")?.count() != 1 {
         return Err(io::Error::other("a fork server must have one thread"));
@@ -306,7 +355,8 @@ pub fn serve(work: impl Fn(&[String]) -> u8) -> io::Result<()> {
                 }
                 Ok(ForkResult::Child) => {
                     drop((owners, control, copies));
-                    let code = stand_by(its_end).map_or(0, |order| obey(&order, &work));
+                    let order = stand_by(&its_end);
+                    let code = order.map_or(0, |order| obey(&order, &Owner(its_end), &work));
                     std::process::exit(code.into());
                 }
                 // Its owner does without.
@@ -341,12 +391,12 @@ fn see_out((pid, _): &(Pid, OwnedFd)) -> Option<Report> {
 }
 
 /// Waits for an order. `None` if there will be none, or only half of one came.
-fn stand_by(mut orders: UnixStream) -> Option<Order> {
+fn stand_by(mut orders: &UnixStream) -> Option<Order> {
     let name = rustix::thread::name().ok()?;
     rustix::thread::set_name(STANDING_BY).ok()?;
     let mut start = [0; 4096];
     let received = loop {
-        match receive_with(&orders, &mut start, RecvFlags::empty()) {
+        match receive_with(orders, &mut start, RecvFlags::empty()) {
             Err(Errno::INTR) => {}
             received => break received.ok()?,
         }
@@ -364,7 +414,7 @@ fn stand_by(mut orders: UnixStream) -> Option<Order> {
     Some(order)
 }
 
-fn obey(order: &Order, work: impl Fn(&[String]) -> u8) -> u8 {
+fn obey(order: &Order, owner: &Owner, work: impl Fn(&[String], &Owner) -> u8) -> u8 {
     /// As shells have it, if a command can't be executed.
     const NOT_STARTED: u8 = 126;
     let moved = std::env::set_current_dir(&order.directory);
@@ -377,7 +427,7 @@ fn obey(order: &Order, work: impl Fn(&[String]) -> u8) -> u8 {
         // SAFETY: this process has one thread, so nobody reads the environment meanwhile.
         unsafe { std::env::set_var(name, value) };
     }
-    work(&order.arguments)
+    work(&order.arguments, owner)
 }
 
 /// Sends bytes with descriptors beside the first of them. Returns how many of the bytes were sent.

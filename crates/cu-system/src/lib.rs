@@ -4,6 +4,7 @@
 //! # A map of this crate
 //! - [`causes`] writes an error with its causes in one line.
 //! - [`files`] opens and reads files that others could have put in the way.
+//! - [`reuse`] replaces small files again and again without a new one each time.
 //! - [`fork_server`] starts processes as copies of one that is loaded already.
 //! - [`process`] finds processes, and never takes a later one for an earlier one of the same number.
 //! - [`machine`] names this machine and its boot.
@@ -22,6 +23,7 @@ pub mod files;
 pub mod fork_server;
 pub mod machine;
 pub mod process;
+pub mod reuse;
 pub mod script;
 pub mod shell;
 pub mod sockets;

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cu_system::fork_server::{Ended, ForkServer, News, Order, Standby};
+use cu_system::fork_server::{Ended, ForkServer, News, Order, Standby, Word};
 use cu_system::process::{ProcessId, Stat};
 use tempfile::TempDir;
 
@@ -78,6 +78,23 @@ fn an_order_has_its_own_outputs_variables_directory_and_group() {
     assert_eq!(read(&scratch, "stdout"), expected);
     let open = read(&scratch, "stderr");
     assert!(!open.contains("socket"), "a socket is inherited: {open}");
+}
+
+#[test]
+fn a_copy_can_say_that_it_is_done_before_it_ends() {
+    let scratch = TempDir::new().unwrap();
+    let server = server();
+    let (stdout, stderr) = outputs(&scratch);
+    for (variable, word) in [("DONE", Word::Done), ("OTHER", Word::Nothing)] {
+        let standby = standby(&server);
+        let process = standby.process();
+        let mut waiting = order(scratch.path(), "while [ ! -e go ]; do sleep 0.01; done");
+        waiting.environment.push((variable.into(), "1".into()));
+        let busy = standby.begin(&waiting, &stdout, &stderr).unwrap();
+        assert_eq!(until("a word", || busy.word()), word);
+        assert!(process.is_alive());
+    }
+    File::create(scratch.path().join("go")).unwrap();
 }
 
 #[test]

@@ -17,7 +17,8 @@ table! {
         /// if condor_submit is, else this machine. The run keeps what was chosen.
         #[serde(deserialize_with = "kind_or_auto")]
         kind: Kind = Default("\"auto\""),
-        /// The most attempts that are queued or running at a time; left out, any number.
+        /// The most attempts that are queued or running at a time; left out, any number, but on this machine
+        /// 1000 or twice its processors.
         max_submitted: NonZeroU32 = Example("100"),
         /// How long to wait for an attempt's own record once the scheduler reports its end; after that
         /// the scheduler's report decides.
@@ -48,6 +49,12 @@ impl Backend {
         };
         changes(&self.modules, &self.activate)
             || self.kind == Some(Kind::Slurm) && changes(&slurm.modules, &slurm.activate)
+    }
+
+    /// How many attempts are queued or running at a time if the config does not say; any number if `None`.
+    pub fn longest_queue(&self) -> Option<NonZeroU32> {
+        let is_local = self.kind == Some(Kind::Local);
+        is_local.then(|| self.local.longest_queue())
     }
 
     /// Whether attempts run in a container, which has files of its own.

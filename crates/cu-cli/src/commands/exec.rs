@@ -3,6 +3,7 @@
 //! started before it.
 
 use std::ffi::OsString;
+use std::panic::RefUnwindSafe;
 use std::path::PathBuf;
 
 use cu_protocol::{Attempt, JobId};
@@ -43,9 +44,9 @@ pub fn exec(arguments: &[OsString]) -> u8 {
         return ExitCode::Done as u8;
     }
     if arguments == [STAND_BY] {
-        let served = cu_system::fork_server::serve(|words| {
+        let served = cu_system::fork_server::serve(|words, owner| {
             let words: Vec<_> = words.iter().map(OsString::from).collect();
-            exec(&words)
+            supervise(&words, &|| owner.done())
         });
         // Its owner starts attempts without it then.
         return served.map_or(ExitCode::Internal as u8, |()| ExitCode::Done as u8);
@@ -53,11 +54,18 @@ pub fn exec(arguments: &[OsString]) -> u8 {
     if let Some(code) = serves_in_allocation(arguments) {
         return code;
     }
+    supervise(arguments, &|| {})
+}
+
+/// As [`exec`], for one attempt. `is_over` is called once nothing of the program is left.
+fn supervise(arguments: &[OsString], is_over: &(dyn Fn() + RefUnwindSafe)) -> u8 {
     let Some((run, job, attempt)) = parse(arguments) else {
         say(HELP);
         return ExitCode::Usage as u8;
     };
-    match std::panic::catch_unwind(|| cu_supervisor::supervise(&run, job, attempt)) {
+    let supervised =
+        std::panic::catch_unwind(|| cu_supervisor::supervise_then(&run, job, attempt, is_over));
+    match supervised {
         Ok(Ok(outcome)) => outcome.exit_code(),
         Ok(Err(error)) => {
             say(&format!("cu exec: {}", in_one_line(&error)));

@@ -1,6 +1,7 @@
 //! `cu run`: makes a run from a config or a command, and works on it until all its jobs have ended.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use cu_core::{NewRun, RunDir};
 use cu_protocol::JobId;
@@ -168,8 +169,20 @@ fn make(
         // the backend from there.
         new_run.keep_config(&config_text(config)?)?;
         variables::keep(&run)?;
-        new_run.finish()?;
+        new_run.finish(&mut reporter(config.plan.jobs.len(), common.quiet))?;
         return Ok(run);
+    }
+}
+
+/// Says once a second how many of `all` jobs are made.
+fn reporter(all: usize, is_quiet: bool) -> impl FnMut(usize) {
+    const EVERY: Duration = Duration::from_secs(1);
+    let mut last = Instant::now();
+    move |made| {
+        if !is_quiet && last.elapsed() >= EVERY {
+            last = Instant::now();
+            terminal::say(&format!("making the run: {made} of {all} jobs"));
+        }
     }
 }
 

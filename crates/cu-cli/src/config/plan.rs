@@ -94,8 +94,13 @@ impl Config {
         });
         let jobs: Vec<_> = jobs.collect();
         warnings.extend(sharing::warnings(&jobs));
+        let policy = file.policy().with(|policy| {
+            let longest = file.backend.longest_queue();
+            let most = longest.filter(|most| jobs.len() > most.get() as usize);
+            policy.max_submitted = policy.max_submitted.or(most);
+        });
         Ok(Self {
-            plan: RunPlan::new(name, file.policy(), jobs),
+            plan: RunPlan::new(name, policy, jobs),
             parsed,
             warnings,
             effective,
@@ -472,6 +477,22 @@ mod tests {
         assert_eq!(plan.policy, expected);
         assert_eq!(plan.jobs[0].stop.signal, StopSignal::Term);
         assert_eq!(plan.jobs[0].stop.grace, Duration::from_secs(15));
+    }
+
+    #[test]
+    fn very_many_jobs_do_not_all_wait_in_this_machines_queue() {
+        let most = |jobs: u32, keys: &[&str]| {
+            let numbers: Vec<_> = (0..jobs).collect();
+            let text = format!("{COMPLETE}grid.number = {numbers:?}\n");
+            let plan = config(&text, keys).expect("a config").plan;
+            plan.policy.max_submitted.map(NonZeroU32::get)
+        };
+        let local = "backend.kind=local";
+        assert_eq!(most(1001, &[local, "backend.local.cpus=2"]), Some(1000));
+        assert_eq!(most(1000, &[local, "backend.local.cpus=2"]), None);
+        assert_eq!(most(1500, &[local, "backend.local.cpus=700"]), Some(1400));
+        assert_eq!(most(1500, &[local, "backend.max_submitted=7"]), Some(7));
+        assert_eq!(most(1500, &["backend.kind=slurm"]), None);
     }
 
     #[test]

@@ -49,6 +49,10 @@ pub(crate) use words::{moment, one_line, was_asked};
 use crate::{JobState, Level, Policy, Status};
 use step::Step;
 
+/// How many jobs [`Machine::pass_time`] takes at once. What a commit records is in memory several times, and the
+/// first of a hundred thousand jobs need not wait for the last.
+const MOST_DUE: usize = 2_000;
+
 /// All jobs of a run, and when something is due for one of them.
 #[derive(Debug)]
 pub struct Machine {
@@ -199,10 +203,13 @@ impl Machine {
     }
 
     /// Does what is due at `at`: submits attempts, ends waits. Returns the jobs that this changed, in
-    /// order, each to be recorded as [`Event::TimePassed`].
+    /// order, each to be recorded as [`Event::TimePassed`]. Of very many it leaves some for the next call:
+    /// [`next_deadline`](Self::next_deadline) then says that they are due.
     pub fn pass_time(&mut self, at: Timestamp, effects: &mut Effects) -> Vec<JobId> {
         let mut changed = Vec::new();
-        while let Some(id) = self.next_due(at) {
+        while changed.len() < MOST_DUE
+            && let Some(id) = self.next_due(at)
+        {
             let time_passed = |job: &mut Job, policy: &Policy| {
                 let mut step = Step {
                     job,

@@ -74,14 +74,31 @@ pub(crate) struct Loaded {
     pub run: RunId,
     pub policy: Policy,
     pub jobs: Vec<Job>,
-    pub plans: Vec<JobPlan>,
+    pub plans: Vec<PlanText>,
     /// When the newest event was recorded.
     pub last_recorded: Timestamp,
 }
 
+/// The plan of a job as the store has it. Unfolded, it takes several times the memory, and of a hundred thousand
+/// jobs a few are submitted at a time.
+#[derive(Debug)]
+pub(crate) struct PlanText(Box<str>);
+
+impl PlanText {
+    /// The plan.
+    pub fn plan(&self) -> JobPlan {
+        serde_json::from_str(&self.0).expect("it was read when the run was opened")
+    }
+}
+
 impl Store {
-    /// Makes the store of a new run, whole or not at all.
-    pub fn create(run_dir: &RunDir, run: RunId, plan: &RunPlan, at: Timestamp) -> Result<()> {
+    /// Makes the store of a new run, whole or not at all. Reports now and then how many jobs are written.
+    pub fn create(
+        run_dir: &RunDir,
+        (run, plan): (RunId, &RunPlan),
+        at: Timestamp,
+        written: &mut dyn FnMut(usize),
+    ) -> Result<()> {
         let path = run_dir.store();
         let unfinished = path.with_extension("sqlite.new");
         // A killed creation may have left these, or a deleted store, which SQLite would play back into the
@@ -105,7 +122,7 @@ impl Store {
             .execute_batch(include_str!("schema.sql"))
             .map_err(record)?;
         let transaction = connection.transaction().map_err(record)?;
-        write_plan(&transaction, run, plan, at).map_err(record)?;
+        write_plan(&transaction, (run, plan), at, written).map_err(record)?;
         if let Some(place) = place(run_dir) {
             rows::set_fact(&transaction, "place", &place).map_err(record)?;
         }
@@ -292,8 +309,8 @@ mod tests {
             policy: Policy::default(),
             jobs: Vec::new(),
         };
-        Store::create(&run_dir, RunId([0; 16]), &plan, Timestamp::from_millis(0))
-            .expect("a new store");
+        let (new, at) = ((RunId([0; 16]), &plan), Timestamp::from_millis(0));
+        Store::create(&run_dir, new, at, &mut |_| {}).expect("a new store");
         let lock = lock::take(&run_dir).and_then(lock::Taken::name);
         let lock = lock.expect("nobody else has it");
         let store = Store::open(&run_dir, lock).expect("it opens");

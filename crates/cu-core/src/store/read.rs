@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
-use super::{Loaded, open, recover};
+use super::{Loaded, PlanText, open, recover};
 use crate::lock;
 use crate::machine::{Event, Job, Machine, Share, Tally, orders, why};
 use crate::{
@@ -410,7 +410,8 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
             job.metrics = metrics.into();
         }
         jobs.push(job);
-        plans.push(parse(row, 1)?);
+        parse::<JobPlan>(row, 1)?; // Damage shows now, not at a submission.
+        plans.push(PlanText(row.get_ref(1)?.as_str()?.into()));
     }
     let newest = "SELECT at FROM events ORDER BY number DESC LIMIT 1";
     let newest = connection

@@ -142,17 +142,19 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Writes all of a run that is made.
+/// Writes all of a run that is made. Reports now and then how many jobs are written.
 pub(super) fn write_plan(
     transaction: &Transaction<'_>,
-    run: RunId,
-    plan: &RunPlan,
+    (run, plan): (RunId, &RunPlan),
     at: Timestamp,
+    written: &mut dyn FnMut(usize),
 ) -> rusqlite::Result<()> {
     set_fact(transaction, "name", &plan.name)?;
     set_fact(transaction, "run", &run.to_string())?;
     set_fact(transaction, "created", &at.millis().to_string())?;
     set_fact(transaction, "policy", &json(&plan.policy)?)?;
+    /// One in so many.
+    const REPORTED: u32 = 1000;
     let mut insert = transaction.prepare("INSERT INTO jobs VALUES (?1, ?2, ?3, ?4)")?;
     for (number, job_plan) in (0..).zip(&plan.jobs) {
         let job = Job::new(JobId(number), job_plan.exit_rules.clone());
@@ -162,6 +164,9 @@ pub(super) fn write_plan(
             json::<JobPlan>(job_plan)?,
             json(&job)?
         ])?;
+        if number % REPORTED == 0 {
+            written(number as usize);
+        }
     }
     Ok(())
 }

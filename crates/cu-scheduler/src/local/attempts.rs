@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
+use cu_system::fork_server::Word;
 use rustix::process::Signal;
 
 use super::gpus;
@@ -108,11 +109,11 @@ impl Keeper {
             let started = match copies.remove(&number) {
                 Some((leader, standby)) => {
                     let begun = self.warm.begin(standby, submission, added);
-                    begun.map(|begun| begun.then_some(leader))
+                    begun.map(|begun| Some((leader, Some(begun?))))
                 }
                 None => Leader::start(submission, &added).map(|leader| {
                     lines.push(record::Running::line(number, &leader, &gpus));
-                    Some(leader)
+                    Some((leader, None))
                 }),
             };
             match started {
@@ -121,11 +122,13 @@ impl Keeper {
                     put_back.push((number, gpus));
                     self.timers.push(Reverse((Instant::now(), 0)));
                 }
-                Ok(Some(leader)) => {
+                Ok(Some((leader, busy))) => {
                     if leader.is_copy() {
                         self.copies.insert(leader.pid(), number);
                     }
-                    let running = Running::new(leader, cpus, gpus, at, true);
+                    let mut running = Running::new(leader, cpus, gpus, at, true);
+                    // Without a watch, its end says it, too.
+                    running.busy = busy.filter(|busy| watch(&self.epoll, number, busy));
                     if let Some(job) = self.table.jobs.get_mut(&number) {
                         job.phase = Phase::Running(Box::new(running));
                     }
@@ -371,6 +374,16 @@ impl Keeper {
             let Some(running) = self.table.running(number) else {
                 continue;
             };
+            if let Some(busy) = &running.busy
+                && let Some(word) = busy.word()
+            {
+                unwatch(&self.epoll, busy);
+                running.busy = None;
+                running.is_done = word == Word::Done;
+                if running.is_done {
+                    self.slots.release_early(running.cpus, &running.gpus);
+                }
+            }
             if let Some(leader) = running.leader.take() {
                 let Some((cause, group_lives)) = leader.see_out(running.ours) else {
                     if let Some(running) = self.table.running(number) {
@@ -400,7 +413,10 @@ impl Keeper {
         let ends = ended.into_iter().filter_map(|number| {
             let running = self.table.running(number)?;
             let (cause, text) = running.verdict();
-            self.slots.release(running.cpus, &running.gpus);
+            match running.is_done {
+                true => self.slots.has_ended(),
+                false => self.slots.release(running.cpus, &running.gpus),
+            }
             Some((number, cause, text))
         });
         let ends = ends.collect();
@@ -505,6 +521,8 @@ impl Running {
             ours,
             cpus,
             gpus,
+            busy: None,
+            is_done: false,
             since,
             ending: None,
             end: None,

@@ -140,6 +140,11 @@ impl Keeper {
 
     /// Has it keep enough processes that stand by, and not for too long.
     fn tend_the_fork_server(&mut self) {
+        let has_attempts = !self.copies.is_empty();
+        if !self.slots.has_plenty_of_descriptors() {
+            // Each process that stands by holds one. Attempts need them more.
+            return self.warm.make_way(has_attempts);
+        }
         let is_watched = match self.warm.replenish(self.slots.running()) {
             Some(new) => watch(&self.epoll, FORK_SERVER, new),
             None => true,
@@ -147,7 +152,7 @@ impl Keeper {
         if !is_watched {
             self.warm.dismiss();
         }
-        self.warm.rest(!self.copies.is_empty());
+        self.warm.rest(has_attempts);
     }
 
     /// Waits until so many stand by, if that is wanted.

@@ -11,6 +11,9 @@ const PLENTY: u64 = 256;
 /// The number of descriptors to keep free for the start of an attempt and for the rest of this
 /// process.
 const RESERVE: u64 = 12;
+/// At most this many attempts end while others take their places: a disk on which no end can be recorded must
+/// not fill the machine with supervisors.
+const MOST_ENDING: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Slots {
@@ -21,6 +24,8 @@ pub(super) struct Slots {
     cpus_taken: u32,
     free_gpus: BTreeSet<u32>,
     running: usize,
+    /// Attempts that have nothing left but to record their end.
+    ending: usize,
 }
 
 impl Slots {
@@ -32,6 +37,7 @@ impl Slots {
             free_gpus: (0..count(&gpus)).collect(),
             gpus,
             running: 0,
+            ending: 0,
         }
     }
 
@@ -69,24 +75,29 @@ impl Slots {
     }
 
     /// Returns the limit on open files if it leaves too few for another attempt, beside the running
-    /// attempts and `starting` more. Each attempt needs one descriptor here and one for its
-    /// connection, and the rest of this process needs some. A single attempt is always tried.
+    /// attempts, `starting` more, and the rest of this process. A single attempt is always tried.
     pub fn lacks_descriptors(&self, starting: usize) -> Option<u64> {
-        let limit = getrlimit(Resource::Nofile).current?;
-        let of_each = |attempts: usize| u64::try_from(attempts * 2).unwrap_or(u64::MAX);
         // Counting takes longer the more files are open.
-        if self.running == 0 || of_each(self.running) + PLENTY <= limit {
+        if self.running == 0 || self.has_plenty_of_descriptors() {
             return None;
         }
+        let limit = getrlimit(Resource::Nofile).current?;
         // If no descriptor is left for counting, there are too few.
         let open = std::fs::read_dir("/proc/self/fd").map_or(limit, |all| all.count() as u64);
         let free = limit.saturating_sub(open);
-        (free < RESERVE + of_each(starting)).then_some(limit)
+        (free < RESERVE + for_attempts(starting)).then_some(limit)
+    }
+
+    /// Whether the limit on open files is so far away that nobody needs to count them, or to save any.
+    pub fn has_plenty_of_descriptors(&self) -> bool {
+        let limit = getrlimit(Resource::Nofile).current;
+        limit.is_none_or(|limit| for_attempts(self.running + self.ending) + PLENTY <= limit)
     }
 
     /// Whether `resources` are free now, as far as our own attempts go.
     pub fn has(&self, resources: &Resources) -> bool {
         self.running < self.most_running
+            && self.ending < MOST_ENDING
             && self.cpus_taken.saturating_add(resources.cpus) <= self.cpus
             && resources.gpus as usize <= self.free_gpus.len()
     }
@@ -114,6 +125,17 @@ impl Slots {
         }
     }
 
+    /// An attempt gives its resources back, and is still ending.
+    pub fn release_early(&mut self, cpus: u32, gpus: &[u32]) {
+        self.release(cpus, gpus);
+        self.ending += 1;
+    }
+
+    /// An attempt that has given its resources back early has ended.
+    pub fn has_ended(&mut self) {
+        self.ending = self.ending.saturating_sub(1);
+    }
+
     pub fn release(&mut self, cpus: u32, gpus: &[u32]) {
         self.running = self.running.saturating_sub(1);
         self.cpus_taken = self.cpus_taken.saturating_sub(cpus);
@@ -121,6 +143,11 @@ impl Slots {
         self.free_gpus
             .extend(gpus.iter().filter(|gpu| **gpu < offered));
     }
+}
+
+/// The descriptors of so many attempts: one for the process, one for what a copy says, one for its connection.
+fn for_attempts(attempts: usize) -> u64 {
+    u64::try_from(attempts * 3).unwrap_or(u64::MAX)
 }
 
 fn count(gpus: &[String]) -> u32 {

@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Instant, SystemTime};
 
+use cu_system::fork_server::Busy;
+
 use super::journal::ENDS_KEPT;
 use super::process::{Leader, Leftover};
 use super::record::{Cause, Ended};
@@ -63,6 +65,10 @@ pub(super) struct Running {
     pub ours: bool,
     pub cpus: u32,
     pub gpus: Vec<u32>,
+    /// If it is a copy that may still say that it is done with these.
+    pub busy: Option<Busy>,
+    /// It has said so, and others may have them.
+    pub is_done: bool,
     pub since: SystemTime,
     /// Why we are ending it, if we are.
     pub ending: Option<Cause>,

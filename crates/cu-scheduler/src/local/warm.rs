@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use cu_system::fork_server::{Ended, ForkServer, News, Order, Standby};
+use cu_system::fork_server::{Busy, Ended, ForkServer, News, Order, Standby};
 
 use super::process::{NotStarted, append_to};
 use super::record::Cause;
@@ -122,7 +122,7 @@ impl Warm {
         self.standbys.push_front(standby);
     }
 
-    /// Hands an attempt over. `false` if the process has ended: then the attempt has not begun.
+    /// Hands an attempt over. `None` if the process has ended: then the attempt has not begun.
     ///
     /// # Errors
     /// As for an ordinary start.
@@ -131,7 +131,7 @@ impl Warm {
         standby: Standby,
         submission: &Submission,
         added: Vec<(&'static str, String)>,
-    ) -> Result<bool, NotStarted> {
+    ) -> Result<Option<Busy>, NotStarted> {
         let stdout = append_to(&submission.directory.join("stdout"))?;
         let stderr = append_to(&submission.directory.join("stderr"))?;
         let prefix = self
@@ -147,7 +147,7 @@ impl Warm {
             environment: environment.chain(added).collect(),
             directory: submission.working_directory.clone(),
         };
-        Ok(standby.begin(&order, stdout, stderr).is_ok())
+        Ok(standby.begin(&order, stdout, stderr).ok())
     }
 
     /// Has enough stand by while so many attempts run. Returns the server if it is new, so that it can be
@@ -238,9 +238,16 @@ impl Warm {
             .extend(self.server.take().map(ForkServer::dismiss));
     }
 
-    /// Lets go what nothing was started with for a while; the server, too, unless attempts are its children.
+    /// Lets go what nothing was started with for a while.
     pub fn rest(&mut self, has_attempts: bool) {
-        if self.server.is_some() && self.is_idle() {
+        if self.is_idle() {
+            self.make_way(has_attempts);
+        }
+    }
+
+    /// Lets go what stands by; the server, too, unless attempts are its children.
+    pub fn make_way(&mut self, has_attempts: bool) {
+        if self.server.is_some() {
             self.standbys.clear();
             self.coming = 0;
             if !has_attempts {

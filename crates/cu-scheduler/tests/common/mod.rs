@@ -28,8 +28,13 @@ pub fn open(directory: &Path) -> Local {
 
 /// As [`open`], with attempts that are copies of a program that is loaded already.
 pub fn open_warm(directory: &Path) -> Local {
+    open_warm_with(directory, 64)
+}
+
+/// As [`open_warm`], with so many processors.
+pub fn open_warm_with(directory: &Path, cpus: u32) -> Local {
     let mut options = LocalOptions::new(state(directory));
-    options.cpus = Some(64);
+    options.cpus = Some(cpus);
     options.grace = Duration::from_millis(200);
     options.preloaded = Some(preloaded(directory));
     Local::open(options).unwrap()
@@ -128,6 +133,18 @@ pub async fn submit(cluster: &Local, submission: Submission) -> ClusterJobId {
 pub async fn state_of(cluster: &Local, job: &ClusterJobId) -> ClusterState {
     let observed = cluster.observe(std::slice::from_ref(job)).await.unwrap();
     observed.into_iter().next().unwrap().state
+}
+
+/// Waits until it runs.
+pub async fn runs(cluster: &Local, job: &ClusterJobId) {
+    let begins = async {
+        while !matches!(state_of(cluster, job).await, ClusterState::Running { .. }) {
+            cluster.changed().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, begins)
+        .await
+        .expect("it begins");
 }
 
 pub async fn end_of(cluster: &Local, job: &ClusterJobId) -> ClusterEnd {
