@@ -12,9 +12,9 @@ mod commands;
 mod config;
 mod error;
 mod examine;
+mod foreign_words;
 mod home;
 mod runs;
-mod sbatch_words;
 mod select;
 mod shell_word;
 mod start;
@@ -55,7 +55,7 @@ fn command(words: &[OsString]) -> u8 {
             Err(error) => error.exit_code(),
         };
     }
-    let words = &sbatch_words::apart(words);
+    let words = &foreign_words::apart(words);
     let mut arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -108,6 +108,8 @@ fn dispatch(arguments: &Arguments) -> Result<u8> {
         Command::Run(run) => commands::run::run(common, run),
         #[cfg(feature = "slurm")]
         Command::Sbatch(sbatch) => commands::sbatch::sbatch(common, sbatch),
+        #[cfg(feature = "htcondor")]
+        Command::CondorSubmit(submit) => commands::condor_submit::condor_submit(common, submit),
         Command::Resume(resume) => commands::resume::resume(common, resume),
         Command::Wait(run) => commands::attach::wait(common, run),
         Command::Watch(run) => commands::attach::watch(common, run),

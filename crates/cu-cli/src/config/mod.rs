@@ -35,7 +35,7 @@ pub mod values;
 pub use error::{Error, Excerpt, Place};
 pub use file::File;
 pub use overrides::Override;
-#[cfg(feature = "slurm")]
+#[cfg(any(feature = "slurm", feature = "htcondor"))]
 pub use placeholder::literally;
 pub use plan::{Config, check_name};
 pub use program::find_command;

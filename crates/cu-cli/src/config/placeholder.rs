@@ -123,7 +123,7 @@ pub fn has_any(text: &str) -> bool {
 }
 
 /// `text` so that nothing in it is filled in.
-#[cfg(feature = "slurm")]
+#[cfg(any(feature = "slurm", feature = "htcondor"))]
 pub fn literally(text: &str) -> String {
     let settings = Map::new();
     let known = Known {
