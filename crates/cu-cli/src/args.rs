@@ -113,6 +113,8 @@ pub enum Command {
     CondorSubmit(CondorSubmit),
     /// Continue a run whose main process has ended
     Resume(Resume),
+    /// Change limits, resources, budgets or the partition of a run
+    Update(UpdateRun),
     /// Wait until a run has ended; exits as `cu run` would have
     Wait(Wait),
     /// Show a run until it ends, as `cu run` shows it; Ctrl-C leaves the run alone
@@ -318,6 +320,31 @@ pub struct Resume {
     #[command(flatten)]
     pub watch: Watch,
 }
+
+/// `cu update`
+#[derive(Debug, Args)]
+#[command(override_usage = "cu update [OPTIONS] [RUN] KEY=VALUE...\n       cu update [OPTIONS] [RUN] --from-config",
+    after_help = UPDATE_HELP)]
+pub struct UpdateRun {
+    /// A run's directory or name [default: your newest run], and keys of its config
+    #[arg(value_name = "RUN] [KEY=VALUE")]
+    pub words: Vec<String>,
+    /// Apply what was edited in the config that the run was made from, or in the run's run.toml
+    #[arg(long)]
+    pub from_config: bool,
+}
+
+const UPDATE_HELP: &str = "\
+May change: resources, stop, backend.max_submitted, backend.patience, backend.record_grace, the
+backend's own table (backend.slurm.partition), on_end, and resume, but for what an exit code means.
+Attempts that are submitted later have the new values; those that are queued or running keep
+theirs. A main process that works on the run takes an update over at once, else `cu resume` does.
+`cu show` lists the updates.
+
+Examples:
+  cu update resources.memory=8GiB resources.time_limit=4h
+  cu update results/digits backend.slurm.partition=long resume.failure_retries=2
+  cu update digits --from-config";
 
 /// `cu wait`
 #[derive(Debug, Args)]

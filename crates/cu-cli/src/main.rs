@@ -23,6 +23,7 @@ mod terminal;
 mod text;
 mod this_program;
 mod topics;
+mod updates;
 mod view;
 
 use std::ffi::OsString;
@@ -111,6 +112,7 @@ fn dispatch(arguments: &Arguments) -> Result<u8> {
         #[cfg(feature = "htcondor")]
         Command::CondorSubmit(submit) => commands::condor_submit::condor_submit(common, submit),
         Command::Resume(resume) => commands::resume::resume(common, resume),
+        Command::Update(update) => commands::update::update(common, update),
         Command::Wait(run) => commands::attach::wait(common, run),
         Command::Watch(run) => commands::attach::watch(common, run),
         Command::Status(run) => commands::status::status(common, run),

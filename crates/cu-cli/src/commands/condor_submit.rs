@@ -89,6 +89,7 @@ pub fn condor_submit(common: &Common, arguments: &CondorSubmit) -> Result<ExitCo
     let order = Order {
         parsed,
         free_name: (!named).then_some(stem),
+        origin: None,
         script: None,
         each_job: jobs.each_job,
         reads_stdin: false,

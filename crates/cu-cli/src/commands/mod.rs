@@ -25,3 +25,4 @@ pub mod show;
 pub mod status;
 #[cfg(any(feature = "slurm", feature = "htcondor"))]
 mod submitted;
+pub mod update;

@@ -16,6 +16,7 @@ use crate::start::dropped_input;
 use crate::start::foreground::work_on;
 use crate::start::variables;
 use crate::text::plural;
+use crate::updates::Origin;
 use crate::{backend, terminal};
 
 /// The setting of a job that a scheduler's own file lists: its number there.
@@ -29,6 +30,10 @@ pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
     let order = Order {
         parsed: read(common, arguments)?,
         free_name: has_no_name(arguments).then(|| runs::name_of(&arguments.command)),
+        origin: arguments
+            .config_and_keys()
+            .0
+            .and_then(|path| Origin::now(&runs::absolute(path).ok()?)),
         script: None,
         each_job: Vec::new(),
         reads_stdin: true,
@@ -48,6 +53,8 @@ pub struct Order<'a> {
     pub parsed: Parsed,
     /// What its name begins with, if the first free name is taken.
     pub free_name: Option<String>,
+    /// The config that it is made from, if that is a file.
+    pub origin: Option<Origin>,
     /// The content of the program, which is made in the output directory of each job.
     pub script: Option<Script<'a>>,
     /// The keys of each job, where a scheduler's own file says what the jobs are, and no grid.
@@ -187,6 +194,9 @@ fn make(
         // the backend from there.
         new_run.keep_config(&config_text(config)?)?;
         variables::keep(&run)?;
+        if let Some(origin) = &order.origin {
+            origin.keep(&run)?;
+        }
         new_run.finish()?;
         return Ok(run);
     }

@@ -62,6 +62,7 @@ pub fn sbatch(common: &Common, arguments: &Sbatch) -> Result<ExitCode> {
     let order = Order {
         parsed: Source::command_line(overrides).within(&here).parse()?,
         free_name: (!named).then_some(stem),
+        origin: None,
         script: Some(Script {
             name: COPY,
             text: &batch.text,
