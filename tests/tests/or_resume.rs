@@ -68,7 +68,8 @@ fn a_config_that_differs_from_the_runs_own_is_reported() {
     let exit = or_resume(&run, &["stop.after=7s", "settings.seed=3"]).wait();
     assert_eq!(exit.code, Some(0), "{exit:?}");
     assert!(
-        exit.stderr.contains("settings.seed, stop.after"),
+        exit.stderr
+            .contains("settings.seed: none → 3, stop.after: none → 7s"),
         "{exit:?}"
     );
     let same = or_resume(&run, &[]).wait();

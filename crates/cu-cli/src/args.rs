@@ -1,8 +1,12 @@
 //! The arguments of every command but `cu exec` and `cu job`, which are read before.
 
+#[cfg(feature = "htcondor")]
+mod condor_submit;
 mod config;
 mod files;
 mod grid_search;
+#[cfg(feature = "slurm")]
+mod sbatch;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -20,9 +24,13 @@ use crate::select::{Filter, Key};
 use crate::terminal::Color;
 use crate::topics;
 
+#[cfg(feature = "htcondor")]
+pub use condor_submit::CondorSubmit;
 pub use config::{Config, GivenConfig, Profile, ShowConfig};
 pub use files::{Events, Export, List, Rm};
 pub use grid_search::GridSearch;
+#[cfg(feature = "slurm")]
+pub use sbatch::Sbatch;
 
 /// Run long work as a chain of short, resumable jobs.
 #[derive(Debug, Parser)]
@@ -116,8 +124,13 @@ pub enum Command {
     /// Submit a batch script of Slurm as a run: a chain of jobs instead of one
     #[cfg(feature = "slurm")]
     Sbatch(Sbatch),
+    /// Submit a submit description of HTCondor as a run: chains of jobs instead of jobs
+    #[cfg(feature = "htcondor")]
+    CondorSubmit(CondorSubmit),
     /// Continue a run whose main process has ended
     Resume(Resume),
+    /// Change limits, resources, budgets or the partition of a run
+    Update(UpdateRun),
     /// Wait until a run has ended; exits as `cu run` would have
     Wait(Wait),
     /// Show a run until it ends, as `cu run` shows it; Ctrl-C leaves the run alone
@@ -292,54 +305,6 @@ pub struct RunOptions {
     pub backend: Option<String>,
 }
 
-/// `cu sbatch`
-#[cfg(feature = "slurm")]
-#[derive(Debug, Args)]
-#[command(
-    override_usage = "cu [OPTIONS] sbatch [OPTIONS OF SBATCH] [KEY=VALUE]... SCRIPT [ARGUMENT]...\n       \
-                      cu [OPTIONS] sbatch [OPTIONS OF SBATCH] [KEY=VALUE]... --wrap=COMMAND",
-    after_help = SBATCH_HELP
-)]
-pub struct Sbatch {
-    /// Make the run even if other users may rename directories above it, and so replace it
-    #[arg(long, hide = true, env = "CU_TRUST_PARENTS", value_parser = FalseyValueParser::new())]
-    pub trust_parents: bool,
-    /// What would follow `sbatch`, and keys of the config before the script
-    #[arg(last = true, value_name = "WORD", hide = true)]
-    pub words: Vec<String>,
-}
-
-#[cfg(feature = "slurm")]
-const SBATCH_HELP: &str = "\
-Takes every option of sbatch: in #SBATCH lines, in variables (SBATCH_...) and on the command
-line. It submits the script as sbatch would, and prints what is different for a chain.
-Options of cu come before `sbatch`.
-
-In each attempt the script runs from its beginning. The chain ends with an attempt that exits
-with 0 unasked, or fails. The next attempt follows one that exits with 3, reaches its time
-limit, is asked to stop by --signal, or loses its node. A script that continues from its own
-checkpoint needs nothing else.
-
-  #SBATCH --signal=USR1@120   cu sends USR1 120 s before the limit, to whatever handles it
-  stop.after=50min            cu asks it to stop after 50 minutes; any key of the config
-                              may stand before the script
-
-- The script is copied: later changes to it do not reach the run. $0 is the copy.
-- It starts in the current directory (or --chdir), with the variables of this shell and
-  those of Slurm.
-- Output is copied to where sbatch writes it (slurm-%j.out, or --output). In a file without
-  %j all attempts follow each other. A missing directory is made.
-- `Submitted batch job ID` names the first job; later attempts have ids of their own. For the
-  whole run use `cu watch`, `cu logs`, `cu stop`, and `cu wait`, which exits when it is done.
-  A main process stays in the background, unless --wait is given.
-- Refused: --array, heterogeneous jobs, #PBS lines, --dependency=singleton. Other
-  dependencies, --begin and --hold hold for the first attempt alone.
-
-Examples:
-  cu sbatch train.sh --epochs 100
-  cu sbatch -p gpu -t 4:00:00 --signal=USR1@300 train.sh
-  cu sbatch --wrap 'python train.py'";
-
 /// How a person watches a main process.
 #[derive(Debug, Args)]
 pub struct Watch {
@@ -377,6 +342,31 @@ pub struct Resume {
     #[command(flatten)]
     pub watch: Watch,
 }
+
+/// `cu update`
+#[derive(Debug, Args)]
+#[command(override_usage = "cu update [OPTIONS] [RUN] KEY=VALUE...\n       cu update [OPTIONS] [RUN] --from-config",
+    after_help = UPDATE_HELP)]
+pub struct UpdateRun {
+    /// A run's directory or name [default: your newest run], and keys of its config
+    #[arg(value_name = "RUN] [KEY=VALUE")]
+    pub words: Vec<String>,
+    /// Apply what was edited in the config that the run was made from, or in the run's run.toml
+    #[arg(long)]
+    pub from_config: bool,
+}
+
+const UPDATE_HELP: &str = "\
+May change: resources, stop, backend.max_submitted, backend.patience, backend.record_grace, the
+backend's own table (backend.slurm.partition), on_end, and resume, but for what an exit code means.
+Attempts that are submitted later have the new values; those that are queued or running keep
+theirs. A main process that works on the run takes an update over at once, else `cu resume` does.
+`cu show` lists the updates.
+
+Examples:
+  cu update resources.memory=8GiB resources.time_limit=4h
+  cu update results/digits backend.slurm.partition=long resume.failure_retries=2
+  cu update digits --from-config";
 
 /// `cu wait`
 #[derive(Debug, Args)]

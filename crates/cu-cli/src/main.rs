@@ -13,9 +13,9 @@ mod commands;
 mod config;
 mod error;
 mod examine;
+mod foreign_words;
 mod home;
 mod runs;
-mod sbatch_words;
 mod select;
 mod shell_word;
 mod start;
@@ -25,6 +25,7 @@ mod text;
 mod this_program;
 mod topics;
 mod twins;
+mod updates;
 mod view;
 
 use std::ffi::OsString;
@@ -57,7 +58,7 @@ fn command(words: &[OsString]) -> u8 {
             Err(error) => error.exit_code(),
         };
     }
-    let words = &sbatch_words::apart(words);
+    let words = &foreign_words::apart(words);
     let mut arguments = match twins::parse(words) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -112,7 +113,10 @@ fn dispatch(arguments: &Arguments) -> Result<u8> {
         Command::GridSearch(given) => commands::grid_search::grid_search(common, given),
         #[cfg(feature = "slurm")]
         Command::Sbatch(sbatch) => commands::sbatch::sbatch(common, sbatch),
+        #[cfg(feature = "htcondor")]
+        Command::CondorSubmit(submit) => commands::condor_submit::condor_submit(common, submit),
         Command::Resume(resume) => commands::resume::resume(common, resume),
+        Command::Update(update) => commands::update::update(common, update),
         Command::Wait(run) => commands::attach::wait(common, run),
         Command::Watch(run) => commands::attach::watch(common, run),
         Command::Status(run) => commands::status::status(common, run),

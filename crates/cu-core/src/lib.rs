@@ -49,7 +49,9 @@ mod watcher;
 
 pub use addresses::host_addresses;
 pub use create::{NewRun, create_run};
-pub use cu_run_dir::{Activation, Distrust, Part, RunDir, StopPolicy, Template, Untrusted};
+pub use cu_run_dir::{
+    Activation, Change, Distrust, Part, RunDir, StopPolicy, Template, Untrusted, Update,
+};
 pub use cu_scheduler::Resources;
 pub use error::{Error, Result, Silence};
 pub use exit_rules::{ExitRules, ExitZero};

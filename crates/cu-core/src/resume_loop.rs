@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use cu_run_dir::{Change, Update};
 use cu_scheduler::{Reach, Scheduler};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -130,6 +131,7 @@ impl ResumeLoop {
         let writers = Arc::new(Lane::start("write", 1, MOST_WRITERS)?);
         let mut store = Store::open(&run_dir, lock)?;
         store.set_opener(&run_dir, &scheduler.to_string())?;
+        let updates = record_updates(&run_dir, &mut store)?;
         let loaded = store.load()?;
         let status = Status {
             state: RunState::Running,
@@ -191,6 +193,9 @@ impl ResumeLoop {
                 run_dir.secret().display()
             );
             actor.context.notify(Level::Warning, &text);
+        }
+        for text in updates {
+            actor.context.notify(Level::Info, &text);
         }
         background.spawn(recovery::look_now_and_then(actor.clone()));
         Ok(Self {
@@ -446,4 +451,20 @@ async fn death(tasks: &mut JoinSet<()>, background: &mut JoinSet<()>) -> Error {
             return Error::died(dead);
         }
     }
+}
+
+/// Records the updates that are pending. Returns what each changes, in words.
+fn record_updates(run_dir: &RunDir, store: &mut Store) -> Result<Vec<String>> {
+    let mut said = Vec::new();
+    for (id, update) in Update::pending(run_dir)? {
+        if store.record_update(SystemTime::now().into(), &id, &update)? {
+            let changes = update.changes.iter();
+            let changes = changes.map(|Change { key, old, new }| format!("{key}: {old} → {new}"));
+            let changes = changes.collect::<Vec<_>>().join(", ");
+            said.push(format!("the run is updated: {changes}"));
+        }
+        // Were we killed before this, the store would know it.
+        Update::remove(run_dir, &id)?;
+    }
+    Ok(said)
 }

@@ -29,6 +29,7 @@ mod started;
 mod stop_policy;
 mod template;
 mod trust;
+mod update;
 
 pub use activation::Activation;
 pub use checkpoint::newest_checkpoint;
@@ -54,3 +55,4 @@ pub use started::StartedFile;
 pub use stop_policy::{CreateFile, NotAStopSignal, StopPolicy, StopSignal};
 pub use template::{Part, Template};
 pub use trust::{Distrust, Untrusted, check_attempt, check_run, check_way};
+pub use update::{Change, Update};

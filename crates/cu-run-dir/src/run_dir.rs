@@ -54,6 +54,24 @@ impl RunDir {
         self.0.join("environment.json")
     }
 
+    /// The config from which the run was made, as it was then.
+    #[must_use]
+    pub fn origin(&self) -> PathBuf {
+        self.0.join("origin.json")
+    }
+
+    /// Holds what `cu update` changes, until a main process has recorded it.
+    #[must_use]
+    pub fn updates(&self) -> PathBuf {
+        self.0.join("updates")
+    }
+
+    /// One of these.
+    #[must_use]
+    pub fn update(&self, id: &str) -> PathBuf {
+        self.updates().join(format!("{id}.json"))
+    }
+
     /// The file that says where the main process listens.
     #[must_use]
     pub fn server_file(&self) -> PathBuf {

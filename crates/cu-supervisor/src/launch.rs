@@ -9,7 +9,7 @@ use cu_protocol::{Attempt, JobId};
 use cu_run_dir::{Activation, JobSpec, Part, Template};
 use cu_system::files;
 
-use crate::output_copies::Wanted;
+use crate::output_copies::{Wanted, is_for_us};
 use crate::{Error, Result, RunDir};
 
 /// What the program is started with.
@@ -39,6 +39,9 @@ impl Launch {
         let fill = |text: &Template| text.fill(&output_dir, job, attempt);
         let directory = spec.working_directory.as_ref();
         let environment = spec.environment.iter();
+        let environment: BTreeMap<String, String> = environment
+            .map(|(name, value)| (name.clone(), fill(value)))
+            .collect();
         Self {
             command: spec
                 .command
@@ -48,11 +51,12 @@ impl Launch {
                     _ => vec![fill(argument)],
                 })
                 .collect(),
-            environment: environment
-                .map(|(name, value)| (name.clone(), fill(value)))
-                .collect(),
             activation: spec.activation.clone(),
-            output: Wanted::of_environment(),
+            output: Wanted::new(&environment, attempt),
+            environment: environment
+                .into_iter()
+                .filter(|(name, _)| !is_for_us(name))
+                .collect(),
             stdin: spec.stdin.as_ref().map(|path| output_dir.join(fill(path))),
             has_directory_of_its_own: directory.is_some_and(|it| it.as_text().is_none()),
             working_directory: spec.start_directory(run, attempt),

@@ -1,9 +1,11 @@
 //! Copies what the program prints to where its user looks for it, beside the attempt's own files.
 //!
-//! The backend names these files in `CU_STDOUT_COPY` and `CU_STDERR_COPY`. If they are the same one, both
-//! streams go to the attempt's standard output, so that their order is kept. A copy that fails costs the program
-//! nothing: all of it is in the attempt's own files.
+//! The backend names these files in `CU_STDOUT_COPY` and `CU_STDERR_COPY`, where their names depend on the node.
+//! Otherwise the job's own variables may name them so: then its first attempt begins them anew. If they are the
+//! same one, both streams go to the attempt's standard output, so that their order is kept. A copy that fails
+//! costs the program nothing: all of it is in the attempt's own files.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -33,15 +35,41 @@ pub(crate) fn is_for_us(variable: &str) -> bool {
 pub(crate) struct Wanted {
     stdout: Option<PathBuf>,
     stderr: Option<PathBuf>,
+    /// Whether they are to be made, and what is in them thrown away.
+    is_to_begin: Beginning,
     /// Whether the program's standard error is its standard output.
     pub in_one: bool,
 }
 
+/// What is done with a file before the first copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Beginning {
+    /// The backend has seen to it.
+    #[default]
+    Nothing,
+    /// Its directory is made.
+    Make,
+    /// It is emptied, too.
+    Empty,
+}
+
 impl Wanted {
-    /// What our environment names.
-    pub fn of_environment() -> Self {
+    /// What our environment names, or else the variables of the job.
+    pub fn new(of_job: &BTreeMap<String, String>, attempt: Attempt) -> Self {
         let path = |name| std::env::var_os(name).map(PathBuf::from);
-        Self::of(path(STDOUT), path(STDERR))
+        let given = Self::of(path(STDOUT), path(STDERR));
+        if given.stdout.is_some() || given.stderr.is_some() {
+            return given;
+        }
+        let path = |name| of_job.get(name).map(PathBuf::from);
+        let is_to_begin = match attempt {
+            Attempt(0) => Beginning::Empty,
+            _ => Beginning::Make,
+        };
+        Self {
+            is_to_begin,
+            ..Self::of(path(STDOUT), path(STDERR))
+        }
     }
 
     fn of(stdout: Option<PathBuf>, stderr: Option<PathBuf>) -> Self {
@@ -49,6 +77,7 @@ impl Wanted {
         Self {
             stdout,
             stderr: stderr.filter(|_| !in_one),
+            is_to_begin: Beginning::default(),
             in_one,
         }
     }
@@ -66,25 +95,44 @@ impl Wanted {
         ];
         let mut running = Vec::new();
         for (from, to) in pairs {
-            let Some(to) = to.clone() else { continue };
+            let Some(named) = to else { continue };
+            let to = named.clone();
             let (end, ended) = channel();
             let (done, is_done) = channel();
-            let begun = Copy::open(&from, &to).and_then(|copy| {
-                let work = move || {
-                    if let Err(error) = copy.run(&ended) {
-                        fail(&to, &error);
-                    }
-                    // Nobody waits for it any more if it took too long.
-                    let _ = done.send(());
-                };
-                cu_system::threads::spawn("copy output", 256 * 1024, work)
-            });
+            let begun = self.is_to_begin.prepare(&to);
+            let begun = begun
+                .and_then(|()| Copy::open(&from, &to))
+                .and_then(|copy| {
+                    let work = move || {
+                        if let Err(error) = copy.run(&ended) {
+                            fail(&to, &error);
+                        }
+                        // Nobody waits for it any more if it took too long.
+                        let _ = done.send(());
+                    };
+                    cu_system::threads::spawn("copy output", 256 * 1024, work)
+                });
             match begun {
                 Ok(()) => running.push((end, is_done)),
-                Err(error) => fail(&from, &error),
+                Err(error) => fail(named, &error),
             }
         }
         Copies(running)
+    }
+}
+
+impl Beginning {
+    fn prepare(self, path: &Path) -> io::Result<()> {
+        if self == Self::Nothing {
+            return Ok(());
+        }
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        match self {
+            Self::Empty => File::create(path).map(drop),
+            Self::Nothing | Self::Make => Ok(()),
+        }
     }
 }
 
@@ -156,5 +204,20 @@ mod tests {
         let two = Wanted::of(path("/a"), path("/b"));
         assert_eq!((two.in_one, two.files().len()), (false, 2));
         assert!(!Wanted::of(None, None).in_one);
+    }
+
+    #[test]
+    fn the_first_attempt_of_a_job_begins_its_files_anew() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("new/out");
+        let of_job = [(STDOUT.to_owned(), file.display().to_string())].into();
+        for (attempt, left) in [(0, ""), (1, "kept"), (0, "")] {
+            let wanted = Wanted::new(&of_job, Attempt(attempt));
+            assert_eq!(wanted.files(), std::slice::from_ref(&file));
+            wanted.is_to_begin.prepare(&file).expect("prepared");
+            let found = std::fs::read_to_string(&file).expect("it is there");
+            assert_eq!(found, left, "{attempt}");
+            std::fs::write(&file, "kept").expect("written");
+        }
     }
 }

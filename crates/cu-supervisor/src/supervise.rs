@@ -25,7 +25,7 @@ use crate::event::{Event, Happening};
 use crate::fence::{Fence, FenceTimes, Held, Turn};
 use crate::launch::Launch;
 use crate::mail::Mail;
-use crate::output_copies::Wanted;
+use crate::output_copies::Copies;
 use crate::output_dir::{Before, Moment, Places, look, patience};
 use crate::peak_memory::peak_memory_bytes;
 use crate::program::Program;
@@ -288,11 +288,7 @@ impl Supervisor<'_> {
         // One that an earlier attempt left would stop this one.
         made_file::remove(&run.made_file(job));
         let checkpoint = newest_checkpoint(&output_dir);
-        let before = Before {
-            checkpoint,
-            start: self.renew_settings(),
-            copies: Wanted::of_environment().files(),
-        };
+        let start = self.renew_settings();
         let client = Client::of(spec, run, (job, attempt), &self.happening);
         let mut client = match client {
             Ok(client) => client,
@@ -302,7 +298,11 @@ impl Supervisor<'_> {
         };
         let arguments = client.as_ref().map(Client::arguments).unwrap_or_default();
         let launch = Launch::of(spec, run, (job, attempt), arguments);
-        let copies = launch.output.begin(run, job, attempt);
+        let before = Before {
+            checkpoint,
+            start,
+            copies: launch.output.files(),
+        };
         let working_directory = Some(launch.working_directory.as_path());
         let places = Places {
             output_dir: &output_dir,
@@ -314,7 +314,7 @@ impl Supervisor<'_> {
         let asking_file = spec.stop.file.as_ref();
         let asking_file =
             asking_file.map(|file| AskingFile::new(output_dir.join(file), Instant::now()));
-        let (program, door) = match self.start_program(&launch, &mut held) {
+        let (program, door, copies) = match self.start_program(&launch, &mut held) {
             Ok(started) => started,
             Err(error) => {
                 let noticed = Noticed {
@@ -423,15 +423,17 @@ impl Supervisor<'_> {
         }
     }
 
-    fn start_program(&self, launch: &Launch, held: &mut Held) -> Result<(Program, Door)> {
+    fn start_program(&self, launch: &Launch, held: &mut Held) -> Result<(Program, Door, Copies)> {
         let directory = self.run.attempt(self.job, self.attempt);
         let door = Door::open(&self.happening, &directory)?;
         // Open in this process until the program has it.
         let _lock = held.for_program()?;
         let names = (self.job, self.attempt);
+        // What we say before is none of the program's output.
+        let copies = launch.output.begin(&self.run, self.job, self.attempt);
         let program = Program::start(launch, &self.run, names, &door.path(), &self.happening)?;
         held.program_started(program.pid(), door.directory());
-        Ok((program, door))
+        Ok((program, door, copies))
     }
 
     /// Ends an attempt that was not started here, unless another supervisor has taken it up.

@@ -31,6 +31,8 @@ use crate::terminal;
 use built::built;
 pub use choice::{Choice, choose};
 pub use finding::Finding;
+#[cfg(feature = "htcondor")]
+pub use htcondor::submit_job;
 pub use keep::{allocation_of, serves_in_allocation, shown_cluster_job};
 pub use kind::Kind;
 #[cfg(feature = "slurm")]

@@ -84,8 +84,10 @@ pub fn grid_search(common: &Common, arguments: &GridSearch) -> Result<ExitCode> 
     let order = Order {
         parsed: parsed.with(overrides)?,
         free_name: None,
+        origin: None,
         script: None,
         planned: Some(&planned),
+        each_job: Vec::new(),
         reads_stdin: false,
         watch: &arguments.watch,
         trust_parents: arguments.trust_parents,

@@ -10,10 +10,10 @@ use crate::error::{Error, ExitCode, Result};
 use crate::start::foreground::{conclude, end_of};
 use crate::start::interrupt::Interrupts;
 use crate::start::on_end::OnEnd;
-use crate::start::watched::{MainProcess, Outcome};
+use crate::start::watched::{Outcome, work};
 use crate::start::{background, logging};
+use crate::terminal;
 use crate::view::Silent;
-use crate::{backend, terminal};
 
 /// Acts as the main process of a run.
 ///
@@ -39,19 +39,21 @@ fn run_it(common: &Common, run: &RunDir) -> Result<ExitCode> {
     check_run(run)?;
     logging::start_in_background(run, common.verbose)?;
     let on_end = OnEnd::of(run);
-    let outcome = background::runtime()?.block_on(async {
-        let scheduler = backend::of_run(run).await?;
-        let main_process = MainProcess::open(run.clone(), scheduler).await?;
-        terminal::data(background::READY)?;
-        let mut interrupts = Interrupts::new(Some(OnInterrupt::Detach));
-        main_process.run(&mut Silent, &mut interrupts).await
-    })?;
+    let mut interrupts = Interrupts::new(Some(OnInterrupt::Detach));
+    let mut is_told = false;
+    // The process that started this one reads one word.
+    let is_ready = || match std::mem::replace(&mut is_told, true) {
+        false => terminal::data(background::READY),
+        true => Ok(()),
+    };
+    let mut view = Silent;
+    let outcome = work(run, false, &mut view, &mut interrupts, is_ready)?;
     Ok(match outcome {
         Outcome::Settled(status) => {
             conclude(run, &status, true)?;
             on_end.inspect(|command| command.tell(&status));
             end_of(run, &status)?
         }
-        Outcome::Detached(_) | Outcome::Ended => ExitCode::Interrupted,
+        Outcome::Detached(_) | Outcome::Ended | Outcome::Updated => ExitCode::Interrupted,
     })
 }

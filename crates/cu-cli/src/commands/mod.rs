@@ -1,6 +1,8 @@
 //! The commands, one per file: each asks, renders, and is done.
 
 pub mod attach;
+#[cfg(feature = "htcondor")]
+pub mod condor_submit;
 pub mod config;
 pub mod doctor;
 mod dry_run;
@@ -25,3 +27,6 @@ pub mod run;
 pub mod sbatch;
 pub mod show;
 pub mod status;
+#[cfg(any(feature = "slurm", feature = "htcondor"))]
+mod submitted;
+pub mod update;

@@ -1,16 +1,18 @@
 //! `cu run --or-resume`: continues the run if there is one already, so that one command serves for the first
 //! start and for every other one, as in a DAG or a requeued job.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cu_core::{Reader, RunDir};
-use toml::{Table, Value};
+use cu_core::{Change, Reader, RunDir};
 
 use super::resume;
 use crate::args::{Common, Watch};
 use crate::config::{Config, Source};
 use crate::error::{Error, ExitCode, Result};
+use crate::shell_word::shell_word;
 use crate::terminal;
+use crate::updates::{differing, listed, may_change};
 
 /// How long to wait for another main process: a predecessor that was killed or vacated may take a moment to
 /// end.
@@ -38,9 +40,10 @@ pub fn go_on(common: &Common, watch: &Watch, run: RunDir, config: &Config) -> Re
     if !common.quiet && !differing.is_empty() {
         terminal::warn(&format!(
             "the run {} exists already and goes on as it was made; what is given now differs in {}, which \
-             has no effect",
+             has no effect{}",
             run.path().display(),
-            differing.join(", ")
+            listed(&differing),
+            advice(&run, &differing)
         ));
     }
     resume::continue_run(common, watch, run)
@@ -71,49 +74,29 @@ fn await_predecessor(common: &Common, run: &RunDir) -> Result<()> {
 }
 
 /// The keys in which `config` differs from the one that was kept with the run.
-fn differing_keys(run: &RunDir, config: &Config) -> Vec<String> {
+fn differing_keys(run: &RunDir, config: &Config) -> Vec<Change> {
     // A config that can't be read is reported when the backend is opened.
     let Ok(kept) = Source::read_own(&run.config()).and_then(Source::parse) else {
         return Vec::new();
     };
-    let mut keys = Vec::new();
-    differing("", kept.table(), &config.effective, &mut keys);
-    keys
+    differing(kept.table(), &config.effective)
 }
 
-fn differing(path: &str, kept: &Table, given: &Table, keys: &mut Vec<String>) {
-    let empty = Table::new();
-    let mut names: Vec<_> = kept.keys().chain(given.keys()).collect();
-    names.sort();
-    names.dedup();
-    for name in names {
-        let path = match path {
-            "" => name.clone(),
-            path => format!("{path}.{name}"),
-        };
-        match (kept.get(name), given.get(name)) {
-            (Some(Value::Table(kept)), Some(Value::Table(given))) => {
-                differing(&path, kept, given, keys);
-            }
-            (Some(Value::Table(kept)), None) => differing(&path, kept, &empty, keys),
-            (None, Some(Value::Table(given))) => differing(&path, &empty, given, keys),
-            (kept, given) if kept == given => {}
-            _ => keys.push(path),
-        }
+/// The command that applies what may change, if something may and the run goes on.
+fn advice(run: &RunDir, differing: &[Change]) -> String {
+    let status = Reader::open(run).and_then(|reader| reader.status());
+    if status.is_ok_and(|status| status.ended.is_some()) {
+        return String::new();
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_keys_that_differ_are_named() {
-        let kept = "name = \"a\"\n[stop]\nafter = \"1h\"\n[settings]\nx = 1\n[resume]\n";
-        let given = "name = \"a\"\n[stop]\nafter = \"2h\"\n[grid]\nseed = [1]\n";
-        let table = |text: &str| -> Table { toml::from_str(text).expect("TOML") };
-        let mut keys = Vec::new();
-        differing("", &table(kept), &table(given), &mut keys);
-        assert_eq!(keys, ["grid.seed", "settings.x", "stop.after"]);
+    let may = differing.iter().filter(|it| may_change(&it.key).is_ok());
+    let keys = may.map(|it| shell_word(Path::new(&format!("{}={}", it.key, it.new))));
+    let keys: Vec<_> = keys.collect();
+    match keys.is_empty() {
+        true => String::new(),
+        false => format!(
+            "; `cu update {} {}` changes it",
+            shell_word(run.path()),
+            keys.join(" ")
+        ),
     }
 }

@@ -10,7 +10,7 @@ use crate::start::background;
 use crate::start::foreground::work_on;
 use crate::start::variables;
 use crate::text::plural;
-use crate::{backend, terminal};
+use crate::{backend, terminal, updates};
 
 /// Continues a run.
 ///
@@ -49,6 +49,10 @@ fn check(common: &Common, run: &RunDir) -> Result<()> {
     if !common.quiet {
         warn_of_strangers(run);
         if let Some(text) = variables::warning(run).filter(|_| !is_over) {
+            terminal::warn(&text);
+        }
+        // The error about a config that can't be read comes when the backend is opened.
+        if let Some(text) = updates::notice(run).ok().flatten().filter(|_| !is_over) {
             terminal::warn(&text);
         }
     }

@@ -17,7 +17,11 @@ use crate::start::dropped_input;
 use crate::start::foreground::work_on;
 use crate::start::variables;
 use crate::text::plural;
+use crate::updates::Origin;
 use crate::{backend, terminal};
+
+/// The setting of a job that a scheduler's own file lists: its number there.
+const PROCESS: &str = "process";
 
 /// Makes the run and works on it.
 ///
@@ -27,8 +31,13 @@ pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
     let order = Order {
         parsed: read(common, arguments)?,
         free_name: has_no_name(arguments).then(|| runs::name_of(&arguments.command)),
+        origin: arguments
+            .config_and_keys()
+            .0
+            .and_then(|path| Origin::now(&runs::absolute(path).ok()?)),
         script: None,
         planned: None,
+        each_job: Vec::new(),
         reads_stdin: true,
         watch: &arguments.watch,
         trust_parents: arguments.trust_parents,
@@ -46,16 +55,44 @@ pub struct Order<'a> {
     pub parsed: Parsed,
     /// What its name begins with, if the first free name is taken.
     pub free_name: Option<String>,
+    /// The config that it is made from, if that is a file.
+    pub origin: Option<Origin>,
     /// The content of the program, which is made in the output directory of each job.
     pub script: Option<Script<'a>>,
     /// What no key says.
     pub planned: Option<&'a Planned>,
+    /// The keys of each job, where a scheduler's own file says what the jobs are, and no grid.
+    pub each_job: Vec<Vec<Override>>,
     /// Whether standard input is looked at, which a person may have meant for the program.
     pub reads_stdin: bool,
     pub watch: &'a Watch,
     pub trust_parents: bool,
     pub or_resume: bool,
     pub dry_run: bool,
+}
+
+impl Order<'_> {
+    /// The run that `parsed` describes, with the jobs that the order lists.
+    fn config(&self, parsed: &Parsed) -> Result<Config> {
+        let Some((first, others)) = self.each_job.split_first() else {
+            return Ok(Config::planned(parsed.with([])?, self.planned)?);
+        };
+        let mut config = Config::new(parsed.with(first.clone())?)?;
+        for (number, keys) in (1..).zip(others) {
+            let of_job = Config::new(parsed.with(keys.clone())?)?;
+            for mut job in of_job.plan.jobs {
+                let number = serde_json::Value::from(number);
+                job.settings.insert(PROCESS.to_owned(), number.clone());
+                job.parameters.insert(PROCESS.to_owned(), number);
+                config.plan.jobs.push(job);
+            }
+        }
+        if let (Some(job), false) = (config.plan.jobs.first_mut(), others.is_empty()) {
+            job.settings.insert(PROCESS.to_owned(), 0.into());
+            job.parameters.insert(PROCESS.to_owned(), 0.into());
+        }
+        Ok(config)
+    }
 }
 
 /// A program that a run has a copy of.
@@ -77,11 +114,12 @@ pub enum Made {
 ///
 /// # Errors
 /// If the config is wrong, or the run can't be made.
-pub fn make_run(common: &Common, order: Order<'_>) -> Result<Made> {
+pub fn make_run(common: &Common, mut order: Order<'_>) -> Result<Made> {
     let choice = backend::choose(&order.parsed);
     // A mistake in the config is reported before a backend that is missing.
     let chosen = choice.iter().map(Choice::as_override);
-    let mut config = Config::planned(order.parsed.with(chosen)?, order.planned)?;
+    order.parsed = order.parsed.with(chosen)?;
+    let mut config = order.config(&order.parsed)?;
     let choice = choice?;
     let run = RunDir::new(directory(common, &config.parsed)?);
     if order.or_resume && or_resume::is_there(&run) {
@@ -141,8 +179,7 @@ fn make(
     loop {
         let new_run = match (NewRun::begin(&run, &config.plan), &order.free_name) {
             (Err(RunExists { .. } | InUse { .. }), Some(name)) => {
-                let parsed = config.parsed.with([free_name(common, name)])?;
-                *config = Config::planned(parsed, order.planned)?;
+                *config = order.config(&order.parsed.with([free_name(common, name)])?)?;
                 run = RunDir::new(directory(common, &config.parsed)?);
                 continue;
             }
@@ -169,6 +206,9 @@ fn make(
         // the backend from there.
         new_run.keep_config(&config_text(config)?)?;
         variables::keep(&run)?;
+        if let Some(origin) = &order.origin {
+            origin.keep(&run)?;
+        }
         new_run.finish(&mut reporter(config.plan.jobs.len(), common.quiet))?;
         return Ok(run);
     }

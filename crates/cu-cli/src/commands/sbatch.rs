@@ -3,17 +3,16 @@
 
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use cu_core::{JobReport, JobState, Reader, RunDir, Status};
+use cu_core::JobState;
 use cu_scheduler::slurm::batch_options::{self, BatchOption, CommandLine};
 
 use super::run::{Made, Order, Script, free_name, make_run};
+use super::submitted::{await_submission, id, name_of_run, say_how_to_follow};
 use crate::args::{Arguments, Common, Sbatch, Watch};
 use crate::backend::BatchJob;
-use crate::config::{Override, Source, check_name, literally};
+use crate::config::{Override, Source, literally};
 use crate::error::{Error, ExitCode, Result};
-use crate::shell_word::shell_word;
 use crate::start::background;
 use crate::start::foreground::{report, work_on};
 use crate::view::json::StatusJson;
@@ -21,9 +20,6 @@ use crate::{config, runs, terminal};
 
 /// The script's copy, as Slurm calls its own.
 const COPY: &str = "slurm_script";
-/// How long to wait for the id of the first job.
-const PATIENCE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Makes the run, and starts a main process in the background.
 ///
@@ -39,7 +35,7 @@ pub fn sbatch(common: &Common, arguments: &Sbatch) -> Result<ExitCode> {
     let batch = Batch::of(&line, &here)?;
     let options = batch.options(line.options)?;
     let job = BatchJob::new(&options, &batch.name, &here)?;
-    let stem = name_of_run(job.name.as_deref().unwrap_or(&batch.name));
+    let stem = name_of_run(job.name.as_deref().unwrap_or(&batch.name), "batch");
     overrides.splice(0..0, job.overrides);
     let command = std::iter::once(format!("{{output_dir}}/{COPY}"));
     let command = command.chain(batch.arguments.iter().map(|word| literally(word)));
@@ -67,10 +63,12 @@ pub fn sbatch(common: &Common, arguments: &Sbatch) -> Result<ExitCode> {
         parsed: Source::command_line(overrides).within(&here).parse()?,
         free_name: (!named).then_some(stem),
         planned: None,
+        origin: None,
         script: Some(Script {
             name: COPY,
             text: &batch.text,
         }),
+        each_job: Vec::new(),
         reads_stdin: false,
         watch: &watch,
         trust_parents: arguments.trust_parents,
@@ -85,7 +83,8 @@ pub fn sbatch(common: &Common, arguments: &Sbatch) -> Result<ExitCode> {
         return work_on(common, &watch, run);
     }
     background::start(&run, common.verbose)?;
-    let (status, first) = await_submission(&run)?;
+    let (status, jobs) = await_submission(&run, 1)?;
+    let first = &jobs[0];
     if first.state == JobState::Failed {
         report(common, &run, &status)?;
         return Ok(ExitCode::JobsFailed);
@@ -94,8 +93,7 @@ pub fn sbatch(common: &Common, arguments: &Sbatch) -> Result<ExitCode> {
         terminal::json(&StatusJson::of(&run, &status)?)?;
         return Ok(ExitCode::Done);
     }
-    let id = first.attempts.first();
-    match id.and_then(|attempt| attempt.cluster_job_id.as_deref()) {
+    match id(first) {
         Some(id) if job.is_parsable => terminal::data(id)?,
         Some(id) => terminal::data(&format!("Submitted batch job {id}"))?,
         None => terminal::warn(&format!(
@@ -104,11 +102,7 @@ pub fn sbatch(common: &Common, arguments: &Sbatch) -> Result<ExitCode> {
         )),
     }
     if !is_quiet {
-        let run = shell_word(run.path());
-        terminal::say(&format!(
-            "it is the first of the run's jobs. `cu watch {run}` shows the run until it ends, `cu logs {run}` \
-             its output, `cu stop all {run}` cancels it"
-        ));
+        say_how_to_follow(&run, "it is the first of the run's jobs");
     }
     Ok(ExitCode::Done)
 }
@@ -235,33 +229,4 @@ fn find(name: &str, here: &Path) -> PathBuf {
         return path;
     }
     config::find_command(name, None).unwrap_or(path)
-}
-
-/// A name for a run: that of the job as far as it can be one, or the script's without its ending.
-fn name_of_run(job: &str) -> String {
-    let stem = Path::new(job).file_stem().unwrap_or_default();
-    let stem = stem.to_string_lossy();
-    match check_name(&stem) {
-        Ok(()) => stem.into_owned(),
-        Err(_) => "batch".to_owned(),
-    }
-}
-
-/// The run, and its job, once its first attempt is with Slurm or has been refused; after a bounded time in any
-/// case.
-fn await_submission(run: &RunDir) -> Result<(Status, JobReport)> {
-    let reader = Reader::open(run)?;
-    let began = Instant::now();
-    loop {
-        let status = reader.status()?;
-        let Some(first) = reader.jobs()?.into_iter().next() else {
-            return Err(Error::usage("the run has no job"));
-        };
-        let attempt = first.attempts.first();
-        let is_submitted = attempt.is_some_and(|attempt| attempt.cluster_job_id.is_some());
-        if is_submitted || first.state == JobState::Failed || began.elapsed() > PATIENCE {
-            return Ok((status, first));
-        }
-        std::thread::sleep(PAUSE);
-    }
 }

@@ -3,9 +3,9 @@
 use super::jobs_of_run::jobs_of_run;
 use crate::args::{Common, Show};
 use crate::error::{ExitCode, Result};
-use crate::terminal;
 use crate::view::json::JobJson;
 use crate::view::{self, summary};
+use crate::{terminal, updates};
 
 /// Prints it.
 ///
@@ -30,8 +30,16 @@ pub fn show(common: &Common, arguments: &Show) -> Result<ExitCode> {
         }
         (false, jobs) => {
             let width = terminal::columns();
-            let texts = jobs.iter().map(|job| view::job::painted(&run, job, width));
-            terminal::data_styled(&texts.collect::<Vec<_>>().join("\n\n"))?;
+            let mut texts = Vec::with_capacity(jobs.len());
+            for job in jobs {
+                let mut text = view::job::painted(&run, job, width);
+                for line in updates::shown(&run, reader.updates(job.job)?)? {
+                    text.push('\n');
+                    text.push_str(&line);
+                }
+                texts.push(text);
+            }
+            terminal::data_styled(&texts.join("\n\n"))?;
         }
     }
     Ok(ExitCode::Done)

@@ -8,16 +8,16 @@ use cu_system::threads;
 
 use super::interrupt::Interrupts;
 use super::on_end::OnEnd;
-use super::watched::{MainProcess, Outcome};
+use super::watched::{Outcome, work};
 use super::{background, logging};
 use crate::args::{Common, Watch};
 use crate::cluster_utils::results;
 use crate::error::{ExitCode, Result};
 use crate::shell_word::shell_word;
+use crate::terminal;
 use crate::view::balance::balance;
 use crate::view::json::StatusJson;
 use crate::view::{self, summary};
-use crate::{backend, terminal};
 
 /// Acts as the main process of `run` until all its jobs have ended, or starts one in the background.
 ///
@@ -31,12 +31,8 @@ pub fn work_on(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> 
     let on_end = OnEnd::of(&run);
     let mut view = view::choose(common, watch.no_progress);
     let mut interrupts = Interrupts::new(watch.on_interrupt);
-    let outcome = background::runtime()?.block_on(async {
-        let scheduler = backend::of_run(&run).await?;
-        let main_process = MainProcess::open(run.clone(), scheduler).await?;
-        let main_process = main_process.with_report(!common.json);
-        main_process.run(view.as_mut(), &mut interrupts).await
-    })?;
+    let reports = !common.json;
+    let outcome = work(&run, reports, view.as_mut(), &mut interrupts, || Ok(()))?;
     match outcome {
         Outcome::Settled(status) => {
             conclude(&run, &status, common.quiet)?;
@@ -55,7 +51,7 @@ pub fn work_on(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> 
             });
             Ok(ExitCode::Interrupted)
         }
-        Outcome::Ended => {
+        Outcome::Ended | Outcome::Updated => {
             terminal::say(&format!(
                 "ended at once; `cu resume {}` continues the run",
                 shell_word(run.path())

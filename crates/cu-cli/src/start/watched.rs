@@ -5,12 +5,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cu_core::{Finish, LoopOptions, ResumeLoop, RunDir, Status};
+use cu_core::{Finish, LoopOptions, ResumeLoop, RunDir, Status, Update};
 use cu_protocol::{OperatorAnswer, OperatorRequest};
 use cu_scheduler::{Reach, Scheduler};
 
+use crate::backend;
 use crate::error::{Error, Result};
+use crate::start::background;
 use crate::start::interrupt::{Interruption, Interrupts, Reaction, Sources};
+use crate::updates;
 use crate::view::notices::Notices;
 use crate::view::waiting::{self, Waiting};
 use crate::view::{View, limit};
@@ -28,11 +31,46 @@ pub enum Outcome {
     Detached(Status),
     /// A second Ctrl-C ended it at once.
     Ended,
+    /// It has ended so that the run is opened again, with what `cu update` has changed.
+    Updated,
+}
+
+/// Works on a run until its jobs have ended, or the main process is to end. Opens it again whenever it is updated:
+/// an update is taken over as at `cu resume`. `is_ready` is called each time it is open.
+///
+/// # Errors
+/// If another main process holds the run, or it can't be opened, or the loop has to give up.
+pub fn work(
+    run: &RunDir,
+    reports: bool,
+    view: &mut dyn View,
+    interrupts: &mut Interrupts,
+    mut is_ready: impl FnMut() -> Result<()>,
+) -> Result<Outcome> {
+    loop {
+        updates::put_in_place(run)?;
+        let working = async {
+            let scheduler = backend::of_run(run).await?;
+            let main_process = MainProcess::open(run.clone(), scheduler).await?;
+            is_ready()?;
+            let mut main_process = main_process.with_report(reports);
+            main_process.takes_updates = true;
+            main_process.run(view, interrupts).await
+        };
+        // With it end the last tasks that hold the backend, which would be found in use.
+        match background::runtime()?.block_on(working)? {
+            Outcome::Updated => {}
+            outcome => return Ok(outcome),
+        }
+    }
 }
 
 /// A main process that holds the run and listens.
 #[derive(Debug)]
 pub struct MainProcess {
+    run: RunDir,
+    /// Whether it ends for an update, to be opened again.
+    takes_updates: bool,
     resume_loop: ResumeLoop,
     reports: bool,
 }
@@ -43,6 +81,8 @@ impl MainProcess {
     /// # Errors
     /// If another main process holds it, or it can't be opened.
     pub async fn open(run: RunDir, scheduler: Arc<dyn Scheduler>) -> Result<Self> {
+        // Opening the run removes the updates that have it.
+        updates::put_in_place(&run)?;
         let listen = match scheduler.capabilities().reach {
             Reach::ThisMachine => Ipv4Addr::LOCALHOST,
             Reach::OtherMachines => Ipv4Addr::UNSPECIFIED,
@@ -51,8 +91,10 @@ impl MainProcess {
         let mut options = LoopOptions::new(supervisor, IpAddr::V4(listen));
         options.names = limit::NAMES;
         tracing::info!(process = std::process::id(), %scheduler, "a main process opens the run");
-        let resume_loop = ResumeLoop::open(run, scheduler, options).await?;
+        let resume_loop = ResumeLoop::open(run.clone(), scheduler, options).await?;
         Ok(Self {
+            run,
+            takes_updates: false,
             resume_loop,
             reports: false,
         })
@@ -98,6 +140,7 @@ impl MainProcess {
         let operator = self.resume_loop.operator();
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut waiting = Waiting::default();
+        let mut is_updated = false;
         let mut running = pin!(self.resume_loop.run());
         view.status(&status.borrow_and_update().clone(), Instant::now());
         let finish = loop {
@@ -115,6 +158,11 @@ impl MainProcess {
                     let lines = notices.take(report_follows);
                     lines.iter().for_each(|line| view.notice(line));
                     view.tick(now);
+                    if self.takes_updates && !is_updated && Update::are_pending(&self.run) {
+                        is_updated = true;
+                        // The loop refuses only if it has ended.
+                        drop(operator.ask(OperatorRequest::Detach));
+                    }
                     if waiting.is_due(&status, now)
                         && let Some(reason) = waiting::reason(&status)
                         && waiting.is_news(&reason)
@@ -157,6 +205,10 @@ impl MainProcess {
             Finish::Settled(status) => {
                 tracing::info!("the main process ends: all jobs have ended");
                 Outcome::Settled(status)
+            }
+            Finish::Detached(_) if is_updated => {
+                tracing::info!("the run is opened again, for it was updated");
+                Outcome::Updated
             }
             Finish::Detached(status) => {
                 tracing::info!("the main process ends: it was detached; attempts continue");

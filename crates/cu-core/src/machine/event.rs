@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cu_protocol::{Attempt, ExitRecord, Message, Sequence, Timestamp};
+use cu_run_dir::Change;
 use cu_scheduler::{ClusterJobId, Observation};
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +94,13 @@ pub enum Event {
     RoomMade,
     /// An operator gave an order.
     Ordered(Order),
+    /// The run was updated. It is recorded with the new budgets and plans, before a main process reads them.
+    Updated {
+        /// Which update it was.
+        id: String,
+        /// What it changed.
+        changes: Vec<Change>,
+    },
     /// A deadline has come: the next attempt is submitted, a cancellation is repeated, or a better
     /// witness is no longer awaited.
     TimePassed,

@@ -88,6 +88,7 @@ impl Step<'_> {
             } => self.observed(*attempt, observation),
             Event::RoomMade => self.room_made(),
             Event::Ordered(order) => self.ordered(*order),
+            Event::Updated { .. } => {}
             Event::TimePassed => self.time_passed(),
         }
     }

@@ -7,6 +7,7 @@ mod progress;
 mod read;
 mod recover;
 mod rows;
+mod update;
 mod upgrade;
 
 use std::os::unix::fs::MetadataExt;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cu_protocol::{JobId, RunId, Timestamp};
+use cu_run_dir::Update;
 use cu_system::files;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
@@ -185,6 +187,23 @@ impl Store {
         outcome.map_err(|error| open::unwritable(&self.path, error))
     }
 
+    /// Records an update of the run, whole or not at all. Returns whether it was not recorded before.
+    ///
+    /// # Errors
+    /// [`Error::Record`].
+    pub fn record_update(&mut self, at: Timestamp, id: &str, update: &Update) -> Result<bool> {
+        let at = i64::try_from(at.millis()).unwrap_or(i64::MAX);
+        let newest = "SELECT coalesce(max(number), 0) FROM events";
+        let written = self.transact(|transaction| {
+            let is_new = update::write(transaction, at, id, update)?;
+            let newest: i64 = transaction.query_row(newest, [], |row| row.get(0))?;
+            Ok((is_new, newest))
+        });
+        let (is_new, newest) = written.map_err(|error| open::unwritable(&self.path, error))?;
+        self.next = newest + 1;
+        Ok(is_new)
+    }
+
     /// Ends a commit that waits for others: it then fails, and records nothing.
     pub fn abandoned(&self) -> Abandoned {
         self.abandoned.clone()
@@ -231,15 +250,16 @@ impl Store {
         }
     }
 
-    fn transact(
+    fn transact<T>(
         &mut self,
-        write: impl Fn(&Transaction<'_>) -> rusqlite::Result<()>,
-    ) -> rusqlite::Result<()> {
+        write: impl Fn(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
         // Immediate: SQLite waits for others at the beginning and at the end, and never in between.
         let behaviour = TransactionBehavior::Immediate;
         let transaction = self.connection.transaction_with_behavior(behaviour)?;
-        write(&transaction)?;
-        transaction.commit()
+        let written = write(&transaction)?;
+        transaction.commit()?;
+        Ok(written)
     }
 
     /// Checks that others find the store where it was written.

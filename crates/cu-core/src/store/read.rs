@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use cu_protocol::{Attempt, JobId, Metrics, OperatorRequest, RunId, Timestamp};
+use cu_run_dir::{Change, Update};
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Deserialize;
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
+use super::update::merged;
 use super::{Loaded, PlanText, open, recover};
 use crate::lock;
 use crate::machine::{Event, Job, Machine, Share, Tally, orders, why};
@@ -215,6 +217,51 @@ impl Reader {
                 jobs: self.status()?.jobs.total,
             }),
         }
+    }
+
+    /// The budgets of the run, and the plan of its first job, with the updates that are still pending.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Read`].
+    pub fn in_force(&self) -> Result<(Policy, JobPlan)> {
+        let pending = Update::pending(&self.run_dir)?;
+        self.read(|connection| {
+            let first = "SELECT plan FROM jobs ORDER BY job LIMIT 1";
+            let plan: String = connection.query_row(first, [], |row| row.get(0))?;
+            let policy = fact(connection, "policy")?.unwrap_or_default();
+            let pending = || pending.iter().map(|(_, update)| update);
+            let policy = merged(&policy, |it| {
+                pending().for_each(|update| update.merge_policy(it))
+            })?;
+            let plan = merged(&plan, |it| {
+                pending().for_each(|update| update.merge_plan(it))
+            })?;
+            Ok((policy, plan))
+        })
+    }
+
+    /// What `cu update` has changed for a job, the oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Read`].
+    pub fn updates(&self, job: JobId) -> Result<Vec<(Timestamp, Vec<Change>)>> {
+        self.read(|connection| {
+            let mut events = connection.prepare(
+                "SELECT at, event FROM events WHERE job = ?1 AND event LIKE '{\"updated\":%' \
+                 ORDER BY number",
+            )?;
+            let rows = events.query_map([job.0], |row| {
+                Ok((Timestamp::from_millis(row.get(0)?), parse(row, 1)?))
+            })?;
+            let changes = rows.map(|row| {
+                let (at, event) = row?;
+                Ok(match event {
+                    Event::Updated { changes, .. } => (at, changes),
+                    _ => (at, Vec::new()),
+                })
+            });
+            changes.collect()
+        })
     }
 
     /// The id of the run.

@@ -8,7 +8,7 @@ CREATE TABLE facts (
     value TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- Each job: its plan, which never changes, and its state, folded from its events.
+-- Each job: its plan, which `cu update` alone changes, and its state, folded from its events.
 CREATE TABLE jobs (
     job INTEGER PRIMARY KEY,
     state TEXT NOT NULL,

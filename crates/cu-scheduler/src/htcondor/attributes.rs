@@ -8,5 +8,8 @@ pub(super) const RUN: &str = "CuRun";
 /// or a lost shadow, beside a copy that still runs.
 pub(super) const STARTS: &str = "CuStarts";
 
+/// Whether nobody will put it back or free it any more, where the user has a rule for removals, too.
+pub(super) const FORGOTTEN: &str = "CuForgotten";
+
 /// All of them.
-pub(super) const ALL: [&str; 3] = [NAME, RUN, STARTS];
+pub(super) const ALL: [&str; 4] = [NAME, RUN, STARTS, FORGOTTEN];

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use super::attributes::{NAME, RUN, STARTS};
+use super::attributes::{FORGOTTEN, NAME, RUN, STARTS};
 use super::options::{Environment, HtcondorOptions, Resume, Universe, seconds};
 use super::script::SLOT_GIVEN_UP;
 use crate::{Resources, SubmissionName};
@@ -95,7 +95,15 @@ pub(super) fn header(
     }
     let used_up = format!("JobStatus == 1 && JobRunCount >= {STARTS}");
     let kept = format!("time() - EnteredCurrentStatus > {KEPT_SECONDS}");
-    header.set("periodic_remove", format!("{used_up} && {kept}"));
+    let forgotten = format!("{used_up} && {kept}");
+    match &options.periodic_remove {
+        None => header.set("periodic_remove", forgotten),
+        // The reason of a removal quotes the expression. Without our gate in it, it is the user's rule.
+        Some(own) => {
+            header.set(&format!("+{FORGOTTEN}"), forgotten);
+            header.set("periodic_remove", format!("{FORGOTTEN} || ({own})"));
+        }
+    }
     header.set("requirements", requirements(options, avoid_hosts));
     let words = [
         ("rank", &options.rank),

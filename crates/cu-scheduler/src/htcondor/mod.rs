@@ -60,6 +60,7 @@ mod resume;
 mod script;
 mod state;
 mod submit;
+pub mod submit_file;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -63,6 +63,8 @@ pub struct HtcondorOptions {
     pub rank: Option<String>,
     /// An expression on a machine that must be true.
     pub requirements: Option<String>,
+    /// An expression on a job in the queue: one of which it is true is removed, whatever it does.
+    pub periodic_remove: Option<String>,
     /// Only these machines, by full or short name; all if empty.
     pub hosts: Vec<String>,
     /// None of these machines.
@@ -240,6 +242,7 @@ impl HtcondorOptions {
             ("cuda_requirement", self.cuda_requirement.as_ref()),
             ("rank", self.rank.as_ref()),
             ("requirements", self.requirements.as_ref()),
+            ("periodic_remove", self.periodic_remove.as_ref()),
         ];
         single
             .into_iter()
@@ -285,10 +288,7 @@ const OURS: [(&str, &str); 23] = [
     ("job_max_vacate_time", "`grace`"),
     ("on_exit_remove", "`resume`"),
     ("on_exit_hold", "`resume`"),
-    (
-        "periodic_remove",
-        "nothing: it frees jobs whose end is known",
-    ),
+    ("periodic_remove", "`periodic_remove`"),
     ("checkpoint_exit_code", "`resume`"),
     (
         "should_transfer_files",
@@ -362,6 +362,7 @@ impl Default for HtcondorOptions {
             accounting_group_user: None,
             rank: None,
             requirements: None,
+            periodic_remove: None,
             hosts: Vec::new(),
             exclude_hosts: Vec::new(),
             allowed_job_duration: None,

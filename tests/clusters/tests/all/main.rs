@@ -14,6 +14,7 @@ mod htcondor_newer;
 mod htcondor_policies;
 mod htcondor_runs;
 mod htcondor_second_reader;
+mod htcondor_submit_files;
 mod htcondor_tells;
 mod python_wheel;
 mod recipes;

@@ -51,6 +51,8 @@ table! {
         rank: String = Example("\"KFlops\""),
         /// An expression on a machine that must be true.
         requirements: String = Example("\"OpSysMajorVer >= 12\""),
+        /// An expression on a job in the queue: an attempt of which it is true is removed.
+        periodic_remove: String = Example("\"ImageSize > 8000000\""),
         /// Only these machines, by full or short name.
         hosts: Vec<String> = Example("[\"node07\"]"),
         /// None of these machines.

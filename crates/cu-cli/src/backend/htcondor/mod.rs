@@ -7,6 +7,10 @@ pub mod keys;
 mod open;
 #[cfg(feature = "htcondor")]
 mod options;
+#[cfg(feature = "htcondor")]
+mod submit_attributes;
+#[cfg(feature = "htcondor")]
+pub mod submit_job;
 
 #[cfg(feature = "htcondor")]
 pub use open::HtcondorBackend;

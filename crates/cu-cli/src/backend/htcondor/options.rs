@@ -51,6 +51,9 @@ pub fn options(run: &RunDir, file: &File) -> HtcondorOptions {
         .clone_from(&settings.accounting_group_user);
     options.rank.clone_from(&settings.rank);
     options.requirements.clone_from(&settings.requirements);
+    options
+        .periodic_remove
+        .clone_from(&settings.periodic_remove);
     options.hosts = settings.hosts.clone().unwrap_or_default();
     options.exclude_hosts = settings.exclude_hosts.clone().unwrap_or_default();
     options.allowed_job_duration = settings.allowed_job_duration.map(|time| time.0);
@@ -113,6 +116,7 @@ mod tests {
         expected.accounting_group_user = text("ada");
         expected.rank = text("KFlops");
         expected.requirements = text("OpSysMajorVer >= 12");
+        expected.periodic_remove = text("ImageSize > 8000000");
         expected.hosts = words(&["node07"]);
         expected.exclude_hosts = words(&["node01", "node02"]);
         expected.allowed_job_duration = Some(Duration::from_secs(86400));

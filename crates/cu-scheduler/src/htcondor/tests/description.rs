@@ -33,6 +33,16 @@ fn commands(options: &HtcondorOptions, resources: &Resources) -> BTreeMap<String
 }
 
 #[test]
+fn a_removal_by_the_users_rule_is_not_taken_for_ours() {
+    let mut options = options();
+    options.periodic_remove = Some("ImageSize > 9".into());
+    let set = commands(&options, &Resources::default());
+    // Removals whose reason quotes CuStarts are ours.
+    assert_eq!(set["periodic_remove"], "CuForgotten || (ImageSize > 9)");
+    assert!(set["+CuForgotten"].contains("JobRunCount >= CuStarts"));
+}
+
+#[test]
 fn a_host_where_nothing_started_is_avoided_for_a_time() {
     let mut options = options();
     let header = |options: &HtcondorOptions, hosts: &[&str]| {

@@ -1,13 +1,13 @@
-//! Keeps the words behind `cu sbatch` apart: they are options of sbatch, of which some have the letters of
-//! options of `cu`.
+//! Keeps the words behind `cu sbatch` and `cu condor-submit` apart: they are options of sbatch and condor_submit,
+//! of which some have the letters of options of `cu`.
 
 use std::ffi::OsString;
 
-const COMMAND: &str = "sbatch";
+const COMMANDS: [&str; 2] = ["sbatch", "condor-submit"];
 /// Options of `cu` whose value is the next word.
 const WITH_VALUE: [&str; 2] = ["--results-dir", "--color"];
 
-/// The words, with `--` behind `sbatch` if that is the command, unless help is asked for.
+/// The words, with `--` behind the command if it is one of these, unless help is asked for.
 pub fn apart(words: &[OsString]) -> Vec<OsString> {
     let mut words = words.to_vec();
     let Some(place) = place(&words) else {
@@ -20,14 +20,14 @@ pub fn apart(words: &[OsString]) -> Vec<OsString> {
     words
 }
 
-/// Where the word `sbatch` is, if that is the command.
+/// Where the command is, if it is one of these.
 fn place(words: &[OsString]) -> Option<usize> {
     let mut is_value = false;
     for (place, word) in words.iter().enumerate().skip(1) {
         let word = word.to_str()?;
         match word {
             _ if is_value => is_value = false,
-            COMMAND => return Some(place),
+            _ if COMMANDS.contains(&word) => return Some(place),
             _ if WITH_VALUE.contains(&word) => is_value = true,
             _ if word.starts_with('-') && word != "--" => {}
             _ => return None,
@@ -50,6 +50,10 @@ mod tests {
                 "cu --results-dir sbatch sbatch -- -n 1",
             ),
             ("cu sbatch", "cu sbatch --"),
+            (
+                "cu condor-submit -name a x.sub",
+                "cu condor-submit -- -name a x.sub",
+            ),
             ("cu sbatch --help", "cu sbatch --help"),
             ("cu run -- sbatch x.sh", "cu run -- sbatch x.sh"),
             ("cu help sbatch", "cu help sbatch"),
