@@ -342,7 +342,7 @@ fn a_wrong_value_is_named_with_file_key_and_cure() {
         ),
         (&["twice.json"], "twice.json: "),
         (&["broken.toml"], "broken.toml: "),
-        (&["none.json"], "can't read the config none.json"),
+        (&["none.json"], "there is no config none.json"),
     ] {
         let output = project.grid_search(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");

@@ -143,39 +143,3 @@ fn cu_job_does_what_the_real_cluster_utils_does() {
         let _ = output(&mut python);
     }
 }
-
-/// A program of the kind that the page for movers is about.
-const MOVED: &str = r#"
-from cu_job import cluster_main
-
-@cluster_main(verbose=False)
-def main(fn_args, **_):
-    return {"product": fn_args.w * fn_args.x}
-
-main()
-"#;
-
-#[test]
-fn the_config_on_the_page_for_movers_is_not_refused() {
-    let page = std::fs::read_to_string(root().join("docs/cluster_utils.md")).expect("a file");
-    let config = page.split("```toml\n").nth(2).expect("a second config");
-    let config = config.split("```").next().expect("its end");
-    let module = root().join("crates/cu-client/python").canonicalize();
-    let module = module.expect("a directory");
-    let scratch = tempfile::tempdir().expect("a directory");
-    std::fs::write(scratch.path().join("run.toml"), config).expect("a file");
-    std::fs::write(scratch.path().join("main.py"), MOVED).expect("a file");
-    let cu = |arguments: &[&str]| {
-        let mut cu = Command::new(cu_tests::cu::cu_binary());
-        cu.args(arguments).current_dir(scratch.path());
-        output(cu.env("PYTHONPATH", &module))
-    };
-    let _ = cu(&["run", "run.toml", "--backend=local"]);
-    let jobs: serde_json::Value = serde_json::from_str(&cu(&["jobs", "--json"])).expect("JSON");
-    let product = |job: usize| jobs["jobs"][job]["metrics"]["product"].as_f64();
-    assert_eq!(
-        [0, 1, 2].map(product),
-        [Some(1.0), Some(2.0), Some(3.0)],
-        "{jobs:#}"
-    );
-}

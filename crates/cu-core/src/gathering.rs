@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use crate::inbox::GATHERING;
+
 /// The time between two calls of a run that always has something due.
 const BETWEEN_CALLS: Duration = Duration::from_secs(2);
 /// How many calls a run that had little due has in hand at most: they go out sooner after each other.
 const MOST_SAVED: f64 = 8.0;
-/// All seems to be there once nothing more has become due for this long.
-const QUIET: Duration = Duration::from_millis(100);
+/// All seems to be there once nothing more has become due for this long: ends that are only reported gather
+/// themselves before they make anything due.
+const QUIET: Duration = GATHERING.saturating_mul(2);
 /// The longest wait for company. Schedulers start jobs at intervals that are longer.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 

@@ -20,7 +20,8 @@ use super::event_log::Decoder;
 /// let log = b"001 (812.000.000) 2026-11-24 16:06:11 Job executing on host: <10.0.0.7:9618?>\n...\n";
 /// let (begin, rest) = log.split_at(40);
 /// let events = cu_scheduler::htcondor::read_events([begin, rest]);
-/// assert_eq!(events[0].to_string(), r#"{"cluster":812,"host":"10.0.0.7:9618","proc":0,"type":1}"#);
+/// let expected = serde_json::json!({"type": 1, "cluster": 812, "proc": 0, "host": "10.0.0.7:9618"});
+/// assert_eq!(events[0], expected);
 /// ```
 pub fn read_events<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Vec<Value> {
     let (mut decoder, mut events) = (Decoder::default(), Vec::new());

@@ -11,8 +11,9 @@ use rustix::process::Signal;
 use super::gpus;
 use super::keeper::{Keeper, unwatch, watch};
 use super::proc_fs;
-use super::process::{self, Leader, Leftover, NotStarted};
+use super::process::{Leader, Leftover, NotStarted};
 use super::record::{self, Cause, Ended, Line, unix_ms};
+use super::signals;
 use super::table::{Job, Phase, Running, Signals, Turn};
 use crate::{Cancel, ClusterJobId, Resources, Submission};
 
@@ -28,9 +29,6 @@ const SHORT_TROUBLE: Duration = Duration::from_secs(5);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 /// The same for graphics processors, which another run gives back without a word.
 const LONGEST_WAIT_FOR_GPUS: Duration = Duration::from_secs(5);
-/// A warning never comes before a command has had this long to install its handler, or half its
-/// limit if that is shorter.
-const FIRST_WARNING: Duration = Duration::from_secs(1);
 
 /// The reason why this machine can't start any attempt now.
 #[derive(Debug)]
@@ -236,7 +234,7 @@ impl Keeper {
         let Some(running) = self.table.running(number) else {
             return;
         };
-        running.signals = signals(limits, running.since, Instant::now(), SystemTime::now());
+        running.signals = signals::of(limits, running.since, Instant::now(), SystemTime::now());
         if running.ending.is_some() {
             // We were killed while we were ending it. Start over, with the full grace time.
             running.signals = Signals {
@@ -553,65 +551,5 @@ impl Running {
             Some(Cause::Cancelled) => (Cause::Cancelled, format!("cancelled; {how}")),
             _ => (end, how),
         }
-    }
-}
-
-/// Schedules the signals for a command that has run since `since`.
-fn signals(limits: &Resources, since: SystemTime, now: Instant, clock: SystemTime) -> Signals {
-    let Some(limit) = limits.time_limit else {
-        return Signals::default();
-    };
-    let run = clock.duration_since(since).unwrap_or_default();
-    let after_start = |after: Duration| now.checked_add(after.saturating_sub(run));
-    let warn = limits.warning.and_then(|warning| {
-        let earliest = FIRST_WARNING.min(limit / 2);
-        let after = limit.saturating_sub(warning.before_limit).max(earliest);
-        Some((after_start(after)?, process::to_system(warning.signal)))
-    });
-    Signals {
-        warn,
-        limit: after_start(limit),
-        kill: None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Warning;
-
-    fn limits(limit: u64, before: u64) -> Resources {
-        Resources {
-            time_limit: Some(Duration::from_secs(limit)),
-            warning: Some(Warning {
-                signal: crate::Signal::Usr1,
-                before_limit: Duration::from_secs(before),
-            }),
-            ..Resources::default()
-        }
-    }
-
-    #[test]
-    fn time_that_has_run_counts_towards_the_limit() {
-        let (now, clock) = (Instant::now(), SystemTime::now());
-        let since = clock - Duration::from_secs(40);
-        let signals = signals(&limits(60, 15), since, now, clock);
-        assert_eq!(signals.limit, Some(now + Duration::from_secs(20)));
-        let warn = signals.warn.map(|(at, _)| at);
-        assert_eq!(warn, Some(now + Duration::from_secs(5)));
-    }
-
-    #[test]
-    fn a_limit_that_passed_meanwhile_is_due_at_once() {
-        let (now, clock) = (Instant::now(), SystemTime::now());
-        let since = clock - Duration::from_secs(61);
-        assert_eq!(signals(&limits(60, 1), since, now, clock).limit, Some(now));
-    }
-
-    #[test]
-    fn a_warning_as_long_as_the_limit_leaves_time_for_a_handler() {
-        let (now, clock) = (Instant::now(), SystemTime::now());
-        let warn = signals(&limits(60, 600), clock, now, clock).warn;
-        assert_eq!(warn.map(|(at, _)| at), Some(now + FIRST_WARNING));
     }
 }

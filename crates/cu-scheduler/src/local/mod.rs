@@ -43,6 +43,7 @@ mod proc_fs;
 mod process;
 mod record;
 mod recover;
+mod signals;
 mod slots;
 mod table;
 mod warm;
