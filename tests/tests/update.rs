@@ -150,4 +150,19 @@ fn an_edited_config_is_noticed_and_applied() {
     assert!(said.contains("resume.max_attempts: 1 → 4"), "{said}");
     let again = update(&run, &["--from-config"]);
     assert!(again.contains("nothing changes"), "{again}");
+    // A run that is over says what it can't have any more.
+    let mut main_process = run.go_on();
+    let_go(&run, 1);
+    let_go(&run, 2);
+    assert_eq!(main_process.wait().code, Some(0));
+    let resumed = |run: &Run| run.cu(&["resume", &path]).stderr;
+    assert!(!resumed(&run).contains("edited"), "{}", resumed(&run));
+    edit(&run.config(), "max_attempts = 4", "max_attempts = 5");
+    assert!(!resumed(&run).contains("edited"), "{}", resumed(&run));
+    edit(&run.config(), "x = 1", "x = 3");
+    let said = resumed(&run);
+    assert!(
+        said.contains("settings.x can't change in a run: `cu run` makes a new one"),
+        "{said}"
+    );
 }

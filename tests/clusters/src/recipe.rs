@@ -18,8 +18,8 @@ const STOPS: usize = 3;
 
 /// How a recipe is tested.
 pub struct Recipe {
-    /// Its directory in `examples/recipes`.
-    pub name: &'static str,
+    /// Where it is in `examples`.
+    pub directory: &'static str,
     /// Words behind its command, such as those that make the program reproducible.
     pub more_words: &'static [&'static str],
     /// More variables, in TOML.
@@ -60,9 +60,8 @@ impl Traces {
     }
 }
 
-/// The directory of all recipes.
-pub fn recipes() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/recipes")
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// Whether a recipe needs one of the large programs.
@@ -90,19 +89,19 @@ pub fn comes_out_the_same_in_attempts(recipe: &Recipe, Large(is_large): Large) {
     for (place, more) in [(local, ""), (slurm, recipe.on_slurm)] {
         let run = new_run(&cluster, recipe, place, more);
         in_attempts(&run, recipe);
-        assert_eq!(result(recipe, &run), expected, "{}", recipe.name);
+        assert_eq!(result(recipe, &run), expected, "{}", recipe.directory);
     }
 }
 
 fn result(recipe: &Recipe, run: &Run) -> String {
     let result = (recipe.result)(&run.path(""));
-    assert!(!result.is_empty(), "{}: a result", recipe.name);
+    assert!(!result.is_empty(), "{}: a result", recipe.directory);
     result
 }
 
 /// A run of the recipe as it stands there, in a directory with copies of its files.
 fn new_run(cluster: &SlurmCluster, recipe: &Recipe, mut place: Place, more: &str) -> Run {
-    let directory = recipes().join(recipe.name);
+    let directory = repository().join("examples").join(recipe.directory);
     let text = std::fs::read_to_string(directory.join("run.toml")).expect("a recipe has a config");
     let mut config: Table = text.parse().expect("TOML");
     let command = config.remove("command").expect("a command");
@@ -131,12 +130,14 @@ fn new_run(cluster: &SlurmCluster, recipe: &Recipe, mut place: Place, more: &str
     let copied = Command::new("cp")
         .arg("-r")
         .arg(directory.join("."))
+        // As if it were installed.
+        .arg(repository().join("crates/cu-client/python/cu_job.py"))
         .arg(run.path(""))
         .status();
     assert!(
         copied.expect("cp").success(),
         "{} can't be copied",
-        recipe.name
+        recipe.directory
     );
     if run.path("prepare.sh").exists() {
         let mut prepare = cluster.on_login_node("sh");

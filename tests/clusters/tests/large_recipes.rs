@@ -31,7 +31,7 @@ fn last_output(work: &Path) -> String {
 #[test]
 fn quantum_espresso_that_exits_with_2_continues() {
     let recipe = Recipe {
-        name: "quantum-espresso",
+        directory: "recipes/quantum-espresso",
         more_words: &[],
         environment: "OMP_NUM_THREADS = \"1\"\n",
         on_slurm: "",
@@ -56,7 +56,7 @@ fn quantum_espresso_that_exits_with_2_continues() {
 #[test]
 fn cp2k_that_removes_its_stop_file_continues() {
     let recipe = Recipe {
-        name: "cp2k",
+        directory: "recipes/cp2k",
         more_words: &[],
         environment: "OMP_NUM_THREADS = \"1\"\n",
         on_slurm: "",
@@ -80,7 +80,7 @@ fn cp2k_that_removes_its_stop_file_continues() {
 #[test]
 fn openfoam_that_writes_at_a_signal_continues() {
     let recipe = Recipe {
-        name: "openfoam",
+        directory: "recipes/openfoam",
         more_words: &[],
         environment: "",
         on_slurm: "",
@@ -95,7 +95,7 @@ fn openfoam_that_writes_at_a_signal_continues() {
 #[test]
 fn nwchem_that_ends_at_once_continues_from_its_database() {
     let recipe = Recipe {
-        name: "nwchem",
+        directory: "recipes/nwchem",
         more_words: &[],
         environment: "",
         on_slurm: "",

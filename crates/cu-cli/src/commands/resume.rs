@@ -52,7 +52,7 @@ fn check(common: &Common, run: &RunDir) -> Result<()> {
             terminal::warn(&text);
         }
         // The error about a config that can't be read comes when the backend is opened.
-        if let Some(text) = updates::notice(run).ok().flatten().filter(|_| !is_over) {
+        if let Some(text) = updates::notice(run, is_over).ok().flatten() {
             terminal::warn(&text);
         }
     }

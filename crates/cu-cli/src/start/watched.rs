@@ -140,7 +140,7 @@ impl MainProcess {
         let operator = self.resume_loop.operator();
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut waiting = Waiting::default();
-        let mut is_updated = false;
+        let (mut is_updated, mut is_interrupted) = (false, false);
         let mut running = pin!(self.resume_loop.run());
         view.status(&status.borrow_and_update().clone(), Instant::now());
         let finish = loop {
@@ -177,6 +177,7 @@ impl MainProcess {
                             tracing::info!("{HANG_UP}");
                         }
                         view.go_on();
+                        is_interrupted = true;
                         // The loop refuses an interruption only if it has ended.
                         drop(operator.ask(request));
                     }
@@ -206,7 +207,8 @@ impl MainProcess {
                 tracing::info!("the main process ends: all jobs have ended");
                 Outcome::Settled(status)
             }
-            Finish::Detached(_) if is_updated => {
+            // The next main process takes the update over if a person has ended this one meanwhile.
+            Finish::Detached(_) if is_updated && !is_interrupted => {
                 tracing::info!("the run is opened again, for it was updated");
                 Outcome::Updated
             }

@@ -64,11 +64,12 @@ pub fn of_edits(run: &RunDir) -> Result<Option<Update>> {
     between(run, &kept, wanted)
 }
 
-/// What somebody has edited since the run was made, in words, with the command that applies it.
+/// What somebody has edited since the run was made, in words, with the command that applies it. Of a run that is over,
+/// only what a new run is needed for.
 ///
 /// # Errors
 /// If the run or its config can't be read.
-pub fn notice(run: &RunDir) -> Result<Option<String>> {
+pub fn notice(run: &RunDir, is_over: bool) -> Result<Option<String>> {
     let kept = kept(run)?;
     let mut edited = Vec::new();
     let (policy, plan) = Reader::open(run)?.in_force()?;
@@ -90,6 +91,9 @@ pub fn notice(run: &RunDir) -> Result<Option<String>> {
         .filter(|change| may_change(&change.key).is_err())
         .map(|change| change.key.as_str())
         .collect();
+    if is_over && fixed.is_empty() {
+        return Ok(None);
+    }
     let edited = edited.iter();
     let edited = edited.map(|(path, changes)| format!("{} ({})", path.display(), listed(changes)));
     let edited = edited.collect::<Vec<_>>().join(" and ");

@@ -16,7 +16,7 @@ const SMALL: Large = Large(false);
 #[test]
 fn gromacs_that_exits_with_1_after_it_has_saved_continues() {
     let recipe = Recipe {
-        name: "gromacs",
+        directory: "recipes/gromacs",
         // With -reprod a simulation that is continued from its checkpoint is the same bit for bit.
         more_words: &["-reprod", "-nt", "1", "-pin", "off"],
         environment: "",
@@ -32,7 +32,7 @@ fn gromacs_that_exits_with_1_after_it_has_saved_continues() {
 #[test]
 fn lammps_that_handles_no_signal_stops_by_a_file() {
     let recipe = Recipe {
-        name: "lammps",
+        directory: "recipes/lammps",
         more_words: &[],
         environment: "",
         on_slurm: "",
@@ -55,7 +55,7 @@ fn lammps_that_handles_no_signal_stops_by_a_file() {
 #[test]
 fn r_that_ends_at_once_continues_from_its_last_step() {
     let recipe = Recipe {
-        name: "r",
+        directory: "recipes/r",
         more_words: &[],
         environment: "",
         on_slurm: "",
@@ -71,7 +71,7 @@ fn r_that_ends_at_once_continues_from_its_last_step() {
 #[test]
 fn mpi_ranks_behind_mpirun_save_together() {
     let recipe = Recipe {
-        name: "openmpi",
+        directory: "recipes/openmpi",
         more_words: &[],
         // A rank that waits for another leaves it the processor. Slots are not processors here.
         environment: "OMPI_MCA_mpi_yield_when_idle = \"1\"\nOMPI_MCA_rmaps_base_oversubscribe = \"1\"\n",
@@ -87,7 +87,7 @@ fn mpi_ranks_behind_mpirun_save_together() {
 #[test]
 fn snakemake_that_exits_with_1_makes_the_rest() {
     let recipe = Recipe {
-        name: "snakemake",
+        directory: "recipes/snakemake",
         more_words: &[],
         environment: "",
         on_slurm: "",
@@ -107,7 +107,7 @@ fn snakemake_that_exits_with_1_makes_the_rest() {
 #[test]
 fn pytorch_interrupted_within_an_epoch_continues() {
     let recipe = Recipe {
-        name: "pytorch",
+        directory: "recipes/pytorch",
         more_words: &[],
         environment: "",
         on_slurm: "",
@@ -115,6 +115,21 @@ fn pytorch_interrupted_within_an_epoch_continues() {
         looks_every: Duration::ZERO,
         steps: |traces| traces.changed("last.pt"),
         result: |work| file(work, "weights.txt"),
+    };
+    comes_out_the_same_in_attempts(&recipe, SMALL);
+}
+
+#[test]
+fn pytorch_stopped_between_two_batches_continues() {
+    let recipe = Recipe {
+        directory: "pytorch",
+        more_words: &[],
+        environment: "",
+        on_slurm: "",
+        grace: "5min",
+        looks_every: Duration::ZERO,
+        steps: |traces| traces.lines_that_begin(|line| line.starts_with("epoch ")),
+        result: |work| file(work, "results/run/working_directories/0/weights.txt"),
     };
     comes_out_the_same_in_attempts(&recipe, SMALL);
 }
