@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use cu_protocol::Timestamp;
+use cu_scheduler::ClusterState;
 
-use crate::machine::{Event, moment};
+use crate::machine::{Event, moment, one_line};
 use crate::{Error, Policy, Result};
 
 /// People read of a silence that lasts this long: the scheduler has been asked a few times by then.
@@ -46,7 +47,7 @@ impl Silence {
 
     /// A question was not answered.
     pub fn unanswered(&mut self, reason: String) {
-        let now = self.now;
+        let (now, reason) = (self.now, one_line(&reason));
         self.unanswered.get_or_insert((now, reason.clone()));
         self.since.get_or_insert((now, reason));
     }
@@ -74,6 +75,9 @@ impl Silence {
                 self.since.get_or_insert((self.now, reason.clone()));
             }
             Event::SubmitDelayed { .. } | Event::Submitted { .. } => self.since = None,
+            // A watcher that can't ask reports this, too. If it could, it says so itself.
+            Event::Observed { observation, .. }
+                if matches!(observation.state, ClusterState::Unknown { .. }) => {}
             Event::NotFound { .. } | Event::Observed { .. } => self.answered(),
             _ => {}
         }
@@ -133,7 +137,7 @@ impl Silence {
 #[cfg(test)]
 mod tests {
     use cu_protocol::Attempt;
-    use cu_scheduler::ClusterJobId;
+    use cu_scheduler::{ClusterJobId, Observation};
 
     use super::*;
 
@@ -145,19 +149,27 @@ mod tests {
     #[test]
     fn a_silence_is_seen_once_and_ends_once() {
         let mut silence = Silence::default();
-        silence.unanswered("unrecognized arguments".to_owned());
+        silence.unanswered("unrecognized arguments\n\nusage: squeue\n".to_owned());
         assert_eq!(at(&mut silence, 9), None);
         // A submission that goes well answers no question.
         silence.hear(&Event::Submitted {
             attempt: Attempt(0),
             cluster_job: ClusterJobId("7".to_owned()),
         });
+        // Nor is it one that nobody could say how an attempt has ended.
+        let unknown = ClusterState::Unknown {
+            reason: "timed out".to_owned(),
+        };
+        silence.hear(&Event::Observed {
+            attempt: Attempt(0),
+            observation: Observation::new(ClusterJobId("7".to_owned()), unknown),
+        });
         silence.unanswered("timed out".to_owned());
         assert_eq!(silence.bounds(None), Some(Timestamp::from_millis(10_000)));
         let Some(News::Begins(text)) = at(&mut silence, 10) else {
             panic!("{silence:?}")
         };
-        let words = "since 1970-01-01T00:00:00Z: unrecognized arguments";
+        let words = "since 1970-01-01T00:00:00Z: unrecognized arguments / usage: squeue; it is";
         assert!(text.contains(words), "{text}");
         assert_eq!(at(&mut silence, 11), None);
         silence.answered();

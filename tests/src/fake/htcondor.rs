@@ -24,6 +24,9 @@ pub const COMMANDS: [&str; 7] = [
 
 pub const TERM: i32 = 15;
 
+/// The file whose existence says that no event is written.
+pub const NO_LOG: &str = "no_log";
+
 pub fn act(home: &Path, command: &str, arguments: &[String]) -> Answer {
     match command {
         "condor_submit" => submit(home, arguments),
@@ -73,6 +76,7 @@ fn submit(home: &Path, arguments: &[String]) -> Answer {
     let numbers = numbers.iter().filter_map(|job| job.id.split('.').next());
     let newest = numbers.filter_map(|number| number.parse().ok()).max();
     let cluster: u32 = newest.unwrap_or(0) + 1;
+    let has_log = !home.join(NO_LOG).exists();
     for (proc, item) in description.items.iter().enumerate() {
         let get = |name| description.get(name, item);
         let mut command = vec![get("executable")];
@@ -84,7 +88,10 @@ fn submit(home: &Path, arguments: &[String]) -> Answer {
             directory: get("initialdir").into(),
             stdout: PathBuf::from("/dev/null"),
             stderr: PathBuf::from("/dev/null"),
-            log: get("log").into(),
+            log: match has_log {
+                true => get("log").into(),
+                false => PathBuf::new(),
+            },
             ..Job::default()
         };
         let host = "Job submitted from host: <127.0.0.1:9618?alias=ap1>";

@@ -229,6 +229,14 @@ impl Fake {
         fs::write(self.home.join("delay"), delay.as_millis().to_string()).unwrap();
     }
 
+    /// The pool writes no event log from now on.
+    ///
+    /// # Panics
+    /// If it can't be set up.
+    pub fn writes_no_event_log(&self) {
+        fs::write(self.home.join(htcondor::NO_LOG), "").unwrap();
+    }
+
     /// The calls of a command so far: its arguments, separated by blanks.
     #[must_use]
     pub fn calls(&self, command: &str) -> Vec<String> {

@@ -123,13 +123,20 @@ pub async fn of_run(run: &RunDir) -> Result<Arc<dyn Scheduler>> {
         Some(Err(error)) => format!(" ({})", in_one_line(&error)),
         None => String::new(),
     };
+    let by_key = match kind {
+        Kind::Slurm => {
+            "; if this login reaches that one, too, name it by `backend.slurm.cluster` or \
+             SLURM_CLUSTERS"
+        }
+        _ => "",
+    };
     Err(Error::usage_hint(
         format!(
             "attempts of the run are queued or running at the {there}{unreachable}, and this is the {here}, \
              which knows nothing of them: nothing was asked or removed here"
         ),
         format!(
-            "go on where the commands of {kind} speak to the {there}; if that is gone for good, {}",
+            "go on where the commands of {kind} speak to the {there}{by_key}; if that is gone for good, {}",
             abandon_command(run)
         ),
     ))

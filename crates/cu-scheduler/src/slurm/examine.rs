@@ -344,12 +344,12 @@ fn requeue(config: &Config, options: &SlurmOptions) -> Finding {
         }
         Resume::Requeue => {
             let expedited = match config.is_at_least((25, 11)) {
-                true => "; expedited requeues (`--requeue=expedite`) are not used",
+                true => ". cu does not ask Slurm to expedite a requeue (`--requeue=expedite`)",
                 false => "",
             };
             let text = format!(
-                "a requeued job starts {delay} s later at the earliest ({}), and only within MinJobAge of \
-                 its end{expedited}",
+                "a requeued job starts {delay} s later at the earliest ({}), and Slurm requeues a job only \
+                 within MinJobAge of its end{expedited}",
                 config.requeue_delay_setting()
             );
             let level = if delay > 30 {
@@ -421,14 +421,21 @@ fn preemption(partition: &Partition, config: &Config) -> Finding {
         let text = format!("jobs in {name} don't have to give way to others");
         return Finding::new(Subject::Preemption, Level::Good, text);
     }
+    let yields = format!("jobs in {name} may have to give way to others (PreemptMode {mode})");
+    if mode.split(',').any(|one| one == "SUSPEND") {
+        let text = format!("{yields}: Slurm suspends them, and continues them later");
+        return Finding::new(Subject::Preemption, Level::Note, text);
+    }
     let grace = partition.grace_time.as_secs();
     let signal = match config.has_option("SlurmctldParameters", "preempt_send_user_signal") {
-        true => "the signal of the warning before the time limit",
+        true => {
+            "the signal of the warning before the time limit (preempt_send_user_signal), or SIGTERM \
+             without such a warning,"
+        }
         false => "SIGTERM",
     };
     let text = format!(
-        "jobs in {name} may have to give way to others (PreemptMode {mode}): {signal} comes {grace} s \
-         before the end (GraceTime), without an earlier warning"
+        "{yields}: Slurm sends {signal} {grace} s before the end (GraceTime), without an earlier warning"
     );
     Finding::new(Subject::Preemption, Level::Note, text).advise("save checkpoints periodically")
 }
@@ -481,4 +488,60 @@ fn of_nodes(
         Level::Problem,
         format!("no node can be used: {told}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_of_a_requeue_and_its_setting_are_told() {
+        let mut options = SlurmOptions::new("/state");
+        let told = |config: &str, options: &SlurmOptions| {
+            let finding = requeue(&Config::parse(config), options);
+            (finding.level, finding.text)
+        };
+        let newer = "SLURM_VERSION = 25.11.0\nSchedulerParameters = defer,requeue_delay=7\n";
+        assert!(told(newer, &options).1.contains("--no-requeue"));
+        options.resume = Resume::Requeue;
+        let (level, text) = told(newer, &options);
+        assert_eq!(level, Level::Good);
+        for word in ["7 s later", "(requeue_delay)", "--requeue=expedite"] {
+            assert!(text.contains(word), "{text}");
+        }
+        let (level, text) = told("SLURM_VERSION = 24.11.5\n", &options);
+        assert_eq!(level, Level::Warning);
+        assert!(text.contains("121 s later at the earliest (cred_expire)"));
+        assert!(!text.contains("expedite"), "{text}");
+    }
+
+    #[test]
+    fn a_preemption_is_told_with_the_signal_that_announces_it() {
+        const ON: &str = "PreemptType = preempt/partition_prio\n";
+        let told = |partition: &str, config: &str| {
+            let partitions = Partition::parse_all(partition);
+            preemption(&partitions[0], &Config::parse(config)).text
+        };
+        let short = "PartitionName=p GraceTime=45 PreemptMode=REQUEUE";
+        assert!(told(short, "PreemptType = preempt/none\n").contains("don't have to give way"));
+        let text = told(short, ON);
+        assert!(
+            text.contains("Slurm sends SIGTERM 45 s before the end"),
+            "{text}"
+        );
+        let with = format!("{ON}SlurmctldParameters = a,preempt_send_user_signal\n");
+        let text = told(short, &with);
+        for word in [
+            "the signal of the warning",
+            "preempt_send_user_signal",
+            "45 s before",
+        ] {
+            assert!(text.contains(word), "{text}");
+        }
+        let text = told("PartitionName=p PreemptMode=GANG,SUSPEND", ON);
+        assert!(
+            text.contains("suspends") && !text.contains("the end"),
+            "{text}"
+        );
+    }
 }

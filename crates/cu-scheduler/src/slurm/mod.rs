@@ -45,6 +45,7 @@ mod avoid;
 pub mod batch_options;
 mod cancel;
 mod client;
+mod completing;
 mod config;
 mod examine;
 mod files;
@@ -88,6 +89,7 @@ use crate::{
     Preview, Reach, Scheduler, Submission, SubmissionName, SubmitError, TimeLimits,
 };
 use client::Client;
+use completing::Completing;
 use journal::Journal;
 use known::Line;
 use observe::Missing;
@@ -110,6 +112,7 @@ struct Cluster {
     journal: Lazy,
     pace: Pace,
     missing: Missing,
+    completing: Completing,
     /// The site refused an array and took one of its tasks as a job of its own.
     only_single_jobs: AtomicBool,
     /// Writes scripts and the journal.
@@ -174,6 +177,7 @@ impl Slurm {
         Ok(Self(Arc::new(Cluster {
             pace: Pace::new(options.poll),
             missing: Missing::default(),
+            completing: Completing::default(),
             only_single_jobs: AtomicBool::new(false),
             writer: Writer::start("cu-slurm")?,
             journal: Lazy {

@@ -229,6 +229,7 @@ mod tests {
             |_| {},
         );
         for line in [
+            "--ntasks=1",
             "--cpus-per-task=4",
             "--mem=1025M",
             "--time=2",

@@ -205,9 +205,18 @@ impl Cluster {
         });
         let held = self.held_for_good(ours);
         let cancelled_held = self.end_held(&held).await;
+        let left_behind: HashSet<JobId> = asked
+            .iter()
+            .zip(&in_queue)
+            .filter_map(|(asked, row)| asked.as_ref().map(|(job, _)| (*job, *row)))
+            .filter(|(job, row)| self.is_left_behind(*job, *row))
+            .map(|(job, _)| job)
+            .collect();
         let is_open = |(asked, row): &(&Asked, &Option<&Row>)| match (asked, row) {
             (_, None) => true,
-            (Some((job, _)), Some(row)) => self.is_cancelled_by_someone(*job, row),
+            (Some((job, _)), Some(row)) => {
+                left_behind.contains(job) || self.is_cancelled_by_someone(*job, row)
+            }
             (None, Some(_)) => false,
         };
         let missing: BTreeSet<u32> = asked
@@ -237,6 +246,13 @@ impl Cluster {
             }
             if let Some(state) = self.end_by_hold(job) {
                 return observation(id, state, in_queue);
+            }
+            if let Some(row) = in_queue.filter(|_| left_behind.contains(&job)) {
+                let known = known_end.map(|known| self.state(job, known));
+                let ended = known.filter(|state| matches!(state, ClusterState::Ended(_)));
+                let is_ours = self.missing.ours().contains(&job);
+                let state = ended.unwrap_or_else(|| self.end_of_left_behind(row, is_ours));
+                return observation(id, state, Some(row));
             }
             if let Some(row) = in_queue {
                 let is_open = accounts.is_some() && self.is_cancelled_by_someone(job, row);

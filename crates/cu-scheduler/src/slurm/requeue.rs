@@ -145,6 +145,9 @@ impl Cluster {
             let Some(row) = rows.row(job, Some(&job_name)) else {
                 continue; // Slurm has forgotten it.
             };
+            if self.is_left_behind(job, Some(row)) {
+                continue; // Slurm puts it back only once its node has cleared it away.
+            }
             let restarts = row.restarts.unwrap_or(0);
             let waits = state::waits(row) && restarts > known;
             if is_again(row, u32::MAX) && !waits {

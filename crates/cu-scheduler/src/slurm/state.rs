@@ -102,6 +102,11 @@ pub(super) fn with_release(state: ClusterState, job: JobId) -> ClusterState {
     }
 }
 
+/// Whether it has ended, and its node is still clearing it away.
+pub(super) fn is_completing(row: &Row) -> bool {
+    row.state == "COMPLETING"
+}
+
 /// Whether the job waits, on a person or on its turn.
 pub(super) fn waits(row: &Row) -> bool {
     matches!(

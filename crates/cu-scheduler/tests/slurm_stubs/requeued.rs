@@ -90,3 +90,21 @@ async fn a_job_that_has_started_again_is_left_to_end() {
     };
     assert!(reason.contains("is RUNNING"), "{reason}");
 }
+
+#[tokio::test]
+async fn a_job_that_completes_for_ever_is_not_waited_for() {
+    let stubs = Stubs::new();
+    let slurm = requeueing(&stubs).await;
+    let second = running(&stubs, &slurm).await;
+    stubs.becomes("RUNNING|0:0|0|1|2|N/A", "COMPLETING|0:9|0|1|2|3");
+    let submit = async || {
+        let answers = slurm.submit(std::slice::from_ref(&second)).await;
+        answers.into_iter().next().unwrap()
+    };
+    let delayed = submit().await.unwrap_err();
+    assert!(delayed.to_string().contains("COMPLETING"), "{delayed}");
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(90)).await;
+    tokio::time::resume();
+    assert_eq!(submit().await.unwrap().0, "102");
+}

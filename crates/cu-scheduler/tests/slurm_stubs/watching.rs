@@ -488,6 +488,57 @@ async fn accounting_says_who_cancelled_a_job_that_is_listed() {
 }
 
 #[tokio::test]
+async fn a_job_that_completes_for_ever_ends_nevertheless() {
+    let stubs = Stubs::new();
+    let slurm = stubs.open().await;
+    let answers = slurm.submit(&stubs.submissions(3)).await;
+    let jobs: Vec<ClusterJobId> = answers.into_iter().map(Result::unwrap).collect();
+    let later = async |seconds| {
+        tokio::time::pause();
+        tokio::time::advance(std::time::Duration::from_secs(seconds)).await;
+        tokio::time::resume();
+    };
+    let states = async || {
+        let observed = slurm.observe(&jobs).await.unwrap();
+        observed.into_iter().map(|it| it.state).collect::<Vec<_>>()
+    };
+    let queue = stubs.read("queue");
+    let job_name = queue.lines().next().unwrap().split('|').nth(9).unwrap();
+    let running = queue.replace(
+        "PENDING|0:0|0|1|N/A|N/A||Priority",
+        "RUNNING|0:0|0|1|2|N/A|n1|None",
+    );
+    stubs.write("queue", &running);
+    slurm.cancel(&jobs[2..], Cancel::Terminate).await.unwrap();
+    stubs.write("queue", &running.replace("RUNNING", "COMPLETING"));
+    // An epilog may take so long.
+    for pause in [0, 80] {
+        later(pause).await;
+        let running = |state: &ClusterState| matches!(state, ClusterState::Running { .. });
+        let seen = states().await;
+        assert!(seen.iter().all(running), "{seen:?}");
+    }
+    assert_eq!(stubs.calls("sacct"), 0);
+    stubs.write(
+        "accounts",
+        &format!("101_0|FAILED|0:9|1|2|3|n1|None|{job_name}\n"),
+    );
+    later(10).await;
+    let causes: Vec<_> = states().await.into_iter().map(cause).collect();
+    assert_eq!(
+        causes,
+        [
+            EndCause::Signaled(9),
+            EndCause::NodeFailure,
+            EndCause::Cancelled
+        ]
+    );
+    stubs.write("queue", &running);
+    let seen = states().await;
+    assert!(matches!(seen[0], ClusterState::Running { .. }), "{seen:?}");
+}
+
+#[tokio::test]
 async fn our_own_cancel_asks_no_accounting() {
     let stubs = Stubs::new();
     let slurm = stubs.open().await;

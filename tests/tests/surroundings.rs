@@ -1,0 +1,157 @@
+//! What surrounds a chain at other people's sites: temporary directories, limits, variables, commands and disks
+//! that are not as they are here.
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+
+use cu_test_privileges::leave_out;
+use cu_tests::fake::{Fake, Kind, TWO_RESUMES, completed};
+use cu_tests::process::{Exit, Process};
+use cu_tests::run::Run;
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+fn cluster(kind: Kind) -> Fake {
+    Fake::new(kind, env!("CARGO_BIN_EXE_fake_cluster"))
+}
+
+#[track_caller]
+fn has_run(run: &Run, exit: &Exit, attempts: u32) {
+    completed(exit);
+    let n = std::fs::read_to_string(run.output(0, "n")).unwrap();
+    assert_eq!(n, format!("{attempts}\n"), "{exit:?}");
+}
+
+/// `cu run` under the limits that `prlimit` takes. The jobs of a fake cluster inherit limits and variables.
+fn limited(run: &Run, limits: &[&str]) -> Command {
+    let cu = run.command(&["run", run.config().to_str().unwrap()]);
+    let mut command = Command::new("prlimit");
+    command.args(limits).arg(cu.get_program());
+    command.args(cu.get_args()).envs(
+        cu.get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    command.current_dir(run.path(""));
+    command
+}
+
+/// What another attempt or another job of Slurm's was given, and what people set for its commands.
+const FOREIGN: [(&str, &str); 14] = [
+    ("CU_SUBMISSION", "0123456789abcdef0123456789abcdef/9/9"),
+    ("CU_OUTPUT_DIR", "/nonexistent"),
+    ("CU_JOB", "9"),
+    ("CU_ATTEMPT", "9"),
+    ("CU_DEADLINE", "1"),
+    ("CU_KILL_WAIT", "1"),
+    ("SLURM_JOB_ID", "77"),
+    ("SLURM_JOB_END_TIME", "1"),
+    ("SLURM_ARRAY_JOB_ID", "70"),
+    ("SLURM_ARRAY_TASK_ID", "7"),
+    ("SLURM_PROCID", "3"),
+    ("SQUEUE_FORMAT", "%i"),
+    ("SQUEUE_STATES", "CG"),
+    ("SACCT_FORMAT", "jobid"),
+];
+
+#[test]
+fn odd_surroundings_of_a_login_node_harm_no_chain() {
+    let long = "x".repeat(115);
+    let limits = [
+        "--as=400000000",
+        "--nofile=64",
+        "--cpu=30",
+        "--fsize=2000000",
+        "--stack=1000000",
+        "--core=0",
+    ];
+    let none: &[(&str, &str)] = &[];
+    for (temporary, limits, variables) in [
+        ("/nonexistent", &[][..], &FOREIGN[..]),
+        ("", &limits, none),
+        ("/proc", &[], none),
+        (&long, &[], none),
+    ] {
+        let site = cluster(Kind::Slurm);
+        let run = site.run(TWO_RESUMES, "", "");
+        let temporary = match temporary == long {
+            true => run.path(temporary),
+            false => temporary.into(),
+        };
+        if temporary.starts_with(run.path("")) {
+            std::fs::create_dir(&temporary).unwrap();
+        }
+        let mut command = limited(&run, limits);
+        command.env("TMPDIR", temporary).env_remove("HOME");
+        command.envs(variables.iter().copied());
+        let exit = Process::start(command, &run.path("")).wait();
+        has_run(&run, &exit, 3);
+        let attempts = run.show(0)["attempts"].clone();
+        assert_eq!(attempts.as_array().unwrap().len(), 3, "{attempts}");
+    }
+}
+
+#[test]
+fn a_command_that_is_missing_is_named_or_not_needed() {
+    let without = |kind: Kind, missing: &[&str]| {
+        let site = cluster(kind);
+        for name in missing {
+            std::fs::remove_file(site.home().join("bin").join(name)).unwrap();
+        }
+        let commands = format!("commands = {:?}", site.home().join("bin"));
+        let run = site.run(TWO_RESUMES, &commands, "");
+        let exit = run.start().wait();
+        (site, run, exit)
+    };
+    for (kind, missing) in [
+        (Kind::Slurm, &["squeue", "sacct", "scancel", "sinfo"][..]),
+        (
+            Kind::Htcondor,
+            &["condor_q", "condor_history", "condor_rm", "condor_status"],
+        ),
+    ] {
+        let (_site, run, exit) = without(kind, missing);
+        has_run(&run, &exit, 3);
+    }
+    for (kind, name, code) in [
+        (Kind::Slurm, "scontrol", 5),
+        (Kind::Slurm, "sbatch", 2),
+        (Kind::Htcondor, "condor_version", 5),
+        (Kind::Htcondor, "condor_submit", 2),
+    ] {
+        let (_site, _run, exit) = without(kind, &[name]);
+        assert_eq!(exit.code, Some(code), "{name}: {exit:?}");
+        assert!(exit.stderr.contains(name), "{exit:?}");
+    }
+}
+
+#[test]
+fn without_an_event_log_the_queue_tells_all() {
+    let pool = cluster(Kind::Htcondor);
+    pool.writes_no_event_log();
+    let run = pool.run(TWO_RESUMES, "", "");
+    has_run(&run, &run.start().wait(), 3);
+    assert_eq!(pool.jobs(), ["1.0", "2.0", "3.0"]);
+}
+
+#[test]
+fn a_disk_that_fills_up_in_mid_run_loses_no_attempt() {
+    let site = cluster(Kind::Slurm);
+    // The second attempt fills what is left.
+    let script = "n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) >n; [ $n -lt 5 ] || exit 0; \
+                  [ $n != 1 ] || { cat /dev/zero >fill; } 2>/dev/null; exit 3";
+    let run = site.run(script, "", "");
+    let results = run.path("results");
+    std::fs::create_dir(&results).unwrap();
+    let size = Some(c"size=3m");
+    if let Err(error) = mount("tmpfs", &results, "tmpfs", MountFlags::empty(), size) {
+        return leave_out("full disks", format!("mounting fails: {error}"));
+    }
+    let exit = run.start().wait();
+    let freed = std::fs::remove_file(run.output(0, "fill"));
+    let resumed = freed.is_ok().then(|| run.go_on().wait());
+    let n = std::fs::read_to_string(run.output(0, "n"));
+    unmount(&results, UnmountFlags::DETACH).unwrap();
+    assert_eq!(exit.code, Some(7), "{exit:?}");
+    assert!(exit.stderr.contains("make room"), "{exit:?}");
+    completed(&resumed.unwrap());
+    assert_eq!(n.unwrap(), "6\n");
+}
