@@ -151,7 +151,7 @@ fn an_edited_config_is_noticed_and_applied() {
     let again = update(&run, &["--from-config"]);
     assert!(again.contains("nothing changes"), "{again}");
     // A run that is over says what it can't have any more.
-    let mut main_process = run.go_on();
+    let main_process = run.go_on();
     let_go(&run, 1);
     let_go(&run, 2);
     assert_eq!(main_process.wait().code, Some(0));
