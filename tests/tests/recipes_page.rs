@@ -36,7 +36,10 @@ fn no_recipe_is_missing_in_the_page() {
 fn no_recipe_is_without_a_test() {
     let tests = read("clusters/tests/all/recipes.rs") + &read("clusters/tests/large_recipes.rs");
     for recipe in recipes().iter().filter(|name| *name != TRIED_BY_HAND) {
-        assert!(tests.contains(&format!("directory: \"recipes/{recipe}\"")), "{recipe}");
+        assert!(
+            tests.contains(&format!("directory: \"recipes/{recipe}\"")),
+            "{recipe}"
+        );
     }
 }
 

@@ -64,8 +64,8 @@ pub fn of_edits(run: &RunDir) -> Result<Option<Update>> {
     between(run, &kept, wanted)
 }
 
-/// What somebody has edited since the run was made, in words, with the command that applies it. Of a run that is over,
-/// only what a new run is needed for.
+/// What somebody has edited since the run was made, in words, with the command that applies it. A run that is over
+/// can't be changed: then `None`, unless something was edited that needs a new run.
 ///
 /// # Errors
 /// If the run or its config can't be read.
