@@ -202,6 +202,13 @@ pub struct Run {
     pub options: RunOptions,
     #[command(flatten)]
     pub watch: Watch,
+    #[command(flatten)]
+    pub making: Making,
+}
+
+/// Whether a run is made, and where it may be.
+#[derive(Debug, Args)]
+pub struct Making {
     /// Make the run even if other users may rename directories above it, and so replace it
     #[arg(long, env = "CU_TRUST_PARENTS", value_parser = FalseyValueParser::new())]
     pub trust_parents: bool,

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::FalseyValueParser;
 
-use super::{Profile, Watch};
+use super::{Making, Profile, Watch};
 
 /// `cu grid-search`
 #[derive(Debug, Args)]
@@ -30,15 +29,8 @@ pub struct GridSearch {
     pub profile: Profile,
     #[command(flatten)]
     pub watch: Watch,
-    /// Make the run even if other users may rename directories above it, and so replace it
-    #[arg(long, env = "CU_TRUST_PARENTS", value_parser = FalseyValueParser::new())]
-    pub trust_parents: bool,
-    /// Continue the run if there is one of this name already; if it has ended, exit as it did
-    #[arg(long, conflicts_with = "dry_run")]
-    pub or_resume: bool,
-    /// Print what would be run and submitted, and do nothing
-    #[arg(long, conflicts_with = "detach")]
-    pub dry_run: bool,
+    #[command(flatten)]
+    pub making: Making,
 }
 
 const HELP: &str = "\

@@ -90,9 +90,9 @@ pub fn grid_search(common: &Common, arguments: &GridSearch) -> Result<ExitCode> 
         each_job: Vec::new(),
         reads_stdin: false,
         watch: &arguments.watch,
-        trust_parents: arguments.trust_parents,
-        or_resume: arguments.or_resume || given.truth("load_existing_results", false)?,
-        dry_run: arguments.dry_run,
+        trust_parents: arguments.making.trust_parents,
+        or_resume: arguments.making.or_resume || given.truth("load_existing_results", false)?,
+        dry_run: arguments.making.dry_run,
     };
     match make_run(common, order)? {
         Made::Run(run) => work_on(common, &arguments.watch, run),

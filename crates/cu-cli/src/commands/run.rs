@@ -40,9 +40,9 @@ pub fn run(common: &Common, arguments: &Run) -> Result<ExitCode> {
         each_job: Vec::new(),
         reads_stdin: true,
         watch: &arguments.watch,
-        trust_parents: arguments.trust_parents,
-        or_resume: arguments.or_resume,
-        dry_run: arguments.dry_run,
+        trust_parents: arguments.making.trust_parents,
+        or_resume: arguments.making.or_resume,
+        dry_run: arguments.making.dry_run,
     };
     match make_run(common, order)? {
         Made::Run(run) => work_on(common, &arguments.watch, run),
@@ -236,7 +236,7 @@ fn copy_script(directory: &Path, script: Script<'_>) -> Result<()> {
 /// Whether a free name is to be found for the run.
 fn has_no_name(arguments: &Run) -> bool {
     let is_named = arguments.has_config() || arguments.options.name.is_some();
-    !is_named && !arguments.or_resume
+    !is_named && !arguments.making.or_resume
 }
 
 /// `name`, or with a number the first that is free at this moment.
@@ -268,7 +268,7 @@ fn read(common: &Common, arguments: &Run) -> Result<Parsed> {
         None => {
             let command = &arguments.command;
             if !overrides.iter().any(|given| given.key == ["name"]) {
-                let name = match arguments.or_resume {
+                let name = match arguments.making.or_resume {
                     // The same one each time.
                     true => Override::option("name", runs::name_of(command), "--name".to_owned()),
                     false => free_name(common, &runs::name_of(command)),
