@@ -1,6 +1,5 @@
 //! What an HTCondor pool does to jobs behind the backend's back, and how attempts follow each other.
 
-use crate::htcondor;
 use std::time::Duration;
 
 use cu_cluster_tests::{CondorPool, wait};
@@ -10,7 +9,7 @@ use cu_scheduler::{
 };
 
 use crate::htcondor::{
-    Bed, POOL, STARTED, ask, attempt, commands_with, end, files, is_queued, lines, observe,
+    self, Bed, POOL, STARTED, ask, attempt, commands_with, end, files, is_queued, lines, observe,
     on_the_pool, submit, until, until_exists, until_held, until_left, until_running,
 };
 

@@ -1,20 +1,18 @@
 //! The conformance suite on a real HTCondor pool, in each of the three ways of resuming, and with shared cluster
 //! jobs.
 
-use crate::htcondor;
 use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cu_cluster_tests::programs::static_program;
 use cu_scheduler::conformance::Testbed;
 use cu_scheduler::htcondor::Resume;
-use cu_scheduler::keep::{Keeping, Kept};
 use cu_scheduler::{ClusterJobId, Scheduler};
 
-use crate::htcondor::Bed;
+use crate::htcondor::{self, Bed};
+use crate::keeping::kept;
 
 /// One of the ways of resuming.
 trait Way: Send + Sync + 'static {
@@ -95,15 +93,7 @@ impl Testbed for Sharing {
     }
 
     async fn open(&self) -> Arc<dyn Scheduler> {
-        let program = static_program("cu");
-        let program = program.to_str().expect("UTF-8").to_owned();
-        let keeping = Keeping {
-            directory: self.directory().join("keep"),
-            keep: Some(Duration::from_secs(600)),
-            host: vec![program, "exec".to_owned(), "--keep".to_owned()],
-        };
-        let opened = self.0.bed.open(Resume::Submit).await;
-        Arc::new(Kept::new(Arc::new(opened), keeping).expect("a thread starts"))
+        kept(self.0.bed.open(Resume::Submit).await, self.directory())
     }
 
     fn directory(&self) -> &Path {

@@ -1,6 +1,5 @@
 //! What a run asks of machines and of the pool beyond processors and memory: GPUs, and bids.
 
-use crate::htcondor;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use cu_cluster_tests::CondorPool;
 use cu_scheduler::htcondor::{Htcondor, HtcondorOptions, Resume};
 use cu_scheduler::{Cancel, ClusterJobId, ClusterState, EndCause, Scheduler};
 
-use crate::htcondor::{Bed, POOL, ask, attempt, commands_with, end, lines, submit, until};
+use crate::htcondor::{self, Bed, POOL, ask, attempt, commands_with, end, lines, submit, until};
 
 /// Two GPUs in the slot that is in no lane.
 const GPUS: &str = "SLOT_TYPE_1 = cpus=16, memory=16000, gpus=2\n\

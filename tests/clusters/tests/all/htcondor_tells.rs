@@ -1,7 +1,6 @@
 //! What people and programs are told on a real HTCondor pool: why a job waits, and how long it is
 //! from SIGTERM to SIGKILL.
 
-use crate::htcondor;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use cu_scheduler::htcondor::{Htcondor, HtcondorOptions, Resume};
 use cu_scheduler::{Cancel, ClusterJobId, ClusterState, EndCause, Scheduler, Submission};
 
 use crate::htcondor::{
-    Bed, STARTED, attempt, end, files, lines, on_the_pool, submit, until, until_exists,
+    self, Bed, STARTED, attempt, end, files, lines, on_the_pool, submit, until, until_exists,
 };
 
 /// Why it is queued, once that is told in these words.

@@ -16,6 +16,7 @@ mod htcondor_runs;
 mod htcondor_second_reader;
 mod htcondor_submit_files;
 mod htcondor_tells;
+mod keeping;
 mod python_wheel;
 mod recipes;
 mod slurm;

@@ -2,7 +2,6 @@
 //! arrays, limits on jobs, tasks that are requeued one by one.
 #![allow(clippy::unwrap_used)]
 
-use crate::slurm;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use cu_scheduler::{
     SubmissionName, SubmitError,
 };
 
-use crate::slurm::{Bed, bounded, end};
+use crate::slurm::{self, Bed, bounded, end};
 
 /// Looks for one submission until the controller answers.
 async fn find(slurm: &Slurm, name: &SubmissionName) -> Option<ClusterJobId> {

@@ -2,14 +2,13 @@
 //! cancelled one by one, and reports the others in one row.
 #![allow(clippy::unwrap_used)]
 
-use crate::slurm;
 use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite, wait};
 use cu_scheduler::slurm::{Resume, Slurm};
 use cu_scheduler::{
     Cancel, ClusterJobId, ClusterState, EndCause, Observation, Scheduler, Submission,
 };
 
-use crate::slurm::{Bed, bounded};
+use crate::slurm::{self, Bed, bounded};
 
 /// How many tasks an array may have here.
 const MOST: usize = 100;

@@ -1,6 +1,5 @@
 //! The conformance suite on four versions of Slurm, in both ways of resuming, and with shared allocations.
 
-use crate::slurm;
 use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,13 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cu_cluster_tests::Suite;
-use cu_cluster_tests::programs::static_program;
 use cu_scheduler::conformance::Testbed;
-use cu_scheduler::keep::{Keeping, Kept};
 use cu_scheduler::slurm::Resume;
 use cu_scheduler::{ClusterJobId, Scheduler};
 
-use crate::slurm::Bed;
+use crate::keeping::kept;
+use crate::slurm::{self, Bed};
 
 /// A version, and a way of resuming.
 trait Kind: Send + Sync + 'static {
@@ -76,15 +74,7 @@ impl<K: Kind> Testbed for Sharing<K> {
     }
 
     async fn open(&self) -> Arc<dyn Scheduler> {
-        let program = static_program("cu");
-        let program = program.to_str().expect("UTF-8").to_owned();
-        let keeping = Keeping {
-            directory: self.directory().join("keep"),
-            keep: Some(Duration::from_secs(600)),
-            host: vec![program, "exec".to_owned(), "--keep".to_owned()],
-        };
-        let slurm = self.0.bed.open(K::RESUME).await;
-        Arc::new(Kept::new(Arc::new(slurm), keeping).expect("a thread starts"))
+        kept(self.0.bed.open(K::RESUME).await, self.directory())
     }
 
     fn directory(&self) -> &Path {

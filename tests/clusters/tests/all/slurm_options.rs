@@ -2,7 +2,6 @@
 //! reservations, accounts and their limits, features, nodes of one's own.
 #![allow(clippy::unwrap_used)]
 
-use crate::slurm;
 use std::path::Path;
 
 use cu_cluster_tests::{SlurmCluster, SlurmSettings, Suite, wait};
@@ -11,7 +10,7 @@ use cu_scheduler::{
     Cancel, ClusterJobId, ClusterState, EndCause, Scheduler, Submission, SubmitError,
 };
 
-use crate::slurm::{Bed, bounded, end};
+use crate::slurm::{self, Bed, bounded, end};
 
 /// A test on a lane of a cluster, as the user of the clusters.
 fn on<'a, F: Future<Output = ()>>(cluster: &'a SlurmCluster, test: impl FnOnce(Bed<'a>) -> F) {
