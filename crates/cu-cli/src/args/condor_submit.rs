@@ -13,7 +13,7 @@ pub struct CondorSubmit {
     /// Make the run even if other users may rename directories above it, and so replace it
     #[arg(long, hide = true, env = "CU_TRUST_PARENTS", value_parser = FalseyValueParser::new())]
     pub trust_parents: bool,
-    /// What would follow `condor_submit`, and keys of the config
+    /// The words that would follow `condor_submit`, and keys of the config
     #[arg(last = true, value_name = "WORD", hide = true)]
     pub words: Vec<String>,
 }

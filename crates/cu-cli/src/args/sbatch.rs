@@ -14,7 +14,7 @@ pub struct Sbatch {
     /// Make the run even if other users may rename directories above it, and so replace it
     #[arg(long, hide = true, env = "CU_TRUST_PARENTS", value_parser = FalseyValueParser::new())]
     pub trust_parents: bool,
-    /// What would follow `sbatch`, and keys of the config before the script
+    /// The words that would follow `sbatch`, and keys of the config before the script
     #[arg(last = true, value_name = "WORD", hide = true)]
     pub words: Vec<String>,
 }

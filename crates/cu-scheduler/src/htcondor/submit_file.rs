@@ -40,7 +40,7 @@ pub struct SubmitFile<'a> {
     pub text: &'a str,
     /// `-queue` and what follows it.
     pub queue: &'a [String],
-    /// What `$(Cluster)` stands for.
+    /// The number for which `$(Cluster)` stands.
     pub cluster: u64,
 }
 

@@ -1,6 +1,6 @@
-//! What becomes of each attribute of a job's ad when condor_submit's job becomes a chain: one table.
+//! The use of each attribute of a job's ad when condor_submit's job becomes a chain: one table.
 
-/// What becomes of an attribute.
+/// How a chain uses an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     /// HTCondor or the backend sets it for each attempt, or each job has it for itself.
@@ -26,7 +26,7 @@ pub enum Use {
 const LATER: &str = "cu has no start at a time";
 const WHEN: &str = "submit it when it may start: `at` and cron can do that";
 
-/// What becomes of the attribute `name`, which has `value`.
+/// The use of the attribute `name`, which has `value`.
 pub fn use_of(name: &str, value: &str) -> Use {
     match name.to_ascii_lowercase().as_str() {
         // HTCondor's own notes.

@@ -24,18 +24,18 @@ pub struct Text<'a> {
     pub name: &'a str,
     /// Its lines, if it could be read.
     pub lines: &'a str,
-    /// What `$(Cluster)` stands for.
+    /// The number for which `$(Cluster)` stands.
     pub cluster: u64,
 }
 
-/// What a submit description means for a run.
+/// The meaning of a submit description for a run.
 #[derive(Debug, Default)]
 pub struct SubmitJobs {
     /// The keys of the config that all jobs share.
     pub overrides: Vec<Override>,
     /// Those of each job.
     pub each_job: Vec<Vec<Override>>,
-    /// What is not as condor_submit would do it: one sentence each, for people.
+    /// The differences to condor_submit: one sentence each, for people.
     pub notes: Vec<String>,
     /// The batch name, if one was given.
     pub name: Option<String>,
@@ -93,7 +93,7 @@ impl SubmitJobs {
             .push(Override::option(key, value, words.to_owned()));
     }
 
-    /// What the ad says of itself, in the ad of each attempt.
+    /// The lines that put the ad's own attributes into the ad of each attempt.
     fn pass_on(&mut self, name: &str, value: &str) {
         // A dollar sign would mean something to HTCondor once more.
         let value = value.replace('$', "$(DOLLAR)");
@@ -255,7 +255,7 @@ impl SubmitJobs {
         Ok(())
     }
 
-    /// What holds without a word in the description.
+    /// The keys that hold if the description says nothing.
     fn defaults(&mut self, ad: &JobAd, defaults: &JobAd, text: &Text<'_>) {
         if let Some(own) = ad.get(REQUIREMENTS).filter(|own| *own != "undefined") {
             let words = text.words("Requirements");
@@ -300,7 +300,7 @@ impl SubmitJobs {
     }
 }
 
-/// What an ad says of the job that is not as in any job, without what each job has for itself.
+/// The attributes of an ad that differ from those of any job, without those that each job has for itself.
 fn said_of_all<'a>(ad: &'a JobAd, defaults: &JobAd) -> Vec<(&'a str, &'a str)> {
     let all = ad.attributes();
     let said = all.filter(|(name, value)| defaults.get(name) != Some(*value));

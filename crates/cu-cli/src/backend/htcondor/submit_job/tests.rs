@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{File, Source};
 
-/// What condor_submit says of a job of which nothing is said.
+/// The ad that condor_submit makes of a job whose description says nothing.
 const DEFAULTS: [(&str, &str); 9] = [
     ("ClusterId", "1"),
     ("Cmd", "\"/bin/true\""),
