@@ -10,25 +10,26 @@ use anyhow::{Context, Result};
 use cu_benches::{Contest, scratch, timed};
 use cu_checkpoint::Checkpoints;
 
-/// Length in bytes, name, and number of saves in one turn.
-const SIZES: [(usize, &str, u32); 3] = [
-    (4 << 10, "4 KiB", 20),
-    (1 << 20, "1 MiB", 10),
-    (64 << 20, "64 MiB", 1),
+/// Length in bytes, name, number of saves in one turn, and of turns.
+const SIZES: [(usize, &str, u32, usize); 4] = [
+    (4 << 10, "4 KiB", 20, ROUNDS),
+    (1 << 20, "1 MiB", 10, ROUNDS),
+    (64 << 20, "64 MiB", 1, ROUNDS),
+    (1 << 30, "1 GiB", 1, 5),
 ];
 const ROUNDS: usize = 15;
 /// The number of files of the form with many files.
 const FILES: usize = 10;
 
 fn main() -> Result<()> {
-    for (length, name, times) in SIZES {
-        one_file(length, name, times)?;
+    for (length, name, times, rounds) in SIZES {
+        one_file(length, name, times, rounds)?;
     }
     many_files()
 }
 
 /// The forms of one file: a value of numbers, and a stream of the same bytes.
-fn one_file(length: usize, name: &str, times: u32) -> Result<()> {
+fn one_file(length: usize, name: &str, times: u32, rounds: usize) -> Result<()> {
     let scratch = scratch()?;
     let raw = scratch.path().join("raw");
     fs::create_dir(&raw)?;
@@ -57,7 +58,7 @@ fn one_file(length: usize, name: &str, times: u32) -> Result<()> {
                 Ok(())
             })
         })
-        .run(&format!("save {name}"), ROUNDS)?;
+        .run(&format!("save {name}"), rounds)?;
 
     Contest::new()
         .with("read", || {
@@ -76,6 +77,12 @@ fn one_file(length: usize, name: &str, times: u32) -> Result<()> {
                 Ok(())
             })
         })
+        .with("`load_bytes`", || {
+            timed(times, || {
+                black_box(streams.load_bytes()?.context("no checkpoint was saved")?);
+                Ok(())
+            })
+        })
         .with("`reader`", || {
             timed(times, || {
                 let mut found = streams.reader()?.context("no checkpoint was saved")?;
@@ -85,7 +92,7 @@ fn one_file(length: usize, name: &str, times: u32) -> Result<()> {
                 Ok(())
             })
         })
-        .run(&format!("load {name}"), ROUNDS)
+        .run(&format!("load {name}"), rounds)
 }
 
 /// Ten files that make one mebibyte together.

@@ -11,6 +11,8 @@ use crate::header::{Form, HEADER_LENGTH, Header, HeaderFailure};
 
 /// Pieces larger than this skip the buffer.
 const BUFFER_LENGTH: usize = 64 * 1024;
+/// How much is read at a time of what is kept in memory: few calls, and within a processor's cache.
+const PIECE_LENGTH: usize = 256 * 1024;
 
 /// A container being written.
 #[derive(Debug)]
@@ -19,8 +21,10 @@ pub(crate) struct ContainerWriter {
     /// The next bytes of the file. At first they begin with room for the header, so that a small
     /// container is written by a single call.
     buffer: Vec<u8>,
-    header_is_buffered: bool,
-    payload_length: u64,
+    /// Where the payload begins in the buffer: behind the header as long as that is there.
+    payload_begins: usize,
+    /// Length and checksum of the payload before what is buffered.
+    counted_length: u64,
     payload_checksum: crc32fast::Hasher,
     /// Whether a write failed. The content of the file is unknown then, so it must never be
     /// published.
@@ -32,8 +36,8 @@ impl ContainerWriter {
         Self {
             file,
             buffer: vec![0; HEADER_LENGTH],
-            header_is_buffered: true,
-            payload_length: 0,
+            payload_begins: HEADER_LENGTH,
+            counted_length: 0,
             payload_checksum: crc32fast::Hasher::new(),
             broken: false,
         }
@@ -41,7 +45,7 @@ impl ContainerWriter {
 
     /// Length of the payload so far, in bytes.
     pub(crate) fn payload_length(&self) -> u64 {
-        self.payload_length
+        self.counted_length + (self.buffer.len() - self.payload_begins) as u64
     }
 
     /// Whether the file still has a name, as far as the file system knows.
@@ -62,11 +66,11 @@ impl ContainerWriter {
         let header = Header {
             form,
             generation,
-            payload_length: self.payload_length,
+            payload_length: self.counted_length,
             payload_checksum: self.payload_checksum.clone().finalize(),
         }
         .encode();
-        if self.header_is_buffered {
+        if self.payload_begins == HEADER_LENGTH {
             self.buffer[..HEADER_LENGTH].copy_from_slice(&header);
             self.write_buffer()?;
         } else {
@@ -79,20 +83,17 @@ impl ContainerWriter {
         Ok(())
     }
 
-    /// Adds the buffered payload to the checksum.
+    /// Adds the buffered payload to the length and the checksum.
     fn count_buffer(&mut self) {
-        let payload_starts = if self.header_is_buffered {
-            HEADER_LENGTH
-        } else {
-            0
-        };
-        self.payload_checksum.update(&self.buffer[payload_starts..]);
+        let payload = &self.buffer[self.payload_begins..];
+        self.payload_checksum.update(payload);
+        self.counted_length += payload.len() as u64;
     }
 
     fn write_buffer(&mut self) -> io::Result<()> {
         self.file.write_all(&self.buffer)?;
         self.buffer.clear();
-        self.header_is_buffered = false;
+        self.payload_begins = 0;
         Ok(())
     }
 
@@ -106,8 +107,8 @@ impl ContainerWriter {
         } else {
             self.payload_checksum.update(bytes);
             self.file.write_all(bytes)?;
+            self.counted_length += bytes.len() as u64;
         }
-        self.payload_length += bytes.len() as u64;
         Ok(())
     }
 }
@@ -124,7 +125,6 @@ impl Write for ContainerWriter {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.buffer.len() + bytes.len() <= BUFFER_LENGTH {
             self.buffer.extend_from_slice(bytes);
-            self.payload_length += bytes.len() as u64;
             return Ok(());
         }
         self.write(bytes).map(drop)
@@ -201,22 +201,29 @@ impl ContainerReader {
         })
     }
 
-    /// Reads the verified payload. Its length is the file's, so a wrong length in the header costs
-    /// no memory.
+    /// Reads the payload and verifies it. Its length is the file's, so a wrong length in the header costs
+    /// no memory. Each piece goes into the checksum while the processor still has it at hand.
     pub(crate) fn read_payload(&mut self) -> Examined<Vec<u8>> {
         let read_failed = |error| Error::io("read", &self.path, error);
         let mut payload = Vec::new();
-        usize::try_from(self.header.payload_length)
+        let length = usize::try_from(self.header.payload_length)
             .ok()
-            .and_then(|length| payload.try_reserve_exact(length).ok())
+            .filter(|length| payload.try_reserve_exact(*length).is_ok())
             .ok_or_else(|| read_failed(io::ErrorKind::OutOfMemory.into()))?;
-        (&mut self.file)
-            .take(self.header.payload_length)
-            .read_to_end(&mut payload)
-            .map_err(read_failed)?;
-        if payload.len() as u64 != self.header.payload_length
-            || crc32fast::hash(&payload) != self.header.payload_checksum
-        {
+        let mut checksum = crc32fast::Hasher::new();
+        while payload.len() < length {
+            let (begin, end) = (payload.len(), length.min(payload.len() + PIECE_LENGTH));
+            payload.resize(end, 0);
+            match self.file.read_exact(&mut payload[begin..]) {
+                // It was cut since its length was compared.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(Damage::Checksum.into());
+                }
+                read => read.map_err(read_failed)?,
+            }
+            checksum.update(&payload[begin..]);
+        }
+        if checksum.finalize() != self.header.payload_checksum {
             return Err(Damage::Checksum.into());
         }
         Ok(payload)

@@ -34,7 +34,7 @@
 //! | what is saved | save | load |
 //! | --- | --- | --- |
 //! | a serde value | [`save`](Checkpoints::save), [`in_background`](Checkpoints::in_background) | [`load`](Checkpoints::load) |
-//! | a stream of bytes | [`writer`](Checkpoints::writer) | [`reader`](Checkpoints::reader) |
+//! | a stream of bytes | [`writer`](Checkpoints::writer) | [`reader`](Checkpoints::reader), [`load_bytes`](Checkpoints::load_bytes) |
 //! | many files | [`directory`](Checkpoints::directory) | [`load_directory`](Checkpoints::load_directory) |
 //!
 //! One directory may hold checkpoints of all forms; each generation has one form. If the newest

@@ -224,6 +224,10 @@ impl Model {
                 );
                 same(&found.skipped);
                 assert!(matches!(checkpoints.reader(), Err(Error::OtherForm { .. })));
+                assert!(matches!(
+                    checkpoints.load_bytes(),
+                    Err(Error::OtherForm { .. })
+                ));
             }
             Form::Stream => {
                 let mut found = checkpoints.reader().unwrap().unwrap();
@@ -234,6 +238,12 @@ impl Model {
                     (*generation, &expected.content)
                 );
                 same(&found.skipped);
+                let at_once = checkpoints.load_bytes().unwrap().unwrap();
+                assert_eq!(
+                    (at_once.generation, &at_once.value),
+                    (*generation, &expected.content)
+                );
+                same(&at_once.skipped);
                 assert!(matches!(
                     checkpoints.load_directory(),
                     Err(Error::OtherForm { .. })

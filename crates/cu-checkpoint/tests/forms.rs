@@ -30,6 +30,7 @@ fn loading_before_the_first_save_finds_and_creates_nothing() {
     let mut checkpoints = Checkpoints::open(&directory).unwrap();
     assert!(checkpoints.load::<u32>().unwrap().is_none());
     assert!(checkpoints.reader().unwrap().is_none());
+    assert!(checkpoints.load_bytes().unwrap().is_none());
     assert!(checkpoints.load_directory().unwrap().is_none());
     assert!(checkpoints.generations().unwrap().is_empty());
     assert!(
@@ -114,6 +115,12 @@ fn a_stream_loads_unchanged_and_can_be_sought() {
             assert!(
                 read == content,
                 "{length} bytes in pieces of {piece} loaded as other bytes"
+            );
+            let at_once = checkpoints.load_bytes().unwrap().expect("saved");
+            assert_eq!(at_once.generation, generation);
+            assert!(
+                at_once.value == content,
+                "{length} bytes in pieces of {piece} loaded at once as other bytes"
             );
         }
     }
