@@ -144,8 +144,8 @@ make_debian() {
 install_packages() {
     set -euo pipefail
     export DEBIAN_FRONTEND=noninteractive LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
-    local packages=(slurmctld slurmd slurm-client slurmdbd munge mariadb-server procps)
-    [ "$1" != trixie ] || packages+=(minicondor environment-modules python3)
+    local packages=(slurmctld slurmd slurm-client slurmdbd munge mariadb-server procps python3)
+    [ "$1" != trixie ] || packages+=(minicondor environment-modules)
     # HTCondor and the newest Slurm run containers by Apptainer. Only sid has it; its libraries these have, too.
     local containers=no
     case $1 in

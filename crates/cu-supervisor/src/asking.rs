@@ -23,7 +23,8 @@
 //! Some kinds of process are asked only if none of their descendants handles a signal: `timeout`, which
 //! passes a signal on to a whole group; `make`, which passes TERM on to commands that may want another
 //! signal; GNU `parallel`, which kills its commands a moment after TERM; `mpirun` otherwise; and who handles
-//! nearly all signals, as a shell with a trap on `EXIT` does, which would run that trap and end. A shell that waits for a command catches
+//! nearly all signals, as a bash with a trap on `EXIT` does, which would run that trap and end, unless its script has
+//! traps for signals as well, which are read from its text ([`traps`]). A shell that waits for a command catches
 //! INT and goes by what becomes of the command. So whoever handles INT together with CHLD gets an INT that
 //! is named in the config only if nobody below handles it, and then together with all below, as from a
 //! terminal.
@@ -38,7 +39,8 @@
 //! is a worker of that one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use cu_run_dir::StopSignal;
 use cu_system::process::{
@@ -47,6 +49,7 @@ use cu_system::process::{
 use rustix::process::Signal;
 
 use crate::members::{descendants_in, survey};
+use crate::traps;
 
 /// What `mpirun` passes on to its ranks, on all hosts.
 const PASSED_ON: [Signal; 2] = [Signal::USR1, Signal::USR2];
@@ -157,6 +160,24 @@ impl Relative {
         self.handled.has_all(few_handle.into_iter().collect())
     }
 
+    /// The same process, which handles no other signals than those for which its script has a `trap`, and those that
+    /// every bash handles that waits for a command. If the script has none, nothing is known.
+    fn with_traps(self, traps: SignalSet) -> Self {
+        let meant = self.handled & traps;
+        let every_bash = SignalSet::from_iter([Signal::CHILD, Signal::INT]);
+        let handled = match meant == SignalSet::default() {
+            true => self.handled,
+            false => meant | every_bash,
+        };
+        Self { handled, ..self }
+    }
+
+    /// The name of the program that it executes, which for a script is that of the shell.
+    fn program(&self) -> &str {
+        let executable = self.image.0.as_deref().and_then(Path::file_name);
+        executable.and_then(OsStr::to_str).unwrap_or(&self.name)
+    }
+
     fn may_be_a_waiting_shell(&self) -> bool {
         self.handled
             .has_all([Signal::INT, Signal::CHILD].into_iter().collect())
@@ -188,18 +209,24 @@ pub(crate) fn relatives_among(pids: &[u32]) -> Vec<Relative> {
 }
 
 fn described(all: &[(u32, Stat)], pids: &BTreeSet<u32>) -> Vec<Relative> {
-    let describe = |(pid, stat): &(u32, Stat)| Relative {
-        id: ProcessId {
-            pid: *pid,
-            start_ticks: stat.start_ticks,
-        },
-        parent: stat.parent,
-        name: name(*pid).unwrap_or_default(),
-        // What the kernel withholds is passed over.
-        handled: handled(*pid).unwrap_or_default(),
-        is_fork: stat.is_fork,
-        waits: waits_for_a_child(*pid),
-        image: (executable(*pid), stat.stack),
+    let describe = |(pid, stat): &(u32, Stat)| {
+        let relative = Relative {
+            id: ProcessId {
+                pid: *pid,
+                start_ticks: stat.start_ticks,
+            },
+            parent: stat.parent,
+            name: name(*pid).unwrap_or_default(),
+            // What the kernel withholds is passed over.
+            handled: handled(*pid).unwrap_or_default(),
+            is_fork: stat.is_fork,
+            waits: waits_for_a_child(*pid),
+            image: (executable(*pid), stat.stack),
+        };
+        match relative.program() == "bash" && relative.catches_nearly_all() {
+            true => relative.with_traps(traps::of(*pid)),
+            false => relative,
+        }
     };
     let belongs = |(pid, _): &&(u32, Stat)| pids.contains(pid);
     all.iter().filter(belongs).map(describe).collect()
@@ -288,7 +315,7 @@ impl<'a> Tree<'a> {
         // Programs other than shells may handle USR1 for something else, such as a dump of their stacks.
         let may_pass_on = match first {
             Signal::TERM => top.takes_any(),
-            _ => SHELLS.contains(&top.name.as_str()),
+            _ => SHELLS.contains(&top.program()),
         };
         (is_the_same && may_pass_on && top.handled.has(first)).then_some(first)
     }

@@ -31,6 +31,7 @@ mod sent;
 mod signals;
 mod stop;
 mod supervise;
+mod traps;
 mod waiting;
 
 #[cfg(doctest)]

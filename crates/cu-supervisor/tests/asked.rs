@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{JOB, Run, Supervisor};
@@ -246,6 +248,30 @@ fn a_shell_with_an_exit_trap_does_not_end_before_its_program() {
     );
     assert_eq!(ask(&run, &["a"]).code(), 143);
     assert_eq!(run.text("state"), "cleaned\n");
+}
+
+#[test]
+fn a_script_with_a_trap_on_exit_and_one_for_a_signal_saves() {
+    // With a trap on EXIT, /proc no longer shows that USR1 is the one that is meant.
+    for signal in ["USR1", "USR2", "TERM"] {
+        let script = "trap 'echo cleaned >> state' EXIT; trap 'asked=1' SIGNAL; echo up > a.up
+            while [ -z \"$asked\" ]; do sleep 0.01; done; echo saved > state; exit 3";
+        let run = bash(&script.replace("SIGNAL", signal), "auto");
+        assert_eq!(ask(&run, &["a"]).code(), 3, "{signal}");
+        assert_eq!(run.text("state"), "saved\ncleaned\n", "{signal}");
+        assert_eq!(sent(&run), [asked("bash", signal)]);
+        // The same as a file with a first line, which has the file's name instead of the shell's.
+        let path = run.file("script");
+        std::fs::write(
+            &path,
+            format!("#!/bin/bash\n{}", script.replace("SIGNAL", signal)),
+        )
+        .unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        let run = bash(&format!("exec {}", path.display()), "auto");
+        assert_eq!(ask(&run, &["a"]).code(), 3, "{signal}");
+        assert_eq!(run.text("state"), "saved\ncleaned\n", "{signal}");
+    }
 }
 
 #[test]

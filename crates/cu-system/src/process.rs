@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::ops::{BitAnd, BitOr};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -190,6 +191,24 @@ impl SignalSet {
     #[must_use]
     pub fn has_all(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+}
+
+impl BitAnd for SignalSet {
+    type Output = Self;
+
+    /// The signals that are in both.
+    fn bitand(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}
+
+impl BitOr for SignalSet {
+    type Output = Self;
+
+    /// The signals that are in either.
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 }
 

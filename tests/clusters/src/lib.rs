@@ -32,6 +32,7 @@
 //! | [`instance`] | what they share: commands, directories, outages |
 //! | [`lane`] | places for one test at a time |
 //! | [`user`] | to be an ordinary user for a while |
+//! | [`login`] | commands that such a user types |
 //! | [`place`] | where a run of the real `cu` takes place |
 //! | [`processes`] | processes, as `/proc` shows them |
 //! | [`counted`] | commands whose calls are counted |
@@ -47,6 +48,7 @@ pub mod htcondor;
 pub mod image;
 pub mod instance;
 pub mod lane;
+pub mod login;
 pub mod own;
 pub mod place;
 pub mod processes;
@@ -59,5 +61,6 @@ pub mod wait;
 
 pub use htcondor::{CondorLane, CondorPool};
 pub use instance::Instance;
+pub use login::Login;
 pub use slurm::{SlurmCluster, SlurmLane, SlurmSettings, Suite};
 pub use user::{USER, User};

@@ -2,87 +2,49 @@
 //! condor_submit, and a program that is stopped and resumed leaves what one without a break leaves.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
+use std::ops::Deref;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
-use cu_cluster_tests::programs::static_program;
-use cu_cluster_tests::{CondorPool, wait};
-use cu_tests::process::kill_marked;
+use cu_cluster_tests::{CondorPool, Login, wait};
 use serde_json::Value;
 
-const MARK: &str = "CU_TESTS_SCRATCH";
-
-/// A user at an access point, in a directory that jobs see.
-struct Login<'a> {
-    pool: &'a CondorPool,
+/// A user at an access point, and the lines of a submit file that keep to the test's lane.
+struct AccessPoint<'a> {
+    login: Login<'a, CondorPool>,
     lane: String,
-    directory: &'a Path,
 }
 
-impl Drop for Login<'_> {
-    fn drop(&mut self) {
-        // Main processes of a test that failed.
-        kill_marked(&format!("{MARK}={}", self.directory.display()));
+impl<'a> Deref for AccessPoint<'a> {
+    type Target = Login<'a, CondorPool>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.login
     }
 }
 
-fn at_login(test: impl FnOnce(&Login<'_>)) {
+fn at_login(test: impl FnOnce(&AccessPoint<'_>)) {
     let pool = CondorPool::up();
     let lane = pool.lane();
     log_in(&pool, lane.submit_line(), test);
 }
 
-fn log_in(pool: &CondorPool, lane: String, test: impl FnOnce(&Login<'_>)) {
+fn log_in(pool: &CondorPool, lane: String, test: impl FnOnce(&AccessPoint<'_>)) {
     let work = pool.work_directory();
     let _user = pool.become_user();
-    test(&Login {
-        pool,
-        lane,
-        directory: work.path(),
-    });
+    let login = Login::new(pool, work.path(), &[("GIVEN", "by the shell")]);
+    test(&AccessPoint { login, lane });
 }
 
-impl Login<'_> {
-    fn write(&self, name: &str, text: &str, mode: u32) {
-        let path = self.directory.join(name);
-        fs::create_dir_all(path.parent().expect("it has one"))
-            .expect("the directory is the user's");
-        fs::write(&path, text).expect("the directory is the user's");
-        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("it is the user's");
-    }
-
-    /// A command that is typed there.
-    fn typed(&self, program: &Path, here: &str, words: &[&str]) -> Command {
-        let mut path = self.pool.commands().into_os_string();
-        path.push(":");
-        path.push(std::env::var_os("PATH").unwrap_or_default());
-        let mut command = Command::new(program);
-        command
-            .args(words)
-            .current_dir(self.directory.join(here))
-            .env("PATH", path)
-            .env("GIVEN", "by the shell")
-            .env("CU_TRUST_PARENTS", "1")
-            .env(MARK, self.directory)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
-    }
-
+impl AccessPoint<'_> {
     fn condor_submit(&self, here: &str, words: &[&str]) -> Command {
-        self.typed(&self.pool.commands().join("condor_submit"), here, words)
-    }
-
-    fn cu(&self, here: &str, words: &[&str]) -> Command {
-        self.typed(&static_program("cu"), here, words)
+        self.command("condor_submit", here, words)
     }
 
     /// The ads of the cluster or job, in the order of their ids.
     fn ads(&self, id: &str) -> Vec<BTreeMap<String, String>> {
-        let text = self.pool.ask("condor_q", &["-long", id]);
+        let text = self.cluster.ask("condor_q", &["-long", id]);
         let ads = text.split("\n\n").filter(|ad| !ad.trim().is_empty());
         let ad = |ad: &str| {
             let pairs = ad.lines().filter_map(|line| line.split_once(" = "));
@@ -171,7 +133,7 @@ fn files_in_every_style_ask_htcondor_for_the_same() {
     });
 }
 
-fn assert_same_jobs(login: &Login<'_>, text: &str, plain: &Output, ours: &Output) {
+fn assert_same_jobs(login: &AccessPoint<'_>, text: &str, plain: &Output, ours: &Output) {
     let said = String::from_utf8_lossy(&plain.stdout).into_owned();
     let cluster = said.split('.').next().filter(|_| plain.status.success());
     let plain = login.ads(cluster.unwrap_or_else(|| panic!("{text}: {plain:?}")));

@@ -29,5 +29,6 @@ mod slurm_hazards;
 mod slurm_keep;
 mod slurm_options;
 mod slurm_runs;
+mod slurm_scripts_in_pieces;
 mod slurm_sites;
 mod slurm_two_clusters;

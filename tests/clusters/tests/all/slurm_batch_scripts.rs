@@ -1,91 +1,55 @@
-//! `cu sbatch` on real Slurms: batch scripts as people write them ask Slurm for the same as with sbatch, and
-//! a script that is stopped and resumed leaves what one without a break leaves.
+//! `cu sbatch` on real Slurms: batch scripts as people write them ask Slurm for the same as with sbatch.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use cu_cluster_tests::programs::static_program;
-use cu_cluster_tests::{SlurmCluster, Suite};
-use cu_tests::process::kill_marked;
+use cu_cluster_tests::{Login, SlurmCluster, Suite};
 use serde_json::Value;
 
-const MARK: &str = "CU_TESTS_SCRATCH";
+/// A user at a login node.
+struct LoginNode<'a>(Login<'a, SlurmCluster>);
 
-/// A user at a login node, in a directory that jobs see.
-struct Login<'a> {
-    cluster: &'a SlurmCluster,
-    partition: &'a str,
-    directory: &'a Path,
-}
+impl<'a> Deref for LoginNode<'a> {
+    type Target = Login<'a, SlurmCluster>;
 
-impl Drop for Login<'_> {
-    fn drop(&mut self) {
-        // Main processes of a test that failed.
-        kill_marked(&format!("{MARK}={}", self.mark()));
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }
 
-fn at_login(suite: Suite, test: impl FnOnce(&Login<'_>)) {
+fn at_login(suite: Suite, test: impl FnOnce(&LoginNode<'_>)) {
     let cluster = SlurmCluster::up(suite);
     let lane = cluster.lane();
     let work = cluster.work_directory();
     let _user = cluster.become_user();
-    test(&Login {
-        cluster: &cluster,
-        partition: lane.partition(),
-        directory: work.path(),
-    });
+    let partition = [("SBATCH_PARTITION", lane.partition())];
+    test(&LoginNode(Login::new(&cluster, work.path(), &partition)));
 }
 
-impl Login<'_> {
-    fn mark(&self) -> String {
-        self.directory.display().to_string()
-    }
-
+impl LoginNode<'_> {
     fn script(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.directory.join(name);
-        fs::write(&path, text).expect("the directory is the user's");
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("it is the user's");
-        path
+        self.write(name, text, 0o755)
     }
 
-    /// A command that is typed there, with these variables.
-    fn typed(&self, program: &Path, here: &str, words: &[&str], variables: &[&str]) -> Output {
-        let here = self.directory.join(here);
-        fs::create_dir_all(&here).expect("the directory is the user's");
-        let mut path = self.cluster.commands().into_os_string();
-        path.push(":");
-        path.push(std::env::var_os("PATH").unwrap_or_default());
-        let mut command = Command::new(program);
-        // Unless the test says otherwise.
-        if !variables
-            .iter()
-            .any(|it| it.starts_with("SBATCH_PARTITION="))
-        {
-            command.env("SBATCH_PARTITION", self.partition);
+    /// What a command of sbatch's says, with these variables beside its own. An empty partition is none.
+    fn said(&self, mut command: Command, variables: &[&str]) -> Output {
+        for (name, value) in variables.iter().filter_map(|it| it.split_once('=')) {
+            command.env(name, value);
         }
-        let variables = variables.iter().filter_map(|it| it.split_once('='));
-        let variables = variables.filter(|it| *it != ("SBATCH_PARTITION", ""));
-        command
-            .args(words)
-            .current_dir(here)
-            .env("PATH", path)
-            .env("CU_TRUST_PARENTS", "1")
-            .env(MARK, self.mark())
-            .envs(variables);
+        if variables.contains(&NO_PARTITION) {
+            command.env_remove("SBATCH_PARTITION");
+        }
         command.output().expect("it can be started")
     }
 
     fn sbatch(&self, words: &[&str], variables: &[&str]) -> Output {
-        let sbatch = self.cluster.commands().join("sbatch");
-        self.typed(&sbatch, ".", words, variables)
+        self.said(self.command("sbatch", ".", words), variables)
     }
 
-    fn cu(&self, here: &str, words: &[&str], variables: &[&str]) -> Output {
-        self.typed(&static_program("cu"), here, words, variables)
+    fn cu(&self, words: &[&str], variables: &[&str]) -> Output {
+        self.said(self.0.cu(".", words), variables)
     }
 
     /// The options that sbatch reads from these words.
@@ -111,6 +75,8 @@ impl Login<'_> {
         options
     }
 }
+
+const NO_PARTITION: &str = "SBATCH_PARTITION=";
 
 /// What a chain has to decide itself, and says that it does, with what the test asks for.
 const OURS: [&str; 12] = [
@@ -175,9 +141,8 @@ const STYLES: &[Style] = &[
     ("", &["--dependency=afterany:1", "--kill-on-invalid-dep=yes"], &["SBATCH_DISTRIBUTION=block"]),
 ];
 
-#[test]
-fn scripts_in_every_style_ask_slurm_for_the_same() {
-    at_login(Suite::Trixie, |login| {
+fn scripts_in_every_style_ask_slurm_for_the_same(suite: Suite) {
+    at_login(suite, |login| {
         for (number, (lines, words, variables)) in STYLES.iter().enumerate() {
             let interpreter = match number % 2 {
                 0 => "#!/bin/bash",
@@ -191,11 +156,11 @@ fn scripts_in_every_style_ask_slurm_for_the_same() {
     });
 }
 
-fn assert_same_options(login: &Login<'_>, words: &[&str], script: &[&str], variables: &[&str]) {
+fn assert_same_options(login: &LoginNode<'_>, words: &[&str], script: &[&str], variables: &[&str]) {
     let all = [words, script].concat();
     let plain = login.options(&all, variables);
     let asked = [&["--json", "sbatch", "--test-only"], &all[..]].concat();
-    let output = login.cu(".", &asked, variables);
+    let output = login.cu(&asked, variables);
     let answer: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{all:?}: {error}: {output:?}"));
     let submitted = answer["submissions"][0]["text"]
@@ -203,7 +168,7 @@ fn assert_same_options(login: &Login<'_>, words: &[&str], script: &[&str], varia
         .unwrap_or_default();
     assert!(!submitted.is_empty(), "{all:?}: {answer}");
     login.script("ours.sh", submitted);
-    let mut ours = login.options(&["ours.sh"], &["SBATCH_PARTITION="]);
+    let mut ours = login.options(&["ours.sh"], &[NO_PARTITION]);
     let mut plain = plain;
     // A time limit is one in whole minutes either way.
     for options in [&mut ours, &mut plain] {
@@ -217,7 +182,9 @@ fn assert_same_options(login: &Login<'_>, words: &[&str], script: &[&str], varia
     if plain.get("time").is_some_and(|time| time == "rounded") {
         ours.insert("time".to_owned(), "rounded".to_owned());
     }
-    plain.entry("chdir".to_owned()).or_insert(login.mark());
+    plain
+        .entry("chdir".to_owned())
+        .or_insert(login.directory.display().to_string());
     assert_eq!(ours, plain, "{all:?} {variables:?}\n{submitted}");
 }
 
@@ -259,7 +226,7 @@ fn a_job_is_to_slurm_what_sbatch_makes_of_it(suite: Suite) {
             login.script(&name, &format!("#!/bin/bash\n{lines}\nsleep 60\n"));
             let words = ["--hold", &*name, "an argument"];
             let plain = login.sbatch(&words, &[]);
-            let ours = login.cu(".", &[&["sbatch"], &words[..]].concat(), &[]);
+            let ours = login.cu(&[&["sbatch"], &words[..]].concat(), &[]);
             let [plain, ours] = [plain, ours].map(|output| {
                 let said = String::from_utf8_lossy(&output.stdout).into_owned();
                 let id = said.strip_prefix("Submitted batch job ").map(str::trim);
@@ -277,76 +244,10 @@ fn a_job_is_to_slurm_what_sbatch_makes_of_it(suite: Suite) {
             assert_eq!(found, expected, "{lines}");
             login.cluster.ask("scancel", &[&plain]);
             let run = format!("results/held-{number}");
-            let stop = login.cu(".", &["stop", "all", "--yes", &run], &[]);
+            let stop = login.cu(&["stop", "all", "--yes", &run], &[]);
             assert!(stop.status.success(), "{stop:?}");
-            let wait = login.cu(".", &["wait", &run], &[]);
+            let wait = login.cu(&["wait", &run], &[]);
             assert_eq!(wait.status.code(), Some(1), "{wait:?}");
-        }
-    });
-}
-
-/// Scripts that count to eight. Asked to stop, they do so after the step, and exit with 3.
-const STEPS: [&str; 2] = [
-    r#"#!/bin/bash
-#SBATCH --output=steps.log --time=5
-#SBATCH --job-name="eight steps"
-trap 'stop=1' USR1
-step=$(cat state 2>/dev/null || echo 0)
-while [ "$step" -lt 8 ]; do
-    sleep 0.3
-    step=$((step + 1))
-    echo "step $step in $SLURM_JOB_NAME with $*"
-    echo "odd $step" >&2
-    echo $step >state
-    [ -z "$stop" ] || exit 3
-done
-echo "$SLURM_NTASKS ${0##*/} $(cd "$SLURM_SUBMIT_DIR" && ls -d state)" >result
-"#,
-    r#"#!/usr/bin/env python3
-#SBATCH -o steps.log
-#SBATCH -t 5 --ntasks=1  # one
-import os, signal, sys, time
-asked = []
-signal.signal(signal.SIGUSR1, lambda *_: asked.append(1))
-step = int(open("state").read()) if os.path.exists("state") else 0
-while step < 8:
-    time.sleep(0.3)
-    step += 1
-    print("step", step, "with", sys.argv[1:], flush=True)
-    print("odd", step, file=sys.stderr, flush=True)
-    with open("state", "w") as state:
-        state.write(str(step))
-    if asked:
-        sys.exit(3)
-open("result", "w").write(os.environ["SLURM_JOB_NAME"])
-"#,
-];
-
-#[test]
-fn a_script_in_pieces_leaves_what_one_without_a_break_leaves() {
-    at_login(Suite::Trixie, |login| {
-        for (number, text) in STEPS.iter().enumerate() {
-            let script = login.script(&format!("steps-{number}"), text);
-            let script = script.to_str().expect("UTF-8");
-            let words = ["--wait", script, "a b", "{job}", "$HOME"];
-            let whole = format!("whole-{number}");
-            let sbatch = login.cluster.commands().join("sbatch");
-            let plain = login.typed(&sbatch, &whole, &words, &[]);
-            assert!(plain.status.success(), "{plain:?}");
-            let pieces = format!("pieces-{number}");
-            let key = ["sbatch", "stop.after=1s", "backend.slurm.poll=1s"];
-            let ours = login.cu(&pieces, &[&key[..], &words].concat(), &[]);
-            assert!(ours.status.success(), "{ours:?}");
-            for file in ["steps.log", "state", "result"] {
-                let [expected, found] = [&whole, &pieces].map(|place| {
-                    let path = login.directory.join(place).join(file);
-                    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"))
-                });
-                assert_eq!(found, expected, "{file}");
-            }
-            let status = login.cu(&pieces, &["--json", "status"], &[]);
-            let status: Value = serde_json::from_slice(&status.stdout).expect("JSON");
-            assert!(status["resumes"].as_u64() >= Some(1), "{status}");
         }
     });
 }
@@ -358,33 +259,65 @@ fn a_script_that_sbatch_would_refuse_is_refused_at_once() {
             "wrong.sh",
             "#!/bin/bash\n#SBATCH --partition=nowhere\ntrue\n",
         );
-        let refused = login.cu(".", &["sbatch", "wrong.sh"], &["SBATCH_PARTITION="]);
+        let refused = login.cu(&["sbatch", "wrong.sh"], &[NO_PARTITION]);
         let said = String::from_utf8_lossy(&refused.stdout).into_owned();
         assert_eq!(refused.status.code(), Some(1), "{refused:?}");
         assert!(said.contains("invalid partition"), "{refused:?}");
     });
 }
 
-mod the_same_job {
+mod on_slurm_20_11 {
     use super::*;
 
     #[test]
-    fn on_slurm_20_11() {
+    fn the_options_are_the_same() {
+        scripts_in_every_style_ask_slurm_for_the_same(Suite::Bullseye);
+    }
+
+    #[test]
+    fn the_job_is_the_same() {
         a_job_is_to_slurm_what_sbatch_makes_of_it(Suite::Bullseye);
     }
+}
+
+mod on_slurm_22_05 {
+    use super::*;
 
     #[test]
-    fn on_slurm_22_05() {
+    fn the_options_are_the_same() {
+        scripts_in_every_style_ask_slurm_for_the_same(Suite::Bookworm);
+    }
+
+    #[test]
+    fn the_job_is_the_same() {
         a_job_is_to_slurm_what_sbatch_makes_of_it(Suite::Bookworm);
     }
+}
+
+mod on_slurm_24_11 {
+    use super::*;
 
     #[test]
-    fn on_slurm_24_11() {
-        a_job_is_to_slurm_what_sbatch_makes_of_it(Suite::Trixie);
+    fn the_options_are_the_same() {
+        scripts_in_every_style_ask_slurm_for_the_same(Suite::Trixie);
     }
 
     #[test]
-    fn on_slurm_26_05() {
+    fn the_job_is_the_same() {
+        a_job_is_to_slurm_what_sbatch_makes_of_it(Suite::Trixie);
+    }
+}
+
+mod on_slurm_26_05 {
+    use super::*;
+
+    #[test]
+    fn the_options_are_the_same() {
+        scripts_in_every_style_ask_slurm_for_the_same(Suite::Forky);
+    }
+
+    #[test]
+    fn the_job_is_the_same() {
         a_job_is_to_slurm_what_sbatch_makes_of_it(Suite::Forky);
     }
 }

@@ -1,0 +1,12 @@
+#!/bin/bash
+#SBATCH -o out.log
+trap 'asked=1' TERM
+step=$(cat state 2>/dev/null || echo 0)
+while [ "$step" -lt 8 ]; do
+    sleep 0.25
+    step=$((step + 1))
+    echo "step $step"
+    echo $step >state
+    [ -z "$asked" ] || exit 143
+done
+echo ended >result

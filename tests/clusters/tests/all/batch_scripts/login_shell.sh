@@ -1,0 +1,12 @@
+#!/bin/bash -l
+#SBATCH -o out.log
+trap 'asked=1' USR1
+step=$(cat state 2>/dev/null || echo 0)
+while [ "$step" -lt 8 ]; do
+    sleep 0.25
+    step=$((step + 1))
+    echo "step $step"
+    echo $step >state
+    [ -z "$asked" ] || exit 3
+done
+shopt -q login_shell && echo login >result

@@ -1,0 +1,14 @@
+#!/bin/bash
+#SBATCH --output=logs/out.log
+#SBATCH --error=logs/err.log
+trap 'asked=1' USR1
+step=$(cat state 2>/dev/null || echo 0)
+while [ "$step" -lt 8 ]; do
+    sleep 0.25
+    step=$((step + 1))
+    echo "step $step"
+    echo "odd $step" >&2
+    echo $step >state
+    [ -z "$asked" ] || exit 3
+done
+echo ended >result
