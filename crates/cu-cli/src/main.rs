@@ -1,7 +1,7 @@
 //! The binary `cu`: run long work as a chain of short, resumable jobs.
 //!
 //! `cu exec` and `cu job` are part of every attempt of every job, so they begin before anything else
-//! is read or started. The rest is parse, run, render the error, exit.
+//! is read or started; so does `cu complete`, for which a person waits at a half-typed line. The rest is parse, run, render the error, exit.
 
 #[cfg(not(any(feature = "local", feature = "slurm", feature = "htcondor")))]
 compile_error!("cu needs a backend: choose at least one of the features local, slurm, htcondor");
@@ -10,6 +10,7 @@ mod args;
 mod backend;
 mod cluster_utils;
 mod commands;
+mod complete;
 mod config;
 mod error;
 mod examine;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     let code = std::panic::catch_unwind(|| match arguments.get(1).and_then(|word| word.to_str()) {
         Some("exec") => commands::exec::exec(&arguments[2..]),
         Some("job") => commands::job::job(&arguments[2..]),
+        Some("complete") => complete::complete(&arguments[2..]),
         _ => command(&arguments),
     });
     // The panic has printed its message. Its own exit code, 101, would be one more number that

@@ -5,16 +5,21 @@ use clap_complete::{Shell, generate};
 use clap_mangen::Man;
 
 use crate::args::{Arguments, Man as ManArguments};
+use crate::complete;
 use crate::error::{Error, ExitCode, Result};
 use crate::terminal;
 
-/// Prints the completions for a shell.
+/// Prints the completions for a shell: the script that asks `cu` for names, or one that knows commands and options
+/// alone.
 ///
 /// # Errors
 /// If stdout can't be written.
 pub fn completions(shell: Shell) -> Result<ExitCode> {
     let mut script = Vec::new();
-    generate(shell, &mut for_people(), "cu", &mut script);
+    match complete::script(shell) {
+        Some(text) => script.extend_from_slice(text.as_bytes()),
+        None => generate(shell, &mut for_people(), "cu", &mut script),
+    }
     let _ = terminal::bytes(&script)?;
     Ok(ExitCode::Done)
 }
@@ -38,7 +43,7 @@ pub fn man(arguments: &ManArguments) -> Result<ExitCode> {
 }
 
 /// The command line without the commands that `cu` calls itself.
-fn for_people() -> Command {
+pub fn for_people() -> Command {
     let all = Arguments::command();
     let commands = all
         .get_subcommands()
