@@ -61,3 +61,18 @@ pub struct Export {
     #[arg(long)]
     pub checkpoints: bool,
 }
+
+/// `cu report`
+#[derive(Debug, Args)]
+#[command(after_help = REPORT_HELP)]
+pub struct Report {
+    #[command(flatten)]
+    pub run: RunArgument,
+    /// The page, or - for standard output [default: RUN.html]
+    #[arg(long, short, value_name = "FILE", value_parser = path())]
+    pub output: Option<PathBuf>,
+}
+
+const REPORT_HELP: &str = "\
+The page loads nothing from elsewhere and can be sent around. It has the config; values of
+variables that look like passwords are not shown. An earlier report is overwritten, no other file.";

@@ -20,6 +20,7 @@ pub mod main_process;
 pub mod operate;
 mod or_resume;
 pub mod probe;
+pub mod report;
 pub mod resume;
 pub mod rm;
 pub mod run;

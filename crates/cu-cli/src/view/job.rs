@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use cu_core::{AttemptEnd, AttemptReport, JobReport, JobState, RunDir};
-use cu_protocol::{Attempt, JobId, signal_name};
+use cu_protocol::{Attempt, JobId, Timestamp, signal_name};
 use cu_run_dir::{JobSpec, RefusedMessages, SentSignal, SignalReason, read_early_results};
 
+use super::report::{sparkline, timeline};
 use super::summary::{self, FEW, attempt_end, job_is, metrics, percent};
 use super::table::{Column, Table};
 use super::{Files, hints, limit};
@@ -77,6 +78,9 @@ pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
         }
         text.push_str(&attempts(run, shown, &files, width));
     }
+    if let Some(line) = timeline::line(job, now(), width.saturating_sub(2).min(CURVE)) {
+        let _ = write!(text, "\n\n  {line}\n  {}", timeline::KEY);
+    }
     if let Some((last, its_files)) = shown.last().zip(files.last()) {
         newest(&mut text, run, job, last, its_files, width);
         let was_asked =
@@ -116,12 +120,15 @@ fn running_for(job: &JobReport) -> Option<String> {
         .last()
         .filter(|_| job.state == JobState::Running)?;
     let started = last.started.filter(|_| last.ended.is_none())?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    Some(rounded(
-        now.saturating_sub(Duration::from_millis(started.millis())),
-    ))
+    Some(rounded(now().since(started)))
 }
 
+fn now() -> Timestamp {
+    Timestamp::from(SystemTime::now())
+}
+
+/// The width of the curve of a metric, and of the line of attempts.
+const CURVE: usize = 50;
 /// How many values of a metric are shown: the last ones.
 const LAST: usize = 8;
 
@@ -152,6 +159,9 @@ fn series(text: &mut String, run: &RunDir, job: JobId) {
         let shown = values[left_out..].iter().map(|value| cut(value));
         let shown = shown.collect::<Vec<_>>().join(", ");
         let _ = write!(text, "\n  {name}: {before}{shown}");
+        if let Some(curve) = sparkline(values, CURVE) {
+            let _ = write!(text, "\n    {curve}");
+        }
     }
     if of.len() > FEW {
         let _ = write!(text, "\n  … and {} more metrics", of.len() - FEW);

@@ -56,7 +56,7 @@ pub fn table(jobs: &[JobReport], columns: &[Key], width: Option<usize>) -> Strin
 }
 
 /// The name of a column: without `settings.` or `metrics.`, if no other one has that name then.
-fn heading(key: &Key, columns: &[Key]) -> String {
+pub fn heading(key: &Key, columns: &[Key]) -> String {
     let short = |key: &Key| match key {
         Key::Setting(name) | Key::Metric(name) => name.clone(),
         key => key.name(),
@@ -69,7 +69,7 @@ fn heading(key: &Key, columns: &[Key]) -> String {
 }
 
 /// The value of a key, the reason with the key of the config that decided it.
-fn cell(key: &Key, job: &JobReport) -> Value {
+pub fn cell(key: &Key, job: &JobReport) -> Value {
     match key {
         Key::Why => Value::Text(limit::why(job)),
         key => key.of(job),
