@@ -189,7 +189,7 @@ pub enum Command {
     override_usage = "cu run [OPTIONS] CONFIG [KEY=VALUE]...\n       cu run [OPTIONS] [KEY=VALUE]... -- COMMAND..."
 )]
 pub struct Run {
-    /// The run's config, a TOML file; `cu config reference` explains all keys
+    /// The run's config in TOML, JSON or YAML; `cu config reference` explains all keys
     #[arg(value_name = "CONFIG", required_unless_present = "command")]
     pub config: Option<String>,
     /// Override keys of the config: stop.after=10s settings.seed=2

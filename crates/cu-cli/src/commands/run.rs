@@ -13,12 +13,13 @@ use crate::backend::Choice;
 use crate::config::{Config, Override, Parsed, Planned, Source, defaults};
 use crate::error::{Error, ExitCode, Result};
 use crate::runs::{self, results_dir};
+use crate::shell_word::shell_word;
 use crate::start::dropped_input;
 use crate::start::foreground::work_on;
 use crate::start::variables;
 use crate::text::plural;
 use crate::updates::Origin;
-use crate::{backend, terminal};
+use crate::{backend, cluster_utils, terminal};
 
 /// The setting of a job that a scheduler's own file lists: its number there.
 const PROCESS: &str = "process";
@@ -281,7 +282,16 @@ fn read(common: &Common, arguments: &Run) -> Result<Parsed> {
         }
     };
     let source = source.over(defaults::read()?, arguments.profile.profile.clone());
-    Ok(source.parse()?)
+    source.parse().map_err(|error| match config {
+        Some(path) if cluster_utils::is_config(path) => Error::usage_hint(
+            format!(
+                "{} is a config of the package cluster_utils",
+                path.display()
+            ),
+            format!("`cu grid-search {}` runs it as it is", shell_word(path)),
+        ),
+        _ => error.into(),
+    })
 }
 
 /// The options that are keys of the config, as overrides in the user's words.

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::line::Line;
 use super::names::{self, candidate};
+use crate::config::ENDINGS;
 use crate::config::reference::{known_paths, sections};
 use crate::config::table::join;
 use crate::updates::may_change;
@@ -106,15 +107,15 @@ impl ValueCompleter for Completer {
             Kind::Run => runs(line, word),
             Kind::JobsAndRun => jobs_and_run(line, word),
             Kind::Config => {
-                let configs = paths(word, &["toml", "json", "yaml", "yml"]);
+                let configs = paths(word, &ENDINGS);
                 configs.into_iter().chain(overrides(line, word)).collect()
             }
-            Kind::GridSearch => paths(word, &["json", "yaml", "yml", "toml"]),
+            Kind::GridSearch => paths(word, &ENDINGS),
             Kind::Overrides => overrides(line, word),
             Kind::ConfigAndOverrides => {
                 let mut found = overrides(line, word);
                 if !line.arguments().any(|word| Path::new(word).is_file()) {
-                    found.splice(0..0, paths(word, &["toml", "json", "yaml", "yml"]));
+                    found.splice(0..0, paths(word, &ENDINGS));
                 }
                 found
             }

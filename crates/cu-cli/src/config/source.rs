@@ -489,15 +489,15 @@ pub mod tests {
             ),
             (
                 "name: a\ncommand: [true]\n",
-                "this looks like YAML, and configs are TOML",
+                "this looks like YAML; name such a file x.yaml",
             ),
             (
                 "---\nname: a\n",
-                "this looks like YAML, and configs are TOML",
+                "this looks like YAML; name such a file x.yaml",
             ),
             (
                 "{\"name\": \"a\"}\n",
-                "this looks like JSON, and configs are TOML",
+                "this looks like JSON; name such a file x.json",
             ),
         ] {
             let (message, _) = error(text, &[]);
