@@ -64,7 +64,10 @@ fn command(words: &[OsString]) -> u8 {
     let mut arguments = match twins::parse(words) {
         Ok(arguments) => arguments,
         Err(error) => {
-            return usage(words, &suggest::correct(error, &Arguments::command()));
+            return usage(
+                words,
+                &suggest::correct(error, &Arguments::command(), words),
+            );
         }
     };
     arguments.common.color.apply();
