@@ -1,14 +1,13 @@
 //! `cu report`: a run as one HTML page that needs nothing else.
 
 use std::path::Path;
-use std::time::SystemTime;
 
 use cu_core::Reader;
-use cu_protocol::Timestamp;
 use serde_json::json;
 
 use crate::args::{Common, Report};
 use crate::error::{Error, ExitCode, Result};
+use crate::text::moment::now;
 use crate::text::size;
 use crate::view::report::page;
 use crate::{runs, terminal};
@@ -24,7 +23,7 @@ pub fn report(common: &Common, arguments: &Report) -> Result<ExitCode> {
     let run = runs::find(arguments.run.run.as_deref(), common.results_dir())?;
     let reader = Reader::open(&run)?;
     let (status, jobs) = (reader.status()?, reader.jobs()?);
-    let page = page(&run, &status, &jobs, Timestamp::from(SystemTime::now()));
+    let page = page(&run, &status, &jobs, now());
     let file = match &arguments.output {
         Some(path) if path == Path::new("-") => {
             let _ = terminal::bytes(page.as_bytes())?;

@@ -177,6 +177,8 @@ fn make(
     mut run: RunDir,
 ) -> Result<RunDir> {
     use cu_core::Error::{InUse, RunExists};
+    let results_dir = run.path().parent().unwrap_or(Path::new("/")).to_owned();
+    let is_new = results_dir.symlink_metadata().is_err();
     loop {
         let new_run = match (NewRun::begin(&run, &config.plan), &order.free_name) {
             (Err(RunExists { .. } | InUse { .. }), Some(name)) => {
@@ -186,6 +188,9 @@ fn make(
             }
             (new_run, _) => new_run?,
         };
+        if is_new {
+            results_dir::keep_out_of_git(&results_dir);
+        }
         for directory in &config.to_make {
             let made = std::fs::create_dir_all(directory);
             made.map_err(Error::write("make the directory", directory))?;

@@ -385,3 +385,23 @@ fn a_config_of_cluster_utils_is_named_and_pointed_on() {
         "{refused:?}"
     );
 }
+
+#[test]
+fn git_ignores_results_that_cu_made_a_place_for() {
+    let bench = Bench::new();
+    bench.write(".gitignore", "mine\n");
+    for _ in 0..2 {
+        assert_eq!(bench.cu(&["run", "--", "true"]).code, 0);
+    }
+    assert!(bench.read("results/.gitignore").ends_with("\n*\n"));
+    assert_eq!(
+        bench.json(&["list", "--json"]).as_array().map(Vec::len),
+        Some(2)
+    );
+    // Not in a directory of somebody's.
+    assert_eq!(
+        bench.cu(&["run", "--results-dir", ".", "--", "true"]).code,
+        0
+    );
+    assert_eq!(bench.read(".gitignore"), "mine\n");
+}

@@ -33,22 +33,25 @@ pub fn timeline(run: &RunDir, jobs: &[JobReport], now: Timestamp) -> String {
         last: last.unwrap_or(now).max(first),
         now,
     };
-    let drawn = match jobs.len() <= MOST_JOBS && attempts().count() <= MOST_ATTEMPTS {
-        true => rows(run, jobs, &axis),
-        false => counts(jobs, &axis),
+    let has_rows = jobs.len() <= MOST_JOBS && attempts().count() <= MOST_ATTEMPTS;
+    let (drawn, more) = match has_rows {
+        true => (rows(run, jobs, &axis), MORE),
+        false => (counts(jobs, &axis), ""),
     };
     format!(
         "<figure>\n{drawn}<figcaption><span>{}</span> <span class=\"key queued\">in a queue</span> \
-         <span class=\"key running\">running</span> <span class=\"key saving\">saving, after a request to stop\
-         </span> <span class=\"key lost\">lost: repeated in part by the next attempt</span> <span>{}</span>\
-         </figcaption>\n</figure>\n",
+         <span class=\"key running\">running</span> {more}<span>{}</span></figcaption>\n</figure>\n",
         local(axis.first),
         local(axis.last)
     )
 }
 
+/// What only rows show.
+const MORE: &str = "<span class=\"key saving\">saving, after a request to stop</span> \
+                    <span class=\"key lost\">lost: repeated in part by the next attempt</span> ";
+
 /// What the letters of [`line`] mean.
-pub const KEY: &str = "· in a queue   █ running   ░ lost: repeated in part";
+pub const KEY: &str = "· queue  █ running  ░ lost, repeated";
 
 /// The attempts of a job as a line of text, if there are several.
 pub fn line(job: &JobReport, now: Timestamp, width: usize) -> Option<String> {
