@@ -27,7 +27,7 @@ use crate::topics;
 #[cfg(feature = "htcondor")]
 pub use condor_submit::CondorSubmit;
 pub use config::{Config, GivenConfig, Profile, ShowConfig};
-pub use files::{Events, Export, List, Report, Rm};
+pub use files::{Events, Export, List, Report, Rm, Share};
 pub use grid_search::GridSearch;
 #[cfg(feature = "slurm")]
 pub use sbatch::Sbatch;
@@ -159,6 +159,8 @@ pub enum Command {
     Checkpoint(JobsArgument),
     /// Write a run as one HTML page: timeline, jobs, curves of metrics, failures, config
     Report(Report),
+    /// Let a group read a run
+    Share(Share),
     /// Pack the config, results and logs of a run into one archive
     Export(Export),
     /// Remove the directories of runs that have ended

@@ -130,6 +130,7 @@ fn dispatch(arguments: &Arguments) -> Result<u8> {
         Command::Events(events) => commands::events::events(common, events),
         Command::Rm(rm) => commands::rm::rm(common, rm),
         Command::Report(report) => commands::report::report(common, report),
+        Command::Share(share) => commands::share::share(common, share),
         Command::Export(export) => commands::export::export(common, export),
         Command::Show(job) => commands::show::show(common, job),
         Command::Logs(logs) => commands::logs::logs(common, logs),

@@ -26,6 +26,7 @@ pub mod rm;
 pub mod run;
 #[cfg(feature = "slurm")]
 pub mod sbatch;
+pub mod share;
 pub mod show;
 pub mod status;
 #[cfg(any(feature = "slurm", feature = "htcondor"))]

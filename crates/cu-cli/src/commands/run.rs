@@ -12,6 +12,7 @@ use crate::args::{Common, Run, RunOptions, Watch};
 use crate::backend::Choice;
 use crate::config::{Config, Override, Parsed, Planned, Source, defaults};
 use crate::error::{Error, ExitCode, Result};
+use crate::runs::share::{Group, let_in, obstacle};
 use crate::runs::{self, results_dir};
 use crate::shell_word::shell_word;
 use crate::start::dropped_input;
@@ -140,6 +141,11 @@ pub fn make_run(common: &Common, mut order: Order<'_>) -> Result<Made> {
             .chain(&cluster);
         all.for_each(|warning| terminal::warn(warning));
     }
+    if let Some(name) = &config.parsed.file.group {
+        // A directory that we make lets the group in.
+        let obstacle = obstacle(&run, Group::find(name)?);
+        obstacle.iter().for_each(|warning| terminal::warn(warning));
+    }
     if order.dry_run {
         return dry_run(common, &run, &config, &choice).map(Made::Else);
     }
@@ -190,6 +196,10 @@ fn make(
         };
         if is_new {
             results_dir::keep_out_of_git(&results_dir);
+            if let Some(name) = &config.parsed.file.group {
+                let let_in = let_in(&results_dir, Group::find(name)?);
+                let_in.map_err(Error::write("let the group enter", &results_dir))?;
+            }
         }
         for directory in &config.to_make {
             let made = std::fs::create_dir_all(directory);

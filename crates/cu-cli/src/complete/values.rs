@@ -269,6 +269,7 @@ mod tests {
         "env",
         "failure_retries",
         "first",
+        "group",
         "gpus",
         "grace",
         "lines",
