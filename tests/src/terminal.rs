@@ -136,6 +136,15 @@ impl Terminal {
         typed.expect("it takes what is typed");
     }
 
+    /// Writes what another program on the terminal would write.
+    ///
+    /// # Panics
+    /// If it can't.
+    pub fn write_beside(&mut self, text: &str) {
+        let written = self.inner.write_all(text.as_bytes());
+        written.expect("it takes what is written");
+    }
+
     /// Gives it another size.
     ///
     /// # Panics

@@ -150,10 +150,7 @@ fn lines_written_while_it_is_stopped_stay() {
     terminal.until("the display", is_drawn);
     terminal.signal(Signal::STOP);
     until("it is stopped", || terminal.has_state('T').then_some(()));
-    terminal
-        .inner
-        .write_all(b"$ first\r\n$ second\r\n")
-        .expect("it takes lines");
+    terminal.write_beside("$ first\r\n$ second\r\n");
     terminal.until("the lines", |screen| screen.contains("$ second"));
     terminal.signal(Signal::CONT);
     let screen = terminal.until("a second display", |screen| {

@@ -50,10 +50,7 @@ fn a_living_main_process_takes_an_update_over() {
         std::fs::read_to_string(run.dir().job_spec(cu_protocol::JobId(0))).expect("job.json");
     assert!(spec.contains("\"grace\": 7.0"), "{spec}");
     let log = std::fs::read_to_string(run.dir().log()).expect("main.log");
-    assert!(
-        !log.contains("WARN"),
-        "our own update is no surprise: {log}"
-    );
+    assert!(!log.contains("WARN"), "our own update is expected: {log}");
     let updates = &run.json(&["show", "0"])["updates"];
     assert_eq!(
         updates[0]["changes"][0]["key"], "resources.cpus",

@@ -201,7 +201,7 @@ fn restore_job_spec(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> 
     let spec = job_spec(run, id, plan);
     let reason = match JobSpec::read(&path) {
         Ok(found) if found == spec => return Ok(()),
-        // Of what is here, `cu update` changes nothing else.
+        // `cu update` changes nothing else that is here.
         Ok(mut found) => {
             found.stop.clone_from(&spec.stop);
             if found == spec {

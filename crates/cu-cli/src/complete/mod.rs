@@ -3,7 +3,7 @@
 //! The scripts (`bash.sh`, `zsh.zsh`, `fish.fish`) hand the typed words to the hidden command `cu complete SHELL`.
 //! `line.rs` takes them apart, clap finds out which argument they have come to, `values.rs` knows the words of each kind
 //! of argument, and `names.rs` finds names of runs, jobs, configs and keys. The answer is a line for each word, with a
-//! tab and what it is. Of a mistake nothing is printed: it would appear in the middle of what a person types.
+//! tab and what it is. A mistake prints nothing: it would appear in the middle of what a person types.
 
 mod line;
 mod names;
@@ -81,7 +81,7 @@ fn candidates(line: &Arc<Line>) -> Vec<CompletionCandidate> {
     let at = line.words.len() - 1;
     let by_clap = clap_complete::engine::complete(&mut cu, line.words.clone(), at, here.as_deref());
     found.extend(by_clap.unwrap_or_default());
-    // Who types no dash looks for something else, if there is anything else.
+    // A person who types no dash looks for something else, if there is anything else.
     let is_option = |it: &CompletionCandidate| begins_with_dash(it.get_value());
     if !begins_with_dash(&current) && !found.iter().all(is_option) {
         found.retain(|it| !is_option(it));

@@ -15,7 +15,7 @@ use crate::config::{Source, defaults};
 use crate::runs;
 use crate::select::{Key, Names};
 
-/// Of a larger run the jobs are not listed: nobody chooses one of so many, and reading them takes long.
+/// The jobs of a larger run are not listed: nobody chooses one of so many, and reading them takes long.
 const MOST_JOBS: u64 = 2000;
 
 /// A candidate, with what it is.

@@ -113,7 +113,7 @@ fn give(path: &Path, found: &Metadata, group: Group) -> io::Result<()> {
         chownat(CWD, path, None, group, AtFlags::SYMLINK_NOFOLLOW)?;
     }
     let mode = found.mode() & 0o7777;
-    // Who may execute it for the owner may do so for the group; nobody gets the right to write.
+    // What the owner may execute the group may execute, too; it never gets the right to write.
     let wanted = mode | 0o040 | (mode & 0o100) >> 3;
     match wanted == mode {
         true => Ok(()),

@@ -12,7 +12,7 @@ use super::rows::short;
 /// At most so many jobs and metrics are drawn.
 const MOST_JOBS: usize = 40;
 const MOST_METRICS: usize = 12;
-/// Of a longer series every n-th value is drawn.
+/// A longer series is drawn by every n-th value.
 const MOST_POINTS: usize = 300;
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 160.0;

@@ -50,7 +50,7 @@ pub fn timeline(run: &RunDir, jobs: &[JobReport], now: Timestamp) -> String {
 const MORE: &str = "<span class=\"key saving\">saving, after a request to stop</span> \
                     <span class=\"key lost\">lost: repeated in part by the next attempt</span> ";
 
-/// What the letters of [`line`] mean.
+/// The meaning of the letters of [`line()`].
 pub const KEY: &str = "· queue  █ running  ░ lost, repeated";
 
 /// The attempts of a job as a line of text, if there are several.
