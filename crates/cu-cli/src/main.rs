@@ -141,7 +141,9 @@ fn dispatch(arguments: &Arguments) -> Result<u8> {
         Command::Checkpoint(jobs) => operate(common, Operation::Checkpoint, jobs),
         Command::Doctor(doctor) => commands::doctor::doctor(common, doctor),
         Command::Probe(probe) => commands::probe::probe(probe),
-        Command::Completions { shell } => commands::generate::completions(*shell),
+        Command::Completions { shell } => {
+            commands::generate::completions(*shell, complete::script(*shell))
+        }
         Command::Man(man) => commands::generate::man(man),
         Command::Config(config) => commands::config::config(common, config),
         Command::MainProcess(run) => return commands::main_process::main_process(common, run),

@@ -5,22 +5,21 @@ use clap_complete::{Shell, generate};
 use clap_mangen::Man;
 
 use crate::args::{Arguments, Man as ManArguments};
-use crate::complete;
 use crate::error::{Error, ExitCode, Result};
 use crate::terminal;
 
-/// Prints the completions for a shell: the script that asks `cu` for names, or one that knows commands and options
+/// Prints the completions for a shell: `script`, which asks `cu` for names, or one that knows commands and options
 /// alone.
 ///
 /// # Errors
 /// If stdout can't be written.
-pub fn completions(shell: Shell) -> Result<ExitCode> {
-    let mut script = Vec::new();
-    match complete::script(shell) {
-        Some(text) => script.extend_from_slice(text.as_bytes()),
-        None => generate(shell, &mut for_people(), "cu", &mut script),
+pub fn completions(shell: Shell, script: Option<&str>) -> Result<ExitCode> {
+    let mut text = Vec::new();
+    match script {
+        Some(script) => text.extend_from_slice(script.as_bytes()),
+        None => generate(shell, &mut for_people(), "cu", &mut text),
     }
-    let _ = terminal::bytes(&script)?;
+    let _ = terminal::bytes(&text)?;
     Ok(ExitCode::Done)
 }
 
