@@ -228,9 +228,16 @@ impl Error {
     /// Advice on what to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownKey { nearest, .. } => Some(match nearest {
-                Some(nearest) => format!("did you mean `{nearest}`?"),
-                None => "`cu config reference` prints all keys".to_owned(),
+            Self::UnknownKey {
+                nearest,
+                place,
+                key,
+            } => Some(match (nearest, place) {
+                (Some(nearest), _) => format!("did you mean `{nearest}`?"),
+                (None, Place::CommandLine(words)) if words.contains('=') && !key.contains('.') => format!(
+                    "`settings.{words}` gives it to the program as a setting; `cu config reference` prints all keys"
+                ),
+                (None, _) => "`cu config reference` prints all keys".to_owned(),
             }),
             Self::Override { .. } => Some(
                 "an override is KEY=VALUE with a dotted key, such as stop.after=10s".to_owned(),

@@ -6,8 +6,8 @@ use cu_core::{JobReport, JobState};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
-use super::limit;
 use super::table::{Column, Table};
+use super::{limit, summary};
 use crate::error::{Error, Result};
 use crate::select::{Key, Names, Value};
 use crate::text::moment::iso;
@@ -35,7 +35,7 @@ pub fn usual_columns(names: &Names) -> Vec<Key> {
 pub fn table(jobs: &[JobReport], columns: &[Key], width: Option<usize>) -> String {
     let cells: Vec<Vec<Value>> = jobs
         .iter()
-        .map(|job| columns.iter().map(|key| cell(key, job)).collect())
+        .map(|job| columns.iter().map(|key| shown(key, job)).collect())
         .collect();
     let column = |(place, key): (usize, &Key)| {
         let mut values = cells.iter().map(|row| &row[place]);
@@ -53,6 +53,14 @@ pub fn table(jobs: &[JobReport], columns: &[Key], width: Option<usize>) -> Strin
         table.add_row(row.iter().map(Value::shown));
     }
     table.text(width)
+}
+
+/// The value of a key for people, who know of pausing.
+fn shown(key: &Key, job: &JobReport) -> Value {
+    match key {
+        Key::State => Value::Text(summary::shown_state(job).to_owned()),
+        key => cell(key, job),
+    }
 }
 
 /// The name of a column: without `settings.` or `metrics.`, if no other one has that name then.

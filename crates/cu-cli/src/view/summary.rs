@@ -50,7 +50,7 @@ pub fn job_state(state: JobState) -> &'static str {
 }
 
 /// The state of a job for people, who know of pausing.
-fn shown_state(job: &JobReport) -> &'static str {
+pub fn shown_state(job: &JobReport) -> &'static str {
     match job.paused {
         true => "paused",
         false => job_state(job.state),

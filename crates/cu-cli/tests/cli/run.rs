@@ -405,3 +405,14 @@ fn git_ignores_results_that_cu_made_a_place_for() {
     );
     assert_eq!(bench.read(".gitignore"), "mine\n");
 }
+
+#[test]
+fn the_kept_working_directory_is_as_people_write_it() {
+    let bench = Bench::new();
+    assert_eq!(bench.cu(&["run", "--name", "r", "--", "true"]).code, 0);
+    let config = bench.read("results/r/run.toml");
+    let line = config
+        .lines()
+        .find(|line| line.starts_with("working_directory"));
+    assert!(!line.expect("it is kept").ends_with("/.\""), "{config}");
+}
