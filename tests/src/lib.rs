@@ -8,6 +8,7 @@
 //! | [`fake`] | small fake clusters, for what real ones do once in a year |
 //! | [`fuse`] | a file system where runs are recorded as on network file systems |
 //! | [`process`] | waits for processes within a bound, kills and finds them |
+//! | [`terminal`] | a terminal with a program on it, as a person sees it |
 //! | [`wait`] | the only place that polls for a condition |
 //! | [`python_package`] | the Python package, built and installed as users do |
 //! | [`stranger`] | another user of this machine, for tests that run as root |
@@ -31,4 +32,5 @@ pub mod python_package;
 pub mod run;
 pub mod steps;
 pub mod stranger;
+pub mod terminal;
 pub mod wait;

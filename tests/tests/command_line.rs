@@ -135,7 +135,8 @@ fn help_has_topics_and_the_commands_inside_a_job() {
 
 #[test]
 fn completions_and_man_pages_cover_what_people_type() {
-    for shell in ["bash", "zsh", "fish"] {
+    // Those of other shells ask for names: completions.rs.
+    for shell in ["elvish", "powershell"] {
         let (code, script) = cu(&["completions", shell]);
         assert_eq!(code, Some(0), "{script}");
         assert!(

@@ -49,6 +49,17 @@ fn a_living_main_process_takes_an_update_over() {
     let spec =
         std::fs::read_to_string(run.dir().job_spec(cu_protocol::JobId(0))).expect("job.json");
     assert!(spec.contains("\"grace\": 7.0"), "{spec}");
+    let log = std::fs::read_to_string(run.dir().log()).expect("main.log");
+    assert!(!log.contains("WARN"), "our own update is expected: {log}");
+    let updates = &run.json(&["show", "0"])["updates"];
+    assert_eq!(
+        updates[0]["changes"][0]["key"], "resources.cpus",
+        "{updates}"
+    );
+    assert!(
+        updates[0]["at"].as_str().expect("UTC").ends_with('Z'),
+        "{updates}"
+    );
     let count = std::fs::read_to_string(run.output(0, "count")).expect("it ran");
     assert_eq!(count.lines().count(), 3, "no attempt was started twice");
 }
@@ -65,6 +76,8 @@ fn without_a_main_process_the_next_one_takes_it_over_once() {
     let said = update(&run, &["backend.max_submitted=6"]);
     assert!(!said.contains("max_attempts"), "{said}");
     assert!(shown(&run).contains("an update waits for a main process"));
+    let updates = &run.json(&["show", "0"])["updates"];
+    assert_eq!(updates[1]["at"], serde_json::Value::Null, "{updates}");
     let pending: Vec<_> = std::fs::read_dir(run.dir().updates())
         .expect("updates")
         .map(|entry| entry.expect("an entry").path())

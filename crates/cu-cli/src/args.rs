@@ -27,7 +27,7 @@ use crate::topics;
 #[cfg(feature = "htcondor")]
 pub use condor_submit::CondorSubmit;
 pub use config::{Config, GivenConfig, Profile, ShowConfig};
-pub use files::{Events, Export, List, Rm};
+pub use files::{Events, Export, List, Report, Rm, Share};
 pub use grid_search::GridSearch;
 #[cfg(feature = "slurm")]
 pub use sbatch::Sbatch;
@@ -157,6 +157,10 @@ pub enum Command {
     Retry(JobsArgument),
     /// Let running jobs save and exit, and resume them at once
     Checkpoint(JobsArgument),
+    /// Write a run as one HTML page: timeline, jobs, curves of metrics, failures, config
+    Report(Report),
+    /// Let a group read a run
+    Share(Share),
     /// Pack the config, results and logs of a run into one archive
     Export(Export),
     /// Remove the directories of runs that have ended
@@ -187,7 +191,7 @@ pub enum Command {
     override_usage = "cu run [OPTIONS] CONFIG [KEY=VALUE]...\n       cu run [OPTIONS] [KEY=VALUE]... -- COMMAND..."
 )]
 pub struct Run {
-    /// The run's config, a TOML file; `cu config reference` explains all keys
+    /// The run's config in TOML, JSON or YAML; `cu config reference` explains all keys
     #[arg(value_name = "CONFIG", required_unless_present = "command")]
     pub config: Option<String>,
     /// Override keys of the config: stop.after=10s settings.seed=2

@@ -1,7 +1,7 @@
 //! The binary `cu`: run long work as a chain of short, resumable jobs.
 //!
 //! `cu exec` and `cu job` are part of every attempt of every job, so they begin before anything else
-//! is read or started. The rest is parse, run, render the error, exit.
+//! is read or started; so does `cu complete`, for which a person waits at a half-typed line. The rest is parse, run, render the error, exit.
 
 #[cfg(not(any(feature = "local", feature = "slurm", feature = "htcondor")))]
 compile_error!("cu needs a backend: choose at least one of the features local, slurm, htcondor");
@@ -10,6 +10,7 @@ mod args;
 mod backend;
 mod cluster_utils;
 mod commands;
+mod complete;
 mod config;
 mod error;
 mod examine;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     let code = std::panic::catch_unwind(|| match arguments.get(1).and_then(|word| word.to_str()) {
         Some("exec") => commands::exec::exec(&arguments[2..]),
         Some("job") => commands::job::job(&arguments[2..]),
+        Some("complete") => complete::complete(&arguments[2..]),
         _ => command(&arguments),
     });
     // The panic has printed its message. Its own exit code, 101, would be one more number that
@@ -62,7 +64,10 @@ fn command(words: &[OsString]) -> u8 {
     let mut arguments = match twins::parse(words) {
         Ok(arguments) => arguments,
         Err(error) => {
-            return usage(words, &suggest::correct(error, &Arguments::command()));
+            return usage(
+                words,
+                &suggest::correct(error, &Arguments::command(), words),
+            );
         }
     };
     arguments.common.color.apply();
@@ -124,6 +129,8 @@ fn dispatch(arguments: &Arguments) -> Result<u8> {
         Command::List(list) => commands::list::list(common, list),
         Command::Events(events) => commands::events::events(common, events),
         Command::Rm(rm) => commands::rm::rm(common, rm),
+        Command::Report(report) => commands::report::report(common, report),
+        Command::Share(share) => commands::share::share(common, share),
         Command::Export(export) => commands::export::export(common, export),
         Command::Show(job) => commands::show::show(common, job),
         Command::Logs(logs) => commands::logs::logs(common, logs),
@@ -134,7 +141,9 @@ fn dispatch(arguments: &Arguments) -> Result<u8> {
         Command::Checkpoint(jobs) => operate(common, Operation::Checkpoint, jobs),
         Command::Doctor(doctor) => commands::doctor::doctor(common, doctor),
         Command::Probe(probe) => commands::probe::probe(probe),
-        Command::Completions { shell } => commands::generate::completions(*shell),
+        Command::Completions { shell } => {
+            commands::generate::completions(*shell, complete::script(*shell))
+        }
         Command::Man(man) => commands::generate::man(man),
         Command::Config(config) => commands::config::config(common, config),
         Command::MainProcess(run) => return commands::main_process::main_process(common, run),

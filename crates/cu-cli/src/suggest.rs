@@ -1,6 +1,8 @@
 //! What a person probably meant by a command that `cu` does not have: a word of another tool, or one that is
 //! spelled wrong. Commands that are not for people are never suggested.
 
+use std::ffi::OsString;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Error};
 
@@ -32,10 +34,62 @@ const WORDS: [(&[&str], &str); 13] = [
     (&["check", "test", "diagnose"], "doctor"),
 ];
 
-/// Replaces the suggestion in an error about a command that does not exist.
-pub fn correct(mut error: Error, cu: &Command) -> Error {
-    if error.kind() != ErrorKind::InvalidSubcommand {
+/// Options of schedulers' commands, and the option or key of a run that says the same.
+const OPTIONS: [(&[&str], &str); 13] = [
+    (&["--mem", "--mem-per-node", "--ram"], "--memory SIZE"),
+    (&["--time", "-t", "--walltime"], "--time-limit TIME"),
+    (
+        &["--ncpus", "--cores", "--threads", "--cpus-per-task", "-c"],
+        "--cpus N",
+    ),
+    (&["--ngpus", "--gpus-per-node", "-G"], "--gpus N"),
+    (&["--chdir", "--cwd", "-D"], "--working-directory DIR"),
+    (&["--job-name", "-J"], "--name NAME"),
+    (
+        &["--partition", "-p", "--queue"],
+        "backend.slurm.partition=NAME",
+    ),
+    (&["--account", "-A"], "backend.slurm.account=NAME"),
+    (&["--qos"], "backend.slurm.qos=NAME"),
+    (&["--constraint", "-C"], "backend.slurm.constraint=FEATURES"),
+    (&["--gres"], "backend.slurm.gres=NAME:N"),
+    (&["--nodes", "-N"], "backend.slurm.nodes=N"),
+    (&["--ntasks", "-n"], "backend.slurm.ntasks=N"),
+];
+
+/// Says what an option of another tool is called here. `words` are those of the command line.
+fn option(mut error: Error, words: &[OsString]) -> Error {
+    let is_typed = |command: &str| words.iter().any(|word| word == command);
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else {
         return error;
+    };
+    let known = OPTIONS
+        .iter()
+        .find(|(words, _)| words.contains(&word.as_str()));
+    let tip = match known.filter(|_| is_typed("run")) {
+        Some((_, key)) if key.contains('=') => Some(format!(
+            "write {key}, before `--` and a command, or after a config"
+        )),
+        Some((_, option)) => Some(format!("write {option}")),
+        None if is_typed("resume") && word.contains('=') => {
+            Some(format!("`cu update RUN {word}` changes a run"))
+        }
+        None => None,
+    };
+    if let Some(tip) = tip {
+        error.remove(ContextKind::SuggestedArg);
+        let tips = ContextValue::StyledStrs(vec![tip.into()]);
+        error.insert(ContextKind::Suggested, tips);
+    }
+    error
+}
+
+/// Replaces the suggestion in an error about a command or an option that does not exist.
+pub fn correct(mut error: Error, cu: &Command, words: &[OsString]) -> Error {
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {}
+        ErrorKind::UnknownArgument => return option(error, words),
+        _ => return error,
     }
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
         return error;
@@ -93,5 +147,33 @@ mod tests {
         for (_, command) in WORDS {
             assert!(names.contains(&command), "{command}");
         }
+    }
+
+    #[test]
+    fn options_of_schedulers_name_what_says_the_same() {
+        let cu = Arguments::command();
+        let run = cu.find_subcommand("run").expect("a command");
+        let keys = crate::config::reference::known_paths();
+        for (_, meant) in OPTIONS {
+            let name = meant.split(['=', ' ']).next().unwrap_or_default();
+            let long = name.trim_start_matches("--");
+            let is_option = run.get_arguments().any(|arg| arg.get_long() == Some(long));
+            assert!(is_option || keys.contains(&name.to_owned()), "{meant}");
+        }
+        let typed = ["cu", "run", "--mem=2G", "--", "true"];
+        let error = cu.try_get_matches_from(typed).expect_err("no such option");
+        let words: Vec<OsString> = typed.iter().map(Into::into).collect();
+        let said = correct(error, &Arguments::command(), &words).to_string();
+        assert!(said.contains("tip: write --memory SIZE\n"), "{said}");
+        assert!(!said.contains("-- --mem"), "{said}");
+        let typed = ["cu", "resume", "digits", "stop.after=1h"];
+        let error = Arguments::command().try_get_matches_from(typed);
+        let words: Vec<OsString> = typed.iter().map(Into::into).collect();
+        let error = error.expect_err("no such argument");
+        let said = correct(error, &Arguments::command(), &words).to_string();
+        assert!(
+            said.contains("tip: `cu update RUN stop.after=1h`"),
+            "{said}"
+        );
     }
 }

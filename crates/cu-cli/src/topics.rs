@@ -22,6 +22,11 @@ pub fn text(topic: &str) -> Option<String> {
     found.map(|(_, _, text)| text())
 }
 
+/// The topics, each with what it is about.
+pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TOPICS.into_iter().map(|(name, about, _)| (name, about))
+}
+
 /// The topics, for `cu --help`.
 pub fn list() -> String {
     let mut text = String::from("Help on topics:");

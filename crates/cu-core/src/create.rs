@@ -201,7 +201,15 @@ fn restore_job_spec(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> 
     let spec = job_spec(run, id, plan);
     let reason = match JobSpec::read(&path) {
         Ok(found) if found == spec => return Ok(()),
-        Ok(_) => format!("{} was changed", path.display()),
+        // `cu update` changes nothing else that is here.
+        Ok(mut found) => {
+            found.stop.clone_from(&spec.stop);
+            if found == spec {
+                tracing::info!("{} gets the run's present stop conditions", path.display());
+                return Ok(spec.write(&path)?);
+            }
+            format!("{} was changed", path.display())
+        }
         Err(error) => in_one_line(&error),
     };
     tracing::warn!("{reason}; it is rewritten");

@@ -61,3 +61,35 @@ pub struct Export {
     #[arg(long)]
     pub checkpoints: bool,
 }
+
+/// `cu report`
+#[derive(Debug, Args)]
+#[command(after_help = REPORT_HELP)]
+pub struct Report {
+    #[command(flatten)]
+    pub run: RunArgument,
+    /// The page, or - for standard output [default: RUN.html]
+    #[arg(long, short, value_name = "FILE", value_parser = path())]
+    pub output: Option<PathBuf>,
+}
+
+const REPORT_HELP: &str = "\
+The page loads nothing from elsewhere and can be sent around. It has the config; values of
+variables that look like passwords are not shown. An earlier report is overwritten, no other file.";
+
+/// `cu share`
+#[derive(Debug, Args)]
+#[command(after_help = SHARE_HELP)]
+pub struct Share {
+    #[command(flatten)]
+    pub run: RunArgument,
+    /// The group, by its name or number [default: the key `group` of the run's config]
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<String>,
+}
+
+const SHARE_HELP: &str = "\
+The group can read the run, and never write to it. The secret, the commands of jobs with their
+variables, and backend/ stay private. What is made later, such as the files of the next attempt, is
+private until `cu share` is typed again; with the key `group` the main process does so every few
+minutes and at the end.";

@@ -1,6 +1,8 @@
 //! The keys of a grid search of cluster_utils. Its users have configs with further ones, which it ignores, so that
 //! these are warnings here.
 
+use std::path::Path;
+
 use super::given::Given;
 use crate::config::nearest;
 
@@ -112,6 +114,19 @@ pub fn warnings(given: &Given) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// Whether the file at `path` has keys that only a config of cluster_utils has, in whichever language.
+pub fn is_config(path: &Path) -> bool {
+    const ITS_OWN: [&str; 4] = [
+        "script_relative_path",
+        "optimization_procedure_name",
+        "environment_setup",
+        "cluster_requirements",
+    ];
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let found = ITS_OWN.iter().filter(|key| text.contains(**key));
+    found.count() >= 2
 }
 
 #[cfg(test)]

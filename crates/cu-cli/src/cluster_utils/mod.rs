@@ -19,7 +19,7 @@ mod read;
 pub mod results;
 
 pub use given::Given;
-pub use keys::warnings;
+pub use keys::{is_config, warnings};
 pub use map::{Mapped, cluster, preliminary};
 pub use points::points;
 pub use read::read;

@@ -8,14 +8,18 @@ use crate::args::{Arguments, Man as ManArguments};
 use crate::error::{Error, ExitCode, Result};
 use crate::terminal;
 
-/// Prints the completions for a shell.
+/// Prints the completions for a shell: `script`, which asks `cu` for names, or one that knows commands and options
+/// alone.
 ///
 /// # Errors
 /// If stdout can't be written.
-pub fn completions(shell: Shell) -> Result<ExitCode> {
-    let mut script = Vec::new();
-    generate(shell, &mut for_people(), "cu", &mut script);
-    let _ = terminal::bytes(&script)?;
+pub fn completions(shell: Shell, script: Option<&str>) -> Result<ExitCode> {
+    let mut text = Vec::new();
+    match script {
+        Some(script) => text.extend_from_slice(script.as_bytes()),
+        None => generate(shell, &mut for_people(), "cu", &mut text),
+    }
+    let _ = terminal::bytes(&text)?;
     Ok(ExitCode::Done)
 }
 
@@ -38,7 +42,7 @@ pub fn man(arguments: &ManArguments) -> Result<ExitCode> {
 }
 
 /// The command line without the commands that `cu` calls itself.
-fn for_people() -> Command {
+pub fn for_people() -> Command {
     let all = Arguments::command();
     let commands = all
         .get_subcommands()

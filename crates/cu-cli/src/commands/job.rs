@@ -19,6 +19,9 @@ const NO: u8 = 1;
 /// Bad usage, or it could not be done.
 const FAILED: u8 = 2;
 
+/// Where the help says in each line what a command does.
+const ABOUT: usize = 27;
+
 /// What `--help` prints.
 pub const HELP: &str = "\
 Commands for a job's shell script. Outside a run they work too, and report to nobody.
@@ -49,6 +52,22 @@ exit codes: 0 done or yes, 1 no or nothing there, 2 bad usage or failed, 3 exit-
       fi
   done
   cu job finish steps=\"$(cat state)\"";
+
+/// The commands, each with what it does, for completions.
+pub fn commands() -> Vec<(&'static str, &'static str)> {
+    let mut commands: Vec<(&str, &str)> = Vec::new();
+    let lines = HELP
+        .lines()
+        .take_while(|line| !line.starts_with("exit codes"));
+    for line in lines.filter_map(|line| line.strip_prefix("  ")) {
+        let name = line.split(' ').next().unwrap_or_default();
+        let is_known = commands.iter().any(|(known, _)| *known == name);
+        if !name.is_empty() && !is_known {
+            commands.push((name, line.get(ABOUT..).unwrap_or_default()));
+        }
+    }
+    commands
+}
 
 /// A request of a script.
 #[derive(Debug, PartialEq)]

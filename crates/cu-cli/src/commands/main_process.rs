@@ -10,6 +10,7 @@ use crate::error::{Error, ExitCode, Result};
 use crate::start::foreground::{conclude, end_of};
 use crate::start::interrupt::Interrupts;
 use crate::start::on_end::OnEnd;
+use crate::start::shared::Shared;
 use crate::start::watched::{Outcome, work};
 use crate::start::{background, logging};
 use crate::terminal;
@@ -39,6 +40,7 @@ fn run_it(common: &Common, run: &RunDir) -> Result<ExitCode> {
     check_run(run)?;
     logging::start_in_background(run, common.verbose)?;
     let on_end = OnEnd::of(run);
+    let _shared = Shared::begin(run);
     let mut interrupts = Interrupts::new(Some(OnInterrupt::Detach));
     let mut is_told = false;
     // The process that started this one reads one word.

@@ -20,11 +20,13 @@ pub mod main_process;
 pub mod operate;
 mod or_resume;
 pub mod probe;
+pub mod report;
 pub mod resume;
 pub mod rm;
 pub mod run;
 #[cfg(feature = "slurm")]
 pub mod sbatch;
+pub mod share;
 pub mod show;
 pub mod status;
 #[cfg(any(feature = "slurm", feature = "htcondor"))]

@@ -12,13 +12,15 @@ use crate::args::{Common, Run, RunOptions, Watch};
 use crate::backend::Choice;
 use crate::config::{Config, Override, Parsed, Planned, Source, defaults};
 use crate::error::{Error, ExitCode, Result};
+use crate::runs::share::{Group, let_in, obstacle};
 use crate::runs::{self, results_dir};
+use crate::shell_word::shell_word;
 use crate::start::dropped_input;
 use crate::start::foreground::work_on;
 use crate::start::variables;
 use crate::text::plural;
 use crate::updates::Origin;
-use crate::{backend, terminal};
+use crate::{backend, cluster_utils, terminal};
 
 /// The setting of a job that a scheduler's own file lists: its number there.
 const PROCESS: &str = "process";
@@ -139,6 +141,11 @@ pub fn make_run(common: &Common, mut order: Order<'_>) -> Result<Made> {
             .chain(&cluster);
         all.for_each(|warning| terminal::warn(warning));
     }
+    if let Some(name) = &config.parsed.file.group {
+        // A directory that we make lets the group in.
+        let obstacle = obstacle(&run, Group::find(name)?);
+        obstacle.iter().for_each(|warning| terminal::warn(warning));
+    }
     if order.dry_run {
         return dry_run(common, &run, &config, &choice).map(Made::Else);
     }
@@ -176,6 +183,8 @@ fn make(
     mut run: RunDir,
 ) -> Result<RunDir> {
     use cu_core::Error::{InUse, RunExists};
+    let results_dir = run.path().parent().unwrap_or(Path::new("/")).to_owned();
+    let is_new = results_dir.symlink_metadata().is_err();
     loop {
         let new_run = match (NewRun::begin(&run, &config.plan), &order.free_name) {
             (Err(RunExists { .. } | InUse { .. }), Some(name)) => {
@@ -185,6 +194,13 @@ fn make(
             }
             (new_run, _) => new_run?,
         };
+        if is_new {
+            results_dir::keep_out_of_git(&results_dir);
+            if let Some(name) = &config.parsed.file.group {
+                let let_in = let_in(&results_dir, Group::find(name)?);
+                let_in.map_err(Error::write("let the group enter", &results_dir))?;
+            }
+        }
         for directory in &config.to_make {
             let made = std::fs::create_dir_all(directory);
             made.map_err(Error::write("make the directory", directory))?;
@@ -281,7 +297,16 @@ fn read(common: &Common, arguments: &Run) -> Result<Parsed> {
         }
     };
     let source = source.over(defaults::read()?, arguments.profile.profile.clone());
-    Ok(source.parse()?)
+    source.parse().map_err(|error| match config {
+        Some(path) if cluster_utils::is_config(path) => Error::usage_hint(
+            format!(
+                "{} is a config of the package cluster_utils",
+                path.display()
+            ),
+            format!("`cu grid-search {}` runs it as it is", shell_word(path)),
+        ),
+        _ => error.into(),
+    })
 }
 
 /// The options that are keys of the config, as overrides in the user's words.

@@ -1,5 +1,7 @@
 //! `cu show`: a job, its attempts, and what it waits for or why it ended.
 
+use cu_core::JobReport;
+
 use super::jobs_of_run::jobs_of_run;
 use crate::args::{Common, Show};
 use crate::error::{ExitCode, Result};
@@ -22,20 +24,24 @@ pub fn show(common: &Common, arguments: &Show) -> Result<ExitCode> {
             );
         }
     }
+    let updates_of = |job: &JobReport| updates::shown(&run, reader.updates(job.job)?);
     match (common.json, &jobs[..]) {
-        (true, [job]) => terminal::json(&JobJson::new(&run, job))?,
         (true, jobs) => {
-            let jobs: Vec<_> = jobs.iter().map(|job| JobJson::new(&run, job)).collect();
-            terminal::json(&jobs)?;
+            let json = |job| Ok(JobJson::new(&run, job, updates_of(job)?));
+            let all = jobs.iter().map(json).collect::<Result<Vec<_>>>()?;
+            match &all[..] {
+                [job] => terminal::json(job)?,
+                all => terminal::json(&all)?,
+            }
         }
         (false, jobs) => {
             let width = terminal::columns();
             let mut texts = Vec::with_capacity(jobs.len());
             for job in jobs {
                 let mut text = view::job::painted(&run, job, width);
-                for line in updates::shown(&run, reader.updates(job.job)?)? {
+                for update in &updates_of(job)? {
                     text.push('\n');
-                    text.push_str(&line);
+                    text.push_str(&updates::line(update));
                 }
                 texts.push(text);
             }

@@ -5,11 +5,14 @@ use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::format::ENDINGS;
+
 /// A result of this module.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The hint for a program in the place of a config.
-const NO_COMMAND: &str = "a config is a TOML file; to run a command, write `cu run -- COMMAND`";
+const NO_COMMAND: &str =
+    "a config is a file in TOML, JSON or YAML; to run a command, write `cu run -- COMMAND`";
 
 /// The place where a key was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +65,8 @@ impl Place {
     fn is_strange(&self) -> bool {
         match self {
             Self::Line(path, _) | Self::Config(path) => {
-                path.extension().is_none_or(|extension| extension != "toml")
+                let ending = path.extension().and_then(|it| it.to_str());
+                ending.is_none_or(|ending| !ENDINGS.contains(&ending))
             }
             Self::CommandLine(_) => false,
         }
@@ -90,9 +94,11 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
-    /// The file is not valid TOML.
-    #[error("{place}: this is not valid TOML: {reason}")]
+    /// The file is not valid in its language.
+    #[error("{place}: this is not valid {language}: {reason}")]
     Syntax {
+        /// TOML, JSON or YAML.
+        language: &'static str,
         /// Where.
         place: Place,
         /// What the parser says.
@@ -222,9 +228,16 @@ impl Error {
     /// Advice on what to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownKey { nearest, .. } => Some(match nearest {
-                Some(nearest) => format!("did you mean `{nearest}`?"),
-                None => "`cu config reference` prints all keys".to_owned(),
+            Self::UnknownKey {
+                nearest,
+                place,
+                key,
+            } => Some(match (nearest, place) {
+                (Some(nearest), _) => format!("did you mean `{nearest}`?"),
+                (None, Place::CommandLine(words)) if words.contains('=') && !key.contains('.') => format!(
+                    "`settings.{words}` gives it to the program as a setting; `cu config reference` prints all keys"
+                ),
+                (None, _) => "`cu config reference` prints all keys".to_owned(),
             }),
             Self::Override { .. } => Some(
                 "an override is KEY=VALUE with a dotted key, such as stop.after=10s".to_owned(),
@@ -304,7 +317,10 @@ fn configs_beside(path: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(parent.unwrap_or(Path::new(".")));
     let paths = entries.into_iter().flatten().flatten();
     let paths = paths.map(|entry| entry.path());
-    let configs = paths.filter(|path| path.extension().is_some_and(|it| it == "toml"));
+    let configs = paths.filter(|path| {
+        let ending = path.extension().and_then(|it| it.to_str());
+        ending.is_some_and(|ending| ENDINGS.contains(&ending))
+    });
     let names = configs.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
     let mut names: Vec<_> = names.collect();
     let meant = path.file_name().unwrap_or_default().to_string_lossy();

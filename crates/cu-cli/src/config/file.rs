@@ -39,6 +39,10 @@ table! {
         /// `cu status --json` prints; it starts in the run directory, its output goes to main.log, and it is
         /// ended after a minute.
         on_end: String = Example("\"mail -s 'a run has ended' ada@example.org\""),
+        /// A group that may read the run, by its name or number: an advisor's, a laboratory's. The main process
+        /// gives the rights every few minutes and when it ends; `cu share` does so at once. The secret, the
+        /// commands of jobs with their variables, and backend/ stay private. The default is none.
+        group: String = Example("\"lab\""),
         /// The result files and the exit code that the run has. cu: its own. cluster_utils: those that a grid
         /// search of that Python package has; see docs/cluster_utils.md. `cu grid-search` sets it.
         results_as: ResultsAs = Default("\"cu\""),

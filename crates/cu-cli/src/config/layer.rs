@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use super::defaults::{Defaults, OF_A_RUN};
 use super::error::{Error, Place, Result};
+use super::format::Format;
 use super::paths;
 use super::table::{Section, join};
 
@@ -38,21 +38,33 @@ impl Layer {
         &self.path
     }
 
+    /// Defaults have one file, which is in TOML; a run's config may be in another language.
+    fn format(&self) -> Format {
+        match self.is_default {
+            true => Format::Toml,
+            false => Format::of(&self.path),
+        }
+    }
+
     /// Its keys, with those of `profile` put over them. Adds the names of its profiles to `profiles`. In
     /// defaults, relative paths are made absolute.
     ///
     /// # Errors
-    /// If it is not valid TOML, its profiles are not tables, or defaults have keys of a run.
+    /// If it is not valid in its language, its profiles are not tables, or defaults have keys of a run.
     pub fn table(
         &self,
         profile: Option<&str>,
         known: &[Section],
         profiles: &mut BTreeSet<String>,
     ) -> Result<Table> {
-        let parsed: Result<Table, _> = toml::from_str(&self.text);
-        let mut table = parsed.map_err(|error| Error::Syntax {
-            place: self.place(error.span()),
-            reason: syntax(&self.text, error.span(), error.message()),
+        let format = self.format();
+        let mut table = format.table(&self.text).map_err(|mistake| Error::Syntax {
+            language: format.name(),
+            reason: match format {
+                Format::Toml => syntax(&self.text, mistake.span.clone(), &mistake.reason),
+                Format::Json | Format::Yaml => mistake.reason,
+            },
+            place: self.place(mistake.span),
         })?;
         let mut chosen = Table::new();
         for (name, keys) in self.take_profiles(&mut table)? {
@@ -119,11 +131,11 @@ impl Layer {
 
     /// How many parts of a dotted key this layer has, and the bytes of the last of them.
     pub fn find(&self, key: &[&str], profile: Option<&str>) -> Option<(usize, Range<usize>)> {
-        let table = DeTable::parse(&self.text).ok()?;
-        let given = depth(table.get_ref(), key, 0);
+        let depth = |key: &[&str]| self.format().find(&self.text, key);
+        let given = depth(key);
         let mut of_profile: Vec<&str> = vec![PROFILES, profile.unwrap_or_default()];
         of_profile.extend(key);
-        let by_profile = depth(table.get_ref(), &of_profile, 0);
+        let by_profile = depth(&of_profile);
         // The profile alone says nothing of the key.
         let by_profile = by_profile.filter(|(parts, _)| *parts > 2);
         let by_profile = by_profile.map(|(parts, span)| (parts - 2, span));
@@ -176,22 +188,6 @@ pub fn merge(table: &mut Table, over: Table, path: &str, known: &[Section]) {
     }
 }
 
-/// How many of the parts `key` are in `table`, and the bytes of the last of them.
-fn depth(table: &DeTable<'_>, key: &[&str], above: usize) -> Option<(usize, Range<usize>)> {
-    let (first, rest) = key.split_first()?;
-    let (key, value) = table
-        .iter()
-        .find(|(key, _)| key.get_ref().as_ref() == *first)?;
-    let given = Some((above + 1, key.span().start..value.span().end));
-    match value.get_ref() {
-        DeValue::Table(inner) => {
-            let here = Some((above + 1, key.span()));
-            depth(inner, rest, above + 1).or(here)
-        }
-        _ => given,
-    }
-}
-
 /// What is wrong with `text` at `span`: another language's habit, or what the parser says.
 fn syntax(text: &str, span: Option<Range<usize>>, message: &str) -> String {
     let at = span.map_or(0, |span| span.start.min(text.len()));
@@ -206,10 +202,12 @@ fn syntax(text: &str, span: Option<Range<usize>>, message: &str) -> String {
     match value {
         Some("null" | "None" | "nil") => "TOML has no null; leave the key out".to_owned(),
         None if text.trim_start().starts_with('{') => {
-            "this looks like JSON, and configs are TOML: `name = \"x\"`".to_owned()
+            "this looks like JSON; name such a file x.json, or write TOML: `name = \"x\"`"
+                .to_owned()
         }
         None if looks_like_yaml || line == "---" => {
-            "this looks like YAML, and configs are TOML: `name = \"x\"`".to_owned()
+            "this looks like YAML; name such a file x.yaml, or write TOML: `name = \"x\"`"
+                .to_owned()
         }
         _ => message.to_owned(),
     }

@@ -1,6 +1,6 @@
 //! A run's config: `run.toml`, with the overrides of the command line.
 //!
-//! `file.rs` declares every key once, with the macro of `table.rs` and the types of `units.rs`;
+//! `format.rs` reads the language of a config. `file.rs` declares every key once, with the macro of `table.rs` and the types of `units.rs`;
 //! `source.rs` knows where each was given, in which `layer.rs`: the run's config, or one of the `defaults.rs`
 //! of the site and the user; `plan.rs` fills in defaults, and `times.rs` checks how times
 //! fit together; `done_when.rs` has what "done" is, and `literal.rs` what a setting on the command line is.
@@ -14,6 +14,7 @@ pub mod defaults;
 mod done_when;
 mod error;
 pub mod file;
+mod format;
 mod grid;
 mod json;
 mod layer;
@@ -36,6 +37,7 @@ pub mod values;
 
 pub use error::{Error, Excerpt, Place};
 pub use file::File;
+pub use format::{ENDINGS, Format};
 pub use grid::{MOST_JOBS, Point};
 pub use nearest::nearest;
 pub use overrides::Override;

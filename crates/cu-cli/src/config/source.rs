@@ -472,6 +472,13 @@ pub mod tests {
     }
 
     #[test]
+    fn a_setting_without_its_table_is_told_where_it_belongs() {
+        let (_, hint) = error("", &["seed=2"]);
+        let hint = hint.expect("what to type");
+        assert!(hint.starts_with("`settings.seed=2` gives it"), "{hint}");
+    }
+
+    #[test]
     fn a_syntax_error_names_its_line() {
         let (message, _) = error("name = \"a\"\n[stop\n", &[]);
         assert!(
@@ -489,15 +496,15 @@ pub mod tests {
             ),
             (
                 "name: a\ncommand: [true]\n",
-                "this looks like YAML, and configs are TOML",
+                "this looks like YAML; name such a file x.yaml",
             ),
             (
                 "---\nname: a\n",
-                "this looks like YAML, and configs are TOML",
+                "this looks like YAML; name such a file x.yaml",
             ),
             (
                 "{\"name\": \"a\"}\n",
-                "this looks like JSON, and configs are TOML",
+                "this looks like JSON; name such a file x.json",
             ),
         ] {
             let (message, _) = error(text, &[]);

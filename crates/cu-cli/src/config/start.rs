@@ -117,12 +117,7 @@ pub fn effective(parsed: &Parsed) -> Vec<(&'static str, String)> {
             true => path.to_owned(),
             false => {
                 let path = home::expand(path).unwrap_or_else(|_| path.into());
-                let path = parsed.directory().join(path);
-                let path = if path.ends_with(".") {
-                    plain(path)
-                } else {
-                    path
-                };
+                let path = plain(parsed.directory().join(path));
                 path.to_string_lossy().into_owned()
             }
         };

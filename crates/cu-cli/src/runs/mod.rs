@@ -3,6 +3,7 @@
 pub mod disk;
 pub mod results_dir;
 pub mod scratch;
+pub mod share;
 
 use std::fs;
 use std::path::{Path, PathBuf};

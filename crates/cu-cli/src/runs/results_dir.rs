@@ -1,7 +1,11 @@
 //! Checks that no other user can replace runs in a results directory.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use cu_system::files::PRIVATE_FILE;
 use cu_system::trust::{self, Others, Risk};
 use cu_system::users;
 
@@ -29,6 +33,18 @@ pub fn check(results_dir: &Path, trusts_parents: bool) -> Result<Vec<String>> {
             .iter()
             .map(|risk| format!("{risk}, and so could replace runs"))
             .collect()),
+    }
+}
+
+/// Has git ignore a results directory that we have made. Nobody's file is replaced, and a run needs none of this.
+pub fn keep_out_of_git(results_dir: &Path) {
+    let text = "# Made by cu with this directory: results are not for version control.\n*\n";
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(PRIVATE_FILE);
+    let file = options.open(results_dir.join(".gitignore"));
+    let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+    if let Err(error) = written {
+        tracing::debug!(%error, "no .gitignore was made");
     }
 }
 

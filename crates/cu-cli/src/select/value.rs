@@ -85,7 +85,8 @@ impl Value {
         !matches!(self, Self::Missing | Self::Text(_) | Self::Moment(_))
     }
 
-    fn number(&self) -> Option<f64> {
+    /// The number by which it is sorted, if it has one.
+    pub fn number(&self) -> Option<f64> {
         match self {
             Self::Number(number) | Self::Written(number, _) | Self::Fraction(number) => {
                 Some(*number)

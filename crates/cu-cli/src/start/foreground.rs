@@ -8,6 +8,7 @@ use cu_system::threads;
 
 use super::interrupt::Interrupts;
 use super::on_end::OnEnd;
+use super::shared::Shared;
 use super::watched::{Outcome, work};
 use super::{background, logging};
 use crate::args::{Common, Watch};
@@ -29,6 +30,7 @@ pub fn work_on(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> 
     }
     logging::start(&run, common.verbose)?;
     let on_end = OnEnd::of(&run);
+    let _shared = Shared::begin(&run);
     let mut view = view::choose(common, watch.no_progress);
     let mut interrupts = Interrupts::new(watch.on_interrupt);
     let reports = !common.json;

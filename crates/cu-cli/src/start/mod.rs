@@ -7,5 +7,6 @@ pub mod foreground;
 pub mod interrupt;
 pub mod logging;
 pub mod on_end;
+pub mod shared;
 pub mod variables;
 pub mod watched;

@@ -1,5 +1,7 @@
 //! Shows times: moments as ISO 8601 in UTC for programs and as local time for people, durations in two units.
 
+use std::time::SystemTime;
+
 use cu_protocol::Timestamp;
 pub use cu_system::durations::shown as rounded;
 use jiff::tz::TimeZone;
@@ -15,6 +17,30 @@ pub fn iso(moment: Timestamp) -> String {
 /// `2026-11-24 17:48:32`, by the clock on this machine's wall.
 pub fn local(moment: Timestamp) -> String {
     local_in(moment, TimeZone::system())
+}
+
+/// `3 min ago`, or the local date of what was more than a month before `now`. A clock of another machine may be
+/// ahead.
+pub fn ago(moment: Timestamp, now: Timestamp) -> String {
+    let seconds = now.since(moment).as_secs();
+    match seconds {
+        0..5 => "just now".to_owned(),
+        5..60 => format!("{seconds} s ago"),
+        60..3_600 => format!("{} min ago", seconds / 60),
+        3_600..86_400 => format!("{} h ago", seconds / 3_600),
+        86_400..172_800 => "1 day ago".to_owned(),
+        172_800..2_678_400 => format!("{} days ago", seconds / 86_400),
+        _ => local(moment)
+            .split(' ')
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+    }
+}
+
+/// The moment at which this is called.
+pub fn now() -> Timestamp {
+    Timestamp::from(SystemTime::now())
 }
 
 fn local_in(moment: Timestamp, zone: TimeZone) -> String {
@@ -41,6 +67,29 @@ mod tests {
             iso(Timestamp::from_millis(u64::MAX)),
             "9999-12-31T23:59:59.999Z"
         );
+    }
+
+    #[test]
+    fn a_moment_that_was_not_long_ago_is_told_by_the_time_since() {
+        let now = Timestamp::from_millis(1_795_538_912_120);
+        let before = |seconds: u64| Timestamp::from_millis(now.millis() - seconds * 1000);
+        for (seconds, expected) in [
+            (0, "just now"),
+            (59, "59 s ago"),
+            (200, "3 min ago"),
+            (3_599, "59 min ago"),
+            (7_300, "2 h ago"),
+            (90_000, "1 day ago"),
+            (864_000, "10 days ago"),
+        ] {
+            assert_eq!(ago(before(seconds), now), expected);
+        }
+        assert_eq!(
+            ago(now, before(100)),
+            "just now",
+            "of a clock that is ahead"
+        );
+        assert!(ago(Timestamp::from_millis(0), now).starts_with("19"));
     }
 
     #[test]

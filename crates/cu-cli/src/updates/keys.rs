@@ -23,7 +23,7 @@ pub fn may_change(key: &str) -> Result<(), &'static str> {
     ]) {
         return Err("attempts that have ended were judged by it");
     }
-    if any(&["resume", "resources", "stop", "on_end"]) {
+    if any(&["resume", "resources", "stop", "on_end", "group"]) {
         return Ok(());
     }
     if any(&["backend.kind", "backend.activate", "backend.modules"]) {

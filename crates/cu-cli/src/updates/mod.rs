@@ -4,6 +4,7 @@ mod keys;
 mod origin;
 
 use cu_core::{Change, Reader, RunDir, Update};
+use cu_protocol::Timestamp;
 use serde_json::json;
 use toml::{Table, Value};
 
@@ -12,6 +13,7 @@ use crate::config::{Config, Override, Parsed, Source};
 use crate::error::{Error, Result};
 use crate::shell_word::shell_word;
 use crate::terminal;
+use crate::text::moment::local;
 
 pub use keys::{differing, listed, may_change};
 pub use origin::Origin;
@@ -175,24 +177,29 @@ fn set(table: &mut Table, key: &str, value: Option<Value>) {
     }
 }
 
-/// The updates of a job that `cu show` lists: those that are recorded, and those that wait for a main process.
+/// What an update has changed, and when; one that waits for a main process has no moment yet.
+pub type Shown = (Option<Timestamp>, Vec<Change>);
+
+/// The updates of a job that `cu show` lists: those that are `recorded`, and those that wait for a main process.
 ///
 /// # Errors
 /// If the run can't be read.
-pub fn shown(
-    run: &RunDir,
-    recorded: Vec<(cu_protocol::Timestamp, Vec<Change>)>,
-) -> Result<Vec<String>> {
-    use crate::text::moment::local;
-    let mut lines = Vec::new();
-    for (at, changes) in recorded {
-        lines.push(format!("updated {}: {}", local(at), listed(&changes)));
+pub fn shown(run: &RunDir, recorded: Vec<(Timestamp, Vec<Change>)>) -> Result<Vec<Shown>> {
+    let recorded = recorded
+        .into_iter()
+        .map(|(at, changes)| (Some(at), changes));
+    let pending = Update::pending(run).map_err(cu_core::Error::from)?;
+    let pending = pending
+        .into_iter()
+        .map(|(_, update)| (None, update.changes));
+    Ok(recorded.chain(pending).collect())
+}
+
+/// An update as a line for people.
+pub fn line((at, changes): &Shown) -> String {
+    let changes = listed(changes);
+    match at {
+        Some(at) => format!("updated {}: {changes}", local(*at)),
+        None => format!("an update waits for a main process, which `cu resume` starts: {changes}"),
     }
-    for (_, update) in Update::pending(run).map_err(cu_core::Error::from)? {
-        lines.push(format!(
-            "an update waits for a main process, which `cu resume` starts: {}",
-            listed(&update.changes)
-        ));
-    }
-    Ok(lines)
 }

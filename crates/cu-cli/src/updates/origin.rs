@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::keys::{differing, flat};
+use crate::config::Format;
 use crate::error::{Error, Result};
 
 const VERSION: u32 = 1;
@@ -64,7 +65,7 @@ impl Origin {
     /// What was edited since, for people. A file that is gone was not edited.
     ///
     /// # Errors
-    /// If it is not valid TOML any more.
+    /// If it is not valid any more.
     pub fn changes(&self) -> Result<Vec<Change>> {
         let Some((before, now)) = self.tables()? else {
             return Ok(Vec::new());
@@ -93,8 +94,10 @@ impl Origin {
             return Ok(None);
         };
         let table = |text: &str| {
-            let read: Result<Table, _> = toml::from_str(text);
-            read.map_err(|error| Error::read("read", &self.path)(std::io::Error::other(error)))
+            let read = Format::of(&self.path).table(text);
+            read.map_err(|mistake| {
+                Error::read("read", &self.path)(std::io::Error::other(mistake.reason))
+            })
         };
         Ok(Some((table(&self.text)?, table(&now.text)?)))
     }

@@ -101,16 +101,10 @@ fn time_of(job: &JobReport) -> Duration {
 fn lost(jobs: &[JobReport]) -> Duration {
     let followed = |job: &JobReport| {
         let (_, earlier) = job.attempts.split_last()?;
-        let is_lost = |attempt: &&AttemptReport| {
-            !matches!(
-                attempt.end,
-                None | Some(AttemptEnd::ResumeRequested | AttemptEnd::Completed)
-            )
-        };
         Some(
             earlier
                 .iter()
-                .filter(is_lost)
+                .filter(|attempt| is_lost(attempt))
                 .filter_map(ran)
                 .sum::<Duration>(),
         )
@@ -118,8 +112,16 @@ fn lost(jobs: &[JobReport]) -> Duration {
     jobs.iter().filter_map(followed).sum()
 }
 
+/// Whether the attempt ended without a request. What it had not saved by then is lost.
+pub fn is_lost(attempt: &AttemptReport) -> bool {
+    !matches!(
+        attempt.end,
+        None | Some(AttemptEnd::ResumeRequested | AttemptEnd::Completed)
+    )
+}
+
 /// The time from the first request to stop to the end.
-fn stopping(run: &RunDir, job: JobId, attempt: &AttemptReport) -> Option<Duration> {
+pub fn stopping(run: &RunDir, job: JobId, attempt: &AttemptReport) -> Option<Duration> {
     let ended = attempt.ended?;
     let signals = SignalsFile::read(&run.signals(job, attempt.attempt)).ok()?;
     let asked = signals

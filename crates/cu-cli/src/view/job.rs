@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cu_core::{AttemptEnd, AttemptReport, JobReport, JobState, RunDir};
 use cu_protocol::{Attempt, JobId, signal_name};
 use cu_run_dir::{JobSpec, RefusedMessages, SentSignal, SignalReason, read_early_results};
 
+use super::report::{sparkline, timeline};
 use super::summary::{self, FEW, attempt_end, job_is, metrics, percent};
 use super::table::{Column, Table};
 use super::{Files, hints, limit};
 use crate::backend::{Kind, shown_cluster_job};
 use crate::runs::disk::DiskUse;
-use crate::text::moment::{local, rounded};
+use crate::text::moment::{ago, local, now, rounded};
 use crate::text::visible::printable;
 use crate::text::{last_line, size, wrap};
 
@@ -51,13 +51,17 @@ pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
     for (name, value) in &job.parameters {
         let _ = write!(text, "\n  {name} = {value}");
     }
+    let ended = job.attempts.last().and_then(|last| last.ended);
+    if let Some(ended) = ended.filter(|_| job.state.is_settled()) {
+        let _ = write!(text, "\nended {} ({})", local(ended), ago(ended, now()));
+    }
     if let Some(fraction) = job.fraction {
         let _ = write!(text, "\n{} done", percent(fraction));
     }
     if !job.metrics.is_empty() {
         let _ = write!(text, "\nmetrics: {}", metrics(&job.metrics));
     }
-    series(&mut text, run, job.job);
+    series(&mut text, run, job.job, width);
     refused(&mut text, run, job.job);
     let _ = write!(text, "\noutput directory: {}", job.output_dir.display());
     if let Some(room) = DiskUse::of_at_most(&job.output_dir, COUNTED) {
@@ -76,6 +80,9 @@ pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
             );
         }
         text.push_str(&attempts(run, shown, &files, width));
+    }
+    if let Some(line) = timeline::line(job, now(), width.saturating_sub(2).min(CURVE)) {
+        let _ = write!(text, "\n\n  {line}\n  {}", timeline::KEY);
     }
     if let Some((last, its_files)) = shown.last().zip(files.last()) {
         newest(&mut text, run, job, last, its_files, width);
@@ -116,17 +123,16 @@ fn running_for(job: &JobReport) -> Option<String> {
         .last()
         .filter(|_| job.state == JobState::Running)?;
     let started = last.started.filter(|_| last.ended.is_none())?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    Some(rounded(
-        now.saturating_sub(Duration::from_millis(started.millis())),
-    ))
+    Some(rounded(now().since(started)))
 }
 
+/// The width of the curve of a metric, and of the line of attempts.
+const CURVE: usize = 50;
 /// How many values of a metric are shown: the last ones.
 const LAST: usize = 8;
 
 /// What the job announced before its end, metric by metric.
-fn series(text: &mut String, run: &RunDir, job: JobId) {
+fn series(text: &mut String, run: &RunDir, job: JobId, width: usize) {
     let path = run.early_results(job);
     // A table that can't be read says nothing; the newest values are among the metrics.
     let announced = read_early_results(&path).unwrap_or_default();
@@ -147,15 +153,38 @@ fn series(text: &mut String, run: &RunDir, job: JobId) {
         of.entry(name).or_default().push(value);
     }
     for (name, values) in of.iter().take(FEW) {
-        let left_out = values.len().saturating_sub(LAST);
-        let before = if left_out > 0 { "…, " } else { "" };
-        let shown = values[left_out..].iter().map(|value| cut(value));
-        let shown = shown.collect::<Vec<_>>().join(", ");
-        let _ = write!(text, "\n  {name}: {before}{shown}");
+        let _ = write!(
+            text,
+            "\n  {name}: {}",
+            newest_of(values, width.saturating_sub(name.len() + 4))
+        );
+        if let Some(curve) = sparkline(values, width.saturating_sub(4).min(CURVE)) {
+            let _ = write!(text, "\n    {curve}");
+        }
     }
     if of.len() > FEW {
         let _ = write!(text, "\n  … and {} more metrics", of.len() - FEW);
     }
+}
+
+/// The newest values that fit, at most so many.
+fn newest_of(values: &[&str], width: usize) -> String {
+    const LEFT_OUT: &str = "…, ";
+    let mut shown = String::new();
+    for (count, value) in values.iter().rev().enumerate() {
+        let value = cut(value);
+        let longer = match count {
+            0 => value,
+            _ => format!("{value}, {shown}"),
+        };
+        let is_last = count + 1 == values.len();
+        let room = if is_last { 0 } else { LEFT_OUT.chars().count() };
+        if count > 0 && (count == LAST || longer.chars().count() + room > width) {
+            return format!("{LEFT_OUT}{shown}");
+        }
+        shown = longer;
+    }
+    shown
 }
 
 /// The messages for cluster_utils that were refused, and why.
@@ -217,24 +246,20 @@ const COLUMNS: [&str; 7] = [
     "memory",
     "end",
 ];
-/// The columns that are left out first if there is no room; `--json` has them.
-const LESS: [&str; 3] = ["cluster job", "memory", "host"];
+/// The columns that are left out if there is no room, the last of these first; `--json` has them.
+const LESS: [&str; 4] = ["started", "host", "memory", "cluster job"];
 
 /// The table of attempts with as many columns as fit.
 fn rows(cells: &[[String; 7]], width: usize) -> Vec<String> {
-    let table = |left_out: usize| {
-        let is_shown = |column: &usize| !LESS[..left_out].contains(&COLUMNS[*column]);
-        let shown: Vec<_> = (0..COLUMNS.len()).filter(is_shown).collect();
-        let columns = shown.iter().map(|column| Column::new(COLUMNS[*column]));
-        let mut table = Table::new(columns.collect());
-        for row in cells {
-            table.add_row(shown.iter().map(|column| row[*column].clone()));
-        }
-        table.draw(Some(width))
+    let column = |name: &&str| {
+        let rank = LESS.iter().position(|less| less == name);
+        Column::new(*name).less(rank.map_or(0, |rank| rank + 1))
     };
-    let mut tables = (0..=LESS.len()).map(table);
-    let fitting = tables.find(|drawn| drawn.left_out.is_empty());
-    let drawn = fitting.unwrap_or_else(|| table(LESS.len()));
+    let mut table = Table::new(COLUMNS.iter().map(column).collect());
+    for row in cells {
+        table.add_row(row.iter().cloned());
+    }
+    let drawn = table.draw(Some(width));
     drawn.lines.into_iter().map(|line| line.plain).collect()
 }
 

@@ -6,8 +6,8 @@ use cu_core::{JobReport, JobState};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
-use super::limit;
 use super::table::{Column, Table};
+use super::{limit, summary};
 use crate::error::{Error, Result};
 use crate::select::{Key, Names, Value};
 use crate::text::moment::iso;
@@ -35,7 +35,7 @@ pub fn usual_columns(names: &Names) -> Vec<Key> {
 pub fn table(jobs: &[JobReport], columns: &[Key], width: Option<usize>) -> String {
     let cells: Vec<Vec<Value>> = jobs
         .iter()
-        .map(|job| columns.iter().map(|key| cell(key, job)).collect())
+        .map(|job| columns.iter().map(|key| shown(key, job)).collect())
         .collect();
     let column = |(place, key): (usize, &Key)| {
         let mut values = cells.iter().map(|row| &row[place]);
@@ -55,8 +55,16 @@ pub fn table(jobs: &[JobReport], columns: &[Key], width: Option<usize>) -> Strin
     table.text(width)
 }
 
+/// The value of a key for people, who know of pausing.
+fn shown(key: &Key, job: &JobReport) -> Value {
+    match key {
+        Key::State => Value::Text(summary::shown_state(job).to_owned()),
+        key => cell(key, job),
+    }
+}
+
 /// The name of a column: without `settings.` or `metrics.`, if no other one has that name then.
-fn heading(key: &Key, columns: &[Key]) -> String {
+pub fn heading(key: &Key, columns: &[Key]) -> String {
     let short = |key: &Key| match key {
         Key::Setting(name) | Key::Metric(name) => name.clone(),
         key => key.name(),
@@ -69,7 +77,7 @@ fn heading(key: &Key, columns: &[Key]) -> String {
 }
 
 /// The value of a key, the reason with the key of the config that decided it.
-fn cell(key: &Key, job: &JobReport) -> Value {
+pub fn cell(key: &Key, job: &JobReport) -> Value {
     match key {
         Key::Why => Value::Text(limit::why(job)),
         key => key.of(job),
@@ -214,11 +222,12 @@ mod tests {
             narrow.lines().next().expect("a line").len() <= 40,
             "{narrow}"
         );
+        let narrow = narrow.replace('\n', " ");
         assert!(
-            narrow.contains("not shown, for lack of width: "),
+            narrow.contains(" not shown, for lack of width: "),
             "{narrow}"
         );
-        assert!(narrow.ends_with("started, ended"), "{narrow}");
+        assert!(narrow.ends_with(" started, ended"), "{narrow}");
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use cu_core::{
-    AttemptEnd, AttemptReport, Counts, JobReport, JobState, Reader, RunDir, RunState, Status,
+    AttemptEnd, AttemptReport, Change, Counts, JobReport, JobState, Reader, RunDir, RunState,
+    Status,
 };
-use cu_protocol::{Attempt, JobId, Metrics, Pushed, StopCause};
+use cu_protocol::{Attempt, JobId, Metrics, Pushed, StopCause, Timestamp};
 use cu_run_dir::{RefusedMessages, SentSignal, SignalReason};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -97,11 +98,28 @@ pub struct JobJson<'a> {
     /// Whether it waits until `cu continue`.
     paused: bool,
     attempts: Vec<AttemptJson<'a>>,
+    /// What `cu update` has changed for it, the oldest first.
+    updates: Vec<UpdateJson>,
+}
+
+/// `at` is null while the update waits for a main process.
+#[derive(Debug, Serialize)]
+struct UpdateJson {
+    at: Option<String>,
+    changes: Vec<Change>,
 }
 
 impl<'a> JobJson<'a> {
-    /// The job of `run` in `report`.
-    pub fn new(run: &RunDir, report: &'a JobReport) -> Self {
+    /// The job of `run` in `report`, with its updates.
+    pub fn new(
+        run: &RunDir,
+        report: &'a JobReport,
+        updates: Vec<(Option<Timestamp>, Vec<Change>)>,
+    ) -> Self {
+        let updates = updates.into_iter().map(|(at, changes)| UpdateJson {
+            at: at.map(iso),
+            changes,
+        });
         let attempts = report.attempts.iter();
         Self {
             version: VERSION,
@@ -118,6 +136,7 @@ impl<'a> JobJson<'a> {
             attempts: attempts
                 .map(|attempt| AttemptJson::new(run, report.job, attempt))
                 .collect(),
+            updates: updates.collect(),
         }
     }
 }
@@ -249,7 +268,7 @@ impl From<SentSignal> for SignalJson {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cu_protocol::{MetricValue, Timestamp};
+    use cu_protocol::MetricValue;
     use serde_json::json;
 
     #[test]
@@ -292,7 +311,13 @@ mod tests {
         report.why = "The program ended with exit code 0.".to_owned();
         report.attempts = vec![first, second];
         let run = RunDir::new("/results/digits");
-        let value = serde_json::to_value(JobJson::new(&run, &report)).expect("JSON");
+        let change = Change {
+            key: "resources.memory".to_owned(),
+            old: "none".to_owned(),
+            new: "8.0 GiB".to_owned(),
+        };
+        let value = serde_json::to_value(JobJson::new(&run, &report, vec![(None, vec![change])]))
+            .expect("JSON");
         let expected = json!({
             "version": 1,
             "job": 7,
@@ -317,6 +342,9 @@ mod tests {
                  "detail": null, "stopped": null, "signals": [], "stop_file": null,
                  "directory": "/results/digits/attempts/7/1"},
             ],
+            "updates": [{"at": null, "changes": [
+                {"key": "resources.memory", "old": "none", "new": "8.0 GiB"},
+            ]}],
         });
         assert_eq!(value, expected);
     }

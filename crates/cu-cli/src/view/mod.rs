@@ -14,6 +14,7 @@ pub mod limit;
 mod lines;
 pub mod notices;
 pub mod refused;
+pub mod report;
 pub mod summary;
 pub mod table;
 pub mod waiting;

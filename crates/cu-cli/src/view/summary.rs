@@ -16,7 +16,7 @@ use super::lines::counts;
 use super::table::{Column, Table, color};
 use crate::runs::Listed;
 use crate::shell_word::shell_word;
-use crate::text::moment::{local, rounded};
+use crate::text::moment::{ago, local, now, rounded};
 use crate::text::visible::printable;
 use crate::text::{plural, size};
 
@@ -50,7 +50,7 @@ pub fn job_state(state: JobState) -> &'static str {
 }
 
 /// The state of a job for people, who know of pausing.
-fn shown_state(job: &JobReport) -> &'static str {
+pub fn shown_state(job: &JobReport) -> &'static str {
     match job.paused {
         true => "paused",
         false => job_state(job.state),
@@ -186,9 +186,15 @@ pub fn status(status: &Status, open: &[(JobReport, u64)], width: Option<usize>) 
         let _ = write!(text, ", on {}", status.backend);
     }
     let _ = write!(text, "\ncreated {}", local(status.created));
-    if let Some(ended) = status.ended {
-        let took = rounded(ended.since(status.created));
-        let _ = write!(text, ", ended {} after {took}", local(ended));
+    match status.ended {
+        Some(ended) => {
+            let took = rounded(ended.since(status.created));
+            let (ended, ago) = (local(ended), ago(ended, now()));
+            let _ = write!(text, ", ended {ended} after {took} ({ago})");
+        }
+        None => {
+            let _ = write!(text, " ({})", ago(status.created, now()));
+        }
     }
     let _ = write!(text, "\n{}", status.run_dir.display());
     let name = printable(&status.name);
@@ -198,8 +204,8 @@ pub fn status(status: &Status, open: &[(JobReport, u64)], width: Option<usize>) 
         let mut table = Table::new(vec![
             Column::number("job"),
             Column::state("state"),
-            Column::number("attempts"),
-            Column::number("done"),
+            Column::number("attempts").less(2),
+            Column::number("done").less(1),
             Column::new("why").at_least(20),
         ]);
         for (job, attempts) in open {
@@ -248,12 +254,12 @@ pub fn list(runs: &[Listed], width: Option<usize>) -> String {
         Column::number("jobs"),
     ];
     if has_sizes {
-        columns.extend([Column::number("size"), Column::number("files")]);
+        columns.extend([Column::number("size"), Column::number("files").less(3)]);
     }
     columns.extend([
-        Column::number("resumes"),
+        Column::number("resumes").less(2),
         Column::new("created"),
-        Column::new("run directory").at_least(20),
+        Column::new("run directory").at_least(20).less(1),
     ]);
     let mut table = Table::new(columns);
     let mut problems = Vec::new();
@@ -265,7 +271,11 @@ pub fn list(runs: &[Listed], width: Option<usize>) -> String {
                 run_state(status.state).to_owned(),
                 format!("{}/{}", status.jobs.completed, status.jobs.total),
                 status.resumes.to_string(),
-                local(status.created),
+                match width {
+                    Some(_) => ago(status.created, now()),
+                    // What a pipe gets may be read much later.
+                    None => local(status.created),
+                },
             ],
             Err(error) => {
                 problems.push(in_one_line(error));

@@ -7,6 +7,7 @@ use owo_colors::{AnsiColors, OwoColorize};
 
 use super::canvas::Line;
 use crate::text::width::{columns, cut, one_line};
+use crate::text::wrap;
 
 /// The blanks between two columns.
 const GAP: &str = "  ";
@@ -21,6 +22,8 @@ pub struct Column {
     least: Option<usize>,
     /// Its cells are states, which have colours.
     has_states: bool,
+    /// The column with the highest rank is left out first; of those without, the last one.
+    rank: usize,
 }
 
 impl Column {
@@ -31,6 +34,7 @@ impl Column {
             is_number: false,
             least: None,
             has_states: false,
+            rank: 0,
         }
     }
 
@@ -48,6 +52,11 @@ impl Column {
             is_number: true,
             ..Self::new(name)
         }
+    }
+
+    /// The same, left out before all columns of a lower rank if there is no room.
+    pub fn less(self, rank: usize) -> Self {
+        Self { rank, ..self }
     }
 
     /// The same, whose cells may be cut to this width.
@@ -100,34 +109,55 @@ impl Table {
         let mut text = lines.join("\n");
         if !drawn.left_out.is_empty() {
             let left_out = drawn.left_out.join(", ");
-            text.push_str(&format!("\nnot shown, for lack of width: {left_out}"));
+            let left_out = format!("not shown, for lack of width: {left_out}");
+            for line in wrap(&left_out, width.unwrap_or(usize::MAX)) {
+                text.push('\n');
+                text.push_str(&line);
+            }
         }
         text
     }
 
     /// The table for a terminal of this width, or for a pipe.
     pub fn draw(&self, width: Option<usize>) -> Drawn {
-        let mut widths = self.natural_widths();
-        if let Some(width) = width {
-            let natural = widths.clone();
-            while !self.squeeze(&mut widths, width) && widths.len() > 1 {
-                let fewer = widths.len() - 1;
-                widths.clear();
-                widths.extend_from_slice(&natural[..fewer]);
+        let natural = self.natural_widths();
+        let mut shown: Vec<usize> = (0..self.columns.len()).collect();
+        let mut left_out = Vec::new();
+        let widths = loop {
+            let mut widths: Vec<_> = shown.iter().map(|place| natural[*place]).collect();
+            let fits = width.is_none_or(|width| self.squeeze(&shown, &mut widths, width));
+            if fits || shown.len() == 1 {
+                if let ([only], Some(width)) = (&mut widths[..], width) {
+                    *only = width.min(*only);
+                }
+                break widths;
             }
-            if let [only] = &mut widths[..] {
-                *only = width.min(*only);
-            }
-        }
-        let names = self.columns.iter().map(|column| column.name.as_str());
-        let mut header = self.line(names, &widths);
+            let places = 0..shown.len();
+            let last = places.max_by_key(|place| self.columns[shown[*place]].rank);
+            left_out.push(shown.remove(last.unwrap_or_default()));
+        };
+        left_out.sort_unstable();
+        let of = |row: &[&str]| {
+            let cells = shown
+                .iter()
+                .map(|place| row.get(*place).copied().unwrap_or_default());
+            self.line(&shown, cells, &widths)
+        };
+        let names: Vec<_> = self
+            .columns
+            .iter()
+            .map(|column| column.name.as_str())
+            .collect();
+        let mut header = of(&names);
         header.colored = header.plain.dimmed().to_string();
         let rows = self.rows.iter();
-        let rows = rows.map(|row| self.line(row.iter().map(String::as_str), &widths));
-        let left_out = self.columns[widths.len()..].iter();
+        let rows = rows.map(|row| of(&row.iter().map(String::as_str).collect::<Vec<_>>()));
+        let left_out = left_out
+            .into_iter()
+            .map(|place| self.columns[place].name.clone());
         Drawn {
             lines: once(header).chain(rows).collect(),
-            left_out: left_out.map(|column| column.name.clone()).collect(),
+            left_out: left_out.collect(),
         }
     }
 
@@ -141,10 +171,10 @@ impl Table {
     }
 
     /// Narrows the widest of the columns that may be cut until all fit. Returns whether they do.
-    fn squeeze(&self, widths: &mut [usize], width: usize) -> bool {
+    fn squeeze(&self, shown: &[usize], widths: &mut [usize], width: usize) -> bool {
         while total(widths) > width {
             let can_be_cut = |place: &usize| {
-                let least = self.columns[*place].least;
+                let least = self.columns[shown[*place]].least;
                 least.is_some_and(|least| widths[*place] > least)
             };
             let widest = (0..widths.len())
@@ -158,11 +188,17 @@ impl Table {
         true
     }
 
-    fn line<'a>(&self, cells: impl Iterator<Item = &'a str>, widths: &[usize]) -> Line {
+    fn line<'a>(
+        &self,
+        shown: &[usize],
+        cells: impl Iterator<Item = &'a str>,
+        widths: &[usize],
+    ) -> Line {
         let mut line = Line::default();
         // Written only if a cell follows, so that no line ends with them.
         let mut blanks = String::new();
-        for ((cell, column), width) in cells.zip(&self.columns).zip(widths) {
+        let columns_shown = shown.iter().map(|place| &self.columns[*place]);
+        for ((cell, column), width) in cells.zip(columns_shown).zip(widths) {
             let cell = cut(cell, *width);
             let missing = " ".repeat(width - columns(&cell));
             let (before, after) = match column.is_number {
@@ -257,6 +293,18 @@ mod tests {
     }
 
     #[test]
+    fn a_column_of_high_rank_is_left_out_first() {
+        let mut table = table();
+        table.columns[2] = Column::new("first").less(2);
+        table.columns[3] = Column::new("second").less(1);
+        let left_out = |width| table.draw(Some(width)).left_out;
+        assert_eq!(left_out(60), [""; 0]);
+        assert_eq!(left_out(40), ["first"]);
+        assert_eq!(left_out(20), ["first", "second"]);
+        assert_eq!(left_out(5), ["state", "first", "second"]);
+    }
+
+    #[test]
     fn colours_are_added_to_what_is_shown_without() {
         for width in [None, Some(40), Some(20)] {
             for line in table().draw(width).lines {
@@ -269,7 +317,7 @@ mod tests {
         let text = table().text(Some(20));
         assert!(text.contains("\u{1b}[31mfailed\u{1b}[39m"), "{text:?}");
         assert!(
-            text.ends_with("not shown, for lack of width: host"),
+            text.ends_with("not shown, for lack\nof width: host"),
             "{text:?}"
         );
     }

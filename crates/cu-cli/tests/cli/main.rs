@@ -7,5 +7,6 @@ mod doctor;
 mod interrupt;
 mod json;
 mod operate;
+mod report;
 mod run;
 mod support;

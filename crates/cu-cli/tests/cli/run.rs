@@ -328,3 +328,91 @@ fn the_time_limit_ends_an_unmodified_program() {
     assert_eq!(attempts[0]["end"], "time_limit", "{attempts}");
     assert_eq!(attempts[0]["signal"], 15, "{attempts}");
 }
+
+#[test]
+fn a_config_in_json_or_yaml_runs_and_its_edits_are_noticed() {
+    let bench = Bench::new();
+    bench.program("work.sh", "#!/bin/sh\nexit 1\n");
+    let json = "{\"name\": \"j\", \"command\": [\"./work.sh\"], \"grid\": {\"lr\": [0.1, 0.2]},\n\
+                \"resume\": {\"failure_retries\": 0}}\n";
+    let yaml =
+        "name: y\ncommand: [./work.sh]\ngrid:\n  lr: [0.1, 0.2]\nresume:\n  failure_retries: 0\n";
+    for (run, file, text, edited) in [
+        (
+            "j",
+            "r.json",
+            json,
+            json.replace("retries\": 0", "retries\": 1"),
+        ),
+        (
+            "y",
+            "r.yaml",
+            yaml,
+            yaml.replace("retries: 0", "retries: 1"),
+        ),
+    ] {
+        bench.write(file, text);
+        assert_eq!(
+            bench.cu(&["run", file, "backend.kind=local"]).code,
+            1,
+            "{file}"
+        );
+        let jobs = bench.json(&["jobs", run, "--json"]);
+        assert_eq!(jobs["jobs"][1]["parameters"]["lr"], 0.2, "{jobs}");
+        bench.write(file, &edited);
+        assert_eq!(bench.cu(&["retry", "all", run]).code, 0);
+        let noticed = bench.cu(&["resume", run]);
+        assert!(
+            noticed.stderr.contains("resume.failure_retries"),
+            "{noticed:?}"
+        );
+        let updated = bench.cu(&["update", run, "--from-config"]);
+        assert!(!updated.stderr.contains("TOML"), "{updated:?}");
+    }
+}
+
+#[test]
+fn a_config_of_cluster_utils_is_named_and_pointed_on() {
+    let bench = Bench::new();
+    bench.write(
+        "grid.json",
+        "{\"optimization_procedure_name\": \"x\", \"script_relative_path\": \"main.py\", \"hyperparam_list\": []}",
+    );
+    let refused = bench.cu(&["run", "grid.json"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(
+        refused.stderr.contains("`cu grid-search grid.json`"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn git_ignores_results_that_cu_made_a_place_for() {
+    let bench = Bench::new();
+    bench.write(".gitignore", "mine\n");
+    for _ in 0..2 {
+        assert_eq!(bench.cu(&["run", "--", "true"]).code, 0);
+    }
+    assert!(bench.read("results/.gitignore").ends_with("\n*\n"));
+    assert_eq!(
+        bench.json(&["list", "--json"]).as_array().map(Vec::len),
+        Some(2)
+    );
+    // Not in a directory of somebody's.
+    assert_eq!(
+        bench.cu(&["run", "--results-dir", ".", "--", "true"]).code,
+        0
+    );
+    assert_eq!(bench.read(".gitignore"), "mine\n");
+}
+
+#[test]
+fn the_kept_working_directory_is_as_people_write_it() {
+    let bench = Bench::new();
+    assert_eq!(bench.cu(&["run", "--name", "r", "--", "true"]).code, 0);
+    let config = bench.read("results/r/run.toml");
+    let line = config
+        .lines()
+        .find(|line| line.starts_with("working_directory"));
+    assert!(!line.expect("it is kept").ends_with("/.\""), "{config}");
+}
