@@ -11,6 +11,7 @@ use super::{log, python};
 use crate::config::Source;
 use crate::config::units::ResultsAs;
 use crate::error::{Error, ExitCode, Result};
+use crate::git::Record;
 use crate::terminal;
 use crate::text::plural;
 
@@ -45,7 +46,11 @@ pub fn write(run: &RunDir, status: &Status, quiet: bool) -> Result<()> {
     let jobs: Vec<_> = jobs.iter().zip(&results).collect();
     let table = table(run, &jobs).map_err(Error::internal("write CSV"))?;
     replace(&run.all_data(), &table)?;
-    let started = json!({"run_type": "GRID_SEARCH", "start_time": log::iso(status.created)});
+    let started = json!({
+        "run_type": "GRID_SEARCH",
+        "start_time": log::iso(status.created),
+        "git": Record::read(run),
+    });
     let metadata = run.path().join("metadata.json");
     replace(&metadata, started.to_string().as_bytes())?;
     let ends = jobs.iter().map(|(job, results)| (*job, results.is_some()));

@@ -13,6 +13,7 @@ use super::{background, logging};
 use crate::args::{Common, Watch};
 use crate::cluster_utils::results;
 use crate::error::{ExitCode, Result};
+use crate::git;
 use crate::shell_word::shell_word;
 use crate::terminal;
 use crate::view::balance::balance;
@@ -61,15 +62,21 @@ pub fn work_on(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> 
     }
 }
 
-/// Writes what a run has besides its own results, once its jobs have all ended.
+/// Writes what a run has besides its own results, once its jobs have all ended, and removes what it needs no more.
 ///
 /// # Errors
 /// If the run can't be read, or a file can't be written.
 pub fn conclude(run: &RunDir, status: &Status, quiet: bool) -> Result<()> {
-    match results::are_meant(run) {
-        true => results::write(run, status, quiet),
-        false => Ok(()),
+    if results::are_meant(run) {
+        results::write(run, status, quiet)?;
     }
+    if let Some(text) = git::remove_if_unneeded(run, status)? {
+        tracing::info!("{text}");
+        if !quiet {
+            terminal::warn(&text);
+        }
+    }
+    Ok(())
 }
 
 /// The exit code for a run whose jobs have all ended.

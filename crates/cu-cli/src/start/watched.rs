@@ -5,12 +5,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cu_core::{Finish, LoopOptions, ResumeLoop, RunDir, Status, Update};
+use cu_core::{Finish, LoopOptions, Reader, ResumeLoop, RunDir, Status, Update};
 use cu_protocol::{OperatorAnswer, OperatorRequest};
 use cu_scheduler::{Reach, Scheduler};
 
 use crate::backend;
 use crate::error::{Error, Result};
+use crate::git;
 use crate::start::background;
 use crate::start::interrupt::{Interruption, Interrupts, Reaction, Sources};
 use crate::updates;
@@ -49,6 +50,9 @@ pub fn work(
 ) -> Result<Outcome> {
     loop {
         updates::put_in_place(run)?;
+        if Reader::open(run)?.status()?.ended.is_none() {
+            git::restore(run)?;
+        }
         let working = async {
             let scheduler = backend::of_run(run).await?;
             let main_process = MainProcess::open(run.clone(), scheduler).await?;
