@@ -1,6 +1,9 @@
 //! What users of cluster_utils do besides a grid search of a program in the current directory.
 
+use std::process::Stdio;
+
 use cu_tests::cluster_utils::{Project, said};
+use cu_tests::wait::until;
 use serde_json::Value;
 
 /// Two values of one parameter, and two of another.
@@ -95,4 +98,78 @@ fn without_run_in_working_dir_a_clone_of_the_commit_runs() {
             said(&output)
         );
     }
+}
+
+/// Job N ends once there is a file `goN`.
+const WAITING: &str = r#"
+import pathlib, time
+from cluster_utils import finalize_job, initialize_job
+
+params = initialize_job()
+while not pathlib.Path(f"go{params.id}").exists():
+    time.sleep(0.01)
+finalize_job({"y": params.z}, params)
+"#;
+
+#[test]
+fn an_aborted_grid_has_its_files_as_far_as_it_got() {
+    let project = Project::new(WAITING);
+    project.write("a.json", CONFIG);
+    let started = |arguments: &[&str]| {
+        let mut cu = project.command(cu_tests::cu::cu_binary(), arguments);
+        cu.stdout(Stdio::null()).stderr(Stdio::null());
+        cu.spawn().expect("cu")
+    };
+    let here = [
+        "grid-search",
+        "a.json",
+        "local_run=True",
+        "run_in_working_dir=True",
+    ];
+    let mut main_process = started(&[&here[..], &["--set=backend.local.cpus=4"]].concat());
+    let rows = || {
+        let table = std::fs::read_to_string(project.path().join("r/same/all_data.csv"));
+        table.unwrap_or_default().lines().skip(1).count()
+    };
+    project.write("go0", "");
+    until("the row of the first job", || (rows() == 1).then_some(()));
+    main_process.kill().expect("killed");
+    main_process.wait().expect("its end");
+    assert_eq!(rows(), 1);
+    for name in ["metadata.json", "cluster_run.log"] {
+        assert!(project.path().join("r/same").join(name).exists(), "{name}");
+    }
+    // Somebody presses Ctrl-C.
+    let mut resumed = started(&["resume", "r/same"]);
+    project.write("go1", "");
+    let jobs = || {
+        let output = project
+            .command(cu_tests::cu::cu_binary(), &["status", "--json", "r/same"])
+            .output();
+        let status: Value = serde_json::from_slice(&output.expect("cu").stdout).unwrap_or_default();
+        status["jobs"]["completed"].as_u64()
+    };
+    until("the second job", || (jobs() == Some(2)).then_some(()));
+    let pid = rustix::process::Pid::from_child(&resumed);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("interrupted");
+    assert_eq!(resumed.wait().expect("its end").code(), Some(130));
+    assert_eq!(rows(), 2);
+    // Nobody is there whom `cu stop` could ask.
+    let log = || project.file("r/same/cluster_run.log");
+    assert_eq!(
+        log().matches("Considering job failed").count(),
+        0,
+        "{}",
+        log()
+    );
+    let mut stop = project.command(cu_tests::cu::cu_binary(), &["stop", "all", "r/same"]);
+    let stopped = stop.output().expect("cu");
+    assert_eq!(stopped.status.code(), Some(0), "{stopped:?}");
+    assert_eq!(rows(), 2);
+    assert_eq!(
+        log().matches("Considering job failed").count(),
+        2,
+        "{}",
+        log()
+    );
 }

@@ -2,6 +2,7 @@
 //! `cluster_run.log`. Its client writes those in the directory of each job.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use cu_core::{JobReport, JobState, Reader, RunDir, Status};
 use cu_system::files;
@@ -36,11 +37,15 @@ pub fn end_of(run: &RunDir) -> Result<ExitCode> {
     })
 }
 
-/// Writes the files, and says which jobs have ended well without results.
+/// Held while the files are written, so that those of a later state stay.
+static WRITING: Mutex<()> = Mutex::new(());
+
+/// Writes the files as far as the run has got, and says which jobs have ended well without results.
 ///
 /// # Errors
 /// If the run can't be read, or a file can't be written.
 pub fn write(run: &RunDir, status: &Status, quiet: bool) -> Result<()> {
+    let _held = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let jobs = Reader::open(run)?.jobs()?;
     let results: Vec<_> = jobs.iter().map(results_of).collect();
     let jobs: Vec<_> = jobs.iter().zip(&results).collect();

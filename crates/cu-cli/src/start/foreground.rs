@@ -42,6 +42,7 @@ pub fn work_on(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> 
             end_of(&run, &status)
         }
         Outcome::Detached(status) => {
+            interrupt(&run, &status)?;
             report(common, &run, &status)?;
             let resume = format!("`cu resume {}`", shell_word(run.path()));
             let nothing = format!("nothing is resubmitted until you run {resume}");
@@ -77,6 +78,17 @@ pub fn conclude(run: &RunDir, status: &Status, quiet: bool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Writes what a run has besides its own results, as far as it got before it was interrupted.
+///
+/// # Errors
+/// As [`conclude`].
+pub fn interrupt(run: &RunDir, status: &Status) -> Result<()> {
+    match results::are_meant(run) {
+        true => results::write(run, status, true),
+        false => Ok(()),
+    }
 }
 
 /// The exit code for a run whose jobs have all ended.

@@ -10,6 +10,7 @@ use cu_protocol::{OperatorAnswer, OperatorRequest};
 use cu_scheduler::{Reach, Scheduler};
 
 use crate::backend;
+use crate::cluster_utils::Interim;
 use crate::error::{Error, Result};
 use crate::git;
 use crate::start::background;
@@ -145,6 +146,7 @@ impl MainProcess {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut waiting = Waiting::default();
         let (mut is_updated, mut is_interrupted) = (false, false);
+        let mut results = Interim::of(&self.run);
         let mut running = pin!(self.resume_loop.run());
         view.status(&status.borrow_and_update().clone(), Instant::now());
         let finish = loop {
@@ -162,6 +164,9 @@ impl MainProcess {
                     let lines = notices.take(report_follows);
                     lines.iter().for_each(|line| view.notice(line));
                     view.tick(now);
+                    if let Some(results) = &mut results {
+                        results.tick(&status, now);
+                    }
                     if self.takes_updates && !is_updated && Update::are_pending(&self.run) {
                         is_updated = true;
                         // The loop refuses only if it has ended.
