@@ -173,3 +173,242 @@ fn an_aborted_grid_has_its_files_as_far_as_it_got() {
         log()
     );
 }
+
+/// Several searches one after the other, as a user's script starts them: the interpreter is `python`, and answers to
+/// questions that `cu` does not ask are on standard input.
+const SCRIPT: &str = r#"
+set -eu
+here=$(pwd)
+python -m cluster_utils.grid_search grid.json "results_dir=\"$here/r\""
+python -m cluster_utils.grid_search decorated.json "results_dir=\"$here/r\""
+python -m cluster_utils.grid_search resumed.json "results_dir=\"$here/r\"" 'fixed_params.parts=3'
+if python -m cluster_utils.grid_search nothing.json "results_dir=\"$here/r\""; then
+    echo 'a search without results has succeeded' >&2
+    exit 1
+fi
+python -c 'import cluster_utils; print("python is still", cluster_utils.__name__)'
+"#;
+
+const PLAIN: &str = r#"
+from cluster_utils import finalize_job, initialize_job
+params = initialize_job()
+finalize_job({"sum": params.fn.x + params.fn.y, "type": params["kind"]["name"]}, params)
+"#;
+
+/// Job 3 fails on purpose.
+const DECORATED: &str = r#"
+from cluster_utils import cluster_main
+
+@cluster_main(verbose=False)
+def main(fn, kind, id, **more):
+    if id == 3:
+        raise RuntimeError("on purpose")
+    return {"sum": fn["x"] + fn["y"], "type": kind["name"]}
+
+main()
+"#;
+
+const RESUMED: &str = r#"
+import pathlib
+from cluster_utils import announce_early_results, exit_for_resume, read_params_from_cmdline, save_metrics_params
+params = read_params_from_cmdline()
+part = pathlib.Path(params.working_dir, "part")
+done = int(part.read_text()) + 1 if part.exists() else 1
+part.write_text(str(done))
+announce_early_results({"done": done})
+if done < params.parts:
+    exit_for_resume()
+save_metrics_params({"sum": params.fn.x + params.fn.y, "done": done}, params)
+"#;
+
+#[test]
+fn a_script_of_searches_needs_no_change() {
+    let project = Project::new(PLAIN);
+    project.write("decorated.py", DECORATED);
+    project.write("resumed.py", RESUMED);
+    project.write(
+        "nothing.py",
+        "import cluster_utils\ncluster_utils.initialize_job()\n",
+    );
+    // What all have in common is imported; the job imports the rest by itself.
+    project.write(
+        "job.json",
+        r#"{"kind": {"name": "{name}"}, "name": "imported"}"#,
+    );
+    project.write(
+        "base.json",
+        r#"{"results_dir": "elsewhere", "run_in_working_dir": true, "environment_setup": {},
+            "cluster_requirements": {"request_cpus": 1}, "local_run": true,
+            "fixed_params": {"__import_promise__": "./job.json", "fn.y": "{fn.x * 10}"}}"#,
+    );
+    for name in ["grid", "decorated", "resumed", "nothing"] {
+        let script = if name == "grid" { "main" } else { name };
+        let config = format!(
+            r#"{{"__import__": "./base.json", "optimization_procedure_name": "{name}", "script_relative_path": "{script}.py",
+                "hyperparam_list": [{{"param": "fn.x", "values": "{{list(range(2))}}"}},
+                                    {{"param": "flag", "values": [true, false]}}]}}"#
+        );
+        project.write(&format!("{name}.json"), &config);
+    }
+    project.write("answers", "y\ny\n");
+    let answers = std::fs::File::open(project.path().join("answers")).expect("a file");
+    let mut bash = project.command("bash", &["-c", SCRIPT]);
+    let output = bash.stdin(answers).output().expect("bash");
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        said(&output)
+    );
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("python is still cluster_utils"), "{said}");
+    for (name, sums) in [
+        ("grid", &["0", "0", "11", "11"][..]),
+        ("decorated", &["0", "0", "11"]),
+        ("resumed", &["0", "0", "11", "11"]),
+    ] {
+        let table = project.file(&format!("r/{name}/all_data.csv"));
+        let mut lines = table.lines().map(|line| line.split(','));
+        let at = lines
+            .next()
+            .and_then(|mut names| names.position(|it| it == "sum"))
+            .expect("a column");
+        let found: Vec<_> = lines.filter_map(|mut cells| cells.nth(at)).collect();
+        assert_eq!(found, sums, "{name}: {table}");
+    }
+    let job = |name: &str, job: u32| {
+        let run = format!("r/{name}");
+        let output = project
+            .command(
+                cu_tests::cu::cu_binary(),
+                &["show", &job.to_string(), &run, "--json"],
+            )
+            .output();
+        serde_json::from_slice::<Value>(&output.expect("cu").stdout).expect("JSON")
+    };
+    assert_eq!(job("grid", 0)["metrics"]["type"], "imported");
+    for number in 0..4 {
+        let job = job("resumed", number);
+        assert_eq!(job["attempts"].as_array().map(Vec::len), Some(3), "{job:#}");
+        assert_eq!(job["metrics"]["done"], 3, "{job:#}");
+    }
+    assert!(
+        !project
+            .path()
+            .join("r/nothing/all_data.csv")
+            .metadata()
+            .is_ok_and(|it| it.len() > 0)
+    );
+}
+
+/// Messages are lost, doubled and reordered on their way; children and strangers speak for the job.
+const CROWD: &str = r#"
+import multiprocessing, os, pickle, random, socket, struct, sys, threading
+
+ONE_TO_ONE = socket.socket.sendto
+chance = random.Random(7)
+kept = []
+
+def sendto(self, data, address):
+    """A network that loses a third, doubles a third, and lets messages overtake each other."""
+    fate = chance.random()
+    if fate > 0.33:
+        kept.extend([data, data] if fate > 0.66 else [data])
+    chance.shuffle(kept)
+    while len(kept) > 20:
+        ONE_TO_ONE(self, kept.pop(), address)
+
+from cluster_utils import announce_early_results, announce_fraction_finished, finalize_job, initialize_job
+params = initialize_job()  # also in each process of the pool below, which imports this file
+
+def square(x):
+    return x * x
+
+class Runs:
+    def __reduce__(self):
+        return os.system, ("touch ran",)
+
+def hostile():
+    laughs = ["ha"]
+    for _ in range(9):  # a thousand million words
+        laughs = [laughs] * 10
+    deep = []
+    for _ in range(100):
+        deep = [deep]
+    yield pickle.dumps((6, (params.id, {"loss": Runs()})), 4)
+    yield pickle.dumps((6, (params.id, {"loss": laughs})), 4)
+    yield pickle.dumps((6, (params.id, {"loss": deep})), 4)
+    yield pickle.dumps((6, (params.id, {"loss": 1.0})), 4)[:-3]
+    yield pickle.dumps((6, (params.id + 1, {"loss": 1.0})), 4)
+    yield b"\x80\x04\x8b" + struct.pack("<i", 2**31 - 1) + b"1" * 60000  # a number of two billion bytes
+    yield b"\x80\x04X" + struct.pack("<I", 2**32 - 1) + b"x" * 60000  # a text of four
+    yield b""
+    yield os.urandom(100)
+
+if __name__ == "__main__":
+    if params.kind == "network":
+        socket.socket.sendto = sendto
+        for step in range(250):
+            announce_early_results({"loss": 1.0 / (step + 1)})
+            announce_fraction_finished(step / 250)
+    if params.kind == "children":
+        with multiprocessing.get_context("spawn").Pool(3) as pool:
+            assert pool.map(square, [1, 2, 3]) == [1, 4, 9]
+            pool.close()
+            pool.join()
+        for child in range(3):
+            if os.fork() == 0:
+                sys.exit(0)
+            os.wait()
+    if params.kind == "hostile":
+        address = next(word for word in sys.argv if word.startswith("--cluster-utils-server="))
+        host, port = address.partition("=")[2].split(":")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            for data in hostile():
+                out.sendto(data, (host, int(port)))
+    finalize_job({"value": params.value}, params)
+"#;
+
+#[test]
+fn lost_doubled_foreign_and_hostile_messages_change_no_result() {
+    let project = Project::new(CROWD);
+    let config = r#"{"optimization_procedure_name": "crowd", "results_dir": "r", "script_relative_path": "main.py",
+        "run_in_working_dir": true, "local_run": true, "fixed_params": {"value": 42},
+        "hyperparam_list": [{"param": "kind", "values": ["network", "children", "hostile"]}]}"#;
+    project.write("crowd.json", config);
+    let output = project.grid_search(&["crowd.json"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let cu = |arguments: &[&str]| {
+        let output = project
+            .command(cu_tests::cu::cu_binary(), arguments)
+            .output()
+            .expect("cu");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for (job, refused) in [("0", 0), ("1", 0), ("2", 9)] {
+        let shown: Value =
+            serde_json::from_str(&cu(&["show", job, "r/crowd", "--json"])).expect("JSON");
+        assert_eq!(shown["state"], "completed", "{shown:#}");
+        assert_eq!(shown["metrics"]["value"], 42, "{shown:#}");
+        assert_eq!(shown["refused_messages"]["count"], refused, "{shown:#}");
+        assert_eq!(
+            shown["attempts"].as_array().map(Vec::len),
+            Some(1),
+            "{shown:#}"
+        );
+        assert_eq!(shown["early_results"].is_string(), job == "0", "{shown:#}");
+    }
+    let status = cu(&["status", "r/crowd"]);
+    assert!(
+        status.contains("refused 9 messages for cluster_utils in 1 job;"),
+        "{status}"
+    );
+    let status: Value = serde_json::from_str(&cu(&["status", "r/crowd", "--json"])).expect("JSON");
+    assert_eq!(status["refused_messages"], 9);
+    assert!(!project.path().join("ran").exists(), "a message was run");
+    let table = project.file("r/crowd/all_data.csv");
+    assert_eq!(
+        table.lines().filter(|line| line.contains(",42,")).count(),
+        3,
+        "{table}"
+    );
+}
