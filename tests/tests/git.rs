@@ -249,6 +249,8 @@ fn a_clone_with_files_of_programs_is_kept() {
 #[test]
 fn a_clone_that_was_killed_is_made_anew() {
     let project = Project::new();
+    project.executable("code/main.sh", "#!/bin/sh\nls -A ..\n");
+    project.git("code", &["commit", "--quiet", "--all", "--message", "List"]);
     project.config("repository = \".\"");
     // Writes something, and stays.
     project.executable(
@@ -284,8 +286,13 @@ fn a_clone_that_was_killed_is_made_anew() {
     let pid = rustix::process::Pid::from_raw(pid.expect("sleep")).expect("a number");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("ended");
     std::fs::remove_file(project.path("bin/git")).expect("removed");
+    // A whole clone of a run that was not made in the end, which lacks what is committed since.
+    project.write("code/results/a/clone/old", "");
     let (_, printed) = project.run(&[]);
-    assert!(printed.starts_with("version 1"), "{printed}");
+    assert!(
+        printed.contains("clone\n") && !printed.contains(".cu-clone-"),
+        "{printed}"
+    );
     assert!(!half.exists(), "the half-made clone is left");
 }
 
@@ -298,6 +305,14 @@ fn a_file_that_is_not_committed_is_named_at_the_start() {
     assert!(
         said.contains("there is no file ") && said.contains("/clone/new.sh"),
         "{said}"
+    );
+    let checked = project.cu(&["config", "check", "run.toml", "git.repository=nowhere"]);
+    assert_eq!(checked.status.code(), Some(2), "{checked:?}");
+    let checked = project.cu(&["config", "check", "run.toml", "working_directory=later"]);
+    assert_eq!(
+        checked.status.code(),
+        Some(0),
+        "what is cloned is not here: {checked:?}"
     );
     let said = project.refused(&["working_directory=new"]);
     assert!(said.contains("/clone/new is not a directory"), "{said}");

@@ -50,7 +50,6 @@ pub fn write(run: &RunDir, status: &Status, quiet: bool) -> Result<()> {
     let results: Vec<_> = jobs.iter().map(results_of).collect();
     let jobs: Vec<_> = jobs.iter().zip(&results).collect();
     let table = table(run, &jobs).map_err(Error::internal("write CSV"))?;
-    replace(&run.all_data(), &table)?;
     let started = json!({
         "run_type": "GRID_SEARCH",
         "start_time": log::iso(status.created),
@@ -63,6 +62,8 @@ pub fn write(run: &RunDir, status: &Status, quiet: bool) -> Result<()> {
         &run.path().join("cluster_run.log"),
         log::text(ends).as_bytes(),
     )?;
+    // The last one, so that the others are there as soon as it is.
+    replace(&run.all_data(), &table)?;
     let lacking = jobs
         .iter()
         .filter(|(job, results)| job.state == JobState::Completed && results.is_none());

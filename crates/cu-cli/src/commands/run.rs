@@ -10,7 +10,7 @@ use super::dry_run::dry_run;
 use super::or_resume;
 use crate::args::{Common, Run, RunOptions, Watch};
 use crate::backend::Choice;
-use crate::config::{Config, InClone, Override, Parsed, Planned, Source, defaults};
+use crate::config::{Config, Override, Parsed, Planned, Source, defaults};
 use crate::error::{Error, ExitCode, Result};
 use crate::git::{self, Wanted};
 use crate::runs::{self, results_dir};
@@ -76,16 +76,15 @@ impl Order<'_> {
     /// The run that `parsed` describes, with the jobs that the order lists, which run in the clone that is `wanted`.
     fn config(&self, common: &Common, parsed: &Parsed, wanted: Option<&Wanted>) -> Result<Config> {
         let Some(wanted) = wanted else {
-            return self.without_clone(parsed);
+            return self.in_place(parsed);
         };
         let run = RunDir::new(directory(common, parsed)?);
-        self.without_clone(&parsed.clone().in_clone(InClone {
-            top: run.clone_dir(),
-            project: wanted.project(&run),
-        }))
+        // What lies there otherwise is what a kill has left.
+        let is_made = run.store().exists() && run.clone_dir().exists();
+        self.in_place(&wanted.place(parsed, &run, is_made))
     }
 
-    fn without_clone(&self, parsed: &Parsed) -> Result<Config> {
+    fn in_place(&self, parsed: &Parsed) -> Result<Config> {
         let Some((first, others)) = self.each_job.split_first() else {
             return Ok(Config::planned(parsed.with([])?, self.planned)?);
         };
@@ -217,7 +216,7 @@ fn make(
         let code = match wanted {
             Some(wanted) => {
                 let code = git::make(&run, wanted, common.quiet)?;
-                let config = order.config(common, &config.parsed, Some(wanted));
+                let config = order.in_place(&wanted.place(&config.parsed, &run, true));
                 let whole = config.and_then(|config| order.check_clone().map(|()| config));
                 checked = Some(whole.inspect_err(|_| git::discard(&run))?);
                 Some(code)

@@ -259,6 +259,8 @@ pub struct InClone {
     pub top: PathBuf,
     /// What stands in it for the config's directory.
     pub project: PathBuf,
+    /// Whether it is there already.
+    pub is_made: bool,
 }
 
 impl Parsed {
@@ -286,7 +288,7 @@ impl Parsed {
     /// Whether `path` can't be looked at because the clone that has it is still to be made.
     pub fn is_to_be_cloned(&self, path: &Path) -> bool {
         let clone = self.clone.as_ref();
-        clone.is_some_and(|clone| path.starts_with(&clone.top) && !clone.top.exists())
+        clone.is_some_and(|clone| !clone.is_made && path.starts_with(&clone.top))
     }
 
     /// All that was given, with overrides applied and paths absolute.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cu_core::RunDir;
 
 use super::record::{Record, without_password};
-use crate::config::Parsed;
+use crate::config::{InClone, Parsed};
 use crate::error::{Error, Result};
 use crate::git_command::{Failure, ask};
 
@@ -120,14 +120,31 @@ impl Wanted {
         }
     }
 
-    /// The directory in the clone that stands for the config's: the same one, or the top of a repository that the
-    /// config is not in.
-    pub fn project(&self, run: &RunDir) -> PathBuf {
+    /// `parsed` in the clone of `run`, which may be made already. The same directory stands for that of the config, or
+    /// the top of a repository that the config is not in.
+    pub fn place(&self, parsed: &Parsed, run: &RunDir, is_made: bool) -> Parsed {
+        let top = run.clone_dir();
         // Without a slash at its end.
-        match self.inside.as_os_str().is_empty() {
-            true => run.clone_dir(),
-            false => run.clone_dir().join(&self.inside),
-        }
+        let project = match self.inside.as_os_str().is_empty() {
+            true => top.clone(),
+            false => top.join(&self.inside),
+        };
+        parsed.clone().in_clone(InClone {
+            top,
+            project,
+            is_made,
+        })
+    }
+
+    /// `parsed` before its clone is made, if it asks for one.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn before(parsed: &Parsed, run: &RunDir) -> Result<Parsed> {
+        Ok(match Self::of(parsed)? {
+            Some(wanted) => wanted.place(parsed, run, false),
+            None => parsed.clone(),
+        })
     }
 
     /// The commit that `record` has, and no newer one.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use cu_core::{Reader, RunDir, RunState, Status};
+use cu_system::causes::in_one_line;
 use cu_system::threads;
 
 use super::interrupt::Interrupts;
@@ -71,7 +72,9 @@ pub fn conclude(run: &RunDir, status: &Status, quiet: bool) -> Result<()> {
     if results::are_meant(run) {
         results::write(run, status, quiet)?;
     }
-    if let Some(text) = git::remove_if_unneeded(run, status)? {
+    // The run has ended as it has, also if a file of its clone stays.
+    let kept = git::remove_if_unneeded(run, status);
+    if let Some(text) = kept.unwrap_or_else(|error| Some(in_one_line(&error))) {
         tracing::info!("{text}");
         if !quiet {
             terminal::warn(&text);
