@@ -139,7 +139,7 @@ fn an_aborted_grid_has_its_files_as_far_as_it_got() {
     for name in ["metadata.json", "cluster_run.log"] {
         assert!(project.path().join("r/same").join(name).exists(), "{name}");
     }
-    // Somebody presses Ctrl-C.
+    // Somebody ends it, as Ctrl-C does, which a process in the background would ignore.
     let mut resumed = started(&["resume", "r/same"]);
     project.write("go1", "");
     let jobs = || {
@@ -151,7 +151,7 @@ fn an_aborted_grid_has_its_files_as_far_as_it_got() {
     };
     until("the second job", || (jobs() == Some(2)).then_some(()));
     let pid = rustix::process::Pid::from_child(&resumed);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("interrupted");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("interrupted");
     assert_eq!(resumed.wait().expect("its end").code(), Some(130));
     assert_eq!(rows(), 2);
     // Nobody is there whom `cu stop` could ask.

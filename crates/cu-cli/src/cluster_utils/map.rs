@@ -294,11 +294,12 @@ fn htcondor(given: &Given, mapped: &mut Mapped) -> Result<()> {
         Some(Value::Number(least)) => Some(least.to_string()),
         _ => given.text(&full("cuda_requirement"))?.map(str::to_owned),
     };
-    mapped.set_if(
-        "backend.htcondor.cuda_requirement",
-        cuda,
-        &full("cuda_requirement"),
-    );
+    // A whole expression there is one on a machine, not on a GPU.
+    let key = match &cuda {
+        Some(text) if text.contains("TARGET.") => "backend.htcondor.requirements",
+        _ => "backend.htcondor.cuda_requirement",
+    };
+    mapped.set_if(key, cuda, &full("cuda_requirement"));
     if let Some(most) = given.whole(&full("concurrency_limit"))? {
         let key = full("concurrency_limit");
         // Pools give each limit 10,000 tokens.
@@ -433,6 +434,11 @@ mod tests {
             of(Kind::Htcondor, &[]).expect("valid"),
             [&of_clusters[..], &htcondor].concat()
         );
+        let whole = "TARGET.CUDAGlobalMemoryMb > 10000";
+        let words = format!("cluster_requirements.cuda_requirement='{whole}'");
+        let mapped = of(Kind::Htcondor, &[&words]).expect("valid");
+        let expected = format!("backend.htcondor.requirements=\"{whole}\"");
+        assert!(mapped.contains(&expected), "{mapped:?}");
         // On one machine cluster_utils asks for nothing.
         assert_eq!(
             of(Kind::Local, &[]).expect("valid"),
