@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`cu`] | finds or builds the binary `cu` |
 //! | [`run`] | a run for each test: starts, kills, resumes and queries it, and cleans up |
+//! | [`cluster_utils`], [`repository`] | projects of users: for that Python package, and in git |
 //! | [`fake`] | small fake clusters, for what real ones do once in a year |
 //! | [`fuse`] | a file system where runs are recorded as on network file systems |
 //! | [`process`] | waits for processes within a bound, kills and finds them |
@@ -22,6 +23,7 @@
 
 pub mod chance;
 pub mod checker;
+pub mod cluster_utils;
 pub mod cu;
 pub mod fake;
 pub mod fuse;
@@ -29,6 +31,7 @@ pub mod history;
 pub mod modules;
 pub mod process;
 pub mod python_package;
+pub mod repository;
 pub mod run;
 pub mod steps;
 pub mod stranger;

@@ -15,6 +15,8 @@ mod config;
 mod error;
 mod examine;
 mod foreign_words;
+mod git;
+mod git_command;
 mod home;
 mod runs;
 mod select;

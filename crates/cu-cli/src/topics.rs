@@ -75,6 +75,7 @@ fn files() -> String {
 A run directory is RESULTS_DIR/NAME:
   run.toml                        the config, with all overrides
   environment.json                digests of the variables that `cu run` had
+  git.json  clone/                the commit that the programs come from; its clone, with `[git]`
   main.log                        what the main process did
   all_data.csv                    settings and metrics of the completed jobs, written when the run
                                   ends; `cu jobs --csv` prints all jobs at any time

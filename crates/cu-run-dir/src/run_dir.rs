@@ -60,6 +60,18 @@ impl RunDir {
         self.0.join("origin.json")
     }
 
+    /// The file with the commit that the run's programs come from.
+    #[must_use]
+    pub fn git(&self) -> PathBuf {
+        self.0.join("git.json")
+    }
+
+    /// The clone of a git repository in which the run's programs are, if its config asks for one.
+    #[must_use]
+    pub fn clone_dir(&self) -> PathBuf {
+        self.0.join("clone")
+    }
+
     /// Holds what `cu update` changes, until a main process has recorded it.
     #[must_use]
     pub fn updates(&self) -> PathBuf {

@@ -7,16 +7,23 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::given::Given;
+use super::places::{Needed, Places};
 use crate::error::Result;
 use crate::home;
 use crate::shell_word::shell_word;
 
-/// The script that bash sources before each program, which starts in `project`; `None` if nothing is to be done.
+/// The script that bash sources before each program; `None` if nothing is to be done. Environments are relative to the
+/// current directory, since nobody commits them; `pre_job_script` to where the programs start, where it may be `needed`.
 /// `first` is a script that the user's defaults activate.
 ///
 /// # Errors
 /// If a key has a wrong value.
-pub fn script(given: &Given, project: &Path, first: Option<&Path>) -> Result<Option<String>> {
+pub fn script(
+    given: &Given,
+    places: Places<'_>,
+    first: Option<&Path>,
+    needed: &mut Needed,
+) -> Result<Option<String>> {
     let mut text = String::new();
     // Writing to a String can't fail.
     let mut line = |words: std::fmt::Arguments<'_>| {
@@ -29,7 +36,7 @@ pub fn script(given: &Given, project: &Path, first: Option<&Path>) -> Result<Opt
     let venv = "environment_setup.virtual_env_path";
     if let Some(path) = given.text(venv)? {
         let (path, is_elsewhere) =
-            place(path, project).map_err(|reason| given.wrong(venv, reason))?;
+            place(path, places.here).map_err(|reason| given.wrong(venv, reason))?;
         let script = path.join("bin/activate");
         if !is_elsewhere && !script.is_file() {
             let reason = format!("there is no file {}", script.display());
@@ -45,7 +52,7 @@ pub fn script(given: &Given, project: &Path, first: Option<&Path>) -> Result<Opt
         // Without a slash, it is the name of an environment.
         let path = match path.contains('/') {
             true => {
-                place(path, project)
+                place(path, places.here)
                     .map_err(|reason| given.wrong(conda, reason))?
                     .0
             }
@@ -84,12 +91,9 @@ pub fn script(given: &Given, project: &Path, first: Option<&Path>) -> Result<Opt
             ));
         }
     }
-    if let Some(path) = given.text("environment_setup.pre_job_script")? {
-        let path = project.join(path);
-        if !path.is_file() {
-            let reason = format!("there is no file {}", path.display());
-            return Err(given.wrong("environment_setup.pre_job_script", reason));
-        }
+    let pre = "environment_setup.pre_job_script";
+    if let Some(path) = given.text(pre)? {
+        let path = places.file(given, pre, path, needed)?;
         // Like cluster_utils, whatever its exit code.
         let word = shell_word(&path);
         line(format_args!(
@@ -120,6 +124,11 @@ mod tests {
     use super::super::given::tests::given;
     use super::*;
 
+    fn same(directory: &Path) -> Places<'_> {
+        let (here, project) = (directory, directory);
+        Places { here, project }
+    }
+
     #[test]
     fn the_shell_of_the_node_expands_variables() {
         let scratch = tempfile::tempdir().expect("a directory");
@@ -143,7 +152,7 @@ mod tests {
         let text = r#"{"environment_setup": {"virtual_env_path": "my venv", "conda_env_path": "$WHERE/env",
             "variables": {"A": "$WHERE/a", "B": "it's \"q\" {x}", "C": 1, "D": "$A:d"}, "pre_job_script": "pre it.sh"}}"#;
         let given = given(text, &[]).expect("a config");
-        let text = script(&given, project, None)
+        let text = script(&given, same(project), None, &mut Vec::new())
             .expect("valid")
             .expect("a script");
         let text = format!("{text}\nprintf '%s|' \"$VENV\" \"$CONDA\" \"$A\" \"$B\" \"$C\" \"$D\"");
@@ -172,7 +181,7 @@ mod tests {
         ] {
             let given =
                 given("{}", &[&format!("environment_setup.{key}={value}")]).expect("a config");
-            let error = script(&given, Path::new("/"), None)
+            let error = script(&given, same(Path::new("/")), None, &mut Vec::new())
                 .expect_err(key)
                 .to_string();
             assert!(
@@ -181,9 +190,14 @@ mod tests {
             );
         }
         assert!(
-            script(&given("{}", &[]).expect("a config"), Path::new("/"), None)
-                .expect("valid")
-                .is_none()
+            script(
+                &given("{}", &[]).expect("a config"),
+                same(Path::new("/")),
+                None,
+                &mut Vec::new()
+            )
+            .expect("valid")
+            .is_none()
         );
     }
 }

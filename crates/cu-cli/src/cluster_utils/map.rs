@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use cu_core::RunDir;
 use serde_json::Value;
 use toml::Value as Toml;
 
 use super::environment;
 use super::given::Given;
+use super::places::{Needed, Places};
 use crate::backend::Kind;
 use crate::config::{Override, literally};
 use crate::error::{Error, Result};
@@ -20,6 +22,8 @@ pub struct Mapped {
     pub warnings: Vec<String>,
     /// The content of the script that a shell sources before each program.
     pub activation: Option<String>,
+    /// The files that the clone must have, each with the place where it is named.
+    pub needed: Needed,
 }
 
 impl Mapped {
@@ -59,38 +63,79 @@ pub fn preliminary(given: &Given) -> Result<Mapped> {
         }
     }
     mapped.set("results_as", "cluster_utils", "cu grid-search");
+    if !runs_here(given)? {
+        repository(given, &mut mapped)?;
+    }
     Ok(mapped)
 }
 
-/// What each program is, and what each attempt asks of a backend of this `kind`. The programs start in `project`, the
-/// run is to be made in `run`. `first` is a script that the user's defaults activate.
+/// Whether the programs run in the current directory, and not in a clone.
+fn runs_here(given: &Given) -> Result<bool> {
+    given.truth("run_in_working_dir", false)
+}
+
+/// The repository that is cloned. Theirs without a URL, or with a path, clones the origin of that repository; ours
+/// the repository itself, so that what is committed need not be pushed.
+fn repository(given: &Given, mapped: &mut Mapped) -> Result<()> {
+    let full = |name: &str| format!("git_params.{name}");
+    given.table("git_params")?;
+    match given.text(&full("url"))? {
+        Some(url) => mapped.set("git.repository", url, &full("url")),
+        None => {
+            let here = std::path::absolute(".").map_err(Error::system("find this directory"))?;
+            if !here.ancestors().any(|it| it.join(".git").exists()) {
+                let place = given.place("run_in_working_dir");
+                return Err(Error::usage_hint(
+                    format!(
+                        "{place}: `run_in_working_dir` is not true, so a git repository is cloned, but {} is not in \
+                         one",
+                        here.display()
+                    ),
+                    "to run the program that is here, add the override run_in_working_dir=True; for a repository \
+                     elsewhere, 'git_params.url=\"…\"'",
+                ));
+            }
+            mapped.set("git.repository", ".", "run_in_working_dir is False");
+        }
+    }
+    for name in ["branch", "commit"] {
+        let key = format!("git.{name}");
+        mapped.set_if(&key, given.text(&full(name))?, &full(name));
+    }
+    let depth = given.whole(&full("depth"))?;
+    let depth = depth.map(|it| i64::try_from(it).unwrap_or(i64::MAX));
+    mapped.set_if("git.depth", depth, &full("depth"));
+    if !given.truth(&full("remove_local_copy"), true)? {
+        mapped.set("git.keep", true, &full("remove_local_copy"));
+    }
+    Ok(())
+}
+
+/// What each program is, and what each attempt asks of a backend of this `kind`. The programs start in `here`, or in
+/// the clone of the run that is to be made in `run`. `first` is a script that the user's defaults activate.
 ///
 /// # Errors
 /// If a key is missing or wrong.
 pub fn cluster(
     given: &Given,
     kind: Kind,
-    project: &Path,
+    here: &Path,
     run: &Path,
     first: Option<&Path>,
 ) -> Result<Mapped> {
     let mut mapped = Mapped::default();
-    if !given.truth("run_in_working_dir", false)? {
-        let place = given.place("run_in_working_dir");
-        return Err(Error::usage_hint(
-            format!(
-                "{place}: `run_in_working_dir` is not true, and `cu` does not clone git repositories"
-            ),
-            "check out what is to run, go there, and add the override run_in_working_dir=True",
-        ));
-    }
-    mapped.set("working_directory", shown(project), "run_in_working_dir");
-    mapped.set(
-        "command",
-        command(given, project, run)?,
-        "script_relative_path",
-    );
-    mapped.activation = environment::script(given, project, first)?;
+    let project = match runs_here(given)? {
+        true => here.to_owned(),
+        false => RunDir::new(run).clone_dir(),
+    };
+    mapped.set("working_directory", shown(&project), "run_in_working_dir");
+    let places = Places {
+        here,
+        project: &project,
+    };
+    let command = command(given, places, run, &mut mapped.needed)?;
+    mapped.set("command", command, "script_relative_path");
+    mapped.activation = environment::script(given, places, first, &mut mapped.needed)?;
     requirements(given, kind, &mut mapped)?;
     missing(given, &mut mapped)?;
     Ok(mapped)
@@ -101,7 +146,13 @@ fn shown(path: &Path) -> String {
     literally(&path.display().to_string())
 }
 
-fn command(given: &Given, project: &Path, run: &Path) -> Result<Vec<String>> {
+fn command(
+    given: &Given,
+    places: Places<'_>,
+    run: &Path,
+    needed: &mut Needed,
+) -> Result<Vec<String>> {
+    let project = places.project;
     let truth = |name: &str, default: bool| {
         let elsewhere = given.truth(&format!("environment_setup.{name}"), default)?;
         given.truth(name, elsewhere)
@@ -111,14 +162,7 @@ fn command(given: &Given, project: &Path, run: &Path) -> Result<Vec<String>> {
     let mut program = if truth("run_as_module", false)? {
         vec!["python3".to_owned(), "-m".to_owned(), literally(script)]
     } else {
-        let path = project.join(script);
-        if !path.is_file() {
-            let reason = format!(
-                "there is no file {}: it is relative to the current directory",
-                path.display()
-            );
-            return Err(given.wrong(key, reason));
-        }
+        let path = places.file(given, key, script, needed)?;
         match truth("is_python_script", true)? {
             true => vec!["python3".to_owned(), shown(&path)],
             false => vec![shown(&path)],
@@ -129,7 +173,7 @@ fn command(given: &Given, project: &Path, run: &Path) -> Result<Vec<String>> {
         return Ok(program);
     }
     let image = given.needed("singularity.image")?;
-    let path = project.join(image);
+    let path = places.here.join(image);
     if !image.contains("://") && !path.exists() {
         return Err(given.wrong(
             "singularity.image",
@@ -250,11 +294,12 @@ fn htcondor(given: &Given, mapped: &mut Mapped) -> Result<()> {
         Some(Value::Number(least)) => Some(least.to_string()),
         _ => given.text(&full("cuda_requirement"))?.map(str::to_owned),
     };
-    mapped.set_if(
-        "backend.htcondor.cuda_requirement",
-        cuda,
-        &full("cuda_requirement"),
-    );
+    // A whole expression there is one on a machine, not on a GPU.
+    let key = match &cuda {
+        Some(text) if text.contains("TARGET.") => "backend.htcondor.requirements",
+        _ => "backend.htcondor.cuda_requirement",
+    };
+    mapped.set_if(key, cuda, &full("cuda_requirement"));
     if let Some(most) = given.whole(&full("concurrency_limit"))? {
         let key = full("concurrency_limit");
         // Pools give each limit 10,000 tokens.
@@ -389,6 +434,11 @@ mod tests {
             of(Kind::Htcondor, &[]).expect("valid"),
             [&of_clusters[..], &htcondor].concat()
         );
+        let whole = "TARGET.CUDAGlobalMemoryMb > 10000";
+        let words = format!("cluster_requirements.cuda_requirement='{whole}'");
+        let mapped = of(Kind::Htcondor, &[&words]).expect("valid");
+        let expected = format!("backend.htcondor.requirements=\"{whole}\"");
+        assert!(mapped.contains(&expected), "{mapped:?}");
         // On one machine cluster_utils asks for nothing.
         assert_eq!(
             of(Kind::Local, &[]).expect("valid"),

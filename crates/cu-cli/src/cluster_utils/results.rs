@@ -2,6 +2,7 @@
 //! `cluster_run.log`. Its client writes those in the directory of each job.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use cu_core::{JobReport, JobState, Reader, RunDir, Status};
 use cu_system::files;
@@ -11,6 +12,7 @@ use super::{log, python};
 use crate::config::Source;
 use crate::config::units::ResultsAs;
 use crate::error::{Error, ExitCode, Result};
+use crate::git::Record;
 use crate::terminal;
 use crate::text::plural;
 
@@ -35,17 +37,24 @@ pub fn end_of(run: &RunDir) -> Result<ExitCode> {
     })
 }
 
-/// Writes the files, and says which jobs have ended well without results.
+/// Held while the files are written, so that those of a later state stay.
+static WRITING: Mutex<()> = Mutex::new(());
+
+/// Writes the files as far as the run has got, and says which jobs have ended well without results.
 ///
 /// # Errors
 /// If the run can't be read, or a file can't be written.
 pub fn write(run: &RunDir, status: &Status, quiet: bool) -> Result<()> {
+    let _held = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let jobs = Reader::open(run)?.jobs()?;
     let results: Vec<_> = jobs.iter().map(results_of).collect();
     let jobs: Vec<_> = jobs.iter().zip(&results).collect();
     let table = table(run, &jobs).map_err(Error::internal("write CSV"))?;
-    replace(&run.all_data(), &table)?;
-    let started = json!({"run_type": "GRID_SEARCH", "start_time": log::iso(status.created)});
+    let started = json!({
+        "run_type": "GRID_SEARCH",
+        "start_time": log::iso(status.created),
+        "git": Record::read(run),
+    });
     let metadata = run.path().join("metadata.json");
     replace(&metadata, started.to_string().as_bytes())?;
     let ends = jobs.iter().map(|(job, results)| (*job, results.is_some()));
@@ -53,6 +62,8 @@ pub fn write(run: &RunDir, status: &Status, quiet: bool) -> Result<()> {
         &run.path().join("cluster_run.log"),
         log::text(ends).as_bytes(),
     )?;
+    // The last one, so that the others are there as soon as it is.
+    replace(&run.all_data(), &table)?;
     let lacking = jobs
         .iter()
         .filter(|(job, results)| job.state == JobState::Completed && results.is_none());

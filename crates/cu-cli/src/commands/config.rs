@@ -3,11 +3,13 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
+use cu_core::RunDir;
 use serde_json::{Map, Value, json};
 
 use crate::args::{Common, Config, GivenConfig, Profile, ShowConfig};
 use crate::config::{self, Override, Place, Source, defaults};
 use crate::error::{Error, ExitCode, Result};
+use crate::git::Wanted;
 use crate::text::plural;
 use crate::{runs, terminal};
 
@@ -155,7 +157,8 @@ fn check(common: &Common, arguments: &GivenConfig) -> Result<()> {
     let parsed = given.source.clone().parse()?;
     let (jobs, warnings) = match given.is_named {
         true => {
-            let config = config::Config::new(parsed)?;
+            let run = RunDir::new("/");
+            let config = config::Config::new(Wanted::before(&parsed, &run)?)?;
             (Some(config.plan.jobs.len()), config.warnings)
         }
         // Defaults make no run.

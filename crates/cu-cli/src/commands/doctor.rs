@@ -15,6 +15,7 @@ use crate::backend::{self, Choice, Finding, Kind};
 use crate::config::{Config, File, Override, Parsed};
 use crate::error::{Error, ExitCode, Result};
 use crate::examine::{Nodes, Probe, Proof, examine_host, examine_place};
+use crate::git::Wanted;
 use crate::runs;
 use crate::runs::scratch::Scratch;
 use crate::start::background;
@@ -108,8 +109,9 @@ fn read(arguments: &Doctor) -> Result<(bool, Parsed)> {
 
 /// Warnings about values of a config that are allowed but probably not meant.
 fn of_config(parsed: &Parsed, results_dir: &Path, choice: Option<&Choice>) -> Result<Vec<String>> {
-    let config = Config::new(parsed.clone())?;
-    let run = RunDir::new(results_dir.join(&config.plan.name));
+    let name = parsed.file.name.as_deref().unwrap_or_default();
+    let run = RunDir::new(results_dir.join(name));
+    let config = Config::new(Wanted::before(parsed, &run)?)?;
     let mut warnings = config.warnings;
     if let Some(choice) = choice {
         warnings.extend(choice.warning.clone());

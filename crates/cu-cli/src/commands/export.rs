@@ -91,8 +91,11 @@ fn listed(run: &RunDir, parent: &Path, checkpoints: bool) -> Result<Vec<PathBuf>
     };
     let mut files = Vec::new();
     let mut left = vec![outputs.clone(), run.all_attempts()];
-    let single = [run.config(), run.log(), run.all_data()];
-    files.extend(single.into_iter().filter(|path| path.is_file()));
+    let single = [run.config(), run.git(), run.log(), run.all_data()];
+    // Those of a grid search of cluster_utils.
+    let more = ["metadata.json", "cluster_run.log"].map(|name| run.path().join(name));
+    let single = single.into_iter().chain(more);
+    files.extend(single.filter(|path| path.is_file()));
     while let Some(directory) = left.pop() {
         let entries = match fs::read_dir(&directory) {
             Ok(entries) => entries,

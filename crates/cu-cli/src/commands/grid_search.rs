@@ -66,6 +66,7 @@ pub fn grid_search(common: &Common, arguments: &GridSearch) -> Result<ExitCode> 
         mut overrides,
         warnings: more,
         activation,
+        needed,
     } = cluster_utils::cluster(&given, kind, &here, run.path(), first)?;
     warnings.extend(more);
     overrides.extend(own);
@@ -80,7 +81,11 @@ pub fn grid_search(common: &Common, arguments: &GridSearch) -> Result<ExitCode> 
     if !common.quiet {
         warnings.iter().for_each(|warning| terminal::warn(warning));
     }
-    let planned = Planned { points, activation };
+    let planned = Planned {
+        points,
+        activation,
+        needed,
+    };
     let order = Order {
         parsed: parsed.with(overrides)?,
         free_name: None,

@@ -7,7 +7,7 @@ use cu_core::{RunDir, check_run};
 use crate::args::{Common, MainProcess as Arguments, OnInterrupt};
 use crate::error::render;
 use crate::error::{Error, ExitCode, Result};
-use crate::start::foreground::{conclude, end_of};
+use crate::start::foreground::{conclude, end_of, interrupt};
 use crate::start::interrupt::Interrupts;
 use crate::start::on_end::OnEnd;
 use crate::start::shared::Shared;
@@ -56,6 +56,10 @@ fn run_it(common: &Common, run: &RunDir) -> Result<ExitCode> {
             on_end.inspect(|command| command.tell(&status));
             end_of(run, &status)?
         }
-        Outcome::Detached(_) | Outcome::Ended | Outcome::Updated => ExitCode::Interrupted,
+        Outcome::Detached(status) => {
+            interrupt(run, &status)?;
+            ExitCode::Interrupted
+        }
+        Outcome::Ended | Outcome::Updated => ExitCode::Interrupted,
     })
 }

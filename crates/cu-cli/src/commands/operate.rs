@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use crate::args::{Common, JobsArgument, OnInterrupt, Stop};
 use crate::error::{Error, ExitCode, Result};
+use crate::git;
 use crate::select::Filter;
 use crate::shell_word::shell_word;
+use crate::start::foreground::conclude;
 use crate::start::interrupt::Interrupts;
 use crate::start::watched::{MainProcess, Outcome};
 use crate::start::{background, logging};
@@ -189,6 +191,9 @@ async fn by_ourselves(
     request: OperatorRequest,
     bound: Duration,
 ) -> Result<ExitCode> {
+    if operation != Operation::Stop {
+        git::restore(run)?;
+    }
     let scheduler = backend::of_run(run).await?;
     let main_process = MainProcess::open(run.clone(), scheduler).await?;
     let stops_all = request == OperatorRequest::Stop(Selection::All);
@@ -205,6 +210,9 @@ async fn by_ourselves(
     };
     let mut interrupts = Interrupts::new(Some(OnInterrupt::Detach));
     let outcome = main_process.run(view.as_mut(), &mut interrupts).await?;
+    if let Outcome::Settled(status) = &outcome {
+        conclude(run, status, common.quiet)?;
+    }
     if let Outcome::Ended = outcome {
         return Ok(ExitCode::Interrupted);
     }

@@ -12,6 +12,7 @@ use crate::args::{Common, Run, RunOptions, Watch};
 use crate::backend::Choice;
 use crate::config::{Config, Override, Parsed, Planned, Source, defaults};
 use crate::error::{Error, ExitCode, Result};
+use crate::git::{self, Wanted};
 use crate::runs::share::{Group, let_in, obstacle};
 use crate::runs::{self, results_dir};
 use crate::shell_word::shell_word;
@@ -74,8 +75,18 @@ pub struct Order<'a> {
 }
 
 impl Order<'_> {
-    /// The run that `parsed` describes, with the jobs that the order lists.
-    fn config(&self, parsed: &Parsed) -> Result<Config> {
+    /// The run that `parsed` describes, with the jobs that the order lists, which run in the clone that is `wanted`.
+    fn config(&self, common: &Common, parsed: &Parsed, wanted: Option<&Wanted>) -> Result<Config> {
+        let Some(wanted) = wanted else {
+            return self.in_place(parsed);
+        };
+        let run = RunDir::new(directory(common, parsed)?);
+        // What lies there otherwise is what a kill has left.
+        let is_made = run.store().exists() && run.clone_dir().exists();
+        self.in_place(&wanted.place(parsed, &run, is_made))
+    }
+
+    fn in_place(&self, parsed: &Parsed) -> Result<Config> {
         let Some((first, others)) = self.each_job.split_first() else {
             return Ok(Config::planned(parsed.with([])?, self.planned)?);
         };
@@ -94,6 +105,18 @@ impl Order<'_> {
             job.parameters.insert(PROCESS.to_owned(), 0.into());
         }
         Ok(config)
+    }
+
+    /// Checks that the clone has the files that it must have.
+    fn check_clone(&self) -> Result<()> {
+        let needed = self.planned.iter().flat_map(|planned| &planned.needed);
+        match needed.into_iter().find(|(path, _)| !path.is_file()) {
+            Some((path, place)) => Err(Error::usage(format!(
+                "{place}: there is no file {}: the commit that was cloned does not have it",
+                path.display()
+            ))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -121,7 +144,8 @@ pub fn make_run(common: &Common, mut order: Order<'_>) -> Result<Made> {
     // A mistake in the config is reported before a backend that is missing.
     let chosen = choice.iter().map(Choice::as_override);
     order.parsed = order.parsed.with(chosen)?;
-    let mut config = order.config(&order.parsed)?;
+    let wanted = Wanted::of(&order.parsed)?;
+    let mut config = order.config(common, &order.parsed, wanted.as_ref())?;
     let choice = choice?;
     let run = RunDir::new(directory(common, &config.parsed)?);
     if order.or_resume && or_resume::is_there(&run) {
@@ -154,7 +178,7 @@ pub fn make_run(common: &Common, mut order: Order<'_>) -> Result<Made> {
     if !common.quiet {
         warnings.iter().for_each(|warning| terminal::warn(warning));
     }
-    let run = match make(common, &order, &mut config, run.clone()) {
+    let run = match make(common, &order, wanted.as_ref(), &mut config, run.clone()) {
         // Another process was quicker.
         Err(error) if order.or_resume && or_resume::is_awaited(&error) => {
             return or_resume::go_on(common, order.watch, run, &config).map(Made::Else);
@@ -179,6 +203,7 @@ pub fn make_run(common: &Common, mut order: Order<'_>) -> Result<Made> {
 fn make(
     common: &Common,
     order: &Order<'_>,
+    wanted: Option<&Wanted>,
     config: &mut Config,
     mut run: RunDir,
 ) -> Result<RunDir> {
@@ -188,7 +213,8 @@ fn make(
     loop {
         let new_run = match (NewRun::begin(&run, &config.plan), &order.free_name) {
             (Err(RunExists { .. } | InUse { .. }), Some(name)) => {
-                *config = order.config(&order.parsed.with([free_name(common, name)])?)?;
+                let parsed = order.parsed.with([free_name(common, name)])?;
+                *config = order.config(common, &parsed, wanted)?;
                 run = RunDir::new(directory(common, &config.parsed)?);
                 continue;
             }
@@ -201,7 +227,19 @@ fn make(
                 let_in.map_err(Error::write("let the group enter", &results_dir))?;
             }
         }
-        for directory in &config.to_make {
+        // What a clone has can be looked at only now. It changes nothing in the plan.
+        let mut checked = None;
+        let code = match wanted {
+            Some(wanted) => {
+                let code = git::make(&run, wanted, common.quiet)?;
+                let config = order.in_place(&wanted.place(&config.parsed, &run, true));
+                let whole = config.and_then(|config| order.check_clone().map(|()| config));
+                checked = Some(whole.inspect_err(|_| git::discard(&run))?);
+                Some(code)
+            }
+            None => git::Record::of_tree(config.parsed.config_directory()),
+        };
+        for directory in &checked.as_ref().unwrap_or(config).to_make {
             let made = std::fs::create_dir_all(directory);
             made.map_err(Error::write("make the directory", directory))?;
         }
@@ -222,6 +260,9 @@ fn make(
         // the backend from there.
         new_run.keep_config(&config_text(config)?)?;
         variables::keep(&run)?;
+        if let Some(code) = code {
+            code.keep(&run)?;
+        }
         if let Some(origin) = &order.origin {
             origin.keep(&run)?;
         }

@@ -4,6 +4,8 @@ use cu_core::Reader;
 
 use crate::args::{Common, RunArgument};
 use crate::error::{ExitCode, Result};
+use crate::git::Record;
+use crate::text::visible::printable;
 use crate::view::json::StatusJson;
 use crate::view::{refused, summary};
 use crate::{runs, terminal};
@@ -23,6 +25,10 @@ pub fn status(common: &Common, run: &RunArgument) -> Result<ExitCode> {
         let refused = refused::of_run(&run, &reader)?;
         let mut text = summary::status(&status, &open, terminal::width());
         text.push_str(&summary::refused(&refused));
+        if let Some(record) = Record::read(&run) {
+            text.push_str("\n\ncode: ");
+            text.push_str(&printable(&record.in_words()));
+        }
         terminal::data_styled(&text)?;
     }
     Ok(ExitCode::Done)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use super::done_when::Done;
+use super::git::{Branch, Commit, Repository};
 use super::table::table;
 use super::units::{
     Bytes, ExitCodes, FileToCreate, PathFromHere, ResultsAs, SignalName, Time, ZeroWhenStopped,
@@ -54,6 +55,7 @@ table! {
         resources: Resources,
         stop: Stop,
         resume: Resume,
+        git: Git,
         backend: Backend,
     }
 }
@@ -167,5 +169,30 @@ table! {
         backoff: Time = Default("\"1s\""),
         /// The longest such wait.
         backoff_max: Time = Default("\"5min\""),
+    }
+}
+
+table! {
+    /// A clone of a git repository, from which the programs run, so that they stay as they are while you go on
+    /// working. It is made together with the run, in the run directory. Its commit is recorded, and stays the
+    /// same if the clone is made anew. It is removed once all jobs have completed; a failed or stopped run keeps
+    /// it. `git` must get at the repository without a question.
+    Git {
+        /// The repository: a URL, or a path in it. "." is the repository that the config is in. Only with this
+        /// key there is a clone. Then working_directory, stdin and {config_dir} are in it: the directory of
+        /// the config, or the top of the clone if the config is not in the repository.
+        repository: Repository = Example("\".\""),
+        /// The branch or tag. The default is what is checked out there, without changes that are not
+        /// committed; of a URL, the branch that its server names.
+        branch: Branch = Example("\"main\""),
+        /// The hash of a commit. The default is the newest of the branch.
+        commit: Commit = Example("\"5f2c1ab\""),
+        /// Fetch only this many commits. The default is all. A commit that is not among them is fetched, too.
+        depth: NonZeroU32 = Example("1"),
+        /// Whether the clone has its submodules.
+        submodules: bool = Default("true"),
+        /// Whether the clone stays when all jobs have completed. It always stays while it has files that are
+        /// not in its commit, but for caches of Python.
+        keep: bool = Default("false"),
     }
 }

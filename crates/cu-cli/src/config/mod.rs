@@ -6,7 +6,7 @@
 //! fit together; `done_when.rs` has what "done" is, and `literal.rs` what a setting on the command line is.
 //! `start.rs` finds where each program starts, `program.rs` its command; `placeholder.rs` fills in what
 //! both name; `nearest.rs` suggests a key for a wrong one; `activation.rs` has what a shell does before.
-//! `sharing.rs` warns of what several jobs share.
+//! `git.rs` has the types of `[git]`, which `crate::git` clones. `sharing.rs` warns of what several jobs share.
 //! `reference.rs` and `schema.rs` are made from the declarations. `crate::backend` has the keys of the backends.
 
 mod activation;
@@ -15,6 +15,7 @@ mod done_when;
 mod error;
 pub mod file;
 mod format;
+mod git;
 mod grid;
 mod json;
 mod layer;
@@ -38,6 +39,7 @@ pub mod values;
 pub use error::{Error, Excerpt, Place};
 pub use file::File;
 pub use format::{ENDINGS, Format};
+pub use git::check_repository;
 pub use grid::{MOST_JOBS, Point};
 pub use nearest::nearest;
 pub use overrides::Override;
@@ -46,5 +48,5 @@ pub use plan::{Config, Planned, check_name};
 pub use program::find_command;
 pub use reference::{reference, reference_of};
 pub use schema::schema;
-pub use source::{Parsed, Source, default_results_dir, unknown};
+pub use source::{InClone, Parsed, Source, default_results_dir, unknown};
 pub use units::parse_time;

@@ -89,6 +89,7 @@ mod tests {
         });
         let expected = [
             "results_dir",
+            "git.repository",
             "backend.activate",
             "backend.slurm.activate",
             "backend.slurm.commands",

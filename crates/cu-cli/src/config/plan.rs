@@ -33,12 +33,14 @@ pub struct Config {
 }
 
 /// What a run has that no key of its config says.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Planned {
     /// Its jobs, in the place of settings and grid.
     pub points: Vec<grid::Point>,
     /// The content of the script that `backend.activate` names, which is made with the run.
     pub activation: Option<String>,
+    /// The files that its clone must have, each with the place where the user names it.
+    pub needed: Vec<(PathBuf, String)>,
 }
 
 impl Config {

@@ -100,6 +100,9 @@ fn found(
         None if is_relative => return Ok(program.clone()),
         None => parsed.directory(),
     };
+    if name.contains('/') && parsed.is_to_be_cloned(&directory.join(name)) {
+        return Ok(program.clone());
+    }
     let found = find(name, directory, search).map_err(|reason| {
         let elsewhere = parsed.directory().join(name);
         let is_elsewhere = is_relative && directory != parsed.directory() && elsewhere.is_file();

@@ -98,6 +98,7 @@ impl Source {
             file,
             table,
             source: self,
+            clone: None,
         })
     }
 
@@ -248,6 +249,18 @@ pub struct Parsed {
     pub file: File,
     table: Table,
     source: Source,
+    clone: Option<InClone>,
+}
+
+/// The clone of a repository in which the programs are.
+#[derive(Clone, Debug)]
+pub struct InClone {
+    /// Where it is.
+    pub top: PathBuf,
+    /// What stands in it for the config's directory.
+    pub project: PathBuf,
+    /// Whether it is there already.
+    pub is_made: bool,
 }
 
 impl Parsed {
@@ -258,7 +271,24 @@ impl Parsed {
     pub fn with(&self, overrides: impl IntoIterator<Item = Override>) -> Result<Self> {
         let mut source = self.source.clone();
         source.overrides.extend(overrides);
-        source.parse()
+        let clone = self.clone.clone();
+        Ok(Self {
+            clone,
+            ..source.parse()?
+        })
+    }
+
+    /// The same, its programs being in a clone.
+    #[must_use]
+    pub fn in_clone(self, clone: InClone) -> Self {
+        let clone = Some(clone);
+        Self { clone, ..self }
+    }
+
+    /// Whether `path` can't be looked at because the clone that has it is still to be made.
+    pub fn is_to_be_cloned(&self, path: &Path) -> bool {
+        let clone = self.clone.as_ref();
+        clone.is_some_and(|clone| !clone.is_made && path.starts_with(&clone.top))
     }
 
     /// All that was given, with overrides applied and paths absolute.
@@ -266,8 +296,16 @@ impl Parsed {
         &self.table
     }
 
-    /// The directory from which relative paths are taken.
+    /// The directory from which the paths of programs are taken: the config's, or what stands for it in a clone.
     pub fn directory(&self) -> &Path {
+        match &self.clone {
+            Some(clone) => &clone.project,
+            None => self.config_directory(),
+        }
+    }
+
+    /// The directory from which all other relative paths are taken.
+    pub fn config_directory(&self) -> &Path {
         let directory = self.source.directory.as_deref();
         directory.unwrap_or(Path::new("/"))
     }

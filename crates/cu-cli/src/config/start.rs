@@ -80,6 +80,7 @@ pub fn check(parsed: &Parsed, starts: &[Start]) -> Result<Vec<PathBuf>> {
         last = (directory, stdin);
         if let Some(path) = directory.map(Path::new)
             && !path.is_dir()
+            && !parsed.is_to_be_cloned(path)
         {
             if !is_made || path.exists() {
                 let reason = format!("{} is not a directory", path.display());
@@ -89,6 +90,7 @@ pub fn check(parsed: &Parsed, starts: &[Start]) -> Result<Vec<PathBuf>> {
         }
         if let Some(path) = stdin.map(Path::new)
             && !path.is_file()
+            && !parsed.is_to_be_cloned(path)
         {
             let reason = match path.exists() {
                 true => format!("{} is not a regular file", path.display()),

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use serde_json::{Value, json};
 
 use super::done_when::Done;
+use super::git::{Branch, Commit, Repository};
 use super::units::{
     Bytes, ExitCodes, FilePath, FileToCreate, PathFromHere, PathOrName, ResultsAs, SignalName,
     Surroundings, Time, ZeroWhenStopped,
@@ -46,6 +47,9 @@ schemas! {
     Time: {"type": "string", "pattern": "[0-9]", "examples": ["90s", "50min", "1h 30m", "1:30:00"]},
     Bytes: {"type": "string", "pattern": "^ *[0-9.]+ *(B|[kK]B|[MGT]B|[KMGT](iB)?) *$", "examples": ["512MiB", "2G"]},
     SignalName: {"type": "string", "pattern": "^(auto|none|(SIG)?(HUP|INT|TERM|USR1|USR2))$"},
+    Repository: {"type": "string", "pattern": "^[^-]"},
+    Branch: {"type": "string", "pattern": "^[^- ][^ ]*$"},
+    Commit: {"type": "string", "pattern": "^[0-9a-fA-F]{4,64}$"},
     FilePath: {"type": "string"},
     PathFromHere: {"type": "string"},
     PathOrName: {"type": "string"},

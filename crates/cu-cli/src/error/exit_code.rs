@@ -106,7 +106,7 @@ impl Error {
     /// The exit code.
     pub fn exit_code(&self) -> u8 {
         let code = match self {
-            Self::Usage { .. } | Self::Config(_) => ExitCode::Usage,
+            Self::Usage { .. } | Self::Config(_) | Self::Git { .. } => ExitCode::Usage,
             Self::NoRun { .. } | Self::Read { .. } => ExitCode::NoRun,
             Self::Write { .. } | Self::System { .. } => ExitCode::CantWrite,
             Self::Refused { .. } => ExitCode::Refused,

@@ -8,7 +8,7 @@ pub mod render;
 use std::path::{Path, PathBuf};
 
 use crate::backend::kind::Kind;
-use crate::config;
+use crate::{config, git_command};
 use hint::Hint;
 
 pub use exit_code::ExitCode;
@@ -48,6 +48,16 @@ pub enum Error {
         kind: Kind,
         /// Why not.
         source: cu_scheduler::Error,
+    },
+    /// The clone of a run can't be made.
+    #[error("can't {what} {repository}")]
+    Git {
+        /// What was tried.
+        what: &'static str,
+        /// With what.
+        repository: String,
+        /// Why not.
+        source: git_command::Failure,
     },
     /// A file or stream can't be read.
     #[error("can't {what} {}", path.display())]
@@ -154,6 +164,7 @@ impl Error {
             Self::Config(error) => error.hint(),
             Self::Run(error) => error.hint(),
             Self::Backend { source, .. } => source.hint(),
+            Self::Git { source, .. } => source.hint(),
             Self::System { source, .. } => hint::of_system(source),
             Self::Read { .. }
             | Self::Write { .. }

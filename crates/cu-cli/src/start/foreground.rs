@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use cu_core::{Reader, RunDir, RunState, Status};
+use cu_system::causes::in_one_line;
 use cu_system::threads;
 
 use super::interrupt::Interrupts;
@@ -14,6 +15,7 @@ use super::{background, logging};
 use crate::args::{Common, Watch};
 use crate::cluster_utils::results;
 use crate::error::{ExitCode, Result};
+use crate::git;
 use crate::shell_word::shell_word;
 use crate::terminal;
 use crate::view::balance::balance;
@@ -43,6 +45,7 @@ pub fn work_on(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> 
             end_of(&run, &status)
         }
         Outcome::Detached(status) => {
+            interrupt(&run, &status)?;
             report(common, &run, &status)?;
             let resume = format!("`cu resume {}`", shell_word(run.path()));
             let nothing = format!("nothing is resubmitted until you run {resume}");
@@ -63,13 +66,32 @@ pub fn work_on(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> 
     }
 }
 
-/// Writes what a run has besides its own results, once its jobs have all ended.
+/// Writes what a run has besides its own results, once its jobs have all ended, and removes what it needs no more.
 ///
 /// # Errors
 /// If the run can't be read, or a file can't be written.
 pub fn conclude(run: &RunDir, status: &Status, quiet: bool) -> Result<()> {
+    if results::are_meant(run) {
+        results::write(run, status, quiet)?;
+    }
+    // The run has ended as it has, also if a file of its clone stays.
+    let kept = git::remove_if_unneeded(run, status);
+    if let Some(text) = kept.unwrap_or_else(|error| Some(in_one_line(&error))) {
+        tracing::info!("{text}");
+        if !quiet {
+            terminal::warn(&text);
+        }
+    }
+    Ok(())
+}
+
+/// Writes what a run has besides its own results, as far as it got before it was interrupted.
+///
+/// # Errors
+/// As [`conclude`].
+pub fn interrupt(run: &RunDir, status: &Status) -> Result<()> {
     match results::are_meant(run) {
-        true => results::write(run, status, quiet),
+        true => results::write(run, status, true),
         false => Ok(()),
     }
 }

@@ -5,12 +5,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cu_core::{Finish, LoopOptions, ResumeLoop, RunDir, Status, Update};
+use cu_core::{Finish, LoopOptions, Reader, ResumeLoop, RunDir, Status, Update};
 use cu_protocol::{OperatorAnswer, OperatorRequest};
 use cu_scheduler::{Reach, Scheduler};
 
 use crate::backend;
+use crate::cluster_utils::Interim;
 use crate::error::{Error, Result};
+use crate::git;
 use crate::start::background;
 use crate::start::interrupt::{Interruption, Interrupts, Reaction, Sources};
 use crate::updates;
@@ -49,6 +51,9 @@ pub fn work(
 ) -> Result<Outcome> {
     loop {
         updates::put_in_place(run)?;
+        if Reader::open(run)?.status()?.ended.is_none() {
+            git::restore(run)?;
+        }
         let working = async {
             let scheduler = backend::of_run(run).await?;
             let main_process = MainProcess::open(run.clone(), scheduler).await?;
@@ -141,6 +146,7 @@ impl MainProcess {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut waiting = Waiting::default();
         let (mut is_updated, mut is_interrupted) = (false, false);
+        let mut results = Interim::of(&self.run);
         let mut running = pin!(self.resume_loop.run());
         view.status(&status.borrow_and_update().clone(), Instant::now());
         let finish = loop {
@@ -158,6 +164,9 @@ impl MainProcess {
                     let lines = notices.take(report_follows);
                     lines.iter().for_each(|line| view.notice(line));
                     view.tick(now);
+                    if let Some(results) = &mut results {
+                        results.tick(&status, now);
+                    }
                     if self.takes_updates && !is_updated && Update::are_pending(&self.run) {
                         is_updated = true;
                         // The loop refuses only if it has ended.

@@ -13,6 +13,7 @@ use super::summary::{self, FEW, attempt_end, job_is, metrics, percent};
 use super::table::{Column, Table};
 use super::{Files, hints, limit};
 use crate::backend::{Kind, shown_cluster_job};
+use crate::git::Record;
 use crate::runs::disk::DiskUse;
 use crate::text::moment::{ago, local, now, rounded};
 use crate::text::visible::printable;
@@ -66,6 +67,9 @@ pub fn job(run: &RunDir, job: &JobReport, width: usize) -> String {
     let _ = write!(text, "\noutput directory: {}", job.output_dir.display());
     if let Some(room) = DiskUse::of_at_most(&job.output_dir, COUNTED) {
         let _ = write!(text, " ({})", room.in_words());
+    }
+    if let Some(record) = Record::read(run) {
+        let _ = write!(text, "\ncode: {}", record.in_words());
     }
     let earlier = job.attempts.len().saturating_sub(MANY);
     let shown = &job.attempts[earlier..];

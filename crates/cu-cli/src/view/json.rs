@@ -15,6 +15,7 @@ use super::Files;
 use super::{limit, refused};
 use crate::backend::allocation_of;
 use crate::error::Result;
+use crate::git::Record;
 use crate::text::moment::iso;
 
 /// The version of these forms.
@@ -37,6 +38,8 @@ pub struct RunJson<'a> {
     done: f64,
     /// What holds the main process up, such as a scheduler that does not answer.
     held_up: Option<&'a str>,
+    /// The commit that its programs come from, if they come from a git repository.
+    git: Option<Record>,
 }
 
 impl<'a> From<&'a Status> for RunJson<'a> {
@@ -54,6 +57,7 @@ impl<'a> From<&'a Status> for RunJson<'a> {
             ended: status.ended.map(iso),
             done: f64::from(status.done_per_mille) / 1000.0,
             held_up: status.held_up.as_deref(),
+            git: Record::read(&RunDir::new(&status.run_dir)),
         }
     }
 }
@@ -97,6 +101,8 @@ pub struct JobJson<'a> {
     why: String,
     /// Whether it waits until `cu continue`.
     paused: bool,
+    /// The commit that its program comes from, if it comes from a git repository.
+    git: Option<Record>,
     attempts: Vec<AttemptJson<'a>>,
     /// What `cu update` has changed for it, the oldest first.
     updates: Vec<UpdateJson>,
@@ -133,6 +139,7 @@ impl<'a> JobJson<'a> {
             fraction: report.fraction,
             why: limit::why(report),
             paused: report.paused,
+            git: Record::read(run),
             attempts: attempts
                 .map(|attempt| AttemptJson::new(run, report.job, attempt))
                 .collect(),
@@ -289,6 +296,7 @@ mod tests {
             "ended": null,
             "done": 0.25,
             "held_up": null,
+            "git": null,
         });
         assert_eq!(value, expected);
     }
@@ -330,6 +338,7 @@ mod tests {
             "fraction": 1.0,
             "why": "The program ended with exit code 0.",
             "paused": false,
+            "git": null,
             "attempts": [
                 {"attempt": 0, "cluster_job_id": "local-17", "allocation": null, "host": "node1",
                  "submitted": "1970-01-01T00:00:00.000Z", "started": "1970-01-01T00:00:00.001Z",

@@ -1,5 +1,6 @@
 //! All tests on real clusters, in one program: they mostly wait, and tests of different files wait together.
 
+mod cluster_utils;
 mod clusters_work;
 mod crowds;
 mod htcondor;
