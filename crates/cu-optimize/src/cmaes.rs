@@ -43,7 +43,7 @@ impl Default for CmaEs {
     fn default() -> Self {
         Self {
             population: None,
-            deviation: 0.25,
+            deviation: 0.2,
         }
     }
 }

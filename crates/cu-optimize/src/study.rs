@@ -130,25 +130,19 @@ impl Study {
     /// The results, best first: trials of the same values are one row. Failed trials have none.
     #[must_use]
     pub fn table(&self) -> Vec<Row> {
-        self.table_of(self.told.len())
-    }
-
-    /// The best row of the table.
-    #[must_use]
-    pub fn best(&self) -> Option<Row> {
-        self.table().into_iter().next()
-    }
-
-    /// The table after the first `count` trials were told.
-    fn table_of(&self, count: usize) -> Vec<Row> {
-        let told = self.told.iter().take(count);
-        let mut rows = table::rows(told.filter_map(|&number| {
+        let mut rows = table::rows(self.told.iter().filter_map(|&number| {
             let trial = &self.trials[number];
             Some((number, &trial.values, trial.outcome?))
         }));
         let cost = |row: &Row| self.setup.direction.cost(row.value);
         rows.sort_by(|one, other| cost(one).total_cmp(&cost(other)));
         rows
+    }
+
+    /// The best row of the table.
+    #[must_use]
+    pub fn best(&self) -> Option<Row> {
+        self.table().into_iter().next()
     }
 }
 
@@ -212,20 +206,5 @@ impl Record<'_> {
                 cost: value.map(|value| self.0.setup.direction.cost(value)),
             }
         })
-    }
-
-    /// The table as it is now, best first.
-    pub(crate) fn table(&self) -> Vec<Row> {
-        self.0.table_of(self.0.told.len())
-    }
-
-    /// The table as it was before the last trial was told that did not fail.
-    pub(crate) fn table_before_the_last_result(&self) -> Vec<Row> {
-        let has_result = self
-            .told()
-            .map(|told| told.cost.is_some())
-            .collect::<Vec<_>>();
-        let last = has_result.iter().rposition(|has_result| *has_result);
-        self.0.table_of(last.unwrap_or(0))
     }
 }
