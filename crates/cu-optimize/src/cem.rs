@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::chance::Chance;
 use crate::error::{Error, Result};
-use crate::study::{Record, Told};
+use crate::record::{Record, Told};
 use crate::table;
 use crate::unit::float;
 use crate::{Distribution, Parameter, Scale, Space, Values};

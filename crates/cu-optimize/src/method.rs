@@ -9,7 +9,7 @@ use crate::chance::Chance;
 use crate::cmaes::CmaEs;
 use crate::error::{Error, Result};
 use crate::random::Random;
-use crate::study::Record;
+use crate::record::Record;
 use crate::tpe::Tpe;
 use crate::{Space, Values};
 

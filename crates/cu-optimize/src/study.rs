@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::chance::Chance;
 use crate::error::{Error, Result};
+use crate::record::Record;
 use crate::table::{self, Row};
-use crate::{Asked, Direction, Event, Method, Outcome, Space, Trial, Values};
+use crate::{Asked, Direction, Event, Method, Outcome, Space, Trial};
 
 /// Asks for evaluations, any number at a time, and is told their outcomes, in any order.
 pub trait Optimizer {
@@ -150,10 +151,14 @@ impl Optimizer for Study {
     fn ask(&mut self) -> Asked {
         let trial = self.trials.len();
         let mut chance = Chance::new(self.setup.seed, trial);
-        let values = self
-            .setup
-            .method
-            .propose(&self.setup.space, &Record(self), &mut chance);
+        let record = Record {
+            seed: self.setup.seed,
+            direction: self.setup.direction,
+            trials: &self.trials,
+            told: &self.told,
+        };
+        let Setup { method, space, .. } = &self.setup;
+        let values = method.propose(space, &record, &mut chance);
         debug_assert_eq!(self.setup.space.check(&values), Ok(()));
         self.trials.push(Trial {
             values: values.clone(),
@@ -172,39 +177,5 @@ impl Optimizer for Study {
         found.outcome = Some(outcome);
         self.told.push(trial);
         Ok(())
-    }
-}
-
-/// What a method sees of a study: what has been told, as costs, of which less is better.
-pub(crate) struct Record<'a>(&'a Study);
-
-/// A trial that has ended.
-#[derive(Clone, Copy)]
-pub(crate) struct Told<'a> {
-    /// Its number.
-    pub(crate) trial: usize,
-    /// What was asked.
-    pub(crate) values: &'a Values,
-    /// What came of it, of which less is better. A failed trial has no cost.
-    pub(crate) cost: Option<f64>,
-}
-
-impl Record<'_> {
-    /// The seed of the study.
-    pub(crate) fn seed(&self) -> u64 {
-        self.0.setup.seed
-    }
-
-    /// The trials that have ended, in the order in which they were told.
-    pub(crate) fn told(&self) -> impl Iterator<Item = Told<'_>> {
-        self.0.told.iter().map(|&number| {
-            let trial = &self.0.trials[number];
-            let value = trial.outcome.and_then(Outcome::value);
-            Told {
-                trial: number,
-                values: &trial.values,
-                cost: value.map(|value| self.0.setup.direction.cost(value)),
-            }
-        })
     }
 }

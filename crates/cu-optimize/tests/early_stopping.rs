@@ -194,7 +194,7 @@ fn an_option_out_of_its_range_is_named() {
 
 proptest! {
     #[test]
-    fn what_came_later_changes_no_judgement(
+    fn later_values_change_no_judgement(
         values in prop::collection::vec((0_usize..12, -5.0..5.0), 1..120),
         first_rung in 1_usize..3,
         reduction_factor in 2_usize..5,

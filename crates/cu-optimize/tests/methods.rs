@@ -21,7 +21,7 @@ fn study(space: &Space, method: Value, direction: Direction) -> Study {
     Study::new(setup).unwrap()
 }
 
-/// Asks and tells one after the other, and returns all that was asked.
+/// Evaluates one trial after the other, and returns all that was asked.
 fn search(study: &mut Study, trials: usize, outcome: impl Fn(&Values) -> Outcome) -> Vec<Values> {
     let mut all = Vec::new();
     for _ in 0..trials {

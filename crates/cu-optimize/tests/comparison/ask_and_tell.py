@@ -1,7 +1,8 @@
 """Lets the cross-entropy method of the package cluster_utils answer on standard output, one JSON value a line.
 
-The first line of input is an object with a seed and the parameters. Then each line is either `null`, answered by the
-values of the next trial, or an object with such values and what came of them, answered by nothing.
+A line of input with a seed and the parameters begins a search. Then each line is either `null`, answered by the values of
+the next trial, or an object with such values and what came of them, answered by nothing. Importing pandas takes as long
+as a hundred trials, so that one process serves for several searches.
 """
 
 import json
@@ -27,15 +28,14 @@ class Ended:
         return self.frame, self.parameters, ("result",)
 
 
-def main():
-    setup = json.loads(sys.stdin.readline())
+def begin(setup):
     random.seed(setup["seed"])
     numpy.random.seed(setup["seed"])
     parameters = [
         getattr(distributions, kind)(param=name, **options)
         for name, kind, options in setup["parameters"]
     ]
-    optimizer = optimizers.Metaoptimizer(
+    return optimizers.Metaoptimizer(
         metric_to_optimize="result",
         minimize=True,
         report_hooks=[],
@@ -44,13 +44,20 @@ def main():
         num_jobs_in_elite=setup["elite_size"],
         with_restarts=False,
     )
+
+
+def main():
+    optimizer = None
     for line in sys.stdin:
-        told = json.loads(line)
-        if told is None:
-            values = {name: getattr(value, "item", lambda: value)() for name, value in optimizer.ask().items()}
+        message = json.loads(line)
+        if message is None:
+            values = optimizer.ask()
+            values = {name: getattr(value, "item", lambda: value)() for name, value in values.items()}
             print(json.dumps(values), flush=True)
+        elif "seed" in message:
+            optimizer = begin(message)
         else:
-            optimizer.tell([Ended(told["values"], told["result"])])
+            optimizer.tell([Ended(message["values"], message["result"])])
 
 
 main()

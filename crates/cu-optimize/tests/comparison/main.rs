@@ -21,7 +21,7 @@ const SEEDS: u64 = 20;
 /// How many trials run at a time. Those that started first end first.
 const IN_FLIGHT: usize = 10;
 
-/// Who searches.
+/// The optimizer that searches.
 #[derive(Clone, Copy, PartialEq)]
 enum Searcher {
     ClusterUtils,

@@ -1,5 +1,6 @@
 //! The cross-entropy method of the package cluster_utils 3.0.0 itself, asked and told in a process of Python.
 
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -10,26 +11,53 @@ use cu_optimize::{
 };
 use serde_json::{Value, json};
 
-pub struct ClusterUtils {
+/// A process of Python.
+struct Python {
     process: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
-    asked: Vec<Values>,
 }
 
-impl ClusterUtils {
-    pub fn start(space: &Space, elite_size: usize, trials: usize, seed: u64) -> Self {
+impl Python {
+    fn start() -> Self {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/comparison");
-        let mut python = Command::new(Path::new(python()).join("bin/python"));
+        let mut python = Command::new(Path::new(environment()).join("bin/python"));
         let python = python.arg(directory.join("ask_and_tell.py"));
         // One processor for each: several are asked at a time.
         let python = python.env("OPENBLAS_NUM_THREADS", "1");
         let python = python.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = python.spawn().expect("Python starts");
-        let mut started = Self {
+        Self {
             input: process.stdin.take().unwrap(),
             output: BufReader::new(process.stdout.take().unwrap()),
             process,
+        }
+    }
+}
+
+impl Drop for Python {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+thread_local! {
+    /// The one that the last search of this thread has left.
+    static IDLE: RefCell<Option<Python>> = const { RefCell::new(None) };
+}
+
+pub struct ClusterUtils {
+    /// Always there until it is dropped.
+    python: Option<Python>,
+    asked: Vec<Values>,
+}
+
+impl ClusterUtils {
+    pub fn start(space: &Space, elite_size: usize, trials: usize, seed: u64) -> Self {
+        let python = IDLE.take().unwrap_or_else(Python::start);
+        let mut started = Self {
+            python: Some(python),
             asked: Vec::new(),
         };
         let parameters: Vec<_> = space.parameters().iter().map(as_theirs).collect();
@@ -39,13 +67,13 @@ impl ClusterUtils {
         started
     }
 
-    /// Tells it of values, whoever chose them.
+    /// Lets it learn what came of values, whoever chose them.
     pub fn learn(&mut self, values: &Values, value: Option<f64>) {
         self.say(&json!({"values": values, "result": value}));
     }
 
     fn say(&mut self, message: &Value) {
-        writeln!(self.input, "{message}").expect("Python listens");
+        writeln!(self.python.as_mut().unwrap().input, "{message}").expect("Python listens");
     }
 }
 
@@ -53,7 +81,12 @@ impl Optimizer for ClusterUtils {
     fn ask(&mut self) -> Asked {
         self.say(&Value::Null);
         let mut line = String::new();
-        self.output.read_line(&mut line).expect("Python answers");
+        self.python
+            .as_mut()
+            .unwrap()
+            .output
+            .read_line(&mut line)
+            .expect("Python answers");
         let values: Values = serde_json::from_str(&line).expect("one value for each parameter");
         self.asked.push(values.clone());
         let trial = self.asked.len() - 1;
@@ -74,8 +107,7 @@ impl Optimizer for ClusterUtils {
 
 impl Drop for ClusterUtils {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        IDLE.set(self.python.take());
     }
 }
 
@@ -108,7 +140,7 @@ fn as_theirs(parameter: &Parameter) -> Value {
 }
 
 /// The virtual environment with the package. It is made when it is missing, and kept.
-fn python() -> &'static str {
+fn environment() -> &'static str {
     static PYTHON: OnceLock<String> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/python-tools");
