@@ -86,7 +86,7 @@ impl FromStr for Method {
 }
 
 fn nearest(name: &str) -> &'static str {
-    let name: String = name.to_lowercase().replace(['-', '_', ' '], "");
+    let name = name.to_lowercase();
     let distance = |known: &&&str| strsim::damerau_levenshtein(&name, known);
     Method::NAMES
         .iter()

@@ -14,6 +14,7 @@ const DRAWS: usize = 300;
 fn space() -> Space {
     Space::new([
         Parameter::real("momentum", 0.0, 1.0, Scale::Linear),
+        Parameter::real("decay", 0.0, 1.0, Scale::Linear),
         Parameter::integer("layers", 1, 10, Scale::Linear),
         Parameter::real("rate", 1e-5, 1.0, Scale::Log),
         Parameter::integer("width", 8, 2048, Scale::Log),
@@ -29,6 +30,8 @@ fn results() -> Vec<(Values, f64)> {
         let place = f64::from(number);
         let values = json!({
             "momentum": 0.5 + 0.03 * place,
+            // Its mean stays as it is while the elite changes for the last time.
+            "decay": 0.3 + 0.02 * f64::from(number % 10),
             "layers": 1 + number % 6,
             "rate": 10_f64.powf(-4.0 + 0.2 * place),
             "width": 16 + 20 * u32::from(number),
