@@ -30,4 +30,5 @@ mod slurm_keep;
 mod slurm_options;
 mod slurm_runs;
 mod slurm_sites;
+mod slurm_succession;
 mod slurm_two_clusters;
