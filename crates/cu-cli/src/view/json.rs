@@ -113,7 +113,7 @@ impl<'a> JobJson<'a> {
             early_results: Some(run.early_results(report.job)).filter(|path| path.is_file()),
             refused_messages: RefusedJson::new(run, report.job),
             fraction: report.fraction,
-            why: limit::why(report),
+            why: limit::written_why(report),
             paused: report.paused,
             attempts: attempts
                 .map(|attempt| AttemptJson::new(run, report.job, attempt))
