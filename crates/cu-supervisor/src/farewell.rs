@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_stays_until_the_time_limit() {
+    fn an_attempt_does_not_stay_until_its_time_limit() {
         let now = SystemTime::now();
         let stay = |seconds| longest_stay(Some(now + Duration::from_secs(seconds)), now);
         assert_eq!(stay(3600), LONGEST_STAY);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn who_stays_leaves_with_the_connection_or_at_a_signal() {
+    fn an_attempt_leaves_with_the_connection_or_at_a_signal() {
         for last in [Event::Unreachable, Event::StopSignal(Signal::TERM)] {
             let happening = Happening::new();
             happening.happens(Event::ChildEnded);
