@@ -5,7 +5,8 @@
 //! up a cluster of its own on this machine (see `tests/clusters`).
 //!
 //! `-- turnaround [JOBS] [ROUNDS]`: how long it is from the end of an attempt to the start of the next, by the
-//! jobs' own clocks, in a busy run on Slurm with a slot for each job.
+//! jobs' own clocks, in a busy run on Slurm with a slot for each job. `turnaround-default` in its place: the same
+//! with Slurm's own times between two rounds of scheduling.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -39,7 +40,9 @@ fn main() -> Result<()> {
             .with_context(|| format!("{word:?} is not a number")),
         None => Ok(default),
     };
-    let turnaround = words.first().is_some_and(|word| word == "turnaround");
+    let turnaround = words
+        .first()
+        .is_some_and(|word| word.starts_with("turnaround"));
     let (jobs, rounds) = match turnaround {
         true => (number(1, 36)?, number(2, 3)?),
         false => (number(1, 1000)?, number(2, 1)?),
@@ -49,10 +52,15 @@ fn main() -> Result<()> {
             let cluster = SlurmCluster::own(Suite::Trixie, &SlurmSettings::default());
             compare("Slurm 24.11", &cluster, &SLURM, jobs, rounds)
         }
-        Some("turnaround") => {
+        Some(way @ ("turnaround" | "turnaround-default")) => {
             let all = "PartitionName=all Nodes=n[0-8] Default=YES MaxTime=INFINITE DefaultTime=60";
+            let mut lines = vec![all.to_owned()];
+            if way == "turnaround-default" {
+                // The last line counts. Slurm's own defaults, which the tests' clusters shorten.
+                lines.push("SchedulerParameters=batch_sched_delay=3".to_owned());
+            }
             let settings = SlurmSettings {
-                lines: vec![all.to_owned()],
+                lines,
                 ..SlurmSettings::default()
             };
             let cluster = SlurmCluster::own(Suite::Trixie, &settings);
@@ -67,7 +75,9 @@ fn main() -> Result<()> {
             println!("clusters: left out; to run it, name one: slurm or htcondor");
             Ok(())
         }
-        Some(other) => bail!("there is no cluster {other:?}; use slurm, htcondor or turnaround"),
+        Some(other) => bail!(
+            "there is no cluster {other:?}; use slurm, htcondor, turnaround or turnaround-default"
+        ),
     }
 }
 

@@ -361,6 +361,42 @@ fn empty_answers_of_squeue_for_a_moment_lose_no_job() {
     assert!(!log.contains("lost"), "{log}");
 }
 
+/// The queue lacks the job, and only accounting could tell why. `cu show` and `main.log` have its words.
+#[test]
+fn accounting_that_does_not_answer_is_reported_in_its_words() {
+    let site = cluster();
+    site.starts_after(Duration::from_secs(1000));
+    let run = site.run(TWO_RESUMES, "", "");
+    let main = run.start();
+    run.until("a submission", || (!site.jobs().is_empty()).then_some(()));
+    site.rule(Rule::prints("squeue", ""));
+    site.rule(Rule::fails(
+        "sacct",
+        "sacct: error: Problem talking to the database",
+    ));
+    let words =
+        "accounting is silent: Slurm is unavailable: sacct: error: Problem talking to the database";
+    run.until("its words in cu show", || {
+        let why = run.show(0)["why"].as_str().unwrap().to_owned();
+        why.contains(words).then_some(())
+    });
+    run.until("its words in main.log", || {
+        let log = std::fs::read_to_string(run.dir().log()).unwrap();
+        let told = log.lines().filter(|line| line.contains(words)).count();
+        assert!(told <= 1, "{log}");
+        log.contains("can't tell the state of attempt 0 of job 0")
+            .then_some(())
+    });
+    site.forget_rules();
+    run.until("the end of the doubt in main.log", || {
+        let log = std::fs::read_to_string(run.dir().log()).unwrap();
+        log.contains("can tell the state of each attempt again")
+            .then_some(())
+    });
+    completed(&run.cu(&["stop", "all"]));
+    assert_eq!(main.wait().code, Some(1));
+}
+
 #[test]
 fn a_stop_ends_a_job_that_an_answer_of_squeue_lacks() {
     let site = cluster();

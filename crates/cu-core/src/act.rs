@@ -14,6 +14,7 @@ use crate::attempt_files::{Readers, Unread};
 use crate::connections::Connections;
 use crate::context::Context;
 use crate::decide::Promise;
+use crate::gathering::Company;
 use crate::machine::{Action, Job};
 use crate::submitter::{Due, Submitter};
 use crate::threads::Lane;
@@ -66,8 +67,8 @@ impl Actor {
         }
     }
 
-    /// Begins all of `actions`, as `tasks`. Submissions and lookups go out together.
-    pub fn act(&self, actions: Vec<Action>, tasks: &mut JoinSet<()>) {
+    /// Begins all of `actions`, as `tasks`. Submissions and lookups go out together, and wait for `company`.
+    pub fn act(&self, actions: Vec<Action>, company: Company, tasks: &mut JoinSet<()>) {
         let mut due = Vec::new();
         let mut lookups = Vec::new();
         let mut cancellations = Vec::new();
@@ -108,7 +109,7 @@ impl Actor {
             }
         }
         if !due.is_empty() {
-            self.submitter.begin(due, tasks);
+            self.submitter.begin(due, company, tasks);
         }
         if !lookups.is_empty() {
             let submitter = self.submitter.clone();

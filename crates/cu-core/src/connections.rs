@@ -61,6 +61,12 @@ impl Connections {
         }
     }
 
+    /// Ends the attempt's connection. Returns whether there was one.
+    pub fn end(&self, job: JobId, attempt: Attempt) -> bool {
+        // Its conversation finds that nobody speaks to it any more.
+        self.lock().remove(&(job, attempt)).is_some()
+    }
+
     pub fn has(&self, job: JobId, attempt: Attempt) -> bool {
         self.lock().contains_key(&(job, attempt))
     }

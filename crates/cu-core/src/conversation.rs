@@ -70,6 +70,7 @@ async fn supervisor(
     // Entered before the loop is asked, so that no wish is lost between the two.
     let mut wishes = connections.enter(job, attempt);
     let mut last = Sequence(0);
+    let version = write.version();
     let (reply, welcome) = oneshot::channel();
     let _ = sender.send(Item::Hello {
         job,
@@ -92,12 +93,12 @@ async fn supervisor(
                 recorded = answer_to(&mut unanswered), if unanswered.is_some() => {
                     let Some((sequence, recorded)) = recorded else { return Ok(()) };
                     unanswered = None;
-                    write.send(&recorded).await?;
+                    write.send(&recorded.for_version(version)).await?;
                     last = sequence;
                     continue;
                 }
                 wish = wishes.recv() => {
-                    // A newer connection of the attempt has taken its place.
+                    // A newer connection of the attempt has taken its place, or it has stayed long enough.
                     let Some(wish) = wish else { return Ok(()) };
                     let wish = Acknowledgement { sequence: last, wish: Some(wish) };
                     write.send(&FromServer::Acknowledgement(wish)).await?;
@@ -136,7 +137,7 @@ async fn supervisor(
             };
             // What came before was recorded before, and this answers it, too.
             unanswered = None;
-            write.send(&recorded).await?;
+            write.send(&recorded.for_version(version)).await?;
             last = sequence;
         }
     }

@@ -11,6 +11,7 @@ use crate::inbox::{Batch, Item, Reply};
 use crate::machine::{Action, Effects, Event, Machine, Order, orders};
 use crate::silence::Silence;
 use crate::store::Changes;
+use crate::succession::Stay;
 
 /// Changes to record, and what to do once they are recorded.
 #[derive(Debug)]
@@ -33,7 +34,13 @@ pub(crate) enum Promise {
     },
 }
 
-pub(crate) fn decide(machine: &mut Machine, silence: &mut Silence, batch: Batch) -> Decision {
+/// `stay` is whether an attempt that is over stays until the next one is submitted.
+pub(crate) fn decide(
+    machine: &mut Machine,
+    silence: &mut Silence,
+    batch: Batch,
+    stay: Stay,
+) -> Decision {
     let at = batch.at;
     silence.pass_time(at);
     let mut effects = Effects::default();
@@ -118,7 +125,7 @@ pub(crate) fn decide(machine: &mut Machine, silence: &mut Silence, batch: Batch)
     promises.extend(
         replies
             .into_iter()
-            .filter_map(|reply| acknowledge(machine, reply)),
+            .filter_map(|reply| acknowledge(machine, reply, stay)),
     );
     let jobs: Vec<_> = changed
         .into_iter()
@@ -146,6 +153,7 @@ pub(crate) fn decide(machine: &mut Machine, silence: &mut Silence, batch: Batch)
 fn acknowledge(
     machine: &Machine,
     (job, attempt, sequence, reply): (JobId, Attempt, Sequence, Reply),
+    stay: Stay,
 ) -> Option<Promise> {
     Some(match reply {
         Reply::Nobody => return None,
@@ -154,10 +162,18 @@ fn acknowledge(
             attempt,
             sequence,
         },
-        Reply::Supervisor(to) => Promise::Supervisor(
-            to,
-            FromServer::Acknowledgement(acknowledgement(machine, job, attempt, sequence)),
-        ),
+        Reply::Supervisor(to) => {
+            let answer = match stay {
+                Stay::UntilTheNext if machine.starts_when_it_leaves(job, attempt) => {
+                    FromServer::Stay(sequence)
+                }
+                _ => {
+                    let answer = acknowledgement(machine, job, attempt, sequence);
+                    FromServer::Acknowledgement(answer)
+                }
+            };
+            Promise::Supervisor(to, answer)
+        }
     })
 }
 

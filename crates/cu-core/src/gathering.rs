@@ -5,6 +5,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::inbox::GATHERING;
@@ -21,7 +22,11 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 /// What waits for the next call.
 #[derive(Debug)]
-pub(crate) struct Gathering<T>(Mutex<State<T>>);
+pub(crate) struct Gathering<T> {
+    state: Mutex<State<T>>,
+    /// Nothing more may become due soon.
+    is_complete: Notify,
+}
 
 #[derive(Debug)]
 struct State<T> {
@@ -38,6 +43,15 @@ struct Waiting<T> {
     since: Instant,
     /// When the last did.
     until: Instant,
+    company: Company,
+}
+
+/// Whether more may soon become due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Company {
+    MayCome,
+    /// No attempt of the run is left that could end, and no wait.
+    AllHere,
 }
 
 /// A call that was made.
@@ -60,7 +74,7 @@ impl Call {
     /// When the next one is to be made, for these.
     fn next<T>(self, waiting: &Waiting<T>) -> Instant {
         let allowed = self.at + BETWEEN_CALLS.div_f64(1.0 + self.saved);
-        if !self.had_company {
+        if !self.had_company || waiting.company == Company::AllHere {
             return allowed;
         }
         let complete = (waiting.until + QUIET).min(waiting.since + LONGEST_WAIT);
@@ -77,17 +91,21 @@ impl Call {
 
 impl<T> Default for Gathering<T> {
     fn default() -> Self {
-        Self(Mutex::new(State {
+        let state = State {
             waiting: None,
             is_tended: false,
             last_call: None,
-        }))
+        };
+        Self {
+            state: Mutex::new(state),
+            is_complete: Notify::new(),
+        }
     }
 }
 
 impl<T> Gathering<T> {
     /// Adds what has become due. `true` if no task makes the calls: the caller must start one.
-    pub fn add(&self, due: Vec<T>) -> bool {
+    pub fn add(&self, due: Vec<T>, company: Company) -> bool {
         if due.is_empty() {
             return false;
         }
@@ -97,11 +115,19 @@ impl<T> Gathering<T> {
             Some(waiting) => {
                 waiting.due.extend(due);
                 waiting.until = now;
+                waiting.company = company;
             }
             None => {
-                let (since, until) = (now, now);
-                state.waiting = Some(Waiting { due, since, until });
+                state.waiting = Some(Waiting {
+                    due,
+                    since: now,
+                    until: now,
+                    company,
+                });
             }
+        }
+        if company == Company::AllHere {
+            self.is_complete.notify_one();
         }
         !std::mem::replace(&mut state.is_tended, true)
     }
@@ -112,12 +138,15 @@ impl<T> Gathering<T> {
         loop {
             match self.try_next() {
                 Ok(taken) => return taken,
-                Err(at) => sleep_until(at).await,
+                Err(at) => tokio::select! {
+                    () = sleep_until(at) => {}
+                    () = self.is_complete.notified() => {}
+                },
             }
         }
     }
 
-    /// As [`next`](Self::next), or until when to wait. What becomes due meanwhile may defer it.
+    /// As [`next`](Self::next), or until when to wait. What becomes due meanwhile may change that.
     fn try_next(&self) -> Result<Option<Vec<T>>, Instant> {
         let mut state = self.lock();
         let Some(waiting) = &state.waiting else {
@@ -138,7 +167,7 @@ impl<T> Gathering<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -152,12 +181,16 @@ mod tests {
 
     /// The calls for what becomes due at these times, in seconds, and how long each of these waits.
     async fn calls(due: impl IntoIterator<Item = f64>) -> (usize, Vec<f64>) {
+        calls_of(due.into_iter().map(|at| (at, Company::MayCome))).await
+    }
+
+    async fn calls_of(due: impl Iterator<Item = (f64, Company)>) -> (usize, Vec<f64>) {
         let begun = Instant::now();
         let gathering = Arc::new(Gathering::default());
         let mut tasks = JoinSet::new();
-        for at in due {
+        for (at, company) in due {
             sleep_until(begun + Duration::from_secs_f64(at)).await;
-            if gathering.add(vec![Instant::now()]) {
+            if gathering.add(vec![Instant::now()], company) {
                 let gathering = gathering.clone();
                 tasks.spawn(async move {
                     let (mut count, mut waits) = (0, Vec::new());
@@ -202,6 +235,24 @@ mod tests {
         assert!(mean(&waits) < 0.3, "{}", mean(&waits));
         let longest = waits.into_iter().fold(0.0, f64::max);
         assert!(longest < 0.55, "{longest}");
+    }
+
+    /// The quiet that shows that all are there is not awaited once they are known to be.
+    #[tokio::test(start_paused = true)]
+    async fn a_round_goes_out_when_its_last_job_has_ended() {
+        let company = |number: u32| match number % 60 {
+            59 => Company::AllHere,
+            _ => Company::MayCome,
+        };
+        let end = |number: u32| f64::from(number / 60) * 12.0 + f64::from(number % 60) / 600.0;
+        let jobs = (0..60 * 15).map(|number| (end(number), company(number)));
+        let (calls, waits) = calls_of(jobs).await;
+        assert!(calls <= 16, "{calls}");
+        // The first round is split: the first job of all expects no company.
+        let longest = waits[60..]
+            .iter()
+            .fold(0.0, |longest: f64, wait| longest.max(*wait));
+        assert!(longest < 0.11, "{longest}");
     }
 
     /// The same within 4 s.

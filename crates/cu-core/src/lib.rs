@@ -43,6 +43,7 @@ mod server;
 mod silence;
 mod store;
 mod submitter;
+mod succession;
 mod threads;
 mod trust;
 mod watcher;

@@ -168,7 +168,7 @@ async fn reach_at(
             match receiver.receive().await? {
                 FromServer::Answer(answer) => return Ok(answer),
                 FromServer::Refused(reason) => return Ok(OperatorAnswer::Refused(reason)),
-                FromServer::Welcome(_) | FromServer::Acknowledgement(_) => {}
+                FromServer::Welcome(_) | FromServer::Acknowledgement(_) | FromServer::Stay(_) => {}
             }
         }
     };

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::connections::Connections;
 use crate::context::Context;
 use crate::decide::decide;
+use crate::gathering::Company;
 use crate::inbox::{Batch, Inbox};
 use crate::lock::{self, HeldUp, Note};
 use crate::machine::{Machine, moment};
@@ -25,6 +26,7 @@ use crate::server::Server;
 use crate::silence::{News, Silence};
 use crate::store::{Abandoned, Changes, Reader, Store};
 use crate::submitter::Submitter;
+use crate::succession::Succession;
 use crate::threads::{Answer, Lane, Recorder};
 use crate::{
     Error, Level, Names, Notice, Result, RunDir, RunState, Status, check_run, error, log_changes,
@@ -166,12 +168,14 @@ impl ResumeLoop {
             notices: notify,
             names: options.names,
         };
+        let starts = context.scheduler.capabilities().starts;
         let actor = Actor {
             submitter: Submitter::new(
                 context.clone(),
                 loaded.plans,
                 options.supervisor,
                 writers.clone(),
+                Succession::new(connections.clone(), starts),
             ),
             context,
             readers: readers.into(),
@@ -269,7 +273,8 @@ impl ResumeLoop {
 
     /// Decides what follows from `batch`, records it, and only then replies and acts.
     async fn turn(&mut self, batch: Batch) -> Result<Turn> {
-        let decision = decide(&mut self.machine, &mut self.silence, batch);
+        let stay = self.actor.submitter.stay();
+        let decision = decide(&mut self.machine, &mut self.silence, batch, stay);
         self.show_silence();
         // If this fails, memory is ahead of the disk: stop.
         let Some(recorded) = self.commit(decision.changes).await? else {
@@ -279,7 +284,11 @@ impl ResumeLoop {
         self.actor.send_replies(decision.promises, &mut self.tasks);
         self.actor.watch(&recorded.jobs);
         self.actor.watched.await_room(self.machine.awaits_room());
-        self.actor.act(decision.actions, &mut self.tasks);
+        let company = match self.machine.can_more_become_due() {
+            true => Company::MayCome,
+            false => Company::AllHere,
+        };
+        self.actor.act(decision.actions, company, &mut self.tasks);
         Ok(match decision.detach {
             true => Turn::Detached,
             false => Turn::Done,

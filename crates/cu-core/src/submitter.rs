@@ -13,9 +13,10 @@ use tokio::time::sleep;
 
 use crate::backoff::Backoff;
 use crate::context::Context;
-use crate::gathering::Gathering;
+use crate::gathering::{Company, Gathering};
 use crate::machine::Event;
 use crate::store::PlanText;
+use crate::succession::{AFTER_LEAVING, Stay, Succession};
 use crate::threads::Lane;
 use crate::{Error, Result, RunDir, create};
 
@@ -41,6 +42,7 @@ pub(crate) struct Submitter {
     supervisor: Arc<[String]>,
     writers: Arc<Lane>,
     gathering: Arc<Gathering<Due>>,
+    succession: Arc<Succession>,
 }
 
 impl Submitter {
@@ -49,6 +51,7 @@ impl Submitter {
         plans: Vec<PlanText>,
         supervisor: Vec<String>,
         writers: Arc<Lane>,
+        succession: Succession,
     ) -> Self {
         Self {
             context,
@@ -56,17 +59,23 @@ impl Submitter {
             supervisor: supervisor.into(),
             writers,
             gathering: Arc::default(),
+            succession: succession.into(),
         }
     }
 
+    /// Whether an attempt that is over is to stay until the next one is submitted.
+    pub fn stay(&self) -> Stay {
+        self.succession.stay()
+    }
+
     /// Begins to submit `due`, as one of `tasks`.
-    pub fn begin(&self, due: Vec<Due>, tasks: &mut JoinSet<()>) {
+    pub fn begin(&self, due: Vec<Due>, company: Company, tasks: &mut JoinSet<()>) {
         let submitter = self.clone();
         match self.context.scheduler.capabilities().reach {
             Reach::ThisMachine => {
                 tasks.spawn(async move { submitter.submit(due).await });
             }
-            Reach::OtherMachines if self.gathering.add(due) => {
+            Reach::OtherMachines if self.gathering.add(due, company) => {
                 tasks.spawn(async move { submitter.submit_gathered().await });
             }
             Reach::OtherMachines => {}
@@ -90,12 +99,14 @@ impl Submitter {
 
     async fn submit_batch(&self, due: Vec<Due>) {
         let submitter = self.clone();
+        let attempts: Vec<_> = due.iter().map(|due| (due.job, due.attempt)).collect();
         let prepared = self.writers.ask(move || submitter.prepare(due)).await;
         // If this panics, the submissions stay intents, and the next main process looks them up.
         let batch = prepared.unwrap_or_else(|panic| resume_unwind(panic));
         let scheduler = &self.context.scheduler;
         let reach = scheduler.capabilities().reach;
         let mut outcomes = scheduler.submit(&batch).await.into_iter();
+        let stayed = self.succession.is_submitted(&attempts);
         for submission in &batch {
             let attempt = Attempt(submission.name.attempt());
             let event = match outcomes.next() {
@@ -103,7 +114,16 @@ impl Submitter {
                     attempt,
                     cluster_job,
                 },
-                Some(Err(error)) => unsubmitted(attempt, error, reach),
+                Some(Err(mut error)) => {
+                    if let SubmitError::Unavailable { retry_after, .. } = &mut error
+                        && retry_after.is_some()
+                        && stayed.contains(&JobId(submission.name.job()))
+                    {
+                        self.succession.takes_room();
+                        *retry_after = Some(AFTER_LEAVING);
+                    }
+                    unsubmitted(attempt, error, reach)
+                }
                 None => Event::SubmitUncertain {
                     attempt,
                     reason: "the scheduler gave fewer answers than it was asked for".to_owned(),

@@ -16,13 +16,17 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::backoff::Backoff;
 use crate::context::submission_name;
 use crate::inbox::{Item, Reply, Sender};
-use crate::machine::{Active, Event, is_over};
+use crate::machine::{Active, Event, is_over, one_line};
 
 /// The least time between two looks, so that a thousand changes are seen at once.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// The longest time between two looks at attempts that seem to be over.
 const LONGEST_URGENT_WAIT: Duration = Duration::from_secs(60);
+
+/// How long the scheduler may be unable to tell what became of an attempt before people read of it: accounting
+/// learns of an end some seconds late.
+const TOLD_AFTER: Duration = Duration::from_secs(10);
 
 /// How soon after a look there may be another one, though the scheduler did not call for it.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +87,8 @@ struct Watch {
     is_urgent: bool,
     /// The scheduler has reported its end.
     is_over: bool,
+    /// Its end is known, and only the scheduler may still have it.
+    is_left: bool,
 }
 
 impl Watch {
@@ -120,6 +126,7 @@ impl Watched {
             cluster_job: cluster_job.clone(),
             is_urgent: false,
             is_over: false,
+            is_left: false,
         };
         watches.of.insert(job, watch);
         watches.has_new = true;
@@ -212,6 +219,7 @@ impl Watched {
                 cluster_job: cluster_job.clone(),
                 is_urgent: false,
                 is_over: false,
+                is_left: true,
             };
             (*job, watch)
         });
@@ -239,11 +247,18 @@ pub(crate) fn start(
         sender,
         pace,
         seen: HashMap::new(),
+        doubt: None,
         last: None,
         again: Backoff::new(pace.urgent, LONGEST_URGENT_WAIT),
     };
     tasks.spawn(looking.go_on());
     watched
+}
+
+/// The scheduler answers, but can't tell what became of some attempt.
+struct Doubt {
+    since: Instant,
+    is_told: bool,
 }
 
 /// The task that observes.
@@ -254,6 +269,7 @@ struct Looking {
     sender: Sender,
     pace: Pace,
     seen: HashMap<ClusterJobId, ClusterState>,
+    doubt: Option<Doubt>,
     /// When it last looked.
     last: Option<Instant>,
     /// How long after that to look again at what is urgent.
@@ -379,14 +395,50 @@ impl Looking {
         observation.name.as_ref().filter(|name| **name != ours)
     }
 
+    /// Has people read in `main.log` that the scheduler can't tell what became of an attempt, though it answers,
+    /// as when its accounting is away; and when that is over.
+    fn tell_of_doubt(&mut self, in_doubt: &[(JobId, Attempt, String)]) {
+        let now = Instant::now();
+        match (in_doubt, &mut self.doubt) {
+            ([], Some(doubt)) => {
+                if doubt.is_told {
+                    tracing::info!("the scheduler can tell the state of each attempt again");
+                }
+                self.doubt = None;
+            }
+            ([], None) => {}
+            (_, None) => {
+                let (since, is_told) = (now, false);
+                self.doubt = Some(Doubt { since, is_told });
+            }
+            ([(job, attempt, reason), more @ ..], Some(doubt)) => {
+                if doubt.is_told || now - doubt.since < TOLD_AFTER {
+                    return;
+                }
+                doubt.is_told = true;
+                let more = match more.len() {
+                    0 => String::new(),
+                    more => format!(", and of {more} more"),
+                };
+                tracing::warn!(
+                    "the scheduler can't tell the state of attempt {attempt} of job {job}{more}: {}; it is \
+                     asked again and again",
+                    one_line(reason)
+                );
+            }
+        }
+    }
+
     /// Passes on what has changed since the last look.
     fn pass_on(&mut self, asked: Vec<(JobId, Watch)>, observations: Vec<Observation>) {
         let before = std::mem::take(&mut self.seen);
         let mut places = 0;
+        let mut in_doubt = Vec::new();
         for ((job, watch), mut observation) in asked.into_iter().zip(observations) {
             let Watch {
                 attempt,
                 cluster_job,
+                is_left,
                 ..
             } = watch;
             if let Some(other) = self.other_submission(job, attempt, &observation) {
@@ -402,6 +454,11 @@ impl Looking {
             if is_over(&observation.state) && self.watched.is_over(job, &cluster_job) {
                 places += 1;
             }
+            if let ClusterState::Unknown { reason } = &observation.state
+                && !is_left
+            {
+                in_doubt.push((job, attempt, reason.clone()));
+            }
             let known = before.get(&cluster_job) == Some(&observation.state);
             self.seen.insert(cluster_job, observation.state.clone());
             if known {
@@ -409,6 +466,7 @@ impl Looking {
             }
             self.send(job, attempt, observation);
         }
+        self.tell_of_doubt(&in_doubt);
         if places > 0 {
             let _ = self.sender.send(Item::RoomMade { places });
         }

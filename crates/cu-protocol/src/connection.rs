@@ -4,7 +4,9 @@
 use std::fmt;
 
 use crate::codec::{Decode, Encode};
-use crate::{Acknowledgement, Attempt, Envelope, JobId, OperatorAnswer, OperatorRequest, RunId};
+use crate::{
+    Acknowledgement, Attempt, Envelope, JobId, OperatorAnswer, OperatorRequest, RunId, Sequence,
+};
 
 /// The kind of client that has connected.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -59,4 +61,31 @@ pub enum FromServer {
     Answer(OperatorAnswer),
     /// The greeting or a message was refused, for this reason; the connection ends.
     Refused(String),
+    /// As an acknowledgement of this message, the attempt's last one. The next attempt is about to be
+    /// submitted: the supervisor stays at its place until this connection ends, but only for a moment. Some
+    /// schedulers look for work whenever a job ends, and at intervals else.
+    Stay(Sequence),
+}
+
+impl FromServer {
+    /// The first version of the protocol that has this message.
+    #[must_use]
+    pub fn since(&self) -> u16 {
+        match self {
+            Self::Stay(_) => 4,
+            _ => 1,
+        }
+    }
+
+    /// The message as an end that speaks `version` of the protocol knows it.
+    #[must_use]
+    pub fn for_version(self, version: u16) -> Self {
+        match self {
+            Self::Stay(sequence) if version < self.since() => {
+                let wish = None;
+                Self::Acknowledgement(Acknowledgement { sequence, wish })
+            }
+            known => known,
+        }
+    }
 }

@@ -24,8 +24,10 @@ pub(crate) fn welcomed(answer: FromServer) -> Result<Acknowledgement> {
     match answer {
         FromServer::Welcome(acknowledgement) => Ok(acknowledgement),
         FromServer::Refused(reason) => Err(Error::Refused(reason)),
-        FromServer::Acknowledgement(_) | FromServer::Answer(_) => Err(Error::Malformed(
-            "it is neither a welcome nor a refusal, and the greeting needs one of these".into(),
-        )),
+        FromServer::Acknowledgement(_) | FromServer::Answer(_) | FromServer::Stay(_) => {
+            Err(Error::Malformed(
+                "it is neither a welcome nor a refusal, and the greeting needs one of these".into(),
+            ))
+        }
     }
 }

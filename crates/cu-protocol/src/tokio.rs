@@ -84,6 +84,12 @@ where
 pub struct ServerSender<W>(Writer<W>);
 
 impl<W: AsyncWrite + Unpin> ServerSender<W> {
+    /// The version of the protocol that both ends agreed on.
+    #[must_use]
+    pub fn version(&self) -> u16 {
+        self.0.version
+    }
+
     /// Sends one message and flushes the stream.
     ///
     /// # Errors
@@ -171,8 +177,10 @@ where
 }
 
 fn halves<R, W>(session: Session, read: R, write: W) -> (Writer<W>, Reader<R>) {
+    let version = session.version();
     let (sealer, opener) = session.split();
     let writer = Writer {
+        version,
         stream: write,
         outgoing: Outgoing::new(sealer),
     };
@@ -186,6 +194,7 @@ fn halves<R, W>(session: Session, read: R, write: W) -> (Writer<W>, Reader<R>) {
 
 #[derive(Debug)]
 struct Writer<W> {
+    version: u16,
     stream: W,
     outgoing: Outgoing,
 }

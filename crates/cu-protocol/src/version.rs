@@ -23,10 +23,10 @@ pub struct Versions {
 
 impl Versions {
     /// The versions that this release speaks. Version 2 adds two messages to version 1,
-    /// version 3 two more.
+    /// version 3 three more, version 4 one to a supervisor.
     pub const SPOKEN: Self = Self {
         lowest: 1,
-        highest: 3,
+        highest: 4,
     };
 
     /// Returns the newest version in both ranges.

@@ -1,9 +1,9 @@
 //! Freezes the bytes on the wire: this release reads the messages of older releases, and sends the
 //! same bytes.
 //!
-//! `fixtures/v1`, and `fixtures/v2` and `v3` for what came with these versions, hold one line per sample: its
-//! name, then its frame in hexadecimal digits or its JSON line. A change of a line breaks that version of the protocol: it needs a new version in
-//! `Versions::SPOKEN` and fixtures of its own, and the old ones stay.
+//! `fixtures/v1`, and `fixtures/v2` to `v4` for what came with these versions, hold one line per sample: its
+//! name, then its frame in hexadecimal digits or its JSON line. A change of a line breaks that version of the
+//! protocol: it needs a new version in `Versions::SPOKEN` and fixtures of its own, and the old ones stay.
 #![allow(clippy::unwrap_used, reason = "a test that meets an error fails")]
 
 #[path = "support/samples.rs"]
@@ -128,6 +128,31 @@ fn an_older_server_receives_only_messages_it_knows() {
 fn frames_from_the_server_stay_as_they_are() {
     let fixture = include_str!("fixtures/v1/from_server.txt");
     check_frames::<FromServer>(fixture, &samples::from_server());
+    for (name, sample) in samples::from_server() {
+        assert_eq!(sample.since(), 1, "{name}");
+        assert_eq!(sample.clone().for_version(1), sample, "{name}");
+    }
+}
+
+#[test]
+fn frames_from_the_server_of_version_4_stay_as_they_are() {
+    let fixture = include_str!("fixtures/v4/from_server.txt");
+    let samples = samples::from_server_of_version_4();
+    check_frames::<FromServer>(fixture, &samples);
+    for (name, sample) in samples {
+        assert_eq!(sample.since(), 4, "{name}");
+        assert_eq!(sample.clone().for_version(4), sample, "{name}");
+    }
+}
+
+#[test]
+fn an_older_supervisor_hears_an_acknowledgement_instead() {
+    let acknowledgement = cu_protocol::Acknowledgement {
+        sequence: cu_protocol::Sequence(7),
+        wish: None,
+    };
+    let known = FromServer::Stay(cu_protocol::Sequence(7)).for_version(3);
+    assert_eq!(known, FromServer::Acknowledgement(acknowledgement));
 }
 
 #[test]
@@ -164,7 +189,8 @@ fn every_kind_of_everything_has_a_sample() {
             words.extend(names(metrics.into_keys().collect()));
         }
     }
-    let from_server = names(only(samples::from_server()));
+    let mut from_server = names(only(samples::from_server()));
+    from_server.extend(names(only(samples::from_server_of_version_4())));
     let mut requests = names(only(samples::program_requests()));
     // Programs may not send the messages that came with versions 2 and 3.
     requests.extend(names(only(samples::to_server_of_version_2())));

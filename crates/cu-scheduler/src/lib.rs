@@ -50,7 +50,7 @@ pub use faulty::{Faults, Faulty};
 pub use finding::{Advice, Finding, InvalidOption, Level, Subject};
 pub use observation::{ClusterEnd, ClusterState, EndCause, Found, Observation};
 pub use preview::Preview;
-pub use scheduler::{Cancel, Capabilities, ExitCodes, Reach, Scheduler, TimeLimits};
+pub use scheduler::{Cancel, Capabilities, ExitCodes, Reach, Scheduler, Starts, TimeLimits};
 pub use submission::{
     ClusterJobId, InvalidSubmissionName, Resources, Signal, Submission, SubmissionName, Warning,
 };

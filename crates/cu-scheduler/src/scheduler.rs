@@ -111,6 +111,8 @@ pub struct Capabilities {
     pub exit_codes: ExitCodes,
     /// Whether commands run on this machine, so that a server needs only the loopback address.
     pub reach: Reach,
+    /// When a job that waits in the queue is started if there is a place for it.
+    pub starts: Starts,
 }
 
 impl Capabilities {
@@ -127,7 +129,14 @@ impl Capabilities {
             time_limits,
             exit_codes,
             reach,
+            starts: Starts::AtAnyTime,
         }
+    }
+
+    /// The same scheduler, which starts jobs at these moments.
+    #[must_use]
+    pub const fn starting(self, starts: Starts) -> Self {
+        Self { starts, ..self }
     }
 }
 
@@ -147,6 +156,16 @@ pub enum ExitCodes {
     WhileWeLive,
     /// The cluster keeps them for a while.
     Kept,
+}
+
+/// When a scheduler starts a job that waits in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Starts {
+    /// An end of another job makes no difference that is worth a wait.
+    AtAnyTime,
+    /// Soon if another job ends, and at longer intervals else: a job that is submitted before its predecessor
+    /// ends starts sooner.
+    WhenAJobEnds,
 }
 
 /// The machines on which commands run.

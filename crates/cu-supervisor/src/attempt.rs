@@ -208,6 +208,8 @@ impl Running<'_> {
                 self.acknowledged(welcome, now);
             }
             Event::Acknowledged(acknowledgement) => self.acknowledged(acknowledgement, now),
+            // Said of an attempt that is over. This one was given up.
+            Event::Stay(sequence) => self.mail.acknowledged(sequence),
             Event::Unreachable => self.mail.disconnected(now),
         }
     }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use cu_protocol::{Acknowledgement, ProgramAnswer, ProgramRequest};
+use cu_protocol::{Acknowledgement, ProgramAnswer, ProgramRequest, Sequence};
 use rustix::event::{PollFd, Timespec, poll};
 use rustix::process::Signal;
 
@@ -34,6 +34,8 @@ pub(crate) enum Event {
     Connected(Link, Acknowledgement),
     /// The main process acknowledges something, or has a wish.
     Acknowledged(Acknowledgement),
+    /// As an acknowledgement of this message, and the attempt is to stay until the connection ends.
+    Stay(Sequence),
     /// The main process was not reached, or the connection to it has ended. It is being tried again.
     Unreachable,
 }

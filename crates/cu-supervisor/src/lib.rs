@@ -16,6 +16,7 @@ mod done;
 mod door;
 mod error;
 mod event;
+mod farewell;
 mod fence;
 mod launch;
 mod made_file;

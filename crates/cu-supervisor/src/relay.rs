@@ -300,6 +300,7 @@ impl Connection {
                 FromServer::Acknowledgement(it) | FromServer::Welcome(it) => {
                     events.push_back(Event::Acknowledged(it));
                 }
+                FromServer::Stay(sequence) => events.push_back(Event::Stay(sequence)),
                 FromServer::Refused(_) => return Err(Broken),
                 FromServer::Answer(_) => {}
             }

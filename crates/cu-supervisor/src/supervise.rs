@@ -14,7 +14,7 @@ use cu_run_dir::{
 use cu_system::causes::in_one_line;
 use cu_system::files;
 use cu_system::machine::host;
-use rustix::process::{getpid, set_child_subreaper, setsid};
+use rustix::process::{Signal, getpid, set_child_subreaper, setsid};
 
 use crate::asking_file::AskingFile;
 use crate::attempt::{Phase, Running, kill_wait, stop_moments, time_limit};
@@ -22,6 +22,7 @@ use crate::cluster_utils::Client;
 use crate::done::Watched;
 use crate::door::Door;
 use crate::event::{Event, Happening};
+use crate::farewell::{self, Afterwards};
 use crate::fence::{Fence, FenceTimes, Held, Turn};
 use crate::launch::Launch;
 use crate::mail::Mail;
@@ -35,10 +36,6 @@ use crate::signals::Signals;
 use crate::stop::Stop;
 use crate::waiting::Herald;
 use crate::{Error, Result, RunDir, made_file, printed, tell};
-
-/// How long the end waits for the main process to acknowledge it, if there is a connection, or the
-/// first one is just being made. If the main process was not reached the last time, nothing waits.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How long a network file system may show the number of the newest attempt as it was before.
 const OLD_VIEW: Duration = Duration::from_secs(60);
@@ -405,7 +402,12 @@ impl Supervisor<'_> {
         // The next attempt may start as soon as it is told.
         drop(held);
         let end = record.end.clone();
-        self.farewell(&mut mail, record);
+        let afterwards = self.farewell(&mut mail, record);
+        // After SIGTERM the place is wanted for others.
+        let is_to_leave = finished.stop == Some(StopCause::Signal(Signal::TERM.as_raw()));
+        if afterwards == Afterwards::Stays && !is_to_leave {
+            farewell::stay(&self.happening, limit);
+        }
         Outcome { end }
     }
 
@@ -492,36 +494,14 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Says how the attempt ended. Waits for the answer only as long as there is hope of one.
-    /// Afterwards all that was said is durable, here or with the main process.
-    fn farewell(&self, mail: &mut Mail, record: ExitRecord) {
-        if let Some(condition) = &record.condition {
-            mail.say(Message::Condition(condition.clone()));
-        }
-        if !record.noticed.is_empty() {
-            mail.say(Message::Noticed(record.noticed.clone()));
-        }
-        mail.say(Message::Ended(record));
-        let start = Instant::now();
-        let there_is_hope = |mail: &Mail| mail.is_connected() || mail.is_first_connection_due();
-        while !mail.is_all_acknowledged() && there_is_hope(mail) {
-            let left = FAREWELL.saturating_sub(start.elapsed());
-            match self.happening.within(left) {
-                Some(Event::Connected(link, welcome)) => {
-                    mail.connected(link, welcome.sequence, Instant::now());
-                }
-                Some(Event::Acknowledged(acknowledgement)) => {
-                    mail.acknowledged(acknowledgement.sequence);
-                }
-                Some(Event::Unreachable) => mail.disconnected(Instant::now()),
-                Some(_) => {}
-                None => break,
-            }
-        }
+    /// Says how the attempt ended. Afterwards all that was said is durable, here or with the main process.
+    fn farewell(&self, mail: &mut Mail, record: ExitRecord) -> Afterwards {
+        let afterwards = farewell::say(&self.happening, mail, record);
         if !mail.is_all_acknowledged() {
             mail.leave_the_rest();
             self.sync_record();
         }
+        afterwards
     }
 
     fn sync_record(&self) {

@@ -95,12 +95,17 @@ pub fn assert_grid(run: &Run) {
 
 /// The place with the commands in `commands`, but that `submit`, one of them, is `script` the first
 /// time that it is called to submit, and itself from then on. `$SUBMIT` in it is the real one.
-pub fn with_first_submission(
-    mut place: Place,
-    commands: &Path,
-    submit: &str,
-    script: &str,
-) -> Place {
+pub fn with_first_submission(place: Place, commands: &Path, submit: &str, script: &str) -> Place {
+    let once = place.directory.join("once");
+    let first = format!(
+        "mkdir {} 2>/dev/null || exec $SUBMIT \"$@\"\n{script}",
+        once.display()
+    );
+    with_submissions(place, commands, submit, &first)
+}
+
+/// The same, but that `submit` is `script` each time that it is called to submit.
+pub fn with_submissions(mut place: Place, commands: &Path, submit: &str, script: &str) -> Place {
     let changed = place.directory.join("commands");
     std::fs::create_dir(&changed).expect("the directory is the user's");
     for entry in std::fs::read_dir(commands).expect("it is there") {
@@ -110,10 +115,8 @@ pub fn with_first_submission(
         }
     }
     let text = format!(
-        "#!/bin/sh\nSUBMIT={}\ncase \" $* \" in *--version*) exec $SUBMIT \"$@\" ;; esac\n\
-         mkdir {} 2>/dev/null || exec $SUBMIT \"$@\"\n{script}\n",
+        "#!/bin/sh\nSUBMIT={}\ncase \" $* \" in *--version*) exec $SUBMIT \"$@\" ;; esac\n{script}\n",
         commands.join(submit).display(),
-        place.directory.join("once").display(),
     );
     let path = changed.join(submit);
     std::fs::write(&path, text).expect("a new directory");

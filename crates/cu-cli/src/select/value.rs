@@ -7,7 +7,7 @@ use cu_core::JobState;
 use cu_protocol::{MetricValue, Timestamp};
 use serde::Serialize;
 
-use crate::text::moment::{iso, local, rounded};
+use crate::text::moment::{in_local_time, iso, local, rounded};
 
 /// A value of a job.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +22,8 @@ pub enum Value {
     Fraction(f64),
     /// A text.
     Text(String),
+    /// A sentence of ours, with moments in UTC.
+    Sentence(String),
     /// A time that something took.
     Time(Duration),
     /// A moment.
@@ -65,6 +67,7 @@ impl Value {
             }
             Self::Time(time) => rounded(*time),
             Self::Moment(moment) => local(*moment),
+            Self::Sentence(text) => in_local_time(text),
             value => value.written(),
         }
     }
@@ -74,7 +77,7 @@ impl Value {
         match self {
             Self::Missing => String::new(),
             Self::Number(number) | Self::Fraction(number) => number.to_string(),
-            Self::Written(_, text) | Self::Text(text) => text.clone(),
+            Self::Written(_, text) | Self::Text(text) | Self::Sentence(text) => text.clone(),
             Self::Time(time) => time.as_secs_f64().to_string(),
             Self::Moment(moment) => iso(*moment),
         }
@@ -82,7 +85,10 @@ impl Value {
 
     /// Whether it is shown at the end of its cell.
     pub fn is_number(&self) -> bool {
-        !matches!(self, Self::Missing | Self::Text(_) | Self::Moment(_))
+        !matches!(
+            self,
+            Self::Missing | Self::Text(_) | Self::Sentence(_) | Self::Moment(_)
+        )
     }
 
     /// The number by which it is sorted, if it has one.
@@ -94,7 +100,7 @@ impl Value {
             Self::Time(time) => Some(time.as_secs_f64()),
             // A double holds the milliseconds of the next 280,000 years.
             Self::Moment(moment) => Some(moment.millis() as f64),
-            Self::Missing | Self::Text(_) => None,
+            Self::Missing | Self::Text(_) | Self::Sentence(_) => None,
         }
     }
 
@@ -112,7 +118,7 @@ impl Value {
     pub fn order_to(&self, written: &str) -> Option<Ordering> {
         match self {
             Self::Missing => None,
-            Self::Text(text) => Some(text.as_str().cmp(written)),
+            Self::Text(text) | Self::Sentence(text) => Some(text.as_str().cmp(written)),
             // As far as the person has written it, so that a day means all of it.
             Self::Moment(moment) => {
                 let (text, written) = match written.strip_suffix('Z') {

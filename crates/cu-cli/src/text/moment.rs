@@ -43,10 +43,44 @@ pub fn now() -> Timestamp {
     Timestamp::from(SystemTime::now())
 }
 
+/// The same text with each moment in UTC that it names, such as `2026-11-24T16:48:32Z`, as local time.
+pub fn in_local_time(text: &str) -> String {
+    in_time_of(text, &TimeZone::system())
+}
+
+fn in_time_of(text: &str, zone: &TimeZone) -> String {
+    const FORM: &[u8] = b"0000-00-00T00:00:00Z";
+    let has_form = |piece: &[u8]| {
+        let mut pairs = piece.iter().zip(FORM);
+        piece.len() == FORM.len()
+            && pairs.all(|(byte, form)| match form {
+                b'0' => byte.is_ascii_digit(),
+                form => byte == form,
+            })
+    };
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.as_bytes().windows(FORM.len()).position(has_form) {
+        let (before, behind) = rest.split_at(at);
+        let (moment, behind) = behind.split_at(FORM.len());
+        shown.push_str(before);
+        match moment.parse::<jiff::Timestamp>() {
+            Ok(at) => shown.push_str(&shown_in(at, zone.clone())),
+            Err(_) => shown.push_str(moment),
+        }
+        rest = behind;
+    }
+    shown + rest
+}
+
+fn shown_in(moment: jiff::Timestamp, zone: TimeZone) -> String {
+    moment.to_zoned(zone).strftime("%F %T").to_string()
+}
+
 fn local_in(moment: Timestamp, zone: TimeZone) -> String {
     let millis = i64::try_from(moment.min(LAST).millis()).unwrap_or(i64::MAX);
     match jiff::Timestamp::from_millisecond(millis) {
-        Ok(moment) => moment.to_zoned(zone).strftime("%F %T").to_string(),
+        Ok(moment) => shown_in(moment, zone),
         // Beyond what the library counts, which the last moments of the year 9999 are.
         Err(_) => iso(moment),
     }
@@ -90,6 +124,24 @@ mod tests {
             "of a clock that is ahead"
         );
         assert!(ago(Timestamp::from_millis(0), now).starts_with("19"));
+    }
+
+    #[test]
+    fn moments_in_a_sentence_are_of_the_readers_own_clock() {
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        let shown = |text: &str| in_time_of(text, &zone);
+        assert_eq!(
+            shown("tried until 2026-11-24T23:48:32Z, not after 2026-11-25T00:00:00Z"),
+            "tried until 2026-11-25 01:48:32, not after 2026-11-25 02:00:00"
+        );
+        for other in [
+            "",
+            "é 2026-11-24",
+            "2026-13-24T23:48:32Z",
+            "x2026-11-24T23:48:32",
+        ] {
+            assert_eq!(shown(other), other);
+        }
     }
 
     #[test]

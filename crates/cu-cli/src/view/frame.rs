@@ -9,7 +9,7 @@ use owo_colors::OwoColorize;
 use super::canvas::Line;
 use super::table::{Column, Table};
 use crate::select::Value;
-use crate::text::moment::rounded;
+use crate::text::moment::{in_local_time, rounded};
 use crate::text::width::{columns, cut, one_line};
 
 /// A display has at most this many lines.
@@ -49,7 +49,8 @@ impl Picture<'_> {
         let mut lines = self.counts();
         lines.push(self.bar());
         if let Some(held_up) = &self.status.held_up {
-            let text = cut(&one_line(held_up), self.width).into_owned();
+            let held_up = in_local_time(&one_line(held_up));
+            let text = cut(&held_up, self.width).into_owned();
             lines.push(Line {
                 colored: text.yellow().to_string(),
                 plain: text,

@@ -15,7 +15,7 @@ use super::{Files, hints, limit};
 use crate::backend::{Kind, shown_cluster_job};
 use crate::git::Record;
 use crate::runs::disk::DiskUse;
-use crate::text::moment::{ago, local, now, rounded};
+use crate::text::moment::{ago, in_local_time, local, now, rounded};
 use crate::text::visible::printable;
 use crate::text::{last_line, size, wrap};
 
@@ -269,7 +269,7 @@ fn rows(cells: &[[String; 7]], width: usize) -> Vec<String> {
 
 /// Why it ended, with the keys behind that.
 fn cause(attempt: &AttemptReport, files: &Files) -> Option<String> {
-    let detail = attempt.detail.clone()?;
+    let detail = in_local_time(attempt.detail.as_deref()?);
     let keys = files.signals.stopped.as_ref().map(limit::of_stop);
     Some(match keys.filter(|keys| !keys.is_empty()) {
         Some(keys) => format!("{detail} ({keys})"),

@@ -79,7 +79,7 @@ pub fn heading(key: &Key, columns: &[Key]) -> String {
 /// The value of a key, the reason with the key of the config that decided it.
 pub fn cell(key: &Key, job: &JobReport) -> Value {
     match key {
-        Key::Why => Value::Text(limit::why(job)),
+        Key::Why => Value::Sentence(limit::written_why(job)),
         key => key.of(job),
     }
 }
@@ -171,7 +171,7 @@ impl<'a> From<&'a JobReport> for JobRow<'a> {
             end: last.and_then(|last| last.end),
             exit_code: last.and_then(|last| last.exit_code),
             signal: last.and_then(|last| last.signal),
-            why: limit::why(job),
+            why: limit::written_why(job),
             output_dir: &job.output_dir,
         }
     }

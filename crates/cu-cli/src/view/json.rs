@@ -137,7 +137,7 @@ impl<'a> JobJson<'a> {
             early_results: Some(run.early_results(report.job)).filter(|path| path.is_file()),
             refused_messages: RefusedJson::new(run, report.job),
             fraction: report.fraction,
-            why: limit::why(report),
+            why: limit::written_why(report),
             paused: report.paused,
             git: Record::read(run),
             attempts: attempts

@@ -6,11 +6,18 @@ use cu_core::{JobReport, Limit, Names};
 use cu_protocol::{StopRule, Stopped};
 use humantime::format_duration;
 
+use crate::text::moment::in_local_time;
+
 /// The keys, for `main.log`.
 pub const NAMES: Names = Names { with_key, of_stop };
 
-/// Why the job is as it is, with the key of the limit that decides it.
+/// Why the job is as it is, with the key of the limit that decides it, for people.
 pub fn why(job: &JobReport) -> String {
+    in_local_time(&written_why(job))
+}
+
+/// The same for programs: moments are in UTC.
+pub fn written_why(job: &JobReport) -> String {
     with_key(&job.why, job.limit)
 }
 

@@ -67,7 +67,9 @@ pub fn counts(status: &Status) -> String {
 /// What the line of a run ends with if something holds its main process up.
 pub fn held_up(status: &Status) -> String {
     let held_up = status.held_up.as_ref();
-    held_up.map_or_else(String::new, |text| format!("; {text}"))
+    held_up.map_or_else(String::new, |text| {
+        format!("; {}", moment::in_local_time(text))
+    })
 }
 
 /// `3 completed, 4 waiting`, without zeros.

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use cu_core::{Level, Notice};
 
 use super::limit;
+use crate::text::moment::in_local_time;
 use crate::text::plural;
 
 /// The notices since the last lines.
@@ -42,7 +43,8 @@ impl Notices {
             if failed.is_some() && (report_follows || !self.told.insert(notice.text.clone())) {
                 continue;
             }
-            let mut text = limit::with_key(&notice.to_string(), notice.limit);
+            let text = limit::with_key(&notice.to_string(), notice.limit);
+            let mut text = in_local_time(&text);
             if more > 0 {
                 text.push_str(&format!(" (… and {})", plural(more, "more job")));
             }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use cu_core::Status;
 
 use super::limit;
+use crate::text::moment::in_local_time;
 
 /// A shorter time in the queue needs no explanation.
 const SHORT: Duration = Duration::from_secs(10);
@@ -43,7 +44,7 @@ impl Waiting {
 /// What the first queued job waits for, if nothing runs.
 pub fn reason(status: &Status) -> Option<String> {
     let first = status.waits_for.as_ref()?;
-    let why = limit::with_key(&first.why, first.limit);
+    let why = in_local_time(&limit::with_key(&first.why, first.limit));
     let more = match status.jobs.queued {
         0 | 1 => String::new(),
         queued => format!(" (and {} more)", queued - 1),

@@ -365,6 +365,12 @@ impl Job {
         self.active().is_some_and(Active::is_being_cancelled)
     }
 
+    /// Whether the scheduler has its attempt, and has not started it.
+    pub(super) fn is_in_queue(&self) -> bool {
+        let is_taken = |active: &Active| matches!(active.stage, Stage::Submitted(_));
+        self.state() == JobState::Queued && self.active().is_some_and(is_taken)
+    }
+
     /// Whether it waits until an operator continues it.
     #[must_use]
     pub fn is_paused(&self) -> bool {

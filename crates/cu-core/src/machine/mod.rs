@@ -30,7 +30,7 @@ mod words;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use cu_protocol::{JobId, Timestamp};
+use cu_protocol::{Attempt, JobId, Timestamp};
 
 pub use action::Action;
 pub use event::{Event, Order};
@@ -67,6 +67,8 @@ pub struct Machine {
     delayed: BTreeSet<JobId>,
     /// The jobs for which the scheduler has no room. Not stored: the next main process asks anew.
     without_room: BTreeSet<JobId>,
+    /// How many attempts wait in the scheduler's queue.
+    in_queue: usize,
     /// Nothing is submitted any more: the main process is about to end.
     is_closed: bool,
 }
@@ -83,6 +85,7 @@ impl Machine {
             tally: Tally::default(),
             delayed: BTreeSet::new(),
             without_room: BTreeSet::new(),
+            in_queue: 0,
             is_closed: false,
         };
         for job in &jobs {
@@ -235,6 +238,21 @@ impl Machine {
         due.or_else(|| waiting().filter(is_due)).map(|(_, id)| *id)
     }
 
+    /// Whether the job's next attempt is about to be submitted, and nothing of the run would take the place
+    /// of `attempt`, which is over, before that.
+    pub(crate) fn starts_when_it_leaves(&self, job: JobId, attempt: Attempt) -> bool {
+        let next = self.job(job).and_then(Job::active);
+        let is_next = |next: &Active| {
+            next.stage == Stage::Submitting && next.attempt == Attempt(attempt.0 + 1)
+        };
+        self.in_queue == 0 && next.is_some_and(is_next)
+    }
+
+    /// Whether more may soon become due than what is being submitted: an attempt may end, or a wait.
+    pub(crate) fn can_more_become_due(&self) -> bool {
+        self.in_queue > 0 || self.tally.counts.running > 0 || self.next_deadline().is_some()
+    }
+
     /// Submits nothing from now on: the next main process does that.
     pub fn close(&mut self) {
         self.is_closed = true;
@@ -322,6 +340,7 @@ impl Machine {
             return false;
         }
         self.tally.remove(&before);
+        self.in_queue -= usize::from(before.is_in_queue());
         if let Some(due) = schedule::next_deadline(&before, &self.policy) {
             match before.phase {
                 Phase::Waiting { .. } => self.waiting.remove(&(due, id)),
@@ -335,6 +354,7 @@ impl Machine {
 
     fn enter(&mut self, job: &Job) {
         self.tally.add(job);
+        self.in_queue += usize::from(job.is_in_queue());
         if let Some(due) = schedule::next_deadline(job, &self.policy) {
             match job.phase {
                 Phase::Waiting { .. } => self.waiting.insert((due, job.id)),

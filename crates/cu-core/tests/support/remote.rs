@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use cu_scheduler::simulated::Simulated;
 use cu_scheduler::{
     Cancel, Capabilities, ClusterJobId, ClusterState, Error, ExitCodes, Found, Observation, Reach,
-    Scheduler, Submission, SubmissionName, SubmitError, TimeLimits,
+    Scheduler, Starts, Submission, SubmissionName, SubmitError, TimeLimits,
 };
 
 /// How many jobs there may be at a time, and when to ask again beyond that.
@@ -117,7 +117,8 @@ impl fmt::Display for Remote {
 impl Scheduler for Remote {
     fn capabilities(&self) -> Capabilities {
         let (limits, codes) = (TimeLimits::Coarse, ExitCodes::Kept);
-        Capabilities::new(1000, limits, codes, Reach::OtherMachines)
+        let all = Capabilities::new(1000, limits, codes, Reach::OtherMachines);
+        all.starting(Starts::WhenAJobEnds)
     }
 
     async fn submit(&self, batch: &[Submission]) -> Vec<Result<ClusterJobId, SubmitError>> {

@@ -101,6 +101,7 @@ kinds! {
         FromServer::Acknowledgement(_) => "acknowledgement",
         FromServer::Answer(_) => "answer",
         FromServer::Refused(_) => "refused",
+        FromServer::Stay(_) => "stay",
     }
     program_request_kind, PROGRAM_REQUESTS: ProgramRequest {
         ProgramRequest::Say(_) => "say",
@@ -395,6 +396,12 @@ pub fn from_server() -> Samples<FromServer> {
     }
     samples.push(("text".into(), FromServer::Refused("another run".into())));
     named(samples, from_server_kind)
+}
+
+/// The messages from the server that version 4 adds.
+pub fn from_server_of_version_4() -> Samples<FromServer> {
+    let stay = FromServer::Stay(Sequence(300));
+    vec![(from_server_kind(&stay).to_owned(), stay)]
 }
 
 /// Requests of a program.

@@ -37,7 +37,7 @@ use async_trait::async_trait;
 use crate::cluster::{Batch, Refusal, Writer, check};
 use crate::{
     Cancel, Capabilities, ClusterJobId, ClusterState, Error, Examine, Finding, Found, Level,
-    Observation, Preview, Scheduler, Subject, Submission, SubmissionName, SubmitError,
+    Observation, Preview, Scheduler, Starts, Subject, Submission, SubmissionName, SubmitError,
 };
 
 use files::{Key, Room, Wish};
@@ -179,7 +179,12 @@ fn split(jobs: &[ClusterJobId]) -> (Vec<(usize, Key)>, Vec<ClusterJobId>) {
 #[async_trait]
 impl Scheduler for Kept {
     fn capabilities(&self) -> Capabilities {
-        self.0.inner.capabilities()
+        let inner = self.0.inner.capabilities();
+        match self.0.keeping.keep {
+            // The next attempt takes the place of one that has ended without the cluster.
+            Some(_) => inner.starting(Starts::AtAnyTime),
+            None => inner,
+        }
     }
 
     async fn submit(&self, submissions: &[Submission]) -> Vec<Result<ClusterJobId, SubmitError>> {

@@ -127,7 +127,14 @@ impl Client {
             let command = self.command("scontrol");
             let command = command.arguments(["--oneliner", "show", what]);
             let output = command.run().await;
-            let output = output.map_err(|failure| unavailable(&failure))?;
+            let output = output.map_err(|failure| match failure {
+                // Without it nothing can be told of the cluster.
+                Failure::NotStarted { .. } => Error::Refused {
+                    scheduler: "Slurm".into(),
+                    reason: failure.to_string(),
+                },
+                failure => unavailable(&failure),
+            })?;
             // Behind the settings stands whether the controller answers a ping, which may fail alone.
             if output.code == 0 || output.stdout.contains(IN_SETTINGS) {
                 return Ok(output.stdout);
@@ -166,15 +173,12 @@ fn failed(output: &Output) -> Error {
     }
 }
 
-/// The error for a command that did not run to its end.
+/// The error for a command that did not run to its end. One that can't be started, for example because a file
+/// system is away, may be there again later.
 pub(super) fn unavailable(failure: &Failure) -> Error {
-    let reason = failure.to_string();
-    let scheduler = "Slurm".into();
-    match failure {
-        Failure::NotStarted { .. } => Error::Refused { scheduler, reason },
-        Failure::TimedOut { .. } | Failure::GaveUp { .. } | Failure::Broken { .. } => {
-            Error::Unavailable { scheduler, reason }
-        }
+    Error::Unavailable {
+        scheduler: "Slurm".into(),
+        reason: failure.to_string(),
     }
 }
 

@@ -86,7 +86,7 @@ use async_trait::async_trait;
 use crate::cluster::Writer;
 use crate::{
     Cancel, Capabilities, ClusterJobId, Error, Examine, ExitCodes, Finding, Found, Observation,
-    Preview, Reach, Scheduler, Submission, SubmissionName, SubmitError, TimeLimits,
+    Preview, Reach, Scheduler, Starts, Submission, SubmissionName, SubmitError, TimeLimits,
 };
 use client::Client;
 use completing::Completing;
@@ -229,12 +229,13 @@ impl fmt::Display for Cluster {
 #[async_trait]
 impl Scheduler for Slurm {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new(
-            BATCH,
-            TimeLimits::Coarse,
-            ExitCodes::Kept,
-            Reach::OtherMachines,
-        )
+        // What is put back into the queue must have ended before.
+        let starts = match self.0.options.resume {
+            Resume::Submit => Starts::WhenAJobEnds,
+            Resume::Requeue => Starts::AtAnyTime,
+        };
+        let (limits, codes) = (TimeLimits::Coarse, ExitCodes::Kept);
+        Capabilities::new(BATCH, limits, codes, Reach::OtherMachines).starting(starts)
     }
 
     async fn submit(&self, batch: &[Submission]) -> Vec<Result<ClusterJobId, SubmitError>> {

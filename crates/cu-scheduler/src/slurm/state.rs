@@ -7,7 +7,7 @@ use crate::{ClusterEnd, ClusterState, EndCause};
 
 /// Reasons for a wait that time does not cure: a person must change the job or the cluster. Where
 /// Slurm has many that begin alike, that part.
-const HOLDING: [&str; 19] = [
+const HOLDING: [&str; 20] = [
     "JobHeld",
     "JobHoldMaxRequeue",
     "BurstBufferOperation",
@@ -26,6 +26,7 @@ const HOLDING: [&str; 19] = [
     "QOSNotAllowed",
     "QOSMin",
     "ReservationDeleted",
+    "ReservationInvalid",
     "DeadLine",
 ];
 
@@ -323,6 +324,12 @@ mod tests {
             "QOSMaxWallDurationPerJobLimit",
             "AssocMaxCpuPerJobLimit",
             "QOSMinCpuNotSatisfied",
+            "QOSMinGRES",
+            "AssocMaxGRESPerNode",
+            "QOSMaxCpuMinutesPerJobLimit",
+            "ReservationDeleted",
+            "ReservationInvalid",
+            "BurstBufferOperation",
         ] {
             assert_eq!(kind("PENDING", Some(reason)), "held", "{reason}");
         }
@@ -334,6 +341,24 @@ mod tests {
             "JobArrayTaskLimit",
             "AssocGrpCpuLimit",
             "QOSMaxJobsPerUserLimit",
+            "QOSGrpGRESMinutes",
+            "MaxCpuRunMinsPerUser",
+            "MaxJobsPerAccount",
+            "AssocGrpSubmitJobsLimit",
+            "QOSUsageThreshold",
+            "Reservation",
+            "ReqNodeNotAvail, UnavailableNodes:n[1-2]",
+            "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions",
+            "BurstBufferStageIn",
+            "BurstBufferResources",
+            "Licenses",
+            "SchedDefer",
+            "NvidiaImexChannels",
+            "MaxPoweredUpNodes",
+            "MpiPortsBusy",
+            "FedJobLock",
+            "Cleaning",
+            "None",
         ] {
             assert_eq!(kind("PENDING", Some(reason)), "queued", "{reason}");
         }

@@ -550,3 +550,20 @@ async fn our_own_cancel_asks_no_accounting() {
     assert_eq!(cause(state(&slurm, &job).await), EndCause::Cancelled);
     assert_eq!(stubs.calls("sacct"), 0);
 }
+
+#[tokio::test]
+async fn a_squeue_that_cant_be_started_may_be_there_again() {
+    let stubs = Stubs::new();
+    let slurm = stubs.open().await;
+    let job = slurm.submit(&stubs.submissions(1)).await.remove(0).unwrap();
+    // Its file system is away.
+    std::fs::rename(stubs.path("squeue"), stubs.path("away")).unwrap();
+    let error = slurm.observe(std::slice::from_ref(&job)).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    let words = error.to_string();
+    assert!(words.contains("can't be started"), "{words}");
+    assert!(!words.contains("refused"), "{words}");
+    std::fs::rename(stubs.path("away"), stubs.path("squeue")).unwrap();
+    let there = state(&slurm, &job).await;
+    assert!(matches!(there, ClusterState::Queued { .. }), "{there:?}");
+}

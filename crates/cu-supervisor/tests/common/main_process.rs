@@ -23,6 +23,7 @@ pub struct MainProcess {
 
 struct Shared {
     acknowledges: AtomicBool,
+    asks_to_stay: AtomicBool,
     is_over: AtomicBool,
     sender: Mutex<Option<ServerSender<TcpStream>>>,
     streams: Mutex<Vec<TcpStream>>,
@@ -39,6 +40,7 @@ impl MainProcess {
         let (arrived, received) = mpsc::channel();
         let shared = Arc::new(Shared {
             acknowledges: AtomicBool::new(acknowledges),
+            asks_to_stay: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             sender: Mutex::new(None),
             streams: Mutex::new(Vec::new()),
@@ -100,6 +102,11 @@ impl MainProcess {
             .unwrap();
     }
 
+    /// Asks attempts to stay from now on when they report their end.
+    pub fn ask_to_stay(&self) {
+        self.shared.asks_to_stay.store(true, Ordering::SeqCst);
+    }
+
     /// From now on acknowledges at once.
     pub fn acknowledge_at_once(&self) {
         self.shared.acknowledges.store(true, Ordering::SeqCst);
@@ -138,15 +145,20 @@ fn serve(stream: &TcpStream, secret: &Secret, shared: &Arc<Shared>, arrived: &Se
     std::thread::spawn(move || {
         while let Ok(ToServer::Message(envelope)) = receiver.receive() {
             let sequence = envelope.sequence;
+            let is_end = matches!(envelope.message, Message::Ended(_));
             let _ = arrived.send(envelope);
             if shared.acknowledges.load(Ordering::SeqCst) {
                 let acknowledgement = Acknowledgement {
                     sequence,
                     wish: None,
                 };
+                let answer = match is_end && shared.asks_to_stay.load(Ordering::SeqCst) {
+                    true => FromServer::Stay(sequence),
+                    false => FromServer::Acknowledgement(acknowledgement),
+                };
                 if let Some(sender) = shared.sender.lock().unwrap().as_mut() {
                     // The supervisor may have ended by now.
-                    let _ = sender.send(&FromServer::Acknowledgement(acknowledgement));
+                    let _ = sender.send(&answer);
                 }
             }
         }

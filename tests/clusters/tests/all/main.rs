@@ -32,4 +32,5 @@ mod slurm_options;
 mod slurm_runs;
 mod slurm_scripts_in_pieces;
 mod slurm_sites;
+mod slurm_succession;
 mod slurm_two_clusters;

@@ -3,7 +3,7 @@
 
 use cu_cluster_tests::own::without_accounting;
 use cu_cluster_tests::runs::{
-    ask, assert_completes, assert_promises, await_first_attempt, complete, ends, in_a_lane,
+    ask, assert_completes, assert_promises, await_first_attempt, complete, ends, in_a_lane, start,
     tiny_job,
 };
 use cu_cluster_tests::{SlurmCluster, Suite, place, runs};
@@ -125,6 +125,29 @@ fn a_node_that_does_not_see_the_run_directory_is_avoided() {
     let shown = shown(&run);
     let words = ["does not see", "n1"];
     assert!(words.iter().all(|it| shown.contains(it)), "{shown}");
+}
+
+/// No node sees it, and there is no other. Slurm says only FAILED, with a signal of its own.
+#[test]
+fn a_run_directory_that_no_node_sees_is_told_at_the_first_end() {
+    let one = "PartitionName=one Nodes=n1 Default=YES MaxTime=INFINITE DefaultTime=60";
+    let cluster = without_accounting(Suite::Trixie, &[one]);
+    let work = cluster.work_directory();
+    let directory = work.path().to_str().expect("UTF-8").to_owned();
+    let place = place::in_partition(&cluster, "one", work.path());
+    let _user = cluster.become_user();
+    let run = tiny_job(place, "works", "resume.losses = 1\n");
+    let _blind = BlindNode::start(&cluster, "n1".to_owned(), &directory);
+    let main_process = start(&run);
+    run.until("what is wrong, after one attempt", || {
+        let job = run.show(0);
+        let end = job["attempts"][0]["detail"].as_str()?;
+        end.contains("n1 does not see the run directory")
+            .then_some(())
+    });
+    assert_eq!(main_process.wait().code, Some(1));
+    let job = run.show(0);
+    assert_eq!(ends(&job), ["lost", "lost"], "{job}");
 }
 
 /// Says that it is there, saves at SIGTERM for a while, and exits with 3; the next attempt is done.
