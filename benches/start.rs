@@ -76,6 +76,7 @@ impl Attempts {
             version: ServerFile::VERSION,
             run: RUN,
             addresses: vec![server.to_string()],
+            local: None,
             host: "localhost".to_owned(),
             process: std::process::id(),
         };

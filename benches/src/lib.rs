@@ -13,5 +13,5 @@ pub mod supervisors;
 pub mod usage;
 
 pub use contest::{Contest, timed};
-pub use place::{built, cu, number, scratch, static_programs};
+pub use place::{built, built_cu, cu, number, scratch, scratch_in, static_programs};
 pub use server::{acknowledging_server, note_everything, serve};

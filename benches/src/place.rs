@@ -16,6 +16,21 @@ pub fn cu() -> Result<PathBuf> {
     Ok(target.join("release/cu"))
 }
 
+/// As [`cu`], with cargo's target directory, for a program that is not a benchmark: it runs as
+/// `TARGET/release/NAME`.
+///
+/// # Errors
+/// As for [`cu`].
+pub fn built_cu() -> Result<(PathBuf, PathBuf)> {
+    let executable = std::env::current_exe().context("can't find this executable")?;
+    let target = executable
+        .ancestors()
+        .nth(2)
+        .context("it is run by cargo")?;
+    build(target, |build| build.args(["--package", "cu-cli"]))?;
+    Ok((target.join("release/cu"), target.to_owned()))
+}
+
 /// A directory with `cu` and the program `smallest_job`, built now by the release profile and linked
 /// statically, so that they run on machines with any C library. Those in the directory that
 /// `CU_STATIC_PROGRAMS` names, if it is set.
@@ -89,7 +104,15 @@ pub fn number(at: usize, default: u64) -> Result<u64> {
 /// # Errors
 /// If it can't be made.
 pub fn scratch() -> Result<tempfile::TempDir> {
-    let parent = target()?.join("tmp");
+    scratch_in(&target()?)
+}
+
+/// The same in this target directory.
+///
+/// # Errors
+/// If it can't be made.
+pub fn scratch_in(target: &Path) -> Result<tempfile::TempDir> {
+    let parent = target.join("tmp");
     std::fs::create_dir_all(&parent).with_context(|| parent.display().to_string())?;
     tempfile::tempdir_in(&parent).with_context(|| parent.display().to_string())
 }
