@@ -29,6 +29,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// At most this many handshakes go on at a time. One more ends the oldest: an honest handshake takes
 /// milliseconds, an idle stranger's as long as allowed.
 const HANDSHAKES: usize = 128;
+/// From this limit on open files on, one more makes no difference.
+const MANY_FILES: u64 = 256;
 /// The wait after a connection could not be accepted, mostly because file descriptors are scarce.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
@@ -49,7 +51,7 @@ impl Server {
         connections: Arc<Connections>,
         tasks: &mut JoinSet<()>,
     ) -> Result<Self> {
-        allow_many_files();
+        let most_files = allow_many_files();
         let path = run_dir.server_file();
         let listener = TcpListener::bind(SocketAddr::new(listen, 0))
             .await
@@ -58,8 +60,9 @@ impl Server {
             .local_addr()
             .map_err(Error::file("listen, to be named in", &path))?
             .port();
-        let local = listen.is_loopback().then(|| format!("cu-{run}-{port}"));
-        // Without it there is TCP.
+        // Without it there is TCP. Where few files may be open, an attempt needs the descriptor more.
+        let is_wanted = listen.is_loopback() && most_files >= MANY_FILES;
+        let local = is_wanted.then(|| format!("cu-{run}-{port}"));
         let local = local.and_then(|name| Some((listen_locally(&name).ok()?, name)));
         let (local, name) = local.unzip();
         let listeners = Listeners {
@@ -211,8 +214,9 @@ async fn shake_hands(
     .ok()
 }
 
-/// Each running attempt needs a file descriptor for its connection; the usual soft limit is 1024.
-fn allow_many_files() {
+/// Each running attempt needs a file descriptor for its connection; the usual soft limit is 1024. Returns how many
+/// files may be open.
+fn allow_many_files() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -223,6 +227,7 @@ fn allow_many_files() {
         // If this fails, fewer attempts can be connected.
         let _ = setrlimit(Resource::Nofile, raised);
     }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// The addresses at which others reach us, the likeliest first.
