@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use cu_benches::cluster::Attempts;
 use cu_benches::hosted::{MainProcess, make_run, serve_if_asked};
-use cu_benches::statistics::{seconds, three_digits};
+use cu_benches::statistics::three_digits;
 use cu_benches::{Contest, cu, number, scratch, usage};
 use cu_core::machine::{Effects, Event, Job, Machine};
 use cu_core::{ExitRules, Policy, RunDir};
@@ -62,29 +62,27 @@ fn whole_run(jobs: u32, resumes: u32) -> Result<()> {
     let all = begun.elapsed();
     let size = run.store().metadata()?.len();
     let attempts = f64::from(jobs) * f64::from(resumes + 1);
-    println!("| | |");
-    println!("| --- | --- |");
+    let milliseconds = |time: Duration| three_digits(time.as_secs_f64() * 1000.0);
+    let megabytes = |bytes: u64| three_digits(bytes as f64 / 1e6);
     println!(
-        "| the run is made | {}, {} jobs a second |",
-        seconds(made.as_secs_f64()),
-        three_digits(f64::from(jobs) / made.as_secs_f64())
+        "| jobs | made, ms | at work after, ms | opened again after, ms | `cu status`, ms | memory, MB | store, MB | all attempts, s |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    println!(
+        "| {jobs} | {} | {} | {} | {} | {} | {} | {} |\n",
+        milliseconds(made),
+        milliseconds(opened),
+        milliseconds(reopened),
+        three_digits(status * 1000.0),
+        megabytes(most),
+        megabytes(size),
+        three_digits(all.as_secs_f64()),
     );
     println!(
-        "| the main process is at work | after {} |",
-        seconds(opened.as_secs_f64())
-    );
-    println!(
-        "| the same after the first one was killed, with 1,000 attempts submitted | after {} |",
-        seconds(reopened.as_secs_f64())
-    );
-    println!("| `cu status` | {} |", seconds(status));
-    println!("| memory of the main process | {} MB |", most / 1_000_000);
-    println!(
-        "| all is done | after {}, {} attempts a second |",
-        seconds(all.as_secs_f64()),
+        "{} jobs a second made, {} attempts a second\n",
+        three_digits(f64::from(jobs) / made.as_secs_f64()),
         three_digits(attempts / all.as_secs_f64())
     );
-    println!("| the store | {} MB |\n", size / 1_000_000);
     Ok(())
 }
 

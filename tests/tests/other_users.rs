@@ -3,15 +3,12 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
 use cu_core::{JobPlan, Policy, RunDir, RunPlan, create_run};
-use cu_protocol::client::Client;
-use cu_protocol::{Attempt, JobId, Role};
-use cu_run_dir::ServerFile;
+use cu_protocol::{Attempt, JobId};
 use cu_scheduler::local::{Local, LocalOptions};
 use cu_scheduler::{Resources, Scheduler, Submission, SubmissionName};
 use cu_tests::process::{Exit, Process};
@@ -438,43 +435,6 @@ fn no_socket_is_made_where_others_may_rename() {
     assert_eq!(run.show(0)["metrics"]["accuracy"], 0.9);
     let told = fs::read_to_string(run.dir().stderr(JobId(0), Attempt(0))).expect("stderr");
     assert!(told.contains("the socket can't be in"), "{told}");
-}
-
-#[test]
-fn another_user_is_not_answered_at_the_unix_socket() {
-    const KNOCKS: &str = "import socket, sys
-knock = socket.socket(socket.AF_UNIX)
-knock.settimeout(60)
-knock.connect('\\0' + sys.argv[1])
-try:
-    knock.sendall(bytes.fromhex(sys.argv[2]))
-    answer = knock.recv(1000)
-except ConnectionError:
-    answer = b''
-sys.exit(len(answer))";
-    if !can_be_played() {
-        return;
-    }
-    let run = Run::new(&WAITS, "");
-    let main_process = run.start();
-    run.await_file(&run.output(0, "here"));
-    let server = ServerFile::read(&run.dir().server_file()).expect("server.json");
-    let name = server.local.expect("all attempts are on this machine");
-    // Even with the secret.
-    let secret = cu_run_dir::read_secret(&run.dir()).expect("the secret");
-    let client = Client::local(&secret, server.run, Role::Operator);
-    let digits = client.unsent().iter().map(|byte| format!("{byte:02x}"));
-    let hello: String = digits.collect();
-    let knocks_as = |user| {
-        let mut command = Command::new("python3");
-        command.args(["-c", KNOCKS, &name, &hello]).uid(user);
-        let exit = Process::start(command, &run.path("")).wait();
-        exit.code.expect("it exits")
-    };
-    assert_eq!(knocks_as(STRANGER), 0);
-    assert!(knocks_as(0) >= 14, "the version that is spoken, and perhaps a welcome");
-    fs::write(run.output(0, "go"), "").expect("let go");
-    assert_eq!(main_process.wait().code, Some(0));
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use cu_core::ask;
@@ -17,6 +19,7 @@ use cu_run_dir::ServerFile;
 use cu_tests::chance::Chance;
 use cu_tests::process::Process;
 use cu_tests::run::Run;
+use cu_tests::stranger::{STRANGER, can_be_played};
 use cu_tests::wait::{BOUND, until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -137,6 +140,42 @@ fn a_user_without_the_secret_is_refused_at_the_unix_socket() {
     for _ in 0..100 {
         drop(waiting.local_stranger(&right[..20]));
     }
+    waiting.assert_goes_on();
+}
+
+#[test]
+fn another_user_is_not_answered_at_the_unix_socket() {
+    const KNOCKS: &str = "import socket, sys
+knock = socket.socket(socket.AF_UNIX)
+knock.settimeout(60)
+knock.connect('\\0' + sys.argv[1])
+try:
+    knock.sendall(bytes.fromhex(sys.argv[2]))
+    answer = knock.recv(1000)
+except ConnectionError:
+    answer = b''
+sys.exit(len(answer))";
+    if !can_be_played() {
+        return;
+    }
+    let waiting = Waiting::start();
+    // Even with the secret.
+    let client = Client::local(&waiting.secret, waiting.id, Role::Operator);
+    let digits = client.unsent().iter().map(|byte| format!("{byte:02x}"));
+    let hello: String = digits.collect();
+    let knocks_as = |user| {
+        let mut command = Command::new("python3");
+        command
+            .args(["-c", KNOCKS, &waiting.local, &hello])
+            .uid(user);
+        let exit = Process::start(command, &waiting.run.path("")).wait();
+        exit.code.expect("it exits")
+    };
+    assert_eq!(knocks_as(STRANGER), 0);
+    assert!(
+        knocks_as(0) >= 14,
+        "the version that is spoken, and perhaps a welcome"
+    );
     waiting.assert_goes_on();
 }
 

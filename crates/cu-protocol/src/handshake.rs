@@ -339,7 +339,7 @@ fn parse_clear_text<const NUMBERS: usize>(
     Ok(numbers)
 }
 
-/// Of a first message on the same machine.
+/// The proof that belongs to the first message on the same machine.
 fn proof(secret: &Secret, hello: &[u8]) -> Blake2sMac256 {
     let keyed = <Blake2sMac256 as Mac>::new(secret.key().into());
     keyed.chain_update(hello)
