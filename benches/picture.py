@@ -18,7 +18,8 @@ COLOURS = ["#0b6e99", "#b5482a", "#4d7c2a", "#7a4fa3", "#8a6d00"]
 def table():
     """The heads of the columns and the rows, as numbers."""
     text = (HERE / "README.md").read_text()
-    lines = text.split("## How cost grows", 1)[1].splitlines()
+    section = text.split("## How cost grows", 1)[1].split("\n## ", 1)[0]
+    lines = section.splitlines()
     rows = [line.strip("| ").split("|") for line in lines if line.startswith("|")]
     heads = [cell.strip() for cell in rows[0]]
     numbers = [[float(re.sub(r"[^0-9.]", "", cell)) for cell in row] for row in rows[2:]]

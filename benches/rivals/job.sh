@@ -20,6 +20,8 @@ say "K\\x00${number}U\\x02n1\\x86\\x86."
 attempts=()
 [ ! -e "$PLACE/$job" ] || mapfile -t attempts <"$PLACE/$job"
 echo "$began $EPOCHREALTIME" >>"$PLACE/$job"
+# Without a change in its directory `cu` would take it for stuck.
+: >progress
 if [ "${#attempts[@]}" -lt "$RESUMES" ]; then
     say "K\\x04${number}\\x85\\x86."
     [ -z "$AGAIN" ] || $AGAIN "$0" "$job" >/dev/null
