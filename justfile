@@ -33,7 +33,7 @@ lint:
 doc *arguments:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features {{ arguments }}
 
-# Run the benchmarks, or one of them: resubmission, checkpoint, messages, start.
+# Run the benchmarks, or one of them by its name in benches/README.md.
 bench name="":
     cargo bench -p cu-benches {{ if name == "" { "--benches" } else { "--bench " + name } }}
 

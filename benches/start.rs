@@ -3,17 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread;
 
 use anyhow::{Result, ensure};
-use cu_benches::{Contest, acknowledging_server, cu, scratch, timed};
-use cu_protocol::lines::to_line;
-use cu_protocol::{JobId, ProgramAnswer, RunId, Secret};
+use cu_benches::{Contest, acknowledging_server, cu, note_everything, scratch, timed};
+use cu_protocol::{JobId, RunId, Secret};
 use cu_run_dir::{Activation, JobSpec, RunDir, ServerFile, StopPolicy};
 
 const ROUNDS: usize = 31;
@@ -79,6 +76,7 @@ impl Attempts {
             version: ServerFile::VERSION,
             run: RUN,
             addresses: vec![server.to_string()],
+            local: None,
             host: "localhost".to_owned(),
             process: std::process::id(),
         };
@@ -124,25 +122,6 @@ fn shell_door(cu: &Path) -> Result<()> {
             timed(STARTS, || run(&mut job(&["progress", "0.5"])))
         })
         .run("a command `cu job`", ROUNDS)
-}
-
-/// The supervisor's end of the socket, until this process ends.
-fn note_everything(listener: UnixListener) {
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            // The client misses its answer and reports that.
-            let _ = note_all_of(stream);
-        }
-    });
-}
-
-fn note_all_of(mut stream: UnixStream) -> Result<()> {
-    let requests = BufReader::new(stream.try_clone()?).lines();
-    for request in requests {
-        request?;
-        stream.write_all(&to_line(&ProgramAnswer::Noted))?;
-    }
-    Ok(())
 }
 
 fn run(command: &mut Command) -> Result<()> {

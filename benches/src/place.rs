@@ -16,7 +16,22 @@ pub fn cu() -> Result<PathBuf> {
     Ok(target.join("release/cu"))
 }
 
-/// A directory with `cu` and [`smallest_job`], built now by the release profile and linked
+/// As [`cu`], with cargo's target directory, for a program that is not a benchmark: it runs as
+/// `TARGET/release/NAME`.
+///
+/// # Errors
+/// As for [`cu`].
+pub fn built_cu() -> Result<(PathBuf, PathBuf)> {
+    let executable = std::env::current_exe().context("can't find this executable")?;
+    let target = executable
+        .ancestors()
+        .nth(2)
+        .context("it is run by cargo")?;
+    build(target, |build| build.args(["--package", "cu-cli"]))?;
+    Ok((target.join("release/cu"), target.to_owned()))
+}
+
+/// A directory with `cu` and the program `smallest_job`, built now by the release profile and linked
 /// statically, so that they run on machines with any C library. Those in the directory that
 /// `CU_STATIC_PROGRAMS` names, if it is set.
 ///
@@ -57,26 +72,30 @@ fn build(target: &Path, choose: impl Fn(&mut Command) -> &mut Command) -> Result
     Ok(())
 }
 
-/// The smallest program that is a job; see `src/bin/smallest_job.rs`.
+/// A program of `src/bin`, by its name.
 ///
 /// # Errors
 /// If it was not built beside this benchmark, as `cargo bench` does.
-pub fn smallest_job() -> Result<PathBuf> {
-    beside("smallest_job")
-}
-
-/// The program that does nothing; see `src/bin/nothing.rs`.
-///
-/// # Errors
-/// As for [`smallest_job`].
-pub fn nothing() -> Result<PathBuf> {
-    beside("nothing")
-}
-
-fn beside(name: &str) -> Result<PathBuf> {
+pub fn built(name: &str) -> Result<PathBuf> {
     let path = target()?.join("release").join(name);
     ensure!(path.is_file(), "{} is missing", path.display());
     Ok(path)
+}
+
+/// The number at this place of the command line, behind the options that cargo adds.
+///
+/// # Errors
+/// If it is something else.
+pub fn number(at: usize, default: u64) -> Result<u64> {
+    let mut words = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with("--"));
+    match words.nth(at) {
+        Some(word) => word
+            .parse()
+            .with_context(|| format!("{word:?} is not a number")),
+        None => Ok(default),
+    }
 }
 
 /// A directory below cargo's target directory, removed when dropped. Unlike `/tmp` it is on a disk,
@@ -85,7 +104,15 @@ fn beside(name: &str) -> Result<PathBuf> {
 /// # Errors
 /// If it can't be made.
 pub fn scratch() -> Result<tempfile::TempDir> {
-    let parent = target()?.join("tmp");
+    scratch_in(&target()?)
+}
+
+/// The same in this target directory.
+///
+/// # Errors
+/// If it can't be made.
+pub fn scratch_in(target: &Path) -> Result<tempfile::TempDir> {
+    let parent = target.join("tmp");
     std::fs::create_dir_all(&parent).with_context(|| parent.display().to_string())?;
     tempfile::tempdir_in(&parent).with_context(|| parent.display().to_string())
 }

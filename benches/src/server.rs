@@ -1,13 +1,15 @@
-//! The part of a main process that a benchmark needs: listens on loopback and acknowledges every
-//! message.
+//! The parts of a main process and of a supervisor that a benchmark needs: they acknowledge every message.
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 
 use anyhow::Result;
+use cu_protocol::lines::to_line;
 use cu_protocol::{
-    Acknowledgement, FromServer, Result as ProtocolResult, RunId, Secret, Sequence, ToServer,
-    blocking,
+    Acknowledgement, FromServer, ProgramAnswer, Result as ProtocolResult, RunId, Secret, Sequence,
+    ToServer, blocking,
 };
 
 /// Acknowledges every message for `run`, until this process ends.
@@ -50,4 +52,23 @@ fn acknowledge_all(stream: &TcpStream, secret: &Secret, run: RunId) -> ProtocolR
             sender.send(&FromServer::Acknowledgement(acknowledge(envelope.sequence)))?;
         }
     }
+}
+
+/// The supervisor's end of a program's socket, until this process ends.
+pub fn note_everything(listener: UnixListener) {
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // The client misses its answer and reports that.
+            let _ = note_all_of(stream);
+        }
+    });
+}
+
+fn note_all_of(mut stream: UnixStream) -> anyhow::Result<()> {
+    let requests = BufReader::new(stream.try_clone()?).lines();
+    for request in requests {
+        request?;
+        stream.write_all(&to_line(&ProgramAnswer::Noted))?;
+    }
+    Ok(())
 }

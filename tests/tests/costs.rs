@@ -55,4 +55,8 @@ fn commits_per_attempt_fall_as_load_rises() {
     assert!(syncs(&together) <= 2.0, "{together:?}");
     // The program, and the search for what it has changed; where no copy stands by, a supervisor too.
     assert!(of(&together, "clone3") <= 3.0, "{together:?}");
+    // A key exchange would take random numbers, and TCP options of its sockets.
+    assert!(of(&together, "getrandom") <= 3.0, "{together:?}");
+    assert!(of(&together, "setsockopt") <= 1.5, "{together:?}");
+    assert!(of(&together, "total") <= 1200.0, "{together:?}");
 }

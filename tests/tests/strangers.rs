@@ -3,10 +3,15 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use cu_core::ask;
 use cu_protocol::blocking::connect;
+use cu_protocol::client::Client;
 use cu_protocol::{
     FromServer, OperatorAnswer, OperatorRequest, Role, RunId, Secret, Selection, ToServer,
 };
@@ -14,6 +19,7 @@ use cu_run_dir::ServerFile;
 use cu_tests::chance::Chance;
 use cu_tests::process::Process;
 use cu_tests::run::Run;
+use cu_tests::stranger::{STRANGER, can_be_played};
 use cu_tests::wait::{BOUND, until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -22,6 +28,8 @@ struct Waiting {
     run: Run,
     main_process: Process,
     address: SocketAddr,
+    /// The name of its Unix socket.
+    local: String,
     id: RunId,
     secret: Secret,
 }
@@ -38,6 +46,7 @@ impl Waiting {
             run,
             main_process,
             address: server.addresses[0].parse().expect("an address"),
+            local: server.local.expect("all attempts are on this machine"),
             id: server.run,
             secret: Secret::parse(&secret).expect("a secret"),
         }
@@ -46,6 +55,15 @@ impl Waiting {
     fn stranger(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("the server listens");
         stream.set_read_timeout(Some(BOUND)).expect("a time-out");
+        stream
+    }
+
+    /// A stranger of the same user at the Unix socket, who says this.
+    fn local_stranger(&self, said: &[u8]) -> UnixStream {
+        let address = UnixAddress::from_abstract_name(&self.local).expect("a name");
+        let mut stream = UnixStream::connect_addr(&address).expect("the server listens");
+        stream.set_read_timeout(Some(BOUND)).expect("a time-out");
+        stream.write_all(said).expect("it reads");
         stream
     }
 
@@ -75,7 +93,7 @@ impl Waiting {
 }
 
 /// The bytes until the other end closes.
-fn read_to_end(mut stream: TcpStream) -> Vec<u8> {
+fn read_to_end(mut stream: impl Read) -> Vec<u8> {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
         Ok(_) => answer,
@@ -92,6 +110,72 @@ fn a_wrong_secret_is_refused() {
     let wrong = Secret::generate().expect("a secret");
     let connected = connect(&stream, &stream, &wrong, waiting.id, Role::Operator);
     connected.expect_err("nobody without the secret is let in");
+    waiting.assert_goes_on();
+}
+
+#[test]
+fn a_user_without_the_secret_is_refused_at_the_unix_socket() {
+    let waiting = Waiting::start();
+    let hello = |secret: &Secret, run| {
+        let role = Role::Operator;
+        Client::local(secret, run, role).unsent().to_vec()
+    };
+    let wrong = hello(&Secret::generate().expect("a secret"), waiting.id);
+    let right = hello(&waiting.secret, waiting.id);
+    let is_answered = |said: &[u8]| {
+        let mut answer = [0; 14];
+        let mut stream = waiting.local_stranger(said);
+        stream.read_exact(&mut answer).expect("an answer");
+        answer != [0; 14]
+    };
+    assert!(!is_answered(&wrong), "nobody without the secret is let in");
+    assert!(is_answered(&right));
+    let other = hello(&waiting.secret, RunId::generate().expect("a run"));
+    let answer = read_to_end(waiting.local_stranger(&other));
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    assert!(text.contains("this is the main process of run"), "{text}");
+    let garbage = [b'x'; 4096];
+    let stream = waiting.local_stranger(&garbage);
+    assert_eq!(read_to_end(stream), b"", "it is not answered");
+    for _ in 0..100 {
+        drop(waiting.local_stranger(&right[..20]));
+    }
+    waiting.assert_goes_on();
+}
+
+#[test]
+fn another_user_is_not_answered_at_the_unix_socket() {
+    const KNOCKS: &str = "import socket, sys
+knock = socket.socket(socket.AF_UNIX)
+knock.settimeout(60)
+knock.connect('\\0' + sys.argv[1])
+try:
+    knock.sendall(bytes.fromhex(sys.argv[2]))
+    answer = knock.recv(1000)
+except ConnectionError:
+    answer = b''
+sys.exit(len(answer))";
+    if !can_be_played() {
+        return;
+    }
+    let waiting = Waiting::start();
+    // Even with the secret.
+    let client = Client::local(&waiting.secret, waiting.id, Role::Operator);
+    let digits = client.unsent().iter().map(|byte| format!("{byte:02x}"));
+    let hello: String = digits.collect();
+    let knocks_as = |user| {
+        let mut command = Command::new("python3");
+        command
+            .args(["-c", KNOCKS, &waiting.local, &hello])
+            .uid(user);
+        let exit = Process::start(command, &waiting.run.path("")).wait();
+        exit.code.expect("it exits")
+    };
+    assert_eq!(knocks_as(STRANGER), 0);
+    assert!(
+        knocks_as(0) >= 14,
+        "the version that is spoken, and perhaps a welcome"
+    );
     waiting.assert_goes_on();
 }
 

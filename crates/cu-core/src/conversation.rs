@@ -8,15 +8,17 @@ use cu_protocol::tokio::{ServerReceiver, ServerSender};
 use cu_protocol::{
     Acknowledgement, Attempt, Envelope, FromServer, JobId, OperatorAnswer, Role, Sequence, ToServer,
 };
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
 use crate::connections::Connections;
 use crate::inbox::{Item, Reply, Sender, is_awaited};
 use crate::machine::Event;
 
-pub(crate) type Write = ServerSender<OwnedWriteHalf>;
-pub(crate) type Read = ServerReceiver<OwnedReadHalf>;
+pub(crate) type Output = Box<dyn AsyncWrite + Send + Unpin>;
+pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
+pub(crate) type Write = ServerSender<Output>;
+pub(crate) type Read = ServerReceiver<Input>;
 
 /// Holds a conversation until either side ends it.
 pub(crate) async fn hold(

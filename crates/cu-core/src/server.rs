@@ -1,15 +1,21 @@
 //! Listens for supervisors and operators. The handshake keeps strangers out, and a limit on simultaneous
 //! handshakes keeps them from using everything up.
+//!
+//! Where all attempts run on this machine, there is a Unix socket besides TCP. The kernel says who is at its other
+//! end, so that nothing needs to be encrypted there, which is most of what a short connection costs.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener as StdUnixListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cu_protocol::tokio::accept;
+use cu_protocol::tokio::{accept, accept_local};
 use cu_protocol::{RunId, Secret};
 use cu_run_dir::ServerFile;
-use tokio::net::{TcpListener, TcpStream};
+use cu_system::users;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
@@ -23,6 +29,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// At most this many handshakes go on at a time. One more ends the oldest: an honest handshake takes
 /// milliseconds, an idle stranger's as long as allowed.
 const HANDSHAKES: usize = 128;
+/// From this limit on open files on, one more makes no difference.
+const MANY_FILES: u64 = 256;
 /// The wait after a connection could not be accepted, mostly because file descriptors are scarce.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
@@ -43,7 +51,7 @@ impl Server {
         connections: Arc<Connections>,
         tasks: &mut JoinSet<()>,
     ) -> Result<Self> {
-        allow_many_files();
+        let most_files = allow_many_files();
         let path = run_dir.server_file();
         let listener = TcpListener::bind(SocketAddr::new(listen, 0))
             .await
@@ -52,15 +60,25 @@ impl Server {
             .local_addr()
             .map_err(Error::file("listen, to be named in", &path))?
             .port();
+        // Without it there is TCP. Where few files may be open, an attempt needs the descriptor more.
+        let is_wanted = listen.is_loopback() && most_files >= MANY_FILES;
+        let local = is_wanted.then(|| format!("cu-{run}-{port}"));
+        let local = local.and_then(|name| Some((listen_locally(&name).ok()?, name)));
+        let (local, name) = local.unzip();
+        let listeners = Listeners {
+            tcp: listener,
+            local,
+        };
         let file = ServerFile {
             version: ServerFile::VERSION,
             run,
             addresses: addresses(listen, port),
+            local: name,
             host: cu_system::machine::host(),
             process: std::process::id(),
         };
         file.write(&path)?;
-        tasks.spawn(listen_on(listener, secret, run, sender, connections));
+        tasks.spawn(listen_on(listeners, secret, run, sender, connections));
         Ok(Self {
             run_dir: run_dir.clone(),
         })
@@ -74,8 +92,45 @@ impl Drop for Server {
     }
 }
 
+/// Where peers come from.
+#[derive(Debug)]
+struct Listeners {
+    tcp: TcpListener,
+    local: Option<UnixListener>,
+}
+
+/// A peer before its handshake.
+#[derive(Debug)]
+enum Peer {
+    Tcp(TcpStream),
+    /// It may be of any user.
+    Local(UnixStream),
+}
+
+impl Listeners {
+    async fn accept(&self) -> std::io::Result<Peer> {
+        let local = async {
+            match &self.local {
+                Some(listener) => listener.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            accepted = self.tcp.accept() => accepted.map(|(stream, _)| Peer::Tcp(stream)),
+            accepted = local => accepted.map(|(stream, _)| Peer::Local(stream)),
+        }
+    }
+}
+
+/// Listens at an abstract name: it has no file, and is gone with this process.
+fn listen_locally(name: &str) -> std::io::Result<UnixListener> {
+    let listener = StdUnixListener::bind_addr(&UnixAddress::from_abstract_name(name)?)?;
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
+}
+
 async fn listen_on(
-    listener: TcpListener,
+    listeners: Listeners,
     secret: Secret,
     run: RunId,
     sender: Sender,
@@ -86,17 +141,17 @@ async fn listen_on(
     let mut conversations = JoinSet::new();
     for number in 0.. {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = listeners.accept() => accepted,
             Some(_) = conversations.join_next() => continue,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok(peer) = accepted else {
             sleep(ACCEPT_AGAIN).await;
             continue;
         };
         let (secret, sender) = (secret.clone(), sender.clone());
         let (connections, pending) = (connections.clone(), handshakes.clone());
         handshakes.begin(number, &mut conversations, async move {
-            let greeting = timeout(HANDSHAKE, shake_hands(stream, &secret, run)).await;
+            let greeting = timeout(HANDSHAKE, shake_hands(peer, &secret, run)).await;
             pending.end(number);
             if let Ok(Some((write, read, role))) = greeting {
                 conversation::hold(write, read, role, sender, connections).await;
@@ -134,19 +189,34 @@ impl Handshakes {
 }
 
 async fn shake_hands(
-    stream: TcpStream,
+    peer: Peer,
     secret: &Secret,
     run: RunId,
 ) -> Option<(conversation::Write, conversation::Read, cu_protocol::Role)> {
-    // The peer waits for small messages: never delay one.
-    stream.set_nodelay(true).ok()?;
-    cu_system::sockets::keep_alive(&stream).ok()?;
-    let (read, write) = stream.into_split();
-    accept(read, write, secret, run).await.ok()
+    match peer {
+        Peer::Tcp(stream) => {
+            // The peer waits for small messages: never delay one.
+            stream.set_nodelay(true).ok()?;
+            cu_system::sockets::keep_alive(&stream).ok()?;
+            let (read, write) = stream.into_split();
+            let (read, write) = (Box::new(read), Box::new(write));
+            accept::<conversation::Input, conversation::Output>(read, write, secret, run).await
+        }
+        Peer::Local(stream) => {
+            // Anybody on this machine may have connected. Root may read all of it anyway.
+            users::foreign_peer(&stream).ok()?.is_none().then_some(())?;
+            let (read, write) = stream.into_split();
+            let (read, write) = (Box::new(read), Box::new(write));
+            accept_local::<conversation::Input, conversation::Output>(read, write, secret, run)
+                .await
+        }
+    }
+    .ok()
 }
 
-/// Each running attempt needs a file descriptor for its connection; the usual soft limit is 1024.
-fn allow_many_files() {
+/// Each running attempt needs a file descriptor for its connection; the usual soft limit is 1024. Returns how many
+/// files may be open.
+fn allow_many_files() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -157,6 +227,7 @@ fn allow_many_files() {
         // If this fails, fewer attempts can be connected.
         let _ = setrlimit(Resource::Nofile, raised);
     }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// The addresses at which others reach us, the likeliest first.

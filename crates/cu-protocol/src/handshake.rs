@@ -13,12 +13,29 @@
 //! change. They are the prologue of the Noise handshake, so a change on their way makes it fail.
 //! The records of a [`Session`] follow.
 //!
+//! ## On one machine
+//! Both ends of a Unix socket can ask the kernel who the other one is. If that is the same user, nothing needs to
+//! be encrypted: nobody else hears what is said, and the user could read the memory of both. Two messages are left:
+//!
+//! | | from | bytes |
+//! | --- | --- | --- |
+//! | 1 | client | `cu-local`, the lowest and the highest version it speaks (2 + 2), the proof (32) |
+//! | 2 | server | `cu-local`, the version chosen or 0 for none, the lowest and the highest version it speaks (2 + 2 + 2); all zeros if the proof is wrong |
+//!
+//! The proof is BLAKE2s of what precedes it, keyed by the secret. It keeps out processes of the same user that can't
+//! read the run's files, such as those in a sandbox. Frames follow, as they are; the client need not
+//! wait for the answer to send its greeting. **Ask the kernel first**:
+//! this module can't.
+//!
+//! ## Replays
 //! An attacker can replay message 3 of a recorded connection and gets an answer, but with fresh
 //! keys: no recorded message opens under them, so the replay has no effect.
 
 use std::fmt;
 use std::io;
 
+use blake2::Blake2sMac256;
+use blake2::digest::{FixedOutput, Mac};
 use snow::HandshakeState;
 
 use crate::{Error, Result, Secret, Session, Versions};
@@ -27,6 +44,10 @@ const NOISE: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
 const MAGIC: [u8; 8] = *b"cu-proto";
 const HELLO: usize = MAGIC.len() + 4;
 const ANSWER: usize = MAGIC.len() + 6;
+const LOCAL_MAGIC: [u8; 8] = *b"cu-local";
+const PROOF: usize = 32;
+/// The server's answer to a wrong proof.
+const WRONG_PROOF: [u8; ANSWER] = [0; ANSWER];
 /// Both Noise messages: a public key of 32 bytes and a tag of 16.
 const NOISE_MESSAGE: usize = 48;
 /// The server sends this instead of its Noise message if the client has another secret. A genuine
@@ -109,13 +130,17 @@ enum Awaits {
         version: u16,
         noise: Box<HandshakeState>,
     },
+    /// The server on the same machine: message 1.
+    LocalHello,
+    /// The client on the same machine: message 2.
+    LocalAnswer,
 }
 
 impl Handshake {
     /// The first step of the end that connects.
     #[must_use]
     pub fn client(secret: &Secret, versions: Versions) -> Step {
-        let hello: [u8; HELLO] = clear_text([versions.lowest, versions.highest]);
+        let hello: [u8; HELLO] = clear_text(MAGIC, [versions.lowest, versions.highest]);
         let handshake = Self {
             secret: secret.clone(),
             versions,
@@ -135,6 +160,30 @@ impl Handshake {
         handshake.receive(Vec::new(), HELLO)
     }
 
+    /// As [`client`](Self::client), over a Unix socket whose other end the kernel says to be the same user's.
+    #[must_use]
+    pub fn local_client(secret: &Secret, versions: Versions) -> Step {
+        let hello: [u8; HELLO] = clear_text(LOCAL_MAGIC, [versions.lowest, versions.highest]);
+        let proof = proof(secret, &hello).finalize_fixed();
+        let handshake = Self {
+            secret: secret.clone(),
+            versions,
+            awaits: Awaits::LocalAnswer,
+        };
+        handshake.receive([&hello[..], &proof].concat(), ANSWER)
+    }
+
+    /// As [`server`](Self::server), over a Unix socket whose other end the kernel says to be the same user's.
+    #[must_use]
+    pub fn local_server(secret: &Secret, versions: Versions) -> Step {
+        let handshake = Self {
+            secret: secret.clone(),
+            versions,
+            awaits: Awaits::LocalHello,
+        };
+        handshake.receive(Vec::new(), HELLO + PROOF)
+    }
+
     /// Continues with the received bytes, exactly as many as the last step asked for.
     #[must_use]
     pub fn advance(self, received: &[u8]) -> Step {
@@ -143,16 +192,55 @@ impl Handshake {
             Awaits::Answer { hello } => self.open_noise(hello, received),
             Awaits::NoiseOne { version, noise } => close_noise(version, noise, received),
             Awaits::NoiseTwo { version, noise } => establish(version, noise, received),
+            Awaits::LocalHello => self.answer_locally(received),
+            Awaits::LocalAnswer => self.establish_locally(received),
         }
         .unwrap_or_else(|error| fail(Vec::new(), error))
     }
 
-    fn answer(self, received: &[u8]) -> Result<Step> {
-        let [lowest, highest] = parse_clear_text(received)?;
+    fn answer_locally(self, received: &[u8]) -> Result<Step> {
+        let (hello, said) = received.split_at_checked(HELLO).ok_or(Error::Stranger)?;
+        let [lowest, highest] = parse_clear_text(LOCAL_MAGIC, hello)?;
+        if proof(&self.secret, hello).verify_slice(said).is_err() {
+            return Ok(fail(WRONG_PROOF.to_vec(), Error::WrongSecret));
+        }
         let theirs = Versions { lowest, highest };
         let ours = self.versions;
         let chosen = ours.newest_common(theirs);
-        let answer: [u8; ANSWER] = clear_text([chosen.unwrap_or(0), ours.lowest, ours.highest]);
+        let numbers = [chosen.unwrap_or(0), ours.lowest, ours.highest];
+        let answer: [u8; ANSWER] = clear_text(LOCAL_MAGIC, numbers);
+        Ok(match chosen {
+            Some(version) => Step {
+                send: answer.to_vec(),
+                then: Then::Established(Session::in_the_clear(version)),
+            },
+            None => fail(answer.to_vec(), Error::Version { ours, theirs }),
+        })
+    }
+
+    fn establish_locally(self, received: &[u8]) -> Result<Step> {
+        if received == WRONG_PROOF {
+            return Err(Error::WrongSecret);
+        }
+        let [version, lowest, highest] = parse_clear_text(LOCAL_MAGIC, received)?;
+        let theirs = Versions { lowest, highest };
+        let ours = self.versions;
+        if ours.newest_common(theirs) != Some(version) {
+            return Err(Error::Version { ours, theirs });
+        }
+        Ok(Step {
+            send: Vec::new(),
+            then: Then::Established(Session::in_the_clear(version)),
+        })
+    }
+
+    fn answer(self, received: &[u8]) -> Result<Step> {
+        let [lowest, highest] = parse_clear_text(MAGIC, received)?;
+        let theirs = Versions { lowest, highest };
+        let ours = self.versions;
+        let chosen = ours.newest_common(theirs);
+        let numbers = [chosen.unwrap_or(0), ours.lowest, ours.highest];
+        let answer: [u8; ANSWER] = clear_text(MAGIC, numbers);
         let Some(version) = chosen else {
             return Ok(fail(answer.to_vec(), Error::Version { ours, theirs }));
         };
@@ -163,7 +251,7 @@ impl Handshake {
     }
 
     fn open_noise(self, hello: [u8; HELLO], received: &[u8]) -> Result<Step> {
-        let [version, lowest, highest] = parse_clear_text(received)?;
+        let [version, lowest, highest] = parse_clear_text(MAGIC, received)?;
         let theirs = Versions { lowest, highest };
         let ours = self.versions;
         if ours.newest_common(theirs) != Some(version) {
@@ -224,17 +312,23 @@ fn fail(send: Vec<u8>, error: Error) -> Step {
 }
 
 /// The magic and some numbers: messages 1 and 2.
-fn clear_text<const NUMBERS: usize, const LENGTH: usize>(numbers: [u16; NUMBERS]) -> [u8; LENGTH] {
+fn clear_text<const NUMBERS: usize, const LENGTH: usize>(
+    magic: [u8; 8],
+    numbers: [u16; NUMBERS],
+) -> [u8; LENGTH] {
     let mut text = [0; LENGTH];
     let bytes = numbers.into_iter().flat_map(u16::to_le_bytes);
-    for (to, from) in text.iter_mut().zip(MAGIC.into_iter().chain(bytes)) {
+    for (to, from) in text.iter_mut().zip(magic.into_iter().chain(bytes)) {
         *to = from;
     }
     text
 }
 
-fn parse_clear_text<const NUMBERS: usize>(received: &[u8]) -> Result<[u16; NUMBERS]> {
-    let bytes = received.strip_prefix(&MAGIC).ok_or(Error::Stranger)?;
+fn parse_clear_text<const NUMBERS: usize>(
+    magic: [u8; 8],
+    received: &[u8],
+) -> Result<[u16; NUMBERS]> {
+    let bytes = received.strip_prefix(&magic).ok_or(Error::Stranger)?;
     if bytes.len() != 2 * NUMBERS {
         return Err(Error::Stranger);
     }
@@ -243,6 +337,12 @@ fn parse_clear_text<const NUMBERS: usize>(received: &[u8]) -> Result<[u16; NUMBE
         *number = u16::from_le_bytes([pair[0], pair[1]]);
     }
     Ok(numbers)
+}
+
+/// The proof that belongs to the first message on the same machine.
+fn proof(secret: &Secret, hello: &[u8]) -> Blake2sMac256 {
+    let keyed = <Blake2sMac256 as Mac>::new(secret.key().into());
+    keyed.chain_update(hello)
 }
 
 fn noise<'key>(
@@ -280,4 +380,55 @@ fn no_randomness(error: snow::Error) -> Error {
     Error::Io(io::Error::other(format!(
         "can't make a key for the connection: {error}"
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// BLAKE2s of `cu-local`, 1 and 2, keyed by 32 ones.
+    const PROOF_OF_ONES: [u8; PROOF] = [
+        0x01, 0xe0, 0x05, 0x8a, 0x95, 0x1b, 0x73, 0x86, 0xac, 0x48, 0xb0, 0x37, 0x87, 0xef, 0x5f,
+        0xae, 0x34, 0x13, 0x9b, 0xc4, 0x96, 0xc6, 0xbb, 0x01, 0x89, 0x35, 0x84, 0xec, 0xc7, 0x0c,
+        0x05, 0x25,
+    ];
+
+    #[test]
+    fn both_local_messages_are_as_they_were() {
+        let secret = Secret::from_bytes([1; 32]);
+        let (lowest, highest) = (1, 2);
+        let versions = Versions { lowest, highest };
+        let hello = Handshake::local_client(&secret, versions).send;
+        assert_eq!(
+            hello,
+            [&b"cu-local\x01\0\x02\0"[..], &PROOF_OF_ONES].concat()
+        );
+        let Then::Receive { bytes, handshake } = Handshake::local_server(&secret, versions).then
+        else {
+            panic!("a server waits");
+        };
+        assert_eq!(bytes, hello.len());
+        let answer = handshake.advance(&hello);
+        assert_eq!(answer.send, b"cu-local\x02\0\x01\0\x02\0");
+        assert!(matches!(answer.then, Then::Established(_)));
+    }
+
+    #[test]
+    fn local_ends_without_a_common_version_learn_it() {
+        let secret = Secret::from_bytes([1; 32]);
+        let [old, new] = [1, 2].map(|only| Versions {
+            lowest: only,
+            highest: only,
+        });
+        let receives = |step: Step| match step.then {
+            Then::Receive { handshake, .. } => handshake,
+            then => panic!("it waits: {then:?}"),
+        };
+        let client = Handshake::local_client(&secret, old);
+        let hello = client.send.clone();
+        let server = receives(Handshake::local_server(&secret, new)).advance(&hello);
+        assert!(matches!(server.then, Then::Failed(Error::Version { .. })));
+        let client = receives(client).advance(&server.send);
+        assert!(matches!(client.then, Then::Failed(Error::Version { .. })));
+    }
 }

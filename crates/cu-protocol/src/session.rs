@@ -5,6 +5,8 @@
 //! records. A record is the length of what follows (two bytes, little-endian), then the encrypted
 //! piece. Each half counts its records, and the count is the nonce: a record opens only at its own
 //! place.
+//!
+//! Between two processes of one user on one machine, frames are sent as they are.
 
 use std::fmt;
 use std::io;
@@ -24,7 +26,7 @@ const TAG: usize = 16;
 /// The bytes of the length before each record.
 const LENGTH: usize = size_of::<u16>();
 
-/// Both directions of an encrypted connection, after the handshake.
+/// Both directions of a connection, after the handshake.
 #[derive(Debug)]
 pub struct Session {
     version: u16,
@@ -34,11 +36,19 @@ pub struct Session {
 
 impl Session {
     pub(crate) fn new(version: u16, keys: StatelessTransportState) -> Self {
-        let keys = Arc::new(keys);
+        Self::with(version, Some(Arc::new(keys)))
+    }
+
+    /// One that nobody else can hear.
+    pub(crate) fn in_the_clear(version: u16) -> Self {
+        Self::with(version, None)
+    }
+
+    fn with(version: u16, keys: Option<Arc<StatelessTransportState>>) -> Self {
         Self {
             version,
             sealer: Sealer {
-                keys: Arc::clone(&keys),
+                keys: keys.clone(),
                 sealed: 0,
             },
             opener: Opener {
@@ -65,7 +75,8 @@ impl Session {
 
 /// The sending half of a session.
 pub struct Sealer {
-    keys: Arc<StatelessTransportState>,
+    /// `None` if nothing is encrypted.
+    keys: Option<Arc<StatelessTransportState>>,
     /// How many records are sealed: the nonce of the next.
     sealed: u64,
 }
@@ -85,6 +96,9 @@ impl Sealer {
     /// [`Error::Closed`] once the session has sealed all that it can.
     pub fn seal_frame<T>(&mut self, frame: &Frame<T>) -> Result<Vec<u8>> {
         let frame = frame.bytes();
+        let Some(keys) = &self.keys else {
+            return Ok(frame.to_vec());
+        };
         let pieces = frame.chunks(RECORD_LIMIT - TAG);
         let mut records = Vec::with_capacity(frame.len() + pieces.len() * (LENGTH + TAG));
         for piece in pieces {
@@ -92,8 +106,7 @@ impl Sealer {
             records.extend((length as u16).to_le_bytes());
             let start = records.len();
             records.resize(start + length, 0);
-            self.keys
-                .write_message(self.sealed, piece, &mut records[start..])
+            keys.write_message(self.sealed, piece, &mut records[start..])
                 // All nonces are used, after 2⁶⁴ - 1 records.
                 .map_err(|_| Error::Closed)?;
             self.sealed += 1;
@@ -112,7 +125,8 @@ impl fmt::Debug for Sealer {
 
 /// The receiving half of a session.
 pub struct Opener {
-    keys: Arc<StatelessTransportState>,
+    /// `None` if nothing is encrypted.
+    keys: Option<Arc<StatelessTransportState>>,
     /// How many records are opened: the nonce of the next.
     opened: u64,
     records: Buffer,
@@ -123,7 +137,10 @@ impl Opener {
     /// Takes the next bytes from the other end. As with [`Decoder::feed`], feed small pieces and
     /// take the messages out in between.
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.records.push(bytes);
+        match self.keys {
+            Some(_) => self.records.push(bytes),
+            None => self.frames.feed(bytes),
+        }
     }
 
     /// The next message; `None` until all of it has been fed.
@@ -158,6 +175,9 @@ impl Opener {
 
     /// Moves the piece in the next record to the frames, if all of the record is there.
     fn open_record(&mut self) -> Result<bool> {
+        let Some(keys) = &self.keys else {
+            return Ok(false);
+        };
         let Some((length, rest)) = self.records.unread().split_first_chunk::<LENGTH>() else {
             return Ok(false);
         };
@@ -166,8 +186,7 @@ impl Opener {
             return Ok(false);
         };
         let mut piece = vec![0; length.saturating_sub(TAG)];
-        self.keys
-            .read_message(self.opened, record, &mut piece)
+        keys.read_message(self.opened, record, &mut piece)
             .map_err(|_| Error::Tampered)?;
         self.opened += 1;
         self.records.consume(LENGTH + length);

@@ -40,7 +40,52 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let first = Handshake::server(secret, Versions::SPOKEN);
+    admit(
+        read,
+        write,
+        Handshake::server(secret, Versions::SPOKEN),
+        run,
+    )
+    .await
+}
+
+/// As [`accept`], over a Unix socket whose other end the kernel says to be the same user's: nothing is
+/// encrypted.
+///
+/// # Errors
+/// As for [`accept`].
+///
+/// # Cancellation
+/// As for [`accept`].
+pub async fn accept_local<R, W>(
+    read: R,
+    write: W,
+    secret: &Secret,
+    run: RunId,
+) -> Result<(ServerSender<W>, ServerReceiver<R>, Role)>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    admit(
+        read,
+        write,
+        Handshake::local_server(secret, Versions::SPOKEN),
+        run,
+    )
+    .await
+}
+
+async fn admit<R, W>(
+    read: R,
+    write: W,
+    first: Step,
+    run: RunId,
+) -> Result<(ServerSender<W>, ServerReceiver<R>, Role)>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
     let (mut writer, mut reader) = shake_hands(read, write, first).await?;
     match greeting::admit(reader.receive().await?, run) {
         Ok(role) => Ok((ServerSender(writer), ServerReceiver(reader), role)),

@@ -17,6 +17,9 @@ pub struct ServerFile {
     pub run: RunId,
     /// `IP:port`, to be tried in this order.
     pub addresses: Vec<String>,
+    /// The abstract name of a Unix socket, for processes of this user on this machine: to be tried first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<String>,
     /// The main process's host.
     pub host: String,
     /// The main process's id on that host.

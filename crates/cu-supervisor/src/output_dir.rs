@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs::Metadata;
+use std::fs::{DirEntry, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use cu_protocol::{CheckpointId, OutputChange};
 use cu_run_dir::{OUR_PREFIX, newest_checkpoint};
 use cu_system::causes::in_one_line;
+use rustix::fs::major;
 use rustix::io::Errno;
 
 /// How long the end of an attempt may search the output directory: a file system may have millions of
@@ -26,6 +27,9 @@ const SHORTEST_LOOK: Duration = Duration::from_millis(500);
 pub(crate) fn patience(hurry: bool) -> Duration {
     if hurry { SHORTEST_LOOK } else { LONGEST_LOOK }
 }
+
+/// How many entries are looked at without a thread.
+const GLANCE: usize = 256;
 
 /// How far the clocks of two file servers may differ. Files behind links may be on another one than
 /// the output directory, whose clock dates the start of the attempt.
@@ -46,6 +50,17 @@ impl Moment {
             device: found.dev(),
             at: changed_at(&found),
         })
+    }
+
+    /// Whether its file system is on a disk of this machine: others have no device of their own, and may not
+    /// answer.
+    fn is_on_a_disk(self) -> bool {
+        major(self.device) != 0
+    }
+
+    /// Whether a file of the same file system was changed since.
+    fn is_before(self, found: &Metadata) -> bool {
+        found.dev() == self.device && changed_at(found) >= self.at
     }
 }
 
@@ -80,6 +95,9 @@ pub(crate) struct Places<'a> {
 /// What the attempt leaves. Takes at most about the time `patience`; what could not be looked at by
 /// then is unknown.
 pub(crate) fn look(places: Places<'_>, before: Before, patience: Duration) -> Left {
+    if let Some(left) = glance(places.output_dir, &before) {
+        return left;
+    }
     let until = Instant::now() + patience;
     let (found, checkpoint) = mpsc::channel();
     let (told, changed) = mpsc::channel();
@@ -116,6 +134,38 @@ pub(crate) fn look(places: Places<'_>, before: Before, patience: Duration) -> Le
             .recv_timeout(left(until))
             .unwrap_or_else(|_| OutputChange::Unknown(too_long(patience))),
     }
+}
+
+/// Finds a change that shows at once, as after most attempts: a new checkpoint, or a file at the top of the output
+/// directory. `None` if there is none, or the directory is not on a disk of this machine: then a thread searches.
+fn glance(output_dir: &Path, before: &Before) -> Option<Left> {
+    let start = before.start.as_ref().ok()?;
+    if !start.is_on_a_disk() || !before.copies.is_empty() {
+        return None;
+    }
+    let checkpoint = newest_checkpoint(output_dir);
+    let is_changed = |entry: DirEntry| {
+        // What else there is may be mounted from elsewhere, and is not looked at here.
+        let is_file = entry.file_type().is_ok_and(|it| it.is_file());
+        let is_theirs = !is_ours(&entry.file_name(), true);
+        is_file && is_theirs && entry.metadata().is_ok_and(|it| start.is_before(&it))
+    };
+    let is_any_changed = || {
+        let entries = std::fs::read_dir(output_dir).ok()?;
+        let mut entries = entries.take(GLANCE).filter_map(io::Result::ok);
+        Some(entries.any(is_changed))
+    };
+    let found = checkpoint > before.checkpoint || is_any_changed()?;
+    found.then_some(Left {
+        checkpoint,
+        output_changed: OutputChange::Changed,
+    })
+}
+
+/// Whether an entry of the output directory, perhaps at its top, is made by us.
+fn is_ours(name: &OsStr, is_top: bool) -> bool {
+    name.as_encoded_bytes().starts_with(OUR_PREFIX.as_bytes())
+        || (is_top && name == "settings.json")
 }
 
 fn too_long(patience: Duration) -> String {
@@ -275,9 +325,7 @@ impl Walk {
                     }
                 };
                 let name = entry.file_name();
-                let is_ours = name.as_encoded_bytes().starts_with(OUR_PREFIX.as_bytes())
-                    || (is_top && name == "settings.json");
-                if is_ours || (place == Place::Work && is_left_out(&name)) {
+                if is_ours(&name, is_top) || (place == Place::Work && is_left_out(&name)) {
                     continue;
                 }
                 match entry.metadata() {

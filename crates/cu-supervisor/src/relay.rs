@@ -1,10 +1,11 @@
-//! The encrypted connection to the main process: made in the background, kept, and made again.
+//! The connection to the main process: made in the background, kept, and made again. It is encrypted, unless the
+//! kernel says that the other end is a process of this user on this machine.
 //!
 //! Nothing waits for it. A run without `server.json` or `secret` is simply not reachable now.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::mpsc::{self, TryRecvError};
@@ -15,9 +16,12 @@ use cu_protocol::frame::Frame;
 use cu_protocol::{Attempt, Envelope, FromServer, JobId, Role, RunId, Secret, ToServer};
 use cu_run_dir::{ServerFile, read_secret};
 use cu_system::sockets::keep_alive;
+use cu_system::users;
 use rustix::event::{PollFd, PollFlags};
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
+use rustix::io::{Errno, read, write};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt,
+};
 
 use crate::RunDir;
 use crate::event::{Event, Happening, Ready, Source, Then};
@@ -85,6 +89,14 @@ impl Link {
     }
 }
 
+/// Where the main process may be.
+#[derive(Debug)]
+enum Place {
+    Tcp(SocketAddr),
+    /// The abstract name of a Unix socket on this machine.
+    Local(String),
+}
+
 /// While this lives, a connection is held or tried for.
 #[derive(Debug)]
 pub(crate) struct Relay {
@@ -127,7 +139,7 @@ enum State {
         is_accepted: bool,
         until: Instant,
         /// Where else it may be, the likeliest place last.
-        others: Vec<SocketAddr>,
+        others: Vec<Place>,
         secret: Secret,
     },
     Open {
@@ -189,28 +201,28 @@ impl Connection {
         let server = ServerFile::read(&run_dir.server_file()).map_err(|_| Broken)?;
         let secret = read_secret(run_dir).map_err(|_| Broken)?;
         let addresses = server.addresses.iter().rev();
-        let others = addresses.filter_map(|address| address.parse().ok());
+        let others = addresses.filter_map(|address| address.parse().ok().map(Place::Tcp));
+        let others = others.chain(server.local.map(Place::Local));
         self.try_next(others.collect(), secret, now)
     }
 
     /// Fails if there is no other address.
-    fn try_next(
-        &mut self,
-        mut others: Vec<SocketAddr>,
-        secret: Secret,
-        now: Instant,
-    ) -> Outcome<()> {
-        while let Some(address) = others.pop() {
-            let Ok((stream, is_accepted)) = connect_to(&address) else {
+    fn try_next(&mut self, mut others: Vec<Place>, secret: Secret, now: Instant) -> Outcome<()> {
+        while let Some(place) = others.pop() {
+            let Ok((stream, is_accepted)) = place.connect() else {
                 continue;
             };
             let role = Role::Supervisor {
                 job: self.identity.job,
                 attempt: self.identity.attempt,
             };
+            let client = match place {
+                Place::Tcp(_) => Client::new,
+                Place::Local(_) => Client::local,
+            };
             let mut wire = Wire {
                 stream,
-                client: Client::new(&secret, self.identity.run, role),
+                client: client(&secret, self.identity.run, role),
                 stalled: None,
             };
             if is_accepted && wire.write(now).is_err() {
@@ -319,7 +331,7 @@ impl Connection {
 /// A stream, and what is said on it.
 #[derive(Debug)]
 struct Wire {
-    stream: TcpStream,
+    stream: OwnedFd,
     client: Client,
     /// Since when the network takes nothing of what is to be sent.
     stalled: Option<Instant>,
@@ -337,7 +349,7 @@ impl Wire {
     fn read(&mut self) -> Outcome<()> {
         let mut chunk = [0; CHUNK];
         loop {
-            match (&self.stream).read(&mut chunk) {
+            match read(&self.stream, &mut chunk) {
                 Ok(0) => return Err(Broken),
                 Ok(count) => {
                     self.client.feed(&chunk[..count]).map_err(|_| Broken)?;
@@ -345,8 +357,8 @@ impl Wire {
                         return Ok(());
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::INTR) => {}
                 Err(_) => return Err(Broken),
             }
         }
@@ -355,19 +367,19 @@ impl Wire {
     /// Writes as much as the network takes. Fails if it has taken nothing for long.
     fn write(&mut self, now: Instant) -> Outcome<()> {
         while !self.client.unsent().is_empty() {
-            match (&self.stream).write(self.client.unsent()) {
+            match write(&self.stream, self.client.unsent()) {
                 Ok(count) => {
                     self.client.sent(count);
                     self.stalled = None;
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                Err(Errno::AGAIN) => {
                     let since = *self.stalled.get_or_insert(now);
                     return match now.saturating_duration_since(since) < STALL_TIMEOUT {
                         true => Ok(()),
                         false => Err(Broken),
                     };
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(Errno::INTR) => {}
                 Err(_) => return Err(Broken),
             }
         }
@@ -376,23 +388,39 @@ impl Wire {
     }
 }
 
-/// Connects without a wait. Returns whether the other end has accepted already.
-fn connect_to(address: &SocketAddr) -> std::io::Result<(TcpStream, bool)> {
-    let family = match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-    let stream = TcpStream::from(socket);
-    stream.set_nodelay(true)?;
-    if !address.ip().is_loopback() {
-        keep_alive(&stream)?;
-    }
-    match connect(&stream, address) {
-        Ok(()) => Ok((stream, true)),
-        Err(Errno::INPROGRESS | Errno::INTR) => Ok((stream, false)),
-        Err(errno) => Err(errno.into()),
+impl Place {
+    /// Connects without a wait. Returns whether the other end has accepted already.
+    fn connect(&self) -> std::io::Result<(OwnedFd, bool)> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let address = match self {
+            Self::Tcp(address) => address,
+            Self::Local(name) => {
+                let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+                // Fails at once where nobody listens, or too many wait to be accepted.
+                connect(
+                    &socket,
+                    &SocketAddrUnix::new_abstract_name(name.as_bytes())?,
+                )?;
+                return match users::foreign_peer(&socket)? {
+                    None => Ok((socket, true)),
+                    Some(_) => Err(std::io::ErrorKind::PermissionDenied.into()),
+                };
+            }
+        };
+        let family = match address {
+            SocketAddr::V4(_) => AddressFamily::INET,
+            SocketAddr::V6(_) => AddressFamily::INET6,
+        };
+        let stream = TcpStream::from(socket_with(family, SocketType::STREAM, flags, None)?);
+        stream.set_nodelay(true)?;
+        if !address.ip().is_loopback() {
+            keep_alive(&stream)?;
+        }
+        match connect(&stream, address) {
+            Ok(()) => Ok((stream.into(), true)),
+            Err(Errno::INPROGRESS | Errno::INTR) => Ok((stream.into(), false)),
+            Err(errno) => Err(errno.into()),
+        }
     }
 }
 

@@ -341,3 +341,32 @@ fn a_home_directory_is_not_searched_and_leaves_it_unknown() {
     walk.home = Some(home.path().to_owned());
     assert!(matches!(walk.walk(), OutputChange::Unknown(why) if why.contains("home directory")));
 }
+
+#[test]
+fn a_change_at_the_top_shows_without_a_thread() {
+    let scratch = tempfile::tempdir().unwrap();
+    let output = scratch.path();
+    let before = |start| Before {
+        checkpoint: None,
+        start: Ok(start),
+        copies: Vec::new(),
+    };
+    for name in ["settings.json", ".cu-x"] {
+        fs::write(output.join(name), "").unwrap();
+    }
+    let start = begun(output);
+    fs::create_dir(output.join("directory")).unwrap();
+    symlink("/nowhere", output.join("link")).unwrap();
+    assert_eq!(glance(output, &before(start)), None, "there is no file");
+    fs::write(output.join("file"), "").unwrap();
+    let found = glance(output, &before(start)).map(|left| left.output_changed);
+    let expected = start.is_on_a_disk().then_some(OutputChange::Changed);
+    assert_eq!(found, expected);
+    let later = settled(output);
+    assert_eq!(glance(output, &before(later)), None, "it is old");
+    let copied = Before {
+        copies: vec![output.join("file")],
+        ..before(start)
+    };
+    assert_eq!(glance(output, &copied), None, "it may be a copy of ours");
+}

@@ -58,6 +58,7 @@ impl MainProcess {
             version: ServerFile::VERSION,
             run: RUN,
             addresses: vec![address.clone()],
+            local: None,
             host: "localhost".to_owned(),
             process: std::process::id(),
         };

@@ -114,6 +114,19 @@ impl Run {
         Supervisor::of(command)
     }
 
+    /// The same with nothing else in its environment.
+    pub fn start_bare(&self, attempt: u32, variables: &[(&str, &str)]) -> Supervisor {
+        let newest = self.dir.newest_attempt(JOB);
+        cu_run_dir::replace(&newest, attempt.to_string().as_bytes()).unwrap();
+        let mut command = Command::new(EXEC);
+        command
+            .arg(self.dir.path())
+            .args([JOB.to_string(), attempt.to_string()])
+            .env_clear()
+            .envs(variables.iter().copied());
+        Supervisor::of(command)
+    }
+
     /// Runs one attempt to its end.
     pub fn run(&self, attempt: u32) -> ExitRecord {
         self.start(attempt).wait();
