@@ -35,6 +35,7 @@ pub mod table;
 mod times;
 pub mod units;
 pub mod values;
+mod words;
 
 pub use error::{Error, Excerpt, Place};
 pub use file::File;

@@ -14,8 +14,9 @@ use super::layer::{Layer, merge};
 use super::nearest::nearest;
 use super::overrides::{self, Override};
 use super::paths;
-use super::reference::{known_paths, sections, shown};
+use super::reference::{known_paths, sections};
 use super::table::join;
+use super::words::in_words_of_toml;
 
 /// The user's words: the text of a file, the defaults below it, and the overrides of the command line.
 #[derive(Clone, Debug)]
@@ -346,31 +347,6 @@ pub fn unknown(key: &str) -> Error {
 fn without_index(key: &str) -> &str {
     let list = key.strip_suffix(']').and_then(|key| key.rsplit_once('['));
     list.map_or(key, |(list, _)| list)
-}
-
-/// The message about the value of `key`, in words of TOML instead of serde's.
-fn in_words_of_toml(key: &str, message: &str) -> String {
-    let prefixes = ["invalid type: ", "invalid value: "];
-    let without_prefix = prefixes
-        .iter()
-        .find_map(|prefix| message.strip_prefix(prefix));
-    let Some((found, expected)) = without_prefix.and_then(|it| it.rsplit_once(", expected "))
-    else {
-        return message.to_owned();
-    };
-    let expected = match expected {
-        "a sequence" => match shown(key) {
-            Some(example) => format!("a list such as {example}"),
-            None => "a list".to_owned(),
-        },
-        "a map" => "a table".to_owned(),
-        name if name.starts_with("struct ") => "a table".to_owned(),
-        "a nonzero u32" => "a whole number above 0".to_owned(),
-        "u32" => "a whole number, 0 or above".to_owned(),
-        "i32" => "a whole number".to_owned(),
-        other => other.to_owned(),
-    };
-    format!("expected {expected}, found {found}")
 }
 
 #[cfg(test)]
