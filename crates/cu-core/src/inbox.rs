@@ -43,6 +43,8 @@ pub(crate) enum Item {
         request: OperatorRequest,
         reply: oneshot::Sender<OperatorAnswer>,
     },
+    /// These jobs are not worth going on.
+    EndEarly { jobs: Vec<JobId> },
     /// The scheduler did not answer.
     Silent { reason: String },
     /// The scheduler answered.
@@ -68,6 +70,7 @@ impl Item {
             Self::Answered | Self::RoomMade { .. } => false,
             Self::Hello { .. }
             | Self::Operator { .. }
+            | Self::EndEarly { .. }
             | Self::Silent { .. }
             | Self::BackendEnded { .. } => true,
         }

@@ -19,13 +19,20 @@ pub struct RunPlan {
     pub policy: Policy,
     /// The jobs. The position of each is its number.
     pub jobs: Vec<JobPlan>,
+    /// How many more jobs are to come, each decided by a [`JobSource`](crate::JobSource) when others have ended.
+    pub to_come: u32,
 }
 
 impl RunPlan {
     /// A run called `name`.
     #[must_use]
     pub fn new(name: String, policy: Policy, jobs: Vec<JobPlan>) -> Self {
-        Self { name, policy, jobs }
+        Self {
+            name,
+            policy,
+            jobs,
+            to_come: 0,
+        }
     }
 }
 

@@ -395,6 +395,6 @@ async fn an_upgrade_from_format_1_keeps_the_metrics() {
     let format: i64 = sqlite(&run)
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .expect("a number");
-    assert_eq!(format, 2);
+    assert_eq!(format, 3);
     assert_eq!(metrics(), before);
 }

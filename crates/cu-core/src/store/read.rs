@@ -13,7 +13,7 @@ use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
 use super::update::merged;
-use super::{Loaded, PlanText, open, recover};
+use super::{Loaded, PlanText, open, recover, rows};
 use crate::lock;
 use crate::machine::{Event, Job, Machine, Share, Tally, orders, why};
 use crate::{
@@ -70,6 +70,7 @@ impl Reader {
                     ..parse(row, 0)?
                 });
             }
+            tally.set_to_come(to_come(connection, tally.counts.known())?);
             let counts = tally.counts;
             let first_queued = match counts.running {
                 0 => connection
@@ -214,7 +215,7 @@ impl Reader {
             Some(report) => Ok(report),
             None => Err(Error::NoJob {
                 job,
-                jobs: self.status()?.jobs.total,
+                jobs: self.status()?.jobs.known(),
             }),
         }
     }
@@ -338,11 +339,41 @@ impl Reader {
         })
     }
 
-    /// All jobs as they were when the run was made. The events lead from there to what they are.
+    /// The plans of all jobs.
+    pub(crate) fn plans(&self) -> Result<Vec<JobPlan>> {
+        self.read(|connection| {
+            let mut jobs = connection.prepare("SELECT plan FROM jobs ORDER BY job")?;
+            let plans = jobs.query_map([], |row| parse(row, 0))?;
+            plans.collect()
+        })
+    }
+
+    /// The plan of one job.
+    pub(crate) fn job_plan(&self, job: JobId) -> Result<JobPlan> {
+        let plan = "SELECT plan FROM jobs WHERE job = ?1";
+        self.read(|connection| connection.query_row(plan, [job.0], |row| parse(row, 0)))
+    }
+
+    /// How many jobs the run has in the end, as far as that is decided.
+    pub(crate) fn all_jobs(&self) -> Result<u32> {
+        self.read(|connection| {
+            let jobs = "SELECT count(*) FROM jobs";
+            let jobs = connection.query_row(jobs, [], |row| row.get(0))?;
+            Ok(jobs + to_come(connection, jobs)?)
+        })
+    }
+
+    /// The jobs that the run was made with, as they were then. The events lead from there to what they are, and
+    /// [`Event::Added`] to those that came later.
     pub(crate) fn beginning(&self) -> Result<Machine> {
         self.read(|connection| {
-            let mut jobs = connection.prepare("SELECT job, plan FROM jobs ORDER BY job")?;
-            let rows = jobs.query_map([], |row| {
+            let added = "SELECT count(*) FROM events WHERE event = '\"added\"'";
+            let added: u32 = connection.query_row(added, [], |row| row.get(0))?;
+            let mut jobs = connection.prepare(
+                "SELECT job, plan FROM jobs ORDER BY job \
+                 LIMIT (SELECT count(*) FROM jobs) - ?1",
+            )?;
+            let rows = jobs.query_map([added], |row| {
                 let plan: JobPlan = parse(row, 1)?;
                 Ok(Job::new(JobId(row.get(0)?), plan.exit_rules))
             })?;
@@ -468,6 +499,7 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
         run,
         last_recorded: Timestamp::from_millis(newest.unwrap_or(0)),
         policy: policy(connection)?,
+        to_come: to_come(connection, u32::try_from(jobs.len()).unwrap_or(u32::MAX))?,
         jobs,
         plans,
     })
@@ -505,6 +537,13 @@ fn created(connection: &Connection) -> rusqlite::Result<Timestamp> {
     Ok(Timestamp::from_millis(
         created.and_then(|text| text.parse().ok()).unwrap_or(0),
     ))
+}
+
+/// How many jobs of a run that has `known` are still to come.
+fn to_come(connection: &Connection, known: u32) -> rusqlite::Result<u32> {
+    let all = fact(connection, rows::ALL_JOBS)?;
+    let all = all.and_then(|text| text.parse::<u32>().ok());
+    Ok(all.unwrap_or(known).saturating_sub(known))
 }
 
 fn fact(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
