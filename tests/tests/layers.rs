@@ -10,10 +10,11 @@ use cu_tests::modules::Modules;
 use serde_json::Value;
 
 /// From the foundation upwards. Each crate may use those before it.
-const LAYERS: [&str; 10] = [
+const LAYERS: [&str; 11] = [
     "cu-system",
     "cu-protocol",
     "cu-checkpoint",
+    "cu-optimize",
     "cu-run-dir",
     "cu-scheduler",
     "cu-client",
@@ -129,6 +130,7 @@ fn lower_crates_know_nothing_of_their_strangers() {
     let unknown = [
         ("cu-protocol", &["cu-checkpoint", "cu-scheduler"][..]),
         ("cu-checkpoint", &["cu-protocol", "cu-scheduler"]),
+        ("cu-optimize", &["cu-system", "cu-protocol", "cu-checkpoint"]),
         ("cu-run-dir", &["cu-scheduler"]),
         (
             "cu-scheduler",

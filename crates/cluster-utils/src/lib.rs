@@ -15,6 +15,7 @@
 //! | submit and watch commands on a cluster | `cu-scheduler` | `scheduler`, with `slurm`, `htcondor` or `local` (this machine) |
 //! | test against a cluster in memory, under virtual time | `cu-scheduler` | `simulated` |
 //! | run the resume loop in a program of your own | `cu-core` | `core`, with its backends |
+//! | search for the best parameters | `cu-optimize` | `optimize` |
 //! | read the files of a run | `cu-run-dir` | `run-dir` |
 //! | start programs as `cu exec` does | `cu-supervisor` | `supervisor` |
 //! | speak to a main process or a supervisor | `cu-protocol` | `protocol` |
@@ -32,6 +33,7 @@
 //! | `client` (default) | `client`: the library for a job's program | `checkpoint` |
 //! | `checkpoint` | `checkpoint`: atomic checkpoints | |
 //! | `protocol` | `protocol`: messages and their encoding, without streams | |
+//! | `optimize` | `optimize`: ask and tell, by several methods | |
 //! | `supervisor` | `supervisor`: the parent of a job's program | `protocol` |
 //! | `scheduler` | `scheduler`: the trait, without backends | |
 //! | `local`, `slurm`, `htcondor` | `scheduler` with this backend | `scheduler` |
@@ -71,6 +73,8 @@ pub use cu_checkpoint as checkpoint;
 pub use cu_client as client;
 #[cfg(feature = "core")]
 pub use cu_core as core;
+#[cfg(feature = "optimize")]
+pub use cu_optimize as optimize;
 #[cfg(feature = "protocol")]
 pub use cu_protocol as protocol;
 #[cfg(feature = "run-dir")]
