@@ -130,7 +130,10 @@ fn lower_crates_know_nothing_of_their_strangers() {
     let unknown = [
         ("cu-protocol", &["cu-checkpoint", "cu-scheduler"][..]),
         ("cu-checkpoint", &["cu-protocol", "cu-scheduler"]),
-        ("cu-optimize", &["cu-system", "cu-protocol", "cu-checkpoint"]),
+        (
+            "cu-optimize",
+            &["cu-system", "cu-protocol", "cu-checkpoint"],
+        ),
         ("cu-run-dir", &["cu-scheduler"]),
         (
             "cu-scheduler",

@@ -19,7 +19,10 @@ use crate::{Error, JobPlan, JobState, Result};
 /// is asked in the loop, so it must not block.
 pub trait JobSource: Send + Debug {
     /// The run has this job, recorded earlier.
-    fn added(&mut self, job: JobId, plan: &JobPlan);
+    ///
+    /// # Errors
+    /// In words, if it can't have come from such a source.
+    fn added(&mut self, job: JobId, plan: &JobPlan) -> Result<(), String>;
 
     /// The job has ended with these metrics. One that is retried ends again.
     fn settled(&mut self, job: JobId, state: JobState, metrics: &Metrics);
@@ -50,14 +53,17 @@ impl Growth {
         let plans = reader.plans()?;
         let mut machine = reader.beginning()?;
         for job in machine.jobs() {
-            source.added(job.id, &plans[job.id.0 as usize]);
+            let plan = &plans[job.id.0 as usize];
+            source
+                .added(job.id, plan)
+                .map_err(|it| refused(job.id, &it))?;
         }
         for (_, at, job, event) in reader.recorded(0)? {
             let mut effects = Effects::default();
             if event == Event::Added {
                 let plan = &plans[job.0 as usize];
                 machine.add(plan.exit_rules.clone());
-                source.added(job, plan);
+                source.added(job, plan).map_err(|it| refused(job, &it))?;
             }
             machine.step(at, job, &event, &mut effects);
             tell(source.as_mut(), &machine, &effects.settled);
@@ -122,6 +128,12 @@ impl Growth {
         }
         added
     }
+}
+
+fn refused(job: JobId, reason: &str) -> Error {
+    Error::Plan(format!(
+        "what decides on further jobs can't take up job {job}: {reason}"
+    ))
 }
 
 fn tell(source: &mut dyn JobSource, machine: &Machine, settled: &[JobId]) {

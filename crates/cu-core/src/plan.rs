@@ -24,6 +24,13 @@ pub struct RunPlan {
 }
 
 impl RunPlan {
+    /// How many jobs it has in the end.
+    #[must_use]
+    pub fn all_jobs(&self) -> u32 {
+        let known = u32::try_from(self.jobs.len()).unwrap_or(u32::MAX);
+        known.saturating_add(self.to_come)
+    }
+
     /// A run called `name`.
     #[must_use]
     pub fn new(name: String, policy: Policy, jobs: Vec<JobPlan>) -> Self {

@@ -225,7 +225,7 @@ impl ResumeLoop {
     /// Has `source` decide which jobs come next. It hears what was recorded by now.
     ///
     /// # Errors
-    /// [`Error::Damaged`], [`Error::Read`].
+    /// [`Error::Plan`] if it can't take up a job that the run has; [`Error::Damaged`], [`Error::Read`].
     pub fn with_source(mut self, source: Box<dyn JobSource>) -> Result<Self> {
         self.growth = Growth::resumed(source, &Reader::open(&self.run_dir)?)?;
         Ok(self)

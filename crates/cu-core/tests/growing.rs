@@ -27,15 +27,28 @@ use tokio::time::{sleep, timeout};
 const ALL: u32 = 17;
 const AT_ONCE: u32 = 3;
 
-/// Keeps `AT_ONCE` jobs open. The settings of each say how many ends it had heard of when it was decided.
-#[derive(Clone, Debug, Default)]
+/// Keeps `at_once` jobs open. The settings of each say how many ends it had heard of when it was decided.
+#[derive(Clone, Debug)]
 struct Source {
+    at_once: u32,
     jobs: u32,
     heard: Vec<JobId>,
     /// How many jobs there may be before it says that no more come.
     most: Option<u32>,
     /// What it heard in all its lives.
     shared: Arc<Mutex<Vec<(JobId, JobState)>>>,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self {
+            at_once: AT_ONCE,
+            jobs: 0,
+            heard: Vec::new(),
+            most: None,
+            shared: Arc::default(),
+        }
+    }
 }
 
 fn plan(number: u32, heard: usize) -> JobPlan {
@@ -46,11 +59,12 @@ fn plan(number: u32, heard: usize) -> JobPlan {
 }
 
 impl JobSource for Source {
-    fn added(&mut self, job: JobId, plan: &JobPlan) {
+    fn added(&mut self, job: JobId, plan: &JobPlan) -> Result<(), String> {
         assert_eq!(job.0, self.jobs);
         assert_eq!(plan.settings["number"], self.jobs);
         assert_eq!(plan.settings["heard"], self.heard.len());
         self.jobs += 1;
+        Ok(())
     }
 
     fn settled(&mut self, job: JobId, state: JobState, _: &Metrics) {
@@ -63,7 +77,7 @@ impl JobSource for Source {
         if self.most.is_some_and(|most| self.jobs >= most) {
             return None;
         }
-        let more = AT_ONCE.saturating_sub(open).min(to_come);
+        let more = self.at_once.saturating_sub(open).min(to_come);
         let plans = (self.jobs..self.jobs + more).map(|number| plan(number, self.heard.len()));
         self.jobs += more;
         Some(plans.collect())
@@ -197,7 +211,12 @@ fn history_reports_each_job_and_one_end_of_the_run() {
         let cluster = cluster(Failures::default(), 1);
         let reader = Reader::open(&scratch.run).expect("a run");
         let mut history = History::of(&reader).expect("a history");
-        let resume_loop = opened(&scratch, &cluster, &Source::default()).await;
+        // Each time all jobs have ended, one more comes.
+        let source = Source {
+            at_once: 1,
+            ..Source::default()
+        };
+        let resume_loop = opened(&scratch, &cluster, &source).await;
         let mut run = Box::pin(resume_loop.run());
         let mut happened = Vec::new();
         while timeout(Duration::from_secs(60), &mut run).await.is_err() {

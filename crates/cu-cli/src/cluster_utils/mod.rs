@@ -2,9 +2,9 @@
 //!
 //! `read.rs` reads a config, through the user's Python (`read.py`) or with `files.rs` and `dynamic.rs`; `python.rs` knows Python's
 //! literals; `given.rs` is the config with the overrides of the command line, and knows where each key was given;
-//! `points.rs` makes the jobs of its grid; `keys.rs` lists its keys and warns of others; `map.rs` turns the rest
+//! `points.rs` makes the jobs of its grid, `search.rs` says what it optimises; `keys.rs` lists its keys and warns of others; `map.rs` turns the rest
 //! into keys of our own, and `environment.rs` into what a shell does before each program. `results.rs` writes the
-//! result files that cluster_utils would write, with `log.rs`.
+//! result files that cluster_utils would write, with `log.rs`, and `optimization.rs` those of an optimisation.
 
 mod dynamic;
 mod environment;
@@ -13,13 +13,35 @@ mod given;
 mod keys;
 mod log;
 mod map;
+pub mod optimization;
 mod points;
 mod python;
 mod read;
 pub mod results;
+mod search;
 
 pub use given::Given;
 pub use keys::warnings;
 pub use map::{Mapped, cluster, preliminary};
-pub use points::points;
+pub use points::{first_points, points};
 pub use read::read;
+pub use search::search;
+
+/// A command of cluster_utils.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Procedure {
+    /// `grid_search`
+    GridSearch,
+    /// `hp_optimization`
+    HpOptimization,
+}
+
+impl Procedure {
+    /// The command that takes its place.
+    pub fn command(self) -> &'static str {
+        match self {
+            Self::GridSearch => "cu grid-search",
+            Self::HpOptimization => "cu hp-optimization",
+        }
+    }
+}

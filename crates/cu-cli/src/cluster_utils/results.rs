@@ -7,15 +7,18 @@ use cu_core::{JobReport, JobState, Reader, RunDir, Status};
 use cu_system::files;
 use serde_json::{Map, Value, json};
 
-use super::{log, python};
+use super::{log, optimization, python};
 use crate::config::Source;
 use crate::config::units::ResultsAs;
 use crate::error::{Error, ExitCode, Result};
+use crate::optimize::Wanted;
 use crate::terminal;
 use crate::text::plural;
 
 /// The longest file of a job that is read.
 const MOST_BYTES: u64 = 16 << 20;
+
+pub use super::optimization::Iterations;
 
 /// Whether the run has such results. What can't be read is reported when the run is opened.
 pub fn are_meant(run: &RunDir) -> bool {
@@ -29,7 +32,9 @@ pub fn are_meant(run: &RunDir) -> bool {
 /// If the run can't be read.
 pub fn end_of(run: &RunDir) -> Result<ExitCode> {
     let jobs = Reader::open(run)?.jobs()?;
-    Ok(match jobs.iter().any(|job| results_of(job).is_some()) {
+    let search = Wanted::of_run(run);
+    let has_results = |job: &JobReport| results_of(job, search.as_ref()).is_some();
+    Ok(match jobs.iter().any(has_results) {
         true => ExitCode::Done,
         false => ExitCode::JobsFailed,
     })
@@ -41,11 +46,24 @@ pub fn end_of(run: &RunDir) -> Result<ExitCode> {
 /// If the run can't be read, or a file can't be written.
 pub fn write(run: &RunDir, status: &Status, quiet: bool) -> Result<()> {
     let jobs = Reader::open(run)?.jobs()?;
-    let results: Vec<_> = jobs.iter().map(results_of).collect();
+    let search = Wanted::of_run(run);
+    let results: Vec<_> = jobs
+        .iter()
+        .map(|job| results_of(job, search.as_ref()))
+        .collect();
+    if let Some(search) = &search {
+        optimization::write(run, search, &jobs)?;
+    }
     let jobs: Vec<_> = jobs.iter().zip(&results).collect();
-    let table = table(run, &jobs).map_err(Error::internal("write CSV"))?;
-    replace(&run.all_data(), &table)?;
-    let started = json!({"run_type": "GRID_SEARCH", "start_time": log::iso(status.created)});
+    if search.is_none() {
+        let table = table(run, &jobs).map_err(Error::internal("write CSV"))?;
+        replace(&run.all_data(), &table)?;
+    }
+    let run_type = match search {
+        Some(_) => "HP_OPTIMIZATION",
+        None => "GRID_SEARCH",
+    };
+    let started = json!({"run_type": run_type, "start_time": log::iso(status.created)});
     let metadata = run.path().join("metadata.json");
     replace(&metadata, started.to_string().as_bytes())?;
     let ends = jobs.iter().map(|(job, results)| (*job, results.is_some()));
@@ -67,10 +85,10 @@ pub fn write(run: &RunDir, status: &Status, quiet: bool) -> Result<()> {
     Ok(())
 }
 
-/// The names and cells of a job's results.
+/// Names and cells.
 type Results = Vec<(String, String)>;
 
-fn replace(path: &Path, content: &[u8]) -> Result<()> {
+pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
     files::write_whole(path, content, 0o600).map_err(Error::write("write", path))
 }
 
@@ -84,18 +102,7 @@ fn table(run: &RunDir, jobs: &[(&JobReport, &Option<Results>)]) -> Result<Vec<u8
         let Some(results) = results else {
             continue;
         };
-        let mut settings = Vec::new();
-        if let Some(Value::Object(given)) =
-            read(&run.settings(job.job)).and_then(|it| serde_json::from_slice(&it).ok())
-        {
-            flatten("", &given, &mut settings);
-        }
-        settings.push((
-            "working_dir".to_owned(),
-            job.output_dir.display().to_string(),
-        ));
-        settings.push(("id".to_owned(), job.job.to_string()));
-        settings.push(("_id".to_owned(), job.job.to_string()));
+        let settings = settings_of(run, job);
         for (all, here) in [(&mut columns, &settings), (&mut metrics, results)] {
             for (name, _) in here {
                 if !all.contains(name) {
@@ -126,10 +133,32 @@ fn table(run: &RunDir, jobs: &[(&JobReport, &Option<Results>)]) -> Result<Vec<u8
         .map_err(|error| error.into_error().into())
 }
 
+/// The names and cells of a job's settings, with those that cluster_utils gives it.
+pub fn settings_of(run: &RunDir, job: &JobReport) -> Results {
+    let mut settings = Vec::new();
+    if let Some(Value::Object(given)) =
+        read(&run.settings(job.job)).and_then(|it| serde_json::from_slice(&it).ok())
+    {
+        flatten("", &given, &mut settings);
+    }
+    settings.push((
+        "working_dir".to_owned(),
+        job.output_dir.display().to_string(),
+    ));
+    settings.push(("id".to_owned(), job.job.to_string()));
+    settings.push(("_id".to_owned(), job.job.to_string()));
+    settings
+}
+
 /// The names and cells of `metrics.csv`, if the job has ended with results.
-fn results_of(job: &JobReport) -> Option<Results> {
+///
+/// The directory of a job of an optimisation may be gone: what is recorded counts.
+fn results_of(job: &JobReport, search: Option<&Wanted>) -> Option<Results> {
     if job.state != JobState::Completed {
         return None;
+    }
+    if search.is_some() {
+        return (!job.metrics.is_empty()).then(Vec::new);
     }
     let content = read(&job.output_dir.join("metrics.csv"))?;
     let mut lines = csv::ReaderBuilder::new()

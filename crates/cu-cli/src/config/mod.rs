@@ -6,7 +6,7 @@
 //! fit together; `done_when.rs` has what "done" is, and `literal.rs` what a setting on the command line is.
 //! `start.rs` finds where each program starts, `program.rs` its command; `placeholder.rs` fills in what
 //! both name; `nearest.rs` suggests a key for a wrong one; `activation.rs` has what a shell does before.
-//! `sharing.rs` warns of what several jobs share.
+//! `sharing.rs` warns of what several jobs share; `further.rs` makes jobs that come later.
 //! `reference.rs` and `schema.rs` are made from the declarations. `crate::backend` has the keys of the backends.
 
 mod activation;
@@ -14,8 +14,9 @@ pub mod defaults;
 mod done_when;
 mod error;
 pub mod file;
+mod further;
 mod grid;
-mod json;
+pub mod json;
 mod layer;
 mod literal;
 pub mod nearest;
@@ -36,6 +37,7 @@ pub mod values;
 
 pub use error::{Error, Excerpt, Place};
 pub use file::File;
+pub use further::{Further, point};
 pub use grid::{MOST_JOBS, Point};
 pub use nearest::nearest;
 pub use overrides::Override;

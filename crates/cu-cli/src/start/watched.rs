@@ -11,7 +11,9 @@ use cu_scheduler::{Reach, Scheduler};
 
 use crate::backend;
 use crate::error::{Error, Result};
+use crate::optimize;
 use crate::start::background;
+use crate::start::beside::Looking;
 use crate::start::interrupt::{Interruption, Interrupts, Reaction, Sources};
 use crate::updates;
 use crate::view::notices::Notices;
@@ -91,7 +93,11 @@ impl MainProcess {
         let mut options = LoopOptions::new(supervisor, IpAddr::V4(listen));
         options.names = limit::NAMES;
         tracing::info!(process = std::process::id(), %scheduler, "a main process opens the run");
-        let resume_loop = ResumeLoop::open(run.clone(), scheduler, options).await?;
+        let source = optimize::source_of(&run)?;
+        let mut resume_loop = ResumeLoop::open(run.clone(), scheduler, options).await?;
+        if let Some(source) = source {
+            resume_loop = resume_loop.with_source(source)?;
+        }
         Ok(Self {
             run,
             takes_updates: false,
@@ -141,6 +147,7 @@ impl MainProcess {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut waiting = Waiting::default();
         let (mut is_updated, mut is_interrupted) = (false, false);
+        let looking = Looking::start(&self.run, &operator, status.clone());
         let mut running = pin!(self.resume_loop.run());
         view.status(&status.borrow_and_update().clone(), Instant::now());
         let finish = loop {
@@ -194,6 +201,7 @@ impl MainProcess {
                 },
             }
         };
+        drop(looking);
         // The last notices are still unread.
         while let Ok(notice) = news.try_recv() {
             notices.add(notice);

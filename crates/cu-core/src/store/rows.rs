@@ -169,8 +169,7 @@ pub(super) fn write_plan(
     set_fact(transaction, "created", &at.millis().to_string())?;
     set_fact(transaction, "policy", &json(&plan.policy)?)?;
     if plan.to_come > 0 {
-        let all = plan.jobs.len() + plan.to_come as usize;
-        set_fact(transaction, ALL_JOBS, &all.to_string())?;
+        set_fact(transaction, ALL_JOBS, &plan.all_jobs().to_string())?;
     }
     /// One in so many.
     const REPORTED: u32 = 1000;
