@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cu_core::{Reader, RunDir};
 use cu_tests::chance::Chance;
+use cu_tests::fake::{Fake, Kind};
 use cu_tests::process::Process;
 use cu_tests::python_package::tools;
 
@@ -211,6 +212,36 @@ fn tables_of_results_are_those_of_cluster_utils() {
         ),
     ] {
         assert_eq!(log.matches(words).count(), times, "{words}: {log}");
+    }
+}
+
+#[test]
+fn on_a_cluster_jobs_come_one_after_another() {
+    for (kind, name) in [(Kind::Slurm, "slurm"), (Kind::Htcondor, "htcondor")] {
+        let site = Fake::new(kind, env!("CARGO_BIN_EXE_fake_cluster"));
+        let project = Project::new(PROGRAM);
+        project.write("search.json", CONFIG);
+        let backend = format!("--backend={name}");
+        let poll = format!("--set=backend.{name}.poll=200ms");
+        let arguments = [
+            "hp-optimization",
+            "search.json",
+            "local_run=False",
+            &backend,
+            &poll,
+        ];
+        let mut cu = project.command(cu_tests::cu::cu_binary(), &arguments);
+        let search = format!(
+            "{}:{}:/usr/bin:/bin",
+            site.home().join("bin").display(),
+            tools().display()
+        );
+        cu.env("PATH", search)
+            .env(cu_tests::fake::HOME, site.home());
+        let output = cu.output().expect("cu");
+        assert_eq!(output.status.code(), Some(0), "{name}: {output:?}");
+        let all = cells(&project.file("r/search/all_data.csv"));
+        assert_eq!(all.len(), 12, "{name}");
     }
 }
 

@@ -199,6 +199,28 @@ fn jobs_that_do_not_get_better_are_ended_early() {
 }
 
 #[test]
+fn an_update_reaches_the_jobs_that_are_to_come() {
+    let run = run(SEARCH);
+    let main_process = run.start();
+    run.until("jobs that wait", || {
+        (lines(&run.path("ran")).len() > 32).then_some(())
+    });
+    let updated = run.cu(&["update", "run", "stop.grace=7s", "resources.time_limit=1h"]);
+    assert_eq!(updated.code, Some(0), "{updated:?}");
+    std::fs::write(run.path("go"), "").expect("a file");
+    let exit = main_process.wait();
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    assert_whole(&run);
+    let store = rusqlite::Connection::open(run.dir().store()).expect("a database");
+    let plans = "SELECT count(*) FROM jobs WHERE json_extract(plan, '$.stop.grace') IS NOT NULL \
+                 AND plan LIKE '%3600%'";
+    let plans: u64 = store
+        .query_row(plans, [], |row| row.get(0))
+        .expect("a count");
+    assert_eq!(plans, JOBS, "the last jobs as well");
+}
+
+#[test]
 fn a_stopped_search_gets_no_more_jobs() {
     let run = run(SEARCH);
     let waits = ["optimize.jobs=100", "settings.name=waits"];

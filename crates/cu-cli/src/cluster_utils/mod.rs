@@ -6,6 +6,7 @@
 //! into keys of our own, and `environment.rs` into what a shell does before each program. `results.rs` writes the
 //! result files that cluster_utils would write, with `log.rs`, and `optimization.rs` those of an optimisation.
 
+mod cells;
 mod dynamic;
 mod environment;
 mod files;

@@ -9,12 +9,13 @@ use cu_optimize::{Event, Outcome, Study};
 use cu_protocol::MetricValue;
 use serde_json::Value;
 
+use super::cells::{replace, settings_of};
 use super::python;
-use super::results::{are_meant, replace, settings_of};
+use crate::config::Wanted;
+use crate::config::units::ResultsAs;
 use crate::error::{Error, Result};
-use crate::optimize::Wanted;
+use crate::optimize::beside::Beside;
 use crate::optimize::best::ranked;
-use crate::start::beside::Beside;
 
 /// Writes the files of a run after each iteration: whenever as many jobs have completed as there are at a time.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub struct Iterations {
 impl Iterations {
     /// Those of `run`; `None` if it has no such files.
     pub fn new(run: &RunDir, wanted: &Wanted) -> Option<Self> {
-        are_meant(run).then(|| Self {
+        (wanted.results_as == ResultsAs::ClusterUtils).then(|| Self {
             run: run.clone(),
             wanted: wanted.clone(),
             written: 0,

@@ -1,24 +1,16 @@
 //! The result files that a grid search of cluster_utils has: `all_data.csv` with its columns, `metadata.json` and
 //! `cluster_run.log`. Its client writes those in the directory of each job.
 
-use std::path::Path;
-
 use cu_core::{JobReport, JobState, Reader, RunDir, Status};
-use cu_system::files;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
-use super::{log, optimization, python};
-use crate::config::Source;
+use super::cells::{Cells, read, replace, settings_of};
+use super::{log, optimization};
 use crate::config::units::ResultsAs;
+use crate::config::{Source, Wanted};
 use crate::error::{Error, ExitCode, Result};
-use crate::optimize::Wanted;
 use crate::terminal;
 use crate::text::plural;
-
-/// The longest file of a job that is read.
-const MOST_BYTES: u64 = 16 << 20;
-
-pub use super::optimization::Iterations;
 
 /// Whether the run has such results. What can't be read is reported when the run is opened.
 pub fn are_meant(run: &RunDir) -> bool {
@@ -85,16 +77,9 @@ pub fn write(run: &RunDir, status: &Status, quiet: bool) -> Result<()> {
     Ok(())
 }
 
-/// Names and cells.
-type Results = Vec<(String, String)>;
-
-pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
-    files::write_whole(path, content, 0o600).map_err(Error::write("write", path))
-}
-
 /// One row per job with results: its settings, of which those of the grid come first, and its metrics as its client
 /// has written them.
-fn table(run: &RunDir, jobs: &[(&JobReport, &Option<Results>)]) -> Result<Vec<u8>, csv::Error> {
+fn table(run: &RunDir, jobs: &[(&JobReport, &Option<Cells>)]) -> Result<Vec<u8>, csv::Error> {
     let mut columns: Vec<String> = Vec::new();
     let mut metrics: Vec<String> = Vec::new();
     let mut rows = Vec::new();
@@ -133,27 +118,10 @@ fn table(run: &RunDir, jobs: &[(&JobReport, &Option<Results>)]) -> Result<Vec<u8
         .map_err(|error| error.into_error().into())
 }
 
-/// The names and cells of a job's settings, with those that cluster_utils gives it.
-pub fn settings_of(run: &RunDir, job: &JobReport) -> Results {
-    let mut settings = Vec::new();
-    if let Some(Value::Object(given)) =
-        read(&run.settings(job.job)).and_then(|it| serde_json::from_slice(&it).ok())
-    {
-        flatten("", &given, &mut settings);
-    }
-    settings.push((
-        "working_dir".to_owned(),
-        job.output_dir.display().to_string(),
-    ));
-    settings.push(("id".to_owned(), job.job.to_string()));
-    settings.push(("_id".to_owned(), job.job.to_string()));
-    settings
-}
-
 /// The names and cells of `metrics.csv`, if the job has ended with results.
 ///
 /// The directory of a job of an optimisation may be gone: what is recorded counts.
-fn results_of(job: &JobReport, search: Option<&Wanted>) -> Option<Results> {
+fn results_of(job: &JobReport, search: Option<&Wanted>) -> Option<Cells> {
     if job.state != JobState::Completed {
         return None;
     }
@@ -172,19 +140,4 @@ fn results_of(job: &JobReport, search: Option<&Wanted>) -> Option<Results> {
             .map(|(name, cell)| (name.to_owned(), cell.to_owned()))
             .collect(),
     )
-}
-
-fn read(path: &Path) -> Option<Vec<u8>> {
-    files::read(path, MOST_BYTES).ok()
-}
-
-/// The cells of settings by their dotted names, in their order.
-fn flatten(path: &str, settings: &Map<String, Value>, cells: &mut Vec<(String, String)>) {
-    for (name, value) in settings {
-        let name = crate::config::table::join(path, name);
-        match value {
-            Value::Object(inner) => flatten(&name, inner, cells),
-            value => cells.push((name, python::cell(value))),
-        }
-    }
 }

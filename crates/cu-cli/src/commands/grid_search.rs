@@ -8,9 +8,8 @@ use cu_core::RunDir;
 use super::run::{Made, Order, directory, make_run};
 use crate::args::{Common, ConfigOfClusterUtils, GridSearch};
 use crate::cluster_utils::{self, Given, Mapped, Procedure};
-use crate::config::{Override, Planned, Source, defaults};
+use crate::config::{self, Override, Planned, Source, Wanted, defaults};
 use crate::error::{Error, ExitCode, Result};
-use crate::optimize::{self, Wanted};
 use crate::start::foreground::work_on;
 use crate::{backend, runs, terminal};
 
@@ -77,7 +76,7 @@ pub fn run_config(
         Procedure::GridSearch => cluster_utils::points(&given, chance())?,
         Procedure::HpOptimization => {
             // The first jobs belong to it.
-            let seed = optimize::seed(&with_own);
+            let seed = config::seed(&with_own, &run);
             own.extend(seed.clone());
             with_own = with_own.with(seed)?;
             let search = Wanted::of(&with_own)?;

@@ -18,7 +18,7 @@ use crate::start::foreground::work_on;
 use crate::start::variables;
 use crate::text::plural;
 use crate::updates::Origin;
-use crate::{backend, optimize, terminal};
+use crate::{backend, config, terminal};
 
 /// The setting of a job that a scheduler's own file lists: its number there.
 const PROCESS: &str = "process";
@@ -119,14 +119,8 @@ pub fn make_run(common: &Common, mut order: Order<'_>) -> Result<Made> {
     // A mistake in the config is reported before a backend that is missing.
     let chosen = choice.iter().map(Choice::as_override);
     order.parsed = order.parsed.with(chosen)?;
-    let is_there = |parsed: &Parsed| {
-        Ok::<_, Error>(or_resume::is_there(&RunDir::new(directory(
-            common, parsed,
-        )?)))
-    };
-    if !(order.or_resume && is_there(&order.parsed)?) {
-        order.parsed = order.parsed.with(optimize::seed(&order.parsed))?;
-    }
+    let there = RunDir::new(directory(common, &order.parsed)?);
+    order.parsed = order.parsed.with(config::seed(&order.parsed, &there))?;
     let mut config = order.config(&order.parsed)?;
     let choice = choice?;
     let run = RunDir::new(directory(common, &config.parsed)?);

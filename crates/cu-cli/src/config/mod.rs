@@ -6,7 +6,8 @@
 //! fit together; `done_when.rs` has what "done" is, and `literal.rs` what a setting on the command line is.
 //! `start.rs` finds where each program starts, `program.rs` its command; `placeholder.rs` fills in what
 //! both name; `nearest.rs` suggests a key for a wrong one; `activation.rs` has what a shell does before.
-//! `sharing.rs` warns of what several jobs share; `further.rs` makes jobs that come later.
+//! `sharing.rs` warns of what several jobs share; `wanted.rs` has what `[optimize]`
+//! asks for, with the parameters in `space.rs`, and `further.rs` makes jobs that come later.
 //! `reference.rs` and `schema.rs` are made from the declarations. `crate::backend` has the keys of the backends.
 
 mod activation;
@@ -16,7 +17,7 @@ mod error;
 pub mod file;
 mod further;
 mod grid;
-pub mod json;
+mod json;
 mod layer;
 mod literal;
 pub mod nearest;
@@ -29,15 +30,17 @@ pub mod reference;
 pub mod schema;
 mod sharing;
 pub mod source;
+mod space;
 mod start;
 pub mod table;
 mod times;
 pub mod units;
 pub mod values;
+mod wanted;
 
 pub use error::{Error, Excerpt, Place};
 pub use file::File;
-pub use further::{Further, point};
+pub use further::Further;
 pub use grid::{MOST_JOBS, Point};
 pub use nearest::nearest;
 pub use overrides::Override;
@@ -48,3 +51,4 @@ pub use reference::{reference, reference_of};
 pub use schema::schema;
 pub use source::{Parsed, Source, default_results_dir, unknown};
 pub use units::parse_time;
+pub use wanted::{Wanted, seed};

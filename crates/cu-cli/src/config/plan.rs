@@ -14,8 +14,8 @@ use super::file::File;
 use super::source::Parsed;
 use super::start::{self, Start};
 use super::units::{Bytes, Time, ZeroWhenStopped};
+use super::wanted::Wanted;
 use super::{grid, paths, program, sharing, times};
-use crate::optimize::Wanted;
 
 /// A run as a config describes it, complete and consistent.
 #[derive(Debug)]

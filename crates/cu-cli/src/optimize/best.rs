@@ -6,8 +6,8 @@ use cu_core::{JobReport, JobState, Reader, RunDir};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Wanted;
 use super::search::number;
+use crate::config::Wanted;
 use crate::error::Result;
 use crate::text::plural;
 

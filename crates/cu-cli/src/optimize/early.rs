@@ -11,9 +11,9 @@ use cu_optimize::{Announcements, Direction, Stopper};
 use cu_protocol::JobId;
 use cu_run_dir::read_early_results;
 
-use super::Wanted;
+use super::beside::Beside;
+use crate::config::Wanted;
 use crate::error::Result;
-use crate::start::beside::Beside;
 
 /// At most this many running jobs are looked at.
 const MOST: usize = 100_000;

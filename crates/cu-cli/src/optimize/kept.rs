@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use cu_core::{JobReport, JobState, Reader, RunDir};
 use cu_system::files;
 
-use super::Wanted;
+use super::beside::Beside;
 use super::best::ranked;
-use crate::cluster_utils::results;
+use crate::config::Wanted;
+use crate::config::units::ResultsAs;
 use crate::error::{Error, Result};
-use crate::start::beside::Beside;
 
 /// Keeps the directories of a run.
 #[derive(Debug)]
@@ -36,9 +36,9 @@ impl Kept {
             run: run.clone(),
             wanted: wanted.clone(),
             completed: None,
-            prefix: match results::are_meant(run) {
-                true => "directories_",
-                false => "",
+            prefix: match wanted.results_as {
+                ResultsAs::ClusterUtils => "directories_",
+                ResultsAs::Cu => "",
             },
         })
     }

@@ -4,8 +4,7 @@ use cu_core::{JobPlan, JobSource, JobState, Reader, RunDir};
 use cu_optimize::{Event, Optimizer, Outcome, Study};
 use cu_protocol::{JobId, MetricValue, Metrics};
 
-use super::Wanted;
-use crate::config::{Further, Source};
+use crate::config::{Further, Source, Wanted};
 use crate::error::Result;
 
 /// What decides which jobs the run in `run` gets next; `None` if all its jobs were there from the beginning.

@@ -4,10 +4,9 @@ use cu_core::{JobPlan, JobSource, JobState};
 use cu_protocol::{JobId, Metrics};
 use serde_json::json;
 
-use super::Wanted;
 use super::search::Search;
 use crate::config::source::tests::parsed;
-use crate::config::{Config, Further};
+use crate::config::{Config, Further, Wanted};
 
 const SEARCH: &str = "name = \"a\"\ncommand = [\"/bin/echo\", \"{settings.net.x}\", \"{job}\"]\n\
     [settings]\nnet.y = 1\n[optimize]\nmetric = \"loss\"\njobs = 9\nat_once = 3\nseed = 5\n\

@@ -1,7 +1,6 @@
 //! Starts a main process, in the foreground or in the background, and ends it on Ctrl-C.
 
 pub mod background;
-pub mod beside;
 pub mod dropped_input;
 pub mod follow;
 pub mod foreground;

@@ -5,15 +5,19 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cu_core::{Finish, LoopOptions, ResumeLoop, RunDir, Status, Update};
+use cu_core::{Finish, LoopOptions, Operator, ResumeLoop, RunDir, Status, Update};
 use cu_protocol::{OperatorAnswer, OperatorRequest};
 use cu_scheduler::{Reach, Scheduler};
 
 use crate::backend;
+use crate::cluster_utils::optimization::Iterations;
+use crate::config::Wanted;
 use crate::error::{Error, Result};
 use crate::optimize;
+use crate::optimize::beside::{Beside, Looking};
+use crate::optimize::early::Early;
+use crate::optimize::kept::Kept;
 use crate::start::background;
-use crate::start::beside::Looking;
 use crate::start::interrupt::{Interruption, Interrupts, Reaction, Sources};
 use crate::updates;
 use crate::view::notices::Notices;
@@ -147,7 +151,7 @@ impl MainProcess {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut waiting = Waiting::default();
         let (mut is_updated, mut is_interrupted) = (false, false);
-        let looking = Looking::start(&self.run, &operator, status.clone());
+        let looking = Looking::start(&self.run, beside(&self.run, &operator), status.clone());
         let mut running = pin!(self.resume_loop.run());
         view.status(&status.borrow_and_update().clone(), Instant::now());
         let finish = loop {
@@ -226,6 +230,19 @@ impl MainProcess {
             }
         })
     }
+}
+
+/// What looks at a run that optimises, in this order: a directory is removed once it was looked at.
+fn beside(run: &RunDir, operator: &Operator) -> Vec<Box<dyn Beside>> {
+    let Some(wanted) = Wanted::of_run(run) else {
+        return Vec::new();
+    };
+    let early = Early::new(run, &wanted, operator.clone());
+    let early = early.map(|it| Box::new(it) as Box<dyn Beside>);
+    let iterations = Iterations::new(run, &wanted);
+    let iterations = iterations.map(|it| Box::new(it) as Box<dyn Beside>);
+    let kept = Kept::new(run, &wanted).map(|it| Box::new(it) as Box<dyn Beside>);
+    early.into_iter().chain(iterations).chain(kept).collect()
 }
 
 /// The absolute path of this program: attempts start it.

@@ -9,11 +9,16 @@ use cu_optimize::{
 };
 use serde_json::{Map, Value as Json};
 
+use super::error::Error;
+use super::file::{EarlyStopping, Optimize};
+use super::further::point;
+use super::grid::{MOST_JOBS, Point};
+use super::json;
+use super::overrides::Override;
+use super::source::{Parsed, Source};
 use super::space::space;
-use crate::config::file::{EarlyStopping, Optimize};
-use crate::config::table::join;
-use crate::config::units::{Goal, StopRule};
-use crate::config::{Error, Override, Parsed, Point, Source, json, point};
+use super::table::join;
+use super::units::{Goal, ResultsAs, StopRule};
 
 /// A search, and how its jobs come.
 #[derive(Clone, Debug)]
@@ -34,6 +39,8 @@ pub struct Wanted {
     pub keep_best: usize,
     /// Whether the others are removed.
     pub removes_others: bool,
+    /// Which result files the run has.
+    pub results_as: ResultsAs,
 }
 
 type Result<T, E = Error> = std::result::Result<T, E>;
@@ -58,9 +65,9 @@ impl Wanted {
         if given.parameters.0.is_empty() {
             return Err(parsed.missing("optimize.parameters"));
         }
-        let most = crate::config::MOST_JOBS;
-        if jobs.get() as usize > most {
-            return Err(parsed.wrong("optimize.jobs", format!("a run has at most {most} jobs")));
+        if jobs.get() as usize > MOST_JOBS {
+            let reason = format!("a run has at most {MOST_JOBS} jobs");
+            return Err(parsed.wrong("optimize.jobs", reason));
         }
         let at_once = given.at_once.map_or(8, NonZeroU32::get);
         let refill_after = given.refill_after.map_or(1, NonZeroU32::get);
@@ -86,6 +93,7 @@ impl Wanted {
             stopper: stopper(parsed)?,
             keep_best: given.keep_best.unwrap_or_default() as usize,
             removes_others: given.remove_output_dirs.unwrap_or_default(),
+            results_as: parsed.file.results_as.unwrap_or(ResultsAs::Cu),
         }))
     }
 
@@ -124,14 +132,17 @@ impl Wanted {
     }
 }
 
-/// A seed by chance for a search that has none, as a key, so that it is kept with the run.
-pub fn seed(parsed: &Parsed) -> Option<Override> {
+/// A seed for a search that has none, as a key, so that it is kept with the run: the one of `run`, if that is there
+/// already, or one by chance.
+pub fn seed(parsed: &Parsed, run: &RunDir) -> Option<Override> {
     let given = &parsed.file.optimize;
     if *given == Optimize::default() || given.seed.is_some() {
         return None;
     }
+    let kept = Source::read_own(&run.config()).and_then(Source::parse);
+    let kept = kept.ok().and_then(|kept| kept.file.optimize.seed);
     // The keys of the hash are random.
-    let seed = RandomState::new().hash_one(0) as u32;
+    let seed = kept.unwrap_or_else(|| RandomState::new().hash_one(0) as u32);
     let words = format!("a seed by chance: {seed}");
     Some(Override::option("optimize.seed", i64::from(seed), words))
 }

@@ -3,15 +3,11 @@
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use cu_core::{Operator, Reader, RunDir, Status};
+use cu_core::{Reader, RunDir, Status};
 use cu_system::causes::in_one_line;
 use tokio::sync::watch;
 
-use crate::cluster_utils::results::Iterations;
 use crate::error::{Error, Result};
-use crate::optimize::Wanted;
-use crate::optimize::early::Early;
-use crate::optimize::kept::Kept;
 
 /// The time between two looks. Looking takes at most a tenth of the time.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -32,22 +28,12 @@ pub struct Looking {
 }
 
 impl Looking {
-    /// Looks at `run` if it has something that needs it.
+    /// Has all of these look at `run`, until no job of `status` is open.
     pub fn start(
         run: &RunDir,
-        operator: &Operator,
+        all: Vec<Box<dyn Beside>>,
         status: watch::Receiver<Status>,
     ) -> Option<Self> {
-        let wanted = Wanted::of_run(run)?;
-        let early = Early::new(run, &wanted, operator.clone());
-        let kept = Kept::new(run, &wanted);
-        let iterations = Iterations::new(run, &wanted);
-        let boxed: [Option<Box<dyn Beside>>; 3] = [
-            early.map(|it| Box::new(it) as Box<dyn Beside>),
-            iterations.map(|it| Box::new(it) as Box<dyn Beside>),
-            kept.map(|it| Box::new(it) as Box<dyn Beside>),
-        ];
-        let all: Vec<_> = boxed.into_iter().flatten().collect();
         if all.is_empty() {
             return None;
         }

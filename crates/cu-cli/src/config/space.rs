@@ -3,8 +3,10 @@
 use cu_optimize::{Distribution, Parameter, Scale, Space};
 use toml::{Table, Value};
 
-use crate::config::table::join;
-use crate::config::{Error, Parsed, json};
+use super::error::Error;
+use super::json;
+use super::source::Parsed;
+use super::table::join;
 
 const TABLE: &str = "optimize.parameters";
 const EXPECTED: &str =
