@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::chance::Chance;
 use crate::error::{Error, Result};
-use crate::study::{Record, Told};
+use crate::record::{Record, Told};
 use crate::unit::float;
 use crate::{Distribution, Space, Values, random};
 
@@ -43,7 +43,7 @@ impl Default for CmaEs {
     fn default() -> Self {
         Self {
             population: None,
-            deviation: 0.25,
+            deviation: 0.2,
         }
     }
 }
@@ -99,12 +99,12 @@ impl CmaEs {
                 .collect();
             let points: Vec<_> = generation
                 .iter()
-                .map(|told| point(space, told, record.seed()))
+                .map(|told| point(space, told, record.seed))
                 .collect();
             generation.clear();
             if strategy.tell_x(&costs, &points) != 0 {
                 population = strategy.popsize() * 2;
-                let mut chance = elsewhere(record.seed(), told.trial);
+                let mut chance = elsewhere(record.seed, told.trial);
                 let start = (0..dimension).map(|_| chance.uniform()).collect();
                 strategy = self.strategy(start, population, seed);
             }

@@ -1,3 +1,4 @@
+//! Black-box optimization by ask and tell that survives crashes, and rules that end trials early.
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
@@ -7,6 +8,7 @@ mod cmaes;
 mod error;
 mod method;
 mod random;
+mod record;
 mod space;
 mod stopper;
 mod study;

@@ -9,7 +9,7 @@ use crate::chance::Chance;
 use crate::cmaes::CmaEs;
 use crate::error::{Error, Result};
 use crate::random::Random;
-use crate::study::Record;
+use crate::record::Record;
 use crate::tpe::Tpe;
 use crate::{Space, Values};
 
@@ -86,7 +86,7 @@ impl FromStr for Method {
 }
 
 fn nearest(name: &str) -> &'static str {
-    let name: String = name.to_lowercase().replace(['-', '_', ' '], "");
+    let name = name.to_lowercase();
     let distance = |known: &&&str| strsim::damerau_levenshtein(&name, known);
     Method::NAMES
         .iter()

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::chance::Chance;
 use crate::error::{Error, Result};
+use crate::record::Record;
 use crate::table::{self, Row};
-use crate::{Asked, Direction, Event, Method, Outcome, Space, Trial, Values};
+use crate::{Asked, Direction, Event, Method, Outcome, Space, Trial};
 
 /// Asks for evaluations, any number at a time, and is told their outcomes, in any order.
 pub trait Optimizer {
@@ -130,19 +131,7 @@ impl Study {
     /// The results, best first: trials of the same values are one row. Failed trials have none.
     #[must_use]
     pub fn table(&self) -> Vec<Row> {
-        self.table_of(self.told.len())
-    }
-
-    /// The best row of the table.
-    #[must_use]
-    pub fn best(&self) -> Option<Row> {
-        self.table().into_iter().next()
-    }
-
-    /// The table after the first `count` trials were told.
-    fn table_of(&self, count: usize) -> Vec<Row> {
-        let told = self.told.iter().take(count);
-        let mut rows = table::rows(told.filter_map(|&number| {
+        let mut rows = table::rows(self.told.iter().filter_map(|&number| {
             let trial = &self.trials[number];
             Some((number, &trial.values, trial.outcome?))
         }));
@@ -150,16 +139,26 @@ impl Study {
         rows.sort_by(|one, other| cost(one).total_cmp(&cost(other)));
         rows
     }
+
+    /// The best row of the table.
+    #[must_use]
+    pub fn best(&self) -> Option<Row> {
+        self.table().into_iter().next()
+    }
 }
 
 impl Optimizer for Study {
     fn ask(&mut self) -> Asked {
         let trial = self.trials.len();
         let mut chance = Chance::new(self.setup.seed, trial);
-        let values = self
-            .setup
-            .method
-            .propose(&self.setup.space, &Record(self), &mut chance);
+        let record = Record {
+            seed: self.setup.seed,
+            direction: self.setup.direction,
+            trials: &self.trials,
+            told: &self.told,
+        };
+        let Setup { method, space, .. } = &self.setup;
+        let values = method.propose(space, &record, &mut chance);
         debug_assert_eq!(self.setup.space.check(&values), Ok(()));
         self.trials.push(Trial {
             values: values.clone(),
@@ -178,54 +177,5 @@ impl Optimizer for Study {
         found.outcome = Some(outcome);
         self.told.push(trial);
         Ok(())
-    }
-}
-
-/// What a method sees of a study: what has been told, as costs, of which less is better.
-pub(crate) struct Record<'a>(&'a Study);
-
-/// A trial that has ended.
-#[derive(Clone, Copy)]
-pub(crate) struct Told<'a> {
-    /// Its number.
-    pub(crate) trial: usize,
-    /// What was asked.
-    pub(crate) values: &'a Values,
-    /// What came of it, of which less is better. A failed trial has no cost.
-    pub(crate) cost: Option<f64>,
-}
-
-impl Record<'_> {
-    /// The seed of the study.
-    pub(crate) fn seed(&self) -> u64 {
-        self.0.setup.seed
-    }
-
-    /// The trials that have ended, in the order in which they were told.
-    pub(crate) fn told(&self) -> impl Iterator<Item = Told<'_>> {
-        self.0.told.iter().map(|&number| {
-            let trial = &self.0.trials[number];
-            let value = trial.outcome.and_then(Outcome::value);
-            Told {
-                trial: number,
-                values: &trial.values,
-                cost: value.map(|value| self.0.setup.direction.cost(value)),
-            }
-        })
-    }
-
-    /// The table as it is now, best first.
-    pub(crate) fn table(&self) -> Vec<Row> {
-        self.0.table_of(self.0.told.len())
-    }
-
-    /// The table as it was before the last trial was told that did not fail.
-    pub(crate) fn table_before_the_last_result(&self) -> Vec<Row> {
-        let has_result = self
-            .told()
-            .map(|told| told.cost.is_some())
-            .collect::<Vec<_>>();
-        let last = has_result.iter().rposition(|has_result| *has_result);
-        self.0.table_of(last.unwrap_or(0))
     }
 }

@@ -17,6 +17,12 @@ pub struct Row {
     pub trials: Vec<usize>,
 }
 
+/// What is the same for the same values of one space, and for no others.
+pub(crate) fn key(values: &Values) -> String {
+    let values: Vec<_> = values.values().map(serde_json::Value::to_string).collect();
+    values.join("\n")
+}
+
 /// Averages trials of the same values. The rows are in the order in which the first one of each was told.
 pub(crate) fn rows<'a>(told: impl IntoIterator<Item = (usize, &'a Values, Outcome)>) -> Vec<Row> {
     let mut places: HashMap<String, usize> = HashMap::new();
@@ -25,9 +31,7 @@ pub(crate) fn rows<'a>(told: impl IntoIterator<Item = (usize, &'a Values, Outcom
         let Some(value) = outcome.value() else {
             continue;
         };
-        let key = values.values().map(serde_json::Value::to_string);
-        let key = key.collect::<Vec<_>>().join("\n");
-        let place = *places.entry(key).or_insert_with(|| {
+        let place = *places.entry(key(values)).or_insert_with(|| {
             groups.push((values, Vec::new()));
             groups.len() - 1
         });

@@ -7,7 +7,7 @@ use tpe::{TpeOptimizer, TpeOptimizerBuilder};
 
 use crate::chance::Chance;
 use crate::error::{Error, Result};
-use crate::study::Record;
+use crate::record::Record;
 use crate::unit::{float, truncated};
 use crate::{Distribution, Parameter, Space, Values, random};
 
