@@ -70,7 +70,7 @@ table! {
 
 table! {
     /// In the place of a grid: jobs that come one after another. An optimiser chooses the values of each by what came of
-    /// those before, so that a metric becomes small or large. A failed job counts as none. See docs/optimize.md.
+    /// those before, so that a metric becomes small or large. See docs/optimize.md.
     Optimize {
         /// How values are chosen. cem: by the cross-entropy method, from a distribution that is fitted to the best jobs.
         /// tpe: by the tree-structured Parzen estimator, a Bayesian method. cmaes: by the evolution strategy with
