@@ -195,6 +195,18 @@ impl Inbox {
         }
     }
 
+    /// Takes out `first`, or waits as [`wait`](Self::wait).
+    pub async fn begin_with(
+        &mut self,
+        first: &mut Option<Batch>,
+        deadline: Option<Timestamp>,
+    ) -> Batch {
+        match first.take() {
+            Some(first) => first,
+            None => self.wait(deadline).await,
+        }
+    }
+
     /// Takes out whatever has come in.
     pub fn rest(&mut self) -> Batch {
         let early = std::mem::take(&mut self.early);

@@ -258,11 +258,11 @@ impl ResumeLoop {
     pub async fn run(mut self) -> Result<Finish> {
         recovery::adopt_survivors(&self.machine, &self.actor, &mut self.tasks);
         self.growth.check(&self.machine)?;
-        if self.growth.is_due(&self.machine) {
-            let at = self.actor.context.clock.now();
-            let items = Vec::new();
-            self.turn(Batch { at, items }).await?;
-        }
+        // What was ordered before the run began counts before anything is added.
+        let mut first = match self.growth.is_due(&self.machine) {
+            true => Some(self.inbox.rest()),
+            false => None,
+        };
         while !self.machine.is_settled() || self.inbox.has_news() {
             // Nothing is left that the rest of the news could wait for.
             let deadline = match self.machine.is_settled() {
@@ -272,7 +272,7 @@ impl ResumeLoop {
             let batch = tokio::select! {
                 biased;
                 dead = death(&mut self.tasks, &mut self.background) => return Err(dead),
-                batch = self.inbox.wait(deadline) => batch,
+                batch = self.inbox.begin_with(&mut first, deadline) => batch,
             };
             match self.turn(batch).await? {
                 Turn::Done => {}

@@ -272,6 +272,26 @@ fn a_stopped_run_gets_no_more_jobs() {
 }
 
 #[test]
+fn a_run_that_is_stopped_when_it_is_opened_gets_no_more_jobs() {
+    on_a_paused_clock(async {
+        let scratch = scratch(patient());
+        let source = Source {
+            at_once: AT_ONCE + 2,
+            ..Source::default()
+        };
+        let cluster = endless();
+        let resume_loop = opened(&scratch, &cluster, &source).await;
+        let stopped = resume_loop
+            .operator()
+            .ask(OperatorRequest::Stop(Selection::All));
+        let status = settled(resume_loop.run().await.expect("it ends"));
+        stopped.await;
+        assert_eq!(status.jobs.total, AT_ONCE, "{:?}", status.jobs);
+        assert!(cluster.starts().is_empty());
+    });
+}
+
+#[test]
 fn a_run_that_is_given_up_gets_no_more_jobs() {
     on_a_paused_clock(async {
         let policy = Policy::default().with(|policy| {

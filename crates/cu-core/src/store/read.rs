@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use cu_protocol::{Attempt, JobId, Metrics, OperatorRequest, RunId, Timestamp};
+use cu_protocol::{Attempt, JobId, Metrics, OperatorRequest, RunId, Selection, Timestamp};
 use cu_run_dir::{Change, Update};
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -12,8 +12,9 @@ use serde::Deserialize;
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
+use super::rows::to_come;
 use super::update::merged;
-use super::{Loaded, PlanText, open, recover, rows};
+use super::{Loaded, PlanText, open, recover};
 use crate::lock;
 use crate::machine::{Event, Job, Machine, Share, Tally, orders, why};
 use crate::{
@@ -304,12 +305,18 @@ impl Reader {
     /// # Errors
     /// [`Error::NoJob`], [`Error::Damaged`], [`Error::Read`].
     pub fn affected(&self, request: &OperatorRequest) -> Result<u32> {
-        let jobs = self.read(|connection| {
+        let (jobs, to_come) = self.read(|connection| {
             let mut jobs = connection.prepare("SELECT body FROM jobs ORDER BY job")?;
             let rows = jobs.query_map([], |row| parse::<Job>(row, 0))?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
+            let jobs = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+            let known = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
+            Ok((jobs, to_come(connection, known)?))
         })?;
-        Ok(orders(&jobs, request)?.len() as u32) // At most as many as there are job ids.
+        let affected = orders(&jobs, request)?.len() as u32; // At most as many as there are job ids.
+        Ok(match request {
+            OperatorRequest::Stop(Selection::All) => affected + to_come,
+            _ => affected,
+        })
     }
 
     /// All events, in the order in which they were recorded: the jobs follow from them. Of the progress
@@ -537,13 +544,6 @@ fn created(connection: &Connection) -> rusqlite::Result<Timestamp> {
     Ok(Timestamp::from_millis(
         created.and_then(|text| text.parse().ok()).unwrap_or(0),
     ))
-}
-
-/// How many jobs of a run that has `known` are still to come.
-fn to_come(connection: &Connection, known: u32) -> rusqlite::Result<u32> {
-    let all = fact(connection, rows::ALL_JOBS)?;
-    let all = all.and_then(|text| text.parse::<u32>().ok());
-    Ok(all.unwrap_or(known).saturating_sub(known))
 }
 
 fn fact(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {

@@ -2,7 +2,7 @@
 //! repeated writes the same again.
 
 use cu_protocol::{Attempt, JobId, RunId, Timestamp};
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::progress::Announcements;
 use super::{Changes, PlanText};
@@ -10,7 +10,15 @@ use crate::machine::{Event, Job, Measured};
 use crate::{AttemptReport, JobPlan, RunPlan};
 
 /// The fact that says how many jobs a run has in the end, if not all are there yet.
-pub(super) const ALL_JOBS: &str = "all_jobs";
+const ALL_JOBS: &str = "all_jobs";
+
+/// How many jobs of a run that has `known` are still to come.
+pub(super) fn to_come(connection: &Connection, known: u32) -> rusqlite::Result<u32> {
+    let all = "SELECT value FROM facts WHERE name = ?1";
+    let all = connection.query_row(all, [ALL_JOBS], |row| row.get::<_, String>(0));
+    let all = all.optional()?.and_then(|text| text.parse::<u32>().ok());
+    Ok(all.unwrap_or(known).saturating_sub(known))
+}
 
 /// The rows of a commit.
 pub(super) struct Rows<'a> {
