@@ -114,6 +114,8 @@ fn an_optimiser_finds_better_than_it_began_with() {
     let line = format!("best of 40 jobs: job {}, loss = ", best["job"]);
     assert!(said.contains(&line), "{said}");
     assert!(exit.stdout.contains(&line), "{exit:?}");
+    let shown = run.cu(&["show", &best["job"].to_string()]).stdout;
+    assert!(shown.contains("\nrank 1 of 40 jobs by loss"), "{shown}");
     let table = lines(&run.dir().all_data());
     assert_eq!(table[0], "job,kind,net.layers,x,loss");
     assert_eq!(table.len() as u64, JOBS + 1);

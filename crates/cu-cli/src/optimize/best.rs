@@ -1,8 +1,10 @@
 //! The best jobs of a search, for people and programs.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use cu_core::{JobReport, JobState, Reader, RunDir};
+use cu_protocol::JobId;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -50,6 +52,24 @@ pub fn of_run(run: &RunDir, reader: &Reader) -> Result<Option<Best>> {
         Some(_) => of(run, &reader.jobs()?),
         None => None,
     })
+}
+
+/// `rank 3 of 17 jobs by loss`, for each of the jobs of `run` that can be judged.
+///
+/// # Errors
+/// If the run can't be read.
+pub fn ranks(run: &RunDir, reader: &Reader) -> Result<BTreeMap<JobId, String>> {
+    let Some(wanted) = Wanted::of_run(run) else {
+        return Ok(BTreeMap::new());
+    };
+    let jobs = reader.jobs()?;
+    let ranked = ranked(&wanted, &jobs);
+    let of = plural(ranked.len() as u64, "job");
+    let words = |rank: usize| format!("rank {rank} of {of} by {}", wanted.metric);
+    let ranks = (1..).zip(&ranked);
+    Ok(ranks
+        .map(|(rank, (job, _))| (job.job, words(rank)))
+        .collect())
 }
 
 /// The completed jobs that have the metric, best first; of equal ones the earlier.
