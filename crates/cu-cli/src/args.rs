@@ -5,6 +5,7 @@ mod condor_submit;
 mod config;
 mod files;
 mod grid_search;
+mod hp_optimization;
 #[cfg(feature = "slurm")]
 mod sbatch;
 
@@ -28,7 +29,8 @@ use crate::topics;
 pub use condor_submit::CondorSubmit;
 pub use config::{Config, GivenConfig, Profile, ShowConfig};
 pub use files::{Events, Export, List, Report, Rm, Share};
-pub use grid_search::GridSearch;
+pub use grid_search::{ConfigOfClusterUtils, GridSearch};
+pub use hp_optimization::HpOptimization;
 #[cfg(feature = "slurm")]
 pub use sbatch::Sbatch;
 
@@ -121,6 +123,8 @@ pub enum Command {
     Run(Box<Run>),
     /// Run a grid search of the Python package cluster_utils, its config as it is
     GridSearch(Box<GridSearch>),
+    /// Run an optimisation of the Python package cluster_utils, its config as it is
+    HpOptimization(Box<HpOptimization>),
     /// Submit a batch script of Slurm as a run: a chain of jobs instead of one
     #[cfg(feature = "slurm")]
     Sbatch(Sbatch),

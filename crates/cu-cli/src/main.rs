@@ -18,6 +18,7 @@ mod foreign_words;
 mod git;
 mod git_command;
 mod home;
+mod optimize;
 mod runs;
 mod select;
 mod shell_word;
@@ -85,11 +86,14 @@ fn command(words: &[OsString]) -> u8 {
 
 /// Fills in where runs are by the defaults of the user and the site, for the commands that look for runs.
 fn with_defaults(arguments: &mut Arguments) -> Result<()> {
-    use Command::{Completions, Config, Doctor, GridSearch, MainProcess, Man, Probe, Run};
+    use Command::{
+        Completions, Config, Doctor, GridSearch, HpOptimization, MainProcess, Man, Probe, Run,
+    };
     match &arguments.command {
         // These read all defaults themselves, or none.
         Run(_)
         | GridSearch(_)
+        | HpOptimization(_)
         | Doctor(_)
         | Config(_)
         | Completions { .. }
@@ -118,6 +122,7 @@ fn dispatch(arguments: &Arguments) -> Result<u8> {
     let code = match &arguments.command {
         Command::Run(run) => commands::run::run(common, run),
         Command::GridSearch(given) => commands::grid_search::grid_search(common, given),
+        Command::HpOptimization(given) => commands::hp_optimization::hp_optimization(common, given),
         #[cfg(feature = "slurm")]
         Command::Sbatch(sbatch) => commands::sbatch::sbatch(common, sbatch),
         #[cfg(feature = "htcondor")]

@@ -80,7 +80,8 @@ A run directory is RESULTS_DIR/NAME:
   all_data.csv                    settings and metrics of the completed jobs, written when the run
                                   ends; `cu jobs --csv` prints all jobs at any time
   environment.sh  metadata.json  cluster_run.log
-                                  with `cu grid-search` alone: see docs/cluster_utils.md
+                                  with `cu grid-search` and `cu hp-optimization` alone: see
+                                  docs/cluster_utils.md
   working_directories/JOB/        a job's output directory: what its program saves
     settings.json  param_choice.csv  metrics.csv
     checkpoints/                  if the program saves with one of the libraries

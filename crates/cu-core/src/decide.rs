@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use cu_protocol::{
-    Acknowledgement, Attempt, FromServer, JobId, OperatorAnswer, OperatorRequest, Sequence,
+    Acknowledgement, Attempt, FromServer, JobId, OperatorAnswer, OperatorRequest, Selection,
+    Sequence,
 };
 use tokio::sync::oneshot;
 
+use crate::growth::Growth;
 use crate::inbox::{Batch, Item, Reply};
 use crate::machine::{Action, Effects, Event, Machine, Order, orders};
 use crate::silence::Silence;
@@ -38,6 +40,7 @@ pub(crate) enum Promise {
 pub(crate) fn decide(
     machine: &mut Machine,
     silence: &mut Silence,
+    growth: &mut Growth,
     batch: Batch,
     stay: Stay,
 ) -> Decision {
@@ -50,6 +53,7 @@ pub(crate) fn decide(
     let mut promises = Vec::new();
     let mut detach = false;
     let failed = machine.tally().counts.failed;
+    let all = machine.tally().counts.total;
     for item in batch.items {
         match item {
             Item::Happened { job, event, reply } => {
@@ -85,6 +89,9 @@ pub(crate) fn decide(
                                 events.push((*job, event));
                             }
                         }
+                        if request == OperatorRequest::Stop(Selection::All) {
+                            machine.set_to_come(0);
+                        }
                         if request == OperatorRequest::Detach {
                             detach = true;
                             machine.close();
@@ -97,6 +104,14 @@ pub(crate) fn decide(
                 };
                 promises.push(Promise::Operator(reply, answer));
             }
+            Item::EndEarly { jobs } => {
+                for job in jobs {
+                    if machine.step(at, job, &Event::Ordered(Order::EndEarly), &mut effects) {
+                        changed.insert(job);
+                        events.push((job, Event::Ordered(Order::EndEarly)));
+                    }
+                }
+            }
             Item::Silent { reason } => silence.unanswered(reason),
             Item::Answered => silence.answered(),
             Item::RoomMade { places } => {
@@ -108,17 +123,32 @@ pub(crate) fn decide(
             Item::BackendEnded { reason } => silence.backend_ended(reason),
         }
     }
-    let mut give_up = |machine: &mut Machine, effects: &mut Effects, events: &mut Vec<_>| {
+    let give_up = |machine: &mut Machine,
+                   effects: &mut Effects,
+                   events: &mut Vec<_>,
+                   changed: &mut BTreeSet<_>| {
         for job in machine.give_up(failed, at, effects) {
             changed.insert(job);
             events.push((job, Event::Ordered(Order::GiveUp)));
         }
     };
-    give_up(machine, &mut effects, &mut events); // Before anything more is submitted.
-    let due = machine.pass_time(at, &mut effects);
-    events.extend(due.iter().map(|job| (*job, Event::TimePassed)));
-    give_up(machine, &mut effects, &mut events);
-    changed.extend(due);
+    // Before anything more is submitted.
+    give_up(machine, &mut effects, &mut events, &mut changed);
+    let mut added = Vec::new();
+    loop {
+        let due = machine.pass_time(at, &mut effects);
+        events.extend(due.iter().map(|job| (*job, Event::TimePassed)));
+        give_up(machine, &mut effects, &mut events, &mut changed);
+        changed.extend(due);
+        // What follows from ends is recorded with them.
+        let more = growth.grow(machine, &std::mem::take(&mut effects.settled), at);
+        if more.jobs.is_empty() {
+            break;
+        }
+        changed.extend(more.jobs.iter().map(|(job, _)| *job));
+        events.extend(more.events);
+        added.extend(more.jobs);
+    }
     if !machine.needs_scheduler() {
         silence.answered(); // Nothing is outstanding, so silence means nothing.
     }
@@ -143,6 +173,8 @@ pub(crate) fn decide(
             jobs,
             attempts,
             measured: effects.measured,
+            added,
+            all_jobs: Some(machine.tally().counts.total).filter(|now| *now != all),
         },
         promises,
         actions: effects.actions,

@@ -61,9 +61,9 @@ pub enum What {
         /// The same for people.
         detail: Option<String>,
     },
-    /// A person ordered something, or `resume.max_failures` did (`give_up`).
+    /// A person ordered something, or `resume.max_failures` did (`give_up`), or early stopping (`end_early`).
     Ordered {
-        /// What: `stop`, `pause`, `continue`, `retry`, `checkpoint` or `give_up`.
+        /// What: `stop`, `pause`, `continue`, `retry`, `checkpoint`, `give_up` or `end_early`.
         order: &'static str,
     },
     /// The job has ended. It may be retried.
@@ -109,8 +109,17 @@ impl History {
     /// As [`of`](Self::of).
     pub fn news(&mut self, reader: &Reader) -> Result<Vec<Happened>> {
         let mut news = Vec::new();
-        for (number, at, job, event) in reader.recorded(self.last)? {
+        let recorded = reader.recorded(self.last)?;
+        // Read after the events, so that it counts all jobs that they mention.
+        let all = reader.all_jobs()?;
+        for (number, at, job, event) in recorded {
             self.last = number;
+            if event == Event::Added {
+                self.machine.add(reader.job_plan(job)?.exit_rules);
+            }
+            // At most as many as there are job ids.
+            let known = self.machine.jobs().len() as u32;
+            self.machine.set_to_come(all.saturating_sub(known));
             self.take(at, job, &event, &mut news);
         }
         Ok(news)
@@ -210,6 +219,7 @@ fn said(event: &Event) -> Option<What> {
                 Order::Retry => "retry",
                 Order::Checkpoint => "checkpoint",
                 Order::GiveUp => "give_up",
+                Order::EndEarly => "end_early",
             },
         },
         _ => return None,

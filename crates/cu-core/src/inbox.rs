@@ -43,6 +43,8 @@ pub(crate) enum Item {
         request: OperatorRequest,
         reply: oneshot::Sender<OperatorAnswer>,
     },
+    /// These jobs are not worth going on.
+    EndEarly { jobs: Vec<JobId> },
     /// The scheduler did not answer.
     Silent { reason: String },
     /// The scheduler answered.
@@ -68,6 +70,7 @@ impl Item {
             Self::Answered | Self::RoomMade { .. } => false,
             Self::Hello { .. }
             | Self::Operator { .. }
+            | Self::EndEarly { .. }
             | Self::Silent { .. }
             | Self::BackendEnded { .. } => true,
         }
@@ -189,6 +192,18 @@ impl Inbox {
         Batch {
             at: self.clock.now(),
             items,
+        }
+    }
+
+    /// Takes out `first`, or waits as [`wait`](Self::wait).
+    pub async fn begin_with(
+        &mut self,
+        first: &mut Option<Batch>,
+        deadline: Option<Timestamp>,
+    ) -> Batch {
+        match first.take() {
+            Some(first) => first,
+            None => self.wait(deadline).await,
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use cu_protocol::tokio::connect;
-use cu_protocol::{FromServer, OperatorAnswer, OperatorRequest, Role, Secret, ToServer};
+use cu_protocol::{FromServer, JobId, OperatorAnswer, OperatorRequest, Role, Secret, ToServer};
 use cu_run_dir::ServerFile;
 use cu_system::causes::in_one_line;
 use tokio::net::TcpStream;
@@ -46,6 +46,14 @@ impl Operator {
             let ended = |_| OperatorAnswer::Refused("the main process has ended".to_owned());
             answer.await.unwrap_or_else(ended)
         }
+    }
+}
+
+impl Operator {
+    /// Has these jobs end as completed, with what they have announced. Those that have ended by then stay as they are.
+    pub fn end_early(&self, jobs: Vec<JobId>) {
+        // A loop that has ended ends nothing.
+        let _ = self.0.send(Item::EndEarly { jobs });
     }
 }
 

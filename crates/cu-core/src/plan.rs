@@ -19,13 +19,27 @@ pub struct RunPlan {
     pub policy: Policy,
     /// The jobs. The position of each is its number.
     pub jobs: Vec<JobPlan>,
+    /// How many more jobs are to come, each decided by a [`JobSource`](crate::JobSource) when others have ended.
+    pub to_come: u32,
 }
 
 impl RunPlan {
+    /// How many jobs it has in the end.
+    #[must_use]
+    pub fn all_jobs(&self) -> u32 {
+        let known = u32::try_from(self.jobs.len()).unwrap_or(u32::MAX);
+        known.saturating_add(self.to_come)
+    }
+
     /// A run called `name`.
     #[must_use]
     pub fn new(name: String, policy: Policy, jobs: Vec<JobPlan>) -> Self {
-        Self { name, policy, jobs }
+        Self {
+            name,
+            policy,
+            jobs,
+            to_come: 0,
+        }
     }
 }
 

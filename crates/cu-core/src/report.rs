@@ -108,6 +108,9 @@ pub struct Counts {
     /// Those of the waiting ones that are paused.
     #[serde(default)]
     pub paused: u32,
+    /// Those of the waiting ones that are still to come: what they are depends on how others end.
+    #[serde(default)]
+    pub to_come: u32,
     /// Submitted, not running yet.
     pub queued: u32,
     /// Running.
@@ -121,6 +124,12 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// How many there are by now, without those to come.
+    #[must_use]
+    pub fn known(&self) -> u32 {
+        self.total - self.to_come
+    }
+
     /// How many are completed, failed or cancelled.
     #[must_use]
     pub fn settled(&self) -> u32 {

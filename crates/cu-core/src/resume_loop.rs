@@ -17,6 +17,7 @@ use crate::connections::Connections;
 use crate::context::Context;
 use crate::decide::decide;
 use crate::gathering::Company;
+use crate::growth::Growth;
 use crate::inbox::{Batch, Inbox};
 use crate::lock::{self, HeldUp, Note};
 use crate::machine::{Machine, moment};
@@ -29,8 +30,8 @@ use crate::submitter::Submitter;
 use crate::succession::Succession;
 use crate::threads::{Answer, Lane, Recorder};
 use crate::{
-    Error, Level, Names, Notice, Result, RunDir, RunState, Status, check_run, error, log_changes,
-    results, secret, store, watcher,
+    Error, JobSource, Level, Names, Notice, Result, RunDir, RunState, Status, check_run, error,
+    log_changes, results, secret, store, watcher,
 };
 
 /// How long the last actions may take. Each call to a scheduler returns within about a minute.
@@ -88,6 +89,7 @@ pub struct ResumeLoop {
     inbox: Inbox,
     machine: Machine,
     silence: Silence,
+    growth: Growth,
     actor: Actor,
     operator: Operator,
     status: watch::Sender<Status>,
@@ -141,7 +143,9 @@ impl ResumeLoop {
         };
         let clock = Clock::start(loaded.last_recorded);
         let (sender, inbox) = Inbox::new(clock);
-        let machine = Machine::new(loaded.jobs, loaded.policy);
+        let mut machine = Machine::new(loaded.jobs, loaded.policy);
+        machine.set_to_come(loaded.to_come);
+
         let mut background = JoinSet::new();
         let readers = Readers::start(run_dir.clone(), clock, sender.clone(), &mut background)?;
         let run = loaded.run;
@@ -206,6 +210,7 @@ impl ResumeLoop {
             inbox,
             machine,
             silence: Silence::default(),
+            growth: Growth::default(),
             actor,
             operator: Operator::new(sender),
             status: watch::Sender::new(status),
@@ -219,6 +224,15 @@ impl ResumeLoop {
             recorder,
             store: Arc::new(Mutex::new(store)),
         })
+    }
+
+    /// Has `source` decide which jobs come next. It hears what was recorded by now.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] if it can't take up a job that the run has; [`Error::Damaged`], [`Error::Read`].
+    pub fn with_source(mut self, source: Box<dyn JobSource>) -> Result<Self> {
+        self.growth = Growth::resumed(source, &Reader::open(&self.run_dir)?)?;
+        Ok(self)
     }
 
     /// The status of the run, renewed after each commit.
@@ -243,9 +257,16 @@ impl ResumeLoop {
     ///
     /// # Errors
     /// [`Error::Record`] if something could not be recorded, [`Error::SchedulerUnreachable`],
-    /// [`Error::BackendEnded`], [`Error::Died`]. The run is as it was recorded last, and can be opened again.
+    /// [`Error::BackendEnded`], [`Error::Died`]; [`Error::Plan`] if jobs are to come and no [source](Self::with_source)
+    /// knows which. The run is as it was recorded last, and can be opened again.
     pub async fn run(mut self) -> Result<Finish> {
         recovery::adopt_survivors(&self.machine, &self.actor, &mut self.tasks);
+        self.growth.check(&self.machine)?;
+        // What was ordered before the run began counts before anything is added.
+        let mut first = match self.growth.is_due(&self.machine) {
+            true => Some(self.inbox.rest()),
+            false => None,
+        };
         while !self.machine.is_settled() || self.inbox.has_news() {
             // Nothing is left that the rest of the news could wait for.
             let deadline = match self.machine.is_settled() {
@@ -255,7 +276,7 @@ impl ResumeLoop {
             let batch = tokio::select! {
                 biased;
                 dead = death(&mut self.tasks, &mut self.background) => return Err(dead),
-                batch = self.inbox.wait(deadline) => batch,
+                batch = self.inbox.begin_with(&mut first, deadline) => batch,
             };
             match self.turn(batch).await? {
                 Turn::Done => {}
@@ -274,7 +295,13 @@ impl ResumeLoop {
     /// Decides what follows from `batch`, records it, and only then replies and acts.
     async fn turn(&mut self, batch: Batch) -> Result<Turn> {
         let stay = self.actor.submitter.stay();
-        let decision = decide(&mut self.machine, &mut self.silence, batch, stay);
+        let decision = decide(
+            &mut self.machine,
+            &mut self.silence,
+            &mut self.growth,
+            batch,
+            stay,
+        );
         self.show_silence();
         // If this fails, memory is ahead of the disk: stop.
         let Some(recorded) = self.commit(decision.changes).await? else {
@@ -282,6 +309,10 @@ impl ResumeLoop {
         };
         // Nothing was promised to anyone before this line.
         self.actor.send_replies(decision.promises, &mut self.tasks);
+        let added = recorded.added.iter();
+        self.actor
+            .submitter
+            .add(added.map(|(_, plan)| plan.clone()));
         self.actor.watch(&recorded.jobs);
         self.actor.watched.await_room(self.machine.awaits_room());
         let company = match self.machine.can_more_become_due() {

@@ -1,7 +1,7 @@
 //! Submits what is due, and finds what may have been submitted.
 
 use std::panic::resume_unwind;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use cu_protocol::{Attempt, JobId, Metrics};
 use cu_run_dir::{make_dir, read_newest_attempt, write_metrics, write_newest_attempt};
@@ -18,7 +18,7 @@ use crate::machine::Event;
 use crate::store::PlanText;
 use crate::succession::{AFTER_LEAVING, Stay, Succession};
 use crate::threads::Lane;
-use crate::{Error, Result, RunDir, create};
+use crate::{Error, JobPlan, Result, RunDir, create};
 
 /// An attempt that is due.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(crate) struct Due {
 #[derive(Clone, Debug)]
 pub(crate) struct Submitter {
     context: Context,
-    plans: Arc<[PlanText]>,
+    plans: Arc<RwLock<Vec<PlanText>>>,
     /// The command of the supervisor.
     supervisor: Arc<[String]>,
     writers: Arc<Lane>,
@@ -55,7 +55,7 @@ impl Submitter {
     ) -> Self {
         Self {
             context,
-            plans: plans.into(),
+            plans: Arc::new(RwLock::new(plans)),
             supervisor: supervisor.into(),
             writers,
             gathering: Arc::default(),
@@ -66,6 +66,17 @@ impl Submitter {
     /// Whether an attempt that is over is to stay until the next one is submitted.
     pub fn stay(&self) -> Stay {
         self.succession.stay()
+    }
+
+    /// Takes in the plans of jobs that are new.
+    pub fn add(&self, plans: impl Iterator<Item = PlanText>) {
+        let mut all = self.plans.write().unwrap_or_else(PoisonError::into_inner);
+        all.extend(plans);
+    }
+
+    fn plan(&self, job: JobId) -> JobPlan {
+        let all = self.plans.read().unwrap_or_else(PoisonError::into_inner);
+        all[job.0 as usize].plan()
     }
 
     /// Begins to submit `due`, as one of `tasks`.
@@ -162,7 +173,7 @@ impl Submitter {
             metrics,
         } = due;
         let run_dir = &self.context.run_dir;
-        let plan = &self.plans[job.0 as usize].plan();
+        let plan = &self.plan(job);
         if create::prepare_job(run_dir, self.context.run, (job, attempt), plan)? {
             self.context.happened(job, Event::OutputRemade { attempt });
         }

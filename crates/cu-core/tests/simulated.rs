@@ -7,16 +7,16 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 use std::time::Duration;
 
-use cu_core::{JobState, Limit, Reader, ResumeLoop};
+use cu_core::{JobState, Limit, Reader};
 use cu_protocol::{Attempt, OperatorRequest, Selection};
 use cu_scheduler::simulated::{Failures, Simulated, SimulatedOptions};
 use cu_scheduler::{EndCause, Faults, Faulty};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use support::attempt::{JOB, write_exit_record};
+use support::lives::{live, lives};
 use support::{
     assert_folded_from_events, assert_one_at_a_time, endless, eventually, on_a_paused_clock, open,
     patient, program_exits, scratch, settled,
@@ -136,43 +136,6 @@ fn a_paused_run_does_not_end_because_of_an_outage_long_ago() {
         let end = timeout(long, main_process).await;
         assert!(end.is_err(), "{end:?}");
     });
-}
-
-/// When a main process is killed.
-#[derive(Clone, Copy, Debug)]
-enum Life {
-    /// After this many seconds, most likely while it waits.
-    Seconds(u64),
-    /// After this many turns, most likely in the middle of something.
-    Polls(u32),
-}
-
-fn lives() -> impl Strategy<Value = Life> {
-    prop_oneof![
-        1 => (1..3_000_u64).prop_map(Life::Seconds),
-        3 => (1..40_u32).prop_map(Life::Polls),
-    ]
-}
-
-/// Runs the loop, and drops it in the middle of whatever it does.
-async fn live(life: Life, resume_loop: ResumeLoop) {
-    match life {
-        Life::Seconds(seconds) => {
-            let _ = timeout(Duration::from_secs(seconds), resume_loop.run()).await;
-        }
-        Life::Polls(polls) => {
-            let mut run = Box::pin(resume_loop.run());
-            let mut left = polls;
-            std::future::poll_fn(|context| {
-                left -= 1;
-                match run.as_mut().poll(context) {
-                    Poll::Pending if left > 0 => Poll::Pending,
-                    _ => Poll::Ready(()),
-                }
-            })
-            .await;
-        }
-    }
 }
 
 proptest! {

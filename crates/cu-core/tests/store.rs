@@ -395,6 +395,28 @@ async fn an_upgrade_from_format_1_keeps_the_metrics() {
     let format: i64 = sqlite(&run)
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .expect("a number");
-    assert_eq!(format, 2);
+    assert_eq!(format, 3);
     assert_eq!(metrics(), before);
+}
+
+#[tokio::test]
+async fn a_store_of_format_2_is_read_and_brought_up_to_date() {
+    let (_directory, run) = scratch();
+    create_run(&run, &plan()).expect("a new run");
+    let store = sqlite(&run);
+    store
+        .pragma_update(None, "user_version", 2)
+        .expect("what that version wrote");
+    drop(store);
+    let jobs = || {
+        let reader = Reader::open(&run).expect("it is read");
+        reader.status().expect("a status").jobs
+    };
+    let before = jobs();
+    assert_eq!((before.total, before.to_come), (2, 0));
+    drop(open(&run).await.expect("it is opened"));
+    let format: i64 = sqlite(&run)
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .expect("a number");
+    assert_eq!((format, jobs()), (3, before));
 }

@@ -13,6 +13,13 @@ use super::{Making, Profile, Watch};
     after_help = HELP
 )]
 pub struct GridSearch {
+    #[command(flatten)]
+    pub config: ConfigOfClusterUtils,
+}
+
+/// A config of cluster_utils, and how it is run.
+#[derive(Debug, Args)]
+pub struct ConfigOfClusterUtils {
     /// The config: JSON, YAML or TOML, as cluster_utils takes it
     #[arg(value_name = "CONFIG")]
     pub config: PathBuf,

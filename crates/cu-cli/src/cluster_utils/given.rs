@@ -90,12 +90,15 @@ impl Given {
 
     /// The text at `key`, which must be given.
     pub fn needed(&self, key: &str) -> Result<&str> {
-        self.text(key)?.ok_or_else(|| {
-            Error::usage_hint(
-                format!("{}: `{key}` is missing", self.path.display()),
-                format!("add it to the config, or give it as an override: '{key}=\"…\"'"),
-            )
-        })
+        self.text(key)?.ok_or_else(|| self.missing(key))
+    }
+
+    /// The error that `key` is missing.
+    pub fn missing(&self, key: &str) -> Error {
+        Error::usage_hint(
+            format!("{}: `{key}` is missing", self.path.display()),
+            format!("add it to the config, or give it as an override: '{key}=\"…\"'"),
+        )
     }
 
     /// Whether `key` is true; `default` if it is not given.

@@ -1,14 +1,15 @@
-//! Writes the result files of a grid search while it goes on, so that one that is aborted in any way leaves them as
-//! far as it got.
+//! Writes the result files while a run goes on, so that one that is aborted in any way leaves them as far as it got: of a
+//! grid search now and then, of an optimisation after each iteration, as cluster_utils does.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use cu_core::{RunDir, Status};
-use cu_system::threads;
+use cu_core::{Reader, RunDir, Status};
 
 use super::results;
+use crate::config::Wanted;
+use crate::error::Result;
+use crate::optimize::beside::Beside;
+use crate::optimize::best::ranked;
 
 /// The least time from one writing to the next.
 const LEAST: Duration = Duration::from_secs(10);
@@ -16,59 +17,80 @@ const LEAST: Duration = Duration::from_secs(10);
 /// Writing takes at most about this part of the time.
 const PART: u32 = 20;
 
-const STACK_BYTES: usize = 512 << 10;
-
-/// Knows when the files were written last.
-#[derive(Debug)]
-pub struct Interim {
-    run: RunDir,
-    /// How many jobs had ended by then.
-    settled: u32,
-    next: Option<Instant>,
-    is_writing: Arc<AtomicBool>,
-    /// How long the last writing took.
-    took_millis: Arc<AtomicU64>,
-}
-
-impl Interim {
-    /// For `run`, if it has such files.
-    pub fn of(run: &RunDir) -> Option<Self> {
-        results::are_meant(run).then(|| Self {
-            run: run.clone(),
+/// What writes the files of `run`, if it has such files.
+pub fn of(run: &RunDir) -> Option<Box<dyn Beside>> {
+    if !results::are_meant(run) {
+        return None;
+    }
+    let run = run.clone();
+    Some(match Wanted::of_run(&run) {
+        Some(wanted) => Box::new(Iterations {
+            run,
+            wanted,
+            completed: 0,
+            written: 0,
+        }),
+        None => Box::new(NowAndThen {
+            run,
             settled: 0,
             next: None,
-            is_writing: Arc::default(),
-            took_millis: Arc::default(),
-        })
-    }
+        }),
+    })
+}
 
-    /// Writes them in a thread, if jobs have ended since and it is time. The end of the run writes them by itself.
-    pub fn tick(&mut self, status: &Status, now: Instant) {
-        let settled = status.jobs.settled();
-        let is_early = self.next.is_some_and(|next| now < next);
-        if settled == self.settled || settled == status.jobs.total || is_early {
-            return;
+/// Writes them when jobs have ended since, and it is time.
+#[derive(Debug)]
+struct NowAndThen {
+    run: RunDir,
+    /// How many jobs had ended when the files were written last.
+    settled: u32,
+    next: Option<Instant>,
+}
+
+impl Beside for NowAndThen {
+    fn look(&mut self, reader: &Reader) -> Result<()> {
+        let status = reader.status()?;
+        let begun = Instant::now();
+        let is_early = self.next.is_some_and(|next| begun < next);
+        if status.jobs.settled() == self.settled || is_early || ends_now(&status) {
+            return Ok(());
         }
-        if self.is_writing.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        self.settled = settled;
-        let took = Duration::from_millis(self.took_millis.load(Ordering::Relaxed));
-        self.next = Some(now + LEAST.max(took * PART));
-        let (run, status) = (self.run.clone(), status.clone());
-        let (is_writing, took_millis) = (self.is_writing.clone(), self.took_millis.clone());
-        let write = move || {
-            let begun = Instant::now();
-            // The last one, which counts, reports errors.
-            if let Err(error) = results::write(&run, &status, true) {
-                tracing::warn!("the results so far can't be written: {error}");
-            }
-            let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-            took_millis.store(took, Ordering::Relaxed);
-            is_writing.store(false, Ordering::Release);
-        };
-        if threads::spawn("results", STACK_BYTES, write).is_err() {
-            self.is_writing.store(false, Ordering::Release);
-        }
+        results::write(&self.run, &status, true)?;
+        self.settled = status.jobs.settled();
+        self.next = Some(Instant::now() + LEAST.max(begun.elapsed() * PART));
+        Ok(())
     }
+}
+
+/// Writes them whenever as many jobs have completed as there are at a time.
+#[derive(Debug)]
+struct Iterations {
+    run: RunDir,
+    wanted: Wanted,
+    /// How many jobs had completed at the last look.
+    completed: u32,
+    /// How many iterations are written.
+    written: usize,
+}
+
+impl Beside for Iterations {
+    fn look(&mut self, reader: &Reader) -> Result<()> {
+        let status = reader.status()?;
+        if status.jobs.completed == self.completed || ends_now(&status) {
+            return Ok(());
+        }
+        let with_results = ranked(&self.wanted, &reader.jobs()?).len();
+        let iteration = with_results / self.wanted.at_once as usize;
+        if iteration > self.written {
+            results::write(&self.run, &status, true)?;
+            self.written = iteration;
+        }
+        self.completed = status.jobs.completed;
+        Ok(())
+    }
+}
+
+/// The end of a run writes the files by itself.
+fn ends_now(status: &Status) -> bool {
+    status.jobs.settled() == status.jobs.total
 }

@@ -1,8 +1,9 @@
-//! The keys of a grid search of cluster_utils. Its users have configs with further ones, which it ignores, so that
+//! The keys of the configs of cluster_utils. Its users have configs with further ones, which it ignores, so that
 //! these are warnings here.
 
 use std::path::Path;
 
+use super::Procedure;
 use super::given::Given;
 use crate::config::nearest;
 
@@ -72,7 +73,7 @@ const KEYS: [(&str, &[&str]); 5] = [
     ("singularity", &["image", "executable", "use_run", "args"]),
 ];
 
-/// Keys of `hp_optimization`, which a grid search does not read.
+/// Keys of `hp_optimization`, which a grid search does not read, the tables among them with all their keys.
 const OF_OPTIMIZATION: [&str; 7] = [
     "optimizer_str",
     "optimizer_settings",
@@ -83,10 +84,34 @@ const OF_OPTIMIZATION: [&str; 7] = [
     "report_hooks",
 ];
 
-/// A warning for each key that means nothing here.
-pub fn warnings(given: &Given) -> Vec<String> {
+/// Keys of `grid_search`, which an optimisation does not read.
+const OF_GRID_SEARCH: [&str; 3] = ["restarts", "samples", "hyperparam_list"];
+
+/// The keys in the tables of an optimisation. Its optimizer knows those of `optimizer_settings`.
+const TABLES_OF_OPTIMIZATION: [(&str, &[&str]); 2] = [
+    (
+        "optimization_setting",
+        &[
+            "metric_to_optimize",
+            "minimize",
+            "number_of_samples",
+            "n_jobs_per_iteration",
+            "n_completed_jobs_before_resubmit",
+            "run_local",
+        ],
+    ),
+    ("early_killing_params", &["target_rank", "how_many_stds"]),
+];
+
+/// A warning for each key that means nothing to this procedure.
+pub fn warnings(given: &Given, procedure: Procedure) -> Vec<String> {
     let mut warnings = Vec::new();
-    for (table, known) in KEYS {
+    let (more, of_other, other): (&[_], &[_], _) = match procedure {
+        Procedure::GridSearch => (&[], &OF_OPTIMIZATION, "hp_optimization"),
+        Procedure::HpOptimization => (&TABLES_OF_OPTIMIZATION, &OF_GRID_SEARCH, "grid_search"),
+    };
+    for (table, known) in KEYS.iter().chain(more) {
+        let (table, known) = (*table, *known);
         let values = match table {
             "" => Some(given.values()),
             table => given.get(table).and_then(|value| value.as_object()),
@@ -95,7 +120,14 @@ pub fn warnings(given: &Given) -> Vec<String> {
             "" => name.to_owned(),
             table => format!("{table}.{name}"),
         };
-        let known: Vec<_> = known.iter().map(|name| full(name)).collect();
+        let of_this = match (table, procedure) {
+            ("", Procedure::HpOptimization) => &OF_OPTIMIZATION[..],
+            _ => &[],
+        };
+        let known = known
+            .iter()
+            .filter(|name| !(table.is_empty() && of_other.contains(name)));
+        let known: Vec<_> = known.chain(of_this).map(|name| full(name)).collect();
         let names = values.into_iter().flat_map(|values| values.keys());
         for key in names
             .map(|name| full(name))
@@ -103,8 +135,8 @@ pub fn warnings(given: &Given) -> Vec<String> {
         {
             let place = given.place(&key);
             warnings.push(match nearest(&key, &known) {
-                _ if OF_OPTIMIZATION.contains(&&*key) => {
-                    format!("{place}: `{key}` is a key of hp_optimization and has no effect on a grid search")
+                _ if of_other.contains(&&*key) => {
+                    format!("{place}: `{key}` is a key of {other} and has no effect here")
                 }
                 Some(nearest) => {
                     format!("{place}: unknown key `{key}` has no effect; did you mean `{nearest}`?")
@@ -141,13 +173,13 @@ mod tests {
         let given = given(text, &["singularity.imgae='x'"]).expect("a config");
         let expected = [
             "grid.json, line 1: unknown key `sampels` has no effect; did you mean `samples`?",
-            "grid.json, line 1: `optimizer_str` is a key of hp_optimization and has no effect on a grid search",
+            "grid.json, line 1: `optimizer_str` is a key of hp_optimization and has no effect here",
             "grid.json, line 2: unknown key `run_command` has no effect",
             "grid.json, line 4: unknown key `cluster_requirements.request_cpu` has no effect; did you mean \
              `cluster_requirements.request_cpus`?",
             "`singularity.imgae='x'`: unknown key `singularity.imgae` has no effect; did you mean \
              `singularity.image`?",
         ];
-        assert_eq!(warnings(&given), expected);
+        assert_eq!(warnings(&given, Procedure::GridSearch), expected);
     }
 }

@@ -6,6 +6,7 @@ use cu_core::RunDir;
 use serde_json::Value;
 use toml::Value as Toml;
 
+use super::Procedure;
 use super::environment;
 use super::given::Given;
 use super::places::{Needed, Places};
@@ -28,13 +29,14 @@ pub struct Mapped {
 
 impl Mapped {
     /// Sets our `key` to what their key `theirs` says.
-    fn set(&mut self, key: &str, value: impl Into<Toml>, theirs: &str) {
+    pub fn set(&mut self, key: &str, value: impl Into<Toml>, theirs: &str) {
         let value = value.into();
         let words = format!("{theirs} = {value}");
         self.overrides.push(Override::option(key, value, words));
     }
 
-    fn set_if(&mut self, key: &str, value: Option<impl Into<Toml>>, theirs: &str) {
+    /// The same, if it says something.
+    pub fn set_if(&mut self, key: &str, value: Option<impl Into<Toml>>, theirs: &str) {
         if let Some(value) = value {
             self.set(key, value, theirs);
         }
@@ -45,7 +47,7 @@ impl Mapped {
 ///
 /// # Errors
 /// If a key is missing or wrong.
-pub fn preliminary(given: &Given) -> Result<Mapped> {
+pub fn preliminary(given: &Given, procedure: Procedure) -> Result<Mapped> {
     let mut mapped = Mapped::default();
     let name = given.needed("optimization_procedure_name")?;
     mapped.set("name", name, "optimization_procedure_name");
@@ -62,7 +64,7 @@ pub fn preliminary(given: &Given) -> Result<Mapped> {
             mapped.set("backend.kind", "local", key);
         }
     }
-    mapped.set("results_as", "cluster_utils", "cu grid-search");
+    mapped.set("results_as", "cluster_utils", procedure.command());
     if !runs_here(given)? {
         repository(given, &mut mapped)?;
     }
@@ -122,6 +124,7 @@ pub fn cluster(
     here: &Path,
     run: &Path,
     first: Option<&Path>,
+    procedure: Procedure,
 ) -> Result<Mapped> {
     let mut mapped = Mapped::default();
     let project = match runs_here(given)? {
@@ -137,7 +140,7 @@ pub fn cluster(
     mapped.set("command", command, "script_relative_path");
     mapped.activation = environment::script(given, places, first, &mut mapped.needed)?;
     requirements(given, kind, &mut mapped)?;
-    missing(given, &mut mapped)?;
+    missing(given, procedure, &mut mapped)?;
     Ok(mapped)
 }
 
@@ -352,7 +355,7 @@ fn extra(given: &Given, kind: Kind) -> Result<Vec<String>> {
 }
 
 /// Warns of what has been asked for and is done differently here.
-fn missing(given: &Given, mapped: &mut Mapped) -> Result<()> {
+fn missing(given: &Given, procedure: Procedure, mapped: &mut Mapped) -> Result<()> {
     let mut warn = |key: &str, instead: &str| {
         mapped
             .warnings
@@ -367,7 +370,7 @@ fn missing(given: &Given, mapped: &mut Mapped) -> Result<()> {
             "`cu` makes no PDF; all_data.csv has what a report is made of",
         );
     }
-    if given.truth("remove_working_dirs", false)? {
+    if procedure == Procedure::GridSearch && given.truth("remove_working_dirs", false)? {
         warn(
             "remove_working_dirs",
             "the jobs' directories stay; remove working_directories/ when you need them no more",

@@ -63,6 +63,23 @@ pub fn points(given: &Given, mut chance: impl FnMut(usize) -> usize) -> Result<V
     Ok(points)
 }
 
+/// The first jobs of an optimisation, with these values.
+///
+/// # Errors
+/// If a parameter is given twice.
+pub fn first_points(given: &Given, values: Vec<Map<String, Value>>) -> Result<Vec<Point>> {
+    const KEY: &str = "optimized_params";
+    let list = given.get(KEY).and_then(Value::as_array);
+    let names = list.into_iter().flatten().filter_map(|it| it.get("param"));
+    // In the order of the config, which the tables of results have.
+    let names: Vec<_> = names.filter_map(Value::as_str).collect();
+    let in_order = |mut values: Map<String, Value>| {
+        let pairs = names.iter().filter_map(|name| values.remove_entry(*name));
+        job(given, KEY, pairs.collect())
+    };
+    values.into_iter().map(in_order).collect()
+}
+
 fn number(given: &Given, key: &str) -> Result<Option<usize>> {
     match given.whole(key)? {
         Some(0) => Err(given.wrong(key, "expected 1 or more")),
@@ -137,12 +154,19 @@ fn axes(given: &Given) -> Result<Vec<Axis>> {
 }
 
 fn point(given: &Given, axes: &[Axis], chosen: &[usize]) -> Result<Point> {
-    let (mut settings, mut parameters) = (Map::new(), Map::new());
+    let mut parameters = Map::new();
     for (axis, number) in axes.iter().zip(chosen) {
-        for (name, value) in axis.names.iter().zip(&axis.values[*number]) {
-            put(given, "hyperparam_list", &mut settings, name, value.clone())?;
-            parameters.insert(name.clone(), value.clone());
-        }
+        let pairs = axis.names.iter().cloned();
+        parameters.extend(pairs.zip(axis.values[*number].iter().cloned()));
+    }
+    job(given, "hyperparam_list", parameters)
+}
+
+/// The job with these parameters, which the list at `key` names, and the fixed ones.
+fn job(given: &Given, key: &str, parameters: Map<String, Value>) -> Result<Point> {
+    let mut settings = Map::new();
+    for (name, value) in &parameters {
+        put(given, key, &mut settings, name, value.clone())?;
     }
     for (name, value) in given.table("fixed_params")?.into_iter().flatten() {
         // So that not the reader of the config, but the job's client imports.

@@ -1,23 +1,19 @@
 //! The result files that a grid search of cluster_utils has: `all_data.csv` with its columns, `metadata.json` and
 //! `cluster_run.log`. Its client writes those in the directory of each job.
 
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use cu_core::{JobReport, JobState, Reader, RunDir, Status};
-use cu_system::files;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
-use super::{log, python};
-use crate::config::Source;
+use super::cells::{Cells, read, replace, settings_of};
+use super::{log, optimization};
 use crate::config::units::ResultsAs;
+use crate::config::{Source, Wanted};
 use crate::error::{Error, ExitCode, Result};
 use crate::git::Record;
 use crate::terminal;
 use crate::text::plural;
-
-/// The longest file of a job that is read.
-const MOST_BYTES: u64 = 16 << 20;
 
 /// Whether the run has such results. What can't be read is reported when the run is opened.
 pub fn are_meant(run: &RunDir) -> bool {
@@ -31,7 +27,9 @@ pub fn are_meant(run: &RunDir) -> bool {
 /// If the run can't be read.
 pub fn end_of(run: &RunDir) -> Result<ExitCode> {
     let jobs = Reader::open(run)?.jobs()?;
-    Ok(match jobs.iter().any(|job| results_of(job).is_some()) {
+    let search = Wanted::of_run(run);
+    let has_results = |job: &JobReport| results_of(job, search.as_ref()).is_some();
+    Ok(match jobs.iter().any(has_results) {
         true => ExitCode::Done,
         false => ExitCode::JobsFailed,
     })
@@ -47,24 +45,39 @@ static WRITING: Mutex<()> = Mutex::new(());
 pub fn write(run: &RunDir, status: &Status, quiet: bool) -> Result<()> {
     let _held = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let jobs = Reader::open(run)?.jobs()?;
-    let results: Vec<_> = jobs.iter().map(results_of).collect();
-    let jobs: Vec<_> = jobs.iter().zip(&results).collect();
-    let table = table(run, &jobs).map_err(Error::internal("write CSV"))?;
+    let search = Wanted::of_run(run);
+    let results: Vec<_> = jobs
+        .iter()
+        .map(|job| results_of(job, search.as_ref()))
+        .collect();
+    let with_results: Vec<_> = jobs.iter().zip(&results).collect();
+    let run_type = match search {
+        Some(_) => "HP_OPTIMIZATION",
+        None => "GRID_SEARCH",
+    };
     let started = json!({
-        "run_type": "GRID_SEARCH",
+        "run_type": run_type,
         "start_time": log::iso(status.created),
         "git": Record::read(run),
     });
     let metadata = run.path().join("metadata.json");
     replace(&metadata, started.to_string().as_bytes())?;
-    let ends = jobs.iter().map(|(job, results)| (*job, results.is_some()));
+    let ends = with_results
+        .iter()
+        .map(|(job, results)| (*job, results.is_some()));
     replace(
         &run.path().join("cluster_run.log"),
         log::text(ends).as_bytes(),
     )?;
-    // The last one, so that the others are there as soon as it is.
-    replace(&run.all_data(), &table)?;
-    let lacking = jobs
+    // The tables come last, so that the others are there as soon as these are.
+    match &search {
+        Some(search) => optimization::write(run, search, &jobs)?,
+        None => {
+            let table = table(run, &with_results).map_err(Error::internal("write CSV"))?;
+            replace(&run.all_data(), &table)?;
+        }
+    }
+    let lacking = with_results
         .iter()
         .filter(|(job, results)| job.state == JobState::Completed && results.is_none());
     let lacking = lacking.count() as u64;
@@ -78,16 +91,9 @@ pub fn write(run: &RunDir, status: &Status, quiet: bool) -> Result<()> {
     Ok(())
 }
 
-/// The names and cells of a job's results.
-type Results = Vec<(String, String)>;
-
-fn replace(path: &Path, content: &[u8]) -> Result<()> {
-    files::write_whole(path, content, 0o600).map_err(Error::write("write", path))
-}
-
 /// One row per job with results: its settings, of which those of the grid come first, and its metrics as its client
 /// has written them.
-fn table(run: &RunDir, jobs: &[(&JobReport, &Option<Results>)]) -> Result<Vec<u8>, csv::Error> {
+fn table(run: &RunDir, jobs: &[(&JobReport, &Option<Cells>)]) -> Result<Vec<u8>, csv::Error> {
     let mut columns: Vec<String> = Vec::new();
     let mut metrics: Vec<String> = Vec::new();
     let mut rows = Vec::new();
@@ -95,18 +101,7 @@ fn table(run: &RunDir, jobs: &[(&JobReport, &Option<Results>)]) -> Result<Vec<u8
         let Some(results) = results else {
             continue;
         };
-        let mut settings = Vec::new();
-        if let Some(Value::Object(given)) =
-            read(&run.settings(job.job)).and_then(|it| serde_json::from_slice(&it).ok())
-        {
-            flatten("", &given, &mut settings);
-        }
-        settings.push((
-            "working_dir".to_owned(),
-            job.output_dir.display().to_string(),
-        ));
-        settings.push(("id".to_owned(), job.job.to_string()));
-        settings.push(("_id".to_owned(), job.job.to_string()));
+        let settings = settings_of(run, job);
         for (all, here) in [(&mut columns, &settings), (&mut metrics, results)] {
             for (name, _) in here {
                 if !all.contains(name) {
@@ -138,9 +133,14 @@ fn table(run: &RunDir, jobs: &[(&JobReport, &Option<Results>)]) -> Result<Vec<u8
 }
 
 /// The names and cells of `metrics.csv`, if the job has ended with results.
-fn results_of(job: &JobReport) -> Option<Results> {
+///
+/// The directory of a job of an optimisation may be gone: what is recorded counts.
+fn results_of(job: &JobReport, search: Option<&Wanted>) -> Option<Cells> {
     if job.state != JobState::Completed {
         return None;
+    }
+    if search.is_some() {
+        return (!job.metrics.is_empty()).then(Vec::new);
     }
     let content = read(&job.output_dir.join("metrics.csv"))?;
     let mut lines = csv::ReaderBuilder::new()
@@ -154,19 +154,4 @@ fn results_of(job: &JobReport) -> Option<Results> {
             .map(|(name, cell)| (name.to_owned(), cell.to_owned()))
             .collect(),
     )
-}
-
-fn read(path: &Path) -> Option<Vec<u8>> {
-    files::read(path, MOST_BYTES).ok()
-}
-
-/// The cells of settings by their dotted names, in their order.
-fn flatten(path: &str, settings: &Map<String, Value>, cells: &mut Vec<(String, String)>) {
-    for (name, value) in settings {
-        let name = crate::config::table::join(path, name);
-        match value {
-            Value::Object(inner) => flatten(&name, inner, cells),
-            value => cells.push((name, python::cell(value))),
-        }
-    }
 }

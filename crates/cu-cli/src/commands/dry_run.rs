@@ -20,6 +20,7 @@ use crate::shell_word::shell_word;
 use crate::start::background;
 use crate::start::watched::this_program;
 use crate::terminal;
+use crate::text::plural;
 
 /// Prints it.
 ///
@@ -153,6 +154,7 @@ fn in_json(run: &RunDir, config: &Config, choice: &Choice, asked: Option<&Asked>
             "scheduler": asked.map(|asked| &asked.scheduler),
         },
         "jobs": jobs,
+        "to_come": config.plan.to_come,
         "submissions": submissions,
     })
 }
@@ -175,6 +177,13 @@ fn in_words(run: &RunDir, config: &Config, asked: Option<&Asked>) -> Result<Stri
         let command = command.map(|word| shell_word(Path::new(&word)));
         let command: Vec<_> = command.collect();
         let _ = writeln!(text, "#   {}", command.join(" "));
+    }
+    if config.plan.to_come > 0 {
+        let _ = writeln!(
+            text,
+            "# {} are to come, each chosen when others have ended",
+            plural(u64::from(config.plan.to_come), "more job")
+        );
     }
     if let Some(asked) = asked {
         for preview in &asked.previews {

@@ -6,9 +6,9 @@ use std::path::Path;
 use cu_core::RunDir;
 
 use super::run::{Made, Order, directory, make_run};
-use crate::args::{Common, GridSearch};
-use crate::cluster_utils::{self, Given, Mapped};
-use crate::config::{Override, Planned, Source, defaults};
+use crate::args::{Common, ConfigOfClusterUtils, GridSearch};
+use crate::cluster_utils::{self, Given, Mapped, Procedure};
+use crate::config::{self, Override, Planned, Source, Wanted, defaults};
 use crate::error::{Error, ExitCode, Result};
 use crate::start::foreground::work_on;
 use crate::{backend, runs, terminal};
@@ -18,14 +18,30 @@ use crate::{backend, runs, terminal};
 /// # Errors
 /// If the config is wrong, or the run can't be made, or its main process has to give up.
 pub fn grid_search(common: &Common, arguments: &GridSearch) -> Result<ExitCode> {
+    run_config(common, &arguments.config, Procedure::GridSearch)
+}
+
+/// Makes the run that a config of cluster_utils describes to this procedure, and works on it.
+///
+/// # Errors
+/// If the config is wrong, or the run can't be made, or its main process has to give up.
+pub fn run_config(
+    common: &Common,
+    arguments: &ConfigOfClusterUtils,
+    procedure: Procedure,
+) -> Result<ExitCode> {
     let read = cluster_utils::read(&arguments.config)?;
     let given = Given::new(&arguments.config, read, &arguments.overrides)?;
-    let mut overrides = cluster_utils::preliminary(&given)?.overrides;
-    let mut warnings = cluster_utils::warnings(&given);
+    let mut overrides = cluster_utils::preliminary(&given, procedure)?.overrides;
+    let mut warnings = cluster_utils::warnings(&given, procedure);
     if common.results_dir.is_none() {
         given.needed("results_dir")?;
     }
-    let points = cluster_utils::points(&given, chance())?;
+    if procedure == Procedure::HpOptimization {
+        let search = cluster_utils::search(&given)?;
+        overrides.extend(search.overrides);
+        warnings.extend(search.warnings);
+    }
     let here = runs::absolute(Path::new("."))?;
     if let Some(kind) = &arguments.backend {
         let words = format!("--backend {kind}");
@@ -53,9 +69,21 @@ pub fn grid_search(common: &Common, arguments: &GridSearch) -> Result<ExitCode> 
         .over(defaults::read()?, profile)
         .parse()?;
     // What the user says of the backend may decide which it is.
-    let with_own = parsed.with(own.clone())?;
+    let mut with_own = parsed.with(own.clone())?;
     let kind = backend::choose(&with_own)?.kind;
     let run = RunDir::new(directory(common, &with_own)?);
+    let points = match procedure {
+        Procedure::GridSearch => cluster_utils::points(&given, chance())?,
+        Procedure::HpOptimization => {
+            // The first jobs belong to it.
+            let seed = config::seed(&with_own, &run);
+            own.extend(seed.clone());
+            with_own = with_own.with(seed)?;
+            let search = Wanted::of(&with_own)?;
+            let values = search.map(|search| search.first()).unwrap_or_default();
+            cluster_utils::first_points(&given, values)?
+        }
+    };
     let first = with_own
         .file
         .backend
@@ -67,7 +95,7 @@ pub fn grid_search(common: &Common, arguments: &GridSearch) -> Result<ExitCode> 
         warnings: more,
         activation,
         needed,
-    } = cluster_utils::cluster(&given, kind, &here, run.path(), first)?;
+    } = cluster_utils::cluster(&given, kind, &here, run.path(), first, procedure)?;
     warnings.extend(more);
     overrides.extend(own);
     if activation.is_some() {

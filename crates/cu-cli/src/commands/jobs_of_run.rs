@@ -21,7 +21,7 @@ pub fn jobs_of_run(common: &Common, words: &[String]) -> Result<(RunDir, Reader,
     };
     let run = runs::find(named.as_deref(), common.results_dir())?;
     let reader = Reader::open(&run)?;
-    let total = reader.status()?.jobs.total;
+    let total = reader.status()?.jobs.known();
     let selection = match jobs {
         None if total != 1 => {
             let message = format!("the run has {total} jobs, numbered from 0: which do you mean?");

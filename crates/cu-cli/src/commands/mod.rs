@@ -11,6 +11,7 @@ pub mod exec;
 pub mod export;
 pub mod generate;
 pub mod grid_search;
+pub mod hp_optimization;
 pub mod job;
 pub mod jobs;
 mod jobs_of_run;

@@ -132,7 +132,9 @@ fn act(
     let run = runs::find(run.as_deref(), common.results_dir())?;
     check_run(&run)?;
     let reader = Reader::open(&run)?;
-    let selection = jobs.of(reader.status()?.jobs.total).map_err(Error::usage)?;
+    let selection = jobs
+        .of(reader.status()?.jobs.known())
+        .map_err(Error::usage)?;
     let selection = filtered(selection, &arguments.filter, &reader)?;
     if selection == Selection::Jobs(Vec::new()) {
         nothing(common, operation, &run, &[])?;

@@ -21,7 +21,7 @@ use crate::start::foreground::work_on;
 use crate::start::variables;
 use crate::text::plural;
 use crate::updates::Origin;
-use crate::{backend, cluster_utils, terminal};
+use crate::{backend, cluster_utils, config, terminal};
 
 /// The setting of a job that a scheduler's own file lists: its number there.
 const PROCESS: &str = "process";
@@ -144,6 +144,8 @@ pub fn make_run(common: &Common, mut order: Order<'_>) -> Result<Made> {
     // A mistake in the config is reported before a backend that is missing.
     let chosen = choice.iter().map(Choice::as_override);
     order.parsed = order.parsed.with(chosen)?;
+    let there = RunDir::new(directory(common, &order.parsed)?);
+    order.parsed = order.parsed.with(config::seed(&order.parsed, &there))?;
     let wanted = Wanted::of(&order.parsed)?;
     let mut config = order.config(common, &order.parsed, wanted.as_ref())?;
     let choice = choice?;
@@ -189,7 +191,7 @@ pub fn make_run(common: &Common, mut order: Order<'_>) -> Result<Made> {
         terminal::say(&format!(
             "{}: {} in {}, on {} ({})",
             config.plan.name,
-            plural(config.plan.jobs.len() as u64, "job"),
+            plural(u64::from(config.plan.all_jobs()), "job"),
             run.path().display(),
             choice.kind,
             choice.reason

@@ -5,6 +5,8 @@ use cu_core::JobReport;
 use super::jobs_of_run::jobs_of_run;
 use crate::args::{Common, Show};
 use crate::error::{ExitCode, Result};
+use crate::optimize::best;
+use crate::text::visible::printable;
 use crate::view::json::JobJson;
 use crate::view::{self, summary};
 use crate::{terminal, updates};
@@ -36,9 +38,14 @@ pub fn show(common: &Common, arguments: &Show) -> Result<ExitCode> {
         }
         (false, jobs) => {
             let width = terminal::columns();
+            let ranks = best::ranks(&run, &reader)?;
             let mut texts = Vec::with_capacity(jobs.len());
             for job in jobs {
                 let mut text = view::job::painted(&run, job, width);
+                if let Some(rank) = ranks.get(&job.job) {
+                    text.push('\n');
+                    text.push_str(&printable(rank));
+                }
                 for update in &updates_of(job)? {
                     text.push('\n');
                     text.push_str(&updates::line(update));

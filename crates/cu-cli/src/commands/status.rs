@@ -5,6 +5,7 @@ use cu_core::Reader;
 use crate::args::{Common, RunArgument};
 use crate::error::{ExitCode, Result};
 use crate::git::Record;
+use crate::optimize::best;
 use crate::text::visible::printable;
 use crate::view::json::StatusJson;
 use crate::view::{refused, summary};
@@ -24,6 +25,10 @@ pub fn status(common: &Common, run: &RunArgument) -> Result<ExitCode> {
         let open = reader.unfinished(summary::FEW)?;
         let refused = refused::of_run(&run, &reader)?;
         let mut text = summary::status(&status, &open, terminal::width());
+        if let Some(best) = best::of_run(&run, &reader)? {
+            text.push_str("\n\n");
+            text.push_str(&printable(&best.in_words()));
+        }
         text.push_str(&summary::refused(&refused));
         if let Some(record) = Record::read(&run) {
             text.push_str("\n\ncode: ");

@@ -7,7 +7,8 @@ use super::done_when::Done;
 use super::git::{Branch, Commit, Repository};
 use super::table::table;
 use super::units::{
-    Bytes, ExitCodes, FileToCreate, PathFromHere, ResultsAs, SignalName, Time, ZeroWhenStopped,
+    Bytes, ExitCodes, FileToCreate, Goal, PathFromHere, ResultsAs, SignalName, StopRule, Time,
+    ZeroWhenStopped,
 };
 use crate::backend::keys::Backend;
 
@@ -45,12 +46,14 @@ table! {
         /// commands of jobs with their variables, and backend/ stay private. The default is none.
         group: String = Example("\"lab\""),
         /// The result files and the exit code that the run has. cu: its own. cluster_utils: those that a grid
-        /// search of that Python package has; see docs/cluster_utils.md. `cu grid-search` sets it.
+        /// search or an optimisation of that Python package has; see docs/cluster_utils.md. `cu grid-search` and
+        /// `cu hp-optimization` set it.
         results_as: ResultsAs = Default("\"cu\""),
     }
     tables {
         settings: Settings,
         grid: Grid,
+        optimize: Optimize,
         environment: Environment,
         resources: Resources,
         stop: Stop,
@@ -69,6 +72,73 @@ table! {
     /// One job for each combination of these lists. A dotted name reaches into the settings. The
     /// jobs are numbered in the order of the names; the last one varies fastest.
     free Grid(toml::Table) { "learning_rate" = "[0.1, 0.01]", "optimizer.name" = "[\"sgd\", \"adam\"]", }
+}
+
+table! {
+    /// In the place of a grid: jobs that come one after another. An optimiser chooses the values of each by what came of
+    /// those before, so that a metric becomes small or large. See docs/optimize.md.
+    Optimize {
+        /// How values are chosen. cem: by the cross-entropy method, from a distribution that is fitted to the best jobs.
+        /// tpe: by the tree-structured Parzen estimator, a Bayesian method. cmaes: by the evolution strategy with
+        /// covariance matrix adaptation. random: evenly.
+        method: String = Default("\"cem\""),
+        /// The metric, which each job reports with its results.
+        metric: String = Example("\"loss\""),
+        /// Whether the metric is to become small or large: minimize or maximize.
+        goal: Goal = Default("\"minimize\""),
+        /// How many jobs the run has in the end.
+        jobs: NonZeroU32 = Example("100"),
+        /// How many jobs are waiting, queued or running at a time.
+        at_once: NonZeroU32 = Default("8"),
+        /// Add jobs once this many of these have ended.
+        refill_after: NonZeroU32 = Default("1"),
+        /// Keep a copy of the output directories of this many best jobs in best_jobs/ of the run directory.
+        keep_best: u32 = Default("0"),
+        /// Remove the output directory of each completed job once its results are recorded and copied.
+        remove_output_dirs: bool = Default("false"),
+        /// What chance begins with. The default is drawn by chance, and kept in the run's run.toml.
+        seed: u32 = Example("7"),
+    }
+    tables {
+        parameters: OptimizedParameters,
+        options: MethodOptions,
+        early_stopping: EarlyStopping,
+    }
+}
+
+table! {
+    /// What the optimiser chooses: numbers between two bounds, which are whole if both bounds are, perhaps on a
+    /// logarithmic scale; or one of some values. A dotted name reaches into the settings.
+    free OptimizedParameters(toml::Table) {
+        "learning_rate" = "{ low = 1e-5, high = 0.1, scale = \"log\" }",
+        "layers" = "{ low = 1, high = 8 }",
+        "optimizer.kind" = "[\"sgd\", \"adam\"]",
+    }
+}
+
+table! {
+    /// Options of the method. cem: elite_size (10), with_restarts (false). tpe: startup (10), best_share (0.1),
+    /// candidates (24). cmaes: population, deviation.
+    free MethodOptions(toml::Table) { "elite_size" = "10", "with_restarts" = "false", }
+}
+
+table! {
+    /// Ends jobs that don't get better, by the values of the metric that they announce while they run. Such a job
+    /// counts as completed with the last one.
+    EarlyStopping {
+        /// successive_halving: of the jobs that have announced first_rung values, only the best go on, one of
+        /// reduction_factor; and again each time that they have announced reduction_factor times as many. bad_jobs: a job
+        /// ends in its first half once it will probably not rank among the best target_rank of the completed ones.
+        rule: StopRule = Example("\"successive_halving\""),
+        /// successive_halving: after how many values jobs are compared for the first time.
+        first_rung: NonZeroU32 = Default("1"),
+        /// successive_halving: see above.
+        reduction_factor: NonZeroU32 = Default("3"),
+        /// bad_jobs: the worst rank that is good enough; the best is 1.
+        target_rank: NonZeroU32 = Default("5"),
+        /// bad_jobs: how many standard deviations a rank may be off.
+        how_many_stds: f64 = Default("2.0"),
+    }
 }
 
 table! {

@@ -48,12 +48,15 @@ pub fn nearest(key: &str, known: &[String]) -> Option<String> {
         .filter_map(|candidate| {
             let (other_parent, other_name) = parent_and_name(candidate);
             let distance = strsim::damerau_levenshtein(&name, &other_name);
-            (distance <= allowed).then_some((distance, other_parent != parent, candidate))
+            let is_sibling = other_parent == parent;
+            // The user's own names come before ours.
+            let is_own = other_parent == "settings";
+            (distance <= allowed).then_some((distance, !is_sibling, !is_own, candidate))
         })
         .min();
     match (nearest, word) {
-        (Some((0, _, same)), _) => Some(same.clone()),
+        (Some((0, .., same)), _) => Some(same.clone()),
         (_, Some((_, meant))) => Some((*meant).to_owned()),
-        (similar, None) => similar.map(|(_, _, candidate)| candidate.clone()),
+        (similar, None) => similar.map(|(.., candidate)| candidate.clone()),
     }
 }

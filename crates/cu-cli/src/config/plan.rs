@@ -14,6 +14,7 @@ use super::file::File;
 use super::source::Parsed;
 use super::start::{self, Start};
 use super::units::{Bytes, Time, ZeroWhenStopped};
+use super::wanted::Wanted;
 use super::{grid, paths, program, sharing, times};
 
 /// A run as a config describes it, complete and consistent.
@@ -67,10 +68,14 @@ impl Config {
         check_environment(&parsed)?;
         let is_made = planned.is_some_and(|planned| planned.activation.is_some());
         let activation = activation(&parsed, is_made)?;
-        let points = match planned {
-            Some(planned) => planned.points.clone(),
-            None => grid::points(&parsed)?,
+        let search = Wanted::of(&parsed)?;
+        let points = match (planned, &search) {
+            (Some(planned), _) => planned.points.clone(),
+            (None, Some(search)) => search.first_points(&parsed)?,
+            (None, None) => grid::points(&parsed)?,
         };
+        let known = u32::try_from(points.len()).unwrap_or(u32::MAX);
+        let to_come = search.map_or(0, |search| search.jobs.saturating_sub(known));
         let of_point = |point: &grid::Point| Start::new(&parsed, &point.settings);
         let starts = points.iter().map(of_point).collect::<Result<Vec<_>>>()?;
         let to_make = start::check(&parsed, &starts)?;
@@ -101,8 +106,10 @@ impl Config {
             let most = longest.filter(|most| jobs.len() > most.get() as usize);
             policy.max_submitted = policy.max_submitted.or(most);
         });
+        let mut plan = RunPlan::new(name, policy, jobs);
+        plan.to_come = to_come;
         Ok(Self {
-            plan: RunPlan::new(name, policy, jobs),
+            plan,
             parsed,
             warnings,
             effective,
@@ -303,6 +310,10 @@ mod tests {
     #[test]
     fn every_key_arrives_in_the_plan() {
         let reference = crate::config::reference::reference();
+        // Jobs come from a grid or from an optimiser.
+        let (grid, rest) = reference.split_once("[optimize]").expect("a table");
+        let (_, rest) = rest.split_once("[environment]").expect("a table");
+        let reference = format!("{grid}[environment]{rest}");
         let config = config(
             &reference,
             &[

@@ -283,6 +283,26 @@ pub enum ResultsAs {
     ClusterUtils,
 }
 
+/// Which values of a metric are good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Goal {
+    /// Small ones.
+    Minimize,
+    /// Large ones.
+    Maximize,
+}
+
+/// The rule by which jobs are ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopRule {
+    /// All but the best end at certain places.
+    SuccessiveHalving,
+    /// Those end that will rank too low.
+    BadJobs,
+}
+
 /// The variables that a program gets on a cluster, beside those of the config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

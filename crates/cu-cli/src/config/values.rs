@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::done_when::Done;
 use super::git::{Branch, Commit, Repository};
 use super::units::{
-    Bytes, ExitCodes, FilePath, FileToCreate, PathFromHere, PathOrName, ResultsAs, SignalName,
-    Surroundings, Time, ZeroWhenStopped,
+    Bytes, ExitCodes, FilePath, FileToCreate, Goal, PathFromHere, PathOrName, ResultsAs,
+    SignalName, StopRule, Surroundings, Time, ZeroWhenStopped,
 };
 use crate::backend::kind::Kind;
 
@@ -36,6 +36,7 @@ macro_rules! schemas {
 
 schemas! {
     bool: {"type": "boolean"},
+    f64: {"type": "number"},
     u32: {"type": "integer", "minimum": 0, "maximum": u32::MAX},
     NonZeroU32: {"type": "integer", "minimum": 1, "maximum": u32::MAX},
     String: {"type": "string"},
@@ -88,6 +89,18 @@ impl Schema for Kind {
 impl Schema for ZeroWhenStopped {
     fn schema() -> Value {
         one_of(&["resume", "completed"])
+    }
+}
+
+impl Schema for Goal {
+    fn schema() -> Value {
+        one_of(&["minimize", "maximize"])
+    }
+}
+
+impl Schema for StopRule {
+    fn schema() -> Value {
+        one_of(&["successive_halving", "bad_jobs"])
     }
 }
 

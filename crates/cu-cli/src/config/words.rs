@@ -21,6 +21,7 @@ pub fn in_words_of_toml(key: &str, message: &str) -> String {
         name if name.starts_with("struct ") => "a table".to_owned(),
         "a nonzero u32" => "a whole number above 0".to_owned(),
         "u32" => "a whole number, 0 or above".to_owned(),
+        "f64" => "a number".to_owned(),
         "i32" => "a whole number".to_owned(),
         other => other.to_owned(),
     };

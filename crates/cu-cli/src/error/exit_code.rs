@@ -25,7 +25,7 @@ macro_rules! exit_codes {
 
 exit_codes! {
     /// done; `cu run`, `cu resume`, `cu wait` and `cu watch`: all jobs are completed, or with
-    /// `cu grid-search`: a job has results
+    /// `cu grid-search` and `cu hp-optimization`: a job has results
     Done = 0,
     /// every job has ended, and at least one failed or was cancelled
     JobsFailed = 1,

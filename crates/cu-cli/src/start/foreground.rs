@@ -14,10 +14,14 @@ use super::watched::{Outcome, work};
 use super::{background, logging};
 use crate::args::{Common, Watch};
 use crate::cluster_utils::results;
+use crate::config::Wanted;
 use crate::error::{ExitCode, Result};
 use crate::git;
+use crate::optimize::best;
+use crate::optimize::kept::Kept;
 use crate::shell_word::shell_word;
 use crate::terminal;
+use crate::text::visible::printable;
 use crate::view::balance::balance;
 use crate::view::json::StatusJson;
 use crate::view::{self, summary};
@@ -74,6 +78,10 @@ pub fn conclude(run: &RunDir, status: &Status, quiet: bool) -> Result<()> {
     if results::are_meant(run) {
         results::write(run, status, quiet)?;
     }
+    let wanted = Wanted::of_run(run);
+    if let Some(kept) = wanted.and_then(|wanted| Kept::new(run, &wanted)) {
+        kept.tidy(&Reader::open(run)?.jobs()?)?;
+    }
     // The run has ended as it has, also if a file of its clone stays.
     let kept = git::remove_if_unneeded(run, status);
     if let Some(text) = kept.unwrap_or_else(|error| Some(in_one_line(&error))) {
@@ -126,14 +134,22 @@ pub fn report(common: &Common, run: &RunDir, status: &Status) -> Result<()> {
         // These read what attempts left, which may lie on a file server that is gone.
         let read = threads::within("end of run", PATIENCE, move || {
             let balance = shows_balance.then(|| balance(&of_run, &of_status, &jobs));
-            (summary::end_of_run(&of_status, &jobs), balance.flatten())
+            let best = best::of(&of_run, &jobs);
+            (
+                summary::end_of_run(&of_status, &jobs),
+                best,
+                balance.flatten(),
+            )
         });
-        let Some((text, balance)) = read else {
+        let Some((text, best, balance)) = read else {
             terminal::warn(
                 "the files of its attempts can't be read now, so how they ended is left out",
             );
             return terminal::data(&summary::run_line(status));
         };
+        if let Some(best) = best {
+            terminal::data(&printable(&best.in_words()))?;
+        }
         terminal::data(&text)?;
         if let Some(balance) = balance {
             terminal::say(&balance);

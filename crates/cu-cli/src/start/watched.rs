@@ -5,14 +5,19 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cu_core::{Finish, LoopOptions, Reader, ResumeLoop, RunDir, Status, Update};
+use cu_core::{Finish, LoopOptions, Operator, Reader, ResumeLoop, RunDir, Status, Update};
 use cu_protocol::{OperatorAnswer, OperatorRequest};
 use cu_scheduler::{Reach, Scheduler};
 
 use crate::backend;
-use crate::cluster_utils::Interim;
+use crate::cluster_utils::interim;
+use crate::config::Wanted;
 use crate::error::{Error, Result};
 use crate::git;
+use crate::optimize;
+use crate::optimize::beside::{Beside, Looking};
+use crate::optimize::early::Early;
+use crate::optimize::kept::Kept;
 use crate::start::background;
 use crate::start::interrupt::{Interruption, Interrupts, Reaction, Sources};
 use crate::updates;
@@ -96,7 +101,11 @@ impl MainProcess {
         let mut options = LoopOptions::new(supervisor, IpAddr::V4(listen));
         options.names = limit::NAMES;
         tracing::info!(process = std::process::id(), %scheduler, "a main process opens the run");
-        let resume_loop = ResumeLoop::open(run.clone(), scheduler, options).await?;
+        let source = optimize::source_of(&run)?;
+        let mut resume_loop = ResumeLoop::open(run.clone(), scheduler, options).await?;
+        if let Some(source) = source {
+            resume_loop = resume_loop.with_source(source)?;
+        }
         Ok(Self {
             run,
             takes_updates: false,
@@ -146,7 +155,7 @@ impl MainProcess {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut waiting = Waiting::default();
         let (mut is_updated, mut is_interrupted) = (false, false);
-        let mut results = Interim::of(&self.run);
+        let looking = Looking::start(&self.run, beside(&self.run, &operator), status.clone());
         let mut running = pin!(self.resume_loop.run());
         view.status(&status.borrow_and_update().clone(), Instant::now());
         let finish = loop {
@@ -164,9 +173,6 @@ impl MainProcess {
                     let lines = notices.take(report_follows);
                     lines.iter().for_each(|line| view.notice(line));
                     view.tick(now);
-                    if let Some(results) = &mut results {
-                        results.tick(&status, now);
-                    }
                     if self.takes_updates && !is_updated && Update::are_pending(&self.run) {
                         is_updated = true;
                         // The loop refuses only if it has ended.
@@ -203,6 +209,7 @@ impl MainProcess {
                 },
             }
         };
+        drop(looking);
         // The last notices are still unread.
         while let Ok(notice) = news.try_recv() {
             notices.add(notice);
@@ -227,6 +234,21 @@ impl MainProcess {
             }
         })
     }
+}
+
+/// What looks at a run, in this order: a directory is removed once it was looked at.
+fn beside(run: &RunDir, operator: &Operator) -> Vec<Box<dyn Beside>> {
+    let wanted = Wanted::of_run(run);
+    let early = wanted
+        .as_ref()
+        .and_then(|wanted| Early::new(run, wanted, operator.clone()));
+    let early = early.map(|it| Box::new(it) as Box<dyn Beside>);
+    let kept = wanted
+        .as_ref()
+        .and_then(|wanted| Kept::new(run, wanted))
+        .map(|it| Box::new(it) as Box<dyn Beside>);
+    let results = interim::of(run);
+    early.into_iter().chain(results).chain(kept).collect()
 }
 
 /// The absolute path of this program: attempts start it.

@@ -16,6 +16,7 @@ use super::{limit, refused};
 use crate::backend::allocation_of;
 use crate::error::Result;
 use crate::git::Record;
+use crate::optimize::best::{self, Best};
 use crate::text::moment::iso;
 
 /// The version of these forms.
@@ -69,6 +70,9 @@ pub struct StatusJson<'a> {
     run: RunJson<'a>,
     /// How many messages for cluster_utils were refused in all jobs.
     refused_messages: u64,
+    /// In a run with `[optimize]`, the best job so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    best: Option<Best>,
 }
 
 impl<'a> StatusJson<'a> {
@@ -77,10 +81,12 @@ impl<'a> StatusJson<'a> {
     /// # Errors
     /// If the run can't be read.
     pub fn of(run: &RunDir, status: &'a Status) -> Result<Self> {
-        let refused = refused::of_run(run, &Reader::open(run)?)?;
+        let reader = Reader::open(run)?;
+        let refused = refused::of_run(run, &reader)?;
         Ok(Self {
             run: RunJson::from(status),
             refused_messages: refused.iter().map(|(_, count)| count).sum(),
+            best: best::of_run(run, &reader)?,
         })
     }
 }
@@ -288,7 +294,7 @@ mod tests {
             "name": "digits",
             "state": "running",
             "backend": "this machine (8 CPUs)",
-            "jobs": {"total": 10, "waiting": 4, "paused": 0, "queued": 0, "running": 2, "completed": 3,
+            "jobs": {"total": 10, "waiting": 4, "paused": 0, "to_come": 0, "queued": 0, "running": 2, "completed": 3,
                      "failed": 1, "cancelled": 0},
             "attempts": 12,
             "resumes": 6,

@@ -189,7 +189,7 @@ fn settled<'a>(
         return Some((Outcome::Completed, reason));
     }
     if job.wanted.is_end() {
-        return Some((Outcome::Cancelled, why_cancelled(job, policy)));
+        return Some(ended_by(job, policy));
     }
     if ended.end == AttemptEnd::Cancelled {
         return Some((Outcome::Cancelled, Reason::CancelledOutside(ended)));
@@ -206,12 +206,14 @@ fn settled<'a>(
     is_exhausted.then_some((Outcome::Failed, exhausted))
 }
 
-/// Why a job is cancelled that is to end for good.
-pub(super) fn why_cancelled(job: &Job, policy: &Policy) -> Reason<'static> {
-    let most = policy.max_failures.filter(|_| job.wanted == Wanted::GiveUp);
-    most.map_or(Reason::Stopped, |most| {
-        Reason::TooManyFailures(Limit::MaxFailures(most.get()))
-    })
+/// How a job is settled that is to end for good, and why.
+pub(super) fn ended_by(job: &Job, policy: &Policy) -> (Outcome, Reason<'static>) {
+    let reason = match (job.wanted, policy.max_failures) {
+        (Wanted::EndEarly, _) => return (Outcome::Completed, Reason::EndedEarly),
+        (Wanted::GiveUp, Some(most)) => Reason::TooManyFailures(Limit::MaxFailures(most.get())),
+        _ => Reason::Stopped,
+    };
+    (Outcome::Cancelled, reason)
 }
 
 /// The newest checkpoint that the attempt mentions.

@@ -101,6 +101,9 @@ pub enum Event {
         /// What it changed.
         changes: Vec<Change>,
     },
+    /// The job was added to the run, by what decides which jobs come next. It is the first event of such a job; one
+    /// that the run was made with has none.
+    Added,
     /// A deadline has come: the next attempt is submitted, a cancellation is repeated, or a better
     /// witness is no longer awaited.
     TimePassed,
@@ -122,4 +125,7 @@ pub enum Order {
     Checkpoint,
     /// End it for good, since too many jobs of the run have failed. No operator gives this order.
     GiveUp,
+    /// End it as completed with the metrics that it has announced: it does not get better. Early stopping gives this
+    /// order.
+    EndEarly,
 }

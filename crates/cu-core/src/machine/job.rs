@@ -152,13 +152,15 @@ pub enum Wanted {
     Cancel,
     /// End, since too many jobs of the run have failed.
     GiveUp,
+    /// End as completed, with what it has announced.
+    EndEarly,
 }
 
 impl Wanted {
     /// Whether it is to end for good.
     #[must_use]
     pub fn is_end(self) -> bool {
-        matches!(self, Self::Cancel | Self::GiveUp)
+        matches!(self, Self::Cancel | Self::GiveUp | Self::EndEarly)
     }
 }
 

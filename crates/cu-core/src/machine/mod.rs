@@ -46,7 +46,7 @@ pub use witnesses::{LONGEST_READING, SCHEDULER_GRACE, Verdict, judge};
 pub use words::{Why, why};
 pub(crate) use words::{moment, one_line, was_asked};
 
-use crate::{JobState, Level, Policy, Status};
+use crate::{ExitRules, JobState, Level, Policy, Status};
 use step::Step;
 
 /// How many jobs [`Machine::pass_time`] takes at once. What a commit records is in memory several times, and the
@@ -197,6 +197,7 @@ impl Machine {
         if now <= failed || most.is_none_or(|most| now < most.get()) {
             return Vec::new();
         }
+        self.set_to_come(0);
         let goes_on = |job: &&Job| !job.state().is_settled() && !job.wanted.is_end();
         let jobs: Vec<_> = self.jobs.iter().filter(goes_on).map(|job| job.id).collect();
         for job in &jobs {
@@ -251,6 +252,41 @@ impl Machine {
     /// Whether more may soon become due than what is being submitted: an attempt may end, or a wait.
     pub(crate) fn can_more_become_due(&self) -> bool {
         self.in_queue > 0 || self.tally.counts.running > 0 || self.next_deadline().is_some()
+    }
+
+    /// Adds a job. Its number is the next one.
+    pub fn add(&mut self, exit_rules: ExitRules) -> JobId {
+        // Each has a number of its own, of that width.
+        let id = JobId(self.jobs.len() as u32);
+        let job = Job::new(id, exit_rules);
+        self.enter(&job);
+        self.jobs.push(job);
+        self.set_to_come(self.to_come().saturating_sub(1));
+        id
+    }
+
+    /// This many jobs are still to come.
+    pub fn set_to_come(&mut self, to_come: u32) {
+        self.tally.set_to_come(to_come);
+    }
+
+    /// How many jobs are still to come.
+    #[must_use]
+    pub fn to_come(&self) -> u32 {
+        self.tally.counts.to_come
+    }
+
+    /// Whether jobs are not settled, or were settled just now, and each of them is paused or was.
+    #[must_use]
+    pub fn is_paused(&self, just_settled: &[JobId]) -> bool {
+        let counts = &self.tally.counts;
+        let open = counts.known() - counts.settled();
+        let settled = just_settled.iter().filter_map(|id| self.job(*id));
+        let mut of_interest = self.jobs.iter().filter(|job| !job.state().is_settled());
+        let any = open > 0 || !just_settled.is_empty();
+        any && settled
+            .chain(&mut of_interest)
+            .all(|job| job.wanted == Wanted::Pause)
     }
 
     /// Submits nothing from now on: the next main process does that.

@@ -30,6 +30,8 @@ pub(super) enum Reason<'a> {
     Retried,
     /// An operator stopped the job.
     Stopped,
+    /// Early stopping ended the job.
+    EndedEarly,
     /// Too many jobs of the run have failed.
     TooManyFailures(Limit),
     /// An attempt that had been given up delivered the results.

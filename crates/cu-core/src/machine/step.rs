@@ -9,7 +9,7 @@ use cu_protocol::{Attempt, ExitRecord, Metrics, Timestamp, Wish};
 use cu_scheduler::{ClusterState, Observation};
 
 use super::action::Action;
-use super::end::{BRIEF, Next, conclude, why_cancelled};
+use super::end::{BRIEF, Next, conclude, ended_by};
 use super::event::{Event, Order};
 use super::job::{Active, Job, Outcome, Phase, Reading, Stage, Used, Wanted};
 use super::reason::{Ended, Reason};
@@ -30,6 +30,8 @@ pub struct Effects {
     pub ended: Vec<(cu_protocol::JobId, AttemptReport)>,
     /// Changes of jobs' metrics, in this order.
     pub measured: Vec<(cu_protocol::JobId, Measured)>,
+    /// The jobs that were settled, in this order.
+    pub settled: Vec<cu_protocol::JobId>,
 }
 
 /// How a job's metrics have changed.
@@ -88,7 +90,7 @@ impl Step<'_> {
             } => self.observed(*attempt, observation),
             Event::RoomMade => self.room_made(),
             Event::Ordered(order) => self.ordered(*order),
-            Event::Updated { .. } => {}
+            Event::Updated { .. } | Event::Added => {}
             Event::TimePassed => self.time_passed(),
         }
     }
@@ -242,9 +244,10 @@ impl Step<'_> {
             Order::Stop => self.stop(Wanted::Cancel),
             Order::GiveUp => {
                 self.stop(Wanted::GiveUp);
-                let reason = why_cancelled(self.job, self.policy);
+                let (_, reason) = ended_by(self.job, self.policy);
                 self.notify_of(Level::Warning, reason.to_string(), reason.limit());
             }
+            Order::EndEarly => self.stop(Wanted::EndEarly),
             Order::Pause => {
                 self.job.wanted = Wanted::Pause;
                 self.tell(Wish::CheckpointAndExit);
@@ -276,9 +279,9 @@ impl Step<'_> {
     /// Ends the job for good.
     fn stop(&mut self, wanted: Wanted) {
         self.job.wanted = wanted;
-        let reason = why_cancelled(self.job, self.policy);
+        let (outcome, reason) = ended_by(self.job, self.policy);
         match &self.job.phase {
-            Phase::Waiting { .. } => self.settle(Outcome::Cancelled, &reason),
+            Phase::Waiting { .. } => self.settle(outcome, &reason),
             Phase::Active(_) => self.cancel(),
             Phase::Settled { .. } => {}
         }
@@ -423,6 +426,7 @@ impl Step<'_> {
             why,
             limit,
         };
+        self.effects.settled.push(self.job.id);
         // From now on their files are no longer read periodically.
         if !self.job.ended_without_record.is_empty() {
             self.act(Action::ReadLate {

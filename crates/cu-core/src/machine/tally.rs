@@ -77,6 +77,14 @@ impl Tally {
         self.done += job.done();
     }
 
+    /// Counts this many jobs that are still to come, in the place of those that were.
+    pub fn set_to_come(&mut self, to_come: u32) {
+        let counts = &mut self.counts;
+        counts.total = counts.total - counts.to_come + to_come;
+        counts.waiting = counts.waiting - counts.to_come + to_come;
+        counts.to_come = to_come;
+    }
+
     /// Takes a job out that was added in this very state.
     pub fn remove(&mut self, job: impl Into<Share>) {
         let job = job.into();

@@ -14,7 +14,7 @@ use cu_protocol::{
 use cu_scheduler::{ClusterState, EndCause};
 use cu_system::durations::shown;
 
-use super::end::why_cancelled;
+use super::end::ended_by;
 use super::job::{Active, Job, Late, LateWord, Phase, Reading, Stage, Wanted};
 use super::reason::{Ended, Reason};
 use super::schedule::cap_ends;
@@ -149,7 +149,7 @@ fn being_cancelled(job: &Job, active: &Active, policy: &Policy) -> String {
     let attempt = active.attempt;
     let cause = match active.superseded_by {
         Some(earlier) => Reason::LateResults(earlier),
-        None => why_cancelled(job, policy),
+        None => ended_by(job, policy).1,
     };
     match active.stage {
         Stage::Submitted(_) => format!(
@@ -268,6 +268,9 @@ impl Display for Reason<'_> {
             }
             Self::Retried => out.write_str("`cu retry` started it again"),
             Self::Stopped => out.write_str("`cu stop` cancelled it"),
+            Self::EndedEarly => {
+                out.write_str("early stopping ended it, and it counts with what it announced last")
+            }
             Self::TooManyFailures(limit) => write!(
                 out,
                 "it was cancelled because {} jobs have failed, at which the run is given up",
@@ -352,7 +355,7 @@ fn account(ended: Ended<'_>, excerpt: fn(&str) -> &str) -> String {
             (None, _) => "asked to be resumed",
         },
         AttemptEnd::Cancelled if stop_cause(active) == Some(StopCause::Cancel) => {
-            return format!("was cancelled by `cu stop` ({seen})");
+            return format!("was cancelled by the main process ({seen})");
         }
         AttemptEnd::Failed => "failed",
         AttemptEnd::TimeLimit => match stopped_by_a_rule(active) {

@@ -33,7 +33,7 @@ pub(crate) use read::state_without_us;
 use rows::{Rows, write_plan};
 
 /// The version of the store's format that this crate writes.
-pub(crate) const FORMAT: i64 = 2;
+pub(crate) const FORMAT: i64 = 3;
 
 /// The store of a run, held by its main process.
 #[derive(Debug)]
@@ -62,11 +62,18 @@ pub(crate) struct Changes {
     pub jobs: Vec<Job>,
     pub attempts: Vec<(JobId, AttemptReport)>,
     pub measured: Vec<(JobId, Measured)>,
+    /// The plans of jobs that are new.
+    pub added: Vec<(JobId, PlanText)>,
+    /// How many jobs the run has in the end, if that has changed.
+    pub all_jobs: Option<u32>,
 }
 
 impl Changes {
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.jobs.is_empty() && self.attempts.is_empty()
+        self.events.is_empty()
+            && self.jobs.is_empty()
+            && self.attempts.is_empty()
+            && self.all_jobs.is_none()
     }
 }
 
@@ -77,16 +84,29 @@ pub(crate) struct Loaded {
     pub policy: Policy,
     pub jobs: Vec<Job>,
     pub plans: Vec<PlanText>,
+    /// How many jobs are still to come.
+    pub to_come: u32,
     /// When the newest event was recorded.
     pub last_recorded: Timestamp,
 }
 
 /// The plan of a job as the store has it. Unfolded, it takes several times the memory, and of a hundred thousand
 /// jobs a few are submitted at a time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PlanText(Box<str>);
 
 impl PlanText {
+    /// The text of a plan.
+    pub fn of(plan: &JobPlan) -> Self {
+        let text = serde_json::to_string(plan);
+        Self(text.expect("a plan is plain data").into())
+    }
+
+    /// As it is stored.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The plan.
     pub fn plan(&self) -> JobPlan {
         serde_json::from_str(&self.0).expect("it was read when the run was opened")
@@ -328,6 +348,7 @@ mod tests {
             name: "stored".to_owned(),
             policy: Policy::default(),
             jobs: Vec::new(),
+            to_come: 0,
         };
         let (new, at) = ((RunId([0; 16]), &plan), Timestamp::from_millis(0));
         Store::create(&run_dir, new, at, &mut |_| {}).expect("a new store");

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use cu_protocol::{Attempt, JobId, Metrics, OperatorRequest, RunId, Timestamp};
+use cu_protocol::{Attempt, JobId, Metrics, OperatorRequest, RunId, Selection, Timestamp};
 use cu_run_dir::{Change, Update};
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
+use super::rows::to_come;
 use super::update::merged;
 use super::{Loaded, PlanText, open, recover};
 use crate::lock;
@@ -70,6 +71,7 @@ impl Reader {
                     ..parse(row, 0)?
                 });
             }
+            tally.set_to_come(to_come(connection, tally.counts.known())?);
             let counts = tally.counts;
             let first_queued = match counts.running {
                 0 => connection
@@ -214,7 +216,7 @@ impl Reader {
             Some(report) => Ok(report),
             None => Err(Error::NoJob {
                 job,
-                jobs: self.status()?.jobs.total,
+                jobs: self.status()?.jobs.known(),
             }),
         }
     }
@@ -303,12 +305,18 @@ impl Reader {
     /// # Errors
     /// [`Error::NoJob`], [`Error::Damaged`], [`Error::Read`].
     pub fn affected(&self, request: &OperatorRequest) -> Result<u32> {
-        let jobs = self.read(|connection| {
+        let (jobs, to_come) = self.read(|connection| {
             let mut jobs = connection.prepare("SELECT body FROM jobs ORDER BY job")?;
             let rows = jobs.query_map([], |row| parse::<Job>(row, 0))?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
+            let jobs = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+            let known = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
+            Ok((jobs, to_come(connection, known)?))
         })?;
-        Ok(orders(&jobs, request)?.len() as u32) // At most as many as there are job ids.
+        let affected = orders(&jobs, request)?.len() as u32; // At most as many as there are job ids.
+        Ok(match request {
+            OperatorRequest::Stop(Selection::All) => affected + to_come,
+            _ => affected,
+        })
     }
 
     /// All events, in the order in which they were recorded: the jobs follow from them. Of the progress
@@ -338,11 +346,41 @@ impl Reader {
         })
     }
 
-    /// All jobs as they were when the run was made. The events lead from there to what they are.
+    /// The plans of all jobs.
+    pub(crate) fn plans(&self) -> Result<Vec<JobPlan>> {
+        self.read(|connection| {
+            let mut jobs = connection.prepare("SELECT plan FROM jobs ORDER BY job")?;
+            let plans = jobs.query_map([], |row| parse(row, 0))?;
+            plans.collect()
+        })
+    }
+
+    /// The plan of one job.
+    pub(crate) fn job_plan(&self, job: JobId) -> Result<JobPlan> {
+        let plan = "SELECT plan FROM jobs WHERE job = ?1";
+        self.read(|connection| connection.query_row(plan, [job.0], |row| parse(row, 0)))
+    }
+
+    /// How many jobs the run has in the end, as far as that is decided.
+    pub(crate) fn all_jobs(&self) -> Result<u32> {
+        self.read(|connection| {
+            let jobs = "SELECT count(*) FROM jobs";
+            let jobs = connection.query_row(jobs, [], |row| row.get(0))?;
+            Ok(jobs + to_come(connection, jobs)?)
+        })
+    }
+
+    /// The jobs that the run was made with, as they were then. The events lead from there to what they are, and
+    /// [`Event::Added`] to those that came later.
     pub(crate) fn beginning(&self) -> Result<Machine> {
         self.read(|connection| {
-            let mut jobs = connection.prepare("SELECT job, plan FROM jobs ORDER BY job")?;
-            let rows = jobs.query_map([], |row| {
+            let added = "SELECT count(*) FROM events WHERE event = '\"added\"'";
+            let added: u32 = connection.query_row(added, [], |row| row.get(0))?;
+            let mut jobs = connection.prepare(
+                "SELECT job, plan FROM jobs ORDER BY job \
+                 LIMIT (SELECT count(*) FROM jobs) - ?1",
+            )?;
+            let rows = jobs.query_map([added], |row| {
                 let plan: JobPlan = parse(row, 1)?;
                 Ok(Job::new(JobId(row.get(0)?), plan.exit_rules))
             })?;
@@ -468,6 +506,7 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
         run,
         last_recorded: Timestamp::from_millis(newest.unwrap_or(0)),
         policy: policy(connection)?,
+        to_come: to_come(connection, u32::try_from(jobs.len()).unwrap_or(u32::MAX))?,
         jobs,
         plans,
     })

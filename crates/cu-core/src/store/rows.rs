@@ -2,12 +2,23 @@
 //! repeated writes the same again.
 
 use cu_protocol::{Attempt, JobId, RunId, Timestamp};
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::Changes;
 use super::progress::Announcements;
+use super::{Changes, PlanText};
 use crate::machine::{Event, Job, Measured};
 use crate::{AttemptReport, JobPlan, RunPlan};
+
+/// The fact that says how many jobs a run has in the end, if not all are there yet.
+const ALL_JOBS: &str = "all_jobs";
+
+/// How many jobs of a run that has `known` are still to come.
+pub(super) fn to_come(connection: &Connection, known: u32) -> rusqlite::Result<u32> {
+    let all = "SELECT value FROM facts WHERE name = ?1";
+    let all = connection.query_row(all, [ALL_JOBS], |row| row.get::<_, String>(0));
+    let all = all.optional()?.and_then(|text| text.parse::<u32>().ok());
+    Ok(all.unwrap_or(known).saturating_sub(known))
+}
 
 /// The rows of a commit.
 pub(super) struct Rows<'a> {
@@ -19,6 +30,8 @@ pub(super) struct Rows<'a> {
     jobs: Vec<(JobId, String, String)>,
     metrics: Vec<Metrics>,
     attempts: &'a [(JobId, AttemptReport)],
+    added: &'a [(JobId, PlanText)],
+    all_jobs: Option<u32>,
     /// The cluster jobs that became known in this commit. An attempt may have ended by then.
     cluster_jobs: Vec<(JobId, Attempt, String)>,
 }
@@ -83,11 +96,21 @@ impl<'a> Rows<'a> {
             jobs: jobs.collect::<rusqlite::Result<_>>()?,
             metrics: measured.collect::<rusqlite::Result<_>>()?,
             attempts: &changes.attempts,
+            added: &changes.added,
+            all_jobs: changes.all_jobs,
             cluster_jobs: cluster_jobs.collect(),
         })
     }
 
     pub fn write(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        if let Some(all) = self.all_jobs {
+            set_fact(transaction, ALL_JOBS, &all.to_string())?;
+        }
+        // Their state follows below, as that of any job that has changed.
+        let mut add = transaction.prepare_cached("INSERT INTO jobs VALUES (?1, '', ?2, '')")?;
+        for (job, plan) in self.added {
+            add.execute(params![job.0, plan.as_str()])?;
+        }
         let mut insert =
             transaction.prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4)")?;
         for (number, job, event) in &self.events {
@@ -153,6 +176,9 @@ pub(super) fn write_plan(
     set_fact(transaction, "run", &run.to_string())?;
     set_fact(transaction, "created", &at.millis().to_string())?;
     set_fact(transaction, "policy", &json(&plan.policy)?)?;
+    if plan.to_come > 0 {
+        set_fact(transaction, ALL_JOBS, &plan.all_jobs().to_string())?;
+    }
     /// One in so many.
     const REPORTED: u32 = 1000;
     let mut insert = transaction.prepare("INSERT INTO jobs VALUES (?1, ?2, ?3, ?4)")?;

@@ -1,14 +1,15 @@
--- The store of a run, format 2. Times are milliseconds since the Unix epoch, UTC.
-PRAGMA user_version = 2;
+-- The store of a run, format 3. Times are milliseconds since the Unix epoch, UTC.
+PRAGMA user_version = 3;
 
 -- What is true of the run as a whole: name, run, created, policy, backend, place (the run
--- directory, by which a copy is told from the run).
+-- directory, by which a copy is told from the run), all_jobs (how many there are in the end, if
+-- jobs come one after another).
 CREATE TABLE facts (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- Each job: its plan, which `cu update` alone changes, and its state, folded from its events.
+-- Each job, new ones at the end: its plan, which `cu update` alone changes, and its state, folded from its events.
 CREATE TABLE jobs (
     job INTEGER PRIMARY KEY,
     state TEXT NOT NULL,

@@ -1,6 +1,6 @@
 //! Brings a store of an older format up to date, all at once, before anything else is written.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Transaction, params};
 
 use super::rows::json;
 use super::{FORMAT, read};
@@ -13,7 +13,16 @@ pub(super) fn to_newest(connection: &mut Connection) -> rusqlite::Result<()> {
         return Ok(());
     }
     let transaction = connection.transaction()?;
-    // In format 1 the metrics of a job are in its body.
+    if found == 1 {
+        separate_metrics(&transaction)?;
+    }
+    // Format 2 has nothing that format 3 has not.
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.commit()
+}
+
+/// In format 1 the metrics of a job are in its body.
+fn separate_metrics(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(
         "CREATE TABLE metrics (
              job INTEGER NOT NULL,
@@ -22,19 +31,16 @@ pub(super) fn to_newest(connection: &mut Connection) -> rusqlite::Result<()> {
              PRIMARY KEY (job, name)
          ) WITHOUT ROWID",
     )?;
-    {
-        let mut bodies = transaction.prepare("SELECT body FROM jobs")?;
-        let jobs = bodies.query_map([], |row| read::parse::<Job>(row, 0))?;
-        let jobs = jobs.collect::<rusqlite::Result<Vec<_>>>()?;
-        let mut insert = transaction.prepare("INSERT INTO metrics VALUES (?1, ?2, ?3)")?;
-        let mut update = transaction.prepare("UPDATE jobs SET body = ?2 WHERE job = ?1")?;
-        for job in jobs.iter().filter(|job| !job.metrics.is_empty()) {
-            for (name, value) in job.metrics.iter() {
-                insert.execute(params![job.id.0, name, json(value)?])?;
-            }
-            update.execute(params![job.id.0, json(job)?])?;
+    let mut bodies = transaction.prepare("SELECT body FROM jobs")?;
+    let jobs = bodies.query_map([], |row| read::parse::<Job>(row, 0))?;
+    let jobs = jobs.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut insert = transaction.prepare("INSERT INTO metrics VALUES (?1, ?2, ?3)")?;
+    let mut update = transaction.prepare("UPDATE jobs SET body = ?2 WHERE job = ?1")?;
+    for job in jobs.iter().filter(|job| !job.metrics.is_empty()) {
+        for (name, value) in job.metrics.iter() {
+            insert.execute(params![job.id.0, name, json(value)?])?;
         }
+        update.execute(params![job.id.0, json(job)?])?;
     }
-    transaction.pragma_update(None, "user_version", FORMAT)?;
-    transaction.commit()
+    Ok(())
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod attempt;
+pub mod lives;
 pub mod remote;
 pub mod stuck;
 
@@ -25,23 +26,30 @@ pub struct Scratch {
     _directory: tempfile::TempDir,
 }
 
+impl Scratch {
+    /// With the run that `make` makes.
+    pub fn of(make: impl FnOnce(&RunDir) -> Result<(), Error>) -> Self {
+        // In memory where that can be had: what the disk does is not the subject.
+        let shm = std::path::Path::new("/dev/shm");
+        let directory = if shm.is_dir() {
+            tempfile::tempdir_in(shm)
+        } else {
+            tempfile::tempdir()
+        };
+        let directory = directory.expect("a temporary directory");
+        let run = RunDir::new(directory.path().join("run"));
+        make(&run).expect("a new run");
+        Self {
+            run,
+            _directory: directory,
+        }
+    }
+}
+
 pub fn scratch(policy: Policy, jobs: u32) -> Scratch {
-    // In memory where that can be had: what the disk does is not the subject.
-    let shm = std::path::Path::new("/dev/shm");
-    let directory = if shm.is_dir() {
-        tempfile::tempdir_in(shm)
-    } else {
-        tempfile::tempdir()
-    };
-    let directory = directory.expect("a temporary directory");
-    let run = RunDir::new(directory.path().join("run"));
     let job = JobPlan::new(vec!["/bin/true".to_owned()]);
     let plan = RunPlan::new("simulated".to_owned(), policy, vec![job; jobs as usize]);
-    create_run(&run, &plan).expect("a new run");
-    Scratch {
-        run,
-        _directory: directory,
-    }
+    Scratch::of(|run| create_run(run, &plan).map(drop))
 }
 
 /// Budgets that no test of this file is to exhaust.

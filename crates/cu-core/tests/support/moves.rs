@@ -178,7 +178,9 @@ fn events() -> impl Strategy<Value = Event> {
             Just(Order::Pause),
             Just(Order::Continue),
             Just(Order::Checkpoint),
-            Just(Order::Retry)
+            Just(Order::Retry),
+            Just(Order::EndEarly),
+            Just(Order::GiveUp)
         ]
         .prop_map(Event::Ordered),
     ]

@@ -7,7 +7,8 @@ use cu_scheduler::{ClusterJobId, ClusterState};
 
 use super::Step;
 use crate::machine::action::Action;
-use crate::machine::job::{Outcome, Phase, Stage, Wanted};
+use crate::machine::end::ended_by;
+use crate::machine::job::{Outcome, Phase, Stage};
 use crate::machine::reason::Reason;
 use crate::machine::schedule::back_off;
 use crate::machine::words;
@@ -180,9 +181,7 @@ impl Step<'_> {
     fn unwanted(&self, superseded_by: Option<Attempt>) -> Option<(Outcome, Reason<'static>)> {
         match superseded_by {
             Some(earlier) => Some((Outcome::Completed, Reason::LateResults(earlier))),
-            None if self.job.wanted == Wanted::Cancel => {
-                Some((Outcome::Cancelled, Reason::Stopped))
-            }
+            None if self.job.wanted.is_end() => Some(ended_by(self.job, self.policy)),
             None => None,
         }
     }
