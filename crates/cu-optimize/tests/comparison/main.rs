@@ -1,6 +1,6 @@
 //! How good the methods are beside the optimizer of cluster_utils, on functions whose best value is known.
 //!
-//! `CU_WRITE_TABLE=1 cargo test -p cu-optimize --test comparison` writes the table in docs/optimization.md anew. It takes
+//! `CU_WRITE_TABLE=1 cargo test -p cu-optimize --test comparison` writes the table in docs/search_methods.md anew. It takes
 //! a few minutes, most of which are pandas'.
 #![allow(clippy::unwrap_used, reason = "a test that meets an error fails")]
 
@@ -107,7 +107,7 @@ const END: &str = "\n<!-- End of the table. -->";
 
 /// Writes the table into the page, between its marks.
 fn write(table: &str) {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/optimization.md");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/search_methods.md");
     let text = std::fs::read_to_string(&page).unwrap();
     let (before, rest) = text.split_once(BEGIN).expect("the mark before the table");
     let (_, after) = rest.split_once(END).expect("the mark after the table");
