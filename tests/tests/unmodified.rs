@@ -178,7 +178,8 @@ fn a_client_in_trouble_loses_no_result_and_no_traceback() {
     );
     let project = Project::new(TROUBLE, &config);
     let run = project.fails(&["run", "run.toml", "--backend=local"]);
-    let printed = String::from_utf8_lossy(&run.stderr).into_owned();
+    // While it goes on on one, and in the report at the end on the other.
+    let printed = String::from_utf8_lossy(&[run.stdout, run.stderr].concat()).into_owned();
     let shown = KINDS.map(|kind| {
         let job = KINDS.iter().position(|it| *it == kind).expect("a kind");
         (kind, project.json(&["show", &job.to_string(), "--json"]))
