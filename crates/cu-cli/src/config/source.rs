@@ -18,6 +18,9 @@ use super::reference::{known_paths, sections};
 use super::table::join;
 use super::words::in_words_of_toml;
 
+/// Tables without which a run does nothing of what they are about.
+const OPTIONAL: [&str; 2] = ["git", "optimize"];
+
 /// The user's words: the text of a file, the defaults below it, and the overrides of the command line.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -223,6 +226,17 @@ impl Source {
         let mut known = known_paths();
         if let Some(settings) = table.get("settings").and_then(toml::Value::as_table) {
             known.extend(settings.keys().map(|name| join("settings", name)));
+        }
+        // A name alone is hardly meant for what the config does not ask for: `seed=2` is a setting.
+        if !key.contains('.') {
+            let is_unused = |known: &String| {
+                let of = |it: &&str| known.split('.').next() == Some(*it);
+                OPTIONAL
+                    .iter()
+                    .find(of)
+                    .is_some_and(|it| !table.contains_key(*it))
+            };
+            known.retain(|known| !is_unused(known));
         }
         let nearest = nearest(&key, &known);
         Error::UnknownKey {
@@ -437,12 +451,12 @@ pub mod tests {
         assert_eq!(
             message,
             "run.toml, line 1: `command`: expected a list such as [\"python3\", \"train.py\", \
-             \"--rate={settings.learning_rate}\"], found string \"python3 train.py\""
+             \"--rate={settings.learning_rate}\"], found \"python3 train.py\""
         );
 
         let number = "command = [\n    \"./train\",\n    30\n]\n";
         let (message, _) = error(number, &[]);
-        let reason = "`command[1]`: expected a string, found integer `30`";
+        let reason = "`command[1]`: expected a string, found 30";
         assert_eq!(message, format!("run.toml, line 1: {reason}"));
         let (message, _) = error("", &["command=[\"./train\", 30]"]);
         assert_eq!(message, format!("`command=[\"./train\", 30]`: {reason}"));
@@ -450,15 +464,15 @@ pub mod tests {
         for (given, expected) in [
             (
                 "resources.cpus=0",
-                "expected a whole number above 0, found integer `0`",
+                "expected a whole number above 0, found 0",
             ),
             (
                 "resources.gpus=-1",
-                "expected a whole number, 0 or above, found integer `-1`",
+                "expected a whole number, 0 or above, found -1",
             ),
             (
                 "resume.exit_code=x",
-                "expected a whole number, or a list of them such as [3, 85], found string \"x\"",
+                "expected a whole number, or a list of them such as [3, 85], found \"x\"",
             ),
             (
                 "resume.exit_code=0",
@@ -479,8 +493,7 @@ pub mod tests {
 
         for table in ["stop", "settings", "backend.slurm"] {
             let (message, _) = error(&format!("{table} = 3\n"), &[]);
-            let expected =
-                format!("run.toml, line 1: `{table}`: expected a table, found integer `3`");
+            let expected = format!("run.toml, line 1: `{table}`: expected a table, found 3");
             assert_eq!(message, expected);
         }
     }
@@ -490,6 +503,10 @@ pub mod tests {
         let (_, hint) = error("", &["seed=2"]);
         let hint = hint.expect("what to type");
         assert!(hint.starts_with("`settings.seed=2` gives it"), "{hint}");
+        let (_, hint) = error("[optimize]\nmetric = \"loss\"\n", &["seed=2"]);
+        assert_eq!(hint.as_deref(), Some("did you mean `optimize.seed`?"));
+        let (_, hint) = error("", &["optimise.seed=2"]);
+        assert_eq!(hint.as_deref(), Some("did you mean `optimize.seed`?"));
     }
 
     #[test]

@@ -93,7 +93,7 @@ mod tests {
         for (overrides, expected) in [
             (
                 &["stop.grace=300000000000years"][..],
-                "`stop.grace`: expected a time of at most 100 years, found string \"300000000000years\"",
+                "`stop.grace`: expected a time of at most 100 years, found \"300000000000years\"",
             ),
             (
                 &["stop.after=1h", "resources.time_limit=1h"],

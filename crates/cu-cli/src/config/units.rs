@@ -22,7 +22,7 @@ impl<'de> Deserialize<'de> for Time {
             Err(WrongTime::NotATime) => {
                 Err(D::Error::invalid_value(Unexpected::Str(&text), &EXPECTED))
             }
-            Err(wrong) => Err(D::Error::custom(format!("{wrong}, found string {text:?}"))),
+            Err(wrong) => Err(D::Error::custom(format!("{wrong}, found {text:?}"))),
         }
     }
 }

@@ -125,7 +125,7 @@ mod tests {
         let expected = "error: run.toml, line 4: unknown key `stop.aftre`\n\
                         4 |     aftre = \"1h\"\n  |     ^^^^^^^^^^^^\n\
                         hint: did you mean `stop.after`?\n\
-                        error: run.toml, line 6: `resources.cpus`: expected a whole number above 0, found integer `0`\n\
+                        error: run.toml, line 6: `resources.cpus`: expected a whole number above 0, found 0\n\
                         6 | cpus = 0 # none\n  | ^^^^^^^^\n\
                         hint: `cu config reference resources.cpus` explains it";
         assert_eq!(plain(&error), expected);
