@@ -1,4 +1,4 @@
-//! `cu grid-search` on a real Slurm and a real HTCondor pool: configs and programs for the Python package cluster_utils,
+//! `cu grid-search` and `cu hp-optimization` on a real Slurm and a real HTCondor pool: configs and programs for the Python package cluster_utils,
 //! with its real client from PyPI in the Python of the nodes.
 
 use std::os::unix::fs::PermissionsExt;
@@ -84,16 +84,18 @@ impl Project {
         );
     }
 
+    fn grid_search(&self, config: Value, more: &[&str]) {
+        self.run("grid-search", config, more);
+    }
+
     /// Runs a config with these keys to its good end.
-    fn grid_search(&self, mut config: Value, more: &[&str]) {
+    fn run(&self, command: &str, mut config: Value, more: &[&str]) {
         config["optimization_procedure_name"] = "run".into();
         config["script_relative_path"] = "main.py".into();
         config["environment_setup"]["virtual_env_path"] = "venv".into();
-        self.write("grid.json", &config.to_string());
-        let exit = self
-            .0
-            .spawn(&[&["grid-search", "grid.json"], more].concat())
-            .wait();
+        self.write("config.json", &config.to_string());
+        let words = [&[command, "config.json"], more].concat();
+        let exit = self.0.spawn(&words).wait();
         let logs = self.0.cu(&["logs", "0"]).stdout;
         assert_eq!(exit.code, Some(0), "{exit:?} {logs}");
     }
@@ -214,6 +216,63 @@ fn the_timeout_signal_skips_no_iteration_on_htcondor() {
     on_htcondor(|_, project| {
         the_signal_repeats_and_skips_nothing(project);
     });
+}
+
+/// One of its jobs is resumed, another one fails.
+const SEARCHED: &str = r#"
+import pathlib
+from cluster_utils import cluster_main, exit_for_resume
+
+@cluster_main
+def main(x, working_dir, id, **more):
+    resumed = pathlib.Path(working_dir, "resumed")
+    if id == 1 and not resumed.exists():
+        resumed.touch()
+        exit_for_resume()
+    if id == 3:
+        raise ValueError("diverged")
+    return {"loss": (x - 1) ** 2}
+
+main()
+"#;
+
+fn a_search_has_as_many_jobs_as_it_asks_for(project: &Project) {
+    project.write("main.py", SEARCHED);
+    let config = json!({
+        "run_in_working_dir": true,
+        "fixed_params": {},
+        "num_best_jobs_whose_data_is_kept": 2,
+        "optimizer_str": "cem_metaoptimizer",
+        "optimizer_settings": {"with_restarts": false, "num_jobs_in_elite": 5},
+        "optimization_setting": {
+            "metric_to_optimize": "loss", "minimize": true, "number_of_samples": 12, "n_jobs_per_iteration": 3,
+        },
+        "optimized_params": [{"param": "x", "distribution": "TruncatedNormal", "bounds": [-3.0, 3.0]}],
+        "cluster_requirements": {"request_cpus": 1, "memory_in_mb": 100},
+    });
+    project.run("hp-optimization", config, &[]);
+    let status = project.0.status();
+    assert_eq!(status["jobs"]["total"], 12, "{status:#}");
+    assert_eq!(status["jobs"]["completed"], 11, "{status:#}");
+    assert_eq!(status["jobs"]["failed"], 1, "{status:#}");
+    assert_eq!(status["resumes"], 1, "{status:#}");
+    assert_eq!(project.column("loss").len(), 11);
+    let mut numbers = project.column("_id");
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), 11, "a job twice: {numbers:?}");
+    let best = std::fs::read_dir(project.path("results/run/best_jobs")).expect("a directory");
+    assert_eq!(best.count(), 2);
+}
+
+#[test]
+fn a_search_has_as_many_jobs_as_it_asks_for_on_slurm() {
+    on_slurm(|_, project| a_search_has_as_many_jobs_as_it_asks_for(project));
+}
+
+#[test]
+fn a_search_has_as_many_jobs_as_it_asks_for_on_htcondor() {
+    on_htcondor(|_, project| a_search_has_as_many_jobs_as_it_asks_for(project));
 }
 
 /// Shows what there is where it runs.
