@@ -229,12 +229,9 @@ impl Source {
         }
         // A name alone is hardly meant for what the config does not ask for: `seed=2` is a setting.
         if !key.contains('.') {
-            let is_unused = |known: &String| {
-                let of = |it: &&str| known.split('.').next() == Some(*it);
-                OPTIONAL
-                    .iter()
-                    .find(of)
-                    .is_some_and(|it| !table.contains_key(*it))
+            let is_unused = |known: &str| {
+                let table_of = known.split_once('.').map(|(first, _)| first);
+                table_of.is_some_and(|it| OPTIONAL.contains(&it) && !table.contains_key(it))
             };
             known.retain(|known| !is_unused(known));
         }
@@ -505,7 +502,7 @@ pub mod tests {
         assert!(hint.starts_with("`settings.seed=2` gives it"), "{hint}");
         let (_, hint) = error("[optimize]\nmetric = \"loss\"\n", &["seed=2"]);
         assert_eq!(hint.as_deref(), Some("did you mean `optimize.seed`?"));
-        let (_, hint) = error("", &["optimise.seed=2"]);
+        let (_, hint) = error("", &["optimize.sed=2"]);
         assert_eq!(hint.as_deref(), Some("did you mean `optimize.seed`?"));
     }
 
