@@ -16,8 +16,7 @@ const MOST: u64 = 64 << 10;
 const ATTEMPTS: u32 = 10;
 
 /// Why output is taken for progress; a clause.
-pub(crate) const NEW_OUTPUT: &str =
-    "no file has changed, but it printed what the attempt before did not";
+pub(crate) const NEW_OUTPUT: &str = "no file has changed, but it printed something new";
 
 /// Whether what the attempt printed may be progress: nothing else shows any in the last attempts of its job,
 /// and it printed what the last one that printed anything did not.

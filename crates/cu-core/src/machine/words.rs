@@ -281,11 +281,11 @@ impl Display for Reason<'_> {
                 "attempt {attempt}, which had been given up, delivered the results"
             ),
             Self::Ended(ended) => write!(out, "{ended}"),
-            Self::CancelledOutside(Ended { active, .. }) => write!(
+            Self::CancelledOutside(Ended { active, end, .. }) => write!(
                 out,
                 "a person or the scheduler cancelled attempt {} ({})",
                 active.attempt,
-                seen(active, last_line)
+                seen(active, *end, last_line)
             ),
             Self::Exhausted { ended, used, limit } => match limit {
                 Some(limit) => write!(
@@ -340,7 +340,7 @@ pub(super) fn whole_account(ended: Ended<'_>) -> String {
 /// the program gave for its failure is shown.
 fn account(ended: Ended<'_>, excerpt: fn(&str) -> &str) -> String {
     let Ended { active, end, .. } = ended;
-    let seen = seen(active, excerpt);
+    let seen = seen(active, end, excerpt);
     if let (AttemptEnd::Completed, Some(earlier)) = (end, active.superseded_by) {
         let cause = Reason::LateResults(earlier);
         return format!("was no longer needed, since {cause} ({seen})");
@@ -394,7 +394,7 @@ fn condition(record: &ExitRecord) -> Option<String> {
 }
 
 /// The evidence of an attempt's end, to stand in parentheses.
-fn seen(active: &Active, excerpt: fn(&str) -> &str) -> String {
+fn seen(active: &Active, end: AttemptEnd, excerpt: fn(&str) -> &str) -> String {
     let evidence = &active.evidence;
     let record = evidence.record.as_ref().map(|(_, record)| record);
     let mut seen = match record {
@@ -424,7 +424,14 @@ fn seen(active: &Active, excerpt: fn(&str) -> &str) -> String {
     if let Some(text) = record.and_then(condition) {
         seen += &format!("; {text}");
     }
-    if let Some(OutputChange::Unknown(reason)) = record.map(|record| &record.output_changed) {
+    // Progress decides only whether a next attempt makes sense.
+    let is_followed = !matches!(
+        end,
+        AttemptEnd::Completed | AttemptEnd::Failed | AttemptEnd::Cancelled
+    );
+    if let Some(OutputChange::Unknown(reason)) = record.map(|record| &record.output_changed)
+        && is_followed
+    {
         seen += &format!("; could not tell whether its output directory changed: {reason}");
     }
     if let Some(text) = &evidence.last_words {
