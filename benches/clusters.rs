@@ -76,7 +76,7 @@ fn main() -> Result<()> {
             Ok(())
         }
         Some(other) => bail!(
-            "there is no cluster {other:?}; use slurm, htcondor, turnaround or turnaround-default"
+            "unknown cluster {other:?}; use slurm, htcondor, turnaround or turnaround-default"
         ),
     }
 }

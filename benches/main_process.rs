@@ -46,7 +46,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What the threads of one process have done.
+/// The waits for the disk and the bytes written by the threads of one process.
 struct Written {
     syncs: usize,
     bytes: u64,

@@ -24,7 +24,7 @@ enum Does {
     Nothing,
 }
 
-/// What it does, jobs and resumes.
+/// The works: what an attempt does, the number of jobs, and that of resumes.
 const WORKS: [(Does, usize, usize); 5] = [
     (Does::SaveALittle, 4, 64),
     (Does::SaveALittle, 64, 7),
@@ -123,7 +123,7 @@ struct Turn {
     wall: Duration,
     /// User and system time of the attempts and of the processes that start and watch them.
     processor: Duration,
-    /// That of the main process alone.
+    /// The processor time of the main process alone.
     of_main_process: Duration,
 }
 

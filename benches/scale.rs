@@ -102,7 +102,7 @@ fn status(cu: &std::path::Path, run: &RunDir) -> Result<f64> {
     Ok(best)
 }
 
-/// What a resume costs the machine, by the number of jobs that it knows.
+/// Measures the cost of a resume for the machine, by the number of jobs that it knows.
 fn decisions(jobs: u32) -> Result<()> {
     let mut contest = Contest::new();
     for known in [100, jobs / 10, jobs] {

@@ -79,7 +79,7 @@ impl Place<'_> {
         self.directory.join("job.sh")
     }
 
-    /// What all jobs get.
+    /// The variables that all jobs get.
     fn variables(&self) -> [(&'static str, String); 2] {
         [
             ("PLACE", self.counts().display().to_string()),
@@ -124,7 +124,7 @@ fn main() -> Result<()> {
         .iter()
         .find(|name| RIVALS.iter().all(|it| it.name != ***name))
     {
-        bail!("there is no rival {unknown:?}; use cluster_utils, parallel or tsp");
+        bail!("unknown rival {unknown:?}; use cluster_utils, parallel or tsp");
     }
     let rivals = RIVALS.iter();
     let rivals: Vec<_> = rivals

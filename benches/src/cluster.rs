@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 /// How often a cluster is worth a look, if nothing is said of a change.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// What an attempt does here.
+/// The behaviour of an attempt on this cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempts {
     /// It runs, and says nothing.

@@ -17,7 +17,7 @@ use crate::cluster::{Attempts, Cluster};
 
 /// The first word of the command line of a main process.
 const WORD: &str = "main-process";
-/// What it prints once so many attempts have been submitted.
+/// The line that it prints once so many attempts have been submitted.
 const AT_WORK: &str = "at work";
 
 /// Makes a run of so many equal jobs, which no budget ends.

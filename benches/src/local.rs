@@ -13,7 +13,7 @@ use cu_client::RESUME_EXIT_CODE;
 
 use crate::usage::own_processor_time;
 
-/// What is done.
+/// The work of a local run.
 #[derive(Clone, Copy, Debug)]
 pub struct Work<'a> {
     /// The program. It asks to be resumed by its exit code, until `RESUMES` says otherwise.

@@ -12,9 +12,13 @@ use crate::python_package::tools;
 pub struct Project(tempfile::TempDir);
 
 const SHIM: &str = r#"#!/bin/sh
-[ "$1 $2" = "-m cluster_utils.grid_search" ] || exec "$TOOLS/python3" "$@"
+case "$1 $2" in
+"-m cluster_utils.grid_search") command=grid-search ;;
+"-m cluster_utils.hp_optimization") command=hp-optimization ;;
+*) exec "$TOOLS/python3" "$@" ;;
+esac
 shift 2
-exec "$CU" grid-search "$@"
+exec "$CU" $command "$@"
 "#;
 
 impl Project {
@@ -86,18 +90,30 @@ impl Project {
         command
     }
 
-    /// Starts the module of cluster_utils, with `cu` behind it, and waits for its end.
+    /// Starts `cluster_utils.grid_search`, with `cu` behind it, and waits for its end.
     ///
     /// # Panics
     /// If that fails.
     pub fn grid_search(&self, arguments: &[&str]) -> Output {
-        let all = [&["-m", "cluster_utils.grid_search"], arguments].concat();
+        self.module("cluster_utils.grid_search", arguments)
+    }
+
+    /// Starts `cluster_utils.hp_optimization`, with `cu` behind it, and waits for its end.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn hp_optimization(&self, arguments: &[&str]) -> Output {
+        self.module("cluster_utils.hp_optimization", arguments)
+    }
+
+    fn module(&self, module: &str, arguments: &[&str]) -> Output {
+        let all = [&["-m", module], arguments].concat();
         self.command(self.path().join("shim/python"), &all)
             .output()
             .expect("python")
     }
 
-    /// What a dry run says of the jobs.
+    /// The settings of the jobs that a dry run shows.
     ///
     /// # Panics
     /// If that fails.
@@ -110,7 +126,7 @@ impl Project {
     }
 }
 
-/// What a command prints for people.
+/// The text that a command prints for people.
 #[must_use]
 pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()

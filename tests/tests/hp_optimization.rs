@@ -2,81 +2,14 @@
 //! real client from PyPI.
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use cu_core::{Reader, RunDir};
 use cu_tests::chance::Chance;
+use cu_tests::cluster_utils::{Project, said};
 use cu_tests::fake::{Fake, Kind};
 use cu_tests::process::Process;
 use cu_tests::python_package::tools;
-
-/// A directory with a program, and a `python` whose cluster_utils has `cu` as its main process.
-struct Project(tempfile::TempDir);
-
-const SHIM: &str = r#"#!/bin/sh
-[ "$1 $2" = "-m cluster_utils.hp_optimization" ] || exec "$TOOLS/python3" "$@"
-shift 2
-exec "$CU" hp-optimization "$@"
-"#;
-
-impl Project {
-    fn new(program: &str) -> Self {
-        let project = Self(tempfile::tempdir().expect("a directory"));
-        project.write("main.py", program);
-        project.executable("shim/python", SHIM);
-        project
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.path().join(name);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
-        std::fs::write(path, text).expect("a file");
-    }
-
-    fn executable(&self, name: &str, text: &str) {
-        self.write(name, text);
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(self.path().join(name), mode).expect("a mode");
-    }
-
-    fn file(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path().join(name)).expect(name)
-    }
-
-    /// Both with the scratch directory as home.
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        let shim = self.path().join("shim");
-        let search = format!("{}:{}:/usr/bin:/bin", shim.display(), tools().display());
-        command
-            .env("PATH", search)
-            .env("TOOLS", tools())
-            .env("CU", cu_tests::cu::cu_binary());
-        command
-            .env("HOME", self.path())
-            .env("USER", "ada")
-            .args(arguments);
-        command.current_dir(self.path()).stdin(Stdio::null());
-        command
-    }
-
-    fn hp_optimization(&self, arguments: &[&str]) -> Output {
-        let all = [&["-m", "cluster_utils.hp_optimization"], arguments].concat();
-        self.command(self.path().join("shim/python"), &all)
-            .output()
-            .expect("python")
-    }
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 const PROGRAM: &str = r#"
 import pathlib

@@ -17,7 +17,7 @@ const LEAST: Duration = Duration::from_secs(10);
 /// Writing takes at most about this part of the time.
 const PART: u32 = 20;
 
-/// What writes the files of `run`, if it has such files.
+/// Returns the writer of the files of `run`, if it has such files.
 pub fn of(run: &RunDir) -> Option<Box<dyn Beside>> {
     if !results::are_meant(run) {
         return None;
