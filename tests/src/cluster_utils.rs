@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::fake::Fake;
 use crate::python_package::tools;
 
 /// A directory with a program, and a `python` whose cluster_utils has `cu` as its main process.
@@ -88,6 +89,18 @@ impl Project {
             .args(arguments);
         command.current_dir(self.path()).stdin(Stdio::null());
         command
+    }
+
+    /// `cu` where the commands of this cluster are.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn cu_at(&self, site: &Fake, arguments: &[&str]) -> Command {
+        let mut cu = self.command(crate::cu::cu_binary(), arguments);
+        let commands = site.home().join("bin");
+        let search = format!("{}:{}:/usr/bin:/bin", commands.display(), tools().display());
+        cu.env("PATH", search).env(crate::fake::HOME, site.home());
+        cu
     }
 
     /// Starts `cluster_utils.grid_search`, with `cu` behind it, and waits for its end.

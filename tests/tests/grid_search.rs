@@ -6,7 +6,6 @@ use std::process::Stdio;
 
 use cu_tests::cluster_utils::{Project, said};
 use cu_tests::fake::{Fake, Kind};
-use cu_tests::python_package::tools;
 use cu_tests::wait::until;
 use serde_json::Value;
 
@@ -380,15 +379,7 @@ fn a_cluster_is_asked_for_what_the_config_requires() {
             &requirements,
             variables,
         ];
-        let mut cu = project.command(cu_tests::cu::cu_binary(), &arguments);
-        let search = format!(
-            "{}:{}:/usr/bin:/bin",
-            site.home().join("bin").display(),
-            tools().display()
-        );
-        cu.env("PATH", search)
-            .env(cu_tests::fake::HOME, site.home());
-        let output = cu.output().expect("cu");
+        let output = project.cu_at(&site, &arguments).output().expect("cu");
         assert_eq!(output.status.code(), Some(0), "{kind}: {output:?}");
         let asked = texts_below(&project.path().join("r/same"));
         for words in expected {

@@ -9,7 +9,6 @@ use cu_tests::chance::Chance;
 use cu_tests::cluster_utils::{Project, said};
 use cu_tests::fake::{Fake, Kind};
 use cu_tests::process::Process;
-use cu_tests::python_package::tools;
 
 const PROGRAM: &str = r#"
 import pathlib
@@ -163,15 +162,7 @@ fn on_a_cluster_jobs_come_one_after_another() {
             &backend,
             &poll,
         ];
-        let mut cu = project.command(cu_tests::cu::cu_binary(), &arguments);
-        let search = format!(
-            "{}:{}:/usr/bin:/bin",
-            site.home().join("bin").display(),
-            tools().display()
-        );
-        cu.env("PATH", search)
-            .env(cu_tests::fake::HOME, site.home());
-        let output = cu.output().expect("cu");
+        let output = project.cu_at(&site, &arguments).output().expect("cu");
         assert_eq!(output.status.code(), Some(0), "{name}: {output:?}");
         let all = cells(&project.file("r/search/all_data.csv"));
         assert_eq!(all.len(), 12, "{name}");

@@ -11,6 +11,21 @@ pub fn with_lines(suite: Suite, lines: &[&str]) -> SlurmCluster {
     SlurmCluster::own(suite, &settings)
 }
 
+/// With a limit on how many jobs the user may have submitted, in its quality of service `small`.
+pub fn with_a_submit_limit(suite: Suite, most: u32) -> SlurmCluster {
+    let cluster = with_lines(suite, &["AccountingStorageEnforce=associations,limits,qos"]);
+    for made in [
+        &*format!("add qos small MaxSubmitJobsPerUser={most}"),
+        "add account lab",
+        "add user root account=lab",
+        "add user cu account=lab qos=normal,small defaultqos=small",
+    ] {
+        let words: Vec<&str> = made.split(' ').collect();
+        cluster.inside(&[&["sacctmgr", "-i"], &words[..]].concat());
+    }
+    cluster
+}
+
 /// With such lines, and without slurmdbd.
 pub fn without_accounting(suite: Suite, lines: &[&str]) -> SlurmCluster {
     let settings = SlurmSettings {

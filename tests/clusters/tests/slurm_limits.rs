@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cu_cluster_tests::Suite;
-use cu_cluster_tests::own::{make_sick, with_a_prolog, with_lines, without_accounting};
+use cu_cluster_tests::own::{make_sick, with_a_prolog, with_a_submit_limit, without_accounting};
 use cu_cluster_tests::runs::{
     ask, assert_completes, assert_promises, complete, ends, in_a_lane, start, tiny_job,
 };
@@ -38,19 +38,7 @@ fn an_array_that_does_not_fit_is_halved_on_26_05() {
 /// take five.
 #[test]
 fn the_end_of_an_own_job_makes_room_under_a_submit_limit() {
-    let cluster = with_lines(
-        Suite::Trixie,
-        &["AccountingStorageEnforce=associations,limits,qos"],
-    );
-    for made in [
-        "add qos small MaxSubmitJobsPerUser=2",
-        "add account lab",
-        "add user root account=lab",
-        "add user cu account=lab qos=normal,small defaultqos=small",
-    ] {
-        let words: Vec<&str> = made.split(' ').collect();
-        cluster.inside(&[&["sacctmgr", "-i"], &words[..]].concat());
-    }
+    let cluster = with_a_submit_limit(Suite::Trixie, 2);
     in_a_lane(&cluster, |_, place| {
         let values: Vec<u32> = (0..12).collect();
         let config = format!("backend.slurm.qos = \"small\"\n[grid]\nparameter = {values:?}\n");

@@ -1,7 +1,7 @@
 //! Slurm looks for work when a job ends: an attempt that asked to be resumed stays at its place until the next
 //! one is submitted.
 
-use cu_cluster_tests::own::with_lines;
+use cu_cluster_tests::own::with_a_submit_limit;
 use cu_cluster_tests::runs::{
     assert_chain, assert_completes, assert_promises, assert_submitted_once_each, complete, ids,
     in_a_lane, tiny_job, with_submissions,
@@ -64,19 +64,7 @@ fn killed_after_the_next_one_is_submitted_it_is_adopted() {
 /// ones don't stay any more.
 #[test]
 fn a_limit_that_counts_an_attempt_that_stays_is_met_once() {
-    let cluster = with_lines(
-        Suite::Trixie,
-        &["AccountingStorageEnforce=associations,limits,qos"],
-    );
-    for made in [
-        "add qos small MaxSubmitJobsPerUser=1",
-        "add account lab",
-        "add user root account=lab",
-        "add user cu account=lab qos=normal,small defaultqos=small",
-    ] {
-        let words: Vec<&str> = made.split(' ').collect();
-        cluster.inside(&[&["sacctmgr", "-i"], &words[..]].concat());
-    }
+    let cluster = with_a_submit_limit(Suite::Trixie, 1);
     in_a_lane(&cluster, |_, place| {
         let run = tiny_job(place, "works", "backend.slurm.qos = \"small\"\n");
         complete(&run);
