@@ -313,12 +313,17 @@ impl Running<'_> {
         };
         // What filters still have to read are the program's last lines. After a program that was asked to
         // stop, a process that reads no more may well be the work itself.
-        let is_asked = self.stop.cause().is_some();
-        let may_read = |relative: &Relative| match unread_input(relative.id.pid) {
-            Some(unread) => unread > 0 || !is_asked,
-            None => false,
+        let unread: Vec<u64> = family
+            .iter()
+            .filter_map(|relative| unread_input(relative.id.pid))
+            .collect();
+        let is_read_out = unread.iter().all(|unread| *unread == 0);
+        let is_over = match &mut self.phase {
+            Phase::Clears { clearing, .. } => clearing.is_read_out(is_read_out),
+            _ => is_read_out,
         };
-        let is_draining = !all && family.iter().any(may_read);
+        let may_be_work = is_over && self.stop.cause().is_some();
+        let is_draining = !all && !may_be_work && !unread.is_empty();
         let is_left_out = |relative: &&Relative| is_draining && reads_a_pipe(relative);
         let ended = family.iter().filter(|relative| !is_left_out(relative));
         let sent = self

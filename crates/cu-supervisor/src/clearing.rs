@@ -28,6 +28,7 @@ pub(crate) enum Sweep {
 pub(crate) struct Clearing {
     grace: Duration,
     drain_until: Instant,
+    was_read_out: bool,
     /// Never if that is beyond all time.
     next: Option<(Instant, Sweep)>,
     rounds: u32,
@@ -44,6 +45,7 @@ impl Clearing {
         Self {
             grace,
             drain_until: now.checked_add(grace).unwrap_or(now),
+            was_read_out: false,
             next: Some((now + MOMENT.min(grace), Sweep::Terminate { all })),
             rounds: 0,
         }
@@ -65,6 +67,12 @@ impl Clearing {
         };
         self.rounds += u32::from(sweep == Sweep::Kill);
         Some(sweep)
+    }
+
+    /// Whether there was nothing left to read at the last look, and is nothing now: who has just read the
+    /// last line is still at work on it.
+    pub fn is_read_out(&mut self, now: bool) -> bool {
+        std::mem::replace(&mut self.was_read_out, now) && now
     }
 
     /// Somebody still has something to read: SIGTERM for all comes later.
@@ -104,6 +112,13 @@ mod tests {
         }
         assert_eq!(clearing.due(now), Some(Sweep::GiveUp));
         assert_eq!(clearing.next_deadline(), None);
+    }
+
+    #[test]
+    fn the_last_line_is_read_out_a_look_later() {
+        let mut clearing = Clearing::new(GRACE, None, Instant::now());
+        let looks = [true, false, true, true, false].map(|now| clearing.is_read_out(now));
+        assert_eq!(looks, [false, false, false, true, false]);
     }
 
     #[test]
