@@ -24,7 +24,7 @@ struct Typed {
 }
 
 /// A command line of a loop that handles no signal.
-const WRAPPED: &str = "s=$(cat state || echo 0); while [ $s -lt 8 ]; do sleep 0.25; s=$((s+1)); \
+const WRAPPED: &str = "s=$(cat state || echo 0); while [ $s -lt 8 ]; do sleep 0.5; s=$((s+1)); \
                        echo $s >n && mv n state; done 2>/dev/null; echo ended >result";
 
 /// All of them, copied to where jobs see them.
@@ -93,7 +93,7 @@ fn compare(login: &Login<'_, SlurmCluster>, Typed { name, words }: &Typed) -> Re
     }
     let plain = [&["--wait"], &words[..]].concat();
     let plain = run(login.command("sbatch", &whole, &plain));
-    let ours = ["sbatch", "stop.after=1s", "stop.grace=20s", "--wait"];
+    let ours = ["sbatch", "stop.after=3s", "stop.grace=20s", "--wait"];
     let ours = run(login.cu(&pieces, &[&ours[..], &words].concat()));
     let status = run(login.cu(&pieces, &["--json", "status"]));
     let status: Value = serde_json::from_slice(&status.stdout).unwrap_or_default();

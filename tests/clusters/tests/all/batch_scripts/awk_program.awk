@@ -5,7 +5,7 @@ BEGIN {
     if ((getline line < "state") > 0) step = line
     close("state")
     while (step < 8) {
-        system("sleep 0.25")
+        system("sleep 0.5")
         step++
         print step > "state.new"
         close("state.new")

@@ -4,7 +4,7 @@ trap 'asked=1' TERM INT
 step=0
 [ ! -e state ] || step=$(<state)
 until [ "$step" -eq 8 ]; do
-    sleep 0.25
+    sleep 0.5
     : $((step += 1))
     echo "step $step"
     echo $step >state

@@ -3,7 +3,7 @@
 trap 'asked=1' USR1
 step=$(cat state 2>/dev/null || echo 0)
 while [ "$step" -lt 8 ]; do
-    sleep 0.25
+    sleep 0.5
     step=$((step + 1))
     echo "step $step, ${MINE:-unset}"
     echo $step >state

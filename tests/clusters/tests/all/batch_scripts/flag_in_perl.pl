@@ -7,7 +7,7 @@ my ($asked, $step) = (0, 0);
 $SIG{TERM} = sub { $asked = 1 };
 if (open my $state, '<', 'state') { $step = <$state> }
 while ($step < 8) {
-    select undef, undef, undef, 0.25;
+    select undef, undef, undef, 0.5;
     $step++;
     print "step $step of $ENV{SLURM_JOB_NAME}\n";
     open my $state, '>', 'state' or die;

@@ -6,7 +6,7 @@ asked = []
 signal.signal(signal.SIGUSR1, lambda *_: asked.append(1))
 step = int(open("state").read()) if os.path.exists("state") else 0
 while step < 8:
-    time.sleep(0.25)
+    time.sleep(0.5)
     step += 1
     print("step", step, "with", sys.argv[1:], flush=True)
     print("odd", step, file=sys.stderr, flush=True)

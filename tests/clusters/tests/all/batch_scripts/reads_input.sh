@@ -6,7 +6,7 @@ number=0
 while read -r line; do
     number=$((number + 1))
     [ "$number" -gt "$done" ] || continue
-    sleep 0.25
+    sleep 0.5
     echo "line $line"
     echo $number >state
     [ -z "$asked" ] || exit 3

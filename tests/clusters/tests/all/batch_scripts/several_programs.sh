@@ -3,7 +3,7 @@
 # Stages, each of which leaves a mark; the chain goes on with the stage that was broken off.
 for stage in prepare train test report; do
     [ ! -e done.$stage ] || continue
-    sleep 0.5
+    sleep 1
     echo "$stage" >$stage.new && mv $stage.new done.$stage
 done
 cat done.* >result

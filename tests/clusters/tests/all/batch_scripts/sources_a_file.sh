@@ -8,7 +8,7 @@ SETTINGS
 trap 'asked=1' USR1
 step=$(cat state 2>/dev/null || echo 0)
 while [ "$step" -lt "$steps" ]; do
-    sleep 0.25
+    sleep 0.5
     step=$((step + 1))
     echo "step $step"
     save $step

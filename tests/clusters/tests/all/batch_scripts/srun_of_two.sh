@@ -5,7 +5,7 @@ trap 'asked=1' USR1
 mine=state-$SLURM_PROCID
 step=$(cat $mine 2>/dev/null || echo 0)
 while [ "$step" -lt 8 ]; do
-    sleep 0.25
+    sleep 0.5
     step=$((step + 1))
     echo $step >$mine
     [ -z "$asked" ] || exit 3

@@ -4,7 +4,7 @@ work() {
     step=$(cat state-$1 2>/dev/null || echo 0)
     trap 'asked=1' TERM
     while [ "$step" -lt 8 ]; do
-        sleep 0.25
+        sleep 0.5
         step=$((step + 1))
         echo $step >state-$1
         [ -z "$asked" ] || exit 3
