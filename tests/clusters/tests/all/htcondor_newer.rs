@@ -8,12 +8,12 @@ use cu_cluster_tests::runs::{
 use cu_cluster_tests::{CondorPool, place, runs};
 use cu_tests::run::{Place, Run};
 
-/// The attempts of a run end as they do on HTCondor 23.9, and each job of a grid is resumed three times.
-fn a_grid_completes(place: Place, way: &str) -> Run {
+/// The attempts of a run end as they do on HTCondor 23.9, and each job of the grid is resumed three times.
+fn a_grid_completes(place: Place, way: &str, grid: &str) -> Run {
     let run = Run::at(
         place,
         &program("tiny_job"),
-        &format!("{}{GRID}", resume(way)),
+        &format!("{}{grid}", resume(way)),
     );
     complete(&run);
     assert_grid(&run);
@@ -75,22 +75,24 @@ fn a_newer_htcondor_resumes_and_removes_as_an_older_one() {
                         ..place.clone()
                     }
                 };
-                a_grid_completes(in_directory("grid"), way);
+                a_grid_completes(in_directory("grid"), way, GRID);
                 removals_end_a_run(pool, in_directory("removals"), way);
             });
         }
     });
 }
 
-/// A claim as old as a second takes no more jobs, and a self-checkpoint asks whether it would.
+/// A claim of a second or more takes no more jobs, and a self-checkpoint asks whether it would. An attempt has two
+/// steps, so that each claim is as old at its first checkpoint.
 #[test]
 fn a_slot_given_away_after_a_checkpoint_loses_nothing() {
-    let pool = CondorPool::newer("CHECK_REACTIVATE_AFTER_CHECKPOINT = True\nCLAIM_WORKLIFE = 1\n");
+    let pool = CondorPool::newer("CHECK_REACTIVATE_AFTER_CHECKPOINT = True\nCLAIM_WORKLIFE = 0\n");
     let lane = pool.lane();
     let work = pool.work_directory();
     let place = place::on_htcondor(&pool, &lane, work.path());
     let _user = pool.become_user();
-    let run = a_grid_completes(place, "checkpoint");
+    let grid = GRID.replace("step_milliseconds = 100", "step_milliseconds = 600");
+    let run = a_grid_completes(place, "checkpoint", &grid);
     for job in 0..6 {
         let job = run.show(job);
         let ids = ids(&job);
