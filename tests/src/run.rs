@@ -271,6 +271,16 @@ impl Run {
         });
     }
 
+    /// Kills the supervisors that have no attempt at the moment. Returns how many these were.
+    pub fn kill_who_stands_by(&self) -> usize {
+        let stands_by = |pid: &u32| {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+            name.is_ok_and(|name| name.trim_end() == "standing by")
+        };
+        let all = marked(&self.mark()).into_iter();
+        all.filter(stands_by).map(kill).count()
+    }
+
     fn mark(&self) -> String {
         format!("{MARK}={}", self.scratch.path().display())
     }

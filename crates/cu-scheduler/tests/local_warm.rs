@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs::read_to_string;
 use std::path::Path;
 
@@ -242,4 +243,98 @@ async fn many_attempts_at_once_each_run_once() {
     for attempt in 0..200 {
         assert_eq!(lines(&directory.join(format!("mark-{attempt}"))), 1);
     }
+}
+
+/// An attempt after which its copy stands by again.
+fn resident(directory: &Path, attempt: u32, script: &str) -> Submission {
+    let mut asked = submission(directory, attempt, script);
+    asked.environment.insert("RESIDENT".into(), "1".into());
+    asked
+}
+
+#[tokio::test]
+async fn a_copy_serves_one_attempt_after_another() {
+    let scratch = TempDir::new().unwrap();
+    let directory = scratch.path();
+    let cluster = open_warm_with(directory, 1);
+    for attempt in 0..20 {
+        let script = "echo $PPID >> \"$1/by\"; exit 7";
+        let job = submit(&cluster, resident(directory, attempt, script)).await;
+        assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Exited(7));
+    }
+    let text = read_to_string(directory.join("by")).unwrap();
+    let copies: BTreeSet<&str> = text.lines().collect();
+    // One at a time, and the one that was last used is used first.
+    assert_eq!((text.lines().count(), copies.len()), (20, 1), "{text}");
+}
+
+#[tokio::test]
+async fn a_copy_killed_between_two_attempts_costs_nothing() {
+    let scratch = TempDir::new().unwrap();
+    let directory = scratch.path();
+    let cluster = open_warm_with(directory, 1);
+    for round in 0..10 {
+        let script = "echo x >> \"$1/mark\"; echo $PPID > \"$1/by\"; exit 7";
+        let job = submit(&cluster, resident(directory, round, script)).await;
+        assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Exited(7));
+        let by = read_to_string(directory.join("by")).unwrap();
+        let by = by.trim().parse().unwrap();
+        kill(by);
+        until("it is dead", || is_gone(by));
+    }
+    assert_eq!(lines(&directory.join("mark")), 10);
+}
+
+#[tokio::test]
+async fn a_copy_killed_in_its_second_attempt_is_that_ones_end() {
+    let scratch = TempDir::new().unwrap();
+    let directory = scratch.path();
+    let cluster = open_warm_with(directory, 1);
+    let first = submit(&cluster, resident(directory, 1, "exit 7")).await;
+    assert_eq!(end_of(&cluster, &first).await.cause, EndCause::Exited(7));
+    let script = "echo $PPID > \"$1/by.new\"; mv \"$1/by.new\" \"$1/by\"; sleep 1000";
+    let second = submit(&cluster, resident(directory, 2, script)).await;
+    until("it runs", || directory.join("by").exists());
+    let by = read_to_string(directory.join("by")).unwrap();
+    kill(by.trim().parse().unwrap());
+    assert_eq!(end_of(&cluster, &second).await.cause, EndCause::Signaled(9));
+    let ended = state_of(&cluster, &first).await;
+    assert!(matches!(ended, ClusterState::Ended(end) if end.cause == EndCause::Exited(7)));
+}
+
+#[tokio::test]
+async fn a_killed_server_leaves_an_attempt_its_exit_code() {
+    let scratch = TempDir::new().unwrap();
+    let directory = scratch.path();
+    let cluster = open_warm_with(directory, 1);
+    let script = format!("echo $PPID > \"$1/pid\"\n{WAITS}\nexit 7");
+    let job = submit(&cluster, resident(directory, 1, &script)).await;
+    let copy = started(directory);
+    kill(server(directory).unwrap());
+    until("the server is gone", || server(directory).is_none());
+    go(directory);
+    assert_eq!(end_of(&cluster, &job).await.cause, EndCause::Exited(7));
+    // Nobody would report its end, so it does not stand by for another.
+    until("it is gone", || is_gone(copy));
+}
+
+#[tokio::test]
+async fn an_attempt_of_a_resident_outlives_the_owner() {
+    let scratch = TempDir::new().unwrap();
+    let directory = scratch.path();
+    let cluster = open_warm_with(directory, 1);
+    let first = submit(&cluster, resident(directory, 1, "exit 7")).await;
+    end_of(&cluster, &first).await;
+    let script = format!("echo $PPID > \"$1/pid\"\n{WAITS}");
+    let second = submit(&cluster, resident(directory, 2, &script)).await;
+    let copy = started(directory);
+    drop(cluster);
+    let cluster = open(directory);
+    // Both were attempts of this process; only the second still is.
+    let ended = state_of(&cluster, &first).await;
+    assert!(matches!(ended, ClusterState::Ended(end) if end.cause == EndCause::Exited(7)));
+    let state = state_of(&cluster, &second).await;
+    assert!(matches!(state, ClusterState::Running { .. }), "{state:?}");
+    is_over_once(&cluster, directory, &second).await;
+    until("it ends with its owner", || is_gone(copy));
 }

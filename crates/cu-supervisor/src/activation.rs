@@ -14,11 +14,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use cu_run_dir::Activation;
+use cu_system::children::{EndedChild, wait_if_ended};
 use cu_system::machine::host;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::event::{Event, Happening};
+use crate::peak_memory::PeakMemory;
 use crate::{Error, Result};
 
 /// The variables of a process.
@@ -43,7 +45,7 @@ enum Step {
 }
 
 /// The variables that the program gets: those that a shell with `variables` has in `directory` once it has
-/// done what `activation` says. Waits for that shell, for as long as nobody asks to stop.
+/// done what `activation` says; and what that has needed. Waits for that shell, for as long as nobody asks to stop.
 ///
 /// # Errors
 /// [`Error::Activation`] if a step fails; [`Error::File`] or [`Error::System`] if this machine lacks something, or
@@ -53,9 +55,9 @@ pub(crate) fn activate(
     variables: Variables,
     directory: &Path,
     happening: &Happening,
-) -> Result<Variables> {
+) -> Result<(Variables, PeakMemory)> {
     if activation.is_empty() {
-        return Ok(variables);
+        return Ok((variables, PeakMemory::default()));
     }
     if let Some(script) = &activation.script {
         // What the submitting machine has found, and this one does not see, another one may.
@@ -89,24 +91,30 @@ pub(crate) fn activate(
         )),
         _ => Error::system("start bash for activate and modules")(error),
     })?;
-    let status = wait_for(child, happening)?;
+    let ended = wait_for(child, happening)?;
+    let status = ended.status;
+    let mut peak_memory = PeakMemory::default();
+    peak_memory.include(&ended);
     let mut text = Vec::new();
     let read = report.rewind().and_then(|()| report.read_to_end(&mut text));
     read.map_err(Error::system(
         "read the variables after activate and modules",
     ))?;
     match parse(&text) {
-        (Step::Variables, found) if status.success() => Ok(as_programs(found, &variables)),
+        (Step::Variables, found) if status.success() => {
+            Ok((as_programs(found, &variables), peak_memory))
+        }
         (step, _) => Err(Error::Activation(why(step, status, activation))),
     }
 }
 
 /// Waits until the shell has ended; ends it if somebody asks to stop.
-fn wait_for(mut child: Child, happening: &Happening) -> Result<ExitStatus> {
+fn wait_for(mut child: Child, happening: &Happening) -> Result<EndedChild> {
     const WHAT: &str = "wait until activate and modules are done";
     loop {
-        if let Some(status) = child.try_wait().map_err(Error::system(WHAT))? {
-            return Ok(status);
+        let ended = wait_if_ended(Some(child.id())).map_err(Error::system(WHAT))?;
+        if let Some(ended) = ended {
+            return Ok(ended);
         }
         // The program's own events come later: it has not begun.
         if let Some(Event::StopSignal(signal)) = happening.within(LOOK_EVERY) {
@@ -236,6 +244,7 @@ mod tests {
         ]);
         let happening = Happening::new();
         let found = activate(&activation, before, scratch.path(), &happening);
+        let found = found.map(|(found, _)| found);
         assert!(!scratch.path().join("F").exists(), "a path was executed");
         found
     }

@@ -23,6 +23,7 @@ use crate::door::Door;
 use crate::event::{Event, Happening};
 use crate::fence::{Held, Renewal};
 use crate::mail::Mail;
+use crate::peak_memory::PeakMemory;
 use crate::program::{Program, Reaped};
 use crate::sent::{Sender, listed, milliseconds};
 use crate::stop::{Push, Stop};
@@ -115,6 +116,7 @@ pub(crate) struct Finished {
     pub stopped: Option<Stopped>,
     /// The processes that it left behind and that were ended: the first few, for people.
     pub ended_processes: Option<String>,
+    pub peak_memory: PeakMemory,
 }
 
 impl Running<'_> {
@@ -134,6 +136,7 @@ impl Running<'_> {
                     stop: self.stop.cause(),
                     stopped,
                     ended_processes: self.ended_processes,
+                    peak_memory: self.program.peak_memory(),
                 };
             }
             let wait = self.next_deadline().saturating_duration_since(now);

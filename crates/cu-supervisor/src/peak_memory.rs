@@ -1,13 +1,19 @@
 //! How much memory the attempt's processes needed.
 
-use nix::sys::resource::{UsageWho, getrusage};
+use cu_system::children::EndedChild;
 
-/// The greatest resident memory of any one of the descendants that have ended and been waited for,
-/// in bytes.
-pub(crate) fn peak_memory_bytes() -> Option<u64> {
-    let kibibytes = getrusage(UsageWho::RUSAGE_CHILDREN).ok()?.max_rss();
-    u64::try_from(kibibytes)
-        .ok()
-        .filter(|kibibytes| *kibibytes > 0)
-        .map(|kibibytes| kibibytes * 1024)
+/// The greatest resident memory of any one of the processes that have ended and been waited for, in bytes. What the
+/// kernel counts of all children together would include those of an attempt before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PeakMemory(u64);
+
+impl PeakMemory {
+    pub fn include(&mut self, ended: &EndedChild) {
+        self.0 = self.0.max(ended.peak_memory_bytes);
+    }
+
+    /// `None` if the kernel has counted none.
+    pub fn bytes(self) -> Option<u64> {
+        Some(self.0).filter(|bytes| *bytes > 0)
+    }
 }

@@ -5,26 +5,29 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use cu_protocol::{Attempt, JobId, ProgramEnd};
+use cu_system::children::wait_if_ended;
 use cu_system::machine::host;
 use cu_system::script::Fault;
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::activation::{activate, add_given};
 use crate::event::Happening;
 use crate::launch::Launch;
 use crate::output_copies::is_for_us;
+use crate::peak_memory::PeakMemory;
 use crate::{Error, Result, RunDir};
 
 /// A program that was started.
 #[derive(Debug)]
 pub(crate) struct Program {
     pid: Pid,
+    peak_memory: PeakMemory,
 }
 
 /// What became of our children.
@@ -71,7 +74,8 @@ impl Program {
         .map(|(name, value): (&str, OsString)| (OsString::from(name), value));
         let variables = inherited(launch).chain(ours.clone()).collect();
         let activation = &launch.activation;
-        let mut variables = activate(activation, variables, working_directory, happening)?;
+        let (mut variables, peak_memory) =
+            activate(activation, variables, working_directory, happening)?;
         add_given(&mut variables, &launch.environment);
         variables.extend(ours);
         let path = variables.get(OsStr::new("PATH"));
@@ -102,6 +106,7 @@ impl Program {
         // The child is waited for by number, together with whatever it leaves behind.
         Ok(Self {
             pid: Pid::from_child(&child),
+            peak_memory,
         })
     }
 
@@ -122,30 +127,34 @@ impl Program {
         }
     }
 
+    /// How much memory it and what it left to us has needed, as far as it has ended.
+    pub fn peak_memory(&self) -> PeakMemory {
+        self.peak_memory
+    }
+
     /// Takes note of all children that have ended: the program, and orphans it left to us.
-    pub fn reap(&self) -> Reaped {
+    pub fn reap(&mut self) -> Reaped {
         let mut reaped = Reaped::default();
         loop {
-            match wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, status))) => {
-                    let end = match (status.exit_status(), status.terminating_signal()) {
+            match wait_if_ended(None) {
+                Ok(Some(ended)) => {
+                    self.peak_memory.include(&ended);
+                    let end = match (ended.status.code(), ended.status.signal()) {
                         (Some(code), _) => Some(ProgramEnd::Exited(code)),
                         (None, Some(signal)) => Some(ProgramEnd::Signaled(signal)),
                         (None, None) => None,
                     };
-                    match pid == self.pid {
+                    match ended.pid == self.pid() {
                         true => reaped.end = end,
                         false => reaped.other = end,
                     }
                 }
-                Err(Errno::INTR) => {}
                 Ok(None) => return reaped,
-                Err(Errno::CHILD) => {
-                    reaped.is_last = true;
+                // If it is another error, nobody knows; it is asked again.
+                Err(error) => {
+                    reaped.is_last = Errno::from_io_error(&error) == Some(Errno::CHILD);
                     return reaped;
                 }
-                // Nobody knows; it is asked again.
-                Err(_) => return reaped,
             }
         }
     }

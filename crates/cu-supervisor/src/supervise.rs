@@ -28,7 +28,6 @@ use crate::launch::Launch;
 use crate::mail::Mail;
 use crate::output_copies::Copies;
 use crate::output_dir::{Before, Moment, Places, look, patience};
-use crate::peak_memory::peak_memory_bytes;
 use crate::program::Program;
 use crate::relay::{Identity, Relay};
 use crate::sent::Sender;
@@ -47,6 +46,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 pub struct Outcome {
     /// How the program ended, or why it was not started.
     pub end: ProgramEnd,
+    /// Whether the attempt is over in all respects: its end is recorded and acknowledged, and its job is free. Only
+    /// then may this process supervise another attempt; else it must end, since its life says that this one may
+    /// not be over.
+    pub is_settled: bool,
 }
 
 impl Outcome {
@@ -58,6 +61,13 @@ impl Outcome {
     /// The exit code of a supervisor whose program could not be started, as shells have it.
     pub const NOT_STARTED: u8 = 127;
 
+    fn unsettled(end: ProgramEnd) -> Self {
+        Self {
+            end,
+            is_settled: false,
+        }
+    }
+
     /// What the supervisor exits with: the program's own code, or as shells do 128 and the signal
     /// that killed it. A program may exit with any of these codes itself; the exit record distinguishes them.
     ///
@@ -65,7 +75,7 @@ impl Outcome {
     /// use cu_protocol::ProgramEnd;
     /// use cu_supervisor::Outcome;
     ///
-    /// let code = |end| Outcome { end }.exit_code();
+    /// let code = |end| Outcome { end, is_settled: true }.exit_code();
     /// assert_eq!(code(ProgramEnd::Exited(3)), 3);
     /// assert_eq!(code(ProgramEnd::Signaled(9)), 137);
     /// assert_eq!(code(ProgramEnd::Fenced(String::new())), 200);
@@ -86,9 +96,9 @@ impl Outcome {
 /// Runs an attempt of a job from its start to its end, as the first process of the attempt.
 ///
 /// Without a number, the attempt is the one in [`RunDir::newest_attempt`]. Call this first thing in
-/// `main`, before there are threads or children, and exit with [`Outcome::exit_code`] afterwards:
-/// the process becomes the leader of a session, takes in orphans of the program's and kills them,
-/// and ignores the stop signals from then on.
+/// `main`, before there are threads or children, and exit with [`Outcome::exit_code`] afterwards, unless
+/// [`Outcome::is_settled`] allows another attempt: the process becomes the leader of a session, takes in
+/// orphans of the program's and kills them, and ignores the stop signals from then on.
 ///
 /// # Errors
 /// If the run is not this user's own, it isn't known which attempt is meant, it was never submitted, or
@@ -224,9 +234,7 @@ impl Supervisor<'_> {
             Admission::Refused(text) => self.give_up(Some(&spec), ProgramEnd::Fenced(text)),
             Admission::Elsewhere(text) => {
                 tell(&text);
-                Ok(Outcome {
-                    end: ProgramEnd::Fenced(text),
-                })
+                Ok(Outcome::unsettled(ProgramEnd::Fenced(text)))
             }
         }
     }
@@ -385,7 +393,7 @@ impl Supervisor<'_> {
             host,
             started: Some(started_at),
             ended: finished.end.at,
-            peak_memory_bytes: peak_memory_bytes(),
+            peak_memory_bytes: finished.peak_memory.bytes(),
             checkpoint: left.checkpoint,
             output_changed: left.output_changed,
             condition,
@@ -395,12 +403,12 @@ impl Supervisor<'_> {
                 not_activated: false,
             },
         };
-        self.write_record(&record);
+        let is_recorded = self.write_record(&record);
         if let Some(stopped) = finished.stopped {
             mail.say(Message::Stopped(stopped));
         }
         // The next attempt may start as soon as it is told.
-        drop(held);
+        let is_free = held.release();
         let end = record.end.clone();
         let afterwards = self.farewell(&mut mail, record);
         // After SIGTERM the place is wanted for others.
@@ -408,7 +416,8 @@ impl Supervisor<'_> {
         if afterwards == Afterwards::Stays && !is_to_leave {
             farewell::stay(&self.happening, limit);
         }
-        Outcome { end }
+        let is_settled = is_recorded && is_free && mail.is_all_acknowledged();
+        Outcome { end, is_settled }
     }
 
     /// Writes the settings into the output directory. Returns the time of its clock, which the program's
@@ -444,7 +453,7 @@ impl Supervisor<'_> {
             return Ok(self.record_unstarted(spec, end, Noticed::default()));
         }
         tell("another supervisor has taken this attempt up");
-        Ok(Outcome { end })
+        Ok(Outcome::unsettled(end))
     }
 
     fn record_unstarted(
@@ -468,7 +477,7 @@ impl Supervisor<'_> {
             mail.disconnected(Instant::now());
         }
         self.farewell(&mut mail, record);
-        Outcome { end }
+        Outcome::unsettled(end)
     }
 
     fn unstarted_record(&self, end: ProgramEnd, started: Option<Timestamp>) -> ExitRecord {
@@ -486,12 +495,15 @@ impl Supervisor<'_> {
         }
     }
 
-    fn write_record(&self, record: &ExitRecord) {
+    /// Returns whether it is written.
+    fn write_record(&self, record: &ExitRecord) -> bool {
         let path = self.run.exit_record(self.job, self.attempt);
-        if let Err(error) = write_exit_record(&path, record) {
+        let written = write_exit_record(&path, record);
+        if let Err(error) = &written {
             // The main process is told all the same, and the scheduler by our exit code.
-            tell(&in_one_line(&error));
+            tell(&in_one_line(error));
         }
+        written.is_ok()
     }
 
     /// Says how the attempt ended. Afterwards all that was said is durable, here or with the main process.

@@ -2,34 +2,38 @@
 //! program anew.
 //!
 //! A **fork server** is a process with one thread that has done nothing yet. On demand it makes a copy of
-//! itself that **stands by**: it waits for an order, and does nothing without one. Each copy takes at most
-//! one order and ends, so nothing of one order is left for the next. What is ordered is known before it
-//! begins: its process has its number already, which its owner can write down first.
+//! itself that **stands by**: it waits for an order, and does nothing without one. What is ordered is known
+//! before it begins: its process has its number already, which its owner can write down first.
+//!
+//! A copy that has carried out an order **stands by again**, if it can show that nothing of the order is left
+//! in it: its variables, directory and outputs are taken back, it has no child, one thread, and as many open
+//! files as before the first order. Else it ends, and the server makes another one. So orders of one process
+//! follow each other, never overlap, and find nothing of each other.
 //!
 //! | who ends | what becomes of the others |
 //! | --- | --- |
-//! | the owner | the server ends, and whoever stands by; who has an order goes on |
+//! | the owner | the server ends, and whoever stands by; who has an order carries it out, then ends |
 //! | the server | who stands by ends, or takes an order still; who has an order goes on |
 //! | a copy | the server kills its process group, and reports how it ended |
 //!
 //! ```no_run
-//! use cu_system::fork_server;
+//! use cu_system::fork_server::{self, Afterwards};
 //!
 //! // In the server, with a socket from the owner as standard input, before there is any thread:
 //! let served = fork_server::serve(|words, owner| {
 //!     println!("process {} has the order {words:?}", std::process::id());
 //!     owner.done();
 //!     println!("the next one may begin, and this is written meanwhile");
-//!     0
+//!     Afterwards::StandsBy(0)
 //! });
 //! # let _ = served;
 //! ```
-#![allow(unsafe_code)] // `fork`, and the environment of a copy.
+
+mod passing;
+mod serving;
 
 use std::ffi::CStr;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
-use std::net::Shutdown;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -37,20 +41,14 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::unistd::{ForkResult, fork};
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg,
-    socketpair,
-};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, setpgid,
-    test_kill_process_group, waitid,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
 use serde::{Deserialize, Serialize};
 
+use self::passing::{receive_with, send_with};
+pub use self::serving::{Afterwards, Owner, serve};
 use crate::process::{self, ProcessId};
 
 /// The longest report of a server, in bytes.
@@ -143,64 +141,66 @@ impl Standby {
         self.process
     }
 
-    /// Gives it its order, with `/dev/null` as standard input and these outputs.
+    /// Gives it an order, with `/dev/null` as standard input and these outputs.
     ///
     /// # Errors
     /// If it has not got the whole order. Then it does nothing, and ends.
     pub fn begin(self, order: &Order, stdout: impl AsFd, stderr: impl AsFd) -> io::Result<Busy> {
-        let order = serde_json::to_vec(order)?;
-        self.orders.set_write_timeout(Some(HANDED_OVER))?;
+        let mut bytes = vec![0; 4];
+        serde_json::to_writer(&mut bytes, order)?;
+        let length = u32::try_from(bytes.len() - 4).map_err(io::Error::other)?;
+        bytes[..4].copy_from_slice(&length.to_le_bytes());
         let outputs = [stdout.as_fd(), stderr.as_fd()];
-        let begun = send_with(&self.orders, &order, &outputs)?;
-        (&self.orders).write_all(&order[begun..])?;
-        self.orders.shutdown(Shutdown::Write)?;
-        Ok(Busy(self.orders))
+        let begun = send_with(&self.orders, &bytes, &outputs)?;
+        (&self.orders).write_all(&bytes[begun..])?;
+        Ok(Busy(self))
     }
 }
 
-/// A copy that has its order. Dropped, it goes on.
+/// A copy that has an order. Dropped, it goes on, and ends afterwards.
 #[derive(Debug)]
-pub struct Busy(UnixStream);
+pub struct Busy(Standby);
+
+/// The first byte of a [`Word::Done`]. The second means nothing.
+const DONE: u8 = 1;
+/// The first byte of a [`Word::Over`]. The second is the code.
+const OVER: u8 = 2;
 
 /// What a copy says of its order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     /// It has done what needs what it was given, and goes on without that: [`Owner::done`].
     Done,
-    /// It will say nothing: it has ended, or executes another program.
+    /// The order has ended, as a process that exits with this code does. The copy stands by again.
+    Over(u8),
+    /// It will say nothing more: it has ended, or executes another program.
     Nothing,
 }
 
 impl Busy {
-    /// What it has said; `None` if that is still to come. Nothing comes after it.
+    /// What it says next; `None` if that is still to come.
     #[must_use]
     pub fn word(&self) -> Option<Word> {
-        let mut word = [0];
-        match recv(&self.0, &mut word, RecvFlags::DONTWAIT) {
+        let mut word = [0; 2];
+        match recv(&self.0.orders, &mut word, RecvFlags::DONTWAIT) {
             Err(Errno::AGAIN | Errno::INTR) => None,
-            Ok((_, 1)) => Some(Word::Done),
+            Ok((_, 2)) if word[0] == DONE => Some(Word::Done),
+            Ok((_, 2)) if word[0] == OVER => Some(Word::Over(word[1])),
             _ => Some(Word::Nothing),
         }
+    }
+
+    /// The same process, once it has said that the order is [over](Word::Over).
+    #[must_use]
+    pub fn stands_by(self) -> Standby {
+        self.0
     }
 }
 
 impl AsFd for Busy {
     /// Readable when it has said something.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-/// The owner whose order a copy obeys.
-#[derive(Debug)]
-pub struct Owner(UnixStream);
-
-impl Owner {
-    /// Reports that what the order was given, such as processors, is free for the next, though this process
-    /// has not ended.
-    pub fn done(&self) {
-        // Without an owner, nothing waits for it.
-        let _ = send(&self.0, &[1], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        self.0.orders.as_fd()
     }
 }
 
@@ -256,12 +256,14 @@ impl ForkServer {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(match serde_json::from_slice(&bytes[..length])? {
-            Report::StandsBy(process) => received.pop().map(|orders| {
-                News::StandsBy(Standby {
-                    process,
-                    orders: orders.into(),
-                })
-            }),
+            Report::StandsBy(process) => match received.pop() {
+                Some(orders) => {
+                    let orders = UnixStream::from(orders);
+                    orders.set_write_timeout(Some(HANDED_OVER))?;
+                    Some(News::StandsBy(Standby { process, orders }))
+                }
+                None => None,
+            },
             Report::Ended {
                 pid,
                 end,
@@ -292,180 +294,4 @@ impl AsFd for ForkServer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.control.as_fd()
     }
-}
-
-/// Is a fork server until its owner ends, whose socket is the standard input. `work` is called in each
-/// copy that gets an order, with the arguments of that and its owner; what it returns is the exit code of the copy.
-///
-/// Call it before there are threads, children or locks. It leaves `/dev/null` as standard input.
-///
-/// # Errors
-/// If the standard input is not the socket of an owner, or this process has threads, or the system lacks
-/// something.
-pub fn serve(work: impl Fn(&[String], &Owner) -> u8) -> io::Result<()> {
-    // A lock that another thread holds would be held for ever in a copy.
-    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
-        return Err(io::Error::other("a fork server must have one thread"));
-    }
-    let control = io::stdin().as_fd().try_clone_to_owned()?;
-    rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
-    let mut copies: Vec<(Pid, OwnedFd)> = Vec::new();
-    loop {
-        let watched = copies.iter().map(|(_, pidfd)| pidfd).chain([&control]);
-        let mut watched: Vec<_> = watched
-            .map(|watched| PollFd::new(watched, PollFlags::IN))
-            .collect();
-        match poll(&mut watched, None) {
-            Ok(_) => {}
-            Err(Errno::INTR) => continue,
-            Err(errno) => return Err(errno.into()),
-        }
-        let stirred: Vec<bool> = watched.iter().map(|it| !it.revents().is_empty()).collect();
-        let (asked, dead) = stirred.split_last().unwrap_or((&false, &[]));
-        for place in (0..dead.len()).rev().filter(|place| dead[*place]) {
-            if let Some(report) = see_out(&copies[place]) {
-                copies.swap_remove(place);
-                send(&control, &serde_json::to_vec(&report)?, SendFlags::NOSIGNAL)?;
-            }
-        }
-        if !asked {
-            continue;
-        }
-        let mut count = [0];
-        match recv(&control, &mut count, RecvFlags::DONTWAIT) {
-            Ok((_, 0)) | Err(Errno::CONNRESET) => return Ok(()),
-            Ok(_) => {}
-            Err(Errno::AGAIN | Errno::INTR) => continue,
-            Err(errno) => return Err(errno.into()),
-        }
-        for _ in 0..count[0] {
-            let (owners, its_end) = UnixStream::pair()?;
-            // SAFETY: this process has one thread, as was checked above, so that the copy is as whole as
-            // this one.
-            match unsafe { fork() } {
-                Ok(ForkResult::Parent { child }) => {
-                    drop(its_end);
-                    let child = Pid::from_raw(child.as_raw()).ok_or(io::ErrorKind::InvalidData)?;
-                    let _ = setpgid(Some(child), Some(child));
-                    copies.push((child, pidfd_open(child, PidfdFlags::empty())?));
-                    let pid = child.as_raw_nonzero().get().unsigned_abs();
-                    let process = ProcessId::of(pid).ok_or(io::ErrorKind::NotFound)?;
-                    let report = serde_json::to_vec(&Report::StandsBy(process))?;
-                    send_with(&control, &report, &[owners.as_fd()])?;
-                }
-                Ok(ForkResult::Child) => {
-                    drop((owners, control, copies));
-                    let order = stand_by(&its_end);
-                    let code = order.map_or(0, |order| obey(&order, &Owner(its_end), &work));
-                    std::process::exit(code.into());
-                }
-                // Its owner does without.
-                Err(_) => break,
-            }
-        }
-    }
-}
-
-/// Waits for a copy that is dead; `None` if it isn't.
-fn see_out((pid, _): &(Pid, OwnedFd)) -> Option<Report> {
-    // Until it is waited for, the number of the group stays its own.
-    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    let is_alive = matches!(
-        waitid(WaitId::Pid(*pid), look | WaitIdOptions::NOWAIT),
-        Ok(None)
-    );
-    if is_alive {
-        return None;
-    }
-    let _ = kill_process_group(*pid, Signal::KILL);
-    let status = waitid(WaitId::Pid(*pid), look).ok().flatten();
-    let exited = |status: &rustix::process::WaitIdStatus| status.exit_status().map(Ended::Exited);
-    let end = status.and_then(|status| {
-        exited(&status).or_else(|| status.terminating_signal().map(Ended::Signaled))
-    });
-    Some(Report::Ended {
-        pid: pid.as_raw_nonzero().get().unsigned_abs(),
-        end: end.unwrap_or(Ended::Unknown),
-        group_lives: test_kill_process_group(*pid).is_ok(),
-    })
-}
-
-/// Waits for an order. `None` if there will be none, or only half of one came.
-fn stand_by(mut orders: &UnixStream) -> Option<Order> {
-    let name = rustix::thread::name().ok()?;
-    rustix::thread::set_name(STANDING_BY).ok()?;
-    let mut start = [0; 4096];
-    let received = loop {
-        match receive_with(orders, &mut start, RecvFlags::empty()) {
-            Err(Errno::INTR) => {}
-            received => break received.ok()?,
-        }
-    };
-    let (length, outputs) = received;
-    let mut order = start[..length].to_vec();
-    orders.read_to_end(&mut order).ok()?;
-    let order: Order = serde_json::from_slice(&order).ok()?;
-    let [stdout, stderr] = &outputs[..] else {
-        return None;
-    };
-    rustix::stdio::dup2_stdout(stdout).ok()?;
-    rustix::stdio::dup2_stderr(stderr).ok()?;
-    rustix::thread::set_name(&name).ok()?;
-    Some(order)
-}
-
-fn obey(order: &Order, owner: &Owner, work: impl Fn(&[String], &Owner) -> u8) -> u8 {
-    /// As shells have it, if a command can't be executed.
-    const NOT_STARTED: u8 = 126;
-    let moved = std::env::set_current_dir(&order.directory);
-    if let Err(error) = moved {
-        let text = format!("can't start in {}: {error}\n", order.directory.display());
-        let _ = io::stderr().write_all(text.as_bytes());
-        return NOT_STARTED;
-    }
-    for (name, value) in &order.environment {
-        // SAFETY: this process has one thread, so nobody reads the environment meanwhile.
-        unsafe { std::env::set_var(name, value) };
-    }
-    work(&order.arguments, owner)
-}
-
-/// Sends bytes with descriptors beside the first of them. Returns how many of the bytes were sent.
-fn send_with(
-    socket: impl AsFd,
-    bytes: &[u8],
-    descriptors: &[BorrowedFd<'_>],
-) -> Result<usize, Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let mut beside = SendAncillaryBuffer::new(&mut space);
-    beside.push(SendAncillaryMessage::ScmRights(descriptors));
-    sendmsg(
-        socket,
-        &[IoSlice::new(bytes)],
-        &mut beside,
-        SendFlags::NOSIGNAL,
-    )
-}
-
-/// Receives bytes, and the descriptors beside them.
-fn receive_with(
-    socket: impl AsFd,
-    bytes: &mut [u8],
-    flags: RecvFlags,
-) -> Result<(usize, Vec<OwnedFd>), Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let mut beside = RecvAncillaryBuffer::new(&mut space);
-    let received = recvmsg(
-        socket,
-        &mut [IoSliceMut::new(bytes)],
-        &mut beside,
-        flags | RecvFlags::CMSG_CLOEXEC,
-    )?;
-    let mut descriptors = Vec::new();
-    for message in beside.drain() {
-        if let RecvAncillaryMessage::ScmRights(these) = message {
-            descriptors.extend(these);
-        }
-    }
-    Ok((received.bytes, descriptors))
 }

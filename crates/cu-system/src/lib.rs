@@ -3,6 +3,7 @@
 //!
 //! # A map of this crate
 //! - [`causes`] writes an error with its causes in one line.
+//! - [`children`] waits for children, and says what each has needed.
 //! - [`files`] opens and reads files that others could have put in the way.
 //! - [`reuse`] replaces small files again and again without a new one each time.
 //! - [`fork_server`] starts processes as copies of one that is loaded already.
@@ -18,6 +19,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod causes;
+pub mod children;
 pub mod durations;
 pub mod files;
 pub mod fork_server;

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cu_system::fork_server::{Ended, ForkServer, News, Order, Standby, Word};
+use cu_system::fork_server::{Busy, Ended, ForkServer, News, Order, Standby, Word};
 use cu_system::process::{ProcessId, Stat};
 use tempfile::TempDir;
 
@@ -190,4 +190,130 @@ fn after_a_killed_server_its_standby_still_takes_an_order() {
         scratch.path().join("done").exists().then_some(())
     });
     server.dismiss().wait().unwrap();
+}
+
+/// An order after which its copy stands by again.
+fn resident(directory: &Path, script: &str) -> Order {
+    let mut order = order(directory, script);
+    order.environment.push(("RESIDENT".into(), "1".into()));
+    order
+}
+
+/// Waits until an order is over. Returns its code, and the copy that stands by again.
+fn over(busy: Busy) -> (u8, Standby) {
+    match until("a word", || busy.word()) {
+        Word::Over(code) => (code, busy.stands_by()),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn ended(server: &ForkServer) -> (u32, Ended) {
+    match news(server) {
+        News::Ended { pid, end, .. } => (pid, end),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn kill(process: ProcessId) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(process.pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+#[test]
+fn a_copy_carries_out_one_order_after_the_other() {
+    let scratch = TempDir::new().unwrap();
+    let server = server();
+    let mut standby = standby(&server);
+    let process = standby.process();
+    for code in [7, 0, 3] {
+        let (stdout, stderr) = outputs(&scratch);
+        let script = format!("echo $PPID; exit {code}");
+        let order = resident(scratch.path(), &script);
+        let (said, again) = over(standby.begin(&order, stdout, stderr).unwrap());
+        assert_eq!(said, code);
+        assert_eq!(read(&scratch, "stdout"), format!("{}\n", process.pid));
+        standby = again;
+    }
+    assert_eq!(standby.process(), process);
+    assert!(server.news().unwrap().is_none(), "it has ended");
+}
+
+#[test]
+fn an_order_finds_nothing_of_the_one_before() {
+    let looks = "env | sort; pwd; umask; ulimit -a; grep 'Sig[BIC]' /proc/self/status; ls -l /proc/self/fd | wc -l";
+    let alone = TempDir::new().unwrap();
+    let scratch = TempDir::new().unwrap();
+    let server = server();
+    let (stdout, stderr) = outputs(&scratch);
+    let shown = |standby: Standby| {
+        let (stdout, stderr) = outputs(&alone);
+        let order = resident(alone.path(), looks);
+        let (code, standby) = over(standby.begin(&order, stdout, stderr).unwrap());
+        assert_eq!(code, 0);
+        (read(&alone, "stdout"), standby)
+    };
+    let (expected, _fresh) = shown(standby(&server));
+    let mut first = resident(scratch.path(), "umask 0; ulimit -n 9; export OWN=1; exit 5");
+    first.environment.push(("FIRST".into(), "1".into()));
+    first.environment.push(("PATH".into(), "/nowhere".into()));
+    let busy = standby(&server).begin(&first, stdout, stderr).unwrap();
+    let (code, used) = over(busy);
+    assert_eq!(code, 5);
+    // Nothing of the order is kept as it stands by.
+    let pid = used.process().pid;
+    let link = |name: &str| std::fs::read_link(format!("/proc/{pid}/{name}")).unwrap();
+    assert_eq!(
+        [link("cwd"), link("fd/1"), link("fd/2")],
+        ["/", "/dev/null", "/dev/null"].map(std::path::PathBuf::from)
+    );
+    assert_eq!(shown(used).0, expected);
+}
+
+#[test]
+fn a_copy_in_which_something_is_left_ends() {
+    let scratch = TempDir::new().unwrap();
+    let server = server();
+    for left in ["a child", "a file", "a thread"] {
+        let (stdout, stderr) = outputs(&scratch);
+        let standby = standby(&server);
+        let process = standby.process();
+        let mut order = resident(scratch.path(), "exit 9");
+        order.environment.push(("LEAVES".into(), left.into()));
+        let busy = standby.begin(&order, stdout, stderr).unwrap();
+        assert_eq!(ended(&server), (process.pid, Ended::Exited(9)), "{left}");
+        assert_eq!(busy.word(), Some(Word::Nothing), "{left}");
+    }
+}
+
+#[test]
+fn a_copy_ends_with_its_owner_after_an_order() {
+    let scratch = TempDir::new().unwrap();
+    let server = server();
+    let (stdout, stderr) = outputs(&scratch);
+    let begin = |standby: Standby, script: &str| {
+        let order = resident(scratch.path(), script);
+        standby.begin(&order, &stdout, &stderr).unwrap()
+    };
+    // As it stands by again, and while it has an order: this one's code is what it exits with.
+    let (_, again) = over(begin(standby(&server), "exit 4"));
+    let pid = again.process().pid;
+    drop(again);
+    assert_eq!(ended(&server), (pid, Ended::Exited(4)));
+    let standby = standby(&server);
+    let pid = standby.process().pid;
+    drop(begin(standby, "exit 6"));
+    assert_eq!(ended(&server), (pid, Ended::Exited(6)));
+}
+
+#[test]
+fn a_copy_killed_between_two_orders_is_reported() {
+    let scratch = TempDir::new().unwrap();
+    let server = server();
+    let (stdout, stderr) = outputs(&scratch);
+    let order = resident(scratch.path(), "exit 4");
+    let (_, again) = over(standby(&server).begin(&order, &stdout, &stderr).unwrap());
+    let pid = again.process().pid;
+    kill(again.process());
+    assert_eq!(ended(&server), (pid, Ended::Signaled(9)));
+    again.begin(&order, stdout, stderr).unwrap_err();
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use cu_protocol::{Attempt, JobId};
 use cu_supervisor::{Error, Outcome, RunDir};
 use cu_system::causes::in_one_line;
+use cu_system::fork_server::Afterwards;
 
 use crate::backend::{STAND_BY, serves_in_allocation};
 use crate::error::ExitCode;
@@ -54,19 +55,22 @@ pub fn exec(arguments: &[OsString]) -> u8 {
     if let Some(code) = serves_in_allocation(arguments) {
         return code;
     }
-    supervise(arguments, &|| {})
+    match supervise(arguments, &|| {}) {
+        Afterwards::StandsBy(code) | Afterwards::Exits(code) => code,
+    }
 }
 
 /// As [`exec`], for one attempt. `is_over` is called once nothing of the program is left.
-fn supervise(arguments: &[OsString], is_over: &(dyn Fn() + RefUnwindSafe)) -> u8 {
+fn supervise(arguments: &[OsString], is_over: &(dyn Fn() + RefUnwindSafe)) -> Afterwards {
     let Some((run, job, attempt)) = parse(arguments) else {
         say(HELP);
-        return ExitCode::Usage as u8;
+        return Afterwards::Exits(ExitCode::Usage as u8);
     };
     let supervised =
         std::panic::catch_unwind(|| cu_supervisor::supervise_then(&run, job, attempt, is_over));
     match supervised {
-        Ok(Ok(outcome)) => outcome.exit_code(),
+        Ok(Ok(outcome)) if outcome.is_settled => Afterwards::StandsBy(outcome.exit_code()),
+        Ok(Ok(outcome)) => Afterwards::Exits(outcome.exit_code()),
         Ok(Err(error)) => {
             say(&format!("cu exec: {}", in_one_line(&error)));
             if let Error::NotSubmitted { job, .. } = error {
@@ -75,10 +79,10 @@ fn supervise(arguments: &[OsString], is_over: &(dyn Fn() + RefUnwindSafe)) -> u8
                      process submits the next one"
                 ));
             }
-            Outcome::FENCED
+            Afterwards::Exits(Outcome::FENCED)
         }
         // The panic has printed its message already.
-        Err(_) => Outcome::FENCED,
+        Err(_) => Afterwards::Exits(Outcome::FENCED),
     }
 }
 

@@ -70,15 +70,14 @@ impl Keeper {
                 _ => None,
             };
             // Its number is known before it begins, and so is written first.
-            let leader = standby.and_then(|it| Some((Leader::of_copy(it.process())?, it)));
-            if let Some((leader, standby)) = leader {
-                lines.push(record::Running::line(number, &leader, gpus));
-                copies.insert(number, (leader, standby));
+            if let Some(ready) = standby {
+                lines.push(record::Running::line(number, &ready.leader, gpus));
+                copies.insert(number, ready);
             }
         }
         if let Err(error) = self.journal.append(&lines) {
-            for (_, standby) in copies.into_values() {
-                self.warm.put_back(standby);
+            for ready in copies.into_values() {
+                self.warm.put_back(ready);
             }
             self.put_back(starts);
             self.in_trouble(format!("the journal can't be written: {error}"));
@@ -105,9 +104,9 @@ impl Keeper {
             let added = self.variables(id, &gpus, at, submission);
             let limits = submission.resources.clone();
             let started = match copies.remove(&number) {
-                Some((leader, standby)) => {
-                    let begun = self.warm.begin(standby, submission, added);
-                    begun.map(|begun| Some((leader, Some(begun?))))
+                Some(ready) => {
+                    let begun = self.warm.begin(ready, submission, added);
+                    begun.map(|begun| begun.map(|(leader, busy)| (leader, Some(busy))))
                 }
                 None => Leader::start(submission, &added).map(|leader| {
                     lines.push(record::Running::line(number, &leader, &gpus));
@@ -363,25 +362,47 @@ impl Keeper {
         }
     }
 
+    /// Takes note of what the copy says that has the attempt `number`.
+    fn hear_the_copy(&mut self, number: u64) {
+        while let Some(running) = self.table.running(number)
+            && let Some(busy) = &running.busy
+            && let Some(word) = busy.word()
+        {
+            if word == Word::Done {
+                if !std::mem::replace(&mut running.is_done, true) {
+                    self.slots.release_early(running.cpus, &running.gpus);
+                }
+                continue;
+            }
+            unwatch(&self.epoll, busy);
+            let Some(busy) = running.busy.take() else {
+                return;
+            };
+            if let Word::Over(code) = word
+                && let Some(leader) = running.leader.take()
+            {
+                // Nothing is left of the attempt, or the copy had ended. The process goes on without it.
+                running.end = Some(Cause::Exited(code.into()));
+                running.signals = Signals::default();
+                if let Some(pidfd) = leader.pidfd() {
+                    unwatch(&self.epoll, pidfd);
+                }
+                self.copies.remove(&leader.pid());
+                self.warm.take_back(busy, leader, self.slots.running());
+            }
+        }
+    }
+
     /// Ends the attempts whose processes have ended. An attempt has ended when no process is left.
     pub(super) fn see_out_the_dead(&mut self) {
         let stirred = std::mem::take(&mut self.stirred);
         let mut searched = BTreeSet::new();
         let mut ended = Vec::new();
         for number in stirred {
+            self.hear_the_copy(number);
             let Some(running) = self.table.running(number) else {
                 continue;
             };
-            if let Some(busy) = &running.busy
-                && let Some(word) = busy.word()
-            {
-                unwatch(&self.epoll, busy);
-                running.busy = None;
-                running.is_done = word == Word::Done;
-                if running.is_done {
-                    self.slots.release_early(running.cpus, &running.gpus);
-                }
-            }
             if let Some(leader) = running.leader.take() {
                 let Some((cause, group_lives)) = leader.see_out(running.ours) else {
                     if let Some(running) = self.table.running(number) {

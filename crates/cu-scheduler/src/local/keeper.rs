@@ -29,6 +29,9 @@ use crate::{
 /// The number of attempts to start before handling requests and ends again.
 const STARTS_AT_ONCE: usize = 32;
 
+/// How long attempts that are ending are waited for as the backend is dropped.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// The number by which the fork server is watched. No job has it.
 const FORK_SERVER: u64 = 0;
 
@@ -80,7 +83,7 @@ impl Keeper {
     pub fn run(mut self) {
         loop {
             if !self.answer_requests() {
-                return;
+                return self.see_out_the_ending();
             }
             if self.stirred.remove(&FORK_SERVER) {
                 self.hear_the_fork_server();
@@ -93,6 +96,18 @@ impl Keeper {
                 self.changes.send_modify(|count| *count += 1);
             }
             self.wait(more);
+        }
+    }
+
+    /// Waits for attempts that have nothing left but to record their end: then it is known how they ended, and
+    /// what they have used counts as used by our children.
+    fn see_out_the_ending(&mut self) {
+        let begun = Instant::now();
+        while self.slots.ending() > 0 && begun.elapsed() < FAREWELL {
+            self.hear_the_fork_server();
+            self.stirred.extend(self.table.all_running());
+            self.see_out_the_dead();
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 

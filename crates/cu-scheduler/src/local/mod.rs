@@ -25,9 +25,9 @@
 //!
 //! # Many short attempts
 //! Loading a large program costs more than many a short attempt. With [`LocalOptions::preloaded`] one
-//! process loads it once, and each attempt is a copy of that process, made in advance. It is a process of
-//! its own all the same, with its own number, process group, variables and output, and ends with its attempt.
-//! If the process that makes the copies is killed, running attempts go on.
+//! process loads it once, and attempts are given to copies of that process, made in advance. Each copy has one
+//! attempt at a time, with variables and output of its own, and stands by for another one if nothing of it is
+//! left. If the process that makes the copies is killed, running attempts go on.
 //!
 //! # Limits
 //! Memory is neither limited nor counted. While no process holds the backend, nothing is started and

@@ -135,6 +135,11 @@ impl Leader {
         }
     }
 
+    /// Whether the fork server has reported its end.
+    pub fn is_reported(&self) -> bool {
+        self.copy.as_ref().is_some_and(|copy| copy.end.is_some())
+    }
+
     /// The fork server is gone, and nobody will report its end.
     pub fn orphan(&mut self) {
         self.copy.take_if(|copy| copy.end.is_none());

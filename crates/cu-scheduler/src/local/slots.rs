@@ -54,6 +54,11 @@ impl Slots {
         self.running
     }
 
+    /// Returns how many attempts have given their resources back, and are still ending.
+    pub fn ending(&self) -> usize {
+        self.ending
+    }
+
     /// Returns why `resources` can never be free here, even if no other job runs.
     pub fn refusal(&self, resources: &Resources) -> Option<String> {
         if resources.cpus == 0 {

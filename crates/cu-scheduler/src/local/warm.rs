@@ -1,7 +1,7 @@
 //! Attempts without the cost of loading their program: copies of one that is loaded already.
 //!
 //! A fork server (`cu_system::fork_server`) has a few processes stand by, as many as attempts run, up to
-//! [`MOST`]. Each takes one attempt and ends, so that no attempt finds anything of another. Nothing waits for
+//! [`MOST`]. Each takes one attempt after the other, and no attempt finds anything of another. Nothing waits for
 //! them: what finds none is started as any other command. When nothing was started for a while, they go, and
 //! the server too as soon as no attempt is its child.
 
@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 
 use cu_system::fork_server::{Busy, Ended, ForkServer, News, Order, Standby};
 
-use super::process::{NotStarted, append_to};
+use super::process::{Leader, NotStarted, append_to};
 use super::record::Cause;
 use crate::Submission;
 
-/// How many processes stand by at most.
+/// How many processes are made to stand by at most.
 const MOST: usize = 8;
+/// How many stand by at most that have had attempts at once. Each holds two descriptors of those that are kept free.
+const MOST_AGAIN: usize = 64;
 /// How long they stand by while nothing is started.
 const IDLE: Duration = Duration::from_secs(10);
 /// A copy that was asked for this long ago, and is not there, was refused by the system.
@@ -56,12 +58,21 @@ pub(super) struct Happened {
     pub server_is_gone: bool,
 }
 
+/// A copy that stands by.
+#[derive(Debug)]
+pub(super) struct Ready {
+    /// It would be that of an attempt.
+    pub leader: Leader,
+    standby: Standby,
+}
+
 /// The fork server and its copies.
 #[derive(Debug)]
 pub(super) struct Warm {
     options: Option<Preloaded>,
     server: Option<ForkServer>,
-    standbys: VecDeque<Standby>,
+    /// The one that was last used first: most of its memory is its own already, and in the caches.
+    standbys: VecDeque<Ready>,
     /// Asked for, and not there yet.
     coming: usize,
     /// When the last ones were asked for.
@@ -99,7 +110,7 @@ impl Warm {
     }
 
     /// Takes a process that stands by, if there is one for this submission.
-    pub fn take(&mut self, submission: &Submission) -> Option<Standby> {
+    pub fn take(&mut self, submission: &Submission) -> Option<Ready> {
         if !self.serves(submission) {
             return None;
         }
@@ -118,8 +129,18 @@ impl Warm {
     }
 
     /// Puts one back that was not used.
-    pub fn put_back(&mut self, standby: Standby) {
-        self.standbys.push_front(standby);
+    pub fn put_back(&mut self, ready: Ready) {
+        self.standbys.push_front(ready);
+    }
+
+    /// Takes one back whose attempt is over, while so many run. It ends if the server has ended, which would
+    /// report its end, or if enough stand by.
+    pub fn take_back(&mut self, busy: Busy, leader: Leader, running: usize) {
+        let is_ours = leader.is_copy() && !leader.is_reported() && self.server.is_some();
+        if is_ours && self.standbys.len() < running.clamp(MOST, MOST_AGAIN) {
+            let standby = busy.stands_by();
+            self.standbys.push_front(Ready { leader, standby });
+        }
     }
 
     /// Hands an attempt over. `None` if the process has ended: then the attempt has not begun.
@@ -128,10 +149,10 @@ impl Warm {
     /// As for an ordinary start.
     pub fn begin(
         &self,
-        standby: Standby,
+        Ready { leader, standby }: Ready,
         submission: &Submission,
         added: Vec<(&'static str, String)>,
-    ) -> Result<Option<Busy>, NotStarted> {
+    ) -> Result<Option<(Leader, Busy)>, NotStarted> {
         let stdout = append_to(&submission.directory.join("stdout"))?;
         let stderr = append_to(&submission.directory.join("stderr"))?;
         let prefix = self
@@ -147,7 +168,8 @@ impl Warm {
             environment: environment.chain(added).collect(),
             directory: submission.working_directory.clone(),
         };
-        Ok(standby.begin(&order, stdout, stderr).ok())
+        let begun = standby.begin(&order, stdout, stderr).ok();
+        Ok(begun.map(|busy| (leader, busy)))
     }
 
     /// Has enough stand by while so many attempts run. Returns the server if it is new, so that it can be
@@ -202,14 +224,18 @@ impl Warm {
                 Ok(None) => break,
                 Ok(Some(News::StandsBy(standby))) => {
                     self.coming = self.coming.saturating_sub(1);
-                    self.standbys.push_back(standby);
+                    // If it is gone, or no descriptor is free for it, there is one less.
+                    let leader = Leader::of_copy(standby.process());
+                    let ready = leader.map(|leader| Ready { leader, standby });
+                    self.standbys.extend(ready);
                 }
                 Ok(Some(News::Ended {
                     pid,
                     end,
                     group_lives,
                 })) => {
-                    self.standbys.retain(|standby| standby.process().pid != pid);
+                    self.standbys
+                        .retain(|ready| ready.standby.process().pid != pid);
                     happened.ends.push(EndOfCopy {
                         pid: i32::try_from(pid).unwrap_or_default(),
                         cause: match end {

@@ -1,19 +1,31 @@
 //! A fork server for the tests to start: each order is a command, which takes the place of the copy that
-//! got it. With `DONE` in its environment, the copy first says that it is done. It is not published.
+//! got it. With `RESIDENT` in its environment, the copy runs it and stands by again. With `DONE`, the copy first
+//! says that it is done. It is not published.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use cu_system::fork_server::{Afterwards, serve};
+
 fn main() -> std::io::Result<()> {
-    cu_system::fork_server::serve(|words, owner| {
+    serve(|words, owner| {
         if std::env::var_os("DONE").is_some() {
             owner.done();
         }
         let Some((program, arguments)) = words.split_first() else {
-            return 0;
+            return Afterwards::Exits(0);
         };
-        let error = Command::new(program).args(arguments).exec();
-        eprintln!("{program}: {error}");
-        127
+        let mut command = Command::new(program);
+        command.args(arguments);
+        if std::env::var_os("RESIDENT").is_none() {
+            let error = command.exec();
+            eprintln!("{program}: {error}");
+            return Afterwards::Exits(127);
+        }
+        let code = command.status().ok().and_then(|status| status.code());
+        match code.and_then(|code| code.try_into().ok()) {
+            Some(code) => Afterwards::StandsBy(code),
+            None => Afterwards::Exits(255),
+        }
     })
 }

@@ -123,6 +123,15 @@ impl Held {
     }
 }
 
+impl Held {
+    /// Makes the job free for the next. Returns whether nothing says any more that this process has it.
+    pub fn release(self) -> bool {
+        let path = self.run.attempt_holder(self.job);
+        drop(self);
+        matches!(path.try_exists(), Ok(false))
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         if std::thread::panicking() {
