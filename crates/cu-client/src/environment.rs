@@ -70,11 +70,11 @@ pub(crate) fn owner_of_the_run() -> Option<u32> {
     Some(std::fs::metadata(run_dir).ok()?.uid())
 }
 
-/// Unix seconds, with a fraction or without.
+/// Unix seconds, with a fraction or without. Read as a number of the settings is: a second reader of floats would be a
+/// twenty-fifth of what the client adds to a program.
 fn deadline(value: OsString) -> Result<SystemTime> {
     let text = value.to_string_lossy();
-    let since_epoch = text
-        .parse()
+    let since_epoch = serde_json::from_slice(text.as_bytes())
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     since_epoch

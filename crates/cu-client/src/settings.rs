@@ -84,9 +84,7 @@ impl Source {
 
     /// Converts all settings to the type that the program expects.
     pub fn parse<S: DeserializeOwned>(&self) -> Result<S> {
-        // Cloned, since otherwise the result would borrow from the `Value`.
-        let value = Value::Object(self.settings.0.clone());
-        serde_path_to_error::deserialize(value).map_err(|error| {
+        serde_path_to_error::deserialize(&self.settings.0).map_err(|error| {
             let path = error.path().to_string();
             let key = if path == "." { String::new() } else { path };
             self.error(key, error.inner())
