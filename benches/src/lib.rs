@@ -2,6 +2,7 @@
 //! binaries and directories they work with, and main processes that are measured, or only acknowledge.
 #![forbid(unsafe_code)]
 
+pub mod bare;
 pub mod cluster;
 mod contest;
 pub mod hosted;

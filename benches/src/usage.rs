@@ -58,11 +58,21 @@ pub fn of_its_threads(pid: u32) -> Result<Duration> {
 /// # Errors
 /// If it has ended.
 pub fn peak_memory(pid: u32) -> Result<u64> {
+    bytes(pid, "VmHWM:")
+}
+
+/// The memory that a process has now, in bytes.
+///
+/// # Errors
+/// If it has ended.
+pub fn memory(pid: u32) -> Result<u64> {
+    bytes(pid, "VmRSS:")
+}
+
+fn bytes(pid: u32, name: &str) -> Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
     let kilobytes = line.and_then(|rest| rest.split_whitespace().next());
-    Ok(kilobytes
-        .context("the kernel names the peak")?
-        .parse::<u64>()?
-        * 1024)
+    let kilobytes = kilobytes.with_context(|| format!("the kernel names {name}"))?;
+    Ok(kilobytes.parse::<u64>()? * 1024)
 }

@@ -53,7 +53,7 @@ pub(crate) fn decide(
     let mut promises = Vec::new();
     let mut detach = false;
     let failed = machine.tally().counts.failed;
-    let all = machine.tally().counts.total;
+    let before = *machine.tally();
     for item in batch.items {
         match item {
             Item::Happened { job, event, reply } => {
@@ -166,6 +166,7 @@ pub(crate) fn decide(
         let active = job.active()?;
         Some((job.id, active.report(None)))
     }));
+    let tally = *machine.tally();
     Decision {
         changes: Changes {
             at,
@@ -174,7 +175,8 @@ pub(crate) fn decide(
             attempts,
             measured: effects.measured,
             added,
-            all_jobs: Some(machine.tally().counts.total).filter(|now| *now != all),
+            all_jobs: Some(tally.counts.total).filter(|now| *now != before.counts.total),
+            tally: Some(tally).filter(|now| *now != before),
         },
         promises,
         actions: effects.actions,

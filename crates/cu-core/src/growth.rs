@@ -58,15 +58,23 @@ impl Growth {
                 .added(job.id, plan)
                 .map_err(|it| refused(job.id, &it))?;
         }
-        for (_, at, job, event) in reader.recorded(0)? {
-            let mut effects = Effects::default();
-            if event == Event::Added {
-                let plan = &plans[job.0 as usize];
-                machine.add(plan.exit_rules.clone());
-                source.added(job, plan).map_err(|it| refused(job, &it))?;
+        let mut last = 0;
+        loop {
+            let recorded = reader.recorded(last)?;
+            if recorded.is_empty() {
+                break;
             }
-            machine.step(at, job, &event, &mut effects);
-            tell(source.as_mut(), &machine, &effects.settled);
+            for (number, at, job, event) in recorded {
+                last = number;
+                let mut effects = Effects::default();
+                if event == Event::Added {
+                    let plan = &plans[job.0 as usize];
+                    machine.add(plan.exit_rules.clone());
+                    source.added(job, plan).map_err(|it| refused(job, &it))?;
+                }
+                machine.step(at, job, &event, &mut effects);
+                tell(source.as_mut(), &machine, &effects.settled);
+            }
         }
         Ok(Self {
             source: Some(source),

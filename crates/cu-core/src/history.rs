@@ -103,13 +103,17 @@ impl History {
         })
     }
 
-    /// What has happened since the last call, in the order in which it was recorded.
+    /// What has happened since the last call, in the order in which it was recorded. Of very much, some is left for the
+    /// next call; `None` says that nothing is left.
     ///
     /// # Errors
     /// As [`of`](Self::of).
-    pub fn news(&mut self, reader: &Reader) -> Result<Vec<Happened>> {
+    pub fn news(&mut self, reader: &Reader) -> Result<Option<Vec<Happened>>> {
         let mut news = Vec::new();
         let recorded = reader.recorded(self.last)?;
+        if recorded.is_empty() {
+            return Ok(None);
+        }
         // Read after the events, so that it counts all jobs that they mention.
         let all = reader.all_jobs()?;
         for (number, at, job, event) in recorded {
@@ -122,7 +126,7 @@ impl History {
             self.machine.set_to_come(all.saturating_sub(known));
             self.take(at, job, &event, &mut news);
         }
-        Ok(news)
+        Ok(Some(news))
     }
 
     fn take(&mut self, at: Timestamp, id: JobId, event: &Event, news: &mut Vec<Happened>) {

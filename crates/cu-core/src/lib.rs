@@ -6,6 +6,8 @@ mod act;
 mod addresses;
 mod attempt_files;
 mod backoff;
+#[cfg(feature = "unstable")]
+mod bare;
 mod clock;
 mod connections;
 mod context;
@@ -50,6 +52,8 @@ mod trust;
 mod watcher;
 
 pub use addresses::host_addresses;
+#[cfg(feature = "unstable")]
+pub use bare::BareRun;
 pub use create::{NewRun, create_run};
 pub use cu_run_dir::{
     Activation, Change, Distrust, Part, RunDir, StopPolicy, Template, Untrusted, Update,

@@ -9,44 +9,88 @@ use std::collections::BTreeSet;
 
 use cu_protocol::MetricValue;
 
-use crate::{Error, JobReport, JobState, Result, RunDir};
+use crate::{Error, JobReport, JobState, Reader, Result, RunDir};
 
-/// Writes the table of all completed jobs.
-pub(crate) fn write_all_data(run_dir: &RunDir, jobs: &[JobReport]) -> Result<()> {
+/// Writes the table of all completed jobs. They are read twice, since there may be too many for memory.
+pub(crate) fn write_all_data(run_dir: &RunDir, reader: &Reader) -> Result<()> {
     let path = run_dir.all_data();
-    let table = table(jobs).map_err(|error| Error::file("write", &path)(error.into()))?;
+    let mut columns = Columns::default();
+    reader.each_without_attempts(&mut |job| columns.add(&job))?;
+    let failed = |error: csv::Error| Error::file("write", &path)(error.into());
+    let mut table = Table::new(columns).map_err(failed)?;
+    let mut written = Ok(());
+    reader.each_without_attempts(&mut |job| {
+        if written.is_ok() {
+            written = table.add(&job);
+        }
+    })?;
+    let table = written.and_then(|()| table.finish()).map_err(failed)?;
     Ok(cu_run_dir::replace(&path, &table)?)
 }
 
-fn table(jobs: &[JobReport]) -> Result<Vec<u8>, csv::Error> {
-    let completed = || jobs.iter().filter(|job| job.state == JobState::Completed);
-    let parameters: BTreeSet<&String> = completed().flat_map(|job| job.parameters.keys()).collect();
-    let metrics: BTreeSet<&String> = completed().flat_map(|job| job.metrics.keys()).collect();
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let mut header = vec!["job".to_owned()];
-    let named = parameters.iter().map(|name| ("settings", name));
-    for (kind, name) in named.chain(metrics.iter().map(|name| ("metrics", name))) {
-        let column = column(&header, kind, name);
-        header.push(column);
+/// The names of what the completed jobs have.
+#[derive(Debug, Default)]
+struct Columns {
+    parameters: BTreeSet<String>,
+    metrics: BTreeSet<String>,
+}
+
+impl Columns {
+    fn add(&mut self, job: &JobReport) {
+        if job.state == JobState::Completed {
+            add_names(&mut self.parameters, job.parameters.keys());
+            add_names(&mut self.metrics, job.metrics.keys());
+        }
     }
-    writer.write_record(&header)?;
-    for job in completed() {
+}
+
+fn add_names<'a>(all: &mut BTreeSet<String>, names: impl Iterator<Item = &'a String>) {
+    for name in names {
+        if !all.contains(name) {
+            all.insert(name.clone());
+        }
+    }
+}
+
+/// A row for each completed job.
+struct Table {
+    columns: Columns,
+    writer: csv::Writer<Vec<u8>>,
+}
+
+impl Table {
+    fn new(columns: Columns) -> Result<Self, csv::Error> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let mut header = vec!["job".to_owned()];
+        let named = columns.parameters.iter().map(|name| ("settings", name));
+        for (kind, name) in named.chain(columns.metrics.iter().map(|name| ("metrics", name))) {
+            let column = column(&header, kind, name);
+            header.push(column);
+        }
+        writer.write_record(&header)?;
+        Ok(Self { columns, writer })
+    }
+
+    fn add(&mut self, job: &JobReport) -> Result<(), csv::Error> {
+        if job.state != JobState::Completed {
+            return Ok(());
+        }
         let mut row = vec![job.job.to_string()];
-        row.extend(
-            parameters
-                .iter()
-                .map(|name| match job.parameters.get(*name) {
-                    Some(serde_json::Value::String(text)) => text.clone(),
-                    Some(value) => value.to_string(),
-                    None => String::new(),
-                }),
-        );
-        row.extend(metrics.iter().map(|name| cell(job.metrics.get(*name))));
-        writer.write_record(&row)?;
+        let parameters = self.columns.parameters.iter();
+        row.extend(parameters.map(|name| match job.parameters.get(name) {
+            Some(serde_json::Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+            None => String::new(),
+        }));
+        let metrics = self.columns.metrics.iter();
+        row.extend(metrics.map(|name| cell(job.metrics.get(name))));
+        self.writer.write_record(&row)
     }
-    writer
-        .into_inner()
-        .map_err(|error| error.into_error().into())
+
+    fn finish(self) -> Result<Vec<u8>, csv::Error> {
+        let whole = self.writer.into_inner();
+        whole.map_err(|error| error.into_error().into())
+    }
 }
 
 /// The column of a setting or metric: its name, with a prefix if another column has that name.
@@ -74,6 +118,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn table(jobs: &[JobReport]) -> Result<Vec<u8>, csv::Error> {
+        let mut columns = Columns::default();
+        jobs.iter().for_each(|job| columns.add(job));
+        let mut table = Table::new(columns)?;
+        jobs.iter().try_for_each(|job| table.add(job))?;
+        table.finish()
+    }
 
     fn completed(job: u32, x: u32, metrics: &[(&str, MetricValue)]) -> JobReport {
         let metrics = metrics

@@ -15,7 +15,7 @@ use crate::backoff::Backoff;
 use crate::context::Context;
 use crate::gathering::{Company, Gathering};
 use crate::machine::Event;
-use crate::store::PlanText;
+use crate::store::{PlanText, Plans};
 use crate::succession::{AFTER_LEAVING, Stay, Succession};
 use crate::threads::Lane;
 use crate::{Error, JobPlan, Result, RunDir, create};
@@ -37,7 +37,7 @@ pub(crate) struct Due {
 #[derive(Clone, Debug)]
 pub(crate) struct Submitter {
     context: Context,
-    plans: Arc<RwLock<Vec<PlanText>>>,
+    plans: Arc<RwLock<Plans>>,
     /// The command of the supervisor.
     supervisor: Arc<[String]>,
     writers: Arc<Lane>,
@@ -48,7 +48,7 @@ pub(crate) struct Submitter {
 impl Submitter {
     pub fn new(
         context: Context,
-        plans: Vec<PlanText>,
+        plans: Plans,
         supervisor: Vec<String>,
         writers: Arc<Lane>,
         succession: Succession,
@@ -71,12 +71,12 @@ impl Submitter {
     /// Takes in the plans of jobs that are new.
     pub fn add(&self, plans: impl Iterator<Item = PlanText>) {
         let mut all = self.plans.write().unwrap_or_else(PoisonError::into_inner);
-        all.extend(plans);
+        plans.for_each(|plan| all.push(plan.as_str()));
     }
 
     fn plan(&self, job: JobId) -> JobPlan {
         let all = self.plans.read().unwrap_or_else(PoisonError::into_inner);
-        all[job.0 as usize].plan()
+        all.get(job.0 as usize)
     }
 
     /// Begins to submit `due`, as one of `tasks`.

@@ -395,28 +395,54 @@ async fn an_upgrade_from_format_1_keeps_the_metrics() {
     let format: i64 = sqlite(&run)
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .expect("a number");
-    assert_eq!(format, 3);
+    assert_eq!(format, 4);
     assert_eq!(metrics(), before);
 }
 
-#[tokio::test]
-async fn a_store_of_format_2_is_read_and_brought_up_to_date() {
-    let (_directory, run) = scratch();
-    create_run(&run, &plan()).expect("a new run");
-    let store = sqlite(&run);
+/// Makes the store of `run` what an earlier version wrote.
+fn turn_back_to(format: i64, run: &RunDir) {
+    let earlier = "DROP INDEX jobs_by_state; DROP INDEX updates; DROP INDEX additions;
+         DELETE FROM facts WHERE name = 'tally'";
+    let store = sqlite(run);
     store
-        .pragma_update(None, "user_version", 2)
-        .expect("what that version wrote");
-    drop(store);
-    let jobs = || {
-        let reader = Reader::open(&run).expect("it is read");
-        reader.status().expect("a status").jobs
-    };
-    let before = jobs();
-    assert_eq!((before.total, before.to_come), (2, 0));
-    drop(open(&run).await.expect("it is opened"));
-    let format: i64 = sqlite(&run)
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .expect("a number");
-    assert_eq!((format, jobs()), (3, before));
+        .execute_batch(earlier)
+        .expect("without what it lacked");
+    store
+        .pragma_update(None, "user_version", format)
+        .expect("set");
+}
+
+#[tokio::test]
+async fn stores_of_formats_2_and_3_are_brought_up_to_date() {
+    for earlier in [2, 3] {
+        let (_directory, run) = scratch();
+        create_run(&run, &plan()).expect("a new run");
+        let status = || {
+            let reader = Reader::open(&run).expect("it is read");
+            reader.status().expect("a status")
+        };
+        let before = status();
+        assert_eq!((before.jobs.total, before.jobs.to_come), (2, 0));
+        turn_back_to(earlier, &run);
+        assert_eq!(status(), before);
+        drop(open(&run).await.expect("it is opened"));
+        let store = sqlite(&run);
+        let count = |from: &str| -> i64 {
+            let count = format!("SELECT count(*) FROM {from}");
+            store
+                .query_row(&count, [], |row| row.get(0))
+                .expect("a number")
+        };
+        let format: i64 = store
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .expect("a number");
+        assert_eq!(format, 4);
+        assert_eq!(count("facts WHERE name = 'tally'"), 1);
+        assert_eq!(
+            count("sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"),
+            3
+        );
+        let now = status();
+        assert_eq!((now.jobs, now.attempts), (before.jobs, before.attempts));
+    }
 }

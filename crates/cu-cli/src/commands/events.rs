@@ -61,15 +61,20 @@ impl Printer {
     }
 
     fn print_news(&mut self) -> Result<ControlFlow<()>> {
-        let mut text = String::new();
-        for happened in self.history.news(&self.reader)? {
-            match self.is_json {
-                true => text.push_str(&terminal::json_line(&in_json(&happened)?)),
-                false => text.push_str(&printable(&in_words(&happened)).replace('\n', " ")),
+        while let Some(news) = self.history.news(&self.reader)? {
+            let mut text = String::new();
+            for happened in news {
+                match self.is_json {
+                    true => text.push_str(&terminal::json_line(&in_json(&happened)?)),
+                    false => text.push_str(&printable(&in_words(&happened)).replace('\n', " ")),
+                }
+                text.push('\n');
             }
-            text.push('\n');
+            if terminal::bytes(text.as_bytes())?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
-        terminal::bytes(text.as_bytes())
+        Ok(ControlFlow::Continue(()))
     }
 }
 

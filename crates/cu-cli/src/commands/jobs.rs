@@ -14,8 +14,8 @@ use crate::{runs, terminal};
 /// If there is no such run or key, or the run can't be read.
 pub fn jobs(common: &Common, arguments: &Jobs) -> Result<ExitCode> {
     let run = runs::find(arguments.run.run.as_deref(), common.results_dir())?;
-    let mut jobs = Reader::open(&run)?.jobs()?;
-    let names = Names::of(&jobs);
+    let reader = Reader::open(&run)?;
+    let names = Names::of_run(&reader)?;
     let columns = match arguments.columns.is_empty() {
         true if arguments.csv => names.all(),
         true => jobs::usual_columns(&names),
@@ -26,7 +26,16 @@ pub fn jobs(common: &Common, arguments: &Jobs) -> Result<ExitCode> {
         .as_deref()
         .map(|name| find(&names, "--sort", name));
     let sort = sort.transpose()?;
-    arguments.filter.keep(&mut jobs)?;
+    let passes = arguments.filter.resolve(&names)?;
+    // Of very many jobs, only those that are shown are kept.
+    let in_order = sort.is_none() && !arguments.reverse;
+    let most = arguments.first.filter(|_| in_order).unwrap_or(usize::MAX);
+    let mut jobs = Vec::new();
+    reader.each_job(&mut |job| {
+        if jobs.len() < most && passes(&job) {
+            jobs.push(job);
+        }
+    })?;
     if let Some(key) = sort {
         sort_by(&mut jobs, &key, arguments.reverse);
     } else if arguments.reverse {

@@ -43,6 +43,11 @@ pub fn of(run: &RunDir, jobs: &[JobReport]) -> Option<Best> {
     })
 }
 
+/// Whether `run` is a search for the best job.
+pub fn is_wanted(run: &RunDir) -> bool {
+    Wanted::of_run(run).is_some()
+}
+
 /// The best job of `run`. Reads nothing more of a run that does not optimise.
 ///
 /// # Errors

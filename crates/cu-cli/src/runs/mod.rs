@@ -5,10 +5,13 @@ pub mod results_dir;
 pub mod scratch;
 pub mod share;
 
+use std::cmp::Reverse;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cu_core::{Reader, RunDir, Status, foreign_owner};
+use cu_protocol::Timestamp;
 
 use crate::config::check_name;
 use crate::error::{Error, Result};
@@ -119,20 +122,54 @@ fn may_be_run(path: &Path) -> bool {
     }
 }
 
+/// The user's newest run that can be read. A run is at least as old as the last change of its store, so only the stores
+/// that changed last are opened, however many runs there are.
 fn newest(results_dir: &Path) -> Result<RunDir> {
-    let listed = list(results_dir)?.into_iter();
-    let mut readable = listed.filter(|listed| listed.status.is_ok()).peekable();
-    let are_there = readable.peek().is_some();
-    // Another user's run may claim any date.
-    let mut own = readable.filter(|listed| listed.owner.is_none());
+    let mut are_there = false;
+    let mut newest: Option<(Timestamp, RunDir)> = None;
+    for (changed, run) in by_last_change(results_dir)? {
+        let is_before = |(created, _): &(Timestamp, _)| changed.after(CLOCKS_DIFFER) < *created;
+        if newest.as_ref().is_some_and(is_before) {
+            break;
+        }
+        let Ok(created) = Reader::open(&run).and_then(|reader| reader.created()) else {
+            continue;
+        };
+        are_there = true;
+        let is_older = |(other, of): &(Timestamp, RunDir)| {
+            (created, Reverse(run.path())) <= (*other, Reverse(of.path()))
+        };
+        // Another user's run may claim any date.
+        if foreign_owner(&run).is_none() && !newest.as_ref().is_some_and(is_older) {
+            newest = Some((created, run));
+        }
+    }
     let of_yours = if are_there { " of yours" } else { "" };
-    own.next()
-        .map(|listed| listed.run)
-        .ok_or_else(|| Error::NoRun {
-            message: format!("there is no run{of_yours} in {}", results_dir.display()),
-            hint: "name a run directory, or choose the results directory with --results-dir"
-                .to_owned(),
-        })
+    newest.map(|(_, run)| run).ok_or_else(|| Error::NoRun {
+        message: format!("there is no run{of_yours} in {}", results_dir.display()),
+        hint: "name a run directory, or choose the results directory with --results-dir".to_owned(),
+    })
+}
+
+/// By how much the clock of a file server may differ from the one of a host that makes a run.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(600);
+
+/// What may be runs in `results_dir`, each with the last change of its store, the latest first.
+fn by_last_change(results_dir: &Path) -> Result<Vec<(Timestamp, RunDir)>> {
+    let results_dir = absolute(results_dir)?;
+    let entries = match fs::read_dir(&results_dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::read("read", &results_dir)(error)),
+    };
+    let with_change = |entry: fs::DirEntry| {
+        let run = RunDir::new(entry.path());
+        let changed = run.store().metadata().and_then(|found| found.modified());
+        Some((changed.ok()?.into(), run))
+    };
+    let mut runs: Vec<(Timestamp, _)> = entries.flatten().filter_map(with_change).collect();
+    runs.sort_by_key(|(changed, _)| Reverse(*changed));
+    Ok(runs)
 }
 
 /// The name of a run that is made from a command alone: that of its program, or of the script that
@@ -177,6 +214,10 @@ pub fn free_name(results_dir: &Path, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
+    use cu_core::{JobPlan, Policy, RunPlan, create_run};
+
     use super::*;
 
     #[test]
@@ -219,6 +260,40 @@ mod tests {
         assert_eq!(found.path(), path);
         let found = find(Some("a"), &results).expect("it may be there");
         assert_eq!(found.path(), path);
+    }
+
+    #[test]
+    fn the_newest_run_was_made_last_whichever_changed_last() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let make = |name: &str| {
+            let run = RunDir::new(directory.path().join(name));
+            let job = JobPlan::new(vec!["true".to_owned()]);
+            let plan = RunPlan::new(name.to_owned(), Policy::default(), vec![job]);
+            create_run(&run, &plan).expect("a run");
+            let created = Reader::open(&run).and_then(|reader| reader.created());
+            (run, created.expect("a time"))
+        };
+        let change = |run: &RunDir, hours: u64| {
+            let store = fs::File::options().write(true).open(run.store());
+            let changed = SystemTime::now() + Duration::from_secs(3600 * hours);
+            store.and_then(|it| it.set_modified(changed)).expect("set");
+        };
+        let (first, created) = make("first");
+        let (mut last, mut later) = make("last");
+        while later == created {
+            fs::remove_dir_all(last.path()).expect("removed");
+            (last, later) = make("last");
+        }
+        let newest = || find(None, directory.path()).expect("a run");
+        for hours in [0, 1, 2] {
+            // Its main process still works on it.
+            change(&first, hours);
+            assert_eq!(newest().path(), last.path(), "{hours}");
+        }
+        // One that can't be read counts as none.
+        let (unreadable, _) = make("unreadable");
+        fs::write(unreadable.store(), "no database").expect("written");
+        assert_eq!(newest().path(), last.path());
     }
 
     #[test]

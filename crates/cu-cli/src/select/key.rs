@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use cu_core::{AttemptReport, JobReport};
+use cu_core::{AttemptReport, JobReport, Reader};
 use cu_protocol::Timestamp;
 
 use super::value::{Value, word};
@@ -167,11 +167,23 @@ impl Names {
     /// Those of all jobs of a run.
     pub fn of(jobs: &[JobReport]) -> Self {
         let mut names = Self::default();
-        for job in jobs {
-            add(&mut names.settings, job.parameters.keys());
-            add(&mut names.metrics, job.metrics.keys());
-        }
+        jobs.iter().for_each(|job| names.add(job));
         names
+    }
+
+    /// Those of all jobs of the run that `reader` reads.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn of_run(reader: &Reader) -> cu_core::Result<Self> {
+        let mut names = Self::default();
+        reader.each_without_attempts(&mut |job| names.add(&job))?;
+        Ok(names)
+    }
+
+    fn add(&mut self, job: &JobReport) {
+        add(&mut self.settings, job.parameters.keys());
+        add(&mut self.metrics, job.metrics.keys());
     }
 
     /// The key that a person means: by its full name, or by the last part of it if only one has that.

@@ -46,18 +46,26 @@ impl Filter {
     /// # Errors
     /// If it names something that no job of the run has.
     pub fn keep(&self, jobs: &mut Vec<JobReport>) -> Result<()> {
-        let names = Names::of(jobs);
+        let passes = self.resolve(&Names::of(jobs))?;
+        jobs.retain(passes);
+        Ok(())
+    }
+
+    /// Whether it lets a job pass, of a run with these names.
+    ///
+    /// # Errors
+    /// If it names something that no job of the run has.
+    pub fn resolve<'a>(&'a self, names: &Names) -> Result<impl Fn(&JobReport) -> bool + use<'a>> {
         let conditions = self.conditions.iter();
         let conditions: Vec<_> = conditions
-            .map(|condition| condition.resolve(&names))
+            .map(|condition| condition.resolve(names))
             .collect::<Result<_, String>>()
             .map_err(|message| Error::usage_hint(message, KEYS))?;
         let states = self.states();
-        jobs.retain(|job| {
+        Ok(move |job: &JobReport| {
             (states.is_empty() || states.contains(&job.state))
                 && conditions.iter().all(|condition| condition.is_met(job))
-        });
-        Ok(())
+        })
     }
 
     fn states(&self) -> Vec<JobState> {

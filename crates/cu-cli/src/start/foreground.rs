@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cu_core::{Reader, RunDir, RunState, Status};
+use cu_core::{JobState, Reader, RunDir, RunState, Status};
 use cu_system::causes::in_one_line;
 use cu_system::threads;
 
@@ -22,7 +22,7 @@ use crate::optimize::kept::Kept;
 use crate::shell_word::shell_word;
 use crate::terminal;
 use crate::text::visible::printable;
-use crate::view::balance::balance;
+use crate::view::balance::Balance;
 use crate::view::json::StatusJson;
 use crate::view::{self, summary};
 
@@ -127,13 +127,21 @@ pub fn report(common: &Common, run: &RunDir, status: &Status) -> Result<()> {
     if common.json {
         terminal::json(&StatusJson::of(run, status)?)
     } else {
-        let jobs = Reader::open(run)?.jobs()?;
         let settled = status.jobs.settled() == status.jobs.total;
         let shows_balance = settled && !common.quiet;
+        // Of very many jobs, those that are shown are kept, and the others only added up.
+        let shows_all = status.jobs.total as usize <= summary::FEW || best::is_wanted(run);
+        let (mut jobs, mut balance) = (Vec::new(), Balance::default());
+        Reader::open(run)?.each_job(&mut |job| {
+            balance.add(&job);
+            if shows_all || job.state == JobState::Failed {
+                jobs.push(job);
+            }
+        })?;
         let (of_run, of_status) = (run.clone(), status.clone());
         // These read what attempts left, which may lie on a file server that is gone.
         let read = threads::within("end of run", PATIENCE, move || {
-            let balance = shows_balance.then(|| balance(&of_run, &of_status, &jobs));
+            let balance = shows_balance.then(|| balance.in_words(&of_run, &of_status));
             let best = best::of(&of_run, &jobs);
             (
                 summary::end_of_run(&of_status, &jobs),

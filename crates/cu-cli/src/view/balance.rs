@@ -15,78 +15,107 @@ const MOST_READ: usize = 1000;
 /// At most this many of the slowest jobs are named.
 const SLOWEST: usize = 3;
 
-/// The lines, of a run in which anything was started.
-pub fn balance(run: &RunDir, status: &Status, jobs: &[JobReport]) -> Option<String> {
-    let attempts = || {
-        let of = |job: &JobReport| job.job;
-        jobs.iter()
-            .flat_map(move |job| job.attempts.iter().map(move |attempt| (of(job), attempt)))
-    };
-    let ran: Duration = attempts().filter_map(|(_, attempt)| ran(attempt)).sum();
-    let count = attempts()
-        .filter(|(_, attempt)| attempt.started.is_some())
-        .count();
-    if count == 0 {
-        return None;
+/// What is added up over the jobs of a run: there may be too many for memory.
+#[derive(Debug, Default)]
+pub struct Balance {
+    jobs: usize,
+    /// How many attempts were started.
+    count: usize,
+    ran: Duration,
+    queued: Duration,
+    lost: Duration,
+    /// The attempts whose files are read, as long as they are few.
+    few: Vec<(JobId, AttemptReport)>,
+    attempts: usize,
+    /// The slowest jobs, the slowest first.
+    slowest: Vec<(Reverse<Duration>, JobId)>,
+}
+
+impl Balance {
+    /// The sum over these jobs.
+    pub fn of(jobs: &[JobReport]) -> Self {
+        let mut balance = Self::default();
+        jobs.iter().for_each(|job| balance.add(job));
+        balance
     }
-    let queued =
-        attempts().filter_map(|(_, attempt)| Some(attempt.started?.since(attempt.submitted)));
-    let mut text = String::new();
-    if let Some(ended) = status.ended {
-        let wall = rounded(ended.since(status.created));
-        text.push_str(&format!("took {wall}: "));
+
+    /// Adds a job.
+    pub fn add(&mut self, job: &JobReport) {
+        self.jobs += 1;
+        self.attempts += job.attempts.len();
+        let started = |attempt: &AttemptReport| Some(attempt.started?.since(attempt.submitted));
+        let queued = job.attempts.iter().filter_map(started);
+        self.count += queued.clone().count();
+        self.queued += queued.sum::<Duration>();
+        let time = time_of(job);
+        self.ran += time;
+        self.lost += lost(job);
+        if self.attempts <= MOST_READ {
+            let attempts = job.attempts.iter().cloned();
+            self.few.extend(attempts.map(|attempt| (job.job, attempt)));
+        } else {
+            self.few = Vec::new();
+        }
+        self.slowest.push((Reverse(time), job.job));
+        self.slowest.sort();
+        self.slowest.truncate(SLOWEST);
     }
-    text.push_str(&format!(
-        "{} of computing in {}, {} in queues",
-        rounded(ran),
-        plural(count as u64, "attempt"),
-        rounded(queued.sum())
-    ));
-    let lost = lost(jobs);
-    if lost > Duration::ZERO {
+
+    /// The lines, of a run in which anything was started. Reads the files of its attempts, if they are few.
+    pub fn in_words(&self, run: &RunDir, status: &Status) -> Option<String> {
+        if self.count == 0 {
+            return None;
+        }
+        let mut text = String::new();
+        if let Some(ended) = status.ended {
+            let wall = rounded(ended.since(status.created));
+            text.push_str(&format!("took {wall}: "));
+        }
         text.push_str(&format!(
-            "\n{} ({} of it) in attempts that ended without being asked, and were repeated in part",
-            rounded(lost),
-            share(lost, ran)
+            "{} of computing in {}, {} in queues",
+            rounded(self.ran),
+            plural(self.count as u64, "attempt"),
+            rounded(self.queued)
         ));
-    }
-    if count <= MOST_READ {
-        let stopping: Duration = attempts()
-            .filter_map(|(job, attempt)| stopping(run, job, attempt))
+        if self.lost > Duration::ZERO {
+            text.push_str(&format!(
+                "\n{} ({} of it) in attempts that ended without being asked, and were repeated in part",
+                rounded(self.lost),
+                share(self.lost, self.ran)
+            ));
+        }
+        let few = self.few.iter();
+        let stopping: Duration = few
+            .filter_map(|(job, attempt)| stopping(run, *job, attempt))
             .sum();
         if stopping.as_secs() > 0 {
-            let share = share(stopping, ran);
+            let share = share(stopping, self.ran);
             text.push_str(&format!(
                 "\n{} ({share}) from requests to stop to the ends: saving",
                 rounded(stopping)
             ));
         }
-        let peak = attempts().filter_map(|(job, attempt)| {
-            let record = read_exit_record(&run.exit_record(job, attempt.attempt));
+        let peak = self.few.iter().filter_map(|(job, attempt)| {
+            let record = read_exit_record(&run.exit_record(*job, attempt.attempt));
             Some((record.ok().flatten()?.peak_memory_bytes?, job))
         });
         if let Some((bytes, job)) = peak.max_by_key(|(bytes, _)| *bytes) {
-            let whose = if jobs.len() > 1 {
+            let whose = if self.jobs > 1 {
                 format!(" (job {job})")
             } else {
                 String::new()
             };
             text.push_str(&format!("\npeak memory {}{whose}", size(bytes)));
         }
+        if self.jobs > SLOWEST {
+            let slowest = self.slowest.iter();
+            let slowest: Vec<_> = slowest
+                .map(|(time, job)| format!("job {job} ({})", rounded(time.0)))
+                .collect();
+            text.push_str(&format!("\nslowest: {}", slowest.join(", ")));
+        }
+        Some(text)
     }
-    if jobs.len() > SLOWEST {
-        let mut slowest: Vec<_> = jobs
-            .iter()
-            .map(|job| (Reverse(time_of(job)), job.job))
-            .collect();
-        slowest.sort();
-        let slowest = slowest.iter().take(SLOWEST);
-        let slowest: Vec<_> = slowest
-            .map(|(time, job)| format!("job {job} ({})", rounded(time.0)))
-            .collect();
-        text.push_str(&format!("\nslowest: {}", slowest.join(", ")));
-    }
-    Some(text)
 }
 
 fn ran(attempt: &AttemptReport) -> Option<Duration> {
@@ -98,18 +127,10 @@ fn time_of(job: &JobReport) -> Duration {
 }
 
 /// The time of attempts that ended without a request and were followed by another one.
-fn lost(jobs: &[JobReport]) -> Duration {
-    let followed = |job: &JobReport| {
-        let (_, earlier) = job.attempts.split_last()?;
-        Some(
-            earlier
-                .iter()
-                .filter(|attempt| is_lost(attempt))
-                .filter_map(ran)
-                .sum::<Duration>(),
-        )
-    };
-    jobs.iter().filter_map(followed).sum()
+fn lost(job: &JobReport) -> Duration {
+    let earlier = job.attempts.split_last().map_or(&[][..], |(_, it)| it);
+    let lost = earlier.iter().filter(|attempt| is_lost(attempt));
+    lost.filter_map(ran).sum()
 }
 
 /// Whether the attempt ended without a request. What it had not saved by then is lost.
@@ -164,10 +185,8 @@ took 10 min: 10 min 10 s of computing in 10 attempts, 0 s in queues
 1 min 1 s (10 % of it) in attempts that ended without being asked, and were repeated in part
 peak memory 2.5 GiB (job 1)
 slowest: job 3 (4 min 4 s), job 2 (3 min 3 s), job 1 (2 min 2 s)";
-        assert_eq!(balance(&run, &status, &jobs).as_deref(), Some(expected));
-        assert_eq!(
-            balance(&run, &status, &[report(0, JobState::Cancelled, 0)]),
-            None
-        );
+        let words = |jobs: &[JobReport]| Balance::of(jobs).in_words(&run, &status);
+        assert_eq!(words(&jobs).as_deref(), Some(expected));
+        assert_eq!(words(&[report(0, JobState::Cancelled, 0)]), None);
     }
 }

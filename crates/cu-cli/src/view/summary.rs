@@ -104,10 +104,10 @@ pub fn attempt_end(end: AttemptEnd) -> &'static str {
     }
 }
 
-/// The end of `cu run`: the jobs, if they are few, how jobs failed, and the run.
+/// The end of `cu run`: the jobs, if they are few, how jobs failed, and the run. `jobs` are at least those.
 pub fn end_of_run(status: &Status, jobs: &[JobReport]) -> String {
     let mut text = String::new();
-    if jobs.len() <= FEW {
+    if status.jobs.total as usize <= FEW {
         let listed = jobs.iter().filter(|job| job.state != JobState::Failed);
         for job in listed {
             // Writing to a String can't fail.
@@ -364,11 +364,13 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
             .map(|job| report(job, JobState::Completed, 1))
             .collect();
         jobs[42].state = JobState::Failed;
-        let text = end_of_run(&tests::status(1000), &jobs);
+        let mut status = tests::status(1000);
+        status.jobs.total = 100;
+        let text = end_of_run(&status, &jobs);
         assert_eq!(text.lines().count(), 3, "{text}");
         assert!(text.starts_with("job 42 failed"), "{text}");
         jobs.iter_mut().for_each(|job| job.state = JobState::Failed);
-        let text = end_of_run(&tests::status(1000), &jobs);
+        let text = end_of_run(&status, &jobs);
         assert_eq!(text.lines().count(), 4, "{text}");
         assert!(text.starts_with("100 jobs failed"), "{text}");
         assert!(text.contains("\n  jobs 0-99;"), "{text}");

@@ -39,6 +39,7 @@ pub use job::{
     Used, Wanted, Window,
 };
 pub use orders::orders;
+pub(crate) use orders::{order, selection};
 pub use step::{Effects, Measured};
 pub use tally::{Share, Tally};
 pub(crate) use witnesses::is_over;
@@ -63,6 +64,8 @@ pub struct Machine {
     /// When a job may be submitted, if there is room.
     waiting: BTreeSet<(Timestamp, JobId)>,
     tally: Tally,
+    /// The jobs that are submitted and not running.
+    queued: BTreeSet<JobId>,
     /// The jobs whose submission is being delayed. Not stored: the next main process reports it again.
     delayed: BTreeSet<JobId>,
     /// The jobs for which the scheduler has no room. Not stored: the next main process asks anew.
@@ -83,13 +86,14 @@ impl Machine {
             deadlines: BTreeSet::new(),
             waiting: BTreeSet::new(),
             tally: Tally::default(),
+            queued: BTreeSet::new(),
             delayed: BTreeSet::new(),
             without_room: BTreeSet::new(),
             in_queue: 0,
             is_closed: false,
         };
         for job in &jobs {
-            machine.enter(job);
+            machine.enter(Derived::of(job, &machine.policy));
         }
         machine.jobs = jobs;
         machine
@@ -259,7 +263,7 @@ impl Machine {
         // Each has a number of its own, of that width.
         let id = JobId(self.jobs.len() as u32);
         let job = Job::new(id, exit_rules);
-        self.enter(&job);
+        self.enter(Derived::of(&job, &self.policy));
         self.jobs.push(job);
         self.set_to_come(self.to_come().saturating_sub(1));
         id
@@ -343,7 +347,7 @@ impl Machine {
     /// Writes what the jobs are into the status of their run.
     pub(crate) fn show_in(&self, status: &mut Status) {
         let first_queued = match self.tally.counts.running {
-            0 => self.jobs.iter().find(|job| job.state() == JobState::Queued),
+            0 => self.queued.first().and_then(|id| self.job(*id)),
             _ => None,
         };
         self.tally.show_in(status, first_queued, &self.policy);
@@ -375,27 +379,59 @@ impl Machine {
         if before == *job {
             return false;
         }
-        self.tally.remove(&before);
-        self.in_queue -= usize::from(before.is_in_queue());
-        if let Some(due) = schedule::next_deadline(&before, &self.policy) {
-            match before.phase {
-                Phase::Waiting { .. } => self.waiting.remove(&(due, id)),
-                _ => self.deadlines.remove(&(due, id)),
-            };
-        }
-        let after = job.clone();
-        self.enter(&after);
+        let now = Derived::of(job, &self.policy);
+        self.leave(Derived::of(&before, &self.policy));
+        self.enter(now);
         true
     }
 
-    fn enter(&mut self, job: &Job) {
-        self.tally.add(job);
-        self.in_queue += usize::from(job.is_in_queue());
-        if let Some(due) = schedule::next_deadline(job, &self.policy) {
-            match job.phase {
-                Phase::Waiting { .. } => self.waiting.insert((due, job.id)),
-                _ => self.deadlines.insert((due, job.id)),
-            };
+    fn enter(&mut self, job: Derived) {
+        self.tally.add(job.share);
+        self.in_queue += usize::from(job.is_in_queue);
+        if job.share.state == JobState::Queued {
+            self.queued.insert(job.id);
+        }
+        if let Some(due) = job.due {
+            self.due(job.share.state).insert((due, job.id));
+        }
+    }
+
+    fn leave(&mut self, job: Derived) {
+        self.tally.remove(job.share);
+        self.in_queue -= usize::from(job.is_in_queue);
+        if job.share.state == JobState::Queued {
+            self.queued.remove(&job.id);
+        }
+        if let Some(due) = job.due {
+            self.due(job.share.state).remove(&(due, job.id));
+        }
+    }
+
+    /// Where it stands when something is due for a job in this state.
+    fn due(&mut self, state: JobState) -> &mut BTreeSet<(Timestamp, JobId)> {
+        match state {
+            JobState::Waiting => &mut self.waiting,
+            _ => &mut self.deadlines,
+        }
+    }
+}
+
+/// What the machine derives from a job, and keeps up to date.
+struct Derived {
+    id: JobId,
+    share: Share,
+    is_in_queue: bool,
+    /// When something happens to it by itself.
+    due: Option<Timestamp>,
+}
+
+impl Derived {
+    fn of(job: &Job, policy: &Policy) -> Self {
+        Self {
+            id: job.id,
+            share: job.into(),
+            is_in_queue: job.is_in_queue(),
+            due: schedule::next_deadline(job, policy),
         }
     }
 }

@@ -1,14 +1,14 @@
 //! The sum over the jobs of a run, for its status.
 
 use cu_protocol::{Attempt, Fraction};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::job::{Job, Wanted};
 use super::words::{Why, why};
 use crate::{Counts, JobState, JobWait, Policy, Status};
 
-/// The sum over jobs, kept up to date one job at a time.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// The sum over jobs, kept up to date one job at a time. The store has it, so that its readers need not look at each job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
     /// Jobs by state.
     pub counts: Counts,

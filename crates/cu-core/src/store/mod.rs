@@ -1,14 +1,19 @@
 //! Record: appends events, and the jobs folded from them, in one transaction. The store is one SQLite
 //! database in the run directory, written by one main process, readable at any time.
 
+mod load;
 mod open;
 mod others;
+mod plans;
 mod progress;
 mod read;
 mod recover;
 mod rows;
+mod stream;
+mod sums;
 mod update;
 mod upgrade;
+mod values;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -20,11 +25,13 @@ use cu_system::files;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::lock::{Lock, Note};
-use crate::machine::{Event, Job, Measured};
-use crate::{AttemptReport, Error, JobPlan, Policy, Result, RunDir, RunPlan};
+use crate::machine::{Event, Job, Measured, Tally};
+use crate::{AttemptReport, Error, Result, RunDir, RunPlan};
 
+pub(crate) use load::Loaded;
 pub(crate) use open::must_exist;
 pub(crate) use others::{Abandoned, holders};
+pub(crate) use plans::{PlanText, Plans};
 use progress::Announcements;
 pub use read::Reader;
 #[cfg(feature = "unstable")]
@@ -33,7 +40,7 @@ pub(crate) use read::state_without_us;
 use rows::{Rows, write_plan};
 
 /// The version of the store's format that this crate writes.
-pub(crate) const FORMAT: i64 = 3;
+pub(crate) const FORMAT: i64 = 4;
 
 /// The store of a run, held by its main process.
 #[derive(Debug)]
@@ -66,6 +73,8 @@ pub(crate) struct Changes {
     pub added: Vec<(JobId, PlanText)>,
     /// How many jobs the run has in the end, if that has changed.
     pub all_jobs: Option<u32>,
+    /// The sum over all jobs, if that has changed.
+    pub tally: Option<Tally>,
 }
 
 impl Changes {
@@ -74,42 +83,6 @@ impl Changes {
             && self.jobs.is_empty()
             && self.attempts.is_empty()
             && self.all_jobs.is_none()
-    }
-}
-
-/// Everything that a main process needs to go on.
-#[derive(Debug)]
-pub(crate) struct Loaded {
-    pub run: RunId,
-    pub policy: Policy,
-    pub jobs: Vec<Job>,
-    pub plans: Vec<PlanText>,
-    /// How many jobs are still to come.
-    pub to_come: u32,
-    /// When the newest event was recorded.
-    pub last_recorded: Timestamp,
-}
-
-/// The plan of a job as the store has it. Unfolded, it takes several times the memory, and of a hundred thousand
-/// jobs a few are submitted at a time.
-#[derive(Clone, Debug)]
-pub(crate) struct PlanText(Box<str>);
-
-impl PlanText {
-    /// The text of a plan.
-    pub fn of(plan: &JobPlan) -> Self {
-        let text = serde_json::to_string(plan);
-        Self(text.expect("a plan is plain data").into())
-    }
-
-    /// As it is stored.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The plan.
-    pub fn plan(&self) -> JobPlan {
-        serde_json::from_str(&self.0).expect("it was read when the run was opened")
     }
 }
 
@@ -145,8 +118,11 @@ impl Store {
             .map_err(record)?;
         let transaction = connection.transaction().map_err(record)?;
         write_plan(&transaction, (run, plan), at, written).map_err(record)?;
+        transaction
+            .execute_batch(include_str!("indices.sql"))
+            .map_err(record)?;
         if let Some(place) = place(run_dir) {
-            rows::set_fact(&transaction, "place", &place).map_err(record)?;
+            values::set_fact(&transaction, "place", &place).map_err(record)?;
         }
         transaction.commit().map_err(record)?;
         connection.close().map_err(|(_, error)| record(error))?;
@@ -182,7 +158,7 @@ impl Store {
 
     /// Loads everything that a main process needs to go on.
     pub fn load(&self) -> Result<Loaded> {
-        read::load(&self.connection).map_err(|error| open::unusable(&self.path, error))
+        load::load(&self.connection).map_err(|error| open::unusable(&self.path, error))
     }
 
     /// Records how the scheduler names itself, and where the run is, so that a copy can be recognised.
@@ -193,9 +169,9 @@ impl Store {
         let until = Instant::now() + open::BUSY;
         let place = place(run_dir);
         let set = |transaction: &Transaction<'_>| {
-            rows::set_fact(transaction, "backend", backend)?;
+            values::set_fact(transaction, "backend", backend)?;
             match &place {
-                Some(place) => rows::set_fact(transaction, "place", place),
+                Some(place) => values::set_fact(transaction, "place", place),
                 None => Ok(()),
             }
         };
@@ -339,7 +315,7 @@ mod tests {
     use cu_protocol::{Attempt, Fraction, Message, Sequence};
 
     use super::*;
-    use crate::lock;
+    use crate::{Policy, lock};
 
     async fn store() -> (tempfile::TempDir, RunDir, Store) {
         let directory = tempfile::tempdir().expect("a temporary directory");

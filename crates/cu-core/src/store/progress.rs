@@ -38,6 +38,11 @@ struct Latest {
 impl Announcements {
     /// Notes that `event` is row `number`, and returns the rows that it makes superfluous.
     pub fn supersede(&mut self, number: i64, job: JobId, event: &Event) -> Vec<i64> {
+        if is_end(event) {
+            // Else there would be an entry for each job of a run at last.
+            self.0.remove(&job);
+            return Vec::new();
+        }
         let Event::Said {
             attempt,
             sequence,
@@ -70,6 +75,15 @@ impl Announcements {
             },
             _ => Vec::new(),
         }
+    }
+}
+
+/// Whether an attempt announces nothing more.
+fn is_end(event: &Event) -> bool {
+    match event {
+        Event::Said { message, .. } => matches!(message, Message::Ended(_)),
+        Event::RecordFound { .. } | Event::RecordsRead { .. } => true,
+        _ => false,
     }
 }
 

@@ -1,26 +1,18 @@
 //! Reads a run at any time, beside its main process, after it, or from a copy.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::time::Duration;
 
-use cu_protocol::{Attempt, JobId, Metrics, OperatorRequest, RunId, Selection, Timestamp};
+use cu_protocol::{JobId, OperatorRequest, RunId, Selection, Timestamp};
 use cu_run_dir::{Change, Update};
-use rusqlite::types::FromSqlError;
-use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::Deserialize;
-use serde::de::value::StrDeserializer;
-use serde::de::{DeserializeOwned, IntoDeserializer};
+use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::rows::to_come;
+use super::sums::to_come;
 use super::update::merged;
-use super::{Loaded, PlanText, open, recover};
+use super::values::{fact, parse};
+use super::{open, recover, sums};
 use crate::lock;
-use crate::machine::{Event, Job, Machine, Share, Tally, orders, why};
-use crate::{
-    AttemptReport, Counts, Error, JobPlan, JobReport, JobState, MainProcessSeen, Policy, Result,
-    RunDir, RunState, RunningJob, Status,
-};
+use crate::machine::{Event, Job, Machine, order, selection};
+use crate::{Counts, Error, JobPlan, MainProcessSeen, Policy, Result, RunDir, RunState, Status};
 
 /// A recorded event.
 #[cfg(feature = "unstable")]
@@ -61,17 +53,7 @@ impl Reader {
     pub fn status(&self) -> Result<Status> {
         let held_up = lock::waits(&self.run_dir);
         self.read(|connection| {
-            let mut tally = Tally::default();
-            let mut jobs = connection.prepare("SELECT body, state FROM jobs")?;
-            let mut rows = jobs.query([])?;
-            while let Some(row) = rows.next()? {
-                let state = job_state(row.get_ref(1)?.as_str()?)?;
-                tally.add(Share {
-                    state,
-                    ..parse(row, 0)?
-                });
-            }
-            tally.set_to_come(to_come(connection, tally.counts.known())?);
+            let tally = sums::tally(connection)?;
             let counts = tally.counts;
             let first_queued = match counts.running {
                 0 => connection
@@ -80,8 +62,6 @@ impl Reader {
                 _ => None,
             };
             let settled = counts.settled() == counts.total;
-            let ended: Option<u64> =
-                connection.query_row("SELECT max(at) FROM events", [], |row| row.get(0))?;
             let mut status = Status::new(
                 self.run_dir.path().to_owned(),
                 fact(connection, "name")?.unwrap_or_default(),
@@ -90,135 +70,20 @@ impl Reader {
             );
             status.held_up = held_up;
             status.backend = fact(connection, "backend")?.unwrap_or_default();
-            status.ended = ended.filter(|_| settled).map(Timestamp::from_millis);
+            if settled {
+                status.ended = last_recorded(connection)?;
+            }
             tally.show_in(&mut status, first_queued.as_ref(), &policy(connection)?);
             Ok(status)
         })
     }
 
-    /// All jobs, by their numbers.
+    /// When the run was made. Reads nothing else of it.
     ///
     /// # Errors
     /// [`Error::Damaged`], [`Error::Read`].
-    pub fn jobs(&self) -> Result<Vec<JobReport>> {
-        let waits = lock::waits(&self.run_dir);
-        self.read(|connection| {
-            let policy = policy(connection)?;
-            let mut attempts = connection.prepare(ATTEMPTS_OF_ALL)?;
-            let mut attempts = attempts.query([])?;
-            let mut next = attempts.next()?.map(attempt_report).transpose()?;
-            let mut metrics = metrics(connection, None)?;
-            let mut jobs = connection.prepare("SELECT body, plan FROM jobs ORDER BY job")?;
-            let mut rows = jobs.query([])?;
-            let mut reports = Vec::new();
-            while let Some(row) = rows.next()? {
-                let mut report =
-                    self.report(&parse(row, 0)?, parse(row, 1)?, &policy, waits.as_deref());
-                report
-                    .metrics
-                    .extend(metrics.remove(&report.job).unwrap_or_default());
-                while let Some((_, attempt)) = next.take_if(|(job, _)| *job == report.job) {
-                    report.attempts.push(attempt);
-                    next = attempts.next()?.map(attempt_report).transpose()?;
-                }
-                reports.push(report);
-            }
-            Ok(reports)
-        })
-    }
-
-    /// The first `most` of the jobs that are not completed, with the number of attempts of each.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`], [`Error::Read`].
-    pub fn unfinished(&self, most: usize) -> Result<Vec<(JobReport, u64)>> {
-        let waits = lock::waits(&self.run_dir);
-        self.read(|connection| {
-            let policy = policy(connection)?;
-            let mut jobs = connection.prepare(
-                "SELECT body, plan, (SELECT count(*) FROM attempts WHERE attempts.job = jobs.job) \
-                 FROM jobs WHERE state != 'completed' ORDER BY job LIMIT ?1",
-            )?;
-            let rows = jobs.query_map([most], |row| {
-                let (job, plan) = (parse(row, 0)?, parse(row, 1)?);
-                let report = self.report(&job, plan, &policy, waits.as_deref());
-                Ok((report, row.get(2)?))
-            })?;
-            rows.collect()
-        })
-    }
-
-    /// The first `most` of the running jobs.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`], [`Error::Read`].
-    pub fn running(&self, most: usize) -> Result<Vec<RunningJob>> {
-        self.read(|connection| {
-            let mut jobs = connection.prepare(
-                "SELECT body, plan FROM jobs WHERE state = 'running' ORDER BY job LIMIT ?1",
-            )?;
-            let mut rows = jobs.query([most])?;
-            let mut running = Vec::new();
-            while let Some(row) = rows.next()? {
-                let (job, plan): (Job, JobPlan) = (parse(row, 0)?, parse(row, 1)?);
-                let Some(active) = job.active() else {
-                    continue;
-                };
-                let mut metrics = metrics(connection, Some(job.id))?;
-                let early = metrics.remove(&job.id);
-                running.push(RunningJob {
-                    job: job.id,
-                    attempt: active.attempt,
-                    host: active.host.clone(),
-                    started: active.started,
-                    longest: longest(&plan),
-                    metrics: early.unwrap_or_else(|| Metrics::clone(&job.metrics)),
-                    fraction: job.fraction.map(cu_protocol::Fraction::get),
-                    parameters: plan.parameters,
-                });
-            }
-            Ok(running)
-        })
-    }
-
-    /// One job with its chain.
-    ///
-    /// # Errors
-    /// [`Error::NoJob`], [`Error::Damaged`], [`Error::Read`].
-    pub fn job(&self, job: JobId) -> Result<JobReport> {
-        let waits = lock::waits(&self.run_dir);
-        let found = self.read(|connection| {
-            let policy = policy(connection)?;
-            let report = connection
-                .query_row(
-                    "SELECT body, plan FROM jobs WHERE job = ?1",
-                    [job.0],
-                    |row| {
-                        Ok(self.report(&parse(row, 0)?, parse(row, 1)?, &policy, waits.as_deref()))
-                    },
-                )
-                .optional()?;
-            let Some(mut report) = report else {
-                return Ok(None);
-            };
-            let mut metrics = metrics(connection, Some(job))?;
-            report
-                .metrics
-                .extend(metrics.remove(&job).unwrap_or_default());
-            let mut attempts = connection.prepare(ATTEMPTS_OF_ONE)?;
-            let rows = attempts.query_map(params![job.0], attempt_report)?;
-            for row in rows {
-                report.attempts.push(row?.1);
-            }
-            Ok(Some(report))
-        })?;
-        match found {
-            Some(report) => Ok(report),
-            None => Err(Error::NoJob {
-                job,
-                jobs: self.status()?.jobs.known(),
-            }),
-        }
+    pub fn created(&self) -> Result<Timestamp> {
+        self.read(created)
     }
 
     /// The budgets of the run, and the plan of its first job, with the updates that are still pending.
@@ -249,8 +114,8 @@ impl Reader {
     pub fn updates(&self, job: JobId) -> Result<Vec<(Timestamp, Vec<Change>)>> {
         self.read(|connection| {
             let mut events = connection.prepare(
-                "SELECT at, event FROM events WHERE job = ?1 AND event LIKE '{\"updated\":%' \
-                 ORDER BY number",
+                "SELECT at, event FROM events \
+                 WHERE job = ?1 AND substr(event, 1, 10) = '{\"updated\"' ORDER BY number",
             )?;
             let rows = events.query_map([job.0], |row| {
                 Ok((Timestamp::from_millis(row.get(0)?), parse(row, 1)?))
@@ -264,6 +129,11 @@ impl Reader {
             });
             changes.collect()
         })
+    }
+
+    /// The run directory.
+    pub(super) fn run_dir(&self) -> &RunDir {
+        &self.run_dir
     }
 
     /// The id of the run.
@@ -305,18 +175,34 @@ impl Reader {
     /// # Errors
     /// [`Error::NoJob`], [`Error::Damaged`], [`Error::Read`].
     pub fn affected(&self, request: &OperatorRequest) -> Result<u32> {
-        let (jobs, to_come) = self.read(|connection| {
-            let mut jobs = connection.prepare("SELECT body FROM jobs ORDER BY job")?;
-            let rows = jobs.query_map([], |row| parse::<Job>(row, 0))?;
-            let jobs = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-            let known = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
-            Ok((jobs, to_come(connection, known)?))
-        })?;
-        let affected = orders(&jobs, request)?.len() as u32; // At most as many as there are job ids.
-        Ok(match request {
-            OperatorRequest::Stop(Selection::All) => affected + to_come,
-            _ => affected,
-        })
+        let affects = |row: &Row<'_>| Ok(order(&parse::<Job>(row, 0)?, request).is_some());
+        let chosen = match selection(request) {
+            None => return Ok(0),
+            Some(Selection::Jobs(chosen)) => chosen,
+            Some(Selection::All) => {
+                return self.read(|connection| {
+                    let mut jobs = connection.prepare("SELECT body FROM jobs")?;
+                    let (mut known, mut affected) = (0, 0);
+                    for affects in jobs.query_map([], affects)? {
+                        known += 1;
+                        affected += u32::from(affects?);
+                    }
+                    Ok(match request {
+                        OperatorRequest::Stop(_) => affected + to_come(connection, known)?,
+                        _ => affected,
+                    })
+                });
+            }
+        };
+        let mut affected = 0;
+        for job in chosen {
+            let found = self.read(|connection| {
+                let mut body = connection.prepare_cached("SELECT body FROM jobs WHERE job = ?1")?;
+                body.query_row([job.0], affects).optional()
+            })?;
+            affected += u32::from(found.ok_or_else(|| self.no_job(*job))?);
+        }
+        Ok(affected)
     }
 
     /// All events, in the order in which they were recorded: the jobs follow from them. Of the progress
@@ -327,18 +213,26 @@ impl Reader {
     /// [`Error::Damaged`], [`Error::Read`].
     #[cfg(feature = "unstable")]
     pub fn events(&self) -> Result<Vec<RecordedEvent>> {
-        let events = self.recorded(0)?.into_iter();
-        let events = events.map(|(_, at, job, event)| RecordedEvent { at, job, event });
-        Ok(events.collect())
+        let (mut events, mut last) = (Vec::new(), 0);
+        loop {
+            let recorded = self.recorded(last)?;
+            match recorded.last() {
+                Some((number, ..)) => last = *number,
+                None => return Ok(events),
+            }
+            let recorded = recorded.into_iter();
+            events.extend(recorded.map(|(_, at, job, event)| RecordedEvent { at, job, event }));
+        }
     }
 
-    /// The events after the one with this number, with their numbers.
+    /// The next events after the one with this number, with their numbers: some thousands, or none if there are no more.
     pub(crate) fn recorded(&self, after: i64) -> Result<Vec<(i64, Timestamp, JobId, Event)>> {
         self.read(|connection| {
             let mut events = connection.prepare(
-                "SELECT number, at, job, event FROM events WHERE number > ?1 ORDER BY number",
+                "SELECT number, at, job, event FROM events \
+                 WHERE number > ?1 ORDER BY number LIMIT ?2",
             )?;
-            let rows = events.query_map([after], |row| {
+            let rows = events.query_map([after, MOST_EVENTS], |row| {
                 let at = Timestamp::from_millis(row.get(1)?);
                 Ok((row.get(0)?, at, JobId(row.get(2)?), parse(row, 3)?))
             })?;
@@ -406,7 +300,10 @@ impl Reader {
     }
 
     /// Reads in one transaction, so that all parts are of the same moment.
-    fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
         let unusable = |error| open::unusable(&self.run_dir.store(), error);
         let mut connection = self.connection.borrow_mut();
         let refused = match open::begin(&connection) {
@@ -420,50 +317,11 @@ impl Reader {
         let transaction = open::begin(&connection).map_err(unusable)?;
         read(&transaction).map_err(unusable)
     }
-
-    /// `waits` is what the main process itself waits for, before anything that the job waits for.
-    fn report(&self, job: &Job, plan: JobPlan, policy: &Policy, waits: Option<&str>) -> JobReport {
-        let why = why(job, policy);
-        JobReport {
-            job: job.id,
-            state: job.state(),
-            output_dir: self.run_dir.output_dir(job.id),
-            parameters: plan.parameters,
-            metrics: Metrics::clone(&job.metrics),
-            fraction: match job.state() {
-                JobState::Completed => Some(1.0),
-                _ => job.fraction.map(cu_protocol::Fraction::get),
-            },
-            why: match waits.filter(|_| !job.state().is_settled()) {
-                Some(waits) => format!("{waits}; as recorded last: {}", why.sentence),
-                None => why.sentence,
-            },
-            limit: why.limit,
-            paused: job.is_paused(),
-            attempts: Vec::new(),
-        }
-    }
 }
 
-/// How long an attempt may run until it is asked to stop, or until its time limit.
-fn longest(plan: &JobPlan) -> Option<Duration> {
-    let limit = plan.resources.time_limit;
-    let before = plan.stop.before_limit.unwrap_or_default();
-    let limit = limit.map(|limit| limit.saturating_sub(before));
-    plan.stop.after.into_iter().chain(limit).min()
-}
-
+/// The number of events that are read at once. A run of a million jobs has tens of millions.
+const MOST_EVENTS: i64 = 10_000;
 const FIRST_QUEUED: &str = "SELECT body FROM jobs WHERE state = 'queued' ORDER BY job LIMIT 1";
-const ATTEMPTS_OF_ALL: &str = "SELECT * FROM attempts ORDER BY job, attempt";
-const ATTEMPTS_OF_ONE: &str = "SELECT * FROM attempts WHERE job = ?1 ORDER BY attempt";
-
-/// The state of a job, from its word in the store.
-fn job_state(word: &str) -> rusqlite::Result<JobState> {
-    let word: StrDeserializer<'_, serde::de::value::Error> = word.into_deserializer();
-    JobState::deserialize(word)
-        .map_err(|error| FromSqlError::Other(Box::new(error)))
-        .map_err(rusqlite::Error::from)
-}
 
 /// The state of a run, from its jobs and from whether a main process holds its lock.
 fn state(run_dir: &RunDir, counts: Counts) -> RunState {
@@ -483,60 +341,10 @@ pub(crate) fn state_without_us(counts: Counts) -> RunState {
     }
 }
 
-pub(super) fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
-    let run = run(connection)?;
-    let mut statement = connection.prepare("SELECT body, plan FROM jobs ORDER BY job")?;
-    let mut rows = statement.query([])?;
-    let (mut jobs, mut plans) = (Vec::new(), Vec::new());
-    let mut metrics = metrics(connection, None)?;
-    while let Some(row) = rows.next()? {
-        let mut job: Job = parse(row, 0)?;
-        if let Some(metrics) = metrics.remove(&job.id) {
-            job.metrics = metrics.into();
-        }
-        jobs.push(job);
-        parse::<JobPlan>(row, 1)?; // Damage shows now, not at a submission.
-        plans.push(PlanText(row.get_ref(1)?.as_str()?.into()));
-    }
-    let newest = "SELECT at FROM events ORDER BY number DESC LIMIT 1";
-    let newest = connection
-        .query_row(newest, [], |row| row.get(0))
-        .optional()?;
-    Ok(Loaded {
-        run,
-        last_recorded: Timestamp::from_millis(newest.unwrap_or(0)),
-        policy: policy(connection)?,
-        to_come: to_come(connection, u32::try_from(jobs.len()).unwrap_or(u32::MAX))?,
-        jobs,
-        plans,
-    })
-}
-
-fn run(connection: &Connection) -> rusqlite::Result<RunId> {
+pub(super) fn run(connection: &Connection) -> rusqlite::Result<RunId> {
     let run = fact(connection, "run")?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     run.parse()
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, TEXT, Box::new(error)))
-}
-
-/// The metrics of all jobs, or of one. Empty in format 1, where the jobs hold them.
-fn metrics(
-    connection: &Connection,
-    only: Option<JobId>,
-) -> rusqlite::Result<HashMap<JobId, Metrics>> {
-    let mut all: HashMap<JobId, Metrics> = HashMap::new();
-    let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if format == 1 {
-        return Ok(all);
-    }
-    let mut statement = connection.prepare(
-        "SELECT job, name, value FROM metrics WHERE ?1 IS NULL OR job = ?1 ORDER BY job, name",
-    )?;
-    let mut rows = statement.query([only.map(|job| job.0)])?;
-    while let Some(row) = rows.next()? {
-        let metrics = all.entry(JobId(row.get(0)?)).or_default();
-        metrics.insert(row.get(1)?, parse(row, 2)?);
-    }
-    Ok(all)
 }
 
 fn created(connection: &Connection) -> rusqlite::Result<Timestamp> {
@@ -546,52 +354,17 @@ fn created(connection: &Connection) -> rusqlite::Result<Timestamp> {
     ))
 }
 
-fn fact(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
-    connection
-        .query_row("SELECT value FROM facts WHERE name = ?1", [name], |row| {
-            row.get(0)
-        })
-        .optional()
+/// When the newest event was recorded.
+pub(super) fn last_recorded(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    let newest = "SELECT at FROM events ORDER BY number DESC LIMIT 1";
+    let newest = connection.query_row(newest, [], |row| row.get(0));
+    Ok(newest.optional()?.map(Timestamp::from_millis))
 }
 
-fn policy(connection: &Connection) -> rusqlite::Result<Policy> {
+pub(super) fn policy(connection: &Connection) -> rusqlite::Result<Policy> {
     connection.query_row("SELECT value FROM facts WHERE name = 'policy'", [], |row| {
         parse(row, 0)
     })
 }
 
 const TEXT: rusqlite::types::Type = rusqlite::types::Type::Text;
-
-pub(super) fn parse<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
-    let text = row.get_ref(column)?.as_str()?;
-    serde_json::from_str(text)
-        .map_err(|error| FromSqlError::Other(Box::new(error)))
-        .map_err(rusqlite::Error::from)
-}
-
-fn attempt_report(row: &Row<'_>) -> rusqlite::Result<(JobId, AttemptReport)> {
-    let moment = |column| {
-        Ok::<_, rusqlite::Error>(
-            row.get::<_, Option<u64>>(column)?
-                .map(Timestamp::from_millis),
-        )
-    };
-    let end: Option<String> = row.get(7)?;
-    let end = end
-        .map(|word| serde_json::from_value(serde_json::Value::String(word)))
-        .transpose()
-        .map_err(|error| FromSqlError::Other(Box::new(error)))?;
-    let report = AttemptReport {
-        attempt: Attempt(row.get(1)?),
-        cluster_job_id: row.get(2)?,
-        host: row.get(3)?,
-        submitted: Timestamp::from_millis(row.get(4)?),
-        started: moment(5)?,
-        ended: moment(6)?,
-        end,
-        exit_code: row.get(8)?,
-        signal: row.get(9)?,
-        detail: row.get(10)?,
-    };
-    Ok((JobId(row.get(0)?), report))
-}

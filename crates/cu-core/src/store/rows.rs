@@ -2,23 +2,14 @@
 //! repeated writes the same again.
 
 use cu_protocol::{Attempt, JobId, RunId, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Transaction, params};
 
 use super::progress::Announcements;
-use super::{Changes, PlanText};
-use crate::machine::{Event, Job, Measured};
+use super::sums::ALL_JOBS;
+use super::values::{json, set_fact, word};
+use super::{Changes, PlanText, sums};
+use crate::machine::{Event, Job, Measured, Tally};
 use crate::{AttemptReport, JobPlan, RunPlan};
-
-/// The fact that says how many jobs a run has in the end, if not all are there yet.
-const ALL_JOBS: &str = "all_jobs";
-
-/// How many jobs of a run that has `known` are still to come.
-pub(super) fn to_come(connection: &Connection, known: u32) -> rusqlite::Result<u32> {
-    let all = "SELECT value FROM facts WHERE name = ?1";
-    let all = connection.query_row(all, [ALL_JOBS], |row| row.get::<_, String>(0));
-    let all = all.optional()?.and_then(|text| text.parse::<u32>().ok());
-    Ok(all.unwrap_or(known).saturating_sub(known))
-}
 
 /// The rows of a commit.
 pub(super) struct Rows<'a> {
@@ -32,6 +23,7 @@ pub(super) struct Rows<'a> {
     attempts: &'a [(JobId, AttemptReport)],
     added: &'a [(JobId, PlanText)],
     all_jobs: Option<u32>,
+    tally: Option<Tally>,
     /// The cluster jobs that became known in this commit. An attempt may have ended by then.
     cluster_jobs: Vec<(JobId, Attempt, String)>,
 }
@@ -98,6 +90,7 @@ impl<'a> Rows<'a> {
             attempts: &changes.attempts,
             added: &changes.added,
             all_jobs: changes.all_jobs,
+            tally: changes.tally,
             cluster_jobs: cluster_jobs.collect(),
         })
     }
@@ -105,6 +98,9 @@ impl<'a> Rows<'a> {
     pub fn write(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         if let Some(all) = self.all_jobs {
             set_fact(transaction, ALL_JOBS, &all.to_string())?;
+        }
+        if let Some(tally) = &self.tally {
+            sums::write(transaction, tally)?;
         }
         // Their state follows below, as that of any job that has changed.
         let mut add = transaction.prepare_cached("INSERT INTO jobs VALUES (?1, '', ?2, '')")?;
@@ -120,10 +116,13 @@ impl<'a> Rows<'a> {
         for superseded in &self.superseded {
             delete.execute([superseded])?;
         }
-        let mut update =
-            transaction.prepare_cached("UPDATE jobs SET state = ?2, body = ?3 WHERE job = ?1")?;
+        let mut update = transaction.prepare_cached("UPDATE jobs SET body = ?2 WHERE job = ?1")?;
+        // SQLite would write the index anew also for a state that stays.
+        let mut change = transaction
+            .prepare_cached("UPDATE jobs SET state = ?2 WHERE job = ?1 AND state != ?2")?;
         for (job, state, body) in &self.jobs {
-            update.execute(params![job.0, state, body])?;
+            update.execute(params![job.0, body])?;
+            change.execute(params![job.0, state])?;
         }
         let mut clear = transaction.prepare_cached("DELETE FROM metrics WHERE job = ?1")?;
         let mut measure =
@@ -182,8 +181,10 @@ pub(super) fn write_plan(
     /// One in so many.
     const REPORTED: u32 = 1000;
     let mut insert = transaction.prepare("INSERT INTO jobs VALUES (?1, ?2, ?3, ?4)")?;
+    let mut tally = Tally::default();
     for (number, job_plan) in (0..).zip(&plan.jobs) {
         let job = Job::new(JobId(number), job_plan.exit_rules.clone());
+        tally.add(&job);
         insert.execute(params![
             number,
             word(&job.state())?,
@@ -194,25 +195,6 @@ pub(super) fn write_plan(
             written(number as usize);
         }
     }
-    Ok(())
-}
-
-/// Records a fact about the run as a whole, in the place of what was recorded before.
-pub(super) fn set_fact(
-    transaction: &Transaction<'_>,
-    name: &str,
-    value: &str,
-) -> rusqlite::Result<()> {
-    let sql = "INSERT OR REPLACE INTO facts VALUES (?1, ?2)";
-    transaction.execute(sql, [name, value]).map(drop)
-}
-
-pub(super) fn json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
-    serde_json::to_string(value)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
-}
-
-/// The word that serde has for a variant without fields.
-pub(super) fn word<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
-    Ok(json(value)?.trim_matches('"').to_owned())
+    tally.set_to_come(plan.to_come);
+    sums::write(transaction, &tally)
 }

@@ -1,9 +1,9 @@
--- The store of a run, format 3. Times are milliseconds since the Unix epoch, UTC.
-PRAGMA user_version = 3;
+-- The store of a run, format 4. Times are milliseconds since the Unix epoch, UTC.
+PRAGMA user_version = 4;
 
 -- What is true of the run as a whole: name, run, created, policy, backend, place (the run
 -- directory, by which a copy is told from the run), all_jobs (how many there are in the end, if
--- jobs come one after another).
+-- jobs come one after another), tally (the sum over all jobs: readers need not look at each).
 CREATE TABLE facts (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL

@@ -5,7 +5,7 @@ use cu_run_dir::Update;
 use rusqlite::{Transaction, params};
 use serde::de::DeserializeOwned;
 
-use super::rows::{json, set_fact, word};
+use super::values::{json, set_fact, word};
 use crate::machine::Event;
 use crate::{JobPlan, JobState, Policy};
 

@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::rows::json;
-use super::{FORMAT, read};
+use super::values::{json, parse};
+use super::{FORMAT, sums};
 use crate::machine::Job;
 
 /// Upgrades from any format that [`open`](super::open) accepts.
@@ -16,7 +16,10 @@ pub(super) fn to_newest(connection: &mut Connection) -> rusqlite::Result<()> {
     if found == 1 {
         separate_metrics(&transaction)?;
     }
-    // Format 2 has nothing that format 3 has not.
+    // Format 2 has nothing that format 3 has not. Format 3 has neither indices nor the sum over all jobs.
+    transaction.execute_batch(include_str!("indices.sql"))?;
+    let tally = sums::counted(&transaction)?;
+    sums::write(&transaction, &tally)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()
 }
@@ -32,7 +35,7 @@ fn separate_metrics(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
          ) WITHOUT ROWID",
     )?;
     let mut bodies = transaction.prepare("SELECT body FROM jobs")?;
-    let jobs = bodies.query_map([], |row| read::parse::<Job>(row, 0))?;
+    let jobs = bodies.query_map([], |row| parse::<Job>(row, 0))?;
     let jobs = jobs.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut insert = transaction.prepare("INSERT INTO metrics VALUES (?1, ?2, ?3)")?;
     let mut update = transaction.prepare("UPDATE jobs SET body = ?2 WHERE job = ?1")?;

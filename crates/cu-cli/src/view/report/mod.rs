@@ -16,7 +16,7 @@ use std::hash::{BuildHasher, RandomState};
 use cu_core::{JobReport, RunDir, Status};
 use cu_protocol::Timestamp;
 
-use super::balance::balance;
+use super::balance::Balance;
 use super::failures::failures;
 use super::lines::counts;
 use super::summary;
@@ -47,7 +47,7 @@ pub fn page(run: &RunDir, status: &Status, jobs: &[JobReport], now: Timestamp) -
     );
     facts(&mut page, status, now);
     page.push_str("</header>\n<main>\n");
-    if let Some(balance) = balance(run, status, jobs) {
+    if let Some(balance) = Balance::of(jobs).in_words(run, status) {
         section(&mut page, "Where the time went", &paragraphs(&balance));
     }
     let failed = failures(status, jobs);
