@@ -28,6 +28,7 @@ mod slurm_cancelled_tasks;
 mod slurm_conformance;
 mod slurm_hazards;
 mod slurm_keep;
+mod slurm_limits;
 mod slurm_options;
 mod slurm_runs;
 mod slurm_scripts_in_pieces;
