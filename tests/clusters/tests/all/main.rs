@@ -18,6 +18,7 @@ mod htcondor_second_reader;
 mod htcondor_submit_files;
 mod htcondor_tells;
 mod keeping;
+mod main_process_as_job;
 mod python_wheel;
 mod recipes;
 mod slurm;
