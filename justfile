@@ -64,11 +64,6 @@ clusters-down:
 test-clusters *arguments:
     cargo test --all-features --package cu-cluster-tests {{ arguments }} -- --test-threads=16
 
-# Crash controllers, break nodes and reach the limits of Slurms of their own, as root: some minutes.
-broken-slurms *arguments:
-    cargo test --package cu-cluster-tests --test all {{ arguments }} -- --test-threads=4 slurm_broken
-    cargo test --package cu-cluster-tests --test slurm_limits {{ arguments }} -- --test-threads=4
-
 # Run all recipes for well-known programs on a real Slurm, as root. Installs them: 3 GB in a Debian root.
 recipes *arguments:
     cargo test --package cu-cluster-tests --test all {{ arguments }} -- --test-threads=4 recipes

@@ -6,7 +6,9 @@
 //!
 //! `-- turnaround [JOBS] [ROUNDS]`: how long it is from the end of an attempt to the start of the next, by the
 //! jobs' own clocks, in a busy run on Slurm with a slot for each job. `turnaround-default` in its place: the same
-//! with Slurm's own times between two rounds of scheduling.
+//! with Slurm's own times between two rounds of scheduling. `turnaround-htcondor` and `turnaround-htcondor-default`:
+//! the same on HTCondor, in each way of resuming. `cu run` is on a login node there, so that its commands cost
+//! what those of the plain loop's jobs cost.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -64,7 +66,21 @@ fn main() -> Result<()> {
                 ..SlurmSettings::default()
             };
             let cluster = SlurmCluster::own(Suite::Trixie, &settings);
-            compare_turnarounds(&cluster, jobs, rounds)
+            let ways = [("`cu run`", "")];
+            compare_turnarounds("Slurm 24.11", &cluster, &SLURM, (jobs, rounds), &ways)
+        }
+        Some(way @ ("turnaround-htcondor" | "turnaround-htcondor-default")) => {
+            let settings = match way {
+                "turnaround-htcondor" => "",
+                _ => HTCONDOR_DEFAULTS,
+            };
+            let pool = CondorPool::own(settings);
+            let ways = [
+                ("`cu run`, submit", "resume = \"submit\""),
+                ("`cu run`, requeue", "resume = \"requeue\""),
+                ("`cu run`, checkpoint", "resume = \"checkpoint\""),
+            ];
+            compare_turnarounds("HTCondor 23.9", &pool, &HTCONDOR, (jobs, rounds), &ways)
         }
         Some("htcondor") => {
             let pool = CondorPool::own("");
@@ -76,7 +92,8 @@ fn main() -> Result<()> {
             Ok(())
         }
         Some(other) => bail!(
-            "unknown cluster {other:?}; use slurm, htcondor, turnaround or turnaround-default"
+            "unknown cluster {other:?}; use slurm, htcondor, turnaround, turnaround-default, \
+             turnaround-htcondor or turnaround-htcondor-default"
         ),
     }
 }
@@ -133,6 +150,11 @@ queue
     told: &["condor_submit", "condor_q", "condor_history", "condor_rm"],
 };
 
+/// HTCondor's own intervals, which the tests' pools shorten.
+const HTCONDOR_DEFAULTS: &str = "SCHEDD_INTERVAL = 300\nSCHEDD_MIN_INTERVAL = 5\nPERIODIC_EXPR_INTERVAL = 60\n\
+                                 NEGOTIATOR_INTERVAL = 60\nNEGOTIATOR_CYCLE_DELAY = 20\n\
+                                 NEGOTIATOR_MIN_INTERVAL = 5\n";
+
 /// The times of one contender.
 struct Turn {
     /// Until the cluster had accepted all jobs.
@@ -180,8 +202,11 @@ fn compare(title: &str, cluster: &Instance, kind: &Kind, jobs: usize, rounds: us
     let (mut plain, mut run, mut keep) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
         plain.push(plain_loop(&place(format!("plain-{round}"))?)?);
-        run.push(cu_run(&place(format!("run-{round}"))?, false)?);
-        keep.push(cu_run(&place(format!("keep-{round}"))?, true)?);
+        run.push(cu_run(&place(format!("run-{round}"))?, "")?);
+        keep.push(cu_run(
+            &place(format!("keep-{round}"))?,
+            "keep = \"20min\"",
+        )?);
     }
     let told = kind.told.join(" | ");
     println!("{title}, {jobs} jobs with {RESUMES} resumes each, {rounds} in turns\n");
@@ -238,7 +263,63 @@ date +%s.%N >>ends
 [ "$n" -gt RESUMES ] || exit 3
 "#;
 
-fn compare_turnarounds(cluster: &Instance, jobs: usize, rounds: usize) -> Result<()> {
+/// The least that as few calls of sbatch as ours can take: jobs that wait for each other, and then for one call that
+/// hands over the next attempts of all. Nothing is decided, recorded or supervised.
+const WAITS_FOR_ALL: &str = r#"#!/bin/sh
+#SBATCH --output=/dev/null
+#SBATCH --mem=64
+cd "$1/$SLURM_ARRAY_TASK_ID" || exit
+CU_OUTPUT_DIR=$PWD PROGRAM
+[ $? -eq 3 ] || exit
+round=$(wc -l <ends)
+touch asked-$round
+while [ ! -e ../leave-$round ]; do sleep 0.02; done
+"#;
+
+/// On the login node.
+const ONE_CALL_FOR_ALL: &str = r#"#!/bin/sh
+submit() { COMMANDS/sbatch --array=0-$((JOBS - 1)) job "$PWD" || exit; }
+submit
+for round in $(seq RESUMES); do
+    until [ "$(ls -- */asked-$round 2>/dev/null | wc -l)" = JOBS ]; do sleep 0.02; done
+    submit
+    touch leave-$round
+done
+until [ "$(ls -- */metrics.csv 2>/dev/null | wc -l)" = JOBS ]; do sleep 0.1; done
+"#;
+
+fn one_call_for_all(place: &Place<'_>) -> Result<Turn> {
+    let here = &place.directory;
+    for job in 0..place.jobs {
+        fs::create_dir(here.join(job.to_string()))?;
+    }
+    let job = WAITS_FOR_ALL.replace("PROGRAM", path(&place.program)?);
+    fs::write(here.join("job"), job)?;
+    let all = ONE_CALL_FOR_ALL
+        .replace("COMMANDS", path(place.commands.directory())?)
+        .replace("JOBS", &place.jobs.to_string())
+        .replace("RESUMES", &place.resumes.to_string());
+    fs::write(here.join("all"), all)?;
+    let begun = Instant::now();
+    let mut shell = place.cluster.on_login_node("sh");
+    succeed(shell.arg("all").current_dir(here))?;
+    let done = begun.elapsed().as_secs_f64();
+    wait_for_an_empty_queue(place);
+    Ok(Turn {
+        handed_over: done,
+        done,
+        calls: place.commands.calls(),
+    })
+}
+
+/// `ways`: names of contenders, and the keys of each in the table of the backend.
+fn compare_turnarounds(
+    title: &str,
+    cluster: &Instance,
+    kind: &Kind,
+    (jobs, rounds): (usize, usize),
+    ways: &[(&str, &str)],
+) -> Result<()> {
     let built = static_programs()?;
     let work = cluster.work_directory();
     let _user = cluster.become_user();
@@ -254,7 +335,7 @@ fn compare_turnarounds(cluster: &Instance, jobs: usize, rounds: usize) -> Result
         fs::create_dir(&directory)?;
         Ok(Place {
             cluster,
-            kind: &SLURM,
+            kind,
             jobs,
             resumes: MANY_RESUMES,
             program: program.clone(),
@@ -263,37 +344,50 @@ fn compare_turnarounds(cluster: &Instance, jobs: usize, rounds: usize) -> Result
             directory,
         })
     };
-    println!("Slurm 24.11, {jobs} jobs with {MANY_RESUMES} resumes each, in turns\n");
-    println!("| | turnaround: median | 95 % | ratio | all done | sbatch |");
+    println!("{title}, {jobs} jobs with {MANY_RESUMES} resumes each, in turns\n");
+    println!(
+        "| | turnaround: median | 95 % | ratio | all done | {} |",
+        kind.submit
+    );
     println!("| --- | --- | --- | --- | --- | --- |");
-    let mut ratios = Vec::new();
+    let print = |name: &str, times: &[f64], turn: &Turn, ratio: f64| -> Result<()> {
+        println!(
+            "| {name} | {} | {} | {} | {} | {} |",
+            seconds(median(times).context("jobs were resumed")?),
+            seconds(quantile(times, 0.95).context("jobs were resumed")?),
+            three_digits(ratio),
+            seconds(turn.done),
+            turn.calls.get(kind.submit).copied().unwrap_or(0),
+        );
+        Ok(())
+    };
+    let mut ratios = vec![Vec::new(); ways.len()];
     for round in 0..rounds {
         let plain = place(format!("plain-{round}"))?;
-        let plain_turn = plain_loop(&plain)?;
+        let turn = plain_loop(&plain)?;
         let plain_times = turnarounds(&plain.directory, jobs)?;
-        let run = place(format!("run-{round}"))?;
-        let run_turn = cu_run(&run, false)?;
-        let outputs = run.directory.join("run/working_directories");
-        let run_times = turnarounds(&outputs, jobs)?;
-        let middle = |times: &[f64]| median(times).context("jobs were resumed");
-        let ratio = middle(&run_times)? / middle(&plain_times)?;
-        ratios.push(ratio);
-        for (name, times, turn, ratio) in [
-            ("plain loop", &plain_times, &plain_turn, 1.0),
-            ("`cu run`", &run_times, &run_turn, ratio),
-        ] {
-            println!(
-                "| {name} | {} | {} | {} | {} | {} |",
-                seconds(middle(times)?),
-                seconds(quantile(times, 0.95).context("jobs were resumed")?),
-                three_digits(ratio),
-                seconds(turn.done),
-                turn.calls.get("sbatch").copied().unwrap_or(0),
-            );
+        print("plain loop", &plain_times, &turn, 1.0)?;
+        let usual = median(&plain_times).context("jobs were resumed")?;
+        if kind.backend == SLURM.backend {
+            let all = place(format!("all-{round}"))?;
+            let turn = one_call_for_all(&all)?;
+            let times = turnarounds(&all.directory, jobs)?;
+            let ratio = median(&times).context("jobs were resumed")? / usual;
+            print("one call for all", &times, &turn, ratio)?;
+        }
+        for (number, (name, keys)) in ways.iter().enumerate() {
+            let run = place(format!("run-{round}-{number}"))?;
+            let turn = cu_run(&run, keys)?;
+            let times = turnarounds(&run.directory.join("run/working_directories"), jobs)?;
+            let ratio = median(&times).context("jobs were resumed")? / usual;
+            ratios[number].push(ratio);
+            print(name, &times, &turn, ratio)?;
         }
     }
-    let ratio = median(&ratios).context("there is at least one round")?;
-    println!("\nmedian of the ratios: {}", three_digits(ratio));
+    for ((name, _), ratios) in ways.iter().zip(&ratios) {
+        let ratio = median(ratios).context("there is at least one round")?;
+        println!("\n{name}: median of the ratios: {}", three_digits(ratio));
+    }
     Ok(())
 }
 
@@ -363,14 +457,11 @@ fn plain_loop(place: &Place<'_>) -> Result<Turn> {
     })
 }
 
-fn cu_run(place: &Place<'_>, keeps: bool) -> Result<Turn> {
+/// `keys` are added to the table of the backend.
+fn cu_run(place: &Place<'_>, keys: &str) -> Result<Turn> {
     let config = place.directory.join("run.toml");
     let jobs: Vec<usize> = (0..place.jobs).collect();
     let backend = place.kind.backend;
-    let keep = match keeps {
-        true => format!("backend.{backend}.keep = \"20min\"\n"),
-        false => String::new(),
-    };
     fs::write(
         &config,
         format!(
@@ -381,9 +472,11 @@ fn cu_run(place: &Place<'_>, keeps: bool) -> Result<Turn> {
              grid.job = {jobs:?}\n\
              resources.memory = \"64MiB\"\n\
              resources.time_limit = \"5min\"\n\
-             backend.kind = {backend:?}\n\
-             {keep}\
-             backend.{backend}.commands = {:?}\n",
+             [backend]\n\
+             kind = {backend:?}\n\
+             [backend.{backend}]\n\
+             commands = {:?}\n\
+             {keys}\n",
             place.directory,
             place.program,
             place.resumes,
@@ -391,7 +484,7 @@ fn cu_run(place: &Place<'_>, keeps: bool) -> Result<Turn> {
         ),
     )?;
     let begun = Instant::now();
-    let mut run = Command::new(&place.cu);
+    let mut run = place.cluster.on_login_node(&place.cu);
     succeed(run.arg("run").arg(&config).current_dir(&place.directory))?;
     let done = begun.elapsed().as_secs_f64();
     wait_for_an_empty_queue(place);

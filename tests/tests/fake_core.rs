@@ -138,3 +138,34 @@ fn a_held_job_does_not_outlive_its_run() {
         (site.states()[1] == "COMPLETED").then_some(())
     });
 }
+
+/// A pool that holds whatever has run for some days, say: for a person, unless the config takes it for an end.
+#[test]
+fn a_policys_hold_waits_or_is_an_end_as_the_config_says() {
+    let script = "[ ! -e ready ] || exit 0; trap 'exit 3' TERM; touch ready; sleep 1000 & wait";
+    for is_end in [false, true] {
+        let site = cluster(Kind::Htcondor);
+        let backend = if is_end { "hold_end = [26]" } else { "" };
+        let run = site.run(script, backend, "[stop]\nsignal = \"TERM\"\n");
+        let main = run.start();
+        run.await_file(&run.output(0, "ready"));
+        site.hold("1.0", "SYSTEM_PERIODIC_HOLD: too long", 26);
+        if is_end {
+            completed(&main.wait());
+            assert_eq!(site.states(), ["CANCELLED", "COMPLETED"]);
+            continue;
+        }
+        run.until("the hold, with the way out", || {
+            let why = run.show(0)["why"].as_str().unwrap().to_owned();
+            let words = [
+                "SYSTEM_PERIODIC_HOLD: too long",
+                "code 26",
+                "`condor_release 1.0`",
+            ];
+            words.iter().all(|word| why.contains(word)).then_some(())
+        });
+        completed(&run.cu(&["stop", "all"]));
+        assert_eq!(main.wait().code, Some(1));
+        assert_eq!(site.jobs(), ["1.0"]);
+    }
+}

@@ -8,7 +8,9 @@ use cu_test_privileges::leave_out;
 use cu_tests::fake::{Fake, Kind, TWO_RESUMES, completed};
 use cu_tests::process::{Exit, Process};
 use cu_tests::run::Run;
+use cu_tests::terminal::Terminal;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::process::Signal;
 
 fn cluster(kind: Kind) -> Fake {
     Fake::new(kind, env!("CARGO_BIN_EXE_fake_cluster"))
@@ -121,6 +123,69 @@ fn a_command_that_is_missing_is_named_or_not_needed() {
         assert_eq!(exit.code, Some(code), "{name}: {exit:?}");
         assert!(exit.stderr.contains(name), "{exit:?}");
     }
+}
+
+/// The ids of the second cluster of a federation and above: arrays, single jobs, the question for them and a cancel.
+#[test]
+fn ids_of_a_federation_are_taken_as_they_are() {
+    const FIRST: u32 = 4_227_858_432;
+    let site = cluster(Kind::Slurm);
+    site.ids_begin_at(FIRST);
+    let run = site.run(TWO_RESUMES, "", "[grid]\njob = [0, 1]\n");
+    completed(&run.start().wait());
+    let jobs = site.jobs();
+    assert!(jobs.contains(&format!("{FIRST}_1")), "{jobs:?}");
+    assert_eq!(jobs.len(), 6, "{jobs:?}");
+    for attempt in run.show(1)["attempts"].as_array().unwrap() {
+        let id = attempt["cluster_job_id"].as_str().unwrap();
+        assert!(jobs.iter().any(|job| job == id), "{attempt} of {jobs:?}");
+    }
+
+    let stopped = site.run("touch ready; sleep 1000", "", "");
+    let main_process = stopped.start();
+    stopped.await_file(&stopped.output(0, "ready"));
+    completed(&stopped.cu(&["stop", "all"]));
+    assert_eq!(main_process.wait().code, Some(1));
+    let scancel = site.calls("scancel");
+    let last = site.jobs().pop().unwrap();
+    assert!(
+        scancel.iter().any(|call| call.contains(&last)),
+        "{scancel:?}"
+    );
+}
+
+/// The terminal on which a run was started goes: an ssh connection that breaks.
+#[test]
+fn a_detached_run_outlives_its_terminal() {
+    let site = cluster(Kind::Slurm);
+    let script = "touch here; while [ ! -e go ]; do sleep 0.05; done";
+    let run = site.run(script, "", "");
+    let cu = run.command(&["run", "--detach", run.config().to_str().unwrap()]);
+    // A shell that leads the terminal's session, in whose process group its commands are.
+    let mut shell = Command::new("setsid");
+    shell.args([
+        "--ctty",
+        "sh",
+        "-c",
+        "\"$@\"; echo It has detached.; read -r line",
+        "sh",
+    ]);
+    shell.arg(cu.get_program()).args(cu.get_args());
+    shell.envs(
+        cu.get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    shell.current_dir(run.path(""));
+    let mut terminal = Terminal::start(shell, (80, 24));
+    run.await_file(&run.output(0, "here"));
+    terminal.until("the prompt", |screen| screen.contains("It has detached."));
+    // Its end hangs up the terminal.
+    terminal.signal(Signal::KILL);
+    terminal.end();
+    std::fs::write(run.output(0, "go"), "").unwrap();
+    let waited = run.cu(&["wait"]);
+    assert_eq!(waited.code, Some(0), "{waited:?}");
+    assert_eq!(run.show(0)["state"], "completed");
 }
 
 #[test]

@@ -229,6 +229,14 @@ impl Fake {
         fs::write(self.home.join("delay"), delay.as_millis().to_string()).unwrap();
     }
 
+    /// The first job of a Slurm gets this id. In a federation the cluster is in its upper bits.
+    ///
+    /// # Panics
+    /// If it can't be written.
+    pub fn ids_begin_at(&self, first: u32) {
+        fs::write(self.home.join(slurm::OTHER_FIRST_ID), first.to_string()).unwrap();
+    }
+
     /// The pool writes no event log from now on.
     ///
     /// # Panics

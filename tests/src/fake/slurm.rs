@@ -11,6 +11,8 @@ use super::{Answer, now};
 pub const COMMANDS: [&str; 6] = ["sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo"];
 
 const FIRST_ID: usize = 1000;
+/// The file with another one.
+pub const OTHER_FIRST_ID: &str = "first-id";
 const TERM: i32 = 15;
 const KILL: i32 = 9;
 
@@ -52,7 +54,8 @@ fn sbatch(home: &Path, arguments: &[String]) -> Answer {
     let bases = fs::read_dir(home.join("jobs")).unwrap().flatten();
     let is_script = |name: &str| name.ends_with(".script");
     let known = bases.filter(|entry| is_script(&entry.file_name().to_string_lossy()));
-    let base = FIRST_ID + known.count();
+    let first = fs::read_to_string(home.join(OTHER_FIRST_ID));
+    let base = first.map_or(FIRST_ID, |first| first.parse().unwrap()) + known.count();
     // Slurm keeps a copy of its own.
     let copy = home.join("jobs").join(format!("{base}.script"));
     fs::write(&copy, &directives.0).unwrap();
