@@ -213,15 +213,15 @@ fn make(
     let results_dir = run.path().parent().unwrap_or(Path::new("/")).to_owned();
     let is_new = results_dir.symlink_metadata().is_err();
     loop {
-        let new_run = match (NewRun::begin(&run, &config.plan), &order.free_name) {
-            (Err(RunExists { .. } | InUse { .. }), Some(name)) => {
-                let parsed = order.parsed.with([free_name(common, name)])?;
-                *config = order.config(common, &parsed, wanted)?;
-                run = RunDir::new(directory(common, &config.parsed)?);
-                continue;
-            }
-            (new_run, _) => new_run?,
-        };
+        let begun = NewRun::begin(&run, &config.plan);
+        if let (Err(RunExists { .. } | InUse { .. }), Some(name)) = (&begun, &order.free_name) {
+            drop(begun);
+            let parsed = order.parsed.with([free_name(common, name)])?;
+            *config = order.config(common, &parsed, wanted)?;
+            run = RunDir::new(directory(common, &config.parsed)?);
+            continue;
+        }
+        let new_run = begun?;
         if is_new {
             results_dir::keep_out_of_git(&results_dir);
             if let Some(name) = &config.parsed.file.group {
