@@ -143,7 +143,7 @@ fn an_existing_run_is_not_replaced() {
     assert_refused(
         &run.start().wait(),
         USAGE,
-        &["already", "hint:", "cu show 0"],
+        &["already", "hint:", "cu jobs"],
     );
     assert_eq!(fs::read(run.dir().store()).expect("the store"), before);
 }

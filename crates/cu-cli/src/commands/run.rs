@@ -7,7 +7,7 @@ use cu_core::{NewRun, RunDir};
 use cu_protocol::JobId;
 
 use super::dry_run::dry_run;
-use super::or_resume;
+use super::{meant, or_resume};
 use crate::args::{Common, Run, RunOptions, Watch};
 use crate::backend::Choice;
 use crate::config::{Config, Override, Parsed, Planned, Source, defaults};
@@ -315,6 +315,9 @@ fn read(common: &Common, arguments: &Run) -> Result<Parsed> {
             "a config has a command of its own: give one of them",
         ));
     }
+    if let Some(path) = config {
+        meant::check(path, &keys, common.results_dir())?;
+    }
     for words in keys {
         overrides.push(Override::parse(words)?);
     }
@@ -348,6 +351,7 @@ fn read(common: &Common, arguments: &Run) -> Result<Parsed> {
             ),
             format!("`cu grid-search {}` runs it as it is", shell_word(path)),
         ),
+        Some(path) if meant::is_script(path) => meant::script(path),
         _ => error.into(),
     })
 }

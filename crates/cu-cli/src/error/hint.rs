@@ -126,7 +126,7 @@ fn run_exists(run: &Path) -> String {
         Ok(RunState::Running) => format!("it is running: `cu status {run}` shows it"),
         Ok(RunState::Interrupted) => format!("`cu resume {run}` continues it"),
         Ok(RunState::Completed | RunState::Failed | RunState::Stopped) => {
-            format!("it has ended: look at it with `cu show 0 {run}` and remove the directory")
+            format!("it has ended: `cu jobs {run}` shows it, `cu rm {run}` removes it")
         }
         Err(_) => "move it away".to_owned(),
     };

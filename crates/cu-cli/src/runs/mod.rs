@@ -1,6 +1,7 @@
 //! Finds runs: by path, by name, or the newest.
 
 pub mod disk;
+mod missing;
 pub mod results_dir;
 pub mod scratch;
 pub mod share;
@@ -84,13 +85,7 @@ pub fn find(run: Option<&str>, results_dir: &Path) -> Result<RunDir> {
     match found.or_else(|| candidates.iter().find(|path| may_be_run(path))) {
         // Opening it shows what it really is.
         Some(path) => Ok(RunDir::new(absolute(path)?)),
-        None => Err(Error::NoRun {
-            message: format!(
-                "there is no run {called}: neither a run directory nor a name in {}",
-                results_dir.display()
-            ),
-            hint: "`cu list` shows the runs of a results directory".to_owned(),
-        }),
+        None => Err(missing::called(called, results_dir)),
     }
 }
 
@@ -128,11 +123,7 @@ fn newest(results_dir: &Path) -> Result<RunDir> {
     let of_yours = if are_there { " of yours" } else { "" };
     own.next()
         .map(|listed| listed.run)
-        .ok_or_else(|| Error::NoRun {
-            message: format!("there is no run{of_yours} in {}", results_dir.display()),
-            hint: "name a run directory, or choose the results directory with --results-dir"
-                .to_owned(),
-        })
+        .ok_or_else(|| missing::newest(results_dir, of_yours))
 }
 
 /// The name of a run that is made from a command alone: that of its program, or of the script that
