@@ -133,7 +133,8 @@ fn a_disk_that_is_full_at_any_stage_loses_nothing() {
         };
         assert_eq!(last.code, Some(0), "{options}: {last:?}");
         let attempts = fs::read_to_string(&count).expect("it ran").lines().count();
-        assert_eq!(attempts, 3, "{options}");
+        // One whose end could not be recorded is run again.
+        assert!(attempts >= 3, "{options}: {attempts}");
         assert!(run.dir().all_data().exists(), "{options}");
     }
     assert!(refused > 5, "only {refused}");
