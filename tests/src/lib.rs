@@ -8,6 +8,7 @@
 //! | [`cluster_utils`], [`repository`] | projects of users: for that Python package, and in git |
 //! | [`fake`] | small fake clusters, for what real ones do once in a year |
 //! | [`fuse`] | a file system where runs are recorded as on network file systems |
+//! | [`mounts`] | file systems that are read-only or full |
 //! | [`process`] | waits for processes within a bound, kills and finds them |
 //! | [`terminal`] | a terminal with a program on it, as a person sees it |
 //! | [`wait`] | the only place that polls for a condition |
@@ -29,6 +30,7 @@ pub mod fake;
 pub mod fuse;
 pub mod history;
 pub mod modules;
+pub mod mounts;
 pub mod process;
 pub mod python_package;
 pub mod repository;

@@ -140,11 +140,7 @@ fn a_config_that_cannot_be_kept_leaves_no_run() {
 fn an_existing_run_is_not_replaced() {
     let run = completed();
     let before = fs::read(run.dir().store()).expect("the store");
-    assert_refused(
-        &run.start().wait(),
-        USAGE,
-        &["already", "hint:", "cu show 0"],
-    );
+    assert_refused(&run.start().wait(), USAGE, &["already", "hint:", "cu jobs"]);
     assert_eq!(fs::read(run.dir().store()).expect("the store"), before);
 }
 

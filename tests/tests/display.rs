@@ -70,6 +70,38 @@ fn running_jobs_are_seen_and_gone_at_the_end() {
 }
 
 #[test]
+fn in_the_background_it_draws_nothing_over_the_prompt() {
+    let run = waiting(1);
+    let config = run.config();
+    let given = command(&run, &["run", config.to_str().expect("UTF-8")]);
+    // A shell has jobs only on the terminal that controls its session.
+    let mut shell = Command::new("setsid");
+    shell.args(["--ctty", "--wait", "bash"]);
+    shell.args(["-c", "set -m; \"$@\" & echo my own words; wait $!", "bash"]);
+    shell.arg(given.get_program()).args(given.get_args());
+    shell.current_dir(run.path(""));
+    for (name, value) in given.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let mut terminal = Terminal::start(shell, (80, 24));
+    let screen = terminal.until("plain lines", |screen| {
+        screen.contains("run: 0 of 1 jobs completed, 1 running")
+    });
+    assert!(screen.contains("my own words"), "{screen}");
+    fs::write(run.path("go"), "").expect("the gate opens");
+    assert_eq!(terminal.end(), Some(0));
+    // A display moves the cursor up before it draws again.
+    assert!(
+        !terminal.bytes().contains("\u{1b}["),
+        "{:?}",
+        terminal.bytes()
+    );
+}
+
+#[test]
 fn narrow_and_wide_terminals_are_fitted() {
     for columns_and_rows in [(30, 15), (40, 24), (80, 24), (200, 60)] {
         let run = waiting(30);

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use cu_core::{JobState, Reader, RunDir, RunState};
 use cu_protocol::JobId;
 use cu_test_privileges::leave_out;
+use cu_tests::mounts::Mount;
 use cu_tests::run::{Run, scratch};
 use rusqlite::Connection;
-use rustix::mount::{MountFlags, UnmountFlags, mount_bind, mount_remount, unmount};
 
 /// A run whose job waits, and whose main process was killed.
 fn interrupted() -> Run {
@@ -134,13 +134,15 @@ fn a_reader_lives_through_a_main_process_killed_in_a_commit() {
     assert_rolled_back(&run.dir());
 }
 
-/// Every file below `directory`, with its content.
+/// Every file below `directory` that a supervisor leaves alone, with its content.
 fn content(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(directory).expect("a directory") {
         let path = entry.expect("an entry").path();
         match path.is_dir() {
             true => files.extend(content(&path)),
+            // The supervisor lives on, and renews it.
+            false if path.ends_with("holder.json") => {}
             false => drop(files.insert(path.clone(), std::fs::read(path).expect("a file"))),
         }
     }
@@ -177,30 +179,6 @@ fn a_cut_off_commit_is_left_to_a_main_process_elsewhere() {
     assert_rolled_back(&run.dir());
 }
 
-/// A directory mounted read-only, until it is dropped.
-struct ReadOnly(PathBuf);
-
-impl ReadOnly {
-    /// `None` only if `CU_TESTS_UNPRIVILEGED=1` leaves this part out.
-    fn mount(directory: &Path) -> Option<Self> {
-        let mounted = mount_bind(directory, directory)
-            .and_then(|()| mount_remount(directory, MountFlags::BIND | MountFlags::RDONLY, c""));
-        match mounted {
-            Err(error) => {
-                leave_out("a read-only medium", format!("mounting fails: {error}"));
-                None
-            }
-            Ok(()) => Some(Self(directory.to_owned())),
-        }
-    }
-}
-
-impl Drop for ReadOnly {
-    fn drop(&mut self) {
-        let _ = unmount(&self.0, UnmountFlags::DETACH);
-    }
-}
-
 #[test]
 fn a_run_cut_off_in_a_commit_is_read_on_a_read_only_medium() {
     let run = interrupted();
@@ -223,13 +201,13 @@ fn a_run_cut_off_in_a_commit_is_read_on_a_read_only_medium() {
     };
     // The write-ahead log of a killed main process, without its index.
     std::fs::remove_file(beside(&run.dir(), "-shm")).expect("it was killed, and the index is left");
-    let Some(medium) = ReadOnly::mount(run.dir().path()) else {
+    let Some(medium) = Mount::read_only(run.dir().path()) else {
         return;
     };
     tell(&run);
     drop(medium);
     cut_off(&run.dir());
-    let Some(_medium) = ReadOnly::mount(run.dir().path()) else {
+    let Some(_medium) = Mount::read_only(run.dir().path()) else {
         return;
     };
     tell(&run);

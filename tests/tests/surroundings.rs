@@ -4,12 +4,11 @@
 
 use std::process::Command;
 
-use cu_test_privileges::leave_out;
 use cu_tests::fake::{Fake, Kind, TWO_RESUMES, completed};
+use cu_tests::mounts::Mount;
 use cu_tests::process::{Exit, Process};
 use cu_tests::run::Run;
 use cu_tests::terminal::Terminal;
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::Signal;
 
 fn cluster(kind: Kind) -> Fake {
@@ -206,15 +205,14 @@ fn a_disk_that_fills_up_in_mid_run_loses_no_attempt() {
     let run = site.run(script, "", "");
     let results = run.path("results");
     std::fs::create_dir(&results).unwrap();
-    let size = Some(c"size=3m");
-    if let Err(error) = mount("tmpfs", &results, "tmpfs", MountFlags::empty(), size) {
-        return leave_out("full disks", format!("mounting fails: {error}"));
-    }
+    let Some(mount) = Mount::small(&results, "size=3m") else {
+        return;
+    };
     let exit = run.start().wait();
     let freed = std::fs::remove_file(run.output(0, "fill"));
     let resumed = freed.is_ok().then(|| run.go_on().wait());
     let n = std::fs::read_to_string(run.output(0, "n"));
-    unmount(&results, UnmountFlags::DETACH).unwrap();
+    drop(mount);
     assert_eq!(exit.code, Some(7), "{exit:?}");
     assert!(exit.stderr.contains("make room"), "{exit:?}");
     completed(&resumed.unwrap());

@@ -2,9 +2,14 @@
 //! spelled wrong. Commands that are not for people are never suggested.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Error};
+
+use crate::config::ENDINGS;
+use crate::shell_word::shell_word;
+use crate::topics;
 
 /// Words of schedulers, shells and similar tools.
 const WORDS: [(&[&str], &str); 13] = [
@@ -74,6 +79,11 @@ fn option(mut error: Error, words: &[OsString]) -> Error {
         None if is_typed("resume") && word.contains('=') => {
             Some(format!("`cu update RUN {word}` changes a run"))
         }
+        None if is_typed("list") && !word.starts_with('-') => Some(format!(
+            "`cu status {0}` shows one run, `cu list --results-dir {0}` lists another directory",
+            shell_word(Path::new(word))
+        )),
+        None if is_typed("run") => own_command(words),
         None => None,
     };
     if let Some(tip) = tip {
@@ -82,6 +92,26 @@ fn option(mut error: Error, words: &[OsString]) -> Error {
         error.insert(ContextKind::Suggested, tips);
     }
     error
+}
+
+/// How to write a command with an option of its own that was typed where a config belongs.
+fn own_command(words: &[OsString]) -> Option<String> {
+    let (_, typed) = words.split_at(words.iter().position(|word| word == "run")? + 1);
+    let program = Path::new(typed.first()?);
+    let ending = program.extension().and_then(|it| it.to_str());
+    let is_config = ending.is_some_and(|ending| ENDINGS.contains(&ending));
+    let is_option = program.to_string_lossy().starts_with('-');
+    if is_config || is_option || typed.iter().any(|word| word == "--") {
+        return None;
+    }
+    let typed: Vec<_> = typed
+        .iter()
+        .map(|word| shell_word(Path::new(word)))
+        .collect();
+    Some(format!(
+        "to run a command, write `cu run -- {}`",
+        typed.join(" ")
+    ))
 }
 
 /// Replaces the suggestion in an error about a command or an option that does not exist.
@@ -94,7 +124,10 @@ pub fn correct(mut error: Error, cu: &Command, words: &[OsString]) -> Error {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
         return error;
     };
-    let meant = meant(word, cu);
+    let meant = match words.get(1).is_some_and(|first| first == "help") {
+        true => nearest(word, topics::names().map(|(name, _)| name)).or_else(|| meant(word, cu)),
+        false => meant(word, cu),
+    };
     error.remove(ContextKind::SuggestedSubcommand);
     if let Some(meant) = meant {
         let meant = ContextValue::Strings(vec![meant]);
@@ -108,14 +141,18 @@ fn meant(word: &str, cu: &Command) -> Option<String> {
     if let Some((_, command)) = known {
         return Some((*command).to_owned());
     }
-    let allowed = (word.chars().count() / 3).max(1);
     let commands = cu
         .get_subcommands()
         .filter(|command| !command.is_hide_set());
-    let near = commands.filter_map(|command| {
-        let distance = strsim::damerau_levenshtein(word, command.get_name());
-        (distance <= allowed && distance < word.chars().count())
-            .then_some((distance, command.get_name()))
+    nearest(word, commands.map(Command::get_name))
+}
+
+/// The one of `names` that `word` was probably meant to be.
+fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let allowed = (word.chars().count() / 3).max(1);
+    let near = names.filter_map(|name| {
+        let distance = strsim::damerau_levenshtein(word, name);
+        (distance <= allowed && distance < word.chars().count()).then_some((distance, name))
     });
     near.min().map(|(_, name)| name.to_owned())
 }

@@ -30,7 +30,19 @@ pub fn create_run(run_dir: &RunDir, plan: &RunPlan) -> Result<RunId> {
 pub struct NewRun<'a> {
     run_dir: &'a RunDir,
     plan: &'a RunPlan,
+    /// The directory was not there before.
+    is_new: bool,
     _lock: Lock,
+}
+
+impl Drop for NewRun<'_> {
+    /// Removes what was made, if that did not become a run. The lock is still held.
+    fn drop(&mut self) {
+        if self.is_new && !self.run_dir.store().exists() {
+            // What can't be removed either is what a killed creation leaves.
+            let _ = std::fs::remove_dir_all(self.run_dir.path());
+        }
+    }
 }
 
 impl<'a> NewRun<'a> {
@@ -45,16 +57,27 @@ impl<'a> NewRun<'a> {
         check(plan)?;
         check_place(run_dir)?;
         lock::check_locks(run_dir.path())?;
+        let is_new = run_dir.path().symlink_metadata().is_err();
         make_dir(run_dir.path())?;
-        keep_private(run_dir)?;
-        let lock = lock::take(run_dir)?.name()?;
-        check_place(run_dir)?; // Another may just have finished one.
-        clear(run_dir)?;
-        Ok(Self {
+        // Without the lock it may be another's by now, who has a file in it.
+        let remove = || is_new.then(|| std::fs::remove_dir(run_dir.path()));
+        let taken = keep_private(run_dir)
+            .map_err(Error::from)
+            .and_then(|()| lock::take(run_dir))
+            .inspect_err(|_| drop(remove()))?;
+        let lock = taken.name().inspect_err(|_| {
+            let _ = is_new.then(|| std::fs::remove_file(run_dir.lock()));
+            drop(remove());
+        })?;
+        let new_run = Self {
             run_dir,
             plan,
+            is_new,
             _lock: lock,
-        })
+        };
+        check_place(run_dir)?; // Another may just have finished one.
+        clear(run_dir)?;
+        Ok(new_run)
     }
 
     /// Stores the config in the run directory, for a later main process to read the backend from.
@@ -69,8 +92,8 @@ impl<'a> NewRun<'a> {
     ///
     /// # Errors
     /// [`Error::File`], [`Error::Record`].
-    pub fn finish(self, made: &mut dyn FnMut(usize)) -> Result<RunId> {
-        let Self { run_dir, plan, .. } = &self;
+    pub fn finish(mut self, made: &mut dyn FnMut(usize)) -> Result<RunId> {
+        let Self { run_dir, plan, .. } = self;
         let chance = |error: cu_protocol::Error| {
             Error::file("find randomness for", run_dir.path())(std::io::Error::other(error))
         };
@@ -81,6 +104,7 @@ impl<'a> NewRun<'a> {
         sync(run_dir)?;
         let now = Timestamp::from(SystemTime::now());
         Store::create(run_dir, (run, plan), now, made)?;
+        self.is_new = false;
         Ok(run)
     }
 }

@@ -84,12 +84,12 @@ pub enum Error {
     },
     /// The store could not be written. Whatever happened since the last commit is lost: end the main
     /// process, and resume the run.
-    #[error("can't record in {}: {reason}", path.display())]
+    #[error("can't record in {}", path.display())]
     Record {
         /// The database.
         path: PathBuf,
         /// Why not.
-        reason: String,
+        source: std::io::Error,
     },
     /// The run, or something in its directory that is acted on, is not this user's alone.
     #[error(transparent)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -95,6 +95,10 @@ pub(crate) fn take(run_dir: &RunDir) -> Result<Taken> {
         last_holder: text.lines().next().unwrap_or_default().trim().to_owned(),
     };
     match outcome {
+        Ok(()) if taken.was_removed() => {
+            let removed = std::io::Error::other("it was removed just now; try again");
+            Err(Error::file("lock", &taken.path)(removed))
+        }
         Ok(()) => Ok(taken),
         Err(Errno::WOULDBLOCK) => Err(taken.in_use()),
         Err(error) => Err(refused(&taken.path, error)),
@@ -158,6 +162,13 @@ pub(crate) fn take_briefly(run_dir: &RunDir) -> Result<Taken> {
 }
 
 impl Taken {
+    /// Whether another holder has removed the file, with the run, since we opened it.
+    fn was_removed(&self) -> bool {
+        let ours = self.file.metadata().map(|it| (it.dev(), it.ino()));
+        let there = self.path.metadata().map(|it| (it.dev(), it.ino()));
+        ours.ok() != there.ok()
+    }
+
     /// Whether the last holder was on another machine. On some file systems each machine keeps its own
     /// locks (Lustre mounted with `localflock`), so it may hold the lock still.
     pub fn was_held_elsewhere(&self) -> bool {

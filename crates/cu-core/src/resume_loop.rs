@@ -368,7 +368,7 @@ impl ResumeLoop {
         };
         let recorded = recorded.map_err(|panic| Error::Record {
             path,
-            reason: error::words(panic),
+            source: std::io::Error::other(error::words(panic)),
         })??;
         log_changes::log(&recorded, &self.actor.context.names);
         self.status

@@ -71,6 +71,9 @@ pub struct Report {
     /// The page, or - for standard output [default: RUN.html]
     #[arg(long, short, value_name = "FILE", value_parser = path())]
     pub output: Option<PathBuf>,
+    /// Write the page anew until the run has ended; a browser that shows it reloads it
+    #[arg(long, short)]
+    pub follow: bool,
 }
 
 const REPORT_HELP: &str = "\

@@ -18,6 +18,7 @@ mod jobs_of_run;
 pub mod list;
 pub mod logs;
 pub mod main_process;
+mod meant;
 pub mod operate;
 mod or_resume;
 pub mod probe;

@@ -1,13 +1,16 @@
 //! `cu resume`: continues a run whose main process has ended. `cu run` does the same once it has made
 //! its run.
 
+use std::path::Path;
+
 use cu_core::{Reader, RunDir, check_run};
+use rustix::fs::{StatVfsMountFlags, statvfs};
 
 use crate::args::{Common, Resume, Watch};
 use crate::error::{ExitCode, Result};
 use crate::runs::{self, results_dir};
 use crate::start::background;
-use crate::start::foreground::work_on;
+use crate::start::foreground::{end_of, report, work_on};
 use crate::start::variables;
 use crate::text::plural;
 use crate::{backend, terminal, updates};
@@ -18,7 +21,9 @@ use crate::{backend, terminal, updates};
 /// If there is no such run, another process works on it, or its main process has to give up.
 pub fn resume(common: &Common, arguments: &Resume) -> Result<ExitCode> {
     let run = runs::find(arguments.run.run.as_deref(), common.results_dir())?;
-    check(common, &run)?;
+    if let Some(code) = check(common, &run)? {
+        return Ok(code);
+    }
     if arguments.abandon_attempts {
         let abandoned = background::runtime()?.block_on(backend::abandon(&run))?;
         if !common.quiet {
@@ -34,16 +39,19 @@ pub fn resume(common: &Common, arguments: &Resume) -> Result<ExitCode> {
 /// # Errors
 /// As [`resume`].
 pub fn continue_run(common: &Common, watch: &Watch, run: RunDir) -> Result<ExitCode> {
-    check(common, &run)?;
-    work_on(common, watch, run)
+    match check(common, &run)? {
+        Some(code) => Ok(code),
+        None => work_on(common, watch, run),
+    }
 }
 
 /// Refuses what can't be continued, before anything opens a log, a lock or a backend in a directory that is
-/// not ours.
-fn check(common: &Common, run: &RunDir) -> Result<()> {
+/// not ours. Returns the exit code of a run that has ended where nothing can be written: it is only shown.
+fn check(common: &Common, run: &RunDir) -> Result<Option<ExitCode>> {
     check_run(run)?;
     let reader = Reader::open(run)?;
-    let is_over = reader.status()?.ended.is_some();
+    let status = reader.status()?;
+    let is_over = status.ended.is_some();
     // The backend would be found in use, too, and say less.
     reader.check_unused()?;
     if !common.quiet {
@@ -56,7 +64,15 @@ fn check(common: &Common, run: &RunDir) -> Result<()> {
             terminal::warn(&text);
         }
     }
-    Ok(())
+    if is_over && is_read_only(run.path()) {
+        report(common, run, &status)?;
+        return end_of(run, &status).map(Some);
+    }
+    Ok(None)
+}
+
+fn is_read_only(directory: &Path) -> bool {
+    statvfs(directory).is_ok_and(|it| it.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 /// Only warns: the run exists already, and is still ours.

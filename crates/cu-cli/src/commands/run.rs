@@ -7,7 +7,7 @@ use cu_core::{NewRun, RunDir};
 use cu_protocol::JobId;
 
 use super::dry_run::dry_run;
-use super::or_resume;
+use super::{meant, or_resume};
 use crate::args::{Common, Run, RunOptions, Watch};
 use crate::backend::Choice;
 use crate::config::{Config, Override, Parsed, Planned, Source, defaults};
@@ -213,15 +213,15 @@ fn make(
     let results_dir = run.path().parent().unwrap_or(Path::new("/")).to_owned();
     let is_new = results_dir.symlink_metadata().is_err();
     loop {
-        let new_run = match (NewRun::begin(&run, &config.plan), &order.free_name) {
-            (Err(RunExists { .. } | InUse { .. }), Some(name)) => {
-                let parsed = order.parsed.with([free_name(common, name)])?;
-                *config = order.config(common, &parsed, wanted)?;
-                run = RunDir::new(directory(common, &config.parsed)?);
-                continue;
-            }
-            (new_run, _) => new_run?,
-        };
+        let begun = NewRun::begin(&run, &config.plan);
+        if let (Err(RunExists { .. } | InUse { .. }), Some(name)) = (&begun, &order.free_name) {
+            drop(begun);
+            let parsed = order.parsed.with([free_name(common, name)])?;
+            *config = order.config(common, &parsed, wanted)?;
+            run = RunDir::new(directory(common, &config.parsed)?);
+            continue;
+        }
+        let new_run = begun?;
         if is_new {
             results_dir::keep_out_of_git(&results_dir);
             if let Some(name) = &config.parsed.file.group {
@@ -315,6 +315,9 @@ fn read(common: &Common, arguments: &Run) -> Result<Parsed> {
             "a config has a command of its own: give one of them",
         ));
     }
+    if let Some(path) = config {
+        meant::check(path, &keys, common.results_dir())?;
+    }
     for words in keys {
         overrides.push(Override::parse(words)?);
     }
@@ -348,6 +351,7 @@ fn read(common: &Common, arguments: &Run) -> Result<Parsed> {
             ),
             format!("`cu grid-search {}` runs it as it is", shell_word(path)),
         ),
+        Some(path) if meant::is_script(path) => meant::script(path),
         _ => error.into(),
     })
 }

@@ -177,6 +177,12 @@ impl Batch {
                 let mut text = Vec::new();
                 let read = std::io::stdin().read_to_end(&mut text);
                 read.map_err(Error::read("read", Path::new("standard input")))?;
+                if text.is_empty() {
+                    return Err(Error::usage_hint(
+                        "no batch script is given, and standard input is empty",
+                        "`cu sbatch SCRIPT`; `cu sbatch --help` has examples",
+                    ));
+                }
                 Ok(Self {
                     name: "sbatch".to_owned(),
                     text,

@@ -45,8 +45,8 @@ pub fn check(parsed: &Parsed) -> Result<Vec<String>> {
         }
         if stop.before_limit.is_none() && stop.after.is_none() {
             warnings.push(format!(
-                "the program is killed at its time limit of {} without notice; with \
-                 stop.before_limit or stop.after it is asked to save first",
+                "the program is killed at its time limit of {} without notice; \
+                 `--stop-before-limit 1min`, or stop.before_limit in the config, asks it to save first",
                 shown(limit)
             ));
         }

@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 
+use super::no_room::NoRoom;
 use super::{Error, hint};
 
 /// Declares the exit codes. The comment of each is its line of the table.
@@ -106,6 +107,7 @@ impl Error {
     /// The exit code.
     pub fn exit_code(&self) -> u8 {
         let code = match self {
+            _ if NoRoom::behind(self).is_some() => ExitCode::CantWrite,
             Self::Usage { .. } | Self::Config(_) | Self::Git { .. } => ExitCode::Usage,
             Self::NoRun { .. } | Self::Read { .. } => ExitCode::NoRun,
             Self::Write { .. } | Self::System { .. } => ExitCode::CantWrite,

@@ -45,9 +45,10 @@ impl Hint for cu_core::Error {
             }
             // Without the store there is nothing to continue.
             Self::Record { path, .. } if !path.exists() => return None,
-            Self::Record { .. } => {
-                "make room or correct the permissions, then continue with `cu resume`".to_owned()
-            }
+            Self::Record { path, .. } => format!(
+                "make room or correct the permissions, then continue with `cu resume {}`",
+                shell_word(path.parent().unwrap_or(path))
+            ),
             Self::Untrusted(untrusted) => return untrusted.hint(),
             Self::Copy { original, .. } => format!(
                 "`cu resume {}` continues the original; if the copy is to replace it, move the \
@@ -125,7 +126,7 @@ fn run_exists(run: &Path) -> String {
         Ok(RunState::Running) => format!("it is running: `cu status {run}` shows it"),
         Ok(RunState::Interrupted) => format!("`cu resume {run}` continues it"),
         Ok(RunState::Completed | RunState::Failed | RunState::Stopped) => {
-            format!("it has ended: look at it with `cu show 0 {run}` and remove the directory")
+            format!("it has ended: `cu jobs {run}` shows it, `cu rm {run}` removes it")
         }
         Err(_) => "move it away".to_owned(),
     };
@@ -152,15 +153,9 @@ fn no_answer(run: &Path, silence: &Silence) -> String {
 
 /// About a file of the run that can't be used.
 fn of_file(kind: io::ErrorKind) -> Option<String> {
-    use io::ErrorKind::{
-        PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, ResourceBusy, StorageFull,
-    };
+    use io::ErrorKind::{PermissionDenied, ResourceBusy};
     let hint = match kind {
-        StorageFull | QuotaExceeded => "make room on this file system, and try again",
         PermissionDenied => "correct the permissions, and try again",
-        ReadOnlyFilesystem => {
-            "choose a directory that can be written with `--results-dir DIR`; a run that is there already can be copied and continued elsewhere"
-        }
         ResourceBusy => "another process has held it for long: try again",
         _ => return None,
     };

@@ -1,8 +1,10 @@
 //! What can go wrong at the command line. An error shows its own part only; its source shows the rest.
-//! `exit_code.rs` has the exit code of each kind, `hint.rs` what to do about it.
+//! `exit_code.rs` has the exit code of each kind, `hint.rs` what to do about it, `no_room.rs` what to do about a file
+//! system that takes nothing.
 
 mod exit_code;
 mod hint;
+mod no_room;
 pub mod render;
 
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::backend::kind::Kind;
 use crate::{config, git_command};
 use hint::Hint;
+use no_room::NoRoom;
 
 pub use exit_code::ExitCode;
 
@@ -158,6 +161,9 @@ impl Error {
 
     /// What to do about it, if that can be said.
     pub fn hint(&self) -> Option<String> {
+        if let Some(no_room) = NoRoom::behind(self) {
+            return Some(no_room.hint());
+        }
         match self {
             Self::Usage { hint, .. } => hint.clone(),
             Self::NoRun { hint, .. } => Some(hint.clone()),

@@ -138,10 +138,10 @@ mod tests {
     fn a_deleted_run_gets_no_hint_to_resume() {
         let error = Error::Run(cu_core::Error::Record {
             path: "/nowhere/results/a/run.sqlite".into(),
-            reason: "it was deleted while the run went on".to_owned(),
+            source: io::Error::other("it was deleted while the run went on"),
         });
-        let expected = "error: can't record in /nowhere/results/a/run.sqlite: \
-                        it was deleted while the run went on";
+        let expected = "error: can't record in /nowhere/results/a/run.sqlite\n  \
+                        caused by: it was deleted while the run went on";
         assert_eq!(plain(&error), expected);
     }
 

@@ -1,6 +1,7 @@
 //! Finds runs: by path, by name, or the newest.
 
 pub mod disk;
+mod missing;
 pub mod results_dir;
 pub mod scratch;
 pub mod share;
@@ -87,13 +88,7 @@ pub fn find(run: Option<&str>, results_dir: &Path) -> Result<RunDir> {
     match found.or_else(|| candidates.iter().find(|path| may_be_run(path))) {
         // Opening it shows what it really is.
         Some(path) => Ok(RunDir::new(absolute(path)?)),
-        None => Err(Error::NoRun {
-            message: format!(
-                "there is no run {called}: neither a run directory nor a name in {}",
-                results_dir.display()
-            ),
-            hint: "`cu list` shows the runs of a results directory".to_owned(),
-        }),
+        None => Err(missing::called(called, results_dir)),
     }
 }
 
@@ -145,10 +140,9 @@ fn newest(results_dir: &Path) -> Result<RunDir> {
         }
     }
     let of_yours = if are_there { " of yours" } else { "" };
-    newest.map(|(_, run)| run).ok_or_else(|| Error::NoRun {
-        message: format!("there is no run{of_yours} in {}", results_dir.display()),
-        hint: "name a run directory, or choose the results directory with --results-dir".to_owned(),
-    })
+    newest
+        .map(|(_, run)| run)
+        .ok_or_else(|| missing::newest(results_dir, of_yours))
 }
 
 /// By how much the clock of a file server may differ from the one of a host that makes a run.

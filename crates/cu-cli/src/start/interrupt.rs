@@ -69,6 +69,15 @@ impl Choice {
     }
 }
 
+/// The question, in lines that a narrow terminal does not break within a word.
+const QUESTION: &str = "\
+Interrupted. Type a letter, then Enter:
+  d: detach (running attempts continue)
+  p: pause (they save, and wait for you)
+  s: stop all jobs for good
+  c: continue
+Ctrl-C again ends this process at once.";
+
 /// Decides what an interruption means.
 #[derive(Debug)]
 pub struct Interrupts {
@@ -170,10 +179,7 @@ impl Sources {
     /// Asks the person at the terminal. The answer comes as an [`Interruption`]. A thread of its
     /// own reads it, since nothing can end a read from a terminal but the end of the process.
     pub fn ask(&self) {
-        say(
-            "Interrupted. d: detach (this process ends, running attempts continue), p: pause (attempts save \
-             and end, until `cu continue`), s: stop all jobs for good, c: continue; then Enter. Ctrl-C again ends this process at once.",
-        );
+        say(QUESTION);
         let answer = self.answer.clone();
         let asking = threads::spawn("question", STACK_BYTES, move || {
             let mut line = String::new();

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cu_core::{Finish, LoopOptions, Operator, Reader, ResumeLoop, RunDir, Status, Update};
-use cu_protocol::{OperatorAnswer, OperatorRequest};
+use cu_protocol::{JobId, OperatorAnswer, OperatorRequest};
 use cu_scheduler::{Reach, Scheduler};
+use cu_system::threads;
 
 use crate::backend;
 use crate::cluster_utils::interim;
@@ -20,6 +21,7 @@ use crate::optimize::early::Early;
 use crate::optimize::kept::Kept;
 use crate::start::background;
 use crate::start::interrupt::{Interruption, Interrupts, Reaction, Sources};
+use crate::text::last_line;
 use crate::updates;
 use crate::view::notices::Notices;
 use crate::view::waiting::{self, Waiting};
@@ -170,7 +172,7 @@ impl MainProcess {
                     let now = Instant::now();
                     let status = status.borrow();
                     let report_follows = reports && status.jobs.settled() == status.jobs.total;
-                    let lines = notices.take(report_follows);
+                    let lines = notices.take(report_follows, |job| last_line_of(&self.run, job));
                     lines.iter().for_each(|line| view.notice(line));
                     view.tick(now);
                     if self.takes_updates && !is_updated && Update::are_pending(&self.run) {
@@ -215,7 +217,7 @@ impl MainProcess {
             notices.add(notice);
         }
         let report_follows = reports && matches!(finish, Finish::Settled(_));
-        let lines = notices.take(report_follows);
+        let lines = notices.take(report_follows, |job| last_line_of(&self.run, job));
         lines.iter().for_each(|line| view.notice(line));
         view.pause();
         Ok(match finish {
@@ -234,6 +236,20 @@ impl MainProcess {
             }
         })
     }
+}
+
+/// The last line that the newest attempt of a job has printed, unless the file server is slow: the loop waits for
+/// this.
+fn last_line_of(run: &RunDir, job: JobId) -> Option<String> {
+    const PATIENCE: Duration = Duration::from_millis(200);
+    let attempts = run.attempts(job);
+    let read = threads::within("last line", PATIENCE, move || {
+        let entries = std::fs::read_dir(&attempts).ok()?.flatten();
+        let numbers = entries.filter_map(|it| it.file_name().to_str()?.parse::<u32>().ok());
+        let newest = attempts.join(numbers.max()?.to_string());
+        last_line::of_attempt(&newest, 1).pop()
+    });
+    read.flatten()
 }
 
 /// What looks at a run, in this order: a directory is removed once it was looked at.

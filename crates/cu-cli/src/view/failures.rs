@@ -96,12 +96,11 @@ fn paragraph(text: &mut String, status: &Status, run: &RunDir, kind: &Kind) {
         (None, _) => writeln!(text, "{who} failed: {what}"),
     };
     if kind.jobs.len() > 1 {
-        let _ = writeln!(
-            text,
-            "  jobs {}; for example job {}:",
-            ranges(&kind.jobs),
-            job.job
-        );
+        let example = match before.is_empty() && (what.starts_with('(') || last.is_empty()) {
+            true => String::new(),
+            false => format!("; for example job {}:", job.job),
+        };
+        let _ = writeln!(text, "  jobs {}{example}", ranges(&kind.jobs));
     }
     for line in before {
         let _ = writeln!(text, "  | {line}");
@@ -254,5 +253,16 @@ mod tests {
              see `cu logs 7 {run_dir}`\n"
         );
         assert_eq!(failures(&status, &jobs), expected);
+        // No example is announced where the heading has all of it.
+        for job in &jobs {
+            let stderr = run.attempt(job.job, Attempt(0)).join("stderr");
+            std::fs::write(stderr, "ERROR: no GPU\n").expect("a file");
+        }
+        let expected = format!(
+            "500 jobs failed (exit code 1): ERROR: no GPU\n  jobs 0-6,8-499,700\n  \
+             see `cu logs 0 {run_dir}`\n"
+        );
+        let text = failures(&status, &jobs);
+        assert!(text.starts_with(&expected), "{text}");
     }
 }

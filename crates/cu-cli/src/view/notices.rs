@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use cu_core::{Level, Notice};
+use cu_protocol::JobId;
 
 use super::limit;
 use crate::text::moment::in_local_time;
@@ -34,8 +35,13 @@ impl Notices {
         }
     }
 
-    /// Takes all of them, as one line each; without failures if a report of these follows.
-    pub fn take(&mut self, report_follows: bool) -> Vec<String> {
+    /// Takes all of them, as one line each; without failures if a report of these follows. `last_line` reads the last
+    /// line that a job has printed, which is most often why it failed.
+    pub fn take(
+        &mut self,
+        report_follows: bool,
+        last_line: impl Fn(JobId) -> Option<String>,
+    ) -> Vec<String> {
         self.places.clear();
         let mut lines = Vec::new();
         for (notice, more) in self.gathered.drain(..) {
@@ -49,6 +55,10 @@ impl Notices {
                 text.push_str(&format!(" (… and {})", plural(more, "more job")));
             }
             if let Some(job) = failed {
+                // A limit that gave the job up is the reason itself.
+                if let Some(line) = last_line(job).filter(|_| notice.limit.is_none()) {
+                    text.push_str(&format!("; last line: {line}"));
+                }
                 text.push_str(&format!("; see `cu logs {job}`"));
             }
             lines.push(text);
@@ -59,7 +69,7 @@ impl Notices {
 
 #[cfg(test)]
 mod tests {
-    use cu_protocol::{JobId, Timestamp};
+    use cu_protocol::Timestamp;
 
     use super::*;
 
@@ -73,10 +83,10 @@ mod tests {
         (7..49).for_each(|job| add(job, "no"));
         add(3, "never");
         assert_eq!(
-            notices.take(false),
+            notices.take(false, |_| None),
             ["job 7: no (… and 41 more jobs)", "job 3: never"]
         );
-        assert_eq!(notices.take(false), [""; 0]);
+        assert_eq!(notices.take(false, |_| None), [""; 0]);
     }
 
     #[test]
@@ -87,10 +97,14 @@ mod tests {
             Notice::new(at, job, Level::Error, "it failed".to_owned())
         };
         notices.add(failed(1));
-        assert_eq!(notices.take(true), [""; 0]);
+        assert_eq!(notices.take(true, |_| None), [""; 0]);
         notices.add(failed(2));
-        assert_eq!(notices.take(false), ["job 2: it failed; see `cu logs 2`"]);
+        let last_line = |_| Some("no GPU".to_owned());
+        assert_eq!(
+            notices.take(false, last_line),
+            ["job 2: it failed; last line: no GPU; see `cu logs 2`"]
+        );
         notices.add(failed(3));
-        assert_eq!(notices.take(false), [""; 0]);
+        assert_eq!(notices.take(false, |_| None), [""; 0]);
     }
 }

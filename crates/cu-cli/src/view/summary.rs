@@ -373,7 +373,7 @@ digits: failed, 3 of 10 jobs completed, 4 waiting, 2 running, 1 failed, 6 resume
         let text = end_of_run(&status, &jobs);
         assert_eq!(text.lines().count(), 4, "{text}");
         assert!(text.starts_with("100 jobs failed"), "{text}");
-        assert!(text.contains("\n  jobs 0-99;"), "{text}");
+        assert!(text.contains("\n  jobs 0-99\n"), "{text}");
     }
 
     #[test]

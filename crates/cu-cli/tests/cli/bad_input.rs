@@ -67,7 +67,10 @@ fn a_config_that_is_wrong_is_exit_code_2_and_makes_nothing() {
         ),
         (
             &["run", "count.sh"],
-            &["this is not valid TOML", "cu run -- COMMAND"],
+            &[
+                "count.sh is a script, not a config",
+                "`cu run -- ./count.sh`",
+            ],
         ),
         (
             &["run", "good.toml", "nonsense"],
@@ -112,6 +115,80 @@ fn programs_get_errors_as_json() {
 }
 
 #[test]
+fn words_in_a_wrong_place_lead_to_the_command_that_was_meant() {
+    let bench = Bench::new();
+    expect(
+        &bench,
+        &["status"],
+        6,
+        &["hint: `cu run -- COMMAND` makes one"],
+    );
+    bench.write("run.toml", "name = \"digits\"\ncommand = [\"true\"]\n");
+    bench.write("new.toml", "name = \"new\"\ncommand = [\"true\"]\n");
+    bench.program("x.sh", "#!/bin/sh\n#SBATCH --time=1:00\necho hi\n");
+    assert_eq!(bench.cu(&["run", "run.toml"]).code, 0);
+    let gone = bench.path("results/gone");
+    std::os::unix::fs::symlink("/nowhere/at/all", gone).expect("a link");
+    for (arguments, code, hint) in [
+        // A run where a config is expected, and the other way round.
+        (
+            &["run", "digits"][..],
+            2,
+            "hint: `cu resume digits` continues it",
+        ),
+        (
+            &["run", "results/digits"],
+            2,
+            "hint: `cu resume results/digits` continues it",
+        ),
+        (&["status", "run.toml"], 6, "hint: name its run: digits"),
+        (&["show", "0", "run.toml"], 6, "hint: name its run: digits"),
+        (
+            &["resume", "new.toml"],
+            6,
+            "hint: `cu run new.toml` makes its run",
+        ),
+        // A command without `--`.
+        (
+            &["run", "python", "train.py"],
+            2,
+            "write `cu run -- python train.py`",
+        ),
+        (
+            &["run", "./x.sh", "--lr", "0.1"],
+            2,
+            "write `cu run -- ./x.sh --lr 0.1`",
+        ),
+        (
+            &["run", "x.sh"],
+            2,
+            "hint: `cu run -- ./x.sh` runs it; `cu sbatch x.sh` submits it",
+        ),
+        // Names that are spelled otherwise, conditions without their option, links to nowhere.
+        (&["status", "digist"], 6, "hint: did you mean digits?"),
+        (
+            &["jobs", "settings.lr<1"],
+            6,
+            "write `--where 'settings.lr<1'`",
+        ),
+        (
+            &["status", "gone"],
+            6,
+            "is a link to /nowhere/at/all, which does not exist",
+        ),
+        (
+            &["list", "digits"],
+            2,
+            "tip: `cu status digits` shows one run",
+        ),
+        (&["help", "exit-code"], 2, "exists: 'exit-codes'"),
+        (&["sbatch"], 2, "no batch script is given"),
+    ] {
+        expect(&bench, arguments, code, &[hint]);
+    }
+}
+
+#[test]
 fn a_run_that_exists_is_not_touched() {
     let bench = Bench::new();
     bench.program("count.sh", COUNT);
@@ -127,8 +204,9 @@ fn a_run_that_exists_is_not_touched() {
         2,
         &[
             "there is a run in",
-            "hint: it has ended: look at it with `cu show 0 ",
-            "remove the directory, or choose another name with `--name NAME`",
+            "hint: it has ended: `cu jobs ",
+            "`cu rm ",
+            " removes it, or choose another name with `--name NAME`",
         ],
     );
     assert_eq!(

@@ -6,7 +6,7 @@ use html5ever::tokenizer::{
     BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, states::RawKind,
 };
 
-use crate::support::Bench;
+use crate::support::{Bench, WAIT};
 
 /// What a browser reads: tags in their order, and mistakes.
 #[derive(Default)]
@@ -134,4 +134,33 @@ fn only_an_earlier_report_is_overwritten() {
     assert!(bench.read("thesis.html").contains("mine"));
     let page = bench.cu(&["report", "-o", "-"]);
     read(&page.stdout);
+}
+
+#[test]
+fn a_page_that_follows_a_run_is_reloaded_until_its_end() {
+    const RELOADS: &str = "http-equiv=\"refresh\"";
+    let bench = Bench::new();
+    bench.program("wait.sh", WAIT);
+    let started = bench.cu(&["run", "--name", "r", "--detach", "--", "./wait.sh"]);
+    assert_eq!(started.code, 0, "{started:?}");
+    bench.wait_until_waiting("r");
+    let refused = bench.cu(&["report", "--follow", "-o", "-"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    let following = bench.start(&["report", "--follow"]);
+    bench.wait_until("a page is there", |bench| bench.path("r.html").exists());
+    let page = bench.read("r.html");
+    assert!(
+        page.contains(RELOADS) && page.contains("<title>r: running"),
+        "{page}"
+    );
+    read(&page);
+    bench.let_go("r");
+    let ended = following.end();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let page = bench.read("r.html");
+    assert!(
+        !page.contains(RELOADS) && page.contains("<title>r: completed"),
+        "{page}"
+    );
+    assert!(!bench.path("r.html.part").exists());
 }

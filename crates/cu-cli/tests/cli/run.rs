@@ -170,6 +170,24 @@ fn a_dry_run_makes_nothing() {
 }
 
 #[test]
+fn a_dry_run_fails_where_the_run_would() {
+    let bench = Bench::new();
+    bench.program("count.sh", COUNT);
+    let ran = bench.cu(&["run", "--name", "a", "--", "./count.sh", "1"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let dry = |words: &[&str]| {
+        let ended = bench.cu(&[&["run", "--dry-run"], words, &["--", "./count.sh", "1"]].concat());
+        (ended.code, ended.stdout)
+    };
+    assert_eq!(dry(&["--name", "a"]).0, 2);
+    assert_eq!(dry(&["resources.cpus=100000"]).0, 2);
+    // Keys without an option go before the command.
+    let (code, shown) = dry(&["backend.slurm.partition=gpu"]);
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains("partition = \"gpu\""), "{shown}");
+}
+
+#[test]
 fn a_failed_job_says_why_and_makes_exit_code_1() {
     let bench = Bench::new();
     bench.program("broken.sh", "#!/bin/sh\necho trouble >&2; exit 7\n");

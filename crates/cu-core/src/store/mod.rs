@@ -102,10 +102,7 @@ impl Store {
         remove(&unfinished)?;
         remove(&cu_run_dir::beside(&unfinished, "-journal"))?;
         left.iter().try_for_each(|file| remove(file))?;
-        let record = |error: rusqlite::Error| Error::Record {
-            path: path.clone(),
-            reason: error.to_string(),
-        };
+        let record = |error| open::not_recorded(&path, error);
         // SQLite would use the umask. Files that it makes beside this one later get the same mode.
         files::new_file()
             .write(true)
@@ -133,7 +130,7 @@ impl Store {
     pub fn open(run_dir: &RunDir, lock: Lock) -> Result<Self> {
         let path = run_dir.store();
         let mut connection = open::for_writing(run_dir)?;
-        upgrade::to_newest(&mut connection).map_err(|error| open::unusable(&path, error))?;
+        upgrade::to_newest(&mut connection).map_err(|error| open::unopened(&path, error))?;
         let file = file_id(&path).map_err(Error::file("examine", &path))?;
         let abandoned = Abandoned::default();
         let newest = "SELECT coalesce(max(number), 0) FROM events";
@@ -143,7 +140,7 @@ impl Store {
                 connection.busy_handler(Some(abandoned.insist()))?;
                 Ok(newest)
             })
-            .map_err(|error| open::unusable(&path, error))?;
+            .map_err(|error| open::unopened(&path, error))?;
         Ok(Self {
             connection,
             path,
@@ -158,7 +155,7 @@ impl Store {
 
     /// Loads everything that a main process needs to go on.
     pub fn load(&self) -> Result<Loaded> {
-        load::load(&self.connection).map_err(|error| open::unusable(&self.path, error))
+        load::load(&self.connection).map_err(|error| open::unopened(&self.path, error))
     }
 
     /// Records how the scheduler names itself, and where the run is, so that a copy can be recognised.
@@ -215,17 +212,15 @@ impl Store {
         if self.poisoned {
             return Err(Error::Record {
                 path: self.path.clone(),
-                reason: "an earlier commit failed".to_owned(),
+                source: std::io::Error::other("an earlier commit failed"),
             });
         }
         let outcome = Rows::of(changes, self.next, &mut self.announcements)
             .and_then(|rows| self.insist(|transaction| rows.write(transaction)))
             .map_err(|error| {
                 // A missing store is the better explanation for a failed write.
-                self.check_place().err().unwrap_or_else(|| Error::Record {
-                    path: self.path.clone(),
-                    reason: error.to_string(),
-                })
+                let missing = self.check_place().err();
+                missing.unwrap_or_else(|| open::not_recorded(&self.path, error))
             })
             .and_then(|()| self.check_place());
         self.next += changes.events.len() as i64;
@@ -270,7 +265,7 @@ impl Store {
         };
         Err(Error::Record {
             path: self.path.clone(),
-            reason,
+            source: std::io::Error::other(reason),
         })
     }
 
@@ -280,10 +275,8 @@ impl Store {
         let _ = self
             .connection
             .pragma_update(None, "journal_mode", "DELETE");
-        self.connection.close().map_err(|(_, error)| Error::Record {
-            path: self.path,
-            reason: error.to_string(),
-        })
+        let closed = self.connection.close();
+        closed.map_err(|(_, error)| open::not_recorded(&self.path, error))
     }
 }
 
@@ -313,6 +306,7 @@ fn file_id(path: &Path) -> std::io::Result<FileId> {
 #[cfg(test)]
 mod tests {
     use cu_protocol::{Attempt, Fraction, Message, Sequence};
+    use cu_system::causes::in_one_line;
 
     use super::*;
     use crate::{Policy, lock};
@@ -423,7 +417,8 @@ mod tests {
             change(&run_dir.store()).expect("changed");
             let error = store.commit(&changes()).expect_err("for nobody");
             assert!(matches!(error, Error::Record { .. }), "{error}");
-            assert!(error.to_string().contains(words), "{error}");
+            let error = in_one_line(&error);
+            assert!(error.contains(words), "{error}");
         }
     }
 
@@ -438,7 +433,7 @@ mod tests {
         let sql = "ALTER TABLE hidden RENAME TO events";
         store.connection.execute_batch(sql).expect("renamed");
         let error = store.commit(&changes).expect_err("poisoned");
-        assert!(error.to_string().contains("an earlier commit failed"));
+        assert!(in_one_line(&error).contains("an earlier commit failed"));
         assert_eq!(recorded_events(&store), 1);
     }
 }

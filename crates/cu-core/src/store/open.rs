@@ -6,7 +6,7 @@
 //! signal. The next main process reports that, and makes the index anew. Without the index there could be
 //! no readers.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,14 +24,18 @@ pub(super) const BUSY: Duration = Duration::from_secs(30);
 /// is tried whether there are any.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
+/// The most that SQLite makes a file beside the database longer by, in bytes: the index of a write-ahead log.
+const INDEX_SIZE: usize = 32 << 10;
+
 /// The suffixes of the files that SQLite keeps beside a database. The index `-shm` is not among them: it
 /// is made anew from the write-ahead log, and no copy needs it.
 pub(super) const FILES_BESIDE: [&str; 2] = ["-journal", "-wal"];
 
 pub(super) fn for_writing(run_dir: &RunDir) -> Result<Connection> {
     let path = run_dir.store();
-    let connection = open(run_dir, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    check(&connection, &path)?;
+    let opened = open(run_dir, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        .and_then(|connection| check(&connection, &path).map(|()| connection));
+    let connection = opened.map_err(|error| for_a_writer(&path, error))?;
     // The write-ahead log needs memory that all readers share.
     let journal = match FileSystem::of(run_dir.path()).is_local() {
         true => "WAL",
@@ -144,12 +148,60 @@ pub(super) fn unwritable(path: &Path, error: rusqlite::Error) -> Error {
         Error::Read { source, .. } if source.kind() == ErrorKind::ResourceBusy => {
             Error::file("write", path)(source)
         }
-        Error::Read { source, .. } => Error::Record {
+        Error::Read { source, .. } => without_room(path).unwrap_or_else(|| Error::Record {
             path: path.to_owned(),
-            reason: source.to_string(),
-        },
+            source,
+        }),
         other => other,
     }
+}
+
+/// The meaning of `error`, which a writer met before it wrote anything.
+pub(super) fn unopened(path: &Path, error: rusqlite::Error) -> Error {
+    for_a_writer(path, unusable(path, error))
+}
+
+fn for_a_writer(path: &Path, error: Error) -> Error {
+    match &error {
+        // A reader would say so, too.
+        Error::Read { source, .. } if source.kind() != ErrorKind::ResourceBusy => {
+            without_room(path).unwrap_or(error)
+        }
+        _ => error,
+    }
+}
+
+/// The error for what could not be recorded in the store in `path`, whatever the reason.
+pub(super) fn not_recorded(path: &Path, error: rusqlite::Error) -> Error {
+    without_room(path).unwrap_or_else(|| {
+        let kind = match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => ErrorKind::StorageFull,
+            _ => ErrorKind::Other,
+        };
+        Error::Record {
+            path: path.to_owned(),
+            source: std::io::Error::new(kind, error),
+        }
+    })
+}
+
+/// The error for a store whose file system takes no more, if that is so: SQLite calls that an I/O error, or a file
+/// that can't be opened, unless it is the database itself that has no room.
+fn without_room(path: &Path) -> Option<Error> {
+    let directory = path.parent().unwrap_or(path);
+    let tried = tempfile::tempfile_in(directory).and_then(|mut file| {
+        file.write_all(&[0; INDEX_SIZE])?;
+        file.sync_all()
+    });
+    let source = tried.err()?;
+    let is_reason = matches!(
+        source.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem
+    );
+    is_reason.then(|| Error::Record {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The meaning of `error` for the store in `path`. Only its content can show damage: a disk that is full or

@@ -12,6 +12,7 @@ pub mod timeline;
 
 use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
 
 use cu_core::{JobReport, RunDir, Status};
 use cu_protocol::Timestamp;
@@ -28,9 +29,19 @@ pub use curves::sparkline;
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// The page about a run, as it is at the moment `now`.
-pub fn page(run: &RunDir, status: &Status, jobs: &[JobReport], now: Timestamp) -> String {
+/// The page about a run, as it is at the moment `now`. A browser reloads it after `reload`.
+pub fn page(
+    run: &RunDir,
+    status: &Status,
+    jobs: &[JobReport],
+    now: Timestamp,
+    reload: Option<Duration>,
+) -> String {
     let mut page = String::new();
+    let reload = reload.map_or_else(String::new, |after| {
+        let seconds = after.as_secs();
+        format!("<meta http-equiv=\"refresh\" content=\"{seconds}\">\n")
+    });
     // A text that was not escaped would still be no script of this page.
     let nonce = format!("{:016x}", RandomState::new().hash_one(now.millis()));
     let name = escape(&status.name);
@@ -41,7 +52,7 @@ pub fn page(run: &RunDir, status: &Status, jobs: &[JobReport], now: Timestamp) -
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
-         style-src 'unsafe-inline'; script-src 'nonce-{nonce}'\">\n\
+         style-src 'unsafe-inline'; script-src 'nonce-{nonce}'\">\n{reload}\
          <title>{name}: {state}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n\
          <h1>{name} <span class=\"state {state}\">{state}</span></h1>\n"
     );
@@ -124,6 +135,7 @@ mod tests {
             &status,
             jobs,
             Timestamp::from_millis(100_000),
+            None,
         )
     }
 
