@@ -355,10 +355,14 @@ impl Machine {
         &self.policy
     }
 
+    /// How many attempts the scheduler has, or is about to.
+    pub(crate) fn submitted(&self) -> u32 {
+        self.tally.counts.queued + self.tally.counts.running
+    }
+
     fn has_room(&self) -> bool {
-        let submitted = self.tally.counts.queued + self.tally.counts.running;
         let most = self.policy.max_submitted;
-        !self.is_closed && most.is_none_or(|most| submitted < most.get())
+        !self.is_closed && most.is_none_or(|most| self.submitted() < most.get())
     }
 
     /// Changes a job and what is derived from it: sum and deadlines.
@@ -383,8 +387,10 @@ impl Machine {
                 _ => self.deadlines.remove(&(due, id)),
             };
         }
-        let after = job.clone();
-        self.enter(&after);
+        // Taken out for as long as all else of this changes: a copy would cost more than the rest of a step.
+        let jobs = std::mem::take(&mut self.jobs);
+        self.enter(&jobs[id.0 as usize]);
+        self.jobs = jobs;
         true
     }
 
