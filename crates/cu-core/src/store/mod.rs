@@ -19,10 +19,11 @@ use cu_protocol::{JobId, RunId, Timestamp};
 use cu_run_dir::Update;
 use cu_system::files;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
+use serde::Deserialize;
 
 use crate::lock::{Lock, Note};
 use crate::machine::{Event, Job, Measured};
-use crate::{AttemptReport, Error, JobPlan, Policy, Result, RunDir, RunPlan};
+use crate::{AttemptReport, Error, JobPlan, Policy, Resources, Result, RunDir, RunPlan};
 
 pub(crate) use open::must_exist;
 pub(crate) use others::{Abandoned, holders};
@@ -111,6 +112,16 @@ impl PlanText {
     /// The plan.
     pub fn plan(&self) -> JobPlan {
         serde_json::from_str(&self.0).expect("it was read when the run was opened")
+    }
+
+    /// Only what each attempt requests from the scheduler.
+    pub fn resources(&self) -> Resources {
+        #[derive(Deserialize)]
+        struct Needs {
+            resources: Resources,
+        }
+        let needs: Needs = serde_json::from_str(&self.0).expect("it is a plan");
+        needs.resources
     }
 }
 
