@@ -41,8 +41,8 @@ impl Patience {
     /// For a run with so many attempts that `run`, or have ended without that being recorded, and others that
     /// `wait` for a place.
     ///
-    /// Half of those that wait keep all places taken meanwhile. Of those that run, with nothing to follow them, an
-    /// eighth is awaited: so that costs a job at most an eighth of its attempt's time.
+    /// Half of those that wait keep all places taken meanwhile. An eighth of those that run is awaited even if nothing
+    /// follows them: that costs a job at most an eighth of its attempt's time.
     pub fn of(run: usize, wait: usize) -> Self {
         Self {
             ends: (wait / 2 + run / 8).min(run),
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_lone_attempt_or_a_few() {
+    fn a_lone_attempt_or_a_few_never_wait() {
         for (run, wait) in [(0, 0), (0, 100), (1, 0), (1, 1), (2, 0), (8, 0), (2, 2)] {
             assert!(Patience::of(run, wait).ends <= 1, "{run} and {wait}");
         }
