@@ -52,11 +52,13 @@ fn commits_per_attempt_fall_as_load_rises() {
         [(1, 1), (48, 8)].map(|(jobs, at_a_time)| of_an_attempt(jobs, at_a_time));
     println!("alone: {alone:?}\ntogether: {together:?}");
     assert!(syncs(&together) < syncs(&alone) / 2.0);
+    // Most of it is the making of a run, whose store is synced once, and then its closing.
+    assert!(syncs(&alone) <= 16.0, "{alone:?}");
     assert!(syncs(&together) <= 2.0, "{together:?}");
     // The program, and the search for what it has changed; where no copy stands by, a supervisor too.
     assert!(of(&together, "clone3") <= 3.0, "{together:?}");
     // A key exchange would take random numbers, and TCP options of its sockets.
     assert!(of(&together, "getrandom") <= 3.0, "{together:?}");
     assert!(of(&together, "setsockopt") <= 1.5, "{together:?}");
-    assert!(of(&together, "total") <= 1200.0, "{together:?}");
+    assert!(of(&together, "total") <= 900.0, "{together:?}");
 }

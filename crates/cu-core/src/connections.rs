@@ -67,6 +67,11 @@ impl Connections {
         self.lock().remove(&(job, attempt)).is_some()
     }
 
+    /// How many attempts are connected.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     pub fn has(&self, job: JobId, attempt: Attempt) -> bool {
         self.lock().contains_key(&(job, attempt))
     }

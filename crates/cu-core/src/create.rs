@@ -5,14 +5,12 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use cu_protocol::{Attempt, JobId, RunId, Timestamp};
-use cu_run_dir::{JobSpec, keep_private, make_dir, replace};
-use cu_system::causes::in_one_line;
-use cu_system::files;
+use cu_protocol::{JobId, RunId, Timestamp};
+use cu_run_dir::{keep_private, make_dir, replace};
 
 use crate::lock::{self, Lock};
 use crate::store::Store;
-use crate::{Error, JobPlan, Result, RunDir, RunPlan, secret};
+use crate::{Error, Result, RunDir, RunPlan, secret};
 
 /// Makes the run `plan` in `run_dir`. Directories get mode 0700 and the secret 0600, also if they existed
 /// before. Refuses a directory that belongs to another user. A killed creation leaves no run, and can be
@@ -188,85 +186,6 @@ fn check(plan: &RunPlan) -> Result<()> {
     Ok(())
 }
 
-/// Makes what a job needs in the run directory, or what somebody has deleted of that, and the job's
-/// `job.json` anew if it was changed. Returns whether the output directory was made before, and was missing.
-///
-/// # Errors
-/// [`Error::File`], also if something that is not a directory is in the place of one.
-pub(crate) fn prepare_job(
-    run_dir: &RunDir,
-    run: RunId,
-    (id, attempt): (JobId, Attempt),
-    plan: &JobPlan,
-) -> Result<bool> {
-    let output_dir = run_dir.output_dir(id);
-    let is_there = output_dir.try_exists();
-    let is_missing = !is_there.map_err(Error::file("examine", &output_dir))?;
-    // `job.json` is written last. An attempt that was cancelled before it was prepared has left a mark.
-    let is_new = is_missing
-        && !run_dir.job_spec(id).exists()
-        && (attempt == Attempt(0) || run_dir.attempts(id).exists());
-    make_dir(&output_dir)?;
-    make_dir(&run_dir.attempts(id))?;
-    if is_new {
-        let path = run_dir.settings(id);
-        let written = json(&plan.settings).and_then(|text| files::write_own(&path, &text));
-        written.map_err(Error::file("write", &path))?;
-        job_spec(run, id, plan).write(&run_dir.job_spec(id))?;
-        return Ok(false);
-    }
-    restore_job_spec(run_dir, run, id, plan)?;
-    restore_settings(run_dir, id, plan)?;
-    Ok(is_missing)
-}
-
-fn restore_job_spec(run_dir: &RunDir, run: RunId, id: JobId, plan: &JobPlan) -> Result<()> {
-    let path = run_dir.job_spec(id);
-    let spec = job_spec(run, id, plan);
-    let reason = match JobSpec::read(&path) {
-        Ok(found) if found == spec => return Ok(()),
-        // `cu update` changes nothing else that is here.
-        Ok(mut found) => {
-            found.stop.clone_from(&spec.stop);
-            if found == spec {
-                tracing::info!("{} gets the run's present stop conditions", path.display());
-                return Ok(spec.write(&path)?);
-            }
-            format!("{} was changed", path.display())
-        }
-        Err(error) => in_one_line(&error),
-    };
-    tracing::warn!("{reason}; it is rewritten");
-    Ok(spec.write(&path)?)
-}
-
-/// Earlier versions had them in the output directory alone.
-fn restore_settings(run_dir: &RunDir, id: JobId, plan: &JobPlan) -> Result<()> {
-    let path = run_dir.settings(id);
-    let text = json(&plan.settings).map_err(Error::file("write", &path))?;
-    let longest = u64::try_from(text.len()).unwrap_or(u64::MAX);
-    match files::read_own(&path, longest) {
-        Ok(found) if found == text => Ok(()),
-        // A reader finds the old settings or the new.
-        _ => Ok(replace(&path, &text)?),
-    }
-}
-
-fn job_spec(run: RunId, job: JobId, plan: &JobPlan) -> JobSpec {
-    JobSpec {
-        version: JobSpec::VERSION,
-        run,
-        job,
-        command: plan.command.clone(),
-        working_directory: plan.working_directory.clone(),
-        stdin: plan.stdin.clone(),
-        environment: plan.environment.clone(),
-        activation: plan.activation.clone(),
-        stop: plan.stop.clone(),
-        done_when: plan.exit_rules.done_when.clone(),
-    }
-}
-
 /// Makes all that was written survive a power failure: a run that has a store is never made again.
 fn sync(run_dir: &RunDir) -> Result<()> {
     let path = run_dir.path();
@@ -277,10 +196,4 @@ fn sync(run_dir: &RunDir) -> Result<()> {
         synced.map_err(Error::file("sync", &path))?;
     }
     Ok(())
-}
-
-fn json(value: &impl serde::Serialize) -> std::io::Result<Vec<u8>> {
-    let mut text = serde_json::to_vec_pretty(value)?;
-    text.push(b'\n');
-    Ok(text)
 }

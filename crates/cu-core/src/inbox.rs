@@ -19,6 +19,37 @@ const BATCH: usize = 256;
 /// records.
 pub(crate) const GATHERING: Duration = Duration::from_millis(100);
 
+/// How long the end of an attempt may wait for other ends. On this machine its supervisor has given its place back, and
+/// others are at work there.
+const ENDS: Duration = Duration::from_millis(20);
+
+/// How many ends are worth waiting for, if one came in.
+///
+/// Each commit is a wait for the disk, a dozen wakings of threads, and a call of the scheduler, however much it
+/// holds. An end may wait for others as long as the machine has enough to do besides: attempts that wait for a
+/// place, or that run. But nobody waits for a lone attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Patience {
+    ends: usize,
+}
+
+impl Patience {
+    /// Nothing waits.
+    #[cfg(test)]
+    pub const NONE: Self = Self { ends: 0 };
+
+    /// For a run with so many attempts that `run`, or have ended without that being recorded, and others that
+    /// `wait` for a place.
+    ///
+    /// Half of those that wait keep all places taken meanwhile. An eighth of those that run is awaited even if nothing
+    /// follows them: that costs a job at most an eighth of its attempt's time.
+    pub fn of(run: usize, wait: usize) -> Self {
+        Self {
+            ends: (wait / 2 + run / 8).min(run),
+        }
+    }
+}
+
 /// Something for the loop.
 #[derive(Debug)]
 #[expect(
@@ -56,29 +87,45 @@ pub(crate) enum Item {
 }
 
 impl Item {
-    /// Whether somebody waits until it is recorded, or something is to be done about it at once. What the
-    /// scheduler reports is older than the moment that it may wait here.
-    fn is_urgent(&self) -> bool {
+    /// When it is to be recorded. What the scheduler reports is older than the moment that it may wait here.
+    fn urgency(&self) -> Urgency {
         match self {
             Self::Happened { event, .. } => match event {
                 // After a crash before it is recorded, the submission is found by its name, and the
                 // scheduler is asked again.
-                Event::Submitted { .. } | Event::Observed { .. } => false,
-                Event::Said { message, .. } => is_awaited(message),
-                _ => true,
+                Event::Submitted { .. } | Event::Observed { .. } => Urgency::Nobody,
+                Event::Said {
+                    message: Message::Ended(_),
+                    ..
+                } => Urgency::End,
+                Event::Said { message, .. } if !is_awaited(message) => Urgency::Nobody,
+                _ => Urgency::Now,
             },
-            Self::Answered | Self::RoomMade { .. } => false,
-            Self::Hello { .. }
-            | Self::Operator { .. }
+            Self::Answered | Self::RoomMade { .. } => Urgency::Nobody,
+            Self::Hello { .. } => Urgency::Greeting,
+            Self::Operator { .. }
             | Self::EndEarly { .. }
             | Self::Silent { .. }
-            | Self::BackendEnded { .. } => true,
+            | Self::BackendEnded { .. } => Urgency::Now,
         }
     }
 
     fn is_greeting(&self) -> bool {
-        matches!(self, Self::Hello { .. })
+        self.urgency() == Urgency::Greeting
     }
+}
+
+/// When an item is to be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Urgency {
+    /// Somebody waits until it is recorded, or something is to be done about it at once.
+    Now,
+    /// With the ends of other attempts, if there are some. Its supervisor waits, which nobody else does.
+    End,
+    /// Nobody waits for it.
+    Nobody,
+    /// It needs no record.
+    Greeting,
 }
 
 /// Whether a program or supervisor waits until this message is recorded. A start is said again, or is in
@@ -122,6 +169,8 @@ pub(crate) struct Inbox {
     /// News that nobody waits for, and until when it waits for company.
     gathered: Vec<Item>,
     gathers_until: Option<Instant>,
+    /// How many of these are ends.
+    ends: usize,
     clock: Clock,
 }
 
@@ -137,14 +186,16 @@ impl Inbox {
             early: Vec::new(),
             gathered: Vec::new(),
             gathers_until: None,
+            ends: 0,
             clock,
         };
         (sender, inbox)
     }
 
-    /// Waits until something comes in, or `deadline`. What is not urgent waits a moment for what is. A
-    /// greeting is answered at once, and needs no record: it takes along nothing of what waits.
-    pub async fn wait(&mut self, deadline: Option<Timestamp>) -> Batch {
+    /// Waits until something comes in, or `deadline`. What is not urgent waits a moment for what is, and the end of
+    /// an attempt as `patience` says. A greeting is answered at once, and needs no record: it takes along nothing of what
+    /// waits.
+    pub async fn wait(&mut self, deadline: Option<Timestamp>, patience: Patience) -> Batch {
         if !self.early.is_empty() {
             return self.rest();
         }
@@ -164,18 +215,28 @@ impl Inbox {
                 count = self.receiver.recv_many(&mut items, room) => count == 0,
                 () = pause => true,
             };
-            let is_urgent = |item: &Item| item.is_urgent() && !item.is_greeting();
-            let is_full = items.len() >= room;
-            if is_over || is_full || items.iter().any(is_urgent) {
+            let count = |urgency| items.iter().filter(|it| it.urgency() == urgency).count();
+            let (urgent, ends, greetings) = (
+                count(Urgency::Now),
+                count(Urgency::End),
+                count(Urgency::Greeting),
+            );
+            self.ends += ends;
+            let are_together = self.ends > 0 && self.ends >= patience.ends;
+            if is_over || items.len() >= room || urgent > 0 || are_together {
                 self.gathered.extend(items);
                 return self.gathered();
             }
-            let (greetings, others) = items.into_iter().partition(Item::is_greeting);
-            self.gathered.extend::<Vec<_>>(others);
-            if !self.gathered.is_empty() && self.gathers_until.is_none() {
-                self.gathers_until = Some(Instant::now() + GATHERING);
+            let (greetings, others) = match greetings {
+                0 => (Vec::new(), items),
+                _ => items.into_iter().partition(Item::is_greeting),
+            };
+            self.gathered.extend(others);
+            if !self.gathered.is_empty() {
+                let wait = if ends > 0 { ENDS } else { GATHERING };
+                let until = Instant::now() + wait;
+                self.gathers_until = self.gathers_until.into_iter().chain([until]).min();
             }
-            let greetings: Vec<_> = greetings;
             if !greetings.is_empty() {
                 return self.batch(greetings);
             }
@@ -184,6 +245,7 @@ impl Inbox {
 
     fn gathered(&mut self) -> Batch {
         self.gathers_until = None;
+        self.ends = 0;
         let items = std::mem::take(&mut self.gathered);
         self.batch(items)
     }
@@ -200,10 +262,11 @@ impl Inbox {
         &mut self,
         first: &mut Option<Batch>,
         deadline: Option<Timestamp>,
+        patience: Patience,
     ) -> Batch {
         match first.take() {
             Some(first) => first,
-            None => self.wait(deadline).await,
+            None => self.wait(deadline, patience).await,
         }
     }
 
@@ -267,22 +330,86 @@ mod tests {
         }
     }
 
+    fn ended(job: u32) -> Item {
+        let record = cu_protocol::ExitRecord {
+            end: cu_protocol::ProgramEnd::Exited(3),
+            stop: None,
+            host: "n1".to_owned(),
+            started: None,
+            ended: Timestamp::from_millis(0),
+            peak_memory_bytes: None,
+            checkpoint: None,
+            output_changed: cu_protocol::OutputChange::Changed,
+            condition: None,
+            noticed: cu_protocol::Noticed::default(),
+        };
+        Item::Happened {
+            job: JobId(job),
+            event: Event::Said {
+                attempt: Attempt(0),
+                sequence: cu_protocol::Sequence(1),
+                message: Message::Ended(record),
+            },
+            reply: Reply::Nobody,
+        }
+    }
+
+    #[test]
+    fn a_lone_attempt_or_a_few_never_wait() {
+        for (run, wait) in [(0, 0), (0, 100), (1, 0), (1, 1), (2, 0), (8, 0), (2, 2)] {
+            assert!(Patience::of(run, wait).ends <= 1, "{run} and {wait}");
+        }
+        assert_eq!(Patience::of(2, 62).ends, 2, "all that run");
+        assert_eq!(Patience::of(64, 0).ends, 8);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ends_of_attempts_are_recorded_together() {
+        let (sender, mut inbox) = Inbox::new(Clock::start(Timestamp::from_millis(0)));
+        let patience = Patience::of(3, 10);
+        let send = |job| sender.send(ended(job)).expect("it is there");
+        let begun = Instant::now();
+        (0..3).for_each(send);
+        let together = inbox.wait(None, patience).await;
+        assert_eq!(together.items.len(), 3);
+        assert_eq!(begun.elapsed(), Duration::ZERO, "none is to come");
+        send(3);
+        let early = tokio::time::timeout(ENDS / 2, inbox.wait(None, patience)).await;
+        assert!(early.is_err(), "{early:?}");
+        // A greeting is answered meanwhile.
+        sender.send(hello()).expect("it is there");
+        let greeted = inbox.wait(None, patience).await;
+        assert!(matches!(greeted.items[..], [Item::Hello { .. }]));
+        send(4);
+        assert_eq!(inbox.wait(None, patience).await.items.len(), 2);
+        let waited = begun.elapsed();
+        assert!(waited <= ENDS + Duration::from_millis(1), "{waited:?}");
+        send(5);
+        assert_eq!(inbox.wait(None, Patience::NONE).await.items.len(), 1);
+        assert_eq!(begun.elapsed(), waited, "nobody waits for a lone attempt");
+        // What is urgent takes all of it along.
+        send(6);
+        let reason = String::new();
+        sender.send(Item::Silent { reason }).expect("it is there");
+        assert_eq!(inbox.wait(None, patience).await.items.len(), 2);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn neither_greetings_nor_the_scheduler_have_it_recorded() {
         let (sender, mut inbox) = Inbox::new(Clock::start(Timestamp::from_millis(0)));
         for item in [submitted(), hello(), submitted()] {
             sender.send(item).expect("it is there");
         }
-        let first = inbox.wait(None).await;
+        let first = inbox.wait(None, Patience::NONE).await;
         assert!(matches!(first.items[..], [Item::Hello { .. }]));
         assert!(inbox.has_news());
         sender.send(Item::Answered).expect("it is there");
         let moment = GATHERING / 2;
-        let early = tokio::time::timeout(moment, inbox.wait(None)).await;
+        let early = tokio::time::timeout(moment, inbox.wait(None, Patience::NONE)).await;
         assert!(early.is_err(), "{early:?}");
         let reason = String::new();
         sender.send(Item::Silent { reason }).expect("it is there");
-        let second = inbox.wait(None).await;
+        let second = inbox.wait(None, Patience::NONE).await;
         assert_eq!(second.items.len(), 4, "{:?}", second.items);
         assert!(!inbox.has_news());
     }
@@ -291,9 +418,11 @@ mod tests {
     async fn news_without_company_is_not_kept_for_ever() {
         let (sender, mut inbox) = Inbox::new(Clock::start(Timestamp::from_millis(0)));
         sender.send(submitted()).expect("it is there");
-        assert_eq!(inbox.wait(None).await.items.len(), 1);
+        assert_eq!(inbox.wait(None, Patience::NONE).await.items.len(), 1);
         sender.send(submitted()).expect("it is there");
-        drop(tokio::time::timeout(std::time::Duration::ZERO, inbox.wait(None)).await);
+        drop(
+            tokio::time::timeout(std::time::Duration::ZERO, inbox.wait(None, Patience::NONE)).await,
+        );
         assert_eq!(
             inbox.rest().items.len(),
             1,

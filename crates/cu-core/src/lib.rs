@@ -21,6 +21,7 @@ mod gathering;
 mod growth;
 mod history;
 mod inbox;
+mod job_files;
 mod lock;
 mod log_changes;
 #[cfg(feature = "unstable")]

@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::decide::decide;
 use crate::gathering::Company;
 use crate::growth::Growth;
-use crate::inbox::{Batch, Inbox};
+use crate::inbox::{Batch, Inbox, Patience};
 use crate::lock::{self, HeldUp, Note};
 use crate::machine::{Machine, moment};
 use crate::operator::{self, Operator};
@@ -273,10 +273,11 @@ impl ResumeLoop {
                 true => Some(self.actor.context.clock.now()),
                 false => self.silence.bounds(self.machine.next_deadline()),
             };
+            let patience = self.patience();
             let batch = tokio::select! {
                 biased;
                 dead = death(&mut self.tasks, &mut self.background) => return Err(dead),
-                batch = self.inbox.begin_with(&mut first, deadline) => batch,
+                batch = self.inbox.begin_with(&mut first, deadline, patience) => batch,
             };
             match self.turn(batch).await? {
                 Turn::Done => {}
@@ -324,6 +325,13 @@ impl ResumeLoop {
             true => Turn::Detached,
             false => Turn::Done,
         })
+    }
+
+    /// How long ends of attempts may wait for each other.
+    fn patience(&self) -> Patience {
+        let running = self.actor.connections.count();
+        let submitted = self.machine.submitted() as usize;
+        Patience::of(running, submitted.saturating_sub(running))
     }
 
     /// Has people read, here and in other shells, that the scheduler does not answer, or answers again.

@@ -4,21 +4,21 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use cu_protocol::{Attempt, JobId, Metrics};
-use cu_run_dir::{make_dir, read_newest_attempt, write_metrics, write_newest_attempt};
+use cu_run_dir::write_metrics;
 use cu_scheduler::{ClusterJobId, Reach, Submission, SubmitError};
 use cu_system::causes::in_one_line;
-use cu_system::files;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::backoff::Backoff;
 use crate::context::Context;
 use crate::gathering::{Company, Gathering};
+use crate::job_files::JobFiles;
 use crate::machine::Event;
 use crate::store::{PlanText, Plans};
 use crate::succession::{AFTER_LEAVING, Stay, Succession};
 use crate::threads::Lane;
-use crate::{Error, JobPlan, Result, RunDir, create};
+use crate::{Error, Result};
 
 /// An attempt that is due.
 #[derive(Debug)]
@@ -41,6 +41,7 @@ pub(crate) struct Submitter {
     /// The command of the supervisor.
     supervisor: Arc<[String]>,
     writers: Arc<Lane>,
+    files: Arc<JobFiles>,
     gathering: Arc<Gathering<Due>>,
     succession: Arc<Succession>,
 }
@@ -58,6 +59,7 @@ impl Submitter {
             plans: Arc::new(RwLock::new(plans)),
             supervisor: supervisor.into(),
             writers,
+            files: Arc::default(),
             gathering: Arc::default(),
             succession: succession.into(),
         }
@@ -74,7 +76,7 @@ impl Submitter {
         plans.for_each(|plan| all.push(plan.as_str()));
     }
 
-    fn plan(&self, job: JobId) -> JobPlan {
+    fn plan(&self, job: JobId) -> PlanText {
         let all = self.plans.read().unwrap_or_else(PoisonError::into_inner);
         all.get(job.0 as usize)
     }
@@ -173,17 +175,14 @@ impl Submitter {
             metrics,
         } = due;
         let run_dir = &self.context.run_dir;
-        let plan = &self.plan(job);
-        if create::prepare_job(run_dir, self.context.run, (job, attempt), plan)? {
+        let plan = self.plan(job);
+        let prepared = self
+            .files
+            .prepare(run_dir, self.context.run, (job, attempt), &plan);
+        if prepared? {
             self.context.happened(job, Event::OutputRemade { attempt });
         }
-        let directory = run_dir.attempt(job, attempt);
-        make_dir(&directory)?;
-        // A store that was restored from a copy is behind. An attempt older than those that have run
-        // must not start: it would begin with their checkpoints, and its own would rank below them.
-        if newest_submitted(run_dir, job)?.is_none_or(|newest| newest < attempt) {
-            write_newest_attempt(run_dir, job, attempt)?;
-        }
+        self.files.name_newest(run_dir, job, attempt)?;
         // Most jobs have no metrics, and no such file.
         if !metrics.is_empty() {
             write_metrics(&run_dir.metrics(job), &metrics)?;
@@ -201,8 +200,8 @@ impl Submitter {
             command,
             environment: std::collections::BTreeMap::new(),
             working_directory: run_dir.output_dir(job),
-            directory,
-            resources: plan.resources.clone(),
+            directory: run_dir.attempt(job, attempt),
+            resources: plan.resources(),
             previous,
             avoid_hosts,
         })
@@ -233,17 +232,6 @@ impl Submitter {
             };
             self.context.happened(job, event);
         }
-    }
-}
-
-/// The attempt in a job's file `newest`; `None` if the file is missing, or no supervisor would believe it.
-fn newest_submitted(run_dir: &RunDir, job: JobId) -> Result<Option<Attempt>> {
-    match read_newest_attempt(run_dir, job) {
-        Err(cu_run_dir::Error::Content { .. }) => Ok(None),
-        Err(cu_run_dir::Error::Read { source, .. }) if files::refusal(&source).is_some() => {
-            Ok(None)
-        }
-        found => Ok(found?),
     }
 }
 

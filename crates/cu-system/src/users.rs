@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
@@ -120,10 +121,19 @@ fn number(line: &str, index: usize) -> Option<u32> {
 /// If the kernel withholds it.
 pub fn foreign_peer(socket: &impl AsFd) -> io::Result<Option<u32>> {
     let user = peer(socket)?;
-    // Compared with what is asked in the same way: programs that play root (fakeroot, PRoot) are told
-    // a user of their own that does not exist.
-    let (own, _other_end) = UnixStream::pair()?;
-    Ok(Some(user).filter(|user| *user != 0 && Ok(*user) != peer(&own)))
+    Ok(Some(user).filter(|user| *user != 0 && Some(*user) != own_as_peer()))
+}
+
+/// This process's user as the other end of a socket sees it: programs that play root (fakeroot, PRoot) are told
+/// a user of their own that does not exist. Asked for once, since it costs more than to accept a connection.
+fn own_as_peer() -> Option<u32> {
+    static KNOWN: OnceLock<u32> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Some(*known);
+    }
+    let (one, _other_end) = UnixStream::pair().ok()?;
+    let own = peer(&one).ok()?;
+    Some(*KNOWN.get_or_init(|| own))
 }
 
 fn peer(socket: &impl AsFd) -> nix::Result<u32> {

@@ -359,10 +359,14 @@ impl Machine {
         &self.policy
     }
 
+    /// How many attempts the scheduler has, or is about to.
+    pub(crate) fn submitted(&self) -> u32 {
+        self.tally.counts.queued + self.tally.counts.running
+    }
+
     fn has_room(&self) -> bool {
-        let submitted = self.tally.counts.queued + self.tally.counts.running;
         let most = self.policy.max_submitted;
-        !self.is_closed && most.is_none_or(|most| submitted < most.get())
+        !self.is_closed && most.is_none_or(|most| self.submitted() < most.get())
     }
 
     /// Changes a job and what is derived from it: sum and deadlines.

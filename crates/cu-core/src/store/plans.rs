@@ -1,7 +1,9 @@
 //! The plans of all jobs in memory. Unfolded, a plan takes several times its text, and of a million jobs a few are
 //! submitted at a time. The plans of a run differ in few words, so only these are kept of each.
 
-use crate::JobPlan;
+use serde::Deserialize;
+
+use crate::{JobPlan, Resources};
 
 /// The plan of a job as the store has it.
 #[derive(Clone, Debug)]
@@ -17,6 +19,21 @@ impl PlanText {
     /// As it is stored.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> JobPlan {
+        serde_json::from_str(&self.0).expect("it was read when the run was opened")
+    }
+
+    /// Only what each attempt requests from the scheduler.
+    pub fn resources(&self) -> Resources {
+        #[derive(Deserialize)]
+        struct Needs {
+            resources: Resources,
+        }
+        let needs: Needs = serde_json::from_str(&self.0).expect("it is a plan");
+        needs.resources
     }
 }
 
@@ -47,9 +64,8 @@ impl Plans {
     }
 
     /// The plan of a job with this number.
-    pub fn get(&self, number: usize) -> JobPlan {
-        let text = self.all[number].text(&self.first);
-        serde_json::from_str(&text).expect("it was read when it was added")
+    pub fn get(&self, number: usize) -> PlanText {
+        PlanText(self.all[number].text(&self.first).into())
     }
 
     /// Gives back what growing has reserved.
@@ -129,7 +145,7 @@ mod tests {
         let middles: Vec<_> = plans.all.iter().map(|it| &*it.middle).collect();
         assert_eq!(middles, ["", "b", "ü", ""]);
         for (number, job) in ["a", "ab", "ü", "a"].into_iter().enumerate() {
-            assert_eq!(plans.get(number), plan(job));
+            assert_eq!(plans.get(number).plan(), plan(job));
         }
     }
 }

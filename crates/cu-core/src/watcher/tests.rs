@@ -9,7 +9,7 @@ use cu_scheduler::{Cancel, EndCause, Resources, Submission};
 use self::remote::{Calls, Remote};
 use super::*;
 use crate::clock::Clock;
-use crate::inbox::{GATHERING, Inbox};
+use crate::inbox::{GATHERING, Inbox, Patience};
 use crate::machine::Stage;
 
 #[path = "../../tests/support/remote.rs"]
@@ -82,7 +82,7 @@ impl World {
                     return self.start.elapsed();
                 }
             }
-            let batch = self.inbox.wait(None).await;
+            let batch = self.inbox.wait(None, Patience::NONE).await;
             self.told.extend(batch.items.into_iter().filter_map(state));
         }
     }
