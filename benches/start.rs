@@ -1,5 +1,5 @@
 //! The cost of a start: `cu exec` around a program that does nothing, and the commands `cu job …`,
-//! compared with the bare program.
+//! compared with the bare program; and the memory of `cu exec`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use cu_benches::{Contest, acknowledging_server, cu, note_everything, scratch, timed};
 use cu_protocol::{JobId, RunId, Secret};
 use cu_run_dir::{Activation, JobSpec, RunDir, ServerFile, StopPolicy};
@@ -24,7 +24,8 @@ const JOB: JobId = JobId(0);
 fn main() -> Result<()> {
     let cu = cu()?;
     supervisor(&cu)?;
-    shell_door(&cu)
+    shell_door(&cu)?;
+    memory(&cu)
 }
 
 fn supervisor(cu: &Path) -> Result<()> {
@@ -33,8 +34,9 @@ fn supervisor(cu: &Path) -> Result<()> {
     let listening = acknowledging_server(RUN, secret.clone())?;
     // Bound and dropped, so that nobody listens there.
     let gone = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let mut heard = Attempts::new(&scratch.path().join("heard"), &secret, listening)?;
-    let mut unheard = Attempts::new(&scratch.path().join("unheard"), &secret, gone)?;
+    let nothing = [NOTHING];
+    let mut heard = Attempts::new(&scratch.path().join("heard"), &secret, listening, &nothing)?;
+    let mut unheard = Attempts::new(&scratch.path().join("unheard"), &secret, gone, &nothing)?;
     Contest::new()
         .with("`true`", || {
             timed(STARTS, || run(&mut Command::new(NOTHING)))
@@ -46,14 +48,19 @@ fn supervisor(cu: &Path) -> Result<()> {
         .run("an attempt", ROUNDS)
 }
 
-/// A run with one job, whose program does nothing.
+/// A run with one job.
 struct Attempts {
     run: RunDir,
     next: u32,
 }
 
 impl Attempts {
-    fn new(directory: &Path, secret: &Secret, server: SocketAddr) -> Result<Self> {
+    fn new(
+        directory: &Path,
+        secret: &Secret,
+        server: SocketAddr,
+        program: &[&str],
+    ) -> Result<Self> {
         let run = RunDir::new(directory);
         fs::create_dir_all(run.output_dir(JOB))?;
         fs::create_dir_all(run.attempts(JOB))?;
@@ -63,7 +70,7 @@ impl Attempts {
             version: JobSpec::VERSION,
             run: RUN,
             job: JOB,
-            command: vec![NOTHING.into()],
+            command: program.iter().map(|word| (*word).into()).collect(),
             working_directory: None,
             stdin: None,
             environment: BTreeMap::new(),
@@ -95,6 +102,25 @@ impl Attempts {
             .args(["0", &attempt]);
         run(&mut command)
     }
+}
+
+/// What is resident of a supervisor while its program runs. The program reads it from its parent: what the kernel says of a
+/// child that has ended is at least the memory of the process that started it.
+fn memory(cu: &Path) -> Result<()> {
+    const LOOK: &str = "sleep 0.2; grep -E '^(VmHWM|RssAnon|RssFile):' /proc/$PPID/status > memory";
+    let scratch = scratch()?;
+    let secret = Secret::generate()?;
+    let listening = acknowledging_server(RUN, secret.clone())?;
+    let directory = scratch.path().join("run");
+    let mut attempts = Attempts::new(&directory, &secret, listening, &["sh", "-c", LOOK])?;
+    attempts.run_next(cu)?;
+    println!("\n| memory of `cu exec` | kB |\n| --- | --- |");
+    for line in fs::read_to_string(attempts.run.output_dir(JOB).join("memory"))?.lines() {
+        let (name, size) = line.split_once(':').context("a name and a size")?;
+        let size = size.trim().trim_end_matches(" kB");
+        println!("| {name} | {size} |");
+    }
+    Ok(())
 }
 
 fn shell_door(cu: &Path) -> Result<()> {
