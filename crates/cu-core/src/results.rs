@@ -6,17 +6,25 @@
 //! the column is imported as text, and no control character is replaced. `cu show` is for people.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use cu_protocol::MetricValue;
 
 use crate::{Error, JobReport, JobState, Reader, Result, RunDir};
 
-/// Writes the table of all completed jobs. They are read twice, since there may be too many for memory.
-pub(crate) fn write_all_data(run_dir: &RunDir, reader: &Reader) -> Result<()> {
+/// Writes the table of all completed jobs. The store is closed before: file descriptors may be scarce.
+pub(crate) fn write_all_data(run_dir: &RunDir, reader: Reader) -> Result<()> {
     let path = run_dir.all_data();
+    let table = all_data(&path, &reader)?;
+    drop(reader);
+    Ok(cu_run_dir::replace(&path, &table)?)
+}
+
+/// Reads the jobs twice, since there may be too many for memory.
+fn all_data(path: &Path, reader: &Reader) -> Result<Vec<u8>> {
     let mut columns = Columns::default();
     reader.each_without_attempts(&mut |job| columns.add(&job))?;
-    let failed = |error: csv::Error| Error::file("write", &path)(error.into());
+    let failed = |error: csv::Error| Error::file("write", path)(error.into());
     let mut table = Table::new(columns).map_err(failed)?;
     let mut written = Ok(());
     reader.each_without_attempts(&mut |job| {
@@ -24,8 +32,7 @@ pub(crate) fn write_all_data(run_dir: &RunDir, reader: &Reader) -> Result<()> {
             written = table.add(&job);
         }
     })?;
-    let table = written.and_then(|()| table.finish()).map_err(failed)?;
-    Ok(cu_run_dir::replace(&path, &table)?)
+    written.and_then(|()| table.finish()).map_err(failed)
 }
 
 /// The names of what the completed jobs have.

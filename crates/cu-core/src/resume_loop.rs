@@ -421,8 +421,7 @@ impl ResumeLoop {
         }
         let reader = Reader::open(&self.run_dir)?;
         let mut status = reader.status()?;
-        results::write_all_data(&self.run_dir, &reader)?;
-        drop(reader); // Frees its file descriptors, which may be scarce.
+        results::write_all_data(&self.run_dir, reader)?;
         // The reader saw our own lock, which is about to be released.
         status.state = crate::store::state_without_us(status.jobs);
         let answered = self.actor.connections.all_are_answered();

@@ -97,9 +97,14 @@ pub fn all(home: &Path) -> Vec<Job> {
     let mut jobs: Vec<Job> = jobs
         .map(|path| serde_json::from_slice(&fs::read(path).unwrap()).unwrap())
         .collect();
-    // Ids of equal length sort as numbers do, and the tasks of an array follow one another.
-    jobs.sort_by_key(|job| (job.submitted, job.id.len(), job.id.clone()));
+    jobs.sort_by_key(|job| (job.submitted, numbers(&job.id)));
     jobs
+}
+
+/// The numbers in an id, such as that of an array and its task.
+fn numbers(id: &str) -> Vec<u64> {
+    let numbers = id.split(|character: char| !character.is_ascii_digit());
+    numbers.filter_map(|number| number.parse().ok()).collect()
 }
 
 /// Takes a job into the queue: its node waits for its time.
