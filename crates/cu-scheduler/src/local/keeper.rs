@@ -30,7 +30,7 @@ use crate::{
 const STARTS_AT_ONCE: usize = 32;
 
 /// How long attempts that are ending are waited for as the backend is dropped.
-const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL: Duration = Duration::from_millis(100);
 
 /// The number by which the fork server is watched. No job has it.
 const FORK_SERVER: u64 = 0;
