@@ -316,19 +316,17 @@ impl Running<'_> {
         };
         // What filters still have to read are the program's last lines. After a program that was asked to
         // stop, a process that reads no more may well be the work itself.
-        let unread: Vec<u64> = family
-            .iter()
-            .filter_map(|relative| unread_input(relative.id.pid))
-            .collect();
-        let is_read_out = unread.iter().all(|unread| *unread == 0);
+        let unread: Vec<Option<u64>> = family.iter().map(|it| unread_input(it.id.pid)).collect();
+        let is_read_out = unread.iter().flatten().all(|unread| *unread == 0);
         let is_over = match &mut self.phase {
             Phase::Clears { clearing, .. } => clearing.is_read_out(is_read_out),
             _ => is_read_out,
         };
         let may_be_work = is_over && self.stop.cause().is_some();
-        let is_draining = !all && !may_be_work && !unread.is_empty();
-        let is_left_out = |relative: &&Relative| is_draining && reads_a_pipe(relative);
-        let ended = family.iter().filter(|relative| !is_left_out(relative));
+        let is_draining = !all && !may_be_work && unread.iter().any(Option::is_some);
+        let ended = family.iter().zip(&unread);
+        let ended = ended.filter(|(_, unread)| !(is_draining && unread.is_some()));
+        let ended = ended.map(|(relative, _)| relative);
         let sent = self
             .sender
             .send(by(ended, signal), SignalReason::LeftBehind);
