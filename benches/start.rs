@@ -104,8 +104,8 @@ impl Attempts {
     }
 }
 
-/// What is resident of a supervisor while its program runs. The program reads it from its parent: what the kernel says of a
-/// child that has ended is at least the memory of the process that started it.
+/// Prints the resident memory of a supervisor while its program runs. The program reads it from its parent: what the
+/// kernel says of a child that has ended is at least the memory of the process that started it.
 fn memory(cu: &Path) -> Result<()> {
     const LOOK: &str = "sleep 0.2; grep -E '^(VmHWM|RssAnon|RssFile):' /proc/$PPID/status > memory";
     let scratch = scratch()?;

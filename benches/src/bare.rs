@@ -12,7 +12,7 @@ use cu_scheduler::ClusterJobId;
 /// When everything happens, unless it is said otherwise.
 pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-/// What happens to an attempt from its submission on, until it ends with this exit code.
+/// The events of an attempt from its submission on, until it ends with this exit code.
 #[must_use]
 pub fn life(attempt: Attempt, code: i32) -> [Event; 4] {
     let ended = ExitRecord {

@@ -63,7 +63,7 @@ impl BareRun {
         Ok(decision.actions)
     }
 
-    /// What the run knows.
+    /// The jobs of the run, as they are known.
     #[must_use]
     pub fn machine(&self) -> &Machine {
         &self.machine

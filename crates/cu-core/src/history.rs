@@ -103,7 +103,7 @@ impl History {
         })
     }
 
-    /// What has happened since the last call, in the order in which it was recorded. Of very much, some is left for the
+    /// The events since the last call, in the order in which they were recorded. Of very much, some is left for the
     /// next call; `None` says that nothing is left.
     ///
     /// # Errors

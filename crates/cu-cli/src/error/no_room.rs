@@ -51,7 +51,7 @@ impl NoRoom {
         })
     }
 
-    /// What to type.
+    /// The command to type.
     pub fn hint(&self) -> String {
         let run = run_of(&self.path);
         let then = match &run {

@@ -148,7 +148,7 @@ fn newest(results_dir: &Path) -> Result<RunDir> {
 /// By how much the clock of a file server may differ from the one of a host that makes a run.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(600);
 
-/// What may be runs in `results_dir`, each with the last change of its store, the latest first.
+/// The directories in `results_dir` that may be runs, each with the last change of its store, the latest first.
 fn by_last_change(results_dir: &Path) -> Result<Vec<(Timestamp, RunDir)>> {
     let results_dir = absolute(results_dir)?;
     let entries = match fs::read_dir(&results_dir) {

@@ -15,7 +15,7 @@ const MOST_READ: usize = 1000;
 /// At most this many of the slowest jobs are named.
 const SLOWEST: usize = 3;
 
-/// What is added up over the jobs of a run: there may be too many for memory.
+/// The sums over the jobs of a run: there may be too many of these for memory.
 #[derive(Debug, Default)]
 pub struct Balance {
     jobs: usize,
