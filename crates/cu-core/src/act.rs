@@ -10,6 +10,7 @@ use cu_scheduler::{Cancel, ClusterJobId};
 use cu_system::causes::in_one_line;
 use tokio::task::JoinSet;
 
+use crate::answers::Answers;
 use crate::attempt_files::{Readers, Unread};
 use crate::connections::Connections;
 use crate::context::Context;
@@ -28,24 +29,20 @@ pub(crate) struct Actor {
     pub readers: Arc<Readers>,
     pub unread: Arc<Unread>,
     pub connections: Arc<Connections>,
+    pub answers: Answers,
     pub watched: Arc<Watched>,
     /// For what is written into the run directory, besides the store.
     pub writers: Arc<Lane>,
 }
 
 impl Actor {
-    /// Sends the replies that were promised for when everything is recorded. A receiver that is gone asks
-    /// again when it reconnects.
+    /// Sends the replies that were promised for when everything is recorded.
     pub fn send_replies(&self, promises: Vec<Promise>, tasks: &mut JoinSet<()>) {
         let mut taken = Vec::new();
         for promise in promises {
             match promise {
-                Promise::Supervisor(to, answer) => {
-                    let _ = to.send(answer);
-                }
-                Promise::Operator(to, answer) => {
-                    let _ = to.send(answer);
-                }
+                Promise::Supervisor(asker, answer) => self.answers.give(asker, answer),
+                Promise::Operator(asker, answer) => self.answers.give(asker, answer),
                 Promise::OutboxTaken {
                     job,
                     attempt,

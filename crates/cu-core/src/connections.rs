@@ -1,11 +1,10 @@
-//! The supervisors that are connected, by attempt, with the way to send each a wish; and how many operators
-//! await an answer.
+//! The supervisors that are connected, by attempt, with the way to send each a wish.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cu_protocol::{Attempt, JobId, Wish};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::watcher::Watched;
 
@@ -13,44 +12,12 @@ use crate::watcher::Watched;
 pub(crate) struct Connections {
     of: Mutex<HashMap<(JobId, Attempt), mpsc::UnboundedSender<Wish>>>,
     watched: Arc<Watched>,
-    answering: watch::Sender<usize>,
-}
-
-/// An operator that awaits an answer.
-#[derive(Debug)]
-pub(crate) struct Answering<'a>(&'a watch::Sender<usize>);
-
-impl Drop for Answering<'_> {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
-    }
 }
 
 impl Connections {
     pub fn new(watched: Arc<Watched>) -> Self {
         let of = Mutex::default();
-        let answering = watch::Sender::new(0);
-        Self {
-            of,
-            watched,
-            answering,
-        }
-    }
-
-    /// An operator awaits an answer for as long as the value lives.
-    pub fn begin_to_answer(&self) -> Answering<'_> {
-        self.answering.send_modify(|count| *count += 1);
-        Answering(&self.answering)
-    }
-
-    /// Waits until no operator awaits an answer. A request that settles the last job ends the main process, too.
-    pub async fn all_are_answered(&self) {
-        // The sender lives as long as this.
-        let _ = self
-            .answering
-            .subscribe()
-            .wait_for(|count| *count == 0)
-            .await;
+        Self { of, watched }
     }
 
     /// Sends `wish`, if the attempt is connected.

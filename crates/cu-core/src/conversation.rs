@@ -11,6 +11,7 @@ use cu_protocol::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
+use crate::answers::Unsent;
 use crate::connections::Connections;
 use crate::inbox::{Item, Reply, Sender, is_awaited};
 use crate::machine::Event;
@@ -19,6 +20,9 @@ pub(crate) type Output = Box<dyn AsyncWrite + Send + Unpin>;
 pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
 pub(crate) type Write = ServerSender<Output>;
 pub(crate) type Read = ServerReceiver<Input>;
+
+/// A message, and what comes once it is recorded.
+type Awaited = (Sequence, oneshot::Receiver<Unsent<FromServer>>);
 
 /// Holds a conversation until either side ends it.
 pub(crate) async fn hold(
@@ -30,7 +34,7 @@ pub(crate) async fn hold(
 ) {
     // An error ends the connection, and means no more than that.
     let _ = match role {
-        Role::Operator => operator(&mut write, &mut read, &sender, &connections).await,
+        Role::Operator => operator(&mut write, &mut read, &sender).await,
         Role::Supervisor { job, attempt } => {
             supervisor(&mut write, &mut read, (job, attempt), &sender, &connections).await
         }
@@ -41,7 +45,6 @@ async fn operator(
     write: &mut Write,
     read: &mut Read,
     sender: &Sender,
-    connections: &Connections,
 ) -> Result<(), cu_protocol::Error> {
     let welcome = Acknowledgement {
         sequence: Sequence(0),
@@ -52,13 +55,13 @@ async fn operator(
         let ToServer::Request(request) = read.receive().await? else {
             return refuse(write, "an operator sends requests").await;
         };
-        let _answering = connections.begin_to_answer();
         let (reply, answer) = oneshot::channel();
         let _ = sender.send(Item::Operator { request, reply });
-        let answer = answer
-            .await
-            .unwrap_or_else(|_| OperatorAnswer::Refused("the main process has ended".to_owned()));
-        write.send(&FromServer::Answer(answer)).await?;
+        let Ok(given) = answer.await else {
+            let ended = OperatorAnswer::Refused("the main process has ended".to_owned());
+            return write.send(&FromServer::Answer(ended)).await;
+        };
+        write.send(&FromServer::Answer(given.answer)).await?;
     }
 }
 
@@ -72,7 +75,6 @@ async fn supervisor(
     // Entered before the loop is asked, so that no wish is lost between the two.
     let mut wishes = connections.enter(job, attempt);
     let mut last = Sequence(0);
-    let version = write.version();
     let (reply, welcome) = oneshot::channel();
     let _ = sender.send(Item::Hello {
         job,
@@ -83,19 +85,20 @@ async fn supervisor(
         let Ok(welcome) = welcome.await else {
             return Ok(());
         };
-        write.send(&welcome).await?;
-        if let FromServer::Refused(_) = welcome {
+        let is_refused = matches!(welcome.answer, FromServer::Refused(_));
+        send(write, welcome).await?;
+        if is_refused {
             return Ok(());
         }
         // To a message that nobody waits for. The next one is read meanwhile, and one only.
-        let mut unanswered: Option<(Sequence, oneshot::Receiver<FromServer>)> = None;
+        let mut unanswered: Option<Awaited> = None;
         loop {
             let said = tokio::select! {
                 said = read.receive() => said?,
                 recorded = answer_to(&mut unanswered), if unanswered.is_some() => {
                     let Some((sequence, recorded)) = recorded else { return Ok(()) };
                     unanswered = None;
-                    write.send(&recorded.for_version(version)).await?;
+                    send(write, recorded).await?;
                     last = sequence;
                     continue;
                 }
@@ -139,7 +142,7 @@ async fn supervisor(
             };
             // What came before was recorded before, and this answers it, too.
             unanswered = None;
-            write.send(&recorded.for_version(version)).await?;
+            send(write, recorded).await?;
             last = sequence;
         }
     }
@@ -149,11 +152,15 @@ async fn supervisor(
 }
 
 /// Waits until the message is recorded that was said last; `None` if the loop is gone.
-async fn answer_to(
-    unanswered: &mut Option<(Sequence, oneshot::Receiver<FromServer>)>,
-) -> Option<(Sequence, FromServer)> {
+async fn answer_to(unanswered: &mut Option<Awaited>) -> Option<(Sequence, Unsent<FromServer>)> {
     let (sequence, recorded) = unanswered.as_mut()?;
     Some((*sequence, recorded.await.ok()?))
+}
+
+/// From then on it is sent.
+async fn send(write: &mut Write, given: Unsent<FromServer>) -> Result<(), cu_protocol::Error> {
+    let version = write.version();
+    write.send(&given.answer.for_version(version)).await
 }
 
 async fn refuse(write: &mut Write, reason: &str) -> Result<(), cu_protocol::Error> {

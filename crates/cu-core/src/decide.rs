@@ -6,8 +6,8 @@ use cu_protocol::{
     Acknowledgement, Attempt, FromServer, JobId, OperatorAnswer, OperatorRequest, Selection,
     Sequence,
 };
-use tokio::sync::oneshot;
 
+use crate::answers::Asker;
 use crate::growth::Growth;
 use crate::inbox::{Batch, Item, Reply};
 use crate::machine::{Action, Effects, Event, Machine, Order, orders};
@@ -27,8 +27,8 @@ pub(crate) struct Decision {
 /// A reply to be sent once everything is recorded.
 #[derive(Debug)]
 pub(crate) enum Promise {
-    Supervisor(oneshot::Sender<FromServer>, FromServer),
-    Operator(oneshot::Sender<OperatorAnswer>, OperatorAnswer),
+    Supervisor(Asker<FromServer>, FromServer),
+    Operator(Asker<OperatorAnswer>, OperatorAnswer),
     OutboxTaken {
         job: JobId,
         attempt: Attempt,

@@ -5,9 +5,10 @@ use std::time::Duration;
 use cu_protocol::{
     Attempt, FromServer, JobId, Message, OperatorAnswer, OperatorRequest, Timestamp,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use crate::answers::Asker;
 use crate::clock::Clock;
 use crate::machine::Event;
 
@@ -67,12 +68,12 @@ pub(crate) enum Item {
     Hello {
         job: JobId,
         attempt: Attempt,
-        reply: oneshot::Sender<FromServer>,
+        reply: Asker<FromServer>,
     },
     /// An operator asks for something.
     Operator {
         request: OperatorRequest,
-        reply: oneshot::Sender<OperatorAnswer>,
+        reply: Asker<OperatorAnswer>,
     },
     /// These jobs are not worth going on.
     EndEarly { jobs: Vec<JobId> },
@@ -149,7 +150,7 @@ impl From<&cu_scheduler::Error> for Item {
 pub(crate) enum Reply {
     Nobody,
     /// A supervisor at its connection.
-    Supervisor(oneshot::Sender<FromServer>),
+    Supervisor(Asker<FromServer>),
     /// The message in an attempt's outbox is taken away.
     Outbox,
 }
@@ -326,7 +327,7 @@ mod tests {
         Item::Hello {
             job: JobId(0),
             attempt: Attempt(0),
-            reply: oneshot::channel().0,
+            reply: tokio::sync::oneshot::channel().0,
         }
     }
 

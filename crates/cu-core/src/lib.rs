@@ -4,6 +4,7 @@
 
 mod act;
 mod addresses;
+mod answers;
 mod attempt_files;
 mod backoff;
 #[cfg(feature = "unstable")]

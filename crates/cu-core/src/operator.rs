@@ -44,7 +44,7 @@ impl Operator {
         let _ = self.0.send(Item::Operator { request, reply });
         async {
             let ended = |_| OperatorAnswer::Refused("the main process has ended".to_owned());
-            answer.await.unwrap_or_else(ended)
+            answer.await.map_or_else(ended, |given| given.answer)
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::act::Actor;
+use crate::answers::Answers;
 use crate::attempt_files::Readers;
 use crate::clock::Clock;
 use crate::connections::Connections;
@@ -185,6 +186,7 @@ impl ResumeLoop {
             readers: readers.into(),
             unread: Arc::default(),
             connections,
+            answers: Answers::new(),
             watched,
             writers,
         };
@@ -424,8 +426,8 @@ impl ResumeLoop {
         results::write_all_data(&self.run_dir, reader)?;
         // The reader saw our own lock, which is about to be released.
         status.state = crate::store::state_without_us(status.jobs);
-        let answered = self.actor.connections.all_are_answered();
-        let _ = timeout(LAST_ANSWERS, answered).await;
+        // A request that settles the last job, or the end of the last attempt, ends the main process, too.
+        let _ = timeout(LAST_ANSWERS, self.actor.answers.are_sent()).await;
         drop(self.server); // Before another main process may open the run.
         if let Some(store) = Arc::into_inner(self.store) {
             let store = store.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -7,14 +7,15 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cu_core::Finish;
 use cu_protocol::{
-    Attempt, Envelope, ExitRecord, FromServer, Message, Noticed, OutputChange, ProgramEnd,
-    ResumeRequest, Sequence, Started, Timestamp, ToServer,
+    Acknowledgement, Attempt, Envelope, ExitRecord, FromServer, Message, Noticed, OutputChange,
+    ProgramEnd, ResumeRequest, Sequence, Started, Timestamp, ToServer,
 };
 use cu_scheduler::simulated::{Simulated, SimulatedOptions};
 use support::attempt::{Connection, JOB, connect_as_a_supervisor};
 use support::remote::{Calls, Remote};
-use support::{BOUND, eventually, open, patient, program_exits, scratch};
+use support::{BOUND, eventually, open, open_run, patient, program_exits, scratch};
 use tokio::time::timeout;
 
 /// Sends a message of this attempt, and returns the answer.
@@ -47,10 +48,10 @@ fn started() -> Message {
     })
 }
 
-/// The end of an attempt that has changed its output.
-fn ended() -> Message {
+/// The end of an attempt that has changed its output, and whose program exited with this code.
+fn ended(code: i32) -> Message {
     Message::Ended(ExitRecord {
-        end: ProgramEnd::Exited(3),
+        end: ProgramEnd::Exited(code),
         stop: None,
         host: "n1".to_owned(),
         started: Some(Timestamp::from_millis(1000)),
@@ -68,7 +69,7 @@ async fn live(connection: &mut Connection, attempt: Attempt) -> FromServer {
     let _ = say(connection, attempt, 1, started()).await;
     let request = Message::ResumeRequest(ResumeRequest::default());
     let _ = say(connection, attempt, 2, request).await;
-    say(connection, attempt, 3, ended()).await
+    say(connection, attempt, 3, ended(3)).await
 }
 
 /// Waits until the main process ends the connection.
@@ -100,6 +101,31 @@ async fn an_attempt_stays_until_the_next_one_is_submitted() {
     is_closed(&mut connection).await;
     assert_eq!(cluster.batches(), [1, 1], "the next one is there");
     running.abort();
+}
+
+#[tokio::test]
+async fn the_last_attempt_hears_that_its_end_is_recorded() {
+    let scratch = scratch(patient(), 1);
+    let cluster = Arc::new(places(1));
+    let main_process = (scratch.run.clone(), cluster.clone());
+    // As a main process of its own, all tasks of which end with the loop.
+    let main_process = std::thread::spawn(move || {
+        let (run, cluster) = main_process;
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().expect("a runtime");
+        runtime.block_on(async { open_run(&run, cluster).await.run().await })
+    });
+    eventually("a start", || cluster.starts().len() == 1).await;
+    let mut connection = connect_as_a_supervisor(&scratch.run, Attempt(0)).await;
+    let _ = say(&mut connection, Attempt(0), 1, started()).await;
+    let answer = say(&mut connection, Attempt(0), 2, ended(0)).await;
+    let heard = Acknowledgement {
+        sequence: Sequence(2),
+        wish: None,
+    };
+    assert_eq!(answer, FromServer::Acknowledgement(heard));
+    let end = main_process.join().expect("it does not panic");
+    assert!(matches!(end, Ok(Finish::Settled(_))), "{end:?}");
 }
 
 #[tokio::test]

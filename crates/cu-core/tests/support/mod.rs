@@ -66,10 +66,14 @@ pub fn patient() -> Policy {
 }
 
 pub async fn open(scratch: &Scratch, scheduler: Arc<dyn Scheduler>) -> ResumeLoop {
+    open_run(&scratch.run, scheduler).await
+}
+
+pub async fn open_run(run: &RunDir, scheduler: Arc<dyn Scheduler>) -> ResumeLoop {
     let supervisor = vec!["/bin/true".to_owned()];
     let options = LoopOptions::new(supervisor, IpAddr::V4(Ipv4Addr::LOCALHOST));
     loop {
-        match ResumeLoop::open(scratch.run.clone(), scheduler.clone(), options.clone()).await {
+        match ResumeLoop::open(run.clone(), scheduler.clone(), options.clone()).await {
             // Its predecessor was dropped in the middle of a commit, which goes on.
             Err(Error::InUse { .. }) => sleep(Duration::from_millis(1)).await,
             opened => return opened.expect("the run can be opened"),
