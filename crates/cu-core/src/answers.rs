@@ -28,7 +28,7 @@ impl Answers {
         Self(Arc::new(watch::Sender::new(0)))
     }
 
-    /// Gives `answer` to who asked. Who is gone asks again when he reconnects.
+    /// Gives `answer` to the peer that asked. A peer that is gone asks again when it reconnects.
     pub fn give<T>(&self, asker: Asker<T>, answer: T) {
         self.0.send_modify(|count| *count += 1);
         let _counted = Counted(self.clone());

@@ -5,10 +5,8 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::fs::Permissions;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -18,19 +16,13 @@ use std::time::{Duration, Instant};
 use cu_protocol::lines::{LineDecoder, to_line};
 use cu_protocol::{ProgramAnswer, ProgramRequest};
 use cu_system::causes::in_one_line;
-use cu_system::{trust, users};
+use cu_system::users;
 use rustix::event::{PollFd, PollFlags};
-use tempfile::TempDir;
 
+use crate::Result;
+use crate::doorway::Doorway;
 use crate::event::{Event, Happening, Ready, Source, Then};
-use crate::{Error, Result, tell};
 
-/// The longest path that a socket can have, its end included.
-const SOCKET_PATH_LIMIT: usize = 108;
-/// What the name of a socket's directory begins with.
-const DIRECTORY_PREFIX: &str = "cu-";
-/// Only this user may enter.
-const DIRECTORY_MODE: u32 = 0o700;
 /// How many connections are served at once. The next one is refused.
 const CONNECTIONS: usize = 64;
 /// How long an answer may take: longer than any wait for the main process.
@@ -43,46 +35,48 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// An open door. Dropped, its socket is gone.
 #[derive(Debug)]
 pub(crate) struct Door {
-    directory: TempDir,
+    doorway: Rc<Doorway>,
+    socket: PathBuf,
     is_closing: Rc<Cell<bool>>,
 }
 
 impl Door {
-    /// Opens one in a fresh directory that only this user may enter, where no other can put another in
-    /// its place: in `last_resort` if there is no such place among those for temporary files.
-    pub fn open(happening: &Happening, last_resort: &Path) -> Result<Self> {
-        let directory = fresh_directory(&parents(last_resort))?;
-        let path = socket_in(directory.path());
-        let listener = UnixListener::bind(&path).map_err(Error::file("listen on", &path))?;
-        let nonblocking = listener.set_nonblocking(true);
-        nonblocking.map_err(Error::file("listen on", &path))?;
+    /// Opens one in this doorway.
+    ///
+    /// # Errors
+    /// If the socket can't be put there.
+    pub fn open(happening: &Happening, doorway: Rc<Doorway>) -> Result<Self> {
+        let socket = doorway.open()?;
         let is_closing = Rc::new(Cell::new(false));
         happening.add(Hall {
-            listener: Some(listener),
+            doorway: Some(doorway.clone()),
             accepts_from: None,
             is_closing: is_closing.clone(),
             inside: Vec::new(),
         });
         Ok(Self {
-            directory,
+            doorway,
+            socket,
             is_closing,
         })
     }
 
     /// The directory that is there for the socket alone.
     pub fn directory(&self) -> &Path {
-        self.directory.path()
+        self.doorway.directory()
     }
 
     /// The socket.
-    pub fn path(&self) -> PathBuf {
-        socket_in(self.directory.path())
+    pub fn path(&self) -> &Path {
+        &self.socket
     }
 
     /// Serves the programs that are connected, and no more. [`Event::DoorClosed`] follows when the last has
     /// left.
     pub fn close(&self) {
-        self.is_closing.set(true);
+        if !self.is_closing.replace(true) {
+            self.doorway.close(&self.socket);
+        }
     }
 }
 
@@ -92,104 +86,11 @@ impl Drop for Door {
     }
 }
 
-fn socket_in(directory: &Path) -> PathBuf {
-    directory.join("socket")
-}
-
-/// Removes the directory that the door of a dead supervisor has left behind. It must be this user's alone,
-/// with nothing in it but a socket on which nobody listens: the record that names it may be wrong.
-pub(crate) fn clear_away(directory: &Path) {
-    let socket = socket_in(directory);
-    if is_left_behind(directory, &socket).unwrap_or(false) {
-        // What was put there meanwhile keeps the directory.
-        let _ = std::fs::remove_file(&socket).and_then(|()| std::fs::remove_dir(directory));
-    }
-}
-
-fn is_left_behind(directory: &Path, socket: &Path) -> std::io::Result<bool> {
-    let name = directory.file_name().unwrap_or_default();
-    let us = rustix::process::geteuid().as_raw();
-    // A link itself is examined, not its target.
-    let found = directory.symlink_metadata()?;
-    let is_ours = found.is_dir() && found.uid() == us && found.mode() & 0o777 == DIRECTORY_MODE;
-    let is_called_so = name
-        .as_encoded_bytes()
-        .starts_with(DIRECTORY_PREFIX.as_bytes());
-    if !is_ours || !is_called_so || !socket.symlink_metadata()?.file_type().is_socket() {
-        return Ok(false);
-    }
-    let is_alone = std::fs::read_dir(directory)?.count() == 1;
-    let is_dead = UnixStream::connect(socket)
-        .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
-    Ok(is_alone && is_dead)
-}
-
-/// Where the socket may be, the likeliest place first.
-fn parents(last_resort: &Path) -> Vec<PathBuf> {
-    let mut parents = vec![std::env::temp_dir(), "/tmp".into(), "/dev/shm".into()];
-    // For this user alone, but gone as soon as he logs out, which attempts outlive.
-    parents.extend(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from));
-    parents.push(last_resort.to_owned());
-    parents.retain(|parent| parent.is_absolute());
-    parents
-}
-
-/// In the first of `parents` that is writable, whose path is short enough, and where no other user can
-/// put a directory of his own in the place of ours. Where there is none such, in the first that will
-/// do: programs ask who listens, so that a stranger there can keep messages from us, but not take
-/// them.
-fn fresh_directory(parents: &[PathBuf]) -> Result<TempDir> {
-    let mut builder = tempfile::Builder::new();
-    // Whatever the umask lets others do: who gets in here can say the program's results.
-    let builder = builder
-        .prefix(DIRECTORY_PREFIX)
-        .permissions(Permissions::from_mode(DIRECTORY_MODE));
-    let mut failure = None;
-    let mut second_best = None;
-    for parent in parents {
-        match builder.tempdir_in(parent) {
-            Ok(directory) if socket_in(directory.path()).as_os_str().len() < SOCKET_PATH_LIMIT => {
-                let Some(risk) = risk(parent) else {
-                    return Ok(directory);
-                };
-                tell(&format!(
-                    "the socket can't be in {}: {risk}",
-                    parent.display()
-                ));
-                second_best.get_or_insert(directory);
-            }
-            Ok(_) => {}
-            Err(error) => failure = Some(Error::file("create a directory in", parent)(error)),
-        }
-    }
-    if let Some(directory) = second_best {
-        let path = directory.path().display();
-        tell(&format!(
-            "the socket is in {path} nevertheless: there is no better place"
-        ));
-        return Ok(directory);
-    }
-    Err(failure.unwrap_or_else(|| {
-        let parent = parents.first().map_or(Path::new("/tmp"), PathBuf::as_path);
-        let kind = std::io::ErrorKind::InvalidFilename;
-        Error::file("create a socket in", parent)(kind.into())
-    }))
-}
-
-/// Why somebody else could replace what is in `parent`, if so.
-fn risk(parent: &Path) -> Option<String> {
-    // Asked for something in it.
-    match trust::risks(&socket_in(parent)) {
-        Ok(risks) => risks.first().map(ToString::to_string),
-        Err(error) => Some(format!("can't find out who may write there: {error}")),
-    }
-}
-
 /// Behind the door: those who come in, and those who are in.
 #[derive(Debug)]
 struct Hall {
     /// `None` once the door is closed.
-    listener: Option<UnixListener>,
+    doorway: Option<Rc<Doorway>>,
     /// Nobody is let in before.
     accepts_from: Option<Instant>,
     is_closing: Rc<Cell<bool>>,
@@ -198,9 +99,9 @@ struct Hall {
 
 impl Source for Hall {
     fn awaits<'a>(&'a self, descriptors: &mut Vec<PollFd<'a>>) {
-        let open = self.listener.iter();
+        let open = self.doorway.iter();
         let open = open.filter(|_| self.accepts_from.is_none());
-        descriptors.extend(open.map(|listener| PollFd::new(listener, PollFlags::IN)));
+        descriptors.extend(open.map(|doorway| PollFd::new(doorway.listener(), PollFlags::IN)));
         for guest in &self.inside {
             // One that is awaited is not asked: if it has left, that would be said all the time.
             descriptors.extend(match guest {
@@ -223,17 +124,18 @@ impl Source for Hall {
     fn turn(&mut self, ready: &Ready, now: Instant, events: &mut VecDeque<Event>) -> Then {
         let is_closing = self.is_closing.get();
         let may_accept = self.accepts_from.is_none_or(|at| at <= now);
-        if let Some(listener) = self.listener.take() {
-            let is_asked = ready.has(&listener) || is_closing || self.accepts_from.is_some();
+        if let Some(doorway) = self.doorway.take() {
+            let listener = doorway.listener();
+            let is_asked = ready.has(listener) || is_closing || self.accepts_from.is_some();
             if may_accept && is_asked {
-                self.accept(&listener, now);
+                self.accept(listener, now);
             }
             // All that stood before the door are in now.
-            self.listener = (!is_closing).then_some(listener);
+            self.doorway = (!is_closing).then_some(doorway);
         }
         self.inside
             .retain_mut(|guest| guest.turn(ready, now, events) == Then::Continues);
-        if self.listener.is_none() && self.inside.is_empty() {
+        if self.doorway.is_none() && self.inside.is_empty() {
             events.push_back(Event::DoorClosed);
             return Then::Ends;
         }
@@ -429,39 +331,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_user_may_enter() {
-        let happening = Happening::new();
-        let door = Door::open(&happening, Path::new("/tmp")).unwrap();
-        let metadata = door.directory.path().metadata().unwrap();
-        assert_eq!(metadata.permissions().mode() & 0o777, 0o700);
-        UnixStream::connect(door.path()).unwrap();
-    }
-
-    #[test]
-    fn a_place_where_others_may_rename_is_passed_over() {
-        let scratch = tempfile::tempdir().unwrap();
-        let make = |name: &str, mode| {
-            let directory = scratch.path().join(name);
-            std::fs::create_dir_all(&directory).unwrap();
-            std::fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
-            directory
-        };
-        let open = make("open", 0o777);
-        let below = make("open/below", 0o700);
-        let own = make("own", 0o755);
-        let parent = |parents: &[PathBuf]| {
-            let made = fresh_directory(parents).unwrap();
-            made.path().parent().map(Path::to_owned)
-        };
-        let all = [open.clone(), below.clone(), own.clone()];
-        assert_eq!(parent(&all), Some(own.clone()));
-        assert_eq!(parent(&all[..2]), Some(open), "for want of a better place");
-        assert_eq!(std::fs::read_dir(&below).unwrap().count(), 0, "all is tidy");
-        make("own", 0o1777);
-        assert_eq!(parent(&all), Some(own));
-    }
-
-    #[test]
     fn an_unanswered_program_is_not_told_the_attempt_is_over() {
         let happening = Happening::new();
         let (stream, mut program) = UnixStream::pair().unwrap();
@@ -483,38 +352,5 @@ mod tests {
         let answer = String::from_utf8_lossy(&answer[..count]).into_owned();
         assert!(answer.contains("no answer within 30 s"), "{answer}");
         drop(happening);
-    }
-
-    #[test]
-    fn only_what_is_a_dead_door_beyond_doubt_is_cleared_away() {
-        let scratch = tempfile::tempdir().unwrap();
-        let make = |name: &str, mode| {
-            let directory = scratch.path().join(name);
-            std::fs::create_dir(&directory).unwrap();
-            std::fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
-            // Closed again at once; the socket stays.
-            drop(UnixListener::bind(socket_in(&directory)).unwrap());
-            directory
-        };
-        let survives = |directory: &Path| {
-            clear_away(directory);
-            socket_in(directory).exists()
-        };
-        assert!(survives(&make("xy-abc", 0o700)), "called otherwise");
-        assert!(survives(&make("cu-open", 0o755)), "others can enter");
-        let shared = make("cu-shared", 0o700);
-        std::fs::write(shared.join("file"), "").unwrap();
-        assert!(survives(&shared), "something else is there");
-        let link = scratch.path().join("cu-link");
-        std::os::unix::fs::symlink(make("cu-target", 0o700), &link).unwrap();
-        assert!(survives(&link), "a link");
-
-        let happening = Happening::new();
-        let door = Door::open(&happening, Path::new("/tmp")).unwrap();
-        assert!(survives(door.directory()), "it lives");
-
-        let dead = make("cu-dead", 0o700);
-        clear_away(&dead);
-        assert!(!dead.exists());
     }
 }

@@ -53,7 +53,7 @@ use rustix::io::Errno;
 pub(crate) use self::held::{Held, Renewal};
 use self::holder::{Orphans, describe, left_by};
 use crate::members::left_behind;
-use crate::{Error, Result, RunDir, door};
+use crate::{Error, Result, RunDir, doorway};
 
 /// The longest wait before the holder is asked again, however long asking takes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -348,7 +348,7 @@ impl<'a> Fence<'a> {
             return self.way_past_a_stranger(record, described, is_locked, now);
         }
         if let Some(door) = &holder.door {
-            door::clear_away(door);
+            doorway::clear_away(door);
         }
         Way::Free
     }

@@ -14,6 +14,7 @@ mod clearing;
 mod cluster_utils;
 mod done;
 mod door;
+mod doorway;
 mod error;
 mod event;
 mod farewell;
@@ -43,7 +44,7 @@ use std::io::Write;
 
 pub use cu_run_dir::RunDir;
 pub use error::{Error, Result};
-pub use supervise::{Outcome, supervise, supervise_then};
+pub use supervise::{Outcome, Resident, supervise};
 
 /// How our own lines in an attempt's standard error begin.
 const OUR_LINES: &str = "cu exec: ";

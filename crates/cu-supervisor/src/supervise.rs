@@ -1,6 +1,7 @@
 //! From the first line of `cu exec` to its last: the fence, the program, the exit record, the
 //! farewell.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant, SystemTime};
 
 use cu_protocol::{
@@ -21,6 +22,7 @@ use crate::attempt::{Phase, Running, kill_wait, stop_moments, time_limit};
 use crate::cluster_utils::Client;
 use crate::done::Watched;
 use crate::door::Door;
+use crate::doorway::Kept;
 use crate::event::{Event, Happening};
 use crate::farewell::{self, Afterwards};
 use crate::fence::{Fence, FenceTimes, Held, Turn};
@@ -96,24 +98,53 @@ impl Outcome {
 /// Runs an attempt of a job from its start to its end, as the first process of the attempt.
 ///
 /// Without a number, the attempt is the one in [`RunDir::newest_attempt`]. Call this first thing in
-/// `main`, before there are threads or children, and exit with [`Outcome::exit_code`] afterwards, unless
-/// [`Outcome::is_settled`] allows another attempt: the process becomes the leader of a session, takes in
-/// orphans of the program's and kills them, and ignores the stop signals from then on.
+/// `main`, before there are threads or children, and exit with [`Outcome::exit_code`] afterwards: the process
+/// becomes the leader of a session, takes in orphans of the program's and kills them, and ignores the stop
+/// signals from then on.
 ///
 /// # Errors
 /// If the run is not this user's own, it isn't known which attempt is meant, it was never submitted, or
 /// it could neither be started nor be given up durably. Nothing was started then: exit with
 /// [`Outcome::FENCED`]. Everything else that keeps a program from running is an [`Outcome`].
 pub fn supervise(run: &RunDir, job: JobId, attempt: Option<Attempt>) -> Result<Outcome> {
-    supervise_then(run, job, attempt, &|| {})
+    Resident::default().supervise(run, job, attempt, &|| {})
 }
 
-/// As [`supervise`]. Calls `is_over` once the program and all that it started have ended: what this process
-/// does from then on needs no processor of the attempt's. Not if nothing was started.
-///
-/// # Errors
-/// Those of [`supervise`].
-pub fn supervise_then(
+/// A process that supervises one attempt after another. It keeps what would have to be made for each.
+#[derive(Debug, Default)]
+pub struct Resident {
+    doorway: Kept,
+}
+
+impl Resident {
+    /// Makes what the first attempt would have to wait for.
+    #[must_use]
+    pub fn prepared() -> Self {
+        Self {
+            doorway: Kept::prepared(),
+        }
+    }
+
+    /// As [`supervise`]. Another attempt may follow only if [`Outcome::is_settled`] allows it.
+    ///
+    /// Calls `is_over` once the program and all that it started have ended: what this process does from then on
+    /// needs no processor of the attempt's. Not if nothing was started.
+    ///
+    /// # Errors
+    /// Those of [`supervise`].
+    pub fn supervise(
+        &mut self,
+        run: &RunDir,
+        job: JobId,
+        attempt: Option<Attempt>,
+        is_over: &dyn Fn(),
+    ) -> Result<Outcome> {
+        supervise_from(&mut self.doorway, run, job, attempt, is_over)
+    }
+}
+
+fn supervise_from(
+    doorway: &mut Kept,
     run: &RunDir,
     job: JobId,
     attempt: Option<Attempt>,
@@ -143,6 +174,7 @@ pub fn supervise_then(
         job,
         attempt,
         happening,
+        doorway: RefCell::new(doorway),
         is_over,
     };
     supervisor.run()
@@ -204,6 +236,7 @@ struct Supervisor<'a> {
     job: JobId,
     attempt: Attempt,
     happening: Happening,
+    doorway: RefCell<&'a mut Kept>,
     is_over: &'a dyn Fn(),
 }
 
@@ -436,13 +469,14 @@ impl Supervisor<'_> {
 
     fn start_program(&self, launch: &Launch, held: &mut Held) -> Result<(Program, Door, Copies)> {
         let directory = self.run.attempt(self.job, self.attempt);
-        let door = Door::open(&self.happening, &directory)?;
+        let doorway = self.doorway.borrow_mut().take(&directory)?;
+        let door = Door::open(&self.happening, doorway)?;
         // Open in this process until the program has it.
         let _lock = held.for_program()?;
         let names = (self.job, self.attempt);
         // What we say before is none of the program's output.
         let copies = launch.output.begin(&self.run, self.job, self.attempt);
-        let program = Program::start(launch, &self.run, names, &door.path(), &self.happening)?;
+        let program = Program::start(launch, &self.run, names, door.path(), &self.happening)?;
         held.program_started(program.pid(), door.directory());
         Ok((program, door, copies))
     }

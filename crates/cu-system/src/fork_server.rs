@@ -17,14 +17,18 @@
 //! | a copy | the server kills its process group, and reports how it ended |
 //!
 //! ```no_run
-//! use cu_system::fork_server::{self, Afterwards};
+//! use cu_system::fork_server::{self, Afterwards, Owner};
 //!
 //! // In the server, with a socket from the owner as standard input, before there is any thread:
-//! let served = fork_server::serve(|words, owner| {
-//!     println!("process {} has the order {words:?}", std::process::id());
-//!     owner.done();
-//!     println!("the next one may begin, and this is written meanwhile");
-//!     Afterwards::StandsBy(0)
+//! let served = fork_server::serve(|| {
+//!     let mut orders = 0;
+//!     move |words: &[String], owner: &Owner| {
+//!         orders += 1;
+//!         println!("process {} has the order {words:?}, its {orders}th", std::process::id());
+//!         owner.done();
+//!         println!("the next one may begin, and this is written meanwhile");
+//!         Afterwards::StandsBy(0)
+//!     }
 //! });
 //! # let _ = served;
 //! ```

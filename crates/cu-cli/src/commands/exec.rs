@@ -3,13 +3,13 @@
 //! started before it.
 
 use std::ffi::OsString;
-use std::panic::RefUnwindSafe;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 
 use cu_protocol::{Attempt, JobId};
-use cu_supervisor::{Error, Outcome, RunDir};
+use cu_supervisor::{Error, Outcome, Resident, RunDir};
 use cu_system::causes::in_one_line;
-use cu_system::fork_server::Afterwards;
+use cu_system::fork_server::{Afterwards, Owner};
 
 use crate::backend::{STAND_BY, serves_in_allocation};
 use crate::error::ExitCode;
@@ -45,9 +45,12 @@ pub fn exec(arguments: &[OsString]) -> u8 {
         return ExitCode::Done as u8;
     }
     if arguments == [STAND_BY] {
-        let served = cu_system::fork_server::serve(|words, owner| {
-            let words: Vec<_> = words.iter().map(OsString::from).collect();
-            supervise(&words, &|| owner.done())
+        let served = cu_system::fork_server::serve(|| {
+            let mut resident = Resident::prepared();
+            move |words: &[String], owner: &Owner| {
+                let words: Vec<_> = words.iter().map(OsString::from).collect();
+                supervise(&mut resident, &words, &|| owner.done())
+            }
         });
         // Its owner starts attempts without it then.
         return served.map_or(ExitCode::Internal as u8, |()| ExitCode::Done as u8);
@@ -55,19 +58,20 @@ pub fn exec(arguments: &[OsString]) -> u8 {
     if let Some(code) = serves_in_allocation(arguments) {
         return code;
     }
-    match supervise(arguments, &|| {}) {
+    match supervise(&mut Resident::default(), arguments, &|| {}) {
         Afterwards::StandsBy(code) | Afterwards::Exits(code) => code,
     }
 }
 
 /// As [`exec`], for one attempt. `is_over` is called once nothing of the program is left.
-fn supervise(arguments: &[OsString], is_over: &(dyn Fn() + RefUnwindSafe)) -> Afterwards {
+fn supervise(resident: &mut Resident, arguments: &[OsString], is_over: &dyn Fn()) -> Afterwards {
     let Some((run, job, attempt)) = parse(arguments) else {
         say(HELP);
         return Afterwards::Exits(ExitCode::Usage as u8);
     };
-    let supervised =
-        std::panic::catch_unwind(|| cu_supervisor::supervise_then(&run, job, attempt, is_over));
+    // After a panic nothing of it is used again.
+    let supervised = AssertUnwindSafe(|| resident.supervise(&run, job, attempt, is_over));
+    let supervised = std::panic::catch_unwind(supervised);
     match supervised {
         Ok(Ok(outcome)) if outcome.is_settled => Afterwards::StandsBy(outcome.exit_code()),
         Ok(Ok(outcome)) => Afterwards::Exits(outcome.exit_code()),

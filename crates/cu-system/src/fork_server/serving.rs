@@ -58,15 +58,19 @@ pub enum Afterwards {
     Exits(u8),
 }
 
-/// Is a fork server until its owner ends, whose socket is the standard input. `work` is called in a
-/// copy for each order that this gets, with the arguments of that and its owner.
+/// Is a fork server until its owner ends, whose socket is the standard input. `begin` is called in each copy,
+/// before its first order, and returns the work: that is called for each order that the copy gets, with the
+/// arguments of the order and its owner.
 ///
 /// Call it before there are threads, children or locks. It leaves `/dev/null` as standard input.
 ///
 /// # Errors
 /// If the standard input is not the socket of an owner, or this process has threads, or the system lacks
 /// something.
-pub fn serve(work: impl Fn(&[String], &Owner) -> Afterwards) -> io::Result<()> {
+pub fn serve<W>(begin: impl Fn() -> W) -> io::Result<()>
+where
+    W: FnMut(&[String], &Owner) -> Afterwards,
+{
     // A lock that another thread holds would be held for ever in a copy.
     if threads()? != 1 {
         return Err(io::Error::other("a fork server must have one thread"));
@@ -74,7 +78,7 @@ pub fn serve(work: impl Fn(&[String], &Owner) -> Afterwards) -> io::Result<()> {
     let control = io::stdin().as_fd().try_clone_to_owned()?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     let mut copies = Vec::new();
-    let served = serve_owner(control, &mut copies, &work);
+    let served = serve_owner(control, &mut copies, &begin);
     await_standbys(copies);
     served
 }
@@ -82,11 +86,14 @@ pub fn serve(work: impl Fn(&[String], &Owner) -> Afterwards) -> io::Result<()> {
 /// A copy, and a descriptor that is readable once it is dead.
 type Copy = (Pid, OwnedFd);
 
-fn serve_owner(
+fn serve_owner<W>(
     control: OwnedFd,
     copies: &mut Vec<Copy>,
-    work: &impl Fn(&[String], &Owner) -> Afterwards,
-) -> io::Result<()> {
+    begin: &impl Fn() -> W,
+) -> io::Result<()>
+where
+    W: FnMut(&[String], &Owner) -> Afterwards,
+{
     loop {
         let watched = copies.iter().map(|(_, pidfd)| pidfd).chain([&control]);
         let mut watched: Vec<_> = watched
@@ -132,7 +139,7 @@ fn serve_owner(
                 }
                 Ok(ForkResult::Child) => {
                     drop((owners, control, std::mem::take(copies)));
-                    std::process::exit(be_a_copy(&Owner(its_end), work).into());
+                    std::process::exit(be_a_copy(&Owner(its_end), begin()).into());
                 }
                 // Its owner does without.
                 Err(_) => break,
@@ -181,7 +188,7 @@ fn see_out((pid, _): &Copy) -> Option<Report> {
 }
 
 /// Obeys one order after the other. Returns the exit code of the copy.
-fn be_a_copy(owner: &Owner, work: &impl Fn(&[String], &Owner) -> Afterwards) -> u8 {
+fn be_a_copy(owner: &Owner, mut work: impl FnMut(&[String], &Owner) -> Afterwards) -> u8 {
     // What a copy exits with that was never ordered to do anything.
     let mut code = 0;
     let Ok(bare) = Bare::now() else {
@@ -195,7 +202,7 @@ fn be_a_copy(owner: &Owner, work: &impl Fn(&[String], &Owner) -> Afterwards) -> 
             break;
         };
         let before = Variables::set(&order.environment);
-        match obey(&order, owner, work) {
+        match obey(&order, owner, &mut work) {
             Afterwards::StandsBy(its) => code = its,
             Afterwards::Exits(its) => return its,
         }
@@ -311,7 +318,7 @@ fn stand_by(mut orders: &UnixStream, bare: &Bare) -> Option<Order> {
 fn obey(
     order: &Order,
     owner: &Owner,
-    work: &impl Fn(&[String], &Owner) -> Afterwards,
+    work: &mut impl FnMut(&[String], &Owner) -> Afterwards,
 ) -> Afterwards {
     /// As shells have it, if a command can't be executed.
     const NOT_STARTED: u8 = 126;

@@ -5,32 +5,34 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use cu_system::fork_server::{Afterwards, serve};
+use cu_system::fork_server::{Afterwards, Owner, serve};
 
 fn main() -> std::io::Result<()> {
-    serve(|words, owner| {
-        if std::env::var_os("DONE").is_some() {
-            owner.done();
-        }
-        let Some((program, arguments)) = words.split_first() else {
-            return Afterwards::Exits(0);
-        };
-        let mut command = Command::new(program);
-        command.args(arguments);
-        if std::env::var_os("RESIDENT").is_none() {
-            let error = command.exec();
-            eprintln!("{program}: {error}");
-            return Afterwards::Exits(127);
-        }
-        let code = command.status().ok().and_then(|status| status.code());
-        match std::env::var("LEAVES").as_deref() {
-            Ok("a child") => drop(Command::new("/bin/sleep").arg("1000").spawn()),
-            Ok("a file") => std::mem::forget(std::fs::File::open("/dev/null")),
-            Ok("a thread") => drop(std::thread::spawn(|| std::thread::sleep(HOURS))),
-            _ => {}
-        }
-        Afterwards::StandsBy(code.and_then(|code| code.try_into().ok()).unwrap_or(255))
-    })
+    serve(|| obey)
+}
+
+fn obey(words: &[String], owner: &Owner) -> Afterwards {
+    if std::env::var_os("DONE").is_some() {
+        owner.done();
+    }
+    let Some((program, arguments)) = words.split_first() else {
+        return Afterwards::Exits(0);
+    };
+    let mut command = Command::new(program);
+    command.args(arguments);
+    if std::env::var_os("RESIDENT").is_none() {
+        let error = command.exec();
+        eprintln!("{program}: {error}");
+        return Afterwards::Exits(127);
+    }
+    let code = command.status().ok().and_then(|status| status.code());
+    match std::env::var("LEAVES").as_deref() {
+        Ok("a child") => drop(Command::new("/bin/sleep").arg("1000").spawn()),
+        Ok("a file") => std::mem::forget(std::fs::File::open("/dev/null")),
+        Ok("a thread") => drop(std::thread::spawn(|| std::thread::sleep(HOURS))),
+        _ => {}
+    }
+    Afterwards::StandsBy(code.and_then(|code| code.try_into().ok()).unwrap_or(255))
 }
 
 /// As long as no test.
