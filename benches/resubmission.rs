@@ -139,10 +139,12 @@ fn measured(
     does: impl FnOnce(&Path) -> Result<Duration>,
     place: &Place,
 ) -> Result<Turn> {
-    let scratch = tempfile::tempdir_in(place.scratch.path())?;
+    // Deleted with all others at the end: ext4 without a journal looks at each file that was deleted lately whenever
+    // one is made.
+    let scratch = tempfile::tempdir_in(place.scratch.path())?.keep();
     let before = processor_time()?;
     let begun = Instant::now();
-    let of_main_process = does(scratch.path())?;
+    let of_main_process = does(&scratch)?;
     Ok(Turn {
         attempts: work.attempts(),
         wall: begun.elapsed(),

@@ -173,11 +173,12 @@ fn recorded(jobs: u32) -> Result<()> {
             three_digits(usage::memory(std::process::id())? as f64 / 1e6),
         );
         largest = Some(run);
+        let mut attempts = submitted(&bare, TURN as usize);
         contest = contest.with(format!("{known} jobs"), move || {
-            let attempts = submitted(&bare, TURN as usize);
             let before = usage::of_its_threads(std::process::id())?;
-            resume(&mut bare, &attempts)?;
+            attempts = resume(&mut bare, &attempts)?;
             let used = usage::of_its_threads(std::process::id())? - before;
+            ensure!(attempts.len() == TURN as usize, "not all are due again");
             Ok(used.as_secs_f64() / f64::from(TURN))
         });
     }

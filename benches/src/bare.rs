@@ -62,14 +62,11 @@ pub fn finish(run: &RunDir, jobs: u32, resumes: u32) -> Result<()> {
     let mut bare = BareRun::open(run)?;
     let mut due = bare.turn(START, Vec::new())?;
     while bare.machine().tally().counts.settled() < jobs {
-        let mut happened = Vec::new();
-        for action in &due {
-            if let Action::Submit { job, attempt, .. } = action {
-                let code = if attempt.0 < resumes { 3 } else { 0 };
-                happened.extend(life(*attempt, code).map(|event| (*job, event)));
-            }
-        }
-        due = bare.turn(START, happened)?;
+        let happened = to_submit(&due).flat_map(|(job, attempt)| {
+            let code = if attempt.0 < resumes { 3 } else { 0 };
+            life(attempt, code).map(|event| (job, event))
+        });
+        due = bare.turn(START, happened.collect())?;
     }
     Ok(())
 }
@@ -82,14 +79,21 @@ pub fn submitted(run: &BareRun, most: usize) -> Vec<(JobId, Attempt)> {
     active.take(most).collect()
 }
 
-/// One resume of each of these in one turn: submitted, started, asked for, ended; as many are due again.
+/// One resume of each of these in one turn: submitted, started, asked for, ended. Returns the next attempts, which
+/// are due.
 ///
 /// # Errors
 /// If something can't be recorded.
-pub fn resume(run: &mut BareRun, attempts: &[(JobId, Attempt)]) -> Result<()> {
+pub fn resume(run: &mut BareRun, attempts: &[(JobId, Attempt)]) -> Result<Vec<(JobId, Attempt)>> {
     let events = attempts
         .iter()
         .flat_map(|(job, attempt)| life(*attempt, 3).map(|event| (*job, event)));
-    run.turn(START, events.collect())?;
-    Ok(())
+    Ok(to_submit(&run.turn(START, events.collect())?).collect())
+}
+
+fn to_submit(actions: &[Action]) -> impl Iterator<Item = (JobId, Attempt)> {
+    actions.iter().filter_map(|action| match action {
+        Action::Submit { job, attempt, .. } => Some((*job, *attempt)),
+        _ => None,
+    })
 }

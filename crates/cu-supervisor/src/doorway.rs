@@ -1,9 +1,8 @@
 //! Where the door of a program stands: a directory that only this user may enter, and a socket in it.
 //!
-//! A process that supervises one attempt after another keeps them. To make and delete both for each attempt takes
-//! as long as all its other files: ext4 looks at each file that was deleted lately whenever one is made, and a
-//! directory is deleted only after the waits for the disk that go on. The socket has another name for each
-//! attempt, so that nothing an earlier one has left behind can speak for the next.
+//! A process that supervises one attempt after another keeps them: to make and delete both costs a file system as
+//! much as half of the other files of an attempt. The socket has another name for each attempt, so that nothing an
+//! earlier one has left behind can speak for the next.
 
 use std::cell::Cell;
 use std::fs::{Permissions, rename};

@@ -1,8 +1,9 @@
 //! Small files that are replaced again and again, without a new file each time.
 //!
-//! To make and delete files is what costs most at a hundred attempts a second: ext4 gives the inode of a
-//! deleted file to nobody for five seconds, and looks at each such inode again whenever a file is made. So these
-//! keep what they replace beside them, under the name with `.part` appended, for the next time.
+//! To make and delete files is what costs most at a hundred attempts a second. ext4 writes it to its journal; without
+//! one, as on many virtual machines, it does not use the inode of a deleted file for minutes, and looks at each such
+//! inode whenever a file is made. So these keep what they replace beside them, under the name with `.part` appended,
+//! for the next time.
 //!
 //! What is written survives the death of any process, but not a power failure. Only one process may write a path
 //! at a time. All are files of ours alone, as [`files::open_own`] asks.
