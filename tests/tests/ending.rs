@@ -86,6 +86,34 @@ fn commands_name_a_main_process_that_is_stopped() {
     assert_eq!(exit.code, Some(0), "{exit:?}");
 }
 
+/// As on a second login node from which no network leads to the first.
+#[test]
+fn a_main_process_out_of_reach_is_named_with_its_host() {
+    let run = waiting();
+    let main_process = run.start();
+    run.await_file(&run.output(0, "pid.0"));
+    let path = run.dir().server_file();
+    let text = std::fs::read_to_string(&path).expect("an address");
+    let mut server: Value = serde_json::from_str(&text).expect("JSON");
+    server["host"] = "login1".into();
+    server["addresses"] = ["127.0.0.1:1"].into();
+    std::fs::write(&path, server.to_string()).expect("it is ours");
+    let exit = run.cu(&["pause"]);
+    std::fs::write(&path, text).expect("it is ours");
+    assert_eq!(exit.code, Some(8), "{exit:?}");
+    let process = format!("process {} on login1", main_process.id());
+    let hint = format!(
+        "type the command on login1, where process {}",
+        main_process.id()
+    );
+    for words in [&*process, &hint, "127.0.0.1:1", "was not handed over"] {
+        assert!(exit.stderr.contains(words), "{words}: {exit:?}");
+    }
+    std::fs::write(run.output(0, "go"), "").expect("it goes");
+    let exit = main_process.wait();
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+}
+
 #[test]
 fn without_file_descriptors_cu_says_so_and_resumes_whole() {
     let run = Run::new(&["true"], "");

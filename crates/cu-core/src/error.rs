@@ -56,7 +56,8 @@ pub enum Error {
         /// The outcome of the last try.
         reason: String,
     },
-    /// A main process works on this run, and does not answer: it is stopped, or its machine hangs.
+    /// A main process works on this run, and does not answer: it is stopped, its machine hangs, or no network
+    /// leads there from here.
     #[error("the main process of the run in {} does not answer: {silence}", path.display())]
     NoAnswer {
         /// The run directory.
@@ -222,7 +223,7 @@ pub(crate) fn words(panic: Box<dyn Any + Send>) -> String {
     }
 }
 
-/// A main process that accepts connections and does not answer.
+/// A main process that does not answer, or that can't be reached from here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Silence {
     /// Its process number and host, if they are known.

@@ -84,9 +84,11 @@ pub async fn ask(run_dir: &RunDir, request: OperatorRequest) -> Result<OperatorA
             });
         }
         if Instant::now() >= end {
+            let server = ServerFile::read(&run_dir.server_file()).ok();
             let silence = Silence {
+                process: server.map(|server| (server.process, server.host)),
                 reason,
-                ..Silence::default()
+                has_the_request: false,
             };
             return Err(Error::NoAnswer {
                 path: path(),

@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use crate::programs::static_program;
-use crate::{CondorPool, SlurmCluster, SlurmLane, place};
+use crate::{CondorPool, SlurmCluster, SlurmLane, place, wait};
 use cu_tests::checker::assert_kept;
 use cu_tests::history::History;
 use cu_tests::process::Process;
@@ -215,15 +215,22 @@ pub fn ask(cluster: &SlurmCluster, command: &str, arguments: &[&str]) -> String 
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// The states that Slurm's accounting has for the attempts of a job: a row for each start.
+/// The states that Slurm's accounting has for the attempts of a job that has ended: a row for each start.
+/// Accounting hears of an end a little later than the run does.
 pub fn states(cluster: &SlurmCluster, job: &Value) -> Vec<String> {
-    let ids = ids(job).join(",");
-    let text = ask(
-        cluster,
-        "sacct",
-        &["-X", "-n", "-P", "-D", "-o", "State", "-j", &ids],
-    );
-    text.lines().map(str::to_owned).collect()
+    let ids = ids(job);
+    let asked = ["-X", "-n", "-P", "-D", "-o", "State", "-j", &ids.join(",")];
+    let is_over = |state: &&str| !["PENDING", "RUNNING", "COMPLETING"].contains(state);
+    wait::until(
+        "the ends of all attempts in accounting",
+        wait::BOUND,
+        || {
+            let text = ask(cluster, "sacct", &asked);
+            let rows: Vec<&str> = text.lines().collect();
+            let all = rows.len() >= ids.len() && rows.iter().all(is_over);
+            all.then(|| rows.into_iter().map(str::to_owned).collect())
+        },
+    )
 }
 
 /// No attempt of the job ran into its time limit.

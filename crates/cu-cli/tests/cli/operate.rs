@@ -107,6 +107,13 @@ fn a_paused_job_saves_and_waits_until_it_is_continued() {
     );
     let why = bench.json(&["show", "0", "--json"])["why"].to_string();
     assert!(why.contains("pause"), "{why}");
+    // Nothing of it runs that could save.
+    let asked = bench.cu(&["checkpoint"]);
+    assert_eq!(asked.code, 0, "{asked:?}");
+    assert!(
+        asked.stderr.contains("no job is running, job 0 "),
+        "{asked:?}"
+    );
     assert_eq!(bench.json(&["status", "--json"])["attempts"], 1);
 
     bench.let_go("wait");

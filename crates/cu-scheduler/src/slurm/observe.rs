@@ -288,7 +288,7 @@ impl Cluster {
                     // Had it ever started, accounting would have a row of its own.
                     let name = name.as_deref().filter(|_| ended.is_none());
                     let never_started = name.is_some_and(|it| known_ends.knows_array(job, it))
-                        && !self.has_output(job);
+                        && !self.may_have_started(job);
                     self.missing.state(job, why, PATIENCE, never_started)
                 }
                 (_, Some(Err(error))) => {
@@ -335,23 +335,20 @@ impl Cluster {
         }
     }
 
-    /// The cause of a cancellation whose row does not show it: it was ours, or the job had started, however
-    /// short it ran. Slurm counts whole seconds.
-    fn cause_of_cancel(&self, job: JobId, row: &Row, end: &ClusterEnd) -> Option<EndCause> {
+    /// The cause of a cancellation whose row does not show it: it was ours, or a node could not start the job.
+    fn cause_of_cancel(&self, job: JobId, row: &Row) -> Option<EndCause> {
         if self.missing.ours().contains(&job) {
             return Some(EndCause::Cancelled);
         }
-        let has_started = end.cause == EndCause::NotStarted && self.has_output(job);
-        has_started.then(|| match state::is_by_site(row) {
-            true => EndCause::Removed,
-            false => EndCause::Cancelled,
-        })
+        let not_started = state::may_be_a_failed_start(row) && !self.may_have_started(job);
+        not_started.then_some(EndCause::NotStarted)
     }
 
-    /// Whether Slurm made the file for the output of a job, as it does when it starts it.
-    fn has_output(&self, job: JobId) -> bool {
+    /// Whether Slurm made the file for the output of a job, as it does when it starts it. Nobody can tell of a
+    /// job whose call the journal does not know.
+    fn may_have_started(&self, job: JobId) -> bool {
         let files = self.files_of(job, "out", "stdout");
-        files.is_some_and(|files| files.iter().any(|file| file.exists()))
+        files.is_none_or(|files| files.iter().any(|file| file.exists()))
     }
 
     /// The places for an output of a job: beside the script of an array or of a job that is put back, else in
@@ -379,7 +376,7 @@ impl Cluster {
             return state::with_release(state, job);
         };
         if row.state.starts_with("CANCELLED")
-            && let Some(cause) = self.cause_of_cancel(job, row, end)
+            && let Some(cause) = self.cause_of_cancel(job, row)
         {
             return ClusterState::Ended(ClusterEnd {
                 cause,

@@ -151,17 +151,8 @@ fn cause(word: &str, row: &Row) -> Option<EndCause> {
         "COMPLETED" => exited(row),
         "FAILED" if is_refusal(row) => EndCause::NotStarted,
         "FAILED" => exited(row),
-        "CANCELLED" if is_by_site(row) => by_site(row),
-        // Without accounting nobody is named. What had a node and no time to run was not cancelled by a
-        // person, but by Slurm, which could not start it.
-        "CANCELLED"
-            if row.state == word
-                && by_site(row) == EndCause::NotStarted
-                && row.started.is_some()
-                && row.host.is_some() =>
-        {
-            EndCause::NotStarted
-        }
+        "CANCELLED" if is_by_site(row) && row.host.is_none() => EndCause::NotStarted,
+        "CANCELLED" if is_by_site(row) => EndCause::Removed,
         "CANCELLED" => EndCause::Cancelled,
         "TIMEOUT" => EndCause::TimeLimit,
         "DEADLINE" if row.host.is_some() => EndCause::TimeLimit,
@@ -186,13 +177,13 @@ pub(super) fn is_by_site(row: &Row) -> bool {
     row.state.ends_with(" by 0") || (row.state.contains(" by ") && row.state.ends_with(')'))
 }
 
-/// Root acts for the place: it removes what runs, and what a node could not start.
-fn by_site(row: &Row) -> EndCause {
-    let ran = row.host.is_some() && row.started.is_some() && row.started != row.ended;
-    match ran {
-        true => EndCause::Removed,
-        false => EndCause::NotStarted,
-    }
+/// Whether Slurm may have cancelled the job because a node could not start it. Then it acts as root, and
+/// without accounting nobody is named. The times of the row do not tell: the clock of a whole second may
+/// pass between start and end, and a prolog may take long until it fails.
+pub(super) fn may_be_a_failed_start(row: &Row) -> bool {
+    let nobody_is_named = row.state == "CANCELLED";
+    let had_a_node = row.host.is_some() && row.started.is_some();
+    had_a_node && (nobody_is_named || is_by_site(row))
 }
 
 /// How the script ended. Only with these states does Slurm's code mean anything, and up to version
@@ -411,26 +402,28 @@ mod tests {
 
     #[test]
     fn a_cancel_by_root_is_not_one_by_a_person() {
-        let at = |second| Some(std::time::UNIX_EPOCH + std::time::Duration::from_secs(second));
-        let cause = |state, started, ended| {
+        let cancelled = |state, host: Option<&str>| {
             let row = Row {
-                started: at(started),
-                ended: at(ended),
+                started: Some(std::time::UNIX_EPOCH),
+                host: host.map(str::to_owned),
                 ..row(state, None, Some((0, 0)))
             };
             match of(&row) {
-                ClusterState::Ended(end) => end.cause,
+                ClusterState::Ended(end) => (end.cause, may_be_a_failed_start(&row)),
                 state => panic!("{state:?}"),
             }
         };
-        assert_eq!(cause("CANCELLED by 0", 10, 20), EndCause::Removed);
-        // The prolog of its node failed.
-        assert_eq!(cause("CANCELLED by 0", 10, 10), EndCause::NotStarted);
-        assert_eq!(cause("CANCELLED by 1000", 10, 20), EndCause::Cancelled);
+        use EndCause::{Cancelled, NotStarted, Removed};
+        let on_a_node = Some("n1");
+        assert_eq!(cancelled("CANCELLED by 0", on_a_node), (Removed, true));
+        assert_eq!(cancelled("CANCELLED by 0", None), (NotStarted, false));
+        assert_eq!(
+            cancelled("CANCELLED by 1000", on_a_node),
+            (Cancelled, false)
+        );
         // Nobody is named.
-        assert_eq!(cause("CANCELLED", 10, 20), EndCause::Cancelled);
-        assert_eq!(cause("CANCELLED", 10, 10), EndCause::NotStarted);
-        assert_eq!(cause("CANCELLED by 1000", 10, 10), EndCause::Cancelled);
+        assert_eq!(cancelled("CANCELLED", on_a_node), (Cancelled, true));
+        assert_eq!(cancelled("CANCELLED", None), (Cancelled, false));
     }
 
     #[test]

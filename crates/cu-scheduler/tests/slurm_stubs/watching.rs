@@ -233,7 +233,9 @@ async fn a_cancel_by_the_sites_own_user_is_a_removal() {
          SlurmUser = slurm(64030)\n",
     );
     let slurm = stubs.open().await;
-    let job = slurm.submit(&stubs.submissions(1)).await.remove(0).unwrap();
+    let submissions = stubs.submissions(1);
+    let job = slurm.submit(&submissions).await.remove(0).unwrap();
+    std::fs::write(submissions[0].directory.join("stdout"), "").unwrap();
     let queue = stubs.read("queue");
     let name = queue.lines().next().unwrap().split('|').nth(9).unwrap();
     stubs.write(
@@ -468,7 +470,9 @@ async fn accounting_says_who_cancelled_a_job_that_is_listed() {
     for (uid, expected) in [(0, EndCause::Removed), (1000, EndCause::Cancelled)] {
         let stubs = Stubs::new();
         let slurm = stubs.open().await;
-        let job = slurm.submit(&stubs.submissions(1)).await.remove(0).unwrap();
+        let submissions = stubs.submissions(1);
+        let job = slurm.submit(&submissions).await.remove(0).unwrap();
+        std::fs::write(submissions[0].directory.join("stdout"), "").unwrap();
         let queue = stubs.read("queue");
         let job_name = queue.trim_end().split('|').nth(9).unwrap();
         stubs.becomes(
@@ -484,6 +488,31 @@ async fn accounting_says_who_cancelled_a_job_that_is_listed() {
         }
         stubs.write("accounts", &row(&format!("CANCELLED by {uid}")));
         assert_eq!(cause(state(&slurm, &job).await), expected);
+    }
+}
+
+/// A prolog that fails, or a node that has a job of this id already. How long Slurm took for it does not tell.
+#[tokio::test]
+async fn a_cancel_of_what_no_node_could_start_is_nobodys() {
+    for (accounting, by) in [("(null)", ""), ("accounting_storage/slurmdbd", " by 0")] {
+        let stubs = Stubs::new();
+        stubs.write("config", &format!("AccountingStorageType = {accounting}\n"));
+        let slurm = stubs.open().await;
+        let submissions = stubs.submissions(1);
+        let job = slurm.submit(&submissions).await.remove(0).unwrap();
+        let queue = stubs.read("queue");
+        let job_name = queue.trim_end().split('|').nth(9).unwrap();
+        for ended in [2, 3, 60] {
+            let row = format!("101|CANCELLED|0:15|0|1|2|{ended}|n1|None|{job_name}|\n");
+            stubs.write("queue", &row);
+            let row = format!("101|CANCELLED{by}|0:15|1|2|{ended}|n1|None|{job_name}\n");
+            stubs.write("accounts", &row);
+            let cause = cause(state(&slurm, &job).await);
+            assert_eq!(cause, EndCause::NotStarted, "{accounting}, after {ended}");
+        }
+        std::fs::write(submissions[0].directory.join("stdout"), "").unwrap();
+        let by_site = [EndCause::Cancelled, EndCause::Removed][usize::from(!by.is_empty())];
+        assert_eq!(cause(state(&slurm, &job).await), by_site, "{accounting}");
     }
 }
 

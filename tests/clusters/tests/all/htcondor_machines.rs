@@ -7,7 +7,9 @@ use cu_cluster_tests::CondorPool;
 use cu_scheduler::htcondor::{Htcondor, HtcondorOptions, Resume};
 use cu_scheduler::{Cancel, ClusterJobId, ClusterState, EndCause, Scheduler};
 
-use crate::htcondor::{self, Bed, POOL, ask, attempt, commands_with, end, lines, submit, until};
+use crate::htcondor::{
+    self, Bed, POOL, attempt, commands_with, end, in_history, lines, submit, until,
+};
 
 /// Two GPUs in the slot that is in no lane.
 const GPUS: &str = "SLOT_TYPE_1 = cpus=16, memory=16000, gpus=2\n\
@@ -117,14 +119,13 @@ fn a_bid_goes_to_the_command_that_takes_bids() {
         let mut options = bed.options(Resume::Submit);
         options.commands = Some(commands.clone());
         options.bid = Some(25);
-        let bids =
-            |job: &ClusterJobId| ask("condor_history", &["-limit", "1", &job.0, "-af", "JobBid"]);
+        let bid = |job: &ClusterJobId| in_history(&POOL, &job.0, "JobBid");
         let pool = Htcondor::open(options.clone())
             .await
             .expect("they can be right");
         let job = submit(&pool, &attempt(bed.directory(), 0, "exit 0")).await;
         assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(0));
-        assert_eq!(bids(&job), "25\n");
+        assert_eq!(bid(&job), "25");
         // Called otherwise, with arguments of its own before the bid.
         let own = bed.directory().join("commands/our_submit");
         write_program(
@@ -136,6 +137,6 @@ fn a_bid_goes_to_the_command_that_takes_bids() {
         let pool = Htcondor::open(options).await.expect("they can be right");
         let job = submit(&pool, &attempt(bed.directory(), 1, "exit 0")).await;
         assert_eq!(end(&pool, &job).await.cause, EndCause::Exited(0));
-        assert_eq!(bids(&job), "7\n");
+        assert_eq!(bid(&job), "7");
     });
 }

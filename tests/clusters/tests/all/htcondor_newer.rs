@@ -8,6 +8,8 @@ use cu_cluster_tests::runs::{
 use cu_cluster_tests::{CondorPool, place, runs};
 use cu_tests::run::{Place, Run};
 
+use crate::htcondor::in_history;
+
 /// The attempts of a run end as they do on HTCondor 23.9, and each job of the grid is resumed three times.
 fn a_grid_completes(place: Place, way: &str, grid: &str) -> Run {
     let run = Run::at(
@@ -97,9 +99,8 @@ fn a_slot_given_away_after_a_checkpoint_loses_nothing() {
         let job = run.show(job);
         let ids = ids(&job);
         assert!(ids.iter().all(|id| *id == ids[0]), "{job}");
-        let asked = ["-limit", "1", ids[0], "-af", "NumShadowStarts"];
-        let starts = pool.ask("condor_history", &asked);
-        let starts: u32 = starts.trim().parse().expect("a number");
+        let starts = in_history(&pool, ids[0], "NumShadowStarts");
+        let starts: u32 = starts.parse().expect("a number");
         assert!(starts > 1, "it kept its slot: {starts} starts of {job}");
     }
 }

@@ -59,8 +59,14 @@ impl Started {
 
     /// Waits until this many were started, and the last works on the run.
     fn await_start(&self, number: usize) {
+        self.await_start_while(number, || ());
+    }
+
+    /// The same, as long as `check` finds nothing wrong.
+    fn await_start_while(&self, number: usize, check: impl Fn()) {
         let what = format!("main process {number}");
         self.run.until(&what, || {
+            check();
             let starts = self.starts();
             assert!(starts.len() <= number, "{starts:?}");
             let log = std::fs::read_to_string(self.run.dir().log()).unwrap_or_default();
@@ -169,17 +175,20 @@ fn a_main_process_that_slurm_puts_back_goes_on() {
             .arg(&started.script);
         let id = succeed(sbatch.current_dir(run.path("")));
         let id = id.trim();
+        let job = || {
+            let job = ask(&cluster, "scontrol", &["show", "job", id]);
+            assert!(!job.contains("JobState=FAILED"), "{job}");
+            job
+        };
         started.await_start(1);
         started.await_attempt(0);
         ask(&cluster, "scontrol", &["requeue", id]);
-        started.await_start(2);
+        started.await_start_while(2, || drop(job()));
         started.let_go(0);
         started.await_attempt(1);
         started.let_go(1);
         run.until("the end of the main process", || {
-            let job = ask(&cluster, "scontrol", &["show", "job", id]);
-            assert!(!job.contains("JobState=FAILED"), "{job}");
-            job.contains("JobState=COMPLETED").then_some(())
+            job().contains("JobState=COMPLETED").then_some(())
         });
         started.assert_completed();
     });

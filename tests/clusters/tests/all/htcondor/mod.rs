@@ -173,6 +173,16 @@ pub fn ask(command: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// An attribute of a job that has ended, from the history. The schedd writes it there when it clears the job
+/// away, which is later than the end in the event log.
+pub fn in_history(pool: &CondorPool, id: &str, attribute: &str) -> String {
+    let what = format!("{attribute} of {id} in the history");
+    wait::until(&what, wait::BOUND, || {
+        let said = pool.ask("condor_history", &["-limit", "1", id, "-af", attribute]);
+        (!said.is_empty()).then(|| said.trim().to_owned())
+    })
+}
+
 /// Whether the job is in the queue.
 pub fn is_queued(job: &ClusterJobId) -> bool {
     !ask("condor_q", &[&job.0, "-af", "ClusterId"]).is_empty()
