@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use cu_protocol::{Attempt, JobId};
-use cu_run_dir::read_exit_record;
+use cu_run_dir::{StartedFile, read_exit_record, read_newest_attempt};
 use cu_tests::checker::assert_kept;
 use cu_tests::history::History;
 use cu_tests::process::{Process, freeze, kill, thaw};
@@ -73,23 +73,145 @@ fn killed_between_two_attempts_nothing_is_lost_or_repeated() {
     assert_kept(&History::read(&run.dir()).expect("a history"), STEPS);
 }
 
+/// `tiny_job`s, each by a supervisor that has served the same job before.
+fn served_by_residents(config: &str) -> Run {
+    let config = format!("settings.by_a_resident = true\n{config}");
+    Run::new(&[env!("CARGO_BIN_EXE_tiny_job")], &config)
+}
+
+/// An attempt whose program has announced itself.
+struct Served {
+    attempt: Attempt,
+    supervisor: u32,
+    program: u32,
+}
+
+/// The newest attempt of a job, once its program is there.
+fn await_program(run: &Run, job: u32) -> Served {
+    let here = run.output(job, "here");
+    run.await_file(&here);
+    let program = std::fs::read_to_string(here).expect("it is written whole");
+    let newest = read_newest_attempt(&run.dir(), JobId(job)).expect("it can be read");
+    let newest = newest.expect("there are attempts").0;
+    let supervisor_of = |attempt| {
+        let started = StartedFile::read(&run.dir().started(JobId(job), Attempt(attempt)));
+        started
+            .expect("it can be read")
+            .map(|started| started.supervisor)
+    };
+    let supervisor = supervisor_of(newest).expect("its program runs");
+    let before = (0..newest).filter(|before| supervisor_of(*before) == Some(supervisor));
+    assert!(
+        before.count() > 0,
+        "this supervisor served no attempt of job {job} before"
+    );
+    Served {
+        attempt: Attempt(newest),
+        supervisor,
+        program: program.parse().expect("a number"),
+    }
+}
+
+fn assert_promises(run: &Run) {
+    assert_kept(&History::read(&run.dir()).expect("a history"), STEPS);
+}
+
+/// How an attempt of a job ended.
+fn end_of(job: &Value, Attempt(attempt): Attempt) -> &str {
+    job["attempts"][attempt as usize]["end"]
+        .as_str()
+        .expect("an end")
+}
+
 #[test]
-fn killed_with_an_end_that_nobody_heard_its_job_goes_on() {
-    // The main process stands still from before the end of the attempt until its supervisor is dead.
-    let script = "echo $PPID > supervisor; : > \"here-$CU_ATTEMPT\"; [ \"$CU_ATTEMPT\" = 1 ] && exit 0; \
-                  while [ ! -e go ]; do sleep 0.01; done; exit 3";
-    let run = Run::new(&["sh", "-c", script], "");
+fn killed_with_a_later_attempt_the_program_stops_first() {
+    let run =
+        served_by_residents("settings.behaviour = \"stays\"\nsettings.step_milliseconds = 100\n");
     let main_process = run.start();
-    run.await_file(&run.output(0, "here-0"));
-    let supervisor = std::fs::read_to_string(run.output(0, "supervisor")).expect("it is written");
-    let supervisor: u32 = supervisor.trim().parse().expect("a number");
-    freeze(&[main_process.id()]);
-    std::fs::write(run.output(0, "go"), "").expect("there is room");
-    let record = run.dir().exit_record(JobId(0), Attempt(0));
-    run.await_file(&record);
-    kill(supervisor);
-    thaw(&[main_process.id()]);
+    let served = await_program(&run, 0);
+    kill(served.supervisor);
     let job = completed(&run, main_process);
-    assert_eq!(last_attempt(&job), Attempt(1), "{job}");
-    assert_eq!(job["attempts"][0]["exit_code"], 3, "{job}");
+    assert_eq!(end_of(&job, served.attempt), "lost", "{job}");
+    assert_promises(&run);
+}
+
+#[test]
+fn a_program_killed_in_a_later_attempt_fails_that_one() {
+    let run = served_by_residents("settings.behaviour = \"stays\"\nresume.failure_retries = 1\n");
+    let main_process = run.start();
+    let served = await_program(&run, 0);
+    kill(served.program);
+    let job = completed(&run, main_process);
+    assert_eq!(end_of(&job, served.attempt), "failed", "{job}");
+    assert_eq!(
+        job["attempts"][served.attempt.0 as usize]["signal"], 9,
+        "{job}"
+    );
+    assert_promises(&run);
+}
+
+/// One job that asks to be resumed at the barrier `go`, and one that has its results there.
+const AT_A_BARRIER: &str = "settings.behaviour = \"waits\"\nsettings.barrier = \"go\"\nstop.grace = \"30s\"\n\
+                            grid.steps_per_attempt = [2, 8]\n";
+
+fn open_barrier(run: &Run, job: u32) {
+    std::fs::write(run.output(job, "go"), "").expect("there is room");
+}
+
+/// These attempts of the two jobs ended as if nobody had been killed.
+fn assert_ends(run: &Run, attempts: [Attempt; 2]) {
+    for (job, attempt, end) in [
+        (0, attempts[0], "resume_requested"),
+        (1, attempts[1], "completed"),
+    ] {
+        let shown = run.show(job);
+        assert_eq!(end_of(&shown, attempt), end, "{shown}");
+    }
+    assert_promises(run);
+}
+
+#[test]
+fn a_killed_main_process_finds_what_a_resident_runs() {
+    let run = served_by_residents(AT_A_BARRIER);
+    let mut main_process = run.start();
+    let attempts = [0, 1].map(|job| await_program(&run, job).attempt);
+    main_process.kill();
+    let main_process = run.go_on();
+    for job in [0, 1] {
+        open_barrier(&run, job);
+    }
+    completed(&run, main_process);
+    assert_ends(&run, attempts);
+}
+
+/// The main process stands still from before the end of the attempts until their supervisors are dead. What they
+/// wrote is all that is known then. Returns the attempts, and the main process, which still stands still.
+fn killed_unheard(run: &Run) -> ([Attempt; 2], Process) {
+    let main_process = run.start();
+    let served = [0, 1].map(|job| await_program(run, job));
+    freeze(&[main_process.id()]);
+    for (job, served) in (0..).zip(&served) {
+        open_barrier(run, job);
+        run.await_file(&run.dir().exit_record(JobId(job), served.attempt));
+        kill(served.supervisor);
+    }
+    (served.map(|served| served.attempt), main_process)
+}
+
+#[test]
+fn killed_with_an_end_that_nobody_heard_it_counts() {
+    let run = served_by_residents(AT_A_BARRIER);
+    let (attempts, main_process) = killed_unheard(&run);
+    thaw(&[main_process.id()]);
+    completed(&run, main_process);
+    assert_ends(&run, attempts);
+}
+
+#[test]
+fn killed_together_with_who_did_not_hear_it_counts() {
+    let run = served_by_residents(AT_A_BARRIER);
+    let (attempts, mut main_process) = killed_unheard(&run);
+    main_process.kill();
+    completed(&run, run.go_on());
+    assert_ends(&run, attempts);
 }

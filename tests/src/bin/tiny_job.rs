@@ -1,6 +1,8 @@
 //! The smallest real job: it loads, does a number of steps, saves and exits for resume every few
 //! steps, and finalizes. It logs each step with its times, and misbehaves if its settings say so.
 
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -19,10 +21,12 @@ struct Settings {
     steps_per_attempt: u64,
     /// The shortest duration of a step.
     step_milliseconds: u64,
+    /// Whether attempts ask to be resumed without a step until a supervisor serves one that has served the job before.
+    by_a_resident: bool,
     /// How it misbehaves.
     behaviour: Behaviour,
-    /// The step at whose end it misbehaves. Only the first attempt does, unless the behaviour says
-    /// "always".
+    /// The step at whose end it misbehaves. Only the first attempt that comes so far does, unless the behaviour
+    /// says "always".
     at_step: u64,
     /// The file that [`Behaviour::Waits`] waits for; relative to the working directory.
     barrier: PathBuf,
@@ -36,6 +40,7 @@ impl Default for Settings {
             steps: 8,
             steps_per_attempt: 2,
             step_milliseconds: 0,
+            by_a_resident: false,
             behaviour: Behaviour::Works,
             at_step: 1,
             barrier: PathBuf::new(),
@@ -85,6 +90,9 @@ fn work(mut job: Job<Settings>) -> Result<()> {
     if settings.behaviour == Behaviour::MakesNoProgress {
         job.exit_for_resume();
     }
+    if settings.by_a_resident && !is_served_again(job.output_dir())? {
+        job.exit_for_resume();
+    }
     let begin = nanoseconds();
     let mut state: State = job.load()?.unwrap_or_default();
     let mut log = StepLog::open(job.output_dir(), job.attempt().0)?;
@@ -114,6 +122,20 @@ fn work(mut job: Job<Settings>) -> Result<()> {
     log.note(Kind::Results, state.sum, begin)
 }
 
+/// Whether the supervisor of this attempt has had an earlier one. Notes that it has this one.
+fn is_served_again(output_dir: &Path) -> Result<bool> {
+    let mut seen = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .open(output_dir.join("supervisors"))?;
+    let mut text = String::new();
+    seen.read_to_string(&mut text)?;
+    let own = std::os::unix::process::parent_id().to_string();
+    writeln!(seen, "{own}")?;
+    Ok(text.lines().any(|line| line == own))
+}
+
 fn save(job: &mut Job<Settings>, log: &mut StepLog, state: State) -> Result<()> {
     let begin = nanoseconds();
     job.save(&state)?;
@@ -127,7 +149,7 @@ fn misbehave(
     state: State,
 ) -> Result<()> {
     let output_dir = job.output_dir().to_owned();
-    let is_first = job.attempt().0 == 0;
+    let is_first = !output_dir.join(HERE).exists();
     match settings.behaviour {
         Behaviour::Works | Behaviour::MakesNoProgress => {}
         Behaviour::Waits => {
@@ -161,11 +183,14 @@ fn misbehave(
     Ok(())
 }
 
+/// The file that says that an attempt has come to the point at which it misbehaves.
+const HERE: &str = "here";
+
 /// Writes its process id for the test.
 fn announce(output_dir: &Path) -> Result<()> {
     let unfinished = output_dir.join("here.new");
     std::fs::write(&unfinished, std::process::id().to_string())?;
-    Ok(std::fs::rename(unfinished, output_dir.join("here"))?)
+    Ok(std::fs::rename(unfinished, output_dir.join(HERE))?)
 }
 
 /// This sleep is the program's work. Tests wait for its files, not for a time.

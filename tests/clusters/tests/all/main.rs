@@ -17,6 +17,7 @@ mod htcondor_runs;
 mod htcondor_second_reader;
 mod htcondor_submit_files;
 mod htcondor_tells;
+mod keep_hazards;
 mod keeping;
 mod main_process_as_job;
 mod python_wheel;
