@@ -181,6 +181,41 @@ fn a_tilde_is_the_home_directory_where_no_shell_has_seen_it() {
 }
 
 #[test]
+fn a_variable_that_no_shell_reads_is_refused_or_warned_of() {
+    let run = project();
+    let home = run.path("home").display().to_string();
+    fs::create_dir_all(&home).unwrap();
+    for path in ["--results-dir=$HOME/r", "--working-directory=$HOME/{job}"] {
+        let exit = at_home(&run, &["run", path, "--", "true"]);
+        assert_eq!(exit.code, Some(2), "{exit:?}");
+        assert!(
+            exit.stderr.contains(&format!("; write {home}/")),
+            "{exit:?}"
+        );
+    }
+    assert!(!run.path("$HOME").exists());
+    let command = ["sh", "-c", "echo $BIN $0", "$HOME/x"];
+    let options = [
+        "run",
+        "--backend=local",
+        "--name=run",
+        "--env=BIN=$HOME/bin",
+        "--",
+    ];
+    let exit = at_home(&run, &[&options[..], &command].concat());
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    for warned in [
+        "`environment.BIN`: no shell",
+        "the argument \"$HOME/x\": no shell",
+    ] {
+        assert_eq!(exit.stderr.matches(warned).count(), 1, "{exit:?}");
+    }
+    assert!(!exit.stderr.contains("echo $BIN"), "{exit:?}");
+    let exit = at_home(&run, &["logs", "--stdout", "--attempt=0"]);
+    assert_eq!(exit.stdout, "$HOME/bin $HOME/x\n");
+}
+
+#[test]
 fn a_grid_that_nothing_distinguishes_is_warned_of() {
     let warned = |command: &[&str], config: &str| {
         let config = format!("working_directory = \".\"\n{config}[grid]\nseed = [1, 2]\n");
