@@ -46,6 +46,31 @@ fn several_jobs_name_themselves_and_one_of_many_is_asked_for() {
 }
 
 #[test]
+fn a_job_and_a_run_go_in_any_order_and_one_job_by_itself() {
+    let (one, two) = (grid(BOTH, 1), grid(BOTH, 2));
+    for run in [&one, &two] {
+        assert_eq!(run.start().wait().code, Some(0));
+    }
+    for words in [&["0", "run"][..], &["run", "0"]] {
+        for (command, expected) in [("show", "job 0 is completed"), ("logs", "out 0")] {
+            let exit = two.cu(&[&[command], words].concat());
+            assert_eq!(exit.code, Some(0), "{exit:?}");
+            assert!(exit.stdout.contains(expected), "{exit:?}");
+        }
+        let exit = two.cu(&[&["stop"], words].concat());
+        assert!(exit.stderr.contains("completed"), "{exit:?}");
+    }
+    let path = one.dir().path().display().to_string();
+    for words in [&[][..], &[path.as_str()]] {
+        for (command, expected) in [("show", "job 0 is completed"), ("logs", "out 0")] {
+            let exit = one.cu(&[&[command], words].concat());
+            assert_eq!(exit.code, Some(0), "{exit:?}");
+            assert!(exit.stdout.contains(expected), "{exit:?}");
+        }
+    }
+}
+
+#[test]
 fn the_last_lines_and_recent_attempts_are_enough() {
     let run = grid("seq 1 1000; printf unfinished; echo bad >&2", 1);
     assert_eq!(run.start().wait().code, Some(0));

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use cu_tests::process::{Exit, Process, freeze, thaw};
 use cu_tests::run::Run;
@@ -180,6 +181,41 @@ fn a_tilde_is_the_home_directory_where_no_shell_has_seen_it() {
 }
 
 #[test]
+fn a_variable_that_no_shell_reads_is_refused_or_warned_of() {
+    let run = project();
+    let home = run.path("home").display().to_string();
+    fs::create_dir_all(&home).unwrap();
+    for path in ["--results-dir=$HOME/r", "--working-directory=$HOME/{job}"] {
+        let exit = at_home(&run, &["run", path, "--", "true"]);
+        assert_eq!(exit.code, Some(2), "{exit:?}");
+        assert!(
+            exit.stderr.contains(&format!("; write {home}/")),
+            "{exit:?}"
+        );
+    }
+    assert!(!run.path("$HOME").exists());
+    let command = ["sh", "-c", "echo $BIN $0", "$HOME/x"];
+    let options = [
+        "run",
+        "--backend=local",
+        "--name=run",
+        "--env=BIN=$HOME/bin",
+        "--",
+    ];
+    let exit = at_home(&run, &[&options[..], &command].concat());
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    for warned in [
+        "`environment.BIN`: no shell",
+        "the argument \"$HOME/x\": no shell",
+    ] {
+        assert_eq!(exit.stderr.matches(warned).count(), 1, "{exit:?}");
+    }
+    assert!(!exit.stderr.contains("echo $BIN"), "{exit:?}");
+    let exit = at_home(&run, &["logs", "--stdout", "--attempt=0"]);
+    assert_eq!(exit.stdout, "$HOME/bin $HOME/x\n");
+}
+
+#[test]
 fn a_grid_that_nothing_distinguishes_is_warned_of() {
     let warned = |command: &[&str], config: &str| {
         let config = format!("working_directory = \".\"\n{config}[grid]\nseed = [1, 2]\n");
@@ -288,10 +324,10 @@ fn a_redirected_file_is_refused_with_the_option_to_type() {
     assert!(Path::new(&run.path("results/d")).exists());
 }
 
-/// A run that is stopped while it is made, with half of its jobs written. One that is made too soon is made
-/// again, with more jobs.
-fn half_made() -> (Run, Process) {
-    for jobs in (11..).map(|power| 1_u32 << power) {
+/// A run that is stopped while it is made, with a part of its jobs written: of at least `fewest`, and of more if it
+/// was made too soon.
+fn half_made(fewest: u32) -> (Run, Process) {
+    for jobs in (0..).map(|power| fewest << power) {
         let numbers: Vec<_> = (0..jobs).collect();
         let run = Run::new(&["true"], &format!("grid.number = {numbers:?}"));
         let process = run.start();
@@ -312,7 +348,7 @@ fn half_made() -> (Run, Process) {
 #[test]
 fn interrupted_while_it_is_made_it_is_no_run_and_made_again() {
     for signal in [Signal::INT, Signal::KILL] {
-        let (run, process) = half_made();
+        let (run, process) = half_made(2048);
         let id = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
         kill_process(id.expect("a process"), signal).expect("it is there");
         thaw(&[process.id()]);
@@ -325,4 +361,32 @@ fn interrupted_while_it_is_made_it_is_no_run_and_made_again() {
         assert_eq!(exit.code, Some(0), "{exit:?}");
         assert_eq!(run.status()["jobs"]["total"], 1);
     }
+}
+
+#[test]
+fn a_run_that_is_long_in_the_making_says_how_far_it_is() {
+    // One that was stopped behind its last report says nothing more.
+    for fewest in (11..16).map(|power| 1 << power) {
+        let (run, mut process) = half_made(fewest);
+        let stopped = Instant::now();
+        run.until("it is long in the making", || {
+            (stopped.elapsed() > Duration::from_secs(1)).then_some(())
+        });
+        thaw(&[process.id()]);
+        let said = run.until("a word, or the run", || {
+            let said = process.stderr();
+            (said.contains("making the run: ") && said.ends_with('\n')
+                || run.dir().store().exists())
+            .then_some(said)
+        });
+        let _ = process.kill();
+        if let Some((_, line)) = said.split_once("making the run: ") {
+            let (made, all) = line.split_once(" of ").expect(line);
+            let all = all.split_once(" jobs\n").expect(line).0;
+            let [made, all] = [made, all].map(|count| count.parse::<u32>().expect(line));
+            assert!(made < all && all >= fewest, "{line}");
+            return;
+        }
+    }
+    panic!("it never said how far it is");
 }

@@ -19,11 +19,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::parse_time;
 use crate::config::units::PathFromHere;
 use crate::error::ExitCode;
-use crate::home;
 use crate::runs::RESULTS_DIR;
 use crate::select::{Filter, Key};
 use crate::terminal::Color;
 use crate::topics;
+use crate::unshelled;
 
 #[cfg(feature = "htcondor")]
 pub use condor_submit::CondorSubmit;
@@ -60,10 +60,10 @@ fn after_long_help() -> String {
     format!("{AFTER_HELP}\n\n{}\n\n{}", topics::list(), ExitCode::help())
 }
 
-/// A path, with the home directory in the place of a leading `~`.
+/// A path, with the home directory in the place of a leading `~`, and without variables.
 fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(|path| match path.to_str() {
-        Some(text) => home::expand(text),
+        Some(text) => unshelled::path(text),
         None => Ok(PathBuf::from(path)),
     })
 }
@@ -221,6 +221,10 @@ pub struct Making {
     #[arg(long, env = "CU_TRUST_PARENTS", value_parser = FalseyValueParser::new())]
     pub trust_parents: bool,
     /// Continue the run if there is one of this name already; if it has ended, exit as it did
+    ///
+    /// So one command serves for the first start and every later one, as in a requeued job or a node of a
+    /// DAG. A job of HTCondor starts without your PATH: give it `getenv = true`, or name cu by an absolute path
+    /// and set backend.htcondor.commands.
     #[arg(long, conflicts_with = "dry_run")]
     pub or_resume: bool,
     /// Print what would be run and submitted, and do nothing

@@ -29,6 +29,7 @@ mod text;
 mod this_program;
 mod topics;
 mod twins;
+mod unshelled;
 mod updates;
 mod view;
 

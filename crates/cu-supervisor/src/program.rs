@@ -179,7 +179,8 @@ fn resolve(name: &str, path: &OsStr, working_directory: &Path) -> Result<PathBuf
         return Err(Error::Program(text.to_owned()));
     }
     if name.contains('/') {
-        return Ok(working_directory.join(name));
+        // Without the `.` of `./train.sh`, so that errors name what people know.
+        return Ok(working_directory.join(name).components().collect());
     }
     let mut unknown = None;
     for directory in std::env::split_paths(path) {
@@ -265,7 +266,8 @@ mod tests {
         assert!(error.contains("/nowhere:bin"), "{error}");
         std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(resolve("tool", &path, here).unwrap(), tool);
-        assert_eq!(resolve("./tool", &path, here).unwrap(), here.join("./tool"));
+        let plain = resolve("./bin/tool", &path, here).unwrap();
+        assert_eq!(plain.as_os_str(), tool.as_os_str());
         assert_eq!(resolve("/bin/x", &path, here).unwrap(), Path::new("/bin/x"));
         assert!(resolve("", &path, here).is_err());
     }

@@ -50,7 +50,7 @@ pub fn choose(parsed: &Parsed) -> Result<Choice, Error> {
             }),
             _ => Ok(Choice {
                 kind,
-                reason: "as backend.kind says".to_owned(),
+                reason: format!("backend.kind = {}", kind.name()),
                 warning: None,
             }),
         };

@@ -19,6 +19,7 @@ use crate::start::foreground::conclude;
 use crate::start::interrupt::Interrupts;
 use crate::start::watched::{MainProcess, Outcome};
 use crate::start::{background, logging};
+use crate::text::moment::rounded;
 use crate::text::plural;
 use crate::text::selection::Jobs;
 use crate::view::{self, Silent, View, summary};
@@ -55,11 +56,16 @@ impl Operation {
         }
     }
 
-    /// What happens to the jobs now.
-    fn now(self, jobs: &str) -> String {
+    /// What happens to the jobs now. A program that is asked to stop has this long.
+    fn now(self, jobs: &str, time: Duration) -> String {
+        let time = rounded(time);
         match self {
-            Self::Stop => format!("stopping {jobs}: a running program may save first"),
-            Self::Pause => format!("pausing {jobs}: a running program saves first"),
+            Self::Stop => {
+                format!("stopping {jobs}: a running program may save first, for at most {time}")
+            }
+            Self::Pause => {
+                format!("pausing {jobs}: a running program saves first, for at most {time}")
+            }
             Self::Continue => format!("continuing {jobs}"),
             Self::Retry => format!("running {jobs} again"),
             Self::Checkpoint => format!("asked {jobs} to save; then it goes on"),
@@ -275,7 +281,9 @@ fn report(common: &Common, operation: Operation, run: &RunDir, jobs: u32) -> Res
         return terminal::json(&json!({"version": 1, "run_dir": run.path(), "jobs": jobs}));
     }
     if !common.quiet {
-        let now = operation.now(&plural(jobs.into(), "job"));
+        // From the signal to SIGTERM, and from there to SIGKILL.
+        let time = 2 * Reader::open(run)?.in_force()?.1.stop.grace;
+        let now = operation.now(&plural(jobs.into(), "job"), time);
         terminal::say(&format!("{now} ({})", run.path().display()));
     }
     Ok(())

@@ -22,7 +22,7 @@ table! {
         name: String = Example("\"digits\""),
         /// The directory that holds the run directories, relative to the current directory. All other
         /// relative paths start at the config's directory (for options, at the current directory). A
-        /// leading "~/" is your home directory.
+        /// leading "~/" is your home directory; a variable such as $SCRATCH in a path is refused.
         results_dir: PathFromHere = Default("\"results\""),
         /// Program and arguments, without a shell. A program with a slash is relative to
         /// working_directory; one without is searched in PATH. The arguments are not changed, except
@@ -142,7 +142,7 @@ table! {
 }
 
 table! {
-    /// Variables added to the program's environment, as text.
+    /// Variables added to the program's environment, as text: `$HOME` in it stays as it is, with a warning.
     free Environment(BTreeMap<String, String>) { "OMP_NUM_THREADS" = "\"1\"", }
 }
 

@@ -6,12 +6,14 @@
 //! fit together; `done_when.rs` has what "done" is, and `literal.rs` what a setting on the command line is.
 //! `start.rs` finds where each program starts, `program.rs` its command; `placeholder.rs` fills in what
 //! both name; `nearest.rs` suggests a key for a wrong one; `activation.rs` has what a shell does before.
-//! `git.rs` has the types of `[git]`, which `crate::git` clones. `sharing.rs` warns of what several jobs share;
+//! `git.rs` has the types of `[git]`, which `crate::git` clones. `sharing.rs` warns of what several jobs share, `as_typed.rs`
+//! of `$NAME` and `~` that no shell reads;
 //! `wanted.rs` has what `[optimize]` asks for, with the parameters in `space.rs`, and `further.rs` makes jobs that come
 //! later.
 //! `reference.rs` and `schema.rs` are made from the declarations. `crate::backend` has the keys of the backends.
 
 mod activation;
+mod as_typed;
 pub mod defaults;
 mod done_when;
 mod error;

@@ -8,19 +8,19 @@ use toml::{Table, Value};
 use super::reference::sections;
 use super::table::join;
 use super::units::PathKind;
-use crate::home;
+use crate::unshelled;
 
 /// Makes the paths of `table` absolute, taking them from `directory` (absolute).
 ///
 /// # Errors
-/// The key whose path has a `~` that can't be replaced, and why.
+/// The key whose path has a `~` that can't be replaced, or a variable, and why.
 pub fn make_absolute(table: &mut Table, directory: &Path) -> Result<(), (String, String)> {
     for section in sections() {
         for key in section.keys {
             let Some(kind) = key.path else { continue };
             let name = join(&section.path, key.name);
             let replaced = replace(table, &name, |text| {
-                let given = home::expand(text)?;
+                let given = unshelled::path(text)?;
                 let path = plain(directory.join(&given));
                 Ok(match kind {
                     PathKind::FromHere => Some(given),

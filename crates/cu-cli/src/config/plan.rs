@@ -15,7 +15,7 @@ use super::source::Parsed;
 use super::start::{self, Start};
 use super::units::{Bytes, Time, ZeroWhenStopped};
 use super::wanted::Wanted;
-use super::{grid, paths, program, sharing, times};
+use super::{as_typed, grid, paths, program, sharing, times};
 
 /// A run as a config describes it, complete and consistent.
 #[derive(Debug)]
@@ -101,6 +101,7 @@ impl Config {
         });
         let jobs: Vec<_> = jobs.collect();
         warnings.extend(sharing::warnings(&jobs));
+        warnings.extend(as_typed::warnings(parsed.table(), &jobs));
         let policy = file.policy().with(|policy| {
             let longest = file.backend.longest_queue();
             let most = longest.filter(|most| jobs.len() > most.get() as usize);

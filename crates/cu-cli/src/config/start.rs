@@ -11,7 +11,7 @@ use super::error::Result;
 use super::paths::plain;
 use super::placeholder::{self, Known};
 use super::source::Parsed;
-use crate::home;
+use crate::{home, unshelled};
 
 /// How the program of one job starts.
 #[derive(Debug)]
@@ -131,7 +131,7 @@ pub fn effective(parsed: &Parsed) -> Vec<(&'static str, String)> {
 /// `path` as an absolute one, taken from `directory`.
 fn absolute(directory: &Path, path: &Template) -> Result<Template, String> {
     let (first, others) = match path.parts() {
-        [Part::Text(first), others @ ..] => (home::expand(first)?, others),
+        [Part::Text(first), others @ ..] => (unshelled::path(first)?, others),
         [Part::OutputDir, ..] => return Ok(path.clone()),
         others => (PathBuf::new(), others),
     };

@@ -4,14 +4,16 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use cu_core::{AttemptEnd, AttemptReport, JobReport, RunDir, Status};
-use cu_protocol::JobId;
-use cu_run_dir::{SignalReason, SignalsFile, read_exit_record};
+use cu_protocol::{Attempt, JobId, Timestamp};
+use cu_run_dir::{SignalReason, SignalsFile, read_early_results, read_exit_record};
 
 use crate::text::moment::rounded;
 use crate::text::{plural, size};
 
 /// Of more attempts the files are not read: it would take long.
 const MOST_READ: usize = 1000;
+/// Longer series of announced metrics, all together, are not read.
+const MOST_SERIES_BYTES: u64 = 32 << 20;
 /// At most this many of the slowest jobs are named.
 const SLOWEST: usize = 3;
 
@@ -84,6 +86,14 @@ impl Balance {
                 share(self.lost, self.ran)
             ));
         }
+        let loading = loading(run, &self.few);
+        if loading.as_secs() > 0 {
+            let share = share(loading, self.ran);
+            text.push_str(&format!(
+                "\n{} ({share}) from starts of resumed attempts to their first announcements: loading, and a first step",
+                rounded(loading)
+            ));
+        }
         let few = self.few.iter();
         let stopping: Duration = few
             .filter_map(|(job, attempt)| stopping(run, *job, attempt))
@@ -152,6 +162,36 @@ pub fn stopping(run: &RunDir, job: JobId, attempt: &AttemptReport) -> Option<Dur
     Some(ended.since(asked.at))
 }
 
+/// The time from the starts of resumed attempts to the first metrics that they announced, as far as they announced
+/// any. Nobody else says when a program has loaded what it had saved.
+fn loading(run: &RunDir, attempts: &[(JobId, AttemptReport)]) -> Duration {
+    let of_jobs = attempts.chunk_by(|(job, _), (other, _)| job == other);
+    let resumed = of_jobs.filter(|attempts| attempts.len() > 1);
+    let length = |job| run.early_results(job).metadata().map_or(0, |it| it.len());
+    let series: Vec<_> = resumed
+        .map(|attempts| (attempts, length(attempts[0].0)))
+        .filter(|(_, length)| *length > 0)
+        .collect();
+    if series.iter().map(|(_, length)| length).sum::<u64>() > MOST_SERIES_BYTES {
+        return Duration::ZERO;
+    }
+    let times = series.iter().map(|(attempts, _)| {
+        let announced = read_early_results(&run.early_results(attempts[0].0)).unwrap_or_default();
+        let first = announced
+            .iter()
+            .filter(|it| it.number == 0 && it.attempt > Attempt(0));
+        let waited = first.filter_map(|first| {
+            let mut attempts = attempts.iter().map(|(_, attempt)| attempt);
+            let started = attempts.find(|it| it.attempt == first.attempt)?.started?;
+            let heard: jiff::Timestamp = first.time.parse().ok()?;
+            let heard = u64::try_from(heard.as_millisecond()).ok()?;
+            Some(Timestamp::from_millis(heard).since(started))
+        });
+        waited.sum::<Duration>()
+    });
+    times.sum()
+}
+
 fn share(part: Duration, whole: Duration) -> String {
     let percent = 100.0 * part.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE);
     format!("{:.0} %", percent.min(100.0))
@@ -163,7 +203,6 @@ mod tests {
     use crate::view::estimate::tests::status;
     use crate::view::summary::tests::report;
     use cu_core::JobState;
-    use cu_protocol::{Attempt, Timestamp};
 
     #[test]
     fn a_run_ends_with_where_its_time_went() {
@@ -188,5 +227,32 @@ slowest: job 3 (4 min 4 s), job 2 (3 min 3 s), job 1 (2 min 2 s)";
         let words = |jobs: &[JobReport]| Balance::of(jobs).in_words(&run, &status);
         assert_eq!(words(&jobs).as_deref(), Some(expected));
         assert_eq!(words(&[report(0, JobState::Cancelled, 0)]), None);
+    }
+
+    #[test]
+    fn loading_lasts_until_a_resumed_attempt_announces_something() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let run = RunDir::new(scratch.path());
+        std::fs::create_dir_all(run.attempts(JobId(0))).expect("a directory");
+        let mut job = report(0, JobState::Completed, 4);
+        let starts = [1000, 2000, 3000].map(|seconds| Timestamp::from_millis(seconds * 1000));
+        for (attempt, start) in job.attempts.iter_mut().zip(starts) {
+            attempt.started = Some(start);
+        }
+        // The second one announces twice, and the first is not a resumed one. The last one says nothing.
+        let lines = "attempt,number,time,metric,value\n\
+                     0,0,1970-01-01T00:20:00.000Z,loss,3\n\
+                     1,0,1970-01-01T00:33:30.000Z,loss,2\n\
+                     1,1,1970-01-01T00:40:00.000Z,loss,2\n\
+                     2,0,1970-01-01T00:50:02.500Z,loss,1\n";
+        std::fs::write(run.early_results(JobId(0)), lines).expect("a file");
+        let words = Balance::of(&[job.clone()]).in_words(&run, &status(1000));
+        let words = words.expect("attempts were started");
+        assert!(words.contains("\n12 s ("), "{words}");
+        assert!(words.contains("first announcements: loading"), "{words}");
+        let longer = [lines, &"0,9,x,loss,1\n".repeat(3 << 20)].concat();
+        std::fs::write(run.early_results(JobId(0)), longer).expect("a file");
+        let words = Balance::of(&[job]).in_words(&run, &status(1000));
+        assert!(!words.expect("words").contains("loading"));
     }
 }

@@ -1,6 +1,7 @@
 //! Estimates the time left, from how fast the work was done lately. An estimate has to be earned: it needs
 //! several steps of progress. Between two steps it counts down; if it reaches zero before the next one, it
-//! was wrong and is not shown. Where jobs fail or are cancelled, it starts anew.
+//! was wrong and is not shown. A job that has failed is behind us, like a completed one. Where jobs are cancelled, it
+//! starts anew.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -18,10 +19,10 @@ const MOST: usize = 256;
 /// Watches the fraction of the work that is done.
 #[derive(Debug, Default)]
 pub struct Estimate {
-    /// When the work done grew, and to what. The first is the state at the first look.
+    /// When the work behind us grew, and to how many thousandths. The first is the state at the first look.
     steps: VecDeque<(Instant, u32)>,
-    /// How many jobs will never be completed.
-    given_up: u32,
+    /// How many jobs were cancelled.
+    cancelled: u32,
     /// The estimate, and when it was made.
     made: Option<(Instant, Duration)>,
 }
@@ -29,12 +30,16 @@ pub struct Estimate {
 impl Estimate {
     /// The time left after `status` was seen at `now`, if that can be told.
     pub fn left(&mut self, status: &Status, now: Instant) -> Option<Duration> {
-        let done = status.done_per_mille.min(1000);
-        let given_up = status.jobs.failed + status.jobs.cancelled;
+        let cancelled = status.jobs.cancelled;
+        let per_mille = |jobs: u32| {
+            let all = u64::from(status.jobs.total.max(1));
+            u32::try_from(u64::from(jobs) * 1000 / all).unwrap_or(1000)
+        };
+        let done = (status.done_per_mille + per_mille(status.jobs.failed)).min(1000);
         let last = self.steps.back().map(|(_, last)| *last);
-        if given_up != self.given_up || last.is_some_and(|last| done < last) {
+        if cancelled != self.cancelled || last.is_some_and(|last| done < last) {
             *self = Self {
-                given_up,
+                cancelled,
                 ..Self::default()
             };
         }
@@ -48,13 +53,9 @@ impl Estimate {
                 });
             }
             self.made = self.rate().map(|rate| {
-                let total = f64::from(status.jobs.total.max(1));
-                let never = f64::from(given_up) / total * 1000.0;
-                let rest = (1000.0 - f64::from(done) - never).max(0.0);
-                (
-                    now,
-                    Duration::try_from_secs_f64(rest / rate).unwrap_or(Duration::MAX),
-                )
+                let rest = 1000_u32.saturating_sub(done + per_mille(cancelled));
+                let left = Duration::try_from_secs_f64(f64::from(rest) / rate);
+                (now, left.unwrap_or(Duration::MAX))
             });
         }
         let (made, left) = self.made?;
@@ -144,6 +145,23 @@ pub mod tests {
         // A half that was done before, announced at once.
         assert_eq!(after(&[(0, 0), (1, 500)], 30), None);
         assert_eq!(after(&[(0, 0), (1, 500), (31, 510)], 32), None);
+    }
+
+    #[test]
+    fn failures_among_many_jobs_leave_the_estimate() {
+        let start = Instant::now();
+        let mut estimate = Estimate::default();
+        let mut status = status(0);
+        (status.jobs.total, status.jobs.failed) = (1000, 0);
+        let mut left = None;
+        for second in 0..=500 {
+            // Each second a job ends, and every fifth one fails.
+            status.jobs.failed = second / 5;
+            status.done_per_mille = second - second / 5;
+            left = estimate.left(&status, start + Duration::from_secs(second.into()));
+        }
+        let left = left.expect("it is steady").as_secs();
+        assert!((495..=505).contains(&left), "{left}");
     }
 
     #[test]

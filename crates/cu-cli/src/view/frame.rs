@@ -197,27 +197,19 @@ impl Picture<'_> {
         let Some(started) = job.started else {
             return String::new();
         };
-        let ran = rounded(self.now.since(started));
+        let ran = self.now.since(started).as_secs();
+        let ran = rounded(Duration::from_secs(ran));
         match job.longest {
-            Some(longest) => format!("{ran} of {}", bound(longest)),
+            Some(longest) => format!("{ran} of {}", rounded(longest)),
             None => ran,
         }
     }
 }
 
-/// As [`rounded`], without a second unit of zero.
-fn bound(time: Duration) -> String {
-    let text = rounded(time);
-    let whole = text
-        .split_once(' ')
-        .filter(|(_, rest)| rest.starts_with('0'));
-    whole.map_or(text.clone(), |(whole, _)| whole.to_owned())
-}
-
 /// A time that is only estimated: not to the second.
 fn about(time: Duration) -> String {
     let seconds = time.as_secs();
-    bound(Duration::from_secs(match seconds {
+    rounded(Duration::from_secs(match seconds {
         0..60 => seconds.div_ceil(5) * 5,
         60..86400 => seconds.div_ceil(60) * 60,
         _ => seconds,

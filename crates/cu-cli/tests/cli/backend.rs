@@ -168,7 +168,7 @@ fn this_machine_can_be_wished_for_beside_a_cluster() {
     assert!(
         ended
             .stderr
-            .contains("on this machine (as backend.kind says)"),
+            .contains("on this machine (backend.kind = local)"),
         "{ended:?}"
     );
 }

@@ -72,6 +72,26 @@ fn ctrl_c_stops_the_jobs_if_that_is_wanted() {
 }
 
 #[test]
+fn a_stop_after_ctrl_c_exits_as_a_run_that_has_ended() {
+    let bench = Bench::new();
+    bench.program("wait.sh", WAIT);
+    let mut terminal = Terminal::open();
+    let run = bench.start_on(&terminal, &["run", "--grace", "1s", "--", "./wait.sh"]);
+    bench.wait_until_waiting("wait");
+    run.signal(Signal::INT);
+    terminal.wait_for("s: stop all jobs");
+    terminal.type_line("s");
+    let ended = run.end();
+    // All jobs have ended. 130 would say that some have not.
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let status = bench.json(&["status", "--json"]);
+    assert_eq!(
+        (&status["state"], &status["jobs"]["cancelled"]),
+        (&"stopped".into(), &1.into())
+    );
+}
+
+#[test]
 fn a_second_ctrl_c_ends_it_at_once() {
     let bench = Bench::new();
     bench.program(

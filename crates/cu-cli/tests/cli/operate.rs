@@ -267,7 +267,7 @@ fn without_a_main_process_the_jobs_concerned_are_counted() {
     let both = bench.cu(&["pause"]);
     assert!(
         both.stderr
-            .starts_with("pausing 1 job: a running program saves first ("),
+            .starts_with("pausing 1 job: a running program saves first, for at most 1 min ("),
         "{both:?}"
     );
     assert_eq!(bench.json(&["continue", "--json"])["jobs"], 2);

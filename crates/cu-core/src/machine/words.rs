@@ -290,9 +290,12 @@ impl Display for Reason<'_> {
             Self::Exhausted { ended, used, limit } => match limit {
                 Some(limit) => write!(
                     out,
-                    "gave up: {used} attempts without progress {}, {} are allowed; {ended}",
+                    "gave up: {used} attempts without progress {}, {} allowed; {ended}",
                     many_ended(ended.end),
-                    limit.value()
+                    match limit.value() {
+                        1 => "1 is".to_owned(),
+                        most => format!("{most} are"),
+                    }
                 ),
                 None => write!(out, "{ended}"),
             },
