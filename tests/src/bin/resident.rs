@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 
-use cu_system::fork_server::{Afterwards, serve};
+use cu_system::fork_server::{Afterwards, Owner, serve};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
@@ -15,13 +15,17 @@ const NOT_FOUND: u8 = 127;
 const SIGNALED: u8 = 128;
 
 fn main() -> io::Result<()> {
-    serve(|words, _| match supervise(words) {
+    serve(|| obey)
+}
+
+fn obey(words: &[String], _: &Owner) -> Afterwards {
+    match supervise(words) {
         Ok(status) => afterwards(status),
         Err(error) => {
             eprintln!("can't run {words:?}: {error}");
             Afterwards::Exits(NOT_FOUND)
         }
-    })
+    }
 }
 
 /// Runs a command to its end, and passes signals on to it.
