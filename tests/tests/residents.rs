@@ -208,7 +208,7 @@ fn killed_with_an_end_that_nobody_heard_it_counts() {
 }
 
 #[test]
-fn killed_together_with_who_did_not_hear_it_counts() {
+fn an_end_counts_though_nobody_who_knew_it_lives() {
     let run = served_by_residents(AT_A_BARRIER);
     let (attempts, mut main_process) = killed_unheard(&run);
     main_process.kill();

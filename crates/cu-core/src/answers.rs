@@ -1,6 +1,6 @@
 //! The answers that the loop has given to supervisors and operators, until their connections have sent them. A
-//! supervisor that did not hear that its end is recorded would record it once more, which takes two waits for the
-//! disk, and so much longer would the end of the main process take.
+//! supervisor that did not hear that its end is recorded records it once more. That takes two waits for the disk, and
+//! delays the end of the main process.
 
 use std::sync::Arc;
 

@@ -157,7 +157,7 @@ async fn answer_to(unanswered: &mut Option<Awaited>) -> Option<(Sequence, Unsent
     Some((*sequence, recorded.await.ok()?))
 }
 
-/// From then on it is sent.
+/// Sends an answer; only then it no longer counts as unsent.
 async fn send(write: &mut Write, given: Unsent<FromServer>) -> Result<(), cu_protocol::Error> {
     let version = write.version();
     write.send(&given.answer.for_version(version)).await

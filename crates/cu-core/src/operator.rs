@@ -84,9 +84,11 @@ pub async fn ask(run_dir: &RunDir, request: OperatorRequest) -> Result<OperatorA
             });
         }
         if Instant::now() >= end {
+            // The file may be of a process that has ended, whose number here another one may have by now.
             let server = ServerFile::read(&run_dir.server_file()).ok();
+            let elsewhere = server.filter(|server| server.host != cu_system::machine::host());
             let silence = Silence {
-                process: server.map(|server| (server.process, server.host)),
+                process: elsewhere.map(|server| (server.process, server.host)),
                 reason,
                 has_the_request: false,
             };

@@ -383,6 +383,7 @@ impl Running<'_> {
     fn due(&mut self, now: Instant) {
         self.mail.due(now);
         if let Some(renewal) = self.held.renew_if_due(now) {
+            self.door.renew();
             if renewal == Renewal::Superseded {
                 // A newer attempt waits for us to end: the job goes on there.
                 self.wish(StopCause::Operator, now);

@@ -71,6 +71,11 @@ impl Door {
         &self.socket
     }
 
+    /// Keeps the socket from looking old.
+    pub fn renew(&self) {
+        self.doorway.renew(&self.socket);
+    }
+
     /// Serves the programs that are connected, and no more. [`Event::DoorClosed`] follows when the last has
     /// left.
     pub fn close(&self) {

@@ -1,8 +1,8 @@
 //! Where the door of a program stands: a directory that only this user may enter, and a socket in it.
 //!
-//! A process that supervises one attempt after another keeps them: to make and delete both costs a file system as
-//! much as half of the other files of an attempt. The socket has another name for each attempt, so that nothing an
-//! earlier one has left behind can speak for the next.
+//! A process that supervises one attempt after another keeps them, since an attempt makes only five other files and
+//! directories, and deletes none. The socket has another name for each attempt: nothing that an earlier one has left
+//! behind finds it under its old path.
 
 use std::cell::Cell;
 use std::fs::{Permissions, rename};
@@ -22,6 +22,8 @@ const SOCKET_PATH_LIMIT: usize = 108;
 const DIRECTORY_PREFIX: &str = "cu-";
 /// Only this user may enter.
 const DIRECTORY_MODE: u32 = 0o700;
+/// More doors than a process ever opens.
+const LAST_DOOR: u32 = 9999;
 /// The name of the socket while no door is open. No program is told of it.
 const CLOSED: &str = "closed";
 
@@ -30,7 +32,7 @@ const CLOSED: &str = "closed";
 pub(crate) struct Kept(Option<Rc<Doorway>>);
 
 impl Kept {
-    /// Makes one before an attempt waits for it, if there is a place of which nothing needs to be said.
+    /// Makes one before an attempt waits for it, if there is a place that needs no warning.
     pub fn prepared() -> Self {
         let doorway = Doorway::new(parents(), None);
         let good = doorway.ok().filter(Doorway::may_be_kept);
@@ -87,7 +89,8 @@ impl Doorway {
         })
     }
 
-    /// Each attempt reads what there is to say about the place, and the last resort belongs to one attempt.
+    /// Returns whether later attempts may use it: not if each of them is to read a warning about its place, or if it is
+    /// in the directory of one attempt.
     fn may_be_kept(&self) -> bool {
         let parent = self.directory.path().parent();
         self.complaints.is_empty() && self.parents.iter().any(|it| Some(it.as_path()) == parent)
@@ -115,6 +118,25 @@ impl Doorway {
         rename(self.socket(CLOSED), &socket).map_err(Error::file("listen on", &socket))?;
         self.doors.set(self.doors.get() + 1);
         Ok(socket)
+    }
+
+    /// Keeps `socket`, which is open, from looking old: programs that clear up directories for temporary files spare
+    /// a socket by the name that it was made with.
+    pub fn renew(&self, socket: &Path) {
+        let now = rustix::fs::Timespec {
+            tv_sec: 0,
+            tv_nsec: rustix::fs::UTIME_NOW,
+        };
+        let times = rustix::fs::Timestamps {
+            last_access: now,
+            last_modification: now,
+        };
+        let _ = rustix::fs::utimensat(
+            rustix::fs::CWD,
+            socket,
+            &times,
+            rustix::fs::AtFlags::empty(),
+        );
     }
 
     /// From now on nobody finds `socket`, which was open.
@@ -180,7 +202,7 @@ fn fresh_directory(parents: &[PathBuf]) -> Result<(TempDir, Vec<String>)> {
     let builder = builder
         .prefix(DIRECTORY_PREFIX)
         .permissions(Permissions::from_mode(DIRECTORY_MODE));
-    let longest = name(u32::MAX);
+    let longest = name(LAST_DOOR);
     let fits = |directory: &Path| directory.join(&longest).as_os_str().len() < SOCKET_PATH_LIMIT;
     let mut failure = None;
     let mut second_best = None;
@@ -260,6 +282,11 @@ mod tests {
         assert!(Rc::ptr_eq(&first, &second));
         let next = second.open().unwrap();
         assert_ne!(socket, next);
+        let changed = || next.metadata().unwrap().modified().unwrap();
+        let before = changed();
+        while changed() == before {
+            second.renew(&next);
+        }
         assert_eq!(next.metadata().unwrap().ino(), inode);
         assert_eq!(late.read(&mut [0]).ok(), Some(0), "nobody hears it");
         let error = second.listener().accept().unwrap_err();

@@ -182,16 +182,19 @@ fn a_pool_of_processes_is_not_asked() {
     for method in ["fork", "spawn", "forkserver"] {
         let pool = r#"
 import multiprocessing, os, signal, sys, time
-def init():
+def init(all_are_up):
     signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
+    all_are_up.wait()
 def work(step):
     time.sleep(0.02)
     return step
 asked = []
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
-    with multiprocessing.get_context("METHOD").Pool(2, init) as pool:
-        pool.map(work, range(4))
+    context = multiprocessing.get_context("METHOD")
+    all_are_up = context.Barrier(3)
+    with context.Pool(2, init, (all_are_up,)) as pool:
+        all_are_up.wait()
         open("a.up", "w").write("up\n")
         while not asked: pool.map(work, range(4))
         done = pool.map(work, range(20))

@@ -57,15 +57,12 @@ impl Operation {
     }
 
     /// What happens to the jobs now. A program that is asked to stop has this long.
-    fn now(self, jobs: &str, time: Duration) -> String {
-        let time = rounded(time);
+    fn now(self, jobs: &str, time: Option<Duration>) -> String {
+        let bound = time.map(|time| format!(", for at most {}", rounded(time)));
+        let bound = bound.unwrap_or_default();
         match self {
-            Self::Stop => {
-                format!("stopping {jobs}: a running program may save first, for at most {time}")
-            }
-            Self::Pause => {
-                format!("pausing {jobs}: a running program saves first, for at most {time}")
-            }
+            Self::Stop => format!("stopping {jobs}: a running program may save first{bound}"),
+            Self::Pause => format!("pausing {jobs}: a running program saves first{bound}"),
             Self::Continue => format!("continuing {jobs}"),
             Self::Retry => format!("running {jobs} again"),
             Self::Checkpoint => format!("asked {jobs} to save; then it goes on"),
@@ -275,15 +272,22 @@ fn affected(answer: OperatorAnswer) -> Result<u32> {
     }
 }
 
+/// How long a program has that is asked to stop: from the signal to SIGTERM, and from there to SIGKILL. The request
+/// is carried out even if that can't be read.
+fn time_to_stop(run: &RunDir) -> Option<Duration> {
+    let (_, policy) = Reader::open(run)
+        .and_then(|reader| reader.in_force())
+        .ok()?;
+    Some(2 * policy.stop.grace)
+}
+
 /// Reports how many jobs the request concerned.
 fn report(common: &Common, operation: Operation, run: &RunDir, jobs: u32) -> Result<()> {
     if common.json {
         return terminal::json(&json!({"version": 1, "run_dir": run.path(), "jobs": jobs}));
     }
     if !common.quiet {
-        // From the signal to SIGTERM, and from there to SIGKILL.
-        let time = 2 * Reader::open(run)?.in_force()?.1.stop.grace;
-        let now = operation.now(&plural(jobs.into(), "job"), time);
+        let now = operation.now(&plural(jobs.into(), "job"), time_to_stop(run));
         terminal::say(&format!("{now} ({})", run.path().display()));
     }
     Ok(())

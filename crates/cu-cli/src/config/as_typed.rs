@@ -5,7 +5,7 @@ use cu_run_dir::Template;
 use toml::{Table, Value};
 
 use super::table::join;
-use crate::unshelled::unread;
+use crate::unshelled::{in_argument, in_value};
 
 /// Keys whose texts are meant for a shell or for the program, and those that a job's plan has.
 const OTHERS: [&str; 7] = [
@@ -16,6 +16,12 @@ const OTHERS: [&str; 7] = [
     "optimize",
     "profiles",
     "settings",
+];
+
+/// Programs whose arguments may be code, without the number of their version.
+const INTERPRETERS: [&str; 17] = [
+    "R", "Rscript", "awk", "bash", "csh", "dash", "fish", "julia", "ksh", "lua", "node", "perl",
+    "python", "ruby", "sh", "tcsh", "zsh",
 ];
 
 /// The warnings about a config and the first of its jobs.
@@ -30,18 +36,14 @@ pub fn warnings(table: &Table, jobs: &[JobPlan]) -> Vec<String> {
         return warnings;
     };
     let command: Vec<_> = first.command.iter().map(Template::to_string).collect();
-    for (place, word) in command.iter().enumerate().filter(|(place, _)| *place > 0) {
-        if !is_a_script(&command[place - 1], word)
-            && let Some(part) = unread(word)
-        {
-            warnings.push(format!(
-                "`command` has the argument {word:?}: no shell reads it, so `{part}` stays as it is. Write the \
-                 value, or have a shell read it: \"sh\", \"-c\", \"...\""
-            ));
-        }
+    for (word, part) in unread_arguments(&command) {
+        warnings.push(format!(
+            "`command` has the argument {word:?}: no shell reads it, so `{part}` stays as it is. Write the \
+             value, or have a shell read it: \"sh\", \"-c\", \"...\""
+        ));
     }
     for (name, value) in &first.environment {
-        if let Some(part) = unread(&value.to_string()) {
+        if let Some(part) = in_value(&value.to_string()) {
             warnings.push(format!(
                 "`{}`: no shell reads this text, so `{part}` stays as it is. Write the value; or leave the key out \
                  and type `export {name}=...` before `cu run`: programs find the variables of your shell",
@@ -53,11 +55,20 @@ pub fn warnings(table: &Table, jobs: &[JobPlan]) -> Vec<String> {
 }
 
 fn look(key: &str, value: &Value, warnings: &mut Vec<String>) {
+    let warning = |(text, part): (&str, &str)| {
+        format!("`{key}`: no shell reads {text:?}, so `{part}` stays as it is. Write the value")
+    };
     match value {
-        Value::String(text) => warnings.extend(unread(text).map(|part| {
-            format!("`{key}`: no shell reads {text:?}, so `{part}` stays as it is. Write the value")
-        })),
-        Value::Array(values) => values.iter().for_each(|value| look(key, value, warnings)),
+        Value::String(text) => {
+            warnings.extend(in_argument(text).map(|part| warning((text, part))));
+        }
+        Value::Array(values) => {
+            let words = values.iter().filter_map(Value::as_str);
+            let words: Vec<_> = words.map(str::to_owned).collect();
+            let others = values.iter().filter(|value| !value.is_str());
+            warnings.extend(unread_arguments(&words).map(warning));
+            others.for_each(|value| look(key, value, warnings));
+        }
         Value::Table(table) => {
             for (name, value) in table {
                 look(&join(key, name), value, warnings);
@@ -67,11 +78,29 @@ fn look(key: &str, value: &Value, warnings: &mut Vec<String>) {
     }
 }
 
-/// Whether an argument is for a shell, or another language: it follows `-c` or `-e`, or has several words.
-fn is_a_script(before: &str, word: &str) -> bool {
-    let is_option = before.starts_with('-') && !before.starts_with("--");
-    let takes_one = is_option && before.ends_with(['c', 'e']);
-    takes_one || word.contains(char::is_whitespace)
+/// The words in which a shell would have replaced something, each with the first such part. Not those that are read
+/// by a shell, by another language, or on another machine.
+fn unread_arguments(words: &[String]) -> impl Iterator<Item = (&str, &str)> {
+    let called = |word: &String, names: &[&str]| {
+        let name = word.rsplit('/').next().unwrap_or_default();
+        names.contains(
+            &name.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.'),
+        )
+    };
+    let here = words.iter().take_while(move |word| !called(word, &["ssh"]));
+    here.enumerate().filter_map(move |(place, word)| {
+        let before = &words[..place];
+        let is_code = before.last().is_some_and(|option| takes_code(option))
+            && before.iter().any(|word| called(word, &INTERPRETERS));
+        let is_read = is_code || word.contains(char::is_whitespace);
+        let part = in_argument(word).filter(|_| !is_read)?;
+        Some((word.as_str(), part))
+    })
+}
+
+/// Whether what follows the option is code: `-c`, `-e`, or several options in one that end so.
+fn takes_code(option: &str) -> bool {
+    option.starts_with('-') && !option.starts_with("--") && option.ends_with(['c', 'e'])
 }
 
 #[cfg(test)]
@@ -106,6 +135,12 @@ mod tests {
             ),
             ("", &["train", "~/data"], &[], "`~` stays"),
             (
+                "",
+                &["train", "-c", "~/a.yaml"],
+                &[],
+                "argument \"~/a.yaml\"",
+            ),
+            (
                 "[backend.slurm]\nextra = [\"--chdir=$PATH\"]",
                 &["a"],
                 &[],
@@ -119,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn scripts_and_settings_are_left_to_who_reads_them() {
+    fn a_text_that_something_else_reads_is_left_alone() {
         for (config, command, variables) in [
             (
                 "on_end = \"echo $PATH\"",
@@ -135,6 +170,14 @@ mod tests {
                 "",
                 &["awk", "{ print $PATH }"],
                 &[("LD_LIBRARY_PATH", "$ORIGIN/lib")],
+            ),
+            ("", &["ssh", "host", "ls", "~/data"], &[]),
+            ("", &["rsync", "-a", "host:~/data", "."], &[]),
+            ("", &["python3.11", "-c", "f(\"$PATH\")"], &[]),
+            (
+                "[backend.slurm]\nwrapper = [\"bash\", \"-c\", \"cd $PATH\", \"x\"]",
+                &["a"],
+                &[],
             ),
             (
                 "name = \"a~b\"",

@@ -142,8 +142,8 @@ fn no_answer(run: &Path, silence: &Silence) -> String {
              continue the run with `cu resume {run}`"
         ),
         Some((process, host)) => format!(
-            "type the command on {host}, where process {process} works on the run; if that does not answer \
-             there either, end it, then continue the run with `cu resume {run}`"
+            "type the command on {host}, where process {process} works on the run; if the process does not \
+             answer there either, end it, then continue the run with `cu resume {run}`"
         ),
         None => {
             format!("try again; once it has ended, continue the run with `cu resume {run}`")

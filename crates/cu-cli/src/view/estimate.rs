@@ -1,6 +1,6 @@
 //! Estimates the time left, from how fast the work was done lately. An estimate has to be earned: it needs
 //! several steps of progress. Between two steps it counts down; if it reaches zero before the next one, it
-//! was wrong and is not shown. A job that has failed is behind us, like a completed one. Where jobs are cancelled, it
+//! was wrong and is not shown. A job that has failed counts as done. Where jobs are cancelled, it
 //! starts anew.
 
 use std::collections::VecDeque;

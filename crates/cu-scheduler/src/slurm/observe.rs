@@ -344,8 +344,8 @@ impl Cluster {
         not_started.then_some(EndCause::NotStarted)
     }
 
-    /// Whether Slurm made the file for the output of a job, as it does when it starts it. Nobody can tell of a
-    /// job whose call the journal does not know.
+    /// Whether Slurm made the file for the output of a job, as it does when it starts it. Returns true for a job whose
+    /// call is not in the journal.
     fn may_have_started(&self, job: JobId) -> bool {
         let files = self.files_of(job, "out", "stdout");
         files.is_none_or(|files| files.iter().any(|file| file.exists()))

@@ -178,8 +178,8 @@ pub(super) fn is_by_site(row: &Row) -> bool {
 }
 
 /// Whether Slurm may have cancelled the job because a node could not start it. Then it acts as root, and
-/// without accounting nobody is named. The times of the row do not tell: the clock of a whole second may
-/// pass between start and end, and a prolog may take long until it fails.
+/// without accounting nobody is named. The times of the row do not tell: they are in whole seconds, so that start
+/// and end may differ although nothing ran, and a prolog may take long until it fails.
 pub(super) fn may_be_a_failed_start(row: &Row) -> bool {
     let nobody_is_named = row.state == "CANCELLED";
     let had_a_node = row.host.is_some() && row.started.is_some();
