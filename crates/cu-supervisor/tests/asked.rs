@@ -199,6 +199,9 @@ if __name__ == "__main__":
         while not asked: pool.map(work, range(4))
         done = pool.map(work, range(20))
         open("state", "w").write(f"{len(done)} {len(asked)}\n")
+        # Else it ends the workers by SIGTERM, and one may die with the lock that the others wait for.
+        pool.close()
+        pool.join()
     sys.exit(3)
 "#;
         let run = bash("python3 pool.py; exit $?", "auto");
