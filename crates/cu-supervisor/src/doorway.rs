@@ -11,20 +11,20 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use cu_system::trust;
+use cu_system::{files, trust};
 use tempfile::TempDir;
 
 use crate::{Error, Result, tell};
 
 /// The longest path that a socket can have, its end included.
 const SOCKET_PATH_LIMIT: usize = 108;
-/// What the name of a socket's directory begins with.
+/// The beginning of the name of a socket's directory.
 const DIRECTORY_PREFIX: &str = "cu-";
 /// Only this user may enter.
 const DIRECTORY_MODE: u32 = 0o700;
 /// More doors than a process ever opens.
 const LAST_DOOR: u32 = 9999;
-/// The name of the socket while no door is open. No program is told of it.
+/// The name of the socket while no door is open. No program gets it.
 const CLOSED: &str = "closed";
 
 /// The doorway that this process keeps for its next attempt.
@@ -39,7 +39,7 @@ impl Kept {
         Self(good.map(Rc::new))
     }
 
-    /// Returns one for the next door: in `last_resort` if there is no place among those for temporary files.
+    /// Returns a doorway for the next door. It is in `last_resort` if no directory for temporary files will do.
     pub fn take(&mut self, last_resort: &Path) -> Result<Rc<Doorway>> {
         let parents = parents();
         // The environment of this attempt may name other places, or somebody has cleared up there.
@@ -65,7 +65,7 @@ pub(crate) struct Doorway {
     listener: UnixListener,
     /// Where it could be: see [`parents`].
     parents: Vec<PathBuf>,
-    /// What its user should know about the place.
+    /// Warnings about the place, for the user.
     complaints: Vec<String>,
     /// How many doors were opened.
     doors: Cell<u32>,
@@ -123,20 +123,7 @@ impl Doorway {
     /// Keeps `socket`, which is open, from looking old: programs that clear up directories for temporary files spare
     /// a socket by the name that it was made with.
     pub fn renew(&self, socket: &Path) {
-        let now = rustix::fs::Timespec {
-            tv_sec: 0,
-            tv_nsec: rustix::fs::UTIME_NOW,
-        };
-        let times = rustix::fs::Timestamps {
-            last_access: now,
-            last_modification: now,
-        };
-        let _ = rustix::fs::utimensat(
-            rustix::fs::CWD,
-            socket,
-            &times,
-            rustix::fs::AtFlags::empty(),
-        );
+        let _ = files::refresh(socket);
     }
 
     /// From now on nobody finds `socket`, which was open.
@@ -146,7 +133,7 @@ impl Doorway {
     }
 }
 
-/// What the socket of this door is called.
+/// The name of the socket of this door.
 fn name(door: u32) -> String {
     format!("socket.{door}")
 }
@@ -224,7 +211,7 @@ fn fresh_directory(parents: &[PathBuf]) -> Result<(TempDir, Vec<String>)> {
     if let Some(directory) = second_best {
         let path = directory.path().display();
         complaints.push(format!(
-            "the socket is in {path} nevertheless: there is no better place"
+            "the socket is in {path} all the same: there is no better place"
         ));
         return Ok((directory, complaints));
     }
@@ -252,6 +239,13 @@ mod tests {
 
     fn socket_in(directory: &Path) -> PathBuf {
         directory.join(name(0))
+    }
+
+    fn directory_in(parent: &Path, name: &str, mode: u32) -> PathBuf {
+        let directory = parent.join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
+        directory
     }
 
     #[test]
@@ -319,12 +313,7 @@ mod tests {
     #[test]
     fn a_place_where_others_may_rename_is_passed_over() {
         let scratch = tempfile::tempdir().unwrap();
-        let make = |name: &str, mode| {
-            let directory = scratch.path().join(name);
-            std::fs::create_dir_all(&directory).unwrap();
-            std::fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
-            directory
-        };
+        let make = |name, mode| directory_in(scratch.path(), name, mode);
         let open = make("open", 0o777);
         let below = make("open/below", 0o700);
         let own = make("own", 0o755);
@@ -344,10 +333,8 @@ mod tests {
     #[test]
     fn only_what_is_a_dead_door_beyond_doubt_is_cleared_away() {
         let scratch = tempfile::tempdir().unwrap();
-        let make = |name: &str, mode| {
-            let directory = scratch.path().join(name);
-            std::fs::create_dir(&directory).unwrap();
-            std::fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
+        let make = |name, mode| {
+            let directory = directory_in(scratch.path(), name, mode);
             // Closed again at once; the socket stays.
             drop(UnixListener::bind(socket_in(&directory)).unwrap());
             directory

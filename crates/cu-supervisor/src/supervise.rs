@@ -1,7 +1,6 @@
 //! From the first line of `cu exec` to its last: the fence, the program, the exit record, the
 //! farewell.
 
-use std::cell::RefCell;
 use std::time::{Duration, Instant, SystemTime};
 
 use cu_protocol::{
@@ -139,45 +138,34 @@ impl Resident {
         attempt: Option<Attempt>,
         is_over: &dyn Fn(),
     ) -> Result<Outcome> {
-        supervise_from(&mut self.doorway, run, job, attempt, is_over)
+        let path = std::path::absolute(run.path()).map_err(Error::file("find", run.path()))?;
+        let run = RunDir::new(path);
+        // A signal for the terminal, or for the scheduler's process group, is not the program's. Fails
+        // for the leader of a process group, which a backend may have made us.
+        let _ = setsid();
+        // Only orphans in the program's own process group would be found without.
+        let _ = set_child_subreaper(Some(getpid()));
+        let happening = Happening::new();
+        let _signals = Signals::catch(&happening)?;
+        check_way(&run)?; // Before the number of the newest attempt counts.
+        let attempt = match attempt {
+            Some(attempt) => attempt,
+            None => read_newest_attempt(&run, job)?.ok_or_else(|| {
+                let path = run.newest_attempt(job);
+                Error::file("read", &path)(std::io::ErrorKind::NotFound.into())
+            })?,
+        };
+        check_attempt(&run, job, attempt)?;
+        check_submitted(&run, job, attempt, &happening)?;
+        let supervisor = Supervisor {
+            run,
+            job,
+            attempt,
+            happening,
+            is_over,
+        };
+        supervisor.run(&mut self.doorway)
     }
-}
-
-fn supervise_from(
-    doorway: &mut Kept,
-    run: &RunDir,
-    job: JobId,
-    attempt: Option<Attempt>,
-    is_over: &dyn Fn(),
-) -> Result<Outcome> {
-    let path = std::path::absolute(run.path()).map_err(Error::file("find", run.path()))?;
-    let run = RunDir::new(path);
-    // A signal for the terminal, or for the scheduler's process group, is not the program's. Fails
-    // for the leader of a process group, which a backend may have made us.
-    let _ = setsid();
-    // Only orphans in the program's own process group would be found without.
-    let _ = set_child_subreaper(Some(getpid()));
-    let happening = Happening::new();
-    let _signals = Signals::catch(&happening)?;
-    check_way(&run)?; // Before the number of the newest attempt counts.
-    let attempt = match attempt {
-        Some(attempt) => attempt,
-        None => read_newest_attempt(&run, job)?.ok_or_else(|| {
-            let path = run.newest_attempt(job);
-            Error::file("read", &path)(std::io::ErrorKind::NotFound.into())
-        })?,
-    };
-    check_attempt(&run, job, attempt)?;
-    check_submitted(&run, job, attempt, &happening)?;
-    let supervisor = Supervisor {
-        run,
-        job,
-        attempt,
-        happening,
-        doorway: RefCell::new(doorway),
-        is_over,
-    };
-    supervisor.run()
 }
 
 /// Refuses an attempt that was never submitted, before anything is made for it: what it saved would count
@@ -236,7 +224,6 @@ struct Supervisor<'a> {
     job: JobId,
     attempt: Attempt,
     happening: Happening,
-    doorway: RefCell<&'a mut Kept>,
     is_over: &'a dyn Fn(),
 }
 
@@ -250,7 +237,7 @@ enum Admission {
 }
 
 impl Supervisor<'_> {
-    fn run(self) -> Result<Outcome> {
+    fn run(self, doorway: &mut Kept) -> Result<Outcome> {
         let directory = self.run.attempt(self.job, self.attempt);
         files::make_dir(&directory).map_err(Error::file("create", &directory))?;
         let mut spec = match JobSpec::read(&self.run.job_spec(self.job)) {
@@ -263,7 +250,7 @@ impl Supervisor<'_> {
             file.path = start.join(&file.path);
         }
         match self.pass_the_fence(&spec) {
-            Admission::Admitted(held) => Ok(self.run_program(&spec, *held)),
+            Admission::Admitted(held) => Ok(self.run_program(&spec, *held, doorway)),
             Admission::Refused(text) => self.give_up(Some(&spec), ProgramEnd::Fenced(text)),
             Admission::Elsewhere(text) => {
                 tell(&text);
@@ -320,7 +307,7 @@ impl Supervisor<'_> {
         }
     }
 
-    fn run_program(&self, spec: &JobSpec, mut held: Held) -> Outcome {
+    fn run_program(&self, spec: &JobSpec, mut held: Held, doorway: &mut Kept) -> Outcome {
         let (run, job, attempt) = (&self.run, self.job, self.attempt);
         let output_dir = run.output_dir(job);
         // One that an earlier attempt left would stop this one.
@@ -352,7 +339,7 @@ impl Supervisor<'_> {
         let asking_file = spec.stop.file.as_ref();
         let asking_file =
             asking_file.map(|file| AskingFile::new(output_dir.join(file), Instant::now()));
-        let (program, door, copies) = match self.start_program(&launch, &mut held) {
+        let (program, door, copies) = match self.start_program(&launch, &mut held, doorway) {
             Ok(started) => started,
             Err(error) => {
                 let noticed = Noticed {
@@ -467,10 +454,14 @@ impl Supervisor<'_> {
         }
     }
 
-    fn start_program(&self, launch: &Launch, held: &mut Held) -> Result<(Program, Door, Copies)> {
+    fn start_program(
+        &self,
+        launch: &Launch,
+        held: &mut Held,
+        doorway: &mut Kept,
+    ) -> Result<(Program, Door, Copies)> {
         let directory = self.run.attempt(self.job, self.attempt);
-        let doorway = self.doorway.borrow_mut().take(&directory)?;
-        let door = Door::open(&self.happening, doorway)?;
+        let door = Door::open(&self.happening, doorway.take(&directory)?)?;
         // Open in this process until the program has it.
         let _lock = held.for_program()?;
         let names = (self.job, self.attempt);

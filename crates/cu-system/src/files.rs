@@ -19,7 +19,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, CWD, OFlags, Timespec, Timestamps, UTIME_NOW, utimensat};
 
 use crate::users;
 
@@ -208,6 +208,26 @@ pub fn write_whole(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 /// If it can't be made; [`Refusal::NotRegular`].
 pub fn touch(path: &Path) -> io::Result<()> {
     open(path, new_file().write(true)).map(drop)
+}
+
+/// Both times of a file, as the clock of its file system has them now.
+pub(crate) const NOW: Timestamps = {
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_NOW,
+    };
+    Timestamps {
+        last_access: now,
+        last_modification: now,
+    }
+};
+
+/// Lets whatever is at `path`, a socket for example, count as used and changed now.
+///
+/// # Errors
+/// If there is nothing, or its times can't be set.
+pub fn refresh(path: &Path) -> io::Result<()> {
+    Ok(utimensat(CWD, path, &NOW, AtFlags::empty())?)
 }
 
 /// The content of a regular file of at most `limit` bytes.

@@ -12,7 +12,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, Timespec, Timestamps, UTIME_NOW, futimens, renameat_with};
+use rustix::fs::{CWD, RenameFlags, futimens, renameat_with};
 
 use crate::files;
 
@@ -79,17 +79,7 @@ pub fn renew(path: &Path, content: &[u8]) -> io::Result<bool> {
     if !holds(&mut file, content)? {
         return Ok(false);
     }
-    let now = Timespec {
-        tv_sec: 0,
-        tv_nsec: UTIME_NOW,
-    };
-    futimens(
-        &file,
-        &Timestamps {
-            last_access: now,
-            last_modification: now,
-        },
-    )?;
+    futimens(&file, &files::NOW)?;
     Ok(true)
 }
 

@@ -56,13 +56,17 @@ impl Operation {
         }
     }
 
-    /// What happens to the jobs now. A program that is asked to stop has this long.
-    fn now(self, jobs: &str, time: Option<Duration>) -> String {
-        let bound = time.map(|time| format!(", for at most {}", rounded(time)));
-        let bound = bound.unwrap_or_default();
+    /// Says what happens to these jobs of the run now.
+    fn now(self, run: &RunDir, jobs: &str) -> String {
         match self {
-            Self::Stop => format!("stopping {jobs}: a running program may save first{bound}"),
-            Self::Pause => format!("pausing {jobs}: a running program saves first{bound}"),
+            Self::Stop => {
+                let bound = time_to_stop(run);
+                format!("stopping {jobs}: a running program may save first{bound}")
+            }
+            Self::Pause => {
+                let bound = time_to_stop(run);
+                format!("pausing {jobs}: a running program saves first{bound}")
+            }
             Self::Continue => format!("continuing {jobs}"),
             Self::Retry => format!("running {jobs} again"),
             Self::Checkpoint => format!("asked {jobs} to save; then it goes on"),
@@ -272,13 +276,14 @@ fn affected(answer: OperatorAnswer) -> Result<u32> {
     }
 }
 
-/// How long a program has that is asked to stop: from the signal to SIGTERM, and from there to SIGKILL. The request
-/// is carried out even if that can't be read.
-fn time_to_stop(run: &RunDir) -> Option<Duration> {
-    let (_, policy) = Reader::open(run)
-        .and_then(|reader| reader.in_force())
-        .ok()?;
-    Some(2 * policy.stop.grace)
+/// Says how long a program may take that is asked to stop: from the signal to SIGTERM, and from there to SIGKILL.
+/// Empty if that can't be read: the request is carried out all the same.
+fn time_to_stop(run: &RunDir) -> String {
+    let in_force = Reader::open(run).and_then(|reader| reader.in_force());
+    in_force.map_or_else(
+        |_| String::new(),
+        |(_, policy)| format!(", for at most {}", rounded(2 * policy.stop.grace)),
+    )
 }
 
 /// Reports how many jobs the request concerned.
@@ -287,7 +292,7 @@ fn report(common: &Common, operation: Operation, run: &RunDir, jobs: u32) -> Res
         return terminal::json(&json!({"version": 1, "run_dir": run.path(), "jobs": jobs}));
     }
     if !common.quiet {
-        let now = operation.now(&plural(jobs.into(), "job"), time_to_stop(run));
+        let now = operation.now(run, &plural(jobs.into(), "job"));
         terminal::say(&format!("{now} ({})", run.path().display()));
     }
     Ok(())

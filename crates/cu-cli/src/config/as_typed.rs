@@ -5,6 +5,7 @@ use cu_run_dir::Template;
 use toml::{Table, Value};
 
 use super::table::join;
+use crate::runs::is_interpreter;
 use crate::unshelled::{in_argument, in_value};
 
 /// Keys whose texts are meant for a shell or for the program, and those that a job's plan has.
@@ -18,11 +19,8 @@ const OTHERS: [&str; 7] = [
     "settings",
 ];
 
-/// Programs whose arguments may be code, without the number of their version.
-const INTERPRETERS: [&str; 17] = [
-    "R", "Rscript", "awk", "bash", "csh", "dash", "fish", "julia", "ksh", "lua", "node", "perl",
-    "python", "ruby", "sh", "tcsh", "zsh",
-];
+/// Programs whose arguments may be code, besides those that are known for their scripts.
+const OTHER_INTERPRETERS: [&str; 7] = ["R", "awk", "csh", "fish", "ksh", "lua", "tcsh"];
 
 /// The warnings about a config and the first of its jobs.
 pub fn warnings(table: &Table, jobs: &[JobPlan]) -> Vec<String> {
@@ -81,21 +79,25 @@ fn look(key: &str, value: &Value, warnings: &mut Vec<String>) {
 /// The words in which a shell would have replaced something, each with the first such part. Not those that are read
 /// by a shell, by another language, or on another machine.
 fn unread_arguments(words: &[String]) -> impl Iterator<Item = (&str, &str)> {
-    let called = |word: &String, names: &[&str]| {
-        let name = word.rsplit('/').next().unwrap_or_default();
-        names.contains(
-            &name.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.'),
-        )
-    };
-    let here = words.iter().take_while(move |word| !called(word, &["ssh"]));
-    here.enumerate().filter_map(move |(place, word)| {
+    let here = words.iter().take_while(|word| program_of(word) != "ssh");
+    here.enumerate().filter_map(|(place, word)| {
         let before = &words[..place];
         let is_code = before.last().is_some_and(|option| takes_code(option))
-            && before.iter().any(|word| called(word, &INTERPRETERS));
+            && before.iter().any(|word| reads_code(program_of(word)));
         let is_read = is_code || word.contains(char::is_whitespace);
         let part = in_argument(word).filter(|_| !is_read)?;
         Some((word.as_str(), part))
     })
+}
+
+/// The name of the program that a word of a command may be, without a version at its end.
+fn program_of(word: &str) -> &str {
+    let name = word.rsplit('/').next().unwrap_or_default();
+    name.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.')
+}
+
+fn reads_code(program: &str) -> bool {
+    is_interpreter(program) || OTHER_INTERPRETERS.contains(&program)
 }
 
 /// Whether what follows the option is code: `-c`, `-e`, or several options in one that end so.

@@ -169,10 +169,6 @@ fn by_last_change(results_dir: &Path) -> Result<Vec<(Timestamp, RunDir)>> {
 /// The name of a run that is made from a command alone: that of its program, or of the script that
 /// an interpreter is given.
 pub fn name_of(command: &[String]) -> String {
-    const INTERPRETERS: [&str; 12] = [
-        "python", "python2", "python3", "bash", "sh", "dash", "zsh", "Rscript", "julia", "perl",
-        "ruby", "node",
-    ];
     let stem = |path: &String| {
         let stem = Path::new(path).file_stem().and_then(|stem| stem.to_str());
         stem.filter(|stem| check_name(stem).is_ok())
@@ -186,12 +182,20 @@ pub fn name_of(command: &[String]) -> String {
         .and_then(stem)
         .filter(|_| {
             let program = command.first().and_then(|path| Path::new(path).file_name());
-            program.and_then(|name| name.to_str()).is_some_and(|name| {
-                let versioned = name.starts_with("python3.");
-                versioned || INTERPRETERS.contains(&name)
-            })
+            program
+                .and_then(|name| name.to_str())
+                .is_some_and(is_interpreter)
         });
     script.or(program).unwrap_or_else(|| "run".to_owned())
+}
+
+/// Whether a program of this name runs the script that it is given.
+pub fn is_interpreter(name: &str) -> bool {
+    const INTERPRETERS: [&str; 12] = [
+        "python", "python2", "python3", "bash", "sh", "dash", "zsh", "Rscript", "julia", "perl",
+        "ruby", "node",
+    ];
+    name.starts_with("python3.") || INTERPRETERS.contains(&name)
 }
 
 /// `name`, or `name-2`, `name-3`, …: the first that is free in `results_dir`.

@@ -281,7 +281,8 @@ fn at_its_limit_a_cluster_job_asks_the_attempt_to_stop() {
     });
 }
 
-/// What ignores the wish to stop is ended at the limit of its allocation, and goes on from its last save.
+/// A program that ignores the wish to stop ends at the limit of its allocation, and the next attempt goes on from its
+/// last save.
 #[test]
 fn ignoring_the_end_of_its_cluster_job_it_is_resumed() {
     in_a_condor_lane(|_, place| {
